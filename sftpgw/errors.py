@@ -1,0 +1,160 @@
+"""What can go wrong, one class per outcome that somebody acts on.
+
+Knows: the outcomes, their words, and which are worth another attempt.
+Must not know: SFTP status codes (``sftp/statuses``), HTTP (``s3/``).
+
+Two families. A `FileError` is an answer to a client: its message is read by a
+person and names the path or the limit. A `StoreError` is what a store said:
+its message, code and request id are for the log, and `files/` turns it into a
+`FileError` where it knows better what it means.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Everything that the gateway raises on purpose."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot be used; `faults` has one line for each reason."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+# What a client is told.
+
+
+class FileError(GatewayError):
+    """A request that cannot be granted, in words that a person can act on."""
+
+
+class NoSuchFile(FileError):
+    """Nothing exists under this path."""
+
+
+class PermissionDenied(FileError):
+    """The user, or the gateway on the user's behalf, may not do this."""
+
+
+class AlreadyExists(FileError):
+    """The target exists and the request forbids to replace it."""
+
+
+class DirectoryNotEmpty(FileError):
+    """RMDIR of a directory that has entries."""
+
+
+class NotADirectory(FileError):
+    """A directory was needed, a file is there."""
+
+
+class IsADirectory(FileError):
+    """A file was needed, a directory is there."""
+
+
+class InvalidPath(FileError):
+    """A path that no object key can stand for (NUL, not UTF-8, too long)."""
+
+
+class InvalidHandle(FileError):
+    """A handle that was never given out, is closed, or is of the other kind."""
+
+
+class BadRequest(FileError):
+    """A request whose bytes do not parse, or whose fields contradict each other."""
+
+
+class Unsupported(FileError):
+    """A request that an object store cannot fulfil."""
+
+
+class EndOfFile(FileError):
+    """A READ at or behind the end of the file, a READDIR behind the last entry."""
+
+
+class LimitReached(FileError):
+    """A limit of the gateway or of S3 (open handles, parts, reorder allowance)."""
+
+
+class ObjectChanged(FileError):
+    """The object was replaced while it was being read or copied."""
+
+
+class UploadFailed(FileError):
+    """An upload that will never be published; every later request on it fails."""
+
+
+class StoreTrouble(FileError):
+    """The store did not do its part: unreachable, refusing or contradicting itself."""
+
+
+# What a store said.
+
+
+class StoreError(GatewayError):
+    """An answer of the store that is not success.
+
+    :param code: the S3 error code (``NoSuchKey``), or a word of ours for what
+        has none (``ConnectionLost``).
+    :param status: the HTTP status, 0 if there was no answer.
+    :param request_id: S3's id of the request, for its support.
+    """
+
+    def __init__(
+        self, message: str, *, code: str = "", status: int = 0, request_id: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.request_id = request_id
+
+
+class NoSuchObject(StoreError):
+    """404 on an object."""
+
+
+class NoSuchBucket(StoreError):
+    """404 on a bucket."""
+
+
+class NoSuchUpload(StoreError):
+    """The multipart upload was aborted, completed or never was."""
+
+
+class AccessDenied(StoreError):
+    """403: the gateway's credentials do not allow the request."""
+
+
+class PreconditionFailed(StoreError):
+    """412: If-Match or If-None-Match did not hold."""
+
+
+class ConditionalConflict(StoreError):
+    """409 ConditionalRequestConflict: somebody else wrote at the same moment."""
+
+
+class RangeNotSatisfiable(StoreError):
+    """416: the range begins at or behind the end of the object (an empty one, too)."""
+
+
+class ObjectArchived(StoreError):
+    """403 InvalidObjectState: the object must be restored before it can be read."""
+
+
+class NotImplementedByStore(StoreError):
+    """501, or a store that says in other words that it lacks a feature."""
+
+
+class StoreUnavailable(StoreError):
+    """Still failing after every retry: throttled, broken, unreachable or silent."""
+
+
+class CredentialsUnavailable(StoreError):
+    """No credentials could be found or refreshed."""

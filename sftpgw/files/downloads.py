@@ -1,0 +1,310 @@
+"""One download: fetches what `plan/readahead` decides, and answers READs as bytes arrive.
+
+Knows: the store, the budget, the ranges under way and their bytes.
+Must not know: SFTP, and what is fetched when.
+
+The data's way: a chunk from the HTTP body is kept as it came. A READ within one
+chunk is a slice of it, one across chunks a join of slices: one copy, whichever.
+Chunks are let go as soon as they have been read.
+
+Every range is fetched under the ETag of the first, so no read ever mixes two
+versions of an object.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from dataclasses import dataclass, field
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sftpgw.errors import (
+    EndOfFile,
+    GatewayError,
+    InvalidHandle,
+    ObjectChanged,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    StoreTrouble,
+)
+from sftpgw.interfaces import EventSink, MemoryBudget, ObjectStore
+from sftpgw.plan.listing import attributes_of
+from sftpgw.plan.readahead import ReadAhead, Segment
+from sftpgw.values import KIB, ByteRange, FileAttributes, ObjectInfo, ObjectName
+
+FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
+
+
+@dataclass(order=True)
+class _WaitingRead:
+    start: int
+    wanted: ByteRange = field(compare=False)
+    answer: Deferred[bytes] = field(compare=False)
+
+
+class _Range:
+    """The bytes of one segment; takes them from the store as a `BodySink`."""
+
+    def __init__(self, download: Download, segment: Segment) -> None:
+        self.segment = segment
+        self.request: Deferred[None] | None = None
+        self._download = download
+        self._starts: list[int] = []
+        self._chunks: list[bytes] = []
+        self._unread: list[int] = []
+
+    def began(self, info: ObjectInfo) -> None:
+        """Nothing new: a later range of an object that is known already."""
+
+    def received(self, data: bytes) -> None:
+        self._starts.append(self.segment.received)
+        self._chunks.append(data)
+        self._unread.append(len(data))
+        self.segment.received += len(data)
+        self._download.arrived(self.segment.received - len(data), self.segment.received)
+
+    def slices(self, wanted: ByteRange) -> list[bytes]:
+        """The pieces of `wanted`, all of which has arrived."""
+        pieces = []
+        index = bisect_right(self._starts, wanted.start) - 1
+        at = wanted.start
+        while at < wanted.stop:
+            chunk, begin = self._chunks[index], self._starts[index]
+            piece = chunk[at - begin : wanted.stop - begin]
+            pieces.append(piece)
+            self._unread[index] -= len(piece)
+            at, index = at + len(piece), index + 1
+        return pieces
+
+    def let_go(self) -> int:
+        """Drop what has been read from the left on; how many bytes that was."""
+        count = 0
+        while count < len(self._unread) and self._unread[count] <= 0:
+            count += 1
+        freed_bytes = sum(map(len, self._chunks[:count]))
+        del self._starts[:count], self._chunks[:count], self._unread[:count]
+        self.segment.start += freed_bytes
+        return freed_bytes
+
+
+class _FirstRange(_Range):
+    """The range that the file is opened with: with it comes the object's size."""
+
+    def __init__(self, download: Download, segment: Segment) -> None:
+        super().__init__(download, segment)
+        self.answered: Deferred[None] = Deferred()
+
+    def began(self, info: ObjectInfo) -> None:
+        self._download.learned(info, self.segment)
+        self.answered.callback(None)
+
+
+class Download:
+    """Implements `interfaces.FileReader`."""
+
+    def __init__(
+        self,
+        name: ObjectName,
+        *,
+        store: ObjectStore,
+        budget: MemoryBudget,
+        events: EventSink,
+        part_bytes: int,
+        concurrency: int,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._budget = budget
+        self._events = events
+        self._part_bytes = part_bytes
+        self._concurrency = concurrency
+        self._info: ObjectInfo | None = None
+        self._plan = ReadAhead(0, part_bytes=part_bytes, concurrency=concurrency)
+        self._ranges: dict[Segment, _Range] = {}
+        self._waiting: list[_WaitingRead] = []
+        self._failure: GatewayError | None = None
+
+    async def open(self) -> None:
+        """Fetch the first range, and return when the object's size is known.
+
+        :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
+        """
+        first_bytes = self._part_bytes
+        if not self._budget.try_acquire(first_bytes):
+            first_bytes = min(first_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
+            self._budget.charge(first_bytes)
+        first = _FirstRange(self, Segment(0, first_bytes, 0))
+        self._start(first, if_match=None)
+        try:
+            await first.answered
+        except RangeNotSatisfiable:
+            # No byte to send: the object is empty, and S3 tells no more of it.
+            self._info = ObjectInfo(self._name, 0, "", 0.0)
+        except CancelledError:
+            self.close()
+            raise
+
+    def learned(self, info: ObjectInfo, first: Segment) -> None:
+        """The first answer: until now nobody knew where the object ends."""
+        self._info = info
+        self._plan = ReadAhead(
+            info.size_bytes, part_bytes=self._part_bytes, concurrency=self._concurrency
+        )
+        self._plan.segments.append(first)
+        excess_bytes = max(0, first.stop - info.size_bytes)
+        first.stop -= excess_bytes
+        self._budget.release(excess_bytes)
+
+    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+        size_bytes = self._known.size_bytes
+        if offset >= size_bytes:
+            raise EndOfFile("end of file")
+        wanted = ByteRange(offset, min(offset + length, size_bytes))
+        self._plan.asked(wanted)
+        self._drop_stale()
+        data = self._taken(wanted)
+        if data is not None:
+            self._plan.answered(wanted)
+            self._fetch_more()
+            return data
+        waiting = _WaitingRead(offset, wanted, Deferred(self._stop_waiting))
+        insort(self._waiting, waiting)
+        self._fetch_more()
+        return waiting.answer
+
+    async def attributes(self) -> FileAttributes:
+        if not self._known.etag:
+            self._info = await self._store.head(self._name)
+        return attributes_of(self._known)
+
+    def close(self) -> None:
+        self._fail(InvalidHandle("the file is closed"))
+
+    @property
+    def _known(self) -> ObjectInfo:
+        assert self._info is not None, "open() comes first"
+        return self._info
+
+    # Ranges.
+
+    def _fetch_more(self) -> None:
+        while self._failure is None and (fetch := self._plan.next_fetch()) is not None:
+            if fetch.is_demanded:
+                self._budget.charge(fetch.wanted.size_bytes)
+            elif not self._budget.try_acquire(fetch.wanted.size_bytes):
+                return
+            segment = self._plan.began(fetch.wanted)
+            self._start(_Range(self, segment), if_match=self._known.etag)
+
+    def _start(self, each: _Range, *, if_match: str | None) -> None:
+        segment = each.segment
+        self._ranges[segment] = each
+        wanted = ByteRange(segment.start, segment.stop)
+        fetching = self._store.get(self._name, wanted, each, if_match=if_match)
+        each.request = Deferred.fromCoroutine(fetching)
+        each.request.addCallbacks(self._fetched, self._not_fetched, (each,), {}, (each,), {})
+
+    def _fetched(self, _: None, each: _Range) -> None:
+        each.request = None
+        if each.segment.is_under_way and each.segment in self._ranges:
+            error = StoreTrouble("the store sent less than the object's size promises")
+            self._give_up(each, Failure(error))
+            return
+        self._fetch_more()
+
+    def _not_fetched(self, failure: Failure, each: _Range) -> None:
+        each.request = None
+        if each.segment in self._ranges:
+            self._give_up(each, failure)
+
+    def _give_up(self, each: _Range, failure: Failure) -> None:
+        """A range has failed: so do the READs that wait for it."""
+        self._remove(each)
+        if isinstance(each, _FirstRange) and not each.answered.called:
+            each.answered.errback(failure)
+            return
+        if failure.check(PreconditionFailed):
+            self._fail(ObjectChanged("the file was replaced while it was being read"))
+            return
+        if not failure.check(GatewayError):
+            self._events.tell("defect", where="download", failure=failure)
+            failure = Failure(StoreTrouble("the read failed for an internal reason"))
+        lost = ByteRange(each.segment.received, each.segment.stop)
+        for waiting in tuple(self._waiting):
+            if waiting.start < lost.stop and lost.start < waiting.wanted.stop:
+                self._stop_waiting(waiting.answer)
+                waiting.answer.errback(failure)
+        self._fetch_more()
+
+    def _drop_stale(self) -> None:
+        for segment in self._plan.stale():
+            self._remove(self._ranges[segment])
+
+    def _remove(self, each: _Range) -> None:
+        del self._ranges[each.segment]
+        if each.segment in self._plan.segments:
+            self._plan.dropped(each.segment)
+        self._budget.release(each.segment.stop - each.segment.start)
+        if each.request is not None:
+            request, each.request = each.request, None
+            request.cancel()
+
+    # READs.
+
+    def arrived(self, start: int, stop: int) -> None:
+        """Bytes of a range are here: answer the READs that waited for just these."""
+        first = 0
+        while first < len(self._waiting) and self._waiting[first].wanted.stop <= start:
+            first += 1
+        for waiting in self._waiting[first:]:
+            if waiting.start >= stop:
+                break
+            # An answer may lead to further READs, and those to further answers.
+            if waiting.answer.called:
+                continue
+            if (data := self._taken(waiting.wanted)) is not None:
+                self._stop_waiting(waiting.answer)
+                waiting.answer.callback(data)
+
+    def _taken(self, wanted: ByteRange) -> bytes | None:
+        """The bytes of a READ if all of them are here; they count as read then."""
+        parts: list[tuple[_Range, ByteRange]] = []
+        at = wanted.start
+        for segment in self._plan.segments:
+            if segment.start <= at < segment.received:
+                stop = min(wanted.stop, segment.received)
+                parts.append((self._ranges[segment], ByteRange(at, stop)))
+                at = stop
+        if at < wanted.stop:
+            return None
+        pieces = [piece for each, part in parts for piece in each.slices(part)]
+        for each, _ in parts:
+            self._let_go(each)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _let_go(self, each: _Range) -> None:
+        freed_bytes = each.let_go()
+        self._budget.release(freed_bytes)
+        if each.segment.start == each.segment.stop:
+            del self._ranges[each.segment]
+            self._plan.dropped(each.segment)
+
+    def _stop_waiting(self, answer: Deferred[bytes]) -> None:
+        for index, waiting in enumerate(self._waiting):
+            if waiting.answer is answer:
+                del self._waiting[index]
+                self._plan.answered(waiting.wanted)
+                return
+
+    def _fail(self, error: GatewayError) -> None:
+        """No more bytes from this handle: let go of everything, and tell who waits."""
+        if self._failure is None:
+            self._failure = error
+        for each in tuple(self._ranges.values()):
+            self._remove(each)
+        for waiting in tuple(self._waiting):
+            self._stop_waiting(waiting.answer)
+            waiting.answer.errback(Failure(error))

@@ -1,0 +1,91 @@
+"""The registry of files that are being written.
+
+Knows: which uploads concern one object, and which of them are being published.
+Must not know: how an upload works.
+
+It is one for the process, so that what one session writes another one sees. A
+client that does not wait for the answer to CLOSE (sshfs) finds its file all the
+same: whoever opens, looks at, renames or removes it waits for the commit first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twisted.internet.defer import Deferred
+
+from sftpgw.interfaces import FileWriter
+from sftpgw.values import ObjectName
+
+
+class Registration:
+    """One upload's place in the registry, from its open to its end."""
+
+    def __init__(self, registry: InFlight, name: ObjectName, writer: FileWriter) -> None:
+        self.name = name
+        self.writer = writer
+        self.is_committing = False
+        self._registry = registry
+        self._waiting: list[Deferred[None]] = []
+
+    def committing(self) -> None:
+        """The client has closed the file; from now on others wait for it."""
+        self.is_committing = True
+
+    def ended(self) -> None:
+        """Published or given up, and nothing of it is under way any more."""
+        self._registry.forget(self)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def end(self) -> Deferred[None]:
+        """Fires when it has ended."""
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        return waiter
+
+
+class InFlight:
+    """All uploads of the process, by object."""
+
+    def __init__(self) -> None:
+        self._registrations: dict[ObjectName, list[Registration]] = {}
+
+    def register(self, name: ObjectName, writer: FileWriter) -> Registration:
+        """An upload to `name` begins."""
+        registration = Registration(self, name, writer)
+        self._registrations.setdefault(name, []).append(registration)
+        return registration
+
+    def forget(self, registration: Registration) -> None:
+        """Called by the registration itself."""
+        left = self._registrations[registration.name]
+        left.remove(registration)
+        if not left:
+            del self._registrations[registration.name]
+
+    def newest(self, name: ObjectName) -> FileWriter | None:
+        """The upload to `name` that was opened last."""
+        found = self._registrations.get(name)
+        return found[-1].writer if found else None
+
+    def below(self, bucket: str, prefix: str) -> bool:
+        """Whether anything is being written to keys that begin with `prefix`."""
+        return any(
+            name.bucket == bucket and name.key.startswith(prefix) for name in self._registrations
+        )
+
+    async def settled(self, name: ObjectName) -> None:
+        """Wait for the commits of `name` that are under way now."""
+        for registration in tuple(self._registrations.get(name, ())):
+            if registration.is_committing:
+                await registration.end()
+
+    async def idle(self) -> None:
+        """Wait until no upload is left."""
+        while (registration := next(self._all(), None)) is not None:
+            await registration.end()
+
+    def _all(self) -> Iterator[Registration]:
+        return (each for found in self._registrations.values() for each in found)

@@ -1,0 +1,340 @@
+"""The seams between rooms.
+
+Knows: which questions one room may ask another, as `typing.Protocol`.
+Must not know: who answers them.
+
+Everything that waits is ``async``, but for the two hot paths (READ and WRITE):
+those return a plain value when there is nothing to wait for, else a Deferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from sftpgw.values import (
+    AttributeChanges,
+    Body,
+    ByteRange,
+    Capabilities,
+    DirectoryEntry,
+    FileAttributes,
+    ListPage,
+    MultipartUpload,
+    ObjectInfo,
+    ObjectName,
+    ObjectProperties,
+    Space,
+    StoredPart,
+    UploadsPage,
+    User,
+    WriteCondition,
+    WriteIntent,
+)
+
+
+class DelayedCall(Protocol):
+    """A call that has been put off."""
+
+    def cancel(self) -> None: ...
+
+    def active(self) -> bool: ...
+
+
+class Clock(Protocol):
+    """The time, and a way to wait for it: Twisted's reactor or ``task.Clock``."""
+
+    def seconds(self) -> float: ...
+
+    def callLater(self, delay: float, callable: Any, *args: Any) -> Any: ...
+
+
+class EventSink(Protocol):
+    """Where the gateway tells what happened.
+
+    `event` is a past-tense name in lower case (``file-stored``); `facts` are
+    names and plain values. Secrets are never facts.
+    """
+
+    def tell(self, event: str, /, **facts: object) -> None: ...
+
+    def bind(self, **facts: object) -> EventSink:
+        """The same sink, with `facts` added to everything told."""
+
+
+# The store.
+
+
+class BodySink(Protocol):
+    """Takes the body of a GET as it arrives."""
+
+    def began(self, info: ObjectInfo) -> None:
+        """The headers are there: `info` has the size of the whole object. Once only."""
+
+    def received(self, data: bytes) -> None:
+        """The next bytes of the range, in order, each once, retries unseen."""
+
+
+class ObjectStore(Protocol):
+    """An S3 bucket's worth of operations, retried where that can help.
+
+    Raises `sftpgw.errors.StoreError` and its subclasses, and nothing else. To
+    cancel, cancel the Deferred that runs the coroutine: the request is dropped.
+    Where a condition is not among `capabilities`, it is left out of the
+    request. https://docs.aws.amazon.com/AmazonS3/latest/API/
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def head_bucket(self, bucket: str) -> None:
+        """HeadBucket. :raises NoSuchBucket, AccessDenied:"""
+
+    async def head(self, name: ObjectName) -> ObjectInfo:
+        """HeadObject. :raises NoSuchObject:"""
+
+    async def get(
+        self,
+        name: ObjectName,
+        wanted: ByteRange | None,
+        sink: BodySink,
+        *,
+        if_match: str | None = None,
+    ) -> None:
+        """GetObject into `sink`; returns when the body is whole.
+
+        `wanted` may reach behind the end: what there is comes. A body that
+        breaks off is gone on with from its last byte, with If-Match.
+
+        :raises NoSuchObject, PreconditionFailed, ObjectArchived:
+        :raises RangeNotSatisfiable: `wanted` begins at or behind the end.
+        """
+
+    async def put(
+        self,
+        name: ObjectName,
+        body: Body,
+        properties: ObjectProperties,
+        condition: WriteCondition = WriteCondition.NONE,
+    ) -> str:
+        """PutObject; returns the ETag. :raises PreconditionFailed, ConditionalConflict:"""
+
+    async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
+        """DeleteObject; success if there was none. :raises PreconditionFailed:"""
+
+    async def copy(
+        self,
+        source: ObjectInfo,
+        target: ObjectName,
+        condition: WriteCondition = WriteCondition.NONE,
+        properties: ObjectProperties | None = None,
+    ) -> str:
+        """CopyObject (up to 5 GiB) if the source still has its ETag; returns the new ETag.
+
+        Metadata and tags are kept unless `properties` replaces the metadata;
+        the storage class is the source's.
+
+        :raises NoSuchObject, PreconditionFailed:
+        """
+
+    async def list(
+        self,
+        bucket: str,
+        prefix: str,
+        *,
+        delimiter: str = "",
+        token: str | None = None,
+        start_after: str = "",
+        limit: int = 1000,
+    ) -> ListPage:
+        """One page of ListObjectsV2, keys in UTF-8 binary order."""
+
+    async def create_upload(
+        self, name: ObjectName, properties: ObjectProperties
+    ) -> MultipartUpload:
+        """CreateMultipartUpload."""
+
+    async def upload_part(self, upload: MultipartUpload, number: int, body: Body) -> StoredPart:
+        """UploadPart, 1 ≤ `number` ≤ 10,000. :raises NoSuchUpload:"""
+
+    async def copy_part(
+        self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
+    ) -> StoredPart:
+        """UploadPartCopy if the source still has its ETag. :raises PreconditionFailed:"""
+
+    async def complete_upload(
+        self,
+        upload: MultipartUpload,
+        parts: tuple[StoredPart, ...],
+        condition: WriteCondition = WriteCondition.NONE,
+    ) -> str:
+        """CompleteMultipartUpload; returns the object's ETag.
+
+        A 200 with an ``<Error>`` body is an error. An answer that was lost is
+        settled by a HEAD before this returns or raises.
+
+        :raises NoSuchUpload, PreconditionFailed, ConditionalConflict:
+        """
+
+    async def abort_upload(self, upload: MultipartUpload) -> None:
+        """AbortMultipartUpload; success if it is gone already."""
+
+    async def list_uploads(
+        self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
+    ) -> UploadsPage:
+        """One page of ListMultipartUploads."""
+
+
+# Memory.
+
+
+class MemoryBudget(Protocol):
+    """The bytes that all transfers of the process may hold together.
+
+    Demand never waits, speculation does: `charge` counts what must be held in
+    any case, `try_acquire` is for read-ahead, `acquire` for an upload's next part.
+    """
+
+    def charge(self, size_bytes: int) -> None:
+        """Count bytes that are held whether or not there is room."""
+
+    def try_acquire(self, size_bytes: int) -> bool:
+        """Count bytes if there is room and nobody waits in line."""
+
+    def acquire(self, size_bytes: int) -> Deferred[None] | None:
+        """Count bytes now (None) or once it is our turn; cancel to leave the line."""
+
+    def release(self, size_bytes: int) -> None:
+        """Give bytes back."""
+
+
+# Files.
+
+
+class FileReader(Protocol):
+    """A file open for reading."""
+
+    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+        """All of ``[offset, offset + length)`` that exists.
+
+        :raises EndOfFile: at or behind the end.
+        :raises ObjectChanged: the object was replaced since the open.
+        """
+
+    async def attributes(self) -> FileAttributes: ...
+
+    def close(self) -> None:
+        """Stop fetching and let go of all memory."""
+
+
+class FileWriter(Protocol):
+    """A file open for writing. An error sticks: every later call raises it."""
+
+    def write(self, offset: int, data: bytes) -> Deferred[None] | None:
+        """Take `data`; None or a fired Deferred means: send more."""
+
+    async def set_attributes(self, changes: AttributeChanges) -> None: ...
+
+    async def attributes(self) -> FileAttributes: ...
+
+    async def sync(self) -> None:
+        """Wait for the parts under way."""
+
+    async def commit(self) -> None:
+        """Publish. Returns when the store has confirmed the whole object."""
+
+    async def abandon(self) -> None:
+        """Publish nothing and leave nothing behind. Never raises."""
+
+
+class DirectoryReader(Protocol):
+    """A directory open for listing."""
+
+    async def next_entries(self) -> tuple[DirectoryEntry, ...]:
+        """The next entries, one page at the most; empty at the end."""
+
+    def close(self) -> None: ...
+
+
+class FileTree(Protocol):
+    """One user's files: a bucket and prefix seen as a tree, behind the permission gate.
+
+    Paths are bytes as the client sent them. Raises `sftpgw.errors.FileError`
+    or `sftpgw.errors.StoreError`.
+    """
+
+    def canonical(self, path: bytes) -> bytes:
+        """The absolute path that `path` stands for, existing or not."""
+
+    async def stat(self, path: bytes) -> FileAttributes: ...
+
+    async def open_reader(self, path: bytes) -> FileReader: ...
+
+    async def open_writer(
+        self, path: bytes, intent: WriteIntent, changes: AttributeChanges
+    ) -> FileWriter: ...
+
+    async def open_directory(self, path: bytes) -> DirectoryReader: ...
+
+    async def make_directory(self, path: bytes) -> None: ...
+
+    async def remove_directory(self, path: bytes) -> None: ...
+
+    async def remove_file(self, path: bytes) -> None: ...
+
+    async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None: ...
+
+    async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None: ...
+
+    async def space(self, path: bytes) -> Space: ...
+
+
+# Users and sessions.
+
+
+class UserDirectory(Protocol):
+    """Knows the users."""
+
+    async def find(self, name: str) -> User | None: ...
+
+
+class FlowControl(Protocol):
+    """The byte stream below a subsystem: an SSH channel, seen from above."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def consumed(self, size_bytes: int) -> None:
+        """The peer may send this many bytes more: theirs have been dealt with."""
+
+    def finish(self, exit_status: int) -> None:
+        """Send what was written, then the exit status, EOF and CLOSE."""
+
+    def loseConnection(self) -> None:
+        """Close the channel at once, an answer to nobody."""
+
+
+class Subsystem(Protocol):
+    """A protocol on an SSH channel.
+
+    The channel calls `pauseProducing` when its peer reads more slowly than we
+    answer, and `resumeProducing` when that is over.
+    """
+
+    def makeConnection(self, transport: Any) -> None: ...
+
+    def dataReceived(self, data: bytes) -> None: ...
+
+    def inputEnded(self) -> None:
+        """The client's EOF: answer what was asked, then `FlowControl.finish`."""
+
+    def connectionLost(self, reason: Any) -> None:
+        """The channel is gone, with or without a goodbye. Called once."""
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+
+SubsystemFactory = Callable[[], Subsystem]

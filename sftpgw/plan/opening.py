@@ -1,0 +1,58 @@
+"""What OPEN for writing comes to.
+
+Knows: the flags, whether something exists, whether it may be replaced.
+Must not know: how to find out, or how to write.
+
+Rules
+
+1. CREAT with TRUNC needs to know nothing: whatever is there will be replaced.
+2. EXCL must fail at OPEN if the file exists, and again at CLOSE if somebody was
+   faster: the store decides that one (`WriteCondition.IF_ABSENT`).
+3. A user who may not overwrite always opens as if with EXCL.
+4. Without TRUNC, what exists stays below what is written: an overlay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied, Unsupported
+from sftpgw.values import ObjectInfo, WriteCondition, WriteIntent
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How to write: `overlaid` is the object that stays below, if any."""
+
+    condition: WriteCondition = WriteCondition.NONE
+    overlaid: ObjectInfo | None = None
+
+
+def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
+    """Whether it matters at OPEN if the file exists."""
+    return intent.exclusive or not (intent.create and intent.truncate) or not may_overwrite
+
+
+def decide(
+    intent: WriteIntent, existing: ObjectInfo | None, *, may_overwrite: bool, path: str
+) -> Opening:
+    """Grant or refuse. `existing` is None if nothing is there or nobody looked.
+
+    :raises NoSuchFile, AlreadyExists, PermissionDenied, Unsupported:
+    """
+    if existing is None:
+        if not intent.create:
+            raise NoSuchFile(f"{path}: no such file")
+        guarded = intent.exclusive or not may_overwrite
+        return Opening(WriteCondition.IF_ABSENT if guarded else WriteCondition.NONE)
+    if intent.exclusive and intent.create:
+        raise AlreadyExists(f"{path}: the file exists already")
+    if not may_overwrite:
+        raise PermissionDenied(f"{path}: the file exists, and you may not overwrite files here")
+    if intent.truncate:
+        return Opening()
+    if intent.append and existing.size_bytes:
+        raise Unsupported(
+            f"{path}: appending to an existing file is not supported; send the whole file"
+        )
+    return Opening(overlaid=existing)

@@ -1,0 +1,78 @@
+"""How large the parts of an upload are: the ladder.
+
+Knows: S3's limits on parts. Must not know: what is in them.
+
+Part numbers end at 10,000 and nobody tells us how long a file will be, so part
+sizes grow: `STEP_PARTS` parts of the first size, as many of the double, and so
+on up to the largest. With 8 MiB and 64 MiB that is 598 GiB; small files still go
+out in small parts, and memory stays within a few of the largest.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sftpgw.values import MIB
+
+MAX_PARTS = 10_000
+MIN_PART_BYTES = 5 * MIB
+STEP_PARTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Sizes of parts by number; part 1 begins at offset 0.
+
+    :param first_bytes: the size of the first parts.
+    :param largest_bytes: where growth ends; equal to `first_bytes` for stores
+        that want equal parts.
+    """
+
+    first_bytes: int
+    largest_bytes: int
+    max_parts: int = MAX_PARTS
+    step_parts: int = STEP_PARTS
+
+    def size_bytes(self, number: int) -> int:
+        """The size of part `number`, from 1."""
+        doublings = (number - 1) // self.step_parts
+        return max(self.first_bytes, min(self.first_bytes << doublings, self.largest_bytes))
+
+    def start(self, number: int) -> int:
+        """The offset of the first byte of part `number`."""
+        full_steps, rest = divmod(number - 1, self.step_parts)
+        capped = min(full_steps, self._growing_steps)
+        grown = self.step_parts * self.first_bytes * ((1 << capped) - 1)
+        flat = (full_steps - capped) * self.step_parts * max(self.first_bytes, self.largest_bytes)
+        return grown + flat + rest * self.size_bytes(number)
+
+    def number(self, offset: int) -> int:
+        """The part that the byte at `offset` belongs to; it may be over `max_parts`."""
+        low, high = 1, 2
+        while self.start(high) <= offset:
+            low, high = high, high * 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.start(middle) <= offset else (low, middle)
+        return low
+
+    @property
+    def capacity_bytes(self) -> int:
+        """The largest file that fits."""
+        return self.start(self.max_parts + 1)
+
+    @property
+    def _growing_steps(self) -> int:
+        """How many steps have a size below the largest."""
+        steps = 0
+        while self.first_bytes << steps < self.largest_bytes:
+            steps += 1
+        return steps
+
+
+def choose_ladder(first_bytes: int, memory_bytes: int, *, unequal_parts: bool) -> Ladder:
+    """The ladder for a store and a memory budget: parts up to an eighth of it, 64 MiB at most."""
+    if not unequal_parts:
+        return Ladder(first_bytes, first_bytes)
+    return Ladder(first_bytes, max(first_bytes, min(64 * MIB, memory_bytes // 8)))

@@ -1,0 +1,118 @@
+"""The path jail: what a client calls a file, and which key that is.
+
+Knows: how paths are resolved, what a key may be, what is hidden from users.
+Must not know: whether anything exists.
+
+Rules
+
+1. A path is bytes in UTF-8 without NUL. Relative ones start at ``/``.
+2. Empty segments and ``.`` vanish, ``..`` removes the segment before it, and at
+   the top it removes nothing: ``/..`` is ``/``. So no path leads out.
+3. The key is the user's prefix and the resolved path joined, at most 1,024 bytes
+   (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
+4. Keys under the state prefix are the gateway's own: no user reaches them.
+5. From here on a path is a `Place`, and nobody joins strings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sftpgw.errors import InvalidPath, PermissionDenied
+from sftpgw.values import ObjectName
+
+MAX_KEY_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """Where a user's ``/`` is. `key_prefix` is empty or ends with a slash."""
+
+    bucket: str
+    key_prefix: str
+    state_prefix: str = ".sftpgw/"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A resolved path: what it is called, and the keys that it may stand for."""
+
+    root: Root
+    segments: tuple[str, ...]
+
+    @property
+    def is_root(self) -> bool:
+        return not self.segments
+
+    @property
+    def path(self) -> str:
+        """The absolute path, for clients and messages."""
+        return "/" + "/".join(self.segments)
+
+    @property
+    def file(self) -> ObjectName:
+        """The object that this place is if it is a file; the root is none."""
+        return ObjectName(self.root.bucket, self.root.key_prefix + "/".join(self.segments))
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of everything below begin with; also the key of the marker."""
+        joined = "".join(segment + "/" for segment in self.segments)
+        return self.root.key_prefix + joined
+
+    @property
+    def marker(self) -> ObjectName:
+        """The object that makes this place a directory even when it is empty."""
+        return ObjectName(self.root.bucket, self.prefix)
+
+    @property
+    def parent(self) -> Place:
+        """The directory that this is in; the root is its own."""
+        return Place(self.root, self.segments[:-1])
+
+
+def canonical(path: bytes) -> tuple[str, ...]:
+    """The segments of a path, resolved.
+
+    :raises InvalidPath: NUL, or not UTF-8.
+    """
+    if b"\0" in path:
+        raise InvalidPath("the path contains a NUL byte")
+    try:
+        text = path.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidPath("the path is not valid UTF-8") from None
+    resolved: list[str] = []
+    for segment in text.split("/"):
+        if segment == "..":
+            del resolved[-1:]
+        elif segment not in ("", "."):
+            resolved.append(segment)
+    return tuple(resolved)
+
+
+def locate(root: Root, path: bytes) -> Place:
+    """The place that a path stands for.
+
+    :raises InvalidPath: no key can stand for it.
+    :raises PermissionDenied: it is the gateway's own.
+    """
+    place = Place(root, canonical(path))
+    size_bytes = len(place.file.key.encode())
+    if size_bytes > MAX_KEY_BYTES:
+        raise InvalidPath(
+            f"the path is too long: its key has {size_bytes} bytes, S3 takes {MAX_KEY_BYTES}"
+        )
+    if is_hidden(root, place.prefix):
+        raise PermissionDenied(f"{place.path}: reserved for the gateway")
+    return place
+
+
+def is_hidden(root: Root, key: str) -> bool:
+    """Whether a key, or the prefix of a directory, is the gateway's own."""
+    return bool(root.state_prefix) and key.startswith(root.state_prefix)
+
+
+def can_be_named(segment: str) -> bool:
+    """Whether a client can ask for an entry of this name (keys hold what paths cannot)."""
+    return segment not in ("", ".", "..") and "/" not in segment and "\0" not in segment

@@ -1,0 +1,104 @@
+"""What our SFTP protocol asks of server and file objects.
+
+Knows: Conch's interfaces, with the types that they leave open, and what they
+cannot say. Must not know: who provides it.
+
+zope interfaces, since these are Twisted's seams: Conch's own protocol could drive
+the same objects, without what is added here. As in Conch, an answer may be a
+value or a Deferred of it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+from twisted.conch.interfaces import ISFTPFile, ISFTPServer
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from sftpgw.values import Space
+from sftpgw.wire.sftp import Attributes, Name
+
+T = TypeVar("T")
+Eventual: TypeAlias = T | Deferred[T]
+
+
+class IGatewayFile(ISFTPFile):
+    """An open file. Its calls come in the order of the client's requests."""
+
+    def readChunk(offset: int, length: int) -> Eventual[bytes]:
+        """As in Conch."""
+
+    def writeChunk(offset: int, data: bytes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def getAttrs() -> Eventual[Attributes]:
+        """As in Conch."""
+
+    def setAttrs(attrs: Attributes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def close() -> Deferred[None] | None:
+        """As in Conch, but called for CLOSE only: it is this or ``abandon``."""
+
+    def abandon() -> Deferred[None] | None:
+        """The client is lost: publish nothing."""
+
+    def sync() -> Deferred[None] | None:
+        """fsync@openssh.com: wait for what is under way, and report its errors."""
+
+
+class IGatewayDirectory(Interface):
+    """An open directory. Iterating yields the entries in hand, as Conch's READDIR wants it."""
+
+    def nextEntries() -> Deferred[list[Name]]:
+        """The next entries, some; an empty list at the end."""
+
+    def close() -> None:
+        """The client is done with it."""
+
+
+class IGatewayServer(ISFTPServer):
+    """One session's file server."""
+
+    def gotVersion(otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """As in Conch."""
+
+    def openFile(filename: bytes, flags: int, attrs: Attributes) -> Eventual[IGatewayFile]:
+        """As in Conch."""
+
+    def openDirectory(path: bytes) -> Eventual[IGatewayDirectory]:
+        """As in Conch."""
+
+    def removeFile(filename: bytes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def renameFile(oldpath: bytes, newpath: bytes) -> Deferred[None] | None:
+        """As in Conch. Never replaces anything."""
+
+    def makeDirectory(path: bytes, attrs: Attributes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def removeDirectory(path: bytes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def getAttrs(path: bytes, followLinks: bool) -> Eventual[Attributes]:
+        """As in Conch."""
+
+    def setAttrs(path: bytes, attrs: Attributes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def readLink(path: bytes) -> Eventual[bytes]:
+        """As in Conch."""
+
+    def makeLink(linkPath: bytes, targetPath: bytes) -> Deferred[None] | None:
+        """As in Conch."""
+
+    def realPath(path: bytes) -> Eventual[bytes]:
+        """As in Conch."""
+
+    def replaceFile(oldpath: bytes, newpath: bytes) -> Deferred[None] | None:
+        """posix-rename@openssh.com: rename, replacing what is there."""
+
+    def space(path: bytes) -> Eventual[Space]:
+        """statvfs@openssh.com."""

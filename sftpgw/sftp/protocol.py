@@ -1,0 +1,405 @@
+"""The SFTP server protocol.
+
+Knows: framing, the order of requests, and that each gets one answer.
+Must not know: what a request does (`sftp/server`), or what its errors mean
+(`sftp/statuses`).
+
+Rules
+
+1. INIT comes first, once, and is answered with version 3. Before it nothing is
+   accepted, and a second one is refused.
+2. Every other request gets exactly one answer: by its handler in `HANDLERS`, or
+   a STATUS for whatever was raised. Malformed and unknown requests too.
+3. Requests are begun in the order in which they came, and go on side by side;
+   their answers may overtake each other (section 3 of the draft). A file object
+   sees the calls on its handle in order, and keeps it. CLOSE takes the handle
+   away as it comes.
+4. At most `MAX_PENDING` requests and `MAX_PENDING_READ_BYTES` are under way at
+   once, and none is begun while the client does not take its answers. The
+   channel is credited a request's bytes when it is begun, a WRITE's when it is
+   answered: so the client stops when we do.
+5. A frame of an absurd length loses the stream: the channel is closed.
+6. A lost channel abandons what is open. CLOSE publishes. They are two doors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from sftpgw.errors import BadRequest, EndOfFile, Unsupported
+from sftpgw.interfaces import EventSink, FlowControl
+from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
+from sftpgw.sftp.extensions import EXTENSIONS, Session
+from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
+from sftpgw.sftp.statuses import is_foreseen, status_of
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, Malformed, Status
+
+MAX_PENDING = 256
+MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
+
+T = TypeVar("T")
+
+Answer: TypeAlias = tuple[bytes, ...]
+"""A reply in pieces, so that the bytes of a DATA need not be joined to its header."""
+
+
+class SFTPProtocol:
+    """Implements `interfaces.Subsystem` on an `IGatewayServer`.
+
+    :param random_bytes: a source of randomness for the names of handles.
+    """
+
+    def __init__(
+        self,
+        server: IGatewayServer,
+        *,
+        max_handles: int,
+        random_bytes: Callable[[int], bytes],
+        events: EventSink,
+    ) -> None:
+        self._server = server
+        self._events = events
+        self._handles = Handles(max_handles, random_bytes)
+        self._frames = wire.Frames()
+        self._transport: FlowControl
+        self._has_begun = False
+        self._input_has_ended = False
+        self._is_lost = False
+        self._is_paused = False
+        self._pending = 0
+        self._pending_read_bytes = 0
+
+    # Subsystem.
+
+    def makeConnection(self, transport: FlowControl) -> None:
+        self._transport = transport
+
+    def dataReceived(self, data: bytes) -> None:
+        self._frames.feed(data)
+        self._work()
+
+    def inputEnded(self) -> None:
+        self._input_has_ended = True
+        self._work()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._is_lost = True
+        for opened in self._handles.clear():
+            self._abandon(opened)
+
+    def pauseProducing(self) -> None:
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:
+        self._is_paused = False
+        self._work()
+
+    # From frames to answers.
+
+    def _work(self) -> None:
+        """Begin what may be begun."""
+        while self._may_begin():
+            try:
+                frame = self._frames.next()
+            except wire.FramingLost as error:
+                self._lose_stream(error.message)
+                return
+            if frame is None:
+                self._finish_if_done()
+                return
+            self._begin(frame)
+
+    def _may_begin(self) -> bool:
+        return (
+            not self._is_lost
+            and not self._is_paused
+            and self._pending < MAX_PENDING
+            and self._pending_read_bytes < MAX_PENDING_READ_BYTES
+        )
+
+    def _begin(self, frame: bytes) -> None:
+        size_bytes = 4 + len(frame)
+        try:
+            request = wire.parse_request(frame)
+        except Malformed as error:
+            self._transport.consumed(size_bytes)
+            self._refuse_malformed(error)
+            return
+        if not self._has_begun or isinstance(request, wire.Init):
+            self._transport.consumed(size_bytes)
+            self._negotiate(request)
+            return
+        credit_bytes = size_bytes if isinstance(request, wire.Write) else 0
+        if not credit_bytes:
+            self._transport.consumed(size_bytes)
+        try:
+            answer = HANDLERS[type(request)](self, request)
+        except Exception:
+            answer = self._explained(request, Failure())
+        if isinstance(answer, Deferred):
+            self._await(answer, request, credit_bytes)
+        else:
+            self._answer(answer, credit_bytes)
+
+    def _await(self, answer: Deferred[Answer], request: Any, credit_bytes: int) -> None:
+        read_bytes = request.length if isinstance(request, wire.Read) else 0
+        self._pending += 1
+        self._pending_read_bytes += read_bytes
+
+        def explained(failure: Failure) -> Answer:
+            return self._explained(request, failure)
+
+        def answered(pieces: Answer) -> None:
+            self._pending -= 1
+            self._pending_read_bytes -= read_bytes
+            self._answer(pieces, credit_bytes)
+            self._work()
+
+        answer.addErrback(explained).addCallback(answered)
+
+    def _answer(self, pieces: Answer, credit_bytes: int) -> None:
+        if self._is_lost:
+            return
+        for piece in pieces:
+            self._transport.write(piece)
+        if credit_bytes:
+            self._transport.consumed(credit_bytes)
+
+    def _explained(self, request: Any, failure: Failure) -> Answer:
+        """The STATUS for an error; the log gets what the client need not know."""
+        error = failure.value or RuntimeError(str(failure))
+        code, sentence = status_of(error)
+        if not is_foreseen(error) and not isinstance(error, CancelledError):
+            where = type(request).__name__.lower()
+            self._events.tell("defect", where=where, failure=failure)
+        elif code not in (Status.EOF, Status.NO_SUCH_FILE):
+            self._tell_refusal(request, code, sentence)
+        return (wire.status(request.request_id, code, sentence),)
+
+    def _tell_refusal(self, request: Any, code: Status, sentence: str) -> None:
+        kind = getattr(request, "kind", None)
+        name = kind.name if kind is not None else type(request).__name__
+        self._events.tell(
+            "request-refused", request=name.lower(), status=code.name.lower(), why=sentence
+        )
+
+    # The beginning, the end, and lost streams.
+
+    def _negotiate(self, request: wire.Request) -> None:
+        if not isinstance(request, wire.Init):
+            self._lose_stream("a request before INIT")
+        elif self._has_begun:
+            self._lose_stream("a second INIT")
+        elif request.version < wire.VERSION:
+            self._lose_stream(f"SFTP version {request.version}; the gateway speaks 3")
+        else:
+            self._has_begun = True
+            extensions = [(name, version) for name, (version, _) in EXTENSIONS.items()]
+            offered = self._server.gotVersion(request.version, dict(request.extensions))
+            self._transport.write(wire.version([*extensions, *offered.items()]))
+
+    def _refuse_malformed(self, error: Malformed) -> None:
+        if not self._has_begun:
+            self._lose_stream(error.message)
+            return
+        self._events.tell("request-malformed", why=error.message)
+        code, sentence = status_of(error)
+        self._transport.write(wire.status(error.request_id, code, sentence))
+
+    def _lose_stream(self, why: str) -> None:
+        self._events.tell("stream-lost", why=why)
+        self._is_paused = True
+        self._transport.loseConnection()
+
+    def _finish_if_done(self) -> None:
+        if self._input_has_ended and not self._pending:
+            self._input_has_ended = False
+            self._transport.finish(0)
+
+    # Files and directories.
+
+    def _open(self, request: wire.Open) -> Eventual[Answer]:
+        def opening() -> Eventual[IGatewayFile]:
+            return self._server.openFile(request.path, request.flags, request.attributes)
+
+        return self._opened(opening, lambda file: OpenFile(request.path, file), request.request_id)
+
+    def _open_directory(self, request: wire.OnPath) -> Eventual[Answer]:
+        def opening() -> Eventual[IGatewayDirectory]:
+            return self._server.openDirectory(request.path)
+
+        return self._opened(
+            opening, lambda found: OpenDirectory(request.path, found), request.request_id
+        )
+
+    def _opened(
+        self,
+        opening: Callable[[], Eventual[Any]],
+        described: Callable[[Any], OpenFile | OpenDirectory],
+        request_id: int,
+    ) -> Deferred[Answer]:
+        """Open something, which counts against the limit from now on."""
+        self._handles.reserve()
+
+        def unreserved(outcome: Any) -> Any:
+            self._handles.unreserve()
+            return outcome
+
+        def added(thing: Any) -> Answer:
+            if self._is_lost:
+                self._abandon(described(thing))
+                return ()
+            return (wire.handle(request_id, self._handles.add(described(thing))),)
+
+        return maybeDeferred(opening).addBoth(unreserved).addCallback(added)
+
+    def _read(self, request: wire.Read) -> Eventual[Answer]:
+        file = self._handles.file(request.handle).file
+        length = min(request.length, wire.MAX_READ_BYTES)
+        if not length:
+            raise BadRequest("a READ of no bytes")
+        data = file.readChunk(request.offset, length)
+        return _then(data, lambda data: _data(request.request_id, data))
+
+    def _write(self, request: wire.Write) -> Eventual[Answer]:
+        file = self._handles.file(request.handle).file
+        if request.offset + len(request.data) > MAX_OFFSET:
+            raise BadRequest(f"offset {request.offset} is out of bounds")
+        return _confirmed(file.writeChunk(request.offset, request.data), request.request_id)
+
+    def _change_handle(self, request: wire.ChangeHandle) -> Eventual[Answer]:
+        file = self._handles.file(request.handle).file
+        return _confirmed(file.setAttrs(request.attributes), request.request_id)
+
+    def _on_handle(self, request: wire.OnHandle) -> Eventual[Answer]:
+        if request.kind is Kind.READDIR:
+            return Deferred.fromCoroutine(self._read_directory(request))
+        if request.kind is Kind.FSTAT:
+            found = self._handles.file(request.handle).file.getAttrs()
+            return _then(found, lambda found: _attributes(request.request_id, found))
+        return self._close(request)
+
+    def _close(self, request: wire.OnHandle) -> Eventual[Answer]:
+        opened = self._handles.remove(request.handle)
+        if isinstance(opened, OpenFile):
+            return _confirmed(opened.file.close(), request.request_id)
+        opened.directory.close()
+        return _ok(request.request_id)
+
+    async def _read_directory(self, request: wire.OnHandle) -> Answer:
+        opened = self._handles.directory(request.handle)
+        await opened.turn.acquire()
+        try:
+            if not opened.left_over:
+                opened.left_over.extend(await opened.directory.nextEntries())
+            if not opened.left_over:
+                raise EndOfFile("end of directory")
+            return (wire.names(request.request_id, _reply_full(opened)),)
+        finally:
+            opened.turn.release()
+
+    def _abandon(self, opened: OpenFile | OpenDirectory) -> None:
+        """The client is gone: there is nobody to hear of errors, only the log."""
+        if isinstance(opened, OpenDirectory):
+            opened.directory.close()
+        elif (leaving := opened.file.abandon()) is not None:
+            leaving.addErrback(
+                lambda failure: self._events.tell("defect", where="abandon", failure=failure)
+            )
+
+    # Paths.
+
+    def _on_path(self, request: wire.OnPath) -> Eventual[Answer]:
+        server, path, request_id = self._server, request.path, request.request_id
+        match request.kind:
+            case Kind.STAT | Kind.LSTAT:
+                found = server.getAttrs(path, request.kind is Kind.STAT)
+                return _then(found, lambda found: _attributes(request_id, found))
+            case Kind.OPENDIR:
+                return self._open_directory(request)
+            case Kind.REALPATH:
+                return _then(server.realPath(path), lambda path: _name(request_id, path))
+            case Kind.READLINK:
+                return _then(server.readLink(path), lambda path: _name(request_id, path))
+            case Kind.REMOVE:
+                return _confirmed(server.removeFile(path), request_id)
+        return _confirmed(server.removeDirectory(path), request_id)
+
+    def _on_two_paths(self, request: wire.OnTwoPaths) -> Eventual[Answer]:
+        both = self._server.renameFile if request.kind is Kind.RENAME else self._server.makeLink
+        return _confirmed(both(request.first, request.second), request.request_id)
+
+    def _change_path(self, request: wire.ChangePath) -> Eventual[Answer]:
+        is_mkdir = request.kind is Kind.MKDIR
+        change = self._server.makeDirectory if is_mkdir else self._server.setAttrs
+        return _confirmed(change(request.path, request.attributes), request.request_id)
+
+    def _extended(self, request: wire.Extended) -> Eventual[Answer]:
+        if request.name not in EXTENSIONS:
+            raise Unsupported(f"extension {request.name!r} is not supported")
+        _, handler = EXTENSIONS[request.name]
+        return _then(handler(Session(self._server, self._handles), request), lambda reply: (reply,))
+
+    def _unknown(self, request: wire.Unknown) -> Answer:
+        raise Unsupported(f"SFTP version 3 has no packet of type {request.number}")
+
+
+HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
+    wire.Write: SFTPProtocol._write,
+    wire.Read: SFTPProtocol._read,
+    wire.Open: SFTPProtocol._open,
+    wire.OnHandle: SFTPProtocol._on_handle,
+    wire.OnPath: SFTPProtocol._on_path,
+    wire.ChangeHandle: SFTPProtocol._change_handle,
+    wire.ChangePath: SFTPProtocol._change_path,
+    wire.OnTwoPaths: SFTPProtocol._on_two_paths,
+    wire.Extended: SFTPProtocol._extended,
+    wire.Unknown: SFTPProtocol._unknown,
+}
+
+MAX_OFFSET = 2**63 - 1
+
+
+def _ok(request_id: int) -> Answer:
+    return (wire.status(request_id, Status.OK, ""),)
+
+
+def _then(value: Eventual[T], make: Callable[[T], Answer]) -> Eventual[Answer]:
+    """The answer that `make` makes of a value, now or when it comes."""
+    return value.addCallback(make) if isinstance(value, Deferred) else make(value)
+
+
+def _confirmed(done: Deferred[None] | None, request_id: int) -> Eventual[Answer]:
+    ok = _ok(request_id)
+    return ok if done is None else done.addCallback(lambda _: ok)
+
+
+def _data(request_id: int, data: bytes) -> Answer:
+    return wire.data_header(request_id, len(data)), data
+
+
+def _attributes(request_id: int, found: wire.Attributes) -> Answer:
+    return (wire.attributes(request_id, found),)
+
+
+def _name(request_id: int, path: bytes) -> Answer:
+    return (wire.names(request_id, [wire.name_entry((path, path, {}))]),)
+
+
+def _reply_full(opened: OpenDirectory) -> list[bytes]:
+    """As many entries as one reply may hold, and one in any case."""
+    entries = [wire.name_entry(opened.left_over.popleft())]
+    size_bytes = len(entries[0])
+    while opened.left_over:
+        entry = wire.name_entry(opened.left_over[0])
+        size_bytes += len(entry)
+        if size_bytes > wire.MAX_NAMES_BYTES:
+            break
+        entries.append(entry)
+        opened.left_over.popleft()
+    return entries

@@ -1,0 +1,196 @@
+"""The objects that Conch's SFTP interfaces ask for, on a `FileTree`.
+
+Knows: Conch's words for requests (flags, attribute dicts) and ours (intents,
+changes). Must not know: packets, handles, S3.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from sftpgw.errors import Unsupported
+from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter
+from sftpgw.sftp.attributes import from_wire, listed, to_wire
+from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
+from sftpgw.values import Space, WriteIntent
+from sftpgw.wire.sftp import Attributes, Name, OpenFlag
+
+
+@implementer(IGatewayServer)
+class GatewayServer:
+    """One session's file server.
+
+    :param avatar: Conch's name for the user that it serves; here the user's name.
+    """
+
+    def __init__(self, avatar: str, tree: FileTree, clock: Clock) -> None:
+        self.avatar = avatar
+        self._tree = tree
+        self._clock = clock
+
+    def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+        return {}
+
+    def openFile(self, filename: bytes, flags: int, attrs: Attributes) -> Deferred[IGatewayFile]:
+        return Deferred.fromCoroutine(self._open(filename, OpenFlag(flags & _KNOWN_FLAGS), attrs))
+
+    async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
+        if not flags & (OpenFlag.WRITE | OpenFlag.APPEND):
+            return ReadHandle(await self._tree.open_reader(path))
+        intent = WriteIntent(
+            create=bool(flags & OpenFlag.CREAT),
+            truncate=bool(flags & OpenFlag.TRUNC),
+            exclusive=bool(flags & OpenFlag.EXCL),
+            append=bool(flags & OpenFlag.APPEND),
+        )
+        return WriteHandle(await self._tree.open_writer(path, intent, from_wire(attrs)))
+
+    def removeFile(self, filename: bytes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tree.remove_file(filename))
+
+    def renameFile(self, oldpath: bytes, newpath: bytes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tree.rename(oldpath, newpath, replace=False))
+
+    def replaceFile(self, oldpath: bytes, newpath: bytes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tree.rename(oldpath, newpath, replace=True))
+
+    def makeDirectory(self, path: bytes, attrs: Attributes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tree.make_directory(path))
+
+    def removeDirectory(self, path: bytes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tree.remove_directory(path))
+
+    def openDirectory(self, path: bytes) -> Deferred[IGatewayDirectory]:
+        return Deferred.fromCoroutine(self._open_directory(path))
+
+    async def _open_directory(self, path: bytes) -> IGatewayDirectory:
+        handle = DirectoryHandle(await self._tree.open_directory(path), self.avatar, self._clock)
+        await handle.fill()
+        return handle
+
+    def getAttrs(self, path: bytes, followLinks: bool) -> Deferred[Attributes]:
+        return Deferred.fromCoroutine(self._stat(path))
+
+    async def _stat(self, path: bytes) -> Attributes:
+        return to_wire(await self._tree.stat(path))
+
+    def setAttrs(self, path: bytes, attrs: Attributes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._tree.set_attributes(path, from_wire(attrs)))
+
+    def readLink(self, path: bytes) -> Deferred[bytes]:
+        raise Unsupported("there are no symbolic links in an object store")
+
+    def makeLink(self, linkPath: bytes, targetPath: bytes) -> Deferred[None]:
+        raise Unsupported("an object store has no links; upload the file twice, or copy it")
+
+    def realPath(self, path: bytes) -> bytes:
+        return self._tree.canonical(path)
+
+    def space(self, path: bytes) -> Deferred[Space]:
+        return Deferred.fromCoroutine(self._tree.space(path))
+
+    def extendedRequest(self, extendedName: bytes, extendedData: bytes) -> bytes:
+        raise NotImplementedError(f"extension {extendedName!r}")
+
+
+_KNOWN_FLAGS = 0x3F
+
+
+@implementer(IGatewayFile)
+class ReadHandle:
+    """A file open for reading."""
+
+    def __init__(self, reader: FileReader) -> None:
+        self._reader = reader
+
+    def readChunk(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+        return self._reader.read(offset, length)
+
+    def writeChunk(self, offset: int, data: bytes) -> None:
+        raise Unsupported("the file is open for reading only")
+
+    def getAttrs(self) -> Deferred[Attributes]:
+        return Deferred.fromCoroutine(_attributes(self._reader))
+
+    def setAttrs(self, attrs: Attributes) -> None:
+        changes = from_wire(attrs)
+        if changes.size_bytes is not None:
+            raise Unsupported("the file is open for reading only")
+
+    def sync(self) -> None:
+        """Nothing was written."""
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def abandon(self) -> None:
+        self._reader.close()
+
+
+@implementer(IGatewayFile)
+class WriteHandle:
+    """A file open for writing."""
+
+    def __init__(self, writer: FileWriter) -> None:
+        self._writer = writer
+
+    def readChunk(self, offset: int, length: int) -> bytes:
+        raise Unsupported("a file that is being uploaded cannot be read before it is closed")
+
+    def writeChunk(self, offset: int, data: bytes) -> Deferred[None] | None:
+        return self._writer.write(offset, data)
+
+    def getAttrs(self) -> Deferred[Attributes]:
+        return Deferred.fromCoroutine(_attributes(self._writer))
+
+    def setAttrs(self, attrs: Attributes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._writer.set_attributes(from_wire(attrs)))
+
+    def sync(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._writer.sync())
+
+    def close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._writer.commit())
+
+    def abandon(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._writer.abandon())
+
+
+async def _attributes(opened: FileReader | FileWriter) -> Attributes:
+    return to_wire(await opened.attributes())
+
+
+@implementer(IGatewayDirectory)
+class DirectoryHandle:
+    """A directory open for listing."""
+
+    def __init__(self, reader: DirectoryReader, user: str, clock: Clock) -> None:
+        self._reader = reader
+        self._user = user
+        self._clock = clock
+        self._in_hand: deque[Name] = deque()
+
+    async def fill(self) -> None:
+        """Take the next page in hand."""
+        now_seconds = self._clock.seconds()
+        for entry in await self._reader.next_entries():
+            self._in_hand.append(listed(entry, self._user, now_seconds))
+
+    def nextEntries(self) -> Deferred[list[Name]]:
+        return Deferred.fromCoroutine(self._next())
+
+    async def _next(self) -> list[Name]:
+        if not self._in_hand:
+            await self.fill()
+        return list(self)
+
+    def __iter__(self) -> Iterator[Name]:
+        while self._in_hand:
+            yield self._in_hand.popleft()
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,315 @@
+"""The words that the rooms exchange: small, frozen, without behaviour of their own.
+
+Knows: names, sizes, times and settings, with their units.
+Must not know: where they came from or where they go.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Body: TypeAlias = tuple[Buffer, ...]
+"""Bytes to be sent, in order; whoever passes a body on does not join it."""
+
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
+
+
+# Objects in a store.
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectName:
+    """Where an object is. Keys are text; S3 sees their UTF-8."""
+
+    bucket: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes from `start` up to, not including, `stop`."""
+
+    start: int
+    stop: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What HEAD, GET or a list say of an object.
+
+    `etag` is as S3 sent it, quotes included. `metadata` is without the
+    ``x-amz-meta-`` prefix, names in lower case; lists have none. `system_headers`
+    are Cache-Control and its like, names in lower case, which a rewrite must restate.
+    """
+
+    name: ObjectName
+    size_bytes: int
+    etag: str
+    modified_seconds: float
+    storage_class: str = "STANDARD"
+    metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    content_type: str = ""
+    system_headers: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of ListObjectsV2, `next_token` None on the last."""
+
+    objects: tuple[ObjectInfo, ...]
+    prefixes: tuple[str, ...]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectProperties:
+    """What is fixed when an object, or its multipart upload, is created."""
+
+    metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    content_type: str = ""
+    storage_class: str = ""
+
+
+class WriteCondition(enum.Enum):
+    """Under which condition an object may be published."""
+
+    NONE = "none"
+    IF_ABSENT = "if-absent"  # If-None-Match: *
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    """A multipart upload that S3 has opened."""
+
+    name: ObjectName
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part that S3 has confirmed."""
+
+    number: int
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsPage:
+    """One page of ListMultipartUploads; `next_marker` is (key marker, id marker)."""
+
+    uploads: tuple[MultipartUpload, ...]
+    next_marker: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can do. AWS can do all; `[s3] unsupported` names what others lack."""
+
+    conditional_put: bool = True
+    conditional_complete: bool = True
+    conditional_copy: bool = True
+    conditional_delete: bool = True
+    copy_source_condition: bool = True
+    part_copy: bool = True
+    unequal_parts: bool = True
+
+
+# Files, as a client sees them.
+
+
+class FileKind(enum.Enum):
+    FILE = "file"
+    DIRECTORY = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class FileAttributes:
+    """What STAT and READDIR tell of a file or directory."""
+
+    kind: FileKind
+    size_bytes: int = 0
+    modified_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryEntry:
+    """A name in a directory, without any slash."""
+
+    name: str
+    attributes: FileAttributes
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeChanges:
+    """What SETSTAT, FSETSTAT, OPEN or MKDIR ask for; None leaves things as they are.
+
+    Mode and owner are not here: an object has neither, they are accepted and ignored.
+    """
+
+    size_bytes: int | None = None
+    modified_seconds: float | None = None
+
+
+NO_CHANGES = AttributeChanges()
+
+
+@dataclass(frozen=True, slots=True)
+class WriteIntent:
+    """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3)."""
+
+    create: bool = True
+    truncate: bool = True
+    exclusive: bool = False
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What `df` shows. A bucket has no bounds, so the figures are nominal."""
+
+    block_bytes: int
+    total_blocks: int
+    free_blocks: int
+    name_bytes: int
+
+
+# People and permissions.
+
+
+class Permission(enum.Flag):
+    """What users.ini can grant, by its names there in lower case."""
+
+    LIST = enum.auto()
+    DOWNLOAD = enum.auto()
+    UPLOAD = enum.auto()
+    OVERWRITE = enum.auto()
+    DELETE = enum.auto()
+    RENAME = enum.auto()
+    MKDIR = enum.auto()
+    SETSTAT = enum.auto()
+
+
+ALL_PERMISSIONS = (
+    Permission.LIST
+    | Permission.DOWNLOAD
+    | Permission.UPLOAD
+    | Permission.OVERWRITE
+    | Permission.DELETE
+    | Permission.RENAME
+    | Permission.MKDIR
+    | Permission.SETSTAT
+)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who may log in, how, and where that leads.
+
+    `key_prefix` is empty (the whole bucket) or ends with a slash.
+    `authorized_keys` are lines as in OpenSSH's file; `password_hash` is bcrypt
+    (``$2b$…``) or argon2 (``$argon2id$…``).
+    """
+
+    name: str
+    bucket: str
+    key_prefix: str
+    permissions: Permission = ALL_PERMISSIONS
+    authorized_keys: tuple[str, ...] = ()
+    password_hash: str | None = field(default=None, repr=False)
+
+
+# Settings: one class per section of sftpgw.ini, defaults as documented there.
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """[gateway]. `host_keys` are absolute paths."""
+
+    listen: tuple[str, ...] = ("tcp:2022",)
+    host_keys: tuple[str, ...] = ()
+    create_host_keys: bool = False
+
+
+class Addressing(enum.Enum):
+    AUTO = "auto"
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+
+class SignPayload(enum.Enum):
+    AUTO = "auto"  # over http yes, over https no
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """[s3]. Blank `access_key`: the usual AWS chain finds credentials."""
+
+    bucket: str = ""
+    region: str = "us-east-1"
+    endpoint: str = ""
+    addressing: Addressing = Addressing.AUTO
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    role_arn: str = ""
+    storage_class: str = ""
+    accelerate: bool = False
+    state_prefix: str = ".sftpgw/"
+    sign_payload: SignPayload = SignPayload.AUTO
+    part_size_bytes: int = 8 * MIB
+    upload_concurrency: int = 4
+    download_part_size_bytes: int = 8 * MIB
+    download_concurrency: int = 4
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    max_attempts: int = 5
+    capabilities: Capabilities = Capabilities()
+
+
+@dataclass(frozen=True, slots=True)
+class SshSettings:
+    """[ssh]."""
+
+    login_grace_seconds: float = 60.0
+    auth_tries: int = 6
+    sessions_per_connection: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """[limits]."""
+
+    memory_bytes: int = 512 * MIB
+    handles_per_session: int = 256
+    reorder_allowance_bytes: int = 32 * MIB
+    drain_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the two ini files say."""
+
+    gateway: GatewaySettings
+    s3: StoreSettings
+    ssh: SshSettings
+    limits: LimitSettings
+    users: Mapping[str, User]

@@ -1,0 +1,559 @@
+"""SFTP version 3 packets.
+
+Knows: how requests and replies are laid out in bytes, and every bound of theirs.
+Must not know: what a request means, or whether it may be granted.
+
+Rules
+
+1. A frame is ``uint32 length, byte type, body``; INIT and VERSION apart, the
+   body begins with a request id. (draft-ietf-secsh-filexfer-02, sections 3, 4)
+2. A frame shorter than a type and an id, or longer than `MAX_FRAME_BYTES`, means
+   that the stream is lost: `FramingLost`. Nothing after it can be read.
+3. A well-framed body that does not parse is `Malformed` and carries the id, so
+   that it can be answered: a string must be there whole, nothing may follow the
+   last field (but for INIT's extensions and attributes that we do not know).
+4. Attributes are dicts in Conch's words: size, uid, gid, permissions, atime,
+   mtime. Extended attributes are checked and dropped.
+5. The parser understands what the writer writes, and back.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sftpgw.errors import GatewayError
+
+MAX_READ_BYTES = 255 * 1024
+MAX_WRITE_BYTES = 255 * 1024
+MAX_FRAME_BYTES = 256 * 1024 + 1024
+MIN_FRAME_BYTES = 5
+MAX_NAMES_BYTES = 64 * 1024
+MAX_EXTENDED_ATTRIBUTES = 64
+
+VERSION = 3
+
+Attributes: TypeAlias = dict[str, int]
+Name: TypeAlias = tuple[bytes, bytes, Attributes]
+"""An entry of READDIR: file name, long name, attributes."""
+
+
+class Kind(enum.IntEnum):
+    """The packet types of section 3."""
+
+    INIT = 1
+    VERSION = 2
+    OPEN = 3
+    CLOSE = 4
+    READ = 5
+    WRITE = 6
+    LSTAT = 7
+    FSTAT = 8
+    SETSTAT = 9
+    FSETSTAT = 10
+    OPENDIR = 11
+    READDIR = 12
+    REMOVE = 13
+    MKDIR = 14
+    RMDIR = 15
+    REALPATH = 16
+    STAT = 17
+    RENAME = 18
+    READLINK = 19
+    SYMLINK = 20
+    STATUS = 101
+    HANDLE = 102
+    DATA = 103
+    NAME = 104
+    ATTRS = 105
+    EXTENDED = 200
+    EXTENDED_REPLY = 201
+
+
+class Status(enum.IntEnum):
+    """All the status codes that version 3 has (section 7)."""
+
+    OK = 0
+    EOF = 1
+    NO_SUCH_FILE = 2
+    PERMISSION_DENIED = 3
+    FAILURE = 4
+    BAD_MESSAGE = 5
+    NO_CONNECTION = 6
+    CONNECTION_LOST = 7
+    OP_UNSUPPORTED = 8
+
+
+class OpenFlag(enum.IntFlag):
+    """pflags of OPEN (section 6.3)."""
+
+    READ = 0x01
+    WRITE = 0x02
+    APPEND = 0x04
+    CREAT = 0x08
+    TRUNC = 0x10
+    EXCL = 0x20
+
+
+class FramingLost(GatewayError):
+    """The stream cannot be read any further."""
+
+
+class Malformed(GatewayError):
+    """A well-framed packet that does not parse."""
+
+    def __init__(self, message: str, request_id: int) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+# Requests, one class per layout.
+
+
+@dataclass(frozen=True, slots=True)
+class Init:
+    version: int
+    extensions: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    request_id: int
+    path: bytes
+    flags: int
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    request_id: int
+    handle: bytes
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    request_id: int
+    handle: bytes
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OnHandle:
+    """CLOSE, FSTAT, READDIR."""
+
+    kind: Kind
+    request_id: int
+    handle: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OnPath:
+    """LSTAT, OPENDIR, REMOVE, RMDIR, REALPATH, STAT, READLINK."""
+
+    kind: Kind
+    request_id: int
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeHandle:
+    """FSETSTAT."""
+
+    request_id: int
+    handle: bytes
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePath:
+    """SETSTAT, MKDIR."""
+
+    kind: Kind
+    request_id: int
+    path: bytes
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class OnTwoPaths:
+    """RENAME, SYMLINK."""
+
+    kind: Kind
+    request_id: int
+    first: bytes
+    second: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    request_id: int
+    name: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A type that version 3 does not have: well-framed, so it gets an answer."""
+
+    number: int
+    request_id: int
+
+
+Request: TypeAlias = (
+    Init
+    | Open
+    | Read
+    | Write
+    | OnHandle
+    | OnPath
+    | ChangeHandle
+    | ChangePath
+    | OnTwoPaths
+    | Extended
+    | Unknown
+)
+
+
+class Frames:
+    """Cuts a stream into frames, copying each byte of it once more only."""
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._buffer = bytearray()
+        self._start = 0
+        self._max_frame_bytes = max_frame_bytes
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        if self._start:
+            del self._buffer[: self._start]
+            self._start = 0
+        self._buffer += data
+
+    def next(self) -> bytes | None:
+        """The next frame without its length: type and body; None until it is whole.
+
+        :raises FramingLost: the length is out of bounds.
+        """
+        available = len(self._buffer) - self._start
+        if available < 4:
+            return None
+        (length,) = _UINT32.unpack_from(self._buffer, self._start)
+        if not MIN_FRAME_BYTES <= length <= self._max_frame_bytes:
+            raise FramingLost(
+                f"an SFTP packet of {length} bytes; from {MIN_FRAME_BYTES} to "
+                f"{self._max_frame_bytes} are accepted"
+            )
+        if available < 4 + length:
+            return None
+        begin = self._start + 4
+        self._start = begin + length
+        with memoryview(self._buffer) as view:
+            return bytes(view[begin : begin + length])
+
+
+_UINT32 = struct.Struct(">L")
+_UINT64 = struct.Struct(">Q")
+_TYPE_AND_ID = struct.Struct(">BL")
+_LENGTH_TYPE_ID = struct.Struct(">LBL")
+_READ_TAIL = struct.Struct(">QL")
+
+
+class _Fields:
+    """Reads the fields of one body from left to right."""
+
+    def __init__(self, frame: bytes, at: int, request_id: int) -> None:
+        self._frame = frame
+        self._at = at
+        self._request_id = request_id
+
+    def uint32(self) -> int:
+        return self._number(_UINT32)
+
+    def uint64(self) -> int:
+        return self._number(_UINT64)
+
+    def _number(self, layout: struct.Struct) -> int:
+        stop = self._at + layout.size
+        if stop > len(self._frame):
+            raise self.malformed("it ends in the middle of a number")
+        (number,) = layout.unpack_from(self._frame, self._at)
+        self._at = stop
+        return int(number)
+
+    def string(self) -> bytes:
+        length = self.uint32()
+        stop = self._at + length
+        if stop > len(self._frame):
+            left = len(self._frame) - self._at
+            raise self.malformed(f"a string claims {length} bytes, {left} are there")
+        text = self._frame[self._at : stop]
+        self._at = stop
+        return text
+
+    def attributes(self) -> Attributes:
+        flags = self.uint32()
+        if unknown := flags & ~_ATTRIBUTE_FLAGS:
+            raise self.malformed(f"unknown attribute flags {unknown:#x}")
+        found: Attributes = {}
+        if flags & _SIZE:
+            found["size"] = self.uint64()
+        for flag, names in _ATTRIBUTE_PAIRS:
+            if flags & flag:
+                for name in names:
+                    found[name] = self.uint32()
+        if flags & _EXTENDED:
+            self._skip_extended()
+        return found
+
+    def _skip_extended(self) -> None:
+        count = self.uint32()
+        if count > MAX_EXTENDED_ATTRIBUTES:
+            raise self.malformed(f"{count} extended attributes")
+        for _ in range(2 * count):
+            self.string()
+
+    def rest(self) -> bytes:
+        rest = self._frame[self._at :]
+        self._at = len(self._frame)
+        return rest
+
+    def pairs(self) -> tuple[tuple[bytes, bytes], ...]:
+        found = []
+        while self._at < len(self._frame):
+            found.append((self.string(), self.string()))
+        return tuple(found)
+
+    def end(self) -> None:
+        if self._at != len(self._frame):
+            raise self.malformed(f"{len(self._frame) - self._at} bytes too many")
+
+    def malformed(self, why: str) -> Malformed:
+        return Malformed(f"malformed packet: {why}", self._request_id)
+
+
+_SIZE, _OWNER, _PERMISSIONS, _TIMES, _EXTENDED = 0x1, 0x2, 0x4, 0x8, 0x80000000
+_ATTRIBUTE_FLAGS = _SIZE | _OWNER | _PERMISSIONS | _TIMES | _EXTENDED
+_ATTRIBUTE_PAIRS = (
+    (_OWNER, ("uid", "gid")),
+    (_PERMISSIONS, ("permissions",)),
+    (_TIMES, ("atime", "mtime")),
+)
+
+_ON_HANDLE = frozenset({Kind.CLOSE, Kind.FSTAT, Kind.READDIR})
+_ON_PATH = frozenset(
+    {
+        Kind.LSTAT,
+        Kind.OPENDIR,
+        Kind.REMOVE,
+        Kind.RMDIR,
+        Kind.REALPATH,
+        Kind.STAT,
+        Kind.READLINK,
+    }
+)
+_CHANGE_PATH = frozenset({Kind.SETSTAT, Kind.MKDIR})
+_ON_TWO_PATHS = frozenset({Kind.RENAME, Kind.SYMLINK})
+_REQUESTS = frozenset({Kind.OPEN, Kind.READ, Kind.WRITE, Kind.FSETSTAT, Kind.EXTENDED}).union(
+    _ON_HANDLE, _ON_PATH, _CHANGE_PATH, _ON_TWO_PATHS
+)
+
+
+def parse_request(frame: bytes) -> Request:
+    """Read one frame from a client.
+
+    :param frame: type and body, as `Frames.next` gives them.
+    :raises Malformed: it does not parse, and here is the id to answer.
+    """
+    number, request_id = _TYPE_AND_ID.unpack_from(frame)
+    if number == Kind.INIT:
+        fields = _Fields(frame, 1, 0)
+        return Init(fields.uint32(), fields.pairs())
+    if number not in _REQUESTS:
+        return Unknown(number, request_id)
+    fields = _Fields(frame, 5, request_id)
+    request = _parse_body(Kind(number), request_id, fields)
+    fields.end()
+    return request
+
+
+def _parse_body(kind: Kind, request_id: int, fields: _Fields) -> Request:  # noqa: PLR0911
+    """One line for each layout; the two hot ones first."""
+    match kind:
+        case Kind.WRITE:
+            return Write(request_id, fields.string(), fields.uint64(), fields.string())
+        case Kind.READ:
+            return Read(request_id, fields.string(), fields.uint64(), fields.uint32())
+        case Kind.OPEN:
+            return Open(request_id, fields.string(), fields.uint32(), fields.attributes())
+        case Kind.FSETSTAT:
+            return ChangeHandle(request_id, fields.string(), fields.attributes())
+        case Kind.EXTENDED:
+            return Extended(request_id, fields.string(), fields.rest())
+    if kind in _ON_HANDLE:
+        return OnHandle(kind, request_id, fields.string())
+    if kind in _CHANGE_PATH:
+        return ChangePath(kind, request_id, fields.string(), fields.attributes())
+    if kind in _ON_TWO_PATHS:
+        return OnTwoPaths(kind, request_id, fields.string(), fields.string())
+    return OnPath(kind, request_id, fields.string())
+
+
+# Payloads of OpenSSH's extended requests (OpenSSH PROTOCOL, section 4).
+
+
+def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]:
+    """`count` strings and nothing else: posix-rename, statvfs, fsync and their like.
+
+    :raises Malformed: there is less, or more.
+    """
+    fields = _Fields(data, 0, request_id)
+    strings = tuple(fields.string() for _ in range(count))
+    fields.end()
+    return strings
+
+
+def parse_path_and_attributes(data: bytes, request_id: int) -> tuple[bytes, Attributes]:
+    """The payload of lsetstat@openssh.com. :raises Malformed:"""
+    fields = _Fields(data, 0, request_id)
+    path, attributes = fields.string(), fields.attributes()
+    fields.end()
+    return path, attributes
+
+
+# Replies.
+
+
+def version(extensions: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """VERSION, with the extensions that the server offers."""
+    pairs = b"".join(string(name) + string(data) for name, data in extensions)
+    return _framed(bytes([Kind.VERSION]) + _UINT32.pack(VERSION) + pairs)
+
+
+def status(request_id: int, code: Status, message: str) -> bytes:
+    """STATUS, its message in UTF-8, its language tag empty."""
+    text = message.encode("utf-8", "replace")
+    return _reply(Kind.STATUS, request_id, _UINT32.pack(code) + string(text) + string(b""))
+
+
+def handle(request_id: int, name: bytes) -> bytes:
+    """HANDLE."""
+    return _reply(Kind.HANDLE, request_id, string(name))
+
+
+def data_header(request_id: int, size_bytes: int) -> bytes:
+    """DATA up to its bytes, which follow uncopied: `size_bytes` of them."""
+    header = _LENGTH_TYPE_ID.pack(9 + size_bytes, Kind.DATA, request_id)
+    return header + _UINT32.pack(size_bytes)
+
+
+def names(request_id: int, entries: Iterable[bytes]) -> bytes:
+    """NAME, of entries made by `name_entry`."""
+    packed = list(entries)
+    return _reply(Kind.NAME, request_id, _UINT32.pack(len(packed)) + b"".join(packed))
+
+
+def name_entry(name: Name) -> bytes:
+    """One entry of NAME."""
+    file_name, long_name, found = name
+    return string(file_name) + string(long_name) + pack_attributes(found)
+
+
+def attributes(request_id: int, found: Mapping[str, int]) -> bytes:
+    """ATTRS."""
+    return _reply(Kind.ATTRS, request_id, pack_attributes(found))
+
+
+def extended_reply(request_id: int, data: bytes) -> bytes:
+    """EXTENDED_REPLY."""
+    return _reply(Kind.EXTENDED_REPLY, request_id, data)
+
+
+def string(text: bytes) -> bytes:
+    """A string as SSH writes it (RFC 4251, section 5)."""
+    return _UINT32.pack(len(text)) + text
+
+
+def pack_attributes(found: Mapping[str, int]) -> bytes:
+    """ATTRS without a packet around it (section 5)."""
+    flags, body = 0, b""
+    if "size" in found:
+        flags, body = _SIZE, _UINT64.pack(found["size"])
+    for flag, pair in _ATTRIBUTE_PAIRS:
+        if all(name in found for name in pair):
+            flags |= flag
+            body += b"".join(_UINT32.pack(found[name] & 0xFFFFFFFF) for name in pair)
+    return _UINT32.pack(flags) + body
+
+
+def limits_reply(max_open_handles: int) -> bytes:
+    """The answer to limits@openssh.com (OpenSSH PROTOCOL, section 4.8)."""
+    sizes = (MAX_FRAME_BYTES, MAX_READ_BYTES, MAX_WRITE_BYTES, max_open_handles)
+    return struct.pack(">4Q", *sizes)
+
+
+def statvfs_reply(block_bytes: int, total_blocks: int, free_blocks: int, name_bytes: int) -> bytes:
+    """The answer to statvfs@openssh.com (OpenSSH PROTOCOL, section 4.4)."""
+    inodes = 0xFFFFFFFF
+    return struct.pack(
+        ">11Q",
+        block_bytes,
+        block_bytes,
+        total_blocks,
+        free_blocks,
+        free_blocks,
+        inodes,
+        inodes,
+        inodes,
+        0,
+        0,
+        name_bytes,
+    )
+
+
+def _reply(kind: Kind, request_id: int, body: bytes) -> bytes:
+    return _LENGTH_TYPE_ID.pack(5 + len(body), kind, request_id) + body
+
+
+def _framed(body: bytes) -> bytes:
+    return _UINT32.pack(len(body)) + body
+
+
+# The client's side: requests as bytes.
+
+
+def encode_request(request: Request) -> bytes:
+    """Write a request, length included, so that `Frames` and `parse_request` read it back."""
+    if isinstance(request, Init):
+        pairs = b"".join(string(name) + string(data) for name, data in request.extensions)
+        return _framed(bytes([Kind.INIT]) + _UINT32.pack(request.version) + pairs)
+    kind, body = _encode_body(request)
+    return _reply(kind, request.request_id, body)
+
+
+def _encode_body(request: Request) -> tuple[Kind, bytes]:  # noqa: PLR0911
+    match request:
+        case Open(_, path, flags, found):
+            return Kind.OPEN, string(path) + _UINT32.pack(flags) + pack_attributes(found)
+        case Read(_, name, offset, length):
+            return Kind.READ, string(name) + _READ_TAIL.pack(offset, length)
+        case Write(_, name, offset, data):
+            return Kind.WRITE, string(name) + _UINT64.pack(offset) + string(data)
+        case OnHandle(kind, _, name):
+            return kind, string(name)
+        case OnPath(kind, _, path):
+            return kind, string(path)
+        case ChangeHandle(_, name, found):
+            return Kind.FSETSTAT, string(name) + pack_attributes(found)
+        case ChangePath(kind, _, path, found):
+            return kind, string(path) + pack_attributes(found)
+        case OnTwoPaths(kind, _, first, second):
+            return kind, string(first) + string(second)
+        case Extended(_, name, data):
+            return Kind.EXTENDED, string(name) + data
+    raise TypeError(f"{request} is not something that a client sends")
