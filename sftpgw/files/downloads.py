@@ -124,6 +124,8 @@ class Download:
         self._ranges: dict[Segment, _Range] = {}
         self._waiting: list[_WaitingRead] = []
         self._failure: GatewayError | None = None
+        # False after a failure: read-ahead is not tried again before the next READ.
+        self._reads_ahead = True
 
     async def open(self) -> None:
         """Fetch the first range, and return when the object's size is known.
@@ -163,6 +165,7 @@ class Download:
         if offset >= size_bytes:
             raise EndOfFile("end of file")
         wanted = ByteRange(offset, min(offset + length, size_bytes))
+        self._reads_ahead = True
         self._plan.asked(wanted)
         self._drop_stale()
         data = self._taken(wanted)
@@ -194,7 +197,7 @@ class Download:
         while self._failure is None and (fetch := self._plan.next_fetch()) is not None:
             if fetch.is_demanded:
                 self._budget.charge(fetch.wanted.size_bytes)
-            elif not self._budget.try_acquire(fetch.wanted.size_bytes):
+            elif not self._reads_ahead or not self._budget.try_acquire(fetch.wanted.size_bytes):
                 return
             segment = self._plan.began(fetch.wanted)
             self._start(_Range(self, segment), if_match=self._known.etag)
@@ -222,6 +225,7 @@ class Download:
 
     def _give_up(self, each: _Range, failure: Failure) -> None:
         """A range has failed: so do the READs that wait for it."""
+        self._reads_ahead = False
         self._remove(each)
         if isinstance(each, _FirstRange) and not each.answered.called:
             each.answered.errback(failure)

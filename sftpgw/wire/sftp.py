@@ -264,7 +264,7 @@ _LENGTH_TYPE_ID = struct.Struct(">LBL")
 _READ_TAIL = struct.Struct(">QL")
 
 
-class _Fields:
+class Fields:
     """Reads the fields of one body from left to right."""
 
     def __init__(self, frame: bytes, at: int, request_id: int) -> None:
@@ -372,17 +372,17 @@ def parse_request(frame: bytes) -> Request:
     """
     number, request_id = _TYPE_AND_ID.unpack_from(frame)
     if number == Kind.INIT:
-        fields = _Fields(frame, 1, 0)
+        fields = Fields(frame, 1, 0)
         return Init(fields.uint32(), fields.pairs())
     if number not in _REQUESTS:
         return Unknown(number, request_id)
-    fields = _Fields(frame, 5, request_id)
+    fields = Fields(frame, 5, request_id)
     request = _parse_body(Kind(number), request_id, fields)
     fields.end()
     return request
 
 
-def _parse_body(kind: Kind, request_id: int, fields: _Fields) -> Request:  # noqa: PLR0911
+def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911
     """One line for each layout; the two hot ones first."""
     match kind:
         case Kind.WRITE:
@@ -412,7 +412,7 @@ def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]
 
     :raises Malformed: there is less, or more.
     """
-    fields = _Fields(data, 0, request_id)
+    fields = Fields(data, 0, request_id)
     strings = tuple(fields.string() for _ in range(count))
     fields.end()
     return strings
@@ -420,7 +420,7 @@ def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]
 
 def parse_path_and_attributes(data: bytes, request_id: int) -> tuple[bytes, Attributes]:
     """The payload of lsetstat@openssh.com. :raises Malformed:"""
-    fields = _Fields(data, 0, request_id)
+    fields = Fields(data, 0, request_id)
     path, attributes = fields.string(), fields.attributes()
     fields.end()
     return path, attributes

@@ -1,0 +1,103 @@
+"""Password hashes: which are understood, and whether a password matches one.
+
+Knows: bcrypt and argon2, their limits, and that both are slow on purpose.
+Must not know: users. `matches` blocks for as long as the hash was made to
+take: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+import argon2
+import bcrypt
+
+# bcrypt looks at 72 bytes; libraries differ in what they do with more.
+BCRYPT_PASSWORD_BYTES = 72
+MAX_PASSWORD_BYTES = 1024
+
+# A hash above these would let every login attempt hold a thread for seconds,
+# or memory by the gigabyte.
+MAX_BCRYPT_COST = 16
+MAX_ARGON2_MEMORY_KIB = 1024 * 1024
+MAX_ARGON2_PASSES = 64
+
+_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+
+DEFAULT_DECOY = "$2b$12$" + "sftpgwDecoyHashNobody." + "S" * 30 + "e"
+"""A bcrypt hash that no known password has, for when there is none to imitate."""
+
+
+def check_password_hash(text: str) -> None:
+    """Whether `text` is a hash that `matches` can use. :raises ValueError: if not; says why."""
+    bcrypt_hash = _BCRYPT.fullmatch(text)
+    if bcrypt_hash:
+        if not 4 <= int(bcrypt_hash[1]) <= MAX_BCRYPT_COST:
+            raise ValueError(f"the bcrypt cost must be 4 to {MAX_BCRYPT_COST}")
+    elif text.startswith("$argon2"):
+        _check_argon2(text)
+    elif text.startswith("$2"):
+        raise ValueError("not a complete bcrypt hash")
+    else:
+        raise ValueError("must be a bcrypt ($2b$…) or argon2 ($argon2id$…) hash, not a password")
+
+
+def matches(password: bytes, password_hash: str) -> bool:
+    """Whether `password` has this hash. Blocks, and takes equally long either way."""
+    if password_hash.startswith("$argon2"):
+        found = _matches_argon2(password[:MAX_PASSWORD_BYTES], password_hash)
+        usable = 0 < len(password) <= MAX_PASSWORD_BYTES
+    else:
+        found = _matches_bcrypt(password[:BCRYPT_PASSWORD_BYTES], password_hash)
+        usable = 0 < len(password) <= BCRYPT_PASSWORD_BYTES
+    return found and usable
+
+
+def choose_decoy(password_hashes: Iterable[str]) -> str:
+    """A hash to spend time on when the user is unknown, whatever the outcome.
+
+    It is one of the commonest kind among `password_hashes` (same algorithm,
+    same cost), so that unknown users take as long as most of the known.
+    """
+    hashes = tuple(password_hashes)
+    if not hashes:
+        return DEFAULT_DECOY
+    kind, _ = Counter(map(_kind, hashes)).most_common(1)[0]
+    return next(text for text in hashes if _kind(text) == kind)
+
+
+def _kind(text: str) -> str:
+    """Algorithm and cost, without salt and digest."""
+    bcrypt_hash = _BCRYPT.fullmatch(text)
+    return f"bcrypt {bcrypt_hash[1]}" if bcrypt_hash else text.rsplit("$", 2)[0]
+
+
+def _check_argon2(text: str) -> None:
+    try:
+        parameters = argon2.extract_parameters(text)
+    except (argon2.exceptions.InvalidHashError, ValueError) as problem:
+        raise ValueError("not a complete argon2 hash") from problem
+    if parameters.memory_cost > MAX_ARGON2_MEMORY_KIB:
+        raise ValueError(f"the argon2 memory cost must be at most {MAX_ARGON2_MEMORY_KIB} KiB")
+    if parameters.time_cost > MAX_ARGON2_PASSES:
+        raise ValueError(f"the argon2 time cost must be at most {MAX_ARGON2_PASSES}")
+
+
+def _matches_bcrypt(password: bytes, password_hash: str) -> bool:
+    try:
+        return bcrypt.checkpw(password, password_hash.encode("ascii"))
+    except ValueError:
+        return False
+
+
+def _matches_argon2(password: bytes, password_hash: str) -> bool:
+    try:
+        return argon2.PasswordHasher().verify(password_hash, password)
+    except (
+        argon2.exceptions.VerificationError,
+        argon2.exceptions.InvalidHashError,
+        UnicodeError,
+    ):
+        return False

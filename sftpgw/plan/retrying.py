@@ -1,0 +1,241 @@
+"""What an answer of the store means, and whether to ask again.
+
+Knows: S3's error codes and HTTP statuses, which of them pass, and how long to wait.
+Must not know: how a request is sent, which clock runs, where randomness comes from.
+
+Rules:
+
+1. The error code decides; the status decides only where there is no code (HEAD
+   has no body) or an unknown one. ``RequestTimeout`` is a 400 and passes,
+   ``InvalidObjectState`` is a 403 and does not.
+2. What passes is tried again after a random wait ("full jitter"), whose bound
+   doubles each time. A ``Retry-After`` is a lower bound.
+3. Expired credentials are refreshed once, a clock that is off is corrected once;
+   then once more, without a wait.
+4. Attempts and time are bounded. Progress (bytes of a body that arrived) makes
+   the attempts start afresh, the renewals are bounded too.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sftpgw.errors import (
+    AccessDenied,
+    ConditionalConflict,
+    CredentialsUnavailable,
+    NoSuchBucket,
+    NoSuchObject,
+    NoSuchUpload,
+    NotImplementedByStore,
+    ObjectArchived,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    StoreError,
+    StoreUnavailable,
+)
+
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 20.0
+DEADLINE_SECONDS = 300.0
+RENEWALS = 20
+
+
+class Remedy(enum.Enum):
+    """What may help against a fault."""
+
+    NONE = "none"
+    WAIT = "wait"
+    REFRESH_CREDENTIALS = "refresh-credentials"
+    CORRECT_CLOCK = "correct-clock"
+
+
+# Words of ours for faults that have no S3 code.
+CONNECTION_LOST = "ConnectionLost"
+CONNECT_FAILED = "ConnectFailed"
+TIMED_OUT = "TimedOut"
+BAD_ANSWER = "BadAnswer"
+CUT_BODY = "CutBody"
+UNEXPLAINED = "Unexplained"  # a 400 to HEAD, which is how expired credentials look there
+
+_NOBODY_HEARD = frozenset({CONNECT_FAILED})
+
+_REMEDY_BY_CODE = {
+    CONNECTION_LOST: Remedy.WAIT,
+    CONNECT_FAILED: Remedy.WAIT,
+    TIMED_OUT: Remedy.WAIT,
+    BAD_ANSWER: Remedy.WAIT,
+    CUT_BODY: Remedy.WAIT,
+    "BandwidthLimitExceeded": Remedy.WAIT,
+    "ConditionalRequestConflict": Remedy.WAIT,
+    "InternalError": Remedy.WAIT,
+    "OperationAborted": Remedy.WAIT,
+    "RequestThrottled": Remedy.WAIT,
+    "RequestTimeout": Remedy.WAIT,
+    "ServiceUnavailable": Remedy.WAIT,
+    "SlowDown": Remedy.WAIT,
+    "SlowDownRead": Remedy.WAIT,
+    "SlowDownWrite": Remedy.WAIT,
+    "Throttling": Remedy.WAIT,
+    "ThrottlingException": Remedy.WAIT,
+    "TooManyRequests": Remedy.WAIT,
+    "XMinioServerNotInitialized": Remedy.WAIT,
+    "ExpiredToken": Remedy.REFRESH_CREDENTIALS,
+    "ExpiredTokenException": Remedy.REFRESH_CREDENTIALS,
+    "TokenRefreshRequired": Remedy.REFRESH_CREDENTIALS,
+    UNEXPLAINED: Remedy.REFRESH_CREDENTIALS,
+    "RequestTimeTooSkewed": Remedy.CORRECT_CLOCK,
+    "NotImplemented": Remedy.NONE,
+}
+
+_REMEDY_BY_STATUS = {
+    408: Remedy.WAIT,
+    429: Remedy.WAIT,
+    500: Remedy.WAIT,
+    502: Remedy.WAIT,
+    503: Remedy.WAIT,
+    504: Remedy.WAIT,
+}
+
+_ERROR_BY_CODE: dict[str, type[StoreError]] = {
+    "AccessDenied": AccessDenied,
+    "AccountProblem": AccessDenied,
+    "AllAccessDisabled": AccessDenied,
+    "InvalidAccessKeyId": AccessDenied,
+    "InvalidToken": AccessDenied,
+    "RequestTimeTooSkewed": AccessDenied,
+    "SignatureDoesNotMatch": AccessDenied,
+    "ExpiredToken": CredentialsUnavailable,
+    "ExpiredTokenException": CredentialsUnavailable,
+    "TokenRefreshRequired": CredentialsUnavailable,
+    "ConditionalRequestConflict": ConditionalConflict,
+    "InvalidObjectState": ObjectArchived,
+    "InvalidRange": RangeNotSatisfiable,
+    "MethodNotAllowed": NotImplementedByStore,
+    "NoSuchBucket": NoSuchBucket,
+    "NoSuchKey": NoSuchObject,
+    "NoSuchUpload": NoSuchUpload,
+    "NotImplemented": NotImplementedByStore,
+    "PreconditionFailed": PreconditionFailed,
+}
+
+_ERROR_BY_STATUS: dict[int, type[StoreError]] = {
+    401: AccessDenied,
+    403: AccessDenied,
+    405: NotImplementedByStore,
+    412: PreconditionFailed,
+    416: RangeNotSatisfiable,
+    501: NotImplementedByStore,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an attempt failed; `status` is 0 and `code` a word of ours without an answer."""
+
+    code: str
+    status: int = 0
+    retry_after_seconds: float = 0.0
+    conflict_is_final: bool = False
+    """ConditionalRequestConflict needs more than the same request again (Complete)."""
+
+
+def remedy_for(fault: Fault) -> Remedy:
+    """What may help against `fault`, attempts and time allowing."""
+    if fault.code == "ConditionalRequestConflict" and fault.conflict_is_final:
+        return Remedy.NONE
+    if fault.code in _REMEDY_BY_CODE:
+        return _REMEDY_BY_CODE[fault.code]
+    return _REMEDY_BY_STATUS.get(fault.status, Remedy.NONE)
+
+
+def may_have_happened(fault: Fault) -> bool:
+    """Whether the store may have done what was asked although the answer is `fault`."""
+    if fault.status == 0:
+        return fault.code not in _NOBODY_HEARD
+    return fault.status >= 500
+
+
+def error_class(fault: Fault, missing: type[StoreError] = NoSuchObject) -> type[StoreError]:
+    """The class that tells of `fault` once nothing helps any more.
+
+    :param missing: what a 404 without a known code means for the request.
+    """
+    if fault.code in _ERROR_BY_CODE:
+        return _ERROR_BY_CODE[fault.code]
+    if fault.status == 404:
+        return missing
+    if fault.status in _ERROR_BY_STATUS:
+        return _ERROR_BY_STATUS[fault.status]
+    if fault.status == 0 or fault.status >= 500 or remedy_for(fault) is Remedy.WAIT:
+        return StoreUnavailable
+    return StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Another attempt, after `wait_seconds` and the remedy."""
+
+    wait_seconds: float
+    remedy: Remedy
+
+
+class RetryPlan:
+    """The attempts of one request.
+
+    :param random: a number in [0, 1) each time.
+    :param now_seconds: when the first attempt starts, by any clock that
+        `after` is told the time of, too.
+    """
+
+    def __init__(
+        self,
+        max_attempts: int,
+        random: Callable[[], float],
+        now_seconds: float,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self._max_attempts = max_attempts
+        self._random = random
+        self._give_up_at = now_seconds + deadline_seconds
+        self._deadline_seconds = deadline_seconds
+        self._failures = 0
+        self._renewals = 0
+        self._used: set[Remedy] = set()
+
+    def progressed(self, now_seconds: float) -> None:
+        """Bytes arrived before the fault: attempts and time start afresh, within bounds."""
+        if self._renewals < RENEWALS:
+            self._renewals += 1
+            self._failures = 0
+            self._give_up_at = now_seconds + self._deadline_seconds
+
+    def after(self, fault: Fault, now_seconds: float) -> TryAgain | None:
+        """What follows a failed attempt; None: give up."""
+        remedy = remedy_for(fault)
+        if remedy is Remedy.NONE:
+            return None
+        if remedy is not Remedy.WAIT:
+            return self._once(remedy)
+        self._failures += 1
+        wait_seconds = self._wait_seconds(fault)
+        if self._failures >= self._max_attempts or now_seconds + wait_seconds > self._give_up_at:
+            return None
+        return TryAgain(wait_seconds, remedy)
+
+    def _once(self, remedy: Remedy) -> TryAgain | None:
+        if remedy in self._used:
+            return None
+        self._used.add(remedy)
+        return TryAgain(0.0, remedy)
+
+    def _wait_seconds(self, fault: Fault) -> float:
+        # The exponent is bounded, not only its result: 2.0**5000 is an OverflowError.
+        doublings = min(self._failures - 1, 20)
+        bound = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0**doublings)
+        return max(self._random() * bound, fault.retry_after_seconds)

@@ -1,0 +1,71 @@
+"""The avatar: what a user who has logged in can open.
+
+Knows: the subsystems that it was given.
+Must not know: what they do, or who the user is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.conch.error import ConchError
+from twisted.conch.interfaces import IConchUser
+from twisted.conch.ssh.connection import (
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_UNKNOWN_CHANNEL_TYPE,
+)
+from zope.interface import implementer
+
+from sftpgw.interfaces import SubsystemFactory
+from sftpgw.ssh.channels import SessionChannel
+
+_FORWARDING = frozenset(
+    (
+        b"direct-tcpip",
+        b"forwarded-tcpip",
+        b"direct-streamlocal@openssh.com",
+        b"forwarded-streamlocal@openssh.com",
+        b"tun@openssh.com",
+        b"x11",
+        b"auth-agent@openssh.com",
+    )
+)
+
+
+@implementer(IConchUser)
+class GatewayAvatar:
+    """Session channels with these `subsystems`, by name, and nothing else."""
+
+    conn: Any = None
+
+    def __init__(
+        self,
+        subsystems: Mapping[bytes, SubsystemFactory],
+        logout: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._subsystems = subsystems
+        self._logout = logout
+
+    def logout(self) -> None:
+        """The connection is gone."""
+        self._logout()
+
+    def lookupChannel(
+        self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes
+    ) -> SessionChannel:
+        """:raises ConchError: for every channel that is not a session."""
+        if channelType == b"session":
+            return SessionChannel(remoteWindow=windowSize, remoteMaxPacket=maxPacket, avatar=self)
+        if channelType in _FORWARDING:
+            raise ConchError("forwarding is not allowed", OPEN_ADMINISTRATIVELY_PROHIBITED)
+        raise ConchError("unknown channel type", OPEN_UNKNOWN_CHANNEL_TYPE)
+
+    def lookupSubsystem(self, subsystem: bytes, data: bytes = b"") -> Any:
+        """A new `Subsystem` of this name, or None."""
+        factory = self._subsystems.get(subsystem)
+        return None if factory is None else factory()
+
+    def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
+        """Nothing is granted: port forwarding is all there is to ask for."""
+        return 0

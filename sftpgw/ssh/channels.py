@@ -1,0 +1,214 @@
+"""A session channel: the byte stream between one client and one subsystem.
+
+Knows: windows, packets, EOF and CLOSE (RFC 4254, section 5), and when to ask
+the subsystem to pause.
+Must not know: what the bytes mean.
+
+Rules:
+
+- The client may send what the window allows. The window is given back only as
+  the subsystem says `consumed`, in lots of half a window. Conch refills it before
+  the bytes are delivered (connection 262), so that nothing ever stops a writer.
+- What goes out waits in a queue until the client's window and the connection
+  have room. Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
+  `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
+- The client's EOF ends the input only: answers under way still go out. Conch
+  closes the channel at once (session 237-248).
+- A subsystem that was started is told of the end exactly once: as soon as we
+  have sent CLOSE, or have received it, or have lost the connection.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+
+from sftpgw.interfaces import FlowControl, Subsystem
+from sftpgw.ssh.fields import Fields, MalformedPacket
+from sftpgw.ssh.outgoing import OutgoingQueue
+from sftpgw.values import KIB, MIB
+
+WINDOW_BYTES = 2 * MIB
+MAX_PACKET_BYTES = 64 * KIB
+MAX_SENT_BYTES = 64 * KIB
+"""What one packet of ours carries, whatever more the client would take."""
+
+PAUSE_ABOVE_BYTES = 1 * MIB
+RESUME_BELOW_BYTES = 512 * KIB
+_MAX_WINDOW_BYTES = 2**32 - 1
+
+
+class SessionChannel(SSHChannel):
+    """A ``session`` channel that runs one subsystem; its `FlowControl`, too."""
+
+    name = b"session"
+    id: Any
+    conn: Any
+    avatar: Any
+
+    def __init__(self, remoteWindow: int, remoteMaxPacket: int, avatar: Any) -> None:
+        super().__init__(
+            localWindow=WINDOW_BYTES,
+            localMaxPacket=MAX_PACKET_BYTES,
+            remoteWindow=remoteWindow,
+            remoteMaxPacket=remoteMaxPacket,
+            avatar=avatar,
+        )
+        self._subsystem: Subsystem | None = None
+        self._started = False
+        self._outgoing = OutgoingQueue()
+        self._paused = False
+        self._unconsumed_bytes = 0
+        self._creditable_bytes = 0
+        self._input_ended = False
+        self._exit_status: int | None = None
+
+    # What the client asks for.
+
+    def requestReceived(self, requestType: bytes, data: bytes) -> bool:
+        """Grant a subsystem, once; refuse shells, commands, ptys and all else."""
+        return requestType == b"subsystem" and self._choose_subsystem(data)
+
+    def start(self) -> None:
+        """Connect the subsystem that was granted; its request has been answered."""
+        if self._subsystem is not None and not self._started:
+            self._started = True
+            self._subsystem.makeConnection(self)
+
+    def _choose_subsystem(self, data: bytes) -> bool:
+        fields = Fields(data)
+        name = fields.string()
+        fields.end()
+        if self._subsystem is not None or self._input_ended:
+            return False
+        self._subsystem = self.avatar.lookupSubsystem(name, b"")
+        return self._subsystem is not None
+
+    # Bytes from the client.
+
+    def dataReceived(self, data: bytes) -> None:
+        """`data` has been counted against the window."""
+        if self._input_ended:
+            raise MalformedPacket("data after EOF")
+        self._unconsumed_bytes += len(data)
+        if self.localClosed or self._subsystem is None:
+            self.consumed(len(data))
+        else:
+            self._subsystem.dataReceived(data)
+
+    def extReceived(self, dataType: int, data: bytes) -> None:
+        """No subsystem reads a second stream: counted and dropped."""
+        self._unconsumed_bytes += len(data)
+        self.consumed(len(data))
+
+    def eofReceived(self) -> None:
+        if self._input_ended:
+            return
+        self._input_ended = True
+        if self._subsystem is not None and not self.localClosed:
+            self._subsystem.inputEnded()
+        else:
+            self.loseConnection()
+
+    def consumed(self, size_bytes: int) -> None:
+        """Give `size_bytes` of the window back to the client."""
+        if not 0 <= size_bytes <= self._unconsumed_bytes:
+            raise ValueError("more bytes consumed than received")
+        self._unconsumed_bytes -= size_bytes
+        self._creditable_bytes += size_bytes
+        if self._creditable_bytes >= WINDOW_BYTES // 2 and not self.localClosed:
+            self.conn.adjustWindow(self, self._creditable_bytes)
+            self._creditable_bytes = 0
+
+    # Bytes to the client.
+
+    def write(self, data: bytes) -> None:
+        """Send `data` as soon as the client's window and the connection allow."""
+        if self.localClosed or self._exit_status is not None:
+            return
+        self._outgoing.append(data)
+        self.flush()
+
+    def addWindowBytes(self, data: int) -> None:
+        self.remoteWindowLeft += data
+        if self.remoteWindowLeft > _MAX_WINDOW_BYTES:
+            raise MalformedPacket("the window has grown over 2^32 - 1 bytes")
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what can be sent, then pause, resume or end as that leaves things."""
+        largest_bytes = min(self.remoteMaxPacket, MAX_SENT_BYTES)
+        while self._outgoing.size_bytes and self.remoteWindowLeft and self._can_send():
+            piece = self._outgoing.take(min(largest_bytes, self.remoteWindowLeft))
+            self.remoteWindowLeft -= len(piece)
+            self.conn.sendData(self, piece)
+        if self._exit_status is not None:
+            self._finish_when_drained(self._exit_status)
+        else:
+            self._pace_subsystem()
+
+    def _can_send(self) -> bool:
+        return not self.localClosed and bool(self.conn.transport.can_send)
+
+    def _pace_subsystem(self) -> None:
+        if not self._started or self._subsystem is None or self.localClosed:
+            return
+        if not self._paused and self._outgoing.size_bytes > PAUSE_ABOVE_BYTES:
+            self._paused = True
+            self._subsystem.pauseProducing()
+        elif self._paused and self._outgoing.size_bytes < RESUME_BELOW_BYTES:
+            self._paused = False
+            self._subsystem.resumeProducing()
+
+    # The end.
+
+    def finish(self, exit_status: int) -> None:
+        """Send what was written, then the exit status, EOF and CLOSE."""
+        if self._exit_status is None and not self.localClosed:
+            self._exit_status = exit_status
+            self.flush()
+
+    def _finish_when_drained(self, exit_status: int) -> None:
+        if self._outgoing.size_bytes or self.localClosed:
+            return
+        status = struct.pack(">L", exit_status)
+        self.conn.sendRequest(self, b"exit-status", status)
+        self.conn.sendEOF(self)
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Send CLOSE now, dropping what waits. Conch's waits for its buffer to drain."""
+        if self.localClosed:
+            return
+        self._outgoing.clear()
+        self.conn.sendClose(self)
+        self._tell_lost(ConnectionDone())
+
+    def closeReceived(self) -> None:
+        """The client's CLOSE: nothing that we still had to say can be said."""
+        self._outgoing.clear()
+        self._tell_lost(ConnectionDone())
+
+    def closed(self) -> None:
+        """The channel is gone; with the connection, if nobody had said CLOSE."""
+        self._outgoing.clear()
+        self._tell_lost(ConnectionLost())
+
+    def _tell_lost(self, reason: Exception) -> None:
+        subsystem, self._subsystem = self._subsystem, None
+        if subsystem is None or not self._started:
+            return
+        try:
+            subsystem.connectionLost(Failure(reason))
+        except Exception:
+            # The subsystems of other channels must hear of their end all the same.
+            self._log.failure("a subsystem could not end")
+
+
+def _is_flow_control(channel: SessionChannel) -> FlowControl:
+    """Never called: mypy proves here that the channel keeps its promise."""
+    return channel

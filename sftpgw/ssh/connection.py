@@ -1,0 +1,212 @@
+"""The ssh-connection service: session channels on one connection.
+
+Knows: channel numbers, windows, and how each message is refused (RFC 4254).
+Must not know: what runs on a channel.
+
+Takes the place of most handlers of Conch's `SSHConnection`, which raise on
+unknown channels and unasked-for replies (126, 250), refill windows too early
+(262), allow any number of channels (149), and log what clients send.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (what is inherited from Conch has no types)
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from twisted.conch.error import ConchError
+from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.connection import (
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
+    MSG_CHANNEL_SUCCESS,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_REQUEST_FAILURE,
+    OPEN_RESOURCE_SHORTAGE,
+    SSHConnection,
+)
+
+from sftpgw.ssh.channels import SessionChannel
+from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+from sftpgw.values import KIB
+
+MIN_REMOTE_PACKET_BYTES = 1 * KIB
+"""A client that takes less per packet would turn one answer into thousands of them."""
+
+MAX_REFUSALS_TOLD = 20
+"""So many refusals of one connection become events; a client could go on for ever."""
+
+_USERAUTH_MESSAGES = range(50, 80)
+
+
+class GatewayConnection(SSHConnection):
+    """Session channels only; every request but ``subsystem`` is refused."""
+
+    transport: Any
+    channels: dict[int, SessionChannel]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_refusals: set[tuple[str, bytes]] = set()
+
+    def packetReceived(self, messageNum: int, packet: bytes) -> None:
+        """Dispatch without logging what the client sent, as `SSHService` does."""
+        if messageNum in _USERAUTH_MESSAGES:
+            return  # requests sent before the client saw our SUCCESS (RFC 4252, 5.1)
+        handler = getattr(self, f"ssh_{self.protocolMessages.get(messageNum, '')[4:]}", None)
+        if handler is None:
+            self.transport.sendUnimplemented()
+        else:
+            handler(packet)
+
+    def transport_writable(self) -> None:
+        """The connection takes data again: after a slow reader, or a key exchange."""
+        for channel in tuple(self.channels.values()):
+            channel.flush()
+
+    # Requests about the connection.
+
+    def ssh_GLOBAL_REQUEST(self, packet: bytes) -> None:
+        """Refuse: forwarding is not offered, and keepalives want any answer at all."""
+        fields = Fields(packet)
+        name, wants_reply = fields.string(), fields.boolean()
+        if name != b"keepalive@openssh.com":
+            self._tell_refusal("global-request", name)
+        if wants_reply:
+            self.transport.sendPacket(MSG_REQUEST_FAILURE, b"")
+
+    def _refuse_unasked(self, packet: bytes) -> None:
+        """We ask for nothing, so nothing can be answered."""
+        raise MalformedPacket("an answer to a question that was not asked")
+
+    ssh_REQUEST_SUCCESS = _refuse_unasked
+    ssh_REQUEST_FAILURE = _refuse_unasked
+    ssh_CHANNEL_OPEN_CONFIRMATION = _refuse_unasked
+    ssh_CHANNEL_OPEN_FAILURE = _refuse_unasked
+    ssh_CHANNEL_SUCCESS = _refuse_unasked
+    ssh_CHANNEL_FAILURE = _refuse_unasked
+
+    # Channels come and go.
+
+    def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
+        fields = Fields(packet)
+        kind = fields.string()
+        number, window_bytes, max_packet_bytes = (fields.uint32() for _ in range(3))
+        try:
+            channel = self._admit(kind, window_bytes, max_packet_bytes, fields.rest())
+        except ConchError as refusal:
+            self._tell_refusal("channel", kind)
+            text, reason = refusal.args
+            payload = struct.pack(">2L", number, reason) + NS(text) + NS(b"")
+            self.transport.sendPacket(MSG_CHANNEL_OPEN_FAILURE, payload)
+        else:
+            self._confirm(channel, number)
+
+    def _admit(
+        self, kind: bytes, window_bytes: int, max_packet_bytes: int, data: bytes
+    ) -> SessionChannel:
+        """:raises ConchError: the channel is refused, with a text and RFC 4254's reason."""
+        channel: SessionChannel = self.transport.avatar.lookupChannel(
+            kind, window_bytes, max_packet_bytes, data
+        )
+        if max_packet_bytes < MIN_REMOTE_PACKET_BYTES:
+            text = f"the maximum packet size must be at least {MIN_REMOTE_PACKET_BYTES} bytes"
+            raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
+        if len(self.channels) >= self.transport.factory.settings.sessions_per_connection:
+            raise ConchError("too many sessions on this connection", OPEN_RESOURCE_SHORTAGE)
+        return channel
+
+    def _confirm(self, channel: SessionChannel, remote_number: int) -> None:
+        channel.conn = self
+        channel.id = self.localChannelID
+        self.localChannelID += 1
+        self.channels[channel.id] = channel
+        self.channelsToRemoteChannel[channel] = remote_number
+        self.localToRemoteChannel[channel.id] = remote_number
+        payload = struct.pack(
+            ">4L", remote_number, channel.id, channel.localWindowSize, channel.localMaxPacket
+        )
+        self.transport.sendPacket(MSG_CHANNEL_OPEN_CONFIRMATION, payload)
+
+    def ssh_CHANNEL_CLOSE(self, packet: bytes) -> None:
+        channel = self._channel(Fields(packet))
+        channel.remoteClosed = True
+        channel.closeReceived()
+        if channel.localClosed:
+            self.channelClosed(channel)
+        else:
+            self.sendClose(channel)
+
+    def ssh_CHANNEL_EOF(self, packet: bytes) -> None:
+        self._channel(Fields(packet)).eofReceived()
+
+    # What flows on a channel.
+
+    def ssh_CHANNEL_REQUEST(self, packet: bytes) -> None:
+        fields = Fields(packet)
+        channel = self._channel(fields)
+        name, wants_reply = fields.string(), fields.boolean()
+        granted = channel.requestReceived(name, fields.rest())
+        if not granted:
+            self._tell_refusal("request", name)
+        if wants_reply and not channel.localClosed:
+            answer = MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE
+            remote_number = self.channelsToRemoteChannel[channel]
+            self.transport.sendPacket(answer, struct.pack(">L", remote_number))
+        channel.start()
+
+    def ssh_CHANNEL_WINDOW_ADJUST(self, packet: bytes) -> None:
+        fields = Fields(packet)
+        self._channel(fields).addWindowBytes(fields.uint32())
+
+    def ssh_CHANNEL_DATA(self, packet: bytes) -> None:
+        fields = Fields(packet)
+        channel = self._channel(fields)
+        data = fields.string()
+        self._count(channel, data)
+        channel.dataReceived(data)
+
+    def ssh_CHANNEL_EXTENDED_DATA(self, packet: bytes) -> None:
+        fields = Fields(packet)
+        channel, kind = self._channel(fields), fields.uint32()
+        data = fields.string()
+        self._count(channel, data)
+        channel.extReceived(kind, data)
+
+    def _count(self, channel: SessionChannel, data: bytes) -> None:
+        """Take `data` off the window that the client has."""
+        if len(data) > channel.localMaxPacket:
+            raise MalformedPacket("more data than the maximum packet size allows")
+        if len(data) > channel.localWindowLeft:
+            raise MalformedPacket("more data than the window allows")
+        channel.localWindowLeft -= len(data)
+
+    def adjustWindow(self, channel: Any, bytesToAdd: int) -> None:
+        """As Conch's, but not logged each time."""
+        payload = struct.pack(">2L", self.channelsToRemoteChannel[channel], bytesToAdd)
+        self.transport.sendPacket(MSG_CHANNEL_WINDOW_ADJUST, payload)
+        channel.localWindowLeft += bytesToAdd
+
+    def sendData(self, channel: Any, data: bytes) -> None:
+        """As Conch's, with one copy of `data` less."""
+        header = struct.pack(">2L", self.channelsToRemoteChannel[channel], len(data))
+        self.transport.sendPacket(MSG_CHANNEL_DATA, header + data)
+
+    def _channel(self, fields: Fields) -> SessionChannel:
+        """The channel whose number comes next in `fields`."""
+        channel = self.channels.get(fields.uint32())
+        if channel is None:
+            raise MalformedPacket("a message for a channel that does not exist")
+        return channel
+
+    def _tell_refusal(self, kind: str, name: bytes) -> None:
+        """Once for each name, and not for ever."""
+        refusal = (kind, name)
+        if refusal in self._told_refusals or len(self._told_refusals) >= MAX_REFUSALS_TOLD:
+            return
+        self._told_refusals.add(refusal)
+        self.transport.events.tell("request-refused", kind=kind, name=printable(name))

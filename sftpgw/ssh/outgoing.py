@@ -1,0 +1,57 @@
+"""Bytes on their way out of a channel.
+
+Knows: pieces in order.
+Must not know: windows or packets; the channel says how much to take.
+
+Takes the place of Conch's channel buffer, one `bytes` that is joined at every
+write and sliced at every window adjust (channel 144-147 and 219): there, 64 MiB
+cost 41 seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class OutgoingQueue:
+    """A queue of bytes. What waits is neither copied nor sliced."""
+
+    __slots__ = ("_head_offset", "_pieces", "size_bytes")
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._head_offset = 0
+        self.size_bytes = 0
+
+    def append(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+            self.size_bytes += len(data)
+
+    def take(self, limit_bytes: int) -> bytes:
+        """The next bytes, at most `limit_bytes`; small pieces come joined."""
+        taken: list[bytes | memoryview] = []
+        wanted = limit_bytes
+        while wanted > 0 and self._pieces:
+            piece = self._take_from_head(wanted)
+            taken.append(piece)
+            wanted -= len(piece)
+        self.size_bytes -= limit_bytes - wanted
+        if len(taken) == 1:
+            return bytes(taken[0])
+        return b"".join(taken)
+
+    def clear(self) -> None:
+        self._pieces.clear()
+        self._head_offset = 0
+        self.size_bytes = 0
+
+    def _take_from_head(self, limit_bytes: int) -> bytes | memoryview:
+        head = self._pieces[0]
+        start = self._head_offset
+        if len(head) - start <= limit_bytes:
+            self._pieces.popleft()
+            self._head_offset = 0
+            return memoryview(head)[start:] if start else head
+        self._head_offset = start + limit_bytes
+        return memoryview(head)[start : self._head_offset]

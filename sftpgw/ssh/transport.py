@@ -1,0 +1,400 @@
+"""One SSH connection: packets in, packets out, and when it ends.
+
+Knows: framing (RFC 4253, section 6), the limits before and after login, and the
+session's label. What may be said when is in `phases`.
+Must not know: users, channels' contents, or how packets are encrypted, which is
+Conch's `SSHCiphers` for now.
+
+Rules:
+
+- ssh-userauth is requested once. Conch hands it out again and again (1823).
+- Whoever is not logged in `login_grace_seconds` after accept is cut off.
+- After a disconnect, in either direction, nothing is dispatched or sent. Ten
+  seconds later the socket is aborted: Conch waits for a flush that a client
+  who does not read never grants.
+- A client who breaks the protocol is told so, and becomes one event. Only an
+  error of our own is logged with a traceback, once: then, too, we hang up.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (what is inherited from Conch has no types)
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.transport import (
+    DISCONNECT_BY_APPLICATION,
+    DISCONNECT_MAC_ERROR,
+    DISCONNECT_PROTOCOL_ERROR,
+    DISCONNECT_SERVICE_NOT_AVAILABLE,
+    MSG_DISCONNECT,
+    MSG_SERVICE_ACCEPT,
+    MSG_UNIMPLEMENTED,
+    SSHServerTransport,
+)
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sftpgw.auth.keys import LOGIN_ALGORITHMS
+from sftpgw.interfaces import DelayedCall, EventSink
+from sftpgw.ssh.channels import MAX_PACKET_BYTES
+from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+from sftpgw.ssh.phases import Phase
+from sftpgw.values import KIB
+
+if TYPE_CHECKING:
+    from sftpgw.ssh.factory import GatewayFactory
+
+BANNER_BYTES = 255
+"""The longest version line (RFC 4253, 4.2)."""
+
+PACKET_BYTES_BEFORE_LOGIN = 35_000
+PACKET_BYTES_AFTER_LOGIN = MAX_PACKET_BYTES + 1 * KIB
+MIN_PADDING_BYTES = 4
+
+ABORT_AFTER_SECONDS = 10.0
+KEY_EXCHANGE_SECONDS = 60.0
+
+PACKET_OVERHEAD_BYTES = 64
+"""About what header, padding and MAC add to a payload."""
+
+UNREAD_CONTROL_BYTES = 256 * KIB
+"""What we say, channel data apart, to a client that has stopped reading, before we hang up."""
+
+_SEQUENCE_MASK = 0xFFFFFFFF
+_HEADER = struct.Struct(">LB")
+
+# What Conch's key exchange raises between its own code and cryptography's when
+# a client sends nonsense: it reads without checking bounds.
+_NONSENSE_IN_KEX = (
+    struct.error,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AssertionError,
+    UnsupportedAlgorithm,
+)
+
+
+@implementer(IPushProducer)
+class GatewayTransport(SSHServerTransport):
+    """The server's end of one SSH connection."""
+
+    _log = Logger()
+    ourVersionString = b"SSH-2.0-sftpgw"  # no version: it would only help attackers
+
+    factory: GatewayFactory
+    transport: Any
+    events: EventSink
+    session = ""
+
+    def __init__(self) -> None:
+        self._incoming = bytearray()
+        self._header: bytes | None = None
+        self._dead = False
+        self._close_reason = ""
+        self._login_done = False
+        self._phase = Phase()
+        self._tcp_full = False
+        self._unread_control_bytes = 0
+        self._grace: DelayedCall | None = None
+        self._kex_limit: DelayedCall | None = None
+        self._abort: DelayedCall | None = None
+        self._opened_at_seconds = 0.0
+
+    # The connection begins.
+
+    def connectionMade(self) -> None:
+        clock = self.factory.clock
+        self.session = self.factory.new_label()
+        self.events = self.factory.events.bind(session=self.session, peer=self._peer())
+        self._opened_at_seconds = clock.seconds()
+        self._grace = clock.callLater(
+            self.factory.settings.login_grace_seconds, self._grace_expired
+        )
+        self.factory.sessions.add(self)
+        self.transport.registerProducer(self, True)
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
+            self.transport.setTcpKeepAlive(True)
+        self.events.tell("session-opened")
+        super().connectionMade()
+
+    def _peer(self) -> str:
+        address = self.transport.getPeer()
+        host = getattr(address, "host", None)
+        return "local" if host is None else f"{host}:{address.port}"
+
+    def _grace_expired(self) -> None:
+        self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
+
+    # Bytes in.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Cut what has arrived into packets and dispatch them.
+
+        Replaces Conch's (750), which joins and slices the whole buffer for
+        every packet and goes on after a disconnect (783).
+        """
+        if self._dead:
+            return
+        self._incoming += data
+        if not self.gotVersion and not self._take_banner():
+            return
+        try:
+            self._dispatch_packets()
+        except MalformedPacket as problem:
+            self.refuse(str(problem))
+        except Exception:
+            self._log.failure(
+                "session {session}: a packet could not be handled", session=self.session
+            )
+            self.sendDisconnect(DISCONNECT_BY_APPLICATION, "internal error")
+
+    def _dispatch_packets(self) -> None:
+        while not self._dead:
+            payload = self.getPacket()
+            if payload is None:
+                return
+            self.dispatchMessage(payload[0], payload[1:])
+
+    def _take_banner(self) -> bool:
+        """Read the client's version line, if it is there.
+
+        Conch counts the packets behind the line against its limit (752), and
+        looks for the line among others, which only a server may send.
+        """
+        end = self._incoming.find(b"\n", 0, BANNER_BYTES)
+        if end < 0 and len(self._incoming) < BANNER_BYTES:
+            return False
+        line = bytes(self._incoming[:end]).rstrip(b"\r")
+        if end < 0 or not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
+            self._hang_up("no SSH client")
+            return False
+        del self._incoming[: end + 1]
+        self.otherVersionString = line
+        self.gotVersion = True
+        return True
+
+    def getPacket(self) -> bytes | None:
+        """The next payload, decrypted and verified, or None until it is complete.
+
+        Replaces Conch's: it takes 1 MiB from anybody (685) and gets stuck on
+        bad padding (716). Deleting from the front of a bytearray moves nothing.
+        """
+        ciphers = self.currentEncryptions
+        block_bytes, mac_bytes = ciphers.decBlockSize, ciphers.verifyDigestSize
+        if self._header is None:
+            if len(self._incoming) < block_bytes:
+                return None
+            self._header = ciphers.decrypt(bytes(self._incoming[:block_bytes]))
+        length, padding_bytes = _HEADER.unpack_from(self._header)
+        self._check_length(length, block_bytes)
+        end = 4 + length
+        if len(self._incoming) < end + mac_bytes:
+            return None
+        packet = self._header + ciphers.decrypt(bytes(self._incoming[block_bytes:end]))
+        mac = bytes(self._incoming[end : end + mac_bytes])
+        del self._incoming[: end + mac_bytes]
+        self._header = None
+        if not ciphers.verify(self.incomingPacketSequence, packet, mac):
+            self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
+            return None
+        self.incomingPacketSequence = (self.incomingPacketSequence + 1) & _SEQUENCE_MASK
+        if not MIN_PADDING_BYTES <= padding_bytes < length - 1:
+            raise MalformedPacket("bad padding")
+        payload: bytes = packet[5 : end - padding_bytes]
+        return payload
+
+    def _check_length(self, length: int, block_bytes: int) -> None:
+        limit = PACKET_BYTES_AFTER_LOGIN if self._login_done else PACKET_BYTES_BEFORE_LOGIN
+        if not 5 <= length <= limit or (length + 4) % block_bytes:
+            raise MalformedPacket("bad packet length")
+
+    # Messages in.
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        """Dispatch what the phase allows."""
+        self._phase.check(messageNum)
+        if messageNum < 50:
+            try:
+                super().dispatchMessage(messageNum, payload)
+            except _NONSENSE_IN_KEX as problem:
+                raise MalformedPacket("a malformed transport message") from problem
+        elif self.service is not None:
+            self.service.packetReceived(messageNum, payload)
+        else:
+            self.sendUnimplemented()
+
+    def ssh_KEXINIT(self, packet: bytes) -> None:
+        """Check the bounds that Conch does not, and limit the time that follows."""
+        fields = Fields(packet)
+        fields.raw(16)
+        for _ in range(10):
+            fields.string()
+        fields.boolean()
+        fields.uint32()
+        self._phase.exchange_began()
+        self._kex_limit = self.factory.clock.callLater(KEY_EXCHANGE_SECONDS, self._kex_expired)
+        super().ssh_KEXINIT(packet)
+
+    def _kex_expired(self) -> None:
+        self.refuse("the key exchange took too long")
+
+    def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
+        super()._keySetup(sharedSecret, exchangeHash)
+        self._phase.keys_computed()
+
+    def sendExtInfo(self, extensions: Any) -> None:
+        """Announce the algorithms of logins, whatever the caller has.
+
+        Conch announces those of the host keys (`_keySetup`): with an ed25519
+        host key, clients then believe that their RSA keys are of no use.
+        """
+        super().sendExtInfo([(b"server-sig-algs", b",".join(LOGIN_ALGORITHMS))])
+
+    def _newKeys(self) -> None:
+        super()._newKeys()
+        self._phase.exchange_ended()
+        _cancel(self._kex_limit)
+        self._tell_writable()
+
+    def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
+        """ssh-userauth, once. ssh-connection follows from login, not from a request."""
+        name = Fields(packet).string()
+        if self.service is not None or name != b"ssh-userauth":
+            self.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service now")
+            return
+        self.sendPacket(MSG_SERVICE_ACCEPT, NS(name))
+        self.setService(self.factory.services[name]())
+
+    def ssh_DISCONNECT(self, packet: bytes) -> None:
+        """The client's goodbye. Conch logs it as an error."""
+        fields = Fields(packet)
+        code, text = fields.uint32(), fields.string()
+        self._hang_up(f"client: {printable(text)} ({code})")
+
+    def ssh_UNIMPLEMENTED(self, packet: bytes) -> None:
+        """We send nothing that needs an answer to this; Conch logs it."""
+
+    def ssh_DEBUG(self, packet: bytes) -> None:
+        """Nothing to us; Conch logs it."""
+
+    def ssh_EXT_INFO(self, packet: bytes) -> None:
+        """No extension of a client concerns us."""
+
+    # Messages out.
+
+    @property
+    def can_send(self) -> bool:
+        """Whether channel data sent now would leave, rather than wait in memory."""
+        return not (
+            self._dead or self._tcp_full or self._keyExchangeState != self._KEY_EXCHANGE_NONE
+        )
+
+    def sendPacket(self, messageType: int, payload: bytes) -> None:
+        """As Conch's, but the sequence number wraps (664), and nothing follows a disconnect."""
+        if self._dead:
+            return
+        super().sendPacket(messageType, payload)
+        self.outgoingPacketSequence &= _SEQUENCE_MASK
+        if self._tcp_full:
+            self._count_unread(len(payload) + PACKET_OVERHEAD_BYTES)
+
+    def _count_unread(self, size_bytes: int) -> None:
+        self._unread_control_bytes += size_bytes
+        if self._unread_control_bytes > UNREAD_CONTROL_BYTES and not self._dead:
+            self._hang_up("the client asks but does not read")
+            self.transport.abortConnection()
+
+    def sendUnimplemented(self) -> None:
+        """Name the packet at fault; Conch has already counted on by then."""
+        rejected = (self.incomingPacketSequence - 1) & _SEQUENCE_MASK
+        self.sendPacket(MSG_UNIMPLEMENTED, struct.pack(">L", rejected))
+
+    def pauseProducing(self) -> None:
+        """TCP holds as much as it should: channels keep their data to themselves."""
+        self._tcp_full = True
+
+    def resumeProducing(self) -> None:
+        """TCP has drained."""
+        self._tcp_full = False
+        self._unread_control_bytes = 0
+        self._tell_writable()
+
+    def stopProducing(self) -> None:
+        """TCP is gone; `connectionLost` follows."""
+
+    def _tell_writable(self) -> None:
+        service: Any = self.service  # after login, a GatewayConnection
+        if self.can_send and self._login_done and service is not None:
+            service.transport_writable()
+
+    # The connection ends.
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody has said goodbye."""
+        return self._dead
+
+    def login_done(self) -> None:
+        """Somebody has logged in: other limits now."""
+        self._login_done = True
+        _cancel(self._grace)
+
+    def refuse(self, reason: str) -> None:
+        """The client has broken the protocol."""
+        if not self._dead:
+            self.events.tell("protocol-broken", reason=reason)
+            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, reason)
+
+    def sendDisconnect(self, reason: int, desc: str | bytes) -> None:
+        """Say goodbye, and see to it that the connection ends."""
+        if self._dead:
+            return
+        text = desc.encode("utf-8") if isinstance(desc, str) else desc
+        self.sendPacket(MSG_DISCONNECT, struct.pack(">L", reason) + NS(text) + NS(b""))
+        self._hang_up(printable(text))
+
+    def _hang_up(self, reason: str) -> None:
+        if self._dead:
+            return
+        self._dead = True
+        self._close_reason = reason
+        self._incoming.clear()
+        # A registered producer that is paused would keep TCP from closing.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        self._abort = self.factory.clock.callLater(
+            ABORT_AFTER_SECONDS, self.transport.abortConnection
+        )
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Stop the service and log out. Replaces Conch's, which logs."""
+        self._dead = True
+        for call in (self._grace, self._kex_limit, self._abort):
+            _cancel(call)
+        self.factory.sessions.discard(self)
+        service, self.service = self.service, None
+        if service is not None:
+            service.serviceStopped()
+        if hasattr(self, "avatar"):
+            self.logoutFunction()
+        seconds = self.factory.clock.seconds() - self._opened_at_seconds
+        self.events.tell(
+            "session-closed",
+            reason=self._close_reason or "connection lost",
+            seconds=round(seconds, 3),
+        )
+
+
+def _cancel(call: DelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()

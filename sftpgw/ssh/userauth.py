@@ -1,0 +1,229 @@
+"""The ssh-userauth service: requests to log in, answered one at a time.
+
+Knows: RFC 4252, and how often a client may try.
+Must not know: how a key or password is checked; the portal does.
+
+Rules:
+
+- One request at a time. Conch checks all that are pipelined at once, and counts
+  their failures a second later (182, 255, 383): 5,001 passwords in 0.42 s.
+- An attempt counts as failed before anybody is asked, "none" too. Only success
+  and PK_OK take that back. The last failure is answered by hanging up.
+- Whatever the portal says after the connection has ended, or after a success,
+  is not heard; an avatar that comes too late is logged out again.
+- Every failure looks the same from outside.
+- Time is limited by the transport's grace from accept; Conch's own ten hours
+  from SERVICE_REQUEST (79) never start.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.conch.error import ValidPublicKey
+from twisted.conch.interfaces import IConchUser
+from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.transport import (
+    DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
+    DISCONNECT_PROTOCOL_ERROR,
+    DISCONNECT_SERVICE_NOT_AVAILABLE,
+)
+from twisted.conch.ssh.userauth import (
+    MSG_USERAUTH_FAILURE,
+    MSG_USERAUTH_PK_OK,
+    MSG_USERAUTH_REQUEST,
+    MSG_USERAUTH_SUCCESS,
+    SSHUserAuthServer,
+)
+from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
+from twisted.cred.error import LoginFailed
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sftpgw.auth.keys import fingerprint
+from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+
+MAX_WAITING_REQUESTS = 8
+"""Requests that a client may send ahead of our answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5)."""
+
+    user: bytes
+    service: bytes
+    method: bytes
+    details: Fields
+
+
+class GatewayUserAuth(SSHUserAuthServer):
+    """Login by public key or password, as far as the portal has checkers for them."""
+
+    _log = Logger()
+    transport: Any
+
+    def serviceStarted(self) -> None:
+        """Replaces Conch's, which starts a timer on the global reactor."""
+        self._waiting: deque[bytes] = deque()
+        self._running: Deferred[None] | None = None
+        self._busy = False
+        self._failures = 0
+        self._over = False
+        self.portal = self.transport.factory.portal
+        self.supportedAuthentications = [
+            self.interfaceToMethod[interface]
+            for interface in self.portal.listCredentialsInterfaces()
+            if interface in self.interfaceToMethod
+        ]
+
+    def serviceStopped(self) -> None:
+        """The connection is gone, or login is done."""
+        self._waiting.clear()
+        if not self._over:
+            self._over = True
+            if self._running is not None and self._busy:
+                self._running.cancel()
+
+    def packetReceived(self, messageNum: int, packet: bytes) -> None:
+        """Requests only. Replaces the dispatch by name, which logs passwords it cannot place."""
+        if messageNum == MSG_USERAUTH_REQUEST:
+            self.ssh_USERAUTH_REQUEST(packet)
+        else:
+            self.transport.sendUnimplemented()
+
+    def ssh_USERAUTH_REQUEST(self, packet: bytes) -> None:
+        """Queue the request behind those that came before it."""
+        if len(self._waiting) >= MAX_WAITING_REQUESTS:
+            raise MalformedPacket("too many login requests at once")
+        self._waiting.append(packet)
+        if not self._busy:
+            self._busy = True
+            self._running = Deferred.fromCoroutine(self._answer_all())
+            self._running.addErrback(self._broken)
+
+    async def _answer_all(self) -> None:
+        try:
+            while self._waiting and not (self._over or self.transport.ended):
+                await self._answer(self._waiting.popleft())
+        finally:
+            self._busy = False
+
+    def _broken(self, failure: Any) -> None:
+        """The loop has ended by an exception: so must the connection."""
+        if failure.check(CancelledError) or self._over:
+            return
+        if failure.check(MalformedPacket):
+            self.transport.refuse(failure.getErrorMessage())
+            return
+        self._log.failure("session {session}: login", failure, session=self.transport.session)
+        self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, "internal error")
+
+    async def _answer(self, packet: bytes) -> None:
+        fields = Fields(packet)
+        request = LoginRequest(fields.string(), fields.string(), fields.string(), fields)
+        if request.service != b"ssh-connection":
+            self._give_up(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
+            return
+        self._failures += 1
+        credentials: Any = self._read_credentials(request)
+        outcome: Any = None if credentials is None else await self._ask_portal(credentials)
+        if self._over or self.transport.ended:
+            if isinstance(outcome, tuple):
+                outcome[2]()  # logged in too late: log out
+        elif isinstance(outcome, tuple):
+            self._succeed(request, credentials, outcome)
+        elif isinstance(outcome, ValidPublicKey):
+            self._failures -= 1
+            payload = NS(credentials.algName) + NS(credentials.blob)
+            self.transport.sendPacket(MSG_USERAUTH_PK_OK, payload)
+        else:
+            self._fail(request)
+
+    # Credentials.
+
+    def _read_credentials(self, request: LoginRequest) -> Any | None:
+        """What the request claims; None for a method that we do not have."""
+        if request.method not in self.supportedAuthentications:
+            return None
+        if request.method == b"password":
+            return self._read_password(request)
+        return self._read_public_key(request)
+
+    def _read_password(self, request: LoginRequest) -> Any | None:
+        """RFC 4252, section 8. Passwords cannot be changed here."""
+        wants_change, password = request.details.boolean(), request.details.string()
+        if wants_change:
+            return None
+        request.details.end()
+        return UsernamePassword(request.user, password)
+
+    def _read_public_key(self, request: LoginRequest) -> Any:
+        """RFC 4252, section 7. What was signed is built from what we know, not echoed."""
+        fields = request.details
+        signed, algorithm, blob = fields.boolean(), fields.string(), fields.string()
+        signature = fields.string() if signed else None
+        fields.end()
+        message = (
+            NS(self.transport.sessionID)
+            + bytes((MSG_USERAUTH_REQUEST,))
+            + NS(request.user)
+            + NS(request.service)
+            + NS(b"publickey")
+            + b"\x01"
+            + NS(algorithm)
+            + NS(blob)
+        )
+        return SSHPrivateKey(request.user, algorithm, blob, message, signature)
+
+    async def _ask_portal(self, credentials: Any) -> Any:
+        """``(interface, avatar, logout)``, or the exception that stands for a refusal.
+
+        A portal that breaks is a refusal, too: the user can do nothing else about it.
+        """
+        try:
+            return await self.portal.login(credentials, self.transport.session, IConchUser)
+        except (ValidPublicKey, LoginFailed) as refusal:
+            return refusal
+        except CancelledError:
+            raise
+        except Exception as problem:
+            self._log.failure(
+                "session {session}: a login could not be checked", session=self.transport.session
+            )
+            return problem
+
+    # Outcomes.
+
+    def _succeed(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+        _, avatar, logout = outcome
+        self._over = True
+        transport = self.transport
+        transport.avatar, transport.logoutFunction = avatar, logout
+        facts = {"user": printable(request.user), "method": printable(request.method)}
+        if isinstance(credentials, SSHPrivateKey):
+            facts["key"] = fingerprint(credentials.blob)
+        transport.events.tell("login-succeeded", **facts)
+        transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
+        transport.setService(transport.factory.services[request.service]())
+        transport.login_done()
+
+    def _fail(self, request: LoginRequest) -> None:
+        if request.method != b"none":  # with which clients only ask what there is
+            self.transport.events.tell(
+                "login-failed", user=printable(request.user), method=printable(request.method)
+            )
+        if self._failures >= self.transport.factory.settings.auth_tries:
+            self._give_up(
+                DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures"
+            )
+            return
+        methods = NS(b",".join(self.supportedAuthentications))
+        self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + b"\0")
+
+    def _give_up(self, reason: int, text: str) -> None:
+        self._over = True
+        self._waiting.clear()
+        self.transport.sendDisconnect(reason, text)

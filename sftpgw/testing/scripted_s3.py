@@ -1,0 +1,214 @@
+"""An HTTP server that answers as a test has written down, for faults that moto does not show.
+
+Knows: HTTP, and how a server misbehaves: cut bodies, stalls, resets, early refusals.
+Must not know: S3. What it says is the test's business.
+
+    server = await ScriptedS3.listen(reactor)
+    server.script(Reply(503, body=b"<Error>...", headers={"retry-after": "1"}), Reply(200))
+    ... requests to server.url ...
+    server.requests[0].method
+    await server.close()
+
+Each request takes the next reply; one more than scripted is answered 599, which
+nobody takes for anything else. The HTTP is our own: a server made to be right
+does not lend itself to being wrong.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from xml.sax.saxutils import escape
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, or the lack of it.
+
+    :param length: what ``Content-Length`` promises instead of the body's.
+    :param cut_after_bytes: close the connection after so much of the body.
+    :param stalls: send what there is to send of the body, and then nothing, for ever.
+    :param is_silent: never answer at all.
+    :param is_reset: drop the connection instead of answering.
+    :param is_early: answer when the request's headers are there, and read no body.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    length: int | None = None
+    cut_after_bytes: int | None = None
+    stalls: bool = False
+    is_silent: bool = False
+    is_reset: bool = False
+    is_early: bool = False
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request as it came in; header names in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def error_reply(status: int, code: str, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+    """A reply with S3's ``<Error>`` document."""
+    return Reply(status, error_document(code), headers)
+
+
+def error_document(code: str) -> bytes:
+    """S3's ``<Error>`` document."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{escape(code)}</Code><Message>scripted</Message>"
+        "<RequestId>REQUEST1</RequestId></Error>"
+    ).encode()
+
+
+class ScriptedS3(Factory):
+    """The server. Made by `listen`."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.requests: list[Recorded] = []
+        self.connections = 0
+        self.url = ""
+        self._script: deque[Reply] = deque()
+        self._open: set[_Connection] = set()
+        self._port: Any = None
+        self._arrivals: list[tuple[int, Deferred[None]]] = []
+        self._all_gone: Deferred[None] | None = None
+
+    @classmethod
+    async def listen(cls, reactor: Any) -> ScriptedS3:
+        """A server on a free port of the loopback interface."""
+        server = cls()
+        server._port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(server)
+        server.url = f"http://127.0.0.1:{server._port.getHost().port}"
+        return server
+
+    def script(self, *replies: Reply) -> None:
+        """Answer the next requests like this."""
+        self._script.extend(replies)
+
+    def arrived(self, count: int) -> Deferred[None]:
+        """Fires when `count` requests have come in altogether."""
+        arrival: Deferred[None] = Deferred()
+        self._arrivals.append((count, arrival))
+        self._tell_arrivals()
+        return arrival
+
+    async def close(self) -> None:
+        """Stop listening, drop every connection; returns when they are gone."""
+        await maybeDeferred(self._port.stopListening)
+        await self.all_gone(drop=True)
+
+    async def all_gone(self, *, drop: bool = False) -> None:
+        """Returns when no connection is left."""
+        for connection in tuple(self._open) if drop else ():
+            connection.abort()
+        if self._open:
+            self._all_gone = Deferred()
+            await self._all_gone
+
+    # For the connections.
+
+    def buildProtocol(self, addr: object) -> _Connection:
+        connection = _Connection(self)
+        self._open.add(connection)
+        self.connections += 1
+        return connection
+
+    def next_reply(self) -> Reply:
+        return self._script.popleft() if self._script else Reply(599, b"nothing is scripted")
+
+    def record(self, request: Recorded) -> None:
+        self.requests.append(request)
+        self._tell_arrivals()
+
+    def closed(self, connection: _Connection) -> None:
+        self._open.discard(connection)
+        if self._all_gone is not None and not self._open:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)
+
+    def _tell_arrivals(self) -> None:
+        due = [pair for pair in self._arrivals if pair[0] <= len(self.requests)]
+        self._arrivals = [pair for pair in self._arrivals if pair not in due]
+        for _, arrival in due:
+            arrival.callback(None)
+
+
+class _Connection(Protocol):
+    """Reads one request after the other and answers from the script."""
+
+    transport: Any
+
+    def __init__(self, owner: ScriptedS3) -> None:
+        self._owner = owner
+        self._buffer = b""
+        self._reply: Reply | None = None  # what the request that is being read will get
+        self._is_deaf = False
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._owner.closed(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._buffer += data
+        while not self._is_deaf and b"\r\n\r\n" in self._buffer:
+            raw_head, _, rest = self._buffer.partition(b"\r\n\r\n")
+            head = _parsed(raw_head)
+            length = int(head.headers.get("content-length", "0"))
+            if self._reply is None:
+                self._reply = self._owner.next_reply()
+            if len(rest) < length and not self._reply.is_early:
+                return
+            self._buffer = rest[length:]
+            reply, self._reply = self._reply, None
+            self._owner.record(replace(head, body=rest[:length]))
+            self._answer(head.method, reply)
+
+    def _answer(self, method: str, reply: Reply) -> None:
+        self._is_deaf = reply.is_early or reply.is_silent
+        if reply.is_reset:
+            self.abort()
+        elif not reply.is_silent:
+            self._write(method, reply)
+        if reply.is_early:
+            self.transport.pauseProducing()
+
+    def _write(self, method: str, reply: Reply) -> None:
+        body = b"" if method == "HEAD" else reply.body
+        length = len(reply.body) if reply.length is None else reply.length
+        lines = [f"HTTP/1.1 {reply.status} Scripted", f"Content-Length: {length}"]
+        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode())
+        self.transport.write(body[: reply.cut_after_bytes])
+        if reply.cut_after_bytes is not None and not reply.stalls:
+            self.transport.loseConnection()
+
+
+def _parsed(head: bytes) -> Recorded:
+    """A request's head, strict where a real server would be."""
+    first, *lines = head.decode("ascii").split("\r\n")
+    method, target, version = first.split(" ")
+    if version != "HTTP/1.1":
+        raise ValueError(version)
+    pairs = (line.split(": ", 1) for line in lines)
+    return Recorded(method, target, {name.lower(): value for name, value in pairs}, b"")

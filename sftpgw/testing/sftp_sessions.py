@@ -1,0 +1,282 @@
+"""A whole gateway and its SFTP clients in memory: SSH, SFTP, files, a fake store.
+
+Knows: how the rooms are put together below a subsystem, and the client's half of SFTP.
+Must not know: pytest, or any reactor.
+
+    gateway = GatewayInMemory()
+    client = gateway.log_in()                      # real SSH, in memory
+    client.put(b"/a.txt", b"hello")
+    assert gateway.store.content("home/alice/a.txt") == b"hello"
+    client.get(b"/missing")                        # raises SftpFailure(NO_SUCH_FILE)
+
+Requests may also be sent without waiting (`send`), to be answered after a gate of
+the store was opened and `pump` was called: their replies are in ``client.replies``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from twisted.internet.task import Clock
+
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.memory import Budget
+from sftpgw.files.tree import Tree
+from sftpgw.interfaces import ObjectStore
+from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.sftp.server import GatewayServer
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
+from sftpgw.values import KIB, LimitSettings, StoreSettings, User
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, OpenFlag, Status
+
+CREATE = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
+ALICE = User("alice", "bucket", "home/alice/")
+
+
+class SftpFailure(Exception):
+    """A STATUS that is not OK."""
+
+    def __init__(self, code: Status, message: str) -> None:
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server answered: its kind, and the field that this kind has."""
+
+    kind: Kind
+    code: Status | None = None
+    message: str = ""
+    body: bytes = b""
+    names: tuple[tuple[bytes, bytes], ...] = ()
+    attributes: dict[str, int] = field(default_factory=dict)
+
+
+class GatewayInMemory:
+    """What one process has: a store, a budget, the registry of files in flight, a clock.
+
+    :param store: the fake one by default.
+    """
+
+    def __init__(
+        self,
+        store: FakeStore | None = None,
+        *,
+        settings: StoreSettings | None = None,
+        limits: LimitSettings | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.store = store or FakeStore(min_part_bytes=1)
+        self.settings = settings or StoreSettings(bucket="bucket")
+        self.limits = limits or LimitSettings()
+        self.budget = Budget(self.limits.memory_bytes)
+        self.in_flight = InFlight()
+        self.events = RecordedEvents()
+
+    def tree(self, user: User = ALICE, store: ObjectStore | None = None) -> Tree:
+        """The files of a user."""
+        return Tree(
+            user,
+            store=store or self.store,
+            budget=self.budget,
+            in_flight=self.in_flight,
+            clock=self.clock,
+            events=self.events,
+            settings=self.settings,
+            limits=self.limits,
+        )
+
+    def subsystem(self, user: User = ALICE) -> SFTPProtocol:
+        """An SFTP server for a session of a user."""
+        serial = count(1)
+        return SFTPProtocol(
+            GatewayServer(user.name, self.tree(user), self.clock),
+            max_handles=self.limits.handles_per_session,
+            random_bytes=lambda size: next(serial).to_bytes(size, "big"),
+            events=self.events,
+        )
+
+    def log_in(self, user: User = ALICE, *, greet: bool = True) -> SftpClient:
+        """A client of a user's, with SFTP negotiated unless `greet` is False."""
+        pair = LoggedInPair({b"sftp": lambda: self.subsystem(user)}, clock=self.clock)
+        client = SftpClient(pair)
+        if greet:
+            client.transmit(wire.encode_request(wire.Init(3)))
+            assert client.replies.pop(3).kind is Kind.VERSION
+        return client
+
+    def assert_idle(self) -> None:
+        """Nothing is left: no upload, no memory, no defect in the log."""
+        assert self.budget.held_bytes == 0
+        assert self.budget.waiting == 0
+        if isinstance(self.store, FakeStore):
+            assert not self.store.uploads
+        assert self.events.facts("defect") == []
+
+
+class SftpClient:
+    """A client that sends what it is told, and keeps every reply by request id."""
+
+    def __init__(self, pair: LoggedInPair) -> None:
+        self.pair = pair
+        self.channel = pair.open_subsystem(b"sftp")
+        self.replies: dict[int, Reply] = {}
+        self._frames = wire.Frames(2 * wire.MAX_FRAME_BYTES)
+        self._ids = count(100)
+
+    # Requests and replies.
+
+    def transmit(self, data: bytes) -> None:
+        """Raw bytes; their replies are kept."""
+        self.channel.write(data)  # type: ignore[no-untyped-call]
+        self.pump()
+
+    def pump(self) -> None:
+        """Move everything that can move, and read the replies."""
+        self.pair.pump()
+        self._frames.feed(bytes(self.channel.received))
+        self.channel.received.clear()
+        while (frame := self._frames.next()) is not None:
+            request_id, reply = _parse_reply(frame)
+            assert request_id not in self.replies, f"request {request_id} has two answers"
+            self.replies[request_id] = reply
+
+    def send(self, request: wire.Request) -> int:
+        """Send a request under a fresh id, and return that."""
+        assert not isinstance(request, wire.Init)
+        request_id = next(self._ids)
+        self.transmit(wire.encode_request(replace(request, request_id=request_id)))
+        return request_id
+
+    def ask(self, request: wire.Request) -> Reply:
+        """The answer to a request. :raises SftpFailure: a STATUS that is not OK."""
+        return self.answer(self.send(request))
+
+    def answer(self, request_id: int) -> Reply:
+        """The reply that has come for a request. :raises SftpFailure:"""
+        assert request_id in self.replies, (
+            f"no answer to {request_id}: {self.pair.events.told[-3:]}"
+        )
+        reply = self.replies.pop(request_id)
+        if reply.code not in (None, Status.OK):
+            raise SftpFailure(reply.code or Status.FAILURE, reply.message)
+        return reply
+
+    def drop(self) -> None:
+        """Lose the connection."""
+        self.pair.drop()
+
+    # What clients do.
+
+    def open(self, path: bytes, flags: int = OpenFlag.READ, **attributes: int) -> bytes:
+        return self.ask(wire.Open(0, path, flags, attributes)).body
+
+    def write(self, handle: bytes, offset: int, data: bytes) -> None:
+        self.ask(wire.Write(0, handle, offset, data))
+
+    def read(self, handle: bytes, offset: int, length: int) -> bytes:
+        return self.ask(wire.Read(0, handle, offset, length)).body
+
+    def close(self, handle: bytes) -> None:
+        self.ask(wire.OnHandle(Kind.CLOSE, 0, handle))
+
+    def put(
+        self, path: bytes, data: bytes, *, flags: int = CREATE, step_bytes: int = 32 * KIB
+    ) -> None:
+        """OPEN, WRITEs, CLOSE."""
+        handle = self.open(path, flags)
+        for offset in range(0, len(data), step_bytes):
+            self.write(handle, offset, data[offset : offset + step_bytes])
+        self.close(handle)
+
+    def get(self, path: bytes, *, step_bytes: int = 32 * KIB) -> bytes:
+        """OPEN, READs up to EOF, CLOSE."""
+        handle = self.open(path)
+        data = b""
+        try:
+            while True:
+                data += self.read(handle, len(data), step_bytes)
+        except SftpFailure as failure:
+            if failure.code is not Status.EOF:
+                raise
+        self.close(handle)
+        return data
+
+    def on_path(self, kind: Kind, path: bytes) -> Reply:
+        return self.ask(wire.OnPath(kind, 0, path))
+
+    def stat(self, path: bytes) -> dict[str, int]:
+        return self.on_path(Kind.STAT, path).attributes
+
+    def remove(self, path: bytes) -> None:
+        self.on_path(Kind.REMOVE, path)
+
+    def mkdir(self, path: bytes) -> None:
+        self.ask(wire.ChangePath(Kind.MKDIR, 0, path, {}))
+
+    def rmdir(self, path: bytes) -> None:
+        self.on_path(Kind.RMDIR, path)
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        self.ask(wire.OnTwoPaths(Kind.RENAME, 0, old, new))
+
+    def posix_rename(self, old: bytes, new: bytes) -> None:
+        self.extended(b"posix-rename@openssh.com", wire.string(old) + wire.string(new))
+
+    def extended(self, name: bytes, data: bytes) -> Reply:
+        return self.ask(wire.Extended(0, name, data))
+
+    def listdir(self, path: bytes) -> list[bytes]:
+        return [name for name, _ in self.entries(path)]
+
+    def entries(self, path: bytes) -> list[tuple[bytes, bytes]]:
+        """OPENDIR, READDIRs up to EOF, CLOSE: names and long names."""
+        handle = self.on_path(Kind.OPENDIR, path).body
+        found = list(self._read_directory(handle))
+        self.close(handle)
+        return found
+
+    def _read_directory(self, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
+        while True:
+            try:
+                yield from self.ask(wire.OnHandle(Kind.READDIR, 0, handle)).names
+            except SftpFailure as failure:
+                if failure.code is not Status.EOF:
+                    raise
+                return
+
+
+def _parse_reply(frame: bytes) -> tuple[int, Reply]:
+    kind, request_id = Kind(frame[0]), int.from_bytes(frame[1:5], "big")
+    fields = wire.Fields(frame, 5, request_id)
+    match kind:
+        case Kind.STATUS:
+            code, message = Status(fields.uint32()), fields.string().decode()
+            return request_id, Reply(kind, code=code, message=message)
+        case Kind.HANDLE | Kind.DATA:
+            return request_id, Reply(kind, body=fields.string())
+        case Kind.ATTRS:
+            return request_id, Reply(kind, attributes=fields.attributes())
+        case Kind.NAME:
+            entries = []
+            for _ in range(fields.uint32()):
+                entries.append((fields.string(), fields.string()))
+                fields.attributes()
+            return request_id, Reply(kind, names=tuple(entries))
+        case Kind.EXTENDED_REPLY:
+            return request_id, Reply(kind, body=fields.rest())
+    assert kind is Kind.VERSION, kind
+    return request_id, Reply(kind, body=fields.rest())
+
+
+def space_figures(reply: Reply) -> tuple[int, ...]:
+    """The eleven numbers of a statvfs reply."""
+    return struct.unpack(">11Q", reply.body)

@@ -1,0 +1,198 @@
+"""The client's side of `ssh_pairs`: Conch's client classes, made for tests.
+
+Knows: Conch's client, and `iosim` transports that behave a little more like TCP.
+Must not know: the gateway.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (what is inherited from Conch and iosim has no types)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.conch.error import ConchError
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.connection import SSHConnection
+from twisted.conch.ssh.keys import Key
+from twisted.conch.ssh.service import SSHService
+from twisted.conch.ssh.transport import MSG_DISCONNECT, SSHClientTransport
+from twisted.conch.ssh.userauth import SSHUserAuthClient
+from twisted.internet.defer import Deferred, succeed
+from twisted.test.iosim import FakeTransport
+
+from sftpgw.values import KIB
+
+TCP_BUFFER_BYTES = 64 * KIB
+"""What Twisted's TCP transports hold before they pause their producer."""
+
+_TRANSPORT_MESSAGES = frozenset((MSG_DISCONNECT, *range(20, 50)))
+
+
+class MemoryTransport(FakeTransport):
+    """An `iosim` transport that pauses its producer as a TCP one does."""
+
+    def __init__(self, protocol: Any, *, is_server: bool) -> None:
+        super().__init__(protocol, isServer=is_server)
+        self.waiting_bytes = 0
+        self.aborted = False
+        self._producer_paused = False
+        self._close_forgotten = False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.waiting_bytes += len(data)
+        if self.producer and not self._producer_paused and self.waiting_bytes > TCP_BUFFER_BYTES:
+            self._producer_paused = True
+            self.producer.pauseProducing()
+
+    def take(self) -> bytes:
+        """All that has been written, as the network would take it."""
+        data: bytes = self.getOutBuffer() or b""
+        self.waiting_bytes = 0
+        if self._producer_paused:
+            self._producer_paused = False
+            if self.producer:
+                # As Twisted's TCP: having resumed a producer, it does not close.
+                self._close_forgotten = bool(self.disconnecting)
+                self.producer.resumeProducing()
+        return data
+
+    @property
+    def has_closed(self) -> bool:
+        """Whether it was told to close and has sent what it still had, or dropped it."""
+        drained = not self.waiting_bytes and not self._close_forgotten
+        return self.aborted or bool(self.disconnecting and drained)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.stream.clear()
+        self.disconnecting = True
+
+
+class ClientTransport(SSHClientTransport):
+    """Conch's client; it trusts every host key and remembers what it hears.
+
+    Without `when_secure`, it only exchanges keys and hears goodbyes; all else
+    that the server says is in `heard`, for the test to answer.
+    """
+
+    disconnect_text: bytes | None = None
+
+    def __init__(self, when_secure: Callable[[ClientTransport], None] | None) -> None:
+        self._when_secure = when_secure
+        self._is_secure = False
+        self.heard: list[tuple[int, bytes]] = []
+
+    def verifyHostKey(self, hostKey: bytes, fingerprint: bytes) -> Deferred[int]:
+        return succeed(1)
+
+    def connectionSecure(self) -> None:
+        """Conch calls this after every key exchange."""
+        if self._when_secure is not None and not self._is_secure:
+            self._is_secure = True
+            self._when_secure(self)
+
+    def answers(self, message: int) -> list[bytes]:
+        """The payloads of all messages of this number that were heard."""
+        return [payload for number, payload in self.heard if number == message]
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        self.heard.append((messageNum, payload))
+        if self._when_secure is not None or messageNum in _TRANSPORT_MESSAGES:
+            super().dispatchMessage(messageNum, payload)
+
+    def receiveError(self, reasonCode: int, description: bytes) -> None:
+        self.disconnect_text = description
+
+
+class ClientChannel(SSHChannel):
+    """The client's end of a session channel."""
+
+    name = b"session"
+    conn: Any
+
+    def __init__(self, *, window_bytes: int, refill: bool) -> None:
+        super().__init__(localWindow=window_bytes)
+        self.refill = refill
+        self.received = bytearray()
+        self.exit_status: int | None = None
+        self.got_eof = False
+        self.closed_by_server = False
+        self.is_closed = False
+        self.opened = False
+        self.open_failure: ConchError | None = None
+
+    def send_eof(self) -> None:
+        self.conn.sendEOF(self)
+
+    def close(self) -> None:
+        """Send CLOSE at once."""
+        self.conn.sendClose(self)
+
+    def request(self, name: bytes, data: bytes = b"") -> Deferred[Any]:
+        """A channel request that wants a reply: fires on success, fails on failure."""
+        answered: Deferred[Any] = self.conn.sendRequest(self, name, data, wantReply=1)
+        return answered
+
+    def channelOpen(self, specificData: bytes) -> None:
+        self.opened = True
+
+    def openFailed(self, reason: Any) -> None:
+        self.open_failure = reason
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def request_exit_status(self, data: bytes) -> bool:
+        self.exit_status = int.from_bytes(data, "big")
+        return True
+
+    def eofReceived(self) -> None:
+        self.got_eof = True
+
+    def closeReceived(self) -> None:
+        self.closed_by_server = True
+        super().closeReceived()
+
+    def closed(self) -> None:
+        self.is_closed = True
+
+
+class ClientConnection(SSHConnection):
+    """Conch's client side; a channel's window is refilled only if it wants that."""
+
+    started = False
+
+    def serviceStarted(self) -> None:
+        self.started = True
+
+    def adjustWindow(self, channel: Any, bytesToAdd: int) -> None:
+        if channel.refill:
+            super().adjustWindow(channel, bytesToAdd)
+
+
+class ClientUserAuth(SSHUserAuthClient):
+    """Tries the key that it was given, then the password."""
+
+    def __init__(
+        self, user: bytes, instance: SSHService, *, key: Key | None, password: bytes | None
+    ) -> None:
+        super().__init__(user, instance)
+        self._key = key
+        self._password = password
+
+    def getPublicKey(self) -> Key | None:
+        if self._key is None or self.triedPublicKeys:
+            return None
+        public: Key = self._key.public()
+        return public
+
+    def getPrivateKey(self) -> Deferred[Key]:
+        assert self._key is not None
+        return succeed(self._key)
+
+    def getPassword(self, prompt: Any = None) -> Any:
+        password, self._password = self._password, None
+        return None if password is None else succeed(password)

@@ -1,0 +1,326 @@
+"""A real SSH client and our server, in one process and in memory.
+
+Knows: Conch's client, our factory, and two `iosim` transports between them.
+Must not know: what the subsystems do, or any store.
+
+Nothing here needs a reactor: time is a ``task.Clock`` and bytes move when a
+test says `pump`. Key exchange, encryption and login are real. Use::
+
+    pair = LoggedInPair({b"sftp": make_sftp})   # factories, as in GatewayAvatar
+    channel = pair.open_subsystem(b"sftp")      # pumps; raises SubsystemRefused
+    channel.write(request)                      # to the server
+    pair.pump()                                 # both ways until nothing moves
+    assert bytes(channel.received) == answer
+    channel.send_eof()
+    pair.pump()
+    assert channel.exit_status == 0
+    assert channel.closed_by_server
+    pair.drop()                                 # or cut the connection, both ways
+
+Time: ``pair.clock.advance(seconds)``, then `pump`. Coroutines of the server that
+wait for something outside go on when that fires; `pump` again after it.
+
+Events of the gateway are in ``pair.events.told``, as ``(name, facts)``.
+
+A client who does not read its socket: ``pair.client_reads = False``, then `pump`;
+TCP then "holds" 64 KiB of what the server has sent before it asks it to pause. A
+client who does not widen its channel window: ``open_subsystem(name, refill=False)``.
+
+To test logins, use `ClientPair`: it is connected, but not logged in.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (what is inherited from Conch and iosim has no types)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.keys import Key
+from twisted.cred.portal import Portal
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from sftpgw.auth.passwords import DEFAULT_DECOY
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.interfaces import EventSink, SubsystemFactory
+from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.testing.ssh_clients import (
+    ClientChannel,
+    ClientConnection,
+    ClientTransport,
+    ClientUserAuth,
+    MemoryTransport,
+)
+from sftpgw.values import KIB, SshSettings, User
+
+MAX_ROUNDS = 10_000
+
+
+class SubsystemRefused(Exception):
+    """The server did not open the channel, or did not start the subsystem."""
+
+
+class RecordedEvents:
+    """An `EventSink` that remembers: ``told`` has ``(event, facts)`` in order."""
+
+    def __init__(
+        self,
+        told: list[tuple[str, dict[str, object]]] | None = None,
+        bound: Mapping[str, object] | None = None,
+    ) -> None:
+        self.told: list[tuple[str, dict[str, object]]] = [] if told is None else told
+        self._bound = dict(bound or {})
+
+    def tell(self, event: str, /, **facts: object) -> None:
+        self.told.append((event, {**self._bound, **facts}))
+
+    def bind(self, **facts: object) -> EventSink:
+        return RecordedEvents(self.told, {**self._bound, **facts})
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.told]
+
+    def facts(self, event: str) -> list[dict[str, object]]:
+        """The facts of every telling of `event`."""
+        return [facts for name, facts in self.told if name == event]
+
+
+class RecordingSubsystem:
+    """A `Subsystem` that does nothing but remember; the test acts for it.
+
+    ``RecordingSubsystem.into(list)`` is a factory that keeps what it makes.
+    """
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self.received = bytearray()
+        self.input_ended = False
+        self.losses: list[Failure] = []
+        self.pauses: list[str] = []
+
+    @classmethod
+    def into(cls, made: list[RecordingSubsystem]) -> SubsystemFactory:
+        def make() -> RecordingSubsystem:
+            made.append(cls())
+            return made[-1]
+
+        return make
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def inputEnded(self) -> None:
+        self.input_ended = True
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.losses.append(reason)
+
+    def pauseProducing(self) -> None:
+        self.pauses.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.pauses.append("resume")
+
+
+class ClientPair:
+    """A client that is connected to a `GatewayFactory`, its key exchange done.
+
+    :param when_secure: called with the client's transport after the first key
+        exchange; by default, the client leaves the talking to the test.
+    :param greet: False leaves even the version lines unsent.
+    """
+
+    def __init__(
+        self,
+        factory: GatewayFactory,
+        clock: Clock,
+        when_secure: Callable[[ClientTransport], None] | None = None,
+        *,
+        greet: bool = True,
+    ) -> None:
+        self.factory = factory
+        self.clock = clock
+        self.client_reads = True
+        self.server: GatewayTransport = factory.buildProtocol(None)
+        self.client = ClientTransport(when_secure)
+        self.server_io = MemoryTransport(self.server, is_server=True)
+        self.client_io = MemoryTransport(self.client, is_server=False)
+        self._lost = False
+        self.server.makeConnection(self.server_io)
+        if greet:
+            self.client.makeConnection(self.client_io)
+            self.pump()
+
+    @property
+    def connected(self) -> bool:
+        return not self._lost
+
+    def pump(self) -> None:
+        """Move bytes both ways, and run calls that are due, until nothing moves."""
+        for _ in range(MAX_ROUNDS):
+            self.clock.advance(0)
+            if not self._move_once():
+                return
+        raise AssertionError("the two sides never stop talking")
+
+    def drop(self) -> None:
+        """Cut the connection, both ways, losing what was under way."""
+        if not self._lost:
+            self._lost = True
+            self._report_lost(Failure(ConnectionLost()))
+
+    def send_raw(self, data: bytes) -> None:
+        """Bytes to the server, behind the client's back; then `pump`."""
+        if not self._lost:
+            self.server.dataReceived(data)
+        self.pump()
+
+    def send_packet(self, message: int, payload: bytes) -> None:
+        """A packet of the client's, whatever it says; then `pump`."""
+        self.client.sendPacket(message, payload)
+        self.pump()
+
+    def _move_once(self) -> bool:
+        if self._lost:
+            return False
+        to_server = self.client_io.take()
+        to_client = self.server_io.take() if self.client_reads else b""
+        if to_server and not self.server_io.disconnecting:
+            self.server.dataReceived(to_server)
+        if to_client and not self.client_io.disconnecting:
+            self.client.dataReceived(to_client)
+        if to_server or to_client:
+            return True
+        if self._is_over():
+            self._lost = True
+            self._report_lost(self.server_io.disconnectReason)
+            return True
+        return False
+
+    def _is_over(self) -> bool:
+        """Either side has hung up, and what it still had to say was read."""
+        return self.server_io.has_closed or bool(self.client_io.disconnecting)
+
+    def _report_lost(self, reason: Any) -> None:
+        failure = reason if isinstance(reason, Failure) else Failure(reason)
+        for protocol, transport in ((self.server, self.server_io), (self.client, self.client_io)):
+            transport.disconnecting = transport.disconnected = True
+            if protocol.transport is not None:
+                protocol.connectionLost(failure)
+
+
+class LoggedInPair(ClientPair):
+    """A client that has logged in as ``alice`` by an ed25519 key.
+
+    :param subsystems: what the avatar offers.
+    :param settings: [ssh]; the default has the documented values.
+    """
+
+    def __init__(
+        self,
+        subsystems: Mapping[bytes, SubsystemFactory],
+        settings: SshSettings | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.events = RecordedEvents()
+        self.logouts: list[str] = []
+        clock = clock or Clock()
+        key = new_key()
+        portal = make_test_portal(
+            {"alice": make_user("alice", key)}, subsystems, self.logouts.append
+        )
+        factory = make_factory(portal, clock, self.events, settings)
+        self.connection = ClientConnection()
+        super().__init__(factory, clock, lambda transport: self._log_in(transport, key))
+        if not self.connection.started:
+            raise AssertionError(f"the login failed: {self.events.told}")
+
+    def _log_in(self, transport: ClientTransport, key: Key) -> None:
+        transport.requestService(ClientUserAuth(b"alice", self.connection, key=key, password=None))
+
+    def open_channel(
+        self, *, window_bytes: int = 2 * 1024 * KIB, refill: bool = True
+    ) -> ClientChannel:
+        """A session channel with nothing on it. :raises SubsystemRefused:"""
+        channel = ClientChannel(window_bytes=window_bytes, refill=refill)
+        self.connection.openChannel(channel)
+        self.pump()
+        if not channel.opened:
+            raise SubsystemRefused(str(channel.open_failure or self.client.disconnect_text))
+        return channel
+
+    def open_subsystem(
+        self, name: bytes = b"sftp", *, window_bytes: int = 2 * 1024 * KIB, refill: bool = True
+    ) -> ClientChannel:
+        """A session channel on which `name` runs. :raises SubsystemRefused:"""
+        channel = self.open_channel(window_bytes=window_bytes, refill=refill)
+        if not self.ask(channel, b"subsystem", NS(name)):
+            raise SubsystemRefused(name.decode("utf-8", "replace"))
+        return channel
+
+    def ask(self, channel: ClientChannel, request: bytes, data: bytes = b"") -> bool:
+        """Whether the server grants a channel request; pumps."""
+        answers: list[bool] = []
+        asked = channel.request(request, data)
+        asked.addCallbacks(lambda _: answers.append(True), lambda _: answers.append(False))
+        self.pump()
+        return answers == [True]
+
+
+def new_key() -> Key:
+    """A fresh ed25519 private key."""
+    return Key(Ed25519PrivateKey.generate())
+
+
+def make_user(name: str, key: Key | None = None, password_hash: str | None = None) -> User:
+    """A user who logs in with this key, this password, or both."""
+    lines = () if key is None else (key.public().toString("OPENSSH").decode("ascii"),)
+    return User(
+        name=name,
+        bucket="uploads",
+        key_prefix=f"home/{name}/",
+        authorized_keys=lines,
+        password_hash=password_hash,
+    )
+
+
+def make_test_portal(
+    users: Mapping[str, User],
+    subsystems: Mapping[bytes, SubsystemFactory],
+    tell_logout: Callable[[str], None] = lambda name: None,
+) -> Portal:
+    """A portal over `users` that checks passwords at once instead of in a thread."""
+
+    def make_avatar(user: User, session: str) -> GatewayAvatar:
+        return GatewayAvatar(subsystems, lambda: tell_logout(user.name))
+
+    cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
+    return make_portal(StaticUserDirectory(users), make_avatar, maybeDeferred, cheap_decoy)
+
+
+def make_factory(
+    portal: Portal, clock: Clock, events: EventSink, settings: SshSettings | None = None
+) -> GatewayFactory:
+    """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …"""
+    labels = (f"{number:08x}" for number in range(1, 2**32))
+    return GatewayFactory(
+        portal=portal,
+        host_keys=(new_key(),),
+        settings=settings or SshSettings(),
+        clock=clock,
+        events=events,
+        new_label=lambda: next(labels),
+    )

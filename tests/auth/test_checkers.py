@@ -1,0 +1,155 @@
+"""The portal: who gets an avatar, and what the rest can learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bcrypt
+import pytest
+from twisted.conch.error import ValidPublicKey
+from twisted.conch.interfaces import IConchUser
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred, maybeDeferred
+from zope.interface.verify import verifyObject
+
+from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
+from sftpgw.auth.realm import GatewayRealm, make_portal
+from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.testing.ssh_pairs import make_user, new_key
+
+KEY = new_key()
+HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode("ascii")
+DECOY = bcrypt.hashpw(b"decoy password", bcrypt.gensalt(4)).decode("ascii")
+DIRECTORY = StaticUserDirectory(
+    {
+        "alice": make_user("alice", KEY, HASH),
+        "keys-only": make_user("keys-only", KEY),
+        "jörg": make_user("jörg", None, HASH),
+    }
+)
+MESSAGE = b"to be signed"
+
+
+class PlainAvatar:
+    def __init__(self) -> None:
+        self.gone = False
+
+    def logout(self) -> None:
+        self.gone = True
+
+
+class Harness:
+    """A portal that counts what it has verified and what it has made."""
+
+    def __init__(self) -> None:
+        self.work: list[str] = []
+        self.made: list[tuple[str, str]] = []
+        self.portal = make_portal(DIRECTORY, self._make_avatar, self._run, DECOY)
+
+    def login(self, credentials: Any) -> Any:
+        """The avatar, or the exception."""
+        outcome: list[Any] = []
+        self.portal.login(credentials, "label", IConchUser).addBoth(outcome.append)
+        result = outcome[0]
+        return getattr(result, "value", result)
+
+    def _make_avatar(self, user, session):
+        self.made.append((user.name, session))
+        return PlainAvatar()
+
+    def _run(self, function, password: bytes, password_hash: str) -> Deferred[Any]:
+        self.work.append(password_hash)
+        return maybeDeferred(function, password, password_hash)
+
+
+def offered(user: bytes, key=KEY, algorithm: bytes = b"ssh-ed25519") -> SSHPrivateKey:
+    return SSHPrivateKey(user, algorithm, key.public().blob(), None, None)
+
+
+def signed(user: bytes, key=KEY, message: bytes = MESSAGE) -> SSHPrivateKey:
+    blob = key.public().blob()
+    return SSHPrivateKey(user, b"ssh-ed25519", blob, MESSAGE, key.sign(message))
+
+
+def test_the_interfaces_are_provided() -> None:
+    keys: Any = PublicKeyChecker(DIRECTORY)
+    passwords: Any = PasswordChecker(DIRECTORY, maybeDeferred, DECOY)
+    realm: Any = GatewayRealm(DIRECTORY, lambda user, session: PlainAvatar())
+    assert verifyObject(ICredentialsChecker, keys)
+    assert verifyObject(ICredentialsChecker, passwords)
+    assert verifyObject(IRealm, realm)
+
+
+def test_a_right_signature_gives_an_avatar_and_its_logout() -> None:
+    harness = Harness()
+    interface, avatar, logout = harness.login(signed(b"alice"))
+    assert interface is IConchUser
+    assert harness.made == [("alice", "label")]
+    logout()
+    assert avatar.gone
+
+
+def test_a_right_password_gives_an_avatar() -> None:
+    harness = Harness()
+    harness.login(UsernamePassword("jörg".encode(), b"secret"))
+    assert harness.made == [("jörg", "label")]
+
+
+def test_an_authorized_key_without_a_signature_is_confirmed_only() -> None:
+    harness = Harness()
+    assert isinstance(harness.login(offered(b"alice")), ValidPublicKey)
+    assert harness.made == []
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        offered(b"alice", new_key()),
+        offered(b"nobody"),
+        offered(b"\xff\xfe"),
+        offered(b"alice", algorithm=b"ssh-rsa"),
+        offered("jörg".encode()),
+        SSHPrivateKey(b"alice", b"ssh-ed25519", b"no key at all", None, None),
+        SSHPrivateKey(b"alice", b"ssh-ed25519", b"", MESSAGE, b""),
+        signed(b"alice", message=b"another message"),
+        signed(b"alice", new_key()),
+    ],
+)
+def test_other_keys_are_refused(credentials: SSHPrivateKey) -> None:
+    harness = Harness()
+    assert isinstance(harness.login(credentials), UnauthorizedLogin)
+    assert harness.made == []
+
+
+def test_an_unknown_user_looks_like_one_without_that_key() -> None:
+    known = Harness().login(offered(b"alice", new_key()))
+    unknown = Harness().login(offered(b"nobody", new_key()))
+    assert (type(known), str(known)) == (type(unknown), str(unknown))
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "work"),
+    [
+        (b"alice", b"wrong", HASH),
+        (b"alice", b"", HASH),
+        (b"alice", b"s" * 100, HASH),
+        (b"nobody", b"secret", DECOY),
+        (b"\xff", b"secret", DECOY),
+        (b"keys-only", b"secret", DECOY),
+        # Even whoever knows the decoy's password gets nowhere.
+        (b"nobody", b"decoy password", DECOY),
+        (b"keys-only", b"decoy password", DECOY),
+    ],
+)
+def test_wrong_passwords_are_refused_after_the_same_work(
+    user: bytes, password: bytes, work: str
+) -> None:
+    harness = Harness()
+    refusal = harness.login(UsernamePassword(user, password))
+    assert isinstance(refusal, UnauthorizedLogin)
+    assert str(refusal) == "wrong user or password"
+    assert harness.work == [work]
+    assert harness.made == []

@@ -1,0 +1,216 @@
+"""Downloads from the fake store: order of answers, faults, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+
+from sftpgw.errors import (
+    EndOfFile,
+    InvalidHandle,
+    NoSuchObject,
+    ObjectChanged,
+    StoreError,
+    StoreTrouble,
+    StoreUnavailable,
+)
+from sftpgw.files.downloads import Download
+from sftpgw.files.memory import Budget
+from sftpgw.interfaces import BodySink
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.values import ObjectName
+from tests.results import failure_of, result_of
+
+NAME = ObjectName("bucket", "file")
+CONTENT = bytes(range(256)) * 40
+
+
+class Opened:
+    """A download of `CONTENT` in parts of 1,000 bytes."""
+
+    def __init__(
+        self,
+        data: bytes = CONTENT,
+        *,
+        chunk_bytes: int = 64,
+        budget: int = 100_000,
+        store: FakeStore | None = None,
+    ) -> None:
+        self.store = store or FakeStore(chunk_bytes=chunk_bytes)
+        self.store.seed("file", data)
+        self.budget = Budget(budget)
+        self.download = Download(
+            NAME,
+            store=self.store,
+            budget=self.budget,
+            events=RecordedEvents(),
+            part_bytes=1000,
+            concurrency=3,
+        )
+
+    def open(self) -> Opened:
+        result_of(self.download.open())
+        return self
+
+    def read(self, offset: int, length: int) -> bytes:
+        data = self.download.read(offset, length)
+        return result_of(data) if isinstance(data, Deferred) else data
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.tuples(st.integers(0, len(CONTENT) - 1), st.integers(1, 1500)), max_size=25),
+    st.integers(1, 700),
+)
+def test_any_read_gets_the_bytes_of_the_object(
+    reads: list[tuple[int, int]], chunk_bytes: int
+) -> None:
+    opened = Opened(chunk_bytes=chunk_bytes).open()
+    for offset, length in reads:
+        assert opened.read(offset, length) == CONTENT[offset : offset + length]
+    opened.download.close()
+    assert opened.budget.held_bytes == 0
+
+
+def test_a_small_file_is_one_request() -> None:
+    opened = Opened(b"hello").open()
+    assert opened.read(0, 100) == b"hello"
+    assert result_of(opened.download.attributes()).size_bytes == 5
+    assert opened.store.requests == {"get": 1}
+
+
+def test_an_empty_file_is_one_request_until_its_time_is_asked() -> None:
+    opened = Opened(b"").open()
+    with pytest.raises(EndOfFile):
+        opened.read(0, 1)
+    assert opened.store.requests == {"get": 1}
+    assert result_of(opened.download.attributes()).modified_seconds > 0
+
+
+def test_reads_are_answered_as_bytes_arrive_not_when_the_range_is_whole() -> None:
+    opened = Opened()
+    gate = opened.store.hold("body")
+    opening = Deferred.fromCoroutine(opened.download.open())
+    result_of(opening)
+    first, second = opened.download.read(0, 60), opened.download.read(60, 60)
+    assert isinstance(first, Deferred)
+    assert isinstance(second, Deferred)
+    gate.open_one()
+    assert result_of(first) == CONTENT[:60]
+    assert not second.called
+    gate.open_one()
+    assert result_of(second) == CONTENT[60:120]
+    opened.download.close()
+
+
+def test_an_object_replaced_meanwhile_fails_and_never_mixes() -> None:
+    opened = Opened().open()
+    assert opened.read(0, 500) == CONTENT[:500]
+    opened.store.seed("file", b"n" * len(CONTENT))
+    outcomes: list[Any] = []
+    for offset in range(500, len(CONTENT), 500):
+        try:
+            outcomes.append(opened.read(offset, 500) == CONTENT[offset : offset + 500])
+        except ObjectChanged:
+            outcomes.append("changed")
+    assert False not in outcomes
+    assert outcomes[-1] == "changed"
+    assert opened.budget.held_bytes == 0
+
+
+def test_a_body_that_breaks_off_for_good_fails_its_reads_and_no_others() -> None:
+    opened = Opened()
+    opened.store.cut_body(130)
+    gate = opened.store.hold("body")
+    result_of(opened.download.open())
+    before, across = opened.download.read(0, 100), opened.download.read(100, 100)
+    assert isinstance(before, Deferred)
+    assert isinstance(across, Deferred)
+    gate.open()
+    assert result_of(before) == CONTENT[:100]
+    assert isinstance(failure_of(across).value, StoreError)
+    assert opened.read(100, 100) == CONTENT[100:200]
+    opened.download.close()
+    assert opened.budget.held_bytes == 0
+
+
+def test_read_ahead_that_fails_is_not_tried_again_and_again() -> None:
+    opened = Opened()
+    opened.open()
+    opened.store.fail("get", StoreUnavailable("down"), times=1000)
+    assert opened.read(0, 500) == CONTENT[:500]
+    assert opened.store.requests["get"] < 5
+    opened.download.close()
+
+
+def test_a_refused_range_fails_the_read_that_waits_for_it() -> None:
+    opened = Opened().open()
+    opened.store.fail("get", StoreUnavailable("down"), times=10)
+    late = opened.download.read(5000, 64)
+    assert isinstance(late, Deferred)
+    assert isinstance(failure_of(late).value, StoreUnavailable)
+    opened.store._faults.clear()
+    assert opened.read(5000, 64) == CONTENT[5000:5064]
+    opened.download.close()
+    assert opened.budget.held_bytes == 0
+
+
+def test_a_missing_object_is_told_at_open() -> None:
+    opened = Opened()
+    opened.store.objects.clear()
+    assert isinstance(failure_of(opened.download.open()).value, NoSuchObject)
+    assert opened.budget.held_bytes == 0
+
+
+def test_closing_answers_who_waits_and_drops_the_requests() -> None:
+    opened = Opened()
+    opened.store.hold("body")
+    result_of(opened.download.open())
+    late = opened.download.read(0, 10)
+    assert isinstance(late, Deferred)
+    opened.download.close()
+    assert isinstance(failure_of(late).value, InvalidHandle)
+    assert opened.budget.held_bytes == 0
+    with pytest.raises(InvalidHandle):
+        opened.download.read(0, 1)
+
+
+def test_without_memory_there_is_no_read_ahead_but_reads_are_answered() -> None:
+    opened = Opened(budget=10)
+    opened.open()
+    assert b"".join(opened.read(at, 100) for at in range(0, 3000, 100)) == CONTENT[:3000]
+    assert opened.budget.held_bytes <= 1000
+    opened.download.close()
+
+
+def test_held_bytes_stay_within_the_parts_that_may_be_held() -> None:
+    opened = Opened(CONTENT * 10)
+    opened.open()
+    most = 0
+    for at in range(0, len(CONTENT) * 10, 50):
+        opened.read(at, 50)
+        most = max(most, opened.budget.held_bytes)
+    assert most <= 5 * 1000
+    opened.download.close()
+
+
+class ShortStore(FakeStore):
+    """Ends every body after 10 bytes, and calls it whole."""
+
+    async def _deliver(self, data: bytes, sink: BodySink) -> None:
+        await super()._deliver(data[:10], sink)
+
+
+def test_a_store_that_sends_too_little_is_found_out() -> None:
+    opened = Opened(store=ShortStore()).open()
+    late = opened.download.read(5, 100)
+    assert isinstance(late, Deferred)
+    assert isinstance(failure_of(late).value, StoreTrouble)
+    assert opened.store.requests["get"] < 5
+    opened.download.close()
+    assert opened.budget.held_bytes == 0

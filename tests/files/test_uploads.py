@@ -1,0 +1,330 @@
+"""Uploads to the fake store: faults, memory, abandoning, the registry."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from sftpgw.errors import (
+    AlreadyExists,
+    GatewayError,
+    NoSuchUpload,
+    PreconditionFailed,
+    StoreError,
+    StoreUnavailable,
+    UploadFailed,
+)
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.memory import Budget
+from sftpgw.files.uploads import Upload
+from sftpgw.plan.partsizes import Ladder
+from sftpgw.plan.uploading import UploadPlan
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.values import KIB, MIB, AttributeChanges, ObjectName, WriteCondition
+from tests.results import failure_of, result_of
+
+NAME = ObjectName("bucket", "file")
+PART = 512 * KIB
+
+
+class Process:
+    """What uploads share."""
+
+    def __init__(self, *, budget: int = 100 * MIB) -> None:
+        self.store = FakeStore(min_part_bytes=1)
+        self.budget = Budget(budget)
+        self.in_flight = InFlight()
+        self.clock = Clock()
+        self.events = RecordedEvents()
+
+    def upload(self, name: ObjectName = NAME, **options: object) -> Upload:
+        return Upload(
+            UploadPlan(Ladder(PART, PART), concurrency=2, reorder_bytes=4 * PART),
+            name,
+            store=self.store,
+            budget=self.budget,
+            in_flight=self.in_flight,
+            clock=self.clock,
+            events=self.events,
+            **options,  # type: ignore[arg-type]
+        )
+
+    def assert_idle(self) -> None:
+        assert self.budget.held_bytes == 0
+        assert not self.store.uploads
+        result_of(self.in_flight.idle())
+        assert self.events.facts("defect") == []
+
+
+def started(waiting: object) -> Deferred[None]:
+    return Deferred.fromCoroutine(waiting)  # type: ignore[arg-type]
+
+
+def write_all(upload: Upload, data: bytes, step: int = 64 * KIB) -> list[Deferred[None]]:
+    waiting = []
+    for offset in range(0, len(data), step):
+        later = upload.write(offset, data[offset : offset + step])
+        if later is not None:
+            waiting.append(later)
+    return waiting
+
+
+@pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 5 * PART, 5 * PART + 77])
+def test_what_was_written_is_stored(size: int) -> None:
+    process = Process()
+    upload = process.upload()
+    data = bytes(range(251)) * (size // 251 + 1)
+    write_all(upload, data[:size])
+    result_of(upload.commit())
+    assert process.store.content("file") == data[:size]
+    process.assert_idle()
+
+
+def test_the_requests_of_a_small_and_a_large_file() -> None:
+    process = Process()
+    small = process.upload()
+    small.write(0, b"x")
+    result_of(small.commit())
+    assert process.store.requests == {"put": 1}
+    process.store.requests.clear()
+    large = process.upload()
+    write_all(large, b"x" * (3 * PART))
+    result_of(large.commit())
+    assert process.store.requests == {"create_upload": 1, "upload_part": 3, "complete_upload": 1}
+
+
+def test_nothing_is_visible_before_the_close() -> None:
+    process = Process()
+    process.store.seed("file", b"old")
+    upload = process.upload()
+    write_all(upload, b"x" * (3 * PART))
+    assert process.store.content("file") == b"old"
+    result_of(upload.commit())
+    assert len(process.store.content("file")) == 3 * PART
+
+
+def test_answers_are_withheld_while_too_many_parts_are_under_way() -> None:
+    process = Process()
+    gate = process.store.hold("upload_part")
+    upload = process.upload()
+    waiting = write_all(upload, b"x" * (4 * PART))
+    assert waiting
+    assert process.store.requests["upload_part"] == 2
+    assert not any(later.called for later in waiting)
+    gate.open()
+    for later in waiting:
+        result_of(later)
+    result_of(upload.commit())
+    process.assert_idle()
+
+
+def test_answers_are_withheld_while_there_is_no_memory() -> None:
+    process = Process(budget=3 * PART)
+    process.budget.charge(2 * PART)
+    first = process.upload()
+    assert write_all(first, b"x" * (PART // 2 + 64 * KIB)) == []
+    second = process.upload(ObjectName("bucket", "second"))
+    waiting = write_all(second, b"y" * (PART // 2 + 64 * KIB))
+    assert waiting
+    assert process.budget.waiting == 1
+    result_of(first.commit())
+    for later in waiting:
+        result_of(later)
+    result_of(second.commit())
+    process.budget.release(2 * PART)
+    process.assert_idle()
+
+
+def test_small_files_never_wait_for_memory() -> None:
+    process = Process(budget=PART)
+    process.budget.charge(PART)
+    upload = process.upload()
+    assert upload.write(0, b"x" * 1000) is None
+    result_of(upload.commit())
+    process.budget.release(PART)
+    process.assert_idle()
+
+
+def test_a_gap_is_never_waited_for_behind_a_withheld_answer() -> None:
+    process = Process(budget=2 * PART)
+    process.budget.charge(2 * PART)
+    upload = process.upload()
+    assert upload.write(PART, b"b" * PART) is None
+    later = upload.write(0, b"a" * PART)
+    process.budget.release(2 * PART)
+    if later is not None:
+        result_of(later)
+    result_of(upload.commit())
+    assert process.store.content("file") == b"a" * PART + b"b" * PART
+    process.assert_idle()
+
+
+@pytest.mark.parametrize("operation", ["create_upload", "upload_part", "complete_upload"])
+def test_a_refusal_fails_the_upload_and_sticks(operation: str) -> None:
+    process = Process()
+    process.store.fail(operation, StoreUnavailable("down", code="SlowDown", request_id="R1"))
+    process.store.seed("file", b"old")
+    upload = process.upload()
+    for offset in range(0, 3 * PART, 64 * KIB):
+        try:
+            upload.write(offset, b"x" * 64 * KIB)
+        except StoreUnavailable:
+            break
+    assert isinstance(failure_of(upload.commit()).value, StoreUnavailable)
+    assert isinstance(failure_of(upload.sync()).value, StoreUnavailable)
+    with pytest.raises(StoreUnavailable):
+        upload.write(3 * PART, b"more")
+    assert process.store.content("file") == b"old"
+    process.assert_idle()
+    assert process.events.facts("upload-failed") == [
+        {"key": "file", "why": "down", "code": "SlowDown", "request_id": "R1"}
+    ]
+
+
+def test_a_late_error_fails_the_writes_that_wait() -> None:
+    process = Process()
+    gate = process.store.hold("upload_part")
+    process.store.fail("upload_part", NoSuchUpload("gone"))
+    upload = process.upload()
+    waiting = write_all(upload, b"x" * (4 * PART))
+    gate.open()
+    assert {type(failure_of(later).value) for later in waiting} == {NoSuchUpload}
+    assert isinstance(failure_of(upload.commit()).value, NoSuchUpload)
+    process.assert_idle()
+
+
+def test_abandoning_settles_what_is_under_way_and_then_aborts() -> None:
+    process = Process()
+    gate = process.store.hold("upload_part")
+    upload = process.upload()
+    waiting = write_all(upload, b"x" * (3 * PART))
+    leaving = started(upload.abandon())
+    assert process.store.requests["abort_upload"] == 0
+    assert not leaving.called
+    gate.open()
+    result_of(leaving)
+    assert process.store.requests["abort_upload"] == 1
+    assert {type(failure_of(later).value) for later in waiting} == {UploadFailed}
+    assert process.store.keys() == []
+    process.assert_idle()
+
+
+def test_abandoning_while_the_upload_is_being_opened() -> None:
+    process = Process()
+    gate = process.store.hold("create_upload")
+    upload = process.upload()
+    for later in write_all(upload, b"x" * (2 * PART)):
+        later.addErrback(lambda failure: None)
+    leaving = started(upload.abandon())
+    gate.open()
+    result_of(leaving)
+    process.assert_idle()
+    assert process.store.requests["upload_part"] == 0
+
+
+def test_an_abort_that_fails_is_told_to_the_operator() -> None:
+    process = Process()
+    process.store.fail("abort_upload", StoreError("no", code="AccessDenied"))
+    upload = process.upload()
+    write_all(upload, b"x" * (2 * PART))
+    result_of(upload.abandon())
+    (facts,) = process.events.facts("upload-left-behind")
+    assert facts["upload_id"] == "upload-1"
+
+
+def test_a_defect_ends_the_upload_and_nothing_else() -> None:
+    process = Process()
+    process.store.fail("put", ZeroDivisionError())
+    upload = process.upload()
+    upload.write(0, b"x")
+    assert isinstance(failure_of(upload.commit()).value, GatewayError)
+    assert len(process.events.facts("defect")) == 1
+    assert process.budget.held_bytes == 0
+
+
+@pytest.mark.parametrize("size", [10, 2 * PART])
+def test_exclusive_is_decided_by_the_store(size: int) -> None:
+    process = Process()
+    upload = process.upload(condition=WriteCondition.IF_ABSENT)
+    write_all(upload, b"x" * size)
+    process.store.seed("file", b"somebody was faster")
+    assert isinstance(failure_of(upload.commit()).value, AlreadyExists)
+    assert process.store.content("file") == b"somebody was faster"
+    process.assert_idle()
+
+
+def test_times_are_stored_with_the_object_if_they_come_in_time() -> None:
+    process = Process()
+    upload = process.upload(modified_seconds=1.5)
+    upload.write(0, b"x")
+    result_of(upload.set_attributes(AttributeChanges(modified_seconds=1_700_000_000.25)))
+    assert result_of(upload.attributes()).modified_seconds == 1_700_000_000.25
+    result_of(upload.commit())
+    stored = process.store.objects[NAME]
+    assert stored.properties.metadata == {"mtime": "1700000000.25"}
+
+
+def test_sync_waits_for_what_is_under_way_and_tells_its_errors() -> None:
+    process = Process()
+    gate = process.store.hold("upload_part")
+    upload = process.upload()
+    write_all(upload, b"x" * (2 * PART + 1))
+    syncing = started(upload.sync())
+    assert not syncing.called
+    process.store.fail("upload_part", PreconditionFailed("no"))
+    gate.open()
+    assert isinstance(failure_of(syncing).value, GatewayError)
+    assert isinstance(failure_of(upload.commit()).value, GatewayError)
+    process.assert_idle()
+
+
+def test_others_wait_for_a_commit_under_way() -> None:
+    process = Process()
+    gate = process.store.hold("put")
+    upload = process.upload()
+    upload.write(0, b"x")
+    assert process.in_flight.newest(NAME) is upload
+    result_of(process.in_flight.settled(NAME))
+    committing = started(upload.commit())
+    settled = started(process.in_flight.settled(NAME))
+    assert not settled.called
+    gate.open()
+    result_of(committing)
+    result_of(settled)
+    assert process.in_flight.newest(NAME) is None
+
+
+class TestBudget:
+    def test_first_come_first_served(self) -> None:
+        budget = Budget(10)
+        assert budget.acquire(8) is None
+        large, small = budget.acquire(9), budget.acquire(1)
+        assert large is not None
+        assert small is not None
+        assert not budget.try_acquire(1)
+        budget.release(8)
+        result_of(large)
+        result_of(small)
+        assert budget.held_bytes == 10
+
+    def test_who_leaves_the_line_lets_others_pass(self) -> None:
+        budget = Budget(10)
+        budget.charge(5)
+        large, small = budget.acquire(9), budget.acquire(5)
+        assert large is not None
+        assert small is not None
+        large.addErrback(lambda failure: None)
+        large.cancel()
+        result_of(small)
+        assert budget.held_bytes == 10
+
+    def test_more_than_there_is_comes_when_all_is_free(self) -> None:
+        budget = Budget(10)
+        budget.charge(1)
+        huge = budget.acquire(100)
+        assert huge is not None
+        budget.release(1)
+        result_of(huge)
+        assert budget.held_bytes == 100

@@ -1,0 +1,44 @@
+"""The fields of packets: nothing is read beyond the end, nothing odd reaches a log."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+
+
+def test_each_kind_of_field_in_turn() -> None:
+    fields = Fields(b"\0\0\0\x02hi" + b"\x01" + b"\0\0\1\0" + b"raw" + b"the rest")
+    assert fields.string() == b"hi"
+    assert fields.boolean() is True
+    assert fields.uint32() == 256
+    assert fields.raw(3) == b"raw"
+    assert fields.rest() == b"the rest"
+    fields.end()
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\0", b"\0\0\0\1", b"\0\0\0\5four", b"\xff\xff\xff\xffx"]
+)
+def test_a_string_that_is_cut_short(payload: bytes) -> None:
+    with pytest.raises(MalformedPacket, match="ends before"):
+        Fields(payload).string()
+
+
+def test_a_packet_that_goes_on() -> None:
+    with pytest.raises(MalformedPacket, match="goes on"):
+        Fields(b"x").end()
+
+
+@given(st.binary(max_size=300))
+def test_whatever_is_printed_is_one_short_line(data: bytes) -> None:
+    text = printable(data)
+    assert text.isprintable() or text == ""
+    assert len(text) <= 4 * 128
+
+
+def test_text_that_is_harmless_stays_as_it_is() -> None:
+    assert printable("jörg o'neil".encode()) == "jörg o'neil"
+    assert printable(b"a\nb\x1b[31m\xff") == "a\\x0ab\\x1b[31m\\xff"

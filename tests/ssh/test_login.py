@@ -1,0 +1,369 @@
+"""Logging in over a real SSH connection in memory (RFC 4252)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import bcrypt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from twisted.conch.ssh.common import NS, getNS
+from twisted.conch.ssh.keys import Key
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from sftpgw.auth.keys import LOGIN_ALGORITHMS
+from sftpgw.auth.passwords import DEFAULT_DECOY, matches
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
+from sftpgw.testing.ssh_pairs import (
+    ClientPair,
+    RecordedEvents,
+    make_factory,
+    make_test_portal,
+    make_user,
+    new_key,
+)
+from sftpgw.values import SshSettings
+
+SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 5, 6, 7
+REQUEST, FAILURE, SUCCESS, PK_OK = 50, 51, 52, 60
+
+KEY = new_key()
+RSA_KEY = Key(rsa.generate_private_key(65537, 2048))
+HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode("ascii")
+USERS = {"alice": make_user("alice", KEY, HASH), "rita": make_user("rita", RSA_KEY)}
+
+
+class Login:
+    """A client whose requests the test writes itself."""
+
+    def __init__(
+        self,
+        portal: Portal | None = None,
+        settings: SshSettings | None = None,
+        *,
+        start: bool = True,
+    ) -> None:
+        self.clock = Clock()
+        self.events = RecordedEvents()
+        self.logouts: list[str] = []
+        portal = portal or make_test_portal(USERS, {}, self.logouts.append)
+        factory = make_factory(portal, self.clock, self.events, settings)
+        self.pair = ClientPair(factory, self.clock)
+        if start:
+            self.pair.send_packet(SERVICE_REQUEST, NS(b"ssh-userauth"))
+            assert self.heard(SERVICE_ACCEPT)
+
+    def heard(self, message: int) -> list[bytes]:
+        return self.pair.client.answers(message)
+
+    def ask(
+        self, method: bytes, details: bytes = b"", user: bytes = b"alice", **more: bytes
+    ) -> None:
+        service = more.get("service", b"ssh-connection")
+        self.pair.send_packet(REQUEST, NS(user) + NS(service) + NS(method) + details)
+
+    def password(self, password: bytes, user: bytes = b"alice") -> None:
+        self.ask(b"password", b"\0" + NS(password), user)
+
+    def offer(
+        self, key: Key = KEY, algorithm: bytes = b"ssh-ed25519", user: bytes = b"alice"
+    ) -> None:
+        self.ask(b"publickey", b"\0" + NS(algorithm) + NS(key.public().blob()), user)
+
+    def sign(self, key: Key, algorithm: bytes, user: bytes, announced: bytes | None = None) -> None:
+        """A signed request; `announced` is the algorithm it claims, if another."""
+        details = b"\1" + NS(announced or algorithm) + NS(key.public().blob())
+        request = NS(user) + NS(b"ssh-connection") + NS(b"publickey") + details
+        message = NS(self.pair.client.sessionID or b"") + bytes((REQUEST,)) + request
+        signature = key.sign(message, signatureType=algorithm)
+        self.ask(b"publickey", details + NS(signature), user)
+
+    @property
+    def disconnect_text(self) -> bytes | None:
+        return self.pair.client.disconnect_text
+
+
+@pytest.fixture
+def login():
+    login = Login()
+    yield login
+    login.pair.drop()
+    assert login.clock.getDelayedCalls() == []
+
+
+def test_a_password(login: Login) -> None:
+    login.password(b"secret")
+    assert login.heard(SUCCESS) == [b""]
+    assert login.events.facts("login-succeeded") == [
+        {"session": "00000001", "peer": "local", "user": "alice", "method": "password"}
+    ]
+    login.pair.drop()
+    assert login.logouts == ["alice"]
+    assert login.events.names() == ["session-opened", "login-succeeded", "session-closed"]
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm", "user"),
+    [
+        (KEY, b"ssh-ed25519", b"alice"),
+        (RSA_KEY, b"rsa-sha2-256", b"rita"),
+        (RSA_KEY, b"rsa-sha2-512", b"rita"),
+    ],
+)
+def test_a_key(login: Login, key: Key, algorithm: bytes, user: bytes) -> None:
+    login.offer(key, algorithm, user)
+    assert login.heard(PK_OK) == [NS(algorithm) + NS(key.public().blob())]
+    login.sign(key, algorithm, user)
+    assert login.heard(SUCCESS) == [b""]
+    (facts,) = login.events.facts("login-succeeded")
+    assert str(facts["key"]).startswith("SHA256:")
+
+
+def test_conchs_own_client_logs_in_with_either() -> None:
+    for key, password in ((KEY, None), (None, b"secret"), (new_key(), b"secret")):
+        connection = ClientConnection()
+        clock = Clock()
+        auth = ClientUserAuth(b"alice", connection, key=key, password=password)
+        factory = make_factory(make_test_portal(USERS, {}), clock, RecordedEvents())
+        pair = ClientPair(
+            factory, clock, lambda transport, auth=auth: transport.requestService(auth)
+        )
+        assert connection.started
+        pair.drop()
+
+
+@pytest.mark.parametrize("password", [b"", b"wrong", b"s" * 73, b"s" * 30_000, b"\xff\0"])
+def test_a_wrong_password_is_one_failure(login: Login, password: bytes) -> None:
+    login.password(password)
+    assert login.heard(FAILURE) == [NS(b"publickey,password") + b"\0"]
+    assert not login.heard(SUCCESS)
+    (facts,) = login.events.facts("login-failed")
+    assert (facts["user"], facts["method"]) == ("alice", "password")
+    assert all(repr(password) not in repr(told) for told in login.events.told if password)
+
+
+@pytest.mark.parametrize("user", [b"nobody", b"\xff\xfe", b"", b"a" * 20_000, b"x\n[root]"])
+def test_odd_and_unknown_users_just_fail(login: Login, user: bytes) -> None:
+    login.password(b"secret", user)
+    assert len(login.heard(FAILURE)) == 1
+    (facts,) = login.events.facts("login-failed")
+    assert "\n" not in str(facts["user"])
+    assert len(str(facts["user"])) < 1000
+
+
+def test_unauthorized_keys_are_not_confirmed(login: Login) -> None:
+    login.offer(new_key())
+    login.offer(user=b"nobody")
+    login.offer(RSA_KEY, b"ssh-rsa", b"rita")
+    assert not login.heard(PK_OK)
+    assert len(login.heard(FAILURE)) == 3
+
+
+@pytest.mark.parametrize(
+    ("used", "announced"),
+    [(b"ssh-rsa", b"ssh-rsa"), (b"ssh-rsa", b"rsa-sha2-256"), (b"rsa-sha2-256", b"rsa-sha2-512")],
+)
+def test_a_signature_by_the_wrong_algorithm_fails(
+    login: Login, used: bytes, announced: bytes
+) -> None:
+    login.sign(RSA_KEY, used, b"rita", announced)
+    assert len(login.heard(FAILURE)) == 1
+    assert not login.heard(SUCCESS)
+
+
+def test_a_signature_for_another_user_fails(login: Login) -> None:
+    login.sign(RSA_KEY, b"rsa-sha2-512", b"alice")
+    assert not login.heard(SUCCESS)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [b"", b"\0", b"\0\0\0\0\x20abc", b"\0" + NS(b"x") + b"more"],
+    ids=["nothing", "no password", "cut short", "trailing"],
+)
+def test_a_malformed_request_ends_the_connection(login: Login, details: bytes) -> None:
+    login.ask(b"password", details)
+    assert login.disconnect_text
+    assert not login.pair.connected
+    assert "protocol-broken" in login.events.names()
+
+
+def test_a_change_of_password_fails(login: Login) -> None:
+    login.ask(b"password", b"\1" + NS(b"secret") + NS(b"new"))
+    assert len(login.heard(FAILURE)) == 1
+
+
+@pytest.mark.parametrize("method", [b"keyboard-interactive", b"hostbased", b"\xff", b"__init__"])
+def test_other_methods_fail(login: Login, method: bytes) -> None:
+    login.ask(method)
+    assert len(login.heard(FAILURE)) == 1
+
+
+def test_another_service_than_connection_is_refused(login: Login) -> None:
+    login.ask(b"password", b"\0" + NS(b"secret"), service=b"ssh-userauth")
+    assert login.disconnect_text == b"no such service"
+
+
+def test_the_last_try_is_answered_by_hanging_up() -> None:
+    login = Login(settings=SshSettings(auth_tries=3))
+    login.ask(b"none")
+    login.password(b"wrong")
+    assert len(login.heard(FAILURE)) == 2
+    login.password(b"wrong")
+    assert len(login.heard(FAILURE)) == 2
+    assert login.disconnect_text == b"too many authentication failures"
+    assert not login.pair.connected
+    assert login.clock.getDelayedCalls() == []
+
+
+def test_the_last_try_may_be_the_right_one() -> None:
+    login = Login(settings=SshSettings(auth_tries=2))
+    login.password(b"wrong")
+    login.password(b"secret")
+    assert login.heard(SUCCESS)
+
+
+def test_offers_that_are_confirmed_use_up_no_tries() -> None:
+    login = Login(settings=SshSettings(auth_tries=2))
+    for _ in range(10):
+        login.offer()
+    assert len(login.heard(PK_OK)) == 10
+    login.password(b"wrong")
+    assert len(login.heard(FAILURE)) == 1
+    login.sign(KEY, b"ssh-ed25519", b"alice")
+    assert login.heard(SUCCESS)
+
+
+class SlowThread:
+    """Stands for the thread pool: a check waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+        self.asked: list[bytes] = []
+
+    def run(self, function: Callable[..., Any], password: bytes, text: str) -> Deferred[Any]:
+        waiting: Deferred[Any] = Deferred()
+        self.asked.append(password)
+        self.waiting.append(lambda: waiting.callback(function(password, text)))
+        return waiting
+
+    def portal(self, tell_logout: Callable[[str], None] = lambda name: None) -> Portal:
+        decoy = DEFAULT_DECOY.replace("$12$", "$04$")
+        return make_portal(
+            StaticUserDirectory(USERS),
+            lambda user, session: GatewayAvatar({}, lambda: tell_logout(user.name)),
+            self.run,
+            decoy,
+        )
+
+
+def password_packet(password: bytes) -> bytes:
+    return NS(b"alice") + NS(b"ssh-connection") + NS(b"password") + b"\0" + NS(password)
+
+
+def test_pipelined_passwords_are_checked_one_at_a_time() -> None:
+    thread = SlowThread()
+    login = Login(thread.portal())
+    for password in (b"1", b"2", b"secret", b"4"):
+        login.pair.client.sendPacket(REQUEST, password_packet(password))
+    login.pair.pump()
+    assert thread.asked == [b"1"]
+    thread.waiting.pop()()
+    assert thread.asked == [b"1", b"2"]
+    thread.waiting.pop()()
+    thread.waiting.pop()()
+    login.pair.pump()
+    assert thread.asked == [b"1", b"2", b"secret"]  # what follows a success is not looked at
+    assert len(login.heard(FAILURE)) == 2
+    assert login.heard(SUCCESS) == [b""]
+
+
+def test_a_flood_of_passwords_is_cut_off_before_it_is_checked() -> None:
+    thread = SlowThread()
+    login = Login(thread.portal())
+    for number in range(500):
+        login.pair.client.sendPacket(REQUEST, password_packet(b"%d" % number))
+    login.pair.client.sendPacket(REQUEST, password_packet(b"secret"))
+    login.pair.pump()
+    assert login.disconnect_text == b"too many login requests at once"
+    assert thread.asked == [b"0"]
+
+
+def test_pipelined_failures_stop_at_the_limit_even_if_checks_are_instant() -> None:
+    login = Login(settings=SshSettings(auth_tries=4))
+    for _ in range(6):
+        login.pair.client.sendPacket(REQUEST, password_packet(b"wrong"))
+    login.pair.client.sendPacket(REQUEST, password_packet(b"secret"))
+    login.pair.pump()
+    assert not login.heard(SUCCESS)
+    assert len(login.events.facts("login-failed")) == 4
+
+
+def test_requests_after_a_success_are_ignored(login: Login) -> None:
+    login.password(b"secret")
+    login.password(b"wrong")
+    assert login.pair.connected
+    assert not login.heard(FAILURE)
+
+
+def test_an_answer_after_the_connection_is_gone_is_not_heard() -> None:
+    thread = SlowThread()
+    logouts: list[str] = []
+    login = Login(thread.portal(logouts.append))
+    login.password(b"secret")
+    login.pair.drop()
+    thread.waiting.pop()()
+    assert "login-succeeded" not in login.events.names()
+    assert logouts == []  # the realm was never asked for an avatar
+    assert login.clock.getDelayedCalls() == []
+
+
+def test_an_answer_after_the_goodbye_logs_out_again() -> None:
+    thread = SlowThread()
+    logouts: list[str] = []
+    login = Login(thread.portal(logouts.append))
+    login.pair.client_reads = False
+    login.password(b"secret")
+    login.clock.advance(60)  # we have said goodbye, but TCP still holds it
+    thread.waiting.pop()()
+    assert logouts == ["alice"]
+    assert "login-succeeded" not in login.events.names()
+    login.pair.drop()
+    assert login.clock.getDelayedCalls() == []
+
+
+def test_a_portal_that_breaks_is_a_failed_login_and_one_logged_failure(
+    logged_failures: Any,
+) -> None:
+    class BrokenDirectory:
+        async def find(self, name: str) -> None:
+            raise RuntimeError("the directory is on fire")
+
+    portal = make_portal(
+        BrokenDirectory(), lambda user, session: GatewayAvatar({}), matches, DEFAULT_DECOY
+    )
+    login = Login(portal)
+    login.password(b"secret")
+    assert len(login.heard(FAILURE)) == 1
+    login.pair.drop()
+    (found,), logged_failures.found = logged_failures.found, []
+    assert "session 00000001" in found
+    assert "the directory is on fire" in found
+
+
+def test_the_client_learns_which_algorithms_its_keys_may_use() -> None:
+    login = Login(start=False)
+    (payload,) = login.heard(EXT_INFO)
+    assert struct.unpack(">L", payload[:4]) == (1,)
+    name, algorithms, rest = getNS(payload[4:], 2)
+    assert (name, rest) == (b"server-sig-algs", b"")
+    assert algorithms.split(b",") == list(LOGIN_ALGORITHMS)
+    assert b"rsa-sha2-512" in algorithms  # though the host key is ed25519
+    login.pair.drop()

@@ -1,0 +1,492 @@
+"""The transport: framing, phases, limits and goodbyes (RFC 4253)."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.conch.ssh.common import NS, getNS
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from sftpgw.ssh.transport import (
+    ABORT_AFTER_SECONDS,
+    KEY_EXCHANGE_SECONDS,
+    PACKET_BYTES_AFTER_LOGIN,
+    PACKET_BYTES_BEFORE_LOGIN,
+    UNREAD_CONTROL_BYTES,
+)
+from sftpgw.testing.ssh_clients import TCP_BUFFER_BYTES
+from sftpgw.testing.ssh_pairs import (
+    ClientPair,
+    LoggedInPair,
+    RecordedEvents,
+    RecordingSubsystem,
+    make_factory,
+    make_test_portal,
+)
+
+DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST = 1, 2, 3, 4, 5
+KEXINIT, NEWKEYS, KEX_INIT = 20, 21, 30
+GLOBAL_REQUEST, CHANNEL_DATA = 80, 94
+
+BANNER = b"SSH-2.0-test\r\n"
+
+
+class Fresh:
+    """A server, and a client that has said nothing yet unless `greet`."""
+
+    def __init__(self, *, greet: bool = False) -> None:
+        self.clock = Clock()
+        self.events = RecordedEvents()
+        factory = make_factory(make_test_portal({}, {}), self.clock, self.events)
+        self.pair = ClientPair(factory, self.clock, greet=greet)
+
+    def said(self) -> bytes:
+        return b"".join(self.pair.server_io.stream)
+
+    def is_hung_up(self) -> bool:
+        return bool(self.pair.server_io.disconnecting)
+
+    def hear(self, data: bytes) -> None:
+        """Bytes to the server, without reading what it answers."""
+        self.pair.server.dataReceived(data)
+
+
+@pytest.fixture
+def fresh():
+    fresh = Fresh()
+    yield fresh
+    fresh.pair.drop()
+    assert fresh.clock.getDelayedCalls() == []
+    assert fresh.events.names()[-1] == "session-closed"
+
+
+@pytest.fixture
+def made() -> list[RecordingSubsystem]:
+    return []
+
+
+@pytest.fixture
+def pair(made):
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)})
+    yield pair
+    pair.drop()
+    assert pair.clock.getDelayedCalls() == []
+    assert pair.factory.sessions == set()
+
+
+def plain_packet(payload: bytes, padding_bytes: int | None = None) -> bytes:
+    """A packet as before the first key exchange, with this padding if need be."""
+    if padding_bytes is None:
+        padding_bytes = 4 + -(len(payload) + 9) % 8
+    length = 1 + len(payload) + padding_bytes
+    return struct.pack(">LB", length, padding_bytes) + payload + bytes(padding_bytes)
+
+
+# The banner.
+
+
+def test_the_banner_tells_no_version(fresh: Fresh) -> None:
+    assert fresh.said().startswith(b"SSH-2.0-sftpgw\r\n")
+
+
+def test_what_is_offered(fresh: Fresh) -> None:
+    kexinit = fresh.said().partition(b"\r\n")[2][5:]
+    lists = [names.split(b",") for names in getNS(kexinit[17:], 8)[:-1]]
+    assert lists[0][:2] == [b"mlkem768x25519-sha256", b"curve25519-sha256"]
+    assert lists[1] == [b"ssh-ed25519"]
+    for weak in (b"cbc", b"3des", b"md5", b"sha1", b"zlib", b"group", b"dss", b"ssh-rsa", b"nistp"):
+        assert weak not in b",".join(b",".join(names) for names in lists)
+    assert lists[6] == [b"none"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET / HTTP/1.0\r\n",
+        b"SSH-1.5-old\r\n",
+        b"\n",
+        b"\0" * 255,
+        b"S" * 300,
+        b"hello\r\n" + BANNER,
+    ],
+)
+def test_whoever_is_no_ssh_client_is_hung_up_on(fresh: Fresh, line: bytes) -> None:
+    fresh.hear(line)
+    assert fresh.is_hung_up()
+
+
+def test_a_banner_in_single_bytes_and_with_a_bare_newline(fresh: Fresh) -> None:
+    for byte in b"SSH-2.0-test\n":
+        assert not fresh.pair.server.gotVersion
+        fresh.hear(bytes((byte,)))
+    assert fresh.pair.server.otherVersionString == b"SSH-2.0-test"
+
+
+def test_packets_right_behind_the_banner_do_not_count_as_banner(fresh: Fresh) -> None:
+    fresh.hear(BANNER + plain_packet(bytes((IGNORE,)) + NS(b"x" * 20_000)))
+    assert not fresh.is_hung_up()
+
+
+# Framing.
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        struct.pack(">LB", PACKET_BYTES_BEFORE_LOGIN + 4, 4) + bytes(64),
+        struct.pack(">LB", 0xFFFFFFFF, 4) + bytes(64),
+        struct.pack(">LB", 0, 0) + bytes(64),
+        struct.pack(">LB", 13, 4) + bytes(64),
+        plain_packet(b"\2" + bytes(7), padding_bytes=3 + 8 + 8)[:4] + b"\3" + bytes(64),
+        struct.pack(">LB", 12, 11) + bytes(64),
+        struct.pack(">LB", 12, 255) + bytes(64),
+        struct.pack(">LB", 12, 0) + bytes(64),
+    ],
+    ids=["too long", "longest", "empty", "no block", "padding 3", "no payload", "all", "none"],
+)
+def test_a_malformed_packet_is_answered_by_a_goodbye(fresh: Fresh, packet: bytes) -> None:
+    fresh.hear(BANNER + packet)
+    assert fresh.is_hung_up()
+    assert len(fresh.events.facts("protocol-broken")) == 1
+
+
+def test_the_longest_packet_before_login(fresh: Fresh) -> None:
+    fresh.hear(BANNER + struct.pack(">LB", PACKET_BYTES_BEFORE_LOGIN - 4, 4) + bytes(64))
+    assert not fresh.is_hung_up()
+
+
+def test_nothing_is_dispatched_after_a_goodbye(fresh: Fresh) -> None:
+    bad = struct.pack(">LB", 12, 0) + bytes(11)
+    fresh.hear(BANNER + bad + plain_packet(bytes((99,))) * 100)
+    said = fresh.said()
+    fresh.hear(plain_packet(bytes((99,))))
+    assert fresh.said() == said
+    assert len(fresh.events.facts("protocol-broken")) == 1
+
+
+def test_a_damaged_packet_ends_the_connection(pair: LoggedInPair) -> None:
+    pair.client.sendPacket(IGNORE, NS(b"x" * 100))
+    data = bytearray(pair.client_io.take())
+    data[-1] ^= 1
+    pair.send_raw(bytes(data))
+    assert pair.client.disconnect_text == b"a packet was damaged on its way"
+
+
+def test_a_packet_in_single_bytes(pair: LoggedInPair, made: list[RecordingSubsystem]) -> None:
+    channel = pair.open_subsystem()
+    channel.write(b"x" * 100)
+    for byte in pair.client_io.take():
+        pair.server.dataReceived(bytes((byte,)))
+    assert bytes(made[0].received) == b"x" * 100
+
+
+def test_longer_packets_after_login_but_not_endless_ones(pair: LoggedInPair) -> None:
+    pair.send_packet(IGNORE, NS(b"x" * PACKET_BYTES_BEFORE_LOGIN))
+    assert pair.connected
+    pair.send_packet(IGNORE, NS(b"x" * PACKET_BYTES_AFTER_LOGIN))
+    assert pair.client.disconnect_text == b"bad packet length"
+
+
+def test_sequence_numbers_start_over_at_two_to_the_32(pair: LoggedInPair) -> None:
+    last = 2**32 - 1
+    pair.client.outgoingPacketSequence = pair.server.incomingPacketSequence = last
+    pair.send_packet(IGNORE, NS(b""))
+    assert pair.server.incomingPacketSequence == 0
+    pair.server.outgoingPacketSequence = pair.client.incomingPacketSequence = last
+    pair.server.sendPacket(IGNORE, NS(b""))
+    assert pair.server.outgoingPacketSequence == 0
+    pair.pump()
+    assert pair.connected
+
+
+# Phases.
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        bytes((SERVICE_REQUEST,)) + NS(b"ssh-userauth"),
+        bytes((NEWKEYS,)),
+        bytes((KEX_INIT,)) + NS(bytes(32)),
+        bytes((50,)) + NS(b"alice"),
+        bytes((GLOBAL_REQUEST,)),
+        bytes((KEXINIT,)),
+        bytes((KEXINIT,)) + bytes(16) + b"\xff" * 100,
+        bytes((KEXINIT,)) + bytes(16 + 40 + 5),
+        bytes((7, 0, 0, 0, 9)),
+        bytes((200,)),
+        bytes((0,)),
+    ],
+)
+def test_the_wrong_message_before_the_first_keys_ends_the_connection(
+    fresh: Fresh, payload: bytes
+) -> None:
+    fresh.hear(BANNER + plain_packet(payload))
+    assert fresh.is_hung_up()
+
+
+@pytest.mark.parametrize("public", [b"", b"short", bytes(32), bytes(33)])
+def test_a_public_value_that_is_none_ends_the_connection(fresh: Fresh, public: bytes) -> None:
+    names = (b"curve25519-sha256", b"ssh-ed25519", *[b"aes128-ctr"] * 2, *[b"hmac-sha2-256"] * 2)
+    lists = b"".join(map(NS, (*names, b"none", b"none", b"", b"")))
+    fresh.hear(BANNER + plain_packet(bytes((KEXINIT,)) + bytes(16) + lists + bytes(5)))
+    assert not fresh.is_hung_up()
+    fresh.hear(plain_packet(bytes((KEX_INIT,)) + NS(public)))
+    assert fresh.is_hung_up()
+
+
+def test_nothing_in_common_is_a_goodbye(fresh: Fresh) -> None:
+    lists = NS(b"diffie-hellman-group1-sha1") * 10
+    fresh.hear(BANNER + plain_packet(bytes((KEXINIT,)) + bytes(16) + lists + bytes(5)))
+    assert fresh.is_hung_up()
+
+
+def test_userauth_can_be_requested_once_and_nothing_else_ever() -> None:
+    for requests in ([b"ssh-connection"], [b"ssh-userauth", b"ssh-userauth"], [b"nonsense"]):
+        fresh = Fresh(greet=True)
+        for name in requests:
+            fresh.pair.send_packet(SERVICE_REQUEST, NS(name))
+        assert fresh.pair.client.disconnect_text == b"no such service now"
+        assert not fresh.pair.connected
+        assert fresh.clock.getDelayedCalls() == []
+
+
+def test_no_service_after_login(pair: LoggedInPair) -> None:
+    pair.send_packet(SERVICE_REQUEST, NS(b"ssh-userauth"))
+    assert pair.client.disconnect_text == b"no such service now"
+
+
+def test_unimplemented_names_the_packet(pair: LoggedInPair) -> None:
+    number = pair.client.outgoingPacketSequence
+    pair.send_packet(199, b"what is this")
+    assert pair.client.answers(UNIMPLEMENTED) == [struct.pack(">L", number)]
+    assert pair.connected
+
+
+@pytest.mark.parametrize(
+    ("message", "payload"),
+    [(IGNORE, b""), (DEBUG, b""), (UNIMPLEMENTED, b""), (7, b""), (IGNORE, NS(b"x"))],
+)
+def test_remarks_are_not_minded(pair: LoggedInPair, message: int, payload: bytes) -> None:
+    pair.send_packet(message, payload)
+    assert pair.connected
+
+
+# Key exchange by the client.
+
+
+def test_rekeying_in_the_middle_of_a_transfer(
+    pair: LoggedInPair, made: list[RecordingSubsystem]
+) -> None:
+    channel = pair.open_subsystem()
+    channel.write(b"a" * 100_000)
+    pair.client.sendKexInit()
+    channel.write(b"b" * 100_000)
+    made[0].transport.write(b"c" * 500_000)
+    pair.pump()
+    assert bytes(made[0].received) == b"a" * 100_000 + b"b" * 100_000
+    assert bytes(channel.received) == b"c" * 500_000
+    assert pair.server.incomingPacketSequence > 0
+
+
+def test_during_a_key_exchange_channels_wait_with_their_data(
+    pair: LoggedInPair, made: list[RecordingSubsystem]
+) -> None:
+    channel = pair.open_subsystem()
+    pair.client.sendKexInit()
+    pair.server.dataReceived(pair.client_io.take())
+    assert not pair.server.can_send
+    made[0].transport.write(b"x" * 2_000_000)
+    assert made[0].pauses == ["pause"]
+    pair.pump()
+    assert len(channel.received) == 2_000_000
+    assert made[0].pauses == ["pause", "resume"]
+
+
+def test_data_during_the_clients_key_exchange_ends_the_connection(pair: LoggedInPair) -> None:
+    channel = pair.open_subsystem()
+    pair.client.sendKexInit()
+    pair.client._keyExchangeState = pair.client._KEY_EXCHANGE_NONE
+    channel.write(b"x")
+    pair.server.dataReceived(pair.client_io.take())
+    assert pair.events.facts("protocol-broken")[0]["reason"] == "message 94 at the wrong time"
+
+
+def test_a_key_exchange_has_a_time_limit(pair: LoggedInPair) -> None:
+    pair.client.sendKexInit()
+    pair.server.dataReceived(pair.client_io.take())
+    pair.clock.advance(KEY_EXCHANGE_SECONDS - 1)
+    assert not pair.server.ended
+    pair.clock.advance(1)
+    assert pair.server.ended
+
+
+# Limits and goodbyes.
+
+
+def test_whoever_does_not_log_in_is_cut_off() -> None:
+    fresh = Fresh(greet=True)
+    fresh.clock.advance(59)
+    fresh.pair.pump()
+    assert fresh.pair.connected
+    fresh.clock.advance(1)
+    fresh.pair.pump()
+    assert fresh.pair.client.disconnect_text == b"the time to log in is over"
+    assert not fresh.pair.connected
+    assert fresh.clock.getDelayedCalls() == []
+
+
+def test_whoever_says_nothing_at_all_is_cut_off(fresh: Fresh) -> None:
+    fresh.clock.advance(60)
+    assert fresh.is_hung_up()
+
+
+def test_whoever_has_logged_in_is_not(pair: LoggedInPair) -> None:
+    pair.clock.advance(3600)
+    pair.pump()
+    assert pair.connected
+
+
+def test_a_goodbye_that_is_never_read_becomes_an_abort(pair: LoggedInPair) -> None:
+    pair.client_reads = False
+    pair.server.sendDisconnect(11, "bye")
+    pair.pump()
+    assert pair.connected
+    pair.clock.advance(ABORT_AFTER_SECONDS)
+    assert pair.server_io.aborted
+
+
+def test_a_goodbye_behind_a_full_tcp_buffer_ends_the_connection(
+    pair: LoggedInPair, made: list[RecordingSubsystem]
+) -> None:
+    pair.open_subsystem()
+    pair.client_reads = False
+    made[0].transport.write(b"x" * 100_000)
+    pair.server.sendDisconnect(11, "bye")
+    assert not pair.server_io.has_closed
+    pair.client.dataReceived(pair.server_io.take())
+    assert pair.client.disconnect_text == b"bye"
+    assert pair.server_io.has_closed
+
+
+def test_a_client_that_asks_but_does_not_read_is_cut_off(pair: LoggedInPair) -> None:
+    pair.client_reads = False
+    question = NS(b"keepalive@openssh.com") + b"\1"
+    waiting_bytes = 0
+    for _ in range(50):
+        for _ in range(200):
+            pair.client.sendPacket(GLOBAL_REQUEST, question)
+        waiting_bytes = max(waiting_bytes, pair.server_io.waiting_bytes)
+        pair.pump()
+    assert pair.server_io.aborted
+    assert TCP_BUFFER_BYTES < waiting_bytes < 2 * UNREAD_CONTROL_BYTES
+
+
+def test_an_error_of_ours_is_logged_once_and_ends_the_connection(logged_failures: Any) -> None:
+    class Broken(RecordingSubsystem):
+        def dataReceived(self, data: bytes) -> None:
+            raise LookupError("a bug")
+
+    broken = Broken()
+    pair = LoggedInPair({b"broken": lambda: broken})
+    channel = pair.open_subsystem(b"broken")
+    for _ in range(5):
+        channel.write(b"x")
+    pair.pump()
+    (found,), logged_failures.found = logged_failures.found, []
+    assert "session 00000001" in found
+    assert "a bug" in found
+    assert pair.client.disconnect_text == b"internal error"
+    assert len(broken.losses) == 1
+
+
+def test_the_events_of_a_session(pair: LoggedInPair) -> None:
+    pair.clock.advance(5)
+    pair.client.sendDisconnect(11, b"bye\nnow")
+    pair.pump()
+    assert pair.events.names() == ["session-opened", "login-succeeded", "session-closed"]
+    assert {facts["session"] for _, facts in pair.events.told} == {"00000001"}
+    (closed,) = pair.events.facts("session-closed")
+    assert closed["seconds"] == 5
+    assert "\n" not in str(closed["reason"])
+    assert pair.logouts == ["alice"]
+
+
+def test_all_sessions_can_be_sent_away(pair: LoggedInPair) -> None:
+    pair.factory.disconnect_all("the gateway is shutting down")
+    pair.pump()
+    assert pair.client.disconnect_text == b"the gateway is shutting down"
+    assert not pair.connected
+
+
+def test_the_transport_is_a_push_producer(pair: LoggedInPair) -> None:
+    producer: Any = pair.server
+    assert verifyObject(IPushProducer, producer)
+    assert pair.server_io.producer is producer
+
+
+def test_every_connection_has_its_own_label() -> None:
+    clock, events = Clock(), RecordedEvents()
+    factory = make_factory(make_test_portal({}, {}), clock, events)
+    pairs = [ClientPair(factory, clock) for _ in range(3)]
+    assert [facts["session"] for facts in events.facts("session-opened")] == [
+        "00000001",
+        "00000002",
+        "00000003",
+    ]
+    for one in pairs:
+        one.drop()
+    assert clock.getDelayedCalls() == []
+
+
+# Fuzz.
+
+
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=60)), min_size=1, max_size=5))
+@settings(max_examples=150)
+def test_nothing_that_a_stranger_says_is_an_error_of_ours(
+    logged_failures: Any, messages: list[tuple[int, bytes]]
+) -> None:
+    fresh = Fresh()
+    fresh.hear(BANNER)
+    for number, payload in messages:
+        fresh.hear(plain_packet(bytes((number,)) + payload))
+    fresh.pair.drop()
+    logged_failures.demand_none()
+    assert fresh.clock.getDelayedCalls() == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 255) | st.sampled_from([20, 30, 80, *range(90, 101)]),
+            st.builds(
+                lambda head, tail: head + tail, st.sampled_from([b"", bytes(4)]), st.binary()
+            ),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=150)
+def test_nothing_that_a_user_says_is_an_error_of_ours(
+    logged_failures: Any, messages: list[tuple[int, bytes]]
+) -> None:
+    made: list[RecordingSubsystem] = []
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)})
+    pair.open_subsystem()
+    for number, payload in messages:
+        # Conch's client would hold a message back until a key exchange is over.
+        pair.client._keyExchangeState = pair.client._KEY_EXCHANGE_NONE
+        pair.client.sendPacket(number, payload)
+        pair.server.dataReceived(pair.client_io.take())
+    pair.drop()
+    logged_failures.demand_none()
+    assert len(made[0].losses) == 1
+    assert pair.clock.getDelayedCalls() == []

@@ -1,0 +1,166 @@
+"""`wire/sftp`: the parser against its own writer, and against everything else."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, Malformed
+
+UINT32 = st.integers(0, 2**32 - 1)
+UINT64 = st.integers(0, 2**64 - 1)
+TEXT = st.binary(max_size=40)
+
+
+@st.composite
+def attributes(draw: st.DrawFn) -> wire.Attributes:
+    found: wire.Attributes = {}
+    if draw(st.booleans()):
+        found["size"] = draw(UINT64)
+    for names in (("uid", "gid"), ("permissions",), ("atime", "mtime")):
+        if draw(st.booleans()):
+            found |= {name: draw(UINT32) for name in names}
+    return found
+
+
+def one_of_kinds(kinds: frozenset[Kind]) -> st.SearchStrategy[Kind]:
+    return st.sampled_from(sorted(kinds))
+
+
+ON_HANDLE = frozenset({Kind.CLOSE, Kind.FSTAT, Kind.READDIR})
+ON_PATH = frozenset(
+    {Kind.LSTAT, Kind.OPENDIR, Kind.REMOVE, Kind.RMDIR, Kind.REALPATH, Kind.STAT, Kind.READLINK}
+)
+REQUESTS = st.one_of(
+    st.builds(wire.Init, UINT32, st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)),
+    st.builds(wire.Open, UINT32, TEXT, UINT32, attributes()),
+    st.builds(wire.Read, UINT32, TEXT, UINT64, UINT32),
+    st.builds(wire.Write, UINT32, TEXT, UINT64, st.binary(max_size=300)),
+    st.builds(wire.OnHandle, one_of_kinds(ON_HANDLE), UINT32, TEXT),
+    st.builds(wire.OnPath, one_of_kinds(ON_PATH), UINT32, TEXT),
+    st.builds(wire.ChangeHandle, UINT32, TEXT, attributes()),
+    st.builds(
+        wire.ChangePath, st.sampled_from([Kind.SETSTAT, Kind.MKDIR]), UINT32, TEXT, attributes()
+    ),
+    st.builds(wire.OnTwoPaths, st.sampled_from([Kind.RENAME, Kind.SYMLINK]), UINT32, TEXT, TEXT),
+    st.builds(wire.Extended, UINT32, TEXT, TEXT),
+)
+
+
+def frames_of(stream: bytes, cuts: list[int]) -> list[bytes]:
+    """The frames of a stream that arrives in pieces."""
+    frames, found, at = wire.Frames(), [], 0
+    for size in [*cuts, len(stream)]:
+        frames.feed(stream[at : at + size])
+        at += size
+        while (frame := frames.next()) is not None:
+            found.append(frame)
+    return found
+
+
+@settings(max_examples=400)
+@given(st.lists(REQUESTS, max_size=6), st.lists(st.integers(0, 60), max_size=12))
+def test_what_is_written_is_read_back(requests: list[wire.Request], cuts: list[int]) -> None:
+    stream = b"".join(map(wire.encode_request, requests))
+    assert [wire.parse_request(frame) for frame in frames_of(stream, cuts)] == requests
+
+
+@settings(max_examples=400)
+@given(REQUESTS, st.data())
+def test_a_truncated_body_is_malformed_and_carries_its_id(
+    request: wire.Request, data: st.DataObject
+) -> None:
+    frame = wire.encode_request(request)[4:]
+    shorter = frame[: data.draw(st.integers(5, max(5, len(frame) - 1)))]
+    if shorter == frame:
+        return
+    try:
+        parsed = wire.parse_request(shorter)
+    except Malformed as error:
+        assert isinstance(request, wire.Init) or error.request_id == request.request_id
+    else:
+        # Only what has no fixed end can be cut and still be whole.
+        assert isinstance(parsed, wire.Init | wire.Extended)
+
+
+@settings(max_examples=300)
+@given(REQUESTS.filter(lambda r: not isinstance(r, wire.Init | wire.Extended)), TEXT)
+def test_bytes_behind_the_last_field_are_malformed(request: wire.Request, more: bytes) -> None:
+    frame = wire.encode_request(request)[4:]
+    if more:
+        with pytest.raises(Malformed, match="too many"):
+            wire.parse_request(frame + more)
+
+
+@settings(max_examples=600)
+@given(st.binary(min_size=5, max_size=80))
+def test_any_frame_parses_or_is_malformed(frame: bytes) -> None:
+    try:
+        wire.parse_request(frame)
+    except Malformed as error:
+        assert error.message
+
+
+def test_a_string_that_claims_more_than_is_there() -> None:
+    frame = struct.pack(">BLL", Kind.REMOVE, 7, 1000) + b"thirteen byte"
+    with pytest.raises(Malformed, match="claims 1000 bytes, 13 are there") as caught:
+        wire.parse_request(frame)
+    assert caught.value.request_id == 7
+
+
+@pytest.mark.parametrize("number", [0, 21, 99, 101, 102, 105, 150, 201, 255])
+def test_what_is_no_request_is_unknown(number: int) -> None:
+    assert wire.parse_request(struct.pack(">BL", number, 9)) == wire.Unknown(number, 9)
+
+
+@pytest.mark.parametrize("length", [0, 4, wire.MAX_FRAME_BYTES + 1, 2**32 - 1])
+def test_an_absurd_length_loses_the_stream(length: int) -> None:
+    frames = wire.Frames()
+    frames.feed(struct.pack(">L", length))
+    with pytest.raises(wire.FramingLost, match=str(length)):
+        frames.next()
+
+
+def test_the_largest_write_fits_into_a_frame() -> None:
+    write = wire.Write(1, b"h" * 64, 0, bytes(wire.MAX_WRITE_BYTES))
+    assert frames_of(wire.encode_request(write), []) == [wire.encode_request(write)[4:]]
+
+
+def test_extended_attributes_are_checked_and_dropped() -> None:
+    pair = wire.string(b"name@example.com") + wire.string(b"value")
+    body = struct.pack(">LLL", 0x80000004, 0o644, 1) + pair
+    frame = struct.pack(">BL", Kind.SETSTAT, 1) + wire.string(b"/a") + body
+    parsed = wire.parse_request(frame)
+    assert parsed == wire.ChangePath(Kind.SETSTAT, 1, b"/a", {"permissions": 0o644})
+    with pytest.raises(Malformed):
+        wire.parse_request(frame[:-1])
+
+
+def test_attribute_flags_of_later_versions_are_malformed() -> None:
+    frame = struct.pack(">BL", Kind.SETSTAT, 1) + wire.string(b"/a") + struct.pack(">L", 0x10)
+    with pytest.raises(Malformed, match="unknown attribute flags 0x10"):
+        wire.parse_request(frame)
+
+
+@given(attributes())
+def test_attributes_are_packed_as_they_are_read(found: wire.Attributes) -> None:
+    fields = wire.Fields(wire.pack_attributes(found), 0, 0)
+    assert fields.attributes() == found
+    fields.end()
+
+
+def test_replies_have_their_layout() -> None:
+    assert wire.status(1, wire.Status.EOF, "é") == bytes.fromhex(
+        "00000013 65 00000001 00000001 00000002 c3a9 00000000".replace(" ", "")
+    )
+    assert wire.handle(2, b"h") == bytes.fromhex(
+        "0000000a 66 00000002 00000001 68".replace(" ", "")
+    )
+    assert wire.data_header(3, 5) == bytes.fromhex("0000000e 67 00000003 00000005".replace(" ", ""))
+    assert wire.version([(b"a", b"1")]) == bytes.fromhex(
+        "0000000f 02 00000003 00000001 61 00000001 31".replace(" ", "")
+    )
