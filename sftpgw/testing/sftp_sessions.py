@@ -80,6 +80,7 @@ class GatewayInMemory:
         self.budget = Budget(self.limits.memory_bytes)
         self.in_flight = InFlight()
         self.events = RecordedEvents()
+        self._serials = count(1)
 
     def tree(self, user: User = ALICE, store: ObjectStore | None = None) -> Tree:
         """The files of a user."""
@@ -96,11 +97,10 @@ class GatewayInMemory:
 
     def subsystem(self, user: User = ALICE) -> SFTPProtocol:
         """An SFTP server for a session of a user."""
-        serial = count(1)
         return SFTPProtocol(
             GatewayServer(user.name, self.tree(user), self.clock),
             max_handles=self.limits.handles_per_session,
-            random_bytes=lambda size: next(serial).to_bytes(size, "big"),
+            random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
         )
 

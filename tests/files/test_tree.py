@@ -1,0 +1,375 @@
+"""The tree: what each operation means, what it costs, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from sftpgw.errors import (
+    AccessDenied,
+    AlreadyExists,
+    DirectoryNotEmpty,
+    IsADirectory,
+    NoSuchFile,
+    NotADirectory,
+    ObjectChanged,
+    PermissionDenied,
+    Unsupported,
+)
+from sftpgw.files.tree import Tree
+from sftpgw.interfaces import DirectoryReader
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
+from sftpgw.values import (
+    ALL_PERMISSIONS,
+    AttributeChanges,
+    FileKind,
+    ObjectName,
+    Permission,
+    User,
+    WriteIntent,
+)
+from tests.results import failure_of, result_of
+
+NO_CHANGES = AttributeChanges()
+
+
+@pytest.fixture
+def gateway() -> GatewayInMemory:
+    return GatewayInMemory()
+
+
+@pytest.fixture
+def tree(gateway: GatewayInMemory) -> Tree:
+    return gateway.tree()
+
+
+def seed(gateway: GatewayInMemory, *paths: str) -> None:
+    for path in paths:
+        gateway.store.seed("home/alice/" + path, path.encode())
+
+
+def keys(gateway: GatewayInMemory) -> list[str]:
+    return [key.removeprefix("home/alice/") for key in gateway.store.keys()]  # noqa: SIM118
+
+
+def put(tree: Tree, path: bytes, data: bytes, intent: WriteIntent | None = None) -> None:
+    writer = result_of(tree.open_writer(path, intent or WriteIntent(), NO_CHANGES))
+    writer.write(0, data)
+    result_of(writer.commit())
+
+
+def names(reader: DirectoryReader) -> list[str]:
+    found: list[str] = []
+    while page := result_of(reader.next_entries()):
+        found.extend(entry.name for entry in page)
+    return found
+
+
+def error_of(work: Coroutine[Any, Any, Any]) -> BaseException | None:
+    return failure_of(work).value
+
+
+class TestCosts:
+    """DESIGN's table of what S3 costs, row by row, on an otherwise idle session."""
+
+    def costs(self, gateway: GatewayInMemory, work: Coroutine[Any, Any, Any]) -> dict[str, int]:
+        gateway.store.requests.clear()
+        result_of(work)
+        return dict(gateway.store.requests)
+
+    def test_a_small_new_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        put(tree, b"/a", b"x")
+        assert gateway.store.requests == {"put": 1}
+
+    def test_a_small_download(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a")
+        reader = result_of(tree.open_reader(b"/a"))
+        assert reader.read(0, 10) == b"a"
+        assert gateway.store.requests == {"get": 1}
+
+    def test_stat_of_a_file_and_of_a_directory(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a", "d/f")
+        assert self.costs(gateway, tree.stat(b"/a")) == {"head": 1}
+        assert self.costs(gateway, tree.stat(b"/d")) == {"head": 1, "list": 1}
+        assert self.costs(gateway, tree.open_directory(b"/d")) == {}
+        assert self.costs(gateway, tree.stat(b"/")) == {}
+
+    def test_a_directory_of_many_pages(self, tree: Tree, gateway: GatewayInMemory) -> None:
+        for index in range(2500):
+            gateway.store.seed(f"home/alice/d/{index}")
+        gateway.store.requests.clear()
+        assert len(names(result_of(tree.open_directory(b"/d")))) == 2500
+        assert gateway.store.requests == {"list": 3}
+
+    def test_remove_mkdir_rmdir_rename(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a", "b")
+        assert self.costs(gateway, tree.remove_file(b"/a")) == {"head": 1, "delete": 1}
+        assert self.costs(gateway, tree.make_directory(b"/d")) == {"list": 1, "put": 1}
+        assert self.costs(gateway, tree.remove_directory(b"/d")) == {"list": 1, "delete": 1}
+        plain = self.costs(gateway, tree.rename(b"/b", b"/c", replace=False))
+        assert plain == {"head": 2, "list": 1, "copy": 1, "delete": 1}
+        replacing = self.costs(gateway, tree.rename(b"/c", b"/b", replace=True))
+        assert replacing == {"head": 1, "list": 1, "copy": 1, "delete": 1}
+
+
+class TestLooking:
+    def test_files_directories_and_nothing(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a", "implicit/deep/f", "marked/")
+        assert result_of(tree.stat(b"/a")).size_bytes == 1
+        for path in (b"/", b"/implicit", b"/implicit/deep/", b"/marked"):
+            assert result_of(tree.stat(path)).kind is FileKind.DIRECTORY
+        assert isinstance(error_of(tree.stat(b"/nope")), NoSuchFile)
+
+    def test_a_file_hides_a_directory_of_its_name(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a", "a/b")
+        assert result_of(tree.stat(b"/a")).kind is FileKind.FILE
+        assert names(result_of(tree.open_directory(b"/"))) == ["a"]
+        assert names(result_of(tree.open_directory(b"/a"))) == ["b"]
+
+    def test_directories_that_cannot_be_opened(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a")
+        assert isinstance(error_of(tree.open_directory(b"/a")), NotADirectory)
+        assert isinstance(error_of(tree.open_directory(b"/nope")), NoSuchFile)
+        assert names(result_of(tree.open_directory(b"/"))) == ["a"]
+
+    def test_an_empty_root_is_a_directory(self, tree: Tree) -> None:
+        assert names(result_of(tree.open_directory(b"/"))) == []
+
+    def test_a_file_being_written_is_seen_by_every_session(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        writer = result_of(tree.open_writer(b"/a", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"four")
+        assert result_of(gateway.tree().stat(b"/a")).size_bytes == 4
+        result_of(writer.abandon())
+        assert isinstance(error_of(tree.stat(b"/a")), NoSuchFile)
+
+    def test_who_opens_right_after_a_close_waits_for_the_commit(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gate = gateway.store.hold("put")
+        writer = result_of(tree.open_writer(b"/a", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"new")
+        committing = Deferred.fromCoroutine(writer.commit())
+        opening = Deferred.fromCoroutine(tree.open_reader(b"/a"))
+        assert gateway.store.requests["get"] == 0
+        gate.open()
+        result_of(committing)
+        assert result_of(opening).read(0, 3) == b"new"
+
+    def test_keys_that_no_path_can_name_are_skipped_and_told(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "d//x", "d/../x", "d/a")
+        assert names(result_of(tree.open_directory(b"/d"))) == ["a"]
+        (facts,) = gateway.events.facts("keys-skipped")
+        assert (facts["directory"], facts["count"]) == ("/d", 2)
+
+    def test_a_store_that_denies_is_not_a_missing_file(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.fail("head", AccessDenied("no"))
+        assert isinstance(error_of(tree.stat(b"/a")), AccessDenied)
+
+
+class TestDirectories:
+    def test_mkdir_refuses_what_exists_as_file_marker_or_prefix(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a", "d/f", "m/")
+        for path in (b"/a", b"/d", b"/m", b"/"):
+            assert isinstance(error_of(tree.make_directory(path)), AlreadyExists)
+
+    def test_mkdir_beside_a_page_of_names_that_sort_between(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        for index in range(1001):
+            gateway.store.seed(f"home/alice/a-{index}")
+        result_of(tree.make_directory(b"/a"))
+        assert isinstance(error_of(tree.make_directory(b"/a")), AlreadyExists)
+
+    def test_rmdir_refuses_what_is_not_empty_missing_or_a_file(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a", "d/f", "m/", "m/x")
+        assert isinstance(error_of(tree.remove_directory(b"/d")), DirectoryNotEmpty)
+        assert isinstance(error_of(tree.remove_directory(b"/m")), DirectoryNotEmpty)
+        assert isinstance(error_of(tree.remove_directory(b"/")), DirectoryNotEmpty)
+        assert isinstance(error_of(tree.remove_directory(b"/nope")), NoSuchFile)
+        assert isinstance(error_of(tree.remove_directory(b"/a")), NotADirectory)
+
+    def test_rmdir_refuses_what_a_file_is_being_uploaded_to(self, tree: Tree) -> None:
+        result_of(tree.make_directory(b"/d"))
+        writer = result_of(tree.open_writer(b"/d/f", WriteIntent(), NO_CHANGES))
+        assert isinstance(error_of(tree.remove_directory(b"/d")), DirectoryNotEmpty)
+        result_of(writer.abandon())
+        result_of(tree.remove_directory(b"/d"))
+
+    def test_an_implicit_directory_outlives_its_last_file_for_its_rmdir(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "d/e/f")
+        result_of(tree.remove_file(b"/d/e/f"))
+        assert result_of(tree.stat(b"/d/e")).kind is FileKind.DIRECTORY
+        result_of(tree.remove_directory(b"/d/e"))
+        result_of(tree.remove_directory(b"/d"))
+        assert isinstance(error_of(tree.stat(b"/d")), NoSuchFile)
+        assert isinstance(error_of(tree.remove_directory(b"/d")), NoSuchFile)
+
+
+class TestFiles:
+    def test_writing_below_a_missing_directory_is_fine(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        put(tree, b"/x/y/z", b"1")
+        assert keys(gateway) == ["x/y/z"]
+
+    @pytest.mark.parametrize("path", [b"/", b"/new/"])
+    def test_a_directory_cannot_be_written(self, tree: Tree, path: bytes) -> None:
+        opening = tree.open_writer(path, WriteIntent(), NO_CHANGES)
+        assert isinstance(error_of(opening), IsADirectory)
+
+    def test_a_directory_is_no_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "d/f")
+        assert isinstance(error_of(tree.open_reader(b"/d")), IsADirectory)
+        assert isinstance(error_of(tree.open_reader(b"/")), IsADirectory)
+        assert isinstance(error_of(tree.remove_file(b"/d")), IsADirectory)
+        assert isinstance(error_of(tree.remove_file(b"/nope")), NoSuchFile)
+
+    def test_exclusive(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a")
+        intent = WriteIntent(exclusive=True)
+        assert isinstance(error_of(tree.open_writer(b"/a", intent, NO_CHANGES)), AlreadyExists)
+        put(tree, b"/b", b"x", intent)
+        assert keys(gateway) == ["a", "b"]
+
+    def test_an_overlay_keeps_nothing_but_what_was_sent(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        writer = result_of(tree.open_writer(b"/a", WriteIntent(truncate=False), NO_CHANGES))
+        writer.write(0, b"longer than before")
+        result_of(writer.set_attributes(AttributeChanges(size_bytes=18)))
+        result_of(writer.commit())
+        assert gateway.store.content("home/alice/a") == b"longer than before"
+
+    def test_setstat_of_times_is_accepted_and_of_sizes_refused(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        result_of(tree.set_attributes(b"/a", AttributeChanges(modified_seconds=1.0)))
+        assert isinstance(
+            error_of(tree.set_attributes(b"/a", AttributeChanges(size_bytes=0))), Unsupported
+        )
+
+
+class TestRename:
+    def test_content_and_metadata_move(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gateway.store.seed("home/alice/a", b"x", mtime="5")
+        result_of(tree.rename(b"/a", b"/d/b", replace=False))
+        assert keys(gateway) == ["d/b"]
+        assert result_of(tree.stat(b"/d/b")).modified_seconds == 5
+
+    def test_an_existing_target_is_replaced_only_on_demand(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a", "b", "d/f")
+        assert isinstance(error_of(tree.rename(b"/a", b"/b", replace=False)), AlreadyExists)
+        assert isinstance(error_of(tree.rename(b"/a", b"/d", replace=True)), IsADirectory)
+        result_of(tree.rename(b"/a", b"/b", replace=True))
+        assert gateway.store.content("home/alice/b") == b"a"
+        assert keys(gateway) == ["b", "d/f"]
+
+    def test_a_target_that_appears_meanwhile_is_not_replaced(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        gate = gateway.store.hold("copy")
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        seed(gateway, "b")
+        gate.open()
+        assert isinstance(failure_of(renaming).value, AlreadyExists)
+        assert keys(gateway) == ["a", "b"]
+
+    def test_a_source_that_is_replaced_meanwhile_is_not_destroyed(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        gate = gateway.store.hold("delete")
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        gateway.store.seed("home/alice/a", b"newer")
+        gate.open()
+        assert isinstance(failure_of(renaming).value, ObjectChanged)
+        assert gateway.store.content("home/alice/a") == b"newer"
+
+    def test_onto_itself_changes_nothing(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a")
+        result_of(tree.rename(b"/a", b"/./a", replace=False))
+        assert keys(gateway) == ["a"]
+
+    def test_what_is_missing_or_a_directory(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "d/f")
+        assert isinstance(error_of(tree.rename(b"/no", b"/b", replace=False)), NoSuchFile)
+        assert isinstance(error_of(tree.rename(b"/d", b"/b", replace=False)), Unsupported)
+
+
+class TestPermissions:
+    """Each operation, with everything granted but what it needs."""
+
+    def operations(self, tree: Tree) -> dict[Permission, list[Coroutine[Any, Any, Any]]]:
+        return {
+            Permission.LIST: [tree.open_directory(b"/")],
+            Permission.DOWNLOAD: [tree.open_reader(b"/a")],
+            Permission.UPLOAD: [tree.open_writer(b"/new", WriteIntent(), NO_CHANGES)],
+            Permission.OVERWRITE: [
+                tree.open_writer(b"/a", WriteIntent(), NO_CHANGES),
+                tree.rename(b"/a", b"/b", replace=True),
+            ],
+            Permission.DELETE: [tree.remove_file(b"/a"), tree.remove_directory(b"/m")],
+            Permission.RENAME: [tree.rename(b"/a", b"/c", replace=False)],
+            Permission.MKDIR: [tree.make_directory(b"/n")],
+            Permission.SETSTAT: [
+                tree.set_attributes(b"/a", AttributeChanges(modified_seconds=1.0))
+            ],
+        }
+
+    @pytest.mark.parametrize("missing", Permission)
+    def test_each_is_enforced(self, gateway: GatewayInMemory, missing: Permission) -> None:
+        seed(gateway, "a", "b", "m/")
+        before = keys(gateway)
+        user = User("alice", "bucket", ALICE.key_prefix, ALL_PERMISSIONS & ~missing)
+        all_operations = self.operations(gateway.tree(user))
+        for work in all_operations.pop(missing):
+            assert isinstance(error_of(work), PermissionDenied)
+        assert keys(gateway) == before
+        for works in all_operations.values():
+            for work in works:
+                work.close()
+
+    def test_users_see_their_prefix_only(self, gateway: GatewayInMemory) -> None:
+        seed(gateway, "a")
+        bob = gateway.tree(User("bob", "bucket", "home/bob/"))
+        assert names(result_of(bob.open_directory(b"/"))) == []
+        assert isinstance(error_of(bob.stat(b"/../alice/a")), NoSuchFile)
+
+    def test_the_state_prefix_is_hidden_from_who_has_the_whole_bucket(
+        self, gateway: GatewayInMemory
+    ) -> None:
+        gateway.store.seed(".sftpgw/record", b"s")
+        gateway.store.seed("a", b"x")
+        tree = gateway.tree(User("root", "bucket", ""))
+        assert names(result_of(tree.open_directory(b"/"))) == ["a"]
+        assert isinstance(error_of(tree.open_reader(b"/.sftpgw/record")), PermissionDenied)
+
+
+def test_objects_are_stored_under_the_users_bucket() -> None:
+    gateway = GatewayInMemory(FakeStore(("bucket", "other"), min_part_bytes=1))
+    tree = gateway.tree(User("bob", "other", ""))
+    put(tree, b"/a", b"x")
+    assert ObjectName("other", "a") in gateway.store.objects

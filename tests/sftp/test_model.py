@@ -1,0 +1,233 @@
+"""Random sessions through SSH and SFTP against a plain dict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpFailure
+from sftpgw.values import KIB, StoreSettings
+from sftpgw.wire.sftp import OpenFlag, Status
+
+NAMES = st.sampled_from([b"a", b"b", b"a-", "é f".encode(), b"d"])
+DIRECTORIES = st.sampled_from([b"", b"d", b"d/e", b"x"])
+SIZES = st.one_of(st.integers(0, 70), st.integers(0, 900 * KIB))
+
+
+def content(seed: int, size: int) -> bytes:
+    return bytes((seed + index * 7) % 251 for index in range(256)) * (size // 256 + 1)
+
+
+def parents(path: bytes) -> set[bytes]:
+    """All directories above a path, but for the root."""
+    segments = path.split(b"/")
+    return {b"/".join(segments[:count]) for count in range(1, len(segments))}
+
+
+class Sessions(RuleBasedStateMachine):
+    """The tree against a dict of paths; parents of files exist, others were made."""
+
+    writers = Bundle("writers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        store = FakeStore(min_part_bytes=1, page_limit=3, chunk_bytes=1000)
+        self.gateway = GatewayInMemory(
+            store,
+            settings=StoreSettings(part_size_bytes=100 * KIB, download_part_size_bytes=64 * KIB),
+        )
+        self.client = self.gateway.log_in()
+        self.files: dict[bytes, bytes] = {}
+        self.made: set[bytes] = set()
+        self.ghosts: set[bytes] = set()
+        self.session = 1
+
+    # The model.
+
+    def directories(self) -> set[bytes]:
+        found = {b"", *self.made}
+        for path in (*self.files, *self.made):
+            found.update(parents(path))
+        return found
+
+    def below(self, directory: bytes) -> set[bytes]:
+        prefix = directory + b"/" if directory else b""
+        paths = {*self.files, *self.directories()} - {b""}
+        return {path[len(prefix) :].split(b"/")[0] for path in paths if path.startswith(prefix)} - {
+            b""
+        }
+
+    def emptied(self, path: bytes) -> None:
+        """Directories that lose their last entry live on in the session that emptied them."""
+        self.ghosts.update(parents(path))
+
+    def is_ghost(self, directory: bytes) -> bool:
+        return directory in self.ghosts and directory not in self.directories()
+
+    def attempt(self, expected: set[Status], function: Any, *arguments: Any) -> Any:
+        """Call, and demand one of the `expected` failures, or success if there are none."""
+        try:
+            result = function(*arguments)
+        except SftpFailure as failure:
+            assert failure.code in expected, failure
+            return None
+        assert not expected, f"{arguments} should have failed"
+        return result
+
+    # The rules.
+
+    @rule(directory=DIRECTORIES, name=NAMES, size=SIZES, seed=st.integers(0, 250))
+    def put(self, directory: bytes, name: bytes, size: int, seed: int) -> None:
+        path = b"/".join(filter(None, (directory, name)))
+        if path in self.directories() or self.is_ghost(path) or self.has_file_above(path):
+            return
+        data = content(seed, size)[:size]
+        self.client.put(path, data, step_bytes=30 * KIB + 7)
+        self.files[path] = data
+
+    def has_file_above(self, path: bytes) -> bool:
+        """Where a key is both file and directory, S3 is no tree any more."""
+        return any(parent in self.files for parent in parents(path))
+
+    @rule(directory=DIRECTORIES, name=NAMES, exclusive=st.booleans(), target=writers)
+    def open_writer(self, directory: bytes, name: bytes, exclusive: bool) -> Any:
+        path = b"/".join(filter(None, (directory, name)))
+        if path in self.directories() or self.is_ghost(path) or self.has_file_above(path):
+            return None
+        flags = CREATE | (OpenFlag.EXCL if exclusive else 0)
+        expected = {Status.FAILURE} if exclusive and path in self.files else set()
+        handle = self.attempt(expected, self.client.open, path, flags)
+        return handle and (self.session, path, handle, exclusive)
+
+    @rule(writer=consumes(writers), size=st.integers(0, 300 * KIB), seed=st.integers(0, 250))
+    def finish_writer(self, writer: Any, size: int, seed: int) -> None:
+        if writer is None or writer[0] != self.session:
+            return
+        _, path, handle, exclusive = writer
+        data = content(seed, size)[:size]
+        for offset in range(0, size, 64 * KIB):
+            self.client.write(handle, offset, data[offset : offset + 64 * KIB])
+        if path in self.directories() or self.has_file_above(path):
+            self.reconnect()
+            return
+        expected = {Status.FAILURE} if exclusive and path in self.files else set()
+        self.attempt(expected, self.client.close, handle)
+        if not expected:
+            self.files[path] = data
+
+    @rule(path=st.tuples(DIRECTORIES, NAMES))
+    def get(self, path: tuple[bytes, bytes]) -> None:
+        joined = b"/".join(filter(None, path))
+        if joined in self.files:
+            assert self.client.get(joined, step_bytes=50_001) == self.files[joined]
+        else:
+            self.attempt({Status.NO_SUCH_FILE, Status.FAILURE}, self.client.get, joined)
+
+    @rule(path=st.tuples(DIRECTORIES, NAMES), offset=st.integers(0, 10**6), size=SIZES)
+    def get_a_range(self, path: tuple[bytes, bytes], offset: int, size: int) -> None:
+        data = self.files.get(b"/".join(filter(None, path)))
+        if data is None or not size:
+            return
+        handle = self.client.open(b"/".join(filter(None, path)))
+        wanted = data[offset : offset + min(size, 255 * KIB)]
+        if wanted:
+            assert self.client.read(handle, offset, size) == wanted
+        else:
+            self.attempt({Status.EOF}, self.client.read, handle, offset, size)
+        self.client.close(handle)
+
+    @rule(old=st.tuples(DIRECTORIES, NAMES), new=st.tuples(DIRECTORIES, NAMES), hard=st.booleans())
+    def rename(self, old: tuple[bytes, bytes], new: tuple[bytes, bytes], hard: bool) -> None:
+        source, target = b"/".join(filter(None, old)), b"/".join(filter(None, new))
+        if self.has_file_above(target) or target.startswith(source + b"/"):
+            return
+        expected = set()
+        if source not in self.files:
+            expected = {Status.NO_SUCH_FILE, Status.OP_UNSUPPORTED}
+        elif source == target:
+            pass
+        elif target in self.directories() or self.is_ghost(target):
+            expected = {Status.FAILURE}
+        if source in self.files and target in self.files and source != target and not hard:
+            expected = {Status.FAILURE}
+        rename = self.client.posix_rename if hard else self.client.rename
+        self.attempt(expected, rename, source, target)
+        if not expected and source != target:
+            self.files[target] = self.files.pop(source)
+            self.emptied(source)
+
+    @rule(path=st.tuples(DIRECTORIES, NAMES))
+    def remove(self, path: tuple[bytes, bytes]) -> None:
+        joined = b"/".join(filter(None, path))
+        expected = set() if joined in self.files else {Status.NO_SUCH_FILE, Status.FAILURE}
+        self.attempt(expected, self.client.remove, joined)
+        if self.files.pop(joined, None) is not None:
+            self.emptied(joined)
+
+    @rule(directory=DIRECTORIES.filter(bool))
+    def mkdir(self, directory: bytes) -> None:
+        if self.has_file_above(directory):
+            return
+        exists = directory in self.directories() or directory in self.files
+        expected = {Status.FAILURE} if exists or self.is_ghost(directory) else set()
+        self.attempt(expected, self.client.mkdir, directory)
+        if not expected:
+            self.made.add(directory)
+
+    @rule(directory=DIRECTORIES.filter(bool))
+    def rmdir(self, directory: bytes) -> None:
+        expected = set()
+        if directory in self.directories():
+            expected = {Status.FAILURE} if self.below(directory) else set()
+        elif not self.is_ghost(directory):
+            expected = {Status.NO_SUCH_FILE, Status.FAILURE}
+        if expected == set() and self.client_writes_below(directory):
+            return
+        self.attempt(expected, self.client.rmdir, directory)
+        if not expected:
+            self.made.discard(directory)
+            self.emptied(directory)
+            self.ghosts.discard(directory)
+
+    def client_writes_below(self, directory: bytes) -> bool:
+        prefix = f"home/alice/{directory.decode()}/"
+        return self.gateway.in_flight.below("bucket", prefix)
+
+    @rule(directory=DIRECTORIES)
+    def listdir(self, directory: bytes) -> None:
+        if directory in self.directories():
+            assert set(self.client.listdir(directory)) == self.below(directory)
+        elif not self.is_ghost(directory):
+            self.attempt({Status.NO_SUCH_FILE, Status.FAILURE}, self.client.listdir, directory)
+
+    @rule()
+    def reconnect(self) -> None:
+        """A session ends with uploads open: nothing of them remains."""
+        self.client.drop()
+        assert self.gateway.budget.held_bytes == 0
+        assert not self.gateway.store.uploads
+        self.client = self.gateway.log_in()
+        self.session += 1
+        self.ghosts.clear()
+
+    @invariant()
+    def the_bucket_is_the_model(self) -> None:
+        stored = {
+            name.key.removeprefix("home/alice/").encode(): held.data
+            for name, held in self.gateway.store.objects.items()
+        }
+        files = {key: data for key, data in stored.items() if not key.endswith(b"/")}
+        assert files == self.files
+        assert {key[:-1] for key in stored if key.endswith(b"/")} == self.made
+
+    def teardown(self) -> None:
+        self.client.drop()
+        self.gateway.assert_idle()
+
+
+TestSessions = Sessions.TestCase
+TestSessions.settings = settings(max_examples=400, stateful_step_count=25, deadline=None)

@@ -1,0 +1,461 @@
+"""The SFTP protocol over a full SSH connection: one answer for each request."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.conch.interfaces import ISFTPFile, ISFTPServer
+from zope.interface.verify import verifyObject
+
+from sftpgw.errors import (
+    AccessDenied,
+    NoSuchBucket,
+    NoSuchUpload,
+    ObjectArchived,
+    StoreError,
+    StoreUnavailable,
+)
+from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
+from sftpgw.sftp.protocol import MAX_PENDING
+from sftpgw.sftp.server import GatewayServer
+from sftpgw.sftp.statuses import status_of
+from sftpgw.testing.sftp_sessions import (
+    CREATE,
+    GatewayInMemory,
+    SftpClient,
+    SftpFailure,
+    space_figures,
+)
+from sftpgw.values import KIB, MIB, LimitSettings, StoreSettings, WriteIntent
+from sftpgw.values import AttributeChanges as Changes
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, OpenFlag, Status
+from tests.results import result_of
+from tests.wire.test_sftp import REQUESTS
+
+
+@pytest.fixture
+def gateway() -> GatewayInMemory:
+    return GatewayInMemory()
+
+
+@pytest.fixture
+def client(gateway: GatewayInMemory) -> SftpClient:
+    return gateway.log_in()
+
+
+def refusal(client: SftpClient, request: wire.Request) -> tuple[Status, str]:
+    with pytest.raises(SftpFailure) as caught:
+        client.ask(request)
+    return caught.value.code, caught.value.message
+
+
+def still_serves(client: SftpClient) -> bool:
+    return client.on_path(Kind.REALPATH, b".").names[0][0] == b"/"
+
+
+class TestNegotiation:
+    def test_version_3_and_the_extensions_of_openssh(self, gateway: GatewayInMemory) -> None:
+        client = gateway.log_in(greet=False)
+        client.transmit(wire.encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
+        offered = dict(wire.Fields(client.replies[3].body, 0, 0).pairs())
+        assert offered[b"posix-rename@openssh.com"] == b"1"
+        assert offered[b"statvfs@openssh.com"] == b"2"
+        assert b"limits@openssh.com" in offered
+
+    @pytest.mark.parametrize("version", [0, 1, 2])
+    def test_older_versions_are_refused(self, gateway: GatewayInMemory, version: int) -> None:
+        client = gateway.log_in(greet=False)
+        client.transmit(wire.encode_request(wire.Init(version)))
+        assert client.channel.closed_by_server
+
+    def test_nothing_is_accepted_before_init(self, gateway: GatewayInMemory) -> None:
+        client = gateway.log_in(greet=False)
+        client.transmit(wire.encode_request(wire.OnPath(Kind.REMOVE, 1, b"/a")))
+        assert client.channel.closed_by_server
+        assert not gateway.store.requests
+
+    def test_a_second_init_is_refused(self, client: SftpClient) -> None:
+        client.transmit(wire.encode_request(wire.Init(3)))
+        assert client.channel.closed_by_server
+
+
+class TestBadInput:
+    def test_a_malformed_request_gets_bad_message_and_is_not_carried_out(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gateway.store.seed("home/alice/thirteen byte", b"kept")
+        body = struct.pack(">BLL", Kind.REMOVE, 7, 1000) + b"thirteen byte"
+        client.transmit(struct.pack(">L", len(body)) + body)
+        with pytest.raises(SftpFailure) as caught:
+            client.answer(7)
+        assert caught.value.code is Status.BAD_MESSAGE
+        assert "claims 1000 bytes" in caught.value.message
+        assert gateway.store.keys() == ["home/alice/thirteen byte"]
+        assert still_serves(client)
+
+    @pytest.mark.parametrize("number", [0, 21, 150, 255])
+    def test_an_unknown_type_is_unsupported(self, client: SftpClient, number: int) -> None:
+        client.transmit(struct.pack(">LBL", 5, number, 9))
+        with pytest.raises(SftpFailure) as caught:
+            client.answer(9)
+        assert caught.value.code is Status.OP_UNSUPPORTED
+        assert still_serves(client)
+
+    @pytest.mark.parametrize("length", [0, 3, wire.MAX_FRAME_BYTES + 1, 2**32 - 1])
+    def test_an_absurd_length_closes_the_channel(
+        self, gateway: GatewayInMemory, client: SftpClient, length: int
+    ) -> None:
+        client.transmit(struct.pack(">L", length))
+        assert client.channel.closed_by_server
+        assert gateway.log_in().listdir(b"/") == []
+
+    @pytest.mark.parametrize("handle", [b"", b"0000000000000001", b"x" * 300])
+    def test_made_up_handles(self, client: SftpClient, handle: bytes) -> None:
+        requests: list[wire.Request] = [
+            wire.Read(0, handle, 0, 10),
+            wire.Write(0, handle, 0, b"x"),
+            wire.OnHandle(Kind.CLOSE, 0, handle),
+            wire.OnHandle(Kind.FSTAT, 0, handle),
+            wire.OnHandle(Kind.READDIR, 0, handle),
+            wire.ChangeHandle(0, handle, {}),
+            wire.Extended(0, b"fsync@openssh.com", wire.string(handle)),
+            wire.Extended(0, b"fstatvfs@openssh.com", wire.string(handle)),
+        ]
+        for request in requests:
+            code, message = refusal(client, request)
+            assert code is Status.FAILURE
+            assert "handle" in message
+
+    def test_a_closed_handle_is_stale(self, client: SftpClient) -> None:
+        handle = client.open(b"/a", CREATE)
+        client.close(handle)
+        assert refusal(client, wire.Write(0, handle, 0, b"x"))[0] is Status.FAILURE
+
+    def test_handles_of_the_other_kind(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        file, directory = client.open(b"/a", CREATE), client.on_path(Kind.OPENDIR, b"/").body
+        assert refusal(client, wire.OnHandle(Kind.READDIR, 0, file))[0] is Status.FAILURE
+        assert refusal(client, wire.Read(0, directory, 0, 1))[0] is Status.FAILURE
+
+    @pytest.mark.parametrize(
+        ("path", "why"),
+        [(b"a\0b", "NUL"), (b"\xff", "UTF-8"), (b"x" * 2000, "too long")],
+    )
+    def test_paths_that_cannot_be(
+        self, gateway: GatewayInMemory, client: SftpClient, path: bytes, why: str
+    ) -> None:
+        requests: list[wire.Request] = [
+            *(wire.OnPath(kind, 0, path) for kind in (Kind.STAT, Kind.LSTAT, Kind.OPENDIR)),
+            *(wire.OnPath(kind, 0, path) for kind in (Kind.REMOVE, Kind.RMDIR)),
+            wire.Open(0, path, OpenFlag.READ, {}),
+            wire.Open(0, path, CREATE, {}),
+            wire.ChangePath(Kind.MKDIR, 0, path, {}),
+            wire.ChangePath(Kind.SETSTAT, 0, path, {"mtime": 1, "atime": 1}),
+            wire.OnTwoPaths(Kind.RENAME, 0, path, b"/b"),
+        ]
+        for request in requests:
+            code, message = refusal(client, request)
+            assert code is Status.FAILURE
+            assert why in message
+        assert not gateway.store.requests
+
+    def test_dots_do_not_lead_out(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        gateway.store.seed("home/bob/secret", b"s")
+        with pytest.raises(SftpFailure) as caught:
+            client.get(b"/../../home/bob/secret")
+        assert caught.value.code is Status.NO_SUCH_FILE
+        client.put(b"../../a", b"x")
+        assert gateway.store.content("home/alice/a") == b"x"
+
+    def test_zero_length_reads_and_offsets_out_of_bounds(self, client: SftpClient) -> None:
+        client.put(b"/a", b"x")
+        reading, writing = client.open(b"/a"), client.open(b"/b", CREATE)
+        assert refusal(client, wire.Read(0, reading, 0, 0))[0] is Status.BAD_MESSAGE
+        assert refusal(client, wire.Read(0, reading, 2**64 - 1, 1))[0] is Status.EOF
+        assert refusal(client, wire.Write(0, writing, 2**64 - 1, b"x"))[0] is Status.BAD_MESSAGE
+        client.write(writing, 0, b"fine")
+        client.close(writing)
+        assert client.get(b"/b") == b"fine"
+
+    def test_links_are_unsupported(self, client: SftpClient) -> None:
+        for request in (
+            wire.OnTwoPaths(Kind.SYMLINK, 0, b"/a", b"/b"),
+            wire.OnPath(Kind.READLINK, 0, b"/a"),
+            wire.Extended(0, b"hardlink@openssh.com", wire.string(b"/a") + wire.string(b"/b")),
+        ):
+            assert refusal(client, request)[0] is Status.OP_UNSUPPORTED
+
+    @settings(
+        max_examples=60,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    @given(st.lists(REQUESTS.filter(lambda r: not isinstance(r, wire.Init)), max_size=25))
+    def test_every_well_framed_request_gets_one_answer(self, requests: list[wire.Request]) -> None:
+        gateway = GatewayInMemory()
+        client = gateway.log_in()
+        sent = [client.send(request) for request in requests]
+        assert sorted(client.replies) == sorted(sent)
+        assert gateway.events.facts("defect") == []
+
+
+class TestLimits:
+    def test_handles_are_limited_and_come_back(self) -> None:
+        gateway = GatewayInMemory(limits=LimitSettings(handles_per_session=3))
+        client = gateway.log_in()
+        handles = [client.open(b"/%d" % index, CREATE) for index in range(3)]
+        code, message = refusal(client, wire.Open(0, b"/x", CREATE, {}))
+        assert (code, "3 files are open" in message) == (Status.FAILURE, True)
+        with pytest.raises(SftpFailure):
+            client.on_path(Kind.OPENDIR, b"/")
+        client.close(handles[0])
+        client.open(b"/x", CREATE)
+
+    def test_opens_under_way_count(self) -> None:
+        gateway = GatewayInMemory(limits=LimitSettings(handles_per_session=2))
+        client = gateway.log_in()
+        gate = gateway.store.hold("head")
+        sent = [client.send(wire.Open(0, b"/a", OpenFlag.WRITE, {})) for _ in range(3)]
+        assert client.replies.pop(sent[2]).code is Status.FAILURE
+        gate.open()
+        client.pump()
+        assert sorted(client.replies) == sent[:2]
+
+    def test_requests_under_way_are_limited(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gate = gateway.store.hold("head")
+        sent = [client.send(wire.OnPath(Kind.STAT, 0, b"/a")) for _ in range(MAX_PENDING + 50)]
+        assert gate.waiting == MAX_PENDING
+        gate.open()
+        client.pump()
+        assert sorted(client.replies) == sent
+
+    def test_reads_under_way_are_limited_and_all_answered(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gateway.store.seed("home/alice/big", bytes(32 * MIB))
+        handle = client.open(b"/big")
+        for index in range(300):
+            client.channel.write(
+                wire.encode_request(wire.Read(index, handle, index * 100 * KIB, 100 * KIB))
+            )
+        client.pump()
+        assert sorted(client.replies) == list(range(300))
+        assert all(len(reply.body) == 100 * KIB for reply in client.replies.values())
+
+    def test_a_read_is_clamped(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        gateway.store.seed("home/alice/big", bytes(MIB))
+        assert len(client.read(client.open(b"/big"), 0, 2**32 - 1)) == wire.MAX_READ_BYTES
+
+    def test_a_greedy_writer_is_held_to_its_window(self) -> None:
+        gateway = GatewayInMemory(settings=StoreSettings(part_size_bytes=5 * MIB))
+        client = gateway.log_in()
+        gate = gateway.store.hold("upload_part")
+        handle = client.open(b"/big", CREATE)
+        for index in range(160):
+            write = wire.Write(index, handle, index * 255 * KIB, bytes(255 * KIB))
+            client.channel.write(wire.encode_request(write))
+        client.pump()
+        held_bytes = gateway.budget.held_bytes
+        assert 20 * MIB <= held_bytes <= 30 * MIB
+        assert len(client.replies) < 130
+        gate.open()
+        client.pump()
+        assert len(client.replies) == 160
+        client.replies.clear()
+        client.close(handle)
+        assert len(gateway.store.content("home/alice/big")) == 160 * 255 * KIB
+        gateway.assert_idle()
+
+    def test_long_names_fit_into_replies(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        names = [f"{index:04}" + "n" * 900 for index in range(300)]
+        for name in names:
+            gateway.store.seed(f"home/alice/{name}")
+        handle = client.on_path(Kind.OPENDIR, b"/").body
+        reply = client.ask(wire.OnHandle(Kind.READDIR, 0, handle))
+        assert sum(len(short) + len(long) for short, long in reply.names) <= wire.MAX_NAMES_BYTES
+        assert [name.decode() for name in client.listdir(b"/")] == names
+
+    def test_readdirs_sent_ahead_neither_lose_nor_repeat_entries(
+        self, gateway: GatewayInMemory
+    ) -> None:
+        gateway.store._page_limit = 7
+        for index in range(40):
+            gateway.store.seed(f"home/alice/{index:02}")
+        client = gateway.log_in()
+        handle = client.on_path(Kind.OPENDIR, b"/").body
+        gate = gateway.store.hold("list")
+        sent = [client.send(wire.OnHandle(Kind.READDIR, 0, handle)) for _ in range(9)]
+        gate.open()
+        client.pump()
+        found = [name for each in sent for name, _ in client.replies[each].names]
+        assert sorted(found) == [b"%02d" % index for index in range(40)]
+
+
+class TestTheEnd:
+    def test_a_lost_client_publishes_nothing_and_leaves_nothing(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gateway.store.seed("home/alice/big", b"old")
+        for path, size in ((b"/small", 10), (b"/big", 20 * MIB)):
+            handle = client.open(path, CREATE)
+            for offset in range(0, size, 200 * KIB):
+                client.send(wire.Write(0, handle, offset, bytes(min(size, 200 * KIB))))
+        assert gateway.store.uploads
+        client.drop()
+        assert gateway.store.content("home/alice/big") == b"old"
+        assert gateway.store.keys() == ["home/alice/big"]
+        gateway.assert_idle()
+
+    def test_a_client_lost_during_close_has_closed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gate = gateway.store.hold("put")
+        handle = client.open(b"/a", CREATE)
+        client.write(handle, 0, b"whole")
+        client.send(wire.OnHandle(Kind.CLOSE, 0, handle))
+        client.drop()
+        gate.open()
+        assert gateway.store.content("home/alice/a") == b"whole"
+        gateway.assert_idle()
+
+    def test_a_client_lost_during_open_leaves_nothing(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gate = gateway.store.hold("head")
+        client.send(wire.Open(0, b"/a", OpenFlag.WRITE | OpenFlag.CREAT, {}))
+        client.drop()
+        gate.open()
+        gateway.assert_idle()
+
+    def test_the_clients_eof_is_answered_with_an_exit_status(self, client: SftpClient) -> None:
+        client.channel.send_eof()
+        client.pump()
+        assert client.channel.exit_status == 0
+        assert client.channel.closed_by_server
+
+    def test_eof_waits_for_the_answers_under_way(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gate = gateway.store.hold("put")
+        handle = client.open(b"/a", CREATE)
+        client.write(handle, 0, b"x")
+        closing = client.send(wire.OnHandle(Kind.CLOSE, 0, handle))
+        client.channel.send_eof()
+        client.pump()
+        assert client.channel.exit_status is None
+        gate.open()
+        client.pump()
+        assert client.replies[closing].code is Status.OK
+        assert client.channel.exit_status == 0
+
+    def test_eof_without_close_publishes_nothing(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.write(client.open(b"/a", CREATE), 0, b"x")
+        client.channel.send_eof()
+        client.pump()
+        assert gateway.store.keys() == []
+        gateway.assert_idle()
+
+
+class TestStoreErrors:
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (AccessDenied("no", code="AccessDenied", status=403), Status.PERMISSION_DENIED),
+            (ObjectArchived("cold"), Status.PERMISSION_DENIED),
+            (NoSuchBucket("gone"), Status.FAILURE),
+            (StoreUnavailable("down"), Status.FAILURE),
+            (StoreError("odd"), Status.FAILURE),
+            (ZeroDivisionError("a defect"), Status.FAILURE),
+        ],
+    )
+    def test_each_becomes_a_status_that_tells_no_secrets(
+        self, gateway: GatewayInMemory, client: SftpClient, error: Exception, code: Status
+    ) -> None:
+        gateway.store.fail("get", error)
+        found, message = refusal(client, wire.Open(0, b"/a", OpenFlag.READ, {}))
+        assert found is code
+        assert message
+        assert str(error) not in message
+        assert still_serves(client)
+        gateway.events.told.clear()
+
+    @pytest.mark.parametrize("operation", ["create_upload", "upload_part", "complete_upload"])
+    def test_an_upload_that_fails_says_so_until_it_is_closed(
+        self, gateway: GatewayInMemory, client: SftpClient, operation: str
+    ) -> None:
+        gateway.store.fail(operation, NoSuchUpload("gone"))
+        handle = client.open(b"/a", CREATE)
+        for offset in range(0, 20 * MIB, 200 * KIB):
+            client.send(wire.Write(0, handle, offset, bytes(200 * KIB)))
+        with pytest.raises(SftpFailure) as caught:
+            client.close(handle)
+        assert caught.value.code is Status.FAILURE
+        assert "send the file again" in caught.value.message
+        assert gateway.store.keys() == []
+        gateway.assert_idle()
+
+    def test_what_is_not_in_the_map_says_nothing_of_its_inside(self) -> None:
+        code, sentence = status_of(ZeroDivisionError("secret"))
+        assert code is Status.FAILURE
+        assert "secret" not in sentence
+
+
+class TestExtensions:
+    def test_statvfs_and_fstatvfs(self, client: SftpClient) -> None:
+        by_path = space_figures(client.extended(b"statvfs@openssh.com", wire.string(b"/")))
+        directory = client.on_path(Kind.OPENDIR, b"/").body
+        by_handle = client.extended(b"fstatvfs@openssh.com", wire.string(directory))
+        assert by_path == space_figures(by_handle)
+        assert by_path[2] == by_path[3] > 0
+
+    def test_limits(self, client: SftpClient) -> None:
+        reply = client.extended(b"limits@openssh.com", b"")
+        frame, read, write, handles = struct.unpack(">4Q", reply.body)
+        assert read == write == 255 * KIB
+        assert frame >= write + 1024
+        assert handles == LimitSettings().handles_per_session
+
+    def test_fsync(self, client: SftpClient) -> None:
+        handle = client.open(b"/a", CREATE)
+        client.extended(b"fsync@openssh.com", wire.string(handle))
+
+    def test_an_unknown_extension_names_itself(self, client: SftpClient) -> None:
+        code, message = refusal(client, wire.Extended(0, b"nonsense@example.com", b""))
+        assert code is Status.OP_UNSUPPORTED
+        assert "nonsense@example.com" in message
+
+    def test_malformed_payloads(self, client: SftpClient) -> None:
+        for name in (b"posix-rename@openssh.com", b"statvfs@openssh.com", b"fsync@openssh.com"):
+            code, _ = refusal(client, wire.Extended(0, name, b"\0\0\0\x09x"))
+            assert code is Status.BAD_MESSAGE
+
+
+def test_the_objects_provide_conchs_interfaces_and_ours(gateway: GatewayInMemory) -> None:
+    server = GatewayServer("alice", gateway.tree(), gateway.clock)
+    gateway.store.seed("home/alice/a", b"x")
+    assert verifyObject(ISFTPServer, server)
+    assert verifyObject(IGatewayServer, server)
+    for flags in (OpenFlag.READ, CREATE):
+        file = result_of(server.openFile(b"/a", flags, {}))
+        assert verifyObject(ISFTPFile, file)
+        assert verifyObject(IGatewayFile, file)
+        file.abandon()
+    directory = result_of(server.openDirectory(b"/"))
+    assert verifyObject(IGatewayDirectory, directory)
+    assert [name for name, _, _ in directory] == [b"a"]
+
+
+def test_a_tree_is_usable_without_sftp(gateway: GatewayInMemory) -> None:
+    tree = gateway.tree()
+    writer = result_of(tree.open_writer(b"/a", WriteIntent(), Changes()))
+    writer.write(0, b"x")
+    result_of(writer.commit())
+    assert result_of(tree.stat(b"/a")).size_bytes == 1
