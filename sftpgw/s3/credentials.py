@@ -1,0 +1,168 @@
+"""Who the gateway is, to the store.
+
+Knows: static keys, botocore's chain (environment, profile, web identity, ECS,
+EC2 IMDSv2), a role to assume on top, and when to refresh.
+Must not know: what the credentials are used for.
+
+The chain and STS block, so they run in a thread. All who wait share one
+refresh. Only a role costs a botocore client (15 MiB), and only when used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    Credentials,
+    ReadOnlyCredentials,
+    RefreshableCredentials,
+)
+from botocore.session import Session
+from twisted.internet.defer import Deferred
+
+from sftpgw.errors import CredentialsUnavailable
+from sftpgw.interfaces import Clock
+from sftpgw.values import StoreSettings
+
+ROLE_SESSION_NAME = "sftpgw"
+EARLY_REFRESH_PAUSE_SECONDS = 60.0
+
+InThread = Callable[..., Deferred[Any]]
+"""``twisted.internet.threads.deferToThread``, or what stands for it."""
+
+
+class CredentialSource(Protocol):
+    """Gives credentials that hold for a while."""
+
+    async def current(self) -> ReadOnlyCredentials:
+        """:raises CredentialsUnavailable:"""
+
+    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+        """The store refuses `refused`: are there others now?
+
+        :raises CredentialsUnavailable:
+        """
+
+
+def credential_source(
+    settings: StoreSettings, in_thread: InThread, clock: Clock
+) -> CredentialSource:
+    """The source that the settings ask for. Does no I/O yet."""
+    if settings.access_key and not settings.role_arn:
+        return StaticCredentials(settings)
+    return RefreshedCredentials(partial(resolve_credentials, settings), in_thread, clock)
+
+
+class StaticCredentials:
+    """Those of the configuration; nothing can renew them."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._credentials = ReadOnlyCredentials(
+            settings.access_key, settings.secret_key, settings.session_token or None
+        )
+
+    async def current(self) -> ReadOnlyCredentials:
+        return self._credentials
+
+    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+        return False
+
+
+class RefreshedCredentials:
+    """Those that `resolve` finds, kept fresh.
+
+    :param resolve: blocks; returns botocore's credentials or None. It is called
+        again when the store refuses what it found.
+    """
+
+    def __init__(
+        self, resolve: Callable[[], Credentials | None], in_thread: InThread, clock: Clock
+    ) -> None:
+        self._resolve = resolve
+        self._in_thread = in_thread
+        self._clock = clock
+        self._source: Credentials | None = None
+        self._frozen: ReadOnlyCredentials | None = None
+        self._early_refresh_after = 0.0
+        self._waiting: list[Deferred[None]] | None = None
+
+    async def current(self) -> ReadOnlyCredentials:
+        if self._frozen is None or self._is_due():
+            await self._refreshed()
+        if self._frozen is None:
+            raise CredentialsUnavailable("no credentials")
+        return self._frozen
+
+    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+        if refused == self._frozen:
+            self._source = self._frozen = None
+        return bool(await self.current() != refused)
+
+    def _is_due(self) -> bool:
+        """Whether botocore would refresh: 15 minutes before expiry, and not every moment then."""
+        return (
+            isinstance(self._source, RefreshableCredentials)
+            and self._clock.seconds() >= self._early_refresh_after
+            and bool(self._source.refresh_needed())
+        )
+
+    async def _refreshed(self) -> None:
+        """Refresh, or wait for the refresh under way; its failure is everybody's."""
+        mine: Deferred[None] = Deferred()
+        if self._waiting is not None:
+            self._waiting.append(mine)
+        else:
+            self._waiting = [mine]
+            # Not awaited here: whoever started it may be cancelled, the others still wait.
+            self._in_thread(self._load).addCallbacks(self._loaded, self._not_loaded)
+        await mine
+
+    def _load(self) -> tuple[Credentials, ReadOnlyCredentials] | None:
+        """Runs in a thread."""
+        source = self._source or self._resolve()
+        return None if source is None else (source, source.get_frozen_credentials())
+
+    def _loaded(self, found: tuple[Credentials, ReadOnlyCredentials] | None) -> None:
+        if found is not None:
+            self._source, self._frozen = found
+            self._early_refresh_after = self._clock.seconds() + EARLY_REFRESH_PAUSE_SECONDS
+        for waiting in self._served():
+            waiting.callback(None)
+
+    def _not_loaded(self, failure: Any) -> None:
+        # The class is enough: messages of the chain may quote what it read.
+        error = CredentialsUnavailable(f"credentials: {failure.type.__name__}")
+        for waiting in self._served():
+            waiting.errback(error)
+
+    def _served(self) -> list[Deferred[None]]:
+        waiting, self._waiting = self._waiting, None
+        return waiting or []
+
+
+def resolve_credentials(settings: StoreSettings) -> Credentials | None:
+    """Credentials from the settings or the chain, of the role if there is one. Blocks."""
+    session = Session()
+    if settings.access_key:
+        found = Credentials(
+            settings.access_key, settings.secret_key, settings.session_token or None
+        )
+    else:
+        found = session.get_credentials()
+    if found is None or not settings.role_arn:
+        return found
+    fetcher = AssumeRoleCredentialFetcher(
+        partial(session.create_client, region_name=settings.region),
+        found,
+        settings.role_arn,
+        extra_args={"RoleSessionName": ROLE_SESSION_NAME},
+        cache={},
+    )
+    return RefreshableCredentials.create_from_metadata(
+        metadata=fetcher.fetch_credentials(),
+        refresh_using=fetcher.fetch_credentials,
+        method="assume-role",
+    )

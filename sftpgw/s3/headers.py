@@ -1,0 +1,137 @@
+"""What S3 says of an object in HTTP headers, and what is said to it.
+
+Knows: the names of the headers and how values that are not ASCII travel.
+Must not know: requests, XML.
+
+Metadata that is not plain ASCII is sent as RFC 2047 encoded words, which is
+what S3 itself makes of it and returns; a store that does not know that keeps
+the words as they are, and they are decoded here all the same.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.utils import parsedate_to_datetime
+
+from twisted.web.http_headers import Headers
+
+from sftpgw.values import NO_METADATA, ObjectInfo, ObjectName, ObjectProperties
+
+METADATA_PREFIX = "x-amz-meta-"
+SYSTEM_HEADERS = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+)
+"""System metadata besides the content type: an object keeps it through a rewrite."""
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII | re.IGNORECASE)
+_PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+class MissingHeader(ValueError):
+    """An answer without a header that it must have, or with one that makes no sense."""
+
+
+def header(headers: Headers, name: str) -> str:
+    """The first value of a header, "" without one."""
+    values = headers.getRawHeaders(name.encode("ascii"))
+    return values[0].decode("utf-8", "replace").strip() if values else ""
+
+
+def count(headers: Headers, name: str) -> int:
+    """A header's number. :raises MissingHeader:"""
+    text = header(headers, name)
+    if not (text.isascii() and text.isdigit()):
+        raise MissingHeader(f"{name}: {text[:50]!r}")
+    return int(text)
+
+
+def content_range(headers: Headers) -> tuple[int, int, int]:
+    """(first, last, whole size) of a 206, RFC 9110 section 14.4. :raises MissingHeader:"""
+    text = header(headers, "content-range")
+    if not (match := _CONTENT_RANGE.fullmatch(text)):
+        raise MissingHeader(f"content-range: {text[:50]!r}")
+    first, last, size_bytes = (int(number) for number in match.groups())
+    if not first <= last < size_bytes:
+        raise MissingHeader(f"content-range: {text[:50]!r}")
+    return first, last, size_bytes
+
+
+def date_seconds(headers: Headers, name: str) -> float | None:
+    """A header's date in seconds since 1970, None without one that can be read."""
+    try:
+        return parsedate_to_datetime(header(headers, name)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def retry_after_seconds(headers: Headers) -> float:
+    """``Retry-After`` in seconds; 0 without one. Dates, which S3 never sends, are ignored."""
+    text = header(headers, "retry-after")
+    return float(text[:6]) if text.isascii() and text.isdigit() else 0.0
+
+
+def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectInfo:
+    """What HEAD or GET told of an object whose whole size is known."""
+    return ObjectInfo(
+        name=name,
+        size_bytes=size_bytes,
+        etag=header(headers, "etag"),
+        modified_seconds=date_seconds(headers, "last-modified") or 0.0,
+        storage_class=header(headers, "x-amz-storage-class") or "STANDARD",
+        metadata=dict(_metadata(headers)) or NO_METADATA,
+        content_type=header(headers, "content-type"),
+        system_headers=_system_headers(headers),
+    )
+
+
+def property_headers(properties: ObjectProperties, storage_class: str) -> Iterator[tuple[str, str]]:
+    """The headers that create an object with these properties.
+
+    :param storage_class: for properties that name none; "" leaves it to the bucket.
+    """
+    for name, value in properties.metadata.items():
+        yield METADATA_PREFIX + name.lower(), encode_value(value)
+    if properties.content_type:
+        yield "content-type", properties.content_type
+    if chosen := properties.storage_class or storage_class:
+        yield "x-amz-storage-class", chosen
+
+
+def encode_value(text: str) -> str:
+    """A metadata value for a header: itself, or an RFC 2047 word."""
+    if not text or (_PLAIN.fullmatch(text) and "=?" not in text):
+        return text
+    # Not by email.header, which folds lines and drops white space.
+    return f"=?UTF-8?B?{base64.b64encode(text.encode('utf-8', 'replace')).decode()}?="
+
+
+def decode_value(text: str) -> str:
+    """What `encode_value` made; anything that is not is left alone."""
+    if "=?" not in text:
+        return text
+    try:
+        return str(make_header(decode_header(text)))
+    except (MessageError, LookupError, ValueError):
+        return text
+
+
+def _metadata(headers: Headers) -> Iterator[tuple[str, str]]:
+    for raw_name, values in headers.getAllRawHeaders():
+        name = raw_name.decode("ascii", "replace").lower()
+        if name.startswith(METADATA_PREFIX):
+            joined = b",".join(values).decode("utf-8", "replace")
+            yield name.removeprefix(METADATA_PREFIX), decode_value(joined)
+
+
+def _system_headers(headers: Headers) -> Mapping[str, str]:
+    found = {name: header(headers, name) for name in SYSTEM_HEADERS}
+    return {name: value for name, value in found.items() if value} or NO_METADATA

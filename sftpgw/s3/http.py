@@ -1,0 +1,358 @@
+"""One HTTP exchange at a time per connection, on a pool of Twisted's.
+
+Knows: HTTP/1.1 over TCP and TLS, timeouts, bodies that stream both ways.
+Must not know: S3, signing, retries.
+
+Twisted's connection pool and HTTP parser do the work; `Agent` and treq stay
+out. treq's client decodes ``Content-Encoding: gzip`` and follows redirects,
+which would corrupt objects and break signatures. `Agent` takes a URL apart and
+puts it together again, which loses what a key may contain, and it listens to
+the answer only once the whole body is sent: a store that refuses an 8 MiB part
+early would look like a lost connection. No ``Accept-Encoding`` is ever sent,
+so that nothing on the way has leave to compress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseDone,
+)
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
+
+from sftpgw.interfaces import Clock
+from sftpgw.s3.connections import Connections, CountedEndpoint
+from sftpgw.values import KIB, Body
+
+PIECE_BYTES = 128 * KIB
+IDLE_CONNECTIONS_PER_HOST = 64
+IDLE_SECONDS = 20
+
+
+class ConnectFailed(Exception):
+    """No connection could be made: the request was not sent."""
+
+
+class ConnectionBroken(Exception):
+    """The connection, or the answer on it, broke off; the request may have been carried out."""
+
+
+class ExchangeTimedOut(Exception):
+    """Nothing moved for too long; the request may have been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What goes over the wire, as it is: nobody adds a header but for ``Content-Length``.
+
+    :param url: percent-encoded; the path is sent byte for byte.
+    :param headers: with ``Host``.
+    :param patience_seconds: how long the first byte of the answer may take.
+    :param silence_seconds: how long nothing may move while a body is under way.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: Body
+    patience_seconds: float
+    silence_seconds: float
+
+
+class AnswerSink(Protocol):
+    """Takes an answer as it arrives. What it raises ends the exchange and is its result."""
+
+    def began(self, status: int, headers: Headers) -> None: ...
+
+    def received(self, data: bytes) -> None: ...
+
+
+class HttpClient:
+    """The process's connections to its stores.
+
+    :param reactor: makes connections and tells the time.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        connect_timeout_seconds: float,
+        tls_policy: IPolicyForHTTPS | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._tls_policy = tls_policy
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = IDLE_CONNECTIONS_PER_HOST
+        self._pool.cachedConnectionTimeout = IDLE_SECONDS
+        self._pool.retryAutomatically = False  # hidden requests cannot be counted
+        self._connections = Connections()
+        self._exchanges: set[_Exchange] = set()
+
+    def exchange(self, request: HttpRequest, sink: AnswerSink) -> Deferred[None]:
+        """Send `request` and feed its answer, of whatever status, to `sink`.
+
+        Cancelling drops the connection.
+
+        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut: and what `sink` raises
+        """
+        url = urlsplit(request.url)
+        key = (url.scheme, url.hostname, url.port)
+        exchange = _Exchange(self._reactor, request, sink, self._exchanges.discard)
+        self._exchanges.add(exchange)
+        exchange.start(self._pool.getConnection(key, self._endpoint(*key)))
+        return exchange.finished
+
+    async def close(self) -> None:
+        """Drop every connection, in use or not; returns when they are gone."""
+        for exchange in tuple(self._exchanges):
+            exchange.finished.cancel()
+        await self._pool.closeCachedConnections()
+        await self._connections.all_gone()
+
+    def _endpoint(self, scheme: str, host: str | None, port: int | None) -> IStreamClientEndpoint:
+        default_port = 443 if scheme == "https" else 80
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            self._reactor,
+            host or "",
+            port or default_port,
+            timeout=self._connect_timeout_seconds,
+        )
+        if scheme == "https":
+            endpoint = self._encrypted(endpoint, host or "", port or default_port)
+        return CountedEndpoint(endpoint, self._connections)
+
+    def _encrypted(
+        self, endpoint: IStreamClientEndpoint, host: str, port: int
+    ) -> IStreamClientEndpoint:
+        if self._tls_policy is None:
+            # Made late: loading the trust roots takes time and memory that http never needs.
+            self._tls_policy = BrowserLikePolicyForHTTPS()
+        return wrapClientTLS(self._tls_policy.creatorForNetloc(host.encode(), port), endpoint)
+
+
+class _Exchange(TwistedProtocol):
+    """A request and its answer on one connection; the protocol of the answer's body."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        request: HttpRequest,
+        sink: AnswerSink,
+        forget: Callable[[_Exchange], None],
+    ) -> None:
+        self.finished: Deferred[None] = Deferred(self._cancelled)
+        self._clock = clock
+        # Not the request itself: its body would live until this cycle is collected.
+        self._silence_seconds = request.silence_seconds
+        self._patience_seconds = request.patience_seconds
+        self._sink = sink
+        self._forget = forget
+        self._outgoing = _OutgoingRequest(request, self._sent)
+        self._connecting: Deferred[Any] | None = None
+        self._connection: Any = None
+        self._timer: Any = None
+        self._is_over = False
+
+    def start(self, connecting: Deferred[Any]) -> None:
+        self._connecting = connecting
+        connecting.addCallbacks(self._connected, self._not_connected)
+        connecting.addErrback(self._broken)
+
+    # From connection to the end of the body.
+
+    def _connected(self, connection: Any) -> None:
+        self._connecting = None
+        self._connection = connection
+        self._timer = self._clock.callLater(self._silence_seconds, self._timed_out)
+        answering = connection.request(self._outgoing)
+        answering.addCallback(self._answered)
+        answering.addErrback(self._broken)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        self._finish(Failure(ConnectFailed(failure.getErrorMessage())))
+
+    def _sent(self, size_bytes: int, is_all: bool) -> None:
+        """A piece of the body went out, or all of it."""
+        if self._timer is not None:
+            self._timer.reset(self._patience_seconds if is_all else self._silence_seconds)
+
+    def _answered(self, response: IResponse) -> None:
+        if not self._is_over:
+            self._timer.reset(self._silence_seconds)
+            self._tell_sink(self._sink.began, response.code, _all_headers(response))
+        response.deliverBody(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._is_over:
+            self._timer.reset(self._silence_seconds)
+            self._tell_sink(self._sink.received, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # A body without a length ends with its connection (PotentialDataLoss): whoever
+        # was promised a size must count.
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self._finish(None)
+        else:
+            self._broken(reason)
+
+    # Ends.
+
+    def _tell_sink(self, method: Callable[..., None], *arguments: object) -> None:
+        try:
+            method(*arguments)
+        except Exception:
+            self._finish(Failure())
+
+    def _broken(self, failure: Failure) -> None:
+        self._finish(Failure(ConnectionBroken(_reasons(failure))))
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._finish(Failure(ExchangeTimedOut("nothing moved for too long")))
+
+    def _cancelled(self, finished: Deferred[None]) -> None:
+        # Deferred.cancel fails `finished` itself with CancelledError.
+        self._stop(drop=True)
+
+    def _finish(self, result: Failure | None) -> None:
+        if self._is_over:
+            return
+        self._stop(drop=result is not None or not self._outgoing.is_sent)
+        if result is None:
+            self.finished.callback(None)
+        else:
+            self.finished.errback(result)
+
+    def _stop(self, *, drop: bool) -> None:
+        self._is_over = True
+        self._forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._outgoing.stop(drop=drop)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        elif drop and self._connection is not None:
+            self._connection.transport.abortConnection()
+
+
+def _all_headers(response: IResponse) -> Headers:
+    """The answer's headers with its ``Content-Length``, which Twisted keeps apart."""
+    headers: Headers = response.headers
+    if response.length is not UNKNOWN_LENGTH and not headers.hasHeader(b"content-length"):
+        headers.setRawHeaders(b"content-length", [b"%d" % response.length])
+    return headers
+
+
+def _reasons(failure: Failure) -> str:
+    """The text of a failure, and of those that Twisted's HTTP client wraps in it."""
+    inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
+    texts = [_reasons(each) for each in inner if isinstance(each, Failure)]
+    if failure.check(ConnectionDone, ConnectionLost):
+        return "the connection was closed"
+    return "; ".join(dict.fromkeys(filter(None, texts))) or failure.getErrorMessage()
+
+
+@implementer(IClientRequest, IPushProducer)
+class _OutgoingRequest:
+    """A request as Twisted's HTTP client protocol sends it, and the producer of its body.
+
+    `writeTo` is done at once, so that the protocol reads the answer while the body
+    goes out. The connection is fit for another request (`persistent`) only if
+    all is sent and nobody has dropped it: Twisted asks at the answer's end.
+    """
+
+    def __init__(self, request: HttpRequest, sent: Callable[[int, bool], None]) -> None:
+        self.method = request.method.encode("ascii")
+        self.absoluteURI = request.url.encode("ascii")
+        self.headers = Headers()
+        self.is_sent = False
+        self._head = _head(request)
+        self._pieces = _pieces(request.body)
+        self._sent = sent
+        self._transport: Any = None
+        self._is_paused = False
+        self._is_dropped = False
+
+    @property
+    def persistent(self) -> bool:
+        return self.is_sent and not self._is_dropped
+
+    def writeTo(self, transport: Any) -> Deferred[None]:
+        self._transport = transport
+        transport.write(self._head)
+        transport.registerProducer(self, True)
+        self.resumeProducing()
+        written: Deferred[None] = Deferred()
+        written.callback(None)
+        return written
+
+    def resumeProducing(self) -> None:
+        self._is_paused = False
+        while not self._is_paused and self._transport is not None:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self.is_sent = True
+                self.stop()
+                self._sent(0, True)
+                return
+            self._transport.write(piece)
+            self._sent(len(piece), False)
+
+    def pauseProducing(self) -> None:
+        self._is_paused = True
+
+    def stopProducing(self) -> None:
+        self._transport = None
+
+    def stopWriting(self) -> None:
+        """Nothing to stop: the protocol takes the request for written."""
+
+    def stop(self, *, drop: bool = False) -> None:
+        """Send nothing more, and let go of the body."""
+        self._is_dropped |= drop
+        self._pieces = iter(())
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            transport.unregisterProducer()
+
+
+def _pieces(body: Body) -> Iterator[bytes]:
+    """Copies of at most 128 KiB, since the transport keeps what it is given."""
+    for buffer in body:
+        view = memoryview(buffer)
+        for start in range(0, view.nbytes, PIECE_BYTES):
+            yield bytes(view[start : start + PIECE_BYTES])
+
+
+def _head(request: HttpRequest) -> bytes:
+    """The request line and headers. :raises ValueError: a header that breaks out of its line"""
+    _, _, after_scheme = request.url.partition("://")
+    _, _, target = after_scheme.partition("/")
+    lines = [f"{request.method} /{target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    length_bytes = sum(memoryview(buffer).nbytes for buffer in request.body)
+    if length_bytes or request.method in ("PUT", "POST"):
+        lines.append(f"Content-Length: {length_bytes}")
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        raise ValueError("a header may not contain a line break")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

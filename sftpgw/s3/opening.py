@@ -1,0 +1,48 @@
+"""Puts the room together: one `S3Client` from the settings.
+
+Knows: which parts there are.
+Must not know: what they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sftpgw.interfaces import EventSink
+from sftpgw.s3.client import S3Client
+from sftpgw.s3.credentials import CredentialSource, InThread, credential_source
+from sftpgw.s3.endpoints import Endpoints
+from sftpgw.s3.http import HttpClient
+from sftpgw.s3.sending import Sender
+from sftpgw.s3.signing import Signer
+from sftpgw.values import StoreSettings
+
+
+def open_store(
+    settings: StoreSettings,
+    reactor: Any,
+    events: EventSink,
+    *,
+    wall_clock: Callable[[], float],
+    random: Callable[[], float],
+    in_thread: InThread,
+    credentials: CredentialSource | None = None,
+) -> S3Client:
+    """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
+
+    :param wall_clock: seconds since 1970 (``time.time``).
+    :param random: a number in [0, 1) each time (``random.random``).
+    :param in_thread: ``threads.deferToThread``, for what blocks: finding credentials.
+    :param credentials: instead of those that the settings name.
+    """
+    sender = Sender(
+        http=HttpClient(reactor, connect_timeout_seconds=settings.connect_timeout_seconds),
+        endpoints=Endpoints(settings),
+        signer=Signer(settings.sign_payload, wall_clock),
+        credentials=credentials or credential_source(settings, in_thread, reactor),
+        settings=settings,
+        clock=reactor,
+        random=random,
+    )
+    return S3Client(sender, events)

@@ -1,0 +1,188 @@
+"""What a store can do, found out by trying.
+
+Knows: `ObjectStore`, and which condition leaves which trace.
+Must not know: HTTP, or any vendor's name.
+
+Stores that ignore a condition do so silently, so each check looks at what
+became of the objects: a condition is supported if the store refused *and* left
+the object as it was. The probe's objects are tiny, live under the state prefix,
+and are removed again. Whether parts may differ in size cannot be tried with
+tiny objects: that is taken from the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+from sftpgw.errors import (
+    AccessDenied,
+    ConditionalConflict,
+    CredentialsUnavailable,
+    NoSuchBucket,
+    NoSuchObject,
+    PreconditionFailed,
+    StoreError,
+    StoreUnavailable,
+)
+from sftpgw.interfaces import ObjectStore
+from sftpgw.values import (
+    ByteRange,
+    Capabilities,
+    MultipartUpload,
+    ObjectInfo,
+    ObjectName,
+    ObjectProperties,
+    WriteCondition,
+)
+
+PROPERTIES = ObjectProperties()
+WRONG_ETAG = '"00000000000000000000000000000000"'
+
+_OTHER_TROUBLE = (AccessDenied, CredentialsUnavailable, NoSuchBucket, StoreUnavailable)
+
+
+async def probe_capabilities(
+    store: ObjectStore, bucket: str, state_prefix: str, token: str
+) -> Capabilities:
+    """Try out what `store` can do with `bucket`.
+
+    :param store: opened with every capability, else it leaves out what is to be tried.
+    :param token: unique, so that probes at the same time do not meet.
+    :raises StoreError: the store cannot be used at all, or not now.
+    """
+    probe = _Probe(store, bucket, f"{state_prefix}probe/{token}/")
+    try:
+        return await probe.run()
+    finally:
+        await probe.clean_up()
+
+
+class _Probe:
+    """The objects of one probe and the checks that use them."""
+
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._prefix = prefix
+        self._names: set[ObjectName] = set()
+        self._uploads: list[MultipartUpload] = []
+
+    async def run(self) -> Capabilities:
+        return Capabilities(
+            conditional_put=await self._conditional_put(),
+            conditional_complete=await self._conditional_complete(),
+            conditional_copy=await self._conditional_copy(),
+            conditional_delete=await self._conditional_delete(),
+            copy_source_condition=await self._copy_source_condition(),
+            part_copy=await self._part_copy(),
+            unequal_parts=self._store.capabilities.unequal_parts,
+        )
+
+    async def clean_up(self) -> None:
+        """Remove what the checks left. What cannot be removed now is left to the sweeper."""
+        for upload in self._uploads:
+            await _ignoring_errors(self._store.abort_upload(upload))
+        for name in self._names:
+            await _ignoring_errors(self._store.delete(name))
+
+    # The checks. Bodies differ in length, so that a HEAD tells which one is there.
+
+    async def _conditional_put(self) -> bool:
+        name = self._name("put")
+        if await _refused(self._store.put(name, (b"1",), PROPERTIES, WriteCondition.IF_ABSENT)):
+            return False
+        second = self._store.put(name, (b"22",), PROPERTIES, WriteCondition.IF_ABSENT)
+        return await _refused_by_condition(second) and await self._size_bytes(name) == 1
+
+    async def _conditional_complete(self) -> bool:
+        existing = await self._stored("complete")
+        upload = await self._upload(existing.name)
+        part = await self._store.upload_part(upload, 1, (b"22",))
+        second = self._store.complete_upload(upload, (part,), WriteCondition.IF_ABSENT)
+        return await _refused_by_condition(second) and await self._size_bytes(existing.name) == 1
+
+    async def _conditional_copy(self) -> bool:
+        existing, source = await self._stored("copy"), await self._stored("source", b"22")
+        second = self._store.copy(source, existing.name, WriteCondition.IF_ABSENT)
+        return await _refused_by_condition(second) and await self._size_bytes(existing.name) == 1
+
+    async def _conditional_delete(self) -> bool:
+        existing = await self._stored("delete")
+        wrong = self._store.delete(existing.name, if_match=WRONG_ETAG)
+        if not await _refused_by_condition(wrong):
+            return False
+        right = self._store.delete(existing.name, if_match=existing.etag)
+        return not await _refused(right) and await self._size_bytes(existing.name) is None
+
+    async def _copy_source_condition(self) -> bool:
+        source, target = await self._stored("source", b"22"), self._name("copied")
+        wrong = self._store.copy(replace(source, etag=WRONG_ETAG), target)
+        return await _refused_by_condition(wrong) and await self._size_bytes(target) is None
+
+    async def _part_copy(self) -> bool:
+        source = await self._stored("source", b"22")
+        upload = await self._upload(self._name("parts"))
+        try:
+            part = await self._store.copy_part(upload, 1, source, ByteRange(0, 2))
+            await self._store.complete_upload(upload, (part,))
+        except _OTHER_TROUBLE:
+            raise
+        except StoreError:
+            return False
+        return await self._size_bytes(upload.name) == 2
+
+    # What they are made of.
+
+    def _name(self, key: str) -> ObjectName:
+        name = ObjectName(self._bucket, self._prefix + key)
+        self._names.add(name)
+        return name
+
+    async def _stored(self, key: str, body: bytes = b"1") -> ObjectInfo:
+        name = self._name(key)
+        await self._store.put(name, (body,), PROPERTIES)
+        return await self._store.head(name)
+
+    async def _upload(self, name: ObjectName) -> MultipartUpload:
+        upload = await self._store.create_upload(name, PROPERTIES)
+        self._uploads.append(upload)
+        return upload
+
+    async def _size_bytes(self, name: ObjectName) -> int | None:
+        try:
+            return (await self._store.head(name)).size_bytes
+        except NoSuchObject:
+            return None
+
+
+async def _refused(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store says no, for whatever reason that is not a trouble of its own."""
+    try:
+        await request
+    except _OTHER_TROUBLE:
+        raise
+    except StoreError:
+        return True
+    return False
+
+
+async def _refused_by_condition(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store says no because a condition does not hold, not because it knows none."""
+    try:
+        await request
+    except (PreconditionFailed, ConditionalConflict):
+        return True
+    except _OTHER_TROUBLE:
+        raise
+    except StoreError:
+        return False
+    return False
+
+
+async def _ignoring_errors(request: Coroutine[Any, Any, object]) -> None:
+    try:
+        await request
+    except StoreError:
+        return

@@ -1,0 +1,77 @@
+"""Whether the object that is there is the one we sent, when an answer was lost.
+
+Knows: how ETags of stored bytes and of multipart uploads come about, and when
+they say nothing.
+Must not know: requests.
+
+An ETag is the MD5 of the bytes, or of the parts' MD5s followed by ``-N``,
+unless the object is encrypted with KMS or customer keys. Where the ETag says
+nothing, an object counts as ours if size and metadata are the same and it was
+stored since we began. Where that leaves doubt the answer is no: a failure that
+was none can be tried again, a success that was none loses a file.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twisted.web.http_headers import Headers
+
+from sftpgw.s3.headers import header
+from sftpgw.values import Body, ObjectInfo, StoredPart
+
+CLOCK_SLACK_SECONDS = 2.0  # Last-Modified has whole seconds
+
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_MD5_OR_MULTIPART = re.compile(r'"?[0-9a-f]{32}(-\d+)?"?')
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What was sent. None: not known."""
+
+    size_bytes: int
+    since_seconds: float
+    etag: str | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+def is_ours(found: ObjectInfo, headers: Headers, expected: Expected) -> bool:
+    """Whether `found`, as HEAD told of it in `headers`, is what was sent."""
+    if expected.etag is not None and _tells(found.etag, headers):
+        return found.etag.strip('"') == expected.etag.strip('"')
+    return (
+        found.size_bytes == expected.size_bytes
+        and found.modified_seconds >= expected.since_seconds - CLOCK_SLACK_SECONDS
+        and (expected.metadata is None or dict(found.metadata) == dict(expected.metadata))
+    )
+
+
+def etag_of_body(body: Body) -> str:
+    """The ETag of bytes stored at once."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for buffer in body:
+        digest.update(buffer)
+    return digest.hexdigest()
+
+
+def etag_of_parts(parts: tuple[StoredPart, ...]) -> str | None:
+    """The ETag of a multipart upload; None if a part's ETag is no MD5."""
+    matches = [_MD5.fullmatch(part.etag) for part in parts]
+    digests = [bytes.fromhex(match.group(1)) for match in matches if match]
+    if len(digests) < len(parts):
+        return None
+    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def _tells(etag: str, headers: Headers) -> bool:
+    """Whether an ETag is made of the bytes stored."""
+    return (
+        not header(headers, "x-amz-server-side-encryption").startswith("aws:kms")
+        and not header(headers, "x-amz-server-side-encryption-customer-algorithm")
+        and _MD5_OR_MULTIPART.fullmatch(etag) is not None
+    )

@@ -1,0 +1,211 @@
+"""The XML that S3 speaks, in both directions.
+
+Knows: the documents of the S3 REST API, with and without their namespace, and
+what stores leave out of them.
+Must not know: HTTP, retries, or what an answer means to anybody.
+
+Whatever does not parse raises `MalformedDocument` and nothing else: an answer
+is outside input. Documents with a DOCTYPE (entity bombs, HTML error pages of
+proxies) are refused. https://docs.aws.amazon.com/AmazonS3/latest/API/
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
+
+from sftpgw.values import (
+    ListPage,
+    MultipartUpload,
+    ObjectInfo,
+    ObjectName,
+    StoredPart,
+    UploadsPage,
+)
+
+NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+class MalformedDocument(ValueError):
+    """An answer that is not the document it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDocument:
+    """An ``<Error>``. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
+
+    code: str
+    message: str = ""
+    request_id: str = ""
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The outcome of CompleteMultipartUpload, CopyObject or UploadPartCopy."""
+
+    etag: str
+
+
+# Answers.
+
+
+def parse_error(document: bytes) -> ErrorDocument:
+    """An ``<Error>`` document. :raises MalformedDocument: it is something else"""
+    return _error(_root(document, "Error"))
+
+
+def parse_write_result(document: bytes, kind: str) -> WriteResult | ErrorDocument:
+    """The body of a 200 that may yet be an error, white space first.
+
+    :param kind: ``CompleteMultipartUploadResult``, ``CopyObjectResult`` or
+        ``CopyPartResult``.
+    :raises MalformedDocument:
+    """
+    root = _root(document, kind, "Error")
+    if _local_name(root) == "Error":
+        return _error(root)
+    return WriteResult(_needed(root, "ETag"))
+
+
+def parse_created_upload(document: bytes, name: ObjectName) -> MultipartUpload:
+    """CreateMultipartUpload's answer. :raises MalformedDocument:"""
+    root = _root(document, "InitiateMultipartUploadResult")
+    return MultipartUpload(name, _needed(root, "UploadId"))
+
+
+def parse_object_list(document: bytes, bucket: str) -> ListPage:
+    """ListObjectsV2's answer.
+
+    Asked with ``encoding-type=url``; a store that ignores that does not repeat
+    it in its answer, and its keys are then taken as they are.
+
+    :raises MalformedDocument: also if it is truncated and says not where to go on,
+        since taking it for the whole would make files disappear.
+    """
+    root = _root(document, "ListBucketResult")
+    encoded = _text(root, "EncodingType") == "url"
+    objects = tuple(_listed(row, bucket, encoded) for row in root.iterfind("{*}Contents"))
+    prefixes = tuple(
+        _decoded(_needed(row, "Prefix"), encoded) for row in root.iterfind("{*}CommonPrefixes")
+    )
+    token = _needed(root, "NextContinuationToken") if _is_truncated(root) else None
+    return ListPage(objects, prefixes, token)
+
+
+def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
+    """ListMultipartUploads' answer. :raises MalformedDocument:"""
+    root = _root(document, "ListMultipartUploadsResult")
+    encoded = _text(root, "EncodingType") == "url"
+    uploads = tuple(
+        MultipartUpload(
+            ObjectName(bucket, _decoded(_needed(row, "Key"), encoded)), _needed(row, "UploadId")
+        )
+        for row in root.iterfind("{*}Upload")
+    )
+    if not _is_truncated(root):
+        return UploadsPage(uploads, None)
+    key_marker = _decoded(_needed(root, "NextKeyMarker"), encoded)
+    return UploadsPage(uploads, (key_marker, _text(root, "NextUploadIdMarker")))
+
+
+# Requests.
+
+
+def build_complete_upload(parts: Iterable[StoredPart]) -> bytes:
+    """The body of CompleteMultipartUpload."""
+    root = Element("CompleteMultipartUpload", xmlns=NAMESPACE)
+    for part in parts:
+        row = SubElement(root, "Part")
+        SubElement(row, "PartNumber").text = str(part.number)
+        SubElement(row, "ETag").text = part.etag
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
+
+
+# Parts of documents.
+
+
+class _PlainTree(TreeBuilder):
+    """Builds a tree and refuses a DOCTYPE, and with it every entity of its own."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise MalformedDocument(f"a document with a DOCTYPE ({name[:50]})")
+
+
+def _root(document: bytes, *expected: str) -> Element:
+    parser = XMLParser(target=_PlainTree())
+    try:
+        parser.feed(document.lstrip())
+        root = parser.close()
+    except (ParseError, ValueError, LookupError) as error:
+        raise MalformedDocument(f"not XML: {error}") from error
+    if not isinstance(root, Element) or _local_name(root) not in expected:
+        raise MalformedDocument(f"not a document of type {' or '.join(expected)}")
+    return root
+
+
+def _local_name(element: Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _text(parent: Element, name: str) -> str:
+    return parent.findtext(f"{{*}}{name}") or ""
+
+
+def _needed(parent: Element, name: str) -> str:
+    if text := _text(parent, name):
+        return text
+    raise MalformedDocument(f"{_local_name(parent)} without {name}")
+
+
+def _is_truncated(root: Element) -> bool:
+    return _text(root, "IsTruncated").strip().lower() == "true"
+
+
+def _decoded(text: str, encoded: bool) -> str:
+    # S3's url encoding is that of HTML forms: a plus sign is a space.
+    return unquote_plus(text) if encoded else text
+
+
+def _error(root: Element) -> ErrorDocument:
+    return ErrorDocument(
+        code=_text(root, "Code"),
+        message=_text(root, "Message"),
+        request_id=_text(root, "RequestId"),
+        region=_text(root, "Region"),
+    )
+
+
+def _listed(row: Element, bucket: str, encoded: bool) -> ObjectInfo:
+    return ObjectInfo(
+        name=ObjectName(bucket, _decoded(_needed(row, "Key"), encoded)),
+        size_bytes=_size(row),
+        etag=_text(row, "ETag"),
+        modified_seconds=_timestamp(_text(row, "LastModified")),
+        storage_class=_text(row, "StorageClass") or "STANDARD",
+    )
+
+
+def _size(row: Element) -> int:
+    text = _needed(row, "Size")
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedDocument(f"a size of {text[:50]!r}")
+    return int(text)
+
+
+def _timestamp(text: str) -> float:
+    """Seconds since 1970 of an ISO 8601 time; 0 if there is none."""
+    if not text:
+        return 0.0
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MalformedDocument(f"a time of {text[:50]!r}") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.timestamp()

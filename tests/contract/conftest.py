@@ -1,0 +1,95 @@
+"""The stores that the contract suite runs against, each test with a prefix of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from sftpgw.interfaces import ObjectStore
+from sftpgw.s3.probing import probe_capabilities
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.values import StoreSettings
+from tests.stores import (
+    MOTO_MIN_PART_BYTES,
+    REAL_MIN_PART_BYTES,
+    REAL_STORE_VARIABLES,
+    StoreUnderTest,
+    connect,
+    create_bucket,
+    moto_settings,
+    moto_url,
+    new_bucket_name,
+    real_settings,
+)
+
+__all__ = ["moto_url"]
+
+# moto answers 500 for an upload it does not know, and completes one a second time.
+MOTO_QUIRKS = frozenset({"completes-twice", "no-NoSuchUpload"})
+
+
+def wait_for(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run the reactor until `work` is done, from a fixture."""
+    return pytest_twisted.blockon(Deferred.fromCoroutine(work))
+
+
+@pytest.fixture(scope="session")
+def real_store_settings() -> StoreSettings:
+    """The real store's settings, with what it was found to be able to do."""
+    settings = real_settings()
+    if settings is None:
+        pytest.skip(f"no real store: set {', '.join(REAL_STORE_VARIABLES)}")
+    return wait_for(probed(settings))
+
+
+@pytest.fixture(params=["fake", "moto", "real"])
+def under_test(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
+    prefix = f"contract-{uuid.uuid4().hex}/"
+    if request.param == "fake":
+        store = FakeStore(("bucket",), min_part_bytes=MOTO_MIN_PART_BYTES)
+        yield StoreUnderTest(store, "bucket", prefix, MOTO_MIN_PART_BYTES, store.capabilities)
+    elif request.param == "moto":
+        url, bucket = request.getfixturevalue("moto_url"), new_bucket_name()
+        create_bucket(url, bucket)
+        settings = moto_settings(url, bucket)
+        yield from connected(settings, prefix, MOTO_MIN_PART_BYTES, MOTO_QUIRKS)
+    else:
+        settings = request.getfixturevalue("real_store_settings")
+        yield from connected(settings, prefix, REAL_MIN_PART_BYTES, frozenset())
+
+
+def connected(
+    settings: StoreSettings, prefix: str, min_part_bytes: int, quirks: frozenset[str]
+) -> Iterator[StoreUnderTest]:
+    client = connect(settings)
+    yield StoreUnderTest(
+        client, settings.bucket, prefix, min_part_bytes, client.capabilities, quirks
+    )
+    wait_for(remove_all(client, settings.bucket, prefix))
+    wait_for(client.close())
+
+
+async def probed(settings: StoreSettings) -> StoreSettings:
+    client = connect(settings)
+    try:
+        found = await probe_capabilities(
+            client, settings.bucket, settings.state_prefix, uuid.uuid4().hex
+        )
+    finally:
+        await client.close()
+    return replace(settings, capabilities=found)
+
+
+async def remove_all(store: ObjectStore, bucket: str, prefix: str) -> None:
+    """Leave nothing under `prefix`."""
+    for upload in (await store.list_uploads(bucket, prefix)).uploads:
+        await store.abort_upload(upload)
+    while (page := await store.list(bucket, prefix)).objects:
+        for info in page.objects:
+            await store.delete(info.name)

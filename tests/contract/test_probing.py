@@ -1,0 +1,78 @@
+"""Probing finds what a store can do, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import pytest_twisted
+
+from sftpgw.errors import AccessDenied, NotImplementedByStore, StoreUnavailable
+from sftpgw.s3.probing import probe_capabilities
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.values import Capabilities
+from tests.stores import (
+    MOTO_CAPABILITIES,
+    RecordedEvents,
+    connect,
+    create_bucket,
+    moto_settings,
+    new_bucket_name,
+)
+
+CONDITIONS = [field.name for field in fields(Capabilities) if "condition" in field.name]
+
+
+async def probed(store: FakeStore) -> Capabilities:
+    found = await probe_capabilities(store, "bucket", ".sftpgw/", "token")
+    assert store.keys() == []
+    assert store.uploads == {}
+    return found
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_can_do_all() -> None:
+    assert await probed(FakeStore()) == Capabilities()
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_ignores_a_condition(condition: str) -> None:
+    expected = replace(Capabilities(), **{condition: False})
+    assert await probed(FakeStore(capabilities=expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "capability"),
+    [("put", "conditional_put"), ("copy_part", "part_copy")],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_says_what_it_lacks(operation: str, capability: str) -> None:
+    store = FakeStore()
+    store.fail(operation, NotImplementedByStore("no", code="NotImplemented", status=501))
+    assert await probed(store) == replace(Capabilities(), **{capability: False})
+
+
+@pytest.mark.parametrize("error", [AccessDenied("no"), StoreUnavailable("not now")])
+@pytest_twisted.ensureDeferred
+async def test_trouble_is_no_finding(error: Exception) -> None:
+    store = FakeStore()
+    store.fail("complete_upload", error)
+    with pytest.raises(type(error)):
+        await probed(store)
+    assert store.keys() == []
+    assert store.uploads == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_moto_can_do(moto_url: str) -> None:
+    bucket = new_bucket_name()
+    create_bucket(moto_url, bucket)
+    client = connect(moto_settings(moto_url, bucket, capabilities=Capabilities()), RecordedEvents())
+    try:
+        found = await probe_capabilities(client, bucket, ".sftpgw/", "token")
+        left = await client.list(bucket, "")
+    finally:
+        await client.close()
+    assert found == MOTO_CAPABILITIES
+    assert left.objects == ()

@@ -1,0 +1,653 @@
+"""What `S3Client` makes of a store that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from email.utils import formatdate
+
+import pytest
+import pytest_twisted
+from botocore.credentials import ReadOnlyCredentials
+from twisted.internet import task
+from twisted.internet.defer import CancelledError, Deferred
+
+from sftpgw import errors
+from sftpgw.s3.client import S3Client
+from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_document, error_reply
+from sftpgw.values import (
+    ByteRange,
+    Capabilities,
+    MultipartUpload,
+    ObjectInfo,
+    ObjectName,
+    ObjectProperties,
+    StoredPart,
+    WriteCondition,
+)
+from tests.s3.conftest import Connect
+from tests.stores import CollectingSink, RecordedEvents
+
+NAME = ObjectName("bucket", "key")
+UPLOAD = MultipartUpload(NAME, "upload-1")
+SOURCE = ObjectInfo(ObjectName("bucket", "a b/é"), 5, '"source"', 0.0)
+PLAIN = ObjectProperties()
+IF_ABSENT = WriteCondition.IF_ABSENT
+NOW = formatdate(usegmt=True)
+DATA = b"0123456789"
+
+
+def object_headers(etag: str = '"e1"', **more: str) -> dict[str, str]:
+    named = {name.replace("_", "-"): value for name, value in more.items()}
+    return {"ETag": etag, "Last-Modified": NOW} | named
+
+
+def partial(start: int, stop: int, *, size: int = 10, **reply: object) -> Reply:
+    headers = object_headers(content_range=f"bytes {start}-{stop - 1}/{size}")
+    return Reply(206, DATA[start:stop], headers, **reply)  # type: ignore[arg-type]
+
+
+def stored(etag: str = '"e1"', size: int = 10, **more: str) -> Reply:
+    """An answer to HEAD, or to PUT."""
+    return Reply(200, b"", object_headers(etag, **more), length=size)
+
+
+def done(kind: str, etag: str = '"e1"') -> Reply:
+    return Reply(200, f"<{kind}><ETag>{etag}</ETag></{kind}>".encode())
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+async def got(client: S3Client, wanted: ByteRange | None = None, **options: str) -> CollectingSink:
+    sink = CollectingSink()
+    await client.get(NAME, wanted, sink, **options)
+    return sink
+
+
+class TestRetries:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            error_reply(500, "InternalError"),
+            error_reply(503, "SlowDown"),
+            error_reply(400, "RequestTimeout"),
+            error_reply(409, "OperationAborted"),
+            error_reply(409, "ConditionalRequestConflict"),
+            Reply(502, b"<html>Bad gateway</html>"),
+            Reply(503),
+            Reply(is_reset=True),
+            Reply(200, cut_after_bytes=0, length=5),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_what_passes(
+        self, server: ScriptedS3, client: S3Client, events: RecordedEvents, fault: Reply
+    ) -> None:
+        server.script(fault, stored('"new"', 0))
+        assert await client.put(NAME, (b"a", b"b"), PLAIN) == '"new"'
+        assert [request.body for request in server.requests] == [b"ab", b"ab"]
+        assert client.requests["PutObject"] == 2
+        assert events.names() == ["s3-request-retried"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_attempts_end(
+        self, server: ScriptedS3, connected: Connect, events: RecordedEvents
+    ) -> None:
+        client = connected(max_attempts=3).bind(session="s1")
+        server.script(*[error_reply(503, "SlowDown")] * 3)
+        with pytest.raises(errors.StoreUnavailable) as gave_up:
+            await client.head_bucket("bucket")
+        assert (gave_up.value.status, len(server.requests)) == (503, 3)
+        assert events.names() == ["s3-request-retried", "s3-request-retried", "s3-gave-up"]
+        facts = events.told[-1][1]
+        assert facts["session"] == "s1"
+        assert (facts["operation"], facts["attempt"]) == ("HeadBucket", 3)
+
+    @pytest_twisted.ensureDeferred
+    async def test_nobody_listens(self, server: ScriptedS3, connected: Connect) -> None:
+        client = connected(max_attempts=2, connect_timeout_seconds=5.0)
+        await server.close()
+        with pytest.raises(errors.StoreUnavailable) as gave_up:
+            await client.put(NAME, (b"x",), PLAIN)
+        assert gave_up.value.code == "ConnectFailed"
+
+    @pytest.mark.parametrize(
+        ("reply", "kind"),
+        [
+            (error_reply(403, "AccessDenied"), errors.AccessDenied),
+            (error_reply(404, "NoSuchKey"), errors.NoSuchObject),
+            (error_reply(404, "NoSuchBucket"), errors.NoSuchBucket),
+            (error_reply(403, "InvalidObjectState"), errors.ObjectArchived),
+            (error_reply(412, "PreconditionFailed"), errors.PreconditionFailed),
+            (error_reply(416, "InvalidRange"), errors.RangeNotSatisfiable),
+            (error_reply(501, "NotImplemented"), errors.NotImplementedByStore),
+            (error_reply(301, "PermanentRedirect"), errors.StoreError),
+            (Reply(302, headers={"Location": "http://127.0.0.1:9/"}), errors.StoreError),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_what_does_not_pass(
+        self, server: ScriptedS3, client: S3Client, reply: Reply, kind: type[errors.StoreError]
+    ) -> None:
+        server.script(reply)
+        with pytest.raises(kind) as refused:
+            await got(client)
+        assert type(refused.value) is kind
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [
+            (403, errors.AccessDenied),
+            (404, errors.NoSuchObject),
+            (400, errors.StoreError),
+            (412, errors.PreconditionFailed),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_head_has_only_a_status(
+        self, server: ScriptedS3, client: S3Client, status: int, kind: type[errors.StoreError]
+    ) -> None:
+        server.script(error_reply(status, "Unseen", {"Date": NOW}))
+        with pytest.raises(kind) as refused:
+            await client.head(NAME)
+        assert type(refused.value) is kind
+        assert len(server.requests) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_request_id_goes_along(
+        self, server: ScriptedS3, client: S3Client, events: RecordedEvents
+    ) -> None:
+        server.script(error_reply(403, "AccessDenied", {"x-amz-request-id": "ID7"}))
+        with pytest.raises(errors.AccessDenied) as refused:
+            await got(client)
+        assert refused.value.request_id == "ID7"
+        assert events.told[0][1]["request_id"] == "ID7"
+        assert "secret-of-the-test" not in repr(events.told)
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_region_of_the_bucket_is_told(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(Reply(400, headers={"x-amz-bucket-region": "eu-x-7"}))
+        with pytest.raises(errors.StoreError, match="eu-x-7"):
+            await client.head_bucket("bucket")
+
+    @pytest_twisted.ensureDeferred
+    async def test_silence_times_out(self, server: ScriptedS3, connected: Connect) -> None:
+        client = connected(read_timeout_seconds=0.05, max_attempts=2)
+        server.script(Reply(is_silent=True), stored('"new"', 0))
+        assert await client.put(NAME, (b"x",), PLAIN) == '"new"'
+        server.script(*[Reply(is_silent=True)] * 2)
+        with pytest.raises(errors.StoreUnavailable) as gave_up:
+            await got(client)
+        assert gave_up.value.code == "TimedOut"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_refusal_before_the_body_is_sent(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(read_timeout_seconds=5.0)
+        reply = Reply(404, error_document("NoSuchUpload"), is_early=True)
+        server.script(reply)
+        with pytest.raises(errors.NoSuchUpload):
+            await client.upload_part(UPLOAD, 1, (bytes(32 * 1024 * 1024),))
+        assert len(server.requests) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_connections_are_used_again(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(*[stored()] * 3)
+        for _ in range(3):
+            await client.head(NAME)
+        assert server.connections == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_cancelling_drops_the_connection(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(Reply(is_silent=True))
+        waiting = Deferred.fromCoroutine(got(client))
+        await server.arrived(1)
+        waiting.cancel()
+        with pytest.raises(CancelledError):
+            await waiting
+        await server.all_gone()
+        assert len(server.requests) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_cancelling_between_attempts(
+        self, server: ScriptedS3, client: S3Client, events: RecordedEvents
+    ) -> None:
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        server.script(error_reply(503, "SlowDown", {"Retry-After": "100"}))
+        waiting = Deferred.fromCoroutine(got(client))
+        while not events.told:
+            await task.deferLater(reactor, 0)
+        assert events.told[0][1]["wait_seconds"] == 100.0
+        waiting.cancel()
+        with pytest.raises(CancelledError):
+            await waiting
+
+
+class TestGet:
+    @pytest_twisted.ensureDeferred
+    async def test_a_cut_body_is_gone_on_with(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(
+            partial(2, 9, cut_after_bytes=3), partial(5, 9, cut_after_bytes=1), partial(6, 9)
+        )
+        sink = await got(client, ByteRange(2, 9), if_match='"e1"')
+        assert sink.data == DATA[2:9]
+        assert sink.info.size_bytes == 10
+        assert [request.headers["range"] for request in server.requests] == [
+            "bytes=2-8",
+            "bytes=5-8",
+            "bytes=6-8",
+        ]
+        assert {request.headers["if-match"] for request in server.requests} == {'"e1"'}
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_whole_object_is_gone_on_with_if_it_is_the_same(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(Reply(200, DATA, object_headers(), cut_after_bytes=4), partial(4, 10))
+        assert (await got(client)).data == DATA
+        assert "range" not in server.requests[0].headers
+        assert "if-match" not in server.requests[0].headers
+        assert server.requests[1].headers["range"] == "bytes=4-"
+        assert server.requests[1].headers["if-match"] == '"e1"'
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_short_206_is_gone_on_with(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(partial(0, 4), partial(4, 8))
+        assert (await got(client, ByteRange(0, 8))).data == DATA[:8]
+
+    @pytest_twisted.ensureDeferred
+    async def test_progress_allows_more_attempts(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(max_attempts=2)
+        server.script(*[partial(at, 10, cut_after_bytes=1) for at in range(9)], partial(9, 10))
+        assert (await got(client, ByteRange(0, 10))).data == DATA
+
+    @pytest_twisted.ensureDeferred
+    async def test_without_progress_attempts_end(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(max_attempts=2)
+        server.script(*[partial(0, 10, cut_after_bytes=0)] * 2)
+        with pytest.raises(errors.StoreUnavailable):
+            await got(client, ByteRange(0, 10))
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_body_that_stalls(self, server: ScriptedS3, connected: Connect) -> None:
+        client = connected(read_timeout_seconds=0.05)
+        server.script(partial(0, 10, cut_after_bytes=4, stalls=True), partial(4, 10))
+        assert (await got(client, ByteRange(0, 10))).data == DATA
+
+    @pytest_twisted.ensureDeferred
+    async def test_replaced_while_being_read(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(partial(0, 10, cut_after_bytes=4), error_reply(412, "PreconditionFailed"))
+        sink = CollectingSink()
+        with pytest.raises(errors.PreconditionFailed):
+            await client.get(NAME, ByteRange(0, 10), sink)
+        assert sink.data == DATA[:4]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_ignores_if_match(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(partial(0, 10))
+        sink = CollectingSink()
+        with pytest.raises(errors.PreconditionFailed):
+            await client.get(NAME, ByteRange(0, 10), sink, if_match='"other"')
+        assert (sink.infos, sink.data) == ([], b"")
+
+    @pytest.mark.parametrize(
+        ("wanted", "reply"),
+        [
+            (ByteRange(3, 7), Reply(200, DATA, object_headers())),
+            (ByteRange(0, 7), Reply(200, DATA, object_headers())),
+            (ByteRange(3, 7), partial(0, 7)),
+            (ByteRange(3, 7), partial(3, 8)),
+            (ByteRange(3, 7), partial(2, 6)),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_sends_something_else(
+        self, server: ScriptedS3, client: S3Client, wanted: ByteRange, reply: Reply
+    ) -> None:
+        server.script(reply)
+        sink = CollectingSink()
+        with pytest.raises(errors.StoreError) as refused:
+            await client.get(NAME, wanted, sink)
+        assert refused.value.code == "RangeIgnored"
+        assert (sink.infos, sink.data) == ([], b"")
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_whole_is_fine_if_it_was_wanted(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(Reply(200, DATA, object_headers()))
+        assert (await got(client, ByteRange(0, 10))).data == DATA
+
+    @pytest_twisted.ensureDeferred
+    async def test_more_than_was_promised(self, server: ScriptedS3, client: S3Client) -> None:
+        headers = object_headers(content_range="bytes 0-3/10")
+        server.script(Reply(206, DATA, headers))
+        sink = CollectingSink()
+        with pytest.raises(errors.StoreError) as refused:
+            await client.get(NAME, ByteRange(0, 4), sink)
+        assert refused.value.code == "TooManyBytes"
+        assert len(sink.data) <= 4
+
+    @pytest_twisted.ensureDeferred
+    async def test_encoded_content_is_not_decoded(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(Reply(200, b"not gzip", object_headers(content_encoding="gzip")))
+        assert (await got(client)).data == b"not gzip"
+        assert "accept-encoding" not in server.requests[0].headers
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_empty_range_is_not_asked_for(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        with pytest.raises(errors.StoreError):
+            await got(client, ByteRange(4, 4))
+        assert server.requests == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_the_sink_raises_comes_out(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        class Refusing(CollectingSink):
+            def received(self, data: bytes) -> None:
+                raise ZeroDivisionError
+
+        server.script(Reply(200, DATA, object_headers()))
+        with pytest.raises(ZeroDivisionError):
+            await client.get(NAME, None, Refusing())
+        assert len(server.requests) == 1
+
+
+class TestLostAnswers:
+    @pytest_twisted.ensureDeferred
+    async def test_a_put_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
+        ours = f'"{md5(DATA)}"'
+        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(ours))
+        assert await client.put(NAME, (DATA,), PLAIN, IF_ABSENT) == ours
+        assert [request.method for request in server.requests] == ["PUT", "PUT", "HEAD"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_put_that_came_too_late(self, server: ScriptedS3, client: S3Client) -> None:
+        others = f'"{md5(b"others")}"'
+        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(others))
+        with pytest.raises(errors.PreconditionFailed):
+            await client.put(NAME, (DATA,), PLAIN, IF_ABSENT)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_412_at_once_needs_no_second_look(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(error_reply(412, "PreconditionFailed"))
+        with pytest.raises(errors.PreconditionFailed):
+            await client.put(NAME, (DATA,), PLAIN, IF_ABSENT)
+        assert len(server.requests) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_complete_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
+        parts = tuple(StoredPart(n, 5, f'"{md5(bytes([n]))}"') for n in (1, 2))
+        joined = md5(b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts))
+        server.script(
+            Reply(is_reset=True), error_reply(404, "NoSuchUpload"), stored(f'"{joined}-2"')
+        )
+        assert await client.complete_upload(UPLOAD, parts) == f'"{joined}-2"'
+
+    @pytest.mark.parametrize("head", [stored(f'"{"0" * 32}-2"'), Reply(404), Reply(403)])
+    @pytest_twisted.ensureDeferred
+    async def test_a_complete_that_had_not_worked(
+        self, server: ScriptedS3, client: S3Client, head: Reply
+    ) -> None:
+        parts = (StoredPart(1, 10, f'"{md5(b"1")}"'),)
+        server.script(Reply(is_reset=True), error_reply(404, "NoSuchUpload"), head)
+        with pytest.raises(errors.NoSuchUpload):
+            await client.complete_upload(UPLOAD, parts)
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_such_upload_at_once_is_final(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(error_reply(404, "NoSuchUpload"))
+        with pytest.raises(errors.NoSuchUpload):
+            await client.complete_upload(UPLOAD, (StoredPart(1, 10, '"x"'),))
+        assert len(server.requests) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_delete_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), Reply(404))
+        await client.delete(NAME, if_match='"e1"')
+        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored())
+        with pytest.raises(errors.PreconditionFailed):
+            await client.delete(NAME, if_match='"e1"')
+
+
+class TestSuccessThatIsNone:
+    PART = StoredPart(1, 5, '"p1"')
+
+    @pytest_twisted.ensureDeferred
+    async def test_complete_is_tried_again(self, server: ScriptedS3, client: S3Client) -> None:
+        error = Reply(200, b"\n \n" + error_document("InternalError"))
+        server.script(error, done("CompleteMultipartUploadResult"))
+        assert await client.complete_upload(UPLOAD, (self.PART,)) == '"e1"'
+        assert len(server.requests) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_copies_are_tried_again(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(Reply(200, error_document("SlowDown")), done("CopyObjectResult"))
+        assert await client.copy(SOURCE, NAME) == '"e1"'
+        server.script(Reply(200, error_document("SlowDown")), done("CopyPartResult", '"p"'))
+        part = await client.copy_part(UPLOAD, 3, SOURCE, ByteRange(1, 4))
+        assert part == StoredPart(3, 3, '"p"')
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_error_that_stays(self, server: ScriptedS3, connected: Connect) -> None:
+        client = connected(max_attempts=2)
+        server.script(*[Reply(200, error_document("InternalError"))] * 2, Reply(404))
+        with pytest.raises(errors.StoreUnavailable):
+            await client.complete_upload(UPLOAD, (self.PART,))
+
+    @pytest.mark.parametrize("body", [b"", b"<html/>", b"<CompleteMultipartUploadResult/>"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_success_without_a_result(
+        self, server: ScriptedS3, connected: Connect, body: bytes
+    ) -> None:
+        client = connected(max_attempts=1)
+        server.script(Reply(200, body), Reply(404))
+        with pytest.raises(errors.StoreUnavailable):
+            await client.complete_upload(UPLOAD, (self.PART,))
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_conflict_at_complete_is_final(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(error_reply(409, "ConditionalRequestConflict"))
+        with pytest.raises(errors.ConditionalConflict):
+            await client.complete_upload(UPLOAD, (self.PART,), IF_ABSENT)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("body", [b"", b"<html/>", b"\x00\xff"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_list_that_is_none(
+        self, server: ScriptedS3, connected: Connect, body: bytes
+    ) -> None:
+        client = connected(max_attempts=1)
+        server.script(Reply(200, body))
+        with pytest.raises(errors.StoreUnavailable) as gave_up:
+            await client.list("bucket", "")
+        assert gave_up.value.code == "BadAnswer"
+
+
+class Renewable:
+    """Credentials that can be renewed, by counting."""
+
+    def __init__(self) -> None:
+        self.serial = 1
+
+    async def current(self) -> ReadOnlyCredentials:
+        return ReadOnlyCredentials(f"KEY{self.serial}", "secret", None)
+
+    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+        self.serial += 1
+        return True
+
+
+class TestIdentityAndClock:
+    @pytest_twisted.ensureDeferred
+    async def test_expired_credentials_are_renewed_once(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(credentials=Renewable())
+        server.script(error_reply(400, "ExpiredToken"), stored('"new"', 0))
+        await client.put(NAME, (b"x",), PLAIN)
+        keys = [
+            request.headers["authorization"].split("Credential=")[1][:4]
+            for request in server.requests
+        ]
+        assert keys == ["KEY1", "KEY2"]
+        server.script(*[error_reply(400, "ExpiredToken")] * 2)
+        with pytest.raises(errors.CredentialsUnavailable):
+            await client.put(NAME, (b"x",), PLAIN)
+        assert len(server.requests) == 4
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_head_refused_without_a_reason(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(credentials=Renewable())
+        server.script(Reply(400), stored())
+        assert (await client.head(NAME)).size_bytes == 10
+
+    @pytest_twisted.ensureDeferred
+    async def test_configured_credentials_cannot_be_renewed(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(error_reply(400, "ExpiredToken"))
+        with pytest.raises(errors.CredentialsUnavailable):
+            await got(client)
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("method", ["head", "put"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_clock_that_is_off(
+        self, server: ScriptedS3, connected: Connect, events: RecordedEvents, method: str
+    ) -> None:
+        client = connected(wall_clock=lambda: 1_000_000_000.0)
+        store_time = {"Date": formatdate(1_000_003_600.0, usegmt=True)}
+        server.script(error_reply(403, "RequestTimeTooSkewed", store_time), stored('"e"', 0))
+        if method == "head":
+            await client.head(NAME)
+        else:
+            await client.put(NAME, (b"x",), PLAIN)
+        dates = [request.headers["x-amz-date"] for request in server.requests]
+        assert dates == ["20010909T014640Z", "20010909T024640Z"]
+        assert ("clock-corrected", {"offset_seconds": 3600.0}) in events.told
+
+
+class TestWhatIsSent:
+    async def headers_of_copy(
+        self,
+        server: ScriptedS3,
+        client: S3Client,
+        source: ObjectInfo = SOURCE,
+        properties: ObjectProperties | None = None,
+    ) -> Mapping[str, str]:
+        server.script(done("CopyObjectResult"))
+        await client.copy(source, NAME, IF_ABSENT, properties)
+        return server.requests[-1].headers
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_copy(self, server: ScriptedS3, client: S3Client) -> None:
+        headers = await self.headers_of_copy(server, client)
+        assert headers["x-amz-copy-source"] == "bucket/a%20b/%C3%A9"
+        assert headers["x-amz-copy-source-if-match"] == '"source"'
+        assert headers["if-none-match"] == "*"
+        assert "x-amz-metadata-directive" not in headers
+        assert "x-amz-storage-class" not in headers
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_copy_restates_what_would_be_lost(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        source = ObjectInfo(
+            SOURCE.name,
+            5,
+            '"source"',
+            0.0,
+            storage_class="STANDARD_IA",
+            content_type="text/x-test",
+            system_headers={"content-encoding": "gzip"},
+        )
+        headers = await self.headers_of_copy(server, client, source)
+        assert headers["x-amz-storage-class"] == "STANDARD_IA"
+        changed = ObjectProperties({"mtime": "2"})
+        headers = await self.headers_of_copy(server, client, source, changed)
+        assert headers["x-amz-metadata-directive"] == "REPLACE"
+        assert headers["x-amz-meta-mtime"] == "2"
+        assert headers["content-type"] == "text/x-test"
+        assert headers["content-encoding"] == "gzip"
+        assert headers["x-amz-storage-class"] == "STANDARD_IA"
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_lacks_conditions(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        none = Capabilities(
+            conditional_put=False,
+            conditional_complete=False,
+            conditional_copy=False,
+            conditional_delete=False,
+            copy_source_condition=False,
+        )
+        client = connected(capabilities=none)
+        server.script(
+            stored('"e"', 0),
+            done("CompleteMultipartUploadResult"),
+            done("CopyObjectResult"),
+            Reply(204),
+        )
+        await client.put(NAME, (b"x",), PLAIN, IF_ABSENT)
+        await client.complete_upload(UPLOAD, (StoredPart(1, 1, '"p"'),), IF_ABSENT)
+        await client.copy(SOURCE, NAME, IF_ABSENT)
+        await client.delete(NAME, if_match='"e"')
+        sent = {name for request in server.requests for name in request.headers}
+        assert not sent & {"if-none-match", "if-match", "x-amz-copy-source-if-match"}
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_configured_storage_class(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(storage_class="INTELLIGENT_TIERING")
+        server.script(stored('"e"', 0))
+        await client.put(NAME, (b"x",), PLAIN)
+        assert server.requests[0].headers["x-amz-storage-class"] == "INTELLIGENT_TIERING"
+
+    @pytest_twisted.ensureDeferred
+    async def test_ranges_of_part_copies(self, server: ScriptedS3, client: S3Client) -> None:
+        server.script(*[done("CopyPartResult")] * 2)
+        await client.copy_part(UPLOAD, 1, SOURCE, ByteRange(0, 5))
+        await client.copy_part(UPLOAD, 2, SOURCE, ByteRange(1, 5))
+        assert "x-amz-copy-source-range" not in server.requests[0].headers
+        assert server.requests[1].headers["x-amz-copy-source-range"] == "bytes=1-4"
+        assert server.requests[1].target == "/bucket/key?partNumber=2&uploadId=upload-1"
+
+    @pytest.mark.parametrize("content_type", ["text/plain\r\nX-Evil: 1", "é"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_header_that_cannot_be_sent(
+        self, server: ScriptedS3, client: S3Client, content_type: str
+    ) -> None:
+        with pytest.raises(errors.StoreError):
+            await client.put(NAME, (b"x",), ObjectProperties(content_type=content_type))
+        assert server.requests == []

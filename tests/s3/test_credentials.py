@@ -1,0 +1,203 @@
+"""Where credentials come from and how they stay fresh."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials, RefreshableCredentials
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.task import Clock
+
+from sftpgw.errors import CredentialsUnavailable
+from sftpgw.s3.credentials import (
+    EARLY_REFRESH_PAUSE_SECONDS,
+    RefreshedCredentials,
+    StaticCredentials,
+    credential_source,
+    resolve_credentials,
+)
+from sftpgw.values import StoreSettings
+
+STATIC = StoreSettings(access_key="AK", secret_key="SK", session_token="ST")
+
+
+class HeldThread:
+    """Stands for a thread: what is given to it runs when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def __call__(self, work: Callable[[], Any]) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((work, done))
+        return done
+
+    def run(self) -> None:
+        work, done = self.waiting.pop(0)
+        try:
+            result = work()
+        except Exception as error:
+            done.errback(error)
+        else:
+            done.callback(result)
+
+
+def at_once(work: Callable[[], Any]) -> Deferred[Any]:
+    try:
+        return succeed(work())
+    except Exception as error:
+        return fail(error)
+
+
+def result_of(waiting: Deferred[Any]) -> Any:
+    """What a fired Deferred holds; an error is raised."""
+    found: list[Any] = []
+    waiting.addBoth(found.append)
+    assert found, "it has not fired"
+    if hasattr(found[0], "raiseException"):
+        found[0].raiseException()
+    return found[0]
+
+
+def start(coroutine: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(coroutine)
+
+
+@pytest.fixture
+def no_surroundings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """No credentials in environment, files or instance metadata."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return monkeypatch
+
+
+def test_configured_keys_are_used_as_they_are() -> None:
+    source = credential_source(STATIC, HeldThread(), Clock())
+    assert isinstance(source, StaticCredentials)
+    found = result_of(start(source.current()))
+    assert (found.access_key, found.secret_key, found.token) == ("AK", "SK", "ST")
+    assert result_of(start(source.renew(found))) is False
+
+
+def test_the_environment(no_surroundings: pytest.MonkeyPatch) -> None:
+    no_surroundings.setenv("AWS_ACCESS_KEY_ID", "EK")
+    no_surroundings.setenv("AWS_SECRET_ACCESS_KEY", "ES")
+    source = credential_source(StoreSettings(), at_once, Clock())
+    assert result_of(start(source.current())).access_key == "EK"
+
+
+def test_a_role_is_assumed(no_surroundings: pytest.MonkeyPatch, moto_url: str) -> None:
+    no_surroundings.setenv("AWS_ENDPOINT_URL_STS", moto_url)
+    settings = replace(STATIC, role_arn="arn:aws:iam::123456789012:role/gateway")
+    source = credential_source(settings, at_once, Clock())
+    found = result_of(start(source.current()))
+    assert found.access_key.startswith("ASIA")
+    assert found.token
+
+
+def test_nothing_anywhere(no_surroundings: pytest.MonkeyPatch) -> None:
+    assert resolve_credentials(StoreSettings()) is None
+    source = credential_source(StoreSettings(), at_once, Clock())
+    with pytest.raises(CredentialsUnavailable):
+        result_of(start(source.current()))
+
+
+def test_all_who_wait_share_one_search() -> None:
+    thread = HeldThread()
+    source = RefreshedCredentials(lambda: Credentials("A", "S"), thread, Clock())
+    waiting = [start(source.current()) for _ in range(3)]
+    assert len(thread.waiting) == 1
+    thread.run()
+    assert {result_of(each).access_key for each in waiting} == {"A"}
+    assert result_of(start(source.current())).access_key == "A"
+    assert thread.waiting == []
+
+
+def test_who_gives_up_does_not_take_the_others_along() -> None:
+    thread = HeldThread()
+    source = RefreshedCredentials(lambda: Credentials("A", "S"), thread, Clock())
+    first, second = start(source.current()), start(source.current())
+    first.cancel()
+    with pytest.raises(CancelledError):
+        result_of(first)
+    thread.run()
+    assert result_of(second).access_key == "A"
+
+
+def test_a_failure_is_everybodys_and_not_for_ever() -> None:
+    answers: list[Any] = [OSError("secret-in-a-message"), Credentials("A", "S")]
+
+    def resolve() -> Credentials:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    thread = HeldThread()
+    source = RefreshedCredentials(resolve, thread, Clock())
+    waiting = [start(source.current()) for _ in range(2)]
+    thread.run()
+    for each in waiting:
+        with pytest.raises(CredentialsUnavailable) as missing:
+            result_of(each)
+        assert "secret" not in str(missing.value)
+    again = start(source.current())
+    thread.run()
+    assert result_of(again).access_key == "A"
+
+
+def test_refused_credentials_are_looked_for_again() -> None:
+    serial = iter(range(1, 9))
+    source = RefreshedCredentials(lambda: Credentials(f"A{next(serial)}", "S"), at_once, Clock())
+    first = result_of(start(source.current()))
+    assert result_of(start(source.renew(first))) is True
+    assert result_of(start(source.current())).access_key == "A2"
+    # Somebody else's refusal of the old ones, a moment later, starts no other search.
+    assert result_of(start(source.renew(first))) is True
+    assert result_of(start(source.current())).access_key == "A2"
+
+
+def test_the_same_again_is_no_renewal() -> None:
+    source = RefreshedCredentials(lambda: Credentials("A", "S"), at_once, Clock())
+    first = result_of(start(source.current()))
+    assert result_of(start(source.renew(first))) is False
+
+
+def test_they_are_refreshed_before_they_expire() -> None:
+    serial = iter(range(1, 9))
+
+    def metadata() -> dict[str, str]:
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=12)
+        return {
+            "access_key": f"A{next(serial)}",
+            "secret_key": "S",
+            "token": "T",
+            "expiry_time": soon.isoformat(),
+        }
+
+    def resolve() -> RefreshableCredentials:
+        return RefreshableCredentials.create_from_metadata(metadata(), metadata, "test")
+
+    clock, thread = Clock(), HeldThread()
+    source = RefreshedCredentials(resolve, thread, clock)
+    waiting = start(source.current())
+    thread.run()
+    first = result_of(waiting).access_key
+    # Twelve minutes are less than botocore's fifteen, but not every request may ask.
+    assert result_of(start(source.current())).access_key == first
+    clock.advance(EARLY_REFRESH_PAUSE_SECONDS)
+    waiting = start(source.current())
+    thread.run()
+    assert result_of(waiting).access_key != first
+
+
+def test_secrets_are_in_no_repr() -> None:
+    assert "SK" not in repr(STATIC)
+    assert "ST" not in repr(StoreSettings(session_token="ST-token")).replace("STANDARD", "")

@@ -1,0 +1,153 @@
+"""HTTP exchanges: encryption, large bodies, closing."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterator
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet import ssl
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.client import BrowserLikePolicyForHTTPS
+from twisted.web.http_headers import Headers
+
+from sftpgw.s3.http import PIECE_BYTES, ConnectionBroken, HttpClient, HttpRequest
+from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
+from sftpgw.values import Body
+
+
+class Answer:
+    """An `AnswerSink` that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = b""
+
+    def began(self, status: int, headers: Headers) -> None:
+        self.status = status
+
+    def received(self, data: bytes) -> None:
+        self.body += data
+
+
+def request_to(url: str, body: Body = (), **headers: str) -> HttpRequest:
+    host = url.split("/")[2]
+    return HttpRequest("PUT", url, (("Host", host), *headers.items()), body, 10.0, 10.0)
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    client = HttpClient(reactor, connect_timeout_seconds=10.0)
+    yield client
+    pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
+
+
+@pytest.fixture(scope="module")
+def certificate() -> ssl.PrivateCertificate:
+    """A certificate for 127.0.0.1 that nobody trusts yet."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return ssl.PrivateCertificate.loadPEM(
+        pem + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_in_many_buffers(server: ScriptedS3, client: HttpClient) -> None:
+    piece = bytes(range(256)) * (PIECE_BYTES // 256)
+    buffers = (piece * 20, bytearray(b"x"), b"", memoryview(piece)[5:], piece + b"y")
+    server.script(Reply(200, b"thanks"))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/a//b/../c", buffers), answer)
+    assert (answer.status, answer.body) == (200, b"thanks")
+    assert server.requests[0].body == b"".join(buffers)
+    assert server.requests[0].target == "/a//b/../c"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_answer_comes_in_order(server: ScriptedS3, client: HttpClient) -> None:
+    data = bytes(range(251)) * 40_000
+    server.script(Reply(200, data))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/"), answer)
+    assert answer.body == data
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_buffer_is_free_afterwards(server: ScriptedS3, client: HttpClient) -> None:
+    server.script(Reply(200))
+    buffer = bytearray(b"x" * 1000)
+    await client.exchange(request_to(server.url + "/", (buffer,)), Answer())
+    buffer.extend(b"more")  # BufferError if anybody still looked into it
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b"])
+@pytest_twisted.ensureDeferred
+async def test_a_header_stays_in_its_line(
+    server: ScriptedS3, client: HttpClient, value: str
+) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        client.exchange(request_to(server.url + "/", evil=value), Answer())
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpClient) -> None:
+    server.script(Reply(is_silent=True))
+    waiting = client.exchange(request_to(server.url + "/"), Answer())
+    failed = waiting.addErrback(lambda failure: failure.check(CancelledError))
+    await server.arrived(1)
+    await client.close()
+    assert await failed is CancelledError
+    await server.all_gone()
+
+
+# Twisted's own server and trust roots still hand pyOpenSSL objects around.
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@pytest.mark.parametrize("is_trusted", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_encryption_and_trust(certificate: ssl.PrivateCertificate, is_trusted: bool) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    server = ScriptedS3()
+    port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
+    policy = BrowserLikePolicyForHTTPS(trustRoot=certificate) if is_trusted else None
+    client = HttpClient(reactor, connect_timeout_seconds=10.0, tls_policy=policy)
+    body, answer = bytes(range(256)) * 4096, Answer()
+    server.script(Reply(200, body))
+    url = f"https://127.0.0.1:{port.getHost().port}/"
+    try:
+        exchange = client.exchange(request_to(url, (body,)), answer)
+        if is_trusted:
+            await exchange
+            assert (answer.body, server.requests[0].body) == (body, body)
+        else:
+            with pytest.raises(ConnectionBroken):
+                await exchange
+            assert server.requests == []
+    finally:
+        await client.close()
+        await server.all_gone()
+        await port.stopListening()

@@ -1,0 +1,161 @@
+"""S3's documents, as stores write them and as they should not be."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpgw.values import ObjectName, StoredPart
+from sftpgw.wire import s3xml
+from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, WriteResult
+
+XMLNS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+
+PARSERS = (
+    s3xml.parse_error,
+    lambda document: s3xml.parse_write_result(document, "CopyObjectResult"),
+    lambda document: s3xml.parse_created_upload(document, ObjectName("b", "k")),
+    lambda document: s3xml.parse_object_list(document, "b"),
+    lambda document: s3xml.parse_upload_list(document, "b"),
+)
+
+
+def listing(content: str, xmlns: str = XMLNS) -> bytes:
+    return f'<?xml version="1.0"?>\n<ListBucketResult{xmlns}>{content}</ListBucketResult>'.encode()
+
+
+def row(key: str, size: str = "5", time: str = "2026-01-02T03:04:05.000Z") -> str:
+    return (
+        f"<Contents><Key>{key}</Key><LastModified>{time}</LastModified>"
+        f"<ETag>&quot;abc&quot;</ETag><Size>{size}</Size></Contents>"
+    )
+
+
+class TestObjectList:
+    @pytest.mark.parametrize("xmlns", [XMLNS, ""])
+    def test_a_page(self, xmlns: str) -> None:
+        page = s3xml.parse_object_list(
+            listing(
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>a+b/=</NextContinuationToken>"
+                "<EncodingType>url</EncodingType>"
+                + row("a+b%2Bc%25/%C3%A9%01")
+                + "<CommonPrefixes><Prefix>d+%26/</Prefix></CommonPrefixes>",
+                xmlns,
+            ),
+            "bucket",
+        )
+        (info,) = page.objects
+        assert info.name == ObjectName("bucket", "a b+c%/é\x01")
+        assert (info.size_bytes, info.etag, info.storage_class) == (5, '"abc"', "STANDARD")
+        assert info.modified_seconds == 1767323045.0
+        assert page.prefixes == ("d &/",)
+        assert page.next_token == "a+b/="
+
+    def test_a_store_that_does_not_encode(self) -> None:
+        page = s3xml.parse_object_list(listing(row("a+b%41")), "bucket")
+        assert page.objects[0].name.key == "a+b%41"
+        assert page.next_token is None
+
+    def test_the_class_of_an_object(self) -> None:
+        content = row("k").replace("<Size>", "<StorageClass>GLACIER</StorageClass><Size>")
+        assert s3xml.parse_object_list(listing(content), "b").objects[0].storage_class == "GLACIER"
+
+    def test_a_truncated_page_must_say_where_to_go_on(self) -> None:
+        with pytest.raises(MalformedDocument, match="NextContinuationToken"):
+            s3xml.parse_object_list(listing("<IsTruncated>true</IsTruncated>"), "b")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            row(""),
+            row("k", size=""),
+            row("k", size="-1"),
+            row("k", size="٣"),
+            row("k", size="5x"),
+            row("k", time="yesterday"),
+            "<CommonPrefixes/>",
+        ],
+    )
+    def test_rows_that_make_no_sense(self, content: str) -> None:
+        with pytest.raises(MalformedDocument):
+            s3xml.parse_object_list(listing(content), "b")
+
+
+class TestUploads:
+    def test_created(self) -> None:
+        kind = "InitiateMultipartUploadResult"
+        document = f"<{kind}{XMLNS}><UploadId>id</UploadId></{kind}>".encode()
+        upload = s3xml.parse_created_upload(document, ObjectName("b", "k"))
+        assert (upload.name, upload.upload_id) == (ObjectName("b", "k"), "id")
+
+    def test_a_page_of_uploads(self) -> None:
+        document = (
+            f"<ListMultipartUploadsResult{XMLNS}><EncodingType>url</EncodingType>"
+            "<IsTruncated>true</IsTruncated><NextKeyMarker>a%2F</NextKeyMarker>"
+            "<NextUploadIdMarker>9</NextUploadIdMarker>"
+            "<Upload><Key>a%2F+</Key><UploadId>9</UploadId></Upload></ListMultipartUploadsResult>"
+        )
+        page = s3xml.parse_upload_list(document.encode(), "b")
+        assert [(u.name.key, u.upload_id) for u in page.uploads] == [("a/ ", "9")]
+        assert page.next_marker == ("a/", "9")
+
+    def test_the_body_of_complete(self) -> None:
+        body = s3xml.build_complete_upload([StoredPart(1, 5, '"a&<"'), StoredPart(2, 5, '"b"')])
+        root = ElementTree.fromstring(body)
+        rows = [[child.text for child in part] for part in root]
+        assert root.tag == "{http://s3.amazonaws.com/doc/2006-03-01/}CompleteMultipartUpload"
+        assert rows == [["1", '"a&<"'], ["2", '"b"']]
+
+
+class TestWriteResults:
+    def test_success(self) -> None:
+        document = f"<CopyObjectResult{XMLNS}><ETag>&quot;e&quot;</ETag></CopyObjectResult>"
+        result = s3xml.parse_write_result(document.encode(), "CopyObjectResult")
+        assert result == WriteResult('"e"')
+
+    @pytest.mark.parametrize("lead", [b"", b"  \r\n\t\n", b'\n<?xml version="1.0"?>\n'])
+    def test_an_error_in_disguise(self, lead: bytes) -> None:
+        document = lead + b"<Error><Code>InternalError</Code><Message>m</Message></Error>"
+        result = s3xml.parse_write_result(document, "CompleteMultipartUploadResult")
+        assert result == ErrorDocument("InternalError", "m")
+
+    def test_the_result_of_something_else(self) -> None:
+        with pytest.raises(MalformedDocument):
+            s3xml.parse_write_result(b"<CopyPartResult/>", "CopyObjectResult")
+
+
+def test_an_error_document() -> None:
+    document = b"<Error><Code>C</Code><RequestId>R</RequestId><Region>eu-x-1</Region></Error>"
+    assert s3xml.parse_error(document) == ErrorDocument("C", "", "R", "eu-x-1")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"   ",
+        b"<Error>",
+        b"<Error></Error><Error></Error>",
+        b"\xff\xfe\x00",
+        b'<?xml version="1.0" encoding="klingon"?><Error/>',
+        b"<!DOCTYPE html><html></html>",
+        b'<!DOCTYPE Error [<!ENTITY a "b">]><Error><Code>&a;</Code></Error>',
+        b"<Unexpected/>",
+    ],
+)
+@pytest.mark.parametrize("parse", PARSERS)
+def test_what_is_not_a_document(parse: object, document: bytes) -> None:
+    with pytest.raises(MalformedDocument):
+        parse(document)  # type: ignore[operator]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_a_parser(document: bytes) -> None:
+    for parse in PARSERS:
+        try:
+            parse(document)
+        except MalformedDocument:
+            continue
