@@ -7,14 +7,18 @@ The data's way: a chunk from the HTTP body is kept as it came. A READ within one
 chunk is a slice of it, one across chunks a join of slices: one copy, whichever.
 Chunks are let go as soon as they have been read.
 
+READs are answered in the order in which they came, though SFTP would allow any:
+OpenSSH 9.2's scp cuts a file off where two answers change places, and calls it whole.
+
 Every range is fetched under the ETag of the first, so no read ever mixes two
 versions of an object.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -36,11 +40,10 @@ from sftpgw.values import KIB, ByteRange, FileAttributes, ObjectInfo, ObjectName
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
 
 
-@dataclass(order=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class _WaitingRead:
-    start: int
-    wanted: ByteRange = field(compare=False)
-    answer: Deferred[bytes] = field(compare=False)
+    wanted: ByteRange
+    answer: Deferred[bytes]
 
 
 class _Range:
@@ -62,7 +65,7 @@ class _Range:
         self._chunks.append(data)
         self._unread.append(len(data))
         self.segment.received += len(data)
-        self._download.arrived(self.segment.received - len(data), self.segment.received)
+        self._download.arrived()
 
     def slices(self, wanted: ByteRange) -> list[bytes]:
         """The pieces of `wanted`, all of which has arrived."""
@@ -122,7 +125,7 @@ class Download:
         self._info: ObjectInfo | None = None
         self._plan = ReadAhead(0, part_bytes=part_bytes, concurrency=concurrency)
         self._ranges: dict[Segment, _Range] = {}
-        self._waiting: list[_WaitingRead] = []
+        self._waiting: deque[_WaitingRead] = deque()
         self._failure: GatewayError | None = None
         # False after a failure: read-ahead is not tried again before the next READ.
         self._reads_ahead = True
@@ -168,13 +171,13 @@ class Download:
         self._reads_ahead = True
         self._plan.asked(wanted)
         self._drop_stale()
-        data = self._taken(wanted)
+        data = None if self._waiting else self._taken(wanted)
         if data is not None:
             self._plan.answered(wanted)
             self._fetch_more()
             return data
-        waiting = _WaitingRead(offset, wanted, Deferred(self._stop_waiting))
-        insort(self._waiting, waiting)
+        waiting = _WaitingRead(wanted, Deferred(self._stop_waiting))
+        self._waiting.append(waiting)
         self._fetch_more()
         return waiting.answer
 
@@ -238,9 +241,10 @@ class Download:
             failure = Failure(StoreTrouble("the read failed for an internal reason"))
         lost = ByteRange(each.segment.received, each.segment.stop)
         for waiting in tuple(self._waiting):
-            if waiting.start < lost.stop and lost.start < waiting.wanted.stop:
+            if waiting.wanted.start < lost.stop and lost.start < waiting.wanted.stop:
                 self._stop_waiting(waiting.answer)
                 waiting.answer.errback(failure)
+        self.arrived()
         self._fetch_more()
 
     def _drop_stale(self) -> None:
@@ -258,20 +262,12 @@ class Download:
 
     # READs.
 
-    def arrived(self, start: int, stop: int) -> None:
-        """Bytes of a range are here: answer the READs that waited for just these."""
-        first = 0
-        while first < len(self._waiting) and self._waiting[first].wanted.stop <= start:
-            first += 1
-        for waiting in self._waiting[first:]:
-            if waiting.start >= stop:
-                break
-            # An answer may lead to further READs, and those to further answers.
-            if waiting.answer.called:
-                continue
-            if (data := self._taken(waiting.wanted)) is not None:
-                self._stop_waiting(waiting.answer)
-                waiting.answer.callback(data)
+    def arrived(self) -> None:
+        """More bytes are here: answer the READs at the head of the line that have theirs."""
+        while self._waiting and (data := self._taken(self._waiting[0].wanted)) is not None:
+            waiting = self._waiting.popleft()
+            self._plan.answered(waiting.wanted)
+            waiting.answer.callback(data)
 
     def _taken(self, wanted: ByteRange) -> bytes | None:
         """The bytes of a READ if all of them are here; they count as read then."""
@@ -297,9 +293,9 @@ class Download:
             self._plan.dropped(each.segment)
 
     def _stop_waiting(self, answer: Deferred[bytes]) -> None:
-        for index, waiting in enumerate(self._waiting):
+        for waiting in self._waiting:
             if waiting.answer is answer:
-                del self._waiting[index]
+                self._waiting.remove(waiting)
                 self._plan.answered(waiting.wanted)
                 return
 

@@ -108,6 +108,24 @@ def test_reads_are_answered_as_bytes_arrive_not_when_the_range_is_whole() -> Non
     opened.download.close()
 
 
+def test_reads_are_answered_in_the_order_in_which_they_came() -> None:
+    opened = Opened()
+    gate = opened.store.hold("body")
+    result_of(opened.download.open())
+    order: list[int] = []
+    for offset in range(0, 2000, 100):
+        answer = opened.download.read(offset, 100)
+        assert isinstance(answer, Deferred)
+        answer.addCallback(lambda data, offset=offset: order.append(offset))
+    # The second range arrives before the first.
+    while gate.waiting > 1:
+        gate.open_last()
+    assert order == []
+    gate.open()
+    assert order == list(range(0, 2000, 100))
+    opened.download.close()
+
+
 def test_an_object_replaced_meanwhile_fails_and_never_mixes() -> None:
     opened = Opened().open()
     assert opened.read(0, 500) == CONTENT[:500]

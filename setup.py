@@ -1,0 +1,55 @@
+"""Packaging. The settings of the tools are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """The version that the package states, read without importing it."""
+    text = (HERE / "sftpgw" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    assert found, "sftpgw/__init__.py states no version"
+    return found[1]
+
+
+setup(
+    name="sftpgw",
+    version=version(),
+    description="An SFTP server whose disk is Amazon S3, or any store that speaks S3",
+    long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # twisted.plugins is not a package (it must have no __init__.py), so nothing finds it.
+    packages=[*find_packages(include=["sftpgw", "sftpgw.*"]), "twisted.plugins"],
+    # Makes `pip install -e` put this folder on the path, where twistd looks for plugins.
+    package_dir={"": "."},
+    package_data={"sftpgw": ["py.typed"]},
+    zip_safe=False,
+    install_requires=[
+        "twisted[conch,tls]>=26.10",
+        "botocore>=1.40",
+        "cryptography>=46",
+        "bcrypt>=4",
+        "argon2-cffi>=23.1",
+    ],
+    extras_require={
+        "demo": ["moto[s3,server]>=5.1"],
+        "test": [
+            "build",
+            "hypothesis",
+            "moto[s3,server]>=5.1",
+            "mypy",
+            "mypy-zope",
+            "paramiko",
+            "pytest",
+            "pytest-twisted",
+            "ruff",
+        ],
+    },
+)

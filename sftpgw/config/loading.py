@@ -1,0 +1,166 @@
+"""sftpgw.ini, and with it everything.
+
+Knows: the sections and keys of sftpgw.ini and their bounds, and what cannot work together.
+Must not know: how users are described (`users`) or values written (`scalars`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from sftpgw.config import scalars
+from sftpgw.config.inifile import Faults, Key, Section, read_sections
+from sftpgw.config.scalars import count, matching, one_of, size, size_text, time, yes_or_no
+from sftpgw.config.users import Check, load_users
+from sftpgw.errors import ConfigError
+from sftpgw.values import (
+    GIB,
+    KIB,
+    MIB,
+    Addressing,
+    GatewaySettings,
+    LimitSettings,
+    Settings,
+    SignPayload,
+    SshSettings,
+    StoreSettings,
+)
+
+SECTIONS: Mapping[str, Mapping[str, Key]] = {
+    "gateway": {
+        "listen": Key("listen", scalars.lines),
+        "host_keys": Key("host_keys", scalars.lines),
+        "create_host_keys": Key("create_host_keys", yes_or_no),
+        "users": Key("users", scalars.printable),
+    },
+    "s3": {
+        "bucket": Key("bucket", scalars.bucket_name),
+        "region": Key("region", matching(r"[A-Za-z0-9_-]{1,64}", "a region such as eu-west-1")),
+        "endpoint": Key("endpoint", scalars.endpoint),
+        "addressing": Key("addressing", one_of(Addressing)),
+        "access_key": Key("access_key", scalars.printable),
+        "secret_key": Key("secret_key", str),
+        "session_token": Key("session_token", str),
+        "role_arn": Key("role_arn", matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")),
+        "storage_class": Key("storage_class", matching(r"[A-Z0-9_]+", "one like STANDARD_IA")),
+        "accelerate": Key("accelerate", yes_or_no),
+        "state_prefix": Key("state_prefix", scalars.state_prefix),
+        "sign_payload": Key("sign_payload", one_of(SignPayload)),
+        "part_size": Key("part_size_bytes", size(5 * MIB, 5 * GIB)),  # S3's own bounds
+        "upload_concurrency": Key("upload_concurrency", count(1, 64)),
+        "download_part_size": Key("download_part_size_bytes", size(64 * KIB, GIB)),
+        "download_concurrency": Key("download_concurrency", count(1, 64)),
+        "connect_timeout": Key("connect_timeout_seconds", time(0.1, 600)),
+        "read_timeout": Key("read_timeout_seconds", time(0.1, 3600)),
+        "max_attempts": Key("max_attempts", count(1, 20)),
+        "unsupported": Key("capabilities", scalars.capabilities),
+    },
+    "ssh": {
+        "login_grace": Key("login_grace_seconds", time(1, 3600)),
+        "auth_tries": Key("auth_tries", count(1, 100)),
+        "sessions_per_connection": Key("sessions_per_connection", count(1, 1000)),
+    },
+    "limits": {
+        "memory": Key("memory_bytes", size(16 * MIB, 1024 * GIB)),
+        "handles_per_session": Key("handles_per_session", count(1, 100_000)),
+        "reorder_allowance": Key("reorder_allowance_bytes", size(KIB, GIB)),
+        "drain": Key("drain_seconds", time(0, 3600)),
+    },
+}
+
+
+def load_settings(
+    config_path: Path | str,
+    *,
+    check_key: Check,
+    check_hash: Check,
+    check_endpoint: Check = str,
+    check_host_key: Check = str,
+) -> Settings:
+    """Read sftpgw.ini and the users file that it names.
+
+    :param check_key: judges one line of `authorized_keys`.
+    :param check_hash: judges a `password_hash`; must not repeat it in its message.
+    :param check_endpoint: judges one Twisted endpoint of `listen`.
+    :param check_host_key: judges the path of a host key that exists.
+    :raises ConfigError: with every fault of both files.
+    """
+    file = Path(config_path).absolute()
+    faults = Faults()
+    sections = read_sections(file, faults)
+    if sections is None:
+        raise ConfigError(tuple(faults.lines))
+    _refuse_unknown(sections)
+    parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
+    given = {name: part.values(SECTIONS[name]) for name, part in parts.items()}
+    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
+    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
+    _check_listen(parts["gateway"], gateway, check_endpoint)
+    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    store = StoreSettings(**given["s3"])
+    _check_store(parts["s3"], store)
+    limits = LimitSettings(**given["limits"])
+    _check_limits(parts["limits"], limits, store)
+    users = load_users(users_file, store, check_key, check_hash, faults)
+    if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
+        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    if faults.lines:
+        raise ConfigError(tuple(faults.lines))
+    return Settings(gateway, store, SshSettings(**given["ssh"]), limits, MappingProxyType(users))
+
+
+def _refuse_unknown(sections: Mapping[str, Section]) -> None:
+    for name, section in sections.items():
+        if name not in SECTIONS:
+            hint = scalars.nearest(name, SECTIONS) or f"; known: {', '.join(SECTIONS)}"
+            section.fault("", f"is not a known section{hint}")
+
+
+def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
+    names = gateway.host_keys or ("ssh_host_ed25519_key",)
+    return replace(gateway, host_keys=tuple(str(folder / name) for name in names))
+
+
+def _check_listen(section: Section, gateway: GatewaySettings, check_endpoint: Check) -> None:
+    for endpoint in gateway.listen:
+        try:
+            check_endpoint(endpoint)
+        except ValueError as error:
+            text = f"{endpoint!r} is not a Twisted endpoint ({error}); write one such as tcp:2022"
+            section.fault("listen", text)
+
+
+def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key: Check) -> None:
+    for path in gateway.host_keys:
+        if Path(path).is_file():
+            try:
+                check_host_key(path)
+            except ValueError as error:
+                section.fault("host_keys", error)
+        elif not gateway.create_host_keys:
+            text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
+            section.fault("host_keys", text)
+
+
+def _check_store(section: Section, store: StoreSettings) -> None:
+    """Settings that are fine alone and cannot work together."""
+    if bool(store.access_key) != bool(store.secret_key):
+        missing = "secret_key" if store.access_key else "access_key"
+        section.fault(missing, "is missing; set both access_key and secret_key, or neither")
+    if store.session_token and not store.access_key:
+        section.fault("session_token", "needs the access_key and secret_key that it belongs to")
+    if store.accelerate and (store.endpoint or store.addressing is Addressing.PATH):
+        text = "works on AWS only, without endpoint and without addressing = path"
+        section.fault("accelerate", text)
+
+
+def _check_limits(section: Section, limits: LimitSettings, store: StoreSettings) -> None:
+    least_bytes = 2 * max(store.part_size_bytes, store.download_part_size_bytes)
+    if limits.memory_bytes < least_bytes:
+        text = f"must hold two parts of [s3]; write {size_text(least_bytes)} or more"
+        section.fault("memory", text)
+    if limits.reorder_allowance_bytes > limits.memory_bytes:
+        section.fault("reorder_allowance", "must not be larger than memory")

@@ -1,0 +1,210 @@
+"""How single values are written in the ini files.
+
+Knows: sizes, times, prefixes, names; for each what is wrong and what would be right.
+Must not know: sections, keys or files.
+
+Every parser takes the text of a value and raises ValueError in words for the person who
+wrote it. None of them is given a secret.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from enum import Enum
+from urllib.parse import urlsplit
+
+from sftpgw.values import GIB, KIB, MIB, Capabilities, Permission
+
+Parser = Callable[[str], object]
+
+_UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
+_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BOOLEANS = configparser.ConfigParser.BOOLEAN_STATES
+_LONGEST_PREFIX_BYTES = 900  # a key has 1,024
+
+
+def _parse_size(text: str) -> int:
+    """Bytes, from ``8MiB`` and the like."""
+    found = re.fullmatch(r"([0-9]{1,15}) ?(KiB|MiB|GiB)", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a size; write a whole number and KiB, MiB or GiB: 8MiB")
+    return int(found[1]) * _UNIT_BYTES[found[2]]
+
+
+def _parse_time(text: str) -> float:
+    """Seconds, from ``90s``, ``1.5m`` and the like."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([smhd])", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a time; write a number and s, m, h or d: 60s")
+    return float(found[1]) * _UNIT_SECONDS[found[2]]
+
+
+def key_prefix(text: str) -> str:
+    """A prefix without a slash in front and with one at the end; ``/`` is the whole bucket."""
+    inner = text.removeprefix("/").removesuffix("/")
+    if not inner:
+        return ""
+    for segment in inner.split("/"):
+        if segment in ("", ".", ".."):
+            raise ValueError(
+                f"{text!r} has a segment {segment!r}; write names between single slashes"
+            )
+    _refuse_controls(text)
+    if len(inner.encode()) > _LONGEST_PREFIX_BYTES:
+        raise ValueError(f"is over {_LONGEST_PREFIX_BYTES} bytes; a key has 1,024, names included")
+    return inner + "/"
+
+
+def _refuse_controls(text: str) -> None:
+    if any(not character.isprintable() for character in text):
+        raise ValueError(f"{text!r} has a control character; write printable characters only")
+
+
+def printable(text: str) -> str:
+    _refuse_controls(text)
+    return text
+
+
+def lines(text: str) -> tuple[str, ...]:
+    """One value a line."""
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
+
+
+def yes_or_no(text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return _BOOLEANS[text.lower()]
+
+
+def size(smallest_bytes: int, largest_bytes: int) -> Callable[[str], int]:
+    """A parser of sizes within these bounds."""
+
+    def parse(text: str) -> int:
+        size_bytes = _parse_size(text)
+        if not smallest_bytes <= size_bytes <= largest_bytes:
+            bounds = f"{size_text(smallest_bytes)} to {size_text(largest_bytes)}"
+            raise ValueError(f"{text} is out of bounds; write {bounds}")
+        return size_bytes
+
+    return parse
+
+
+def time(smallest_seconds: float, largest_seconds: float) -> Callable[[str], float]:
+    """A parser of times within these bounds."""
+
+    def parse(text: str) -> float:
+        seconds = _parse_time(text)
+        if not smallest_seconds <= seconds <= largest_seconds:
+            bounds = f"{smallest_seconds:g}s to {largest_seconds:g}s"
+            raise ValueError(f"{text} is out of bounds; write {bounds}")
+        return seconds
+
+    return parse
+
+
+def count(smallest: int, largest: int) -> Callable[[str], int]:
+    """A parser of whole numbers within these bounds."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not smallest <= int(text) <= largest:
+            raise ValueError(f"{text!r} is not a whole number from {smallest} to {largest}")
+        return int(text)
+
+    return parse
+
+
+def one_of(kind: type[Enum]) -> Callable[[str], Enum]:
+    """A parser of the values of `kind`."""
+
+    def parse(text: str) -> Enum:
+        try:
+            return kind(text)
+        except ValueError:
+            names = [member.value for member in kind]
+            raise ValueError(f"{text!r} is not one of {', '.join(names)}") from None
+
+    return parse
+
+
+def matching(pattern: str, description: str) -> Callable[[str], str]:
+    """A parser of what matches `pattern`, which a person knows as `description`."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{text!r} is not {description}")
+        return text
+
+    return parse
+
+
+bucket_name = matching(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}",
+    "a bucket name: 3 to 63 letters, digits, dots and hyphens, first a letter or digit",
+)
+
+
+def endpoint(text: str) -> str:
+    """A URL of scheme, host and port only, as a store other than AWS has it."""
+    right = "write http://HOST[:PORT] or https://HOST[:PORT]"
+    try:
+        url = urlsplit(text)
+        port_ok = url.port is None or url.port > 0
+    except ValueError as error:
+        raise ValueError(f"is not a URL ({error}); {right}") from None
+    if url.username is not None or url.password is not None:
+        raise ValueError(f"has a user or password in it; use access_key and secret_key; {right}")
+    bare = url.path in ("", "/") and not url.query and not url.fragment
+    if url.scheme not in ("http", "https") or not url.hostname or not bare or not port_ok:
+        raise ValueError(f"{text!r} is not an endpoint; {right}")
+    return f"{url.scheme}://{url.netloc}"
+
+
+def state_prefix(text: str) -> str:
+    prefix = key_prefix(text)
+    if not prefix:
+        raise ValueError("cannot be the whole bucket; write a prefix such as .sftpgw/")
+    return prefix
+
+
+def capabilities(text: str) -> Capabilities:
+    """All capabilities but those named in `text`, as ``conditional-copy part-copy``."""
+    known = [field.name.replace("_", "-") for field in fields(Capabilities)]
+    names = text.split()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
+    return replace(Capabilities(), **{name.replace("-", "_"): False for name in names})
+
+
+def permissions(text: str) -> Permission:
+    """The permissions named in `text`."""
+    known = [str(permission.name).lower() for permission in Permission]
+    granted = Permission(0)
+    for name in text.split():
+        if name not in known:
+            raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
+        granted |= Permission[name.upper()]
+    return granted
+
+
+def _refuse_unknown(name: str, known: list[str]) -> None:
+    if name not in known:
+        raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
+
+
+def size_text(size_bytes: int) -> str:
+    """`size_bytes` as one writes it, in the largest unit that divides it."""
+    for name in ("GiB", "MiB"):
+        if size_bytes % _UNIT_BYTES[name] == 0:
+            return f"{size_bytes // _UNIT_BYTES[name]}{name}"
+    return f"{size_bytes // KIB}KiB"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint at what `name` was meant to be; empty if nothing comes near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,116 @@
+"""users.ini: a section for each user, ``[*]`` for what they have in common.
+
+Knows: what may be said of a user, and which prefixes nobody may have.
+Must not know: how keys and hashes are judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sftpgw.config import scalars
+from sftpgw.config.inifile import Faults, Key, Section, read_sections
+from sftpgw.values import StoreSettings, User
+
+Check = Callable[[str], object]
+"""Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
+
+EVERYBODY = "*"
+LONGEST_NAME = 128
+
+OF_EVERYBODY: Mapping[str, Key] = {
+    "bucket": Key("bucket", scalars.bucket_name),
+    "key_prefix": Key(
+        "key_prefix",
+        scalars.key_prefix,
+        if_blank="is blank; write / for the whole bucket, or leave the key out for the default",
+    ),
+    "permissions": Key(
+        "permissions",
+        scalars.permissions,
+        if_blank="grants nothing; name some, or leave the key out for the default",
+    ),
+}
+OF_A_USER: Mapping[str, Key] = {
+    **OF_EVERYBODY,
+    "authorized_keys": Key("authorized_keys", scalars.lines),
+    "password_hash": Key("password_hash", str),
+}
+
+
+def load_users(
+    file: Path, store: StoreSettings, check_key: Check, check_hash: Check, faults: Faults
+) -> dict[str, User]:
+    """The users by name. A user at fault is among them, with harmless values in its gaps."""
+    sections = read_sections(file, faults)
+    if sections is None:
+        return {}
+    defaults = _defaults(sections.pop(EVERYBODY, None))
+    users = {}
+    for name, section in sections.items():
+        own = replace(section, given=_named({**defaults, **section.given}, name))
+        values = own.values(OF_A_USER)
+        _check_name(own)
+        _check_prefix(own, values, store)
+        _check_login(own, values, check_key, check_hash)
+        users[name] = User(**{"bucket": store.bucket, "key_prefix": "", **values, "name": name})
+    if not users:
+        faults.add(file, "has no user; add a section [name] for each")
+    return users
+
+
+def _defaults(everybody: Section | None) -> dict[str, str]:
+    """What ``[*]`` gives, judged once for a harmless name: a bad default is one fault, not many."""
+    if everybody is None:
+        return {}
+    trial = replace(everybody, given=_named(everybody.given, "user"))
+    good = trial.values(OF_EVERYBODY)
+    defaults = {key: everybody.given[key] for key in good}
+    if "key_prefix" in everybody.given:
+        defaults.setdefault("key_prefix", "at-fault/")
+    return defaults
+
+
+def _named(given: Mapping[str, str], name: str) -> dict[str, str]:
+    """`given` with ``{username}`` replaced where that is meant."""
+    return {
+        key: text.replace("{username}", name) if key in OF_EVERYBODY else text
+        for key, text in given.items()
+    }
+
+
+def _check_name(section: Section) -> None:
+    name = section.name
+    plain = name.isprintable() and "/" not in name and name == name.strip()
+    if not plain or name in ("", ".", "..") or len(name) > LONGEST_NAME:
+        text = "is not a user name; write 1 to 128 printable characters, no / and no outer blanks"
+        section.fault("", text)
+
+
+def _check_prefix(section: Section, values: Mapping[str, Any], store: StoreSettings) -> None:
+    if "key_prefix" not in section.given:
+        text = f"is missing; write one such as home/{section.name}/, or / for the whole bucket"
+        section.fault("key_prefix", text)
+    elif values.get("key_prefix", "").startswith(store.state_prefix):
+        text = f"lies in {store.state_prefix}, the state_prefix of [s3]; write another"
+        section.fault("key_prefix", text)
+
+
+def _check_login(
+    section: Section, values: Mapping[str, Any], check_key: Check, check_hash: Check
+) -> None:
+    for number, line in enumerate(values.get("authorized_keys", ()), start=1):
+        try:
+            check_key(line)
+        except ValueError as error:
+            section.fault("authorized_keys", f"key {number}: {error}")
+    if "password_hash" in values:
+        try:
+            check_hash(values["password_hash"])
+        except ValueError as error:
+            section.fault("password_hash", error)
+    if not values.get("authorized_keys") and not values.get("password_hash"):
+        section.fault("", "cannot log in; give authorized_keys or password_hash")

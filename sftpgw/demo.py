@@ -1,0 +1,166 @@
+"""An embedded S3 and a demo user, for ``--demo``.
+
+Knows: how to run moto's S3 as a child process, and the settings that lead to it.
+Must not know: SSH, or how the gateway is put together.
+
+The child (this module, run with ``python -m``) listens on loopback only. It ends when its
+standard input does, so it ends with the gateway in every case, ``kill -9`` included.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import secrets
+import select
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from types import MappingProxyType
+
+import bcrypt
+
+from sftpgw.errors import ConfigError
+from sftpgw.values import (
+    GatewaySettings,
+    LimitSettings,
+    Settings,
+    SshSettings,
+    StoreSettings,
+    User,
+)
+
+LOOPBACK = "127.0.0.1"
+USUAL_PORT = 2022
+USER_NAME = "demo"
+BUCKET = "demo"
+START_SECONDS = 60.0
+STOP_SECONDS = 5.0
+
+
+class EmbeddedStore:
+    """moto's S3 in a child process, with one bucket; gone after `stop`.
+
+    :ivar endpoint: its URL.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], endpoint: str) -> None:
+        self._process = process
+        self.endpoint = endpoint
+
+    @classmethod
+    def start(cls, wait_seconds: float = START_SECONDS) -> EmbeddedStore:
+        """Start it and wait until it listens; blocks, so before the reactor runs.
+
+        :raises ConfigError: moto is not installed, or does not come up.
+        """
+        if find_spec("moto") is None:
+            raise ConfigError(("--demo needs an S3 to embed: pip install 'sftpgw[demo]'",))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sftpgw.demo"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for the gateway, which has uploads to settle
+        )
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], wait_seconds)
+        endpoint = process.stdout.readline().strip() if ready else ""
+        store = cls(process, endpoint)
+        if not endpoint:
+            store.stop()
+            raise ConfigError(("the embedded S3 did not start; what it says is above",))
+        return store
+
+    def stop(self) -> None:
+        """End the child, by force if it must be. May be called again."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
+    """One user, on loopback, with all permissions and the whole bucket of the embedded S3."""
+    password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
+    user = User(USER_NAME, BUCKET, "", password_hash=password_hash)
+    return Settings(
+        gateway=GatewaySettings(
+            listen=(f"tcp:{_free_port()}:interface={LOOPBACK}",),
+            host_keys=(host_key,),
+            create_host_keys=True,
+        ),
+        s3=StoreSettings(bucket=BUCKET, endpoint=endpoint, access_key="demo", secret_key="demo"),
+        ssh=SshSettings(),
+        limits=LimitSettings(),
+        users=MappingProxyType({USER_NAME: user}),
+    )
+
+
+def new_password() -> str:
+    """A password that is easy to paste and hard to guess."""
+    return secrets.token_hex(8)
+
+
+def greeting(port: int, password: str) -> str:
+    """What to show once the gateway listens on `port`."""
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    return f"""
+sftpgw is up, on an S3 of its own that is gone when it ends (Ctrl-C). In another terminal:
+
+    sftp -P {port} {options} {USER_NAME}@{LOOPBACK}
+
+    password: {password}
+
+"""
+
+
+def _free_port() -> int:
+    """The usual port if nobody has it, else 0: any."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((LOOPBACK, USUAL_PORT))
+        except OSError:
+            return 0
+    return USUAL_PORT
+
+
+# The child.
+
+
+def serve_store() -> None:
+    """Serve S3 until standard input ends; the first line of output is the endpoint."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 (heavy, and an extra)
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address=LOOPBACK, port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        _create_bucket(host, port)
+        print(f"http://{host}:{port}", flush=True)  # noqa: T201
+        sys.stdin.read()
+    finally:
+        server.stop()
+
+
+def _create_bucket(host: str, port: int) -> None:
+    """CreateBucket, unsigned: moto checks no signature."""
+    connection = http.client.HTTPConnection(host, port, timeout=START_SECONDS)
+    try:
+        connection.request("PUT", f"/{BUCKET}")
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise SystemExit(f"moto refused to create a bucket: {response.status}")
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    serve_store()

@@ -1,0 +1,81 @@
+"""Listening, and ending in good order.
+
+Knows: Twisted's services and endpoints.
+Must not know: what is served. How to wind down is handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+Announce = Callable[[Any], None]
+"""Takes the address of a port that listens."""
+
+
+class GatewayService(Service):
+    """Listens on every endpoint; on the way out winds down before it lets twistd go on.
+
+    Takes the place of Twisted's StreamServerEndpointService, which goes on without a port
+    that is taken, or ends in a traceback.
+
+    :param endpoints: by their text in the configuration.
+    :param wind_down: called once nothing listens any more.
+    :param announce: called for each port that listens.
+    """
+
+    def __init__(
+        self,
+        factory: Factory,
+        endpoints: Mapping[str, IStreamServerEndpoint],
+        *,
+        wind_down: Callable[[], Awaitable[None]],
+        log: Logger,
+        announce: Announce = lambda address: None,
+    ) -> None:
+        self._factory = factory
+        self._endpoints = endpoints
+        self._wind_down = wind_down
+        self._log = log
+        self._announce = announce
+        self._ports: list[IListeningPort] = []
+
+    def privilegedStartService(self) -> None:
+        """Listen, while twistd may still be root. :raises SystemExit: a port is taken."""
+        for text, endpoint in self._endpoints.items():
+            refused: list[Failure] = []
+            endpoint.listen(self._factory).addCallbacks(self._listening, refused.append)
+            if refused:
+                reason = refused[0].getErrorMessage()
+                self._log.critical("cannot listen on {text}: {reason}", text=text, reason=reason)
+                raise SystemExit(1)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        address = port.getHost()
+        self._log.info("listening on {address}", address=address_text(address))
+        self._announce(address)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, then wind down."""
+        self.running = False
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        ports, self._ports = self._ports, []
+        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        await self._wind_down()
+
+
+def address_text(address: Any) -> str:
+    """A Twisted address as people write it: ``tcp:127.0.0.1:2022``."""
+    if hasattr(address, "port"):
+        return f"tcp:{address.host}:{address.port}"
+    return f"unix:{getattr(address, 'name', address)}"

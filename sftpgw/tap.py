@@ -1,0 +1,315 @@
+"""The ``sftpgw`` command of twistd: the one place where the rooms are put together.
+
+Knows: the command line, every room's constructors, and the order of start and stop.
+Must not know: how any room does its work.
+
+All that can be wrong is found while the options are read: before twistd starts to log,
+to fork or to listen, so that it can be told on standard error and by an exit status.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger, LogPublisher
+from twisted.python import usage
+
+from sftpgw import __version__, demo
+from sftpgw.auth.keys import check_authorized_key
+from sftpgw.auth.passwords import check_password_hash, choose_decoy
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.checks import Finding, Report, check_buckets
+from sftpgw.config import load_settings
+from sftpgw.errors import ConfigError, StoreError
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.memory import Budget
+from sftpgw.files.tree import Tree
+from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
+from sftpgw.s3.credentials import CredentialSource, credential_source
+from sftpgw.s3.opening import open_store
+from sftpgw.s3.probing import probe_capabilities
+from sftpgw.services import GatewayService
+from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.sftp.server import GatewayServer
+from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
+from sftpgw.telemetry.logs import LogSink
+from sftpgw.values import Capabilities, GatewaySettings, Settings, User
+
+ABANDON_SECONDS = 10.0
+"""How long uploads that were cut off may take to leave nothing behind."""
+
+log = Logger("sftpgw")
+
+
+# The command line.
+
+
+class Options(usage.Options):
+    """``twistd sftpgw --config FILE``, ``--config FILE --check`` or ``--demo``."""
+
+    optParameters = [  # noqa: RUF012 - Twisted's interface
+        ["config", "c", None, "The configuration: the path of an sftpgw.ini."],
+    ]
+    optFlags = [  # noqa: RUF012 - Twisted's interface
+        ["demo", None, "Try it out: an embedded S3 and a user, nothing to configure."],
+        ["check", None, "Validate the configuration, probe the store, and exit: 0 or 1."],
+    ]
+
+    settings: Settings
+    host_keys: tuple[Key, ...]
+    demonstration: Demonstration | None = None
+
+    def opt_version(self) -> NoReturn:
+        """Show the version of sftpgw and exit."""
+        print("sftpgw", __version__)  # noqa: T201
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read all there is to read; exits with status 1 if any of it is wrong."""
+        if bool(self["config"]) == bool(self["demo"]):
+            raise usage.UsageError("one of --config FILE and --demo is needed")
+        if self["check"] and self["demo"]:
+            raise usage.UsageError("--check goes with --config")
+        try:
+            self._prepare()
+        except ConfigError as error:
+            _tell_operator("\n".join(error.faults))
+            raise SystemExit(1) from None
+
+    def _prepare(self) -> None:
+        if self["demo"]:
+            self.demonstration = Demonstration()
+            self.settings = self.demonstration.settings
+            self.host_keys = self.demonstration.host_keys
+            return
+        self.settings = read_settings(self["config"])
+        if self["check"]:
+            react(check, (self.settings,))
+        self.host_keys = open_host_keys(self.settings.gateway)
+
+
+def read_settings(path: str) -> Settings:
+    """Both ini files, with every check that another room can do. :raises ConfigError:"""
+    return load_settings(
+        path,
+        check_key=check_authorized_key,
+        check_hash=check_password_hash,
+        check_endpoint=_check_endpoint,
+        check_host_key=_check_host_key,
+    )
+
+
+def open_host_keys(gateway: GatewaySettings) -> tuple[Key, ...]:
+    """The host keys; those that do not exist are made if the settings allow it."""
+    if gateway.create_host_keys:
+        for path in gateway.host_keys:
+            if not Path(path).exists():
+                create_host_key(path)
+    return load_host_keys(gateway.host_keys)
+
+
+def _check_endpoint(text: str) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+
+    serverFromString(reactor, text)
+
+
+def _check_host_key(path: str) -> None:
+    try:
+        load_host_keys((path,))
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
+def _tell_operator(text: str) -> None:
+    """To standard error itself: twistd leads `sys.stderr` into its log."""
+    if sys.__stderr__ is not None:
+        print(text, file=sys.__stderr__, flush=True)
+
+
+# --demo.
+
+
+class Demonstration:
+    """An embedded S3, and what leads to it. Leaves nothing on disk."""
+
+    def __init__(self) -> None:
+        self.store = demo.EmbeddedStore.start()
+        self.password = demo.new_password()
+        with TemporaryDirectory(prefix="sftpgw-demo-") as folder:
+            host_key = str(Path(folder) / "host_key")
+            self.settings = demo.demo_settings(self.store.endpoint, self.password, host_key)
+            self.host_keys = open_host_keys(self.settings.gateway)
+
+    def greet(self, address: Any) -> None:
+        """Show how to log in. Not into the log, since the password is shown, too."""
+        if sys.__stdout__ is not None:
+            print(demo.greeting(address.port, self.password), file=sys.__stdout__, flush=True)
+
+
+# --check.
+
+
+async def check(reactor: Any, settings: Settings) -> None:
+    """Print a line for each finding. :raises SystemExit: with status 0 or 1."""
+    found: list[Finding] = []
+
+    def report(is_ok: bool, text: str) -> None:
+        found.append(Finding(is_ok, text))
+        print(found[-1], flush=True)  # noqa: T201
+
+    report(True, f"configuration: {len(settings.users)} user(s), no faults")
+    for path in settings.gateway.host_keys:
+        exists = Path(path).exists()
+        report(True, f"host key {path}{'' if exists else ': to be made at the first start'}")
+    credentials = credential_source(settings.s3, deferToThread, reactor)
+    try:
+        access_key = (await credentials.current()).access_key
+    except StoreError as error:
+        report(False, f"credentials: {error.message}")
+    else:
+        report(True, f"credentials: access key {access_key}")
+        await _check_store(reactor, settings, credentials, report)
+    raise SystemExit(0 if all(finding.is_ok for finding in found) else 1)
+
+
+async def _check_store(
+    reactor: Any, settings: Settings, credentials: CredentialSource, report: Report
+) -> None:
+    store = open_store(
+        replace(settings.s3, capabilities=Capabilities()),
+        reactor,
+        LogSink(Logger("sftpgw", observer=LogPublisher())),
+        wall_clock=time.time,
+        random=random.random,
+        in_thread=deferToThread,
+        credentials=credentials,
+    )
+
+    async def probe(store: ObjectStore, bucket: str) -> Capabilities:
+        return await probe_capabilities(
+            store, bucket, settings.s3.state_prefix, secrets.token_hex(8)
+        )
+
+    try:
+        await check_buckets(settings, store, probe, report)
+    finally:
+        await store.close()
+
+
+# The gateway.
+
+
+class Gateway:
+    """All that one process serves with, put together."""
+
+    def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._events: EventSink = LogSink(log)
+        self._in_flight = InFlight()
+        self._budget = Budget(settings.limits.memory_bytes)
+        self._store = open_store(
+            settings.s3,
+            reactor,
+            self._events,
+            wall_clock=time.time,
+            random=random.random,
+            in_thread=deferToThread,
+        )
+        hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
+        self.factory = GatewayFactory(
+            portal=make_portal(
+                StaticUserDirectory(settings.users),
+                self._make_avatar,
+                deferToThread,
+                choose_decoy(hashes),
+            ),
+            host_keys=host_keys,
+            settings=settings.ssh,
+            clock=reactor,
+            events=self._events,
+        )
+
+    def _make_avatar(self, user: User, session: str) -> GatewayAvatar:
+        """What `user` can open in this session: SFTP, on the user's own files."""
+        events = self._events.bind(session=session, user=user.name)
+        tree = Tree(
+            user,
+            store=self._store.bind(session=session, user=user.name),
+            budget=self._budget,
+            in_flight=self._in_flight,
+            clock=self._reactor,
+            events=events,
+            settings=self._settings.s3,
+            limits=self._settings.limits,
+        )
+
+        def sftp() -> Subsystem:
+            server = GatewayServer(user.name, tree, self._reactor)
+            return SFTPProtocol(
+                server,
+                max_handles=self._settings.limits.handles_per_session,
+                random_bytes=secrets.token_bytes,
+                events=events,
+            )
+
+        return GatewayAvatar({b"sftp": sftp})
+
+    async def wind_down(self) -> None:
+        """Let uploads finish, abandon those that do not, say goodbye, let go of the store."""
+        await self._uploads_ended(self._settings.limits.drain_seconds)
+        self.factory.disconnect_all("the gateway is shutting down")
+        await self._uploads_ended(ABANDON_SECONDS)
+        await self._store.close()
+
+    async def _uploads_ended(self, limit_seconds: float) -> None:
+        idle = Deferred.fromCoroutine(self._in_flight.idle())
+        with suppress(TimeoutError):
+            await idle.addTimeout(limit_seconds, self._reactor)
+
+
+def makeService(options: Options) -> IService:
+    """What twistd runs."""
+    from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
+
+    gateway = Gateway(options.settings, options.host_keys, reactor)
+    demonstration = options.demonstration
+
+    async def wind_down() -> None:
+        await gateway.wind_down()
+        if demonstration is not None:
+            demonstration.store.stop()
+
+    reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
+    return GatewayService(
+        gateway.factory,
+        {text: serverFromString(reactor, text) for text in options.settings.gateway.listen},
+        wind_down=wind_down,
+        log=log,
+        announce=demonstration.greet if demonstration is not None else lambda address: None,
+    )
+
+
+def _obey_the_next_signal() -> None:
+    """From now on a SIGTERM or SIGINT ends the process at once; Twisted would ignore it."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

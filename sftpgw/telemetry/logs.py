@@ -1,0 +1,60 @@
+"""Events as log lines, one a line, readable by people and by grep.
+
+Knows: how an event and its facts become a line that nobody can forge.
+Must not know: what the events mean.
+
+A line is ``event name=value name="value with blanks"``. Names of files and users come from
+strangers: whatever is not printable, a line break above all, is shown as an escape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from twisted.logger import Logger, LogLevel
+
+from sftpgw.interfaces import EventSink
+
+_PLAIN = re.compile(r"[^\s\"'\\=]+")
+_LONGEST_VALUE = 1200  # a key may have 1,024 bytes
+
+
+class LogSink:
+    """An `EventSink` that writes to a Twisted logger; failures are warnings."""
+
+    def __init__(self, logger: Logger, facts: Mapping[str, object] | None = None) -> None:
+        self._logger = logger
+        self._facts = dict(facts or {})
+
+    def tell(self, event: str, /, **facts: object) -> None:
+        """Log `event` with these facts and the bound ones."""
+        every = {**self._facts, **facts}
+        level = LogLevel.warn if event.endswith("-failed") else LogLevel.info
+        self._logger.emit(level, "{line}", line=format_line(event, every), event=event)
+
+    def bind(self, **facts: object) -> EventSink:
+        """The same sink, with `facts` added to everything told."""
+        return LogSink(self._logger, {**self._facts, **facts})
+
+
+def format_line(event: str, facts: Mapping[str, object]) -> str:
+    """The line for an event, without an end of line."""
+    return " ".join([event, *(f"{name}={_value(fact)}" for name, fact in facts.items())])
+
+
+def _value(fact: object) -> str:
+    if isinstance(fact, float):
+        return f"{fact:.3f}"
+    text = fact.decode("utf-8", "backslashreplace") if isinstance(fact, bytes) else str(fact)
+    if len(text) > _LONGEST_VALUE:
+        text = text[:_LONGEST_VALUE] + "…"
+    if _PLAIN.fullmatch(text) and text.isprintable():
+        return text
+    return '"' + "".join(map(_shown, text)) + '"'
+
+
+def _shown(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else ascii(character)[1:-1]

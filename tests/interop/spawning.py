@@ -1,0 +1,235 @@
+"""Processes that interop tests drive, and what they look at."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+START_SECONDS = 60.0
+CLIENT_SECONDS = 120.0
+TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
+QUIET = ("-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR")
+NO_HOST_FILE = ("-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null")
+
+DEBIAN_PACKAGES = {
+    "sftp": "openssh-client",
+    "scp": "openssh-client",
+    "ssh": "openssh-client",
+    "lftp": "lftp",
+}
+
+
+def program(name: str) -> str:
+    """The path of a client program; skips the test if there is none."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"needs {name}: apt-get install {DEBIAN_PACKAGES[name]}")
+    return path
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where an S3 is, and what it lacks."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+    unsupported: str
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A part of a bucket, seen by Amazon's own client."""
+
+    client: Any
+    name: str
+    prefix: str
+
+    def keys(self, below: str = "") -> list[str]:
+        """The keys below, without the prefix; a thousand at the most."""
+        found = self.client.list_objects_v2(Bucket=self.name, Prefix=self.prefix + below)
+        return [each["Key"].removeprefix(self.prefix) for each in found.get("Contents", [])]
+
+    def body(self, key: str) -> bytes:
+        found = self.client.get_object(Bucket=self.name, Key=self.prefix + key)
+        with found["Body"] as body:
+            return bytes(body.read())
+
+    def put(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=self.prefix + key, Body=body)
+
+    def uploads(self, below: str = "") -> list[str]:
+        """The keys of the multipart uploads that are open."""
+        found = self.client.list_multipart_uploads(Bucket=self.name, Prefix=self.prefix + below)
+        return [each["Key"].removeprefix(self.prefix) for each in found.get("Uploads", [])]
+
+    def clear(self) -> None:
+        while keys := self.keys():
+            for key in keys:
+                self.client.delete_object(Bucket=self.name, Key=self.prefix + key)
+
+
+@dataclass(frozen=True)
+class Account:
+    """What opens the users' accounts."""
+
+    key_file: Path
+    password: str
+    askpass: Path
+
+    def environment(self) -> dict[str, str]:
+        """Makes OpenSSH take the password from a program."""
+        asking = {"SSH_ASKPASS": str(self.askpass), "SSH_ASKPASS_REQUIRE": "force"}
+        return {**os.environ, **asking}
+
+    @property
+    def key_options(self) -> list[str]:
+        options = ["PreferredAuthentications=publickey", "IdentitiesOnly=yes", "BatchMode=yes"]
+        found = [*QUIET, *NO_HOST_FILE, "-i", str(self.key_file)]
+        for option in options:
+            found += ["-o", option]
+        return found
+
+
+@dataclass
+class Gateway:
+    """A gateway in a process of its own."""
+
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+    port: int = 0
+    _news: queue.Queue[str] = field(default_factory=queue.Queue)
+
+    @classmethod
+    def start(cls, *arguments: str) -> Gateway:
+        """Start ``twistd sftpgw`` and wait until it listens."""
+        process = subprocess.Popen(
+            [*TWISTD, "-n", "--pidfile=", "sftpgw", *arguments],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        gateway = cls(process)
+        threading.Thread(target=gateway._read, daemon=True).start()
+        line = gateway.wait_for("listening on tcp:127.0.0.1:")
+        gateway.port = int(line.rpartition(":")[2])
+        return gateway
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.lines.append(line)
+                self._news.put(line)
+        self._news.put("")
+
+    def wait_for(self, text: str) -> str:
+        """The next line that contains `text`."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                line = self._news.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                line = ""
+            if text in line:
+                return line
+            if not line:
+                self.process.kill()
+                raise AssertionError(f"no {text!r} in:\n" + "".join(self.lines))
+
+    def lines_with(self, *texts: str) -> list[str]:
+        return [line for line in self.lines if any(text in line for text in texts)]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the gateway; the status as Popen tells it."""
+        self.process.send_signal(number)
+        return self.process.wait(START_SECONDS)
+
+    def memory_bytes(self) -> int:
+        """The most that the process has held resident so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+
+
+@dataclass(frozen=True)
+class Client:
+    """OpenSSH's programs, logged in as one user."""
+
+    gateway: Gateway
+    account: Account
+    folder: Path
+    user: str = "alice"
+
+    def sftp(self, *lines: str, ok: bool = True) -> str:
+        """Run a batch; what it prints. `ok` tells whether it is expected to succeed."""
+        port = ["-P", str(self.gateway.port)]
+        command = [program("sftp"), *port, *self.account.key_options, "-b", "-"]
+        done = self.run([*command, self.host], "".join(f"{line}\n" for line in lines))
+        assert (done.returncode == 0) is ok, done.stdout
+        return done.stdout
+
+    def scp(self, *arguments: str, ok: bool = True) -> str:
+        """Copy; ``:path`` is on the gateway."""
+        port = ["-P", str(self.gateway.port)]
+        paths = [self.host + path if path.startswith(":") else path for path in arguments]
+        done = self.run([program("scp"), *port, *self.account.key_options, *paths])
+        assert (done.returncode == 0) is ok, done.stdout
+        return done.stdout
+
+    def ssh(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        port = ["-p", str(self.gateway.port)]
+        before = [each for each in arguments if each.startswith("-")]
+        options = arguments[: len(arguments) if before else 0]
+        command = [program("ssh"), *port, *self.account.key_options, *options, self.host]
+        return self.run([*command, *([] if before else arguments)])
+
+    @property
+    def host(self) -> str:
+        return f"{self.user}@127.0.0.1"
+
+    def run(self, command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=CLIENT_SECONDS,
+            check=False,
+        )
+
+
+def connect(gateway: Gateway, **login: object) -> paramiko.SSHClient:
+    """A paramiko client that has logged in."""
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    options = {"allow_agent": False, "look_for_keys": False, "timeout": 30, **login}
+    client.connect("127.0.0.1", gateway.port, **options)  # type: ignore[arg-type]
+    return client
+
+
+def wait_until(what: Any, limit_seconds: float = 20.0) -> None:
+    """Ask `what` until it is true; for what another process does in its own time."""
+    deadline = time.monotonic() + limit_seconds
+    pause = threading.Event()
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        pause.wait(0.05)

@@ -1,0 +1,196 @@
+"""The command line: what is wrong is told before anything listens."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import sftpgw
+from tests.interop.spawning import (
+    CLIENT_SECONDS,
+    REPOSITORY,
+    TWISTD,
+    Account,
+    Bucket,
+    Client,
+    Gateway,
+    Store,
+    connect,
+    wait_until,
+)
+
+
+def twistd(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end; for what does not serve."""
+    return subprocess.run(
+        [*TWISTD, "-n", "--pidfile=", "sftpgw", *arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=CLIENT_SECONDS,
+        check=False,
+    )
+
+
+def test_the_version_is_told() -> None:
+    assert twistd("--version").stdout == f"sftpgw {sftpgw.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--demo", "--config", "x"), ("--demo", "--check")])
+def test_options_that_make_no_sense(arguments: tuple[str, ...]) -> None:
+    done = twistd(*arguments)
+    assert done.returncode == 1
+    assert "--config" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_five_faults_are_five_lines(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "host_key").write_text("not a key")
+    (tmp_path / "sftpgw.ini").write_text(
+        "[gateway]\nlisten = ssh://\nhost_keys = host_key\n"
+        "[s3]\nbucket = uploads\npart_size = 1MiB\n[ssh]\nlogin_graze = 1m\n"
+    )
+    (tmp_path / "users.ini").write_text(
+        "[alice]\nkey_prefix = a\nauthorized_keys = ssh-ed25519 AAAA\n"
+    )
+    done = twistd("--config", str(tmp_path / "sftpgw.ini"), *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    places = ["[gateway] listen", "[gateway] host_keys", "[s3] part_size", "[ssh] login_graze"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5, done.stderr
+    for place in [*places, "[alice] authorized_keys"]:
+        assert sum(f"{place}: " in line for line in lines) == 1
+
+
+def test_check_finds_nothing_wrong(config: Path) -> None:
+    done = twistd("--config", str(config), "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(line.startswith("ok: ") for line in done.stdout.splitlines())
+    assert "bucket" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "fault"),
+    [
+        (r"^bucket = .*$", "bucket = no-such-bucket-here", "fault: bucket no-such-bucket-here: "),
+        (r"^endpoint = .*$", "endpoint = http://127.0.0.1:1\nmax_attempts = 1", "fault: bucket "),
+    ],
+)
+def test_check_finds_a_fault(
+    config: Path, tmp_path: Path, pattern: str, line: str, fault: str
+) -> None:
+    broken = changed(config, tmp_path, pattern, line)
+    done = twistd("--config", str(broken), "--check")
+    assert done.returncode == 1
+    assert fault in done.stdout, done.stdout + done.stderr
+    assert done.stderr == ""
+
+
+def changed(config: Path, folder: Path, pattern: str, line: str) -> Path:
+    """A copy of the configuration with another line in it."""
+    text, count = re.subn(pattern, line, config.read_text(), flags=re.MULTILINE)
+    assert count == 1
+    (folder / "sftpgw.ini").write_text(text)
+    (folder / "users.ini").write_text((config.parent / "users.ini").read_text())
+    return folder / "sftpgw.ini"
+
+
+def test_check_tells_what_the_store_lacks(config: Path, store: Store, tmp_path: Path) -> None:
+    if not store.unsupported:
+        pytest.skip("this store can do everything")
+    trusting = changed(config, tmp_path, r"^unsupported = .*$", "unsupported =")
+    done = twistd("--config", str(trusting), "--check")
+    assert done.returncode == 1
+    (fault,) = (line for line in done.stdout.splitlines() if line.startswith("fault: "))
+    assert fault.endswith(f"write into [s3]: unsupported = {store.unsupported}")
+
+
+def test_a_port_that_is_taken(config: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = f"listen = tcp:{port}:interface=127.0.0.1"
+        done = twistd("--config", str(changed(config, tmp_path, r"^listen = .*$", line)))
+    assert done.returncode == 1
+    assert f"cannot listen on tcp:{port}:interface=127.0.0.1" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_demo_lets_its_user_in_and_ends_whole(tmp_path: Path, account: Account) -> None:
+    gateway = Gateway.start("--demo")
+    try:
+        password = gateway.wait_for("password: ").split()[-1]
+        login = Account(account.key_file, password, tmp_path / "askpass")
+        login.askpass.write_text(f"#!/bin/sh\necho {password}\n")
+        login.askpass.chmod(0o700)
+        line = next(line for line in gateway.lines if "sftp -P" in line)
+        (tmp_path / "up").write_text("hello")
+        done = subprocess.run(
+            line.split(),
+            input="put up\nls -l\n",
+            cwd=tmp_path,
+            env=login.environment(),
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert " 5 " in done.stdout
+        child = children_of(gateway.process.pid)
+        assert child
+    finally:
+        gateway.stop(signal.SIGKILL)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in child))
+
+
+def test_a_second_signal_ends_it_at_once(config: Path, account: Account, tmp_path: Path) -> None:
+    slow = changed(config, tmp_path, r"^drain = .*$", "drain = 1h")
+    gateway = Gateway.start("--config", str(slow))
+    with connect(gateway, username="alice", password=account.password) as client:
+        file = client.open_sftp().open("never-closed", "wb")
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.wait_for("Closed)")
+        with pytest.raises(subprocess.TimeoutExpired):
+            gateway.process.wait(0.5)
+        assert gateway.stop() == -signal.SIGTERM
+        assert not file.closed
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def test_sigterm_lets_an_upload_finish(
+    config: Path, account: Account, tmp_path: Path, bucket: Bucket
+) -> None:
+    gateway = Gateway.start("--config", str(config))
+    client = Client(gateway, account, tmp_path)
+    data = b"0123456789abcdef" * (2 * 65536)
+    (tmp_path / "up").write_bytes(data)
+    options = [*account.key_options, "-l", "8000"]  # kbit/s: two seconds
+    process = subprocess.Popen(
+        ["sftp", "-P", str(gateway.port), *options, "-b", "-", client.host],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write("put up drained\n")
+    process.stdin.flush()
+    wait_until(lambda: "-rw" in client.sftp("-ls -l /drained"))  # an upload that others see
+    assert bucket.keys("alice/drained") == []
+    gateway.stop()
+    process.communicate()
+    assert bucket.body("alice/drained") == data
+    assert not gateway.lines_with("Traceback", "Unhandled")

@@ -1,0 +1,47 @@
+"""Events as log lines."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
+
+from sftpgw.interfaces import EventSink
+from sftpgw.telemetry.logs import LogSink, format_line
+
+
+@pytest.mark.parametrize(
+    ("fact", "shown"),
+    [
+        ("plain", "plain"),
+        (b"bytes", "bytes"),
+        ("", '""'),
+        (17, "17"),
+        (0.12345, "0.123"),
+        ("two words", '"two words"'),
+        ('a "b" \\', '"a \\"b\\" \\\\"'),
+        ("a=b", '"a=b"'),
+        ("ä€", "ä€"),
+        ("one\nsession-opened user=root", '"one\\nsession-opened user=root"'),
+        ("\x1b[2J\u2028\u202e", '"\\x1b[2J\\u2028\\u202e"'),
+        (b"\xff", '"\\\\xff"'),
+        ("x" * 5000, "x" * 1200 + "…"),
+    ],
+)
+def test_a_value_stays_on_its_line(fact: object, shown: str) -> None:
+    assert format_line("file-stored", {"key": fact}) == f"file-stored key={shown}"
+
+
+def test_bound_facts_come_first_and_failures_are_warnings() -> None:
+    seen: list[LogEvent] = []
+    sink: EventSink = LogSink(Logger("sftpgw", observer=seen.append))
+    bound = sink.bind(session="0badcafe")
+    bound.tell("file-stored", key="a {b}")
+    bound.bind(user="alice").tell("login-failed")
+    sink.tell("stopped")
+    assert [formatEvent(event) for event in seen] == [
+        'file-stored session=0badcafe key="a {b}"',
+        "login-failed session=0badcafe user=alice",
+        "stopped",
+    ]
+    assert [event["log_level"] for event in seen] == [LogLevel.info, LogLevel.warn, LogLevel.info]
+    assert seen[0]["event"] == "file-stored"

@@ -1,0 +1,388 @@
+"""Both ini files: what they mean, and every way in which they can be wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sftpgw.config import load_settings
+from sftpgw.errors import ConfigError
+from sftpgw.values import (
+    ALL_PERMISSIONS,
+    MIB,
+    Addressing,
+    LimitSettings,
+    Permission,
+    Settings,
+    SignPayload,
+    SshSettings,
+)
+
+REPOSITORY = Path(__file__).parent.parent
+
+GATEWAY_INI = """
+[gateway]
+host_keys = host_key
+[s3]
+bucket = uploads
+"""
+USERS_INI = """
+[*]
+key_prefix = home/{username}/
+[alice]
+authorized_keys = ssh-ed25519 AAAA alice@laptop
+"""
+
+
+def check_key(line: str) -> None:
+    if not line.startswith("ssh-"):
+        raise ValueError("is not a key")
+
+
+def check_hash(text: str) -> None:
+    if not text.startswith("$2b$"):
+        raise ValueError("is not a hash")
+
+
+def check_endpoint(text: str) -> None:
+    if not text.startswith("tcp:"):
+        raise ValueError("unknown endpoint type")
+
+
+Load = Callable[..., Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load settings from the text of both files."""
+
+    def load(gateway_ini: str = GATEWAY_INI, users_ini: str | None = USERS_INI) -> Settings:
+        (tmp_path / "host_key").touch()
+        (tmp_path / "sftpgw.ini").write_text(gateway_ini, encoding="utf-8")
+        if users_ini is not None:
+            (tmp_path / "users.ini").write_text(users_ini, encoding="utf-8")
+        return load_settings(
+            tmp_path / "sftpgw.ini",
+            check_key=check_key,
+            check_hash=check_hash,
+            check_endpoint=check_endpoint,
+        )
+
+    return load
+
+
+def faults_of(load: Load, *texts: str | None) -> list[str]:
+    """The faults, without the folder in front."""
+    with pytest.raises(ConfigError) as caught:
+        load(*texts)
+    return [re.sub(r"^/.*/(?=\w+\.ini:)", "", line) for line in caught.value.faults]
+
+
+def gateway_faults(load: Load, section: str, line: str) -> list[str]:
+    if section in ("gateway", "s3"):
+        return faults_of(load, GATEWAY_INI.replace(f"[{section}]", f"[{section}]\n{line}"))
+    return faults_of(load, GATEWAY_INI + f"[{section}]\n{line}\n")
+
+
+def test_defaults(load: Load, tmp_path: Path) -> None:
+    settings = load()
+    assert settings.gateway.listen == ("tcp:2022",)
+    assert settings.gateway.host_keys == (str(tmp_path / "host_key"),)
+    assert settings.s3.bucket == "uploads"
+    assert settings.s3.part_size_bytes == 8 * MIB
+    assert settings.ssh == SshSettings()
+    assert settings.limits == LimitSettings()
+    alice = settings.users["alice"]
+    assert alice.bucket == "uploads"
+    assert alice.key_prefix == "home/alice/"
+    assert alice.permissions == ALL_PERMISSIONS
+    assert alice.authorized_keys == ("ssh-ed25519 AAAA alice@laptop",)
+    assert alice.password_hash is None
+
+
+def test_every_key_is_read(load: Load) -> None:
+    settings = load(
+        """
+[gateway]
+listen =
+    tcp:2022
+    tcp:2222:interface=127.0.0.1
+host_keys =
+    host_key
+    /elsewhere/key
+create_host_keys = yes
+users = users.ini
+[s3]
+bucket = uploads
+region = eu-central-1
+endpoint = http://localhost:9000/
+addressing = path
+access_key = AKIA
+secret_key = 50%;#= secret
+session_token = token
+role_arn = arn:aws:iam::123456789012:role/gateway
+storage_class = INTELLIGENT_TIERING
+accelerate = no
+state_prefix = /state
+sign_payload = no
+part_size = 16MiB
+upload_concurrency = 8
+download_part_size = 4 MiB
+download_concurrency = 2
+connect_timeout = 5s
+read_timeout = 1.5m
+max_attempts = 3
+unsupported = conditional-copy part-copy
+[ssh]
+login_grace = 2m
+auth_tries = 3
+sessions_per_connection = 5
+[limits]
+memory = 1GiB
+handles_per_session = 100
+reorder_allowance = 512KiB
+drain = 0s
+"""
+    )
+    assert settings.gateway.listen == ("tcp:2022", "tcp:2222:interface=127.0.0.1")
+    assert settings.gateway.host_keys[1] == "/elsewhere/key"
+    assert settings.gateway.create_host_keys
+    store = settings.s3
+    assert store.endpoint == "http://localhost:9000"
+    assert store.addressing is Addressing.PATH
+    assert store.secret_key == "50%;#= secret"
+    assert store.state_prefix == "state/"
+    assert store.sign_payload is SignPayload.NO
+    assert store.part_size_bytes == 16 * MIB
+    assert store.download_part_size_bytes == 4 * MIB
+    assert store.read_timeout_seconds == 90
+    assert not store.capabilities.conditional_copy
+    assert not store.capabilities.part_copy
+    assert store.capabilities.conditional_put
+    assert settings.ssh == SshSettings(120, 3, 5)
+    assert settings.limits == LimitSettings(1024 * MIB, 100, 512 * 1024, 0)
+
+
+def test_blank_values_are_defaults(load: Load) -> None:
+    settings = load(GATEWAY_INI + "endpoint =\nregion =\n[limits]\nmemory =\n")
+    assert settings.s3.endpoint == ""
+    assert settings.s3.region == "us-east-1"
+    assert settings.limits == LimitSettings()
+
+
+def test_secrets_are_not_in_the_repr(load: Load) -> None:
+    settings = load(
+        GATEWAY_INI + "access_key = AKIA\nsecret_key = hush1\nsession_token = hush2\n",
+        USERS_INI + "password_hash = $2b$hush3\n",
+    )
+    assert settings.users["alice"].password_hash == "$2b$hush3"
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "fault"),
+    [
+        ("s3", "part_size = 8MB", "[s3] part_size: '8MB' is not a size"),
+        ("s3", "part_size = 8388608", "[s3] part_size: '8388608' is not a size"),
+        ("s3", "part_size = -8MiB", "[s3] part_size: '-8MiB' is not a size"),
+        ("s3", "part_size = 4MiB", "[s3] part_size: 4MiB is out of bounds; write 5MiB to 5GiB"),
+        ("s3", "part_size = 6GiB", "[s3] part_size: 6GiB is out of bounds"),
+        ("s3", "part_size = ٨MiB", "[s3] part_size: '٨MiB' is not a size"),
+        ("s3", "upload_concurrency = 0", "[s3] upload_concurrency: '0' is not a whole number from"),
+        ("s3", "upload_concurrency = two", "[s3] upload_concurrency: 'two' is not a whole number"),
+        ("s3", "read_timeout = 60", "[s3] read_timeout: '60' is not a time"),
+        ("s3", "endpoint = localhost:9000", "[s3] endpoint: 'localhost:9000' is not an endpoint"),
+        ("s3", "endpoint = http://h/path", "[s3] endpoint: 'http://h/path' is not an endpoint"),
+        ("s3", "endpoint = http://h:99999", "[s3] endpoint: is not a URL"),
+        ("s3", "addressing = paths", "[s3] addressing: 'paths' is not one of auto, path, virtual"),
+        ("s3", "accelerate = maybe", "[s3] accelerate: 'maybe' is neither yes nor no"),
+        ("s3", "state_prefix = /", "[s3] state_prefix: cannot be the whole bucket"),
+        ("s3", "state_prefix = a//b", "[s3] state_prefix: 'a//b' has a segment ''"),
+        ("s3", "role_arn = gateway", "[s3] role_arn: 'gateway' is not arn:aws:iam::"),
+        ("s3", "unsupported = part-copies", "[s3] unsupported: 'part-copies' is unknown, did you"),
+        ("s3", "access_key = AKIA", "[s3] secret_key: is missing; set both"),
+        ("s3", "secret_key = hush", "[s3] access_key: is missing; set both"),
+        ("s3", "session_token = hush", "[s3] session_token: needs the access_key"),
+        ("s3", "endpoint = http://h\naccelerate = yes", "[s3] accelerate: works on AWS only"),
+        ("s3", "region = eu\x07", "[s3] region: 'eu\\x07' is not a region"),
+        ("s3", "buckett = b", "[s3] buckett: is not a known key, did you mean 'bucket'?"),
+        ("s3", "Region = b", "[s3] Region: is not a known key, did you mean 'region'?"),
+        ("s3", "xyzzy = b", "[s3] xyzzy: is not a known key; known: bucket, region,"),
+        ("gateway", "listen = 2022", "[gateway] listen: '2022' is not a Twisted endpoint"),
+        ("ssh", "login_grace = 0s", "[ssh] login_grace: 0s is out of bounds; write 1s to 3600s"),
+        ("ssh", "login_grace = 60 sec", "[ssh] login_grace: '60 sec' is not a time"),
+        ("limits", "memory = 1MiB", "[limits] memory: 1MiB is out of bounds"),
+        ("limits", "memory = 16MiB\nreorder_allowance = 17MiB", "[limits] reorder_allowance: must"),
+        ("limitz", "memory = 1GiB", "[limitz]: is not a known section, did you mean 'limits'?"),
+        ("DEFAULT", "memory = 1GiB", "[DEFAULT]: is not a known section; known: gateway, s3"),
+    ],
+)
+def test_a_wrong_line_is_one_fault(load: Load, section: str, line: str, fault: str) -> None:
+    faults = gateway_faults(load, section, line)
+    assert len(faults) == 1
+    assert faults[0].startswith(f"sftpgw.ini: {fault}")
+    assert "hush" not in faults[0]
+
+
+def test_memory_must_hold_two_parts(load: Load) -> None:
+    (fault,) = faults_of(load, GATEWAY_INI + "part_size = 1GiB\n")
+    assert fault == "sftpgw.ini: [limits] memory: must hold two parts of [s3]; write 2GiB or more"
+
+
+def test_five_faults_are_five_lines(load: Load) -> None:
+    faults = faults_of(
+        load,
+        """
+[gateway]
+listen = 2022
+host_keys = missing_key
+[s3]
+bucket = b
+region = somewhere
+region = elsewhere
+[limit]
+""",
+        "[alice]\nkey_prefix = a\n",
+    )
+    assert [fault.split(": ")[:2] for fault in faults] == [
+        ["sftpgw.ini", "[s3] region"],
+        ["sftpgw.ini", "[limit]"],
+        ["sftpgw.ini", "[s3] bucket"],
+        ["sftpgw.ini", "[gateway] listen"],
+        ["sftpgw.ini", "[gateway] host_keys"],
+        ["users.ini", "[alice]"],
+    ]
+
+
+def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
+    faults = faults_of(
+        load,
+        "stray = 1\n[s3]\nbucket = uploads\njunk\nbucket = twice\n[gateway]\nhost_keys = host_key\n"
+        "[s3]\npart_size = 1MiB\n[]\n[ssh]\nauth_tries = 0\n",
+    )
+    assert faults == [
+        "sftpgw.ini: line 1 comes before any [section]; move it into one",
+        "sftpgw.ini: [s3] bucket: comes again in line 5; keep one",
+        "sftpgw.ini: [s3]: comes again in line 8; keep one",
+        "sftpgw.ini: line 4 is neither [section] nor key = value",
+        "sftpgw.ini: line 10 is neither [section] nor key = value",
+        "sftpgw.ini: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
+    ]
+
+
+def test_files_that_cannot_be_read(load: Load, tmp_path: Path) -> None:
+    assert faults_of(load, GATEWAY_INI, None) == [
+        "users.ini: cannot be read: No such file or directory"
+    ]
+    (tmp_path / "users.ini").write_bytes(b"[alice]\n# \xff\n")
+    assert faults_of(load, GATEWAY_INI, None) == [
+        "users.ini: is not UTF-8 at byte 10; save it as UTF-8"
+    ]
+    with pytest.raises(ConfigError, match=r"nowhere\.ini: cannot be read: No such file"):
+        load_settings(tmp_path / "nowhere.ini", check_key=check_key, check_hash=check_hash)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(load: Load) -> None:
+    settings = load("\ufeff" + GATEWAY_INI.replace("\n", "\r\n"))
+    assert settings.s3.bucket == "uploads"
+
+
+def test_users_have_defaults_and_own_values(load: Load) -> None:
+    users = load(
+        GATEWAY_INI,
+        """
+[*]
+bucket = team-{username}
+key_prefix = home/{username}/
+permissions = list download
+
+[alice]
+authorized_keys =
+    ssh-ed25519 AAAA alice@laptop
+    # an old one
+    ssh-rsa BBBB alice@desk
+password_hash = $2b$12$abc%;#
+
+[bob]
+bucket = uploads
+key_prefix = /partners/bob
+permissions = list upload
+password_hash = $2b$
+
+[jürgen weiß]
+bucket = other
+key_prefix = /
+password_hash = $2b$
+""",
+    ).users
+    assert users["alice"].bucket == "team-alice"
+    assert users["alice"].key_prefix == "home/alice/"
+    assert users["alice"].permissions == Permission.LIST | Permission.DOWNLOAD
+    assert len(users["alice"].authorized_keys) == 2
+    assert users["alice"].password_hash == "$2b$12$abc%;#"
+    assert users["bob"].bucket == "uploads"
+    assert users["bob"].key_prefix == "partners/bob/"
+    assert users["bob"].permissions == Permission.LIST | Permission.UPLOAD
+    assert users["jürgen weiß"].key_prefix == ""
+
+
+@pytest.mark.parametrize(
+    ("users_ini", "fault"),
+    [
+        ("[al/ice]\nkey_prefix = a\npassword_hash = $2b$", "[al/ice]: is not a user name"),
+        ("[..]\nkey_prefix = a\npassword_hash = $2b$", "[..]: is not a user name"),
+        ("[ al]\nkey_prefix = a\npassword_hash = $2b$", "[ al]: is not a user name"),
+        ("[a\0l]\nkey_prefix = a\npassword_hash = $2b$", "[a\0l]: is not a user name"),
+        ("[al]\npassword_hash = $2b$", "[al] key_prefix: is missing"),
+        ("[al]\nkey_prefix =\npassword_hash = $2b$", "[al] key_prefix: is blank; write /"),
+        ("[al]\nkey_prefix = ../b\npassword_hash = $2b$", "[al] key_prefix: '../b' has a segment"),
+        ("[al]\nkey_prefix = a/./b\npassword_hash = $2b$", "[al] key_prefix: 'a/./b' has a segm"),
+        ("[al]\nkey_prefix = .sftpgw/x\npassword_hash = $2b$", "[al] key_prefix: lies in .sftpgw/"),
+        ("[al]\nkey_prefix = a\npassword_hash = plain", "[al] password_hash: is not a hash"),
+        ("[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk", "[al] authorized_keys: key 2: "),
+        ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
+        ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),
+        (
+            "[al]\nkey_prefix = a\npassword_hash = $2b$\npermissions = lsit",
+            "[al] permissions: 'lsi",
+        ),
+        ("[al]\nkey_prefix = a\npassword_hash = $2b$\npermissions =", "[al] permissions: grants n"),
+        ("[al]\nkey_prefix = a\npassword_hash = $2b$\nbucket = b", "[al] bucket: 'b' is not a buc"),
+        ("[*]\nkey_prefix = ..\n[al]\npassword_hash = $2b$", "[*] key_prefix: '..' has a segment"),
+        (
+            "[*]\npassword_hash = $2b$\n[a]\nkey_prefix = a\nauthorized_keys = ssh-a",
+            "[*] password_",
+        ),
+        ("[*]\nkey_prefix = home/{username}", "has no user; add a section [name] for each"),
+    ],
+)
+def test_a_wrong_user_is_one_fault(load: Load, users_ini: str, fault: str) -> None:
+    (line,) = faults_of(load, GATEWAY_INI, users_ini)
+    assert line.startswith(f"users.ini: {fault}")
+
+
+def test_a_bucket_is_needed_unless_every_user_has_one(load: Load) -> None:
+    no_bucket = GATEWAY_INI.replace("bucket = uploads", "bucket =")
+    assert faults_of(load, no_bucket) == [
+        "sftpgw.ini: [s3] bucket: is missing; name the bucket for users without their own"
+    ]
+    assert (
+        load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].bucket == "own-bucket"
+    )
+
+
+def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
+    for name in ("sftpgw.ini", "users.ini"):
+        text = (REPOSITORY / "etc" / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    (fault,) = caught.value.faults
+    assert "[s3] bucket: is missing" in fault
+    text = (tmp_path / "sftpgw.ini").read_text(encoding="utf-8")
+    (tmp_path / "sftpgw.ini").write_text(text.replace("bucket =", "bucket = uploads", 1))
+    settings = load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    assert settings.s3.bucket == "uploads"
