@@ -23,6 +23,7 @@ import bcrypt
 
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
+    Capabilities,
     GatewaySettings,
     LimitSettings,
     Settings,
@@ -95,7 +96,14 @@ def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
             host_keys=(host_key,),
             create_host_keys=True,
         ),
-        s3=StoreSettings(bucket=BUCKET, endpoint=endpoint, access_key="demo", secret_key="demo"),
+        s3=StoreSettings(
+            bucket=BUCKET,
+            endpoint=endpoint,
+            access_key="demo",
+            secret_key="demo",
+            # moto accepts these conditions and ignores them.
+            capabilities=Capabilities(conditional_copy=False, copy_source_condition=False),
+        ),
         ssh=SshSettings(),
         limits=LimitSettings(),
         users=MappingProxyType({USER_NAME: user}),

@@ -275,13 +275,14 @@ class Gateway:
         return GatewayAvatar({b"sftp": sftp})
 
     async def wind_down(self) -> None:
-        """Let uploads finish, abandon those that do not, say goodbye, let go of the store."""
-        await self._uploads_ended(self._settings.limits.drain_seconds)
+        """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
+        self._in_flight.drain()
+        await self._transfers_ended(self._settings.limits.drain_seconds)
         self.factory.disconnect_all("the gateway is shutting down")
-        await self._uploads_ended(ABANDON_SECONDS)
+        await self._transfers_ended(ABANDON_SECONDS)
         await self._store.close()
 
-    async def _uploads_ended(self, limit_seconds: float) -> None:
+    async def _transfers_ended(self, limit_seconds: float) -> None:
         idle = Deferred.fromCoroutine(self._in_flight.idle())
         with suppress(TimeoutError):
             await idle.addTimeout(limit_seconds, self._reactor)

@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sftpgw.errors import (
@@ -32,7 +32,8 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreTrouble,
 )
-from sftpgw.interfaces import EventSink, MemoryBudget, ObjectStore
+from sftpgw.files.inflight import InFlight
+from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.readahead import ReadAhead, Segment
 from sftpgw.values import KIB, ByteRange, FileAttributes, ObjectInfo, ObjectName
@@ -112,6 +113,8 @@ class Download:
         *,
         store: ObjectStore,
         budget: MemoryBudget,
+        in_flight: InFlight,
+        clock: Clock,
         events: EventSink,
         part_bytes: int,
         concurrency: int,
@@ -119,6 +122,8 @@ class Download:
         self._name = name
         self._store = store
         self._budget = budget
+        self._in_flight = in_flight
+        self._clock = clock
         self._events = events
         self._part_bytes = part_bytes
         self._concurrency = concurrency
@@ -127,6 +132,9 @@ class Download:
         self._ranges: dict[Segment, _Range] = {}
         self._waiting: deque[_WaitingRead] = deque()
         self._failure: GatewayError | None = None
+        self._is_closed = False
+        self._opened_seconds = clock.seconds()
+        self._answered_bytes = 0
         # False after a failure: read-ahead is not tried again before the next READ.
         self._reads_ahead = True
 
@@ -135,6 +143,7 @@ class Download:
 
         :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
         """
+        self._in_flight.download_began()
         first_bytes = self._part_bytes
         if not self._budget.try_acquire(first_bytes):
             first_bytes = min(first_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
@@ -146,7 +155,7 @@ class Download:
         except RangeNotSatisfiable:
             # No byte to send: the object is empty, and S3 tells no more of it.
             self._info = ObjectInfo(self._name, 0, "", 0.0)
-        except CancelledError:
+        except BaseException:
             self.close()
             raise
 
@@ -188,6 +197,20 @@ class Download:
 
     def close(self) -> None:
         self._fail(InvalidHandle("the file is closed"))
+        if not self._is_closed:
+            self._is_closed = True
+            self._tell_end()
+            self._in_flight.download_ended()
+
+    def _tell_end(self) -> None:
+        if self._info is not None:
+            self._events.tell(
+                "file-read",
+                key=self._name.key,
+                bytes=self._answered_bytes,
+                of=self._info.size_bytes,
+                seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+            )
 
     @property
     def _known(self) -> ObjectInfo:
@@ -281,6 +304,7 @@ class Download:
         if at < wanted.stop:
             return None
         pieces = [piece for each, part in parts for piece in each.slices(part)]
+        self._answered_bytes += wanted.size_bytes
         for each, _ in parts:
             self._let_go(each)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,7 +1,8 @@
-"""The registry of files that are being written.
+"""The registry of files in flight.
 
-Knows: which uploads concern one object, and which of them are being published.
-Must not know: how an upload works.
+Knows: which uploads concern one object, which of them are being published, how
+many files are being read, and whether the process still takes new ones.
+Must not know: how a transfer works.
 
 It is one for the process, so that what one session writes another one sees. A
 client that does not wait for the answer to CLOSE (sshfs) finds its file all the
@@ -10,10 +11,9 @@ same: whoever opens, looks at, renames or removes it waits for the commit first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from twisted.internet.defer import Deferred
 
+from sftpgw.errors import LimitReached
 from sftpgw.interfaces import FileWriter
 from sftpgw.values import ObjectName
 
@@ -47,10 +47,31 @@ class Registration:
 
 
 class InFlight:
-    """All uploads of the process, by object."""
+    """All transfers of the process: uploads by object, downloads by number."""
 
     def __init__(self) -> None:
         self._registrations: dict[ObjectName, list[Registration]] = {}
+        self._downloads = 0
+        self._idle: list[Deferred[None]] = []
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """From now on `demand_open` refuses."""
+        self._is_draining = True
+
+    def demand_open(self) -> None:
+        """Whether a transfer may begin. :raises LimitReached: the process is about to end."""
+        if self._is_draining:
+            raise LimitReached("the gateway is shutting down; try again in a moment")
+
+    def download_began(self) -> None:
+        """A file was opened for reading."""
+        self._downloads += 1
+
+    def download_ended(self) -> None:
+        """It was closed."""
+        self._downloads -= 1
+        self._tell_if_idle()
 
     def register(self, name: ObjectName, writer: FileWriter) -> Registration:
         """An upload to `name` begins."""
@@ -64,6 +85,7 @@ class InFlight:
         left.remove(registration)
         if not left:
             del self._registrations[registration.name]
+        self._tell_if_idle()
 
     def newest(self, name: ObjectName) -> FileWriter | None:
         """The upload to `name` that was opened last."""
@@ -83,9 +105,14 @@ class InFlight:
                 await registration.end()
 
     async def idle(self) -> None:
-        """Wait until no upload is left."""
-        while (registration := next(self._all(), None)) is not None:
-            await registration.end()
+        """Wait until no transfer is left."""
+        while self._registrations or self._downloads:
+            waiter: Deferred[None] = Deferred(self._idle.remove)
+            self._idle.append(waiter)
+            await waiter
 
-    def _all(self) -> Iterator[Registration]:
-        return (each for found in self._registrations.values() for each in found)
+    def _tell_if_idle(self) -> None:
+        if not self._registrations and not self._downloads:
+            idle, self._idle = self._idle, []
+            for each in idle:
+                each.callback(None)

@@ -134,11 +134,14 @@ class Tree:
         place = self._enter(Operation.READ, path)
         if place.is_root:
             raise IsADirectory("/: is a directory")
+        self._in_flight.demand_open()
         await self._in_flight.settled(place.file)
         download = Download(
             place.file,
             store=self._store,
             budget=self._budget,
+            in_flight=self._in_flight,
+            clock=self._clock,
             events=self._events,
             part_bytes=self._settings.download_part_size_bytes,
             concurrency=self._settings.download_concurrency,
@@ -155,6 +158,7 @@ class Tree:
         place = self._enter(Operation.WRITE, path)
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
+        self._in_flight.demand_open()
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing = None
@@ -223,6 +227,7 @@ class Tree:
         if place.is_root or await self._what_is_at(place) is not None:
             raise AlreadyExists(f"{place.path}: exists already")
         await self._store.put(place.marker, (), MARKER)
+        self._events.tell("directory-made", key=place.prefix)
         self._changed()
 
     async def remove_directory(self, path: bytes) -> None:
@@ -237,6 +242,7 @@ class Tree:
             raise await self._no_directory(place)
         if page.objects:
             await self._store.delete(place.marker)
+        self._events.tell("directory-removed", key=place.prefix)
         self._changed(emptied=place.parent)
         self._emptied.pop(place.prefix, None)
 

@@ -73,6 +73,8 @@ class CountedEndpoint:
         self._connections = connections
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        quiet: Any = protocolFactory
+        quiet.noisy = False  # or it logs a line for each connection
         factory = _CountingFactory(protocolFactory, self._connections)
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addCallback(_wrapped)

@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.interfaces import FlowControl, Subsystem
 from sftpgw.ssh.fields import Fields, MalformedPacket
+from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.outgoing import OutgoingQueue
 from sftpgw.values import KIB, MIB
 
@@ -46,6 +47,7 @@ class SessionChannel(SSHChannel):
     """A ``session`` channel that runs one subsystem; its `FlowControl`, too."""
 
     name = b"session"
+    _log = quiet_logger("sftpgw.ssh")
     id: Any
     conn: Any
     avatar: Any

@@ -32,6 +32,7 @@ from twisted.conch.ssh.connection import (
 
 from sftpgw.ssh.channels import SessionChannel
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+from sftpgw.ssh.logs import quiet_logger
 from sftpgw.values import KIB
 
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
@@ -45,6 +46,8 @@ _USERAUTH_MESSAGES = range(50, 80)
 
 class GatewayConnection(SSHConnection):
     """Session channels only; every request but ``subsystem`` is refused."""
+
+    _log = quiet_logger("sftpgw.ssh")
 
     transport: Any
     channels: dict[int, SessionChannel]

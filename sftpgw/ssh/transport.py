@@ -37,7 +37,6 @@ from twisted.conch.ssh.transport import (
     SSHServerTransport,
 )
 from twisted.internet.interfaces import IPushProducer, ITCPTransport
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -45,6 +44,7 @@ from sftpgw.auth.keys import LOGIN_ALGORITHMS
 from sftpgw.interfaces import DelayedCall, EventSink
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.phases import Phase
 from sftpgw.values import KIB
 
@@ -87,7 +87,7 @@ _NONSENSE_IN_KEX = (
 class GatewayTransport(SSHServerTransport):
     """The server's end of one SSH connection."""
 
-    _log = Logger()
+    _log = quiet_logger("sftpgw.ssh")
     ourVersionString = b"SSH-2.0-sftpgw"  # no version: it would only help attackers
 
     factory: GatewayFactory

@@ -40,10 +40,10 @@ from twisted.conch.ssh.userauth import (
 from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 
 from sftpgw.auth.keys import fingerprint
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+from sftpgw.ssh.logs import quiet_logger
 
 MAX_WAITING_REQUESTS = 8
 """Requests that a client may send ahead of our answers."""
@@ -62,7 +62,7 @@ class LoginRequest:
 class GatewayUserAuth(SSHUserAuthServer):
     """Login by public key or password, as far as the portal has checkers for them."""
 
-    _log = Logger()
+    _log = quiet_logger("sftpgw.ssh")
     transport: Any
 
     def serviceStarted(self) -> None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 
 from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
 
 from sftpgw.interfaces import EventSink
 
@@ -28,8 +29,12 @@ class LogSink:
         self._facts = dict(facts or {})
 
     def tell(self, event: str, /, **facts: object) -> None:
-        """Log `event` with these facts and the bound ones."""
+        """Log `event` with these facts and the bound ones; a Failure brings its traceback."""
+        failure = facts.pop("failure", None)
         every = {**self._facts, **facts}
+        if isinstance(failure, Failure):
+            self._logger.failure("{line}", failure, line=format_line(event, every), event=event)
+            return
         level = LogLevel.warn if event.endswith("-failed") else LogLevel.info
         self._logger.emit(level, "{line}", line=format_line(event, every), event=event)
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from sftpgw.errors import (
     EndOfFile,
@@ -19,6 +20,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.downloads import Download
+from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
 from sftpgw.interfaces import BodySink
 from sftpgw.testing.fake_store import FakeStore
@@ -44,11 +46,14 @@ class Opened:
         self.store = store or FakeStore(chunk_bytes=chunk_bytes)
         self.store.seed("file", data)
         self.budget = Budget(budget)
+        self.events = RecordedEvents()
         self.download = Download(
             NAME,
             store=self.store,
             budget=self.budget,
-            events=RecordedEvents(),
+            in_flight=InFlight(),
+            clock=Clock(),
+            events=self.events,
             part_bytes=1000,
             concurrency=3,
         )
@@ -82,6 +87,11 @@ def test_a_small_file_is_one_request() -> None:
     assert opened.read(0, 100) == b"hello"
     assert result_of(opened.download.attributes()).size_bytes == 5
     assert opened.store.requests == {"get": 1}
+    opened.download.close()
+    opened.download.close()
+    assert opened.events.told == [
+        ("file-read", {"key": "file", "bytes": 5, "of": 5, "seconds": 0.0})
+    ]
 
 
 def test_an_empty_file_is_one_request_until_its_time_is_asked() -> None:

@@ -13,6 +13,7 @@ from sftpgw.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
     IsADirectory,
+    LimitReached,
     NoSuchFile,
     NotADirectory,
     ObjectChanged,
@@ -267,6 +268,34 @@ class TestFiles:
         assert isinstance(
             error_of(tree.set_attributes(b"/a", AttributeChanges(size_bytes=0))), Unsupported
         )
+
+
+class TestDraining:
+    """The process is about to end."""
+
+    def test_what_runs_is_waited_for_and_nothing_new_begins(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        reader = result_of(tree.open_reader(b"/a"))
+        writer = result_of(tree.open_writer(b"/b", WriteIntent(), NO_CHANGES))
+        gateway.in_flight.drain()
+        idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+        assert isinstance(error_of(tree.open_reader(b"/a")), LimitReached)
+        opening = tree.open_writer(b"/c", WriteIntent(), NO_CHANGES)
+        assert isinstance(error_of(opening), LimitReached)
+        writer.write(0, b"x")
+        result_of(writer.commit())
+        assert not idle.called
+        reader.close()
+        result_of(idle)
+        assert keys(gateway) == ["a", "b"]
+
+    def test_an_open_that_fails_is_not_waited_for(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        assert isinstance(error_of(tree.open_reader(b"/nope")), NoSuchFile)
+        result_of(gateway.in_flight.idle())
 
 
 class TestRename:
