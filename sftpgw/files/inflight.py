@@ -1,7 +1,8 @@
 """The registry of files in flight.
 
 Knows: which uploads concern one object, which of them are being published, how
-many files are being read, and whether the process still takes new ones.
+many files are being read, how often something was changed, and whether the
+process still takes new transfers.
 Must not know: how a transfer works.
 
 It is one for the process, so that what one session writes another one sees. A
@@ -50,10 +51,15 @@ class InFlight:
     """All transfers of the process: uploads by object, downloads by number."""
 
     def __init__(self) -> None:
+        self.changes = 0
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._downloads = 0
         self._idle: list[Deferred[None]] = []
         self._is_draining = False
+
+    def changed(self) -> None:
+        """Some session has changed what is stored: what was listed before is out of date."""
+        self.changes += 1
 
     def drain(self) -> None:
         """From now on `demand_open` refuses."""
@@ -81,6 +87,7 @@ class InFlight:
 
     def forget(self, registration: Registration) -> None:
         """Called by the registration itself."""
+        self.changed()
         left = self._registrations[registration.name]
         left.remove(registration)
         if not left:

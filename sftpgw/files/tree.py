@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from sftpgw.errors import (
     AlreadyExists,
@@ -65,6 +66,16 @@ MAX_EMPTIED = 1024
 NOMINAL_BYTES = 1024 * 1024 * GIB
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The first page of a directory, and when the bucket looked like that."""
+
+    prefix: str
+    page: ListPage
+    changes: int
+    at_seconds: float
+
+
 class Tree:
     """Implements `interfaces.FileTree` for one session of one user."""
 
@@ -94,7 +105,7 @@ class Tree:
             limits.memory_bytes,
             unequal_parts=store.capabilities.unequal_parts,
         )
-        self._listed: tuple[str, float, ListPage] | None = None
+        self._listed: _Listed | None = None
         self._emptied: OrderedDict[str, None] = OrderedDict()
 
     def canonical(self, path: bytes) -> bytes:
@@ -269,15 +280,16 @@ class Tree:
         page = await list_directory(self._store, place)
         if not self._exists(page):
             return self._has_emptied(place)
-        self._listed = (place.prefix, self._clock.seconds(), page)
+        self._listed = _Listed(place.prefix, page, self._in_flight.changes, self._clock.seconds())
         return True
 
     def _just_listed(self, place: Place) -> ListPage | None:
         listed, self._listed = self._listed, None
-        if listed is None or listed[0] != place.prefix:
+        if listed is None or listed.prefix != place.prefix:
             return None
-        is_fresh = self._clock.seconds() - listed[1] <= LISTED_FOR_SECONDS
-        return listed[2] if is_fresh else None
+        age_seconds = self._clock.seconds() - listed.at_seconds
+        is_fresh = age_seconds <= LISTED_FOR_SECONDS and listed.changes == self._in_flight.changes
+        return listed.page if is_fresh else None
 
     async def _what_is_at(self, place: Place) -> FileKind | None:
         """File, directory or nothing, by one list request where two names are not too close.
@@ -353,7 +365,7 @@ class Tree:
 
     def _changed(self, emptied: Place | None = None) -> None:
         """Something is different now; `emptied` has perhaps lost its last entry."""
-        self._listed = None
+        self._in_flight.changed()
         while emptied is not None and not emptied.is_root:
             self._emptied[emptied.prefix] = None
             self._emptied.move_to_end(emptied.prefix)

@@ -164,6 +164,19 @@ class TestLooking:
         result_of(committing)
         assert result_of(opening).read(0, 3) == b"new"
 
+    def test_a_listing_after_stat_shows_what_was_published_in_between(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "d/old")
+        for session in (tree, gateway.tree()):
+            writer = result_of(session.open_writer(b"/d/new", WriteIntent(), NO_CHANGES))
+            result_of(tree.stat(b"/d"))
+            result_of(writer.commit())
+            assert names(result_of(tree.open_directory(b"/d"))) == ["new", "old"]
+            result_of(tree.stat(b"/d"))
+            result_of(session.remove_file(b"/d/new"))
+            assert names(result_of(tree.open_directory(b"/d"))) == ["old"]
+
     def test_keys_that_no_path_can_name_are_skipped_and_told(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
