@@ -41,6 +41,16 @@ MIN_REMOTE_PACKET_BYTES = 1 * KIB
 MAX_REFUSALS_TOLD = 20
 """So many refusals of one connection become events; a client could go on for ever."""
 
+_ROUTINE = frozenset(
+    (
+        b"env",
+        b"keepalive@openssh.com",
+        b"no-more-sessions@openssh.com",
+        b"hostkeys-prove-00@openssh.com",
+    )
+)
+"""What OpenSSH asks for in every session; to refuse it is no news."""
+
 _USERAUTH_MESSAGES = range(50, 80)
 
 
@@ -77,8 +87,7 @@ class GatewayConnection(SSHConnection):
         """Refuse: forwarding is not offered, and keepalives want any answer at all."""
         fields = Fields(packet)
         name, wants_reply = fields.string(), fields.boolean()
-        if name != b"keepalive@openssh.com":
-            self._tell_refusal("global-request", name)
+        self._tell_refusal("global-request", name)
         if wants_reply:
             self.transport.sendPacket(MSG_REQUEST_FAILURE, b"")
 
@@ -208,6 +217,8 @@ class GatewayConnection(SSHConnection):
 
     def _tell_refusal(self, kind: str, name: bytes) -> None:
         """Once for each name, and not for ever."""
+        if name in _ROUTINE:
+            return
         refusal = (kind, name)
         if refusal in self._told_refusals or len(self._told_refusals) >= MAX_REFUSALS_TOLD:
             return

@@ -344,7 +344,8 @@ def test_everything_but_a_known_subsystem_is_refused(request_name: bytes, data: 
     channel = pair.open_channel()
     assert not pair.ask(channel, request_name, data)
     assert not pair.ask(channel, request_name, data)
-    assert len(pair.events.facts("request-refused")) == 1
+    # OpenSSH sends its locale in every session; to refuse that is no news.
+    assert len(pair.events.facts("request-refused")) == (request_name != b"env")
     assert pair.connected
     assert pair.ask(channel, b"subsystem", NS(b"sftp"))
     pair.drop()
