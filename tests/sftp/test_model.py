@@ -103,21 +103,35 @@ class Sessions(RuleBasedStateMachine):
         handle = self.attempt(expected, self.client.open, path, flags)
         return handle and (self.session, path, handle, exclusive)
 
-    @rule(writer=consumes(writers), size=st.integers(0, 300 * KIB), seed=st.integers(0, 250))
-    def finish_writer(self, writer: Any, size: int, seed: int) -> None:
+    @rule(
+        writer=consumes(writers),
+        size=st.integers(0, 300 * KIB),
+        seed=st.integers(0, 250),
+        order=st.permutations(range(5)),
+        gap=st.booleans(),
+    )
+    def finish_writer(self, writer: Any, size: int, seed: int, order: list[int], gap: bool) -> None:
+        """Writes in any order, one of them perhaps never; what is missing is zeros."""
         if writer is None or writer[0] != self.session:
             return
         _, path, handle, exclusive = writer
-        data = content(seed, size)[:size]
-        for offset in range(0, size, 64 * KIB):
-            self.client.write(handle, offset, data[offset : offset + 64 * KIB])
+        data = bytearray(content(seed, size)[:size])
+        offsets = [index * 64 * KIB for index in order if index * 64 * KIB < size]
+        if gap and offsets and (skipped := offsets.pop()) + 64 * KIB < size:
+            data[skipped : skipped + 64 * KIB] = bytes(64 * KIB)
+        elif gap and offsets:
+            del data[max(offsets) + 64 * KIB :]
+        elif gap:
+            data.clear()
+        for offset in offsets:
+            self.client.write(handle, offset, bytes(data[offset : offset + 64 * KIB]))
         if path in self.directories() or self.has_file_above(path):
             self.reconnect()
             return
         expected = {Status.FAILURE} if exclusive and path in self.files else set()
         self.attempt(expected, self.client.close, handle)
         if not expected:
-            self.files[path] = data
+            self.files[path] = bytes(data)
 
     @rule(path=st.tuples(DIRECTORIES, NAMES))
     def get(self, path: tuple[bytes, bytes]) -> None:
