@@ -193,21 +193,30 @@ class ObjectStore(Protocol):
 class MemoryBudget(Protocol):
     """The bytes that all transfers of the process may hold together.
 
-    Demand never waits, speculation does: `charge` counts what must be held in
-    any case, `try_acquire` is for read-ahead, `acquire` for an upload's next part.
+    Read-ahead takes what is free (`try_acquire`), uploads stand in line for whole
+    parts (`acquire`), and what cannot wait may overdraw a little (`try_charge`).
     """
-
-    def charge(self, size_bytes: int) -> None:
-        """Count bytes that are held whether or not there is room."""
 
     def try_acquire(self, size_bytes: int) -> bool:
         """Count bytes if there is room and nobody waits in line."""
+
+    def try_charge(self, size_bytes: int) -> bool:
+        """Count bytes past the line, and past the limit as far as the overdraft goes."""
 
     def acquire(self, size_bytes: int) -> Deferred[None] | None:
         """Count bytes now (None) or once it is our turn; cancel to leave the line."""
 
     def release(self, size_bytes: int) -> None:
         """Give bytes back."""
+
+    def watch(self, shed: Callable[[], None]) -> None:
+        """Call `shed` when somebody has to wait: give back what you hold in vain."""
+
+    def unwatch(self, shed: Callable[[], None]) -> None:
+        """Do not call it any more."""
+
+    def press(self) -> None:
+        """Ask all who watch to shed, if somebody stands in line."""
 
 
 # Files.

@@ -7,8 +7,9 @@ The data's way: a chunk from the HTTP body is kept as it came. A READ within one
 chunk is a slice of it, one across chunks a join of slices: one copy, whichever.
 Chunks are let go as soon as they have been read.
 
-READs are answered in the order in which they came, though SFTP would allow any:
-OpenSSH 9.2's scp cuts a file off where two answers change places, and calls it whole.
+READs are answered in the order in which they came, errors and EOF too, though SFTP
+would allow any. OpenSSH 9.2's scp cuts a file off where two answers change places,
+and calls it whole; PuTTY's pscp stops at an EOF that overtakes data.
 
 Every range is fetched under the ETag of the first, so no read ever mixes two
 versions of an object.
@@ -27,6 +28,7 @@ from sftpgw.errors import (
     EndOfFile,
     GatewayError,
     InvalidHandle,
+    LimitReached,
     ObjectChanged,
     PreconditionFailed,
     RangeNotSatisfiable,
@@ -35,16 +37,22 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import InFlight
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.listing import attributes_of
-from sftpgw.plan.readahead import ReadAhead, Segment
+from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
 from sftpgw.values import KIB, ByteRange, FileAttributes, ObjectInfo, ObjectName
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
 
+NO_MEMORY = "all memory is in use by other transfers; try again in a moment"
+REPLACED = "the file was replaced while it was being read"
 
-@dataclass(frozen=True, eq=False, slots=True)
+
+@dataclass(eq=False, slots=True)
 class _WaitingRead:
+    """A READ in line. `failure` is its answer once it is known that bytes will not come."""
+
     wanted: ByteRange
     answer: Deferred[bytes]
+    failure: Failure | None = None
 
 
 class _Range:
@@ -143,11 +151,14 @@ class Download:
 
         :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
         """
-        self._in_flight.download_began()
+        self._in_flight.work_began()
+        self._budget.watch(self._shed)
         first_bytes = self._part_bytes
         if not self._budget.try_acquire(first_bytes):
             first_bytes = min(first_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
-            self._budget.charge(first_bytes)
+            if not self._budget.try_charge(first_bytes):
+                self.close()
+                raise LimitReached(NO_MEMORY)
         first = _FirstRange(self, Segment(0, first_bytes, 0))
         self._start(first, if_match=None)
         try:
@@ -175,7 +186,7 @@ class Download:
             raise self._failure.with_traceback(None)
         size_bytes = self._known.size_bytes
         if offset >= size_bytes:
-            raise EndOfFile("end of file")
+            return self._end_of_file(offset)
         wanted = ByteRange(offset, min(offset + length, size_bytes))
         self._reads_ahead = True
         self._plan.asked(wanted)
@@ -190,9 +201,22 @@ class Download:
         self._fetch_more()
         return waiting.answer
 
+    def _end_of_file(self, offset: int) -> Deferred[bytes]:
+        error = EndOfFile("end of file")
+        if not self._waiting:
+            raise error
+        waiting = _WaitingRead(ByteRange(offset, offset), Deferred(self._stop_waiting))
+        waiting.failure = Failure(error)
+        self._waiting.append(waiting)
+        return waiting.answer
+
     async def attributes(self) -> FileAttributes:
         if not self._known.etag:
-            self._info = await self._store.head(self._name)
+            info = await self._store.head(self._name)
+            if info.size_bytes:
+                self._fail(ObjectChanged(REPLACED))
+                raise ObjectChanged(REPLACED)
+            self._info = info
         return attributes_of(self._known)
 
     def close(self) -> None:
@@ -200,7 +224,8 @@ class Download:
         if not self._is_closed:
             self._is_closed = True
             self._tell_end()
-            self._in_flight.download_ended()
+            self._budget.unwatch(self._shed)
+            self._in_flight.work_ended()
 
     def _tell_end(self) -> None:
         if self._info is not None:
@@ -221,12 +246,25 @@ class Download:
 
     def _fetch_more(self) -> None:
         while self._failure is None and (fetch := self._plan.next_fetch()) is not None:
-            if fetch.is_demanded:
-                self._budget.charge(fetch.wanted.size_bytes)
-            elif not self._reads_ahead or not self._budget.try_acquire(fetch.wanted.size_bytes):
+            wanted = self._affordable(fetch)
+            if wanted is None and fetch.is_demanded:
+                continue  # its READs are refused; others may ask for less
+            if wanted is None:
                 return
-            segment = self._plan.began(fetch.wanted)
+            segment = self._plan.began(wanted)
             self._start(_Range(self, segment), if_match=self._known.etag)
+
+    def _affordable(self, fetch: Fetch) -> ByteRange | None:
+        """What there is memory for; a READ gets its bytes even if the budget is spent."""
+        if fetch.is_demanded or self._reads_ahead:
+            if self._budget.try_acquire(fetch.wanted.size_bytes):
+                return fetch.wanted
+            if fetch.is_demanded and self._budget.try_charge(fetch.demanded.size_bytes):
+                return fetch.demanded
+        if fetch.is_demanded:
+            self._refuse(fetch.demanded, Failure(LimitReached(NO_MEMORY)))
+            self.arrived()
+        return None
 
     def _start(self, each: _Range, *, if_match: str | None) -> None:
         segment = each.segment
@@ -257,18 +295,22 @@ class Download:
             each.answered.errback(failure)
             return
         if failure.check(PreconditionFailed):
-            self._fail(ObjectChanged("the file was replaced while it was being read"))
+            self._fail(ObjectChanged(REPLACED))
             return
         if not failure.check(GatewayError):
             self._events.tell("defect", where="download", failure=failure)
             failure = Failure(StoreTrouble("the read failed for an internal reason"))
-        lost = ByteRange(each.segment.received, each.segment.stop)
-        for waiting in tuple(self._waiting):
-            if waiting.wanted.start < lost.stop and lost.start < waiting.wanted.stop:
-                self._stop_waiting(waiting.answer)
-                waiting.answer.errback(failure)
+        self._refuse(ByteRange(each.segment.received, each.segment.stop), failure)
         self.arrived()
         self._fetch_more()
+
+    def _refuse(self, lost: ByteRange, failure: Failure) -> None:
+        """These bytes will not come: whoever waits for them will be told in turn."""
+        for waiting in self._waiting:
+            wanted = waiting.wanted
+            if waiting.failure is None and wanted.start < lost.stop and lost.start < wanted.stop:
+                waiting.failure = failure
+                self._plan.answered(wanted)
 
     def _drop_stale(self) -> None:
         for segment in self._plan.stale():
@@ -286,11 +328,19 @@ class Download:
     # READs.
 
     def arrived(self) -> None:
-        """More bytes are here: answer the READs at the head of the line that have theirs."""
-        while self._waiting and (data := self._taken(self._waiting[0].wanted)) is not None:
-            waiting = self._waiting.popleft()
-            self._plan.answered(waiting.wanted)
-            waiting.answer.callback(data)
+        """Something has come: answer the READs at the head of the line that have theirs."""
+        while self._waiting:
+            head = self._waiting[0]
+            if head.failure is not None:
+                self._waiting.popleft()
+                head.answer.errback(head.failure)
+                continue
+            data = self._taken(head.wanted)
+            if data is None:
+                return
+            self._waiting.popleft()
+            self._plan.answered(head.wanted)
+            head.answer.callback(data)
 
     def _taken(self, wanted: ByteRange) -> bytes | None:
         """The bytes of a READ if all of them are here; they count as read then."""
@@ -320,7 +370,8 @@ class Download:
         for waiting in self._waiting:
             if waiting.answer is answer:
                 self._waiting.remove(waiting)
-                self._plan.answered(waiting.wanted)
+                if waiting.failure is None:
+                    self._plan.answered(waiting.wanted)
                 return
 
     def _fail(self, error: GatewayError) -> None:
@@ -329,6 +380,12 @@ class Download:
             self._failure = error
         for each in tuple(self._ranges.values()):
             self._remove(each)
-        for waiting in tuple(self._waiting):
-            self._stop_waiting(waiting.answer)
-            waiting.answer.errback(Failure(error))
+        for waiting in self._waiting:
+            waiting.failure = waiting.failure or Failure(error)
+        self.arrived()
+
+    def _shed(self) -> None:
+        """Others wait for memory: what nobody waits for here can be fetched again."""
+        if not self._waiting and self._info is not None:
+            for each in tuple(self._ranges.values()):
+                self._remove(each)

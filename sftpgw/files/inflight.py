@@ -27,11 +27,19 @@ class Registration:
         self.writer = writer
         self.is_committing = False
         self._registry = registry
+        self._before: list[Deferred[None]] = []
         self._waiting: list[Deferred[None]] = []
 
     def committing(self) -> None:
         """The client has closed the file; from now on others wait for it."""
-        self.is_committing = True
+        if not self.is_committing:
+            self._before = self._registry.commits(self.name)
+            self.is_committing = True
+
+    async def turn(self) -> None:
+        """Wait for the commits of this object that began before: the last CLOSE wins."""
+        while self._before:
+            await self._before.pop()
 
     def ended(self) -> None:
         """Published or given up, and nothing of it is under way any more."""
@@ -48,12 +56,12 @@ class Registration:
 
 
 class InFlight:
-    """All transfers of the process: uploads by object, downloads by number."""
+    """All work of the process: uploads by object, downloads and renames by number."""
 
     def __init__(self) -> None:
         self.changes = 0
         self._registrations: dict[ObjectName, list[Registration]] = {}
-        self._downloads = 0
+        self._others = 0
         self._idle: list[Deferred[None]] = []
         self._is_draining = False
 
@@ -70,13 +78,13 @@ class InFlight:
         if self._is_draining:
             raise LimitReached("the gateway is shutting down; try again in a moment")
 
-    def download_began(self) -> None:
-        """A file was opened for reading."""
-        self._downloads += 1
+    def work_began(self) -> None:
+        """A file was opened for reading, or a rename has begun."""
+        self._others += 1
 
-    def download_ended(self) -> None:
-        """It was closed."""
-        self._downloads -= 1
+    def work_ended(self) -> None:
+        """It was closed, or has been carried out."""
+        self._others -= 1
         self._tell_if_idle()
 
     def register(self, name: ObjectName, writer: FileWriter) -> Registration:
@@ -107,19 +115,23 @@ class InFlight:
 
     async def settled(self, name: ObjectName) -> None:
         """Wait for the commits of `name` that are under way now."""
-        for registration in tuple(self._registrations.get(name, ())):
-            if registration.is_committing:
-                await registration.end()
+        for ended in self.commits(name):
+            await ended
+
+    def commits(self, name: ObjectName) -> list[Deferred[None]]:
+        """One Deferred for each commit of `name` under way; it fires at the end of that."""
+        registered = self._registrations.get(name, ())
+        return [each.end() for each in registered if each.is_committing]
 
     async def idle(self) -> None:
         """Wait until no transfer is left."""
-        while self._registrations or self._downloads:
+        while self._registrations or self._others:
             waiter: Deferred[None] = Deferred(self._idle.remove)
             self._idle.append(waiter)
             await waiter
 
     def _tell_if_idle(self) -> None:
-        if not self._registrations and not self._downloads:
+        if not self._registrations and not self._others:
             idle, self._idle = self._idle, []
             for each in idle:
                 each.callback(None)

@@ -9,8 +9,8 @@ carried out by a coroutine of its own; how it ended goes back into the plan as
 an event, and that is all that leads on.
 
 An answer is withheld (a Deferred instead of None) while the plan is congested or
-the budget owes us a part. The bytes in question are already counted: what a
-client can send without an answer is bounded by its SSH window.
+the budget owes us a part. What a client can send without an answer is bounded by
+its SSH window. An upload that is idle while others wait for memory fails.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sftpgw.errors import (
     AlreadyExists,
     ConditionalConflict,
     GatewayError,
+    LimitReached,
     PreconditionFailed,
     StoreError,
     UploadFailed,
@@ -53,6 +54,12 @@ from sftpgw.values import (
     ObjectProperties,
     WriteCondition,
 )
+
+PRESS_SECONDS = 10.0
+"""How often who stands in line asks whether somebody has gone idle."""
+
+IDLE_SECONDS = 60.0
+"""So long may an upload hold memory without a write while others wait for it."""
 
 
 class Upload:
@@ -90,16 +97,23 @@ class Upload:
         self._paused: list[Deferred[None]] = []
         self._ends: list[Deferred[None]] = []
         self._has_ended = False
+        self._turn_timer: Any = None
+        self._asked_bytes = 0
+        self._written_seconds = self._opened_seconds
+        budget.watch(self._shed)
 
     # FileWriter.
 
     def write(self, offset: int, data: bytes) -> Deferred[None] | None:
         plan = self._plan
+        self._written_seconds = self._clock.seconds()
         commands = plan.write(offset, data)
         if commands or plan.failure is not None:
             self._carry_out(commands)
             self._demand_success()
         self._settle_memory()
+        if plan.failure is not None:
+            self._demand_success()
         if self._turn is None and not plan.is_congested:
             return None
         paused: Deferred[None] = Deferred(self._paused.remove)
@@ -146,7 +160,7 @@ class Upload:
         self._running += len(commands)
         for command in commands:
             done = Deferred.fromCoroutine(self._carry_out_one(command))
-            done.addBoth(self._command_ended)
+            done.addCallback(self._command_ended)
         self._look_around()
 
     async def _carry_out_one(self, command: Command) -> Commands:
@@ -168,7 +182,7 @@ class Upload:
     async def _reported(self, request: Coroutine[Any, Any, Commands]) -> Commands:
         try:
             return await request
-        except GatewayError as error:
+        except Exception as error:
             return self._plan.fail(self._explained(error))
 
     async def _open(self) -> Commands:
@@ -179,16 +193,18 @@ class Upload:
         assert self._multipart is not None, "the plan opens the upload before it sends parts"
         try:
             stored = await self._store.upload_part(self._multipart, part.number, (part.body,))
-        except GatewayError as error:
+        except Exception as error:
             return self._plan.part_failed(part.number, self._explained(error))
         return self._plan.part_stored(stored)
 
     async def _put(self, whole: PutWhole) -> Commands:
+        await self._registration.turn()
         await self._store.put(self._name, (whole.body,), self._properties(), self._condition)
         return self._stored(len(whole.body))
 
     async def _complete(self, complete: CompleteUpload) -> Commands:
         assert self._multipart is not None, "the plan opens the upload before it completes it"
+        await self._registration.turn()
         await self._store.complete_upload(self._multipart, complete.parts, self._condition)
         return self._stored(complete.size_bytes)
 
@@ -216,18 +232,20 @@ class Upload:
             metadata["mtime"] = f"{self._modified_seconds:.9f}".rstrip("0").rstrip(".")
         return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
 
-    def _explained(self, error: GatewayError) -> GatewayError:
-        """The client's words for what the store said."""
+    def _explained(self, error: Exception) -> GatewayError:
+        """The client's words for what has gone wrong."""
         if isinstance(error, PreconditionFailed | ConditionalConflict):
             return AlreadyExists("somebody else has created this file meanwhile")
-        return error
+        if not isinstance(error, GatewayError):
+            return self._unforeseen(Failure(error))
+        # The error stays for as long as the handle: what led to it held the part's bytes.
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
 
     # What follows from every step.
 
-    def _command_ended(self, outcome: Commands | Failure) -> None:
+    def _command_ended(self, outcome: Commands) -> None:
         self._running -= 1
-        if isinstance(outcome, Failure):
-            outcome = self._plan.fail(self._unforeseen(outcome))
         self._carry_out(outcome)
 
     def _unforeseen(self, failure: Failure) -> GatewayError:
@@ -257,40 +275,70 @@ class Upload:
 
     def _settle_memory(self) -> None:
         """Hold in the budget what the plan holds in buffers."""
-        wanted_bytes = self._plan.memory_bytes
-        more_bytes = wanted_bytes - self._held_bytes
+        if self._has_ended:
+            return
+        more_bytes = self._plan.memory_bytes - self._held_bytes
+        if more_bytes < self._asked_bytes:
+            # A part was stored meanwhile: who needs less may not wait for more.
+            self._leave_line()
         if more_bytes < 0:
-            self._held_bytes = wanted_bytes
+            self._held_bytes += more_bytes
             self._budget.release(-more_bytes)
         elif more_bytes and self._turn is None:
             self._reserve(more_bytes)
 
     def _reserve(self, more_bytes: int) -> None:
-        # Small uploads and those that wait for a write to fill a gap never stand in
-        # line: what they need next is behind the answer that would be withheld.
-        if self._held_bytes + more_bytes <= SMALL_BYTES or self._plan.waits_for_gap:
-            self._budget.charge(more_bytes)
+        is_small = self._held_bytes + more_bytes <= SMALL_BYTES
+        waits_for_gap = self._plan.waits_for_gap
+        if (is_small or waits_for_gap) and self._budget.try_charge(more_bytes):
             self._held_bytes += more_bytes
-            return
-        turn = self._budget.acquire(more_bytes)
-        if turn is None:
+        elif waits_for_gap:
+            # In line it could not go on: the missing write is behind withheld answers.
+            error = LimitReached("there is no memory for writes out of order now; try again")
+            self._carry_out(self._plan.fail(error))
+        elif (turn := self._budget.acquire(more_bytes)) is None:
             self._held_bytes += more_bytes
-            return
-        self._turn = turn
-        turn.addCallbacks(self._granted, lambda _: None, callbackArgs=(more_bytes,))
+        else:
+            self._turn = turn
+            self._asked_bytes = more_bytes
+            self._turn_timer = self._clock.callLater(PRESS_SECONDS, self._press)
+            turn.addCallbacks(self._granted, lambda _: None, callbackArgs=(more_bytes,))
 
     def _granted(self, _: None, more_bytes: int) -> None:
         self._turn = None
+        self._asked_bytes = 0
+        self._turn_timer.cancel()
         self._held_bytes += more_bytes
         self._look_around()
+
+    def _leave_line(self) -> None:
+        if self._turn is not None:
+            turn, self._turn = self._turn, None
+            self._asked_bytes = 0
+            self._turn_timer.cancel()
+            turn.cancel()
+
+    def _press(self) -> None:
+        """Still in line: somebody may have gone idle meanwhile."""
+        self._turn_timer = self._clock.callLater(PRESS_SECONDS, self._press)
+        self._budget.press()
+
+    def _shed(self) -> None:
+        """Others wait for memory, and this client has not sent anything for long."""
+        idle_seconds = self._clock.seconds() - self._written_seconds
+        if self._held_bytes and self._running == 0 and idle_seconds > IDLE_SECONDS:
+            error = LimitReached(
+                f"nothing was written for {IDLE_SECONDS:.0f} seconds while others waited for "
+                "memory; send the file again"
+            )
+            self._carry_out(self._plan.fail(error))
 
     def _end(self) -> None:
         if self._has_ended:
             return
         self._has_ended = True
-        if self._turn is not None:
-            turn, self._turn = self._turn, None
-            turn.cancel()
+        self._leave_line()
+        self._budget.unwatch(self._shed)
         self._budget.release(self._held_bytes)
         self._held_bytes = 0
         if self._plan.failure is not None and not isinstance(self._plan.failure, UploadFailed):

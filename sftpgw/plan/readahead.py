@@ -39,10 +39,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A range to be fetched. Speculation may be refused for lack of memory, demand not."""
+    """A range to be fetched, and the part of it that a READ waits for.
+
+    Without the memory for all of it, what is demanded alone will do.
+    """
 
     wanted: ByteRange
-    is_demanded: bool
+    demanded: ByteRange
+
+    @property
+    def is_demanded(self) -> bool:
+        return self.demanded.size_bytes > 0
 
 
 class ReadAhead:
@@ -93,11 +100,13 @@ class ReadAhead:
             gap = self._first_uncovered(demand.start)
             if gap < demand.stop:
                 size_bytes = max(demand.stop - gap, self._range_bytes)
-                return Fetch(self._clipped(gap, size_bytes), is_demanded=True)
+                demanded = self._clipped(gap, demand.stop - gap)
+                return Fetch(self._clipped(gap, size_bytes), demanded)
         frontier = self._first_uncovered(self._run_stop)
         reach = min(self._size_bytes, self._run_stop + self._ahead_bytes)
         if frontier < reach:
-            return Fetch(self._clipped(frontier, self._range_bytes), is_demanded=False)
+            nothing = ByteRange(frontier, frontier)
+            return Fetch(self._clipped(frontier, self._range_bytes), nothing)
         return None
 
     def stale(self) -> list[Segment]:

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import (
     EndOfFile,
     InvalidHandle,
+    LimitReached,
     NoSuchObject,
     ObjectChanged,
     StoreError,
@@ -136,6 +137,68 @@ def test_reads_are_answered_in_the_order_in_which_they_came() -> None:
     opened.download.close()
 
 
+def test_the_end_of_file_is_told_after_the_bytes_before_it() -> None:
+    opened = Opened()
+    gate = opened.store.hold("body")
+    result_of(opened.download.open())
+    told: list[str] = []
+    for offset in (0, 500, len(CONTENT), len(CONTENT) + 500):
+        answer = opened.download.read(offset, 500)
+        assert isinstance(answer, Deferred)
+        answer.addCallbacks(lambda data: told.append("data"), lambda _: told.append("end"))
+    assert told == []
+    gate.open()
+    assert told == ["data", "data", "end", "end"]
+    opened.download.close()
+
+
+def test_a_refusal_is_told_in_turn() -> None:
+    opened = Opened()
+    gate = opened.store.hold("body")
+    result_of(opened.download.open())
+    first = opened.download.read(0, 100)
+    opened.store.fail("get", StoreUnavailable("down"), times=10)
+    second = opened.download.read(7000, 100)
+    assert isinstance(first, Deferred)
+    assert isinstance(second, Deferred)
+    assert not second.called
+    gate.open()
+    assert result_of(first) == CONTENT[:100]
+    assert isinstance(failure_of(second).value, StoreUnavailable)
+    opened.download.close()
+
+
+def test_an_empty_file_that_was_replaced_fails() -> None:
+    opened = Opened(b"").open()
+    opened.store.seed("file", CONTENT)
+    assert isinstance(failure_of(opened.download.attributes()).value, ObjectChanged)
+    with pytest.raises(ObjectChanged):
+        opened.read(0, 10)
+    opened.download.close()
+
+
+def test_read_ahead_is_given_back_when_others_stand_in_line() -> None:
+    opened = Opened(budget=1000)
+    opened.open()
+    assert opened.budget.held_bytes == 1000
+    turn = opened.budget.acquire(900)
+    assert turn is not None
+    result_of(turn)
+    assert opened.read(0, 20) == CONTENT[:20]
+    opened.download.close()
+
+
+def test_without_any_memory_a_read_is_refused_clearly() -> None:
+    opened = Opened(budget=10_000)
+    opened.open()
+    while opened.budget.try_charge(50):
+        pass
+    late = opened.download.read(900, 300)
+    assert isinstance(late, Deferred)
+    assert isinstance(failure_of(late).value, LimitReached)
+    opened.download.close()
+
+
 def test_an_object_replaced_meanwhile_fails_and_never_mixes() -> None:
     opened = Opened().open()
     assert opened.read(0, 500) == CONTENT[:500]
@@ -209,10 +272,11 @@ def test_closing_answers_who_waits_and_drops_the_requests() -> None:
 
 
 def test_without_memory_there_is_no_read_ahead_but_reads_are_answered() -> None:
-    opened = Opened(budget=10)
+    opened = Opened(budget=10_000)
+    assert opened.budget.try_charge(9_900)
     opened.open()
     assert b"".join(opened.read(at, 100) for at in range(0, 3000, 100)) == CONTENT[:3000]
-    assert opened.budget.held_bytes <= 1000
+    assert opened.budget.held_bytes <= 9_900 + 1_000
     opened.download.close()
 
 

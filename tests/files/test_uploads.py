@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import (
     AlreadyExists,
     GatewayError,
+    LimitReached,
     NoSuchUpload,
     PreconditionFailed,
     StoreError,
@@ -122,7 +123,7 @@ def test_answers_are_withheld_while_too_many_parts_are_under_way() -> None:
 
 def test_answers_are_withheld_while_there_is_no_memory() -> None:
     process = Process(budget=3 * PART)
-    process.budget.charge(2 * PART)
+    assert process.budget.try_charge(2 * PART)
     first = process.upload()
     assert write_all(first, b"x" * (PART // 2 + 64 * KIB)) == []
     second = process.upload(ObjectName("bucket", "second"))
@@ -139,7 +140,7 @@ def test_answers_are_withheld_while_there_is_no_memory() -> None:
 
 def test_small_files_never_wait_for_memory() -> None:
     process = Process(budget=PART)
-    process.budget.charge(PART)
+    assert process.budget.try_charge(PART)
     upload = process.upload()
     assert upload.write(0, b"x" * 1000) is None
     result_of(upload.commit())
@@ -148,17 +149,134 @@ def test_small_files_never_wait_for_memory() -> None:
 
 
 def test_a_gap_is_never_waited_for_behind_a_withheld_answer() -> None:
-    process = Process(budget=2 * PART)
-    process.budget.charge(2 * PART)
+    process = Process(budget=20 * PART)
+    assert process.budget.try_charge(20 * PART)
     upload = process.upload()
     assert upload.write(PART, b"b" * PART) is None
     later = upload.write(0, b"a" * PART)
-    process.budget.release(2 * PART)
+    process.budget.release(20 * PART)
     if later is not None:
         result_of(later)
     result_of(upload.commit())
     assert process.store.content("file") == b"a" * PART + b"b" * PART
     process.assert_idle()
+
+
+def test_writes_out_of_order_fail_when_even_the_overdraft_is_spent() -> None:
+    process = Process(budget=4 * PART)
+    assert process.budget.try_charge(4 * PART)
+    upload = process.upload()
+    with pytest.raises(LimitReached, match="out of order"):
+        upload.write(PART, b"b" * PART)
+    assert process.budget.held_bytes == 4 * PART
+    process.budget.release(4 * PART)
+    assert isinstance(failure_of(upload.commit()).value, LimitReached)
+    process.assert_idle()
+
+
+def test_many_large_uploads_with_little_memory_all_finish() -> None:
+    process = Process(budget=4 * PART)
+    gate = process.store.hold("upload_part")
+    uploads = [process.upload(ObjectName("bucket", f"{index}")) for index in range(12)]
+    waiting: list[Deferred[None]] = []
+    for offset in range(0, 3 * PART, 64 * KIB):
+        for upload in uploads:
+            later = upload.write(offset, b"x" * 64 * KIB)
+            if later is not None:
+                waiting.append(later)
+    committing = [started(upload.commit()) for upload in uploads]
+    gate.open()
+    for each in (*committing, *waiting):
+        result_of(each)
+    assert len(process.store.keys()) == 12
+    process.assert_idle()
+
+
+def test_who_no_longer_needs_memory_leaves_the_line() -> None:
+    process = Process(budget=2 * PART)
+    gate = process.store.hold("upload_part")
+    first, second = process.upload(), process.upload(ObjectName("bucket", "second"))
+    waiting = write_all(first, b"x" * (PART + PART // 2))
+    waiting += write_all(second, b"y" * (PART + PART // 2))
+    assert process.budget.waiting
+    gate.open()
+    for later in waiting:
+        result_of(later)
+    result_of(first.commit())
+    result_of(second.commit())
+    process.assert_idle()
+
+
+def test_an_idle_upload_fails_when_others_need_its_memory() -> None:
+    process = Process(budget=PART)
+    idle = process.upload()
+    write_all(idle, b"x" * (PART // 2 + 64 * KIB))
+    process.clock.advance(50)
+    busy = process.upload(ObjectName("bucket", "busy"))
+    waiting = write_all(busy, b"y" * (PART // 2 + 64 * KIB))
+    assert waiting
+    process.clock.advance(20)
+    for later in waiting:
+        result_of(later)
+    result_of(busy.commit())
+    failure = failure_of(idle.commit()).value
+    assert isinstance(failure, LimitReached)
+    assert "60 seconds" in failure.message
+    process.assert_idle()
+    assert not process.clock.getDelayedCalls()
+
+
+def test_the_last_close_wins() -> None:
+    process = Process()
+    gate = process.store.hold("put")
+    first, second = process.upload(), process.upload()
+    first.write(0, b"first")
+    second.write(0, b"second")
+    committing = [started(first.commit()), started(second.commit())]
+    assert gate.waiting == 1
+    gate.open()
+    for each in committing:
+        result_of(each)
+    assert process.store.content("file") == b"second"
+
+
+def test_two_commits_of_one_key_are_both_waited_for() -> None:
+    process = Process()
+    gate = process.store.hold("put")
+    first, second = process.upload(), process.upload()
+    first.write(0, b"first")
+    second.write(0, b"second")
+    committing = [started(first.commit()), started(second.commit())]
+    settled = started(process.in_flight.settled(NAME))
+    gate.open()
+    result_of(settled)
+    for each in committing:
+        result_of(each)
+
+
+def test_a_defect_while_a_part_is_sent_leaves_nothing_behind() -> None:
+    process = Process()
+    process.store.fail("upload_part", ZeroDivisionError())
+    upload = process.upload()
+    for offset in range(0, 4 * PART, 64 * KIB):
+        try:
+            upload.write(offset, b"x" * 64 * KIB)
+        except UploadFailed:
+            break
+    assert isinstance(failure_of(upload.commit()).value, UploadFailed)
+    assert not process.store.uploads
+    assert process.budget.held_bytes == 0
+
+
+def test_a_failed_upload_keeps_no_bytes_alive() -> None:
+    process = Process()
+    process.store.fail("upload_part", StoreUnavailable("down"))
+    upload = process.upload()
+    with pytest.raises(StoreUnavailable) as caught:
+        write_all(upload, b"x" * (3 * PART))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    result_of(upload.abandon())
 
 
 @pytest.mark.parametrize("operation", ["create_upload", "upload_part", "complete_upload"])
@@ -311,7 +429,7 @@ class TestBudget:
 
     def test_who_leaves_the_line_lets_others_pass(self) -> None:
         budget = Budget(10)
-        budget.charge(5)
+        assert budget.try_charge(5)
         large, small = budget.acquire(9), budget.acquire(5)
         assert large is not None
         assert small is not None
@@ -322,7 +440,7 @@ class TestBudget:
 
     def test_more_than_there_is_comes_when_all_is_free(self) -> None:
         budget = Budget(10)
-        budget.charge(1)
+        assert budget.try_charge(1)
         huge = budget.acquire(100)
         assert huge is not None
         budget.release(1)
