@@ -31,6 +31,7 @@ class Listing:
         self._events = events
         self._sieve = EntrySieve(place.root, place.prefix)
         self._page: ListPage | None = first
+        self._is_closed = False
         self._coming: Deferred[ListPage] | None = None
         self._fetch_after(first)
 
@@ -43,6 +44,7 @@ class Listing:
         return ()
 
     def close(self) -> None:
+        self._is_closed = True
         self._page = None
         if self._coming is not None:
             coming, self._coming = self._coming, None
@@ -58,7 +60,7 @@ class Listing:
         return page
 
     def _fetch_after(self, page: ListPage) -> None:
-        if page.next_token is not None:
+        if page.next_token is not None and not self._is_closed:
             self._coming = Deferred.fromCoroutine(
                 list_directory(self._store, self._place, page.next_token)
             )

@@ -5,8 +5,9 @@ their answers mean. Must not know: SFTP's codes, or how bytes are moved.
 
 Rules
 
-1. Every operation passes the permission gate first, then the path jail.
-2. What is asked of an object waits for a commit of it that is under way.
+1. Every operation passes the path jail, then the permission gate, then goes on.
+2. What is asked of a file waits for a commit of it that is under way; so does
+   what would replace it.
 3. A file is an object. A directory exists if its marker (``name/``) or anything
    below it does; where both a file and a directory of one name exist, the file wins.
 4. No check that costs a request is made unless its answer changes ours.
@@ -208,6 +209,14 @@ class Tree:
     async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
+        self._in_flight.demand_open()
+        self._in_flight.work_began()
+        try:
+            await self._rename(source_place, target, replace=replace)
+        finally:
+            self._in_flight.work_ended()
+
+    async def _rename(self, source_place: Place, target: Place, *, replace: bool) -> None:
         source = await self._find_file(source_place)
         if source is None:
             raise await self._no_renaming(source_place)
@@ -224,10 +233,12 @@ class Tree:
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
         place = self._enter(Operation.LOOK, path)
         if changes.size_bytes is None and changes.modified_seconds is None:
+            await self.stat(path)  # a mode or an owner: only whether the file is there matters
             return
         require(self._granted, Operation.SET_ATTRIBUTES, place.path)
         if changes.size_bytes is not None:
             raise Unsupported(f"{place.path}: the size of a stored file cannot be changed")
+        await self.stat(path)
         # An object's metadata cannot be changed in place: times set after the
         # upload are accepted, as chmod and chown are, and not kept.
 
@@ -260,7 +271,7 @@ class Tree:
     # How it is found out.
 
     def _enter(self, operation: Operation, path: bytes) -> Place:
-        """The gate and the jail."""
+        """The jail and the gate."""
         place = locate(self._root, path)
         require(self._granted, operation, place.path)
         return place
@@ -277,10 +288,11 @@ class Tree:
 
     async def _is_directory(self, place: Place) -> bool:
         """Whether anything says so; the page is kept, since clients go on with OPENDIR."""
+        changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not self._exists(page):
             return self._has_emptied(place)
-        self._listed = _Listed(place.prefix, page, self._in_flight.changes, self._clock.seconds())
+        self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
 
     def _just_listed(self, place: Place) -> ListPage | None:
@@ -335,6 +347,7 @@ class Tree:
 
         :raises AlreadyExists, IsADirectory, PermissionDenied:
         """
+        await self._in_flight.settled(target.file)
         may_replace = replace and allows(self._granted, Operation.OVERWRITE)
         if not may_replace and await self._find_file(target) is not None:
             if replace:

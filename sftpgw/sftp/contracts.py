@@ -39,7 +39,7 @@ class IGatewayFile(ISFTPFile):
         """As in Conch."""
 
     def close() -> Deferred[None] | None:
-        """As in Conch, but called for CLOSE only: it is this or ``abandon``."""
+        """As in Conch, but called for CLOSE only. After ``abandon`` it fails."""
 
     def abandon() -> Deferred[None] | None:
         """The client is lost: publish nothing."""

@@ -25,12 +25,20 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import BadRequest, EndOfFile, Unsupported
+from sftpgw.errors import (
+    BadRequest,
+    EndOfFile,
+    InvalidHandle,
+    NoSuchFile,
+    NoSuchObject,
+    Unsupported,
+)
 from sftpgw.interfaces import EventSink, FlowControl
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
@@ -41,6 +49,7 @@ from sftpgw.wire.sftp import Kind, Malformed, Status
 
 MAX_PENDING = 256
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
+MAX_REFUSALS_TOLD = 100
 
 T = TypeVar("T")
 
@@ -71,6 +80,8 @@ class SFTPProtocol:
         self._input_has_ended = False
         self._is_lost = False
         self._is_paused = False
+        self._is_working = False
+        self._refusals_told = 0
         self._pending = 0
         self._pending_read_bytes = 0
 
@@ -102,7 +113,16 @@ class SFTPProtocol:
     # From frames to answers.
 
     def _work(self) -> None:
-        """Begin what may be begun."""
+        """Begin what may be begun. Answers that come at once lead back here: no recursion."""
+        if self._is_working:
+            return
+        self._is_working = True
+        try:
+            self._begin_all()
+        finally:
+            self._is_working = False
+
+    def _begin_all(self) -> None:
         while self._may_begin():
             try:
                 frame = self._frames.next()
@@ -128,7 +148,7 @@ class SFTPProtocol:
             request = wire.parse_request(frame)
         except Malformed as error:
             self._transport.consumed(size_bytes)
-            self._refuse_malformed(error)
+            self._refuse_malformed(error, frame)
             return
         if not self._has_begun or isinstance(request, wire.Init):
             self._transport.consumed(size_bytes)
@@ -147,7 +167,8 @@ class SFTPProtocol:
             self._answer(answer, credit_bytes)
 
     def _await(self, answer: Deferred[Answer], request: Any, credit_bytes: int) -> None:
-        read_bytes = request.length if isinstance(request, wire.Read) else 0
+        is_read = isinstance(request, wire.Read)
+        read_bytes = min(request.length, wire.MAX_READ_BYTES) if is_read else 0
         self._pending += 1
         self._pending_read_bytes += read_bytes
 
@@ -177,16 +198,22 @@ class SFTPProtocol:
         if not is_foreseen(error) and not isinstance(error, CancelledError):
             where = type(request).__name__.lower()
             self._events.tell("defect", where=where, failure=failure)
-        elif code not in (Status.EOF, Status.NO_SUCH_FILE):
+        elif not _is_routine(request, error):
             self._tell_refusal(request, code, sentence)
         return (wire.status(request.request_id, code, sentence),)
 
     def _tell_refusal(self, request: Any, code: Status, sentence: str) -> None:
-        kind = getattr(request, "kind", None)
-        name = kind.name if kind is not None else type(request).__name__
-        self._events.tell(
-            "request-refused", request=name.lower(), status=code.name.lower(), why=sentence
+        self._tell_client_fault(
+            "request-refused", request=_name_of(request), status=code.name.lower(), why=sentence
         )
+
+    def _tell_client_fault(self, event: str, **facts: str) -> None:
+        """A client can be wrong for ever; the log hears of it so many times."""
+        self._refusals_told += 1
+        if self._refusals_told <= MAX_REFUSALS_TOLD:
+            self._events.tell(event, **facts)
+        elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
+            self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)
 
     # The beginning, the end, and lost streams.
 
@@ -203,13 +230,20 @@ class SFTPProtocol:
             offered = self._server.gotVersion(request.version, dict(request.extensions))
             self._transport.write(wire.version([*extensions, *offered.items()]))
 
-    def _refuse_malformed(self, error: Malformed) -> None:
+    def _refuse_malformed(self, error: Malformed, frame: bytes) -> None:
         if not self._has_begun:
             self._lose_stream(error.message)
             return
-        self._events.tell("request-malformed", why=error.message)
+        self._tell_client_fault("request-malformed", why=error.message)
+        if frame[0] == Kind.WRITE:
+            self._fail_written(frame)
         code, sentence = status_of(error)
         self._transport.write(wire.status(error.request_id, code, sentence))
+
+    def _fail_written(self, frame: bytes) -> None:
+        """Bytes of a file were lost in a malformed WRITE: it may not be published without."""
+        with suppress(Malformed, InvalidHandle):
+            self._abandon(self._handles.file(wire.parse_handle(frame)))
 
     def _lose_stream(self, why: str) -> None:
         self._events.tell("stream-lost", why=why)
@@ -268,8 +302,6 @@ class SFTPProtocol:
 
     def _write(self, request: wire.Write) -> Eventual[Answer]:
         file = self._handles.file(request.handle).file
-        if request.offset + len(request.data) > MAX_OFFSET:
-            raise BadRequest(f"offset {request.offset} is out of bounds")
         return _confirmed(file.writeChunk(request.offset, request.data), request.request_id)
 
     def _change_handle(self, request: wire.ChangeHandle) -> Eventual[Answer]:
@@ -362,7 +394,20 @@ HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
     wire.Unknown: SFTPProtocol._unknown,
 }
 
-MAX_OFFSET = 2**63 - 1
+
+def _is_routine(request: wire.Request, error: BaseException) -> bool:
+    """What every session brings: the end of a file, a name that is free, READs cut by CLOSE."""
+    return isinstance(error, EndOfFile | NoSuchFile | NoSuchObject) or (
+        isinstance(request, wire.Read) and isinstance(error, InvalidHandle)
+    )
+
+
+def _name_of(request: Any) -> str:
+    """A request's name for the log."""
+    if isinstance(request, wire.Extended):
+        return request.name.decode("ascii", "backslashreplace")
+    kind: Kind | None = getattr(request, "kind", None)
+    return (kind.name if kind else type(request).__name__).lower()
 
 
 def _ok(request_id: int) -> Answer:

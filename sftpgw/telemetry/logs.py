@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from sftpgw.interfaces import EventSink
 
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
+_WARNINGS = frozenset({"upload-left-behind", "s3-gave-up", "clock-corrected", "protocol-broken"})
 _LONGEST_VALUE = 1200  # a key may have 1,024 bytes
 
 
@@ -35,7 +36,8 @@ class LogSink:
         if isinstance(failure, Failure):
             self._logger.failure("{line}", failure, line=format_line(event, every), event=event)
             return
-        level = LogLevel.warn if event.endswith("-failed") else LogLevel.info
+        is_warning = event.endswith("-failed") or event in _WARNINGS
+        level = LogLevel.warn if is_warning else LogLevel.info
         self._logger.emit(level, "{line}", line=format_line(event, every), event=event)
 
     def bind(self, **facts: object) -> EventSink:

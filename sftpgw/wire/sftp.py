@@ -10,8 +10,8 @@ Rules
 2. A frame shorter than a type and an id, or longer than `MAX_FRAME_BYTES`, means
    that the stream is lost: `FramingLost`. Nothing after it can be read.
 3. A well-framed body that does not parse is `Malformed` and carries the id, so
-   that it can be answered: a string must be there whole, nothing may follow the
-   last field (but for INIT's extensions and attributes that we do not know).
+   that it can be answered: a string must be there whole, and nothing may follow
+   the last field, but for INIT's extensions, and what clients leave behind a WRITE.
 4. Attributes are dicts in Conch's words: size, uid, gid, permissions, atime,
    mtime. Extended attributes are checked and dropped.
 5. The parser understands what the writer writes, and back.
@@ -378,8 +378,15 @@ def parse_request(frame: bytes) -> Request:
         return Unknown(number, request_id)
     fields = Fields(frame, 5, request_id)
     request = _parse_body(Kind(number), request_id, fields)
-    fields.end()
+    # Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
+    if number != Kind.WRITE:
+        fields.end()
     return request
+
+
+def parse_handle(frame: bytes) -> bytes:
+    """The handle that a request on a handle begins with. :raises Malformed:"""
+    return Fields(frame, 5, 0).string()
 
 
 def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911

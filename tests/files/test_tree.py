@@ -273,6 +273,11 @@ class TestFiles:
         result_of(writer.commit())
         assert gateway.store.content("home/alice/a") == b"longer than before"
 
+    def test_chmod_of_what_is_missing_says_so(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a")
+        result_of(tree.set_attributes(b"/a", NO_CHANGES))
+        assert isinstance(error_of(tree.set_attributes(b"/no", NO_CHANGES)), NoSuchFile)
+
     def test_setstat_of_times_is_accepted_and_of_sizes_refused(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
@@ -281,6 +286,34 @@ class TestFiles:
         assert isinstance(
             error_of(tree.set_attributes(b"/a", AttributeChanges(size_bytes=0))), Unsupported
         )
+
+
+class TestListing:
+    def test_after_close_nothing_more_is_fetched(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        for index in range(3500):
+            gateway.store.seed(f"home/alice/d/{index}")
+        listing = result_of(tree.open_directory(b"/d"))
+        gate = gateway.store.hold("list")
+        result_of(listing.next_entries())
+        late = Deferred.fromCoroutine(listing.next_entries())
+        listing.close()
+        before = gateway.store.requests["list"]
+        gate.open()
+        result_of(late)
+        assert gateway.store.requests["list"] == before
+
+    def test_a_publication_while_the_page_is_on_its_way_counts(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "d/old")
+        gate = gateway.store.hold("list")
+        looking = Deferred.fromCoroutine(tree.stat(b"/d"))
+        put(gateway.tree(), b"/d/new", b"x")
+        gate.open()
+        result_of(looking)
+        assert names(result_of(tree.open_directory(b"/d"))) == ["new", "old"]
 
 
 class TestDraining:
@@ -349,6 +382,22 @@ class TestRename:
         gate.open()
         assert isinstance(failure_of(renaming).value, ObjectChanged)
         assert gateway.store.content("home/alice/a") == b"newer"
+
+    def test_onto_a_file_that_is_being_published_the_rename_comes_last(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "new")
+        gate = gateway.store.hold("put")
+        writer = result_of(tree.open_writer(b"/target", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"old")
+        committing = Deferred.fromCoroutine(writer.commit())
+        renaming = Deferred.fromCoroutine(tree.rename(b"/new", b"/target", replace=True))
+        assert not renaming.called
+        gate.open()
+        result_of(committing)
+        result_of(renaming)
+        assert gateway.store.content("home/alice/target") == b"new"
+        assert keys(gateway) == ["target"]
 
     def test_onto_itself_changes_nothing(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, "a")

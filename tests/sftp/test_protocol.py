@@ -19,7 +19,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import MAX_PENDING
+from sftpgw.sftp.protocol import MAX_PENDING, MAX_REFUSALS_TOLD
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.testing.sftp_sessions import (
@@ -175,10 +175,35 @@ class TestBadInput:
         reading, writing = client.open(b"/a"), client.open(b"/b", CREATE)
         assert refusal(client, wire.Read(0, reading, 0, 0))[0] is Status.BAD_MESSAGE
         assert refusal(client, wire.Read(0, reading, 2**64 - 1, 1))[0] is Status.EOF
-        assert refusal(client, wire.Write(0, writing, 2**64 - 1, b"x"))[0] is Status.BAD_MESSAGE
-        client.write(writing, 0, b"fine")
-        client.close(writing)
-        assert client.get(b"/b") == b"fine"
+        assert refusal(client, wire.Write(0, writing, 2**64 - 1, b"x"))[0] is Status.FAILURE
+        with pytest.raises(SftpFailure):
+            client.close(writing)
+        with pytest.raises(SftpFailure):
+            client.get(b"/b")
+
+    def test_a_file_with_a_malformed_write_is_not_published(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        handle = client.open(b"/a", CREATE)
+        client.write(handle, 0, b"begin")
+        body = wire.encode_request(wire.Write(7, handle, 5, b"truncated"))[4:-3]
+        client.transmit(struct.pack(">L", len(body)) + body)
+        assert client.replies.pop(7).code is Status.BAD_MESSAGE
+        with pytest.raises(SftpFailure):
+            client.close(handle)
+        assert gateway.store.keys() == []
+        gateway.assert_idle()
+
+    def test_a_client_that_is_wrong_for_ever_does_not_fill_the_log(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        for index in range(500):
+            request = wire.OnHandle(Kind.FSTAT, index, b"nonsense")
+            client.channel.write(wire.encode_request(request))
+        client.pump()
+        assert len(client.replies) == 500
+        assert len(gateway.events.facts("request-refused")) == MAX_REFUSALS_TOLD
+        assert len(gateway.events.facts("further-refusals-untold")) == 1
 
     def test_links_are_unsupported(self, client: SftpClient) -> None:
         for request in (
@@ -232,6 +257,27 @@ class TestLimits:
         gate.open()
         client.pump()
         assert sorted(client.replies) == sent
+
+    def test_requests_that_are_answered_at_once_do_not_nest(self, client: SftpClient) -> None:
+        handle = client.open(b"/a", CREATE)
+        stream = b"".join(
+            wire.encode_request(wire.OnHandle(Kind.FSTAT, index, handle)) for index in range(3000)
+        )
+        client.transmit(stream)
+        assert sorted(client.replies) == list(range(3000))
+        assert {reply.kind for reply in client.replies.values()} == {Kind.ATTRS}
+
+    def test_a_huge_read_counts_for_what_it_may_get(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gateway.store.seed("home/alice/big", bytes(MIB))
+        gate = gateway.store.hold("body")
+        handle = client.open(b"/big")
+        reading = client.send(wire.Read(0, handle, 0, 2**32 - 1))
+        assert still_serves(client)
+        gate.open()
+        client.pump()
+        assert len(client.replies[reading].body) == wire.MAX_READ_BYTES
 
     def test_reads_under_way_are_limited_and_all_answered(
         self, gateway: GatewayInMemory, client: SftpClient

@@ -51,6 +51,9 @@ REQUESTS = st.one_of(
 )
 
 
+LENIENT = wire.Init | wire.Extended | wire.Write
+
+
 def frames_of(stream: bytes, cuts: list[int]) -> list[bytes]:
     """The frames of a stream that arrives in pieces."""
     frames, found, at = wire.Frames(), [], 0
@@ -88,7 +91,7 @@ def test_a_truncated_body_is_malformed_and_carries_its_id(
 
 
 @settings(max_examples=300)
-@given(REQUESTS.filter(lambda r: not isinstance(r, wire.Init | wire.Extended)), TEXT)
+@given(REQUESTS.filter(lambda r: not isinstance(r, LENIENT)), TEXT)
 def test_bytes_behind_the_last_field_are_malformed(request: wire.Request, more: bytes) -> None:
     frame = wire.encode_request(request)[4:]
     if more:
@@ -103,6 +106,11 @@ def test_any_frame_parses_or_is_malformed(frame: bytes) -> None:
         wire.parse_request(frame)
     except Malformed as error:
         assert error.message
+
+
+def test_what_clients_leave_behind_a_write_is_dropped() -> None:
+    write = wire.Write(7, b"h", 3, b"data")
+    assert wire.parse_request(wire.encode_request(write)[4:] + bytes(15536)) == write
 
 
 def test_a_string_that_claims_more_than_is_there() -> None:
