@@ -71,7 +71,10 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         ports, self._ports = self._ports, []
         await gatherResults([maybeDeferred(port.stopListening) for port in ports])
-        await self._wind_down()
+        try:
+            await self._wind_down()
+        except Exception:
+            self._log.failure("the gateway did not end in good order")
 
 
 def address_text(address: Any) -> str:

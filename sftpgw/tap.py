@@ -14,6 +14,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
@@ -53,8 +55,12 @@ from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.values import Capabilities, GatewaySettings, Settings, User
 
-ABANDON_SECONDS = 10.0
-"""How long uploads that were cut off may take to leave nothing behind."""
+GOODBYE_SECONDS = 2.0
+"""How long clients may take to hang up once nothing of theirs is under way."""
+
+ABANDON_SECONDS = 20.0
+"""How long uploads that were cut off may take to leave nothing behind; a client that does
+not read is cut off after 10 of them."""
 
 log = Logger("sftpgw")
 
@@ -276,16 +282,21 @@ class Gateway:
 
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
+        drain_seconds = self._settings.limits.drain_seconds
+        self._events.tell(
+            "draining", sessions=len(self.factory.sessions), at_most_seconds=drain_seconds
+        )
         self._in_flight.drain()
-        await self._transfers_ended(self._settings.limits.drain_seconds)
+        await self._at_most(drain_seconds, self._in_flight.idle())
+        # Whoever has just been told that a file is stored hangs up without being asked.
+        await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
-        await self._transfers_ended(ABANDON_SECONDS)
+        await self._at_most(ABANDON_SECONDS, self._in_flight.idle())
         await self._store.close()
 
-    async def _transfers_ended(self, limit_seconds: float) -> None:
-        idle = Deferred.fromCoroutine(self._in_flight.idle())
-        with suppress(TimeoutError):
-            await idle.addTimeout(limit_seconds, self._reactor)
+    async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
+        with suppress(WaitedTooLong):
+            await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
 
 
 def makeService(options: Options) -> IService:

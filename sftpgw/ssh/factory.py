@@ -14,6 +14,7 @@ from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
 
 from sftpgw.interfaces import Clock, EventSink
 from sftpgw.ssh.algorithms import (
@@ -66,6 +67,7 @@ class GatewayFactory(SSHFactory):
         self.events = events
         self.new_label = new_label
         self.sessions: set[GatewayTransport] = set()
+        self._waiting_for_all: list[Deferred[None]] = []
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 
@@ -88,6 +90,21 @@ class GatewayFactory(SSHFactory):
         transport.supportedMACs = list(MACS)
         transport.supportedCompressions = list(COMPRESSIONS)
         return transport
+
+    def session_ended(self, session: GatewayTransport) -> None:
+        """Called by the transport when its connection is gone."""
+        self.sessions.discard(session)
+        if not self.sessions:
+            waiting, self._waiting_for_all = self._waiting_for_all, []
+            for each in waiting:
+                each.callback(None)
+
+    async def all_gone(self) -> None:
+        """Wait until no client is connected."""
+        if self.sessions:
+            gone: Deferred[None] = Deferred(self._waiting_for_all.remove)
+            self._waiting_for_all.append(gone)
+            await gone
 
     def disconnect_all(self, text: str) -> None:
         """Say goodbye to every client that is connected."""

@@ -381,7 +381,7 @@ class GatewayTransport(SSHServerTransport):
         self._dead = True
         for call in (self._grace, self._kex_limit, self._abort):
             _cancel(call)
-        self.factory.sessions.discard(self)
+        self.factory.session_ended(self)
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()

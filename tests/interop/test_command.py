@@ -192,5 +192,24 @@ def test_sigterm_lets_an_upload_finish(
     assert bucket.keys("alice/drained") == []
     gateway.stop()
     process.communicate()
+    assert process.returncode == 0  # the client has heard of it before the goodbye
     assert bucket.body("alice/drained") == data
+    assert not gateway.lines_with("Traceback", "Unhandled")
+
+
+def test_an_upload_that_outlives_the_drain_leaves_nothing(
+    config: Path, account: Account, tmp_path: Path, bucket: Bucket
+) -> None:
+    short = changed(config, tmp_path, r"^drain = .*$", "drain = 1s")
+    gateway = Gateway.start("--config", str(short))
+    with connect(gateway, username="alice", password=account.password) as client:
+        file = client.open_sftp().open("cut-off", "wb")
+        file.set_pipelined(True)
+        file.write(bytes(20_000_000))
+        wait_until(lambda: bool(bucket.uploads("alice/cut-off")))
+        gateway.stop()
+        file.set_pipelined(False)
+    assert bucket.uploads("alice/cut-off") == []
+    assert bucket.keys("alice/cut-off") == []
+    assert gateway.lines_with("upload-abandoned")
     assert not gateway.lines_with("Traceback", "Unhandled")
