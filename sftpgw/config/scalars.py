@@ -175,8 +175,7 @@ def capabilities(text: str) -> Capabilities:
     known = [field.name.replace("_", "-") for field in fields(Capabilities)]
     names = text.split()
     for name in names:
-        if name not in known:
-            raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
+        _refuse_unknown(name, known)
     return replace(Capabilities(), **{name.replace("-", "_"): False for name in names})
 
 
@@ -185,8 +184,7 @@ def permissions(text: str) -> Permission:
     known = [str(permission.name).lower() for permission in Permission]
     granted = Permission(0)
     for name in text.split():
-        if name not in known:
-            raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
+        _refuse_unknown(name, known)
         granted |= Permission[name.upper()]
     return granted
 

@@ -47,9 +47,11 @@ _ROUTINE = frozenset(
         b"keepalive@openssh.com",
         b"no-more-sessions@openssh.com",
         b"hostkeys-prove-00@openssh.com",
+        b"simple@putty.projects.tartarus.org",
+        b"winadj@putty.projects.tartarus.org",
     )
 )
-"""What OpenSSH asks for in every session; to refuse it is no news."""
+"""What OpenSSH and PuTTY ask for in every session; to refuse it is no news."""
 
 _USERAUTH_MESSAGES = range(50, 80)
 

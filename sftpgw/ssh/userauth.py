@@ -140,7 +140,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             payload = NS(credentials.algName) + NS(credentials.blob)
             self.transport.sendPacket(MSG_USERAUTH_PK_OK, payload)
         else:
-            self._fail(request)
+            self._fail(request, credentials)
 
     # Credentials.
 
@@ -202,19 +202,14 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = avatar, logout
-        facts = {"user": printable(request.user), "method": printable(request.method)}
-        if isinstance(credentials, SSHPrivateKey):
-            facts["key"] = fingerprint(credentials.blob)
-        transport.events.tell("login-succeeded", **facts)
+        transport.events.tell("login-succeeded", **_facts(request, credentials))
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.factory.services[request.service]())
         transport.login_done()
 
-    def _fail(self, request: LoginRequest) -> None:
+    def _fail(self, request: LoginRequest, credentials: Any) -> None:
         if request.method != b"none":  # with which clients only ask what there is
-            self.transport.events.tell(
-                "login-failed", user=printable(request.user), method=printable(request.method)
-            )
+            self.transport.events.tell("login-failed", **_facts(request, credentials))
         if self._failures >= self.transport.factory.settings.auth_tries:
             self._give_up(
                 DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures"
@@ -227,3 +222,11 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._over = True
         self._waiting.clear()
         self.transport.sendDisconnect(reason, text)
+
+
+def _facts(request: LoginRequest, credentials: Any) -> dict[str, str]:
+    """What the log tells of a login: who sent a wrong key can be helped if it is named."""
+    facts = {"user": printable(request.user), "method": printable(request.method)}
+    if isinstance(credentials, SSHPrivateKey):
+        facts["key"] = fingerprint(credentials.blob)
+    return facts

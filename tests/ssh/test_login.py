@@ -15,7 +15,7 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.auth.keys import LOGIN_ALGORITHMS
+from sftpgw.auth.keys import LOGIN_ALGORITHMS, fingerprint
 from sftpgw.auth.passwords import DEFAULT_DECOY, matches
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
@@ -156,6 +156,13 @@ def test_odd_and_unknown_users_just_fail(login: Login, user: bytes) -> None:
     (facts,) = login.events.facts("login-failed")
     assert "\n" not in str(facts["user"])
     assert len(str(facts["user"])) < 1000
+
+
+def test_a_refused_key_is_named_in_the_log(login: Login) -> None:
+    key = new_key()
+    login.offer(key)
+    (facts,) = login.events.facts("login-failed")
+    assert facts["key"] == fingerprint(key.public().blob())
 
 
 def test_unauthorized_keys_are_not_confirmed(login: Login) -> None:
