@@ -18,8 +18,24 @@ KEY_EXCHANGES = (
     b"curve25519-sha256",
     b"curve25519-sha256@libssh.org",
 )
-CIPHERS = (b"aes128-ctr", b"aes192-ctr", b"aes256-ctr")
-MACS = (b"hmac-sha2-256", b"hmac-sha2-512")
+STRICT_BY_SERVER = b"kex-strict-s-v00@openssh.com"
+STRICT_BY_CLIENT = b"kex-strict-c-v00@openssh.com"
+"""Markers in the list of key exchanges (OpenSSH PROTOCOL, section 1.10): against Terrapin."""
+
+CIPHERS = (
+    b"aes128-gcm@openssh.com",
+    b"aes256-gcm@openssh.com",
+    b"chacha20-poly1305@openssh.com",
+    b"aes128-ctr",
+    b"aes192-ctr",
+    b"aes256-ctr",
+)
+MACS = (
+    b"hmac-sha2-256-etm@openssh.com",
+    b"hmac-sha2-512-etm@openssh.com",
+    b"hmac-sha2-256",
+    b"hmac-sha2-512",
+)
 COMPRESSIONS = (b"none",)
 HOST_KEY_SIGNATURES = (
     b"ssh-ed25519",

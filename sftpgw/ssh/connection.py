@@ -206,9 +206,9 @@ class GatewayConnection(SSHConnection):
         channel.localWindowLeft += bytesToAdd
 
     def sendData(self, channel: Any, data: bytes) -> None:
-        """As Conch's, with one copy of `data` less."""
+        """As Conch's, without joining header and `data`."""
         header = struct.pack(">2L", self.channelsToRemoteChannel[channel], len(data))
-        self.transport.sendPacket(MSG_CHANNEL_DATA, header + data)
+        self.transport.send_pieces(MSG_CHANNEL_DATA, (header, data))
 
     def _channel(self, fields: Fields) -> SessionChannel:
         """The channel whose number comes next in `fields`."""

@@ -23,6 +23,7 @@ from sftpgw.ssh.algorithms import (
     HOST_KEY_SIGNATURES,
     KEY_EXCHANGES,
     MACS,
+    STRICT_BY_SERVER,
     allowed,
 )
 from sftpgw.ssh.connection import GatewayConnection
@@ -83,10 +84,11 @@ class GatewayFactory(SSHFactory):
             name for key in self.privateKeys.values() for name in key.supportedSignatureAlgorithms()
         ]
         transport.supportedPublicKeys = allowed(HOST_KEY_SIGNATURES, ours)
-        transport.supportedKeyExchanges = allowed(
-            KEY_EXCHANGES, GatewayTransport.supportedKeyExchanges
-        )
-        transport.supportedCiphers = allowed(CIPHERS, GatewayTransport.supportedCiphers)
+        transport.supportedKeyExchanges = [
+            *allowed(KEY_EXCHANGES, GatewayTransport.supportedKeyExchanges),
+            STRICT_BY_SERVER,
+        ]
+        transport.supportedCiphers = list(CIPHERS)
         transport.supportedMACs = list(MACS)
         transport.supportedCompressions = list(COMPRESSIONS)
         return transport

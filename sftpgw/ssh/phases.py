@@ -11,6 +11,8 @@ Rules:
 - From its KEXINIT to its NEWKEYS, the client sends nothing else. What would
   answer it could only queue, without bound (Conch transport 641).
 - Each step is taken once, in order: KEXINIT, the method's one message, NEWKEYS.
+- A strict exchange (OpenSSH PROTOCOL, section 1.10) allows no remarks either before
+  the first keys, but for a goodbye.
 """
 
 from __future__ import annotations
@@ -32,17 +34,28 @@ _KEY_EXCHANGE = range(MSG_KEXINIT, 50)
 class Phase:
     """How far a connection is; the transport says what has happened."""
 
-    __slots__ = ("_client_in_exchange", "_keys_agreed", "_newkeys_due")
+    __slots__ = ("_client_in_exchange", "_keys_agreed", "_newkeys_due", "is_strict")
 
     def __init__(self) -> None:
+        self.is_strict = False
         self._keys_agreed = False
         self._client_in_exchange = False
         self._newkeys_due = False
 
     def check(self, message: int) -> None:
         """:raises MalformedPacket: the client may not send `message` now."""
-        if message not in _REMARKS and not self._allows(message):
+        is_remark = message in _REMARKS and not self._is_first_and_strict
+        if not is_remark and message != MSG_DISCONNECT and not self._allows(message):
             raise MalformedPacket(f"message {message} at the wrong time")
+
+    @property
+    def is_first_exchange(self) -> bool:
+        """No keys were agreed upon yet."""
+        return not self._keys_agreed
+
+    @property
+    def _is_first_and_strict(self) -> bool:
+        return self.is_strict and not self._keys_agreed
 
     def _allows(self, message: int) -> bool:
         if message == MSG_KEXINIT:

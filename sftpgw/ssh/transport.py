@@ -3,7 +3,7 @@
 Knows: framing (RFC 4253, section 6), the limits before and after login, and the
 session's label. What may be said when is in `phases`.
 Must not know: users, channels' contents, or how packets are encrypted, which is
-Conch's `SSHCiphers` for now.
+the work of `protection`.
 
 Rules:
 
@@ -42,10 +42,12 @@ from zope.interface import implementer
 
 from sftpgw.auth.keys import LOGIN_ALGORITHMS
 from sftpgw.interfaces import DelayedCall, EventSink
+from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.phases import Phase
+from sftpgw.ssh.protection import DamagedPacket, Opener, Protection, payload_of
 from sftpgw.values import KIB
 
 if TYPE_CHECKING:
@@ -56,7 +58,6 @@ BANNER_BYTES = 255
 
 PACKET_BYTES_BEFORE_LOGIN = 35_000
 PACKET_BYTES_AFTER_LOGIN = MAX_PACKET_BYTES + 1 * KIB
-MIN_PADDING_BYTES = 4
 
 ABORT_AFTER_SECONDS = 10.0
 KEY_EXCHANGE_SECONDS = 60.0
@@ -68,7 +69,6 @@ UNREAD_CONTROL_BYTES = 256 * KIB
 """What we say, channel data apart, to a client that has stopped reading, before we hang up."""
 
 _SEQUENCE_MASK = 0xFFFFFFFF
-_HEADER = struct.Struct(">LB")
 
 # What Conch's key exchange raises between its own code and cryptography's when
 # a client sends nonsense: it reads without checking bounds.
@@ -93,11 +93,13 @@ class GatewayTransport(SSHServerTransport):
     factory: GatewayFactory
     transport: Any
     events: EventSink
+    currentEncryptions: Any  # a `Protection`, where Conch has its `SSHCiphers`
+    nextEncryptions: Any
     session = ""
 
     def __init__(self) -> None:
         self._incoming = bytearray()
-        self._header: bytes | None = None
+        self._packet_bytes: int | None = None
         self._dead = False
         self._close_reason = ""
         self._login_done = False
@@ -125,7 +127,9 @@ class GatewayTransport(SSHServerTransport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
         self.events.tell("session-opened")
-        super().connectionMade()
+        self.transport.write(self.ourVersionString + b"\r\n")
+        self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
+        self.sendKexInit()
 
     def _peer(self) -> str:
         address = self.transport.getPeer()
@@ -189,33 +193,34 @@ class GatewayTransport(SSHServerTransport):
         Replaces Conch's: it takes 1 MiB from anybody (685) and gets stuck on
         bad padding (716). Deleting from the front of a bytearray moves nothing.
         """
-        ciphers = self.currentEncryptions
-        block_bytes, mac_bytes = ciphers.decBlockSize, ciphers.verifyDigestSize
-        if self._header is None:
-            if len(self._incoming) < block_bytes:
+        opener = self.currentEncryptions.opener
+        if self._packet_bytes is None:
+            length = opener.length(self._incoming, self.incomingPacketSequence)
+            if length is None:
                 return None
-            self._header = ciphers.decrypt(bytes(self._incoming[:block_bytes]))
-        length, padding_bytes = _HEADER.unpack_from(self._header)
-        self._check_length(length, block_bytes)
-        end = 4 + length
-        if len(self._incoming) < end + mac_bytes:
+            self._check_length(length, opener)
+            self._packet_bytes = length
+        length = self._packet_bytes
+        end = 4 + length + opener.tail_bytes
+        if len(self._incoming) < end:
             return None
-        packet = self._header + ciphers.decrypt(bytes(self._incoming[block_bytes:end]))
-        mac = bytes(self._incoming[end : end + mac_bytes])
-        del self._incoming[: end + mac_bytes]
-        self._header = None
-        if not ciphers.verify(self.incomingPacketSequence, packet, mac):
+        try:
+            body = opener.open(self._incoming, length, self.incomingPacketSequence)
+        except DamagedPacket:
             self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
             return None
+        del self._incoming[:end]
+        self._packet_bytes = None
         self.incomingPacketSequence = (self.incomingPacketSequence + 1) & _SEQUENCE_MASK
-        if not MIN_PADDING_BYTES <= padding_bytes < length - 1:
-            raise MalformedPacket("bad padding")
-        payload: bytes = packet[5 : end - padding_bytes]
-        return payload
+        try:
+            return payload_of(body)
+        except DamagedPacket as problem:
+            raise MalformedPacket(str(problem)) from None
 
-    def _check_length(self, length: int, block_bytes: int) -> None:
+    def _check_length(self, length: int, opener: Opener) -> None:
         limit = PACKET_BYTES_AFTER_LOGIN if self._login_done else PACKET_BYTES_BEFORE_LOGIN
-        if not 5 <= length <= limit or (length + 4) % block_bytes:
+        padded_bytes = length + (4 if opener.length_is_padded else 0)
+        if not 5 <= length <= limit or padded_bytes % opener.block_bytes:
             raise MalformedPacket("bad packet length")
 
     # Messages in.
@@ -237,19 +242,40 @@ class GatewayTransport(SSHServerTransport):
         """Check the bounds that Conch does not, and limit the time that follows."""
         fields = Fields(packet)
         fields.raw(16)
-        for _ in range(10):
+        key_exchanges = fields.string().split(b",")
+        for _ in range(9):
             fields.string()
         fields.boolean()
         fields.uint32()
+        if self._phase.is_first_exchange and STRICT_BY_CLIENT in key_exchanges:
+            self._be_strict()
         self._phase.exchange_began()
         self._kex_limit = self.factory.clock.callLater(KEY_EXCHANGE_SECONDS, self._kex_expired)
         super().ssh_KEXINIT(packet)
+        chosen = self.nextEncryptions
+        if chosen is not None and not self._dead:
+            self.nextEncryptions = Protection(
+                chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
+            )
+
+    def _be_strict(self) -> None:
+        """Nothing may have come before the client's first KEXINIT (CVE-2023-48795)."""
+        if self.incomingPacketSequence != 1:
+            raise MalformedPacket("a strict key exchange begins with KEXINIT")
+        self._phase.is_strict = True
 
     def _kex_expired(self) -> None:
         self.refuse("the key exchange took too long")
 
     def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
+        """As Conch's, but what we send after our NEWKEYS is sealed with the new keys.
+
+        Conch goes on with the old ones until the client's NEWKEYS has come.
+        """
         super()._keySetup(sharedSecret, exchangeHash)
+        self.currentEncryptions.sealer = self.nextEncryptions.sealer
+        if self._phase.is_strict:
+            self.outgoingPacketSequence = 0
         self._phase.keys_computed()
 
     def sendExtInfo(self, extensions: Any) -> None:
@@ -261,6 +287,8 @@ class GatewayTransport(SSHServerTransport):
         super().sendExtInfo([(b"server-sig-algs", b",".join(LOGIN_ALGORITHMS))])
 
     def _newKeys(self) -> None:
+        if self._phase.is_strict:
+            self.incomingPacketSequence = 0
         super()._newKeys()
         self._phase.exchange_ended()
         _cancel(self._kex_limit)
@@ -300,13 +328,27 @@ class GatewayTransport(SSHServerTransport):
         )
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
-        """As Conch's, but the sequence number wraps (664), and nothing follows a disconnect."""
+        """Seal a message and send it, or keep it until a key exchange is over.
+
+        Replaces Conch's: the sequence number wraps (664), and nothing follows a
+        disconnect.
+        """
+        self.send_pieces(messageType, (payload,))
+
+    def send_pieces(self, messageType: int, pieces: tuple[bytes, ...]) -> None:
+        """As `sendPacket`, for a payload that need not be joined first."""
         if self._dead:
             return
-        super().sendPacket(messageType, payload)
-        self.outgoingPacketSequence &= _SEQUENCE_MASK
+        exchanging = self._keyExchangeState != self._KEY_EXCHANGE_NONE
+        if exchanging and not self._allowedKeyExchangeMessageType(messageType):
+            self._blockedByKeyExchange.append((messageType, b"".join(pieces)))
+            return
+        message = (bytes((messageType,)), *pieces)
+        packet = self.currentEncryptions.sealer.seal(message, self.outgoingPacketSequence)
+        self.transport.writeSequence(packet)
+        self.outgoingPacketSequence = (self.outgoingPacketSequence + 1) & _SEQUENCE_MASK
         if self._tcp_full:
-            self._count_unread(len(payload) + PACKET_OVERHEAD_BYTES)
+            self._count_unread(sum(map(len, packet)))
 
     def _count_unread(self, size_bytes: int) -> None:
         self._unread_control_bytes += size_bytes

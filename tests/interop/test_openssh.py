@@ -272,3 +272,39 @@ def test_forwarding_is_refused(alice: Client) -> None:
     done = alice.ssh("-N", "-R", "0:127.0.0.1:9", "-o", "ExitOnForwardFailure=yes")
     assert done.returncode != 0
     assert "forwarding failed" in done.stdout
+
+
+CIPHERS_AND_MACS = [
+    ("aes128-gcm@openssh.com", ""),
+    ("aes256-gcm@openssh.com", ""),
+    ("chacha20-poly1305@openssh.com", ""),
+    *(
+        (f"aes{bits}-ctr", mac)
+        for bits, mac in (
+            (128, "hmac-sha2-256-etm@openssh.com"),
+            (192, "hmac-sha2-512-etm@openssh.com"),
+            (256, "hmac-sha2-256"),
+            (128, "hmac-sha2-512"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("cipher", "mac"), CIPHERS_AND_MACS)
+def test_every_cipher_and_mac_both_ways_with_rekeys(
+    alice: Client, bucket: Bucket, cipher: str, mac: str
+) -> None:
+    data = make_file(alice.folder / "up", 9 * MIB + 1)
+    # OpenSSH takes the first value of an option, so that this one is not quiet.
+    options = ["-o", "LogLevel=DEBUG3", "-o", f"Ciphers={cipher}", "-o", "RekeyLimit=1M"]
+    if mac:
+        options += ["-o", f"MACs={mac}"]
+    port = ["-P", str(alice.gateway.port)]
+    command = [program("sftp"), *options, *port, *alice.account.key_options]
+    done = alice.run([*command, "-b", "-", alice.host], "put up rekeyed\nget rekeyed down\n")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"cipher: {cipher} MAC: {mac or '<implicit>'}" in done.stdout
+    assert "will use strict KEX ordering" in done.stdout
+    assert done.stdout.count("SSH2_MSG_NEWKEYS received") > 10
+    assert (alice.folder / "down").read_bytes() == data
+    assert bucket.body("alice/rekeyed") == data

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
+from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.transport import (
     ABORT_AFTER_SECONDS,
     KEY_EXCHANGE_SECONDS,
@@ -239,6 +240,40 @@ def test_a_public_value_that_is_none_ends_the_connection(fresh: Fresh, public: b
     assert not fresh.is_hung_up()
     fresh.hear(plain_packet(bytes((KEX_INIT,)) + NS(public)))
     assert fresh.is_hung_up()
+
+
+def kexinit(*more: bytes) -> bytes:
+    """A client's KEXINIT, with `more` in its list of key exchanges."""
+    key_exchanges = b",".join((b"curve25519-sha256", *more))
+    names = (key_exchanges, b"ssh-ed25519", *[b"aes128-ctr"] * 2, *[b"hmac-sha2-256"] * 2)
+    lists = b"".join(map(NS, (*names, b"none", b"none", b"", b"")))
+    return plain_packet(bytes((KEXINIT,)) + bytes(16) + lists + bytes(5))
+
+
+REMARK = bytes((IGNORE,)) + NS(b"")
+
+
+def test_a_strict_exchange_takes_no_remark_before_or_within(fresh: Fresh) -> None:
+    fresh.hear(BANNER + kexinit(STRICT_BY_CLIENT))
+    assert not fresh.is_hung_up()
+    fresh.hear(plain_packet(REMARK))
+    assert fresh.is_hung_up()
+
+
+def test_a_strict_exchange_begins_with_kexinit(fresh: Fresh) -> None:
+    fresh.hear(BANNER + plain_packet(REMARK))
+    assert not fresh.is_hung_up()
+    fresh.hear(kexinit(STRICT_BY_CLIENT))
+    assert fresh.is_hung_up()
+
+
+def test_a_client_that_is_not_strict_may_remark(fresh: Fresh) -> None:
+    fresh.hear(BANNER + plain_packet(REMARK) + kexinit() + plain_packet(REMARK))
+    assert not fresh.is_hung_up()
+
+
+def test_we_announce_strictness(fresh: Fresh) -> None:
+    assert b"kex-strict-s-v00@openssh.com" in fresh.said()
 
 
 def test_nothing_in_common_is_a_goodbye(fresh: Fresh) -> None:
