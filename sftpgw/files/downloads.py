@@ -141,6 +141,9 @@ class Download:
         self._waiting: deque[_WaitingRead] = deque()
         self._failure: GatewayError | None = None
         self._is_closed = False
+        # Of the budget: our place in its line, and what it has granted, not yet in use.
+        self._turn: Deferred[None] | None = None
+        self._granted_bytes = 0
         self._opened_seconds = clock.seconds()
         self._answered_bytes = 0
         # False after a failure: read-ahead is not tried again before the next READ.
@@ -247,24 +250,53 @@ class Download:
     def _fetch_more(self) -> None:
         while self._failure is None and (fetch := self._plan.next_fetch()) is not None:
             wanted = self._affordable(fetch)
-            if wanted is None and fetch.is_demanded:
-                continue  # its READs are refused; others may ask for less
             if wanted is None:
                 return
             segment = self._plan.began(wanted)
             self._start(_Range(self, segment), if_match=self._known.etag)
 
     def _affordable(self, fetch: Fetch) -> ByteRange | None:
-        """What there is memory for; a READ gets its bytes even if the budget is spent."""
-        if fetch.is_demanded or self._reads_ahead:
-            if self._budget.try_acquire(fetch.wanted.size_bytes):
-                return fetch.wanted
-            if fetch.is_demanded and self._budget.try_charge(fetch.demanded.size_bytes):
-                return fetch.demanded
-        if fetch.is_demanded:
-            self._refuse(fetch.demanded, Failure(LimitReached(NO_MEMORY)))
-            self.arrived()
+        """What there is memory for; without any, a READ stands in line for its bytes."""
+        may_take = fetch.is_demanded or self._reads_ahead
+        if may_take and self._budget.try_acquire(fetch.wanted.size_bytes):
+            return fetch.wanted
+        if not fetch.is_demanded:
+            return None
+        size_bytes = fetch.demanded.size_bytes
+        if self._granted_bytes >= size_bytes:
+            self._granted_bytes -= size_bytes
+            return fetch.demanded
+        if self._budget.try_charge(size_bytes):
+            return fetch.demanded
+        if self._waiting[0].wanted.start <= fetch.demanded.start < self._waiting[0].wanted.stop:
+            return self._at_any_price(fetch.demanded)
+        return None  # once the READ before it is answered
+
+    def _at_any_price(self, demanded: ByteRange) -> ByteRange | None:
+        """The READ whose turn it is waits for memory; it may not be ours that it waits for."""
+        for segment in self._plan.useless_to(self._waiting[0].wanted):
+            self._remove(self._ranges[segment])
+        if self._budget.try_charge(demanded.size_bytes):
+            return demanded
+        self._stand_in_line(demanded.size_bytes)
         return None
+
+    def _stand_in_line(self, size_bytes: int) -> None:
+        if self._turn is not None:
+            return
+        self._turn = self._budget.acquire(size_bytes)
+        if self._turn is None:
+            self._granted(None, size_bytes)
+        else:
+            self._turn.addCallbacks(self._granted, lambda _: None, callbackArgs=(size_bytes,))
+
+    def _granted(self, _: None, size_bytes: int) -> None:
+        self._turn = None
+        self._granted_bytes = size_bytes
+        self._fetch_more()
+        # The READ that it was for may have been given up, or may have asked for less.
+        unused_bytes, self._granted_bytes = self._granted_bytes, 0
+        self._budget.release(unused_bytes)
 
     def _start(self, each: _Range, *, if_match: str | None) -> None:
         segment = each.segment
@@ -378,6 +410,9 @@ class Download:
         """No more bytes from this handle: let go of everything, and tell who waits."""
         if self._failure is None:
             self._failure = error
+        if self._turn is not None:
+            turn, self._turn = self._turn, None
+            turn.cancel()
         for each in tuple(self._ranges.values()):
             self._remove(each)
         for waiting in self._waiting:

@@ -5,7 +5,7 @@ has moved so far. Must not know: how bytes are fetched, or what they are.
 
 Rules
 
-1. What a READ waits for comes first, lowest offset first.
+1. What a READ waits for comes first, in the order in which the READs came.
 2. A *run* is a stretch that the reader covers from left to right. The longer it
    is, the larger the next range (twice the run, up to a whole part) and the
    farther ahead of the reader it may be (four times the run, up to
@@ -96,7 +96,7 @@ class ReadAhead:
         """What to fetch now, if anything. Call `began` before asking again."""
         if sum(segment.is_under_way for segment in self.segments) >= self._concurrency:
             return None
-        for demand in sorted(self._demands, key=lambda wanted: wanted.start):
+        for demand in self._demands:
             gap = self._first_uncovered(demand.start)
             if gap < demand.stop:
                 size_bytes = max(demand.stop - gap, self._range_bytes)
@@ -118,6 +118,10 @@ class ReadAhead:
             if not _overlap(segment, near)
             and not any(_overlap(segment, demand) for demand in self._demands)
         ]
+
+    def useless_to(self, wanted: ByteRange) -> list[Segment]:
+        """What is held or under way that a READ of `wanted` does not need."""
+        return [segment for segment in self.segments if not _overlap(segment, wanted)]
 
     @property
     def _run_bytes(self) -> int:

@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 from sftpgw.errors import (
     EndOfFile,
     InvalidHandle,
-    LimitReached,
     NoSuchObject,
     ObjectChanged,
     StoreError,
@@ -188,15 +187,37 @@ def test_read_ahead_is_given_back_when_others_stand_in_line() -> None:
     opened.download.close()
 
 
-def test_without_any_memory_a_read_is_refused_clearly() -> None:
-    opened = Opened(budget=10_000)
-    opened.open()
+def out_of_memory() -> tuple[Opened, int]:
+    """A download whose budget others have spent, overdraft and all; how much they hold."""
+    opened = Opened(budget=10_000).open()
+    others_bytes = 0
     while opened.budget.try_charge(50):
-        pass
+        others_bytes += 50
+    return opened, others_bytes
+
+
+def test_without_any_memory_a_read_waits_in_line_for_its_bytes() -> None:
+    opened, others_bytes = out_of_memory()
+    late, later = opened.download.read(900, 300), opened.download.read(1200, 100)
+    assert isinstance(late, Deferred)
+    assert isinstance(later, Deferred)
+    assert opened.budget.waiting == 1
+    opened.budget.release(others_bytes)
+    assert result_of(late) == CONTENT[900:1200]
+    assert result_of(later) == CONTENT[1200:1300]
+    opened.download.close()
+    assert opened.budget.held_bytes == 0
+
+
+def test_whoever_closes_leaves_the_line() -> None:
+    opened, others_bytes = out_of_memory()
     late = opened.download.read(900, 300)
     assert isinstance(late, Deferred)
-    assert isinstance(failure_of(late).value, LimitReached)
     opened.download.close()
+    assert isinstance(failure_of(late).value, InvalidHandle)
+    assert opened.budget.waiting == 0
+    opened.budget.release(others_bytes)
+    assert opened.budget.held_bytes == 0
 
 
 def test_an_object_replaced_meanwhile_fails_and_never_mixes() -> None:
