@@ -34,8 +34,8 @@ from sftpgw.ssh.outgoing import OutgoingQueue
 from sftpgw.values import KIB, MIB
 
 WINDOW_BYTES = 2 * MIB
-MAX_PACKET_BYTES = 64 * KIB
-MAX_SENT_BYTES = 64 * KIB
+MAX_PACKET_BYTES = 256 * KIB
+MAX_SENT_BYTES = 256 * KIB
 """What one packet of ours carries, whatever more the client would take."""
 
 PAUSE_ABOVE_BYTES = 1 * MIB
