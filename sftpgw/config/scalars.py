@@ -15,11 +15,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from enum import Enum
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from sftpgw.values import GIB, KIB, MIB, Capabilities, Permission
 
 Parser = Callable[[str], object]
+Quantity = TypeVar("Quantity", int, float)
 
 _UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -82,28 +84,26 @@ def yes_or_no(text: str) -> bool:
 
 def size(smallest_bytes: int, largest_bytes: int) -> Callable[[str], int]:
     """A parser of sizes within these bounds."""
-
-    def parse(text: str) -> int:
-        size_bytes = _parse_size(text)
-        if not smallest_bytes <= size_bytes <= largest_bytes:
-            bounds = f"{size_text(smallest_bytes)} to {size_text(largest_bytes)}"
-            raise ValueError(f"{text} is out of bounds; write {bounds}")
-        return size_bytes
-
-    return parse
+    bounds = f"{size_text(smallest_bytes)} to {size_text(largest_bytes)}"
+    return _within(_parse_size, smallest_bytes, largest_bytes, bounds)
 
 
 def time(smallest_seconds: float, largest_seconds: float) -> Callable[[str], float]:
     """A parser of times within these bounds."""
+    bounds = f"{smallest_seconds:g}s to {largest_seconds:g}s"
+    return _within(_parse_time, smallest_seconds, largest_seconds, bounds)
 
-    def parse(text: str) -> float:
-        seconds = _parse_time(text)
-        if not smallest_seconds <= seconds <= largest_seconds:
-            bounds = f"{smallest_seconds:g}s to {largest_seconds:g}s"
+
+def _within(
+    parse: Callable[[str], Quantity], smallest: Quantity, largest: Quantity, bounds: str
+) -> Callable[[str], Quantity]:
+    def parse_within(text: str) -> Quantity:
+        quantity = parse(text)
+        if not smallest <= quantity <= largest:
             raise ValueError(f"{text} is out of bounds; write {bounds}")
-        return seconds
+        return quantity
 
-    return parse
+    return parse_within
 
 
 def count(smallest: int, largest: int) -> Callable[[str], int]:

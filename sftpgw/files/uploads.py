@@ -110,10 +110,9 @@ class Upload:
         commands = plan.write(offset, data)
         if commands or plan.failure is not None:
             self._carry_out(commands)
-            self._demand_success()
-        self._settle_memory()
-        if plan.failure is not None:
-            self._demand_success()
+        else:
+            self._settle_memory()
+        self._demand_success()
         if self._turn is None and not plan.is_congested:
             return None
         paused: Deferred[None] = Deferred(self._paused.remove)
@@ -123,7 +122,6 @@ class Upload:
     async def set_attributes(self, changes: AttributeChanges) -> None:
         if changes.size_bytes is not None:
             self._carry_out(self._plan.truncate(changes.size_bytes))
-            self._settle_memory()
         # Metadata is fixed when the object is created: later it is too late.
         if changes.modified_seconds is not None and not self._plan.metadata_is_sent:
             self._modified_seconds = changes.modified_seconds

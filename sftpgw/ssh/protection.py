@@ -257,16 +257,21 @@ class _Mac:
             raise DamagedPacket("bad MAC")
 
 
-class _CtrEtm:
-    """AES-CTR, then the MAC."""
+class _Ctr:
+    """What AES-CTR needs, whichever way its MAC goes."""
 
     block_bytes = 16
-    length_is_padded = False
 
     def __init__(self, stream: Any, mac: _Mac) -> None:
         self._stream = stream
         self._mac = mac
         self.tail_bytes = mac.size_bytes
+
+
+class _CtrEtm(_Ctr):
+    """AES-CTR, then the MAC."""
+
+    length_is_padded = False
 
     def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes)
@@ -283,16 +288,13 @@ class _CtrEtm:
         return body
 
 
-class _CtrAndMac:
+class _CtrAndMac(_Ctr):
     """AES-CTR and, beside it, a MAC of the clear text: for clients that know no better."""
 
-    block_bytes = 16
     length_is_padded = True
 
     def __init__(self, stream: Any, mac: _Mac) -> None:
-        self._stream = stream
-        self._mac = mac
-        self.tail_bytes = mac.size_bytes
+        super().__init__(stream, mac)
         self._first_block: bytes | None = None
 
     def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
