@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from sftpgw.values import (
     AttributeChanges,
     Body,
+    Buffer,
     ByteRange,
     Capabilities,
     DirectoryEntry,
@@ -241,8 +242,11 @@ class FileReader(Protocol):
 class FileWriter(Protocol):
     """A file open for writing. An error sticks: every later call raises it."""
 
-    def write(self, offset: int, data: bytes) -> Deferred[None] | None:
-        """Take `data`; None or a fired Deferred means: send more."""
+    def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
+        """Take `pieces` of bytes, one behind the other; they may be kept.
+
+        None or a fired Deferred means: send more.
+        """
 
     async def set_attributes(self, changes: AttributeChanges) -> None: ...
 
@@ -333,7 +337,8 @@ class Subsystem(Protocol):
 
     def makeConnection(self, transport: Any) -> None: ...
 
-    def dataReceived(self, data: bytes) -> None: ...
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        """The next bytes; they may be kept, since nobody changes them any more."""
 
     def inputEnded(self) -> None:
         """The client's EOF: answer what was asked, then `FlowControl.finish`."""

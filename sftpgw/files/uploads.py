@@ -47,6 +47,7 @@ from sftpgw.plan.uploading import (
 )
 from sftpgw.values import (
     AttributeChanges,
+    Buffer,
     FileAttributes,
     FileKind,
     MultipartUpload,
@@ -104,10 +105,10 @@ class Upload:
 
     # FileWriter.
 
-    def write(self, offset: int, data: bytes) -> Deferred[None] | None:
+    def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
         plan = self._plan
         self._written_seconds = self._clock.seconds()
-        commands = plan.write(offset, data)
+        commands = plan.write(offset, *pieces)
         if commands or plan.failure is not None:
             self._carry_out(commands)
         else:

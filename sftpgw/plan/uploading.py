@@ -41,7 +41,7 @@ from typing import TypeAlias
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
 from sftpgw.plan.partbuffer import PartBuffer
 from sftpgw.plan.partsizes import Ladder
-from sftpgw.values import MIB, StoredPart
+from sftpgw.values import MIB, Buffer, StoredPart
 
 SMALL_BYTES = 256 * 1024
 """Up to here an upload counts the bytes it holds, from here on whole parts."""
@@ -164,17 +164,18 @@ class UploadPlan:
 
     # What happens to an upload.
 
-    def write(self, offset: int, data: bytes) -> Commands:
-        """The client has sent bytes."""
+    def write(self, offset: int, *pieces: Buffer) -> Commands:
+        """The client has sent bytes, in pieces."""
         tail = self._tail
         if tail is not None and offset == self._written_bytes and self.failure is None:
             # The usual case: the bytes continue a part, and do not complete it.
-            room_bytes = tail.capacity_bytes - len(tail.data)
-            if len(data) < room_bytes:
-                tail.data += data
-                self._written_bytes += len(data)
+            size_bytes = sum(map(len, pieces))
+            if size_bytes < tail.capacity_bytes - len(tail.data):
+                for piece in pieces:
+                    tail.data += piece
+                self._written_bytes += size_bytes
                 return NOTHING
-        return self._unless_refused(lambda: self._place(offset, data))
+        return self._unless_refused(lambda: self._place(offset, b"".join(pieces)))
 
     def truncate(self, size_bytes: int) -> Commands:
         """The client has set the size of the file."""

@@ -3,8 +3,7 @@
 Knows: Conch's interfaces, with the types that they leave open, and what they
 cannot say. Must not know: who provides it.
 
-zope interfaces, since these are Twisted's seams: Conch's own protocol could drive
-the same objects, without what is added here. As in Conch, an answer may be a
+zope interfaces, since these are Twisted's seams. As in Conch, an answer may be a
 value or a Deferred of it.
 """
 
@@ -16,7 +15,7 @@ from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from sftpgw.values import Space
+from sftpgw.values import Body, Space
 from sftpgw.wire.sftp import Attributes, Name
 
 T = TypeVar("T")
@@ -29,8 +28,8 @@ class IGatewayFile(ISFTPFile):
     def readChunk(offset: int, length: int) -> Eventual[bytes]:
         """As in Conch."""
 
-    def writeChunk(offset: int, data: bytes) -> Deferred[None] | None:
-        """As in Conch."""
+    def writeChunk(offset: int, data: Body) -> Deferred[None] | None:
+        """As in Conch, but `data` comes in pieces, which nobody has joined yet."""
 
     def getAttrs() -> Eventual[Attributes]:
         """As in Conch."""

@@ -90,7 +90,7 @@ class SFTPProtocol:
     def makeConnection(self, transport: FlowControl) -> None:
         self._transport = transport
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         self._frames.feed(data)
         self._work()
 
@@ -142,8 +142,8 @@ class SFTPProtocol:
             and self._pending_read_bytes < MAX_PENDING_READ_BYTES
         )
 
-    def _begin(self, frame: bytes) -> None:
-        size_bytes = 4 + len(frame)
+    def _begin(self, frame: wire.Frame) -> None:
+        size_bytes = frame.size_bytes
         try:
             request = wire.parse_request(frame)
         except Malformed as error:
@@ -230,17 +230,17 @@ class SFTPProtocol:
             offered = self._server.gotVersion(request.version, dict(request.extensions))
             self._transport.write(wire.version([*extensions, *offered.items()]))
 
-    def _refuse_malformed(self, error: Malformed, frame: bytes) -> None:
+    def _refuse_malformed(self, error: Malformed, frame: wire.Frame) -> None:
         if not self._has_begun:
             self._lose_stream(error.message)
             return
         self._tell_client_fault("request-malformed", why=error.message)
-        if frame[0] == Kind.WRITE:
+        if frame.head[0] == Kind.WRITE:
             self._fail_written(frame)
         code, sentence = status_of(error)
         self._transport.write(wire.status(error.request_id, code, sentence))
 
-    def _fail_written(self, frame: bytes) -> None:
+    def _fail_written(self, frame: wire.Frame) -> None:
         """Bytes of a file were lost in a malformed WRITE: it may not be published without."""
         with suppress(Malformed, InvalidHandle):
             self._abandon(self._handles.file(wire.parse_handle(frame)))

@@ -16,7 +16,7 @@ from sftpgw.errors import Unsupported
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter
 from sftpgw.sftp.attributes import from_wire, listed, to_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.values import Space, WriteIntent
+from sftpgw.values import Body, Space, WriteIntent
 from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 
@@ -110,7 +110,7 @@ class ReadHandle:
     def readChunk(self, offset: int, length: int) -> bytes | Deferred[bytes]:
         return self._reader.read(offset, length)
 
-    def writeChunk(self, offset: int, data: bytes) -> None:
+    def writeChunk(self, offset: int, data: Body) -> None:
         raise Unsupported("the file is open for reading only")
 
     def getAttrs(self) -> Deferred[Attributes]:
@@ -141,8 +141,8 @@ class WriteHandle:
     def readChunk(self, offset: int, length: int) -> bytes:
         raise Unsupported("a file that is being uploaded cannot be read before it is closed")
 
-    def writeChunk(self, offset: int, data: bytes) -> Deferred[None] | None:
-        return self._writer.write(offset, data)
+    def writeChunk(self, offset: int, data: Body) -> Deferred[None] | None:
+        return self._writer.write(offset, *data)
 
     def getAttrs(self) -> Deferred[Attributes]:
         return Deferred.fromCoroutine(_attributes(self._writer))

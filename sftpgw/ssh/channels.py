@@ -92,7 +92,7 @@ class SessionChannel(SSHChannel):
 
     # Bytes from the client.
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         """`data` has been counted against the window."""
         if self._input_ended:
             raise MalformedPacket("data after EOF")

@@ -17,7 +17,7 @@ The wrappings, each with its source:
 With the first three, the length field stands outside of what is padded to blocks.
 
 Copies of a payload's bytes: sealing, one into the padded clear text and one by the
-cipher; opening, one by the cipher and one that cuts the payload out.
+cipher; opening, one by the cipher.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Opener(Protocol):
     length_is_padded: bool
     """Whether the length field counts towards the multiple of `block_bytes`."""
 
-    def length(self, incoming: bytearray, sequence: int) -> int | None:
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
         """The length field of the packet that `incoming` begins with; None: too early."""
 
-    def open(self, incoming: bytearray, length: int, sequence: int) -> bytes | bytearray:
-        """Padding length, payload and padding of the packet, all of which has arrived.
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        """Padding length, payload and padding of a whole packet.
 
         :raises DamagedPacket: it was changed on its way.
         """
@@ -101,31 +101,27 @@ class Protection:
         self.opener = _make("decryptor", self.inCipType, self.inMACType, incoming)
 
 
-def payload_of(body: bytes | bytearray) -> bytes:
-    """Cut the payload out of padding length, payload and padding.
+def payload_of(body: bytes) -> memoryview:
+    """The payload between padding length and padding.
 
     :raises DamagedPacket: the padding does not fit.
     """
     padding_bytes = body[0]
     if not MIN_PADDING_BYTES <= padding_bytes < len(body) - 1:
         raise DamagedPacket("bad padding")
-    return bytes(memoryview(body)[1 : len(body) - padding_bytes])
+    return memoryview(body)[1 : len(body) - padding_bytes]
 
 
-def _body(pieces: tuple[bytes, ...], block_bytes: int, *, beside_bytes: int = 0) -> bytearray:
+def _body(pieces: tuple[bytes, ...], block_bytes: int, *, beside_bytes: int = 0) -> bytes:
     """Padding length, payload and padding; `beside_bytes` count towards the blocks."""
     size_bytes = 1 + sum(map(len, pieces))
     padding_bytes = -(size_bytes + beside_bytes) % block_bytes
     if padding_bytes < MIN_PADDING_BYTES:
         padding_bytes += block_bytes
-    body = bytearray((padding_bytes,))
-    for piece in pieces:
-        body += piece
-    body += secrets.token_bytes(padding_bytes)
-    return body
+    return b"".join((bytes((padding_bytes,)), *pieces, secrets.token_bytes(padding_bytes)))
 
 
-def _clear_length(incoming: bytearray) -> int | None:
+def _clear_length(incoming: memoryview) -> int | None:
     if len(incoming) < _LENGTH_BYTES:
         return None
     (length,) = _LENGTH.unpack_from(incoming)
@@ -141,13 +137,13 @@ class _Clear:
 
     def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
-        return _LENGTH.pack(len(body)), bytes(body)
+        return _LENGTH.pack(len(body)), body
 
-    def length(self, incoming: bytearray, sequence: int) -> int | None:
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
         return _clear_length(incoming)
 
-    def open(self, incoming: bytearray, length: int, sequence: int) -> bytearray:
-        return incoming[_LENGTH_BYTES : _LENGTH_BYTES + length]
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        return bytes(packet[_LENGTH_BYTES:])
 
 
 class _Gcm:
@@ -173,21 +169,16 @@ class _Gcm:
         header = _LENGTH.pack(len(body))
         return header, self._cipher.encrypt(self._nonce(), body, header)
 
-    def length(self, incoming: bytearray, sequence: int) -> int | None:
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
         return _clear_length(incoming)
 
-    def open(self, incoming: bytearray, length: int, sequence: int) -> bytearray:
-        body = bytearray(length)
-        with memoryview(incoming) as view:
-            header = bytes(view[:_LENGTH_BYTES])
-            sealed = view[_LENGTH_BYTES : _LENGTH_BYTES + length + self.tail_bytes]
-            try:
-                self._cipher.decrypt_into(self._nonce(), sealed, header, body)
-            except InvalidTag:
-                raise DamagedPacket("bad tag") from None
-            finally:
-                sealed.release()
-        return body
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        # Not decrypt_into: what is read into a file outlives the next packet.
+        header, sealed = packet[:_LENGTH_BYTES], packet[_LENGTH_BYTES:]
+        try:
+            return self._cipher.decrypt(self._nonce(), sealed, header)
+        except InvalidTag:
+            raise DamagedPacket("bad tag") from None
 
 
 class _ChaCha:
@@ -198,44 +189,55 @@ class _ChaCha:
     length_is_padded = False
 
     def __init__(self, key: bytes) -> None:
-        self._body_key, self._length_key = key[:32], key[32:64]
+        # A key stream costs as much to make as 16 KiB to encrypt: these are set back instead.
+        self._body_stream = self._stream(key[:32])
+        self._length_stream = self._stream(key[32:64])
 
     @staticmethod
-    def _stream(key: bytes, sequence: int) -> Any:
-        """The key stream of one packet from its block 0 on."""
-        counter_and_nonce = bytes(8) + sequence.to_bytes(8, "big")
-        return Cipher(algorithms.ChaCha20(key, counter_and_nonce), mode=None).encryptor()
+    def _stream(key: bytes) -> Any:
+        return Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
 
-    def _body_stream(self, sequence: int) -> tuple[Any, Poly1305]:
-        """The stream from block 1 on, and the one-time authenticator that block 0 keys."""
-        stream = self._stream(self._body_key, sequence)
-        return stream, Poly1305(stream.update(bytes(64))[:32])
+    def _crypt_length(self, length: bytes | memoryview, sequence: int) -> bytes:
+        self._length_stream.reset_nonce(_from_block_0(sequence))
+        crypted: bytes = self._length_stream.update(length)
+        return crypted
+
+    def _begin(self, sequence: int) -> Poly1305:
+        """Leave the body's stream at block 1; the one-time authenticator that block 0 keys."""
+        self._body_stream.reset_nonce(_from_block_0(sequence))
+        return Poly1305(self._body_stream.update(_BLOCK_0)[:32])
 
     def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes)
-        length = self._stream(self._length_key, sequence).update(_LENGTH.pack(len(body)))
-        stream, authenticator = self._body_stream(sequence)
-        sealed = stream.update(body)
+        length = self._crypt_length(_LENGTH.pack(len(body)), sequence)
+        authenticator = self._begin(sequence)
+        sealed = self._body_stream.update(body)
         authenticator.update(length)
         authenticator.update(sealed)
         return length, sealed, authenticator.finalize()
 
-    def length(self, incoming: bytearray, sequence: int) -> int | None:
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
         if len(incoming) < _LENGTH_BYTES:
             return None
-        clear = self._stream(self._length_key, sequence).update(bytes(incoming[:_LENGTH_BYTES]))
-        return int.from_bytes(clear, "big")
+        return int.from_bytes(self._crypt_length(incoming[:_LENGTH_BYTES], sequence), "big")
 
-    def open(self, incoming: bytearray, length: int, sequence: int) -> bytes:
-        stream, authenticator = self._body_stream(sequence)
-        end = _LENGTH_BYTES + length
-        authenticator.update(bytes(incoming[:end]))
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        authenticator = self._begin(sequence)
+        authenticator.update(packet[: -self.tail_bytes])
         try:
-            authenticator.verify(bytes(incoming[end : end + self.tail_bytes]))
+            authenticator.verify(bytes(packet[-self.tail_bytes :]))
         except InvalidSignature:
             raise DamagedPacket("bad tag") from None
-        body: bytes = stream.update(bytes(incoming[_LENGTH_BYTES:end]))
+        body: bytes = self._body_stream.update(packet[_LENGTH_BYTES : -self.tail_bytes])
         return body
+
+
+_BLOCK_0 = bytes(64)
+
+
+def _from_block_0(sequence: int) -> bytes:
+    """Block counter and nonce of a packet, as ChaCha20 takes them."""
+    return bytes(8) + sequence.to_bytes(8, "big")
 
 
 class _Mac:
@@ -245,14 +247,14 @@ class _Mac:
         self.size_bytes = hashlib.new(digest).digest_size
         self._keyed = hmac.new(key[: self.size_bytes], digestmod=digest)
 
-    def of(self, sequence: int, *pieces: bytes | bytearray) -> bytes:
+    def of(self, sequence: int, *pieces: bytes | memoryview) -> bytes:
         mac = self._keyed.copy()
         mac.update(_SEQUENCE.pack(sequence))
         for piece in pieces:
             mac.update(piece)
         return mac.digest()
 
-    def demand(self, found: bytes | bytearray, sequence: int, *pieces: bytes | bytearray) -> None:
+    def demand(self, found: memoryview, sequence: int, *pieces: bytes | memoryview) -> None:
         if not hmac.compare_digest(self.of(sequence, *pieces), found):
             raise DamagedPacket("bad MAC")
 
@@ -278,13 +280,13 @@ class _CtrEtm(_Ctr):
         header, sealed = _LENGTH.pack(len(body)), self._stream.update(body)
         return header, sealed, self._mac.of(sequence, header, sealed)
 
-    def length(self, incoming: bytearray, sequence: int) -> int | None:
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
         return _clear_length(incoming)
 
-    def open(self, incoming: bytearray, length: int, sequence: int) -> bytes:
-        end = _LENGTH_BYTES + length
-        self._mac.demand(incoming[end : end + self.tail_bytes], sequence, incoming[:end])
-        body: bytes = self._stream.update(bytes(incoming[_LENGTH_BYTES:end]))
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        sealed = packet[: -self.tail_bytes]
+        self._mac.demand(packet[-self.tail_bytes :], sequence, sealed)
+        body: bytes = self._stream.update(sealed[_LENGTH_BYTES:])
         return body
 
 
@@ -302,21 +304,20 @@ class _CtrAndMac(_Ctr):
         packet = _LENGTH.pack(len(body)) + body
         return self._stream.update(packet), self._mac.of(sequence, packet)
 
-    def length(self, incoming: bytearray, sequence: int) -> int | None:
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
         if self._first_block is None:
             if len(incoming) < self.block_bytes:
                 return None
-            self._first_block = self._stream.update(bytes(incoming[: self.block_bytes]))
+            self._first_block = self._stream.update(incoming[: self.block_bytes])
         return int.from_bytes(self._first_block[:_LENGTH_BYTES], "big")
 
-    def open(self, incoming: bytearray, length: int, sequence: int) -> bytes:
+    def open(self, packet: memoryview, sequence: int) -> bytes:
         assert self._first_block is not None, "length() comes first"
-        end = _LENGTH_BYTES + length
-        rest = self._stream.update(bytes(incoming[self.block_bytes : end]))
-        packet = self._first_block + bytes(rest)
+        rest = self._stream.update(packet[self.block_bytes : -self.tail_bytes])
+        clear: bytes = self._first_block + rest
         self._first_block = None
-        self._mac.demand(incoming[end : end + self.tail_bytes], sequence, packet)
-        return bytes(memoryview(packet)[_LENGTH_BYTES:])
+        self._mac.demand(packet[-self.tail_bytes :], sequence, clear)
+        return clear[_LENGTH_BYTES:]
 
 
 AEAD_CIPHERS = frozenset(

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
 from twisted.conch.ssh.transport import (
     DISCONNECT_BY_APPLICATION,
     DISCONNECT_MAC_ERROR,
@@ -99,6 +100,7 @@ class GatewayTransport(SSHServerTransport):
 
     def __init__(self) -> None:
         self._incoming = bytearray()
+        self._taken_bytes = 0
         self._packet_bytes: int | None = None
         self._dead = False
         self._close_reason = ""
@@ -166,8 +168,15 @@ class GatewayTransport(SSHServerTransport):
         while not self._dead:
             payload = self.getPacket()
             if payload is None:
-                return
-            self.dispatchMessage(payload[0], payload[1:])
+                break
+            if payload[0] == MSG_CHANNEL_DATA and self._login_done:
+                self._phase.check(MSG_CHANNEL_DATA)
+                self._connection.ssh_CHANNEL_DATA(payload[1:])
+            else:
+                self.dispatchMessage(payload[0], bytes(payload[1:]))
+        # Once for all the packets that have come together: each time moves what is left.
+        del self._incoming[: self._taken_bytes]
+        self._taken_bytes = 0
 
     def _take_banner(self) -> bool:
         """Read the client's version line, if it is there.
@@ -187,35 +196,42 @@ class GatewayTransport(SSHServerTransport):
         self.gotVersion = True
         return True
 
-    def getPacket(self) -> bytes | None:
+    def getPacket(self) -> memoryview | None:
         """The next payload, decrypted and verified, or None until it is complete.
 
         Replaces Conch's: it takes 1 MiB from anybody (685) and gets stuck on
-        bad padding (716). Deleting from the front of a bytearray moves nothing.
+        bad padding (716).
         """
-        opener = self.currentEncryptions.opener
-        if self._packet_bytes is None:
-            length = opener.length(self._incoming, self.incomingPacketSequence)
-            if length is None:
+        with memoryview(self._incoming) as incoming:
+            try:
+                body = self._open_packet(incoming[self._taken_bytes :])
+            except DamagedPacket:
+                self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
                 return None
-            self._check_length(length, opener)
-            self._packet_bytes = length
-        length = self._packet_bytes
-        end = 4 + length + opener.tail_bytes
-        if len(self._incoming) < end:
+        if body is None:
             return None
-        try:
-            body = opener.open(self._incoming, length, self.incomingPacketSequence)
-        except DamagedPacket:
-            self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
-            return None
-        del self._incoming[:end]
-        self._packet_bytes = None
         self.incomingPacketSequence = (self.incomingPacketSequence + 1) & _SEQUENCE_MASK
         try:
             return payload_of(body)
         except DamagedPacket as problem:
             raise MalformedPacket(str(problem)) from None
+
+    def _open_packet(self, incoming: memoryview) -> bytes | None:
+        """Open the packet that `incoming` begins with, if all of it is there."""
+        opener = self.currentEncryptions.opener
+        if self._packet_bytes is None:
+            length = opener.length(incoming, self.incomingPacketSequence)
+            if length is None:
+                return None
+            self._check_length(length, opener)
+            self._packet_bytes = 4 + length + opener.tail_bytes
+        packet_bytes = self._packet_bytes
+        if len(incoming) < packet_bytes:
+            return None
+        body: bytes = opener.open(incoming[:packet_bytes], self.incomingPacketSequence)
+        self._taken_bytes += packet_bytes
+        self._packet_bytes = None
+        return body
 
     def _check_length(self, length: int, opener: Opener) -> None:
         limit = PACKET_BYTES_AFTER_LOGIN if self._login_done else PACKET_BYTES_BEFORE_LOGIN
@@ -374,10 +390,14 @@ class GatewayTransport(SSHServerTransport):
     def stopProducing(self) -> None:
         """TCP is gone; `connectionLost` follows."""
 
+    @property
+    def _connection(self) -> Any:
+        """After login, the service is a `GatewayConnection`."""
+        return self.service
+
     def _tell_writable(self) -> None:
-        service: Any = self.service  # after login, a GatewayConnection
-        if self.can_send and self._login_done and service is not None:
-            service.transport_writable()
+        if self.can_send and self._login_done and self.service is not None:
+            self._connection.transport_writable()
 
     # The connection ends.
 
@@ -410,7 +430,8 @@ class GatewayTransport(SSHServerTransport):
             return
         self._dead = True
         self._close_reason = reason
-        self._incoming.clear()
+        self._incoming = bytearray()  # not cleared: it may be looked at just now
+        self._taken_bytes = 0
         # A registered producer that is paused would keep TCP from closing.
         self.transport.unregisterProducer()
         self.transport.loseConnection()

@@ -145,7 +145,7 @@ class SftpClient:
         self._frames.feed(bytes(self.channel.received))
         self.channel.received.clear()
         while (frame := self._frames.next()) is not None:
-            request_id, reply = _parse_reply(frame)
+            request_id, reply = _parse_reply(frame.head)
             assert request_id not in self.replies, f"request {request_id} has two answers"
             self.replies[request_id] = reply
 
@@ -180,7 +180,7 @@ class SftpClient:
         return self.ask(wire.Open(0, path, flags, attributes)).body
 
     def write(self, handle: bytes, offset: int, data: bytes) -> None:
-        self.ask(wire.Write(0, handle, offset, data))
+        self.ask(wire.Write(0, handle, offset, (data,)))
 
     def read(self, handle: bytes, offset: int, length: int) -> bytes:
         return self.ask(wire.Read(0, handle, offset, length)).body

@@ -118,7 +118,7 @@ class RecordingSubsystem:
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         self.received += data
 
     def inputEnded(self) -> None:

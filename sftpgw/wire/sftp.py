@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.errors import GatewayError
+from sftpgw.values import Body, Buffer
 
 MAX_READ_BYTES = 255 * 1024
 MAX_WRITE_BYTES = 255 * 1024
@@ -137,10 +139,16 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
+    """`data` comes in the pieces in which it arrived."""
+
     request_id: int
     handle: bytes
     offset: int
-    data: bytes
+    data: Body
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,41 +228,109 @@ Request: TypeAlias = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame without its length: type and body, all of it in `head`, unless it is a WRITE.
+
+    Of a WRITE, `head` goes as far as the length of the data, and `tail` is the rest.
+    """
+
+    head: bytes
+    tail: Body = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """As many bytes as the frame has in the stream, its length included."""
+        return 4 + len(self.head) + sum(map(len, self.tail))
+
+
 class Frames:
-    """Cuts a stream into frames, copying each byte of it once more only."""
+    """Cuts a stream into frames, without copying the bytes that a WRITE brings.
+
+    What was fed is kept as it came, until its frames are taken.
+    """
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._buffer = bytearray()
-        self._start = 0
+        self._pieces: deque[memoryview] = deque()
+        self._available_bytes = 0
+        self._frame_bytes: int | None = None
         self._max_frame_bytes = max_frame_bytes
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        if self._start:
-            del self._buffer[: self._start]
-            self._start = 0
-        self._buffer += data
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take the next bytes of the stream; nobody may change them any more."""
+        self._pieces.append(memoryview(data))
+        self._available_bytes += len(data)
 
-    def next(self) -> bytes | None:
-        """The next frame without its length: type and body; None until it is whole.
+    def next(self) -> Frame | None:
+        """The next frame; None until it is whole.
 
         :raises FramingLost: the length is out of bounds.
         """
-        available = len(self._buffer) - self._start
-        if available < 4:
+        if self._frame_bytes is None:
+            if self._available_bytes < 4:
+                return None
+            self._frame_bytes = self._checked(int.from_bytes(self._take(4), "big"))
+        size_bytes = self._frame_bytes
+        if self._available_bytes < size_bytes:
             return None
-        (length,) = _UINT32.unpack_from(self._buffer, self._start)
-        if not MIN_FRAME_BYTES <= length <= self._max_frame_bytes:
+        self._frame_bytes = None
+        head = self._take(min(size_bytes, _WRITE_UP_TO_HANDLE.size))
+        if head[0] != Kind.WRITE:
+            return Frame(head + self._take(size_bytes - len(head)))
+        head += self._take(min(size_bytes - len(head), _rest_of_write_head(head)))
+        return Frame(head, self._take_pieces(size_bytes - len(head)))
+
+    def _checked(self, size_bytes: int) -> int:
+        if not MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes:
             raise FramingLost(
-                f"an SFTP packet of {length} bytes; from {MIN_FRAME_BYTES} to "
+                f"an SFTP packet of {size_bytes} bytes; from {MIN_FRAME_BYTES} to "
                 f"{self._max_frame_bytes} are accepted"
             )
-        if available < 4 + length:
-            return None
-        begin = self._start + 4
-        self._start = begin + length
-        with memoryview(self._buffer) as view:
-            return bytes(view[begin : begin + length])
+        return size_bytes
+
+    def _take(self, size_bytes: int) -> bytes:
+        """The next bytes, copied."""
+        if not size_bytes:
+            return b""
+        first = self._pieces[0]
+        if len(first) <= size_bytes:
+            return b"".join(self._take_views(size_bytes))
+        self._pieces[0] = first[size_bytes:]
+        self._available_bytes -= size_bytes
+        return bytes(first[:size_bytes])
+
+    def _take_pieces(self, size_bytes: int) -> Body:
+        """The next bytes, to be kept.
+
+        A piece that is small beside what it was fed with would hold all of that in memory.
+        """
+        return tuple(
+            bytes(view) if 2 * len(view) < memoryview(view.obj).nbytes else view
+            for view in self._take_views(size_bytes)
+        )
+
+    def _take_views(self, size_bytes: int) -> list[memoryview]:
+        self._available_bytes -= size_bytes
+        taken: list[memoryview] = []
+        while size_bytes:
+            view = self._pieces.popleft()
+            if len(view) > size_bytes:
+                self._pieces.appendleft(view[size_bytes:])
+                view = view[:size_bytes]
+            taken.append(view)
+            size_bytes -= len(view)
+        return taken
+
+
+_WRITE_UP_TO_HANDLE = struct.Struct(">BLL")
+
+
+def _rest_of_write_head(head: bytes) -> int:
+    """How many bytes there are between handle's and data's lengths in a WRITE, inclusive."""
+    if len(head) < _WRITE_UP_TO_HANDLE.size:
+        return 0
+    handle_bytes = int.from_bytes(head[5:9], "big")
+    return handle_bytes + _UINT64.size + _UINT32.size
 
 
 _UINT32 = struct.Struct(">L")
@@ -266,6 +342,8 @@ _READ_TAIL = struct.Struct(">QL")
 
 class Fields:
     """Reads the fields of one body from left to right."""
+
+    __slots__ = ("_at", "_frame", "_request_id")
 
     def __init__(self, frame: bytes, at: int, request_id: int) -> None:
         self._frame = frame
@@ -364,36 +442,59 @@ _REQUESTS = frozenset({Kind.OPEN, Kind.READ, Kind.WRITE, Kind.FSETSTAT, Kind.EXT
 )
 
 
-def parse_request(frame: bytes) -> Request:
+def parse_request(frame: Frame) -> Request:
     """Read one frame from a client.
 
-    :param frame: type and body, as `Frames.next` gives them.
     :raises Malformed: it does not parse, and here is the id to answer.
     """
-    number, request_id = _TYPE_AND_ID.unpack_from(frame)
+    number, request_id = _TYPE_AND_ID.unpack_from(frame.head)
+    if number == Kind.WRITE:
+        return _parse_write(request_id, frame)
     if number == Kind.INIT:
-        fields = Fields(frame, 1, 0)
+        fields = Fields(frame.head, 1, 0)
         return Init(fields.uint32(), fields.pairs())
     if number not in _REQUESTS:
         return Unknown(number, request_id)
-    fields = Fields(frame, 5, request_id)
+    fields = Fields(frame.head, 5, request_id)
     request = _parse_body(Kind(number), request_id, fields)
-    # Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
-    if number != Kind.WRITE:
-        fields.end()
+    fields.end()
     return request
 
 
-def parse_handle(frame: bytes) -> bytes:
+def parse_handle(frame: Frame) -> bytes:
     """The handle that a request on a handle begins with. :raises Malformed:"""
-    return Fields(frame, 5, 0).string()
+    return Fields(frame.head, 5, 0).string()
+
+
+def _parse_write(request_id: int, frame: Frame) -> Write:
+    """Bytes behind the data are dropped.
+
+    Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
+    """
+    fields = Fields(frame.head, 5, request_id)
+    handle, offset, data_bytes = fields.string(), fields.uint64(), fields.uint32()
+    fields.end()
+    there_bytes = sum(map(len, frame.tail))
+    if data_bytes > there_bytes:
+        raise fields.malformed(f"a string claims {data_bytes} bytes, {there_bytes} are there")
+    data = frame.tail if data_bytes == there_bytes else _first(data_bytes, frame.tail)
+    return Write(request_id, handle, offset, data)
+
+
+def _first(size_bytes: int, pieces: Body) -> Body:
+    """So many bytes of `pieces`."""
+    taken: list[Buffer] = []
+    for piece in pieces:
+        if not size_bytes:
+            break
+        taken.append(memoryview(piece)[:size_bytes])
+        size_bytes -= len(taken[-1])
+    return tuple(taken)
 
 
 def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911
-    """One line for each layout; the two hot ones first."""
+    """One line for each layout; the hot one first."""
     match kind:
-        case Kind.WRITE:
-            return Write(request_id, fields.string(), fields.uint64(), fields.string())
         case Kind.READ:
             return Read(request_id, fields.string(), fields.uint64(), fields.uint32())
         case Kind.OPEN:
@@ -550,7 +651,8 @@ def _encode_body(request: Request) -> tuple[Kind, bytes]:  # noqa: PLR0911
         case Read(_, name, offset, length):
             return Kind.READ, string(name) + _READ_TAIL.pack(offset, length)
         case Write(_, name, offset, data):
-            return Kind.WRITE, string(name) + _UINT64.pack(offset) + string(data)
+            body = string(b"".join(data))
+            return Kind.WRITE, string(name) + _UINT64.pack(offset) + body
         case OnHandle(kind, _, name):
             return kind, string(name)
         case OnPath(kind, _, path):

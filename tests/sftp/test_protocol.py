@@ -117,7 +117,7 @@ class TestBadInput:
     def test_made_up_handles(self, client: SftpClient, handle: bytes) -> None:
         requests: list[wire.Request] = [
             wire.Read(0, handle, 0, 10),
-            wire.Write(0, handle, 0, b"x"),
+            wire.Write(0, handle, 0, (b"x",)),
             wire.OnHandle(Kind.CLOSE, 0, handle),
             wire.OnHandle(Kind.FSTAT, 0, handle),
             wire.OnHandle(Kind.READDIR, 0, handle),
@@ -133,7 +133,7 @@ class TestBadInput:
     def test_a_closed_handle_is_stale(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
         client.close(handle)
-        assert refusal(client, wire.Write(0, handle, 0, b"x"))[0] is Status.FAILURE
+        assert refusal(client, wire.Write(0, handle, 0, (b"x",)))[0] is Status.FAILURE
 
     def test_handles_of_the_other_kind(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         file, directory = client.open(b"/a", CREATE), client.on_path(Kind.OPENDIR, b"/").body
@@ -175,7 +175,7 @@ class TestBadInput:
         reading, writing = client.open(b"/a"), client.open(b"/b", CREATE)
         assert refusal(client, wire.Read(0, reading, 0, 0))[0] is Status.BAD_MESSAGE
         assert refusal(client, wire.Read(0, reading, 2**64 - 1, 1))[0] is Status.EOF
-        assert refusal(client, wire.Write(0, writing, 2**64 - 1, b"x"))[0] is Status.FAILURE
+        assert refusal(client, wire.Write(0, writing, 2**64 - 1, (b"x",)))[0] is Status.FAILURE
         with pytest.raises(SftpFailure):
             client.close(writing)
         with pytest.raises(SftpFailure):
@@ -186,7 +186,7 @@ class TestBadInput:
     ) -> None:
         handle = client.open(b"/a", CREATE)
         client.write(handle, 0, b"begin")
-        body = wire.encode_request(wire.Write(7, handle, 5, b"truncated"))[4:-3]
+        body = wire.encode_request(wire.Write(7, handle, 5, (b"truncated",)))[4:-3]
         client.transmit(struct.pack(">L", len(body)) + body)
         assert client.replies.pop(7).code is Status.BAD_MESSAGE
         with pytest.raises(SftpFailure):
@@ -302,7 +302,7 @@ class TestLimits:
         gate = gateway.store.hold("upload_part")
         handle = client.open(b"/big", CREATE)
         for index in range(160):
-            write = wire.Write(index, handle, index * 255 * KIB, bytes(255 * KIB))
+            write = wire.Write(index, handle, index * 255 * KIB, (bytes(255 * KIB),))
             client.channel.write(wire.encode_request(write))
         client.pump()
         held_bytes = gateway.budget.held_bytes
@@ -351,7 +351,7 @@ class TestTheEnd:
         for path, size in ((b"/small", 10), (b"/big", 20 * MIB)):
             handle = client.open(path, CREATE)
             for offset in range(0, size, 200 * KIB):
-                client.send(wire.Write(0, handle, offset, bytes(min(size, 200 * KIB))))
+                client.send(wire.Write(0, handle, offset, (bytes(min(size, 200 * KIB)),)))
         assert gateway.store.uploads
         client.drop()
         assert gateway.store.content("home/alice/big") == b"old"
@@ -440,7 +440,7 @@ class TestStoreErrors:
         gateway.store.fail(operation, NoSuchUpload("gone"))
         handle = client.open(b"/a", CREATE)
         for offset in range(0, 20 * MIB, 200 * KIB):
-            client.send(wire.Write(0, handle, offset, bytes(200 * KIB)))
+            client.send(wire.Write(0, handle, offset, (bytes(200 * KIB),)))
         with pytest.raises(SftpFailure) as caught:
             client.close(handle)
         assert caught.value.code is Status.FAILURE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +40,7 @@ REQUESTS = st.one_of(
     st.builds(wire.Init, UINT32, st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)),
     st.builds(wire.Open, UINT32, TEXT, UINT32, attributes()),
     st.builds(wire.Read, UINT32, TEXT, UINT64, UINT32),
-    st.builds(wire.Write, UINT32, TEXT, UINT64, st.binary(max_size=300)),
+    st.builds(wire.Write, UINT32, TEXT, UINT64, st.binary(max_size=300).map(lambda data: (data,))),
     st.builds(wire.OnHandle, one_of_kinds(ON_HANDLE), UINT32, TEXT),
     st.builds(wire.OnPath, one_of_kinds(ON_PATH), UINT32, TEXT),
     st.builds(wire.ChangeHandle, UINT32, TEXT, attributes()),
@@ -54,7 +55,7 @@ REQUESTS = st.one_of(
 LENIENT = wire.Init | wire.Extended | wire.Write
 
 
-def frames_of(stream: bytes, cuts: list[int]) -> list[bytes]:
+def frames_of(stream: bytes, cuts: list[int]) -> list[wire.Frame]:
     """The frames of a stream that arrives in pieces."""
     frames, found, at = wire.Frames(), [], 0
     for size in [*cuts, len(stream)]:
@@ -65,11 +66,23 @@ def frames_of(stream: bytes, cuts: list[int]) -> list[bytes]:
     return found
 
 
+def parse(frame: bytes) -> wire.Request:
+    """Type and body, read as a request whose data is in one piece."""
+    (found,) = frames_of(wire.string(frame), [])
+    return whole(wire.parse_request(found))
+
+
+def whole(request: wire.Request) -> wire.Request:
+    if isinstance(request, wire.Write):
+        return replace(request, data=(b"".join(request.data),))
+    return request
+
+
 @settings(max_examples=400)
 @given(st.lists(REQUESTS, max_size=6), st.lists(st.integers(0, 60), max_size=12))
 def test_what_is_written_is_read_back(requests: list[wire.Request], cuts: list[int]) -> None:
     stream = b"".join(map(wire.encode_request, requests))
-    assert [wire.parse_request(frame) for frame in frames_of(stream, cuts)] == requests
+    assert [whole(wire.parse_request(frame)) for frame in frames_of(stream, cuts)] == requests
 
 
 @settings(max_examples=400)
@@ -82,7 +95,7 @@ def test_a_truncated_body_is_malformed_and_carries_its_id(
     if shorter == frame:
         return
     try:
-        parsed = wire.parse_request(shorter)
+        parsed = parse(shorter)
     except Malformed as error:
         assert isinstance(request, wire.Init) or error.request_id == request.request_id
     else:
@@ -96,33 +109,33 @@ def test_bytes_behind_the_last_field_are_malformed(request: wire.Request, more: 
     frame = wire.encode_request(request)[4:]
     if more:
         with pytest.raises(Malformed, match="too many"):
-            wire.parse_request(frame + more)
+            parse(frame + more)
 
 
 @settings(max_examples=600)
 @given(st.binary(min_size=5, max_size=80))
 def test_any_frame_parses_or_is_malformed(frame: bytes) -> None:
     try:
-        wire.parse_request(frame)
+        parse(frame)
     except Malformed as error:
         assert error.message
 
 
 def test_what_clients_leave_behind_a_write_is_dropped() -> None:
-    write = wire.Write(7, b"h", 3, b"data")
-    assert wire.parse_request(wire.encode_request(write)[4:] + bytes(15536)) == write
+    write = wire.Write(7, b"h", 3, (b"data",))
+    assert parse(wire.encode_request(write)[4:] + bytes(15536)) == write
 
 
 def test_a_string_that_claims_more_than_is_there() -> None:
     frame = struct.pack(">BLL", Kind.REMOVE, 7, 1000) + b"thirteen byte"
     with pytest.raises(Malformed, match="claims 1000 bytes, 13 are there") as caught:
-        wire.parse_request(frame)
+        parse(frame)
     assert caught.value.request_id == 7
 
 
 @pytest.mark.parametrize("number", [0, 21, 99, 101, 102, 105, 150, 201, 255])
 def test_what_is_no_request_is_unknown(number: int) -> None:
-    assert wire.parse_request(struct.pack(">BL", number, 9)) == wire.Unknown(number, 9)
+    assert parse(struct.pack(">BL", number, 9)) == wire.Unknown(number, 9)
 
 
 @pytest.mark.parametrize("length", [0, 4, wire.MAX_FRAME_BYTES + 1, 2**32 - 1])
@@ -134,24 +147,24 @@ def test_an_absurd_length_loses_the_stream(length: int) -> None:
 
 
 def test_the_largest_write_fits_into_a_frame() -> None:
-    write = wire.Write(1, b"h" * 64, 0, bytes(wire.MAX_WRITE_BYTES))
-    assert frames_of(wire.encode_request(write), []) == [wire.encode_request(write)[4:]]
+    write = wire.Write(1, b"h" * 64, 0, (bytes(wire.MAX_WRITE_BYTES),))
+    assert parse(wire.encode_request(write)[4:]) == write
 
 
 def test_extended_attributes_are_checked_and_dropped() -> None:
     pair = wire.string(b"name@example.com") + wire.string(b"value")
     body = struct.pack(">LLL", 0x80000004, 0o644, 1) + pair
     frame = struct.pack(">BL", Kind.SETSTAT, 1) + wire.string(b"/a") + body
-    parsed = wire.parse_request(frame)
+    parsed = parse(frame)
     assert parsed == wire.ChangePath(Kind.SETSTAT, 1, b"/a", {"permissions": 0o644})
     with pytest.raises(Malformed):
-        wire.parse_request(frame[:-1])
+        parse(frame[:-1])
 
 
 def test_attribute_flags_of_later_versions_are_malformed() -> None:
     frame = struct.pack(">BL", Kind.SETSTAT, 1) + wire.string(b"/a") + struct.pack(">L", 0x10)
     with pytest.raises(Malformed, match="unknown attribute flags 0x10"):
-        wire.parse_request(frame)
+        parse(frame)
 
 
 @given(attributes())
@@ -172,3 +185,26 @@ def test_replies_have_their_layout() -> None:
     assert wire.version([(b"a", b"1")]) == bytes.fromhex(
         "0000000f 02 00000003 00000001 61 00000001 31".replace(" ", "")
     )
+
+
+def test_a_writes_data_is_not_copied_but_where_it_is_small_beside_its_packet() -> None:
+    first = wire.encode_request(wire.Write(1, b"h", 0, (b"a" * 900, b"b" * 100)))
+    packets = [first[:500], first[500:]]
+    frames = wire.Frames()
+    for packet in packets:
+        frames.feed(packet)
+    (frame,) = [frames.next()]
+    assert frame is not None
+    assert [piece.obj for piece in frame.tail if isinstance(piece, memoryview)] == packets
+    frames.feed(wire.encode_request(wire.Write(2, b"h", 0, (b"small",))) + bytes(1000))
+    (frame,) = [frames.next()]
+    assert frame is not None
+    assert frame.tail == (b"small",)
+    assert isinstance(frame.tail[0], bytes)
+
+
+def test_a_write_whose_handle_is_absurd_is_malformed() -> None:
+    frame = struct.pack(">BLL", Kind.WRITE, 7, 2**32 - 1) + bytes(1000)
+    with pytest.raises(Malformed) as caught:
+        parse(frame)
+    assert caught.value.request_id == 7
