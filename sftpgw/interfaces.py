@@ -316,7 +316,8 @@ class UserDirectory(Protocol):
 class FlowControl(Protocol):
     """The byte stream below a subsystem: an SSH channel, seen from above."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, *pieces: bytes) -> None:
+        """Send `pieces`, one behind the other; what is given together leaves together."""
 
     def consumed(self, size_bytes: int) -> None:
         """The peer may send this many bytes more: theirs have been dealt with."""

@@ -49,6 +49,9 @@ from sftpgw.wire.sftp import Kind, Malformed, Status
 
 MAX_PENDING = 256
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
+OUTBOX_BYTES = 256 * 1024
+"""Answers that come while requests are begun leave together, so many bytes at a time."""
+
 MAX_REFUSALS_TOLD = 100
 
 T = TypeVar("T")
@@ -84,6 +87,8 @@ class SFTPProtocol:
         self._refusals_told = 0
         self._pending = 0
         self._pending_read_bytes = 0
+        self._outbox: list[bytes] = []
+        self._outbox_bytes = 0
 
     # Subsystem.
 
@@ -118,21 +123,25 @@ class SFTPProtocol:
             return
         self._is_working = True
         try:
-            self._begin_all()
+            nothing_left = self._begin_all()
         finally:
             self._is_working = False
+            self._send_outbox()
+        if nothing_left:
+            self._finish_if_done()
 
-    def _begin_all(self) -> None:
+    def _begin_all(self) -> bool:
+        """Whether all that has come has been begun."""
         while self._may_begin():
             try:
                 frame = self._frames.next()
             except wire.FramingLost as error:
                 self._lose_stream(error.message)
-                return
+                return False
             if frame is None:
-                self._finish_if_done()
-                return
+                return True
             self._begin(frame)
+        return False
 
     def _may_begin(self) -> bool:
         return (
@@ -186,10 +195,17 @@ class SFTPProtocol:
     def _answer(self, pieces: Answer, credit_bytes: int) -> None:
         if self._is_lost:
             return
-        for piece in pieces:
-            self._transport.write(piece)
+        self._outbox += pieces
+        self._outbox_bytes += sum(map(len, pieces))
+        if not self._is_working or self._outbox_bytes > OUTBOX_BYTES:
+            self._send_outbox()
         if credit_bytes:
             self._transport.consumed(credit_bytes)
+
+    def _send_outbox(self) -> None:
+        if self._outbox:
+            pieces, self._outbox, self._outbox_bytes = self._outbox, [], 0
+            self._transport.write(*pieces)
 
     def _explained(self, request: Any, failure: Failure) -> Answer:
         """The STATUS for an error; the log gets what the client need not know."""
@@ -228,7 +244,7 @@ class SFTPProtocol:
             self._has_begun = True
             extensions = [(name, version) for name, (version, _) in EXTENSIONS.items()]
             offered = self._server.gotVersion(request.version, dict(request.extensions))
-            self._transport.write(wire.version([*extensions, *offered.items()]))
+            self._answer((wire.version([*extensions, *offered.items()]),), 0)
 
     def _refuse_malformed(self, error: Malformed, frame: wire.Frame) -> None:
         if not self._has_begun:
@@ -238,7 +254,7 @@ class SFTPProtocol:
         if frame.head[0] == Kind.WRITE:
             self._fail_written(frame)
         code, sentence = status_of(error)
-        self._transport.write(wire.status(error.request_id, code, sentence))
+        self._answer((wire.status(error.request_id, code, sentence),), 0)
 
     def _fail_written(self, frame: wire.Frame) -> None:
         """Bytes of a file were lost in a malformed WRITE: it may not be published without."""
@@ -248,6 +264,7 @@ class SFTPProtocol:
     def _lose_stream(self, why: str) -> None:
         self._events.tell("stream-lost", why=why)
         self._is_paused = True
+        self._send_outbox()
         self._transport.loseConnection()
 
     def _finish_if_done(self) -> None:

@@ -128,11 +128,12 @@ class SessionChannel(SSHChannel):
 
     # Bytes to the client.
 
-    def write(self, data: bytes) -> None:
-        """Send `data` as soon as the client's window and the connection allow."""
+    def write(self, *pieces: bytes) -> None:
+        """Send `pieces` as soon as the client's window and the connection allow."""
         if self.localClosed or self._exit_status is not None:
             return
-        self._outgoing.append(data)
+        for piece in pieces:
+            self._outgoing.append(piece)
         self.flush()
 
     def addWindowBytes(self, data: int) -> None:
@@ -145,9 +146,9 @@ class SessionChannel(SSHChannel):
         """Send what can be sent, then pause, resume or end as that leaves things."""
         largest_bytes = min(self.remoteMaxPacket, MAX_SENT_BYTES)
         while self._outgoing.size_bytes and self.remoteWindowLeft and self._can_send():
-            piece = self._outgoing.take(min(largest_bytes, self.remoteWindowLeft))
-            self.remoteWindowLeft -= len(piece)
-            self.conn.sendData(self, piece)
+            size_bytes = min(largest_bytes, self.remoteWindowLeft, self._outgoing.size_bytes)
+            self.remoteWindowLeft -= size_bytes
+            self.conn.send_data(self, self._outgoing.take(size_bytes), size_bytes)
         if self._exit_status is not None:
             self._finish_when_drained(self._exit_status)
         else:

@@ -33,7 +33,7 @@ from twisted.conch.ssh.connection import (
 from sftpgw.ssh.channels import SessionChannel
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
-from sftpgw.values import KIB
+from sftpgw.values import KIB, Body
 
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
 """A client that takes less per packet would turn one answer into thousands of them."""
@@ -214,10 +214,10 @@ class GatewayConnection(SSHConnection):
         self.transport.sendPacket(MSG_CHANNEL_WINDOW_ADJUST, payload)
         channel.localWindowLeft += bytesToAdd
 
-    def sendData(self, channel: Any, data: bytes) -> None:
-        """As Conch's, without joining header and `data`."""
-        header = struct.pack(">2L", self.channelsToRemoteChannel[channel], len(data))
-        self.transport.send_pieces(MSG_CHANNEL_DATA, (header, data))
+    def send_data(self, channel: Any, pieces: Body, size_bytes: int) -> None:
+        """As Conch's `sendData`, without joining the pieces."""
+        header = _CHANNEL_DATA.pack(self.channelsToRemoteChannel[channel], size_bytes)
+        self.transport.send_pieces(MSG_CHANNEL_DATA, (header, *pieces))
 
     def _channel(self, fields: Fields) -> SessionChannel:
         """The channel whose number comes next in `fields`."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from sftpgw.values import Body, Buffer
+
 
 class OutgoingQueue:
     """A queue of bytes. What waits is neither copied nor sliced."""
@@ -28,18 +30,16 @@ class OutgoingQueue:
             self._pieces.append(data)
             self.size_bytes += len(data)
 
-    def take(self, limit_bytes: int) -> bytes:
-        """The next bytes, at most `limit_bytes`; small pieces come joined."""
-        taken: list[bytes | memoryview] = []
+    def take(self, limit_bytes: int) -> Body:
+        """The next bytes, at most `limit_bytes`, in pieces."""
+        taken: list[Buffer] = []
         wanted = limit_bytes
         while wanted > 0 and self._pieces:
             piece = self._take_from_head(wanted)
             taken.append(piece)
             wanted -= len(piece)
         self.size_bytes -= limit_bytes - wanted
-        if len(taken) == 1:
-            return bytes(taken[0])
-        return b"".join(taken)
+        return tuple(taken)
 
     def clear(self) -> None:
         self._pieces.clear()

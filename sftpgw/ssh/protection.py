@@ -34,6 +34,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
+from sftpgw.values import Body
+
 MIN_PADDING_BYTES = 4
 _LENGTH_BYTES = 4
 _LENGTH = struct.Struct(">L")
@@ -47,7 +49,7 @@ class DamagedPacket(Exception):
 class Sealer(Protocol):
     """Protects the packets that we send."""
 
-    def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
         """The packet with the payload that `pieces` make: what goes over the wire, in order."""
 
 
@@ -112,7 +114,7 @@ def payload_of(body: bytes) -> memoryview:
     return memoryview(body)[1 : len(body) - padding_bytes]
 
 
-def _body(pieces: tuple[bytes, ...], block_bytes: int, *, beside_bytes: int = 0) -> bytes:
+def _body(pieces: Body, block_bytes: int, *, beside_bytes: int = 0) -> bytes:
     """Padding length, payload and padding; `beside_bytes` count towards the blocks."""
     size_bytes = 1 + sum(map(len, pieces))
     padding_bytes = -(size_bytes + beside_bytes) % block_bytes
@@ -135,7 +137,7 @@ class _Clear:
     tail_bytes = 0
     length_is_padded = True
 
-    def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
         return _LENGTH.pack(len(body)), body
 
@@ -163,7 +165,7 @@ class _Gcm:
         self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
         return nonce
 
-    def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
         # Not encrypt_into: Twisted's transports take bytes, and nothing else.
         body = _body(pieces, self.block_bytes)
         header = _LENGTH.pack(len(body))
@@ -207,7 +209,7 @@ class _ChaCha:
         self._body_stream.reset_nonce(_from_block_0(sequence))
         return Poly1305(self._body_stream.update(_BLOCK_0)[:32])
 
-    def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes)
         length = self._crypt_length(_LENGTH.pack(len(body)), sequence)
         authenticator = self._begin(sequence)
@@ -275,7 +277,7 @@ class _CtrEtm(_Ctr):
 
     length_is_padded = False
 
-    def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes)
         header, sealed = _LENGTH.pack(len(body)), self._stream.update(body)
         return header, sealed, self._mac.of(sequence, header, sealed)
@@ -299,7 +301,7 @@ class _CtrAndMac(_Ctr):
         super().__init__(stream, mac)
         self._first_block: bytes | None = None
 
-    def seal(self, pieces: tuple[bytes, ...], sequence: int) -> tuple[bytes, ...]:
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
         body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
         packet = _LENGTH.pack(len(body)) + body
         return self._stream.update(packet), self._mac.of(sequence, packet)

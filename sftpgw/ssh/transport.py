@@ -49,7 +49,7 @@ from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.phases import Phase
 from sftpgw.ssh.protection import DamagedPacket, Opener, Protection, payload_of
-from sftpgw.values import KIB
+from sftpgw.values import KIB, Body
 
 if TYPE_CHECKING:
     from sftpgw.ssh.factory import GatewayFactory
@@ -65,6 +65,9 @@ KEY_EXCHANGE_SECONDS = 60.0
 
 PACKET_OVERHEAD_BYTES = 64
 """About what header, padding and MAC add to a payload."""
+
+RECEIVED_BYTES = 256 * KIB
+"""What is taken from TCP at a time. Each time costs a round of the reactor; Twisted has 64 KiB."""
 
 UNREAD_CONTROL_BYTES = 256 * KIB
 """What we say, channel data apart, to a client that has stopped reading, before we hang up."""
@@ -128,6 +131,7 @@ class GatewayTransport(SSHServerTransport):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
+            self.transport.bufferSize = RECEIVED_BYTES
         self.events.tell("session-opened")
         self.transport.write(self.ourVersionString + b"\r\n")
         self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
@@ -351,7 +355,7 @@ class GatewayTransport(SSHServerTransport):
         """
         self.send_pieces(messageType, (payload,))
 
-    def send_pieces(self, messageType: int, pieces: tuple[bytes, ...]) -> None:
+    def send_pieces(self, messageType: int, pieces: Body) -> None:
         """As `sendPacket`, for a payload that need not be joined first."""
         if self._dead:
             return
