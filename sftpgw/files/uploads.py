@@ -3,8 +3,8 @@
 Knows: the store, the budget, and which requests are under way.
 Must not know: SFTP, and how large parts are or when they are sent.
 
-The data's way: `write` hands the bytes to the plan, which copies them once into
-the buffer of their part; the buffer itself is the request's body. A command is
+The data's way: `write` hands the pieces to the plan, which keeps them, uncopied if
+they come in order, in the buffer of their part; they are the request's body. A command is
 carried out by a coroutine of its own; how it ended goes back into the plan as
 an event, and that is all that leads on.
 
@@ -191,15 +191,15 @@ class Upload:
     async def _send_part(self, part: SendPart) -> Commands:
         assert self._multipart is not None, "the plan opens the upload before it sends parts"
         try:
-            stored = await self._store.upload_part(self._multipart, part.number, (part.body,))
+            stored = await self._store.upload_part(self._multipart, part.number, part.body)
         except Exception as error:
             return self._plan.part_failed(part.number, self._explained(error))
         return self._plan.part_stored(stored)
 
     async def _put(self, whole: PutWhole) -> Commands:
         await self._registration.turn()
-        await self._store.put(self._name, (whole.body,), self._properties(), self._condition)
-        return self._stored(len(whole.body))
+        await self._store.put(self._name, whole.body, self._properties(), self._condition)
+        return self._stored(whole.size_bytes)
 
     async def _complete(self, complete: CompleteUpload) -> Commands:
         assert self._multipart is not None, "the plan opens the upload before it completes it"

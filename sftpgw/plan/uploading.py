@@ -41,7 +41,7 @@ from typing import TypeAlias
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
 from sftpgw.plan.partbuffer import PartBuffer
 from sftpgw.plan.partsizes import Ladder
-from sftpgw.values import MIB, Buffer, StoredPart
+from sftpgw.values import MIB, Body, Buffer, StoredPart
 
 SMALL_BYTES = 256 * 1024
 """Up to here an upload counts the bytes it holds, from here on whole parts."""
@@ -55,14 +55,16 @@ class OpenUpload:
 @dataclass(frozen=True, slots=True)
 class SendPart:
     number: int
-    body: bytearray
+    body: Body
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class PutWhole:
     """Send everything as one object."""
 
-    body: bytearray
+    body: Body
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,8 @@ class UploadPlan:
     @property
     def memory_bytes(self) -> int:
         """What to reserve: the bytes of a small upload, the whole parts of a large one."""
-        sealed = sum(len(part.body) for part in self._ready)
-        sealed += sum(len(part.body) for part in self._in_flight.values())
+        sealed = sum(part.size_bytes for part in self._ready)
+        sealed += sum(part.size_bytes for part in self._in_flight.values())
         filling = sum(len(buffer) for buffer in self._buffers.values())
         if sealed + filling <= SMALL_BYTES:
             return sealed + filling
@@ -170,9 +172,9 @@ class UploadPlan:
         if tail is not None and offset == self._written_bytes and self.failure is None:
             # The usual case: the bytes continue a part, and do not complete it.
             size_bytes = sum(map(len, pieces))
-            if size_bytes < tail.capacity_bytes - len(tail.data):
+            if size_bytes < tail.capacity_bytes - len(tail):
                 for piece in pieces:
-                    tail.data += piece
+                    tail.append(piece)
                 self._written_bytes += size_bytes
                 return NOTHING
         return self._unless_refused(lambda: self._place(offset, b"".join(pieces)))
@@ -310,7 +312,8 @@ class UploadPlan:
 
     def _seal_next(self) -> None:
         self._sealed += 1
-        self._ready.append(SendPart(self._sealed, self._buffers.pop(self._sealed).data))
+        buffer = self._buffers.pop(self._sealed)
+        self._ready.append(SendPart(self._sealed, buffer.body, len(buffer)))
 
     def _next_commands(self) -> Commands:
         """Open the upload, send what may be sent, complete it, or clear up: whatever is due."""
@@ -369,7 +372,7 @@ class UploadPlan:
         if self._sealed == 0 and self._written_bytes <= self._ladder.size_bytes(1):
             self._fill_up(1)
             self.phase = Phase.PUBLISHING
-            return (PutWhole(self._buffers[1].data),)
+            return (PutWhole(self._buffers[1].body, self._written_bytes),)
         while self._ladder.start(self._sealed + 1) < self._written_bytes:
             self._fill_up(self._sealed + 1)
             self._seal_next()

@@ -38,7 +38,7 @@ from zope.interface import implementer
 
 from sftpgw.interfaces import Clock
 from sftpgw.s3.connections import Connections, CountedEndpoint
-from sftpgw.values import KIB, Body
+from sftpgw.values import KIB, Body, Buffer
 
 PIECE_BYTES = 128 * KIB
 IDLE_CONNECTIONS_PER_HOST = 64
@@ -337,11 +337,23 @@ class _OutgoingRequest:
 
 
 def _pieces(body: Body) -> Iterator[bytes]:
-    """Copies of at most 128 KiB, since the transport keeps what it is given."""
+    """Copies of at most 128 KiB, since the transport keeps what it is given.
+
+    Small buffers go out together: the transport would join them, and copy once more.
+    """
+    batch: list[Buffer] = []
+    size_bytes = 0
     for buffer in body:
         view = memoryview(buffer)
         for start in range(0, view.nbytes, PIECE_BYTES):
-            yield bytes(view[start : start + PIECE_BYTES])
+            piece = view[start : start + PIECE_BYTES]
+            if batch and size_bytes + piece.nbytes > PIECE_BYTES:
+                yield b"".join(batch)
+                batch, size_bytes = [], 0
+            batch.append(piece)
+            size_bytes += piece.nbytes
+    if batch:
+        yield b"".join(batch)
 
 
 def _head(request: HttpRequest) -> bytes:

@@ -128,10 +128,10 @@ class GatewayTransport(SSHServerTransport):
         )
         self.factory.sessions.add(self)
         self.transport.registerProducer(self, True)
+        self.transport.bufferSize = RECEIVED_BYTES
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
-            self.transport.bufferSize = RECEIVED_BYTES
         self.events.tell("session-opened")
         self.transport.write(self.ourVersionString + b"\r\n")
         self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")

@@ -302,10 +302,11 @@ class Frames:
     def _take_pieces(self, size_bytes: int) -> Body:
         """The next bytes, to be kept.
 
-        A piece that is small beside what it was fed with would hold all of that in memory.
+        A piece would hold all of what it was fed with in memory: unless it is nearly that
+        itself, it is copied.
         """
         return tuple(
-            bytes(view) if 2 * len(view) < memoryview(view.obj).nbytes else view
+            bytes(view) if 16 * len(view) < 15 * memoryview(view.obj).nbytes else view
             for view in self._take_views(size_bytes)
         )
 

@@ -143,11 +143,12 @@ class TestPartBuffer:
     @given(
         st.lists(st.tuples(st.integers(0, 39), st.binary(min_size=1, max_size=20)), max_size=12),
         st.integers(0, 40),
+        st.integers(1, 20),
     )
     def test_it_is_a_byte_array_that_knows_its_gaps(
-        self, writes: list[tuple[int, bytes]], cut: int
+        self, writes: list[tuple[int, bytes]], cut: int, small_bytes: int
     ) -> None:
-        buffer, model, present = PartBuffer(40), bytearray(), set()
+        buffer, model, present = PartBuffer(40, small_bytes), bytearray(), set()
         for offset, data in writes:
             fitting = data[: 40 - offset]
             buffer.write(offset, fitting)
@@ -155,13 +156,21 @@ class TestPartBuffer:
             model[offset : offset + len(fitting)] = fitting
             present |= set(range(offset, offset + len(fitting)))
         missing = next(offset for offset in range(41) if offset not in present)
-        assert buffer.data == model
+        assert b"".join(buffer.body) == model
         assert buffer.first_missing == missing
         assert buffer.is_complete is (missing == 40)
         buffer.truncate(cut)
         assert buffer.first_missing == min(cut, missing)
         buffer.fill_gaps(min(cut, len(model)))
-        assert buffer.data == model[:cut]
+        assert b"".join(buffer.body) == model[:cut]
+
+    def test_what_comes_in_order_is_not_copied_unless_it_is_small(self) -> None:
+        buffer = PartBuffer(100, small_piece_bytes=10)
+        large = b"x" * 10
+        for piece in (large, b"a", b"b", large):
+            buffer.append(piece)
+        assert [len(piece) for piece in buffer.body] == [10, 2, 10]
+        assert buffer.body[0] is buffer.body[2] is large
 
     def test_too_many_gaps_are_refused(self) -> None:
         buffer = PartBuffer(10 * MAX_GAPS)

@@ -50,12 +50,14 @@ class Store:
             case OpenUpload():
                 self.opened += 1
                 self.take(self.plan.upload_opened())
-            case SendPart(number, body):
+            case SendPart(number, body, size_bytes):
                 assert number not in self.parts, "a part is sent once"
-                self.parts[number] = bytes(body)
-                self.take(self.plan.part_stored(StoredPart(number, len(body), f"e{number}")))
-            case PutWhole(body):
-                self.published = bytes(body)
+                self.parts[number] = b"".join(body)
+                assert len(self.parts[number]) == size_bytes
+                self.take(self.plan.part_stored(StoredPart(number, size_bytes, f"e{number}")))
+            case PutWhole(body, size_bytes):
+                self.published = b"".join(body)
+                assert len(self.published) == size_bytes
                 self.take(self.plan.published())
             case CompleteUpload(parts, size_bytes):
                 assert [part.number for part in parts] == list(range(1, len(parts) + 1))
@@ -149,7 +151,8 @@ def test_what_fits_into_one_part_is_one_put(size: int) -> None:
     plan, store = started()
     store.take(plan.write(0, b"x" * size))
     assert not store.pending
-    assert plan.finish() == (PutWhole(bytearray(b"x" * size)),)
+    body = (bytearray(b"x" * size),) if size else ()
+    assert plan.finish() == (PutWhole(body, size),)
 
 
 def test_one_byte_more_is_a_multipart_upload() -> None:
@@ -235,18 +238,18 @@ class TestOverlay:
     def test_written_from_the_start_to_the_old_end_or_farther(self, size: int) -> None:
         plan, _ = started(overlaid_bytes=3)
         plan.write(0, b"x" * size)
-        assert plan.finish() == (PutWhole(bytearray(b"x" * size)),)
+        assert plan.finish() == (PutWhole((bytearray(b"x" * size),), size),)
 
     def test_shorter_and_cut_there(self) -> None:
         plan, _ = started(overlaid_bytes=20)
         plan.write(0, b"xyz")
         plan.truncate(3)
-        assert plan.finish() == (PutWhole(bytearray(b"xyz")),)
+        assert plan.finish() == (PutWhole((bytearray(b"xyz"),), 3),)
 
     def test_cut_to_nothing(self) -> None:
         plan, _ = started(overlaid_bytes=20)
         plan.truncate(0)
-        assert plan.finish() == (PutWhole(bytearray()),)
+        assert plan.finish() == (PutWhole((), 0),)
 
     @pytest.mark.parametrize(("offset", "size"), [(0, 5), (20, 5), (3, 4)])
     def test_what_would_need_its_bytes_fails(self, offset: int, size: int) -> None:
