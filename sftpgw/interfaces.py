@@ -226,8 +226,8 @@ class MemoryBudget(Protocol):
 class FileReader(Protocol):
     """A file open for reading."""
 
-    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
-        """All of ``[offset, offset + length)`` that exists.
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        """All of ``[offset, offset + length)`` that exists, in pieces.
 
         :raises EndOfFile: at or behind the end.
         :raises ObjectChanged: the object was replaced since the open.
@@ -316,7 +316,7 @@ class UserDirectory(Protocol):
 class FlowControl(Protocol):
     """The byte stream below a subsystem: an SSH channel, seen from above."""
 
-    def write(self, *pieces: bytes) -> None:
+    def write(self, *pieces: Buffer) -> None:
         """Send `pieces`, one behind the other; what is given together leaves together."""
 
     def consumed(self, size_bytes: int) -> None:

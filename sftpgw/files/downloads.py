@@ -3,9 +3,8 @@
 Knows: the store, the budget, the ranges under way and their bytes.
 Must not know: SFTP, and what is fetched when.
 
-The data's way: a chunk from the HTTP body is kept as it came. A READ within one
-chunk is a slice of it, one across chunks a join of slices: one copy, whichever.
-Chunks are let go as soon as they have been read.
+The data's way: a chunk from the HTTP body is kept as it came. A READ is answered
+with views of chunks: no copy here. Chunks are let go as soon as they have been read.
 
 READs are answered in the order in which they came, errors and EOF too, though SFTP
 would allow any. OpenSSH 9.2's scp cuts a file off where two answers change places,
@@ -38,7 +37,7 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
-from sftpgw.values import KIB, ByteRange, FileAttributes, ObjectInfo, ObjectName
+from sftpgw.values import KIB, Body, ByteRange, FileAttributes, ObjectInfo, ObjectName
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
 
@@ -51,7 +50,7 @@ class _WaitingRead:
     """A READ in line. `failure` is its answer once it is known that bytes will not come."""
 
     wanted: ByteRange
-    answer: Deferred[bytes]
+    answer: Deferred[Body]
     failure: Failure | None = None
 
 
@@ -76,14 +75,14 @@ class _Range:
         self.segment.received += len(data)
         self._download.arrived()
 
-    def slices(self, wanted: ByteRange) -> list[bytes]:
+    def slices(self, wanted: ByteRange) -> list[memoryview]:
         """The pieces of `wanted`, all of which has arrived."""
-        pieces = []
+        pieces: list[memoryview] = []
         index = bisect_right(self._starts, wanted.start) - 1
         at = wanted.start
         while at < wanted.stop:
             chunk, begin = self._chunks[index], self._starts[index]
-            piece = chunk[at - begin : wanted.stop - begin]
+            piece = memoryview(chunk)[at - begin : wanted.stop - begin]
             pieces.append(piece)
             self._unread[index] -= len(piece)
             at, index = at + len(piece), index + 1
@@ -184,7 +183,7 @@ class Download:
         first.stop -= excess_bytes
         self._budget.release(excess_bytes)
 
-    def read(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:
             raise self._failure.with_traceback(None)
         size_bytes = self._known.size_bytes
@@ -204,7 +203,7 @@ class Download:
         self._fetch_more()
         return waiting.answer
 
-    def _end_of_file(self, offset: int) -> Deferred[bytes]:
+    def _end_of_file(self, offset: int) -> Deferred[Body]:
         error = EndOfFile("end of file")
         if not self._waiting:
             raise error
@@ -374,7 +373,7 @@ class Download:
             self._plan.answered(head.wanted)
             head.answer.callback(data)
 
-    def _taken(self, wanted: ByteRange) -> bytes | None:
+    def _taken(self, wanted: ByteRange) -> Body | None:
         """The bytes of a READ if all of them are here; they count as read then."""
         parts: list[tuple[_Range, ByteRange]] = []
         at = wanted.start
@@ -385,11 +384,11 @@ class Download:
                 at = stop
         if at < wanted.stop:
             return None
-        pieces = [piece for each, part in parts for piece in each.slices(part)]
+        pieces = tuple(piece for each, part in parts for piece in each.slices(part))
         self._answered_bytes += wanted.size_bytes
         for each, _ in parts:
             self._let_go(each)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return pieces
 
     def _let_go(self, each: _Range) -> None:
         freed_bytes = each.let_go()
@@ -398,7 +397,7 @@ class Download:
             del self._ranges[each.segment]
             self._plan.dropped(each.segment)
 
-    def _stop_waiting(self, answer: Deferred[bytes]) -> None:
+    def _stop_waiting(self, answer: Deferred[Body]) -> None:
         for waiting in self._waiting:
             if waiting.answer is answer:
                 self._waiting.remove(waiting)

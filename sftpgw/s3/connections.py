@@ -18,6 +18,11 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sftpgw.values import KIB
+
+RECEIVED_BYTES = 256 * KIB
+"""What is taken from TCP at a time. Each time costs a round of the reactor; Twisted has 64 KiB."""
+
 
 class Connections:
     """The connections that are not gone yet, idle, in use or closing."""
@@ -45,6 +50,10 @@ class _CountedConnection(ProtocolWrapper):
     """A connection that says when it is gone; the pool only knows of those that idle."""
 
     factory: _CountingFactory
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.bufferSize = RECEIVED_BYTES
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

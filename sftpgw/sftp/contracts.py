@@ -25,8 +25,8 @@ Eventual: TypeAlias = T | Deferred[T]
 class IGatewayFile(ISFTPFile):
     """An open file. Its calls come in the order of the client's requests."""
 
-    def readChunk(offset: int, length: int) -> Eventual[bytes]:
-        """As in Conch."""
+    def readChunk(offset: int, length: int) -> Eventual[Body]:
+        """As in Conch, but in pieces, which nobody has joined yet."""
 
     def writeChunk(offset: int, data: Body) -> Deferred[None] | None:
         """As in Conch, but `data` comes in pieces, which nobody has joined yet."""

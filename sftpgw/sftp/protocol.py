@@ -44,6 +44,7 @@ from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGa
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
 from sftpgw.sftp.statuses import is_foreseen, status_of
+from sftpgw.values import Body, Buffer
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed, Status
 
@@ -56,7 +57,7 @@ MAX_REFUSALS_TOLD = 100
 
 T = TypeVar("T")
 
-Answer: TypeAlias = tuple[bytes, ...]
+Answer: TypeAlias = Body
 """A reply in pieces, so that the bytes of a DATA need not be joined to its header."""
 
 
@@ -87,7 +88,7 @@ class SFTPProtocol:
         self._refusals_told = 0
         self._pending = 0
         self._pending_read_bytes = 0
-        self._outbox: list[bytes] = []
+        self._outbox: list[Buffer] = []
         self._outbox_bytes = 0
 
     # Subsystem.
@@ -441,8 +442,8 @@ def _confirmed(done: Deferred[None] | None, request_id: int) -> Eventual[Answer]
     return ok if done is None else done.addCallback(lambda _: ok)
 
 
-def _data(request_id: int, data: bytes) -> Answer:
-    return wire.data_header(request_id, len(data)), data
+def _data(request_id: int, data: Body) -> Answer:
+    return wire.data_header(request_id, sum(map(len, data))), *data
 
 
 def _attributes(request_id: int, found: wire.Attributes) -> Answer:

@@ -107,7 +107,7 @@ class ReadHandle:
     def __init__(self, reader: FileReader) -> None:
         self._reader = reader
 
-    def readChunk(self, offset: int, length: int) -> bytes | Deferred[bytes]:
+    def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
 
     def writeChunk(self, offset: int, data: Body) -> None:
@@ -138,7 +138,7 @@ class WriteHandle:
     def __init__(self, writer: FileWriter) -> None:
         self._writer = writer
 
-    def readChunk(self, offset: int, length: int) -> bytes:
+    def readChunk(self, offset: int, length: int) -> Body:
         raise Unsupported("a file that is being uploaded cannot be read before it is closed")
 
     def writeChunk(self, offset: int, data: Body) -> Deferred[None] | None:

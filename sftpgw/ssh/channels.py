@@ -31,7 +31,7 @@ from sftpgw.interfaces import FlowControl, Subsystem
 from sftpgw.ssh.fields import Fields, MalformedPacket
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.outgoing import OutgoingQueue
-from sftpgw.values import KIB, MIB
+from sftpgw.values import KIB, MIB, Buffer
 
 WINDOW_BYTES = 2 * MIB
 MAX_PACKET_BYTES = 256 * KIB
@@ -128,7 +128,7 @@ class SessionChannel(SSHChannel):
 
     # Bytes to the client.
 
-    def write(self, *pieces: bytes) -> None:
+    def write(self, *pieces: Buffer) -> None:
         """Send `pieces` as soon as the client's window and the connection allow."""
         if self.localClosed or self._exit_status is not None:
             return

@@ -21,11 +21,11 @@ class OutgoingQueue:
     __slots__ = ("_head_offset", "_pieces", "size_bytes")
 
     def __init__(self) -> None:
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[Buffer] = deque()
         self._head_offset = 0
         self.size_bytes = 0
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: Buffer) -> None:
         if data:
             self._pieces.append(data)
             self.size_bytes += len(data)
@@ -46,7 +46,7 @@ class OutgoingQueue:
         self._head_offset = 0
         self.size_bytes = 0
 
-    def _take_from_head(self, limit_bytes: int) -> bytes | memoryview:
+    def _take_from_head(self, limit_bytes: int) -> Buffer:
         head = self._pieces[0]
         start = self._head_offset
         if len(head) - start <= limit_bytes:

@@ -64,7 +64,7 @@ class Opened:
 
     def read(self, offset: int, length: int) -> bytes:
         data = self.download.read(offset, length)
-        return result_of(data) if isinstance(data, Deferred) else data
+        return b"".join(result_of(data) if isinstance(data, Deferred) else data)
 
 
 @settings(max_examples=150)
@@ -111,10 +111,10 @@ def test_reads_are_answered_as_bytes_arrive_not_when_the_range_is_whole() -> Non
     assert isinstance(first, Deferred)
     assert isinstance(second, Deferred)
     gate.open_one()
-    assert result_of(first) == CONTENT[:60]
+    assert b"".join(result_of(first)) == CONTENT[:60]
     assert not second.called
     gate.open_one()
-    assert result_of(second) == CONTENT[60:120]
+    assert b"".join(result_of(second)) == CONTENT[60:120]
     opened.download.close()
 
 
@@ -162,7 +162,7 @@ def test_a_refusal_is_told_in_turn() -> None:
     assert isinstance(second, Deferred)
     assert not second.called
     gate.open()
-    assert result_of(first) == CONTENT[:100]
+    assert b"".join(result_of(first)) == CONTENT[:100]
     assert isinstance(failure_of(second).value, StoreUnavailable)
     opened.download.close()
 
@@ -203,8 +203,8 @@ def test_without_any_memory_a_read_waits_in_line_for_its_bytes() -> None:
     assert isinstance(later, Deferred)
     assert opened.budget.waiting == 1
     opened.budget.release(others_bytes)
-    assert result_of(late) == CONTENT[900:1200]
-    assert result_of(later) == CONTENT[1200:1300]
+    assert b"".join(result_of(late)) == CONTENT[900:1200]
+    assert b"".join(result_of(later)) == CONTENT[1200:1300]
     opened.download.close()
     assert opened.budget.held_bytes == 0
 
@@ -244,7 +244,7 @@ def test_a_body_that_breaks_off_for_good_fails_its_reads_and_no_others() -> None
     assert isinstance(before, Deferred)
     assert isinstance(across, Deferred)
     gate.open()
-    assert result_of(before) == CONTENT[:100]
+    assert b"".join(result_of(before)) == CONTENT[:100]
     assert isinstance(failure_of(across).value, StoreError)
     assert opened.read(100, 100) == CONTENT[100:200]
     opened.download.close()

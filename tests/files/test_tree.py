@@ -89,7 +89,7 @@ class TestCosts:
     def test_a_small_download(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, "a")
         reader = result_of(tree.open_reader(b"/a"))
-        assert reader.read(0, 10) == b"a"
+        assert reader.read(0, 10) == (b"a",)
         assert gateway.store.requests == {"get": 1}
 
     def test_stat_of_a_file_and_of_a_directory(self, gateway: GatewayInMemory, tree: Tree) -> None:
@@ -162,7 +162,7 @@ class TestLooking:
         assert gateway.store.requests["get"] == 0
         gate.open()
         result_of(committing)
-        assert result_of(opening).read(0, 3) == b"new"
+        assert result_of(opening).read(0, 3) == (b"new",)
 
     def test_a_listing_after_stat_shows_what_was_published_in_between(
         self, gateway: GatewayInMemory, tree: Tree
