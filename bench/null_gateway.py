@@ -1,0 +1,166 @@
+"""The gateway's SSH and SFTP with nothing behind them: ``python -m bench.null_gateway``.
+
+Knows: the gateway's rooms `ssh`, `auth` and `sftp`, put together as `sftpgw.tap` does.
+Must not know: any store. What is written is dropped, what is read is made up.
+
+Prints its port when it listens, and ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.protocol import Protocol
+from twisted.internet.stdio import StandardIO
+from zope.interface import implementer
+
+from bench.filling import filling
+from sftpgw.auth.passwords import DEFAULT_DECOY
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.errors import EndOfFile, Unsupported
+from sftpgw.interfaces import EventSink
+from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
+from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
+from sftpgw.values import SshSettings, User
+from sftpgw.wire.sftp import Attributes
+
+_DIRECTORY = {"permissions": 0o040755}
+_MAX_HANDLES = 256
+
+
+@implementer(IGatewayFile)
+class NullFile:
+    """A file of `size_bytes` that forgets what is written to it."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def readChunk(self, offset: int, length: int) -> bytes:
+        left_bytes = self._size_bytes - offset
+        if left_bytes <= 0:
+            raise EndOfFile("end of file")
+        return filling(min(length, left_bytes))
+
+    def writeChunk(self, offset: int, data: bytes) -> None:
+        """Drop it."""
+
+    def getAttrs(self) -> Attributes:
+        return {"size": self._size_bytes, "permissions": 0o100644}
+
+    def setAttrs(self, attrs: Attributes) -> None:
+        """Forget it."""
+
+    def sync(self) -> None:
+        """Nothing is under way."""
+
+    def close(self) -> None:
+        """Nothing to publish."""
+
+    def abandon(self) -> None:
+        """Nothing to give up."""
+
+
+@implementer(IGatewayServer)
+class NullServer:
+    """A directory in which every name is a file of `size_bytes`."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.avatar = "bench"
+        self._size_bytes = size_bytes
+
+    def gotVersion(self, otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        return {}
+
+    def openFile(self, filename: bytes, flags: int, attrs: Attributes) -> NullFile:
+        return NullFile(self._size_bytes)
+
+    def getAttrs(self, path: bytes, followLinks: bool) -> Attributes:
+        return _DIRECTORY if path == b"/" else NullFile(self._size_bytes).getAttrs()
+
+    def setAttrs(self, path: bytes, attrs: Attributes) -> None:
+        """Forget it."""
+
+    def realPath(self, path: bytes) -> bytes:
+        return b"/" if path == b"." else path
+
+    def _unsupported(self, *arguments: object) -> Any:
+        raise Unsupported("nothing is stored here")
+
+    openDirectory = removeFile = renameFile = replaceFile = _unsupported
+    makeDirectory = removeDirectory = readLink = makeLink = space = _unsupported
+    extendedRequest = _unsupported
+
+
+class Complaints:
+    """An `EventSink` for standard error that is silent about a session's usual course."""
+
+    def tell(self, event: str, /, **facts: object) -> None:
+        if event in ("defect", "login-failed", "protocol-broken"):
+            sys.stderr.write(f"{event} {facts}\n")
+
+    def bind(self, **facts: object) -> EventSink:
+        return self
+
+
+class _UntilEnd(Protocol):
+    """Ends the reactor when standard input ends."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+
+def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) -> GatewayFactory:
+    """The gateway's factory for the user ``bench``."""
+    events = Complaints()
+
+    def sftp() -> SFTPProtocol:
+        return SFTPProtocol(
+            NullServer(size_bytes),
+            max_handles=_MAX_HANDLES,
+            random_bytes=secrets.token_bytes,
+            events=events,
+        )
+
+    def make_avatar(user: User, session: str) -> GatewayAvatar:
+        return GatewayAvatar({b"sftp": sftp})
+
+    user = User(name="bench", bucket="none", key_prefix="", authorized_keys=(public_key,))
+    return GatewayFactory(
+        portal=make_portal(
+            StaticUserDirectory({"bench": user}), make_avatar, maybeDeferred, DEFAULT_DECOY
+        ),
+        host_keys=load_host_keys((host_key,)),
+        settings=SshSettings(),
+        clock=reactor,
+        events=events,
+    )
+
+
+def main(folder: str, public_key: str, size_bytes: str) -> None:
+    """Serve until standard input ends; the host key is made in `folder`."""
+    from twisted.internet import reactor as installed  # noqa: PLC0415 - importing installs it
+
+    reactor: Any = installed
+    host_key = Path(folder) / "null_gateway_host_key"
+    create_host_key(str(host_key))
+    factory = make_factory(reactor, str(host_key), public_key, int(size_bytes))
+    listening = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    StandardIO(_UntilEnd(reactor))
+    print(listening.getHost().port, flush=True)  # noqa: T201 - the parent reads it
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
