@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -79,4 +80,6 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
+    # So that whoever ends us by a signal ends the servers, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())
