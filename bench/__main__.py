@@ -17,9 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.drivers import CIPHERS
-from bench.figures import MIB, Sample, as_json, duplex_table, summarize
+from bench.figures import MIB, Sample, as_json, duplex_table, operations_table, summarize
+from bench.gateway import GatewayPlan, measure_gateway
 from bench.processes import BenchError
-from bench.servers import versions
+from bench.servers import Store, versions
 from bench.ssh import SshPlan, measure_ssh
 
 
@@ -29,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with TemporaryDirectory(prefix="sftpgw-bench-") as folder:
-            samples = _ssh(options, Path(folder))
+            samples = options.measure(options, Path(folder))
     except BenchError as problem:
         _tell(str(problem))
         return 1
     figures = summarize(samples)
-    print(duplex_table(figures))  # noqa: T201 - the result
+    print(options.show(figures))  # noqa: T201 - the result
     if options.json is not None:
         report = as_json({"began": began, **_about(options)}, samples, figures)
         options.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -44,14 +45,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway.")
     commands = parser.add_subparsers(dest="command", required=True)
-    ssh = commands.add_parser("ssh", help="SSH and SFTP with nothing behind them")
+    _add_ssh(commands.add_parser("ssh", help="SSH and SFTP with nothing behind them"))
+    _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
+    return parser
+
+
+def _add_ssh(ssh: argparse.ArgumentParser) -> None:
+    ssh.set_defaults(measure=_ssh, show=duplex_table)
     ssh.add_argument("--peer", action="append", default=[], choices=("asyncssh", "openssh"))
     ssh.add_argument("--cipher", action="append", choices=tuple(CIPHERS), help="default: all")
-    ssh.add_argument("--size-mib", type=int, default=512, help="the size of the file")
-    ssh.add_argument("--repeats", type=int, default=3, help="medians are told")
-    ssh.add_argument("--profile", type=Path, help="a folder for py-spy's flame graph")
-    ssh.add_argument("--json", type=Path, help="a file for all figures")
-    return parser
+    _add_common(ssh)
+
+
+def _add_gateway(gateway: argparse.ArgumentParser) -> None:
+    gateway.set_defaults(measure=_gateway, show=operations_table)
+    gateway.add_argument("--endpoint", required=True, help="http://HOST:PORT of the S3")
+    gateway.add_argument("--bucket", required=True, help="files lie there below sftpgw-bench/")
+    gateway.add_argument(
+        "--peer", action="append", default=[], choices=("asyncssh", "openssh", "rclone")
+    )
+    gateway.add_argument("--cipher", choices=tuple(CIPHERS), default="aes128-gcm")
+    gateway.add_argument("--streams", type=int, default=8, help="how many go side by side")
+    gateway.add_argument("--small-files", type=int, default=1000, help="how many, 4 KiB each")
+    gateway.add_argument("--list", help="the directory to list; default: of the small files")
+    gateway.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    gateway.add_argument(
+        "--endpoint-counters", metavar="URL", help='answers {"requests": N}, the S3\'s count'
+    )
+    _add_common(gateway)
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--size-mib", type=int, default=512, help="the size of a big file")
+    command.add_argument("--repeats", type=int, default=3, help="medians are told")
+    command.add_argument("--profile", type=Path, help="a folder for py-spy's flame graph")
+    command.add_argument("--json", type=Path, help="a file for all figures")
 
 
 def _ssh(options: argparse.Namespace, folder: Path) -> list[Sample]:
@@ -65,10 +93,29 @@ def _ssh(options: argparse.Namespace, folder: Path) -> list[Sample]:
     return measure_ssh(plan, folder, _tell)
 
 
+def _gateway(options: argparse.Namespace, folder: Path) -> list[Sample]:
+    plan = GatewayPlan(
+        store=Store(options.endpoint, options.bucket),
+        peers=options.peer,
+        cipher=options.cipher,
+        size_bytes=options.size_mib * MIB,
+        streams=options.streams,
+        small_files=options.small_files,
+        repeats=options.repeats,
+        settings=options.set,
+        listed=options.list,
+        counters_url=options.endpoint_counters,
+        profile=options.profile,
+    )
+    return measure_gateway(plan, folder, _tell)
+
+
 def _about(options: argparse.Namespace) -> dict[str, object]:
     """What somebody who compares figures has to know."""
     return {
-        "options": {name: str(value) for name, value in vars(options).items()},
+        "options": {
+            name: str(value) for name, value in vars(options).items() if not callable(value)
+        },
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}",
         **versions([("ssh", "-V")]),

@@ -22,17 +22,21 @@ class BenchError(Exception):
 
 @contextmanager
 def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    log_output: bool = False,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process; its standard error goes to `log`, its standard input ends with it.
+    """A process; its standard error goes to `log`, its standard input ends with us.
 
-    Standard output is for the caller to read.
+    Standard output is for the caller to read, or goes to `log`, too, with `log_output`.
     """
     with log.open("ab") as errors:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=errors if log_output else subprocess.PIPE,
             stderr=errors,
             env={**os.environ, **(environment or {})},
         )

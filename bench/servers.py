@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from configparser import RawConfigParser
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,13 +31,20 @@ RAM_DISK = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class Server:
-    """One that listens on 127.0.0.1; `folder` is where its user may put files."""
+    """One that listens on 127.0.0.1.
+
+    :param folder: where its user may put files.
+    :param has_folders: whether there can be folders in it, and listings of them.
+    :param uses_store: whether it keeps the files in the S3 that is counted.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     port: int
     user: str = "bench"
     folder: str = "/"
+    has_folders: bool = True
+    uses_store: bool = False
 
     def cpu_seconds(self) -> float:
         """User and system, of all its processes that are alive."""
@@ -50,7 +59,12 @@ class Server:
         return sum(map(processes.peak_bytes, processes.family(self.process.pid)))
 
 
-Start = Callable[[], AbstractContextManager[Server]]
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An S3. The credentials are those of the environment, as with Amazon's tools."""
+
+    endpoint: str
+    bucket: str
 
 
 @contextmanager
@@ -78,7 +92,67 @@ def _null(
         line = process.stdout.readline()
         if not line:
             raise BenchError(f"{name} did not start: {log.read_text()[-1000:]}")
-        yield Server(name, process, int(line))
+        yield Server(name, process, int(line), has_folders=False)
+
+
+@contextmanager
+def gateway(
+    folder: Path, public_key: str, store: Store, settings: Sequence[str]
+) -> Iterator[Server]:
+    """The whole gateway, started by twistd.
+
+    :param settings: lines for sftpgw.ini, each ``section.key=value``.
+    """
+    (folder / "users.ini").write_text(
+        f"[bench]\nkey_prefix = sftpgw-bench/\nauthorized_keys = {public_key}\n"
+    )
+    config = folder / "sftpgw.ini"
+    with config.open("w") as file:
+        _gateway_settings(store, settings).write(file)
+    log = folder / "twistd.log"
+    command = [sys.executable, str(Path(sys.executable).with_name("twistd"))]
+    command += ["-n", "--pidfile=", "sftpgw", "--config", str(config)]
+    path = {"PYTHONPATH": str(REPOSITORY)}
+    with running(command, log, path, log_output=True) as process:
+        port = _port_in(log, r"listening on tcp:127\.0\.0\.1:(\d+)", process)
+        yield Server("sftpgw", process, port, uses_store=True)
+
+
+def _gateway_settings(store: Store, settings: Sequence[str]) -> RawConfigParser:
+    config = RawConfigParser()
+    config["gateway"] = {"listen": "tcp:0:interface=127.0.0.1", "create_host_keys": "yes"}
+    config["s3"] = {"bucket": store.bucket, "endpoint": store.endpoint}
+    for line in settings:
+        name, equals, value = line.partition("=")
+        section, dot, key = name.partition(".")
+        if not equals or not dot:
+            raise BenchError(f"not section.key=value: {line}")
+        if not config.has_section(section):
+            config.add_section(section)
+        config[section][key.strip()] = value.strip()
+    return config
+
+
+@contextmanager
+def rclone(folder: Path, public_key: str, store: Store) -> Iterator[Server]:
+    """``rclone serve sftp`` on the same store."""
+    (folder / "authorized_keys").write_text(public_key + "\n")
+    create_key(folder / "rclone_host_key")
+    command = [_program("rclone", "rclone"), "serve", "sftp", f":s3:{store.bucket}"]
+    command += ["--addr", "127.0.0.1:0", "--key", str(folder / "rclone_host_key")]
+    command += ["--authorized-keys", str(folder / "authorized_keys")]
+    settings = {
+        "AWS_CA_BUNDLE": "",  # rclone refuses to start with it; it has its own name for it
+        "RCLONE_CA_CERT": os.environ.get("AWS_CA_BUNDLE", ""),
+        "RCLONE_CONFIG": "/dev/null",
+        "RCLONE_S3_ENDPOINT": store.endpoint,
+        "RCLONE_S3_ENV_AUTH": "true",
+        "RCLONE_S3_PROVIDER": "Other",
+    }
+    log = folder / "rclone.log"
+    with running(command, log, settings) as process:
+        port = _port_in(log, r"listening on 127\.0\.0\.1:(\d+)", process)
+        yield Server("rclone", process, port, uses_store=True)
 
 
 @contextmanager
@@ -114,6 +188,19 @@ def _program(name: str, package: str) -> str:
     if found is None:
         raise BenchError(f"{name} is not installed: apt-get install {package}")
     return found
+
+
+def _port_in(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> int:
+    """The port that a server tells in its log, once it does."""
+    deadline = time.monotonic() + START_SECONDS
+    text, is_alive = "", True
+    while is_alive and time.monotonic() < deadline:
+        is_alive = process.poll() is None  # before the last look at the log
+        text = log.read_text()
+        if found := re.search(pattern, text):
+            return int(found[1])
+        time.sleep(0.05)
+    raise BenchError(f"a server did not start: {text[-1000:]}")
 
 
 def _free_port() -> int:
