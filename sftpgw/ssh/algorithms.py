@@ -4,9 +4,10 @@ Knows: names.
 Must not know: how any of them works.
 
 Takes the place of Conch's lists (transport 120-137 and 461-482), which have
-CBC, 3DES, MD5, SHA-1, and zlib before login; of its group exchange and group14,
-whose primes are checked anew for every client, for seconds (1156, 1174); and of
-what `SSHFactory.buildProtocol` adds (SHA-1 signatures by RSA host keys).
+CBC, 3DES, MD5, SHA-1, and zlib before login; of its group exchange, whose primes
+are checked anew for every client, for seconds (1156, 1174); of group14, which it
+has with SHA-1 only; and of what `SSHFactory.buildProtocol` adds (SHA-1 signatures
+by RSA host keys).
 """
 
 from __future__ import annotations
