@@ -27,6 +27,8 @@ from bench.processes import BenchError, running
 START_SECONDS = 60.0
 REPOSITORY = Path(__file__).parent.parent
 RAM_DISK = Path("/dev/shm")
+KEY_PREFIX = "sftpgw-bench/"
+"""Below which all files lie in the bucket."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,16 @@ def gateway(
     :param settings: lines for sftpgw.ini, each ``section.key=value``.
     """
     (folder / "users.ini").write_text(
-        f"[bench]\nkey_prefix = sftpgw-bench/\nauthorized_keys = {public_key}\n"
+        f"[bench]\nkey_prefix = {KEY_PREFIX}\nauthorized_keys = {public_key}\n"
     )
     config = folder / "sftpgw.ini"
     with config.open("w") as file:
         _gateway_settings(store, settings).write(file)
     log = folder / "twistd.log"
-    command = [sys.executable, str(Path(sys.executable).with_name("twistd"))]
+    twistd = Path(sys.executable).with_name("twistd")
+    if not twistd.exists():
+        raise BenchError(f"there is no {twistd}: pip install -e . where the bench's Python is")
+    command = [sys.executable, str(twistd)]
     command += ["-n", "--pidfile=", "sftpgw", "--config", str(config)]
     path = {"PYTHONPATH": str(REPOSITORY)}
     with running(command, log, path, log_output=True) as process:
@@ -138,7 +143,7 @@ def rclone(folder: Path, public_key: str, store: Store) -> Iterator[Server]:
     """``rclone serve sftp`` on the same store."""
     (folder / "authorized_keys").write_text(public_key + "\n")
     create_key(folder / "rclone_host_key")
-    command = [_program("rclone", "rclone"), "serve", "sftp", f":s3:{store.bucket}"]
+    command = [_program("rclone", "rclone"), "serve", "sftp", f":s3:{store.bucket}/{KEY_PREFIX}"]
     command += ["--addr", "127.0.0.1:0", "--key", str(folder / "rclone_host_key")]
     command += ["--authorized-keys", str(folder / "authorized_keys")]
     settings = {
@@ -228,6 +233,7 @@ def profiled(server: Server, folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
+    folder.mkdir(parents=True, exist_ok=True)
     picture = folder / f"{server.name}.svg"
     options = [
         "--pid",
