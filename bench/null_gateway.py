@@ -29,7 +29,7 @@ from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
-from sftpgw.values import SshSettings, User
+from sftpgw.values import Body, SshSettings, User
 from sftpgw.wire.sftp import Attributes
 
 _DIRECTORY = {"permissions": 0o040755}
@@ -43,13 +43,13 @@ class NullFile:
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
 
-    def readChunk(self, offset: int, length: int) -> bytes:
+    def readChunk(self, offset: int, length: int) -> Body:
         left_bytes = self._size_bytes - offset
         if left_bytes <= 0:
             raise EndOfFile("end of file")
-        return filling(min(length, left_bytes))
+        return (filling(min(length, left_bytes)),)
 
-    def writeChunk(self, offset: int, data: bytes) -> None:
+    def writeChunk(self, offset: int, data: Body) -> None:
         """Drop it."""
 
     def getAttrs(self) -> Attributes:
