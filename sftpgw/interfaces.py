@@ -336,6 +336,10 @@ class Subsystem(Protocol):
     answer, and `resumeProducing` when that is over.
     """
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that was asked for is under way. Waiting for the peer is not."""
+
     def makeConnection(self, transport: Any) -> None: ...
 
     def dataReceived(self, data: bytes | memoryview) -> None:

@@ -49,11 +49,12 @@ from sftpgw.s3.probing import probe_capabilities
 from sftpgw.services import GatewayService
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
+from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
+from sftpgw.ssh.hostkeys import check_host_key_algorithms, create_host_key, load_host_keys
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.values import Capabilities, GatewaySettings, Settings, User
+from sftpgw.values import Capabilities, Settings, User
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -109,27 +110,37 @@ class Options(usage.Options):
         self.settings = read_settings(self["config"])
         if self["check"]:
             react(check, (self.settings,))
-        self.host_keys = open_host_keys(self.settings.gateway)
+        self.host_keys = open_host_keys(self.settings)
 
 
 def read_settings(path: str) -> Settings:
     """Both ini files, with every check that another room can do. :raises ConfigError:"""
-    return load_settings(
+    settings = load_settings(
         path,
         check_key=check_authorized_key,
         check_hash=check_password_hash,
         check_endpoint=_check_endpoint,
         check_host_key=_check_host_key,
+        known_algorithms=KNOWN,
     )
+    if all(Path(path).exists() for path in settings.gateway.host_keys):
+        open_host_keys(settings)
+    return settings
 
 
-def open_host_keys(gateway: GatewaySettings) -> tuple[Key, ...]:
-    """The host keys; those that do not exist are made if the settings allow it."""
+def open_host_keys(settings: Settings) -> tuple[Key, ...]:
+    """The host keys; those that do not exist are made if the settings allow it.
+
+    :raises ConfigError: they cannot be used, or not with the algorithms of [ssh].
+    """
+    gateway = settings.gateway
     if gateway.create_host_keys:
         for path in gateway.host_keys:
             if not Path(path).exists():
                 create_host_key(path)
-    return load_host_keys(gateway.host_keys)
+    keys = load_host_keys(gateway.host_keys)
+    check_host_key_algorithms(keys, Offer.of(settings.ssh).host_key_algorithms)
+    return keys
 
 
 def _check_endpoint(text: str) -> None:
@@ -163,7 +174,7 @@ class Demonstration:
         with TemporaryDirectory(prefix="sftpgw-demo-") as folder:
             host_key = str(Path(folder) / "host_key")
             self.settings = demo.demo_settings(self.store.endpoint, self.password, host_key)
-            self.host_keys = open_host_keys(self.settings.gateway)
+            self.host_keys = open_host_keys(self.settings)
 
     def greet(self, address: Any) -> None:
         """Show how to log in. Not into the log, since the password is shown, too."""
@@ -273,7 +284,7 @@ class Gateway:
             server = GatewayServer(user.name, tree, self._reactor)
             return SFTPProtocol(
                 server,
-                max_handles=self._settings.limits.handles_per_session,
+                max_handles=self._settings.ssh.handles_per_session,
                 random_bytes=secrets.token_bytes,
                 events=events,
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -285,13 +286,49 @@ class StoreSettings:
     capabilities: Capabilities = Capabilities()
 
 
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class StartupLimits:
+    """How many clients may be logging in: from `start` on, `drop_percent` of new ones are
+    refused, and ever more of them up to `full`, where it is all (sshd_config, MaxStartups).
+    """
+
+    start: int
+    drop_percent: int
+    full: int
+
+
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """[ssh]."""
+    """[ssh]. A list of algorithms that is empty stands for the default in `ssh.algorithms`.
+
+    0 as `keepalive_interval_seconds` or `idle_timeout_seconds` means never.
+    """
 
     login_grace_seconds: float = 60.0
     auth_tries: int = 6
     sessions_per_connection: int = 10
+    handles_per_session: int = 256
+    max_connections: int = 500
+    max_startups: StartupLimits = StartupLimits(50, 30, 200)
+    startups_per_address: int = 20
+    startup_rate_per_address: int = 2
+    exempt_networks: tuple[Network, ...] = ()
+    keepalive_interval_seconds: float = 60.0
+    keepalive_count: int = 3
+    idle_timeout_seconds: float = 1800.0
+    rekey_bytes: int = 1 * GIB
+    rekey_interval_seconds: float = 3600.0
+    key_exchange_timeout_seconds: float = 60.0
+    packet_before_login_bytes: int = 35 * KIB
+    packet_after_login_bytes: int = 257 * KIB
+    key_exchanges: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    host_key_algorithms: tuple[str, ...] = ()
+    login_key_algorithms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +336,6 @@ class LimitSettings:
     """[limits]."""
 
     memory_bytes: int = 512 * MIB
-    handles_per_session: int = 256
     reorder_allowance_bytes: int = 32 * MIB
     drain_seconds: float = 30.0
 

@@ -142,7 +142,6 @@ auth_tries = 3
 sessions_per_connection = 5
 [limits]
 memory = 1GiB
-handles_per_session = 100
 reorder_allowance = 512KiB
 drain = 0s
 """
@@ -163,7 +162,7 @@ drain = 0s
     assert not store.capabilities.part_copy
     assert store.capabilities.conditional_put
     assert settings.ssh == SshSettings(120, 3, 5)
-    assert settings.limits == LimitSettings(1024 * MIB, 100, 512 * 1024, 0)
+    assert settings.limits == LimitSettings(1024 * MIB, 512 * 1024, 0)
 
 
 def test_blank_values_are_defaults(load: Load) -> None:

@@ -6,14 +6,24 @@ Must not know: how users are described (`users`) or values written (`scalars`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from sftpgw.config import scalars
 from sftpgw.config.inifile import Faults, Key, Section, read_sections
-from sftpgw.config.scalars import count, matching, one_of, size, size_text, time, yes_or_no
+from sftpgw.config.scalars import (
+    count,
+    matching,
+    never_or,
+    one_of,
+    size,
+    size_text,
+    time,
+    yes_or_no,
+)
 from sftpgw.config.users import Check, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
@@ -27,6 +37,14 @@ from sftpgw.values import (
     SignPayload,
     SshSettings,
     StoreSettings,
+)
+
+ALGORITHM_LISTS = (
+    "key_exchanges",
+    "ciphers",
+    "macs",
+    "host_key_algorithms",
+    "login_key_algorithms",
 )
 
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
@@ -62,10 +80,26 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "login_grace": Key("login_grace_seconds", time(1, 3600)),
         "auth_tries": Key("auth_tries", count(1, 100)),
         "sessions_per_connection": Key("sessions_per_connection", count(1, 1000)),
+        "handles_per_session": Key("handles_per_session", count(1, 100_000)),
+        "max_connections": Key("max_connections", count(1, 100_000)),
+        "max_startups": Key("max_startups", scalars.startup_limits),
+        "startups_per_address": Key("startups_per_address", count(1, 10_000)),
+        "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
+        "exempt_networks": Key("exempt_networks", scalars.networks),
+        "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
+        "keepalive_count": Key("keepalive_count", count(1, 100)),
+        "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
+        # Up to 32 GiB, packets cannot be counted out: `ssh.rekeying` tells why.
+        "rekey_bytes": Key("rekey_bytes", size(MIB, 32 * GIB)),
+        "rekey_interval": Key("rekey_interval_seconds", time(60, 86400)),
+        "key_exchange_timeout": Key("key_exchange_timeout_seconds", time(1, 3600)),
+        "packet_before_login": Key("packet_before_login_bytes", size(8 * KIB, MIB)),
+        # At least what a channel announces (`ssh.channels`), and 1 KiB.
+        "packet_after_login": Key("packet_after_login_bytes", size(257 * KIB, 4 * MIB)),
+        **{name: Key(name, scalars.names) for name in ALGORITHM_LISTS},
     },
     "limits": {
         "memory": Key("memory_bytes", size(16 * MIB, 1024 * GIB)),
-        "handles_per_session": Key("handles_per_session", count(1, 100_000)),
         "reorder_allowance": Key("reorder_allowance_bytes", size(KIB, GIB)),
         "drain": Key("drain_seconds", time(0, 3600)),
     },
@@ -79,6 +113,7 @@ def load_settings(
     check_hash: Check,
     check_endpoint: Check = str,
     check_host_key: Check = str,
+    known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -86,6 +121,7 @@ def load_settings(
     :param check_hash: judges a `password_hash`; must not repeat it in its message.
     :param check_endpoint: judges one Twisted endpoint of `listen`.
     :param check_host_key: judges the path of a host key that exists.
+    :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -102,6 +138,7 @@ def load_settings(
     _check_host_keys(parts["gateway"], gateway, check_host_key)
     store = StoreSettings(**given["s3"])
     _check_store(parts["s3"], store)
+    _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, check_key, check_hash, faults)
@@ -143,6 +180,17 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)
+
+
+def _check_algorithms(
+    section: Section, given: Mapping[str, Any], known: Mapping[str, Collection[str]]
+) -> None:
+    for key, algorithms in known.items():
+        for name in given.get(key, ()):
+            try:
+                scalars.refuse_unknown(name, algorithms)
+            except ValueError as error:
+                section.fault(key, error)
 
 
 def _check_store(section: Section, store: StoreSettings) -> None:

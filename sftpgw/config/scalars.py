@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import fields, replace
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from sftpgw.values import GIB, KIB, MIB, Capabilities, Permission
+from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
 
 Parser = Callable[[str], object]
 Quantity = TypeVar("Quantity", int, float)
@@ -76,6 +77,38 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.split("\n") if line.strip())
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names with blanks, commas or line ends between them."""
+    return tuple(name for name in re.split(r"[\s,]+", text) if name)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Networks in CIDR notation, or single addresses."""
+    return tuple(map(_network, names(text)))
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is not a network ({error}); write one such as 192.0.2.0/24 or 2001:db8::/32"
+        ) from None
+
+
+def startup_limits(text: str) -> StartupLimits:
+    """``start:percent:full``, as in OpenSSH's MaxStartups."""
+    found = re.fullmatch(r"([0-9]{1,6}):([0-9]{1,3}):([0-9]{1,6})", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not start:percent:full; write three numbers: 50:30:200")
+    limits = StartupLimits(*map(int, found.groups()))
+    if not 1 <= limits.start <= limits.full or not 1 <= limits.drop_percent <= 100:
+        raise ValueError(
+            f"{text!r} is out of bounds; start is at least 1 and at most full, percent 1 to 100"
+        )
+    return limits
+
+
 def yes_or_no(text: str) -> bool:
     if text.lower() not in _BOOLEANS:
         raise ValueError(f"{text!r} is neither yes nor no")
@@ -92,6 +125,11 @@ def time(smallest_seconds: float, largest_seconds: float) -> Callable[[str], flo
     """A parser of times within these bounds."""
     bounds = f"{smallest_seconds:g}s to {largest_seconds:g}s"
     return _within(_parse_time, smallest_seconds, largest_seconds, bounds)
+
+
+def never_or(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """A parser of times that takes 0, too: never."""
+    return lambda text: 0.0 if text in ("0", "0s") else parse(text)
 
 
 def _within(
@@ -175,7 +213,7 @@ def capabilities(text: str) -> Capabilities:
     known = [field.name.replace("_", "-") for field in fields(Capabilities)]
     names = text.split()
     for name in names:
-        _refuse_unknown(name, known)
+        refuse_unknown(name, known)
     return replace(Capabilities(), **{name.replace("-", "_"): False for name in names})
 
 
@@ -184,12 +222,13 @@ def permissions(text: str) -> Permission:
     known = [str(permission.name).lower() for permission in Permission]
     granted = Permission(0)
     for name in text.split():
-        _refuse_unknown(name, known)
+        refuse_unknown(name, known)
         granted |= Permission[name.upper()]
     return granted
 
 
-def _refuse_unknown(name: str, known: list[str]) -> None:
+def refuse_unknown(name: str, known: Collection[str]) -> None:
+    """:raises ValueError: with the nearest of the names that are `known`, and all of them."""
     if name not in known:
         raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
 

@@ -93,6 +93,10 @@ class SFTPProtocol:
 
     # Subsystem.
 
+    @property
+    def is_busy(self) -> bool:
+        return self._pending > 0
+
     def makeConnection(self, transport: FlowControl) -> None:
         self._transport = transport
 

@@ -8,11 +8,19 @@ CBC, 3DES, MD5, SHA-1, and zlib before login; of its group exchange, whose prime
 are checked anew for every client, for seconds (1156, 1174); of group14, which it
 has with SHA-1 only; and of what `SSHFactory.buildProtocol` adds (SHA-1 signatures
 by RSA host keys).
+
+What is offered unless [ssh] says otherwise is less than what is known: the plain MACs
+authenticate what was encrypted, not what was sent, and only old clients need them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sftpgw.auth.keys import LOGIN_ALGORITHMS
+from sftpgw.ssh.protection import AEAD_CIPHERS
+from sftpgw.values import SshSettings
 
 KEY_EXCHANGES = (
     b"mlkem768x25519-sha256",
@@ -31,12 +39,15 @@ CIPHERS = (
     b"aes192-ctr",
     b"aes256-ctr",
 )
-MACS = (
+ETM_MACS = (
     b"hmac-sha2-256-etm@openssh.com",
     b"hmac-sha2-512-etm@openssh.com",
+)
+PLAIN_MACS = (
     b"hmac-sha2-256",
     b"hmac-sha2-512",
 )
+MACS = ETM_MACS + PLAIN_MACS
 COMPRESSIONS = (b"none",)
 HOST_KEY_SIGNATURES = (
     b"ssh-ed25519",
@@ -46,6 +57,62 @@ HOST_KEY_SIGNATURES = (
     b"ecdsa-sha2-nistp384",
     b"ecdsa-sha2-nistp521",
 )
+
+
+def _texts(names: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(name.decode("ascii") for name in names)
+
+
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "key_exchanges": _texts(KEY_EXCHANGES),
+    "ciphers": _texts(CIPHERS),
+    "macs": _texts(MACS),
+    "host_key_algorithms": _texts(HOST_KEY_SIGNATURES),
+    "login_key_algorithms": _texts(LOGIN_ALGORITHMS),
+}
+"""All that [ssh] may list, by its keys there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What one gateway offers, the preferred ones first."""
+
+    key_exchanges: tuple[bytes, ...]
+    ciphers: tuple[bytes, ...]
+    macs: tuple[bytes, ...]
+    host_key_algorithms: tuple[bytes, ...]
+    login_key_algorithms: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, settings: SshSettings) -> Offer:
+        """What `settings` list, and the defaults where they list nothing."""
+        return cls(
+            key_exchanges=_chosen(settings.key_exchanges, KEY_EXCHANGES),
+            ciphers=_chosen(settings.ciphers, CIPHERS),
+            macs=_chosen(settings.macs, ETM_MACS),
+            host_key_algorithms=_chosen(settings.host_key_algorithms, HOST_KEY_SIGNATURES),
+            login_key_algorithms=_chosen(settings.login_key_algorithms, LOGIN_ALGORITHMS),
+        )
+
+
+def _chosen(listed: tuple[str, ...], otherwise: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(name.encode("ascii") for name in listed)) or otherwise
+
+
+def acceptable_macs(
+    client_ciphers: Iterable[Sequence[bytes]],
+    client_macs: Iterable[Sequence[bytes]],
+    offer: Offer,
+) -> list[bytes]:
+    """The MACs that one of the client's must be among, given its lists for each direction.
+
+    With an AEAD both ways none is used, so that any will do (RFC 5647, section 5.1, as
+    OpenSSH reads it). Conch demands one in common all the same (`ssh_KEXINIT`).
+    """
+    ciphers = [allowed(theirs, offer.ciphers)[:1] for theirs in client_ciphers]
+    if all(chosen and chosen[0] in AEAD_CIPHERS for chosen in ciphers):
+        return [name for theirs in client_macs for name in theirs]
+    return list(offer.macs)
 
 
 def allowed(ours: Iterable[bytes], available: Iterable[bytes]) -> list[bytes]:

@@ -81,6 +81,11 @@ class SessionChannel(SSHChannel):
             self._started = True
             self._subsystem.makeConnection(self)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether the subsystem works on what it was asked for."""
+        return self._subsystem is not None and self._subsystem.is_busy
+
     def _choose_subsystem(self, data: bytes) -> bool:
         fields = Fields(data)
         name = fields.string()

@@ -25,6 +25,7 @@ from twisted.conch.ssh.connection import (
     MSG_CHANNEL_OPEN_FAILURE,
     MSG_CHANNEL_SUCCESS,
     MSG_CHANNEL_WINDOW_ADJUST,
+    MSG_GLOBAL_REQUEST,
     MSG_REQUEST_FAILURE,
     OPEN_RESOURCE_SHORTAGE,
     SSHConnection,
@@ -69,6 +70,8 @@ class GatewayConnection(SSHConnection):
     def __init__(self) -> None:
         super().__init__()
         self._told_refusals: set[tuple[str, bytes]] = set()
+        self._unanswered_keepalives = 0
+        self.moved_bytes = 0
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch without logging what the client sent, as `SSHService` does."""
@@ -85,6 +88,11 @@ class GatewayConnection(SSHConnection):
         for channel in tuple(self.channels.values()):
             channel.flush()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a subsystem works on what it was asked for."""
+        return any(channel.is_busy for channel in self.channels.values())
+
     # Requests about the connection.
 
     def ssh_GLOBAL_REQUEST(self, packet: bytes) -> None:
@@ -95,12 +103,24 @@ class GatewayConnection(SSHConnection):
         if wants_reply:
             self.transport.sendPacket(MSG_REQUEST_FAILURE, b"")
 
+    def send_keepalive(self) -> None:
+        """Ask a question that no client understands, and each answers (OpenSSH PROTOCOL)."""
+        self._unanswered_keepalives += 1
+        self.transport.sendPacket(MSG_GLOBAL_REQUEST, NS(b"keepalive@openssh.com") + b"\1")
+
+    def _keepalive_answered(self, packet: bytes) -> None:
+        """Any answer will do, but no more of them than questions."""
+        if not self._unanswered_keepalives:
+            self._refuse_unasked(packet)
+        self._unanswered_keepalives -= 1
+
+    ssh_REQUEST_SUCCESS = _keepalive_answered
+    ssh_REQUEST_FAILURE = _keepalive_answered
+
     def _refuse_unasked(self, packet: bytes) -> None:
-        """We ask for nothing, so nothing can be answered."""
+        """We ask for nothing else, so nothing else can be answered."""
         raise MalformedPacket("an answer to a question that was not asked")
 
-    ssh_REQUEST_SUCCESS = _refuse_unasked
-    ssh_REQUEST_FAILURE = _refuse_unasked
     ssh_CHANNEL_OPEN_CONFIRMATION = _refuse_unasked
     ssh_CHANNEL_OPEN_FAILURE = _refuse_unasked
     ssh_CHANNEL_SUCCESS = _refuse_unasked
@@ -207,6 +227,7 @@ class GatewayConnection(SSHConnection):
         if len(data) > channel.localWindowLeft:
             raise MalformedPacket("more data than the window allows")
         channel.localWindowLeft -= len(data)
+        self.moved_bytes += len(data)
 
     def adjustWindow(self, channel: Any, bytesToAdd: int) -> None:
         """As Conch's, but not logged each time."""
@@ -217,6 +238,7 @@ class GatewayConnection(SSHConnection):
     def send_data(self, channel: Any, pieces: Body, size_bytes: int) -> None:
         """As Conch's `sendData`, without joining the pieces."""
         header = _CHANNEL_DATA.pack(self.channelsToRemoteChannel[channel], size_bytes)
+        self.moved_bytes += size_bytes
         self.transport.send_pieces(MSG_CHANNEL_DATA, (header, *pieces))
 
     def _channel(self, fields: Fields) -> SessionChannel:

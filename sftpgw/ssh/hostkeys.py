@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_ssh_private_key,
@@ -21,6 +22,7 @@ from sftpgw.errors import ConfigError
 from sftpgw.ssh.algorithms import HOST_KEY_SIGNATURES
 
 MIN_RSA_BITS = 2048
+CREATED_RSA_BITS = 3072
 _OPENSSH_MARK = b"BEGIN OPENSSH PRIVATE KEY"
 
 
@@ -47,11 +49,17 @@ def load_host_keys(paths: Sequence[str]) -> tuple[Key, ...]:
 
 
 def create_host_key(path: str) -> None:
-    """Write a new ed25519 key to `path`, readable by the owner only.
+    """Write a new key to `path`, readable by the owner only.
+
+    It is an ed25519 key; an RSA key where the file's name has ``rsa`` in it, as
+    ``ssh_host_rsa_key`` has.
 
     :raises ConfigError: the file exists already, or cannot be written.
     """
-    text: bytes = Key(Ed25519PrivateKey.generate()).toString("OPENSSH", subtype="v1")
+    wants_rsa = "rsa" in os.path.basename(path).lower()
+    text: bytes = Key(
+        generate_rsa_key(65537, CREATED_RSA_BITS) if wants_rsa else Ed25519PrivateKey.generate()
+    ).toString("OPENSSH", subtype="v1")
     try:
         # O_EXCL: a host key that clients know must never be overwritten.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -59,6 +67,15 @@ def create_host_key(path: str) -> None:
             file.write(text)
     except OSError as problem:
         raise ConfigError((f"host key {path}: cannot be created: {problem.strerror}",)) from problem
+
+
+def check_host_key_algorithms(keys: Sequence[Key], algorithms: Sequence[bytes]) -> None:
+    """:raises ConfigError: none of the `keys` can sign with any of the `algorithms`."""
+    able = [name for key in keys for name in key.supportedSignatureAlgorithms()]
+    if not frozenset(able) & frozenset(algorithms):
+        listed = " ".join(name.decode("ascii") for name in algorithms)
+        text = f"no host key can sign with any of the host_key_algorithms of [ssh]: {listed}"
+        raise ConfigError((text,))
 
 
 def _load(path: str) -> Key:

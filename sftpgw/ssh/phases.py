@@ -8,8 +8,9 @@ Rules:
 - Before the first keys, only the messages of the key exchange are heard, and
   remarks (IGNORE, DEBUG, UNIMPLEMENTED, DISCONNECT). Conch hears all of them:
   userauth in clear text, too.
-- From its KEXINIT to its NEWKEYS, the client sends nothing else. What would
-  answer it could only queue, without bound (Conch transport 641).
+- From its KEXINIT to its NEWKEYS, the client sends nothing else. Ours changes nothing:
+  until the client's comes, whatever the client sends is older than its answer (RFC 4253,
+  section 7.1).
 - Each step is taken once, in order: KEXINIT, the method's one message, NEWKEYS.
 - A strict exchange (OpenSSH PROTOCOL, section 1.10) allows no remarks either before
   the first keys, but for a goodbye.

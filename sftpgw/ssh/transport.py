@@ -9,6 +9,8 @@ Rules:
 
 - ssh-userauth is requested once. Conch hands it out again and again (1823).
 - Whoever is not logged in `login_grace_seconds` after accept is cut off.
+- Once the keys have protected enough, or are old, we begin a key exchange (`rekeying`).
+  What the client sends before its own KEXINIT is still served, what we have to say waits.
 - After a disconnect, in either direction, nothing is dispatched or sent. Ten
   seconds later the socket is aborted: Conch waits for a flush that a client
   who does not read never grants.
@@ -41,14 +43,15 @@ from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sftpgw.auth.keys import LOGIN_ALGORITHMS
 from sftpgw.interfaces import DelayedCall, EventSink
-from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
-from sftpgw.ssh.channels import MAX_PACKET_BYTES
+from sftpgw.ssh.admission import Ticket
+from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.phases import Phase
 from sftpgw.ssh.protection import DamagedPacket, Opener, Protection, payload_of
+from sftpgw.ssh.rekeying import ExchangeLimit, KeysInUse
+from sftpgw.ssh.vigil import Vigil, Watched
 from sftpgw.values import KIB, Body
 
 if TYPE_CHECKING:
@@ -57,11 +60,7 @@ if TYPE_CHECKING:
 BANNER_BYTES = 255
 """The longest version line (RFC 4253, 4.2)."""
 
-PACKET_BYTES_BEFORE_LOGIN = 35_000
-PACKET_BYTES_AFTER_LOGIN = MAX_PACKET_BYTES + 1 * KIB
-
 ABORT_AFTER_SECONDS = 10.0
-KEY_EXCHANGE_SECONDS = 60.0
 
 PACKET_OVERHEAD_BYTES = 64
 """About what header, padding and MAC add to a payload."""
@@ -70,7 +69,8 @@ RECEIVED_BYTES = 256 * KIB
 """What is taken from TCP at a time. Each time costs a round of the reactor; Twisted has 64 KiB."""
 
 UNREAD_CONTROL_BYTES = 256 * KIB
-"""What we say, channel data apart, to a client that has stopped reading, before we hang up."""
+"""What we say, channel data apart, to a client that has stopped reading, or must wait for
+during a key exchange, before we hang up."""
 
 _SEQUENCE_MASK = 0xFFFFFFFF
 
@@ -99,7 +99,11 @@ class GatewayTransport(SSHServerTransport):
     events: EventSink
     currentEncryptions: Any  # a `Protection`, where Conch has its `SSHCiphers`
     nextEncryptions: Any
+    ticket: Ticket
+    heard_at_seconds = 0.0
     session = ""
+    _keys: KeysInUse
+    _exchange_limit: ExchangeLimit
 
     def __init__(self) -> None:
         self._incoming = bytearray()
@@ -111,20 +115,26 @@ class GatewayTransport(SSHServerTransport):
         self._phase = Phase()
         self._tcp_full = False
         self._unread_control_bytes = 0
+        self._held_back_bytes = 0
         self._grace: DelayedCall | None = None
-        self._kex_limit: DelayedCall | None = None
+        self._vigil: Vigil | None = None
         self._abort: DelayedCall | None = None
         self._opened_at_seconds = 0.0
 
     # The connection begins.
 
     def connectionMade(self) -> None:
-        clock = self.factory.clock
+        clock, settings = self.factory.clock, self.factory.settings
         self.session = self.factory.new_label()
         self.events = self.factory.events.bind(session=self.session, peer=self._peer())
-        self._opened_at_seconds = clock.seconds()
-        self._grace = clock.callLater(
-            self.factory.settings.login_grace_seconds, self._grace_expired
+        now_seconds = self._opened_at_seconds = self.heard_at_seconds = clock.seconds()
+        self._grace = clock.callLater(settings.login_grace_seconds, self._grace_expired)
+        self._keys = KeysInUse(settings.rekey_bytes, settings.rekey_interval_seconds, now_seconds)
+        self._exchange_limit = ExchangeLimit(
+            clock,
+            settings.key_exchange_timeout_seconds,
+            lambda: self.heard_at_seconds,
+            self._kex_expired,
         )
         self.factory.sessions.add(self)
         self.transport.registerProducer(self, True)
@@ -156,6 +166,7 @@ class GatewayTransport(SSHServerTransport):
         if self._dead:
             return
         self._incoming += data
+        self.heard_at_seconds = self.factory.clock.seconds()
         if not self.gotVersion and not self._take_banner():
             return
         try:
@@ -181,6 +192,8 @@ class GatewayTransport(SSHServerTransport):
         # Once for all the packets that have come together: each time moves what is left.
         del self._incoming[: self._taken_bytes]
         self._taken_bytes = 0
+        if self._keys.are_used_up:
+            self._rekey()
 
     def _take_banner(self) -> bool:
         """Read the client's version line, if it is there.
@@ -234,11 +247,17 @@ class GatewayTransport(SSHServerTransport):
             return None
         body: bytes = opener.open(incoming[:packet_bytes], self.incomingPacketSequence)
         self._taken_bytes += packet_bytes
+        self._keys.used_bytes += packet_bytes
         self._packet_bytes = None
         return body
 
     def _check_length(self, length: int, opener: Opener) -> None:
-        limit = PACKET_BYTES_AFTER_LOGIN if self._login_done else PACKET_BYTES_BEFORE_LOGIN
+        settings = self.factory.settings
+        limit = (
+            settings.packet_after_login_bytes
+            if self._login_done
+            else settings.packet_before_login_bytes
+        )
         padded_bytes = length + (4 if opener.length_is_padded else 0)
         if not 5 <= length <= limit or padded_bytes % opener.block_bytes:
             raise MalformedPacket("bad packet length")
@@ -263,20 +282,30 @@ class GatewayTransport(SSHServerTransport):
         fields = Fields(packet)
         fields.raw(16)
         key_exchanges = fields.string().split(b",")
-        for _ in range(9):
-            fields.string()
+        _, *rest = (fields.string().split(b",") for _ in range(9))
         fields.boolean()
         fields.uint32()
         if self._phase.is_first_exchange and STRICT_BY_CLIENT in key_exchanges:
             self._be_strict()
         self._phase.exchange_began()
-        self._kex_limit = self.factory.clock.callLater(KEY_EXCHANGE_SECONDS, self._kex_expired)
+        self._exchange_limit.client_began()
+        if self._keyExchangeState == self._KEY_EXCHANGE_NONE:
+            self.sendKexInit()
+        self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
         super().ssh_KEXINIT(packet)
+        self.supportedMACs = list(self.factory.offer.macs)
         chosen = self.nextEncryptions
         if chosen is not None and not self._dead:
             self.nextEncryptions = Protection(
                 chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
             )
+
+    def _rekey(self) -> None:
+        """Begin a key exchange, unless one is under way. RFC 4253, section 9: at any time."""
+        exchanging = self._keyExchangeState != self._KEY_EXCHANGE_NONE
+        if self._login_done and not (self._dead or exchanging):
+            self.sendKexInit()
+            self._exchange_limit.we_began()
 
     def _be_strict(self) -> None:
         """Nothing may have come before the client's first KEXINIT (CVE-2023-48795)."""
@@ -304,14 +333,17 @@ class GatewayTransport(SSHServerTransport):
         Conch announces those of the host keys (`_keySetup`): with an ed25519
         host key, clients then believe that their RSA keys are of no use.
         """
-        super().sendExtInfo([(b"server-sig-algs", b",".join(LOGIN_ALGORITHMS))])
+        algorithms = b",".join(self.factory.offer.login_key_algorithms)
+        super().sendExtInfo([(b"server-sig-algs", algorithms)])
 
     def _newKeys(self) -> None:
         if self._phase.is_strict:
             self.incomingPacketSequence = 0
+        self._held_back_bytes = 0
         super()._newKeys()
+        self._keys.renewed(self.factory.clock.seconds())
         self._phase.exchange_ended()
-        _cancel(self._kex_limit)
+        self._exchange_limit.end()
         self._tell_writable()
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
@@ -361,14 +393,24 @@ class GatewayTransport(SSHServerTransport):
             return
         exchanging = self._keyExchangeState != self._KEY_EXCHANGE_NONE
         if exchanging and not self._allowedKeyExchangeMessageType(messageType):
-            self._blockedByKeyExchange.append((messageType, b"".join(pieces)))
+            self._hold_back(messageType, b"".join(pieces))
             return
         message = (bytes((messageType,)), *pieces)
         packet = self.currentEncryptions.sealer.seal(message, self.outgoingPacketSequence)
         self.transport.writeSequence(packet)
         self.outgoingPacketSequence = (self.outgoingPacketSequence + 1) & _SEQUENCE_MASK
+        size_bytes = sum(map(len, packet))
+        self._keys.used_bytes += size_bytes
         if self._tcp_full:
-            self._count_unread(sum(map(len, packet)))
+            self._count_unread(size_bytes)
+
+    def _hold_back(self, message: int, payload: bytes) -> None:
+        """Keep a message until the key exchange is over. Conch's list has no bound (641)."""
+        self._blockedByKeyExchange.append((message, payload))
+        self._held_back_bytes += len(payload) + PACKET_OVERHEAD_BYTES
+        if self._held_back_bytes > UNREAD_CONTROL_BYTES:
+            self._hang_up("the client asks too much during a key exchange")
+            self.transport.abortConnection()
 
     def _count_unread(self, size_bytes: int) -> None:
         self._unread_control_bytes += size_bytes
@@ -389,6 +431,7 @@ class GatewayTransport(SSHServerTransport):
         """TCP has drained."""
         self._tcp_full = False
         self._unread_control_bytes = 0
+        self.heard_at_seconds = self.factory.clock.seconds()
         self._tell_writable()
 
     def stopProducing(self) -> None:
@@ -414,6 +457,38 @@ class GatewayTransport(SSHServerTransport):
         """Somebody has logged in: other limits now."""
         self._login_done = True
         _cancel(self._grace)
+        self.ticket.logged_in()
+        self._vigil = Vigil(self, self.factory.settings, self.factory.clock)
+
+    @property
+    def moved_bytes(self) -> int:
+        """Channel data so far, both ways."""
+        service: Any = self.service
+        return int(service.moved_bytes)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that the client has asked for is under way."""
+        service: Any = self.service
+        return bool(service.is_busy)
+
+    def ask_for_a_sign_of_life(self) -> None:
+        """Send a keepalive, unless a key exchange is under way: that has a limit of its own."""
+        if self._keyExchangeState == self._KEY_EXCHANGE_NONE:
+            service: Any = self.service
+            service.send_keepalive()
+
+    def renew_old_keys(self) -> float:
+        """Begin a key exchange if the keys are too old; when they will be."""
+        old_at_seconds = self._keys.old_at_seconds
+        if self.factory.clock.seconds() < old_at_seconds:
+            return old_at_seconds
+        self._rekey()
+        return float("inf")  # a key exchange is under way
+
+    def give_up(self, text: str) -> None:
+        """Say goodbye to a client that has done no wrong."""
+        self.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
 
     def refuse(self, reason: str) -> None:
         """The client has broken the protocol."""
@@ -436,6 +511,8 @@ class GatewayTransport(SSHServerTransport):
         self._close_reason = reason
         self._incoming = bytearray()  # not cleared: it may be looked at just now
         self._taken_bytes = 0
+        if self._vigil is not None:
+            self._vigil.stop()
         # A registered producer that is paused would keep TCP from closing.
         self.transport.unregisterProducer()
         self.transport.loseConnection()
@@ -446,7 +523,10 @@ class GatewayTransport(SSHServerTransport):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Stop the service and log out. Replaces Conch's, which logs."""
         self._dead = True
-        for call in (self._grace, self._kex_limit, self._abort):
+        self._exchange_limit.end()
+        if self._vigil is not None:
+            self._vigil.stop()
+        for call in (self._grace, self._abort):
             _cancel(call)
         self.factory.session_ended(self)
         service, self.service = self.service, None
@@ -460,6 +540,11 @@ class GatewayTransport(SSHServerTransport):
             reason=self._close_reason or "connection lost",
             seconds=round(seconds, 3),
         )
+
+
+def _is_watched(transport: GatewayTransport) -> Watched:
+    """Never called: mypy proves here that the vigil can watch it."""
+    return transport
 
 
 def _cancel(call: DelayedCall | None) -> None:

@@ -129,7 +129,8 @@ class GatewayUserAuth(SSHUserAuthServer):
             return
         self._failures += 1
         credentials: Any = self._read_credentials(request)
-        outcome: Any = None if credentials is None else await self._ask_portal(credentials)
+        may_ask = credentials is not None and self._is_allowed(credentials)
+        outcome: Any = await self._ask_portal(credentials) if may_ask else None
         if self._over or self.transport.ended:
             if isinstance(outcome, tuple):
                 outcome[2]()  # logged in too late: log out
@@ -177,6 +178,12 @@ class GatewayUserAuth(SSHUserAuthServer):
             + NS(blob)
         )
         return SSHPrivateKey(request.user, algorithm, blob, message, signature)
+
+    def _is_allowed(self, credentials: Any) -> bool:
+        """Whether [ssh] lets keys sign with this algorithm."""
+        if not isinstance(credentials, SSHPrivateKey):
+            return True
+        return credentials.algName in self.transport.factory.offer.login_key_algorithms
 
     async def _ask_portal(self, credentials: Any) -> Any:
         """``(interface, avatar, logout)``, or the exception that stands for a refusal.

@@ -18,7 +18,15 @@ from twisted.python.failure import Failure
 from sftpgw.interfaces import EventSink
 
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
-_WARNINGS = frozenset({"upload-left-behind", "s3-gave-up", "clock-corrected", "protocol-broken"})
+_WARNINGS = frozenset(
+    {
+        "upload-left-behind",
+        "s3-gave-up",
+        "clock-corrected",
+        "protocol-broken",
+        "connections-refused",
+    }
+)
 _LONGEST_VALUE = 1200  # a key may have 1,024 bytes
 
 

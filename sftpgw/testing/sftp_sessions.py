@@ -30,7 +30,7 @@ from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
-from sftpgw.values import KIB, LimitSettings, StoreSettings, User
+from sftpgw.values import KIB, LimitSettings, SshSettings, StoreSettings, User
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -71,12 +71,14 @@ class GatewayInMemory:
         *,
         settings: StoreSettings | None = None,
         limits: LimitSettings | None = None,
+        ssh: SshSettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
         self.settings = settings or StoreSettings(bucket="bucket")
         self.limits = limits or LimitSettings()
+        self.ssh = ssh or SshSettings()
         self.budget = Budget(self.limits.memory_bytes)
         self.in_flight = InFlight()
         self.events = RecordedEvents()
@@ -99,14 +101,14 @@ class GatewayInMemory:
         """An SFTP server for a session of a user."""
         return SFTPProtocol(
             GatewayServer(user.name, self.tree(user), self.clock),
-            max_handles=self.limits.handles_per_session,
+            max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
         )
 
     def log_in(self, user: User = ALICE, *, greet: bool = True) -> SftpClient:
         """A client of a user's, with SFTP negotiated unless `greet` is False."""
-        pair = LoggedInPair({b"sftp": lambda: self.subsystem(user)}, clock=self.clock)
+        pair = LoggedInPair({b"sftp": lambda: self.subsystem(user)}, self.ssh, clock=self.clock)
         client = SftpClient(pair)
         if greet:
             client.transmit(wire.encode_request(wire.Init(3)))

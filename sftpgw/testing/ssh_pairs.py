@@ -35,6 +35,7 @@ To test logins, use `ClientPair`: it is connected, but not logged in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -50,6 +51,7 @@ from sftpgw.auth.passwords import DEFAULT_DECOY
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.interfaces import EventSink, SubsystemFactory
+from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
@@ -106,6 +108,7 @@ class RecordingSubsystem:
         self.input_ended = False
         self.losses: list[Failure] = []
         self.pauses: list[str] = []
+        self.is_busy = False
 
     @classmethod
     def into(cls, made: list[RecordingSubsystem]) -> SubsystemFactory:
@@ -153,7 +156,9 @@ class ClientPair:
         self.factory = factory
         self.clock = clock
         self.client_reads = True
-        self.server: GatewayTransport = factory.buildProtocol(None)
+        server = factory.buildProtocol(None)
+        assert isinstance(server, GatewayTransport), "the factory takes nobody any more"
+        self.server = server
         self.client = ClientTransport(when_secure)
         self.server_io = MemoryTransport(self.server, is_server=True)
         self.client_io = MemoryTransport(self.client, is_server=False)
@@ -314,12 +319,17 @@ def make_test_portal(
 def make_factory(
     portal: Portal, clock: Clock, events: EventSink, settings: SshSettings | None = None
 ) -> GatewayFactory:
-    """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …"""
+    """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …
+
+    It offers every MAC unless `settings` list some: Conch's client has plain ones only.
+    """
+    settings = settings or SshSettings()
+    settings = replace(settings, macs=settings.macs or KNOWN["macs"])
     labels = (f"{number:08x}" for number in range(1, 2**32))
     return GatewayFactory(
         portal=portal,
         host_keys=(new_key(),),
-        settings=settings or SshSettings(),
+        settings=settings,
         clock=clock,
         events=events,
         new_label=lambda: next(labels),

@@ -29,7 +29,7 @@ from sftpgw.testing.sftp_sessions import (
     SftpFailure,
     space_figures,
 )
-from sftpgw.values import KIB, MIB, LimitSettings, StoreSettings, WriteIntent
+from sftpgw.values import KIB, MIB, SshSettings, StoreSettings, WriteIntent
 from sftpgw.values import AttributeChanges as Changes
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -228,7 +228,7 @@ class TestBadInput:
 
 class TestLimits:
     def test_handles_are_limited_and_come_back(self) -> None:
-        gateway = GatewayInMemory(limits=LimitSettings(handles_per_session=3))
+        gateway = GatewayInMemory(ssh=SshSettings(handles_per_session=3))
         client = gateway.log_in()
         handles = [client.open(b"/%d" % index, CREATE) for index in range(3)]
         code, message = refusal(client, wire.Open(0, b"/x", CREATE, {}))
@@ -239,7 +239,7 @@ class TestLimits:
         client.open(b"/x", CREATE)
 
     def test_opens_under_way_count(self) -> None:
-        gateway = GatewayInMemory(limits=LimitSettings(handles_per_session=2))
+        gateway = GatewayInMemory(ssh=SshSettings(handles_per_session=2))
         client = gateway.log_in()
         gate = gateway.store.hold("head")
         sent = [client.send(wire.Open(0, b"/a", OpenFlag.WRITE, {})) for _ in range(3)]
@@ -467,7 +467,7 @@ class TestExtensions:
         frame, read, write, handles = struct.unpack(">4Q", reply.body)
         assert read == write == 255 * KIB
         assert frame >= write + 1024
-        assert handles == LimitSettings().handles_per_session
+        assert handles == SshSettings().handles_per_session
 
     def test_fsync(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)

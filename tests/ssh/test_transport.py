@@ -16,9 +16,6 @@ from zope.interface.verify import verifyObject
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.transport import (
     ABORT_AFTER_SECONDS,
-    KEY_EXCHANGE_SECONDS,
-    PACKET_BYTES_AFTER_LOGIN,
-    PACKET_BYTES_BEFORE_LOGIN,
     UNREAD_CONTROL_BYTES,
 )
 from sftpgw.testing.ssh_clients import TCP_BUFFER_BYTES
@@ -30,12 +27,18 @@ from sftpgw.testing.ssh_pairs import (
     make_factory,
     make_test_portal,
 )
+from sftpgw.values import SshSettings
 
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST = 1, 2, 3, 4, 5
 KEXINIT, NEWKEYS, KEX_INIT = 20, 21, 30
 GLOBAL_REQUEST, CHANNEL_DATA = 80, 94
 
 BANNER = b"SSH-2.0-test\r\n"
+
+DEFAULTS = SshSettings()
+PACKET_BYTES_BEFORE_LOGIN = DEFAULTS.packet_before_login_bytes
+PACKET_BYTES_AFTER_LOGIN = DEFAULTS.packet_after_login_bytes
+KEY_EXCHANGE_SECONDS = DEFAULTS.key_exchange_timeout_seconds
 
 
 class Fresh:
@@ -383,7 +386,7 @@ def test_whoever_says_nothing_at_all_is_cut_off(fresh: Fresh) -> None:
 
 
 def test_whoever_has_logged_in_is_not(pair: LoggedInPair) -> None:
-    pair.clock.advance(3600)
+    pair.clock.advance(DEFAULTS.login_grace_seconds + 1)
     pair.pump()
     assert pair.connected
 
