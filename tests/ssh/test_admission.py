@@ -1,0 +1,300 @@
+"""Who is let in: early drops, one address, exempt networks, and what is remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.task import Clock
+
+from sftpgw.ssh.admission import (
+    MAX_SOURCES,
+    Admission,
+    Refusal,
+    Ticket,
+    address_of,
+    drop_probability,
+    site_of,
+)
+from sftpgw.ssh.factory import REFUSALS_TOLD_AFTER_SECONDS
+from sftpgw.testing.ssh_pairs import (
+    ClientPair,
+    LoggedInPair,
+    RecordedEvents,
+    RecordingSubsystem,
+    make_factory,
+    make_test_portal,
+)
+from sftpgw.values import SshSettings, StartupLimits
+
+ALICE, BOB = "192.0.2.1", "192.0.2.2"
+OPEN_HOUSE = SshSettings(max_startups=StartupLimits(10_000, 100, 10_000), max_connections=10_000)
+
+
+class Door:
+    """An `Admission` whose time and luck a test has in hand."""
+
+    def __init__(self, settings: SshSettings = OPEN_HOUSE) -> None:
+        self.now = 0.0
+        self.luck = 0.0
+        self.admission = Admission(settings, seconds=lambda: self.now, random=lambda: self.luck)
+
+    def take(self, host: str | None = ALICE) -> Ticket:
+        ticket = self.admission.admit(host)
+        assert isinstance(ticket, Ticket), ticket
+        return ticket
+
+    def take_all(self, host: str | None = ALICE, most: int = 100) -> list[Ticket]:
+        """As many as it takes, up to `most`."""
+        tickets: list[Ticket] = []
+        while len(tickets) < most and isinstance(ticket := self.admission.admit(host), Ticket):
+            tickets.append(ticket)
+        return tickets
+
+
+# One address.
+
+
+def test_sixteen_at_once_and_again_pass() -> None:
+    door = Door(SshSettings())
+    for _ in range(10):
+        tickets = [door.take() for _ in range(16)]
+        for ticket in tickets:
+            ticket.logged_in()
+        for ticket in tickets:
+            ticket.closed()
+
+
+def test_an_address_has_so_many_strangers_at_once() -> None:
+    door = Door(replace(OPEN_HOUSE, startups_per_address=5))
+    tickets = door.take_all()
+    assert len(tickets) == 5
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_BUSY
+    door.now = 3600.0
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_BUSY
+    door.take(BOB)
+    tickets[0].logged_in()
+    door.take()
+
+
+def test_who_leaves_without_a_login_stays_counted_for_a_while() -> None:
+    door = Door(replace(OPEN_HOUSE, startups_per_address=5, startup_rate_per_address=2))
+    for _ in range(5):
+        door.take().closed()
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_FAST
+    door.now = 0.49
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_FAST
+    door.now = 0.5
+    door.take().closed()
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_FAST
+    door.now = 1000.0
+    for _ in range(5):
+        door.take().closed()
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_FAST
+
+
+def test_the_rate_that_ssh_audit_calls_safe_is_never_exceeded() -> None:
+    door = Door(SshSettings())
+    taken = 0
+    for tick in range(1500):
+        door.now = tick / 1000
+        if isinstance(ticket := door.admission.admit(ALICE), Ticket):
+            taken += 1
+            ticket.closed()
+    assert taken / 1.5 < 20
+
+
+def test_logins_are_not_slowed_down() -> None:
+    door = Door(SshSettings())
+    for _ in range(1000):
+        ticket = door.take()
+        ticket.logged_in()
+        ticket.closed()
+
+
+def test_neighbours_in_an_ipv6_site_are_one() -> None:
+    door = Door(replace(OPEN_HOUSE, startups_per_address=2))
+    door.take("2001:db8::1")
+    door.take("2001:db8::ffff:2")
+    assert door.admission.admit("2001:db8::3%eth0") is Refusal.ADDRESS_BUSY
+    door.take("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [
+        ("192.0.2.1", "192.0.2.1/32"),
+        ("::ffff:192.0.2.1", "192.0.2.1/32"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_what_counts_as_one_address(host: str, site: str) -> None:
+    address = address_of(host)
+    assert address is not None
+    assert site_of(address) == ip_network(site)
+
+
+@pytest.mark.parametrize("host", [None, "", "/run/socket", "example.org"])
+def test_what_has_no_address_is_counted_in_total_only(host: str | None) -> None:
+    door = Door(replace(OPEN_HOUSE, startups_per_address=1, max_connections=3))
+    assert len(door.take_all(host)) == 3
+    assert door.admission.admit(host) is Refusal.FULL
+
+
+def test_exempt_networks() -> None:
+    networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+    door = Door(replace(OPEN_HOUSE, startups_per_address=1, exempt_networks=networks))
+    assert len(door.take_all(ALICE)) == 100
+    assert len(door.take_all("::ffff:192.0.2.9")) == 100
+    assert len(door.take_all("2001:db8::1")) == 100
+    assert len(door.take_all("192.0.3.1")) == 1
+    assert door.admission.known_sources == 1
+
+
+# In total.
+
+
+def test_so_many_connections_in_total() -> None:
+    door = Door(replace(OPEN_HOUSE, max_connections=3))
+    tickets = [door.take(f"192.0.2.{number}") for number in range(3)]
+    for ticket in tickets:
+        ticket.logged_in()
+    assert door.admission.admit(ALICE) is Refusal.FULL
+    tickets[0].closed()
+    door.take()
+
+
+def test_early_drops() -> None:
+    networks = (ip_network("0.0.0.0/0"),)
+    door = Door(SshSettings(max_startups=StartupLimits(10, 30, 20), exempt_networks=networks))
+    tickets = [door.take() for _ in range(10)]
+    door.luck = 0.29
+    assert door.admission.admit(ALICE) is Refusal.EARLY_DROP
+    door.luck = 0.31
+    tickets.append(door.take())
+    assert door.admission.admit(ALICE) is Refusal.EARLY_DROP
+    door.luck = 0.9999
+    assert len(door.take_all()) == 9
+    tickets[0].logged_in()
+    door.take()
+
+
+@given(st.integers(1, 300), st.integers(1, 100), st.integers(0, 300), st.integers(0, 700))
+def test_drops_grow_from_the_start_to_the_full(
+    start: int, percent: int, more: int, starting: int
+) -> None:
+    limits = StartupLimits(start, percent, start + more)
+    probability = drop_probability(limits, starting)
+    assert 0 <= probability <= 1
+    assert (probability == 0) == (starting < start)
+    assert probability == 1 or starting < limits.full
+    assert drop_probability(limits, starting + 1) >= probability
+    if start <= starting:
+        assert probability >= percent / 100
+
+
+# Whatever happens.
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["admit", "login", "close", "close twice", "wait"]),
+            st.integers(0, 5),
+        ),
+        max_size=200,
+    )
+)
+def test_the_books_are_right_whatever_happens(steps: list[tuple[str, int]]) -> None:
+    settings = SshSettings(
+        max_connections=8, startups_per_address=3, max_startups=StartupLimits(4, 50, 6)
+    )
+    door = Door(settings)
+    door.luck = 0.6
+    tickets: list[Ticket] = []
+    logged_in: set[Ticket] = set()
+    for step, number in steps:
+        if step == "wait":
+            door.now += number
+        elif step == "admit":
+            taken = door.admission.admit(f"192.0.2.{number}")
+            if isinstance(taken, Ticket):
+                tickets.append(taken)
+        elif tickets:
+            ticket = tickets[number % len(tickets)]
+            if step == "login":
+                ticket.logged_in()
+                logged_in.add(ticket)
+            else:
+                tickets.remove(ticket)
+                for _ in range(1 + (step == "close twice")):
+                    ticket.closed()
+        assert door.admission.open == len(tickets) <= 8
+        assert door.admission.starting == len(set(tickets) - logged_in) <= 6
+    for ticket in tickets:
+        ticket.closed()
+    door.now += 1000
+    door.luck = 0.0
+    assert len(door.take_all(ALICE)) == 3
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    door = Door()
+    stays = door.take("10.0.0.1")
+    first = int(ip_address("198.18.0.0"))
+    for number in range(MAX_SOURCES + 5000):
+        door.take(str(ip_address(first + number))).closed()
+    assert door.admission.known_sources <= MAX_SOURCES + 1
+    door.now += 60
+    for number in range(2 * MAX_SOURCES):
+        door.take(str(ip_address(first + 50_000 + number))).closed()
+        door.now += 1
+    assert door.admission.known_sources < 10
+    assert door.admission.starting == 1
+    stays.closed()
+    assert door.admission.starting == 0
+
+
+# In the factory.
+
+
+def address(host: str) -> IPv4Address:
+    return IPv4Address("TCP", host, 1000)
+
+
+def test_refusals_are_one_event_with_counts() -> None:
+    clock, events = Clock(), RecordedEvents()
+    factory = make_factory(
+        make_test_portal({}, {}), clock, events, SshSettings(startups_per_address=2)
+    )
+    taken = [factory.buildProtocol(address(ALICE)) for _ in range(500)]
+    assert [transport is None for transport in taken] == [False] * 2 + [True] * 498
+    assert events.told == []
+    clock.advance(REFUSALS_TOLD_AFTER_SECONDS)
+    assert factory.buildProtocol(address(ALICE)) is None
+    (facts,) = events.facts("connections-refused")
+    assert facts["address_busy"] == 498
+    assert facts["last_from"] == ALICE
+    factory.stopFactory()
+    assert [told.get("address_busy") for told in events.facts("connections-refused")] == [498, 1]
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_login_and_the_end_of_a_connection_free_its_places() -> None:
+    settings = SshSettings(max_connections=2, max_startups=StartupLimits(1, 100, 1))
+    pair = LoggedInPair({b"sftp": RecordingSubsystem}, settings)
+    stranger = ClientPair(pair.factory, pair.clock)
+    assert pair.factory.buildProtocol(UNIXAddress(None)) is None  # two are connected
+    stranger.drop()
+    stranger = ClientPair(pair.factory, pair.clock)
+    pair.drop()
+    assert pair.factory.buildProtocol(UNIXAddress(None)) is None  # one is logging in
+    stranger.drop()
+    ClientPair(pair.factory, pair.clock).drop()
+    pair.factory.stopFactory()
+    assert pair.clock.getDelayedCalls() == []
