@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from sftpgw.config import load_settings
+from sftpgw.config.loading import SECTIONS
 from sftpgw.errors import ConfigError
+from sftpgw.ssh.algorithms import KNOWN
+from sftpgw.ssh.channels import MAX_PACKET_BYTES
 from sftpgw.values import (
     ALL_PERMISSIONS,
+    KIB,
     MIB,
     Addressing,
     LimitSettings,
@@ -19,6 +24,7 @@ from sftpgw.values import (
     Settings,
     SignPayload,
     SshSettings,
+    StartupLimits,
 )
 
 REPOSITORY = Path(__file__).parent.parent
@@ -69,6 +75,7 @@ def load(tmp_path: Path) -> Load:
             check_key=check_key,
             check_hash=check_hash,
             check_endpoint=check_endpoint,
+            known_algorithms=KNOWN,
         )
 
     return load
@@ -140,6 +147,27 @@ unsupported = conditional-copy part-copy
 login_grace = 2m
 auth_tries = 3
 sessions_per_connection = 5
+handles_per_session = 100
+max_connections = 50
+max_startups = 10:50:20
+startups_per_address = 4
+startup_rate_per_address = 1
+exempt_networks = 10.0.0.0/8, 2001:db8::1
+keepalive_interval = 0
+keepalive_count = 5
+idle_timeout = 0s
+rekey_bytes = 64MiB
+rekey_interval = 10m
+key_exchange_timeout = 30s
+packet_before_login = 64KiB
+packet_after_login = 1MiB
+key_exchanges = curve25519-sha256
+ciphers = aes128-ctr,aes256-ctr
+macs =
+    hmac-sha2-256-etm@openssh.com
+    hmac-sha2-256
+host_key_algorithms = rsa-sha2-256
+login_key_algorithms = ssh-ed25519
 [limits]
 memory = 1GiB
 reorder_allowance = 512KiB
@@ -161,8 +189,62 @@ drain = 0s
     assert not store.capabilities.conditional_copy
     assert not store.capabilities.part_copy
     assert store.capabilities.conditional_put
-    assert settings.ssh == SshSettings(120, 3, 5)
+    assert settings.ssh == SshSettings(
+        login_grace_seconds=120,
+        auth_tries=3,
+        sessions_per_connection=5,
+        handles_per_session=100,
+        max_connections=50,
+        max_startups=StartupLimits(10, 50, 20),
+        startups_per_address=4,
+        startup_rate_per_address=1,
+        exempt_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+        keepalive_interval_seconds=0,
+        keepalive_count=5,
+        idle_timeout_seconds=0,
+        rekey_bytes=64 * MIB,
+        rekey_interval_seconds=600,
+        key_exchange_timeout_seconds=30,
+        packet_before_login_bytes=64 * 1024,
+        packet_after_login_bytes=MIB,
+        key_exchanges=("curve25519-sha256",),
+        ciphers=("aes128-ctr", "aes256-ctr"),
+        macs=("hmac-sha2-256-etm@openssh.com", "hmac-sha2-256"),
+        host_key_algorithms=("rsa-sha2-256",),
+        login_key_algorithms=("ssh-ed25519",),
+    )
     assert settings.limits == LimitSettings(1024 * MIB, 512 * 1024, 0)
+
+
+def test_each_unknown_algorithm_is_a_fault(load: Load) -> None:
+    faults = faults_of(load, GATEWAY_INI + "[ssh]\nciphers = aes128-ctr none 3des-cbc\nmacs = x\n")
+    assert [fault.partition(" is unknown")[0] for fault in faults] == [
+        "sftpgw.ini: [ssh] ciphers: 'none'",
+        "sftpgw.ini: [ssh] ciphers: '3des-cbc'",
+        "sftpgw.ini: [ssh] macs: 'x'",
+    ]
+
+
+def test_the_smallest_packet_after_login_holds_what_a_channel_announces() -> None:
+    parse = SECTIONS["ssh"]["packet_after_login"].parse
+    assert parse("257KiB") == MAX_PACKET_BYTES + KIB
+    assert SshSettings().packet_after_login_bytes == MAX_PACKET_BYTES + KIB
+
+
+def test_every_default_of_ssh_is_documented(load: Load) -> None:
+    """README's table and the example in etc/ show what leaving a key out means."""
+    readme = (REPOSITORY / "README.rst").read_text(encoding="utf-8")
+    example = (REPOSITORY / "etc" / "sftpgw.ini").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^``(\w+)`` +``(.+?)``", readme, re.MULTILINE))
+    commented = dict(re.findall(r"^# (\w+) = (\S.*)$", example, re.MULTILINE))
+    for name, key in SECTIONS["ssh"].items():
+        default = getattr(SshSettings(), key.field)
+        if default == ():
+            assert re.search(rf"^``{name}`` ", readme, re.MULTILINE), name
+            assert re.search(rf"^# {name} =", example, re.MULTILINE), name
+        else:
+            assert key.parse(table[name]) == default
+            assert key.parse(commented[name]) == default
 
 
 def test_blank_values_are_defaults(load: Load) -> None:
@@ -213,6 +295,23 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("gateway", "listen = 2022", "[gateway] listen: '2022' is not a Twisted endpoint"),
         ("ssh", "login_grace = 0s", "[ssh] login_grace: 0s is out of bounds; write 1s to 3600s"),
         ("ssh", "login_grace = 60 sec", "[ssh] login_grace: '60 sec' is not a time"),
+        ("ssh", "idle_timeout = 0.5s", "[ssh] idle_timeout: 0.5s is out of bounds"),
+        ("ssh", "rekey_bytes = 64GiB", "[ssh] rekey_bytes: 64GiB is out of bounds"),
+        ("ssh", "rekey_interval = 0", "[ssh] rekey_interval: '0' is not a time"),
+        ("ssh", "packet_after_login = 256KiB", "[ssh] packet_after_login: 256KiB is out of bounds"),
+        ("ssh", "max_startups = 50", "[ssh] max_startups: '50' is not start:percent:full"),
+        ("ssh", "max_startups = 50:30:20", "[ssh] max_startups: '50:30:20' is out of bounds"),
+        ("ssh", "max_startups = 0:30:20", "[ssh] max_startups: '0:30:20' is out of bounds"),
+        ("ssh", "max_startups = 5:0:20", "[ssh] max_startups: '5:0:20' is out of bounds"),
+        ("ssh", "max_startups = 5:101:20", "[ssh] max_startups: '5:101:20' is out of bounds"),
+        ("ssh", "exempt_networks = 10.0.0.1/8", "[ssh] exempt_networks: '10.0.0.1/8' is not a net"),
+        ("ssh", "exempt_networks = ::1 home", "[ssh] exempt_networks: 'home' is not a network"),
+        ("ssh", "ciphers = aes128-cbc", "[ssh] ciphers: 'aes128-cbc' is unknown, did you mean 'ae"),
+        ("ssh", "macs = md5", "[ssh] macs: 'md5' is unknown; known: hmac-sha2-256-etm@openssh.com"),
+        ("ssh", "key_exchanges = ssh-rsa", "[ssh] key_exchanges: 'ssh-rsa' is unknown"),
+        ("ssh", "host_key_algorithms = ssh-dss", "[ssh] host_key_algorithms: 'ssh-dss' is unknown"),
+        ("ssh", "login_key_algorithms = *", "[ssh] login_key_algorithms: '*' is unknown; known: "),
+        ("limits", "handles_per_session = 5", "[limits] handles_per_session: is not a known key"),
         ("limits", "memory = 1MiB", "[limits] memory: 1MiB is out of bounds"),
         ("limits", "memory = 16MiB\nreorder_allowance = 17MiB", "[limits] reorder_allowance: must"),
         ("limitz", "memory = 1GiB", "[limitz]: is not a known section, did you mean 'limits'?"),

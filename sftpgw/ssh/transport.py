@@ -193,7 +193,7 @@ class GatewayTransport(SSHServerTransport):
         del self._incoming[: self._taken_bytes]
         self._taken_bytes = 0
         if self._keys.are_used_up:
-            self._rekey()
+            self.rekey()
 
     def _take_banner(self) -> bool:
         """Read the client's version line, if it is there.
@@ -300,7 +300,7 @@ class GatewayTransport(SSHServerTransport):
                 chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
             )
 
-    def _rekey(self) -> None:
+    def rekey(self) -> None:
         """Begin a key exchange, unless one is under way. RFC 4253, section 9: at any time."""
         exchanging = self._keyExchangeState != self._KEY_EXCHANGE_NONE
         if self._login_done and not (self._dead or exchanging):
@@ -483,7 +483,7 @@ class GatewayTransport(SSHServerTransport):
         old_at_seconds = self._keys.old_at_seconds
         if self.factory.clock.seconds() < old_at_seconds:
             return old_at_seconds
-        self._rekey()
+        self.rekey()
         return float("inf")  # a key exchange is under way
 
     def give_up(self, text: str) -> None:

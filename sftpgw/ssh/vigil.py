@@ -63,7 +63,7 @@ class Vigil:
         self._idle_timeout_seconds = settings.idle_timeout_seconds
         self._clock = clock
         self._questions = 0
-        self._asked_at_seconds = 0.0
+        self._asked_at_seconds = float("-inf")
         self._moved_bytes = connection.moved_bytes
         self._active_at_seconds = clock.seconds()
         self._call: DelayedCall | None = None
@@ -76,7 +76,7 @@ class Vigil:
 
     def _look(self) -> None:
         now_seconds = self._clock.seconds()
-        self._note_activity(now_seconds)
+        self._note_what_happened(now_seconds)
         idle_at_seconds = self._idle_at_seconds()
         if now_seconds >= idle_at_seconds:
             self._connection.give_up("nothing was asked for in a long time")
@@ -95,7 +95,9 @@ class Vigil:
         delay_seconds = max(again_seconds - now_seconds, _SOONEST_SECONDS)
         self._call = self._clock.callLater(delay_seconds, self._look)
 
-    def _note_activity(self, now_seconds: float) -> None:
+    def _note_what_happened(self, now_seconds: float) -> None:
+        if self._connection.heard_at_seconds >= self._asked_at_seconds:
+            self._questions = 0
         moved_bytes = self._connection.moved_bytes
         if moved_bytes != self._moved_bytes or self._connection.is_busy:
             self._moved_bytes = moved_bytes
@@ -110,11 +112,8 @@ class Vigil:
         """When the silence will have lasted long enough for a question, or another one."""
         if not self._interval_seconds:
             return float("inf")
-        heard_at_seconds = self._connection.heard_at_seconds
-        if heard_at_seconds > self._asked_at_seconds:
-            self._questions = 0
-        since_seconds = max(heard_at_seconds, self._asked_at_seconds)
-        return since_seconds + self._interval_seconds
+        silent_since_seconds = max(self._connection.heard_at_seconds, self._asked_at_seconds)
+        return silent_since_seconds + self._interval_seconds
 
     def _ask(self, now_seconds: float) -> None:
         self._questions += 1

@@ -107,6 +107,23 @@ class ClientTransport(SSHClientTransport):
         self.disconnect_text = description
 
 
+class StrictClientTransport(ClientTransport):
+    """With the strict key exchange that Conch's client lacks (OpenSSH PROTOCOL, section 1.10)."""
+
+    supportedKeyExchanges = [  # noqa: RUF012 - Conch's interface
+        *ClientTransport.supportedKeyExchanges,
+        b"kex-strict-c-v00@openssh.com",
+    ]
+
+    def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
+        super()._keySetup(sharedSecret, exchangeHash)
+        self.outgoingPacketSequence = 0
+
+    def _newKeys(self) -> None:
+        self.incomingPacketSequence = 0
+        super()._newKeys()
+
+
 class ClientChannel(SSHChannel):
     """The client's end of a session channel."""
 

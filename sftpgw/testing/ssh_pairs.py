@@ -61,6 +61,7 @@ from sftpgw.testing.ssh_clients import (
     ClientTransport,
     ClientUserAuth,
     MemoryTransport,
+    StrictClientTransport,
 )
 from sftpgw.values import KIB, SshSettings, User
 
@@ -143,6 +144,7 @@ class ClientPair:
     :param when_secure: called with the client's transport after the first key
         exchange; by default, the client leaves the talking to the test.
     :param greet: False leaves even the version lines unsent.
+    :param strict: the client knows the strict key exchange.
     """
 
     def __init__(
@@ -152,6 +154,7 @@ class ClientPair:
         when_secure: Callable[[ClientTransport], None] | None = None,
         *,
         greet: bool = True,
+        strict: bool = False,
     ) -> None:
         self.factory = factory
         self.clock = clock
@@ -159,7 +162,7 @@ class ClientPair:
         server = factory.buildProtocol(None)
         assert isinstance(server, GatewayTransport), "the factory takes nobody any more"
         self.server = server
-        self.client = ClientTransport(when_secure)
+        self.client = (StrictClientTransport if strict else ClientTransport)(when_secure)
         self.server_io = MemoryTransport(self.server, is_server=True)
         self.client_io = MemoryTransport(self.client, is_server=False)
         self._lost = False
@@ -239,6 +242,7 @@ class LoggedInPair(ClientPair):
         settings: SshSettings | None = None,
         *,
         clock: Clock | None = None,
+        strict: bool = False,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -249,7 +253,9 @@ class LoggedInPair(ClientPair):
         )
         factory = make_factory(portal, clock, self.events, settings)
         self.connection = ClientConnection()
-        super().__init__(factory, clock, lambda transport: self._log_in(transport, key))
+        super().__init__(
+            factory, clock, lambda transport: self._log_in(transport, key), strict=strict
+        )
         if not self.connection.started:
             raise AssertionError(f"the login failed: {self.events.told}")
 

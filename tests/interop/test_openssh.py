@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,61 @@ def test_every_cipher_and_mac_both_ways_with_rekeys(
     assert done.stdout.count("SSH2_MSG_NEWKEYS received") > 10
     assert (alice.folder / "down").read_bytes() == data
     assert bucket.body("alice/rekeyed") == data
+
+
+# New keys in the middle of transfers.
+
+
+@pytest.fixture(scope="module")
+def restless(config: Path) -> Iterator[Gateway]:
+    """A gateway that changes keys after each MiB; its other settings are the usual ones."""
+    own = config.with_name("restless.ini")
+    own.write_text(config.read_text() + "[ssh]\nrekey_bytes = 1MiB\n")
+    gateway = Gateway.start("--config", str(own))
+    yield gateway
+    gateway.stop()
+    assert not gateway.lines_with("Traceback", "Unhandled", "protocol-broken")
+
+
+@pytest.fixture
+def restless_alice(restless: Gateway, account: Account, tmp_path: Path) -> Client:
+    return Client(restless, account, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "cipher", ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr"]
+)
+@pytest.mark.parametrize("client_limit", ["default", "700K"])
+def test_both_sides_change_keys_in_the_middle_of_a_file(
+    restless_alice: Client, bucket: Bucket, client_limit: str, cipher: str
+) -> None:
+    alice = restless_alice
+    data = make_file(alice.folder / "up", 20 * MIB)
+    port = ["-P", str(alice.gateway.port)]
+    options = ["-v", "-o", "LogLevel=DEBUG1", "-c", cipher, "-o", f"RekeyLimit={client_limit}"]
+    command = [program("sftp"), *port, *options, *alice.account.key_options, "-b", "-"]
+    name = f"rekeyed-{client_limit}-{cipher}"
+    done = alice.run([*command, alice.host], f"put up {name}\nget {name} down\n")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert bucket.body(f"alice/{name}") == data
+    assert (alice.folder / "down").read_bytes() == data
+    assert done.stdout.count("SSH2_MSG_NEWKEYS received") >= 20
+
+
+# Strangers and regulars.
+
+
+def test_sixteen_copies_at_once_and_again(alice: Client, bucket: Bucket) -> None:
+    data = make_file(alice.folder / "up", 1000)
+    port = ["-P", str(alice.gateway.port)]
+    command = [program("scp"), *port, *alice.account.key_options, "up"]
+    for turn in range(2):
+        names = [f"copy-{turn}-{number}" for number in range(16)]
+        copies = [
+            subprocess.Popen(
+                [*command, f"{alice.host}:{name}"], cwd=alice.folder, stdin=subprocess.DEVNULL
+            )
+            for name in names
+        ]
+        assert [copy.wait(CLIENT_SECONDS) for copy in copies] == [0] * 16
+        assert all(bucket.body(f"alice/{name}") == data for name in names)

@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import ConfigError
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
+from sftpgw.ssh.hostkeys import check_host_key_algorithms, create_host_key, load_host_keys
 from sftpgw.testing.ssh_pairs import RecordedEvents, make_test_portal
 from sftpgw.values import SshSettings
 
@@ -88,6 +88,28 @@ def test_a_key_is_created_for_the_owner_only_and_can_be_loaded(tmp_path: Path) -
     (key,) = load_host_keys([str(path)])
     assert key.sshType() == b"ssh-ed25519"
     assert not key.isPublic()
+
+
+@pytest.mark.parametrize("name", ["ssh_host_rsa_key", "RSA.pem"])
+def test_an_rsa_key_is_made_where_the_name_asks_for_one(tmp_path: Path, name: str) -> None:
+    create_host_key(str(tmp_path / name))
+    (key,) = load_host_keys([str(tmp_path / name)])
+    assert (key.sshType(), key.size()) == (b"ssh-rsa", 3072)
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_the_folder_does_not_decide_the_type(tmp_path: Path) -> None:
+    (tmp_path / "rsa").mkdir()
+    create_host_key(str(tmp_path / "rsa" / "ssh_host_ecdsa_key"))
+    (key,) = load_host_keys([str(tmp_path / "rsa" / "ssh_host_ecdsa_key")])
+    assert key.sshType() == b"ssh-ed25519"
+
+
+def test_a_host_key_must_suit_the_algorithms(tmp_path: Path) -> None:
+    keys = load_host_keys([write(tmp_path / "ed", Ed25519PrivateKey.generate())])
+    check_host_key_algorithms(keys, [b"rsa-sha2-512", b"ssh-ed25519"])
+    with pytest.raises(ConfigError, match=r"no host key can sign .*: rsa-sha2-512 rsa-sha2-256"):
+        check_host_key_algorithms(keys, [b"rsa-sha2-512", b"rsa-sha2-256"])
 
 
 def test_a_key_that_exists_is_never_overwritten(tmp_path: Path) -> None:
