@@ -50,6 +50,7 @@ setup(
             "pytest",
             "pytest-twisted",
             "ruff",
+            "ssh-audit",
         ],
     },
 )
