@@ -22,6 +22,7 @@ from sftpgw.testing.ssh_pairs import (
 )
 from sftpgw.values import SshSettings
 
+KEXINIT = 20
 GCM, CTR = b"aes128-gcm@openssh.com", b"aes128-ctr"
 ETM, PLAIN = b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-256"
 
@@ -125,6 +126,17 @@ def test_a_client_with_an_aead_and_foreign_macs_gets_through(
     assert not pair.server.ended
     assert pair.server.nextEncryptions.outCipType == cipher
     assert pair.server.supportedMACs == list(factory.offer.macs)
+    pair.drop()
+
+
+def test_what_one_client_would_take_is_not_what_we_offer() -> None:
+    pair = LoggedInPair({}, SshSettings(macs=("hmac-sha2-256",)))
+    names = [b"curve25519-sha256", b"ssh-ed25519", GCM, GCM, b"hmac-md5", b"hmac-md5"]
+    lists = b"".join(map(NS, (*names, b"none", b"none", b"", b"")))
+    pair.client.sendPacket(KEXINIT, bytes(16) + lists + bytes(5))
+    pair.pump()
+    ours = getNS(pair.client.answers(KEXINIT)[-1][16:], 10)
+    assert (ours[4], ours[5]) == (b"hmac-sha2-256", b"hmac-sha2-256")
     pair.drop()
 
 

@@ -189,7 +189,7 @@ def test_a_few_questions_in_the_middle_are_answered_afterwards(talks: list[Talk]
     talk = begin(talks)
     for _ in range(3):
         talk.pair.server.rekey()
-        for _ in range(1000):
+        for _ in range(3000):
             talk.pair.connection.sendGlobalRequest(b"keepalive@openssh.com", b"")
         talk.to_server()
         talk.pair.pump()
