@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from twisted.conch.ssh.transport import SSHTransportBase
+
 from sftpgw.auth.keys import LOGIN_ALGORITHMS
 from sftpgw.ssh.protection import AEAD_CIPHERS
 from sftpgw.values import SshSettings
@@ -59,18 +61,24 @@ HOST_KEY_SIGNATURES = (
 )
 
 
+def allowed(ours: Iterable[bytes], available: Iterable[bytes]) -> list[bytes]:
+    """Those of `ours` that are `available`, in our order."""
+    there = frozenset(available)
+    return [name for name in ours if name in there]
+
+
 def _texts(names: Iterable[bytes]) -> tuple[str, ...]:
     return tuple(name.decode("ascii") for name in names)
 
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "key_exchanges": _texts(KEY_EXCHANGES),
+    "key_exchanges": _texts(allowed(KEY_EXCHANGES, SSHTransportBase.supportedKeyExchanges)),
     "ciphers": _texts(CIPHERS),
     "macs": _texts(MACS),
     "host_key_algorithms": _texts(HOST_KEY_SIGNATURES),
     "login_key_algorithms": _texts(LOGIN_ALGORITHMS),
 }
-"""All that [ssh] may list, by its keys there."""
+"""All that [ssh] may list, by its keys there: what the libraries at hand can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +121,3 @@ def acceptable_macs(
     if all(chosen and chosen[0] in AEAD_CIPHERS for chosen in ciphers):
         return [name for theirs in client_macs for name in theirs]
     return list(offer.macs)
-
-
-def allowed(ours: Iterable[bytes], available: Iterable[bytes]) -> list[bytes]:
-    """Those of `ours` that are `available`, in our order."""
-    there = frozenset(available)
-    return [name for name in ours if name in there]
