@@ -114,6 +114,7 @@ class GatewayTransport(SSHServerTransport):
         self._login_done = False
         self._phase = Phase()
         self._tcp_full = False
+        self._largest_packet_bytes = 0
         self._unread_control_bytes = 0
         self._held_back_bytes = 0
         self._grace: DelayedCall | None = None
@@ -129,6 +130,7 @@ class GatewayTransport(SSHServerTransport):
         self.events = self.factory.events.bind(session=self.session, peer=self._peer())
         now_seconds = self._opened_at_seconds = self.heard_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._grace_expired)
+        self._largest_packet_bytes = settings.packet_before_login_bytes
         self._keys = KeysInUse(settings.rekey_bytes, settings.rekey_interval_seconds, now_seconds)
         self._exchange_limit = ExchangeLimit(
             clock,
@@ -252,14 +254,8 @@ class GatewayTransport(SSHServerTransport):
         return body
 
     def _check_length(self, length: int, opener: Opener) -> None:
-        settings = self.factory.settings
-        limit = (
-            settings.packet_after_login_bytes
-            if self._login_done
-            else settings.packet_before_login_bytes
-        )
         padded_bytes = length + (4 if opener.length_is_padded else 0)
-        if not 5 <= length <= limit or padded_bytes % opener.block_bytes:
+        if not 5 <= length <= self._largest_packet_bytes or padded_bytes % opener.block_bytes:
             raise MalformedPacket("bad packet length")
 
     # Messages in.
@@ -456,6 +452,7 @@ class GatewayTransport(SSHServerTransport):
     def login_done(self) -> None:
         """Somebody has logged in: other limits now."""
         self._login_done = True
+        self._largest_packet_bytes = self.factory.settings.packet_after_login_bytes
         _cancel(self._grace)
         self.ticket.logged_in()
         self._vigil = Vigil(self, self.factory.settings, self.factory.clock)

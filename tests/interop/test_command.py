@@ -69,6 +69,20 @@ def test_five_faults_are_five_lines(tmp_path: Path, arguments: tuple[str, ...]) 
         assert sum(f"{place}: " in line for line in lines) == 1
 
 
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_host_keys_that_no_listed_algorithm_fits_are_a_fault(
+    config: Path, gateway: Gateway, arguments: tuple[str, ...]
+) -> None:
+    own = config.with_name("no-host-key-fits.ini")
+    own.write_text(config.read_text() + "[ssh]\nhost_key_algorithms = rsa-sha2-512\n")
+    done = twistd("--config", str(own), *arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "no host key can sign with any of the host_key_algorithms of [ssh]: rsa-sha2-512\n"
+    )
+
+
 def test_check_finds_nothing_wrong(config: Path) -> None:
     done = twistd("--config", str(config), "--check")
     assert done.returncode == 0, done.stdout + done.stderr
