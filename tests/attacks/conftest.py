@@ -1,0 +1,89 @@
+"""One gateway for all attacks, measured anew for each; an honest user beside them."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sftpgw.values import MIB
+from tests.attacks.gateway import KEY
+from tests.attacks.honest import HonestUser
+from tests.attacks.raw_sftp import RawSftp
+from tests.attacks.raw_ssh import RawClient
+from tests.attacks.target import Target
+
+GROWTH_BYTES = 24 * MIB
+"""What an attack may cost, unless a test says otherwise. Six times a channel's two queues."""
+
+
+@pytest.fixture(scope="session")
+def running_target() -> Iterator[Target]:
+    target = Target(auth_tries=6)
+    yield target
+    target.stop()
+
+
+@pytest.fixture
+def target(running_target: Target) -> Target:
+    """The gateway, with nobody connected."""
+    running_target.when(lambda now: not now.sessions, "alone")
+    return running_target
+
+
+@pytest.fixture(autouse=True)
+def unharmed(target: Target, request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each attack: `Target.demand_unharmed`, with the marker's bound on memory."""
+    yield
+    marker = request.node.get_closest_marker("costs")
+    target.demand_unharmed(growth_bytes=marker.args[0] if marker else GROWTH_BYTES)
+
+
+@pytest.fixture(autouse=True)
+def honest(target: Target, unharmed: None) -> Iterator[HonestUser]:
+    """Served before, during and right after the attack, or the test fails."""
+    with HonestUser(target.port) as user:
+        target.reset()
+        yield user
+
+
+@pytest.fixture
+def attacker(target: Target, honest: HonestUser) -> Iterator[Callable[..., RawClient]]:
+    """Makes clients that have said nothing yet; at the end they are closed.
+
+    Before that, an honest user is served: while they still are there.
+    """
+    made: list[RawClient] = []
+
+    def make(source: str = "127.0.0.2", **options: int) -> RawClient:
+        made.append(RawClient(target.port, source, **options))
+        return made[-1]
+
+    yield make
+    try:
+        honest.demand_served()
+    finally:
+        for client in made:
+            client.close()
+
+
+@pytest.fixture
+def mallory(attacker: Callable[..., RawClient]) -> RawClient:
+    """An attacker with an account, logged in."""
+    return attacker().log_in(b"mallory", KEY)
+
+
+@pytest.fixture
+def session(mallory: RawClient) -> RawSftp:
+    """And with an SFTP session."""
+    return RawSftp(mallory)
+
+
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    """Lets this process open as many files as it may; yields how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

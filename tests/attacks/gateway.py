@@ -1,0 +1,239 @@
+"""A gateway to be attacked, in a process of its own; `reactor` starts it.
+
+Knows: the real factory, transport, channels and files, a store in memory, and what can be
+told of the process. Must not know: any attack.
+
+It prints a line with its port, and answers each line on standard input with one on
+standard output: ``measure``, or ``reset``, which starts the peaks over. It ends with its
+standard input, so with its parent in every case.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import bcrypt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.conch.ssh.keys import Key
+from twisted.internet.stdio import StandardIO
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.protocols.basic import LineOnlyReceiver
+
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.interfaces import BodySink, EventSink
+from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.testing.fake_store import FakeStore, StoredObject
+from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.ssh_pairs import make_factory
+from sftpgw.values import (
+    KIB,
+    MIB,
+    MultipartUpload,
+    ObjectName,
+    ObjectProperties,
+    SshSettings,
+    StoredPart,
+    User,
+)
+
+KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"the key of all users here").digest())
+PASSWORD = b"the right one"
+HUGE_BYTES = 512 * MIB
+MANY_NAMES = 10_000
+LONG_NAME_BYTES = 1000
+ROUND_TRIP_SECONDS = 0.001
+CHEAP_COST, DEAR_COST = 4, 10
+
+
+class CountedEvents(EventSink):
+    """How often each event was told; memory must not grow with what is told."""
+
+    def __init__(self, counts: Counter[str] | None = None) -> None:
+        self.counts: Counter[str] = Counter() if counts is None else counts
+
+    def tell(self, event: str, /, **facts: object) -> None:
+        self.counts[event] += 1
+
+    def bind(self, **facts: object) -> EventSink:
+        return CountedEvents(self.counts)
+
+
+class Zeroes:
+    """Many zero bytes that nobody has to hold."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    def __getitem__(self, wanted: slice) -> bytes | Zeroes:
+        size_bytes = len(range(*wanted.indices(self._size_bytes)))
+        return bytes(size_bytes) if size_bytes <= 64 * KIB else Zeroes(size_bytes)
+
+
+class DistantStore(FakeStore):
+    """Takes a moment to answer, and forgets what multipart uploads bring."""
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(("bucket", "archive"), min_part_bytes=0)
+        self._reactor = reactor
+
+    async def _enter(self, operation: str, bucket: str) -> None:
+        await deferLater(self._reactor, ROUND_TRIP_SECONDS, lambda: None)
+        await super()._enter(operation, bucket)
+
+    async def _deliver(self, data: bytes, sink: BodySink) -> None:
+        for start in range(0, len(data), MIB):
+            await super()._deliver(data[start : start + MIB], sink)
+            await deferLater(self._reactor, 0, lambda: None)
+
+    def _keep_part(self, upload: MultipartUpload, number: int, data: bytes) -> StoredPart:
+        part = StoredPart(number, len(data), f'"{number}-{len(data)}"')
+        self._upload(upload).parts[number] = (b"", part.etag)
+        return replace(part, etag=_hexadecimal(part.etag))
+
+    def _named_part(self, opened: Any, part: StoredPart) -> bytes:
+        return b""
+
+
+def _hexadecimal(text: str) -> str:
+    return f'"{sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def fill(store: DistantStore) -> None:
+    """One huge file, and a directory of many long names."""
+    huge = StoredObject(cast(bytes, Zeroes(HUGE_BYTES)), '"huge"', 1.7e9, ObjectProperties())
+    store.objects[ObjectName("bucket", "home/mallory/huge")] = huge
+    small = StoredObject(b"", '"small"', 1.7e9, ObjectProperties())
+    for number in range(MANY_NAMES):
+        store.objects[ObjectName("archive", f"many/{number:0{LONG_NAME_BYTES}}")] = small
+
+
+def make_users() -> Mapping[str, User]:
+    """honest and mallory log in with `KEY`, the others with `PASSWORD` too."""
+    line = Key(KEY).public().toString("OPENSSH").decode()
+
+    def user(name: str, cost: int | None = None, bucket: str = "bucket", prefix: str = "") -> User:
+        hashed = cost and bcrypt.hashpw(PASSWORD, bcrypt.gensalt(cost)).decode()
+        prefix = prefix or ("" if bucket == "archive" else f"home/{name}/")
+        return User(name, bucket, prefix, authorized_keys=(line,), password_hash=hashed or None)
+
+    everybody = [
+        user("honest"),
+        user("mallory"),
+        user("archivist", bucket="archive"),
+        user("cheap", CHEAP_COST),
+        user("dear", DEAR_COST),
+    ]
+    return {user.name: user for user in everybody}
+
+
+class TargetGateway(GatewayInMemory):
+    """The rooms put together on a real reactor, as ``tap`` does it on a real store."""
+
+    def __init__(self, reactor: Any, settings: SshSettings) -> None:
+        store = DistantStore(reactor)
+        super().__init__(store)
+        fill(store)
+        self.clock = reactor
+        self.counted = CountedEvents()
+        self.events = self.counted  # type: ignore[assignment]
+        users = make_users()
+        decoy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()
+        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoy)
+        self.factory = make_factory(portal, reactor, self.events, settings)
+
+    def _avatar(self, user: User, session: str) -> GatewayAvatar:
+        return GatewayAvatar({b"sftp": lambda: self.subsystem(user)})
+
+
+class Watch:
+    """What can be told of the process."""
+
+    def __init__(self, reactor: Any, gateway: TargetGateway) -> None:
+        self._reactor = reactor
+        self._gateway = gateway
+        self._failures: list[str] = []
+        globalLogPublisher.addObserver(self._observe)
+
+    def _observe(self, event: dict[str, Any]) -> None:
+        if "log_failure" in event or event.get("isError"):
+            self._failures.append(f"{formatEvent(event)}\n{event.get('log_failure')}"[:2000])
+
+    def measure(self) -> dict[str, Any]:
+        gateway, store = self._gateway, cast(FakeStore, self._gateway.store)
+        return {
+            "worst_stretch_seconds": self._reactor.worst_stretch_seconds,
+            "peak_bytes": _status_bytes("VmHWM:"),
+            "resident_bytes": _status_bytes("VmRSS:"),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "sessions": len(gateway.factory.sessions),
+            "held_bytes": gateway.budget.held_bytes,
+            "waiting": gateway.budget.waiting,
+            "uploads": len(store.uploads),
+            "requests": dict(store.requests),
+            "events": dict(gateway.counted.counts),
+            "failures": self._failures,
+        }
+
+    def reset(self) -> dict[str, Any]:
+        gc.collect()
+        self._failures.clear()
+        self._gateway.counted.counts.clear()
+        cast(FakeStore, self._gateway.store).requests.clear()
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts over
+        self._reactor.forget_stretches()
+        return self.measure()
+
+
+def _status_bytes(name: str) -> int:
+    """A figure of proc(5)'s status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * KIB for line in lines if line.startswith(name))
+
+
+class Answers(LineOnlyReceiver):
+    """A JSON object for each line that asks for one."""
+
+    delimiter = b"\n"
+
+    def __init__(
+        self, commands: Mapping[bytes, Callable[[], dict[str, Any]]], stop: Callable[[], None]
+    ) -> None:
+        self._commands = commands
+        self._stop = stop
+
+    def lineReceived(self, line: bytes) -> None:
+        self.sendLine(json.dumps(self._commands[line]()).encode())
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._stop()
+
+
+def serve(reactor: Any, settings: Mapping[str, Any]) -> None:
+    """Serve until standard input ends."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gateway = TargetGateway(reactor, SshSettings(**settings))
+    watch = Watch(reactor, gateway)
+    port = reactor.listenTCP(0, gateway.factory, interface="127.0.0.1", backlog=1024)
+    answers = Answers(
+        {b"measure": watch.measure, b"reset": watch.reset},
+        lambda: reactor.callWhenRunning(reactor.stop),
+    )
+    StandardIO(answers, reactor=reactor)
+    answers.sendLine(json.dumps({"port": port.getHost().port}).encode())
+    reactor.run()

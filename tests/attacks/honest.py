@@ -1,0 +1,84 @@
+"""Somebody who uses the gateway as it is meant, again and again, while others attack it.
+
+Knows: a thread, and a round of what users do. Must not know: any attack.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from typing import Self
+
+from sftpgw.values import KIB
+from tests.attacks.gateway import KEY
+from tests.attacks.raw_sftp import RawSftp
+from tests.attacks.raw_ssh import RawClient
+
+ADDRESS = "127.0.0.1"
+FILE_BYTES = 200 * KIB
+ROUND_SECONDS = 30.0
+PAUSE_SECONDS = 0.05
+
+
+def one_round(port: int, content: bytes) -> None:
+    """Log in, upload, stat, download, list; all that comes back must be right."""
+    with RawClient(port, ADDRESS) as client:
+        sftp = RawSftp(client.log_in(b"honest", KEY))
+        sftp.put(b"/file", content)
+        assert sftp.stat(b"/file") == len(content)
+        assert sftp.get(b"/file") == content
+        assert sftp.entries(b"/") == 1
+
+
+class HonestUser:
+    """Round after round in a thread, until the end of the ``with``, which demands success."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._ended = threading.Event()
+        self._news = threading.Condition()
+        self._begun = 0
+        self._finished = 0
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def _work(self) -> None:
+        random_bytes = random.Random(1).randbytes
+        try:
+            while not self._ended.is_set():
+                self._begun += 1
+                one_round(self._port, random_bytes(FILE_BYTES))
+                self._tell(None)
+                self._ended.wait(PAUSE_SECONDS)
+        except BaseException as problem:  # told in the test's own thread
+            self._tell(problem)
+
+    def _tell(self, problem: BaseException | None) -> None:
+        with self._news:
+            self._problem = problem
+            self._finished += problem is None
+            self._news.notify_all()
+
+    def demand_served(self) -> None:
+        """Wait for the end of a round that begins from now on."""
+        with self._news:
+            enough = self._begun + 1
+            self._news.wait_for(
+                lambda: self._problem is not None or self._finished >= enough, ROUND_SECONDS
+            )
+            if self._problem is not None:
+                raise self._problem
+            assert self._finished >= enough, "an honest user was not served"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.demand_served()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.demand_served()
+        finally:
+            self._ended.set()
+            self._thread.join(ROUND_SECONDS)

@@ -1,0 +1,125 @@
+"""Attacks on the way in: before anybody has logged in, and while they try to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.attacks.gateway import PASSWORD
+from tests.attacks.honest import HonestUser
+from tests.attacks.raw_ssh import (
+    SERVICE_REQUEST,
+    USERAUTH_FAILURE,
+    USERAUTH_SUCCESS,
+    Ended,
+    RawClient,
+    password,
+    string,
+)
+from tests.attacks.target import Target
+
+MakeClient = Callable[..., RawClient]
+TRIES = 6
+HONEST_SECONDS = 10.0
+
+
+def outcomes(client: RawClient) -> list[int]:
+    """The numbers of all messages until the gateway hangs up."""
+    heard = []
+    try:
+        while True:
+            heard.append(client.receive()[0])
+    except Ended:
+        return heard
+
+
+def test_5000_pipelined_passwords_with_the_right_one_last(
+    attacker: MakeClient, target: Target
+) -> None:
+    client = attacker().start().request_login()
+    guesses = [password(b"cheap", b"%d" % number) for number in range(4999)]
+    with suppress(Ended):
+        client.send(*guesses, password(b"cheap", PASSWORD))
+    heard = outcomes(client)
+    assert USERAUTH_SUCCESS not in heard
+    assert len(heard) <= TRIES
+    assert target.measure().told("login-failed") <= TRIES
+
+
+@pytest.mark.parametrize("wrong", [TRIES - 1, TRIES])
+def test_the_last_try_counts_and_no_later_one(attacker: MakeClient, wrong: int) -> None:
+    client = attacker().start().request_login()
+    client.send(*[password(b"cheap", b"wrong")] * wrong, password(b"cheap", PASSWORD))
+    try:
+        heard = [client.receive()[0] for _ in range(wrong + 1)]
+    except Ended:
+        heard = []
+    let_in = [USERAUTH_FAILURE] * wrong + [USERAUTH_SUCCESS]
+    assert heard == (let_in if wrong < TRIES else [])
+
+
+def test_ssh_userauth_is_requested_again_and_again(attacker: MakeClient) -> None:
+    client = attacker().start().request_login()
+    request = bytes([SERVICE_REQUEST]) + string(b"ssh-userauth")
+    client.send(*[request] * 1000)
+    assert outcomes(client) == []
+
+
+def test_a_service_is_requested_after_login(mallory: RawClient) -> None:
+    mallory.send(bytes([SERVICE_REQUEST]) + string(b"ssh-connection"))
+    assert outcomes(mallory) == []
+
+
+def test_slow_passwords_from_many_connections(
+    attacker: MakeClient, honest: HonestUser, target: Target
+) -> None:
+    """Each guess is work for a thread. Who comes with a key does not stand in that line."""
+    guesses = [password(b"dear", b"%d" % number) for number in range(TRIES)]
+    clients = [
+        attacker(source=f"127.0.1.{number}").start().request_login() for number in range(1, 31)
+    ]
+    for client in clients:
+        client.send(*guesses)
+    for _ in range(3):
+        began = time.monotonic()
+        honest.demand_served()
+        assert time.monotonic() - began < HONEST_SECONDS
+    assert target.measure().told("login-failed") < TRIES * len(clients), "the guesses are over"
+
+
+def test_2000_connections_say_nothing(
+    attacker: MakeClient, honest: HonestUser, target: Target, many_files: int
+) -> None:
+    count = min(2000, many_files - 200)
+    for _ in range(count):
+        attacker()
+    honest.demand_served()
+    assert target.measure().told("session-opened")
+
+
+def test_40_connections_break_off_in_the_middle_of_a_packet(
+    attacker: MakeClient, honest: HonestUser
+) -> None:
+    clients = [attacker() for _ in range(40)]
+    for client in clients:
+        client.transmit(b"SSH-2.0-half\r\n" + (34_000).to_bytes(4, "big") + bytes(20_000))
+    honest.demand_served()
+
+
+def test_keys_are_exchanged_by_50_at_once(attacker: MakeClient, honest: HonestUser) -> None:
+    """The dearest thing that can be asked for before login."""
+    clients = [attacker(source=f"127.0.2.{number}").greet() for number in range(1, 51)]
+    for client in clients:
+        client.exchange_keys()
+    honest.demand_served()
+
+
+def test_an_unknown_key_is_offered_often(attacker: MakeClient) -> None:
+    client = attacker().start().request_login()
+    stranger = Ed25519PrivateKey.generate()
+    client.send(*[client.key_login(b"honest", stranger)] * (TRIES + 1))
+    assert outcomes(client) == [USERAUTH_FAILURE] * (TRIES - 1)

@@ -1,0 +1,169 @@
+"""Attacks on the packet layer and the key exchange."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+
+import pytest
+
+from sftpgw.values import KIB, MIB
+from tests.attacks.gateway import KEY
+from tests.attacks.honest import HonestUser
+from tests.attacks.raw_sftp import RawSftp
+from tests.attacks.raw_ssh import (
+    DEBUG,
+    GLOBAL_REQUEST,
+    IGNORE,
+    KEX_INIT,
+    KEX_REPLY,
+    KEXINIT,
+    USERAUTH_SUCCESS,
+    Ended,
+    RawClient,
+    kexinit,
+    string,
+    uint32,
+)
+
+MakeClient = Callable[..., RawClient]
+GEX_REQUEST = 34
+POINT = string(bytes([9]) + bytes(31))
+"""A public key of curve25519."""
+CONTENT = bytes(range(256)) * 4 * KIB
+
+
+@pytest.mark.parametrize("length", [35_004, MIB, 2**31, 2**32 - 4])
+def test_a_huge_packet_before_login(attacker: MakeClient, length: int) -> None:
+    client = attacker().greet()
+    client.transmit(uint32(length))
+    assert client.wait_for_the_end() == "bad packet length"
+
+
+@pytest.mark.parametrize("length", [257 * KIB + 16, 2**32 - 16])
+def test_a_huge_packet_after_login(mallory: RawClient, length: int) -> None:
+    mallory.transmit(uint32(length))
+    assert mallory.wait_for_the_end() == "bad packet length"
+
+
+@pytest.mark.parametrize("compression", [b"zlib", b"zlib@openssh.com"])
+def test_compression_is_not_to_be_had(attacker: MakeClient, compression: bytes) -> None:
+    """So there is no bomb: 917 KB of zlib would become 2 GB."""
+    client = attacker().greet()
+    client.send(kexinit(compression=compression))
+    assert client.wait_for_the_end()
+
+
+def test_a_client_that_can_compress_does_not(attacker: MakeClient) -> None:
+    client = attacker().greet()
+    client.send(kexinit(compression=b"zlib,none"), bytes([KEX_INIT]) + POINT)
+    client.expect(KEXINIT)
+    client.expect(KEX_REPLY)
+
+
+@pytest.mark.parametrize(
+    "kex",
+    [b"diffie-hellman-group-exchange-sha256", b"curve25519-sha256,diffie-hellman-group16-sha512"],
+)
+def test_a_group_of_8192_bits_is_asked_for(attacker: MakeClient, kex: bytes) -> None:
+    client = attacker().greet()
+    bits = struct.pack(">3L", 8192, 8192, 8192)
+    client.send(kexinit(kex=kex), bytes([GEX_REQUEST]) + bits)
+    assert client.wait_for_the_end()
+
+
+def test_segments_of_one_byte(attacker: MakeClient) -> None:
+    client = attacker()
+
+    def drip(data: bytes) -> None:
+        for at in range(len(data)):
+            client.socket.send(data[at : at + 1])
+
+    client.transmit = drip  # type: ignore[method-assign]
+    sftp = RawSftp(client.log_in(b"mallory", KEY))
+    sftp.put(b"/dripped", CONTENT[: 64 * KIB])
+    assert sftp.get(b"/dripped") == CONTENT[: 64 * KIB]
+
+
+def test_as_much_padding_as_there_can_be(attacker: MakeClient) -> None:
+    client = attacker()
+    client.pad_to_the_limit()
+    sftp = RawSftp(client.log_in(b"mallory", KEY))
+    sftp.put(b"/padded", CONTENT)
+    for _ in range(500):
+        sftp.stat(b"/padded")
+    assert sftp.get(b"/padded") == CONTENT
+
+
+def test_keys_are_exchanged_in_the_middle_of_everything(attacker: MakeClient) -> None:
+    client = attacker().start()
+    client.exchange_keys()
+    client.request_login()
+    client.exchange_keys()
+    client.send(client.key_login(b"mallory", KEY))
+    client.exchange_keys()
+    client.expect(USERAUTH_SUCCESS)
+    packets = count()
+    sftp = RawSftp(client)
+    sftp.before_each = lambda: next(packets) % 3 or client.exchange_keys()
+    for number in range(3):
+        name = b"/rekeyed-%d" % number
+        sftp.put(name, CONTENT)
+        assert sftp.stat(name) == len(CONTENT)
+        assert sftp.get(name) == CONTENT
+
+
+def test_1000_key_exchanges_in_a_row(mallory: RawClient, honest: HonestUser) -> None:
+    for number in range(1000):
+        mallory.exchange_keys()
+        if number == 500:
+            honest.demand_served()
+
+
+@pytest.mark.parametrize("repeated", [1, 1000])
+def test_kexinits_without_an_exchange(mallory: RawClient, repeated: int) -> None:
+    with suppress(Ended):
+        mallory.send(kexinit(), *[kexinit()] * repeated)
+    assert "wrong time" in mallory.wait_for_the_end()
+
+
+def test_keys_are_exchanged_by_who_does_not_read(attacker: MakeClient, honest: HonestUser) -> None:
+    """What they were sent waits; what they could still be sent does not pile up."""
+    for number in range(1, 31):
+        client = attacker(source=f"127.0.3.{number}", receive_bytes=2048)
+        client.transmit(b"SSH-2.0-slow\r\n")
+        client.send(kexinit(), bytes([KEX_INIT]) + POINT)
+    honest.demand_served()
+
+
+@pytest.mark.parametrize("number", [IGNORE, DEBUG])
+def test_remarks_by_the_hundred_thousand(mallory: RawClient, number: int) -> None:
+    remark = bytes([number, 0]) + string(b"") + string(b"")
+    for _ in range(50):
+        mallory.send(*[remark] * 2000)
+    RawSftp(mallory).put(b"/after", CONTENT)
+
+
+def test_large_remarks_before_login(attacker: MakeClient) -> None:
+    client = attacker().start()
+    remark = bytes([IGNORE]) + string(bytes(30_000))
+    for _ in range(1000):
+        client.send(remark)
+    client.request_login()
+
+
+def test_questions_without_reading_the_answers(mallory: RawClient) -> None:
+    """Nobody has to keep half a million answers for somebody who does not take them."""
+    question = bytes([GLOBAL_REQUEST]) + string(b"what?") + b"\x01"
+    with pytest.raises(Ended):
+        for _ in range(500):
+            mallory.send(*[question] * 1000)
+
+
+def test_messages_that_nobody_knows(mallory: RawClient) -> None:
+    """Each is answered with UNIMPLEMENTED, until the client has not read too many of them."""
+    with pytest.raises(Ended):
+        for _ in range(500):
+            mallory.send(*[bytes([191])] * 1000)
