@@ -1,0 +1,296 @@
+"""One function for each layer: feeds it a script, and raises if it does what it must not.
+
+Knows: the layers' public faces, and `sftpgw.testing`.
+Must not know: who invents the scripts.
+
+For all of them: nothing is logged as a failure, nothing waits after the end, and a
+client that broke the protocol was hung up on in good order.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import bcrypt
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from fuzz.scripts import Script
+from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.ssh_pairs import (
+    ClientPair,
+    LoggedInPair,
+    RecordedEvents,
+    make_factory,
+    make_test_portal,
+    make_user,
+    new_key,
+)
+from sftpgw.values import SshSettings
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, Malformed
+
+SERVICE_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS = 5, 51, 52
+SETTINGS = SshSettings()
+BANNER = b"SSH-2.0-fuzz\r\n"
+
+
+@contextmanager
+def no_failure_logged() -> Iterator[None]:
+    """Raise if anything is logged as a failure."""
+    found: list[str] = []
+
+    def observe(event: dict[str, Any]) -> None:
+        if "log_failure" in event or event.get("isError"):
+            found.append(f"{formatEvent(event)}\n{event.get('log_failure')}")
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert not found, "\n".join(found)
+
+
+# Packets: the transport.
+
+
+def packets(data: bytes) -> None:
+    """Bytes, packets in clear, a real client's bytes tampered with, packets under keys."""
+    script = Script(data)
+    ways = (_raw_bytes, _clear_packets, _tampered_bytes, _sealed_packets)
+    way = ways[script.number() % len(ways)]
+    clock, events = Clock(), RecordedEvents()
+    pair = ClientPair(
+        make_factory(make_test_portal({}, {}), clock, events), clock, greet=way is _sealed_packets
+    )
+    # But for the real one, no client is there that could make sense of the answers.
+    pair.client_reads = way is _tampered_bytes
+    with no_failure_logged():
+        way(pair, script)
+        _end(pair)
+    assert events.names()[-1] == "session-closed"
+
+
+def _end(pair: ClientPair) -> None:
+    pair.drop()
+    assert pair.clock.getDelayedCalls() == []
+
+
+def _raw_bytes(pair: ClientPair, script: Script) -> None:
+    for piece in script.pieces():
+        pair.send_raw(piece)
+
+
+def _clear_packets(pair: ClientPair, script: Script) -> None:
+    pair.send_raw(BANNER)
+    for piece in script.pieces():
+        padding_bytes = 4 + -(len(piece) + 9) % 8
+        header = struct.pack(">LB", 1 + len(piece) + padding_bytes, padding_bytes)
+        pair.send_raw(header + piece + bytes(padding_bytes))
+
+
+def _tampered_bytes(pair: ClientPair, script: Script) -> None:
+    """A piece says where in the client's next bytes to cut, and what to put there."""
+    changes = script.pieces()
+    as_written = pair.client_io.take
+
+    def tampered() -> bytes:
+        sent = as_written()
+        change = next(changes, b"") if sent else b""
+        if not change:
+            return sent
+        at = int.from_bytes(change[:2], "big") % len(sent)
+        return sent[:at] + change[3:] + sent[at + int.from_bytes(change[2:3], "big") :]
+
+    pair.client_io.take = tampered  # type: ignore[method-assign]
+    pair.client.makeConnection(pair.client_io)
+    pair.pump()
+    pair.send_packet(SERVICE_REQUEST, wire.string(b"ssh-userauth"))
+
+
+def _sealed_packets(pair: ClientPair, script: Script) -> None:
+    for piece in script.pieces():
+        _send(pair, piece[0] if piece else 0, piece[1:])
+
+
+def _send(pair: ClientPair, number: int, payload: bytes) -> None:
+    if pair.connected:
+        pair.send_packet(number, payload)
+
+
+# Login.
+
+
+def login(data: bytes) -> None:
+    """Messages of ssh-userauth. None of them can be the right password."""
+    clock, events = Clock(), RecordedEvents()
+    key = new_key()
+    password_hash = bcrypt.hashpw(secrets.token_hex(8).encode(), bcrypt.gensalt(4)).decode()
+    users = {"alice": make_user("alice", key), "bob": make_user("bob", None, password_hash)}
+    factory = make_factory(make_test_portal(users, {}), clock, events)
+    pair = ClientPair(factory, clock)
+    with no_failure_logged():
+        pair.send_packet(SERVICE_REQUEST, wire.string(b"ssh-userauth"))
+        for piece in Script(data).pieces():
+            _send(pair, 50 + (piece[0] if piece else 0) % 30, piece[1:])
+        _end(pair)
+    answers = [number for number, _ in pair.client.heard]
+    assert USERAUTH_SUCCESS not in answers
+    assert answers.count(USERAUTH_FAILURE) < SETTINGS.auth_tries
+    assert "login-succeeded" not in events.names()
+
+
+# Connection and channels.
+
+
+class Echo:
+    """A subsystem that sends back what it gets."""
+
+    def __init__(self) -> None:
+        self.losses = 0
+
+    def makeConnection(self, transport: Any) -> None:
+        self._transport = transport
+
+    def dataReceived(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._transport.consumed(len(data))
+
+    def inputEnded(self) -> None:
+        self._transport.finish(0)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.losses += 1
+
+    def pauseProducing(self) -> None:
+        """The queue has no bound of its own here; scripts are short."""
+
+    def resumeProducing(self) -> None:
+        """As above."""
+
+
+def channels(data: bytes) -> None:
+    """Messages of ssh-connection, after login."""
+    made: list[Echo] = []
+
+    def echo() -> Echo:
+        made.append(Echo())
+        return made[-1]
+
+    pair = LoggedInPair({b"sftp": echo})
+    heard: list[int] = []
+    pair.client.dispatchMessage = lambda number, payload: heard.append(number)
+    with no_failure_logged():
+        for piece in Script(data).pieces():
+            _send(pair, 80 + (piece[0] if piece else 0) % 24, piece[1:])
+            service: Any = pair.server.service
+            assert service is None or len(service.channels) <= SETTINGS.sessions_per_connection
+        _end(pair)
+    assert all(subsystem.losses <= 1 for subsystem in made)
+    assert pair.logouts == ["alice"]
+
+
+# SFTP.
+
+
+class Recorder:
+    """The channel below a protocol: keeps what is written, and how it ended."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.consumed_bytes = 0
+        self.is_lost = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def consumed(self, size_bytes: int) -> None:
+        self.consumed_bytes += size_bytes
+
+    def finish(self, exit_status: int) -> None:
+        self.is_lost = True
+
+    def loseConnection(self) -> None:
+        self.is_lost = True
+
+
+def sftp(data: bytes) -> None:
+    """Framed requests, whatever is in them: each gets exactly one answer.
+
+    A piece is a type and a body; the ids are ours.
+    """
+    gateway = GatewayInMemory()
+    assert isinstance(gateway.store, FakeStore)
+    gateway.store.seed("home/alice/a", b"content")
+    protocol, channel = gateway.subsystem(), Recorder()
+    with no_failure_logged():
+        protocol.makeConnection(channel)
+        protocol.dataReceived(wire.encode_request(wire.Init(3)))
+        sent = [_request(protocol, *numbered) for numbered in enumerate(Script(data).pieces(), 1)]
+        gateway.clock.advance(0)
+        asked_bytes = 9 + sum(size_bytes for _, size_bytes in sent)
+        assert channel.is_lost or channel.consumed_bytes == asked_bytes
+        expected = [request_id for request_id, _ in sent]
+        answered = sorted(_ids_of(bytes(channel.written)))
+        assert channel.is_lost or answered == expected, (expected, answered)
+        protocol.connectionLost(Failure(ConnectionError()))
+        gateway.clock.advance(600)
+    gateway.assert_idle()
+
+
+def _request(protocol: SFTPProtocol, request_id: int, piece: bytes) -> tuple[int, int]:
+    """Its id and its size."""
+    number = piece[0] if piece else 0
+    number += number == Kind.INIT  # a second one loses the stream: that is tested elsewhere
+    body = struct.pack(">BL", number, request_id) + piece[1 : wire.MAX_FRAME_BYTES]
+    protocol.dataReceived(wire.string(body))
+    return request_id, 4 + len(body)
+
+
+def _ids_of(written: bytes) -> Iterator[int]:
+    frames = wire.Frames(2 * wire.MAX_FRAME_BYTES)
+    frames.feed(written)
+    while (frame := frames.next()) is not None:
+        if frame[0] != Kind.VERSION:
+            yield int.from_bytes(frame[1:5], "big")
+
+
+def stream(data: bytes) -> None:
+    """SFTP as bytes, in segments: a stream is cut into frames, or lost."""
+    gateway = GatewayInMemory()
+    protocol, channel = gateway.subsystem(), Recorder()
+    with no_failure_logged():
+        protocol.makeConnection(channel)
+        for piece in Script(data).pieces():
+            if not channel.is_lost:
+                protocol.dataReceived(piece)
+        protocol.connectionLost(Failure(ConnectionError()))
+        gateway.clock.advance(600)
+    gateway.assert_idle()
+
+
+def codec(data: bytes) -> None:
+    """What parses is written, and read back, as it was."""
+    for piece in Script(data).pieces():
+        with suppress(Malformed):
+            request = wire.parse_request(piece.ljust(wire.MIN_FRAME_BYTES, b"\0"))
+            if not isinstance(request, wire.Unknown):
+                assert wire.parse_request(wire.encode_request(request)[4:]) == request
+
+
+LAYERS: dict[str, Callable[[bytes], None]] = {
+    "packets": packets,
+    "login": login,
+    "channels": channels,
+    "sftp": sftp,
+    "stream": stream,
+    "codec": codec,
+}

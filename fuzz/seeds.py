@@ -1,0 +1,127 @@
+"""Scripts that lead deep into each layer, for a fuzzer to begin with.
+
+Knows: what well-behaved clients say. Must not know: what the layers do with it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from fuzz.scripts import script
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, OpenFlag, string
+
+HANDLES = [b"%016x" % number for number in (1, 2)]
+"""What `sftpgw.testing.sftp_sessions` calls the first two."""
+
+CREATE = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
+CLIENT_SUITE = (
+    b"curve25519-sha256,kex-strict-c-v00@openssh.com",
+    b"ssh-ed25519",
+    *[b"aes128-gcm@openssh.com,aes128-ctr"] * 2,
+    *[b"hmac-sha2-256"] * 2,
+    *[b"none"] * 2,
+    *[b""] * 2,
+)
+
+
+def _requests() -> Iterator[wire.Request]:
+    first, second = HANDLES
+    yield wire.Open(0, b"/b", CREATE, {"permissions": 0o600})
+    yield wire.Write(0, first, 0, b"x" * 40)
+    yield wire.Write(0, first, 40, b"y")
+    yield wire.ChangeHandle(0, first, {"size": 20})
+    yield wire.Extended(0, b"fsync@openssh.com", string(first))
+    yield wire.Read(0, first, 0, 10)
+    yield wire.OnHandle(Kind.FSTAT, 0, first)
+    yield wire.OnHandle(Kind.CLOSE, 0, first)
+    yield wire.Open(0, b"/a", OpenFlag.READ, {})
+    yield wire.Read(0, second, 0, 100)
+    yield wire.OnPath(Kind.OPENDIR, 0, b"/")
+    yield wire.OnHandle(Kind.READDIR, 0, second)
+    for kind in (Kind.STAT, Kind.LSTAT, Kind.REALPATH, Kind.READLINK, Kind.REMOVE, Kind.RMDIR):
+        yield wire.OnPath(kind, 0, b"/a")
+    yield wire.ChangePath(Kind.MKDIR, 0, b"/c", {})
+    yield wire.ChangePath(Kind.SETSTAT, 0, b"/a", {"atime": 1, "mtime": 2})
+    yield wire.OnTwoPaths(Kind.RENAME, 0, b"/a", b"/d")
+    yield wire.OnTwoPaths(Kind.SYMLINK, 0, b"/a", b"/e")
+    for name in (b"posix-rename@openssh.com", b"hardlink@openssh.com"):
+        yield wire.Extended(0, name, string(b"/a") + string(b"/d"))
+    yield wire.Extended(0, b"statvfs@openssh.com", string(b"/"))
+    yield wire.Extended(0, b"limits@openssh.com", b"")
+
+
+def _frames() -> list[bytes]:
+    """Type, id and body of each request."""
+    return [wire.encode_request(request)[4:] for request in _requests()]
+
+
+def _userauth(user: bytes, method: bytes, details: bytes = b"") -> bytes:
+    return b"\0" + b"".join(map(string, (user, b"ssh-connection", method))) + details
+
+
+def _login_pieces() -> list[bytes]:
+    blob = string(b"ssh-ed25519") + string(bytes([9]) + bytes(31))
+    key = string(b"ssh-ed25519") + string(blob)
+    signature = string(string(b"ssh-ed25519") + string(bytes(64)))
+    return [
+        _userauth(b"bob", b"none"),
+        _userauth(b"bob", b"password", b"\0" + string(b"guess")),
+        _userauth(b"bob", b"password", b"\1" + string(b"guess") + string(b"new")),
+        _userauth(b"alice", b"publickey", b"\0" + key),
+        _userauth(b"alice", b"publickey", b"\1" + key + signature),
+        _userauth(b"alice", b"keyboard-interactive", string(b"") + string(b"")),
+    ]
+
+
+def _channel_pieces() -> list[bytes]:
+    """Each begins with its message number less 80."""
+    channel = bytes(4)
+    return [
+        b"\x0a" + string(b"session") + struct.pack(">3L", 7, 2**15, 2**15),
+        b"\x12" + channel + string(b"subsystem") + b"\x01" + string(b"sftp"),
+        b"\x12" + channel + string(b"env") + b"\x01" + string(b"A") + string(b"b"),
+        b"\x0e" + channel + string(b"some data"),
+        b"\x0f" + channel + struct.pack(">L", 1) + string(b"an error"),
+        b"\x0d" + channel + struct.pack(">L", 1000),
+        b"\x00" + string(b"keepalive@openssh.com") + b"\x01",
+        b"\x10" + channel,
+        b"\x11" + channel,
+    ]
+
+
+def _kex_pieces() -> list[bytes]:
+    suite = b"".join(map(string, CLIENT_SUITE))
+    return [
+        b"\x14" + bytes(16) + suite + bytes(5),
+        b"\x1e" + string(bytes([9]) + bytes(31)),
+        b"\x15",
+        b"\x02" + string(b"ignored"),
+        b"\x04\x01" + string(b"debug") + string(b""),
+        b"\x05" + string(b"ssh-userauth"),
+        b"\x01" + struct.pack(">L", 11) + string(b"bye") + string(b""),
+    ]
+
+
+PIECES: dict[str, list[bytes]] = {
+    "packets": _kex_pieces(),
+    "login": _login_pieces(),
+    "channels": _channel_pieces(),
+    "sftp": [frame[:1] + frame[5:] for frame in _frames()],
+    "stream": [wire.encode_request(each) for each in (wire.Init(3), *_requests())],
+    "codec": _frames(),
+}
+"""Pieces of scripts that each layer understands, in an order that makes sense."""
+
+HEADS: dict[str, list[bytes]] = {"packets": [b"\0", b"\1", b"\2", b"\3"]}
+
+
+def seeds(layer: str) -> list[bytes]:
+    """Whole scripts: all pieces in order, and each piece alone."""
+    pieces = PIECES[layer]
+    return [
+        script(some, head=head)
+        for head in HEADS.get(layer, [b""])
+        for some in (pieces, *([piece] for piece in pieces))
+    ]
