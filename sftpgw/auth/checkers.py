@@ -16,7 +16,7 @@ from twisted.conch.error import ValidPublicKey
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ISSHPrivateKey, IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
 from sftpgw.auth.keys import LoginKey, read_authorized_key, read_key_blob, verify_signature
@@ -84,12 +84,31 @@ class PasswordChecker:
     async def _check(self, credentials: Any) -> str:
         user = await find_user(self._directory, credentials.username)
         known_hash = user.password_hash if user is not None else None
-        right = await self._run_in_thread(
-            matches, credentials.password, known_hash or self._decoy_hash
-        )
+        check = _Check()
+        try:
+            right = await self._run_in_thread(
+                check, credentials.password, known_hash or self._decoy_hash
+            )
+        except CancelledError:
+            check.is_wanted = False
+            raise
         if user is None or not known_hash or not right:
             raise UnauthorizedLogin("wrong user or password")
         return user.name
+
+
+class _Check:
+    """`matches`, unless nobody wants to know any more by the time a thread is free.
+
+    Or else whoever sends a guess and hangs up, again and again, keeps all threads
+    busy for hours.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted = True
+
+    def __call__(self, password: bytes, password_hash: str) -> bool:
+        return self.is_wanted and matches(password, password_hash)
 
 
 async def find_user(directory: UserDirectory, username: bytes) -> User | None:

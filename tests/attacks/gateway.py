@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import resource
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -177,6 +178,7 @@ class Watch:
         gateway, store = self._gateway, cast(FakeStore, self._gateway.store)
         return {
             "worst_stretch_seconds": self._reactor.worst_stretch_seconds,
+            "process_seconds": time.process_time(),
             "peak_bytes": _status_bytes("VmHWM:"),
             "resident_bytes": _status_bytes("VmRSS:"),
             "descriptors": len(os.listdir("/proc/self/fd")),

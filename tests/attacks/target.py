@@ -25,6 +25,7 @@ class Figures:
     """What `gateway.Watch.measure` tells."""
 
     worst_stretch_seconds: float
+    process_seconds: float
     peak_bytes: int
     resident_bytes: int
     descriptors: int

@@ -18,6 +18,8 @@ from tests.attacks.raw_ssh import (
     channel_open,
 )
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = 10
 
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+import bcrypt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.attacks.gateway import PASSWORD
+from tests.attacks.gateway import DEAR_COST, PASSWORD
 from tests.attacks.honest import HonestUser
 from tests.attacks.raw_ssh import (
     SERVICE_REQUEST,
@@ -21,6 +22,8 @@ from tests.attacks.raw_ssh import (
     string,
 )
 from tests.attacks.target import Target
+
+pytestmark = pytest.mark.slow
 
 MakeClient = Callable[..., RawClient]
 TRIES = 6
@@ -89,6 +92,23 @@ def test_slow_passwords_from_many_connections(
         honest.demand_served()
         assert time.monotonic() - began < HONEST_SECONDS
     assert target.measure().told("login-failed") < TRIES * len(clients), "the guesses are over"
+
+
+def test_who_guesses_and_leaves_at_once_costs_no_work(attacker: MakeClient, target: Target) -> None:
+    """Each guess would keep a thread busy after its guesser is gone."""
+    count = 150
+    began = time.process_time()
+    bcrypt.hashpw(b"a guess", bcrypt.gensalt(DEAR_COST))
+    guess_seconds = time.process_time() - began
+    for number in range(count):
+        client = attacker(source=f"127.0.4.{number + 1}").start().request_login()
+        client.send(password(b"dear", b"%d" % number))
+        client.close()
+    in_line = attacker().start().request_login()
+    in_line.send(password(b"cheap", PASSWORD))
+    in_line.expect(USERAUTH_SUCCESS)
+    spent_seconds = target.measure().process_seconds - target.before.process_seconds
+    assert spent_seconds < count * guess_seconds / 2
 
 
 def test_2000_connections_say_nothing(

@@ -28,6 +28,8 @@ from tests.attacks.raw_ssh import (
     uint32,
 )
 
+pytestmark = pytest.mark.slow
+
 MakeClient = Callable[..., RawClient]
 GEX_REQUEST = 34
 POINT = string(bytes([9]) + bytes(31))

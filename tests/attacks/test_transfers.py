@@ -17,6 +17,8 @@ from tests.attacks.raw_sftp import CREATE, RawSftp
 from tests.attacks.raw_ssh import Ended, RawClient
 from tests.attacks.target import Target
 
+pytestmark = pytest.mark.slow
+
 MakeClient = Callable[..., RawClient]
 HANDLES = 256
 READ_BYTES = 255 * KIB

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import bcrypt
@@ -12,13 +14,14 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
 from sftpgw.auth.realm import GatewayRealm, make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.testing.ssh_pairs import make_user, new_key
+from tests.results import failure_of
 
 KEY = new_key()
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode("ascii")
@@ -153,3 +156,17 @@ def test_wrong_passwords_are_refused_after_the_same_work(
     assert str(refusal) == "wrong user or password"
     assert harness.work == [work]
     assert harness.made == []
+
+
+def test_a_guess_is_not_checked_once_its_guesser_is_gone() -> None:
+    waiting: list[Callable[[], bool]] = []
+
+    def in_line(function, *arguments) -> Deferred[Any]:
+        waiting.append(partial(function, *arguments))
+        return Deferred()
+
+    checker = PasswordChecker(DIRECTORY, in_line, DECOY)
+    guesses = [checker.requestAvatarId(UsernamePassword(b"alice", b"secret")) for _ in range(2)]
+    guesses[0].cancel()
+    failure_of(guesses[0]).trap(CancelledError)
+    assert [call() for call in waiting] == [False, True]
