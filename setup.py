@@ -40,6 +40,7 @@ setup(
     ],
     extras_require={
         "demo": ["moto[s3,server]>=5.1"],
+        "fuzz": ["atheris>=3"],
         "test": [
             "build",
             "hypothesis",

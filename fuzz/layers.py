@@ -200,6 +200,8 @@ def channels(data: bytes) -> None:
 
 # SFTP.
 
+SLOW = ("head", "list", "get", "body", "put", "delete", "copy", "upload_part")
+
 
 class Recorder:
     """The channel below a protocol: keeps what is written, and how it ended."""
@@ -225,16 +227,21 @@ class Recorder:
 def sftp(data: bytes) -> None:
     """Framed requests, whatever is in them: each gets exactly one answer.
 
-    A piece is a type and a body; the ids are ours.
+    A piece is a type and a body; the ids are ours. The store answers at once, or
+    everything waits for it until all was asked.
     """
-    gateway = GatewayInMemory()
-    assert isinstance(gateway.store, FakeStore)
-    gateway.store.seed("home/alice/a", b"content")
+    script = Script(data)
+    store = FakeStore(min_part_bytes=1)
+    store.seed("home/alice/a", b"content")
+    gates = [store.hold(operation) for operation in SLOW if script.number() % 2]
+    gateway = GatewayInMemory(store)
     protocol, channel = gateway.subsystem(), Recorder()
     with no_failure_logged():
         protocol.makeConnection(channel)
         protocol.dataReceived(wire.encode_request(wire.Init(3)))
-        sent = [_request(protocol, *numbered) for numbered in enumerate(Script(data).pieces(), 1)]
+        sent = [_request(protocol, *numbered) for numbered in enumerate(script.pieces(), 1)]
+        for gate in gates:
+            gate.open()
         gateway.clock.advance(0)
         asked_bytes = 9 + sum(size_bytes for _, size_bytes in sent)
         assert channel.is_lost or channel.consumed_bytes == asked_bytes

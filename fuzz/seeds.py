@@ -114,7 +114,10 @@ PIECES: dict[str, list[bytes]] = {
 }
 """Pieces of scripts that each layer understands, in an order that makes sense."""
 
-HEADS: dict[str, list[bytes]] = {"packets": [b"\0", b"\1", b"\2", b"\3"]}
+HEADS: dict[str, list[bytes]] = {
+    "packets": [b"\0", b"\1", b"\2", b"\3"],  # the ways of `layers.packets`
+    "sftp": [bytes(8), b"\1" * 8, b"\0\1" * 4],  # what of `layers.SLOW` is slow
+}
 
 
 def seeds(layer: str) -> list[bytes]:
