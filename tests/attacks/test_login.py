@@ -10,7 +10,7 @@ import bcrypt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.attacks.gateway import DEAR_COST, PASSWORD
+from tests.attacks.gateway import DEAR_COST, KEY, PASSWORD
 from tests.attacks.honest import HonestUser
 from tests.attacks.raw_ssh import (
     KEX_INIT,
@@ -130,6 +130,25 @@ def test_40_connections_break_off_in_the_middle_of_a_packet(
     for client in clients:
         client.transmit(b"SSH-2.0-half\r\n" + (34_000).to_bytes(4, "big") + bytes(20_000))
     honest.demand_served()
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_logins_are_broken_off(attacker: MakeClient, target: Target, steps: int) -> None:
+    """After each step of a login, again and again: nothing stays behind."""
+    for _ in range(30):
+        client = attacker()
+        way = (
+            client.greet,
+            client.exchange_keys,
+            client.request_login,
+            lambda: client.send(password(b"cheap", b"wrong")),  # noqa: B023 - called at once
+            lambda: client.send(client.key_login(b"mallory", KEY)),  # noqa: B023
+        )
+        for step in way[:steps]:
+            step()
+        client.close()
+    gone = target.when(lambda now: now.sessions <= 1, "rid of them")
+    assert gone.descriptors <= target.before.descriptors + 3
 
 
 def test_keys_are_exchanged_by_200_at_once(attacker: MakeClient, honest: HonestUser) -> None:

@@ -10,7 +10,7 @@ from fuzz.layers import LAYERS
 from fuzz.scripts import Script, script
 from fuzz.seeds import HEADS, PIECES, seeds
 
-EXAMPLES = {"packets": 250, "login": 150, "channels": 200, "sftp": 500, "stream": 300, "codec": 500}
+EXAMPLES = {"packets": 500, "login": 300, "channels": 300, "sftp": 800, "stream": 300, "codec": 500}
 
 
 @st.composite
@@ -21,9 +21,11 @@ def spoiled(draw: st.DrawFn, piece: bytes) -> bytes:
 
 
 def scripts(layer: str) -> st.SearchStrategy[bytes]:
-    """Some of the layer's pieces, whole or spoiled, and others that mean nothing."""
+    """The layer's pieces in order, some of them spoiled; or in any order, with nonsense."""
+    in_order = st.tuples(*(st.just(piece) | spoiled(piece) for piece in PIECES[layer]))
     known = st.sampled_from(PIECES[layer])
-    pieces = st.lists(known | known.flatmap(spoiled) | st.binary(max_size=60), max_size=20)
+    mixed = st.lists(known | known.flatmap(spoiled) | st.binary(max_size=60), max_size=20)
+    pieces = in_order | mixed
     head = st.sampled_from(HEADS.get(layer, [b""]))
     return st.builds(lambda head, pieces: script(pieces, head=head), head, pieces)
 
