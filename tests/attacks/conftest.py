@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from itertools import count
 
 import pytest
 
@@ -13,6 +15,8 @@ from tests.attacks.honest import HonestUser
 from tests.attacks.raw_sftp import RawSftp
 from tests.attacks.raw_ssh import RawClient
 from tests.attacks.target import Target
+
+ADDRESSES = (str(IPv4Address("127.1.0.0") + number) for number in count(1))
 
 GROWTH_BYTES = 24 * MIB
 """What an attack may cost, unless a test says otherwise. Six times a channel's two queues."""
@@ -52,12 +56,14 @@ def honest(target: Target, unharmed: None) -> Iterator[HonestUser]:
 def attacker(target: Target, honest: HonestUser) -> Iterator[Callable[..., RawClient]]:
     """Makes clients that have said nothing yet; at the end they are closed.
 
-    Before that, an honest user is served: while they still are there.
+    Each comes from an address of its own unless it says from where: attacks must not
+    fail for coming too often, but for what they do. Before they are closed, an honest
+    user is served: while they still are there.
     """
     made: list[RawClient] = []
 
-    def make(source: str = "127.0.0.2", **options: int) -> RawClient:
-        made.append(RawClient(target.port, source, **options))
+    def make(source: str = "", **options: int) -> RawClient:
+        made.append(RawClient(target.port, source or next(ADDRESSES), **options))
         return made[-1]
 
     yield make

@@ -302,7 +302,10 @@ class RawClient:
 
     def log_in(self, user: bytes, key: Ed25519PrivateKey) -> Self:
         """Version lines, keys, login. :raises Ended:"""
-        self.start().request_login()
+        return self.start().request_login().finish_login(user, key)
+
+    def finish_login(self, user: bytes, key: Ed25519PrivateKey) -> Self:
+        """Log in, once ssh-userauth was granted."""
         self.send(self.key_login(user, key))
         self.expect(USERAUTH_SUCCESS)
         return self

