@@ -2,8 +2,8 @@
 
 Knows: libFuzzer's options. Must not know: what a layer is.
 
-Ends with status 0 if nothing was found; else libFuzzer prints the input and keeps it in
-``crash-*`` in the corpus' folder: ``python -m fuzz LAYER FILE`` tries it again.
+Ends with status 0 if nothing was found; else libFuzzer prints the input and keeps it as
+``build/fuzz/LAYER-crash-…``: ``python -m fuzz LAYER FILE`` tries it again.
 """
 
 from __future__ import annotations

@@ -82,6 +82,11 @@ class RawSftp:
             self.remote_window_bytes -= len(piece)
             self.client.send(self.data(piece))
 
+    def listen_to_answers(self, count: int) -> None:
+        """Take in messages until so many answers wait to be looked at."""
+        while len(self._replies) < count:
+            self._listen()
+
     def listen_until(self, size_bytes: int) -> None:
         """Take in messages until the channel has brought so many bytes, and no more."""
         while self._received_bytes < size_bytes:

@@ -49,6 +49,15 @@ def test_512_mib_are_asked_for_and_read_slowly(session: RawSftp, honest: HonestU
         honest.demand_served()
 
 
+@pytest.mark.costs(READER_COST_BYTES)
+def test_keys_are_exchanged_before_what_waits_is_read(session: RawSftp) -> None:
+    """What was sent under the old keys comes first, and the rest under the new ones."""
+    ask_for_all(session)
+    for _ in range(5):
+        session.client.exchange_keys()
+    session.listen_to_answers(100)
+
+
 @pytest.mark.costs(96 * MIB)
 def test_a_writer_never_waits_for_answers(session: RawSftp) -> None:
     """160 MiB, as fast as the window allows; what S3 has not confirmed waits in parts."""
