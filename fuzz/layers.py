@@ -33,7 +33,7 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings
+from sftpgw.values import Buffer, SshSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed
 
@@ -211,8 +211,9 @@ class Recorder:
         self.consumed_bytes = 0
         self.is_lost = False
 
-    def write(self, data: bytes) -> None:
-        self.written += data
+    def write(self, *pieces: Buffer) -> None:
+        for piece in pieces:
+            self.written += piece
 
     def consumed(self, size_bytes: int) -> None:
         self.consumed_bytes += size_bytes
@@ -266,8 +267,8 @@ def _ids_of(written: bytes) -> Iterator[int]:
     frames = wire.Frames(2 * wire.MAX_FRAME_BYTES)
     frames.feed(written)
     while (frame := frames.next()) is not None:
-        if frame[0] != Kind.VERSION:
-            yield int.from_bytes(frame[1:5], "big")
+        if frame.head[0] != Kind.VERSION:
+            yield int.from_bytes(frame.head[1:5], "big")
 
 
 def stream(data: bytes) -> None:
@@ -288,9 +289,17 @@ def codec(data: bytes) -> None:
     """What parses is written, and read back, as it was."""
     for piece in Script(data).pieces():
         with suppress(Malformed):
-            request = wire.parse_request(piece.ljust(wire.MIN_FRAME_BYTES, b"\0"))
+            request = _parsed(wire.string(piece.ljust(wire.MIN_FRAME_BYTES, b"\0")))
             if not isinstance(request, wire.Unknown):
-                assert wire.parse_request(wire.encode_request(request)[4:]) == request
+                assert _parsed(wire.encode_request(request)) == request
+
+
+def _parsed(framed: bytes) -> wire.Request:
+    frames = wire.Frames(len(framed))
+    frames.feed(framed)
+    frame = frames.next()
+    assert frame is not None
+    return wire.parse_request(frame)
 
 
 LAYERS: dict[str, Callable[[bytes], None]] = {

@@ -29,8 +29,8 @@ CLIENT_SUITE = (
 def _requests() -> Iterator[wire.Request]:
     first, second = HANDLES
     yield wire.Open(0, b"/b", CREATE, {"permissions": 0o600})
-    yield wire.Write(0, first, 0, b"x" * 40)
-    yield wire.Write(0, first, 40, b"y")
+    yield wire.Write(0, first, 0, (b"x" * 40,))
+    yield wire.Write(0, first, 40, (b"y",))
     yield wire.ChangeHandle(0, first, {"size": 20})
     yield wire.Extended(0, b"fsync@openssh.com", string(first))
     yield wire.Read(0, first, 0, 10)

@@ -35,6 +35,7 @@ MAX_FRAME_BYTES = 256 * 1024 + 1024
 MIN_FRAME_BYTES = 5
 MAX_NAMES_BYTES = 64 * 1024
 MAX_EXTENDED_ATTRIBUTES = 64
+SMALL_PIECE_BYTES = 4 * 1024
 
 VERSION = 3
 
@@ -247,19 +248,30 @@ class Frame:
 class Frames:
     """Cuts a stream into frames, without copying the bytes that a WRITE brings.
 
-    What was fed is kept as it came, until its frames are taken.
+    What was fed is kept as it came, until its frames are taken. Only small pieces are
+    joined: a million of one byte each would cost a hundred times what they hold.
     """
 
-    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(
+        self,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+        small_piece_bytes: int = SMALL_PIECE_BYTES,
+    ) -> None:
+        self._small_piece_bytes = small_piece_bytes
         self._pieces: deque[memoryview] = deque()
+        self._small = bytearray()  # behind the pieces
         self._available_bytes = 0
         self._frame_bytes: int | None = None
         self._max_frame_bytes = max_frame_bytes
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take the next bytes of the stream; nobody may change them any more."""
-        self._pieces.append(memoryview(data))
         self._available_bytes += len(data)
+        if len(data) < self._small_piece_bytes:
+            self._small += data
+        else:
+            self._join_small()
+            self._pieces.append(memoryview(data))
 
     def next(self) -> Frame | None:
         """The next frame; None until it is whole.
@@ -269,16 +281,23 @@ class Frames:
         if self._frame_bytes is None:
             if self._available_bytes < 4:
                 return None
+            self._join_small()
             self._frame_bytes = self._checked(int.from_bytes(self._take(4), "big"))
         size_bytes = self._frame_bytes
         if self._available_bytes < size_bytes:
             return None
         self._frame_bytes = None
+        self._join_small()
         head = self._take(min(size_bytes, _WRITE_UP_TO_HANDLE.size))
         if head[0] != Kind.WRITE:
             return Frame(head + self._take(size_bytes - len(head)))
         head += self._take(min(size_bytes - len(head), _rest_of_write_head(head)))
         return Frame(head, self._take_pieces(size_bytes - len(head)))
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._pieces.append(memoryview(bytes(self._small)))
+            self._small.clear()
 
     def _checked(self, size_bytes: int) -> int:
         if not MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes:

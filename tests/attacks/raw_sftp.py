@@ -106,9 +106,9 @@ class RawSftp:
     def _take_data(self, data: bytes) -> None:
         self._frames.feed(data)
         while (frame := self._frames.next()) is not None:
-            request_id = int.from_bytes(frame[1:5], "big")
+            request_id = int.from_bytes(frame.head[1:5], "big")
             assert request_id not in self._replies, "two answers"
-            self._replies[request_id] = frame
+            self._replies[request_id] = frame.head
         self._received_bytes += len(data)
         self._unread_bytes += len(data)
         if self._unread_bytes > 2**19:
@@ -152,7 +152,7 @@ class RawSftp:
         """OPEN, WRITEs side by side, CLOSE."""
         handle = self.open(path, CREATE)
         starts = range(0, len(data), STEP_BYTES)
-        ids = [self.send(wire.Write(0, handle, at, data[at : at + STEP_BYTES])) for at in starts]
+        ids = [self.send(wire.Write(0, handle, at, (data[at : at + STEP_BYTES],))) for at in starts]
         assert {self.status(each) for each in ids} <= {Status.OK}
         self.close(handle)
 

@@ -64,13 +64,13 @@ def test_a_writer_never_waits_for_answers(session: RawSftp) -> None:
     handle = session.open(b"/greedy", CREATE)
     block = bytes(READ_BYTES)
     for number in range(160 * MIB // READ_BYTES):
-        session.send(wire.Write(0, handle, number * READ_BYTES, block))
+        session.send(wire.Write(0, handle, number * READ_BYTES, (block,)))
     session.close(handle)
 
 
 def test_a_writer_never_reads_anything(session: RawSftp) -> None:
     handle = session.open(b"/deaf", CREATE)
-    write = wire.encode_request(wire.Write(0, handle, 0, bytes(100)))
+    write = wire.encode_request(wire.Write(0, handle, 0, (bytes(100),)))
     with pytest.raises((Ended, TimeoutError)):
         session.client.socket.settimeout(0.5)
         for _ in range(4_000):
@@ -105,7 +105,7 @@ def every_request(handle: bytes) -> Iterator[wire.Request]:
         yield wire.OnTwoPaths(kind, 0, b"/keep-me-as-i-am", b"/keep")
     yield wire.Open(0, b"/keep-me-as-i-am", CREATE, {"permissions": 0o600})
     yield wire.Read(0, handle, 0, 10)
-    yield wire.Write(0, handle, 0, b"overwritten")
+    yield wire.Write(0, handle, 0, (b"overwritten",))
     yield wire.ChangeHandle(0, handle, {"size": 1})
     path, target = wire.string(b"/keep-me-as-i-am"), wire.string(b"/keep")
     for name, payload in {
@@ -152,7 +152,7 @@ def leave_in_the_middle(client: RawClient) -> None:
     reading, writing = session.open(b"/huge"), session.open(b"/left", CREATE)
     for number in range(8):
         session.send(wire.Read(0, reading, number * READ_BYTES, READ_BYTES))
-        session.send(wire.Write(0, writing, number * READ_BYTES, bytes(READ_BYTES)))
+        session.send(wire.Write(0, writing, number * READ_BYTES, (bytes(READ_BYTES),)))
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 

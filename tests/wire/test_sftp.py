@@ -55,9 +55,9 @@ REQUESTS = st.one_of(
 LENIENT = wire.Init | wire.Extended | wire.Write
 
 
-def frames_of(stream: bytes, cuts: list[int]) -> list[wire.Frame]:
+def frames_of(stream: bytes, cuts: list[int], small_bytes: int = 1) -> list[wire.Frame]:
     """The frames of a stream that arrives in pieces."""
-    frames, found, at = wire.Frames(), [], 0
+    frames, found, at = wire.Frames(small_piece_bytes=small_bytes), [], 0
     for size in [*cuts, len(stream)]:
         frames.feed(stream[at : at + size])
         at += size
@@ -79,10 +79,15 @@ def whole(request: wire.Request) -> wire.Request:
 
 
 @settings(max_examples=400)
-@given(st.lists(REQUESTS, max_size=6), st.lists(st.integers(0, 60), max_size=12))
-def test_what_is_written_is_read_back(requests: list[wire.Request], cuts: list[int]) -> None:
+@given(
+    st.lists(REQUESTS, max_size=6), st.lists(st.integers(0, 60), max_size=12), st.integers(0, 61)
+)
+def test_what_is_written_is_read_back(
+    requests: list[wire.Request], cuts: list[int], small_bytes: int
+) -> None:
     stream = b"".join(map(wire.encode_request, requests))
-    assert [whole(wire.parse_request(frame)) for frame in frames_of(stream, cuts)] == requests
+    frames = frames_of(stream, cuts, small_bytes)
+    assert [whole(wire.parse_request(frame)) for frame in frames] == requests
 
 
 @settings(max_examples=400)
@@ -190,7 +195,7 @@ def test_replies_have_their_layout() -> None:
 def test_a_writes_data_is_not_copied_but_where_it_is_small_beside_its_packet() -> None:
     first = wire.encode_request(wire.Write(1, b"h", 0, (b"a" * 900, b"b" * 100)))
     packets = [first[:500], first[500:]]
-    frames = wire.Frames()
+    frames = wire.Frames(small_piece_bytes=1)
     for packet in packets:
         frames.feed(packet)
     (frame,) = [frames.next()]
