@@ -19,7 +19,7 @@ import botocore.session
 import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
-from tests.interop.spawning import Account, Bucket, Gateway, Store
+from tests.interop.spawning import KEY_KINDS, Account, Bucket, Gateway, Store
 
 # What moto accepts and then ignores.
 MOTO_LACKS = "conditional-copy copy-source-condition"
@@ -78,26 +78,42 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def account(folder: Path) -> Account:
-    """A key and a password, which all users of these tests share."""
-    key_file = folder / "user_key"
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(key_file)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    """Keys and a password, which all users of these tests share."""
+    key_files = {kind: make_key(folder / f"user_{kind}", kind) for kind in KEY_KINDS}
     password = secrets.token_hex(8)
     ask = folder / "askpass"
     ask.write_text(f"#!/bin/sh\necho {password}\n")
     ask.chmod(0o700)
-    return Account(key_file, password, ask)
+    return Account(key_files["ed25519"], password, ask, key_files)
+
+
+def make_key(path: Path, kind: str) -> Path:
+    """A private key of one of `KEY_KINDS`, with its public key beside it."""
+    name, _, bits = kind.partition("-")
+    command = ["ssh-keygen", "-q", "-t", name, *(["-b", bits] if bits else [])]
+    command += ["-N", "", "-C", "test", "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
 
 
 @pytest.fixture(scope="session")
-def config(folder: Path, store: Store, bucket: Bucket, account: Account) -> Path:
+def host_keys(folder: Path) -> dict[str, Path]:
+    """A host key of each kind: a client that can do one of them only must find it."""
+    return {kind: make_key(folder / f"host_{kind}", kind) for kind in KEY_KINDS}
+
+
+@pytest.fixture(scope="session")
+def config(
+    folder: Path, store: Store, bucket: Bucket, account: Account, host_keys: dict[str, Path]
+) -> Path:
     """The configuration: alice may do all, bob may only look and fetch from her files."""
     config = folder / "sftpgw.ini"
     config.write_text(
         f"""
 [gateway]
 listen = tcp:0:interface=127.0.0.1
-create_host_keys = yes
+host_keys =
+{lines(*(path.name for path in host_keys.values()))}
 [s3]
 bucket = {store.bucket}
 endpoint = {store.endpoint}
@@ -110,8 +126,8 @@ drain = 5s
 """
     )
     password_hash = bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(4)).decode()
-    public_key = account.key_file.with_suffix(".pub").read_text().strip()
-    login = f"authorized_keys = {public_key}\npassword_hash = {password_hash}\n"
+    keys = lines(*account.public_keys())
+    login = f"authorized_keys =\n{keys}\npassword_hash = {password_hash}\n"
     (folder / "users.ini").write_text(
         f"""
 [*]
@@ -128,6 +144,11 @@ permissions = upload list
 """
     )
     return config
+
+
+def lines(*values: str) -> str:
+    """The values of a key that has several, as ini files have them."""
+    return "\n".join(f"    {value}" for value in values)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,19 @@ TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 QUIET = ("-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR")
 NO_HOST_FILE = ("-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null")
 
+KEY_KINDS = ("ed25519", "rsa-3072", "ecdsa-256", "ecdsa-384", "ecdsa-521")
+"""Kinds of keys, as ssh-keygen's -t and -b have them."""
+
 DEBIAN_PACKAGES = {
     "sftp": "openssh-client",
     "scp": "openssh-client",
     "ssh": "openssh-client",
     "lftp": "lftp",
+    "psftp": "putty-tools",
+    "puttygen": "putty-tools",
+    "curl": "curl",
+    "node": "nodejs",
+    "npm": "npm",
 }
 
 
@@ -90,6 +99,12 @@ class Account:
     key_file: Path
     password: str
     askpass: Path
+    key_files: Mapping[str, Path] = field(default_factory=dict)
+    """A private key of each of `KEY_KINDS`."""
+
+    def public_keys(self) -> list[str]:
+        """The lines for ``authorized_keys``."""
+        return [path.with_suffix(".pub").read_text().strip() for path in self.key_files.values()]
 
     def environment(self) -> dict[str, str]:
         """Makes OpenSSH take the password from a program."""
