@@ -49,6 +49,7 @@ client.on("handshake", (agreed) => {
   exchanges += 1;
   console.log(JSON.stringify(agreed));
 });
+client.on("connect", () => client.setNoDelay()); // or every small message waits for an ACK
 client.connect({
   host: "127.0.0.1",
   port: job.port,

@@ -1,0 +1,113 @@
+"""A connection that somebody has taken a packet out of ends."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from tests.interop.spawning import Account, Client, Gateway, program, wait_until
+from tests.interop.terrapin import (
+    EXT_INFO_BYTES,
+    MSG_KEXINIT,
+    MSG_NEWKEYS,
+    SERVICE_REQUEST_BYTES,
+    UNCHANGED,
+    Attack,
+    between,
+    sealed_bytes,
+)
+
+CHACHA = ("chacha20-poly1305@openssh.com", "hmac-sha2-256-etm@openssh.com", 8, 16)
+ETM = ("aes128-ctr", "hmac-sha2-256-etm@openssh.com", 16, 32)
+"""Cipher, MAC, the size of their blocks and of what follows a packet."""
+
+
+@pytest.fixture
+def alice(gateway: Gateway, account: Account, tmp_path: Path) -> Client:
+    return Client(gateway, account, tmp_path)
+
+
+def openssh(alice: Client, port: int, cipher: str, mac: str) -> Any:
+    options = ["-o", f"Ciphers={cipher}", "-o", f"MACs={mac}", *alice.account.key_options]
+    command = [program("sftp"), "-P", str(port), *options, "-b", "-", alice.host]
+    return alice.run(command, "pwd\n")
+
+
+@pytest.mark.parametrize(("cipher", "mac", "block_bytes", "tail_bytes"), [CHACHA, ETM])
+@pytest.mark.parametrize(
+    ("to", "before"),
+    [
+        ("client", MSG_KEXINIT),
+        ("client", MSG_NEWKEYS),
+        ("client", None),
+        ("gateway", MSG_KEXINIT),
+        ("gateway", MSG_NEWKEYS),
+    ],
+)
+def test_a_packet_that_was_taken_out_is_missed(
+    alice: Client,
+    to: str,
+    before: int | None,
+    cipher: str,
+    mac: str,
+    block_bytes: int,
+    tail_bytes: int,
+) -> None:
+    payload_bytes = EXT_INFO_BYTES if to == "client" else SERVICE_REQUEST_BYTES
+    attack = Attack(before, sealed_bytes(payload_bytes, block_bytes, tail_bytes))
+    ways = {"to_client": UNCHANGED, "to_gateway": UNCHANGED, f"to_{to}": attack}
+    earlier = len(alice.gateway.lines_with("session-closed"))
+    with between(alice.gateway.port, **ways) as port:
+        done = openssh(alice, port, cipher, mac)
+    assert done.returncode == 255
+    assert "Remote working directory" not in done.stdout
+    assert attack.put_in == (before is not None)
+    wait_until(lambda: len(alice.gateway.lines_with("session-closed")) > earlier)
+    if to == "gateway":
+        closing = alice.gateway.lines_with("session-closed")[-1]
+        assert "wrong time" in closing or "begins with KEXINIT" in closing
+
+
+@pytest.mark.parametrize(("cipher", "mac", "block_bytes", "tail_bytes"), [CHACHA, ETM])
+def test_whoever_changes_nothing_is_not_noticed(
+    alice: Client, cipher: str, mac: str, block_bytes: int, tail_bytes: int
+) -> None:
+    with between(alice.gateway.port, to_client=UNCHANGED, to_gateway=UNCHANGED) as port:
+        assert openssh(alice, port, cipher, mac).returncode == 0
+
+
+def test_a_client_that_is_not_strict_does_not_notice(
+    gateway: Gateway, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the attack would be none, and the tests above would prove nothing."""
+    lax = asyncssh.SSHClientConnection
+    monkeypatch.setattr(lax, "_get_extra_kex_algs", lambda _: [b"ext-info-c"])
+    never = property(lambda _: False, lambda _, value: None)
+    monkeypatch.setattr(lax, "_strict_kex", never, raising=False)
+    cipher, mac, block_bytes, tail_bytes = CHACHA
+    attack = Attack(MSG_NEWKEYS, sealed_bytes(EXT_INFO_BYTES, block_bytes, tail_bytes))
+    with between(gateway.port, to_client=attack, to_gateway=UNCHANGED) as port:
+        asyncio.run(asyncssh_session(port, account, cipher, mac))
+    assert attack.put_in == 1
+    assert attack.dropped_bytes == attack.drop_bytes
+
+
+async def asyncssh_session(port: int, account: Account, cipher: str, mac: str) -> None:
+    options: dict[str, Any] = {
+        "encryption_algs": [cipher],
+        "mac_algs": [mac],
+        "client_keys": [str(account.key_file)],
+        "username": "alice",
+        "known_hosts": None,
+        "agent_path": None,
+        "config": [],
+    }
+    async with (
+        asyncssh.connect("127.0.0.1", port, **options) as connection,
+        connection.start_sftp_client() as sftp,
+    ):
+        assert await sftp.realpath(".") == "/"
