@@ -32,7 +32,8 @@ def plain_gateway(
     make_key(folder / "host_ed25519", "ed25519")
     make_key(folder / "host_rsa", "rsa-3072")
     (folder / "sftpgw.ini").write_text(
-        "[gateway]\nlisten = tcp:0:interface=127.0.0.1\nhost_keys =\n    host_ed25519\n    host_rsa\n"
+        "[gateway]\nlisten = tcp:0:interface=127.0.0.1\n"
+        "host_keys =\n    host_ed25519\n    host_rsa\n"
         f"[s3]\nbucket = {store.bucket}\nendpoint = {store.endpoint}\n"
         f"access_key = {store.access_key}\nsecret_key = {store.secret_key}\n"
     )

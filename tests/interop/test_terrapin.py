@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncssh
 import pytest
@@ -21,9 +22,24 @@ from tests.interop.terrapin import (
     sealed_bytes,
 )
 
-CHACHA = ("chacha20-poly1305@openssh.com", "hmac-sha2-256-etm@openssh.com", 8, 16)
-ETM = ("aes128-ctr", "hmac-sha2-256-etm@openssh.com", 16, 32)
-"""Cipher, MAC, the size of their blocks and of what follows a packet."""
+
+class Suite(NamedTuple):
+    """Cipher and MAC, the size of their blocks and of what follows a packet."""
+
+    cipher: str
+    mac: str
+    block_bytes: int
+    tail_bytes: int
+
+    def __str__(self) -> str:
+        return self.cipher
+
+    def attack(self, before: int | None, payload_bytes: int) -> Attack:
+        return Attack(before, sealed_bytes(payload_bytes, self.block_bytes, self.tail_bytes))
+
+
+CHACHA = Suite("chacha20-poly1305@openssh.com", "hmac-sha2-256-etm@openssh.com", 8, 16)
+ETM = Suite("aes128-ctr", "hmac-sha2-256-etm@openssh.com", 16, 32)
 
 
 @pytest.fixture
@@ -31,13 +47,14 @@ def alice(gateway: Gateway, account: Account, tmp_path: Path) -> Client:
     return Client(gateway, account, tmp_path)
 
 
-def openssh(alice: Client, port: int, cipher: str, mac: str) -> Any:
-    options = ["-o", f"Ciphers={cipher}", "-o", f"MACs={mac}", *alice.account.key_options]
+def openssh(alice: Client, port: int, suite: Suite) -> subprocess.CompletedProcess[str]:
+    options = ["-o", f"Ciphers={suite.cipher}", "-o", f"MACs={suite.mac}"]
+    options += alice.account.key_options
     command = [program("sftp"), "-P", str(port), *options, "-b", "-", alice.host]
     return alice.run(command, "pwd\n")
 
 
-@pytest.mark.parametrize(("cipher", "mac", "block_bytes", "tail_bytes"), [CHACHA, ETM])
+@pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
 @pytest.mark.parametrize(
     ("to", "before"),
     [
@@ -49,20 +66,14 @@ def openssh(alice: Client, port: int, cipher: str, mac: str) -> Any:
     ],
 )
 def test_a_packet_that_was_taken_out_is_missed(
-    alice: Client,
-    to: str,
-    before: int | None,
-    cipher: str,
-    mac: str,
-    block_bytes: int,
-    tail_bytes: int,
+    alice: Client, to: str, before: int | None, suite: Suite
 ) -> None:
     payload_bytes = EXT_INFO_BYTES if to == "client" else SERVICE_REQUEST_BYTES
-    attack = Attack(before, sealed_bytes(payload_bytes, block_bytes, tail_bytes))
+    attack = suite.attack(before, payload_bytes)
     ways = {"to_client": UNCHANGED, "to_gateway": UNCHANGED, f"to_{to}": attack}
     earlier = len(alice.gateway.lines_with("session-closed"))
     with between(alice.gateway.port, **ways) as port:
-        done = openssh(alice, port, cipher, mac)
+        done = openssh(alice, port, suite)
     assert done.returncode == 255
     assert "Remote working directory" not in done.stdout
     assert attack.put_in == (before is not None)
@@ -72,12 +83,10 @@ def test_a_packet_that_was_taken_out_is_missed(
         assert "wrong time" in closing or "begins with KEXINIT" in closing
 
 
-@pytest.mark.parametrize(("cipher", "mac", "block_bytes", "tail_bytes"), [CHACHA, ETM])
-def test_whoever_changes_nothing_is_not_noticed(
-    alice: Client, cipher: str, mac: str, block_bytes: int, tail_bytes: int
-) -> None:
+@pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
+def test_whoever_changes_nothing_is_not_noticed(alice: Client, suite: Suite) -> None:
     with between(alice.gateway.port, to_client=UNCHANGED, to_gateway=UNCHANGED) as port:
-        assert openssh(alice, port, cipher, mac).returncode == 0
+        assert openssh(alice, port, suite).returncode == 0
 
 
 def test_a_client_that_is_not_strict_does_not_notice(
@@ -88,18 +97,17 @@ def test_a_client_that_is_not_strict_does_not_notice(
     monkeypatch.setattr(lax, "_get_extra_kex_algs", lambda _: [b"ext-info-c"])
     never = property(lambda _: False, lambda _, value: None)
     monkeypatch.setattr(lax, "_strict_kex", never, raising=False)
-    cipher, mac, block_bytes, tail_bytes = CHACHA
-    attack = Attack(MSG_NEWKEYS, sealed_bytes(EXT_INFO_BYTES, block_bytes, tail_bytes))
+    attack = CHACHA.attack(MSG_NEWKEYS, EXT_INFO_BYTES)
     with between(gateway.port, to_client=attack, to_gateway=UNCHANGED) as port:
-        asyncio.run(asyncssh_session(port, account, cipher, mac))
+        asyncio.run(asyncssh_session(port, account, CHACHA))
     assert attack.put_in == 1
     assert attack.dropped_bytes == attack.drop_bytes
 
 
-async def asyncssh_session(port: int, account: Account, cipher: str, mac: str) -> None:
+async def asyncssh_session(port: int, account: Account, suite: Suite) -> None:
     options: dict[str, Any] = {
-        "encryption_algs": [cipher],
-        "mac_algs": [mac],
+        "encryption_algs": [suite.cipher],
+        "mac_algs": [suite.mac],
         "client_keys": [str(account.key_file)],
         "username": "alice",
         "known_hosts": None,
