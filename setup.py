@@ -42,6 +42,7 @@ setup(
         "demo": ["moto[s3,server]>=5.1"],
         "fuzz": ["atheris>=3"],
         "test": [
+            "asyncssh",
             "build",
             "hypothesis",
             "moto[s3,server]>=5.1",
@@ -52,6 +53,7 @@ setup(
             "pytest-twisted",
             "ruff",
             "ssh-audit",
+            "ssh2-python",
         ],
     },
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import botocore.session
 import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
-from tests.interop.spawning import KEY_KINDS, Account, Bucket, Gateway, Store
+from tests.interop.spawning import KEY_KINDS, Account, Bucket, Gateway, Store, make_key
 
 # What moto accepts and then ignores.
 MOTO_LACKS = "conditional-copy copy-source-condition"
@@ -87,15 +86,6 @@ def account(folder: Path) -> Account:
     return Account(key_files["ed25519"], password, ask, key_files)
 
 
-def make_key(path: Path, kind: str) -> Path:
-    """A private key of one of `KEY_KINDS`, with its public key beside it."""
-    name, _, bits = kind.partition("-")
-    command = ["ssh-keygen", "-q", "-t", name, *(["-b", bits] if bits else [])]
-    command += ["-N", "", "-C", "test", "-f", str(path)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    return path
-
-
 @pytest.fixture(scope="session")
 def host_keys(folder: Path) -> dict[str, Path]:
     """A host key of each kind: a client that can do one of them only must find it."""
@@ -113,7 +103,7 @@ def config(
 [gateway]
 listen = tcp:0:interface=127.0.0.1
 host_keys =
-{lines(*(path.name for path in host_keys.values()))}
+{lines(*map(str, host_keys.values()))}
 [s3]
 bucket = {store.bucket}
 endpoint = {store.endpoint}

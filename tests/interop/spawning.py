@@ -49,6 +49,15 @@ def program(name: str) -> str:
     return path
 
 
+def make_key(path: Path, kind: str) -> Path:
+    """A private key of one of `KEY_KINDS`, with its public key beside it."""
+    name, _, bits = kind.partition("-")
+    command = ["ssh-keygen", "-q", "-t", name, *(["-b", bits] if bits else [])]
+    command += ["-N", "", "-C", "test", "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
 @dataclass(frozen=True)
 class Store:
     """Where an S3 is, and what it lacks."""

@@ -372,7 +372,7 @@ NODE_ROWS = matrix.rows(key_exchanges=matrix.KEY_EXCHANGES[1:])
 def test_node(job: Job, bucket: Bucket, row: Row) -> None:
     node = program("node")
     if not (HERE / "node_modules/ssh2").exists():
-        pytest.skip(f"needs ssh2: apt-get install npm; npm install --prefix {HERE.name}")
+        pytest.skip("needs ssh2: apt-get install npm; npm install --prefix tests/interop")
     task = {
         "port": job.port,
         "user": "alice",

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import make_key
-from tests.interop.spawning import CLIENT_SECONDS, Account, Gateway, Store
+from tests.interop.spawning import CLIENT_SECONDS, Account, Gateway, Store, make_key
 
 PARTS = ("kex", "key", "enc", "mac")
 NOT_POST_QUANTUM = "does not provide protection against post-quantum attacks"

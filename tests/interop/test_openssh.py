@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -364,3 +365,22 @@ def test_sixteen_copies_at_once_and_again(alice: Client, bucket: Bucket) -> None
         ]
         assert [copy.wait(CLIENT_SECONDS) for copy in copies] == [0] * 16
         assert all(bucket.body(f"alice/{name}") == data for name in names)
+def test_eight_transfers_each_way_cross_many_key_exchanges(alice: Client, bucket: Bucket) -> None:
+    """All at once: what waits for one client's new keys holds up nobody else's bytes."""
+    numbers = range(8)
+    data = [make_file(alice.folder / f"up-{number}", 8 * MIB) for number in numbers]
+    port = ["-P", str(alice.gateway.port)]
+    options = ["-o", "LogLevel=DEBUG3", "-o", "RekeyLimit=1M", *alice.account.key_options]
+    command = [program("sftp"), *port, *options, "-b", "-", alice.host]
+
+    def transfer(number: int) -> subprocess.CompletedProcess[str]:
+        lines = f"put up-{number} parallel-{number}\nget parallel-{number} down-{number}\n"
+        return alice.run(command, lines)
+
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        for done in pool.map(transfer, numbers):
+            assert done.returncode == 0, done.stdout[-3000:]
+            assert done.stdout.count("SSH2_MSG_NEWKEYS received") > 12
+    for number in numbers:
+        assert bucket.body(f"alice/parallel-{number}") == data[number]
+        assert (alice.folder / f"down-{number}").read_bytes() == data[number]
