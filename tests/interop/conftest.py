@@ -18,10 +18,18 @@ import botocore.session
 import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
+from tests.interop.matrix import MACS
 from tests.interop.spawning import KEY_KINDS, Account, Bucket, Gateway, Store, make_key
 
 # What moto accepts and then ignores.
 MOTO_LACKS = "conditional-copy copy-source-condition"
+
+WIDE = f"""
+[ssh]
+macs = {" ".join(MACS)}
+exempt_networks = 127.0.0.0/8
+"""
+"""What old clients need, and many clients on one machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -111,7 +119,7 @@ access_key = {store.access_key}
 secret_key = {store.secret_key}
 unsupported = {store.unsupported}
 state_prefix = {bucket.prefix}.sftpgw/
-[limits]
+{WIDE}[limits]
 drain = 5s
 """
     )

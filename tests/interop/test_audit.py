@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 
-from tests.interop.spawning import CLIENT_SECONDS, Account, Gateway, Store, make_key
+from tests.interop.spawning import (
+    CLIENT_SECONDS,
+    Account,
+    Client,
+    Gateway,
+    Store,
+    make_key,
+    wait_until,
+)
 
 PARTS = ("kex", "key", "enc", "mac")
 NOT_POST_QUANTUM = "does not provide protection against post-quantum attacks"
@@ -98,6 +106,13 @@ def test_nothing_is_recommended_and_no_vulnerability_is_known(audit: dict[str, A
 def test_connections_are_throttled(audit: dict[str, Any]) -> None:
     """Against DHEat (CVE-2002-20001): clients that make us compute key after key."""
     assert not [note for note in audit["additional_notes"] if "throttling" in note]
+
+
+def test_an_address_that_was_refused_is_let_in_again(
+    audit: dict[str, Any], plain_gateway: Gateway, account: Account, tmp_path: Path
+) -> None:
+    wait_until(lambda: plain_gateway.lines_with("connections-refused address_fast="))
+    Client(plain_gateway, account, tmp_path).sftp("pwd")
 
 
 def test_terrapin_is_known_to_be_dealt_with(audit: dict[str, Any]) -> None:
