@@ -74,7 +74,9 @@ def test_host_keys_that_no_listed_algorithm_fits_are_a_fault(
     config: Path, gateway: Gateway, arguments: tuple[str, ...]
 ) -> None:
     own = config.with_name("no-host-key-fits.ini")
-    own.write_text(config.read_text() + "[ssh]\nhost_key_algorithms = rsa-sha2-512\n")
+    own.write_text(
+        config.read_text().replace("[ssh]\n", "[ssh]\nhost_key_algorithms = rsa-sha2-512\n")
+    )
     done = twistd("--config", str(own), *arguments)
     assert done.returncode == 1
     assert done.stdout == ""
