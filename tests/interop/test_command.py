@@ -71,11 +71,12 @@ def test_five_faults_are_five_lines(tmp_path: Path, arguments: tuple[str, ...]) 
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)])
 def test_host_keys_that_no_listed_algorithm_fits_are_a_fault(
-    config: Path, gateway: Gateway, arguments: tuple[str, ...]
+    config: Path, host_keys: dict[str, Path], arguments: tuple[str, ...]
 ) -> None:
     own = config.with_name("no-host-key-fits.ini")
     own.write_text(
-        config.read_text().replace("[ssh]\n", "[ssh]\nhost_key_algorithms = rsa-sha2-512\n")
+        f"[gateway]\nhost_keys = {host_keys['ed25519']}\n[s3]\nbucket = b\n"
+        "[ssh]\nhost_key_algorithms = rsa-sha2-512\n"
     )
     done = twistd("--config", str(own), *arguments)
     assert done.returncode == 1
