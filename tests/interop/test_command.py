@@ -75,7 +75,7 @@ def test_host_keys_that_no_listed_algorithm_fits_are_a_fault(
 ) -> None:
     own = config.with_name("no-host-key-fits.ini")
     own.write_text(
-        f"[gateway]\nhost_keys = {host_keys['ed25519']}\n[s3]\nbucket = b\n"
+        f"[gateway]\nhost_keys = {host_keys['ed25519']}\n[s3]\nbucket = uploads\n"
         "[ssh]\nhost_key_algorithms = rsa-sha2-512\n"
     )
     done = twistd("--config", str(own), *arguments)
