@@ -1,9 +1,9 @@
 """One SSH connection: packets in, packets out, and when it ends.
 
-Knows: framing (RFC 4253, section 6), the limits before and after login, and the
-session's label. What may be said when is in `phases`.
-Must not know: users, channels' contents, or how packets are encrypted, which is
-the work of `protection`.
+Knows: who hears which message, the limits before and after login, and the session's
+label. What may be said when is in `phases`, what a packet is in `packets`, how it is
+encrypted in `protection`.
+Must not know: users, or channels' contents.
 
 Rules:
 
@@ -48,17 +48,15 @@ from sftpgw.ssh.admission import Ticket
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
+from sftpgw.ssh.packets import IncomingPackets, NoClient
 from sftpgw.ssh.phases import Phase
-from sftpgw.ssh.protection import DamagedPacket, Opener, Protection, payload_of
+from sftpgw.ssh.protection import DamagedPacket, Protection
 from sftpgw.ssh.rekeying import ExchangeLimit, KeysInUse
 from sftpgw.ssh.vigil import Vigil, Watched
 from sftpgw.values import KIB, Body
 
 if TYPE_CHECKING:
     from sftpgw.ssh.factory import GatewayFactory
-
-BANNER_BYTES = 255
-"""The longest version line (RFC 4253, 4.2)."""
 
 ABORT_AFTER_SECONDS = 10.0
 
@@ -102,19 +100,16 @@ class GatewayTransport(SSHServerTransport):
     ticket: Ticket
     heard_at_seconds = 0.0
     session = ""
+    _incoming: IncomingPackets
     _keys: KeysInUse
     _exchange_limit: ExchangeLimit
 
     def __init__(self) -> None:
-        self._incoming = bytearray()
-        self._taken_bytes = 0
-        self._packet_bytes: int | None = None
         self._dead = False
         self._close_reason = ""
         self._login_done = False
         self._phase = Phase()
         self._tcp_full = False
-        self._largest_packet_bytes = 0
         self._unread_control_bytes = 0
         self._held_back_bytes = 0
         self._grace: DelayedCall | None = None
@@ -130,7 +125,7 @@ class GatewayTransport(SSHServerTransport):
         self.events = self.factory.events.bind(session=self.session, peer=self._peer())
         now_seconds = self._opened_at_seconds = self.heard_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._grace_expired)
-        self._largest_packet_bytes = settings.packet_before_login_bytes
+        self._incoming = IncomingPackets(settings.packet_before_login_bytes)
         self._keys = KeysInUse(settings.rekey_bytes, settings.rekey_interval_seconds, now_seconds)
         self._exchange_limit = ExchangeLimit(
             clock,
@@ -160,19 +155,19 @@ class GatewayTransport(SSHServerTransport):
     # Bytes in.
 
     def dataReceived(self, data: bytes) -> None:
-        """Cut what has arrived into packets and dispatch them.
+        """Dispatch the packets that have arrived.
 
-        Replaces Conch's (750), which joins and slices the whole buffer for
-        every packet and goes on after a disconnect (783).
+        Replaces Conch's (750), which goes on after a disconnect (783).
         """
         if self._dead:
             return
-        self._incoming += data
+        self._incoming.feed(data)
         self.heard_at_seconds = self.factory.clock.seconds()
-        if not self.gotVersion and not self._take_banner():
-            return
         try:
-            self._dispatch_packets()
+            if self.gotVersion or self._take_version():
+                self._dispatch_packets()
+        except DamagedPacket:
+            self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
         except MalformedPacket as problem:
             self.refuse(str(problem))
         except Exception:
@@ -180,6 +175,18 @@ class GatewayTransport(SSHServerTransport):
                 "session {session}: a packet could not be handled", session=self.session
             )
             self.sendDisconnect(DISCONNECT_BY_APPLICATION, "internal error")
+
+    def _take_version(self) -> bool:
+        try:
+            line = self._incoming.version_line()
+        except NoClient:
+            self._hang_up("no SSH client")
+            return False
+        if line is None:
+            return False
+        self.otherVersionString = line
+        self.gotVersion = True
+        return True
 
     def _dispatch_packets(self) -> None:
         while not self._dead:
@@ -191,72 +198,17 @@ class GatewayTransport(SSHServerTransport):
                 self._connection.ssh_CHANNEL_DATA(payload[1:])
             else:
                 self.dispatchMessage(payload[0], bytes(payload[1:]))
-        # Once for all the packets that have come together: each time moves what is left.
-        del self._incoming[: self._taken_bytes]
-        self._taken_bytes = 0
         if self._keys.are_used_up:
             self.rekey()
 
-    def _take_banner(self) -> bool:
-        """Read the client's version line, if it is there.
-
-        Conch counts the packets behind the line against its limit (752), and
-        looks for the line among others, which only a server may send.
-        """
-        end = self._incoming.find(b"\n", 0, BANNER_BYTES)
-        if end < 0 and len(self._incoming) < BANNER_BYTES:
-            return False
-        line = bytes(self._incoming[:end]).rstrip(b"\r")
-        if end < 0 or not line.startswith((b"SSH-2.0-", b"SSH-1.99-")):
-            self._hang_up("no SSH client")
-            return False
-        del self._incoming[: end + 1]
-        self.otherVersionString = line
-        self.gotVersion = True
-        return True
-
     def getPacket(self) -> memoryview | None:
-        """The next payload, decrypted and verified, or None until it is complete.
-
-        Replaces Conch's: it takes 1 MiB from anybody (685) and gets stuck on
-        bad padding (716).
-        """
-        with memoryview(self._incoming) as incoming:
-            try:
-                body = self._open_packet(incoming[self._taken_bytes :])
-            except DamagedPacket:
-                self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
-                return None
-        if body is None:
-            return None
-        self.incomingPacketSequence = (self.incomingPacketSequence + 1) & _SEQUENCE_MASK
-        try:
-            return payload_of(body)
-        except DamagedPacket as problem:
-            raise MalformedPacket(str(problem)) from None
-
-    def _open_packet(self, incoming: memoryview) -> bytes | None:
-        """Open the packet that `incoming` begins with, if all of it is there."""
+        """The next payload, or None until it is complete. Replaces Conch's: see `packets`."""
         opener = self.currentEncryptions.opener
-        if self._packet_bytes is None:
-            length = opener.length(incoming, self.incomingPacketSequence)
-            if length is None:
-                return None
-            self._check_length(length, opener)
-            self._packet_bytes = 4 + length + opener.tail_bytes
-        packet_bytes = self._packet_bytes
-        if len(incoming) < packet_bytes:
-            return None
-        body: bytes = opener.open(incoming[:packet_bytes], self.incomingPacketSequence)
-        self._taken_bytes += packet_bytes
-        self._keys.used_bytes += packet_bytes
-        self._packet_bytes = None
-        return body
-
-    def _check_length(self, length: int, opener: Opener) -> None:
-        padded_bytes = length + (4 if opener.length_is_padded else 0)
-        if not 5 <= length <= self._largest_packet_bytes or padded_bytes % opener.block_bytes:
-            raise MalformedPacket("bad packet length")
+        payload = self._incoming.next_payload(opener, self.incomingPacketSequence)
+        if payload is not None:
+            self._keys.used_bytes += len(payload)
+            self.incomingPacketSequence = (self.incomingPacketSequence + 1) & _SEQUENCE_MASK
+        return payload
 
     # Messages in.
 
@@ -452,7 +404,7 @@ class GatewayTransport(SSHServerTransport):
     def login_done(self) -> None:
         """Somebody has logged in: other limits now."""
         self._login_done = True
-        self._largest_packet_bytes = self.factory.settings.packet_after_login_bytes
+        self._incoming.largest_bytes = self.factory.settings.packet_after_login_bytes
         _cancel(self._grace)
         self.ticket.logged_in()
         self._vigil = Vigil(self, self.factory.settings, self.factory.clock)
@@ -506,8 +458,7 @@ class GatewayTransport(SSHServerTransport):
             return
         self._dead = True
         self._close_reason = reason
-        self._incoming = bytearray()  # not cleared: it may be looked at just now
-        self._taken_bytes = 0
+        self._incoming = IncomingPackets(0)  # what has arrived is let go of
         if self._vigil is not None:
             self._vigil.stop()
         # A registered producer that is paused would keep TCP from closing.
