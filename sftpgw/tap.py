@@ -35,6 +35,7 @@ from sftpgw import __version__, demo
 from sftpgw.auth.keys import check_authorized_key
 from sftpgw.auth.passwords import check_password_hash, choose_decoy
 from sftpgw.auth.realm import make_portal
+from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.checks import Finding, Report, check_buckets
 from sftpgw.config import load_settings
@@ -257,7 +258,7 @@ class Gateway:
             portal=make_portal(
                 StaticUserDirectory(settings.users),
                 self._make_avatar,
-                deferToThread,
+                LoginThreads(reactor).run,
                 choose_decoy(hashes),
             ),
             host_keys=host_keys,
