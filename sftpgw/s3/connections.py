@@ -52,12 +52,19 @@ class _CountedConnection(ProtocolWrapper):
     factory: _CountingFactory
 
     def makeConnection(self, transport: Any) -> None:
-        transport.bufferSize = RECEIVED_BYTES
+        _tcp_of(transport).bufferSize = RECEIVED_BYTES
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.factory.connections.went(self)
+
+
+def _tcp_of(transport: Any) -> Any:
+    """The transport below TLS, if there is any."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 class _CountingFactory(WrappingFactory):

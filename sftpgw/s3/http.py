@@ -38,6 +38,7 @@ from zope.interface import implementer
 
 from sftpgw.interfaces import Clock
 from sftpgw.s3.connections import Connections, CountedEndpoint
+from sftpgw.s3.tls import GatheringPolicy
 from sftpgw.values import KIB, Body, Buffer
 
 PIECE_BYTES = 128 * KIB
@@ -145,7 +146,8 @@ class HttpClient:
         if self._tls_policy is None:
             # Made late: loading the trust roots takes time and memory that http never needs.
             self._tls_policy = BrowserLikePolicyForHTTPS()
-        return wrapClientTLS(self._tls_policy.creatorForNetloc(host.encode(), port), endpoint)
+        policy = GatheringPolicy(self._tls_policy)
+        return wrapClientTLS(policy.creatorForNetloc(host.encode(), port), endpoint)
 
 
 class _Exchange(TwistedProtocol):
