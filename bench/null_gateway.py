@@ -131,6 +131,7 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
             max_handles=_MAX_HANDLES,
             random_bytes=secrets.token_bytes,
             events=events,
+            clock=reactor,
         )
 
     def make_avatar(user: User, session: str) -> GatewayAvatar:

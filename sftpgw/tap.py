@@ -288,6 +288,7 @@ class Gateway:
                 max_handles=self._settings.ssh.handles_per_session,
                 random_bytes=secrets.token_bytes,
                 events=events,
+                clock=self._reactor,
             )
 
         return GatewayAvatar({b"sftp": sftp})

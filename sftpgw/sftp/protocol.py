@@ -18,8 +18,9 @@ Rules
    once, and none is begun while the client does not take its answers. The
    channel is credited a request's bytes when it is begun, a WRITE's when it is
    answered: so the client stops when we do.
-5. A frame of an absurd length loses the stream: the channel is closed.
-6. A lost channel abandons what is open. CLOSE publishes. They are two doors.
+5. So many requests are begun in one turn of the reactor, which others wait for.
+6. A frame of an absurd length loses the stream: the channel is closed.
+7. A lost channel abandons what is open. CLOSE publishes. They are two doors.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from sftpgw.errors import (
     NoSuchObject,
     Unsupported,
 )
-from sftpgw.interfaces import EventSink, FlowControl
+from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
@@ -50,6 +51,9 @@ from sftpgw.wire.sftp import Kind, Malformed, Status
 
 MAX_PENDING = 256
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
+REQUESTS_PER_TURN = 400
+"""At about 30 microseconds each. A packet of 256 KiB may hold 29,000."""
+
 OUTBOX_BYTES = 256 * 1024
 """Answers that come while requests are begun leave together, so many bytes at a time."""
 
@@ -74,16 +78,20 @@ class SFTPProtocol:
         max_handles: int,
         random_bytes: Callable[[int], bytes],
         events: EventSink,
+        clock: Clock,
     ) -> None:
         self._server = server
         self._events = events
+        self._clock = clock
         self._handles = Handles(max_handles, random_bytes)
         self._frames = wire.Frames()
         self._transport: FlowControl
         self._has_begun = False
         self._input_has_ended = False
         self._is_lost = False
+        self._stream_is_lost = False
         self._is_paused = False
+        self._next_turn: DelayedCall | None = None
         self._is_working = False
         self._refusals_told = 0
         self._pending = 0
@@ -95,7 +103,7 @@ class SFTPProtocol:
 
     @property
     def is_busy(self) -> bool:
-        return self._pending > 0
+        return self._pending > 0 or self._next_turn is not None
 
     def makeConnection(self, transport: FlowControl) -> None:
         self._transport = transport
@@ -110,6 +118,8 @@ class SFTPProtocol:
 
     def connectionLost(self, reason: Any) -> None:
         self._is_lost = True
+        if self._next_turn is not None:
+            self._next_turn.cancel()
         for opened in self._handles.clear():
             self._abandon(opened)
 
@@ -124,7 +134,7 @@ class SFTPProtocol:
 
     def _work(self) -> None:
         """Begin what may be begun. Answers that come at once lead back here: no recursion."""
-        if self._is_working:
+        if self._is_working or self._next_turn is not None:
             return
         self._is_working = True
         try:
@@ -137,7 +147,12 @@ class SFTPProtocol:
 
     def _begin_all(self) -> bool:
         """Whether all that has come has been begun."""
+        begun = 0
         while self._may_begin():
+            if begun == REQUESTS_PER_TURN:
+                self._next_turn = self._clock.callLater(0, self._take_turn)
+                return False
+            begun += 1
             try:
                 frame = self._frames.next()
             except wire.FramingLost as error:
@@ -148,10 +163,13 @@ class SFTPProtocol:
             self._begin(frame)
         return False
 
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._work()
+
     def _may_begin(self) -> bool:
         return (
-            not self._is_lost
-            and not self._is_paused
+            not (self._is_lost or self._stream_is_lost or self._is_paused)
             and self._pending < MAX_PENDING
             and self._pending_read_bytes < MAX_PENDING_READ_BYTES
         )
@@ -195,7 +213,7 @@ class SFTPProtocol:
             self._answer(pieces, credit_bytes)
             self._work()
 
-        answer.addErrback(explained).addCallback(answered)
+        answer.addErrback(explained).addCallback(answered).addErrback(self._answer_lost)
 
     def _answer(self, pieces: Answer, credit_bytes: int) -> None:
         if self._is_lost:
@@ -211,6 +229,11 @@ class SFTPProtocol:
         if self._outbox:
             pieces, self._outbox, self._outbox_bytes = self._outbox, [], 0
             self._transport.write(*pieces)
+
+    def _answer_lost(self, failure: Failure) -> None:
+        """A defect of ours: rather than wait for ever, the client learns that it is alone."""
+        self._events.tell("defect", where="answer", failure=failure)
+        self._lose_stream("internal error")
 
     def _explained(self, request: Any, failure: Failure) -> Answer:
         """The STATUS for an error; the log gets what the client need not know."""
@@ -268,7 +291,7 @@ class SFTPProtocol:
 
     def _lose_stream(self, why: str) -> None:
         self._events.tell("stream-lost", why=why)
-        self._is_paused = True
+        self._stream_is_lost = True
         self._send_outbox()
         self._transport.loseConnection()
 
@@ -359,12 +382,9 @@ class SFTPProtocol:
 
     def _abandon(self, opened: OpenFile | OpenDirectory) -> None:
         """The client is gone: there is nobody to hear of errors, only the log."""
-        if isinstance(opened, OpenDirectory):
-            opened.directory.close()
-        elif (leaving := opened.file.abandon()) is not None:
-            leaving.addErrback(
-                lambda failure: self._events.tell("defect", where="abandon", failure=failure)
-            )
+        maybeDeferred(_leave, opened).addErrback(
+            lambda failure: self._events.tell("defect", where="abandon", failure=failure)
+        )
 
     # Paths.
 
@@ -395,7 +415,7 @@ class SFTPProtocol:
 
     def _extended(self, request: wire.Extended) -> Eventual[Answer]:
         if request.name not in EXTENSIONS:
-            raise Unsupported(f"extension {request.name!r} is not supported")
+            raise Unsupported(f"extension {request.name[:64]!r} is not supported")
         _, handler = EXTENSIONS[request.name]
         return _then(handler(Session(self._server, self._handles), request), lambda reply: (reply,))
 
@@ -417,6 +437,13 @@ HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
 }
 
 
+def _leave(opened: OpenFile | OpenDirectory) -> Deferred[None] | None:
+    if isinstance(opened, OpenFile):
+        return opened.file.abandon()
+    opened.directory.close()
+    return None
+
+
 def _is_routine(request: wire.Request, error: BaseException) -> bool:
     """What every session brings: the end of a file, a name that is free, READs cut by CLOSE."""
     return isinstance(error, EndOfFile | NoSuchFile | NoSuchObject) or (
@@ -427,7 +454,7 @@ def _is_routine(request: wire.Request, error: BaseException) -> bool:
 def _name_of(request: Any) -> str:
     """A request's name for the log."""
     if isinstance(request, wire.Extended):
-        return request.name.decode("ascii", "backslashreplace")
+        return request.name[:64].decode("ascii", "backslashreplace")
     kind: Kind | None = getattr(request, "kind", None)
     return (kind.name if kind else type(request).__name__).lower()
 

@@ -12,26 +12,34 @@ from __future__ import annotations
 
 from collections import deque
 
-from sftpgw.values import Body, Buffer
+from sftpgw.values import KIB, Body, Buffer
+
+SMALL_PIECE_BYTES = 4 * KIB
+"""Pieces below this size are joined: kept on their own, they would cost more than they hold."""
 
 
 class OutgoingQueue:
-    """A queue of bytes. What waits is neither copied nor sliced."""
+    """A queue of bytes. What waits is neither copied nor sliced, unless it is small."""
 
-    __slots__ = ("_head_offset", "_pieces", "size_bytes")
+    __slots__ = ("_head_offset", "_pieces", "_small", "size_bytes")
 
     def __init__(self) -> None:
         self._pieces: deque[Buffer] = deque()
+        self._small = bytearray()  # behind the pieces
         self._head_offset = 0
         self.size_bytes = 0
 
     def append(self, data: Buffer) -> None:
-        if data:
+        self.size_bytes += len(data)
+        if len(data) < SMALL_PIECE_BYTES:
+            self._small += data
+        else:
+            self._join_small()
             self._pieces.append(data)
-            self.size_bytes += len(data)
 
     def take(self, limit_bytes: int) -> Body:
         """The next bytes, at most `limit_bytes`, in pieces."""
+        self._join_small()
         taken: list[Buffer] = []
         wanted = limit_bytes
         while wanted > 0 and self._pieces:
@@ -43,8 +51,14 @@ class OutgoingQueue:
 
     def clear(self) -> None:
         self._pieces.clear()
+        self._small.clear()
         self._head_offset = 0
         self.size_bytes = 0
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._pieces.append(bytes(self._small))
+            self._small.clear()
 
     def _take_from_head(self, limit_bytes: int) -> Buffer:
         head = self._pieces[0]

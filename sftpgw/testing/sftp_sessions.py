@@ -104,6 +104,7 @@ class GatewayInMemory:
             max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
+            clock=self.clock,
         )
 
     def log_in(self, user: User = ALICE, *, greet: bool = True) -> SftpClient:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body, Buffer
+from sftpgw.values import Body
 
 MAX_READ_BYTES = 255 * 1024
 MAX_WRITE_BYTES = 255 * 1024
@@ -35,6 +35,7 @@ MAX_FRAME_BYTES = 256 * 1024 + 1024
 MIN_FRAME_BYTES = 5
 MAX_NAMES_BYTES = 64 * 1024
 MAX_EXTENDED_ATTRIBUTES = 64
+MAX_MESSAGE_BYTES = 1024
 SMALL_PIECE_BYTES = 4 * 1024
 
 VERSION = 3
@@ -497,19 +498,11 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
     there_bytes = sum(map(len, frame.tail))
     if data_bytes > there_bytes:
         raise fields.malformed(f"a string claims {data_bytes} bytes, {there_bytes} are there")
-    data = frame.tail if data_bytes == there_bytes else _first(data_bytes, frame.tail)
+    data = frame.tail
+    if data_bytes < there_bytes:
+        # Copied: views would keep in memory what is dropped here.
+        data = (b"".join(data)[:data_bytes],) if data_bytes else ()
     return Write(request_id, handle, offset, data)
-
-
-def _first(size_bytes: int, pieces: Body) -> Body:
-    """So many bytes of `pieces`."""
-    taken: list[Buffer] = []
-    for piece in pieces:
-        if not size_bytes:
-            break
-        taken.append(memoryview(piece)[:size_bytes])
-        size_bytes -= len(taken[-1])
-    return tuple(taken)
 
 
 def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911
@@ -565,7 +558,7 @@ def version(extensions: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def status(request_id: int, code: Status, message: str) -> bytes:
     """STATUS, its message in UTF-8, its language tag empty."""
-    text = message.encode("utf-8", "replace")
+    text = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES]
     return _reply(Kind.STATUS, request_id, _UINT32.pack(code) + string(text) + string(b""))
 
 

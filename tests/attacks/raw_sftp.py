@@ -72,10 +72,10 @@ class RawSftp:
         """The payload that lets the gateway send so much more."""
         return bytes([WINDOW_ADJUST]) + uint32(self.number) + uint32(size_bytes)
 
-    def transmit(self, data: bytes) -> None:
+    def transmit(self, data: bytes, packet_bytes: int = PACKET_BYTES) -> None:
         """Send as much as there is, as far and as soon as the window allows."""
-        for start in range(0, len(data), PACKET_BYTES):
-            piece = data[start : start + PACKET_BYTES]
+        for start in range(0, len(data), packet_bytes):
+            piece = data[start : start + packet_bytes]
             while self.remote_window_bytes < len(piece):
                 self._listen()
             self.before_each()

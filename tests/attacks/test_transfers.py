@@ -175,3 +175,41 @@ def test_clients_leave_in_the_middle_again_and_again(
     more_bytes, more_descriptors = after_rounds(20)
     assert more_bytes - memory_bytes < 16 * MIB
     assert more_descriptors <= descriptors + 2  # the honest user comes and goes
+
+
+def crowded(request: bytes) -> bytes:
+    """As many of them as fit into one packet."""
+    return request * ((256 * KIB) // len(request))
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        wire.encode_request(wire.OnPath(Kind.STAT, 1, b"")),
+        wire.encode_request(wire.OnPath(Kind.REALPATH, 1, b"")),
+        wire.string(struct.pack(">BL", 99, 1)),
+        wire.string(struct.pack(">BLL", Kind.READ, 1, 0)),
+        wire.string(struct.pack(">BLL", Kind.WRITE, 1, 0)),
+    ],
+    ids=["stat", "realpath", "unknown", "short read", "short write"],
+)
+def test_a_packet_crowded_with_requests(
+    session: RawSftp, honest: HonestUser, request_bytes: bytes
+) -> None:
+    session.client.send(session.widen(UNREAD))
+    session.client.send(session.data(crowded(request_bytes)))
+    honest.demand_served()
+    session.client.send(session.data(crowded(request_bytes)))
+    honest.demand_served()
+
+
+@pytest.mark.costs(64 * MIB)
+def test_writes_that_claim_less_than_they_bring(session: RawSftp) -> None:
+    """A file of 2.3 MiB in frames of 250 KiB, most of which is dropped."""
+    handle = session.open(b"/short-claims", CREATE)
+    claimed = 4 * KIB
+    for number in range(600):
+        body = struct.pack(">BL", Kind.WRITE, 1) + wire.string(handle)
+        body += struct.pack(">Q", number * claimed) + wire.string(bytes(claimed))
+        session.transmit(wire.string(body + bytes(250 * KIB)), 256 * KIB)
+        assert session.reply(1)[0] == Kind.STATUS

@@ -19,7 +19,12 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import MAX_PENDING, MAX_REFUSALS_TOLD
+from sftpgw.sftp.protocol import (
+    MAX_PENDING,
+    MAX_REFUSALS_TOLD,
+    REQUESTS_PER_TURN,
+    SFTPProtocol,
+)
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.testing.sftp_sessions import (
@@ -29,7 +34,7 @@ from sftpgw.testing.sftp_sessions import (
     SftpFailure,
     space_figures,
 )
-from sftpgw.values import KIB, MIB, SshSettings, StoreSettings, WriteIntent
+from sftpgw.values import KIB, MIB, Buffer, SshSettings, StoreSettings, WriteIntent
 from sftpgw.values import AttributeChanges as Changes
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -505,3 +510,113 @@ def test_a_tree_is_usable_without_sftp(gateway: GatewayInMemory) -> None:
     writer.write(0, b"x")
     result_of(writer.commit())
     assert result_of(tree.stat(b"/a")).size_bytes == 1
+
+
+class TestOurOwnDefects:
+    """What goes wrong inside must not leave a client waiting, or anything behind."""
+
+    def subsystem(self, client: SftpClient) -> SFTPProtocol:
+        (channel,) = client.pair.server.service.channels.values()
+        found = channel._subsystem
+        assert isinstance(found, SFTPProtocol)
+        return found
+
+    def test_an_answer_that_cannot_be_sent_ends_the_channel(
+        self, gateway: GatewayInMemory, client: SftpClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gateway.store.seed("home/alice/a", b"x")
+        gate = gateway.store.hold("head")
+        client.send(wire.OnPath(Kind.STAT, 0, b"/a"))
+        channel = self.subsystem(client)._transport
+
+        def broken(*pieces: object) -> None:
+            monkeypatch.undo()
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(channel, "write", broken)
+        gate.open()
+        client.pump()
+        assert client.channel.closed_by_server
+        (fact,) = gateway.events.facts("defect")
+        assert fact["where"] == "answer"
+        gateway.events.told.clear()
+
+    def test_a_handle_that_cannot_be_closed_keeps_no_other_open(
+        self, gateway: GatewayInMemory, client: SftpClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        directory = client.on_path(Kind.OPENDIR, b"/").body
+        client.write(client.open(b"/a", CREATE), 0, b"x" * 100_000)
+        opened = self.subsystem(client)._handles.directory(directory).directory
+
+        def broken() -> None:
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(opened, "close", broken)
+        client.drop()
+        (fact,) = gateway.events.facts("defect")
+        assert fact["where"] == "abandon"
+        gateway.events.told.clear()
+        gateway.assert_idle()
+
+
+class Channel:
+    """What is below a protocol: keeps what is written, and how it ended."""
+
+    def __init__(self) -> None:
+        self.written = wire.Frames()
+        self.exit_status: int | None = None
+
+    def write(self, *pieces: Buffer) -> None:
+        for piece in pieces:
+            self.written.feed(bytes(piece))
+
+    def consumed(self, size_bytes: int) -> None: ...
+
+    def finish(self, exit_status: int) -> None:
+        self.exit_status = exit_status
+
+    def loseConnection(self) -> None: ...
+
+    def replies(self) -> int:
+        """How many have come since this was asked."""
+        count = 0
+        while self.written.next() is not None:
+            count += 1
+        return count
+
+
+def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel]:
+    """A protocol that has got so many requests at once."""
+    protocol, channel = gateway.subsystem(), Channel()
+    protocol.makeConnection(channel)
+    requests = [wire.OnPath(Kind.REALPATH, number, b"") for number in range(count)]
+    protocol.dataReceived(wire.encode_request(wire.Init(3)))
+    assert channel.replies() == 1
+    protocol.dataReceived(b"".join(map(wire.encode_request, requests)))
+    return protocol, channel
+
+
+def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMemory) -> None:
+    protocol, channel = crowded(gateway, 2 * REQUESTS_PER_TURN + 1)
+    protocol.inputEnded()
+    assert protocol.is_busy
+    assert channel.replies() == REQUESTS_PER_TURN
+    assert channel.exit_status is None
+    assert len(gateway.clock.getDelayedCalls()) == 1
+    gateway.clock.advance(0)
+    assert channel.replies() == REQUESTS_PER_TURN + 1
+    assert channel.exit_status == 0
+    assert not protocol.is_busy
+
+
+def test_a_client_that_leaves_between_two_turns_leaves_nothing(gateway: GatewayInMemory) -> None:
+    protocol, _ = crowded(gateway, REQUESTS_PER_TURN + 1)
+    protocol.connectionLost(None)
+    assert gateway.clock.getDelayedCalls() == []
+    gateway.assert_idle()
+
+
+def test_an_extension_of_any_name_gets_an_answer_that_fits(client: SftpClient) -> None:
+    code, message = refusal(client, wire.Extended(0, b"\xff" * 200_000, b""))
+    assert code is Status.OP_UNSUPPORTED
+    assert len(message) < 400

@@ -5,10 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.ssh.outgoing import OutgoingQueue
+from sftpgw.ssh.outgoing import SMALL_PIECE_BYTES, OutgoingQueue
 
 
-@given(st.lists(st.binary(max_size=50)), st.lists(st.integers(1, 60), min_size=1))
+@given(
+    st.lists(st.binary(max_size=50) | st.binary(max_size=9).map(lambda data: data * 600)),
+    st.lists(st.integers(1, 6000), min_size=1),
+)
 def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
     queue = OutgoingQueue()
     for piece in pieces:
@@ -28,10 +31,18 @@ def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
 
 def test_a_piece_that_fits_is_not_copied() -> None:
     queue = OutgoingQueue()
-    piece = b"x" * 100
+    piece = b"x" * SMALL_PIECE_BYTES
     queue.append(piece)
-    (taken,) = queue.take(100)
+    (taken,) = queue.take(SMALL_PIECE_BYTES)
     assert taken is piece
+
+
+def test_small_pieces_are_joined() -> None:
+    queue = OutgoingQueue()
+    large = b"x" * SMALL_PIECE_BYTES
+    for piece in (b"a", b"b", large, b"c", b"d"):
+        queue.append(piece)
+    assert queue.take(2 * SMALL_PIECE_BYTES) == (b"ab", large, b"cd")
 
 
 def test_clear_forgets_a_half_taken_piece() -> None:

@@ -213,3 +213,16 @@ def test_a_write_whose_handle_is_absurd_is_malformed() -> None:
     with pytest.raises(Malformed) as caught:
         parse(frame)
     assert caught.value.request_id == 7
+
+
+def test_what_is_dropped_behind_a_write_is_not_kept_in_memory() -> None:
+    write = wire.encode_request(wire.Write(1, b"h", 0, (bytes(5000),)))[4:] + bytes(100_000)
+    request = parse_exactly(write)
+    assert isinstance(request, wire.Write)
+    assert [memoryview(piece).obj for piece in request.data] == [bytes(5000)]
+
+
+def parse_exactly(frame: bytes) -> wire.Request:
+    """Type and body, read as they are."""
+    (found,) = frames_of(wire.string(frame), [])
+    return wire.parse_request(found)
