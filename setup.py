@@ -34,6 +34,7 @@ setup(
     install_requires=[
         "twisted[conch,tls]>=26.10",
         "botocore>=1.40",
+        "awscrt>=0.32",
         "cryptography>=48",
         "bcrypt>=4",
         "argon2-cffi>=23.1",

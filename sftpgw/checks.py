@@ -34,10 +34,7 @@ class Finding:
 async def check_buckets(
     settings: Settings, store: ObjectStore, probe: Probe, report: Report
 ) -> None:
-    """HEAD and probe every bucket that a user can reach, and report what there is to know.
-
-    :param store: must use all capabilities, whatever the settings say that it lacks.
-    """
+    """HEAD and probe every bucket that a user can reach, and report what there is to know."""
     for bucket in buckets_of(settings):
         try:
             await store.head_bucket(bucket)

@@ -26,6 +26,7 @@ from sftpgw.values import (
     Capabilities,
     GatewaySettings,
     LimitSettings,
+    Probe,
     Settings,
     SshSettings,
     StoreSettings,
@@ -101,8 +102,11 @@ def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
             endpoint=endpoint,
             access_key="demo",
             secret_key="demo",
-            # moto accepts these conditions and ignores them.
-            capabilities=Capabilities(conditional_copy=False, copy_source_condition=False),
+            # moto accepts these conditions and wrong checksums, and ignores them.
+            capabilities=Capabilities(
+                conditional_copy=False, copy_source_condition=False, checksums=False
+            ),
+            probe=Probe.NO,
         ),
         ssh=SshSettings(),
         limits=LimitSettings(),

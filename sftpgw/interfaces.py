@@ -20,6 +20,7 @@ from sftpgw.values import (
     Buffer,
     ByteRange,
     Capabilities,
+    Checksum,
     DirectoryEntry,
     FileAttributes,
     ListPage,
@@ -83,12 +84,15 @@ class ObjectStore(Protocol):
 
     Raises `sftpgw.errors.StoreError` and its subclasses, and nothing else. To
     cancel, cancel the Deferred that runs the coroutine: the request is dropped.
-    Where a condition is not among `capabilities`, it is left out of the
-    request. https://docs.aws.amazon.com/AmazonS3/latest/API/
+    What is not among the bucket's capabilities (a condition, checksums) is left out
+    of the request. https://docs.aws.amazon.com/AmazonS3/latest/API/
     """
 
-    @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities_of(self, bucket: str) -> Capabilities:
+        """What is known by now; final once something was written to the bucket."""
+
+    def believing(self, capabilities: Capabilities) -> ObjectStore:
+        """The same store, taken to be able to do exactly this: for trying that out."""
 
     async def head_bucket(self, bucket: str) -> None:
         """HeadBucket. :raises NoSuchBucket, AccessDenied:"""
@@ -119,8 +123,14 @@ class ObjectStore(Protocol):
         body: Body,
         properties: ObjectProperties,
         condition: WriteCondition = WriteCondition.NONE,
+        *,
+        checksum: Checksum | None = None,
     ) -> str:
-        """PutObject; returns the ETag. :raises PreconditionFailed, ConditionalConflict:"""
+        """PutObject; returns the ETag.
+
+        :param checksum: of `body`, for who knows it, or knows it to be wrong.
+        :raises PreconditionFailed, ConditionalConflict:
+        """
 
     async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
         """DeleteObject; success if there was none. :raises PreconditionFailed:"""
@@ -157,8 +167,15 @@ class ObjectStore(Protocol):
     ) -> MultipartUpload:
         """CreateMultipartUpload."""
 
-    async def upload_part(self, upload: MultipartUpload, number: int, body: Body) -> StoredPart:
-        """UploadPart, 1 ≤ `number` ≤ 10,000. :raises NoSuchUpload:"""
+    async def upload_part(
+        self,
+        upload: MultipartUpload,
+        number: int,
+        body: Body,
+        *,
+        checksum: Checksum | None = None,
+    ) -> StoredPart:
+        """UploadPart, 1 ≤ `number` ≤ 10,000; `checksum` as for `put`. :raises NoSuchUpload:"""
 
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
@@ -172,6 +189,8 @@ class ObjectStore(Protocol):
         condition: WriteCondition = WriteCondition.NONE,
     ) -> str:
         """CompleteMultipartUpload; returns the object's ETag.
+
+        If every part has a checksum, the object's is made of them and demanded.
 
         A 200 with an ``<Error>`` body is an error. An answer that was lost is
         settled by a HEAD before this returns or raises.

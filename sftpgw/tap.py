@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -213,7 +212,7 @@ async def _check_store(
     reactor: Any, settings: Settings, credentials: CredentialSource, report: Report
 ) -> None:
     store = open_store(
-        replace(settings.s3, capabilities=Capabilities()),
+        settings.s3,
         reactor,
         LogSink(Logger("sftpgw", observer=LogPublisher())),
         wall_clock=time.time,

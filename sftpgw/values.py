@@ -87,6 +87,22 @@ class ObjectProperties:
     storage_class: str = ""
 
 
+class ChecksumAlgorithm(enum.Enum):
+    """How a checksum is made; all can be joined, so that parts' sums give the object's."""
+
+    CRC64NVME = "crc64nvme"
+    CRC32C = "crc32c"
+    CRC32 = "crc32"
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """The checksum of some bytes; `value` is a number of 64 or 32 bits."""
+
+    algorithm: ChecksumAlgorithm
+    value: int
+
+
 class WriteCondition(enum.Enum):
     """Under which condition an object may be published."""
 
@@ -96,19 +112,24 @@ class WriteCondition(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MultipartUpload:
-    """A multipart upload that S3 has opened."""
+    """A multipart upload that S3 has opened.
+
+    `checksum` is what was announced then; later requests must keep to it. Lists do not tell.
+    """
 
     name: ObjectName
     upload_id: str
+    checksum: ChecksumAlgorithm | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part that S3 has confirmed."""
+    """A part that S3 has confirmed; without `checksum` if none was sent or told."""
 
     number: int
     size_bytes: int
     etag: str
+    checksum: Checksum | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +142,10 @@ class UploadsPage:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can do. AWS can do all; `[s3] unsupported` names what others lack."""
+    """What a store can do. AWS can do all; `[s3] unsupported` names what others lack.
+
+    `checksums`: CRC64NVME is checked with every PUT and part, and for the whole object.
+    """
 
     conditional_put: bool = True
     conditional_complete: bool = True
@@ -129,6 +153,7 @@ class Capabilities:
     conditional_delete: bool = True
     copy_source_condition: bool = True
     part_copy: bool = True
+    checksums: bool = True
     unequal_parts: bool = True
 
 
@@ -260,6 +285,19 @@ class SignPayload(enum.Enum):
     NO = "no"
 
 
+class ChecksumChoice(enum.Enum):
+    AUTO = "auto"  # CRC64NVME where the store can do it
+    CRC64NVME = "crc64nvme"
+    CRC32C = "crc32c"
+    CRC32 = "crc32"
+    NONE = "none"
+
+
+class Probe(enum.Enum):
+    AUTO = "auto"  # once per bucket, when it is first written to
+    NO = "no"
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """[s3]. Blank `access_key`: the usual AWS chain finds credentials."""
@@ -276,13 +314,16 @@ class StoreSettings:
     accelerate: bool = False
     state_prefix: str = ".sftpgw/"
     sign_payload: SignPayload = SignPayload.AUTO
+    checksum: ChecksumChoice = ChecksumChoice.AUTO
     part_size_bytes: int = 8 * MIB
     upload_concurrency: int = 4
     download_part_size_bytes: int = 8 * MIB
     download_concurrency: int = 4
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
-    max_attempts: int = 5
+    max_attempts: int = 20
+    retry_time_seconds: float = 180.0
+    probe: Probe = Probe.AUTO
     capabilities: Capabilities = Capabilities()
 
 

@@ -22,11 +22,13 @@ from twisted.internet import threads
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.s3.client import S3Client
 from sftpgw.s3.opening import open_store
-from sftpgw.values import MIB, Capabilities, ObjectInfo, ObjectName, StoreSettings
+from sftpgw.values import MIB, Capabilities, ObjectInfo, ObjectName, Probe, StoreSettings
 
 MOTO_MIN_PART_BYTES = 64 * 1024
 REAL_MIN_PART_BYTES = 5 * MIB
-MOTO_CAPABILITIES = Capabilities(conditional_copy=False, copy_source_condition=False)
+MOTO_CAPABILITIES = Capabilities(
+    conditional_copy=False, copy_source_condition=False, checksums=False
+)
 
 REAL_STORE_VARIABLES = tuple(
     f"SFTPGW_TEST_S3_{name}" for name in ("ENDPOINT", "BUCKET", "ACCESS_KEY", "SECRET_KEY")
@@ -134,6 +136,7 @@ def moto_settings(endpoint: str, bucket: str, **changes: Any) -> StoreSettings:
         "access_key": "AKIDEXAMPLE",
         "secret_key": "secret-of-the-test",
         "capabilities": MOTO_CAPABILITIES,
+        "probe": Probe.NO,
     }
     return StoreSettings(**(values | changes))
 

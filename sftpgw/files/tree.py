@@ -104,7 +104,7 @@ class Tree:
         self._ladder = choose_ladder(
             settings.part_size_bytes,
             limits.memory_bytes,
-            unequal_parts=store.capabilities.unequal_parts,
+            unequal_parts=store.capabilities_of(user.bucket).unequal_parts,
         )
         self._listed: _Listed | None = None
         self._emptied: OrderedDict[str, None] = OrderedDict()

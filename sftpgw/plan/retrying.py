@@ -10,10 +10,15 @@ Rules:
    ``InvalidObjectState`` is a 403 and does not.
 2. What passes is tried again after a random wait ("full jitter"), whose bound
    doubles each time. A ``Retry-After`` is a lower bound.
-3. Expired credentials are refreshed once, a clock that is off is corrected once;
-   then once more, without a wait.
-4. Attempts and time are bounded. Progress (bytes of a body that arrived) makes
-   the attempts start afresh, the renewals are bounded too.
+3. Expired credentials are refreshed once, a clock that is off is corrected once, a
+   bucket is followed into another region once; then once more, without a wait.
+4. Bytes that were damaged on the way (BadDigest) are sent again a few times: a store
+   that gets a checksum wrong will never get it right.
+5. Attempts and time are bounded, so that a store may be away for as long as a restart
+   takes. Waits stay short enough that it is found soon after it is back. A first
+   failure may be late: one more attempt is made even if a timeout took all the time.
+6. Progress (bytes of a body that arrived) makes the attempts start afresh, the
+   renewals are bounded too.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -41,8 +46,8 @@ from sftpgw.errors import (
 )
 
 FIRST_WAIT_SECONDS = 0.2
-LONGEST_WAIT_SECONDS = 20.0
-DEADLINE_SECONDS = 300.0
+LONGEST_WAIT_SECONDS = 10.0
+RESENDS = 3
 RENEWALS = 20
 
 
@@ -51,6 +56,8 @@ class Remedy(enum.Enum):
 
     NONE = "none"
     WAIT = "wait"
+    RESEND = "resend"
+    FOLLOW_REGION = "follow-region"
     REFRESH_CREDENTIALS = "refresh-credentials"
     CORRECT_CLOCK = "correct-clock"
 
@@ -61,7 +68,15 @@ CONNECT_FAILED = "ConnectFailed"
 TIMED_OUT = "TimedOut"
 BAD_ANSWER = "BadAnswer"
 CUT_BODY = "CutBody"
+CHECKSUM_DIFFERS = "ChecksumDiffers"  # the store has other bytes for a part than we sent
+STORED_DAMAGED = "StoredDamaged"  # the same of a whole object: it is published, so no more tries
 UNEXPLAINED = "Unexplained"  # a 400 to HEAD, which is how expired credentials look there
+
+CONFLICTS = frozenset({"ConditionalRequestConflict"})
+"""Codes that Complete cannot be repeated after: the parts are to be sent again."""
+
+DAMAGE = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+"""Codes that tell of bytes that are not those of the checksum sent with them."""
 
 _NOBODY_HEARD = frozenset({CONNECT_FAILED})
 
@@ -71,6 +86,8 @@ _REMEDY_BY_CODE = {
     TIMED_OUT: Remedy.WAIT,
     BAD_ANSWER: Remedy.WAIT,
     CUT_BODY: Remedy.WAIT,
+    **dict.fromkeys(DAMAGE, Remedy.RESEND),
+    CHECKSUM_DIFFERS: Remedy.RESEND,
     "BandwidthLimitExceeded": Remedy.WAIT,
     "ConditionalRequestConflict": Remedy.WAIT,
     "InternalError": Remedy.WAIT,
@@ -92,6 +109,9 @@ _REMEDY_BY_CODE = {
     "RequestTimeTooSkewed": Remedy.CORRECT_CLOCK,
     "NotImplemented": Remedy.NONE,
 }
+
+_ELSEWHERE = frozenset({301, 307, 400})
+"""Statuses that may mean: right, but in another region."""
 
 _REMEDY_BY_STATUS = {
     408: Remedy.WAIT,
@@ -141,14 +161,18 @@ class Fault:
     code: str
     status: int = 0
     retry_after_seconds: float = 0.0
-    conflict_is_final: bool = False
-    """ConditionalRequestConflict needs more than the same request again (Complete)."""
+    is_final: bool = False
+    """The same request again would not help, whatever the code says (`CONFLICTS`, `DAMAGE`)."""
+    other_region: str = ""
+    """Where the bucket is, if the request went to another region."""
 
 
 def remedy_for(fault: Fault) -> Remedy:
     """What may help against `fault`, attempts and time allowing."""
-    if fault.code == "ConditionalRequestConflict" and fault.conflict_is_final:
+    if fault.is_final:
         return Remedy.NONE
+    if fault.other_region and fault.status in _ELSEWHERE:
+        return Remedy.FOLLOW_REGION
     if fault.code in _REMEDY_BY_CODE:
         return _REMEDY_BY_CODE[fault.code]
     return _REMEDY_BY_STATUS.get(fault.status, Remedy.NONE)
@@ -188,9 +212,11 @@ class TryAgain:
 class RetryPlan:
     """The attempts of one request.
 
+    :param max_attempts: of those that wait for better times.
     :param random: a number in [0, 1) each time.
     :param now_seconds: when the first attempt starts, by any clock that
         `after` is told the time of, too.
+    :param deadline_seconds: how long after that the last may start.
     """
 
     def __init__(
@@ -198,13 +224,14 @@ class RetryPlan:
         max_attempts: int,
         random: Callable[[], float],
         now_seconds: float,
-        deadline_seconds: float = DEADLINE_SECONDS,
+        deadline_seconds: float,
     ) -> None:
         self._max_attempts = max_attempts
         self._random = random
         self._give_up_at = now_seconds + deadline_seconds
         self._deadline_seconds = deadline_seconds
         self._failures = 0
+        self._resends = 0
         self._renewals = 0
         self._used: set[Remedy] = set()
 
@@ -220,13 +247,22 @@ class RetryPlan:
         remedy = remedy_for(fault)
         if remedy is Remedy.NONE:
             return None
-        if remedy is not Remedy.WAIT:
+        if remedy is Remedy.RESEND:
+            self._resends += 1
+            if self._resends > RESENDS:
+                return None
+        elif remedy is not Remedy.WAIT:
             return self._once(remedy)
         self._failures += 1
         wait_seconds = self._wait_seconds(fault)
-        if self._failures >= self._max_attempts or now_seconds + wait_seconds > self._give_up_at:
+        if self._failures >= self._max_attempts or self._is_late(now_seconds, wait_seconds):
             return None
         return TryAgain(wait_seconds, remedy)
+
+    def _is_late(self, now_seconds: float, wait_seconds: float) -> bool:
+        if self._failures == 1 and wait_seconds <= FIRST_WAIT_SECONDS:
+            return False
+        return now_seconds + wait_seconds > self._give_up_at
 
     def _once(self, remedy: Remedy) -> TryAgain | None:
         if remedy in self._used:

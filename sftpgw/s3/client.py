@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import quote
 
 from twisted.web.http_headers import Headers
 
@@ -24,16 +23,32 @@ from sftpgw.errors import (
     StoreError,
 )
 from sftpgw.interfaces import BodySink, EventSink
+from sftpgw.plan.retrying import CONFLICTS, DAMAGE
+from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
+from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, joined
 from sftpgw.s3.downloads import Download
-from sftpgw.s3.endpoints import UNRESERVED
-from sftpgw.s3.headers import MissingHeader, count, header, object_info, property_headers
-from sftpgw.s3.sending import Answer, S3Request, Sender, Trail, refused_inside_success
+from sftpgw.s3.headers import count, object_info, property_headers
+from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
 from sftpgw.s3.signing import HeaderList
+from sftpgw.s3.writing import (
+    checksum_announcement,
+    checksum_header,
+    copied_properties,
+    copy_source,
+    if_absent,
+    object_checksum,
+    part_query,
+    read_etag,
+    read_result,
+    size_of,
+)
 from sftpgw.values import (
     Body,
     ByteRange,
     Capabilities,
+    Checksum,
+    ChecksumAlgorithm,
     ListPage,
     MultipartUpload,
     ObjectInfo,
@@ -45,7 +60,7 @@ from sftpgw.values import (
 )
 from sftpgw.wire import s3xml
 
-MAX_PART_NUMBER = 10_000
+NO_CODES: frozenset[str] = frozenset()
 
 T = TypeVar("T")
 
@@ -53,25 +68,30 @@ T = TypeVar("T")
 class S3Client:
     """An S3 store. Views made by `bind` share everything but what their events carry."""
 
-    def __init__(self, sender: Sender, events: EventSink) -> None:
+    def __init__(self, sender: Sender, events: EventSink, abilities: Abilities) -> None:
         self._sender = sender
         self._events = events
+        self._abilities = abilities
 
     def bind(self, **facts: object) -> S3Client:
         """The same store, whose events carry `facts`."""
-        return S3Client(self._sender, self._events.bind(**facts))
+        return S3Client(self._sender, self._events.bind(**facts), self._abilities)
+
+    def believing(self, capabilities: Capabilities) -> S3Client:
+        """The same store, taken to be able to do exactly this. It tells no events."""
+        return S3Client(self._sender, Nobody(), FixedAbilities(capabilities))
 
     @property
     def requests(self) -> Counter[str]:
         """Requests sent so far, retries included, by S3's names of the operations."""
         return self._sender.requests
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._sender.settings.capabilities
+    def capabilities_of(self, bucket: str) -> Capabilities:
+        return self._abilities.of(bucket)
 
     async def close(self) -> None:
         """Drop every connection, of all views; returns when they are gone."""
+        await self._abilities.close()
         await self._sender.http.close()
 
     # Reading.
@@ -139,29 +159,40 @@ class S3Client:
         body: Body,
         properties: ObjectProperties,
         condition: WriteCondition = WriteCondition.NONE,
+        *,
+        checksum: Checksum | None = None,
     ) -> str:
-        demanded = _if_absent(condition, self.capabilities.conditional_put)
+        able = await self._abilities.known(name.bucket)
+        final_codes = DAMAGE if checksum else NO_CODES
+        if checksum is None:
+            checksum = await self._checksum(body, self._abilities.checksum(name.bucket))
         request = S3Request(
             "PutObject",
             "PUT",
             name.bucket,
             name.key,
-            headers=self._creation(properties) + demanded,
+            headers=(
+                *self._creation(properties),
+                *if_absent(condition, is_supported=able.conditional_put),
+                *checksum_header(checksum),
+            ),
             body=body,
             missing=NoSuchBucket,
+            final_codes=final_codes,
         )
         began_seconds = self._sender.signer.now_seconds()
         return await self._send_settled(
             request,
-            _etag,
+            read_etag(checksum),
             lambda: Expected(
-                _size_bytes(body), began_seconds, etag_of_body(body), properties.metadata
+                size_of(body), began_seconds, etag_of_body(body), properties.metadata, checksum
             ),
         )
 
     async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
-        is_demanded = if_match is not None and self.capabilities.conditional_delete
-        headers: HeaderList = (("If-Match", if_match or ""),) if is_demanded else ()
+        headers: HeaderList = ()
+        if if_match is not None and (await self._abilities.known(name.bucket)).conditional_delete:
+            headers = (("If-Match", if_match),)
         trail = Trail()
         try:
             await self._send(
@@ -180,22 +211,24 @@ class S3Client:
         condition: WriteCondition = WriteCondition.NONE,
         properties: ObjectProperties | None = None,
     ) -> str:
-        headers = self._copy_source(source) + _if_absent(
-            condition, self.capabilities.conditional_copy
-        )
+        able = await self._abilities.known(target.bucket)
         request = S3Request(
             "CopyObject",
             "PUT",
             target.bucket,
             target.key,
-            headers=headers + _copied_properties(source, properties),
+            headers=(
+                *copy_source(source, is_guarded=able.copy_source_condition),
+                *if_absent(condition, is_supported=able.conditional_copy),
+                *copied_properties(source, properties),
+            ),
             is_slow=True,
         )
         began_seconds = self._sender.signer.now_seconds()
         metadata = source.metadata if properties is None else properties.metadata
         return await self._send_settled(
             request,
-            _write_result("CopyObjectResult"),
+            _etag_of_result("CopyObjectResult"),
             lambda: Expected(source.size_bytes, began_seconds, metadata=metadata),
         )
 
@@ -204,36 +237,52 @@ class S3Client:
     async def create_upload(
         self, name: ObjectName, properties: ObjectProperties
     ) -> MultipartUpload:
+        await self._abilities.known(name.bucket)
+        algorithm = self._abilities.checksum(name.bucket)
         request = S3Request(
             "CreateMultipartUpload",
             "POST",
             name.bucket,
             name.key,
             query=(("uploads", ""),),
-            headers=self._creation(properties),
+            headers=self._creation(properties) + checksum_announcement(algorithm),
             missing=NoSuchBucket,
         )
-        return await self._send_for(
+        created = await self._send_for(
             request, lambda answer: s3xml.parse_created_upload(answer.document, name)
         )
+        return replace(created, checksum=algorithm)
 
-    async def upload_part(self, upload: MultipartUpload, number: int, body: Body) -> StoredPart:
+    async def upload_part(
+        self,
+        upload: MultipartUpload,
+        number: int,
+        body: Body,
+        *,
+        checksum: Checksum | None = None,
+    ) -> StoredPart:
+        final_codes = DAMAGE if checksum else NO_CODES
+        if checksum is None:
+            checksum = await self._checksum(body, upload.checksum)
         request = S3Request(
             "UploadPart",
             "PUT",
             upload.name.bucket,
             upload.name.key,
-            query=_part_query(upload, number),
+            query=part_query(upload, number),
+            headers=checksum_header(checksum),
             body=body,
             missing=NoSuchUpload,
+            final_codes=final_codes,
         )
-        etag = await self._send_for(request, _etag)
-        return StoredPart(number, _size_bytes(body), etag)
+        etag = await self._send_for(request, read_etag(checksum, is_part=True))
+        return StoredPart(number, size_of(body), etag, checksum)
 
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
-        headers = self._copy_source(source)
+        able = await self._abilities.known(upload.name.bucket)
+        headers = copy_source(source, is_guarded=able.copy_source_condition)
         if wanted != ByteRange(0, source.size_bytes):  # S3 refuses ranges of small sources
             headers += (("x-amz-copy-source-range", f"bytes={wanted.start}-{wanted.stop - 1}"),)
         request = S3Request(
@@ -241,12 +290,13 @@ class S3Client:
             "PUT",
             upload.name.bucket,
             upload.name.key,
-            query=_part_query(upload, number),
+            query=part_query(upload, number),
             headers=headers,
             is_slow=True,
         )
-        etag = await self._send_for(request, _write_result("CopyPartResult"))
-        return StoredPart(number, wanted.size_bytes, etag)
+        result = await self._send_for(request, read_result("CopyPartResult"))
+        told = result.checksums.get(upload.checksum) if upload.checksum else None
+        return StoredPart(number, wanted.size_bytes, result.etag, told)
 
     async def complete_upload(
         self,
@@ -254,6 +304,10 @@ class S3Client:
         parts: tuple[StoredPart, ...],
         condition: WriteCondition = WriteCondition.NONE,
     ) -> str:
+        able = await self._abilities.known(upload.name.bucket)
+        whole = joined(parts, upload.checksum) if upload.checksum else None
+        size_bytes = sum(part.size_bytes for part in parts)
+        size = (("x-amz-mp-object-size", str(size_bytes)),) if upload.checksum else ()
         request = S3Request(
             "CompleteMultipartUpload",
             "POST",
@@ -262,20 +316,20 @@ class S3Client:
             query=(("uploadId", upload.upload_id),),
             headers=(
                 ("content-type", "application/xml"),
-                *_if_absent(condition, self.capabilities.conditional_complete),
+                *if_absent(condition, is_supported=able.conditional_complete),
+                *object_checksum(whole),
+                *size,
             ),
             body=(s3xml.build_complete_upload(parts),),
             missing=NoSuchUpload,
             is_slow=True,
-            conflict_is_final=True,
+            final_codes=CONFLICTS | DAMAGE,
         )
         began_seconds = self._sender.signer.now_seconds()
         return await self._send_settled(
             request,
-            _write_result("CompleteMultipartUploadResult", conflict_is_final=True),
-            lambda: Expected(
-                sum(part.size_bytes for part in parts), began_seconds, etag_of_parts(parts)
-            ),
+            _etag_of_result("CompleteMultipartUploadResult", request.final_codes, whole),
+            lambda: Expected(size_bytes, began_seconds, etag_of_parts(parts), checksum=whole),
         )
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
@@ -310,13 +364,13 @@ class S3Client:
     async def _send_settled(
         self,
         request: S3Request,
-        read_etag: Callable[[Answer], str],
+        read: Callable[[Answer], str],
         expected: Callable[[], Expected],
     ) -> str:
         """Publish an object. Refused after an answer was lost, it may be there: look."""
         trail = Trail()
         try:
-            return await self._send_for(request, read_etag, trail)
+            return await self._send_for(request, read, trail)
         except StoreError:
             name = ObjectName(request.bucket, request.key)
             if trail.may_have_happened and (etag := await self._settled(name, expected())):
@@ -326,17 +380,22 @@ class S3Client:
     async def _settled(self, name: ObjectName, expected: Expected) -> str | None:
         """The ETag of the object if it is the one expected, None if it is not, or in doubt."""
         try:
-            info, headers = await self._head(name)
+            info, headers = await self._head(name, with_checksum=expected.checksum is not None)
         except StoreError:
             return None
         return info.etag if is_ours(info, headers, expected) else None
 
-    async def _head(self, name: ObjectName) -> tuple[ObjectInfo, Headers]:
+    async def _head(
+        self, name: ObjectName, *, with_checksum: bool = False
+    ) -> tuple[ObjectInfo, Headers]:
         def read(answer: Answer) -> tuple[ObjectInfo, Headers]:
             size_bytes = count(answer.headers, "content-length")
             return object_info(name, size_bytes, answer.headers), answer.headers
 
-        return await self._send_for(S3Request("HeadObject", "HEAD", name.bucket, name.key), read)
+        # Not asked for in vain: with KMS it needs kms:Decrypt.
+        headers = (("x-amz-checksum-mode", "ENABLED"),) if with_checksum else ()
+        request = S3Request("HeadObject", "HEAD", name.bucket, name.key, headers=headers)
+        return await self._send_for(request, read)
 
     async def _exists(self, name: ObjectName) -> bool:
         try:
@@ -348,58 +407,16 @@ class S3Client:
     def _creation(self, properties: ObjectProperties) -> HeaderList:
         return tuple(property_headers(properties, self._sender.settings.storage_class))
 
-    def _copy_source(self, source: ObjectInfo) -> HeaderList:
-        path = f"{source.name.bucket}/{source.name.key}"
-        headers: HeaderList = (("x-amz-copy-source", quote(path, safe="/" + UNRESERVED)),)
-        if self.capabilities.copy_source_condition:
-            headers += (("x-amz-copy-source-if-match", source.etag),)
-        return headers
+    async def _checksum(self, body: Body, algorithm: ChecksumAlgorithm | None) -> Checksum | None:
+        if algorithm is None:
+            return None
+        running = RunningChecksum(algorithm)
+        await self._sender.hasher.feed(body, running.update, COMPUTE_STEP_BYTES)
+        return running.checksum
 
 
-def _copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -> HeaderList:
-    """What CopyObject must be told so that nothing is lost: its class, and all of a rewrite."""
-    source_class = "" if source.storage_class == "STANDARD" else source.storage_class
-    if properties is None:
-        return (("x-amz-storage-class", source_class),) if source_class else ()
-    restated = replace(properties, content_type=properties.content_type or source.content_type)
-    return (
-        ("x-amz-metadata-directive", "REPLACE"),
-        *property_headers(restated, source_class),
-        *source.system_headers.items(),
-    )
-
-
-def _if_absent(condition: WriteCondition, is_supported: bool) -> HeaderList:
-    if condition is WriteCondition.IF_ABSENT and is_supported:
-        return (("If-None-Match", "*"),)
-    return ()
-
-
-def _part_query(upload: MultipartUpload, number: int) -> tuple[tuple[str, str], ...]:
-    if not 1 <= number <= MAX_PART_NUMBER:
-        raise StoreError(f"there is no part number {number}", code="InvalidArgument")
-    return ("partNumber", str(number)), ("uploadId", upload.upload_id)
-
-
-def _size_bytes(body: Body) -> int:
-    return sum(memoryview(buffer).nbytes for buffer in body)
-
-
-def _etag(answer: Answer) -> str:
-    if etag := header(answer.headers, "etag"):
-        return etag
-    raise MissingHeader("no ETag")
-
-
-def _write_result(kind: str, *, conflict_is_final: bool = False) -> Callable[[Answer], str]:
-    """Reads an answer that may be an error although its status is 200."""
-
-    def read(answer: Answer) -> str:
-        result = s3xml.parse_write_result(answer.document, kind)
-        if isinstance(result, s3xml.ErrorDocument):
-            raise refused_inside_success(
-                result, answer.headers, conflict_is_final=conflict_is_final
-            )
-        return result.etag
-
-    return read
+def _etag_of_result(
+    kind: str, final_codes: frozenset[str] = NO_CODES, sent: Checksum | None = None
+) -> Callable[[Answer], str]:
+    read = read_result(kind, final_codes, sent)
+    return lambda answer: read(answer).etag

@@ -19,7 +19,8 @@ from twisted.web.http_headers import Headers
 from sftpgw.interfaces import BodySink
 from sftpgw.plan.retrying import Fault
 from sftpgw.s3.headers import content_range, count, header, object_info
-from sftpgw.s3.sending import AttemptFailed, S3Request
+from sftpgw.s3.refusals import AttemptFailed
+from sftpgw.s3.sending import S3Request
 from sftpgw.values import ByteRange, ObjectName
 
 

@@ -6,11 +6,12 @@ becomes a path.
 Must not know: requests.
 
 botocore's provider only reads its data files: 2 MiB, and no client. A bucket is
-resolved once and kept.
+resolved once and kept, until the store says that it is in another region.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -22,6 +23,8 @@ from sftpgw.errors import StoreError
 from sftpgw.values import Addressing, StoreSettings
 
 UNRESERVED = "-_.~"
+
+_REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes part of a host name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,28 @@ class Endpoints:
         self._region = settings.region
         self._provider: EndpointProvider | None = None
         self._known: dict[str, BucketEndpoint] = {}
+        self._moved: dict[str, str] = {}
 
     def of_bucket(self, bucket: str) -> BucketEndpoint:
         """:raises StoreError: no URL can be made for this bucket and region"""
         if bucket not in self._known:
-            self._known[bucket] = self._resolve(bucket)
+            self._known[bucket] = self._resolve(bucket, self._region)
         return self._known[bucket]
 
-    def _resolve(self, bucket: str) -> BucketEndpoint:
+    def move(self, bucket: str, region: str) -> bool:
+        """The bucket is in `region`, the store says; whether that is new.
+
+        :raises StoreError: no URL can be made for it there; the bucket stays where it was
+        """
+        if not _REGION.fullmatch(region):
+            raise StoreError(f"{bucket}: {region[:64]!r} is no region", code="NoEndpoint")
+        if self._moved.get(bucket, self._region) == region:
+            return False
+        self._known[bucket] = self._resolve(bucket, region)
+        self._moved[bucket] = region
+        return True
+
+    def _resolve(self, bucket: str, region: str) -> BucketEndpoint:
         if self._provider is None:
             loader = Loader()
             self._provider = EndpointProvider(
@@ -72,26 +89,30 @@ class Endpoints:
                 loader.load_data("partitions"),
             )
         try:
-            found = self._provider.resolve_endpoint(Bucket=bucket, **self._parameters)
+            found = self._provider.resolve_endpoint(
+                Bucket=bucket, Region=region, **self._parameters
+            )
         except BotoCoreError as error:
             raise StoreError(f"no endpoint for {bucket}: {error}", code="NoEndpoint") from error
         for scheme in found.properties.get("authSchemes", ()):
             if scheme["name"] == "sigv4":
                 return BucketEndpoint(
                     found.url.rstrip("/"),
-                    scheme.get("signingRegion") or self._region,
+                    scheme.get("signingRegion") or region,
                     scheme.get("signingName") or "s3",
                 )
         raise StoreError(f"{bucket} needs a signature that we cannot make", code="NoEndpoint")
 
 
 def _parameters(settings: StoreSettings) -> dict[str, object]:
-    """The rule set's parameters. As in botocore, a custom endpoint means paths unless told."""
+    """The rule set's parameters but for bucket and region.
+
+    As in botocore, a custom endpoint means paths unless told.
+    """
     forced_path = settings.addressing is Addressing.PATH or (
         bool(settings.endpoint) and settings.addressing is not Addressing.VIRTUAL
     )
     parameters: dict[str, object] = {
-        "Region": settings.region,
         "UseFIPS": False,
         "UseDualStack": False,
         "ForcePathStyle": forced_path,

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sftpgw.interfaces import EventSink
+from sftpgw.interfaces import Clock, EventSink
+from sftpgw.s3.abilities import FixedAbilities, FoundAbilities, Nobody
 from sftpgw.s3.client import S3Client
 from sftpgw.s3.credentials import CredentialSource, InThread, credential_source
 from sftpgw.s3.endpoints import Endpoints
+from sftpgw.s3.hashing import Hasher
 from sftpgw.s3.http import HttpClient
+from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.sending import Sender
 from sftpgw.s3.signing import Signer
-from sftpgw.values import StoreSettings
+from sftpgw.values import Capabilities, StoreSettings
 
 
 def open_store(
@@ -28,6 +31,7 @@ def open_store(
     random: Callable[[], float],
     in_thread: InThread,
     credentials: CredentialSource | None = None,
+    clock: Clock | None = None,
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
 
@@ -35,14 +39,23 @@ def open_store(
     :param random: a number in [0, 1) each time (``random.random``).
     :param in_thread: ``threads.deferToThread``, for what blocks: finding credentials.
     :param credentials: instead of those that the settings name.
+    :param clock: of the waits between attempts; `reactor` if None.
     """
+    hasher = Hasher(reactor)
     sender = Sender(
         http=HttpClient(reactor, connect_timeout_seconds=settings.connect_timeout_seconds),
         endpoints=Endpoints(settings),
-        signer=Signer(settings.sign_payload, wall_clock),
+        signer=Signer(settings.sign_payload, wall_clock, hasher),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
-        clock=reactor,
+        clock=clock or reactor,
         random=random,
+        hasher=hasher,
     )
-    return S3Client(sender, events)
+
+    async def probe(bucket: str) -> Capabilities:
+        client = S3Client(sender, Nobody(), FixedAbilities(settings.capabilities))
+        token = f"{int(random() * 2**53):014x}"
+        return await probe_capabilities(client, bucket, settings.state_prefix, token)
+
+    return S3Client(sender, events, FoundAbilities(settings, probe, sender.clock, events))

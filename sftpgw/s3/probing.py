@@ -3,11 +3,13 @@
 Knows: `ObjectStore`, and which condition leaves which trace.
 Must not know: HTTP, or any vendor's name.
 
-Stores that ignore a condition do so silently, so each check looks at what
-became of the objects: a condition is supported if the store refused *and* left
-the object as it was. The probe's objects are tiny, live under the state prefix,
-and are removed again. Whether parts may differ in size cannot be tried with
-tiny objects: that is taken from the settings.
+Stores that ignore a condition or a checksum do so silently, so each check looks at
+what became of the objects: a condition is supported if the store refused *and* left
+the object as it was. Whether the gateway may write, read and delete under the state
+prefix at all is tried first, and with one object: where it may not, no more than that
+is left behind. The probe's objects are tiny, live under the state prefix, and are
+removed again; it all takes about 45 requests. Whether parts may differ in size cannot
+be tried with tiny objects: that is taken from the settings.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from sftpgw.interfaces import ObjectStore
 from sftpgw.values import (
     ByteRange,
     Capabilities,
+    Checksum,
+    ChecksumAlgorithm,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -38,9 +42,11 @@ from sftpgw.values import (
 )
 
 PROPERTIES = ObjectProperties()
+WRONG_SUM = Checksum(ChecksumAlgorithm.CRC64NVME, 1)
 WRONG_ETAG = '"00000000000000000000000000000000"'
 
-_OTHER_TROUBLE = (AccessDenied, CredentialsUnavailable, NoSuchBucket, StoreUnavailable)
+_NOT_NOW = (CredentialsUnavailable, NoSuchBucket, StoreUnavailable)
+_OTHER_TROUBLE = (AccessDenied, *_NOT_NOW)
 
 
 async def probe_capabilities(
@@ -48,12 +54,13 @@ async def probe_capabilities(
 ) -> Capabilities:
     """Try out what `store` can do with `bucket`.
 
-    :param store: opened with every capability, else it leaves out what is to be tried.
+    :param store: whatever it believes of itself; only `unequal_parts` is taken from it.
     :param token: unique, so that probes at the same time do not meet.
     :raises StoreError: the store cannot be used at all, or not now.
     """
     probe = _Probe(store, bucket, f"{state_prefix}probe/{token}/")
     try:
+        await probe.try_rights(ObjectName(bucket, f"{state_prefix}probe/rights"))
         return await probe.run()
     finally:
         await probe.clean_up()
@@ -63,7 +70,10 @@ class _Probe:
     """The objects of one probe and the checks that use them."""
 
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
-        self._store = store
+        # Checksums are tried apart: what cannot take them could do nothing with them.
+        self._store = store.believing(Capabilities(checksums=False))
+        self._summing = store.believing(Capabilities())
+        self._unequal_parts = store.capabilities_of(bucket).unequal_parts
         self._bucket = bucket
         self._prefix = prefix
         self._names: set[ObjectName] = set()
@@ -77,8 +87,15 @@ class _Probe:
             conditional_delete=await self._conditional_delete(),
             copy_source_condition=await self._copy_source_condition(),
             part_copy=await self._part_copy(),
-            unequal_parts=self._store.capabilities.unequal_parts,
+            checksums=await self._checksums_of_puts() and await self._checksums_of_parts(),
+            unequal_parts=self._unequal_parts,
         )
+
+    async def try_rights(self, name: ObjectName) -> None:
+        """:raises StoreError: the gateway may not write, read or delete here, or not now"""
+        await self._store.put(name, (b"1",), PROPERTIES)
+        await self._store.head(name)
+        await self._store.delete(name)
 
     async def clean_up(self) -> None:
         """Remove what the checks left. What cannot be removed now is left to the sweeper."""
@@ -133,6 +150,28 @@ class _Probe:
             return False
         return await self._size_bytes(upload.name) == 2
 
+    async def _checksums_of_puts(self) -> bool:
+        name = self._name("sum")
+        if await _unable(self._summing.put(name, (b"1",), PROPERTIES)):
+            return False
+        wrong = self._summing.put(name, (b"22",), PROPERTIES, checksum=WRONG_SUM)
+        return await _unable(wrong) and await self._size_bytes(name) == 1
+
+    async def _checksums_of_parts(self) -> bool:
+        name = self._name("sums")
+        try:
+            upload = await self._upload(name, self._summing)
+            wrong = self._summing.upload_part(upload, 1, (b"22",), checksum=WRONG_SUM)
+            if not await _unable(wrong):
+                return False
+            part = await self._summing.upload_part(upload, 1, (b"1",))
+            await self._summing.complete_upload(upload, (part,))
+        except _NOT_NOW:
+            raise
+        except StoreError:
+            return False
+        return await self._size_bytes(name) == 1
+
     # What they are made of.
 
     def _name(self, key: str) -> ObjectName:
@@ -145,15 +184,17 @@ class _Probe:
         await self._store.put(name, (body,), PROPERTIES)
         return await self._store.head(name)
 
-    async def _upload(self, name: ObjectName) -> MultipartUpload:
-        upload = await self._store.create_upload(name, PROPERTIES)
+    async def _upload(self, name: ObjectName, store: ObjectStore | None = None) -> MultipartUpload:
+        upload = await (store or self._store).create_upload(name, PROPERTIES)
         self._uploads.append(upload)
         return upload
 
     async def _size_bytes(self, name: ObjectName) -> int | None:
         try:
             return (await self._store.head(name)).size_bytes
-        except NoSuchObject:
+        except (NoSuchObject, AccessDenied):
+            # What is missing is a 403 where the bucket may not be listed; and what is there
+            # can be looked at, as `try_rights` has shown.
             return None
 
 
@@ -166,6 +207,14 @@ async def _refused(request: Coroutine[Any, Any, object]) -> bool:
     except StoreError:
         return True
     return False
+
+
+async def _unable(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store says no, even as if it were a matter of rights: of unknown headers."""
+    try:
+        return await _refused(request)
+    except AccessDenied:
+        return True
 
 
 async def _refused_by_condition(request: Coroutine[Any, Any, object]) -> bool:

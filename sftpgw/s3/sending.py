@@ -31,7 +31,6 @@ from sftpgw.plan.retrying import (
     CONNECTION_LOST,
     CUT_BODY,
     TIMED_OUT,
-    UNEXPLAINED,
     Fault,
     Remedy,
     RetryPlan,
@@ -41,7 +40,8 @@ from sftpgw.plan.retrying import (
 )
 from sftpgw.s3.credentials import CredentialSource
 from sftpgw.s3.endpoints import Endpoints
-from sftpgw.s3.headers import MissingHeader, date_seconds, header, retry_after_seconds
+from sftpgw.s3.hashing import Hasher
+from sftpgw.s3.headers import MissingHeader
 from sftpgw.s3.http import (
     ConnectFailed,
     ConnectionBroken,
@@ -49,13 +49,13 @@ from sftpgw.s3.http import (
     HttpClient,
     HttpRequest,
 )
+from sftpgw.s3.refusals import AttemptFailed, refusal
 from sftpgw.s3.signing import HeaderList, Signer
 from sftpgw.values import MIB, Body, StoreSettings
-from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, parse_error
+from sftpgw.wire.s3xml import MalformedDocument
 
 USER_AGENT = "sftpgw"
 DOCUMENT_LIMIT_BYTES = 16 * MIB
-SKEW_SECONDS = 15 * 60.0
 SLOW_PATIENCE_SECONDS = 300.0
 
 _FAULT_CODES = {
@@ -75,7 +75,7 @@ class S3Request:
     :param operation: S3's name of it, for the log and the counter.
     :param missing: what a 404 without a code means.
     :param is_slow: the store may think for minutes (copies, Complete).
-    :param conflict_is_final: a conflict needs more than this request again (Complete).
+    :param final_codes: S3's codes after which this request is of no use again.
     """
 
     operation: str
@@ -87,13 +87,15 @@ class S3Request:
     body: Body = ()
     missing: type[StoreError] = NoSuchObject
     is_slow: bool = False
-    conflict_is_final: bool = False
+    final_codes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class _SignedRequest:
     plain: S3Request
     signed: HttpRequest
+    credentials: ReadOnlyCredentials
+    region: str
 
 
 @dataclass(slots=True)
@@ -110,24 +112,6 @@ class Trail:
     """What a caller wants to know of the attempts, whatever came of them."""
 
     may_have_happened: bool = False
-
-
-class AttemptFailed(Exception):
-    """An attempt that did not succeed; `Sender.send` looks for a remedy."""
-
-    def __init__(
-        self,
-        fault: Fault,
-        message: str,
-        *,
-        request_id: str = "",
-        store_seconds: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.fault = fault
-        self.message = message
-        self.request_id = request_id
-        self.store_seconds = store_seconds
 
 
 class BodyStream(Protocol):
@@ -186,6 +170,7 @@ class Sender:
     settings: StoreSettings
     clock: Clock
     random: Callable[[], float]
+    hasher: Hasher
     requests: Counter[str] = field(default_factory=Counter)
 
     async def send(
@@ -204,29 +189,42 @@ class Sender:
             or `MissingHeader` if it is none.
         :raises StoreError:
         """
-        plan = RetryPlan(self.settings.max_attempts, self.random, self.clock.seconds())
+        plan = RetryPlan(
+            self.settings.max_attempts,
+            self.random,
+            self.clock.seconds(),
+            self.settings.retry_time_seconds,
+        )
         trail = trail or Trail()
-        attempt = 0
+        attempt, payload_hash = 0, ""
         while True:
             attempt += 1
             current = request() if callable(request) else request
+            # Once: all attempts of a request have the same body.
+            payload_hash = payload_hash or await self._payload_hash(current)
             credentials = await self._credentials(events)
+            signed = self._signed(current, credentials, payload_hash)
             started, had_bytes = self.clock.seconds(), stream.received_bytes if stream else 0
             try:
-                return await self._attempt(self._signed(current, credentials), stream, accept)
+                return await self._attempt(signed, stream, accept)
             except AttemptFailed as failed:
                 if stream is not None and stream.received_bytes > had_bytes:
                     plan.progressed(self.clock.seconds())
                 again = plan.after(failed.fault, self.clock.seconds())
                 facts = _facts(current, failed, attempt, self.clock.seconds() - started)
                 trail.may_have_happened |= may_have_happened(failed.fault)
-                if again is None or not await self._remedied(again, failed, credentials, events):
+                if again is None or not await self._remedied(again, failed, signed, events):
                     raise self._final(current, failed, events, facts) from failed
                 events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
                 if again.wait_seconds:
                     await self._pause(again.wait_seconds)
 
     # One attempt.
+
+    async def _payload_hash(self, request: S3Request) -> str:
+        return await self.signer.payload_hash(
+            request.body, self.endpoints.of_bucket(request.bucket)
+        )
 
     async def _credentials(self, events: EventSink) -> ReadOnlyCredentials:
         try:
@@ -248,7 +246,7 @@ class Sender:
             if stream is not None and reader.is_success and not stream.is_complete:
                 raise AttemptFailed(Fault(CUT_BODY), "the body ended too early")
             if not reader.is_success:
-                raise _refusal(request.plain, reader, self.signer.now_seconds())
+                raise self._refusal(request, reader)
             answer = Answer(reader.status, reader.headers, bytes(reader.document))
             if accept is not None:
                 accept(answer)
@@ -258,7 +256,9 @@ class Sender:
             answer = Answer(reader.status, reader.headers, b"")
         return answer
 
-    def _signed(self, request: S3Request, credentials: ReadOnlyCredentials) -> _SignedRequest:
+    def _signed(
+        self, request: S3Request, credentials: ReadOnlyCredentials, payload_hash: str
+    ) -> _SignedRequest:
         endpoint = self.endpoints.of_bucket(request.bucket)
         silence = self.settings.read_timeout_seconds
         try:
@@ -267,7 +267,7 @@ class Sender:
                 request.method,
                 url,
                 headers=_checked(request.headers),
-                body=request.body,
+                payload_hash=payload_hash,
                 endpoint=endpoint,
                 credentials=credentials,
             )
@@ -281,7 +281,19 @@ class Sender:
             patience_seconds=max(silence, SLOW_PATIENCE_SECONDS * request.is_slow),
             silence_seconds=silence,
         )
-        return _SignedRequest(request, signed)
+        return _SignedRequest(request, signed, credentials, endpoint.signing_region)
+
+    def _refusal(self, request: _SignedRequest, reader: _AnswerReader) -> AttemptFailed:
+        """What an answer that is not a 2xx says."""
+        return refusal(
+            reader.status,
+            reader.headers,
+            bytes(reader.document),
+            is_head=request.plain.method == "HEAD",
+            final_codes=request.plain.final_codes,
+            region=request.region,
+            now_seconds=self.signer.now_seconds(),
+        )
 
     # Between attempts, and after the last.
 
@@ -289,12 +301,17 @@ class Sender:
         self,
         again: TryAgain,
         failed: AttemptFailed,
-        credentials: ReadOnlyCredentials,
+        request: _SignedRequest,
         events: EventSink,
     ) -> bool:
         """Do what may help; whether another attempt makes sense."""
         if again.remedy is Remedy.REFRESH_CREDENTIALS:
-            return await self.credentials.renew(credentials)
+            return await self.credentials.renew(request.credentials)
+        if again.remedy is Remedy.FOLLOW_REGION:
+            bucket, region = request.plain.bucket, failed.fault.other_region
+            # Others may have followed meanwhile: then there is nothing new to tell.
+            if self.endpoints.move(bucket, region):
+                events.tell("region-followed", bucket=bucket, region=region)
         if again.remedy is Remedy.CORRECT_CLOCK:
             if failed.store_seconds is None:
                 return False
@@ -332,55 +349,6 @@ def _checked(headers: HeaderList) -> HeaderList:
         if not (value.isascii() and value.isprintable()):
             raise ValueError(f"the header {name} is not printable ASCII")
     return headers
-
-
-def refused_inside_success(
-    document: ErrorDocument, headers: Headers, *, conflict_is_final: bool = False
-) -> AttemptFailed:
-    """An ``<Error>`` in a 200: by its code, else as if it were a 500."""
-    return AttemptFailed(
-        Fault(document.code, 500, conflict_is_final=conflict_is_final),
-        document.message or document.code,
-        request_id=document.request_id or header(headers, "x-amz-request-id"),
-    )
-
-
-def _refusal(request: S3Request, reader: _AnswerReader, now_seconds: float) -> AttemptFailed:
-    """What an answer that is not a 2xx says."""
-    document = _error_document(bytes(reader.document))
-    store_seconds = date_seconds(reader.headers, "date")
-    code = document.code
-    if request.method == "HEAD" and not code:
-        code = _code_of_a_bare_refusal(reader.status, store_seconds, now_seconds)
-    message = document.message or f"HTTP status {reader.status}"
-    if region := header(reader.headers, "x-amz-bucket-region") or document.region:
-        message += f" (the bucket's region is {region})"
-    return AttemptFailed(
-        Fault(
-            code,
-            reader.status,
-            retry_after_seconds(reader.headers),
-            request.conflict_is_final,
-        ),
-        message,
-        request_id=header(reader.headers, "x-amz-request-id") or document.request_id,
-        store_seconds=store_seconds,
-    )
-
-
-def _error_document(document: bytes) -> ErrorDocument:
-    try:
-        return parse_error(document)
-    except MalformedDocument:
-        return ErrorDocument("")  # a proxy's page, or nothing at all: the status decides
-
-
-def _code_of_a_bare_refusal(status: int, store_seconds: float | None, now_seconds: float) -> str:
-    """HEAD's answers have no body, hence no code: guess those that have a remedy."""
-    if status == 400:
-        return UNEXPLAINED
-    skewed = store_seconds is not None and abs(store_seconds - now_seconds) > SKEW_SECONDS
-    return "RequestTimeTooSkewed" if status == 403 and skewed else ""
 
 
 def _facts(

@@ -1,10 +1,11 @@
 """Whether the object that is there is the one we sent, when an answer was lost.
 
-Knows: how ETags of stored bytes and of multipart uploads come about, and when
-they say nothing.
+Knows: checksums, how ETags of stored bytes and of multipart uploads come about,
+and when they say nothing.
 Must not know: requests.
 
-An ETag is the MD5 of the bytes, or of the parts' MD5s followed by ``-N``,
+A checksum of the whole object decides, where one was sent and the store tells it.
+Else the ETag does: it is the MD5 of the bytes, or of the parts' MD5s followed by ``-N``,
 unless the object is encrypted with KMS or customer keys. Where the ETag says
 nothing, an object counts as ours if size and metadata are the same and it was
 stored since we began. Where that leaves doubt the answer is no: a failure that
@@ -21,8 +22,9 @@ from dataclasses import dataclass
 
 from twisted.web.http_headers import Headers
 
+from sftpgw.s3.checksums import told_checksum
 from sftpgw.s3.headers import header
-from sftpgw.values import Body, ObjectInfo, StoredPart
+from sftpgw.values import Body, Checksum, ObjectInfo, StoredPart
 
 CLOCK_SLACK_SECONDS = 2.0  # Last-Modified has whole seconds
 
@@ -38,10 +40,15 @@ class Expected:
     since_seconds: float
     etag: str | None = None
     metadata: Mapping[str, str] | None = None
+    checksum: Checksum | None = None
 
 
 def is_ours(found: ObjectInfo, headers: Headers, expected: Expected) -> bool:
     """Whether `found`, as HEAD told of it in `headers`, is what was sent."""
+    if expected.checksum is not None:
+        told = told_checksum(headers, expected.checksum.algorithm)
+        if told is not None:
+            return told == expected.checksum and found.size_bytes == expected.size_bytes
     if expected.etag is not None and _tells(found.etag, headers):
         return found.etag.strip('"') == expected.etag.strip('"')
     return (

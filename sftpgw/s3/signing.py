@@ -21,9 +21,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 from sftpgw.s3.endpoints import BucketEndpoint
-from sftpgw.values import Body, SignPayload
+from sftpgw.s3.hashing import Hasher
+from sftpgw.values import MIB, Body, SignPayload
 
 HeaderList = tuple[tuple[str, str], ...]
+
+SHA256_STEP_BYTES = 2 * MIB
+"""So much is hashed at a time: 2 milliseconds, 5 where the processor has no SHA-256."""
 
 
 class Signer:
@@ -32,8 +36,11 @@ class Signer:
     :param wall_clock: seconds since 1970.
     """
 
-    def __init__(self, sign_payload: SignPayload, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, sign_payload: SignPayload, wall_clock: Callable[[], float], hasher: Hasher
+    ) -> None:
         self._sign_payload = sign_payload
+        self._hasher = hasher
         self._wall_clock = wall_clock
         self.offset_seconds = 0.0
         """How far the store's clock is ahead of ours."""
@@ -52,27 +59,30 @@ class Signer:
         url: str,
         *,
         headers: HeaderList,
-        body: Body,
+        payload_hash: str,
         endpoint: BucketEndpoint,
         credentials: ReadOnlyCredentials,
     ) -> HeaderList:
-        """`headers`, ``Host`` and what the signature needs."""
+        """`headers`, ``Host`` and what the signature needs.
+
+        :param payload_hash: what `payload_hash` returned for the body.
+        """
         request = AWSRequest(method=method, url=url, headers=dict(headers))
         request.headers["Host"] = urlsplit(url).netloc
-        request.context["payload_hash"] = self._payload_hash(body, endpoint)
+        request.context["payload_hash"] = payload_hash
         request.context["seconds"] = self.now_seconds()
         auth = _Auth(credentials, endpoint.signing_name, endpoint.signing_region)
         auth.add_auth(request)
         return tuple((name, str(value)) for name, value in request.headers.items())
 
-    def _payload_hash(self, body: Body, endpoint: BucketEndpoint) -> str:
+    async def payload_hash(self, body: Body, endpoint: BucketEndpoint) -> str:
+        """The SHA-256 of `body` in hex, or the word that says that it is not signed."""
         if self._sign_payload is SignPayload.NO or (
             self._sign_payload is SignPayload.AUTO and endpoint.is_encrypted
         ):
             return str(UNSIGNED_PAYLOAD)
         digest = hashlib.sha256()
-        for buffer in body:
-            digest.update(buffer)
+        await self._hasher.feed(body, digest.update, SHA256_STEP_BYTES)
         return digest.hexdigest()
 
 

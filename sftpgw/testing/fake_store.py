@@ -28,12 +28,15 @@ from sftpgw.errors import (
     StoreError,
 )
 from sftpgw.interfaces import BodySink
+from sftpgw.s3.checksums import RunningChecksum, joined
 from sftpgw.values import (
     GIB,
     MIB,
     Body,
     ByteRange,
     Capabilities,
+    Checksum,
+    ChecksumAlgorithm,
     ListPage,
     MultipartUpload,
     ObjectInfo,
@@ -136,7 +139,7 @@ class FakeStore:
         self._min_part_bytes = min_part_bytes
         self._chunk_bytes = chunk_bytes
         self._page_limit = page_limit
-        self._faults: dict[str, deque[Exception]] = {}
+        self._faults: dict[str, deque[Exception | None]] = {}
         self._late_faults: dict[str, deque[Exception]] = {}
         self._cut_bodies: deque[int] = deque()
         self._gates: dict[str, Gate] = {}
@@ -144,9 +147,10 @@ class FakeStore:
 
     # What a test programs.
 
-    def fail(self, operation: str, error: Exception, *, times: int = 1) -> None:
-        """The next `times` calls of `operation` raise and change nothing."""
-        self._faults.setdefault(operation, deque()).extend([error] * times)
+    def fail(self, operation: str, error: Exception, *, times: int = 1, skip: int = 0) -> None:
+        """After `skip` calls of `operation`, the next `times` raise and change nothing."""
+        faults: list[Exception | None] = [None] * skip + [error] * times
+        self._faults.setdefault(operation, deque()).extend(faults)
 
     def lose_answer(self, operation: str, error: Exception) -> None:
         """The next call of `operation` does its work, and then raises."""
@@ -176,9 +180,12 @@ class FakeStore:
 
     # ObjectStore.
 
-    @property
-    def capabilities(self) -> Capabilities:
+    def capabilities_of(self, bucket: str) -> Capabilities:
         return self._capabilities
+
+    def believing(self, capabilities: Capabilities) -> FakeStore:
+        """Itself: it is what its own capabilities say, whatever others believe."""
+        return self
 
     async def head_bucket(self, bucket: str) -> None:
         await self._enter("head_bucket", bucket)
@@ -216,9 +223,12 @@ class FakeStore:
         body: Body,
         properties: ObjectProperties,
         condition: WriteCondition = WriteCondition.NONE,
+        *,
+        checksum: Checksum | None = None,
     ) -> str:
         data = b"".join(body)
         await self._enter("put", name.bucket)
+        self._checked(data, checksum)
         self._demand(name, condition, self._capabilities.conditional_put)
         etag = self._store(name, data, properties, _md5(data))
         self._leave("put")
@@ -281,9 +291,17 @@ class FakeStore:
         self._leave("create_upload")
         return upload
 
-    async def upload_part(self, upload: MultipartUpload, number: int, body: Body) -> StoredPart:
+    async def upload_part(
+        self,
+        upload: MultipartUpload,
+        number: int,
+        body: Body,
+        *,
+        checksum: Checksum | None = None,
+    ) -> StoredPart:
         data = b"".join(body)
         await self._enter("upload_part", upload.name.bucket)
+        self._checked(data, checksum)
         part = self._keep_part(upload, number, data)
         self._leave("upload_part")
         return part
@@ -312,8 +330,10 @@ class FakeStore:
             raise StoreError("parts out of order", code="InvalidPartOrder", status=400)
         if any(len(body) < self._min_part_bytes for body in bodies[:-1]):
             raise StoreError("a part is too small", code="EntityTooSmall", status=400)
+        whole = b"".join(bodies)
+        self._checked(whole, joined(parts, ChecksumAlgorithm.CRC64NVME))
         self._demand(upload.name, condition, self._capabilities.conditional_complete)
-        etag = self._store(upload.name, b"".join(bodies), opened.properties, _joined_etag(parts))
+        etag = self._store(upload.name, whole, opened.properties, _joined_etag(parts))
         del self.uploads[upload.upload_id]
         self._leave("complete_upload")
         return etag
@@ -346,8 +366,9 @@ class FakeStore:
         self.requests[operation] += 1
         if operation in self._gates:
             await self._gates[operation].passed()
-        if self._faults.get(operation):
-            raise self._faults[operation].popleft()
+        faults = self._faults.get(operation)
+        if faults and (error := faults.popleft()):
+            raise error
         if bucket not in self.buckets:
             raise NoSuchBucket(f"no bucket {bucket}", code="NoSuchBucket", status=404)
 
@@ -397,7 +418,17 @@ class FakeStore:
             raise StoreError("part number", code="InvalidArgument", status=400)
         etag = _md5(data)
         self._upload(upload).parts[number] = (data, etag)
-        return StoredPart(number, len(data), etag)
+        return StoredPart(number, len(data), etag, self._checked(data, None))
+
+    def _checked(self, data: bytes, claimed: Checksum | None) -> Checksum | None:
+        """The checksum of `data`, None if the store knows none."""
+        if not self._capabilities.checksums:
+            return None
+        running = RunningChecksum(ChecksumAlgorithm.CRC64NVME)
+        running.update(data)
+        if claimed is not None and claimed != running.checksum:
+            raise StoreError("other bytes than claimed", code="BadDigest", status=400)
+        return running.checksum
 
     def _named_part(self, opened: OpenUpload, part: StoredPart) -> bytes:
         data, etag = opened.parts.get(part.number, (b"", ""))

@@ -11,14 +11,18 @@ proxies) are refused. https://docs.aws.amazon.com/AmazonS3/latest/API/
 
 from __future__ import annotations
 
+import base64
+import binascii
 import datetime
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
 
 from sftpgw.values import (
+    Checksum,
+    ChecksumAlgorithm,
     ListPage,
     MultipartUpload,
     ObjectInfo,
@@ -46,9 +50,13 @@ class ErrorDocument:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The outcome of CompleteMultipartUpload, CopyObject or UploadPartCopy."""
+    """The outcome of CompleteMultipartUpload, CopyObject or UploadPartCopy.
+
+    `checksums` are those of the whole object or part, none of a composite.
+    """
 
     etag: str
+    checksums: Mapping[ChecksumAlgorithm, Checksum] = field(default_factory=dict)
 
 
 # Answers.
@@ -69,7 +77,7 @@ def parse_write_result(document: bytes, kind: str) -> WriteResult | ErrorDocumen
     root = _root(document, kind, "Error")
     if _local_name(root) == "Error":
         return _error(root)
-    return WriteResult(_needed(root, "ETag"))
+    return WriteResult(_needed(root, "ETag"), _checksums(root))
 
 
 def parse_created_upload(document: bytes, name: ObjectName) -> MultipartUpload:
@@ -123,8 +131,42 @@ def build_complete_upload(parts: Iterable[StoredPart]) -> bytes:
         row = SubElement(root, "Part")
         SubElement(row, "PartNumber").text = str(part.number)
         SubElement(row, "ETag").text = part.etag
+        if part.checksum is not None:
+            name = checksum_element(part.checksum.algorithm)
+            SubElement(row, name).text = encode_checksum(part.checksum)
     document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return document
+
+
+# Checksums.
+
+_CHECKSUM_BYTES = {
+    ChecksumAlgorithm.CRC64NVME: 8,
+    ChecksumAlgorithm.CRC32C: 4,
+    ChecksumAlgorithm.CRC32: 4,
+}
+
+
+def checksum_element(algorithm: ChecksumAlgorithm) -> str:
+    """The name of the element that has an algorithm's sum."""
+    return f"Checksum{algorithm.value.upper()}"
+
+
+def encode_checksum(checksum: Checksum) -> str:
+    """As S3 writes it, here and in headers: base64 of the bytes in network order."""
+    size_bytes = _CHECKSUM_BYTES[checksum.algorithm]
+    return base64.b64encode(checksum.value.to_bytes(size_bytes, "big")).decode("ascii")
+
+
+def decode_checksum(text: str, algorithm: ChecksumAlgorithm) -> Checksum | None:
+    """What `encode_checksum` made; None for all else, such as a composite's ``…-7``."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(raw) != _CHECKSUM_BYTES[algorithm]:
+        return None
+    return Checksum(algorithm, int.from_bytes(raw, "big"))
 
 
 # Parts of documents.
@@ -179,6 +221,13 @@ def _error(root: Element) -> ErrorDocument:
         request_id=_text(root, "RequestId"),
         region=_text(root, "Region"),
     )
+
+
+def _checksums(root: Element) -> Mapping[ChecksumAlgorithm, Checksum]:
+    if _text(root, "ChecksumType").upper() == "COMPOSITE":
+        return {}
+    found = (decode_checksum(_text(root, checksum_element(a)), a) for a in ChecksumAlgorithm)
+    return {checksum.algorithm: checksum for checksum in found if checksum is not None}
 
 
 def _listed(row: Element, bucket: str, encoded: bool) -> ObjectInfo:

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from sftpgw.interfaces import ObjectStore
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.values import StoreSettings
+from sftpgw.values import Probe, StoreSettings
 from tests.stores import (
     MOTO_MIN_PART_BYTES,
     REAL_MIN_PART_BYTES,
@@ -52,7 +52,9 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
     prefix = f"contract-{uuid.uuid4().hex}/"
     if request.param == "fake":
         store = FakeStore(("bucket",), min_part_bytes=MOTO_MIN_PART_BYTES)
-        yield StoreUnderTest(store, "bucket", prefix, MOTO_MIN_PART_BYTES, store.capabilities)
+        yield StoreUnderTest(
+            store, "bucket", prefix, MOTO_MIN_PART_BYTES, store.capabilities_of("bucket")
+        )
     elif request.param == "moto":
         url, bucket = request.getfixturevalue("moto_url"), new_bucket_name()
         create_bucket(url, bucket)
@@ -68,7 +70,12 @@ def connected(
 ) -> Iterator[StoreUnderTest]:
     client = connect(settings)
     yield StoreUnderTest(
-        client, settings.bucket, prefix, min_part_bytes, client.capabilities, quirks
+        client,
+        settings.bucket,
+        prefix,
+        min_part_bytes,
+        client.capabilities_of(settings.bucket),
+        quirks,
     )
     wait_for(remove_all(client, settings.bucket, prefix))
     wait_for(client.close())
@@ -82,7 +89,7 @@ async def probed(settings: StoreSettings) -> StoreSettings:
         )
     finally:
         await client.close()
-    return replace(settings, capabilities=found)
+    return replace(settings, capabilities=found, probe=Probe.NO)
 
 
 async def remove_all(store: ObjectStore, bucket: str, prefix: str) -> None:

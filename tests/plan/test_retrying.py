@@ -55,7 +55,7 @@ SLOW_DOWN = Fault("SlowDown", 503)
         (Fault("OperationAborted", 409), Remedy.WAIT, errors.StoreUnavailable),
         (Fault("ConditionalRequestConflict", 409), Remedy.WAIT, errors.ConditionalConflict),
         (
-            Fault("ConditionalRequestConflict", 409, conflict_is_final=True),
+            Fault("ConditionalRequestConflict", 409, is_final=True),
             Remedy.NONE,
             errors.ConditionalConflict,
         ),
@@ -133,8 +133,18 @@ def test_a_single_attempt() -> None:
 
 
 def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
-    assert plan(random=0.0).after(SLOW_DOWN, 100.0) is not None
-    assert plan(random=0.0).after(SLOW_DOWN, 100.1) is None
+    in_time, late = plan(random=0.0), plan(random=0.0)
+    for retries in (in_time, late):
+        assert retries.after(SLOW_DOWN, 1.0) is not None
+    assert in_time.after(SLOW_DOWN, 100.0) is not None
+    assert late.after(SLOW_DOWN, 100.1) is None
+
+
+def test_a_first_failure_may_be_late() -> None:
+    """A timeout that takes all the time leaves one more attempt."""
+    retries = plan()
+    assert retries.after(Fault(TIMED_OUT), 300.0) is not None
+    assert retries.after(Fault(TIMED_OUT), 300.0) is None
 
 
 def test_retry_after_is_a_lower_bound() -> None:

@@ -11,12 +11,14 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.s3.client import S3Client
 from sftpgw.testing.scripted_s3 import ScriptedS3
-from sftpgw.values import Capabilities
+from sftpgw.values import Capabilities, ChecksumChoice
 from tests.stores import RecordedEvents, connect, moto_settings, moto_url
 
 __all__ = ["moto_url"]
 
 Connect = Callable[..., S3Client]
+
+DEFAULTS: dict[str, Any] = {"capabilities": Capabilities(), "checksum": ChecksumChoice.NONE}
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def connected(server: ScriptedS3, events: RecordedEvents) -> Iterator[Connect]:
     def make(*, credentials: Any = None, wall_clock: Any = None, **settings: Any) -> S3Client:
         changes = {"wall_clock": wall_clock} if wall_clock else {}
         client = connect(
-            moto_settings(server.url, "bucket", **({"capabilities": Capabilities()} | settings)),
+            moto_settings(server.url, "bucket", **(DEFAULTS | settings)),
             events,
             random=lambda: 0.0,
             credentials=credentials,

@@ -89,7 +89,7 @@ class TestRetries:
         assert await client.put(NAME, (b"a", b"b"), PLAIN) == '"new"'
         assert [request.body for request in server.requests] == [b"ab", b"ab"]
         assert client.requests["PutObject"] == 2
-        assert events.names() == ["s3-request-retried"]
+        assert events.names() == ["capabilities-known", "s3-request-retried"]
 
     @pytest_twisted.ensureDeferred
     async def test_attempts_end(
@@ -166,14 +166,6 @@ class TestRetries:
         assert refused.value.request_id == "ID7"
         assert events.told[0][1]["request_id"] == "ID7"
         assert "secret-of-the-test" not in repr(events.told)
-
-    @pytest_twisted.ensureDeferred
-    async def test_the_region_of_the_bucket_is_told(
-        self, server: ScriptedS3, client: S3Client
-    ) -> None:
-        server.script(Reply(400, headers={"x-amz-bucket-region": "eu-x-7"}))
-        with pytest.raises(errors.StoreError, match="eu-x-7"):
-            await client.head_bucket("bucket")
 
     @pytest_twisted.ensureDeferred
     async def test_silence_times_out(self, server: ScriptedS3, connected: Connect) -> None:

@@ -9,8 +9,11 @@ import hashlib
 
 import pytest
 from botocore.credentials import ReadOnlyCredentials
+from twisted.internet import task
+from twisted.internet.defer import Deferred
 
 from sftpgw.s3.endpoints import BucketEndpoint
+from sftpgw.s3.hashing import Hasher
 from sftpgw.s3.signing import Signer
 from sftpgw.values import Body, SignPayload
 
@@ -20,6 +23,10 @@ CREDENTIALS = ReadOnlyCredentials(
 MAY_24_2013 = 1369353600.0
 PLAIN = BucketEndpoint("http://examplebucket.s3.amazonaws.com", "us-east-1", "s3")
 ENCRYPTED = BucketEndpoint("https://examplebucket.s3.amazonaws.com", "us-east-1", "s3")
+
+
+def signer_at(seconds: float, choice: SignPayload = SignPayload.YES) -> Signer:
+    return Signer(choice, lambda: seconds, Hasher(task.Clock()))
 
 
 def signed(
@@ -32,12 +39,15 @@ def signed(
     signer: Signer | None = None,
     credentials: ReadOnlyCredentials = CREDENTIALS,
 ) -> dict[str, str]:
-    signer = signer or Signer(SignPayload.YES, lambda: MAY_24_2013)
+    signer = signer or signer_at(MAY_24_2013)
+    hashed: list[str] = []
+    done = Deferred.fromCoroutine(signer.payload_hash(body, endpoint))
+    done.addCallback(hashed.append)
     pairs = signer.sign(
         "GET",
         endpoint.url(key, query),
         headers=headers,
-        body=body,
+        payload_hash=hashed[0],
         endpoint=endpoint,
         credentials=credentials,
     )
@@ -83,14 +93,14 @@ def test_whether_the_body_is_hashed(
     headers = signed(
         endpoint,
         body=(b"one", bytearray(b"two"), memoryview(b"three")),
-        signer=Signer(choice, lambda: MAY_24_2013),
+        signer=signer_at(MAY_24_2013, choice),
     )
     expected = hashlib.sha256(b"onetwothree").hexdigest() if is_hashed else "UNSIGNED-PAYLOAD"
     assert headers["x-amz-content-sha256"] == expected
 
 
 def test_the_clock_is_corrected() -> None:
-    signer = Signer(SignPayload.YES, lambda: MAY_24_2013 - 3600.0)
+    signer = signer_at(MAY_24_2013 - 3600.0)
     assert signed(signer=signer)["x-amz-date"] == "20130523T230000Z"
     signer.correct_clock(MAY_24_2013)
     assert signer.offset_seconds == 3600.0

@@ -1,0 +1,96 @@
+"""What an answer that is no success says.
+
+Knows: error documents, what is left of them in an answer to HEAD, and the headers
+that tell more. Must not know: requests, or what is done about it (`plan/retrying`).
+"""
+
+from __future__ import annotations
+
+from twisted.web.http_headers import Headers
+
+from sftpgw.plan.retrying import UNEXPLAINED, Fault
+from sftpgw.s3.headers import date_seconds, header, retry_after_seconds
+from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, parse_error
+
+SKEW_SECONDS = 15 * 60.0
+
+
+class AttemptFailed(Exception):
+    """An attempt that did not succeed; `Sender.send` looks for a remedy."""
+
+    def __init__(
+        self,
+        fault: Fault,
+        message: str,
+        *,
+        request_id: str = "",
+        store_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.message = message
+        self.request_id = request_id
+        self.store_seconds = store_seconds
+
+
+def refused_inside_success(
+    document: ErrorDocument, headers: Headers, final_codes: frozenset[str] = frozenset()
+) -> AttemptFailed:
+    """An ``<Error>`` in a 200: by its code, else as if it were a 500."""
+    return AttemptFailed(
+        Fault(document.code, 500, is_final=document.code in final_codes),
+        document.message or document.code,
+        request_id=document.request_id or header(headers, "x-amz-request-id"),
+    )
+
+
+def refusal(
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    is_head: bool,
+    final_codes: frozenset[str],
+    region: str,
+    now_seconds: float,
+) -> AttemptFailed:
+    """What an answer that is not a 2xx says.
+
+    :param region: where the request went.
+    """
+    document = _error_document(body)
+    store_seconds = date_seconds(headers, "date")
+    code = document.code
+    if is_head and not code:
+        code = _code_of_a_bare_refusal(status, store_seconds, now_seconds)
+    message = document.message or f"HTTP status {status}"
+    true_region = header(headers, "x-amz-bucket-region") or document.region
+    if true_region:
+        message += f" (the bucket's region is {true_region[:64]})"
+    return AttemptFailed(
+        Fault(
+            code,
+            status,
+            retry_after_seconds(headers),
+            is_final=code in final_codes,
+            other_region=true_region if true_region != region else "",
+        ),
+        message,
+        request_id=header(headers, "x-amz-request-id") or document.request_id,
+        store_seconds=store_seconds,
+    )
+
+
+def _error_document(document: bytes) -> ErrorDocument:
+    try:
+        return parse_error(document)
+    except MalformedDocument:
+        return ErrorDocument("")  # a proxy's page, or nothing at all: the status decides
+
+
+def _code_of_a_bare_refusal(status: int, store_seconds: float | None, now_seconds: float) -> str:
+    """HEAD's answers have no body, hence no code: guess those that have a remedy."""
+    if status == 400:
+        return UNEXPLAINED
+    skewed = store_seconds is not None and abs(store_seconds - now_seconds) > SKEW_SECONDS
+    return "RequestTimeTooSkewed" if status == 403 and skewed else ""
