@@ -91,6 +91,9 @@ class ObjectStore(Protocol):
     def capabilities_of(self, bucket: str) -> Capabilities:
         """What is known by now; final once something was written to the bucket."""
 
+    async def learn_capabilities(self, bucket: str) -> Capabilities:
+        """The same once it has been tried out, which may take a while. Never raises."""
+
     def believing(self, capabilities: Capabilities) -> ObjectStore:
         """The same store, taken to be able to do exactly this: for trying that out."""
 

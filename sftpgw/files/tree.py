@@ -19,6 +19,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from sftpgw.errors import (
+    AccessDenied,
     AlreadyExists,
     DirectoryNotEmpty,
     IsADirectory,
@@ -173,10 +174,12 @@ class Tree:
         self._in_flight.demand_open()
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
-        existing = None
+        existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
-            existing = await self._find_file(place)
-        opening = decide(intent, existing, may_overwrite=may_overwrite, path=place.path)
+            existing, is_hidden = await self._look(place)
+        opening = decide(
+            intent, existing, may_overwrite=may_overwrite, path=place.path, is_hidden=is_hidden
+        )
         below = opening.overlaid
         plan = UploadPlan(
             self._ladder,
@@ -285,6 +288,19 @@ class Tree:
             return await self._store.head(place.file)
         except NoSuchObject:
             return None
+
+    async def _look(self, place: Place) -> tuple[ObjectInfo | None, bool]:
+        """The object of a place, and whether the store does not tell if there is one.
+
+        :raises AccessDenied: it does not tell, and could not keep us from overwriting it.
+        """
+        try:
+            return await self._find_file(place), False
+        except AccessDenied:
+            able = await self._store.learn_capabilities(place.root.bucket)
+            if able.conditional_put and able.conditional_complete:
+                return None, True
+            raise
 
     async def _is_directory(self, place: Place) -> bool:
         """Whether anything says so; the page is kept, since clients go on with OPENDIR."""

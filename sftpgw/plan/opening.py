@@ -9,7 +9,9 @@ Rules
 2. EXCL must fail at OPEN if the file exists, and again at CLOSE if somebody was
    faster: the store decides that one (`WriteCondition.IF_ABSENT`).
 3. A user who may not overwrite always opens as if with EXCL.
-4. Without TRUNC, what exists stays below what is written: an overlay.
+4. Where the store does not say whether the file exists (its policy lets nobody list the
+   bucket, so that a missing object is a 403), OPEN goes on as if with EXCL.
+5. Without TRUNC, what exists stays below what is written: an overlay.
 """
 
 from __future__ import annotations
@@ -34,16 +36,24 @@ def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
 
 
 def decide(
-    intent: WriteIntent, existing: ObjectInfo | None, *, may_overwrite: bool, path: str
+    intent: WriteIntent,
+    existing: ObjectInfo | None,
+    *,
+    may_overwrite: bool,
+    path: str,
+    is_hidden: bool = False,
 ) -> Opening:
     """Grant or refuse. `existing` is None if nothing is there or nobody looked.
 
+    :param is_hidden: somebody looked, and was not told.
     :raises NoSuchFile, AlreadyExists, PermissionDenied, Unsupported:
     """
     if existing is None:
+        if is_hidden and not intent.create:
+            raise PermissionDenied(f"{path}: the store does not tell whether the file exists")
         if not intent.create:
             raise NoSuchFile(f"{path}: no such file")
-        guarded = intent.exclusive or not may_overwrite
+        guarded = intent.exclusive or not may_overwrite or is_hidden
         return Opening(WriteCondition.IF_ABSENT if guarded else WriteCondition.NONE)
     if intent.exclusive and intent.create:
         raise AlreadyExists(f"{path}: the file exists already")

@@ -89,6 +89,9 @@ class S3Client:
     def capabilities_of(self, bucket: str) -> Capabilities:
         return self._abilities.of(bucket)
 
+    async def learn_capabilities(self, bucket: str) -> Capabilities:
+        return await self._abilities.known(bucket)
+
     async def close(self) -> None:
         """Drop every connection, of all views; returns when they are gone."""
         await self._abilities.close()

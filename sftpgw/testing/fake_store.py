@@ -183,6 +183,9 @@ class FakeStore:
     def capabilities_of(self, bucket: str) -> Capabilities:
         return self._capabilities
 
+    async def learn_capabilities(self, bucket: str) -> Capabilities:
+        return self._capabilities
+
     def believing(self, capabilities: Capabilities) -> FakeStore:
         """Itself: it is what its own capabilities say, whatever others believe."""
         return self

@@ -63,16 +63,19 @@ class Recorded:
     body: bytes
 
 
-def error_reply(status: int, code: str, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+def error_reply(
+    status: int, code: str, headers: Mapping[str, str] = NO_HEADERS, *, region: str = ""
+) -> Reply:
     """A reply with S3's ``<Error>`` document."""
-    return Reply(status, error_document(code), headers)
+    return Reply(status, error_document(code, region), headers)
 
 
-def error_document(code: str) -> bytes:
-    """S3's ``<Error>`` document."""
+def error_document(code: str, region: str = "") -> bytes:
+    """S3's ``<Error>`` document; `region` is where it says that the bucket is."""
+    place = f"<Region>{escape(region)}</Region>" if region else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<Error><Code>{escape(code)}</Code><Message>scripted</Message>"
+        f"<Error><Code>{escape(code)}</Code><Message>scripted</Message>{place}"
         "<RequestId>REQUEST1</RequestId></Error>"
     ).encode()
 
@@ -96,9 +99,17 @@ class ScriptedS3(Factory):
     async def listen(cls, reactor: Any) -> ScriptedS3:
         """A server on a free port of the loopback interface."""
         server = cls()
-        server._port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(server)
+        await server._listen(reactor, 0)
         server.url = f"http://127.0.0.1:{server._port.getHost().port}"
         return server
+
+    async def _listen(self, reactor: Any, port: int) -> None:
+        endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+        self._port = await endpoint.listen(self)
+
+    async def come_back(self, reactor: Any) -> None:
+        """After `close`: listen again where it was."""
+        await self._listen(reactor, self._port.getHost().port)
 
     def script(self, *replies: Reply) -> None:
         """Answer the next requests like this."""
