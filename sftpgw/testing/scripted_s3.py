@@ -92,6 +92,7 @@ class ScriptedS3(Factory):
         self._script: deque[Reply] = deque()
         self._open: set[_Connection] = set()
         self._port: Any = None
+        self._is_away = False
         self._arrivals: list[tuple[int, Deferred[None]]] = []
         self._all_gone: Deferred[None] | None = None
 
@@ -99,17 +100,9 @@ class ScriptedS3(Factory):
     async def listen(cls, reactor: Any) -> ScriptedS3:
         """A server on a free port of the loopback interface."""
         server = cls()
-        await server._listen(reactor, 0)
+        server._port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(server)
         server.url = f"http://127.0.0.1:{server._port.getHost().port}"
         return server
-
-    async def _listen(self, reactor: Any, port: int) -> None:
-        endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
-        self._port = await endpoint.listen(self)
-
-    async def come_back(self, reactor: Any) -> None:
-        """After `close`: listen again where it was."""
-        await self._listen(reactor, self._port.getHost().port)
 
     def script(self, *replies: Reply) -> None:
         """Answer the next requests like this."""
@@ -121,6 +114,19 @@ class ScriptedS3(Factory):
         self._arrivals.append((count, arrival))
         self._tell_arrivals()
         return arrival
+
+    def go_away(self) -> None:
+        """Drop every connection, and each new one as soon as it is made.
+
+        The port is kept: another process might take it before `come_back`.
+        """
+        self._is_away = True
+        for connection in tuple(self._open):
+            connection.abort()
+
+    def come_back(self) -> None:
+        """Be a server again."""
+        self._is_away = False
 
     async def close(self) -> None:
         """Stop listening, drop every connection; returns when they are gone."""
@@ -137,7 +143,9 @@ class ScriptedS3(Factory):
 
     # For the connections.
 
-    def buildProtocol(self, addr: object) -> _Connection:
+    def buildProtocol(self, addr: object) -> _Connection | None:
+        if self._is_away:
+            return None
         connection = _Connection(self)
         self._open.add(connection)
         self.connections += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.values import (
     ALL_PERMISSIONS,
     AttributeChanges,
+    Capabilities,
     FileKind,
     ObjectName,
     Permission,
@@ -193,6 +195,46 @@ class TestLooking:
 
 
 class TestDirectories:
+    @pytest.mark.parametrize(
+        ("intent", "granted"),
+        [
+            (WriteIntent(exclusive=True), ALL_PERMISSIONS),
+            (WriteIntent(truncate=False), ALL_PERMISSIONS),
+            (WriteIntent(), ALL_PERMISSIONS & ~Permission.OVERWRITE),
+        ],
+    )
+    def test_where_nobody_may_list_new_files_can_be_stored(
+        self, gateway: GatewayInMemory, intent: WriteIntent, granted: Permission
+    ) -> None:
+        """HEAD of what is missing is a 403 there. What exists after all is not replaced."""
+        tree = gateway.tree(replace(ALICE, permissions=granted))
+        denied = AccessDenied("HeadObject", code="AccessDenied", status=403)
+        gateway.store.fail("head", denied)
+        put(tree, b"/new", b"content", intent)
+        assert gateway.store.content("home/alice/new") == b"content"
+        gateway.store.fail("head", denied)
+        writer = result_of(tree.open_writer(b"/new", intent, NO_CHANGES))
+        writer.write(0, b"other")
+        assert isinstance(error_of(writer.commit()), AlreadyExists)
+        assert gateway.store.content("home/alice/new") == b"content"
+
+    def test_where_nobody_may_list_files_are_not_replaced_by_chance(self) -> None:
+        """A store without conditions could not keep us from it, so OPEN is refused."""
+        lacking = Capabilities(conditional_complete=False)
+        gateway = GatewayInMemory(FakeStore(capabilities=lacking))
+        gateway.store.fail("head", AccessDenied("no"), times=2)
+        opening = gateway.tree().open_writer(b"/a", WriteIntent(exclusive=True), NO_CHANGES)
+        assert isinstance(error_of(opening), AccessDenied)
+        # Who replaces whatever is there needs not look.
+        put(gateway.tree(), b"/a", b"content")
+
+    def test_where_nobody_may_list_what_must_exist_is_denied(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.fail("head", AccessDenied("no"))
+        opening = tree.open_writer(b"/a", WriteIntent(create=False), NO_CHANGES)
+        assert isinstance(error_of(opening), PermissionDenied)
+
     def test_mkdir_refuses_what_exists_as_file_marker_or_prefix(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import pytest
 from twisted.internet import task
@@ -54,7 +55,7 @@ def test_a_turn_is_bounded() -> None:
         done_bytes.append(large.size_bytes)
         clock.turn()
     assert done_bytes[:3] == [0, 10, 20]
-    steps = [second - first for first, second in zip(done_bytes, done_bytes[1:], strict=False)]
+    steps = [second - first for first, second in pairwise(done_bytes)]
     assert max(steps) <= 2 * STEP_BYTES
     assert b"".join(large.pieces) == b"a" * 37 + b"bbbccc"
     assert max(map(len, large.pieces)) <= STEP_BYTES
