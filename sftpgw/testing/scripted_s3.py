@@ -9,15 +9,15 @@ Must not know: S3. What it says is the test's business.
     server.requests[0].method
     await server.close()
 
-Each request takes the next reply; one more than scripted is answered 599, which
-nobody takes for anything else. The HTTP is our own: a server made to be right
-does not lend itself to being wrong.
+Each request takes the next reply; one more than scripted is answered by what
+`answer_with` was given, or 599, which nobody takes for anything else. The HTTP is our
+own: a server made to be right does not lend itself to being wrong.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.sax.saxutils import escape
@@ -90,6 +90,8 @@ class ScriptedS3(Factory):
         self.connections = 0
         self.url = ""
         self._script: deque[Reply] = deque()
+        self._disturbances: list[tuple[Callable[[Recorded], bool], Reply]] = []
+        self._handler: Callable[[Recorded], Reply] = _nothing_scripted
         self._open: set[_Connection] = set()
         self._port: Any = None
         self._is_away = False
@@ -107,6 +109,14 @@ class ScriptedS3(Factory):
     def script(self, *replies: Reply) -> None:
         """Answer the next requests like this."""
         self._script.extend(replies)
+
+    def answer_with(self, handler: Callable[[Recorded], Reply]) -> None:
+        """Answer like this what nothing is scripted for."""
+        self._handler = handler
+
+    def disturb(self, concerns: Callable[[Recorded], bool], *replies: Reply) -> None:
+        """Answer the next requests like this that `concerns` is true of, told before the body."""
+        self._disturbances.extend((concerns, reply) for reply in replies)
 
     def arrived(self, count: int) -> Deferred[None]:
         """Fires when `count` requests have come in altogether."""
@@ -151,8 +161,17 @@ class ScriptedS3(Factory):
         self.connections += 1
         return connection
 
-    def next_reply(self) -> Reply:
-        return self._script.popleft() if self._script else Reply(599, b"nothing is scripted")
+    def next_reply(self, head: Recorded) -> Reply | None:
+        """What to answer; None: ask `handle` when the body is there."""
+        for disturbance in self._disturbances:
+            concerns, reply = disturbance
+            if concerns(head):
+                self._disturbances.remove(disturbance)
+                return reply
+        return self._script.popleft() if self._script else None
+
+    def handle(self, request: Recorded) -> Reply:
+        return self._handler(request)
 
     def record(self, request: Recorded) -> None:
         self.requests.append(request)
@@ -179,6 +198,7 @@ class _Connection(Protocol):
     def __init__(self, owner: ScriptedS3) -> None:
         self._owner = owner
         self._buffer = b""
+        self._is_chosen = False
         self._reply: Reply | None = None  # what the request that is being read will get
         self._is_deaf = False
 
@@ -194,13 +214,15 @@ class _Connection(Protocol):
             raw_head, _, rest = self._buffer.partition(b"\r\n\r\n")
             head = _parsed(raw_head)
             length = int(head.headers.get("content-length", "0"))
-            if self._reply is None:
-                self._reply = self._owner.next_reply()
-            if len(rest) < length and not self._reply.is_early:
+            if not self._is_chosen:
+                self._is_chosen, self._reply = True, self._owner.next_reply(head)
+            if len(rest) < length and not (self._reply and self._reply.is_early):
                 return
             self._buffer = rest[length:]
-            reply, self._reply = self._reply, None
-            self._owner.record(replace(head, body=rest[:length]))
+            request = replace(head, body=rest[:length])
+            reply = self._reply or self._owner.handle(request)
+            self._is_chosen, self._reply = False, None
+            self._owner.record(request)
             self._answer(head.method, reply)
 
     def _answer(self, method: str, reply: Reply) -> None:
@@ -221,6 +243,10 @@ class _Connection(Protocol):
         self.transport.write(body[: reply.cut_after_bytes])
         if reply.cut_after_bytes is not None and not reply.stalls:
             self.transport.loseConnection()
+
+
+def _nothing_scripted(request: Recorded) -> Reply:
+    return Reply(599, b"nothing is scripted")
 
 
 def _parsed(head: bytes) -> Recorded:

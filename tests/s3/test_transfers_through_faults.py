@@ -1,0 +1,400 @@
+"""Whole transfers, from the tree to a socket, through each fault.
+
+Either the right bytes are published or delivered, or the client gets a clear failure and
+nothing is published.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+import pytest_twisted
+from botocore.credentials import ReadOnlyCredentials
+from twisted.internet.defer import Deferred
+
+from sftpgw import errors
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.memory import Budget
+from sftpgw.files.tree import Tree
+from sftpgw.s3.client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from sftpgw.testing.small_s3 import Dialect, SmallS3
+from sftpgw.values import (
+    KIB,
+    MIB,
+    AttributeChanges,
+    Body,
+    Capabilities,
+    ChecksumChoice,
+    LimitSettings,
+    Probe,
+    StoreSettings,
+    User,
+    WriteIntent,
+)
+from tests.s3.conftest import Connect
+from tests.stores import RecordedEvents
+
+PART_BYTES = 64 * KIB
+DATA = random.Random(4).randbytes(5 * PART_BYTES + 1000)
+SMALL = DATA[:1000]
+EXCLUSIVE = WriteIntent(exclusive=True)
+SHORT = {"read_timeout_seconds": 0.2}
+
+
+def is_part(number: int) -> Callable[[Recorded], bool]:
+    return lambda request: f"partNumber={number}&" in request.target
+
+
+def is_put(request: Recorded) -> bool:
+    """A PutObject by the user, not a part or one of the probe's."""
+    return (
+        request.method == "PUT"
+        and "partNumber" not in request.target
+        and request.target.startswith("/bucket/home/")
+    )
+
+
+def is_complete(request: Recorded) -> bool:
+    return request.method == "POST" and "uploadId" in request.target
+
+
+def is_get(request: Recorded) -> bool:
+    return request.method == "GET"
+
+
+class Credentials:
+    """Credentials that end, and are found again; all who wait share one renewal."""
+
+    def __init__(self) -> None:
+        self.renewals = 0
+        self._current = ReadOnlyCredentials("KEY0", "secret", None)
+
+    async def current(self) -> ReadOnlyCredentials:
+        return self._current
+
+    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+        if refused == self._current:
+            self.renewals += 1
+            self._current = ReadOnlyCredentials(f"KEY{self.renewals}", "secret", None)
+        return True
+
+
+@dataclass
+class Journey:
+    """A user's files on a store in memory, behind a real client and a real socket."""
+
+    server: ScriptedS3
+    store: SmallS3
+    connected: Connect
+    events: RecordedEvents
+
+    def tree(self, **settings: Any) -> Tree:
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        client = self.connected(**({"checksum": ChecksumChoice.AUTO} | settings))
+        return self.tree_on(client, reactor)
+
+    def tree_on(self, client: S3Client, reactor: Any) -> Tree:
+        limits = LimitSettings(memory_bytes=16 * MIB)
+        return Tree(
+            User("alice", "bucket", "home/"),
+            store=client,
+            budget=Budget(limits.memory_bytes),
+            in_flight=InFlight(),
+            clock=reactor,
+            events=self.events,
+            settings=StoreSettings(part_size_bytes=PART_BYTES, download_part_size_bytes=PART_BYTES),
+            limits=limits,
+        )
+
+    async def put(
+        self, data: bytes = DATA, intent: WriteIntent | None = None, **settings: Any
+    ) -> None:
+        tree = self.tree(**settings)
+        writer = await tree.open_writer(b"/file", intent or WriteIntent(), AttributeChanges())
+        try:
+            for offset in range(0, len(data), 32 * KIB):
+                paused = writer.write(offset, data[offset : offset + 32 * KIB])
+                if paused is not None:
+                    await paused
+            await writer.commit()
+        finally:
+            await writer.abandon()
+
+    async def get(self, **settings: Any) -> bytes:
+        reader = await self.tree(**settings).open_reader(b"/file")
+        found = bytearray()
+        try:
+            while True:
+                answer = reader.read(len(found), 32 * KIB)
+                body: Body = await answer if isinstance(answer, Deferred) else answer
+                for piece in body:
+                    found += piece
+        except errors.EndOfFile:
+            return bytes(found)
+        finally:
+            reader.close()
+
+    @property
+    def published(self) -> dict[str, bytes]:
+        return self.store.objects
+
+
+@pytest.fixture
+def journey(server: ScriptedS3, connected: Connect, events: RecordedEvents) -> Iterator[Journey]:
+    store = SmallS3(min_part_bytes=PART_BYTES)
+    server.answer_with(store.answer)
+    yield Journey(server, store, connected, events)
+    assert store.uploads == {}, "an upload was left behind"
+
+
+PASSING = {
+    "a storm of 503s": [error_reply(503, "SlowDown")] * 6,
+    "a 500": [error_reply(500, "InternalError")],
+    "a reset": [Reply(is_reset=True)],
+    "a reset in the middle": [Reply(is_reset=True, is_early=True)],
+    "an answer that breaks off": [Reply(200, b"", length=9, cut_after_bytes=0)],
+    "a stall": [Reply(is_silent=True)],
+    "damage on the way": [error_reply(400, "BadDigest")],
+    "an idle connection": [error_reply(400, "RequestTimeout")],
+    "a skewed clock": [
+        error_reply(403, "RequestTimeTooSkewed", {"Date": formatdate(2_000_000_000, usegmt=True)})
+    ],
+    "another region": [error_reply(301, "PermanentRedirect", {"x-amz-bucket-region": "r2"})],
+}
+IN_A_200 = Reply(200, b" \n" + error_document("InternalError"))
+
+
+class TestUploads:
+    @pytest.mark.parametrize("fault", PASSING)
+    @pytest_twisted.ensureDeferred
+    async def test_a_part_gets_through(self, journey: Journey, fault: str) -> None:
+        journey.server.disturb(is_part(2), *PASSING[fault])
+        await journey.put(**SHORT)
+        assert journey.published == {"home/file": DATA}
+
+    @pytest.mark.parametrize("fault", PASSING)
+    @pytest_twisted.ensureDeferred
+    async def test_a_small_file_gets_through(self, journey: Journey, fault: str) -> None:
+        journey.server.disturb(is_put, *PASSING[fault])
+        await journey.put(SMALL, EXCLUSIVE, **SHORT)
+        assert journey.published == {"home/file": SMALL}
+
+    # Not a stall: a store may think about Complete for five minutes.
+    @pytest.mark.parametrize("fault", sorted(PASSING.keys() - {"damage on the way", "a stall"}))
+    @pytest_twisted.ensureDeferred
+    async def test_complete_gets_through(self, journey: Journey, fault: str) -> None:
+        journey.server.disturb(is_complete, *PASSING[fault])
+        await journey.put(intent=EXCLUSIVE, **SHORT)
+        assert journey.published == {"home/file": DATA}
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_error_in_a_200_is_none(self, journey: Journey) -> None:
+        journey.server.disturb(is_complete, IN_A_200)
+        journey.server.disturb(is_part(2), IN_A_200)
+        await journey.put()
+        assert journey.published == {"home/file": DATA}
+
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            error_reply(403, "AccessDenied"),
+            error_reply(404, "NoSuchBucket"),
+            error_reply(400, "EntityTooLarge"),
+            error_reply(400, "ExpiredToken"),
+            error_reply(501, "NotImplemented"),
+        ],
+    )
+    @pytest.mark.parametrize("concerns", [is_part(2), is_complete])
+    @pytest_twisted.ensureDeferred
+    async def test_what_does_not_pass_publishes_nothing(
+        self, journey: Journey, refusal: Reply, concerns: Callable[[Recorded], bool]
+    ) -> None:
+        journey.server.disturb(concerns, refusal)
+        with pytest.raises(errors.GatewayError):
+            await journey.put()
+        assert journey.published == {}
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_upload_that_is_gone(self, journey: Journey) -> None:
+        """Aborted behind our back, as by a lifecycle rule."""
+
+        def is_first_part_after_all_was_lost(request: Recorded) -> bool:
+            if is_part(3)(request):
+                journey.store.uploads.clear()
+            return False
+
+        journey.server.disturb(is_first_part_after_all_was_lost, Reply(599))
+        with pytest.raises(errors.StoreError) as refused:
+            await journey.put()
+        assert isinstance(refused.value, errors.NoSuchUpload)
+        assert journey.published == {}
+
+    @pytest_twisted.ensureDeferred
+    async def test_parts_that_the_store_finds_too_small(self, journey: Journey) -> None:
+        journey.server.answer_with(SmallS3(min_part_bytes=PART_BYTES + 1).answer)
+        with pytest.raises(errors.StoreError) as refused:
+            await journey.put()
+        assert refused.value.code == "EntityTooSmall"
+        assert journey.published == {}
+
+    @pytest.mark.parametrize("data", [SMALL, DATA])
+    @pytest_twisted.ensureDeferred
+    async def test_a_success_whose_answer_is_lost(self, journey: Journey, data: bytes) -> None:
+        """What was asked is done, and nobody says so: HEAD settles it, by the checksum."""
+        concerns, lost = (is_put if data is SMALL else is_complete), []
+
+        def answer(request: Recorded) -> Reply:
+            reply = journey.store.answer(request)
+            if concerns(request) and not lost:
+                lost.append(request)
+                return Reply(is_reset=True)
+            return reply
+
+        journey.server.answer_with(answer)
+        await journey.put(data, EXCLUSIVE)
+        assert journey.published == {"home/file": data}
+        assert journey.server.requests[-1].method == "HEAD"
+
+    @pytest.mark.parametrize("data", [SMALL, DATA])
+    @pytest_twisted.ensureDeferred
+    async def test_somebody_elses_file_stays(self, journey: Journey, data: bytes) -> None:
+        """It comes while the answer to ours is lost, and has the same size."""
+        theirs = bytes(len(data))
+        concerns = is_put if data is SMALL else is_complete
+
+        def is_overtaken(request: Recorded) -> bool:
+            if concerns(request):
+                journey.store.objects["home/file"] = theirs
+            return concerns(request)
+
+        journey.server.disturb(is_overtaken, Reply(is_reset=True))
+        with pytest.raises(errors.AlreadyExists):
+            await journey.put(data, EXCLUSIVE)
+        assert journey.published == {"home/file": theirs}
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_conflict_at_complete_is_final(self, journey: Journey) -> None:
+        journey.server.disturb(is_complete, error_reply(409, "ConditionalRequestConflict"))
+        with pytest.raises(errors.AlreadyExists):
+            await journey.put(intent=EXCLUSIVE)
+        assert journey.published == {}
+        assert sum(map(is_complete, journey.server.requests)) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_conflict_at_put_is_not(self, journey: Journey) -> None:
+        journey.server.disturb(is_put, error_reply(409, "ConditionalRequestConflict"))
+        await journey.put(SMALL, EXCLUSIVE)
+        assert journey.published == {"home/file": SMALL}
+
+    @pytest_twisted.ensureDeferred
+    async def test_credentials_that_end_in_the_middle_are_renewed_once(
+        self, journey: Journey
+    ) -> None:
+        credentials = Credentials()
+
+        def has_ended(request: Recorded) -> bool:
+            is_old = "Credential=KEY0/" in request.headers["authorization"]
+            return "partNumber" in request.target and is_old
+
+        journey.server.disturb(has_ended, *[error_reply(400, "ExpiredToken")] * 10)
+        await journey.put(credentials=credentials)
+        assert journey.published == {"home/file": DATA}
+        assert credentials.renewals == 1
+
+
+class TestDownloads:
+    @pytest.mark.parametrize(
+        "fault",
+        sorted(PASSING.keys() - {"damage on the way", "an answer that breaks off"}),
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_faults_pass(self, journey: Journey, fault: str) -> None:
+        journey.store.objects["home/file"] = DATA
+        journey.server.disturb(is_get, *PASSING[fault])
+        assert await journey.get(**SHORT) == DATA
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"cut_after_bytes": 1000},
+            {"cut_after_bytes": 1000, "stalls": True},
+            {"length": PART_BYTES + 7, "cut_after_bytes": PART_BYTES},
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_body_that_is_not_what_was_promised(
+        self, journey: Journey, change: dict[str, Any]
+    ) -> None:
+        """It breaks off, stalls, or its length is a lie."""
+        journey.store.objects["home/file"] = DATA
+        done: list[Recorded] = []
+
+        def answer(request: Recorded) -> Reply:
+            reply = journey.store.answer(request)
+            done.append(request)
+            if len(done) > 2:
+                return reply
+            return Reply(reply.status, reply.body, reply.headers, **change)
+
+        journey.server.answer_with(answer)
+        try:
+            assert await journey.get(**SHORT) == DATA
+        except errors.GatewayError:
+            assert "length" in change, "a lie is an error, the rest is gone on with"
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_object_that_is_replaced_is_not_mixed(self, journey: Journey) -> None:
+        journey.store.objects["home/file"] = DATA
+
+        def is_late(request: Recorded) -> bool:
+            if "if-match" in request.headers:
+                journey.store.objects["home/file"] = DATA[::-1]
+            return False
+
+        journey.server.disturb(is_late, Reply(599))
+        with pytest.raises(errors.ObjectChanged):
+            await journey.get()
+
+
+class TestDialects:
+    """Each store is found out by the probe, and what it lacks is done without."""
+
+    DIALECTS = (
+        Dialect(),
+        Dialect(conditions="ignored"),
+        Dialect(conditions="refused"),
+        Dialect(checksums="ignored"),
+        Dialect(checksums="refused"),
+        Dialect(conditions="refused", checksums="refused", needs_equal_parts=True),
+    )
+
+    @pytest.mark.parametrize("dialect", DIALECTS)
+    @pytest.mark.parametrize("data", [SMALL, DATA])
+    @pytest_twisted.ensureDeferred
+    async def test_files_are_stored(self, journey: Journey, dialect: Dialect, data: bytes) -> None:
+        journey.store.dialect = dialect
+        await journey.put(data, EXCLUSIVE, probe=Probe.AUTO)
+        assert journey.published == {"home/file": data}
+        (found,) = [facts for name, facts in journey.events.told if name == "capabilities-known"]
+        lacking = str(found["lacking"]).split()
+        assert ("conditional-put" in lacking) == (dialect.conditions != "honoured")
+        assert ("conditional-complete" in lacking) == (dialect.conditions != "honoured")
+        assert ("checksums" in lacking) == (dialect.checksums != "checked")
+        assert (found["checksum"] == "none") == (dialect.checksums != "checked")
+
+    @pytest_twisted.ensureDeferred
+    async def test_without_a_probe_the_configuration_helps(self, journey: Journey) -> None:
+        journey.store.dialect = Dialect(conditions="refused", checksums="refused")
+        with pytest.raises(errors.NotImplementedByStore):
+            await journey.put(SMALL)
+        assert journey.published == {}
+        lacking = Capabilities(checksums=False, conditional_put=False)
+        await journey.put(SMALL, EXCLUSIVE, capabilities=lacking)
+        assert journey.published == {"home/file": SMALL}
