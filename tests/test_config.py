@@ -19,8 +19,10 @@ from sftpgw.values import (
     KIB,
     MIB,
     Addressing,
+    ChecksumChoice,
     LimitSettings,
     Permission,
+    Probe,
     Settings,
     SignPayload,
     SshSettings,
@@ -135,6 +137,7 @@ storage_class = INTELLIGENT_TIERING
 accelerate = no
 state_prefix = /state
 sign_payload = no
+checksum = crc32c
 part_size = 16MiB
 upload_concurrency = 8
 download_part_size = 4 MiB
@@ -142,6 +145,8 @@ download_concurrency = 2
 connect_timeout = 5s
 read_timeout = 1.5m
 max_attempts = 3
+retry_time = 90s
+probe = no
 unsupported = conditional-copy part-copy
 [ssh]
 login_grace = 2m
@@ -183,6 +188,9 @@ drain = 0s
     assert store.secret_key == "50%;#= secret"
     assert store.state_prefix == "state/"
     assert store.sign_payload is SignPayload.NO
+    assert store.checksum is ChecksumChoice.CRC32C
+    assert store.retry_time_seconds == 90
+    assert store.probe is Probe.NO
     assert store.part_size_bytes == 16 * MIB
     assert store.download_part_size_bytes == 4 * MIB
     assert store.read_timeout_seconds == 90

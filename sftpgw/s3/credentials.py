@@ -5,7 +5,8 @@ EC2 IMDSv2), a role to assume on top, and when to refresh.
 Must not know: what the credentials are used for.
 
 The chain and STS block, so they run in a thread. All who wait share one
-refresh. Only a role costs a botocore client (15 MiB), and only when used.
+refresh, and nobody waits while what there is still holds for a while: an upload under
+way does not notice. Only a role costs a botocore client (15 MiB), and only when used.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ from sftpgw.values import StoreSettings
 
 ROLE_SESSION_NAME = "sftpgw"
 EARLY_REFRESH_PAUSE_SECONDS = 60.0
+WAIT_FROM_SECONDS = 120.0
+"""What holds for longer than this is used while others are being fetched."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a request waits for credentials."""
 
 InThread = Callable[..., Deferred[Any]]
 """``twisted.internet.threads.deferToThread``, or what stands for it."""
@@ -87,11 +93,14 @@ class RefreshedCredentials:
         self._source: Credentials | None = None
         self._frozen: ReadOnlyCredentials | None = None
         self._early_refresh_after = 0.0
-        self._waiting: list[Deferred[None]] | None = None
+        self._is_refreshing = False
+        self._waiting: list[Deferred[None]] = []
 
     async def current(self) -> ReadOnlyCredentials:
-        if self._frozen is None or self._is_due():
+        if self._frozen is None or self._ends_within(WAIT_FROM_SECONDS):
             await self._refreshed()
+        elif self._is_due():
+            self._refresh()
         if self._frozen is None:
             raise CredentialsUnavailable("no credentials")
         return self._frozen
@@ -103,22 +112,34 @@ class RefreshedCredentials:
 
     def _is_due(self) -> bool:
         """Whether botocore would refresh: 15 minutes before expiry, and not every moment then."""
-        return (
-            isinstance(self._source, RefreshableCredentials)
-            and self._clock.seconds() >= self._early_refresh_after
-            and bool(self._source.refresh_needed())
-        )
+        return self._clock.seconds() >= self._early_refresh_after and self._ends_within(None)
+
+    def _ends_within(self, seconds: float | None) -> bool:
+        """Whether they end so soon; None: within botocore's own limit."""
+        source = self._source
+        return isinstance(source, RefreshableCredentials) and bool(source.refresh_needed(seconds))
 
     async def _refreshed(self) -> None:
         """Refresh, or wait for the refresh under way; its failure is everybody's."""
         mine: Deferred[None] = Deferred()
-        if self._waiting is not None:
-            self._waiting.append(mine)
-        else:
-            self._waiting = [mine]
-            # Not awaited here: whoever started it may be cancelled, the others still wait.
+        timer = self._clock.callLater(PATIENCE_SECONDS, self._give_up, mine)
+        self._waiting.append(mine)
+        self._refresh()
+        try:
+            await mine
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _give_up(self, waiting: Deferred[None]) -> None:
+        self._waiting.remove(waiting)
+        waiting.errback(CredentialsUnavailable("credentials: nobody answers"))
+
+    def _refresh(self) -> None:
+        """Not awaited: whoever started it may be cancelled, the others still wait."""
+        if not self._is_refreshing:
+            self._is_refreshing = True
             self._in_thread(self._load).addCallbacks(self._loaded, self._not_loaded)
-        await mine
 
     def _load(self) -> tuple[Credentials, ReadOnlyCredentials] | None:
         """Runs in a thread."""
@@ -128,7 +149,6 @@ class RefreshedCredentials:
     def _loaded(self, found: tuple[Credentials, ReadOnlyCredentials] | None) -> None:
         if found is not None:
             self._source, self._frozen = found
-            self._early_refresh_after = self._clock.seconds() + EARLY_REFRESH_PAUSE_SECONDS
         for waiting in self._served():
             waiting.callback(None)
 
@@ -139,8 +159,10 @@ class RefreshedCredentials:
             waiting.errback(error)
 
     def _served(self) -> list[Deferred[None]]:
-        waiting, self._waiting = self._waiting, None
-        return waiting or []
+        self._is_refreshing = False
+        self._early_refresh_after = self._clock.seconds() + EARLY_REFRESH_PAUSE_SECONDS
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
 
 def resolve_credentials(settings: StoreSettings) -> Credentials | None:

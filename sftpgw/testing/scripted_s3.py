@@ -118,6 +118,11 @@ class ScriptedS3(Factory):
         """Answer the next requests like this that `concerns` is true of, told before the body."""
         self._disturbances.extend((concerns, reply) for reply in replies)
 
+    @property
+    def undisturbed(self) -> int:
+        """How many disturbances nobody has met yet."""
+        return len(self._disturbances)
+
     def arrived(self, count: int) -> Deferred[None]:
         """Fires when `count` requests have come in altogether."""
         arrival: Deferred[None] = Deferred()

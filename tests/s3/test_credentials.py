@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import CredentialsUnavailable
 from sftpgw.s3.credentials import (
     EARLY_REFRESH_PAUSE_SECONDS,
+    PATIENCE_SECONDS,
     RefreshedCredentials,
     StaticCredentials,
     credential_source,
@@ -193,9 +194,53 @@ def test_they_are_refreshed_before_they_expire() -> None:
     # Twelve minutes are less than botocore's fifteen, but not every request may ask.
     assert result_of(start(source.current())).access_key == first
     clock.advance(EARLY_REFRESH_PAUSE_SECONDS)
-    waiting = start(source.current())
+    # Nobody waits for others while these still hold.
+    assert result_of(start(source.current())).access_key == first
     thread.run()
-    assert result_of(waiting).access_key != first
+    assert result_of(start(source.current())).access_key != first
+
+
+def test_a_refresh_before_the_end_may_fail() -> None:
+    """What still holds is used, and the next refresh is not begun at once."""
+
+    def resolve() -> RefreshableCredentials:
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=12)
+        found = {
+            "access_key": "A",
+            "secret_key": "S",
+            "token": "T",
+            "expiry_time": soon.isoformat(),
+        }
+        return RefreshableCredentials.create_from_metadata(found, refuse, "test")
+
+    def refuse() -> dict[str, str]:
+        raise OSError("no way there")
+
+    asked = []
+
+    def in_thread(work: Callable[[], Any]) -> Deferred[Any]:
+        asked.append(work)
+        return at_once(work)
+
+    clock = Clock()
+    source = RefreshedCredentials(resolve, in_thread, clock)
+    assert result_of(start(source.current())).access_key == "A"
+    clock.advance(EARLY_REFRESH_PAUSE_SECONDS)
+    for _ in range(3):
+        assert result_of(start(source.current())).access_key == "A"
+    assert len(asked) == 2
+
+
+def test_a_search_without_end_is_not_waited_for() -> None:
+    clock, thread = Clock(), HeldThread()
+    source = RefreshedCredentials(lambda: Credentials("A", "S"), thread, clock)
+    waiting = start(source.current())
+    clock.advance(PATIENCE_SECONDS)
+    with pytest.raises(CredentialsUnavailable):
+        result_of(waiting)
+    thread.run()
+    assert result_of(start(source.current())).access_key == "A"
+    assert not clock.getDelayedCalls()
 
 
 def test_secrets_are_in_no_repr() -> None:

@@ -178,6 +178,7 @@ class TestUploads:
         journey.server.disturb(is_part(2), *PASSING[fault])
         await journey.put(**SHORT)
         assert journey.published == {"home/file": DATA}
+        assert journey.server.undisturbed == 0
 
     @pytest.mark.parametrize("fault", PASSING)
     @pytest_twisted.ensureDeferred
@@ -185,6 +186,7 @@ class TestUploads:
         journey.server.disturb(is_put, *PASSING[fault])
         await journey.put(SMALL, EXCLUSIVE, **SHORT)
         assert journey.published == {"home/file": SMALL}
+        assert journey.server.undisturbed == 0
 
     # Not a stall: a store may think about Complete for five minutes.
     @pytest.mark.parametrize("fault", sorted(PASSING.keys() - {"damage on the way", "a stall"}))
@@ -193,6 +195,7 @@ class TestUploads:
         journey.server.disturb(is_complete, *PASSING[fault])
         await journey.put(intent=EXCLUSIVE, **SHORT)
         assert journey.published == {"home/file": DATA}
+        assert journey.server.undisturbed == 0
 
     @pytest_twisted.ensureDeferred
     async def test_an_error_in_a_200_is_none(self, journey: Journey) -> None:
@@ -319,6 +322,7 @@ class TestDownloads:
         journey.store.objects["home/file"] = DATA
         journey.server.disturb(is_get, *PASSING[fault])
         assert await journey.get(**SHORT) == DATA
+        assert journey.server.undisturbed == 0
 
     @pytest.mark.parametrize(
         "change",
