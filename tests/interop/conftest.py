@@ -22,7 +22,7 @@ from tests.interop.matrix import MACS
 from tests.interop.spawning import KEY_KINDS, Account, Bucket, Gateway, Store, make_key
 
 # What moto accepts and then ignores.
-MOTO_LACKS = "conditional-copy copy-source-condition"
+MOTO_LACKS = "checksums conditional-copy copy-source-condition"
 
 WIDE = f"""
 [ssh]
