@@ -241,6 +241,9 @@ class MemoryBudget(Protocol):
     def press(self) -> None:
         """Ask all who watch to shed, if somebody stands in line."""
 
+    def is_greedy(self) -> bool:
+        """Whether others wait while this user holds more than they could."""
+
 
 # Files.
 

@@ -272,7 +272,7 @@ class Gateway:
         tree = Tree(
             user,
             store=self._store.bind(session=session, user=user.name),
-            budget=self._budget,
+            budget=self._budget.share(user.name),
             in_flight=self._in_flight,
             clock=self._reactor,
             events=events,

@@ -114,12 +114,14 @@ class WriteCondition(enum.Enum):
 class MultipartUpload:
     """A multipart upload that S3 has opened.
 
-    `checksum` is what was announced then; later requests must keep to it. Lists do not tell.
+    `checksum` is what was announced then; later requests must keep to it. Lists do not tell
+    it; they say when an upload was opened, 0 is unknown.
     """
 
     name: ObjectName
     upload_id: str
     checksum: ChecksumAlgorithm | None = field(default=None, compare=False)
+    initiated_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +326,7 @@ class StoreSettings:
     max_attempts: int = 20
     retry_time_seconds: float = 180.0
     probe: Probe = Probe.AUTO
+    abort_stale_uploads_seconds: float | None = None
     capabilities: Capabilities = Capabilities()
 
 

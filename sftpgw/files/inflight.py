@@ -1,8 +1,8 @@
 """The registry of files in flight.
 
-Knows: which uploads concern one object, which of them are being published, how
-many files are being read, how often something was changed, and whether the
-process still takes new transfers.
+Knows: which uploads concern one object, which of them are being published, what they
+have in the store by then, how many files are being read, how often something was
+changed, and whether the process still takes new transfers.
 Must not know: how a transfer works.
 
 It is one for the process, so that what one session writes another one sees. A
@@ -16,7 +16,10 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
 from sftpgw.interfaces import FileWriter
-from sftpgw.values import ObjectName
+from sftpgw.values import MultipartUpload, ObjectName
+
+Keepable = MultipartUpload | ObjectName
+"""What an upload has in the store before it is published."""
 
 
 class Registration:
@@ -26,9 +29,15 @@ class Registration:
         self.name = name
         self.writer = writer
         self.is_committing = False
+        self._kept: set[Keepable] = set()
         self._registry = registry
         self._before: list[Deferred[None]] = []
         self._waiting: list[Deferred[None]] = []
+
+    def keeps(self, thing: Keepable) -> None:
+        """Something in the store belongs to this upload until it ends: nobody sweeps it away."""
+        self._kept.add(thing)
+        self._registry.kept.add(thing)
 
     def committing(self) -> None:
         """The client has closed the file; from now on others wait for it."""
@@ -43,6 +52,7 @@ class Registration:
 
     def ended(self) -> None:
         """Published or given up, and nothing of it is under way any more."""
+        self._registry.kept -= self._kept
         self._registry.forget(self)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -60,6 +70,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self.changes = 0
+        self.kept: set[Keepable] = set()
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._others = 0
         self._idle: list[Deferred[None]] = []

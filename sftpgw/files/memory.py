@@ -1,18 +1,25 @@
-"""The memory budget of the process.
+"""The memory budget of the process, and each user's share in it.
 
-Knows: how many bytes are held, and who waits for more, in order.
+Knows: how many bytes each user holds, and who waits for more, in order.
 Must not know: what the bytes are.
 
-Uploads wait in line for whole parts, first come first served, so that no two
-hold half of what they need. Read-ahead takes only what is free while nobody is
-in line. What cannot wait (a READ, a write behind a gap, a small file) may pass the
-line and overdraw by a tenth, so that the bound holds whatever clients do. Who has
-to wait makes everybody else give back what they hold in vain.
+Rules
+
+1. Uploads wait in line for whole parts, so that no two hold half of what they need.
+   Users take turns; within one user it is first come, first served. Whose turn it is
+   is waited for: a large part is not passed by small ones.
+2. Read-ahead takes only what is free while nobody is in line.
+3. What cannot wait (a READ, a write behind a gap, a small file) may pass the line and
+   overdraw by a tenth, so that the bound holds whatever clients do.
+4. Who has to wait makes everybody else give back what they hold in vain.
+5. A user is *greedy* who holds more than an equal share while others wait, or who is
+   next in line behind transfers of their own: what they hold and do not move on with,
+   they lose first.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -21,7 +28,7 @@ OVERDRAFT_SHARE = 10
 
 
 class Budget:
-    """Implements `interfaces.MemoryBudget`.
+    """What all transfers hold together. Implements `interfaces.MemoryBudget`, as does `share`.
 
     :param limit_bytes: what all transfers may hold together.
     """
@@ -29,38 +36,52 @@ class Budget:
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
-        self._line: deque[tuple[int, Deferred[None]]] = deque()
+        self._held_by: Counter[str] = Counter()
+        # Who is next comes first; whoever was served goes to the end.
+        self._line: dict[str, deque[tuple[int, Deferred[None]]]] = {}
         self._watchers: dict[Callable[[], None], None] = {}
+
+    def share(self, user: str) -> Share:
+        """The budget as `user` sees it; any number of them for one user."""
+        return Share(self, user)
 
     @property
     def waiting(self) -> int:
         """How many stand in line."""
-        return len(self._line)
+        return sum(map(len, self._line.values()))
 
-    def try_acquire(self, size_bytes: int) -> bool:
+    def try_acquire(self, size_bytes: int, user: str = "") -> bool:
         if self._line or not self._fits(size_bytes):
             return False
-        self.held_bytes += size_bytes
+        self._count(user, size_bytes)
         return True
 
-    def try_charge(self, size_bytes: int) -> bool:
+    def try_charge(self, size_bytes: int, user: str = "") -> bool:
         overdrawn_bytes = self.held_bytes + size_bytes - self.limit_bytes
         if overdrawn_bytes > self.limit_bytes // OVERDRAFT_SHARE:
             return False
-        self.held_bytes += size_bytes
+        self._count(user, size_bytes)
         return True
 
-    def acquire(self, size_bytes: int) -> Deferred[None] | None:
-        if self.try_acquire(size_bytes):
+    def acquire(self, size_bytes: int, user: str = "") -> Deferred[None] | None:
+        if self.try_acquire(size_bytes, user):
             return None
-        turn: Deferred[None] = Deferred(self._leave)
-        self._line.append((size_bytes, turn))
+        turn: Deferred[None] = Deferred(lambda turn: self._leave(user, turn))
+        self._line.setdefault(user, deque()).append((size_bytes, turn))
         self.press()
         return turn
 
-    def release(self, size_bytes: int) -> None:
-        self.held_bytes -= size_bytes
+    def release(self, size_bytes: int, user: str = "") -> None:
+        self._count(user, -size_bytes)
         self._serve()
+
+    def is_greedy(self, user: str = "") -> bool:
+        if not self._line:
+            return False
+        if user == next(iter(self._line)):
+            return True
+        users = len(self._held_by.keys() | self._line.keys())
+        return self._held_by[user] > self.limit_bytes // users
 
     def watch(self, shed: Callable[[], None]) -> None:
         self._watchers[shed] = None
@@ -74,16 +95,60 @@ class Budget:
                 return
             shed()
 
+    # How it is kept.
+
+    def _count(self, user: str, size_bytes: int) -> None:
+        self.held_bytes += size_bytes
+        self._held_by[user] += size_bytes
+        if not self._held_by[user]:
+            del self._held_by[user]
+
     def _fits(self, size_bytes: int) -> bool:
         # Whoever asks for more than there is gets it when all is free, else never.
         return self.held_bytes + size_bytes <= self.limit_bytes or self.held_bytes == 0
 
     def _serve(self) -> None:
-        while self._line and self._fits(self._line[0][0]):
-            size_bytes, turn = self._line.popleft()
-            self.held_bytes += size_bytes
+        while self._line:
+            user, asked = next(iter(self._line.items()))
+            if not self._fits(asked[0][0]):
+                return
+            size_bytes, turn = asked.popleft()
+            del self._line[user]
+            if asked:
+                self._line[user] = asked
+            self._count(user, size_bytes)
             turn.callback(None)
 
-    def _leave(self, turn: Deferred[None]) -> None:
-        self._line = deque(entry for entry in self._line if entry[1] is not turn)
+    def _leave(self, user: str, turn: Deferred[None]) -> None:
+        left = deque(entry for entry in self._line[user] if entry[1] is not turn)
+        if left:
+            self._line[user] = left
+        else:
+            del self._line[user]
         self._serve()
+
+
+class Share:
+    """Implements `interfaces.MemoryBudget` for one user."""
+
+    def __init__(self, budget: Budget, user: str) -> None:
+        self._user = user
+        self._budget = budget
+        self.watch = budget.watch
+        self.unwatch = budget.unwatch
+        self.press = budget.press
+
+    def try_acquire(self, size_bytes: int) -> bool:
+        return self._budget.try_acquire(size_bytes, self._user)
+
+    def try_charge(self, size_bytes: int) -> bool:
+        return self._budget.try_charge(size_bytes, self._user)
+
+    def acquire(self, size_bytes: int) -> Deferred[None] | None:
+        return self._budget.acquire(size_bytes, self._user)
+
+    def release(self, size_bytes: int) -> None:
+        self._budget.release(size_bytes, self._user)
+
+    def is_greedy(self) -> bool:
+        return self._budget.is_greedy(self._user)

@@ -38,9 +38,10 @@ from sftpgw.files.uploads import Upload
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.opening import decide, must_look
-from sftpgw.plan.partsizes import choose_ladder
+from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
 from sftpgw.plan.permissions import Operation, allows, require
+from sftpgw.plan.pieces import choose_layout
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import (
     GIB,
@@ -102,10 +103,15 @@ class Tree:
         self._events = events
         self._settings = settings
         self._limits = limits
-        self._ladder = choose_ladder(
+        able = store.capabilities_of(user.bucket)
+        ladder = choose_ladder(
             settings.part_size_bytes,
             limits.memory_bytes,
-            unequal_parts=store.capabilities_of(user.bucket).unequal_parts,
+            concurrency=settings.upload_concurrency,
+            unequal_parts=able.unequal_parts,
+        )
+        self._layout = choose_layout(
+            ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts
         )
         self._listed: _Listed | None = None
         self._emptied: OrderedDict[str, None] = OrderedDict()
@@ -182,8 +188,9 @@ class Tree:
         )
         below = opening.overlaid
         plan = UploadPlan(
-            self._ladder,
+            self._layout,
             concurrency=self._settings.upload_concurrency,
+            allowance_bytes=allowance_bytes(self._limits.memory_bytes),
             reorder_bytes=self._limits.reorder_allowance_bytes,
             overlaid_bytes=below.size_bytes if below else None,
         )
@@ -196,6 +203,7 @@ class Tree:
             in_flight=self._in_flight,
             clock=self._clock,
             events=self._events,
+            state_prefix=self._settings.state_prefix,
             condition=opening.condition,
             storage_class=self._settings.storage_class,
             modified_seconds=changes.modified_seconds,

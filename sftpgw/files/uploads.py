@@ -1,22 +1,22 @@
 """One upload: carries out what `plan/uploading` decides.
 
-Knows: the store, the budget, and which requests are under way.
+Knows: which commands are under way, what the upload holds in memory, who waits.
 Must not know: SFTP, and how large parts are or when they are sent.
 
 The data's way: `write` hands the pieces to the plan, which keeps them, uncopied if
 they come in order, in the buffer of their part; they are the request's body. A command is
-carried out by a coroutine of its own; how it ended goes back into the plan as
-an event, and that is all that leads on.
+carried out by a coroutine of its own (`files/sending`); how it ended goes back into the
+plan as an event, and that is all that leads on.
 
 An answer is withheld (a Deferred instead of None) while the plan is congested or
 the budget owes us a part. What a client can send without an answer is bounded by
-its SSH window. An upload that is idle while others wait for memory fails.
+its SSH window.
+
+While others wait for memory, an upload that was not written to for a minute fails; if
+its user holds more than their share, so does one that has hardly moved in that time.
 """
 
 from __future__ import annotations
-
-from collections.abc import Coroutine
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -27,40 +27,29 @@ from sftpgw.errors import (
     GatewayError,
     LimitReached,
     PreconditionFailed,
-    StoreError,
     UploadFailed,
 )
 from sftpgw.files.inflight import InFlight, Registration
+from sftpgw.files.places import Place
+from sftpgw.files.sending import Sending
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
-from sftpgw.plan.uploading import (
-    SMALL_BYTES,
-    AbortUpload,
-    Command,
-    Commands,
-    CompleteUpload,
-    Finish,
-    OpenUpload,
-    Phase,
-    PutWhole,
-    SendPart,
-    UploadPlan,
-)
+from sftpgw.plan.assembling import CompleteUpload
+from sftpgw.plan.uploading import SMALL_BYTES, Command, Commands, Phase, PutWhole, UploadPlan
 from sftpgw.values import (
     AttributeChanges,
     Buffer,
     FileAttributes,
     FileKind,
-    MultipartUpload,
     ObjectName,
     ObjectProperties,
     WriteCondition,
 )
 
-PRESS_SECONDS = 10.0
-"""How often who stands in line asks whether somebody has gone idle."""
-
 IDLE_SECONDS = 60.0
-"""So long may an upload hold memory without a write while others wait for it."""
+"""So long may an upload hold memory and hardly move while others wait for it."""
+
+MOVE_BYTES = SMALL_BYTES
+"""What an upload of a greedy user has to receive in that time."""
 
 
 class Upload:
@@ -76,45 +65,47 @@ class Upload:
         in_flight: InFlight,
         clock: Clock,
         events: EventSink,
+        state_prefix: str = ".sftpgw/",
         condition: WriteCondition = WriteCondition.NONE,
         storage_class: str = "",
         modified_seconds: float | None = None,
     ) -> None:
         self._plan = plan
         self._name = name
-        self._store = store
-        self._budget = budget
         self._clock = clock
         self._events = events
-        self._condition = condition
         self._storage_class = storage_class
         self._modified_seconds = modified_seconds
-        self._opened_seconds = clock.seconds()
         self._registration: Registration = in_flight.register(name, self)
-        self._multipart: MultipartUpload | None = None
+        self._sending = Sending(
+            name,
+            store=store,
+            registration=self._registration,
+            events=events,
+            state_prefix=state_prefix,
+            condition=condition,
+            properties=self._properties,
+        )
+        self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0
-        self._held_bytes = 0
-        self._turn: Deferred[None] | None = None
         self._paused: list[Deferred[None]] = []
         self._ends: list[Deferred[None]] = []
         self._has_ended = False
-        self._turn_timer: Any = None
-        self._asked_bytes = 0
-        self._written_seconds = self._opened_seconds
-        budget.watch(self._shed)
+        self._opened_seconds = self._written_seconds = self._moved_seconds = clock.seconds()
+        self._moved_bytes = 0
 
     # FileWriter.
 
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
         plan = self._plan
-        self._written_seconds = self._clock.seconds()
+        self._note_progress(sum(map(len, pieces)))
         commands = plan.write(offset, *pieces)
         if commands or plan.failure is not None:
             self._carry_out(commands)
         else:
             self._settle_memory()
         self._demand_success()
-        if self._turn is None and not plan.is_congested:
+        if not self._place.is_waiting and not plan.is_congested:
             return None
         paused: Deferred[None] = Deferred(self._paused.remove)
         self._paused.append(paused)
@@ -163,67 +154,22 @@ class Upload:
         self._look_around()
 
     async def _carry_out_one(self, command: Command) -> Commands:
-        """Carry out one command; its outcome is the plan's next event."""
-        match command:
-            case OpenUpload():
-                return await self._reported(self._open())
-            case SendPart():
-                return await self._send_part(command)
-            case PutWhole():
-                return await self._reported(self._put(command))
-            case CompleteUpload():
-                return await self._reported(self._complete(command))
-            case AbortUpload():
-                return await self._reported(self._abort())
-            case Finish():
-                return ()
-
-    async def _reported(self, request: Coroutine[Any, Any, Commands]) -> Commands:
+        """Carry out one command; how it ends is the plan's next event."""
         try:
-            return await request
+            part = await self._sending.carry_out(command)
         except Exception as error:
-            return self._plan.fail(self._explained(error))
+            return self._plan.failed(command, self._explained(error))
+        if isinstance(command, PutWhole | CompleteUpload):
+            self._tell_stored(command.size_bytes)
+        return self._plan.succeeded(command, part)
 
-    async def _open(self) -> Commands:
-        self._multipart = await self._store.create_upload(self._name, self._properties())
-        return self._plan.upload_opened()
-
-    async def _send_part(self, part: SendPart) -> Commands:
-        assert self._multipart is not None, "the plan opens the upload before it sends parts"
-        try:
-            stored = await self._store.upload_part(self._multipart, part.number, part.body)
-        except Exception as error:
-            return self._plan.part_failed(part.number, self._explained(error))
-        return self._plan.part_stored(stored)
-
-    async def _put(self, whole: PutWhole) -> Commands:
-        await self._registration.turn()
-        await self._store.put(self._name, whole.body, self._properties(), self._condition)
-        return self._stored(whole.size_bytes)
-
-    async def _complete(self, complete: CompleteUpload) -> Commands:
-        assert self._multipart is not None, "the plan opens the upload before it completes it"
-        await self._registration.turn()
-        await self._store.complete_upload(self._multipart, complete.parts, self._condition)
-        return self._stored(complete.size_bytes)
-
-    async def _abort(self) -> Commands:
-        assert self._multipart is not None, "the plan aborts only what is open"
-        try:
-            await self._store.abort_upload(self._multipart)
-        except StoreError as error:
-            upload_id = self._multipart.upload_id
-            self._tell_failure("upload-left-behind", error, upload_id=upload_id)
-        return ()
-
-    def _stored(self, size_bytes: int) -> Commands:
+    def _tell_stored(self, size_bytes: int) -> None:
         self._events.tell(
             "file-stored",
             key=self._name.key,
             bytes=size_bytes,
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
         )
-        return self._plan.published()
 
     def _properties(self) -> ObjectProperties:
         metadata = {}
@@ -256,7 +202,9 @@ class Upload:
     def _look_around(self) -> None:
         """After every change: memory to settle, clients to answer, an end to announce."""
         self._settle_memory()
-        if self._plan.failure is not None or (self._turn is None and not self._plan.is_congested):
+        if self._plan.failure is not None or not (
+            self._place.is_waiting or self._plan.is_congested
+        ):
             self._resume_writers()
         if self._running == 0 and self._plan.phase in (Phase.DONE, Phase.FAILED):
             self._end()
@@ -272,63 +220,45 @@ class Upload:
             else:
                 each.errback(Failure(self._plan.failure))
 
+    # Memory.
+
     def _settle_memory(self) -> None:
         """Hold in the budget what the plan holds in buffers."""
         if self._has_ended:
             return
-        more_bytes = self._plan.memory_bytes - self._held_bytes
-        if more_bytes < self._asked_bytes:
-            # A part was stored meanwhile: who needs less may not wait for more.
-            self._leave_line()
-        if more_bytes < 0:
-            self._held_bytes += more_bytes
-            self._budget.release(-more_bytes)
-        elif more_bytes and self._turn is None:
+        more_bytes = self._place.settle(self._plan.sent_bytes, self._plan.filling_bytes)
+        if more_bytes:
             self._reserve(more_bytes)
 
     def _reserve(self, more_bytes: int) -> None:
-        is_small = self._held_bytes + more_bytes <= SMALL_BYTES
+        is_small = self._place.held_bytes + more_bytes <= SMALL_BYTES
         waits_for_gap = self._plan.waits_for_gap
-        if (is_small or waits_for_gap) and self._budget.try_charge(more_bytes):
-            self._held_bytes += more_bytes
-        elif waits_for_gap:
+        if (is_small or waits_for_gap) and self._place.take(more_bytes):
+            return
+        if waits_for_gap:
             # In line it could not go on: the missing write is behind withheld answers.
             error = LimitReached("there is no memory for writes out of order now; try again")
             self._carry_out(self._plan.fail(error))
-        elif (turn := self._budget.acquire(more_bytes)) is None:
-            self._held_bytes += more_bytes
         else:
-            self._turn = turn
-            self._asked_bytes = more_bytes
-            self._turn_timer = self._clock.callLater(PRESS_SECONDS, self._press)
-            turn.addCallbacks(self._granted, lambda _: None, callbackArgs=(more_bytes,))
+            self._place.ask(more_bytes)
 
-    def _granted(self, _: None, more_bytes: int) -> None:
-        self._turn = None
-        self._asked_bytes = 0
-        self._turn_timer.cancel()
-        self._held_bytes += more_bytes
-        self._look_around()
-
-    def _leave_line(self) -> None:
-        if self._turn is not None:
-            turn, self._turn = self._turn, None
-            self._asked_bytes = 0
-            self._turn_timer.cancel()
-            turn.cancel()
-
-    def _press(self) -> None:
-        """Still in line: somebody may have gone idle meanwhile."""
-        self._turn_timer = self._clock.callLater(PRESS_SECONDS, self._press)
-        self._budget.press()
+    def _note_progress(self, size_bytes: int) -> None:
+        self._written_seconds = self._clock.seconds()
+        self._moved_bytes += size_bytes
+        if self._moved_bytes >= MOVE_BYTES:
+            self._moved_bytes = 0
+            self._moved_seconds = self._written_seconds
 
     def _shed(self) -> None:
-        """Others wait for memory, and this client has not sent anything for long."""
-        idle_seconds = self._clock.seconds() - self._written_seconds
-        if self._held_bytes and self._running == 0 and idle_seconds > IDLE_SECONDS:
+        """Others wait for memory. Who holds some and does not move on with it gives way."""
+        if not self._place.held_bytes or self._running or self._place.is_waiting:
+            return
+        longest_ago = self._clock.seconds() - IDLE_SECONDS
+        is_silent = self._written_seconds < longest_ago
+        if is_silent or (self._moved_seconds < longest_ago and self._place.is_greedy):
             error = LimitReached(
-                f"nothing was written for {IDLE_SECONDS:.0f} seconds while others waited for "
-                "memory; send the file again"
+                f"{'nothing' if is_silent else 'hardly anything'} was written for "
+                f"{IDLE_SECONDS:.0f} seconds while others waited for memory; send the file again"
             )
             self._carry_out(self._plan.fail(error))
 
@@ -336,18 +266,11 @@ class Upload:
         if self._has_ended:
             return
         self._has_ended = True
-        self._leave_line()
-        self._budget.unwatch(self._shed)
-        self._budget.release(self._held_bytes)
-        self._held_bytes = 0
-        if self._plan.failure is not None and not isinstance(self._plan.failure, UploadFailed):
-            self._tell_failure("upload-failed", self._plan.failure)
+        self._place.close()
+        failure = self._plan.failure
+        if failure is not None and not isinstance(failure, UploadFailed):
+            self._sending.tell_failure("upload-failed", failure)
         self._registration.ended()
-
-    def _tell_failure(self, event: str, error: GatewayError, **facts: str) -> None:
-        if isinstance(error, StoreError):
-            facts |= {"code": error.code, "request_id": error.request_id}
-        self._events.tell(event, key=self._name.key, why=error.message, **facts)
 
     def _next_end(self) -> Deferred[None]:
         """Fires after the next step."""

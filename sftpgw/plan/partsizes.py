@@ -4,8 +4,9 @@ Knows: S3's limits on parts. Must not know: what is in them.
 
 Part numbers end at 10,000 and nobody tells us how long a file will be, so part
 sizes grow: `STEP_PARTS` parts of the first size, as many of the double, and so
-on up to the largest. With 8 MiB and 64 MiB that is 598 GiB; small files still go
-out in small parts, and memory stays within a few of the largest.
+on up to the largest. Small files still go out in small parts, and memory stays
+within a few of the largest. What part numbers do not reach goes on in pieces
+(`plan/pieces`).
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
@@ -17,7 +18,10 @@ from sftpgw.values import MIB
 
 MAX_PARTS = 10_000
 MIN_PART_BYTES = 5 * MIB
-STEP_PARTS = 200
+LARGEST_PART_BYTES = 64 * MIB
+STEP_PARTS = 100
+UPLOAD_SHARE = 2
+"""One upload holds at most this fraction of the memory of all: a half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Ladder:
         full_steps, rest = divmod(number - 1, self.step_parts)
         capped = min(full_steps, self._growing_steps)
         grown = self.step_parts * self.first_bytes * ((1 << capped) - 1)
-        flat = (full_steps - capped) * self.step_parts * max(self.first_bytes, self.largest_bytes)
+        flat = (full_steps - capped) * self.step_parts * self.top_bytes
         return grown + flat + rest * self.size_bytes(number)
 
     def number(self, offset: int) -> int:
@@ -56,6 +60,11 @@ class Ladder:
             middle = (low + high) // 2
             low, high = (middle, high) if self.start(middle) <= offset else (low, middle)
         return low
+
+    @property
+    def top_bytes(self) -> int:
+        """The size of the largest parts."""
+        return max(self.first_bytes, self.largest_bytes)
 
     @property
     def capacity_bytes(self) -> int:
@@ -71,8 +80,20 @@ class Ladder:
         return steps
 
 
-def choose_ladder(first_bytes: int, memory_bytes: int, *, unequal_parts: bool) -> Ladder:
-    """The ladder for a store and a memory budget: parts up to an eighth of it, 64 MiB at most."""
+def allowance_bytes(memory_bytes: int) -> int:
+    """What one upload may hold in parts, of the `memory_bytes` of all transfers."""
+    return memory_bytes // UPLOAD_SHARE
+
+
+def choose_ladder(
+    first_bytes: int, memory_bytes: int, *, concurrency: int, unequal_parts: bool
+) -> Ladder:
+    """The ladder for a store and a memory budget.
+
+    Parts grow while `concurrency` of them fit into what one upload may hold, and up to
+    64 MiB. Where `first_bytes` itself is more than that, fewer parts are under way at once.
+    """
     if not unequal_parts:
         return Ladder(first_bytes, first_bytes)
-    return Ladder(first_bytes, max(first_bytes, min(64 * MIB, memory_bytes // 8)))
+    affordable_bytes = allowance_bytes(memory_bytes) // concurrency
+    return Ladder(first_bytes, max(first_bytes, min(LARGEST_PART_BYTES, affordable_bytes)))

@@ -1,13 +1,13 @@
 """What an upload does next.
 
-Knows: the bytes that have come, the parts that are under way, what is still owed.
+Knows: the bytes that have come, what is still owed, what has failed.
 Must not know: how a part is sent, which client writes, what the object is called.
 
 Rules
 
-1. Bytes are buffered in the part they belong to (`plan/partsizes`). A part is
-   *sealed* when each of its bytes is there; sealed parts are sent, at most
-   `concurrency` at once, and their bytes are kept until the store confirms them.
+1. Bytes are buffered in the part they belong to (`plan/pieces`). A part is
+   *sealed* when each of its bytes is there; sealed parts go on to `plan/assembling`,
+   which sends them, and keeps their bytes until the store confirms them.
 2. Part 1 is sealed only when something follows it: a file that fits into one
    part is one PutObject, and nothing else.
 3. Writes may come in any order as long as they end within `reorder_bytes` behind
@@ -17,46 +17,35 @@ Rules
    they would be that object's bytes, which an upload cannot get at: then the
    upload fails, unless the client has cut the file where its writes end.
 6. An overlay that was neither written nor cut changes nothing.
-7. The first failure ends it: it stays in `failure`, no command follows but
-   `AbortUpload`, and that only when nothing else is under way.
+7. The first failure ends it: it stays in `failure`. No command follows but those that
+   clear up, and they only when nothing else is under way.
+8. Each command ends with one event, `succeeded` or `failed`.
 
 Phases, and what leads on:
 
-    BUFFERING   a part is sealed     → OPENING     (OpenUpload)
-    BUFFERING   finish               → PUBLISHING  (PutWhole)
-    OPENING     upload_opened        → STREAMING   (SendPart …)
-    STREAMING   finish, all stored   → PUBLISHING  (CompleteUpload)
-    PUBLISHING  published            → DONE
-    any         fail                 → FAILED      (AbortUpload, if one is open and idle)
+    BUFFERING   a part is sealed      → STREAMING   (OpenUpload, SendPart …)
+    BUFFERING   finish                → PUBLISHING  (PutWhole)
+    STREAMING   finish, all stored    → PUBLISHING  (CompleteUpload)
+    PUBLISHING  succeeded             → DONE
+    BUFFERING   finish, unchanged     → DONE
+    any         fail                  → FAILED      (AbortUpload, DropPiece, once idle)
 """
 
 from __future__ import annotations
 
 import enum
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
+from sftpgw.plan.assembling import AbortUpload, Assembly, CompleteUpload, DropPiece, Step
 from sftpgw.plan.partbuffer import PartBuffer
-from sftpgw.plan.partsizes import Ladder
+from sftpgw.plan.pieces import Layout
 from sftpgw.values import MIB, Body, Buffer, StoredPart
 
 SMALL_BYTES = 256 * 1024
 """Up to here an upload counts the bytes it holds, from here on whole parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
-    """Ask the store for a multipart upload."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendPart:
-    number: int
-    body: Body
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +56,13 @@ class PutWhole:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteUpload:
-    parts: tuple[StoredPart, ...]
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class AbortUpload:
-    """Tell the store to forget the multipart upload; nothing else is under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """There is nothing to publish."""
-
-
-Command: TypeAlias = OpenUpload | SendPart | PutWhole | CompleteUpload | AbortUpload | Finish
+Command: TypeAlias = Step | PutWhole
 Commands: TypeAlias = tuple[Command, ...]
 NOTHING: Commands = ()
 
 
 class Phase(enum.Enum):
     BUFFERING = "buffering"
-    OPENING = "opening"
     STREAMING = "streaming"
     PUBLISHING = "publishing"
     DONE = "done"
@@ -102,33 +74,35 @@ class UploadPlan:
 
     Nothing here raises: what is refused ends up in `failure`.
 
+    :param allowance_bytes: what it may hold in parts before the client has to wait.
     :param overlaid_bytes: the size of the object that stays below what is
         written, None for a file that starts empty.
     """
 
     def __init__(
         self,
-        ladder: Ladder,
+        layout: Layout,
         *,
         concurrency: int = 4,
+        allowance_bytes: int = 256 * MIB,
         reorder_bytes: int = 32 * MIB,
         overlaid_bytes: int | None = None,
     ) -> None:
         self.phase = Phase.BUFFERING
         self.failure: GatewayError | None = None
-        self._ladder = ladder
+        self._layout = layout
         self._concurrency = concurrency
+        self._allowance_bytes = allowance_bytes
         self._reorder_bytes = reorder_bytes
         self._below_bytes = overlaid_bytes or 0
         self._changed = overlaid_bytes is None
         self._written_bytes = 0
         self._buffers: dict[int, PartBuffer] = {}
         self._sealed = 0
-        self._ready: deque[SendPart] = deque()
-        self._in_flight: dict[int, SendPart] = {}
-        self._stored: list[StoredPart] = []
+        self._next_bytes = layout.size_bytes(1)
+        self._assembly = Assembly(layout, concurrency)
         self._finishing = False
-        self._upload_is_open = False
+        self._under_way = 0
         # The part that in-order writes go on filling; None when they do not.
         self._tail: PartBuffer | None = None
 
@@ -141,8 +115,12 @@ class UploadPlan:
 
     @property
     def is_congested(self) -> bool:
-        """More parts are sealed than may be under way: the client should wait."""
-        return len(self._ready) + len(self._in_flight) > self._concurrency
+        """More parts are sealed than may be under way, or than may be held: the client waits."""
+        assembly = self._assembly
+        return assembly.parts_at_hand > self._concurrency or (
+            assembly.parts_at_hand > 0
+            and assembly.held_bytes + self._next_bytes > self._allowance_bytes
+        )
 
     @property
     def metadata_is_sent(self) -> bool:
@@ -155,14 +133,23 @@ class UploadPlan:
         return self._tail is None and self._first_missing() < self._written_bytes
 
     @property
-    def memory_bytes(self) -> int:
-        """What to reserve: the bytes of a small upload, the whole parts of a large one."""
-        sealed = sum(part.size_bytes for part in self._ready)
-        sealed += sum(part.size_bytes for part in self._in_flight.values())
-        filling = sum(len(buffer) for buffer in self._buffers.values())
-        if sealed + filling <= SMALL_BYTES:
-            return sealed + filling
-        return sealed + sum(buffer.capacity_bytes for buffer in self._buffers.values())
+    def sent_bytes(self) -> int:
+        """What is held until the store confirms it."""
+        return self._assembly.held_bytes
+
+    @property
+    def filling_bytes(self) -> int:
+        """What else to reserve: the bytes of a small upload, the whole parts of a large one.
+
+        What comes while the client is made to wait is the rest of its window. It counts
+        as bytes: with parts under way the upload goes on without a whole one more. So does
+        what is there at the end.
+        """
+        bytes_here = sum(map(len, self._buffers.values()))
+        is_small = self.sent_bytes + bytes_here <= SMALL_BYTES
+        if is_small or self._finishing or self.is_congested:
+            return bytes_here
+        return sum(buffer.capacity_bytes for buffer in self._buffers.values())
 
     # What happens to an upload.
 
@@ -190,30 +177,24 @@ class UploadPlan:
         """The client has closed the file: publish."""
         return self._unless_refused(self._finish)
 
-    def upload_opened(self) -> Commands:
-        """The store has opened the multipart upload."""
-        self._upload_is_open = True
-        if self.phase is Phase.FAILED:
-            return self._abort_when_idle()
-        self.phase = Phase.STREAMING
+    def succeeded(self, command: Command, part: StoredPart | None = None) -> Commands:
+        """The store has done what `command` asks; `part` is what it has become, if it has."""
+        self._under_way -= 1
+        if isinstance(command, PutWhole | CompleteUpload):
+            self.phase = Phase.DONE
+            self._buffers.clear()
+            return NOTHING
+        self._assembly.succeeded(command, part)
         return self._next_commands()
 
-    def part_stored(self, part: StoredPart) -> Commands:
-        """The store has confirmed a part: its bytes are free."""
-        del self._in_flight[part.number]
-        self._stored.append(part)
-        return self._next_commands()
-
-    def part_failed(self, number: int, error: GatewayError) -> Commands:
-        """The store has refused a part for good."""
-        del self._in_flight[number]
+    def failed(self, command: Command, error: GatewayError) -> Commands:
+        """The store has refused `command` for good. Where it was to clear up, nothing is lost."""
+        self._under_way -= 1
+        if isinstance(command, AbortUpload | DropPiece):
+            return self._next_commands()
+        if not isinstance(command, PutWhole):
+            self._assembly.failed(command)
         return self.fail(error)
-
-    def published(self) -> Commands:
-        """The store has confirmed the whole object."""
-        self.phase = Phase.DONE
-        self._buffers.clear()
-        return NOTHING
 
     def fail(self, error: GatewayError) -> Commands:
         """Publish nothing any more. Only the first reason counts."""
@@ -221,9 +202,9 @@ class UploadPlan:
             self.phase = Phase.FAILED
             self.failure = error
             self._buffers.clear()
-            self._ready.clear()
+            self._assembly.discard()
             self._tail = None
-        return self._abort_when_idle()
+        return self._next_commands()
 
     # Writes.
 
@@ -244,9 +225,9 @@ class UploadPlan:
             return NOTHING
         self._demand_room(offset, stop)
         self._changed = True
-        view, at, number = memoryview(data), offset, self._ladder.number(offset)
+        view, at, number = memoryview(data), offset, self._layout.number(offset)
         while at < stop:
-            start, buffer = self._ladder.start(number), self._buffer(number)
+            start, buffer = self._layout.start(number), self._buffer(number)
             taken = min(stop, start + buffer.capacity_bytes) - at
             buffer.write(at - start, view[at - offset : at - offset + taken])
             at, number = at + taken, number + 1
@@ -260,21 +241,25 @@ class UploadPlan:
 
     def _buffer(self, number: int) -> PartBuffer:
         if number not in self._buffers:
-            self._buffers[number] = PartBuffer(self._ladder.size_bytes(number))
+            self._buffers[number] = PartBuffer(self._layout.size_bytes(number))
         return self._buffers[number]
 
     def _demand_room(self, offset: int, stop: int) -> None:
-        if offset < self._ladder.start(self._sealed + 1):
+        if offset < self._layout.start(self._sealed + 1):
             raise UploadFailed(
                 f"a write at offset {offset} would change bytes that have been sent already; "
                 "an upload cannot go back"
             )
         self._demand_reach(offset, stop)
-        if stop > self._ladder.capacity_bytes:
-            raise LimitReached(
-                f"the file is too large: {self._ladder.capacity_bytes} bytes fit into "
-                f"{self._ladder.max_parts} parts; a larger part_size allows more"
-            )
+        self._demand_capacity(stop)
+
+    def _demand_capacity(self, stop: int) -> None:
+        capacity_bytes = self._layout.capacity_bytes
+        if stop > capacity_bytes:
+            why = "S3 takes no more"
+            if self._layout.pieces is None:
+                why = "they fill all parts, and this store cannot join more; see part_size"
+            raise LimitReached(f"the file is too large: {capacity_bytes} bytes fit, {why}")
 
     def _demand_reach(self, offset: int, stop: int) -> None:
         missing = self._first_missing()
@@ -298,7 +283,7 @@ class UploadPlan:
         number = self._sealed + 1
         while (buffer := self._buffers.get(number)) and buffer.is_complete:
             number += 1
-        return self._ladder.start(number) + (buffer.first_missing if buffer else 0)
+        return self._layout.start(number) + (buffer.first_missing if buffer else 0)
 
     # Parts.
 
@@ -313,38 +298,31 @@ class UploadPlan:
     def _seal_next(self) -> None:
         self._sealed += 1
         buffer = self._buffers.pop(self._sealed)
-        self._ready.append(SendPart(self._sealed, buffer.body, len(buffer)))
+        self._assembly.add(self._sealed, buffer.body, len(buffer))
+        self._next_bytes = self._layout.size_bytes(self._sealed + 1)
 
     def _next_commands(self) -> Commands:
-        """Open the upload, send what may be sent, complete it, or clear up: whatever is due."""
+        """Send what may be sent, complete what is whole, or clear up: whatever is due."""
         if self.phase is Phase.FAILED:
-            return self._abort_when_idle()
-        if self.phase is Phase.BUFFERING:
-            self.phase = Phase.OPENING
-            return (OpenUpload(),)
+            return self._issued(() if self._under_way else self._assembly.leftovers())
+        if self.phase is Phase.BUFFERING and self._sealed:
+            self.phase = Phase.STREAMING
         if self.phase is not Phase.STREAMING:
             return NOTHING
-        commands: list[Command] = []
-        while self._ready and len(self._in_flight) < self._concurrency:
-            part = self._ready.popleft()
-            self._in_flight[part.number] = part
-            commands.append(part)
-        if self._finishing and not self._in_flight:
+        commands = self._issued(self._assembly.next_steps())
+        if commands and isinstance(commands[-1], CompleteUpload):
             self.phase = Phase.PUBLISHING
-            ordered = tuple(sorted(self._stored, key=lambda stored: stored.number))
-            commands.append(CompleteUpload(ordered, self._written_bytes))
-        return tuple(commands)
+        return commands
 
-    def _abort_when_idle(self) -> Commands:
-        if self._in_flight or not self._upload_is_open or self.phase is not Phase.FAILED:
-            return NOTHING
-        self._upload_is_open = False
-        return (AbortUpload(),)
+    def _issued(self, commands: Iterable[Command]) -> Commands:
+        issued = tuple(commands)
+        self._under_way += len(issued)
+        return issued
 
     # Sizes and the end.
 
     def _cut(self, size_bytes: int) -> Commands:
-        if size_bytes < self._ladder.start(self._sealed + 1):
+        if size_bytes < self._layout.start(self._sealed + 1):
             raise UploadFailed(
                 f"the file cannot be cut to {size_bytes} bytes: more has been sent already"
             )
@@ -352,10 +330,11 @@ class UploadPlan:
         self._below_bytes = min(self._below_bytes, size_bytes)
         if size_bytes > self._written_bytes:
             self._demand_reach(self._written_bytes + 1, size_bytes)
+            self._demand_capacity(size_bytes)
             self._written_bytes = size_bytes
             return self._seal_complete()
         for number in tuple(self._buffers):
-            start = self._ladder.start(number)
+            start = self._layout.start(number)
             if start >= size_bytes:
                 del self._buffers[number]
             elif start + len(self._buffers[number]) > size_bytes:
@@ -367,19 +346,20 @@ class UploadPlan:
         self._finishing = True
         if not self._changed:
             self.phase = Phase.DONE
-            return (Finish(),)
+            return NOTHING
         self._demand_nothing_below(self._first_missing())
-        if self._sealed == 0 and self._written_bytes <= self._ladder.size_bytes(1):
+        if self._sealed == 0 and self._written_bytes <= self._layout.size_bytes(1):
             self._fill_up(1)
             self.phase = Phase.PUBLISHING
-            return (PutWhole(self._buffers[1].body, self._written_bytes),)
-        while self._ladder.start(self._sealed + 1) < self._written_bytes:
+            return self._issued((PutWhole(self._buffers[1].body, self._written_bytes),))
+        while self._layout.start(self._sealed + 1) < self._written_bytes:
             self._fill_up(self._sealed + 1)
             self._seal_next()
+        self._assembly.end()
         return self._next_commands()
 
     def _fill_up(self, number: int) -> None:
         """Whatever was not written of a part, up to the end of the file, is zeros."""
         buffer = self._buffer(number)
-        behind = self._written_bytes - self._ladder.start(number)
+        behind = self._written_bytes - self._layout.start(number)
         buffer.fill_gaps(min(buffer.capacity_bytes, behind))

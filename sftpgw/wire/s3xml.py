@@ -111,7 +111,9 @@ def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
     encoded = _text(root, "EncodingType") == "url"
     uploads = tuple(
         MultipartUpload(
-            ObjectName(bucket, _decoded(_needed(row, "Key"), encoded)), _needed(row, "UploadId")
+            ObjectName(bucket, _decoded(_needed(row, "Key"), encoded)),
+            _needed(row, "UploadId"),
+            _timestamp(_text(row, "Initiated")),
         )
         for row in root.iterfind("{*}Upload")
     )

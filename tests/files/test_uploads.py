@@ -20,6 +20,7 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.partsizes import Ladder
+from sftpgw.plan.pieces import Layout, choose_layout
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.ssh_pairs import RecordedEvents
@@ -28,6 +29,17 @@ from tests.results import failure_of, result_of
 
 NAME = ObjectName("bucket", "file")
 PART = 512 * KIB
+PLAIN = Layout(Ladder(PART, PART), 10_000)
+IN_PIECES = choose_layout(
+    Ladder(PART, PART, max_parts=5),
+    part_copy=True,
+    unequal_parts=True,
+    direct_parts=2,
+    copy_limit_bytes=3 * PART,
+    first_piece_bytes=2 * PART,
+    step_pieces=1,
+)
+"""Two direct parts, then pieces of two, three and three."""
 
 
 class Process:
@@ -40,9 +52,11 @@ class Process:
         self.clock = Clock()
         self.events = RecordedEvents()
 
-    def upload(self, name: ObjectName = NAME, **options: object) -> Upload:
+    def upload(
+        self, name: ObjectName = NAME, *, layout: Layout = PLAIN, **options: object
+    ) -> Upload:
         return Upload(
-            UploadPlan(Ladder(PART, PART), concurrency=2, reorder_bytes=4 * PART),
+            UploadPlan(layout, concurrency=2, reorder_bytes=4 * PART),
             name,
             store=self.store,
             budget=self.budget,
@@ -55,6 +69,8 @@ class Process:
     def assert_idle(self) -> None:
         assert self.budget.held_bytes == 0
         assert not self.store.uploads
+        assert not self.in_flight.kept
+        assert not any(name.key.startswith(".sftpgw/") for name in self.store.objects)
         result_of(self.in_flight.idle())
         assert self.events.facts("defect") == []
 
@@ -70,6 +86,17 @@ def write_all(upload: Upload, data: bytes, step: int = 64 * KIB) -> list[Deferre
         if later is not None:
             waiting.append(later)
     return waiting
+
+
+def write_some(upload: Upload, data: bytes) -> None:
+    """Write until it fails, and do not ask how the answers turn out."""
+    for offset in range(0, len(data), 64 * KIB):
+        try:
+            later = upload.write(offset, data[offset : offset + 64 * KIB])
+        except GatewayError:
+            return
+        if later is not None:
+            later.addErrback(lambda failure: None)
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 5 * PART, 5 * PART + 77])
@@ -412,6 +439,127 @@ def test_others_wait_for_a_commit_under_way() -> None:
     result_of(committing)
     result_of(settled)
     assert process.in_flight.newest(NAME) is None
+
+
+class TestPieces:
+    """An upload that goes on behind its last part number."""
+
+    @pytest.mark.parametrize("parts", [2, 2.5, 4, 6, 7.25, 10])
+    def test_it_is_stored_whole(self, parts: float) -> None:
+        process = Process()
+        upload = process.upload(layout=IN_PIECES, modified_seconds=5.0, storage_class="GLACIER_IR")
+        data = bytes(range(251)) * (IN_PIECES.capacity_bytes // 251 + 1)
+        data = data[: int(parts * PART)]
+        write_all(upload, data)
+        result_of(upload.commit())
+        assert process.store.content("file") == data
+        stored = process.store.objects[NAME].properties
+        assert (stored.metadata, stored.storage_class) == ({"mtime": "5"}, "GLACIER_IR")
+        process.assert_idle()
+
+    def test_the_requests_of_a_piece(self) -> None:
+        process = Process()
+        upload = process.upload(layout=IN_PIECES)
+        write_all(upload, b"x" * (4 * PART))
+        result_of(upload.commit())
+        assert process.store.requests == {
+            "create_upload": 2,
+            "upload_part": 4,
+            "complete_upload": 2,
+            "copy_part": 1,
+            "delete": 1,
+        }
+
+    def test_it_is_copied_and_deleted_while_the_next_one_arrives(self) -> None:
+        process = Process()
+        upload = process.upload(layout=IN_PIECES)
+        gate = process.store.hold("copy_part")
+        assert write_all(upload, b"x" * (6 * PART)) == []
+        (piece,) = process.store.keys()
+        assert piece.startswith(".sftpgw/pieces/")
+        assert piece.endswith("/00001")
+        assert ObjectName("bucket", piece) in process.in_flight.kept
+        gate.open()
+        assert process.store.keys() == []
+        result_of(upload.abandon())
+        process.assert_idle()
+
+    def test_the_condition_is_that_of_the_object(self) -> None:
+        process = Process()
+        upload = process.upload(layout=IN_PIECES, condition=WriteCondition.IF_ABSENT)
+        write_all(upload, b"x" * (5 * PART))
+        process.store.seed("file", b"somebody was faster")
+        assert isinstance(failure_of(upload.commit()).value, AlreadyExists)
+        assert process.store.content("file") == b"somebody was faster"
+        process.assert_idle()
+
+    @pytest.mark.parametrize(
+        ("operation", "skipped"),
+        [
+            ("create_upload", 1),
+            ("upload_part", 3),
+            ("complete_upload", 0),
+            ("complete_upload", 1),
+            ("complete_upload", 2),
+            ("copy_part", 0),
+            ("copy_part", 1),
+        ],
+    )
+    @pytest.mark.parametrize("is_done_all_the_same", [False, True])
+    def test_a_refusal_leaves_nothing_behind(
+        self, operation: str, skipped: int, is_done_all_the_same: bool
+    ) -> None:
+        if is_done_all_the_same and operation == "create_upload":
+            return  # nobody knows the id of such an upload: that is the sweeper's
+        process = Process()
+        upload = process.upload(layout=IN_PIECES)
+        error = StoreUnavailable("down")
+        gate = process.store.hold(operation)
+        write_some(upload, b"x" * (6 * PART))
+        committing = started(upload.commit())
+        for _ in range(skipped):
+            gate.open_one()
+        if is_done_all_the_same:
+            process.store.lose_answer(operation, error)
+        else:
+            process.store.fail(operation, error)
+        gate.open()
+        assert isinstance(failure_of(committing).value, StoreUnavailable)
+        if not (is_done_all_the_same and (operation, skipped) == ("complete_upload", 2)):
+            assert NAME not in process.store.objects
+        process.assert_idle()
+
+    def test_abandoning_in_the_middle_of_a_copy(self) -> None:
+        process = Process()
+        upload = process.upload(layout=IN_PIECES)
+        gate = process.store.hold("copy_part")
+        write_some(upload, b"x" * (6 * PART + 1))
+        leaving = started(upload.abandon())
+        assert not leaving.called
+        gate.open()
+        result_of(leaving)
+        assert process.store.keys() == []
+        process.assert_idle()
+
+    def test_a_piece_that_cannot_be_deleted_is_told_and_the_file_stored(self) -> None:
+        process = Process()
+        process.store.fail("delete", StoreUnavailable("down"))
+        upload = process.upload(layout=IN_PIECES)
+        write_all(upload, b"x" * (4 * PART))
+        result_of(upload.commit())
+        assert len(process.store.content("file")) == 4 * PART
+        (facts,) = process.events.facts("piece-left-behind")
+        assert process.store.keys() == [facts["piece"], "file"]
+
+    def test_a_byte_too_many_is_refused(self) -> None:
+        process = Process()
+        upload = process.upload(layout=IN_PIECES)
+        write_all(upload, b"x" * IN_PIECES.capacity_bytes)
+        with pytest.raises(LimitReached, match="too large"):
+            upload.write(IN_PIECES.capacity_bytes, b"x")
+        assert isinstance(failure_of(upload.commit()).value, LimitReached)
+        assert process.store.keys() == []
+        process.assert_idle()
 
 
 class TestBudget:

@@ -38,9 +38,9 @@ def test_parts_never_shrink_or_grow_too_large(ladder: Ladder, number: int) -> No
 
 
 def test_the_default_ladder() -> None:
-    ladder = choose_ladder(8 * MIB, 512 * MIB, unequal_parts=True)
+    ladder = choose_ladder(8 * MIB, 512 * MIB, concurrency=4, unequal_parts=True)
     assert ladder.max_parts == MAX_PARTS
-    assert [ladder.size_bytes(number) // MIB for number in (1, 200, 201, 401, 601, 10_000)] == [
+    assert [ladder.size_bytes(number) // MIB for number in (1, 100, 101, 201, 301, 10_000)] == [
         8,
         8,
         16,
@@ -48,14 +48,20 @@ def test_the_default_ladder() -> None:
         64,
         64,
     ]
-    assert ladder.capacity_bytes // GIB == 598
+    assert ladder.capacity_bytes // GIB == 611
 
 
-def test_little_memory_keeps_parts_small() -> None:
-    assert choose_ladder(8 * MIB, 64 * MIB, unequal_parts=True).largest_bytes == 8 * MIB
+@pytest.mark.parametrize(
+    ("memory", "concurrency", "largest"), [(64, 4, 8), (256, 4, 32), (512, 16, 16), (512, 64, 8)]
+)
+def test_parts_grow_while_an_upload_can_hold_as_many_as_it_sends(
+    memory: int, concurrency: int, largest: int
+) -> None:
+    ladder = choose_ladder(8 * MIB, memory * MIB, concurrency=concurrency, unequal_parts=True)
+    assert ladder.top_bytes == largest * MIB
 
 
 @pytest.mark.parametrize("number", [1, 5000, 10_000])
 def test_a_store_that_wants_equal_parts_gets_them(number: int) -> None:
-    ladder = choose_ladder(MIN_PART_BYTES, 512 * MIB, unequal_parts=False)
+    ladder = choose_ladder(MIN_PART_BYTES, 512 * MIB, concurrency=4, unequal_parts=False)
     assert ladder.size_bytes(number) == MIN_PART_BYTES

@@ -1,0 +1,253 @@
+"""Which requests make an object out of parts.
+
+Knows: which multipart uploads are open, which parts are under way, what is stored.
+Must not know: how parts come about, or how a request is sent.
+
+Rules
+
+1. An upload is opened when its first part is there; upload 0 is the object's own, the
+   others are pieces (`plan/pieces`), which are not opened before it.
+2. Parts are sent in their order, at most `concurrency` at once; their bytes are kept
+   until the store confirms them.
+3. A piece that is full is completed once its parts are stored, then copied into
+   upload 0 while later parts arrive, then dropped. At most `concurrency` copies at once.
+4. At the end, when each part is stored and each piece copied, upload 0 is completed.
+5. Given up, and nothing under way any more: whatever is open is aborted, and pieces that
+   are, or may be, complete are dropped.
+
+A piece:  WANTED → OPENING → OPEN → COMPLETING → COMPLETE → COPYING → (gone)
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from sftpgw.plan.pieces import Layout
+from sftpgw.values import Body, StoredPart
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """Ask the store for a multipart upload."""
+
+    upload: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SendPart:
+    number: int
+    body: Body
+    size_bytes: int
+    upload: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CompletePiece:
+    """Make a hidden object of a piece."""
+
+    upload: int
+    parts: tuple[StoredPart, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPiece:
+    """Copy a whole piece into upload 0, as part `number`."""
+
+    upload: int
+    number: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropPiece:
+    """Delete the hidden object, if it is there."""
+
+    upload: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteUpload:
+    parts: tuple[StoredPart, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AbortUpload:
+    """Tell the store to forget a multipart upload; nothing else is under way."""
+
+    upload: int = 0
+
+
+Step: TypeAlias = (
+    OpenUpload | SendPart | CompletePiece | CopyPiece | DropPiece | CompleteUpload | AbortUpload
+)
+
+
+class State(enum.IntEnum):
+    """How far an upload has come."""
+
+    WANTED = 0
+    OPENING = 1
+    OPEN = 2
+    COMPLETING = 3
+    COMPLETE = 4
+    COPYING = 5
+
+
+@dataclass(slots=True)
+class _Upload:
+    """One multipart upload; `unstored` counts parts that the store has not confirmed."""
+
+    number: int
+    state: State = State.WANTED
+    stored: list[StoredPart] = field(default_factory=list)
+    unstored: int = 0
+    is_full: bool = False
+
+    @property
+    def parts(self) -> tuple[StoredPart, ...]:
+        return tuple(sorted(self.stored, key=lambda part: part.number))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.stored)
+
+
+class Assembly:
+    """The parts of one object on their way to the store."""
+
+    def __init__(self, layout: Layout, concurrency: int) -> None:
+        self.held_bytes = 0
+        self.parts_at_hand = 0
+        self._layout = layout
+        self._concurrency = concurrency
+        self._own = _Upload(0)
+        self._pieces: dict[int, _Upload] = {}
+        self._copied: list[int] = []
+        self._ready: deque[SendPart] = deque()
+        self._has_ended = False
+
+    # Parts.
+
+    def add(self, number: int, body: Body, size_bytes: int) -> None:
+        """Part `number` of the object is whole; it follows the one before."""
+        home = self._layout.home(number)
+        upload = self._upload(home.upload)
+        upload.unstored += 1
+        upload.is_full = self._layout.fills(home)
+        self._ready.append(SendPart(home.number, body, size_bytes, home.upload))
+        self.held_bytes += size_bytes
+        self.parts_at_hand += 1
+
+    def end(self) -> None:
+        """No part follows."""
+        self._has_ended = True
+        for piece in self._pieces.values():
+            piece.is_full = True
+
+    # How requests ended.
+
+    def succeeded(self, step: Step, part: StoredPart | None) -> None:
+        """The store has done it; `part` is what a sent or copied part has become."""
+        match step:
+            case OpenUpload():
+                self._upload(step.upload).state = State.OPEN
+            case SendPart():
+                upload = self._upload(step.upload)
+                self._part_ended(upload, step)
+                upload.stored.append(_known(part))
+            case CompletePiece():
+                self._pieces[step.upload].state = State.COMPLETE
+            case CopyPiece():
+                del self._pieces[step.upload]
+                self._copied.append(step.upload)
+                self._own.stored.append(_known(part))
+
+    def failed(self, step: Step) -> None:
+        """The store has refused it for good."""
+        match step:
+            case OpenUpload():
+                self._upload(step.upload).state = State.WANTED
+            case SendPart():
+                self._part_ended(self._upload(step.upload), step)
+
+    def _part_ended(self, upload: _Upload, sent: SendPart) -> None:
+        upload.unstored -= 1
+        self.held_bytes -= sent.size_bytes
+        self.parts_at_hand -= 1
+
+    def _upload(self, number: int) -> _Upload:
+        return self._own if number == 0 else self._pieces.setdefault(number, _Upload(number))
+
+    # What follows.
+
+    def next_steps(self) -> Iterator[Step]:
+        """All that can be begun now; what is given out counts as begun."""
+        yield from self._openings()
+        yield from self._sendings()
+        for piece in tuple(self._pieces.values()):
+            if piece.is_full and not piece.unstored and piece.state is State.OPEN:
+                piece.state = State.COMPLETING
+                yield CompletePiece(piece.number, piece.parts, piece.size_bytes)
+        yield from self._copies()
+        yield from self._drops()
+        if self._has_ended and not self._own.unstored and not self._pieces:
+            self._own.state = State.COMPLETING
+            yield CompleteUpload(self._own.parts, self._own.size_bytes)
+
+    def _openings(self) -> Iterator[Step]:
+        for upload in (self._own, *self._pieces.values()):
+            may_open = upload is self._own or self._own.state is State.OPEN
+            if upload.state is State.WANTED and may_open:
+                upload.state = State.OPENING
+                yield OpenUpload(upload.number)
+
+    def _sendings(self) -> Iterator[Step]:
+        under_way = self.parts_at_hand - len(self._ready)
+        while self._ready and under_way < self._concurrency:
+            if self._upload(self._ready[0].upload).state is not State.OPEN:
+                return
+            under_way += 1
+            yield self._ready.popleft()
+
+    def _copies(self) -> Iterator[Step]:
+        copying = sum(piece.state is State.COPYING for piece in self._pieces.values())
+        for piece in self._pieces.values():
+            if piece.state is State.COMPLETE and copying < self._concurrency:
+                copying += 1
+                piece.state = State.COPYING
+                slot = self._layout.slot(piece.number)
+                yield CopyPiece(piece.number, slot, piece.size_bytes)
+
+    def _drops(self) -> Iterator[Step]:
+        while self._copied:
+            yield DropPiece(self._copied.pop())
+
+    # Giving up.
+
+    def discard(self) -> None:
+        """Let go of the parts that are not under way."""
+        for part in self._ready:
+            self._part_ended(self._upload(part.upload), part)
+        self._ready.clear()
+
+    def leftovers(self) -> Iterator[Step]:
+        """What clears up; nothing may be under way. Once only."""
+        yield from self._drops()
+        for upload in (self._own, *self._pieces.values()):
+            if State.OPEN <= upload.state <= State.COMPLETING:
+                yield AbortUpload(upload.number)
+            if upload.number and upload.state >= State.COMPLETING:
+                yield DropPiece(upload.number)
+        self._own = _Upload(0)
+        self._pieces.clear()
+
+
+def _known(part: StoredPart | None) -> StoredPart:
+    assert part is not None, "a part that was stored has an ETag"
+    return part
