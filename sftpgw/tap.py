@@ -41,6 +41,7 @@ from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
+from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
 from sftpgw.s3.credentials import CredentialSource, credential_source
@@ -252,6 +253,14 @@ class Gateway:
             random=random.random,
             in_thread=deferToThread,
         )
+        self.sweeper = Sweeper(
+            targets_of(settings.s3, settings.users.values()),
+            store=self._store,
+            in_flight=self._in_flight,
+            clock=reactor,
+            events=self._events,
+            random=random.random,
+        )
         hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
         self.factory = GatewayFactory(
             portal=make_portal(
@@ -294,6 +303,7 @@ class Gateway:
 
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
+        self.sweeper.stop()
         drain_seconds = self._settings.limits.drain_seconds
         self._events.tell(
             "draining", sessions=len(self.factory.sessions), at_most_seconds=drain_seconds
@@ -323,6 +333,7 @@ def makeService(options: Options) -> IService:
         if demonstration is not None:
             demonstration.store.stop()
 
+    reactor.callWhenRunning(gateway.sweeper.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
     return GatewayService(
         gateway.factory,

@@ -112,6 +112,11 @@ def test_defaults(load: Load, tmp_path: Path) -> None:
     assert alice.password_hash is None
 
 
+def test_stale_uploads_may_be_left_alone(load: Load) -> None:
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nabort_stale_uploads = off")
+    assert load(ini).s3.abort_stale_uploads_seconds is None
+
+
 def test_every_key_is_read(load: Load) -> None:
     settings = load(
         """
@@ -147,6 +152,7 @@ read_timeout = 1.5m
 max_attempts = 3
 retry_time = 90s
 probe = no
+abort_stale_uploads = 7d
 unsupported = conditional-copy part-copy
 [ssh]
 login_grace = 2m
@@ -194,6 +200,7 @@ drain = 0s
     assert store.part_size_bytes == 16 * MIB
     assert store.download_part_size_bytes == 4 * MIB
     assert store.read_timeout_seconds == 90
+    assert store.abort_stale_uploads_seconds == 7 * 86400
     assert not store.capabilities.conditional_copy
     assert not store.capabilities.part_copy
     assert store.capabilities.conditional_put
@@ -282,6 +289,11 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("s3", "part_size = ٨MiB", "[s3] part_size: '٨MiB' is not a size"),
         ("s3", "upload_concurrency = 0", "[s3] upload_concurrency: '0' is not a whole number from"),
         ("s3", "upload_concurrency = two", "[s3] upload_concurrency: 'two' is not a whole number"),
+        (
+            "s3",
+            "abort_stale_uploads = 5m",
+            "[s3] abort_stale_uploads: 5m is out of bounds; write 3600s to 365d, or off",
+        ),
         ("s3", "read_timeout = 60", "[s3] read_timeout: '60' is not a time"),
         ("s3", "endpoint = localhost:9000", "[s3] endpoint: 'localhost:9000' is not an endpoint"),
         ("s3", "endpoint = http://h/path", "[s3] endpoint: 'http://h/path' is not an endpoint"),

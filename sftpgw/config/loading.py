@@ -49,6 +49,8 @@ ALGORITHM_LISTS = (
     "login_key_algorithms",
 )
 
+DAY = 86400
+
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "gateway": {
         "listen": Key("listen", scalars.lines),
@@ -79,6 +81,9 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "max_attempts": Key("max_attempts", count(1, 1000)),
         "retry_time": Key("retry_time_seconds", time(0, 3600)),
         "probe": Key("probe", one_of(Probe)),
+        "abort_stale_uploads": Key(
+            "abort_stale_uploads_seconds", scalars.off_or(time(3600, 365 * DAY))
+        ),
         "unsupported": Key("capabilities", scalars.capabilities),
     },
     "ssh": {

@@ -123,7 +123,7 @@ def size(smallest_bytes: int, largest_bytes: int) -> Callable[[str], int]:
 
 def time(smallest_seconds: float, largest_seconds: float) -> Callable[[str], float]:
     """A parser of times within these bounds."""
-    bounds = f"{smallest_seconds:g}s to {largest_seconds:g}s"
+    bounds = f"{_time_text(smallest_seconds)} to {_time_text(largest_seconds)}"
     return _within(_parse_time, smallest_seconds, largest_seconds, bounds)
 
 
@@ -153,6 +153,20 @@ def count(smallest: int, largest: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def off_or(parse: Parser) -> Parser:
+    """A parser of ``off``, which is None, and of what `parse` takes."""
+
+    def parse_or_off(text: str) -> object:
+        if text == "off":
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or off") from None
+
+    return parse_or_off
 
 
 def one_of(kind: type[Enum]) -> Callable[[str], Enum]:
@@ -231,6 +245,15 @@ def refuse_unknown(name: str, known: Collection[str]) -> None:
     """:raises ValueError: with the nearest of the names that are `known`, and all of them."""
     if name not in known:
         raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
+
+
+def _time_text(seconds: float) -> str:
+    """`seconds` as one writes them: in days or hours if they are many."""
+    if seconds > 86400 and seconds % 86400 == 0:
+        return f"{seconds / 86400:g}d"
+    if seconds > 3600 and seconds % 3600 == 0:
+        return f"{seconds / 3600:g}h"
+    return f"{seconds:g}s"
 
 
 def size_text(size_bytes: int) -> str:

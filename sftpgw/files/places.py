@@ -72,7 +72,7 @@ class Place:
                 return 0
             self._leave_line()
         self._give_back(max(0, self.held_bytes - needed_bytes))
-        return needed_bytes - self.held_bytes
+        return 0 if self._is_closed else needed_bytes - self.held_bytes
 
     def take(self, more_bytes: int) -> bool:
         """Past the line, as far as the overdraft goes."""
@@ -88,17 +88,18 @@ class Place:
             return
         idle_bytes = max(0, self.held_bytes - self._sent_bytes)
         self._give_back(idle_bytes)
+        if self._is_closed:
+            return
         turn = self._budget.acquire(more_bytes + idle_bytes)
         if turn is None:
             self.held_bytes += more_bytes + idle_bytes
-        elif self._is_closed:  # who begins to wait makes others give way, and perhaps itself
-            turn.addErrback(lambda _: None)
-            turn.cancel()
-        else:
-            self._turn = turn
-            self._asked_bytes = more_bytes + idle_bytes
-            self._timer = self._clock.callLater(PRESS_SECONDS, self._press)
-            turn.addCallbacks(self._granted, lambda _: None)
+            return
+        self._turn = turn
+        self._asked_bytes = more_bytes + idle_bytes
+        self._timer = self._clock.callLater(PRESS_SECONDS, self._press)
+        turn.addCallbacks(self._granted, lambda _: None)
+        if self._is_closed:  # who begins to wait makes others give way, and perhaps itself
+            self.close()
 
     def close(self) -> None:
         """Give back everything."""

@@ -20,11 +20,12 @@ from sftpgw.interfaces import EventSink
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
 _WARNINGS = frozenset(
     {
-        "upload-left-behind",
-        "s3-gave-up",
         "clock-corrected",
-        "protocol-broken",
         "connections-refused",
+        "piece-left-behind",
+        "protocol-broken",
+        "s3-gave-up",
+        "upload-left-behind",
     }
 )
 _LONGEST_VALUE = 1200  # a key may have 1,024 bytes

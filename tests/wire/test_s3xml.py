@@ -96,10 +96,13 @@ class TestUploads:
             f"<ListMultipartUploadsResult{XMLNS}><EncodingType>url</EncodingType>"
             "<IsTruncated>true</IsTruncated><NextKeyMarker>a%2F</NextKeyMarker>"
             "<NextUploadIdMarker>9</NextUploadIdMarker>"
-            "<Upload><Key>a%2F+</Key><UploadId>9</UploadId></Upload></ListMultipartUploadsResult>"
+            "<Upload><Key>a%2F+</Key><UploadId>9</UploadId>"
+            "<Initiated>2023-11-14T22:13:20.000Z</Initiated></Upload>"
+            "<Upload><Key>b</Key><UploadId>8</UploadId></Upload></ListMultipartUploadsResult>"
         )
         page = s3xml.parse_upload_list(document.encode(), "b")
-        assert [(u.name.key, u.upload_id) for u in page.uploads] == [("a/ ", "9")]
+        assert [(u.name.key, u.upload_id) for u in page.uploads] == [("a/ ", "9"), ("b", "8")]
+        assert [u.initiated_seconds for u in page.uploads] == [1_700_000_000.0, 0.0]
         assert page.next_marker == ("a/", "9")
 
     def test_the_body_of_complete(self) -> None:

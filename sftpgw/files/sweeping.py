@@ -1,0 +1,215 @@
+"""The sweeper: clears away what a crash has left in the store.
+
+Knows: which multipart uploads and hidden objects the gateway may have left, how old they
+are, which of them are in use.
+Must not know: users, HTTP.
+
+Rules
+
+1. At the start (a little later, so that processes do not meet) and every hour it looks
+   below each prefix that the gateway writes to. One run after the other, one request at
+   a time: it is in nobody's way.
+2. Below a user's prefix it aborts multipart uploads that are older than `[s3]
+   abort_stale_uploads`, and does nothing if that is off: other programs may write there.
+3. Below the state prefix it does so always, after that time or a week, and deletes
+   pieces and leftovers of probes of that age.
+4. It never touches what this process has in use, what has a record (a resumable upload),
+   or what has no known age.
+5. What fails is told, and the rest goes on.
+
+MinIO lists the uploads of one exact key only, so there is nothing to find; it aborts
+them itself after 24 hours.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sftpgw.errors import PreconditionFailed, StoreError
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.sending import pieces_prefix
+from sftpgw.interfaces import Clock, EventSink, ObjectStore
+from sftpgw.values import MultipartUpload, ObjectInfo, StoreSettings, User
+
+EVERY_SECONDS = 3600.0
+FIRST_SECONDS = 60.0
+OWN_SECONDS = 7 * 86400.0
+"""So old may the gateway's own leftovers become if nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to look: a prefix of a bucket, and what is too old there.
+
+    :param has_objects: whether old objects go as well as uploads; only the gateway's own.
+    """
+
+    bucket: str
+    prefix: str
+    stale_seconds: float
+    has_objects: bool = False
+
+
+def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, ...]:
+    """All that the gateway writes to, no prefix within another one of the same kind."""
+    people = tuple(users)
+    buckets = sorted({user.bucket for user in people})
+    stale_seconds = settings.abort_stale_uploads_seconds
+    own = [
+        Target(bucket, prefix, stale_seconds or OWN_SECONDS, has_objects=True)
+        for bucket in buckets
+        for prefix in (pieces_prefix(settings.state_prefix), f"{settings.state_prefix}probe/")
+    ]
+    if stale_seconds is None:
+        return tuple(own)
+    given = sorted({(user.bucket, user.key_prefix) for user in people})
+    outer: list[tuple[str, str]] = []
+    for bucket, prefix in given:  # a prefix sorts before all that begins with it
+        if not outer or outer[-1][0] != bucket or not prefix.startswith(outer[-1][1]):
+            outer.append((bucket, prefix))
+    return (*own, *(Target(bucket, prefix, stale_seconds) for bucket, prefix in outer))
+
+
+class Sweeper:
+    """Sweeps now and then, from `start` to `stop`.
+
+    :param random: a number in [0, 1) each time.
+    :param is_recorded: whether an upload is kept to be resumed.
+    """
+
+    def __init__(
+        self,
+        targets: tuple[Target, ...],
+        *,
+        store: ObjectStore,
+        in_flight: InFlight,
+        clock: Clock,
+        events: EventSink,
+        random: Callable[[], float],
+        is_recorded: Callable[[MultipartUpload], bool] = lambda upload: False,
+    ) -> None:
+        self._targets = targets
+        self._store = store
+        self._in_flight = in_flight
+        self._clock = clock
+        self._events = events
+        self._random = random
+        self._is_recorded = is_recorded
+        self._timer: Any = None
+        self._run: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """The first run comes within two minutes."""
+        self._wait(FIRST_SECONDS)
+
+    def stop(self) -> None:
+        """Drop a request that is under way, and let no other follow."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        run, self._run = self._run, None
+        if run is not None:
+            run.cancel()
+
+    def _wait(self, seconds: float) -> None:
+        jittered_seconds = seconds * (0.5 + self._random())
+        self._timer = self._clock.callLater(jittered_seconds, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._run = Deferred.fromCoroutine(self.sweep())
+        self._run.addCallbacks(self._ended, self._broke_off)
+
+    def _ended(self, _: None) -> None:
+        self._run = None
+        self._wait(EVERY_SECONDS)
+
+    def _broke_off(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        self._events.tell("defect", where="sweeper", failure=failure)
+        self._ended(None)
+
+    async def sweep(self) -> None:
+        """Look everywhere once."""
+        for target in self._targets:
+            await self._unless_it_fails(target, self._sweep_uploads)
+            if target.has_objects:
+                await self._unless_it_fails(target, self._sweep_objects)
+
+    async def _unless_it_fails(
+        self, target: Target, sweep: Callable[[Target], Awaitable[None]]
+    ) -> None:
+        try:
+            await sweep(target)
+        except StoreError as error:
+            self._events.tell(
+                "sweep-failed",
+                bucket=target.bucket,
+                prefix=target.prefix,
+                why=error.message,
+                code=error.code,
+            )
+
+    async def _sweep_uploads(self, target: Target) -> None:
+        marker: tuple[str, str] | None = None
+        while True:
+            page = await self._store.list_uploads(target.bucket, target.prefix, marker)
+            for upload in page.uploads:
+                if self._may_abort(target, upload):
+                    await self._abort(upload)
+            if page.next_marker is None or page.next_marker == marker:
+                return
+            marker = page.next_marker
+
+    def _may_abort(self, target: Target, upload: MultipartUpload) -> bool:
+        return (
+            upload.name.key.startswith(target.prefix)
+            and self._is_old(upload.initiated_seconds, target)
+            and upload not in self._in_flight.kept
+            and not self._is_recorded(upload)
+        )
+
+    async def _abort(self, upload: MultipartUpload) -> None:
+        await self._store.abort_upload(upload)
+        self._events.tell(
+            "stale-upload-aborted",
+            bucket=upload.name.bucket,
+            key=upload.name.key,
+            upload_id=upload.upload_id,
+            age_seconds=self._clock.seconds() - upload.initiated_seconds,
+        )
+
+    async def _sweep_objects(self, target: Target) -> None:
+        token: str | None = None
+        while True:
+            page = await self._store.list(target.bucket, target.prefix, token=token)
+            for found in page.objects:
+                in_use = found.name in self._in_flight.kept
+                if self._is_old(found.modified_seconds, target) and not in_use:
+                    await self._delete(found)
+            if page.next_token is None or page.next_token == token:
+                return
+            token = page.next_token
+
+    async def _delete(self, found: ObjectInfo) -> None:
+        try:
+            await self._store.delete(found.name, if_match=found.etag)
+        except PreconditionFailed:
+            return  # it was written anew: it is not old any more
+        self._events.tell(
+            "stale-piece-deleted",
+            bucket=found.name.bucket,
+            key=found.name.key,
+            bytes=found.size_bytes,
+            age_seconds=self._clock.seconds() - found.modified_seconds,
+        )
+
+    def _is_old(self, since_seconds: float, target: Target) -> bool:
+        return 0 < since_seconds < self._clock.seconds() - target.stale_seconds

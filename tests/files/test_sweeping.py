@@ -1,0 +1,212 @@
+"""The sweeper against the fake store."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+
+from sftpgw.errors import AccessDenied, StoreUnavailable
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.sweeping import EVERY_SECONDS, Sweeper, Target, targets_of
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.values import (
+    MultipartUpload,
+    ObjectName,
+    ObjectProperties,
+    StoreSettings,
+    User,
+)
+from tests.results import result_of
+
+DAY = 86400.0
+NOW = 1_700_000_000.0
+
+
+class Process:
+    """A sweeper, and what it works on."""
+
+    def __init__(self, *targets: Target, recorded: tuple[MultipartUpload, ...] = ()) -> None:
+        self.store = FakeStore(("bucket", "other"))
+        self.in_flight = InFlight()
+        self.clock = Clock()
+        self.clock.advance(NOW)
+        self.events = RecordedEvents()
+        self.sweeper = Sweeper(
+            targets,
+            store=self.store,
+            in_flight=self.in_flight,
+            clock=self.clock,
+            events=self.events,
+            random=lambda: 0.5,
+            is_recorded=recorded.__contains__,
+        )
+
+    def upload(self, key: str, age_days: float, bucket: str = "bucket") -> MultipartUpload:
+        self.store.now_seconds = NOW - age_days * DAY
+        return result_of(self.store.create_upload(ObjectName(bucket, key), ObjectProperties()))
+
+    def object(self, key: str, age_days: float) -> None:
+        self.store.now_seconds = NOW - age_days * DAY
+        self.store.seed(key, b"x")
+
+    def left(self) -> set[str]:
+        return {opened.upload.name.key for opened in self.store.uploads.values()}
+
+
+HOMES = Target("bucket", "home/", 7 * DAY)
+PIECES = Target("bucket", ".sftpgw/pieces/", 7 * DAY, has_objects=True)
+
+
+def test_old_uploads_are_aborted_and_young_ones_are_not() -> None:
+    process = Process(HOMES)
+    process.upload("home/old", 7.1)
+    process.upload("home/young", 6.9)
+    process.upload("elsewhere/old", 30)
+    result_of(process.sweeper.sweep())
+    assert process.left() == {"home/young", "elsewhere/old"}
+    (facts,) = process.events.facts("stale-upload-aborted")
+    assert (facts["key"], facts["age_seconds"]) == ("home/old", pytest.approx(7.1 * DAY))
+
+
+def test_what_is_in_flight_or_recorded_or_of_unknown_age_is_spared() -> None:
+    recorded = MultipartUpload(ObjectName("bucket", "home/recorded"), "upload-2")
+    process = Process(HOMES, recorded=(recorded,))
+    in_flight = process.upload("home/in-flight", 30)
+    process.upload("home/recorded", 30)
+    process.upload("home/unknown", NOW / DAY)
+    process.in_flight.kept.add(in_flight)
+    result_of(process.sweeper.sweep())
+    assert process.left() == {"home/in-flight", "home/recorded", "home/unknown"}
+
+
+def test_old_pieces_are_deleted_and_young_or_kept_ones_are_not() -> None:
+    process = Process(PIECES)
+    for key, age_days in (("a", 8), ("b", 6), ("kept", 8)):
+        process.object(f".sftpgw/pieces/{key}", age_days)
+    process.object(".sftpgw/records/a", 30)
+    process.object("home/a", 30)
+    process.upload(".sftpgw/pieces/u", 8)
+    process.in_flight.kept.add(ObjectName("bucket", ".sftpgw/pieces/kept"))
+    result_of(process.sweeper.sweep())
+    assert process.store.keys() == [
+        ".sftpgw/pieces/b",
+        ".sftpgw/pieces/kept",
+        ".sftpgw/records/a",
+        "home/a",
+    ]
+    assert process.left() == set()
+    (facts,) = process.events.facts("stale-piece-deleted")
+    assert facts["key"] == ".sftpgw/pieces/a"
+
+
+def test_objects_of_users_are_never_touched() -> None:
+    process = Process(HOMES)
+    process.object("home/old", 1000)
+    result_of(process.sweeper.sweep())
+    assert process.store.keys() == ["home/old"]
+
+
+def test_all_pages_are_looked_at() -> None:
+    process = Process(HOMES, PIECES)
+    process.store._page_limit = 3
+    for index in range(10):
+        process.upload(f"home/{index}", 8)
+        process.object(f".sftpgw/pieces/{index}", 8)
+    result_of(process.sweeper.sweep())
+    assert process.left() == set()
+    assert process.store.keys() == []
+
+
+def test_an_error_of_one_bucket_does_not_stop_the_others() -> None:
+    process = Process(Target("missing", "home/", DAY), HOMES, Target("other", "", DAY))
+    process.upload("home/old", 8)
+    process.upload("old", 8, bucket="other")
+    process.store.fail("abort_upload", AccessDenied("no", code="AccessDenied"))
+    result_of(process.sweeper.sweep())
+    assert process.left() == {"home/old"}
+    assert [(facts["bucket"], facts["code"]) for facts in process.events.facts("sweep-failed")] == [
+        ("missing", "NoSuchBucket"),
+        ("bucket", "AccessDenied"),
+    ]
+
+
+def test_it_runs_soon_after_the_start_and_then_every_hour() -> None:
+    process = Process(HOMES)
+    process.sweeper.start()
+    assert process.store.requests["list_uploads"] == 0
+    process.clock.advance(120)
+    assert process.store.requests["list_uploads"] == 1
+    process.clock.advance(EVERY_SECONDS)
+    assert process.store.requests["list_uploads"] == 2
+    process.sweeper.stop()
+    assert not process.clock.getDelayedCalls()
+
+
+def test_stopped_in_the_middle_of_a_run_it_leaves_nothing_behind() -> None:
+    process = Process(HOMES)
+    gate = process.store.hold("list_uploads")
+    process.sweeper.start()
+    process.clock.advance(120)
+    assert gate.waiting == 1
+    process.sweeper.stop()
+    assert gate.waiting == 0
+    assert not process.clock.getDelayedCalls()
+    assert process.events.told == []
+
+
+def test_runs_do_not_overlap_and_a_defect_does_not_end_them() -> None:
+    process = Process(HOMES)
+    gate = process.store.hold("list_uploads")
+    process.store.fail("list_uploads", ZeroDivisionError())  # type: ignore[arg-type]
+    process.sweeper.start()
+    process.clock.advance(10 * EVERY_SECONDS)
+    assert process.store.requests["list_uploads"] == 1
+    gate.open()
+    assert len(process.events.facts("defect")) == 1
+    process.clock.advance(EVERY_SECONDS)
+    assert process.store.requests["list_uploads"] == 2
+    process.sweeper.stop()
+
+
+def test_a_store_that_is_down_is_told_and_tried_again() -> None:
+    process = Process(HOMES)
+    process.upload("home/old", 8)
+    process.store.fail("list_uploads", StoreUnavailable("down"))
+    process.sweeper.start()
+    process.clock.advance(120)
+    assert process.left() == {"home/old"}
+    process.clock.advance(EVERY_SECONDS)
+    assert process.left() == set()
+    process.sweeper.stop()
+
+
+class TestTargets:
+    USERS = (
+        User("a", "bucket", "home/a/"),
+        User("b", "bucket", "home/"),
+        User("c", "bucket", "home-c/"),
+        User("d", "other", ""),
+        User("e", "other", "home/e/"),
+    )
+
+    def test_only_our_own_if_it_is_off(self) -> None:
+        targets = targets_of(StoreSettings(), self.USERS)
+        assert [(target.bucket, target.prefix) for target in targets] == [
+            ("bucket", ".sftpgw/pieces/"),
+            ("bucket", ".sftpgw/probe/"),
+            ("other", ".sftpgw/pieces/"),
+            ("other", ".sftpgw/probe/"),
+        ]
+        assert {target.stale_seconds for target in targets} == {7 * DAY}
+        assert all(target.has_objects for target in targets)
+
+    def test_each_prefix_once(self) -> None:
+        settings = StoreSettings(abort_stale_uploads_seconds=2 * DAY)
+        targets = [target for target in targets_of(settings, self.USERS) if not target.has_objects]
+        assert [(target.bucket, target.prefix) for target in targets] == [
+            ("bucket", "home-c/"),
+            ("bucket", "home/"),
+            ("other", ""),
+        ]
+        assert {target.stale_seconds for target in targets_of(settings, self.USERS)} == {2 * DAY}
