@@ -34,7 +34,7 @@ from sftpgw.files.places import Place
 from sftpgw.files.sending import Sending
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.assembling import CompleteUpload
-from sftpgw.plan.uploading import SMALL_BYTES, Command, Commands, Phase, PutWhole, UploadPlan
+from sftpgw.plan.uploading import Command, Commands, Phase, PutWhole, UploadPlan
 from sftpgw.values import (
     AttributeChanges,
     Buffer,
@@ -46,10 +46,10 @@ from sftpgw.values import (
 )
 
 IDLE_SECONDS = 60.0
-"""So long may an upload hold memory and hardly move while others wait for it."""
+"""So long may an upload hold memory and hardly move while others wait for it.
 
-MOVE_BYTES = SMALL_BYTES
-"""What an upload of a greedy user has to receive in that time."""
+Hardly: by less than what counts as a small upload, if its user holds more than their share.
+"""
 
 
 class Upload:
@@ -231,7 +231,7 @@ class Upload:
             self._reserve(more_bytes)
 
     def _reserve(self, more_bytes: int) -> None:
-        is_small = self._place.held_bytes + more_bytes <= SMALL_BYTES
+        is_small = self._place.held_bytes + more_bytes <= self._plan.small_bytes
         waits_for_gap = self._plan.waits_for_gap
         if (is_small or waits_for_gap) and self._place.take(more_bytes):
             return
@@ -245,7 +245,7 @@ class Upload:
     def _note_progress(self, size_bytes: int) -> None:
         self._written_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
-        if self._moved_bytes >= MOVE_BYTES:
+        if self._moved_bytes >= self._plan.small_bytes:
             self._moved_bytes = 0
             self._moved_seconds = self._written_seconds
 

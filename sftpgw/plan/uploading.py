@@ -42,10 +42,10 @@ from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, Up
 from sftpgw.plan.assembling import AbortUpload, Assembly, CompleteUpload, DropPiece, Step
 from sftpgw.plan.partbuffer import PartBuffer
 from sftpgw.plan.pieces import Layout
-from sftpgw.values import MIB, Body, Buffer, StoredPart
+from sftpgw.values import KIB, MIB, Body, Buffer, StoredPart
 
-SMALL_BYTES = 256 * 1024
-"""Up to here an upload counts the bytes it holds, from here on whole parts."""
+SMALL_BYTES = 256 * KIB
+"""What costs less than a request does: a file of this size need not wait for memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,7 @@ class UploadPlan:
     Nothing here raises: what is refused ends up in `failure`.
 
     :param allowance_bytes: what it may hold in parts before the client has to wait.
+    :param small_bytes: up to here it counts the bytes it holds, from here on whole parts.
     :param overlaid_bytes: the size of the object that stays below what is
         written, None for a file that starts empty.
     """
@@ -86,8 +87,10 @@ class UploadPlan:
         concurrency: int = 4,
         allowance_bytes: int = 256 * MIB,
         reorder_bytes: int = 32 * MIB,
+        small_bytes: int = SMALL_BYTES,
         overlaid_bytes: int | None = None,
     ) -> None:
+        self.small_bytes = small_bytes
         self.phase = Phase.BUFFERING
         self.failure: GatewayError | None = None
         self._layout = layout
@@ -146,7 +149,7 @@ class UploadPlan:
         what is there at the end.
         """
         bytes_here = sum(map(len, self._buffers.values()))
-        is_small = self.sent_bytes + bytes_here <= SMALL_BYTES
+        is_small = self.sent_bytes + bytes_here <= self.small_bytes
         if is_small or self._finishing or self.is_congested:
             return bytes_here
         return sum(buffer.capacity_bytes for buffer in self._buffers.values())

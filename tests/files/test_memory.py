@@ -1,0 +1,350 @@
+"""The budget under pressure: nobody is forgotten, nothing gets stuck, the bound holds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from sftpgw.errors import GatewayError, LimitReached
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.memory import Budget
+from sftpgw.files.places import Place
+from sftpgw.files.uploads import Upload
+from sftpgw.plan.partsizes import Ladder, allowance_bytes
+from sftpgw.plan.pieces import Layout
+from sftpgw.plan.uploading import UploadPlan
+from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.values import KIB, ObjectName
+from tests.results import result_of
+
+PART = 8 * KIB
+STEP = KIB
+SMALL = 2 * KIB
+OPERATIONS = ("put", "create_upload", "upload_part", "complete_upload")
+
+
+@dataclass(eq=False)
+class Client:
+    """Sends a file in order, with a few answers outstanding; then closes it."""
+
+    upload: Upload
+    size_bytes: int
+    window: int
+    sent_bytes: int = 0
+    unanswered: list[Deferred[None]] = field(default_factory=list)
+    closing: Deferred[None] | None = None
+    error: GatewayError | None = None
+
+    @property
+    def can_go_on(self) -> bool:
+        self.unanswered = [answer for answer in self.unanswered if not answer.called]
+        return self.closing is None and len(self.unanswered) < self.window
+
+    def go_on(self) -> None:
+        if self.sent_bytes >= self.size_bytes:
+            self.closing = Deferred.fromCoroutine(self.upload.commit())
+            self.closing.addErrback(self._failed)
+            return
+        step = min(STEP, self.size_bytes - self.sent_bytes)
+        try:
+            later = self.upload.write(self.sent_bytes, b"x" * step)
+        except GatewayError as error:
+            self.error = error
+            self.closing = Deferred.fromCoroutine(self.upload.abandon())
+            return
+        self.sent_bytes += step
+        if later is not None:
+            later.addErrback(self._failed)
+            self.unanswered.append(later)
+
+    def _failed(self, failure: object) -> None:
+        self.error = failure.value  # type: ignore[attr-defined]
+
+
+class Process:
+    """What uploads share, at a small scale."""
+
+    def __init__(self, *, budget: int, concurrency: int = 2) -> None:
+        self.store = FakeStore(min_part_bytes=1)
+        self.budget = Budget(budget)
+        self.in_flight = InFlight()
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.events = RecordedEvents()
+        self.concurrency = concurrency
+        self.names = iter(range(10_000))
+
+    def client(
+        self,
+        size_bytes: int,
+        user: str = "alice",
+        window: int = 2,
+        *,
+        allowance: int = 0,
+        largest: int = 2 * PART,
+    ) -> Client:
+        plan = UploadPlan(
+            Layout(Ladder(PART, largest, step_parts=2), 10_000),
+            concurrency=self.concurrency,
+            allowance_bytes=allowance or allowance_bytes(self.budget.limit_bytes),
+            reorder_bytes=PART,
+            small_bytes=SMALL,
+        )
+        upload = Upload(
+            plan,
+            ObjectName("bucket", f"{next(self.names)}"),
+            store=self.store,
+            budget=self.budget.share(user),
+            in_flight=self.in_flight,
+            clock=self.clock,
+            events=self.events,
+        )
+        return Client(upload, size_bytes, window)
+
+    def assert_within_bounds(self) -> None:
+        assert 0 <= self.budget.held_bytes <= self.budget.limit_bytes * 1.1
+
+    def assert_idle(self) -> None:
+        assert self.budget.held_bytes == 0
+        assert self.budget.waiting == 0
+        assert not self.store.uploads
+        assert not self.clock.getDelayedCalls()
+        assert self.events.facts("defect") == []
+
+
+def run(process: Process, clients: list[Client], random: Random) -> None:
+    """Let clients and store take steps in any order until all is stored."""
+    gates: list[Gate] = [process.store.hold(operation) for operation in OPERATIONS]
+    while any(client.closing is None or not client.closing.called for client in clients):
+        ready = [client for client in clients if client.can_go_on]
+        busy = [gate for gate in gates if gate.waiting]
+        assert ready or busy, "nothing can go on any more: it is stuck"
+        if ready and (not busy or random.random() < 0.6):
+            for _ in range(random.randint(1, 6)):
+                client = random.choice(ready)
+                if client.can_go_on:
+                    client.go_on()
+        else:
+            gate = random.choice(busy)
+            (gate.open_one if random.random() < 0.7 else gate.open_last)()
+        process.assert_within_bounds()
+    assert [client.error for client in clients if client.error] == []
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5 * PART), st.sampled_from("abc"), st.integers(1, 4)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(2, 12),
+    st.integers(1, 4),
+    st.randoms(use_true_random=False),
+)
+def test_uploads_in_any_interleaving_all_end(
+    files: list[tuple[int, str, int]], parts: int, concurrency: int, random: Random
+) -> None:
+    process = Process(budget=parts * PART, concurrency=concurrency)
+    clients = [process.client(size, user, window) for size, user, window in files]
+    run(process, clients, random)
+    sizes = [len(process.store.content(f"{index}")) for index in range(len(files))]
+    assert sizes == [size for size, _, _ in files]
+    process.assert_idle()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_two_hundred_uploads_through_a_few_parts_all_end(seed: int) -> None:
+    process = Process(budget=6 * PART)
+    clients = [process.client(3 * PART + 5, f"user-{index % 7}") for index in range(200)]
+    run(process, clients, Random(seed))
+    assert len(process.store.keys()) == 200
+    process.assert_idle()
+
+
+@pytest.mark.parametrize("parts", [3, 4, 5])
+def test_what_comes_back_goes_to_the_line_and_not_to_who_gave_it(parts: int) -> None:
+    """Fast uploads recycle the whole budget; one that comes later must get its turn."""
+    process = Process(budget=parts * PART)
+    gate = process.store.hold("upload_part")
+    fast = [process.client(3000 * PART, allowance=100 * PART, largest=PART) for _ in range(2)]
+    for step in range(2000):
+        if step == 1000:
+            late = process.client(2 * PART, largest=PART)
+            fast.append(late)
+        for client in fast:
+            while client.can_go_on:
+                client.go_on()
+        if gate.waiting:
+            gate.open_one()
+        process.assert_within_bounds()
+    assert late.closing is not None
+    assert late.closing.called
+    assert late.error is None
+    gate.open()
+    for client in fast:
+        result_of(client.upload.abandon())
+    process.assert_idle()
+
+
+class TestTurns:
+    def test_users_take_turns_and_each_is_served_in_order(self) -> None:
+        budget = Budget(10)
+        assert budget.try_charge(10)
+        served: list[str] = []
+        for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
+            turn = budget.share(name[0]).acquire(5)
+            assert turn is not None
+            turn.addCallback(lambda _, name=name: served.append(name))
+        budget.release(10)
+        assert served == ["a1", "b1"]
+        for user in ("a", "b", "c", "a"):
+            budget.release(5, user)
+        assert served == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+    def test_small_ones_do_not_pass_a_large_one(self) -> None:
+        budget = Budget(10)
+        assert budget.try_charge(4)
+        waiting: deque[Deferred[None] | None] = deque()
+        waiting.append(budget.share("a").acquire(9))
+        waiting.append(budget.share("b").acquire(1))
+        assert all(turn is not None and not turn.called for turn in waiting)
+        assert not budget.share("c").try_acquire(1)
+        budget.release(4)
+        assert all(turn is not None and turn.called for turn in waiting)
+
+    def test_who_leaves_lets_others_pass(self) -> None:
+        budget = Budget(10)
+        assert budget.try_charge(5)
+        large, small = budget.share("a").acquire(9), budget.share("b").acquire(5)
+        assert large is not None
+        assert small is not None
+        large.addErrback(lambda failure: None)
+        large.cancel()
+        result_of(small)
+        assert budget.held_bytes == 10
+
+    def test_who_is_greedy(self) -> None:
+        budget = Budget(10)
+        many, few = budget.share("many"), budget.share("few")
+        assert many.try_acquire(7)
+        assert few.try_acquire(3)
+        assert not many.is_greedy()
+        budget.share("new").acquire(3)
+        assert many.is_greedy()
+        assert not few.is_greedy()
+
+
+class TestPlace:
+    def place(self, budget: Budget, clock: Clock) -> Place:
+        return Place(budget, clock, granted=lambda: None, shed=lambda: None)
+
+    def test_in_line_it_holds_only_what_is_on_its_way(self) -> None:
+        budget, clock = Budget(10), Clock()
+        assert budget.try_charge(5)
+        place = self.place(budget, clock)
+        assert place.settle(3, 2) == 5
+        place.ask(5)
+        assert place.settle(3, 6) == 4
+        place.ask(4)
+        assert (place.held_bytes, place.is_waiting) == (3, True)
+        assert place.settle(0, 6) == 0
+        assert (place.held_bytes, place.is_waiting) == (0, True)
+        budget.release(5)
+        assert (place.held_bytes, place.is_waiting) == (6, False)
+        place.close()
+        assert budget.held_bytes == 0
+        assert not clock.getDelayedCalls()
+
+    def test_who_needs_less_leaves_the_line(self) -> None:
+        budget, clock = Budget(10), Clock()
+        assert budget.try_charge(8)
+        place = self.place(budget, clock)
+        place.ask(place.settle(0, 8))
+        assert place.settle(0, 2) == 2
+        assert budget.waiting == 0
+        place.close()
+        assert not clock.getDelayedCalls()
+
+    def test_it_asks_in_vain_once_it_has_given_way(self) -> None:
+        budget, clock = Budget(10), Clock()
+        assert budget.try_charge(8)
+
+        def give_way() -> None:
+            place.close()
+
+        place = Place(budget, clock, granted=lambda: None, shed=give_way)
+        place.ask(place.settle(0, 8))
+        assert (budget.held_bytes, budget.waiting) == (8, 0)
+        assert not clock.getDelayedCalls()
+
+
+class TestStarving:
+    """Many half-filled uploads that receive a byte a minute."""
+
+    def trickling(self, process: Process, count: int, user: str = "mallory") -> list[Client]:
+        clients = [process.client(10 * PART, user, window=1) for _ in range(count)]
+        for client in clients:
+            for _ in range(PART // STEP // 2):
+                client.go_on()
+        return clients
+
+    def trickle(self, process: Process, clients: list[Client], minutes: int) -> None:
+        for _ in range(minutes * 6):
+            process.clock.advance(10)
+            for client in clients:
+                if client.error is None and process.clock.seconds() % 60 < 10:
+                    try:
+                        client.upload.write(client.sent_bytes, b"x")
+                        client.sent_bytes += 1
+                    except GatewayError as error:
+                        client.error = error
+
+    def test_they_give_way_as_far_as_is_needed(self) -> None:
+        process = Process(budget=8 * PART)
+        slow = self.trickling(process, 8)
+        assert process.budget.held_bytes == 8 * PART
+        self.trickle(process, slow, 5)
+        assert [client.error for client in slow if client.error] == []
+        alice = process.client(4 * PART)
+        for _ in range(3):
+            self.trickle(process, slow, 1)
+            while alice.can_go_on:
+                alice.go_on()
+        assert alice.closing is not None
+        assert alice.closing.called
+        assert alice.error is None
+        failed = [client.error for client in slow if client.error]
+        assert 0 < len(failed) < 8
+        assert all(
+            isinstance(error, LimitReached) and "hardly anything" in error.message
+            for error in failed
+        )
+        for client in slow:
+            result_of(client.upload.abandon())
+        process.assert_idle()
+
+    def test_who_holds_no_more_than_a_share_may_be_slow(self) -> None:
+        process = Process(budget=8 * PART)
+        (slow,) = self.trickling(process, 1, "bob")
+        greedy = self.trickling(process, 7)
+        self.trickle(process, [slow, *greedy], 2)
+        alice = process.client(4 * PART)
+        for _ in range(3):
+            self.trickle(process, [slow, *greedy], 1)
+            while alice.can_go_on:
+                alice.go_on()
+        assert alice.closing is not None
+        assert alice.closing.called
+        assert slow.error is None
+        for client in (slow, *greedy):
+            result_of(client.upload.abandon())
+        process.assert_idle()
