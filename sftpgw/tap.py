@@ -64,6 +64,13 @@ ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to leave nothing behind; a client that does
 not read is cut off after 10 of them."""
 
+WINDOWS = "/windows"
+"""Who holds the memory of receive windows; no user has a slash in their name."""
+
+WINDOWS_SHARE = 4
+"""Windows hold at most this fraction of all memory: a quarter. Transfers can do without the
+rest of it, and the line for parts moves on whatever the windows hold."""
+
 log = Logger("sftpgw")
 
 
@@ -244,7 +251,10 @@ class Gateway:
         self._reactor = reactor
         self._events: EventSink = LogSink(log)
         self._in_flight = InFlight()
-        self._budget = Budget(settings.limits.memory_bytes)
+        self._budget = Budget.within(settings.limits.memory_bytes)
+        self._window_memory = self._budget.share(
+            WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE
+        )
         self._store = open_store(
             settings.s3,
             reactor,
@@ -299,7 +309,7 @@ class Gateway:
                 clock=self._reactor,
             )
 
-        return GatewayAvatar({b"sftp": sftp})
+        return GatewayAvatar({b"sftp": sftp}, window_memory=self._window_memory)
 
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""

@@ -41,9 +41,18 @@ class Budget:
         self._line: dict[str, deque[tuple[int, Deferred[None]]]] = {}
         self._watchers: dict[Callable[[], None], None] = {}
 
-    def share(self, user: str) -> Share:
-        """The budget as `user` sees it; any number of them for one user."""
-        return Share(self, user)
+    @classmethod
+    def within(cls, memory_bytes: int) -> Budget:
+        """A budget that stays within `memory_bytes`, what is overdrawn included."""
+        return cls(memory_bytes * OVERDRAFT_SHARE // (OVERDRAFT_SHARE + 1))
+
+    def share(self, user: str, at_most_bytes: int | None = None) -> Share:
+        """The budget as `user` sees it, and may use of it; any number of them for one user."""
+        return Share(self, user, at_most_bytes)
+
+    def held_by(self, user: str) -> int:
+        """What all shares of `user` hold together."""
+        return self._held_by[user]
 
     @property
     def waiting(self) -> int:
@@ -131,18 +140,19 @@ class Budget:
 class Share:
     """Implements `interfaces.MemoryBudget` for one user."""
 
-    def __init__(self, budget: Budget, user: str) -> None:
+    def __init__(self, budget: Budget, user: str, at_most_bytes: int | None = None) -> None:
         self._user = user
         self._budget = budget
+        self._at_most_bytes = at_most_bytes
         self.watch = budget.watch
         self.unwatch = budget.unwatch
         self.press = budget.press
 
     def try_acquire(self, size_bytes: int) -> bool:
-        return self._budget.try_acquire(size_bytes, self._user)
+        return self._allows(size_bytes) and self._budget.try_acquire(size_bytes, self._user)
 
     def try_charge(self, size_bytes: int) -> bool:
-        return self._budget.try_charge(size_bytes, self._user)
+        return self._allows(size_bytes) and self._budget.try_charge(size_bytes, self._user)
 
     def acquire(self, size_bytes: int) -> Deferred[None] | None:
         return self._budget.acquire(size_bytes, self._user)
@@ -152,3 +162,9 @@ class Share:
 
     def is_greedy(self) -> bool:
         return self._budget.is_greedy(self._user)
+
+    def _allows(self, size_bytes: int) -> bool:
+        at_most_bytes = self._at_most_bytes
+        return (
+            at_most_bytes is None or self._budget.held_by(self._user) + size_bytes <= at_most_bytes
+        )

@@ -17,7 +17,7 @@ from twisted.conch.ssh.connection import (
 )
 from zope.interface import implementer
 
-from sftpgw.interfaces import SubsystemFactory
+from sftpgw.interfaces import MemoryBudget, SubsystemFactory
 from sftpgw.ssh.channels import SessionChannel
 
 _FORWARDING = frozenset(
@@ -35,7 +35,10 @@ _FORWARDING = frozenset(
 
 @implementer(IConchUser)
 class GatewayAvatar:
-    """Session channels with these `subsystems`, by name, and nothing else."""
+    """Session channels with these `subsystems`, by name, and nothing else.
+
+    :param window_memory: what all receive windows may hold; None if that is not counted.
+    """
 
     conn: Any = None
 
@@ -43,7 +46,9 @@ class GatewayAvatar:
         self,
         subsystems: Mapping[bytes, SubsystemFactory],
         logout: Callable[[], None] = lambda: None,
+        window_memory: MemoryBudget | None = None,
     ) -> None:
+        self.window_memory = window_memory
         self._subsystems = subsystems
         self._logout = logout
 

@@ -7,7 +7,7 @@ Must not know: what the bytes mean.
 Rules:
 
 - The client may send what the window allows. The window is given back only as
-  the subsystem says `consumed`, in lots of half a window. Conch refills it before
+  the subsystem says `consumed`, as `windows` decides. Conch refills it before
   the bytes are delivered (connection 262), so that nothing ever stops a writer.
 - What goes out waits in a queue until the client's window and the connection
   have room. Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
@@ -31,9 +31,9 @@ from sftpgw.interfaces import FlowControl, Subsystem
 from sftpgw.ssh.fields import Fields, MalformedPacket
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.outgoing import OutgoingQueue
+from sftpgw.ssh.windows import ReceiveWindow
 from sftpgw.values import KIB, MIB, Buffer
 
-WINDOW_BYTES = 2 * MIB
 MAX_PACKET_BYTES = 256 * KIB
 MAX_SENT_BYTES = 256 * KIB
 """What one packet of ours carries, whatever more the client would take."""
@@ -53,8 +53,9 @@ class SessionChannel(SSHChannel):
     avatar: Any
 
     def __init__(self, remoteWindow: int, remoteMaxPacket: int, avatar: Any) -> None:
+        self._window = ReceiveWindow(avatar.window_memory)
         super().__init__(
-            localWindow=WINDOW_BYTES,
+            localWindow=self._window.size_bytes,
             localMaxPacket=MAX_PACKET_BYTES,
             remoteWindow=remoteWindow,
             remoteMaxPacket=remoteMaxPacket,
@@ -65,7 +66,6 @@ class SessionChannel(SSHChannel):
         self._outgoing = OutgoingQueue()
         self._paused = False
         self._unconsumed_bytes = 0
-        self._creditable_bytes = 0
         self._input_ended = False
         self._exit_status: int | None = None
 
@@ -79,6 +79,7 @@ class SessionChannel(SSHChannel):
         """Connect the subsystem that was granted; its request has been answered."""
         if self._subsystem is not None and not self._started:
             self._started = True
+            self._window.open()
             self._subsystem.makeConnection(self)
 
     @property
@@ -126,10 +127,9 @@ class SessionChannel(SSHChannel):
         if not 0 <= size_bytes <= self._unconsumed_bytes:
             raise ValueError("more bytes consumed than received")
         self._unconsumed_bytes -= size_bytes
-        self._creditable_bytes += size_bytes
-        if self._creditable_bytes >= WINDOW_BYTES // 2 and not self.localClosed:
-            self.conn.adjustWindow(self, self._creditable_bytes)
-            self._creditable_bytes = 0
+        granted_bytes = 0 if self.localClosed else self._window.consumed(size_bytes)
+        if granted_bytes:
+            self.conn.adjustWindow(self, granted_bytes)
 
     # Bytes to the client.
 
@@ -207,6 +207,7 @@ class SessionChannel(SSHChannel):
         self._tell_lost(ConnectionLost())
 
     def _tell_lost(self, reason: Exception) -> None:
+        self._window.close()
         subsystem, self._subsystem = self._subsystem, None
         if subsystem is None or not self._started:
             return

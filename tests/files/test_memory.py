@@ -195,6 +195,15 @@ def test_what_comes_back_goes_to_the_line_and_not_to_who_gave_it(parts: int) -> 
     process.assert_idle()
 
 
+def test_a_budget_within_bounds_never_holds_more() -> None:
+    budget = Budget.within(1000)
+    assert budget.try_acquire(budget.limit_bytes)
+    assert budget.limit_bytes > 900
+    assert not budget.try_charge(1000 - budget.limit_bytes + 1)
+    assert budget.try_charge(90)
+    assert budget.held_bytes <= 1000
+
+
 class TestTurns:
     def test_users_take_turns_and_each_is_served_in_order(self) -> None:
         budget = Budget(10)

@@ -13,8 +13,8 @@ from sftpgw.ssh.channels import (
     MAX_PACKET_BYTES,
     PAUSE_ABOVE_BYTES,
     RESUME_BELOW_BYTES,
-    WINDOW_BYTES,
 )
+from sftpgw.ssh.windows import WINDOW_BYTES
 from sftpgw.testing.ssh_clients import TCP_BUFFER_BYTES, ClientChannel
 from sftpgw.testing.ssh_pairs import (
     LoggedInPair,
