@@ -41,7 +41,7 @@ from sftpgw.plan.opening import decide, must_look
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
 from sftpgw.plan.permissions import Operation, allows, require
-from sftpgw.plan.pieces import choose_layout
+from sftpgw.plan.pieces import Layout, choose_layout
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import (
     GIB,
@@ -103,16 +103,6 @@ class Tree:
         self._events = events
         self._settings = settings
         self._limits = limits
-        able = store.capabilities_of(user.bucket)
-        ladder = choose_ladder(
-            settings.part_size_bytes,
-            limits.memory_bytes,
-            concurrency=settings.upload_concurrency,
-            unequal_parts=able.unequal_parts,
-        )
-        self._layout = choose_layout(
-            ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts
-        )
         self._listed: _Listed | None = None
         self._emptied: OrderedDict[str, None] = OrderedDict()
 
@@ -188,7 +178,7 @@ class Tree:
         )
         below = opening.overlaid
         plan = UploadPlan(
-            self._layout,
+            self._layout(),
             concurrency=self._settings.upload_concurrency,
             allowance_bytes=allowance_bytes(self._limits.memory_bytes),
             reorder_bytes=self._limits.reorder_allowance_bytes,
@@ -208,6 +198,17 @@ class Tree:
             storage_class=self._settings.storage_class,
             modified_seconds=changes.modified_seconds,
         )
+
+    def _layout(self) -> Layout:
+        """Chosen at each OPEN: what the store can do may have been found out meanwhile."""
+        able = self._store.capabilities_of(self._user.bucket)
+        ladder = choose_ladder(
+            self._settings.part_size_bytes,
+            self._limits.memory_bytes,
+            concurrency=self._settings.upload_concurrency,
+            unequal_parts=able.unequal_parts,
+        )
+        return choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts)
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
