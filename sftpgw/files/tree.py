@@ -201,7 +201,7 @@ class Tree:
 
     def _layout(self) -> Layout:
         """Chosen at each OPEN: what the store can do may have been found out meanwhile."""
-        able = self._store.capabilities_of(self._user.bucket)
+        able = self._store.capabilities_of(self._root.bucket)
         ladder = choose_ladder(
             self._settings.part_size_bytes,
             self._limits.memory_bytes,

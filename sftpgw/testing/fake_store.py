@@ -289,7 +289,7 @@ class FakeStore:
     ) -> MultipartUpload:
         await self._enter("create_upload", name.bucket)
         self._serial += 1
-        upload = MultipartUpload(name, f"upload-{self._serial}", self.now_seconds)
+        upload = MultipartUpload(name, f"upload-{self._serial}", initiated_seconds=self.now_seconds)
         self.uploads[upload.upload_id] = OpenUpload(upload, properties)
         self._leave("create_upload")
         return upload

@@ -113,7 +113,7 @@ def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
         MultipartUpload(
             ObjectName(bucket, _decoded(_needed(row, "Key"), encoded)),
             _needed(row, "UploadId"),
-            _timestamp(_text(row, "Initiated")),
+            initiated_seconds=_timestamp(_text(row, "Initiated")),
         )
         for row in root.iterfind("{*}Upload")
     )
