@@ -28,6 +28,12 @@ NO_HOST_FILE = ("-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFil
 KEY_KINDS = ("ed25519", "rsa-3072", "ecdsa-256", "ecdsa-384", "ecdsa-521")
 """Kinds of keys, as ssh-keygen's -t and -b have them."""
 
+
+def this_code() -> dict[str, str]:
+    """The environment in which a program finds this sftpgw, and no other that is installed."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
 DEBIAN_PACKAGES = {
     "sftp": "openssh-client",
     "scp": "openssh-client",
@@ -144,6 +150,7 @@ class Gateway:
         process = subprocess.Popen(
             [*TWISTD, "-n", "--pidfile=", "sftpgw", *arguments],
             cwd=REPOSITORY,
+            env=this_code(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

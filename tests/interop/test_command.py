@@ -21,6 +21,7 @@ from tests.interop.spawning import (
     Gateway,
     Store,
     connect,
+    this_code,
     wait_until,
 )
 
@@ -30,6 +31,7 @@ def twistd(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*TWISTD, "-n", "--pidfile=", "sftpgw", *arguments],
         cwd=REPOSITORY,
+        env=this_code(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
