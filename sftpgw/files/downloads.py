@@ -110,6 +110,10 @@ class _FirstRange(_Range):
         self._download.learned(info, self.segment)
         self.answered.callback(None)
 
+    def received(self, data: bytes) -> None:
+        super().received(data)
+        self._download.opening_received(self)
+
 
 class Download:
     """Implements `interfaces.FileReader`."""
@@ -178,10 +182,17 @@ class Download:
         self._plan = ReadAhead(
             info.size_bytes, part_bytes=self._part_bytes, concurrency=self._concurrency
         )
-        self._plan.segments.append(first)
+        self._plan.opened(first)
         excess_bytes = max(0, first.stop - info.size_bytes)
         first.stop -= excess_bytes
         self._budget.release(excess_bytes)
+
+    def opening_received(self, each: _FirstRange) -> None:
+        """Cut it off if nobody reads what it brings; what is here may be wanted yet."""
+        if each.request is not None and self._plan.runs_too_far(each.segment):
+            self._budget.release(self._plan.cut_off(each.segment))
+            request, each.request = each.request, None
+            request.cancel()
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:
@@ -191,11 +202,10 @@ class Download:
             return self._end_of_file(offset)
         wanted = ByteRange(offset, min(offset + length, size_bytes))
         self._reads_ahead = True
-        self._plan.asked(wanted)
-        self._drop_stale()
         data = None if self._waiting else self._taken(wanted)
+        self._plan.asked(wanted, now_seconds=self._clock.seconds(), is_here=data is not None)
+        self._drop_stale()
         if data is not None:
-            self._plan.answered(wanted)
             self._fetch_more()
             return data
         waiting = _WaitingRead(wanted, Deferred(self._stop_waiting))
@@ -262,23 +272,26 @@ class Download:
         if not fetch.is_demanded:
             return None
         size_bytes = fetch.demanded.size_bytes
-        if self._granted_bytes >= size_bytes:
-            self._granted_bytes -= size_bytes
-            return fetch.demanded
+        if self._granted_bytes:
+            granted_bytes = min(self._granted_bytes, size_bytes)
+            self._granted_bytes -= granted_bytes
+            return ByteRange(fetch.demanded.start, fetch.demanded.start + granted_bytes)
         if self._budget.try_charge(size_bytes):
             return fetch.demanded
-        if self._waiting[0].wanted.start <= fetch.demanded.start < self._waiting[0].wanted.stop:
-            return self._at_any_price(fetch.demanded)
-        return None  # once the READ before it is answered
+        if not self._ranges:
+            self._stand_in_line(size_bytes)
+        elif not any(each.segment.is_under_way for each in self._ranges.values()):
+            self._let_all_go()
+        return None  # once the READs before it are answered
 
-    def _at_any_price(self, demanded: ByteRange) -> ByteRange | None:
-        """The READ whose turn it is waits for memory; it may not be ours that it waits for."""
-        for segment in self._plan.useless_to(self._waiting[0].wanted):
-            self._remove(self._ranges[segment])
-        if self._budget.try_charge(demanded.size_bytes):
-            return demanded
-        self._stand_in_line(demanded.size_bytes)
-        return None
+    def _let_all_go(self) -> None:
+        """There is no memory, and what the READ waits for may be what we hold ourselves.
+
+        Whoever stands in line holds nothing, so that no two wait for each other.
+        """
+        for each in tuple(self._ranges.values()):
+            self._remove(each)
+        self._fetch_more()
 
     def _stand_in_line(self, size_bytes: int) -> None:
         if self._turn is not None:
@@ -307,6 +320,7 @@ class Download:
 
     def _fetched(self, _: None, each: _Range) -> None:
         each.request = None
+        self._plan.finished()
         if each.segment.is_under_way and each.segment in self._ranges:
             error = StoreTrouble("the store sent less than the object's size promises")
             self._give_up(each, Failure(error))
@@ -344,7 +358,7 @@ class Download:
                 self._plan.answered(wanted)
 
     def _drop_stale(self) -> None:
-        for segment in self._plan.stale():
+        for segment in self._plan.drop_stale():
             self._remove(self._ranges[segment])
 
     def _remove(self, each: _Range) -> None:

@@ -1,26 +1,56 @@
 """What a download fetches next.
 
-Knows: which bytes were asked for, which are here or on their way, how the reader
-has moved so far. Must not know: how bytes are fetched, or what they are.
+Knows: which bytes were asked for, which are here or on their way, and by
+`plan/reading` how the reader moves. Must not know: how bytes are fetched, or what they are.
 
 Rules
 
-1. What a READ waits for comes first, in the order in which the READs came.
-2. A *run* is a stretch that the reader covers from left to right. The longer it
-   is, the larger the next range (twice the run, up to a whole part) and the
-   farther ahead of the reader it may be (four times the run, up to
-   `concurrency` parts). A reader that jumps starts a new run, and pays for what
-   it asks, no more.
-3. At most `concurrency` ranges are under way at once.
-4. Ranges never overlap: each byte is fetched once, unless it was let go.
-5. A jump makes stale what no READ waits for and the new run will not reach.
+1. What READs wait for comes first, in the order in which they came; at most
+   `concurrency` such ranges are under way. READs that adjoin share a range.
+2. Beside the range that the next answer comes from, at most `concurrency` are under way
+   without being waited for.
+3. Ranges never overlap: each byte is fetched once, unless it was let go.
+4. A run is fetched ahead of from its second READ on: up to its window, and up to four
+   times what it is long. A range is a share of the window, at most a part. Without a
+   READ that waits no range is begun that is shorter than that, but for a last one.
+5. Bytes that are fetched and never asked for are counted. Whoever has caused some is
+   given an eighth of each run in advance, or what is left of an eighth of all it has
+   asked for; but a run of more than two parts has proved itself.
+6. A stride is fetched READ by READ.
+7. What lies nowhere near a run, a stride or a READ that waits is stale. A file that fits
+   into one part is kept whole.
+8. The range that a large file was opened with is cut off where it runs too far ahead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sftpgw.plan.reading import Movement, Run
 from sftpgw.values import ByteRange
+
+SHARES_OF_A_PART = 8
+"""The smallest range that is fetched ahead is an eighth of a part."""
+
+LEAST_SHARE = 4
+"""The smallest window is a quarter of a part."""
+
+SPARE_PARTS = 2
+"""How many parts may wait for a fast reader beside those under way."""
+
+PAUSE_SHARE = 8
+"""So much of a smallest range is read before it is looked again what to fetch ahead."""
+
+RUNS_AT_ONCE = 8
+"""Of so many runs, the last used, more is fetched ahead."""
+
+TRUST = 4
+UNASKED_SHARE = 8
+"""An eighth of what was asked for may be fetched in vain: with the rest, less than a fifth."""
+
+ADVANCE_SHARE = 8
+PROVEN_PARTS = 2
 
 
 @dataclass(eq=False, slots=True)
@@ -35,6 +65,10 @@ class Segment:
     @property
     def is_under_way(self) -> bool:
         return self.received < self.stop
+
+    @property
+    def size_bytes(self) -> int:
+        return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,82 +97,239 @@ class ReadAhead:
         self._size_bytes = size_bytes
         self._part_bytes = part_bytes
         self._concurrency = concurrency
-        self._run_start = 0
-        self._run_stop = 0
+        self._least_range_bytes = max(1, part_bytes // SHARES_OF_A_PART)
+        self._least_window_bytes = max(1, part_bytes // LEAST_SHARE)
+        self._most_bytes = (concurrency + SPARE_PARTS) * part_bytes
+        self._movement = Movement(
+            least_bytes=self._least_window_bytes,
+            most_bytes=self._most_bytes,
+            idle_bytes=part_bytes,
+        )
         self._demands: list[ByteRange] = []
+        self._missing: list[ByteRange] = []  # demands not known to be covered
+        self._look_again_bytes = 0
+        self._opening: Segment | None = None
+        self._wasted_bytes = 0
         self.segments: list[Segment] = []
 
-    def asked(self, wanted: ByteRange) -> None:
-        """A READ has come. It stays a demand until `answered`."""
-        continues = self._run_start <= wanted.start <= self._run_stop + self._slack_bytes
-        if continues:
-            self._run_stop = max(self._run_stop, wanted.stop)
-        else:
-            self._run_start, self._run_stop = wanted.start, wanted.stop
-        self._demands.append(wanted)
+    # What has happened.
+
+    def asked(self, wanted: ByteRange, *, now_seconds: float, is_here: bool) -> None:
+        """A READ has come. Unless it can be answered at once it is a demand until `answered`."""
+        is_idle = is_here and not any(each.received < each.stop for each in self.segments)
+        self._movement.asked(wanted, now_seconds=now_seconds, is_here=is_here, is_idle=is_idle)
+        if not is_here:
+            self._demands.append(wanted)
+            self._missing.append(wanted)
 
     def answered(self, wanted: ByteRange) -> None:
-        """A READ has its answer, be it bytes or an error."""
+        """A READ that had to wait has its answer, be it bytes or an error."""
         self._demands.remove(wanted)
+        if wanted in self._missing:
+            self._missing.remove(wanted)
+
+    def opened(self, segment: Segment) -> None:
+        """The file was opened with this range; whether anybody wants it is not known yet."""
+        self._opening = segment
+        self.segments.append(segment)
 
     def began(self, wanted: ByteRange) -> Segment:
         """A range is being fetched."""
         segment = Segment(wanted.start, wanted.stop, wanted.start)
         self.segments.append(segment)
         self.segments.sort(key=lambda each: each.start)
+        self._look_again_bytes = 0
         return segment
+
+    def finished(self) -> None:
+        """A range has come to its end: there is room for another."""
+        self._look_again_bytes = 0
 
     def dropped(self, segment: Segment) -> None:
         """A range has been read to its end, given up, or has failed."""
         self.segments.remove(segment)
+        self._look_again_bytes = 0
+        if segment.size_bytes:
+            self._missing = list(self._demands)
+
+    # What follows.
 
     def next_fetch(self) -> Fetch | None:
         """What to fetch now, if anything. Call `began` before asking again."""
-        if sum(segment.is_under_way for segment in self.segments) >= self._concurrency:
+        if self._demands and (fetch := self._demanded_fetch()) is not None:
+            return fetch
+        if self._movement.asked_bytes < self._look_again_bytes:
             return None
-        for demand in self._demands:
-            gap = self._first_uncovered(demand.start)
-            if gap < demand.stop:
-                size_bytes = max(demand.stop - gap, self._range_bytes)
-                demanded = self._clipped(gap, demand.stop - gap)
-                return Fetch(self._clipped(gap, size_bytes), demanded)
-        frontier = self._first_uncovered(self._run_stop)
-        reach = min(self._size_bytes, self._run_stop + self._ahead_bytes)
-        if frontier < reach:
-            nothing = ByteRange(frontier, frontier)
-            return Fetch(self._clipped(frontier, self._range_bytes), nothing)
+        if self._under_way_ahead() < self._concurrency:
+            fetch = next(self._fetches_ahead(), None)
+            if fetch is not None:
+                return fetch
+        self._look_again_bytes = self._movement.asked_bytes + self._least_range_bytes // PAUSE_SHARE
         return None
 
-    def stale(self) -> list[Segment]:
-        """What is held or under way in vain since the reader has jumped."""
-        near = ByteRange(self._run_start, self._run_stop + self._ahead_bytes + self._part_bytes)
-        return [
+    def drop_stale(self) -> list[Segment]:
+        """Forget, and return, what is held or under way in vain."""
+        if not self.segments or self._size_bytes <= self._part_bytes:
+            return []
+        near = [*self._demands, *self._movement.stride.expected(self._concurrency)]
+        near += [self._near(run) for run in self._movement.runs]
+        stale = [
             segment
             for segment in self.segments
-            if not _overlap(segment, near)
-            and not any(_overlap(segment, demand) for demand in self._demands)
+            if not any(_overlap(segment, each) for each in near)
         ]
+        for segment in stale:
+            self.segments.remove(segment)
+            if segment is not self._opening:
+                self._wasted_bytes += segment.received - segment.start
+        return stale
 
-    def useless_to(self, wanted: ByteRange) -> list[Segment]:
-        """What is held or under way that a READ of `wanted` does not need."""
-        return [segment for segment in self.segments if not _overlap(segment, wanted)]
+    def cut_off(self, segment: Segment) -> int:
+        """A range ends with what has arrived of it; how many bytes that leaves out."""
+        left_out_bytes = segment.stop - segment.received
+        segment.stop = segment.received
+        self._missing = list(self._demands)
+        self._look_again_bytes = 0
+        return left_out_bytes
 
-    @property
-    def _run_bytes(self) -> int:
-        return self._run_stop - self._run_start
+    def runs_too_far(self, opening: Segment) -> bool:
+        """Whether the range that a large file was opened with is too far ahead by now."""
+        if not opening.is_under_way or self._size_bytes <= self._part_bytes:
+            return False
+        asked = [run for run in self._movement.runs if run.start < opening.received]
+        stop = max((run.stop for run in asked), default=opening.start)
+        ahead = max((self._ahead_bytes(run) for run in asked), default=0)
+        return opening.received >= stop + max(self._least_window_bytes, ahead)
 
-    @property
-    def _range_bytes(self) -> int:
-        return min(self._part_bytes, 2 * self._run_bytes)
+    # READs that wait.
 
-    @property
-    def _ahead_bytes(self) -> int:
-        return min(self._concurrency * self._part_bytes, 4 * self._run_bytes)
+    def _demanded_fetch(self) -> Fetch | None:
+        missing = self._missing
+        if not missing or missing[0] is not self._demands[0]:
+            # A READ of the same bytes may have taken away what was here for this one.
+            missing.insert(0, self._demands[0])
+        while missing:
+            gap, stop = self._first_uncovered(missing[0].start), missing[0].stop
+            if gap >= stop:
+                del missing[0]
+                continue
+            if self._waited_for() >= self._concurrency:
+                return None
+            for each in missing[1:]:
+                if each.start <= stop < each.stop <= gap + self._part_bytes:
+                    stop = each.stop
+            return self._enlarged(self._clipped(gap, stop))
+        return None
 
-    @property
-    def _slack_bytes(self) -> int:
-        """How far a reader may skip, or have its requests reordered, within one run."""
-        return min(self._part_bytes, self._run_bytes)
+    def _waited_for(self) -> int:
+        """How many ranges are under way that READs wait for."""
+        return sum(
+            segment.is_under_way and any(_overlap(segment, each) for each in self._demands)
+            for segment in self.segments
+        )
+
+    def _enlarged(self, demanded: ByteRange) -> Fetch:
+        """A little more than what READs wait for, in the direction in which the reader goes."""
+        run = next((each for each in self._movement.runs if each.touches(demanded)), None)
+        if run is None or not run.is_followed:
+            return Fetch(demanded, demanded)
+        size_bytes = min(self._part_bytes, max(demanded.size_bytes, self._range_bytes(run)))
+        more_bytes = min(size_bytes - demanded.size_bytes, self._ahead_bytes(run))
+        is_at_its_end = (
+            demanded.start == run.start if run.is_backward else demanded.stop == run.stop
+        )
+        if more_bytes <= 0 or not is_at_its_end:
+            return Fetch(demanded, demanded)
+        if run.is_backward:
+            start = max(self._last_uncovered(demanded.start), demanded.start - more_bytes)
+            return Fetch(ByteRange(start, demanded.stop), demanded)
+        return Fetch(self._clipped(demanded.start, demanded.stop + more_bytes), demanded)
+
+    # Read-ahead.
+
+    def _under_way_ahead(self) -> int:
+        """How many ranges are under way beside the one that the next answer comes from."""
+        next_offset = self._demands[0].start if self._demands else -1
+        return sum(
+            segment.is_under_way and not segment.start <= next_offset < segment.stop
+            for segment in self.segments
+        )
+
+    def _fetches_ahead(self) -> Iterator[Fetch]:
+        for expected in self._movement.stride.expected(self._concurrency):
+            gap = self._first_uncovered(expected.start)
+            if gap < min(expected.stop, self._size_bytes):
+                yield _ahead(self._clipped(gap, expected.stop))
+        for run in self._movement.runs[:RUNS_AT_ONCE]:
+            ahead_bytes = self._ahead_bytes(run)
+            if ahead_bytes > 0:
+                find = self._gap_below if run.is_backward else self._gap_above
+                wanted = find(run, ahead_bytes)
+                if wanted.size_bytes > 0:
+                    yield _ahead(wanted)
+
+    def _gap_above(self, run: Run, ahead_bytes: int) -> ByteRange:
+        """The next range of a run that goes upwards; empty if it need not be fetched yet."""
+        size_bytes = self._range_bytes(run)
+        start = self._first_uncovered(run.stop)
+        whole = self._clipped(start, start + size_bytes)
+        is_in_reach = whole.stop <= run.stop + ahead_bytes
+        return whole if is_in_reach else ByteRange(start, start)
+
+    def _gap_below(self, run: Run, ahead_bytes: int) -> ByteRange:
+        """The next range of a run that goes downwards."""
+        stop = self._lowest_covered(run.start)
+        start = max(self._last_uncovered(stop), stop - self._range_bytes(run))
+        is_in_reach = start >= run.start - ahead_bytes
+        return ByteRange(start, stop) if is_in_reach and start < stop else ByteRange(stop, stop)
+
+    def _range_bytes(self, run: Run) -> int:
+        share_bytes = run.window_bytes // self._concurrency
+        return min(self._part_bytes, max(self._least_range_bytes, share_bytes))
+
+    def _ahead_bytes(self, run: Run) -> int:
+        """How far beyond a run something may be fetched."""
+        if not run.is_followed:
+            return 0
+        rivals = sum(each.is_followed for each in self._movement.runs)
+        held_elsewhere_bytes = self._held_bytes() - self._held_ahead_bytes(run)
+        return min(
+            max(run.window_bytes, self._least_window_bytes),
+            self._most_bytes // rivals,
+            max(self._advance_bytes(run), self._earned_bytes(run) - held_elsewhere_bytes),
+        )
+
+    def _held_bytes(self) -> int:
+        return sum(each.stop - each.start for each in self.segments if each is not self._opening)
+
+    def _held_ahead_bytes(self, run: Run) -> int:
+        """What is here or on its way of what comes next in a run."""
+        if run.is_backward:
+            return run.start - self._lowest_covered(run.start)
+        return self._first_uncovered(run.stop) - run.stop
+
+    def _earned_bytes(self, run: Run) -> int:
+        """What may be held of the file for nobody yet."""
+        if self._wasted_bytes:
+            return self._movement.asked_bytes // UNASKED_SHARE - self._wasted_bytes
+        return TRUST * run.size_bytes
+
+    def _advance_bytes(self, run: Run) -> int:
+        """What a run is given whatever came before it."""
+        proven_bytes = max(0, run.size_bytes - PROVEN_PARTS * self._part_bytes)
+        return run.size_bytes // ADVANCE_SHARE + proven_bytes
+
+    def _near(self, run: Run) -> ByteRange:
+        """What a run may want, however small its window is by now, and what it passed just now."""
+        if not run.is_followed:
+            return ByteRange(run.start, run.stop)
+        far_bytes = self._most_bytes + self._part_bytes
+        back_bytes = self._least_window_bytes
+        if run.is_backward:
+            return ByteRange(run.start - far_bytes, run.start + back_bytes)
+        return ByteRange(run.stop - back_bytes, run.stop + far_bytes)
+
+    # Geometry.
 
     def _first_uncovered(self, offset: int) -> int:
         for segment in self.segments:
@@ -146,10 +337,25 @@ class ReadAhead:
                 offset = segment.stop
         return offset
 
-    def _clipped(self, start: int, size_bytes: int) -> ByteRange:
-        stop = min(start + size_bytes, self._size_bytes)
+    def _lowest_covered(self, offset: int) -> int:
+        """How far down what ends at `offset` is covered."""
+        for segment in reversed(self.segments):
+            if segment.start < offset <= segment.stop:
+                offset = segment.start
+        return offset
+
+    def _last_uncovered(self, offset: int) -> int:
+        """Where what lies uncovered below `offset` begins."""
+        return max((each.stop for each in self.segments if each.stop <= offset), default=0)
+
+    def _clipped(self, start: int, stop: int) -> ByteRange:
+        """From `start` up to `stop`, the next segment or the end of the object."""
         later = [segment.start for segment in self.segments if segment.start > start]
-        return ByteRange(start, min([stop, *later]))
+        return ByteRange(start, min([stop, self._size_bytes, *later]))
+
+
+def _ahead(wanted: ByteRange) -> Fetch:
+    return Fetch(wanted, ByteRange(wanted.start, wanted.start))
 
 
 def _overlap(segment: Segment, other: ByteRange) -> bool:

@@ -196,22 +196,23 @@ def out_of_memory() -> tuple[Opened, int]:
     return opened, others_bytes
 
 
-def test_without_any_memory_a_read_waits_in_line_for_its_bytes() -> None:
+def test_without_any_memory_a_read_waits_in_line_and_holds_nothing() -> None:
     opened, others_bytes = out_of_memory()
-    late, later = opened.download.read(900, 300), opened.download.read(1200, 100)
+    late, later = opened.download.read(900, 1200), opened.download.read(2100, 100)
     assert isinstance(late, Deferred)
     assert isinstance(later, Deferred)
     assert opened.budget.waiting == 1
+    assert opened.budget.held_bytes == others_bytes
     opened.budget.release(others_bytes)
-    assert b"".join(result_of(late)) == CONTENT[900:1200]
-    assert b"".join(result_of(later)) == CONTENT[1200:1300]
+    assert b"".join(result_of(late)) == CONTENT[900:2100]
+    assert b"".join(result_of(later)) == CONTENT[2100:2200]
     opened.download.close()
     assert opened.budget.held_bytes == 0
 
 
 def test_whoever_closes_leaves_the_line() -> None:
     opened, others_bytes = out_of_memory()
-    late = opened.download.read(900, 300)
+    late = opened.download.read(900, 1200)
     assert isinstance(late, Deferred)
     opened.download.close()
     assert isinstance(failure_of(late).value, InvalidHandle)
