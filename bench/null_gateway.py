@@ -43,6 +43,9 @@ class NullFile:
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
 
+    def answerTogether(self, together: object) -> None:
+        """Every READ is answered at once."""
+
     def readChunk(self, offset: int, length: int) -> Body:
         left_bytes = self._size_bytes - offset
         if left_bytes <= 0:

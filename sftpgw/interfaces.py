@@ -10,6 +10,7 @@ those return a plain value when there is nothing to wait for, else a Deferred.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -247,6 +248,9 @@ class MemoryBudget(Protocol):
 
 # Files.
 
+Together = Callable[[], AbstractContextManager[None]]
+"""While it is held, answers gather; at its end they leave together."""
+
 
 class FileReader(Protocol):
     """A file open for reading."""
@@ -257,6 +261,9 @@ class FileReader(Protocol):
         :raises EndOfFile: at or behind the end.
         :raises ObjectChanged: the object was replaced since the open.
         """
+
+    def answer_together(self, together: Together) -> None:
+        """Hold ``together()`` while several READs are answered at once."""
 
     async def attributes(self) -> FileAttributes: ...
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -34,7 +35,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.inflight import InFlight
-from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
+from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore, Together
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
 from sftpgw.values import KIB, Body, ByteRange, FileAttributes, ObjectInfo, ObjectName
@@ -144,6 +145,7 @@ class Download:
         self._waiting: deque[_WaitingRead] = deque()
         self._failure: GatewayError | None = None
         self._is_closed = False
+        self._together: Together = nullcontext
         # Of the budget: our place in its line, and what it has granted, not yet in use.
         self._turn: Deferred[None] | None = None
         self._granted_bytes = 0
@@ -221,6 +223,9 @@ class Download:
         waiting.failure = Failure(error)
         self._waiting.append(waiting)
         return waiting.answer
+
+    def answer_together(self, together: Together) -> None:
+        self._together = together
 
     async def attributes(self) -> FileAttributes:
         if not self._known.etag:
@@ -374,18 +379,28 @@ class Download:
 
     def arrived(self) -> None:
         """Something has come: answer the READs at the head of the line that have theirs."""
-        while self._waiting:
-            head = self._waiting[0]
-            if head.failure is not None:
-                self._waiting.popleft()
-                head.answer.errback(head.failure)
-                continue
-            data = self._taken(head.wanted)
-            if data is None:
-                return
+        if self._waiting and self._has_answer(self._waiting[0]):
+            with self._together():
+                while self._waiting and self._answer_head():
+                    pass
+
+    def _has_answer(self, head: _WaitingRead) -> bool:
+        return head.failure is not None or self._plan.has_received(head.wanted)
+
+    def _answer_head(self) -> bool:
+        """Answer the READ whose turn it is; False if it has to wait."""
+        head = self._waiting[0]
+        if head.failure is not None:
             self._waiting.popleft()
-            self._plan.answered(head.wanted)
-            head.answer.callback(data)
+            head.answer.errback(head.failure)
+            return True
+        data = self._taken(head.wanted)
+        if data is None:
+            return False
+        self._waiting.popleft()
+        self._plan.answered(head.wanted)
+        head.answer.callback(data)
+        return True
 
     def _taken(self, wanted: ByteRange) -> Body | None:
         """The bytes of a READ if all of them are here; they count as read then."""

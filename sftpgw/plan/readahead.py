@@ -152,6 +152,14 @@ class ReadAhead:
         if segment.size_bytes:
             self._missing = list(self._demands)
 
+    def has_received(self, wanted: ByteRange) -> bool:
+        """Whether all of `wanted` is here."""
+        at = wanted.start
+        for segment in self.segments:
+            if segment.start <= at < segment.received:
+                at = segment.received
+        return at >= wanted.stop
+
     # What follows.
 
     def next_fetch(self) -> Fetch | None:

@@ -15,6 +15,7 @@ from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
+from sftpgw.interfaces import Together
 from sftpgw.values import Body, Space
 from sftpgw.wire.sftp import Attributes, Name
 
@@ -27,6 +28,9 @@ class IGatewayFile(ISFTPFile):
 
     def readChunk(offset: int, length: int) -> Eventual[Body]:
         """As in Conch, but in pieces, which nobody has joined yet."""
+
+    def answerTogether(together: Together) -> None:
+        """Hold ``together()`` while several READs are answered: they leave together then."""
 
     def writeChunk(offset: int, data: Body) -> Deferred[None] | None:
         """As in Conch, but `data` comes in pieces, which nobody has joined yet."""

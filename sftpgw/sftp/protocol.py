@@ -25,8 +25,8 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -144,6 +144,19 @@ class SFTPProtocol:
             self._send_outbox()
         if nothing_left:
             self._finish_if_done()
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Answers that come in here leave together, and with those to what is begun next."""
+        if self._is_working:
+            yield
+            return
+        self._is_working = True
+        try:
+            yield
+        finally:
+            self._is_working = False
+            self._work()
 
     def _begin_all(self) -> bool:
         """Whether all that has come has been begun."""
@@ -306,7 +319,11 @@ class SFTPProtocol:
         def opening() -> Eventual[IGatewayFile]:
             return self._server.openFile(request.path, request.flags, request.attributes)
 
-        return self._opened(opening, lambda file: OpenFile(request.path, file), request.request_id)
+        def described(file: IGatewayFile) -> OpenFile:
+            file.answerTogether(self._together)
+            return OpenFile(request.path, file)
+
+        return self._opened(opening, described, request.request_id)
 
     def _open_directory(self, request: wire.OnPath) -> Eventual[Answer]:
         def opening() -> Eventual[IGatewayDirectory]:

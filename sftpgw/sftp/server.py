@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.errors import Unsupported
-from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter
+from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
 from sftpgw.sftp.attributes import from_wire, listed, to_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.values import Body, Space, WriteIntent
@@ -110,6 +110,9 @@ class ReadHandle:
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
 
+    def answerTogether(self, together: Together) -> None:
+        self._reader.answer_together(together)
+
     def writeChunk(self, offset: int, data: Body) -> None:
         raise Unsupported("the file is open for reading only")
 
@@ -140,6 +143,9 @@ class WriteHandle:
 
     def readChunk(self, offset: int, length: int) -> Body:
         raise Unsupported("a file that is being uploaded cannot be read before it is closed")
+
+    def answerTogether(self, together: Together) -> None:
+        """Nothing is read here."""
 
     def writeChunk(self, offset: int, data: Body) -> Deferred[None] | None:
         return self._writer.write(offset, *data)

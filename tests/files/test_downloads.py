@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -115,6 +117,29 @@ def test_reads_are_answered_as_bytes_arrive_not_when_the_range_is_whole() -> Non
     assert not second.called
     gate.open_one()
     assert b"".join(result_of(second)) == CONTENT[60:120]
+    opened.download.close()
+
+
+def test_reads_that_one_chunk_answers_are_answered_together() -> None:
+    opened = Opened()
+    gate = opened.store.hold("body")
+    result_of(opened.download.open())
+    told: list[str] = []
+
+    @contextmanager
+    def together() -> Iterator[None]:
+        told.append("begin")
+        yield
+        told.append("end")
+
+    opened.download.answer_together(together)
+    for offset in range(0, 100, 20):
+        answer = opened.download.read(offset, 20)
+        assert isinstance(answer, Deferred)
+        answer.addCallbacks(lambda data: told.append("answer"), lambda _: None)
+    gate.open_one()
+    assert told == ["begin", "answer", "answer", "answer", "end"]
+    opened.download.answer_together(nullcontext)
     opened.download.close()
 
 
