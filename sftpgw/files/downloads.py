@@ -62,6 +62,7 @@ class _Range:
         self.segment = segment
         self.request: Deferred[None] | None = None
         self._download = download
+        self._is_over = False
         self._starts: list[int] = []
         self._chunks: list[bytes] = []
         self._unread: list[int] = []
@@ -69,7 +70,16 @@ class _Range:
     def began(self, info: ObjectInfo) -> None:
         """Nothing new: a later range of an object that is known already."""
 
+    def end(self) -> None:
+        """Take no more bytes, and drop the request; a store may still be in a call of ours."""
+        self._is_over = True
+        if self.request is not None:
+            request, self.request = self.request, None
+            request.cancel()
+
     def received(self, data: bytes) -> None:
+        if self._is_over:
+            return
         self._starts.append(self.segment.received)
         self._chunks.append(data)
         self._unread.append(len(data))
@@ -193,8 +203,7 @@ class Download:
         """Cut it off if nobody reads what it brings; what is here may be wanted yet."""
         if each.request is not None and self._plan.runs_too_far(each.segment):
             self._budget.release(self._plan.cut_off(each.segment))
-            request, each.request = each.request, None
-            request.cancel()
+            each.end()
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:
@@ -363,17 +372,17 @@ class Download:
                 self._plan.answered(wanted)
 
     def _drop_stale(self) -> None:
-        for segment in self._plan.drop_stale():
-            self._remove(self._ranges[segment])
+        for each in [self._ranges[segment] for segment in self._plan.drop_stale()]:
+            self._remove(each)
 
     def _remove(self, each: _Range) -> None:
-        del self._ranges[each.segment]
+        """Once only: whom we give memory back to may make us give back more, meanwhile."""
+        if self._ranges.pop(each.segment, None) is None:
+            return
         if each.segment in self._plan.segments:
             self._plan.dropped(each.segment)
         self._budget.release(each.segment.stop - each.segment.start)
-        if each.request is not None:
-            request, each.request = each.request, None
-            request.cancel()
+        each.end()
 
     # READs.
 
@@ -415,16 +424,17 @@ class Download:
             return None
         pieces = tuple(piece for each, part in parts for piece in each.slices(part))
         self._answered_bytes += wanted.size_bytes
-        for each, _ in parts:
-            self._let_go(each)
+        # All of it before anything is given back: whoever gets it may make us let go of more.
+        self._budget.release(sum(self._let_go(each) for each, _ in parts))
         return pieces
 
-    def _let_go(self, each: _Range) -> None:
+    def _let_go(self, each: _Range) -> int:
+        """Drop what has been read of a range; how many bytes that was."""
         freed_bytes = each.let_go()
-        self._budget.release(freed_bytes)
         if each.segment.start == each.segment.stop:
             del self._ranges[each.segment]
             self._plan.dropped(each.segment)
+        return freed_bytes
 
     def _stop_waiting(self, answer: Deferred[Body]) -> None:
         for waiting in self._waiting:

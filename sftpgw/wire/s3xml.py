@@ -233,17 +233,20 @@ def _checksums(root: Element) -> Mapping[ChecksumAlgorithm, Checksum]:
 
 
 def _listed(row: Element, bucket: str, encoded: bool) -> ObjectInfo:
+    # One walk over the row: a search for each name is most of what a listing costs.
+    texts = {child.tag.rpartition("}")[2]: child.text or "" for child in row}
+    if not texts.get("Key"):
+        raise MalformedDocument("Contents without Key")
     return ObjectInfo(
-        name=ObjectName(bucket, _decoded(_needed(row, "Key"), encoded)),
-        size_bytes=_size(row),
-        etag=_text(row, "ETag"),
-        modified_seconds=_timestamp(_text(row, "LastModified")),
-        storage_class=_text(row, "StorageClass") or "STANDARD",
+        name=ObjectName(bucket, _decoded(texts["Key"], encoded)),
+        size_bytes=_size(texts.get("Size", "")),
+        etag=texts.get("ETag", ""),
+        modified_seconds=_timestamp(texts.get("LastModified", "")),
+        storage_class=texts.get("StorageClass") or "STANDARD",
     )
 
 
-def _size(row: Element) -> int:
-    text = _needed(row, "Size")
+def _size(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise MalformedDocument(f"a size of {text[:50]!r}")
     return int(text)

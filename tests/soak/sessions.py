@@ -80,7 +80,9 @@ class Actor:
             self.done += 1
 
     def _put(self) -> Asking:
-        path = self._dice.choice(self._paths)
+        yield from self._put_to(self._dice.choice(self._paths))
+
+    def _put_to(self, path: bytes) -> Asking:
         size = self._dice.choice([0, 10, 5000, self._dice.randrange(LONGEST_BYTES)])
         data = self._dice.randbytes(size)
         opened = yield self._client.send(wire.Open(0, path, CREATE, {}))
@@ -128,7 +130,11 @@ class Actor:
     def _read_all(self, path: bytes, handle: bytes, allowed: set[Content]) -> Asking:
         data, at = b"", 0
         waiting: list[int] = []
+        replaced_at = self._dice.choice([None, STEP_BYTES, 3 * STEP_BYTES])
         while True:
+            if replaced_at == len(data):
+                yield from self._put_to(path)
+                replaced_at = None
             while len(waiting) < AHEAD:
                 waiting.append(self._client.send(wire.Read(0, handle, at, STEP_BYTES)))
                 at += STEP_BYTES
