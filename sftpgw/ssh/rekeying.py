@@ -28,25 +28,29 @@ MAX_ROUNDS = 10
 
 
 class KeysInUse:
-    """What the present keys have done. `used_bytes` is counted up by the transport."""
+    """What the present keys have done."""
 
-    __slots__ = ("_limit_bytes", "_limit_seconds", "_since_seconds", "used_bytes")
+    __slots__ = ("_limit_bytes", "_limit_seconds", "_since_seconds", "_used_bytes")
 
     def __init__(self, limit_bytes: int, limit_seconds: float, now_seconds: float) -> None:
         self._limit_bytes = limit_bytes
         self._limit_seconds = limit_seconds
         self._since_seconds = now_seconds
-        self.used_bytes = 0
+        self._used_bytes = 0
+
+    def used(self, size_bytes: int) -> None:
+        """They have protected another packet, either way."""
+        self._used_bytes += size_bytes
 
     def renewed(self, now_seconds: float) -> None:
         """There are new keys."""
         self._since_seconds = now_seconds
-        self.used_bytes = 0
+        self._used_bytes = 0
 
     @property
     def are_used_up(self) -> bool:
         """Whether they have protected as much as they may."""
-        return self.used_bytes >= self._limit_bytes
+        return self._used_bytes >= self._limit_bytes
 
     @property
     def old_at_seconds(self) -> float:

@@ -39,9 +39,8 @@ from twisted.conch.ssh.transport import (
     MSG_UNIMPLEMENTED,
     SSHServerTransport,
 )
-from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from sftpgw.interfaces import DelayedCall, EventSink
 from sftpgw.ssh.admission import Ticket
@@ -52,6 +51,7 @@ from sftpgw.ssh.packets import IncomingPackets, NoClient
 from sftpgw.ssh.phases import Phase
 from sftpgw.ssh.protection import DamagedPacket, Protection
 from sftpgw.ssh.rekeying import ExchangeLimit, KeysInUse
+from sftpgw.ssh.sending import SEQUENCE_MASK, Sending
 from sftpgw.ssh.vigil import Vigil, Watched
 from sftpgw.values import KIB, Body
 
@@ -60,17 +60,10 @@ if TYPE_CHECKING:
 
 ABORT_AFTER_SECONDS = 10.0
 
-PACKET_OVERHEAD_BYTES = 64
-"""About what header, padding and MAC add to a payload."""
-
-RECEIVED_BYTES = 256 * KIB
-"""What is taken from TCP at a time. Each time costs a round of the reactor; Twisted has 64 KiB."""
-
-UNREAD_CONTROL_BYTES = 256 * KIB
-"""What we say, channel data apart, to a client that has stopped reading, or must wait for
-during a key exchange, before we hang up."""
-
-_SEQUENCE_MASK = 0xFFFFFFFF
+TCP_BUFFER_BYTES = 256 * KIB
+"""What is taken from TCP at a time: each time costs a round of the reactor. Twisted, which has
+64 KiB, knows one number for both ways: so much may also wait for a client that does not read
+before TCP is full, and then the packet that fills it comes on top."""
 
 # What Conch's key exchange raises between its own code and cryptography's when
 # a client sends nonsense: it reads without checking bounds.
@@ -85,7 +78,6 @@ _NONSENSE_IN_KEX = (
 )
 
 
-@implementer(IPushProducer)
 class GatewayTransport(SSHServerTransport):
     """The server's end of one SSH connection."""
 
@@ -100,6 +92,7 @@ class GatewayTransport(SSHServerTransport):
     ticket: Ticket
     heard_at_seconds = 0.0
     session = ""
+    sending: Sending
     _incoming: IncomingPackets
     _keys: KeysInUse
     _exchange_limit: ExchangeLimit
@@ -109,9 +102,6 @@ class GatewayTransport(SSHServerTransport):
         self._close_reason = ""
         self._login_done = False
         self._phase = Phase()
-        self._tcp_full = False
-        self._unread_control_bytes = 0
-        self._held_back_bytes = 0
         self._grace: DelayedCall | None = None
         self._vigil: Vigil | None = None
         self._abort: DelayedCall | None = None
@@ -134,14 +124,21 @@ class GatewayTransport(SSHServerTransport):
             self._kex_expired,
         )
         self.factory.sessions.add(self)
-        self.transport.registerProducer(self, True)
-        self.transport.bufferSize = RECEIVED_BYTES
+        self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
+        self.sending = Sending(
+            self.transport,
+            self.currentEncryptions.sealer,
+            self._keys,
+            self._room_again,
+            self._cut_off,
+        )
+        self.transport.registerProducer(self.sending, True)
+        self.transport.bufferSize = TCP_BUFFER_BYTES
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
         self.events.tell("session-opened")
         self.transport.write(self.ourVersionString + b"\r\n")
-        self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
         self.sendKexInit()
 
     def _peer(self) -> str:
@@ -206,8 +203,8 @@ class GatewayTransport(SSHServerTransport):
         opener = self.currentEncryptions.opener
         payload = self._incoming.next_payload(opener, self.incomingPacketSequence)
         if payload is not None:
-            self._keys.used_bytes += len(payload)
-            self.incomingPacketSequence = (self.incomingPacketSequence + 1) & _SEQUENCE_MASK
+            self._keys.used(len(payload))
+            self.incomingPacketSequence = (self.incomingPacketSequence + 1) & SEQUENCE_MASK
         return payload
 
     # Messages in.
@@ -237,7 +234,7 @@ class GatewayTransport(SSHServerTransport):
             self._be_strict()
         self._phase.exchange_began()
         self._exchange_limit.client_began()
-        if self._keyExchangeState == self._KEY_EXCHANGE_NONE:
+        if not self._is_exchanging:
             self.sendKexInit()
         self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
         super().ssh_KEXINIT(packet)
@@ -248,10 +245,18 @@ class GatewayTransport(SSHServerTransport):
                 chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
             )
 
+    @property
+    def _is_exchanging(self) -> bool:
+        """Whether we have sent KEXINIT, and the client's NEWKEYS has not come."""
+        return bool(self._keyExchangeState != self._KEY_EXCHANGE_NONE)
+
+    def sendKexInit(self) -> None:
+        super().sendKexInit()
+        self.sending.exchange_began()
+
     def rekey(self) -> None:
         """Begin a key exchange, unless one is under way. RFC 4253, section 9: at any time."""
-        exchanging = self._keyExchangeState != self._KEY_EXCHANGE_NONE
-        if self._login_done and not (self._dead or exchanging):
+        if self._login_done and not (self._dead or self._is_exchanging):
             self.sendKexInit()
             self._exchange_limit.we_began()
 
@@ -270,9 +275,9 @@ class GatewayTransport(SSHServerTransport):
         Conch goes on with the old ones until the client's NEWKEYS has come.
         """
         super()._keySetup(sharedSecret, exchangeHash)
-        self.currentEncryptions.sealer = self.nextEncryptions.sealer
+        self.sending.sealer = self.nextEncryptions.sealer
         if self._phase.is_strict:
-            self.outgoingPacketSequence = 0
+            self.sending.sequence = 0
         self._phase.keys_computed()
 
     def sendExtInfo(self, extensions: Any) -> None:
@@ -287,11 +292,12 @@ class GatewayTransport(SSHServerTransport):
     def _newKeys(self) -> None:
         if self._phase.is_strict:
             self.incomingPacketSequence = 0
-        self._held_back_bytes = 0
         super()._newKeys()
         self._keys.renewed(self.factory.clock.seconds())
         self._phase.exchange_ended()
         self._exchange_limit.end()
+        for message, payload in self.sending.exchange_ended():
+            self.sendPacket(message, payload)
         self._tell_writable()
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
@@ -323,67 +329,29 @@ class GatewayTransport(SSHServerTransport):
     @property
     def can_send(self) -> bool:
         """Whether channel data sent now would leave, rather than wait in memory."""
-        return not (
-            self._dead or self._tcp_full or self._keyExchangeState != self._KEY_EXCHANGE_NONE
-        )
+        return not self._dead and self.sending.has_room
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Seal a message and send it, or keep it until a key exchange is over.
 
-        Replaces Conch's: the sequence number wraps (664), and nothing follows a
-        disconnect.
+        Replaces Conch's; see `sending`. Nothing follows a disconnect.
         """
-        self.send_pieces(messageType, (payload,))
+        if not self._dead:
+            self.sending.send(messageType, (payload,))
 
     def send_pieces(self, messageType: int, pieces: Body) -> None:
         """As `sendPacket`, for a payload that need not be joined first."""
-        if self._dead:
-            return
-        exchanging = self._keyExchangeState != self._KEY_EXCHANGE_NONE
-        if exchanging and not self._allowedKeyExchangeMessageType(messageType):
-            self._hold_back(messageType, b"".join(pieces))
-            return
-        message = (bytes((messageType,)), *pieces)
-        packet = self.currentEncryptions.sealer.seal(message, self.outgoingPacketSequence)
-        self.transport.writeSequence(packet)
-        self.outgoingPacketSequence = (self.outgoingPacketSequence + 1) & _SEQUENCE_MASK
-        size_bytes = sum(map(len, packet))
-        self._keys.used_bytes += size_bytes
-        if self._tcp_full:
-            self._count_unread(size_bytes)
-
-    def _hold_back(self, message: int, payload: bytes) -> None:
-        """Keep a message until the key exchange is over. Conch's list has no bound (641)."""
-        self._blockedByKeyExchange.append((message, payload))
-        self._held_back_bytes += len(payload) + PACKET_OVERHEAD_BYTES
-        if self._held_back_bytes > UNREAD_CONTROL_BYTES:
-            self._hang_up("the client asks too much during a key exchange")
-            self.transport.abortConnection()
-
-    def _count_unread(self, size_bytes: int) -> None:
-        self._unread_control_bytes += size_bytes
-        if self._unread_control_bytes > UNREAD_CONTROL_BYTES and not self._dead:
-            self._hang_up("the client asks but does not read")
-            self.transport.abortConnection()
+        if not self._dead:
+            self.sending.send(messageType, pieces)
 
     def sendUnimplemented(self) -> None:
         """Name the packet at fault; Conch has already counted on by then."""
-        rejected = (self.incomingPacketSequence - 1) & _SEQUENCE_MASK
+        rejected = (self.incomingPacketSequence - 1) & SEQUENCE_MASK
         self.sendPacket(MSG_UNIMPLEMENTED, struct.pack(">L", rejected))
 
-    def pauseProducing(self) -> None:
-        """TCP holds as much as it should: channels keep their data to themselves."""
-        self._tcp_full = True
-
-    def resumeProducing(self) -> None:
-        """TCP has drained."""
-        self._tcp_full = False
-        self._unread_control_bytes = 0
+    def _room_again(self) -> None:
         self.heard_at_seconds = self.factory.clock.seconds()
         self._tell_writable()
-
-    def stopProducing(self) -> None:
-        """TCP is gone; `connectionLost` follows."""
 
     @property
     def _connection(self) -> Any:
@@ -423,7 +391,7 @@ class GatewayTransport(SSHServerTransport):
 
     def ask_for_a_sign_of_life(self) -> None:
         """Send a keepalive, unless a key exchange is under way: that has a limit of its own."""
-        if self._keyExchangeState == self._KEY_EXCHANGE_NONE:
+        if not self._is_exchanging:
             service: Any = self.service
             service.send_keepalive()
 
@@ -452,6 +420,12 @@ class GatewayTransport(SSHServerTransport):
         text = desc.encode("utf-8") if isinstance(desc, str) else desc
         self.sendPacket(MSG_DISCONNECT, struct.pack(">L", reason) + NS(text) + NS(b""))
         self._hang_up(printable(text))
+
+    def _cut_off(self, reason: str) -> None:
+        """End the connection with a client that would not read a goodbye."""
+        if not self._dead:
+            self._hang_up(reason)
+            self.transport.abortConnection()
 
     def _hang_up(self, reason: str) -> None:
         if self._dead:

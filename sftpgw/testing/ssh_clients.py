@@ -24,7 +24,6 @@ from twisted.test.iosim import FakeTransport
 
 from sftpgw.values import KIB
 
-TCP_BUFFER_BYTES = 64 * KIB
 """What Twisted's TCP transports hold before they pause their producer."""
 
 _TRANSPORT_MESSAGES = frozenset((MSG_DISCONNECT, *range(20, 50)))
@@ -32,6 +31,8 @@ _TRANSPORT_MESSAGES = frozenset((MSG_DISCONNECT, *range(20, 50)))
 
 class MemoryTransport(FakeTransport):
     """An `iosim` transport that pauses its producer as a TCP one does."""
+
+    bufferSize = 64 * KIB  # as Twisted's; a protocol may change it
 
     def __init__(self, protocol: Any, *, is_server: bool) -> None:
         super().__init__(protocol, isServer=is_server)
@@ -43,7 +44,7 @@ class MemoryTransport(FakeTransport):
     def write(self, data: bytes) -> None:
         super().write(data)
         self.waiting_bytes += len(data)
-        if self.producer and not self._producer_paused and self.waiting_bytes > TCP_BUFFER_BYTES:
+        if self.producer and not self._producer_paused and self.waiting_bytes > self.bufferSize:
             self._producer_paused = True
             self.producer.pauseProducing()
 

@@ -23,7 +23,7 @@ wait for something outside go on when that fires; `pump` again after it.
 Events of the gateway are in ``pair.events.told``, as ``(name, facts)``.
 
 A client who does not read its socket: ``pair.client_reads = False``, then `pump`;
-TCP then "holds" 64 KiB of what the server has sent before it asks it to pause. A
+TCP then holds as much as the server has set before it asks it to pause. A
 client who does not widen its channel window: ``open_subsystem(name, refill=False)``.
 
 To test logins, use `ClientPair`: it is connected, but not logged in.

@@ -14,8 +14,9 @@ from sftpgw.ssh.channels import (
     PAUSE_ABOVE_BYTES,
     RESUME_BELOW_BYTES,
 )
+from sftpgw.ssh.transport import TCP_BUFFER_BYTES
 from sftpgw.ssh.windows import WINDOW_BYTES
-from sftpgw.testing.ssh_clients import TCP_BUFFER_BYTES, ClientChannel
+from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import (
     LoggedInPair,
     RecordingSubsystem,

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from sftpgw.config.loading import SECTIONS
 from sftpgw.ssh.channels import PAUSE_ABOVE_BYTES
 from sftpgw.ssh.rekeying import LEAST_PACKET_BYTES, MAX_ROUNDS, ExchangeLimit
-from sftpgw.ssh.transport import UNREAD_CONTROL_BYTES
+from sftpgw.ssh.sending import UNREAD_CONTROL_BYTES
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem
 from sftpgw.values import GIB, KIB, MIB, SshSettings
@@ -134,7 +134,7 @@ def test_a_stranger_gets_no_new_keys_from_us(talks: list[Talk]) -> None:
     talk = begin(talks)
     server = talk.pair.server
     server._login_done = False
-    server._keys.used_bytes = 2 * GIB
+    server._keys.used(2 * GIB)
     talk.channel.write(b"x")
     talk.pair.pump()
     assert talk.exchanges == 0
@@ -165,7 +165,7 @@ def test_what_we_have_to_say_waits_in_order_and_within_bounds(talks: list[Talk])
     talk.consume()  # a window adjust, which has to wait
     assert talk.subsystem.pauses == ["pause"]
     assert talk.pair.server_io.waiting_bytes < 2 * KIB
-    assert len(talk.pair.server._blockedByKeyExchange) == 1
+    assert len(talk.pair.server.sending._held_back) == 1
     talk.pair.pump()
     assert len(talk.channel.received) == 3 * MIB > PAUSE_ABOVE_BYTES
     assert talk.subsystem.pauses == ["pause", "resume"]
@@ -312,10 +312,10 @@ def test_sequence_numbers_start_over_at_every_newkeys(talks: list[Talk]) -> None
         if begun_by != "server":
             talk.pair.client.sendKexInit()
         talk.pair.pump()
-        assert server.incomingPacketSequence == server.outgoingPacketSequence == 0
+        assert server.incomingPacketSequence == server.sending.sequence == 0
         talk.subsystem.transport.write(b"answer")
         talk.pair.pump()
-        assert server.outgoingPacketSequence == 1
+        assert server.sending.sequence == 1
     assert bytes(talk.channel.received) == b"answer" * 3
     assert talk.pair.connected
 
