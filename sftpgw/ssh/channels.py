@@ -10,7 +10,7 @@ Rules:
   the subsystem says `consumed`, as `windows` decides. Conch refills it before
   the bytes are delivered (connection 262), so that nothing ever stops a writer.
 - What goes out waits in a queue until the client's window and the connection
-  have room. Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
+  have room, one packet a turn (`turns`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
   `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
 - The client's EOF ends the input only: answers under way still go out. Conch
   closes the channel at once (session 237-248).
@@ -91,7 +91,8 @@ class SessionChannel(SSHChannel):
         fields = Fields(data)
         name = fields.string()
         fields.end()
-        if self._subsystem is not None or self._input_ended:
+        # Once it has begun or ended, there is nobody to tell another one of the end.
+        if self._subsystem is not None or self._started or self._input_ended or self.localClosed:
             return False
         self._subsystem = self.avatar.lookupSubsystem(name, b"")
         return self._subsystem is not None
@@ -139,28 +140,39 @@ class SessionChannel(SSHChannel):
             return
         for piece in pieces:
             self._outgoing.append(piece)
-        self.flush()
+        self._send()
 
     def addWindowBytes(self, data: int) -> None:
         self.remoteWindowLeft += data
         if self.remoteWindowLeft > _MAX_WINDOW_BYTES:
             raise MalformedPacket("the window has grown over 2^32 - 1 bytes")
-        self.flush()
+        self._send()
 
-    def flush(self) -> None:
+    def _send(self) -> None:
         """Send what can be sent, then pause, resume or end as that leaves things."""
-        largest_bytes = min(self.remoteMaxPacket, MAX_SENT_BYTES)
-        while self._outgoing.size_bytes and self.remoteWindowLeft and self._can_send():
-            size_bytes = min(largest_bytes, self.remoteWindowLeft, self._outgoing.size_bytes)
+        if self._sendable_bytes:
+            self.conn.turns.ask(self)
+        self._act_on_what_waits()
+
+    @property
+    def _sendable_bytes(self) -> int:
+        """What the client's window lets go. After CLOSE, nothing waits."""
+        return min(self._outgoing.size_bytes, self.remoteWindowLeft)
+
+    def send_packet(self) -> bool:
+        """It is our turn; whether we want another one."""
+        size_bytes = min(self._sendable_bytes, self.remoteMaxPacket, MAX_SENT_BYTES)
+        if size_bytes:
             self.remoteWindowLeft -= size_bytes
             self.conn.send_data(self, self._outgoing.take(size_bytes), size_bytes)
+            self._act_on_what_waits()
+        return self._sendable_bytes > 0
+
+    def _act_on_what_waits(self) -> None:
         if self._exit_status is not None:
             self._finish_when_drained(self._exit_status)
         else:
             self._pace_subsystem()
-
-    def _can_send(self) -> bool:
-        return not self.localClosed and bool(self.conn.transport.can_send)
 
     def _pace_subsystem(self) -> None:
         if not self._started or self._subsystem is None or self.localClosed:
@@ -178,7 +190,7 @@ class SessionChannel(SSHChannel):
         """Send what was written, then the exit status, EOF and CLOSE."""
         if self._exit_status is None and not self.localClosed:
             self._exit_status = exit_status
-            self.flush()
+            self._finish_when_drained(exit_status)
 
     def _finish_when_drained(self, exit_status: int) -> None:
         if self._outgoing.size_bytes or self.localClosed:

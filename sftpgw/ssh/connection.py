@@ -34,6 +34,7 @@ from twisted.conch.ssh.connection import (
 from sftpgw.ssh.channels import SessionChannel
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
+from sftpgw.ssh.turns import Turns
 from sftpgw.values import KIB, Body
 
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
@@ -72,6 +73,7 @@ class GatewayConnection(SSHConnection):
         self._told_refusals: set[tuple[str, bytes]] = set()
         self._unanswered_keepalives = 0
         self.moved_bytes = 0
+        self.turns = Turns(lambda: bool(self.transport.can_send))
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch without logging what the client sent, as `SSHService` does."""
@@ -85,8 +87,7 @@ class GatewayConnection(SSHConnection):
 
     def transport_writable(self) -> None:
         """The connection takes data again: after a slow reader, or a key exchange."""
-        for channel in tuple(self.channels.values()):
-            channel.flush()
+        self.turns.go_on()
 
     @property
     def is_busy(self) -> bool:

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from sftpgw.ssh.channels import (
     MAX_PACKET_BYTES,
+    MAX_SENT_BYTES,
     PAUSE_ABOVE_BYTES,
     RESUME_BELOW_BYTES,
 )
@@ -193,6 +194,58 @@ def test_writing_when_resumed_keeps_the_order() -> None:
     subsystem.transport.write(b"a" * (2 * MIB))
     pair.pump()
     assert bytes(channel.received) == b"a" * (2 * MIB) + b"b" * MIB
+    pair.drop()
+
+
+class Download(RecordingSubsystem):
+    """Always has more to send, `left_bytes` in all."""
+
+    left_bytes = 0
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self.fill()
+
+    def fill(self) -> None:
+        while self.left_bytes and self.pauses[-1:] != ["pause"]:
+            self.left_bytes -= 256 * KIB
+            self.transport.write(bytes(256 * KIB))
+
+
+def test_no_channel_starves_another() -> None:
+    """An answer to ``ls`` does not wait for the end of a download on the same connection."""
+    made: list[RecordingSubsystem] = []
+    pair = LoggedInPair({b"sftp": Download.into(made)})
+    channels = [pair.open_subsystem(window_bytes=64 * MIB) for _ in range(3)]
+    for download in made[:2]:
+        assert isinstance(download, Download)
+        download.left_bytes = 20 * MIB
+        download.fill()
+    made[2].transport.write(b"an answer to ls")
+    while not channels[2].received:
+        pair.client.dataReceived(pair.server_io.take())
+    first, second = (len(channel.received) for channel in channels[:2])
+    assert first <= MIB
+    assert second <= MIB
+    pair.pump()
+    assert [len(channel.received) for channel in channels[:2]] == [20 * MIB] * 2
+    pair.drop()
+
+
+def test_channels_share_what_tcp_takes() -> None:
+    made: list[RecordingSubsystem] = []
+    pair = LoggedInPair({b"sftp": Download.into(made)})
+    channels = [pair.open_subsystem(window_bytes=64 * MIB) for _ in range(3)]
+    for download in made:
+        assert isinstance(download, Download)
+        download.left_bytes = 10 * MIB
+        download.fill()
+    for _ in range(30):
+        pair.client.dataReceived(pair.server_io.take())
+    sizes_bytes = [len(channel.received) for channel in channels]
+    # The first one had TCP to itself until it was full.
+    assert max(sizes_bytes) - min(sizes_bytes) <= TCP_BUFFER_BYTES + MAX_SENT_BYTES
+    assert min(sizes_bytes) > MIB
     pair.drop()
 
 
@@ -417,3 +470,14 @@ def test_a_subsystem_that_fails_at_the_end_does_not_keep_it_from_others(
     assert pair.logouts == ["alice"]
     (found,), logged_failures.found = logged_failures.found, []
     assert "a bug at the end" in found
+
+
+def test_no_second_subsystem_on_a_channel_that_we_have_closed(talk: Conversation) -> None:
+    pair, made = talk.pair, [talk.subsystem]
+    pair.client.dispatchMessage = lambda number, payload: None  # it never answers CLOSE
+    talk.subsystem.transport.loseConnection()
+    pair.pump()
+    channel = pair.server.service.channels[0]
+    pair.send_packet(REQUEST, struct.pack(">L", 0) + NS(b"subsystem") + b"\1" + NS(b"sftp"))
+    assert channel._subsystem is None
+    assert len(made[0].losses) == 1
