@@ -24,6 +24,8 @@ Rules:
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -65,8 +67,8 @@ TCP_BUFFER_BYTES = 256 * KIB
 64 KiB, knows one number for both ways: so much may also wait for a client that does not read
 before TCP is full, and then the packet that fills it comes on top."""
 
-# What Conch's key exchange raises between its own code and cryptography's when
-# a client sends nonsense: it reads without checking bounds.
+# What Conch and cryptography raise when a client sends nonsense: they read without
+# checking bounds. Caught around their reading only, or our own mistakes would be its.
 _NONSENSE_IN_KEX = (
     struct.error,
     ValueError,
@@ -98,6 +100,7 @@ class GatewayTransport(SSHServerTransport):
     _exchange_limit: ExchangeLimit
 
     def __init__(self) -> None:
+        self._agreed: tuple[bytes, bytes] | None = None
         self._dead = False
         self._close_reason = ""
         self._login_done = False
@@ -213,10 +216,7 @@ class GatewayTransport(SSHServerTransport):
         """Dispatch what the phase allows."""
         self._phase.check(messageNum)
         if messageNum < 50:
-            try:
-                super().dispatchMessage(messageNum, payload)
-            except _NONSENSE_IN_KEX as problem:
-                raise MalformedPacket("a malformed transport message") from problem
+            super().dispatchMessage(messageNum, payload)
         elif self.service is not None:
             self.service.packetReceived(messageNum, payload)
         else:
@@ -237,13 +237,21 @@ class GatewayTransport(SSHServerTransport):
         if not self._is_exchanging:
             self.sendKexInit()
         self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
-        super().ssh_KEXINIT(packet)
+        with _blaming_the_client():
+            super().ssh_KEXINIT(packet)
         self.supportedMACs = list(self.factory.offer.macs)
         chosen = self.nextEncryptions
         if chosen is not None and not self._dead:
             self.nextEncryptions = Protection(
                 chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
             )
+
+    def ssh_KEX_DH_GEX_REQUEST_OLD(self, packet: bytes) -> None:
+        """The one message of each method that we offer; its number is that of KEXDH_INIT."""
+        with _blaming_the_client():
+            super().ssh_KEX_DH_GEX_REQUEST_OLD(packet)
+        if self._agreed is not None:
+            self._take_keys(*self._agreed)
 
     @property
     def _is_exchanging(self) -> bool:
@@ -270,11 +278,16 @@ class GatewayTransport(SSHServerTransport):
         self.refuse("the key exchange took too long")
 
     def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
-        """As Conch's, but what we send after our NEWKEYS is sealed with the new keys.
+        """Conch has read what the client sent; all that follows is ours, and not in `with`."""
+        self._agreed = (sharedSecret, exchangeHash)
+
+    def _take_keys(self, shared_secret: bytes, exchange_hash: bytes) -> None:
+        """As Conch's `_keySetup`, but our side's new keys seal what follows our NEWKEYS.
 
         Conch goes on with the old ones until the client's NEWKEYS has come.
         """
-        super()._keySetup(sharedSecret, exchangeHash)
+        self._agreed = None
+        super()._keySetup(shared_secret, exchange_hash)
         self.sending.sealer = self.nextEncryptions.sealer
         if self._phase.is_strict:
             self.sending.sequence = 0
@@ -462,6 +475,15 @@ class GatewayTransport(SSHServerTransport):
             reason=self._close_reason or "connection lost",
             seconds=round(seconds, 3),
         )
+
+
+@contextmanager
+def _blaming_the_client() -> Iterator[None]:
+    """:raises MalformedPacket: what was read in here cannot be read."""
+    try:
+        yield
+    except _NONSENSE_IN_KEX as problem:
+        raise MalformedPacket("a malformed transport message") from problem
 
 
 def _is_watched(transport: GatewayTransport) -> Watched:

@@ -14,6 +14,8 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
+from sftpgw.ssh.connection import GatewayConnection
+from sftpgw.ssh.protection import Protection
 from sftpgw.ssh.sending import UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, TCP_BUFFER_BYTES
 from sftpgw.testing.ssh_pairs import (
@@ -439,6 +441,23 @@ def test_an_error_of_ours_is_logged_once_and_ends_the_connection(logged_failures
     assert "a bug" in found
     assert pair.client.disconnect_text == b"internal error"
     assert len(broken.losses) == 1
+
+
+@pytest.mark.parametrize("broken", ["setKeys", "transport_writable"])
+def test_an_error_of_ours_in_a_key_exchange_is_not_blamed_on_the_client(
+    pair: LoggedInPair, logged_failures: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("a bug")
+
+    where = {"setKeys": Protection, "transport_writable": GatewayConnection}[broken]
+    pair.server.rekey()
+    monkeypatch.setattr(where, broken, fail)
+    pair.pump()
+    (found,), logged_failures.found = logged_failures.found, []
+    assert "a bug" in found
+    assert pair.client.disconnect_text == b"internal error"
+    assert pair.events.facts("protocol-broken") == []
 
 
 def test_the_events_of_a_session(pair: LoggedInPair) -> None:
