@@ -13,6 +13,11 @@ Rules:
 - Once either side has sent KEXINIT, the client has so much time. As long as it still sends
   what lay before its own KEXINIT, or still reads what lay before ours, it gets more: on a slow
   line that takes minutes. `MAX_ROUNDS` bound that.
+- An exchange costs us about a millisecond, a client can ask for thousands a second, and one that
+  has not logged in may ask for one after the first: OpenSSH and PuTTY ask for none. After login,
+  `CLIENT_EXCHANGES` in a row are allowed, and another one for each `BYTES_AN_EXCHANGE` that moved
+  on its channels, and ten a second. So OpenSSH's least RekeyLimit, 16 bytes, which is an exchange
+  for each packet of a transfer, is served, and an endless row of them is not.
 """
 
 from __future__ import annotations
@@ -20,11 +25,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sftpgw.interfaces import Clock, DelayedCall
+from sftpgw.values import KIB
 
 LEAST_PACKET_BYTES = 28
 """Length field, one block of 8 bytes, and a tag."""
 
 MAX_ROUNDS = 10
+
+EXCHANGES_BEFORE_LOGIN = 1
+"""What a client may begin after the first one."""
+
+CLIENT_EXCHANGES = 500
+BYTES_AN_EXCHANGE = 8 * KIB
+SECONDS_AN_EXCHANGE = 0.1
 
 
 class KeysInUse:
@@ -56,6 +69,30 @@ class KeysInUse:
     def old_at_seconds(self) -> float:
         """When they will be too old."""
         return self._since_seconds + self._limit_seconds
+
+
+class ClientExchanges:
+    """Counts the key exchanges that the client begins."""
+
+    def __init__(self) -> None:
+        self._left_before_login = EXCHANGES_BEFORE_LOGIN
+        self._left = 0.0
+        self._counted_at_seconds = float("-inf")
+        self._counted_bytes = 0
+
+    def may_begin(self, now_seconds: float, moved_bytes: int | None) -> bool:
+        """Whether the client may begin another one, which it does.
+
+        :param moved_bytes: channel data so far; None before login.
+        """
+        if moved_bytes is None:
+            self._left_before_login -= 1
+            return self._left_before_login >= 0
+        earned = (now_seconds - self._counted_at_seconds) / SECONDS_AN_EXCHANGE
+        earned += (moved_bytes - self._counted_bytes) / BYTES_AN_EXCHANGE
+        self._counted_at_seconds, self._counted_bytes = now_seconds, moved_bytes
+        self._left = min(self._left + earned, CLIENT_EXCHANGES) - 1
+        return self._left >= 0
 
 
 class ExchangeLimit:

@@ -52,7 +52,7 @@ from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.packets import IncomingPackets, NoClient
 from sftpgw.ssh.phases import Phase
 from sftpgw.ssh.protection import DamagedPacket, Protection
-from sftpgw.ssh.rekeying import ExchangeLimit, KeysInUse
+from sftpgw.ssh.rekeying import ClientExchanges, ExchangeLimit, KeysInUse
 from sftpgw.ssh.sending import SEQUENCE_MASK, Sending
 from sftpgw.ssh.vigil import Vigil, Watched
 from sftpgw.values import KIB, Body
@@ -105,6 +105,7 @@ class GatewayTransport(SSHServerTransport):
         self._close_reason = ""
         self._login_done = False
         self._phase = Phase()
+        self._exchanges = ClientExchanges()
         self._grace: DelayedCall | None = None
         self._vigil: Vigil | None = None
         self._abort: DelayedCall | None = None
@@ -235,7 +236,7 @@ class GatewayTransport(SSHServerTransport):
         self._phase.exchange_began()
         self._exchange_limit.client_began()
         if not self._is_exchanging:
-            self.sendKexInit()
+            self._answer_kexinit()
         self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
         with _blaming_the_client():
             super().ssh_KEXINIT(packet)
@@ -267,6 +268,13 @@ class GatewayTransport(SSHServerTransport):
         if self._login_done and not (self._dead or self._is_exchanging):
             self.sendKexInit()
             self._exchange_limit.we_began()
+
+    def _answer_kexinit(self) -> None:
+        """The client begins a key exchange, if it may begin another one."""
+        moved_bytes = self.moved_bytes if self._login_done else None
+        if not self._exchanges.may_begin(self.factory.clock.seconds(), moved_bytes):
+            raise MalformedPacket("too many key exchanges")
+        self.sendKexInit()
 
     def _be_strict(self) -> None:
         """Nothing may have come before the client's first KEXINIT (CVE-2023-48795)."""

@@ -100,13 +100,11 @@ def test_as_much_padding_as_there_can_be(attacker: MakeClient) -> None:
 
 
 def test_keys_are_exchanged_in_the_middle_of_everything(attacker: MakeClient) -> None:
-    client = attacker().start()
-    client.exchange_keys()
-    client.request_login()
+    client = attacker().start().request_login()
     client.exchange_keys()
     client.send(client.key_login(b"mallory", KEY))
-    client.exchange_keys()
     client.expect(USERAUTH_SUCCESS)
+    client.exchange_keys()
     packets = count()
     sftp = RawSftp(client)
     sftp.before_each = lambda: next(packets) % 3 or client.exchange_keys()
@@ -117,11 +115,22 @@ def test_keys_are_exchanged_in_the_middle_of_everything(attacker: MakeClient) ->
         assert sftp.get(name) == CONTENT
 
 
-def test_1000_key_exchanges_in_a_row(mallory: RawClient, honest: HonestUser) -> None:
-    for number in range(1000):
+def test_key_exchanges_in_a_row(mallory: RawClient, honest: HonestUser) -> None:
+    """As many as somebody may need, and no more."""
+    for number in range(500):
         mallory.exchange_keys()
-        if number == 500:
+        if number == 250:
             honest.demand_served()
+    with pytest.raises(Ended, match="too many key exchanges"):
+        for _ in range(2000):
+            mallory.exchange_keys()
+
+
+def test_key_exchanges_by_a_stranger(attacker: MakeClient) -> None:
+    client = attacker().start()
+    with pytest.raises(Ended, match="too many key exchanges"):
+        for _ in range(3):
+            client.exchange_keys()
 
 
 @pytest.mark.parametrize("repeated", [1, 1000])

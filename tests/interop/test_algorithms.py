@@ -130,6 +130,15 @@ def test_openssh(job: Job, bucket: Bucket, row: Row) -> None:
     assert printed.count("SSH2_MSG_NEWKEYS received") > 6
 
 
+def test_openssh_with_new_keys_for_every_packet(job: Job, bucket: Bucket) -> None:
+    """16 bytes are the least RekeyLimit. Who moves data may exchange keys all the time."""
+    options = ["-o", "LogLevel=DEBUG1", "-o", "RekeyLimit=16", *job.account.key_options]
+    command = [program("sftp"), "-P", str(job.port), *options, "-b", "-", "alice@127.0.0.1"]
+    printed = job.run(*command, text=f"put up {job.name}\nget {job.name} down\n")
+    job.demand_equal(bucket)
+    assert printed.count("SSH2_MSG_NEWKEYS received") > 30
+
+
 # PuTTY: ciphers and key types are chosen by groups, MACs not at all.
 
 

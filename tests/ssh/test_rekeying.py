@@ -10,10 +10,25 @@ from twisted.internet.task import Clock
 
 from sftpgw.config.loading import SECTIONS
 from sftpgw.ssh.channels import PAUSE_ABOVE_BYTES
-from sftpgw.ssh.rekeying import LEAST_PACKET_BYTES, MAX_ROUNDS, ExchangeLimit
+from sftpgw.ssh.rekeying import (
+    BYTES_AN_EXCHANGE,
+    CLIENT_EXCHANGES,
+    LEAST_PACKET_BYTES,
+    MAX_ROUNDS,
+    SECONDS_AN_EXCHANGE,
+    ClientExchanges,
+    ExchangeLimit,
+)
 from sftpgw.ssh.sending import UNREAD_CONTROL_BYTES
 from sftpgw.testing.ssh_clients import ClientChannel
-from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem
+from sftpgw.testing.ssh_pairs import (
+    ClientPair,
+    LoggedInPair,
+    RecordedEvents,
+    RecordingSubsystem,
+    make_factory,
+    make_test_portal,
+)
 from sftpgw.values import GIB, KIB, MIB, SshSettings
 
 NEWKEYS, GLOBAL_REQUEST = 21, 80
@@ -295,6 +310,59 @@ def test_the_client_may_rekey_while_we_are_not_read(talks: list[Talk]) -> None:
     assert len(talk.channel.received) == MIB
     assert len(talk.subsystem.received) == 100_000
     assert talk.exchanges >= 1
+
+
+# More of them than anybody needs.
+
+
+def exchange(pair: ClientPair) -> None:
+    pair.client.sendKexInit()
+    pair.pump()
+
+
+def test_a_stranger_may_begin_one_after_the_first() -> None:
+    clock, events = Clock(), RecordedEvents()
+    pair = ClientPair(make_factory(make_test_portal({}, {}), clock, events), clock)
+    exchange(pair)
+    assert pair.connected
+    exchange(pair)
+    assert pair.client.disconnect_text == b"too many key exchanges"
+    assert not pair.connected
+    assert len(events.facts("protocol-broken")) == 1
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_user_may_not_exchange_keys_without_end(talks: list[Talk]) -> None:
+    talk = begin(talks)
+    while talk.pair.connected and talk.exchanges <= CLIENT_EXCHANGES:
+        exchange(talk.pair)
+    assert talk.exchanges == CLIENT_EXCHANGES
+    assert talk.pair.client.disconnect_text == b"too many key exchanges"
+
+
+def test_whoever_moves_data_may_exchange_keys_all_the_time(talks: list[Talk]) -> None:
+    talk = begin(talks)
+    for _ in range(CLIENT_EXCHANGES + 50):
+        talk.channel.write(b"x" * BYTES_AN_EXCHANGE)
+        talk.pair.pump()
+        talk.consume()
+        exchange(talk.pair)
+    assert talk.pair.connected
+
+
+def test_our_own_exchanges_are_not_held_against_the_client(talks: list[Talk]) -> None:
+    talk = begin(talks)
+    for _ in range(CLIENT_EXCHANGES + 50):
+        talk.pair.server.rekey()
+        talk.pair.pump()
+    assert talk.pair.connected
+
+
+def test_time_allows_for_more_but_does_not_save_them_up() -> None:
+    exchanges, allowed = ClientExchanges(), [True] * CLIENT_EXCHANGES + [False]
+    assert [exchanges.may_begin(1e6, 0) for _ in range(CLIENT_EXCHANGES + 1)] == allowed
+    assert [exchanges.may_begin(2e6, 0) for _ in range(CLIENT_EXCHANGES + 1)] == allowed
+    assert exchanges.may_begin(2e6 + 3 * SECONDS_AN_EXCHANGE, 0)
 
 
 # Strict key exchange.
