@@ -148,7 +148,9 @@ class GatewayTransport(SSHServerTransport):
     def _peer(self) -> str:
         address = self.transport.getPeer()
         host = getattr(address, "host", None)
-        return "local" if host is None else f"{host}:{address.port}"
+        if host is None:
+            return "local"
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
     def _grace_expired(self) -> None:
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
@@ -187,6 +189,7 @@ class GatewayTransport(SSHServerTransport):
             return False
         self.otherVersionString = line
         self.gotVersion = True
+        self.events.tell("client-version", version=printable(line))
         return True
 
     def _dispatch_packets(self) -> None:
@@ -480,7 +483,7 @@ class GatewayTransport(SSHServerTransport):
         seconds = self.factory.clock.seconds() - self._opened_at_seconds
         self.events.tell(
             "session-closed",
-            reason=self._close_reason or "connection lost",
+            reason=self._close_reason or _why_lost(reason),
             seconds=round(seconds, 3),
         )
 
@@ -492,6 +495,12 @@ def _blaming_the_client() -> Iterator[None]:
         yield
     except _NONSENSE_IN_KEX as problem:
         raise MalformedPacket("a malformed transport message") from problem
+
+
+def _why_lost(reason: Failure | None) -> str:
+    """Twisted's word for it: the client has closed or reset the connection, or is gone."""
+    text = "" if reason is None else reason.getErrorMessage()
+    return text.rstrip(".") or "connection lost"
 
 
 def _is_watched(transport: GatewayTransport) -> Watched:

@@ -106,7 +106,12 @@ def test_a_password(login: Login) -> None:
     ]
     login.pair.drop()
     assert login.logouts == ["alice"]
-    assert login.events.names() == ["session-opened", "login-succeeded", "session-closed"]
+    assert login.events.names() == [
+        "session-opened",
+        "client-version",
+        "login-succeeded",
+        "session-closed",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS, getNS
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
@@ -18,6 +21,7 @@ from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.protection import Protection
 from sftpgw.ssh.sending import UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, TCP_BUFFER_BYTES
+from sftpgw.testing.ssh_clients import MemoryTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
     LoggedInPair,
@@ -464,12 +468,58 @@ def test_the_events_of_a_session(pair: LoggedInPair) -> None:
     pair.clock.advance(5)
     pair.client.sendDisconnect(11, b"bye\nnow")
     pair.pump()
-    assert pair.events.names() == ["session-opened", "login-succeeded", "session-closed"]
+    assert pair.events.names() == [
+        "session-opened",
+        "client-version",
+        "login-succeeded",
+        "session-closed",
+    ]
     assert {facts["session"] for _, facts in pair.events.told} == {"00000001"}
     (closed,) = pair.events.facts("session-closed")
     assert closed["seconds"] == 5
     assert "\n" not in str(closed["reason"])
     assert pair.logouts == ["alice"]
+
+
+def test_the_clients_version_is_told_once_and_cannot_forge_a_line(fresh: Fresh) -> None:
+    fresh.hear(b"SSH-2.0-PuTTY\x1b[2J" + b"x" * 200 + b"\r\n" + kexinit())
+    (facts,) = fresh.events.facts("client-version")
+    version = str(facts["version"])
+    assert version.startswith("SSH-2.0-PuTTY\\x1b[2Jxx")
+    assert len(version) < 150
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (ConnectionDone(), "Connection was closed cleanly"),
+        (ConnectionLost("reset by peer"), "reset by peer"),
+        (TimeoutError(110, "Connection timed out"), "timed out"),
+    ],
+)
+def test_a_connection_that_ends_without_a_goodbye_tells_how(lost: Exception, told: str) -> None:
+    fresh = Fresh(greet=True)
+    fresh.pair.server.connectionLost(Failure(lost))
+    (facts,) = fresh.events.facts("session-closed")
+    assert told in str(facts["reason"])
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 2022), "192.0.2.1:2022"),
+        (IPv6Address("TCP", "::1", 2022), "[::1]:2022"),
+    ],
+)
+def test_where_a_client_comes_from(address: object, told: str) -> None:
+    clock, events = Clock(), RecordedEvents()
+    server = make_factory(make_test_portal({}, {}), clock, events).buildProtocol(None)
+    transport = MemoryTransport(server, is_server=True)
+    transport.getPeer = lambda: address
+    server.makeConnection(transport)
+    assert events.facts("session-opened")[0]["peer"] == told
+    server.connectionLost(Failure(ConnectionDone()))
+    assert clock.getDelayedCalls() == []
 
 
 def test_all_sessions_can_be_sent_away(pair: LoggedInPair) -> None:
