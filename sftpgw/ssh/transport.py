@@ -2,15 +2,14 @@
 
 Knows: who hears which message, the limits before and after login, and the session's
 label. What may be said when is in `phases`, what a packet is in `packets`, how it is
-encrypted in `protection`.
+encrypted in `protection`, how keys are exchanged in `exchanging`, and what waits on its way
+out in `sending`.
 Must not know: users, or channels' contents.
 
 Rules:
 
 - ssh-userauth is requested once. Conch hands it out again and again (1823).
 - Whoever is not logged in `login_grace_seconds` after accept is cut off.
-- Once the keys have protected enough, or are old, we begin a key exchange (`rekeying`).
-  What the client sends before its own KEXINIT is still served, what we have to say waits.
 - After a disconnect, in either direction, nothing is dispatched or sent. Ten
   seconds later the socket is aborted: Conch waits for a flush that a client
   who does not read never grants.
@@ -24,11 +23,8 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
 from twisted.conch.ssh.transport import (
@@ -39,26 +35,21 @@ from twisted.conch.ssh.transport import (
     MSG_DISCONNECT,
     MSG_SERVICE_ACCEPT,
     MSG_UNIMPLEMENTED,
-    SSHServerTransport,
 )
 from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 
 from sftpgw.interfaces import DelayedCall, EventSink
 from sftpgw.ssh.admission import Ticket
-from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs
+from sftpgw.ssh.exchanging import ExchangingTransport
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.packets import IncomingPackets, NoClient
-from sftpgw.ssh.phases import Phase
 from sftpgw.ssh.protection import DamagedPacket, Protection
-from sftpgw.ssh.rekeying import ClientExchanges, ExchangeLimit, KeysInUse
+from sftpgw.ssh.rekeying import ExchangeLimit, KeysInUse
 from sftpgw.ssh.sending import SEQUENCE_MASK, Sending
 from sftpgw.ssh.vigil import Vigil, Watched
 from sftpgw.values import KIB, Body
-
-if TYPE_CHECKING:
-    from sftpgw.ssh.factory import GatewayFactory
 
 ABORT_AFTER_SECONDS = 10.0
 
@@ -67,45 +58,23 @@ TCP_BUFFER_BYTES = 256 * KIB
 64 KiB, knows one number for both ways: so much may also wait for a client that does not read
 before TCP is full, and then the packet that fills it comes on top."""
 
-# What Conch and cryptography raise when a client sends nonsense: they read without
-# checking bounds. Caught around their reading only, or our own mistakes would be its.
-_NONSENSE_IN_KEX = (
-    struct.error,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    AssertionError,
-    UnsupportedAlgorithm,
-)
 
-
-class GatewayTransport(SSHServerTransport):
+class GatewayTransport(ExchangingTransport):
     """The server's end of one SSH connection."""
 
     _log = quiet_logger("sftpgw.ssh")
     ourVersionString = b"SSH-2.0-sftpgw"  # no version: it would only help attackers
 
-    factory: GatewayFactory
     transport: Any
     events: EventSink
-    currentEncryptions: Any  # a `Protection`, where Conch has its `SSHCiphers`
-    nextEncryptions: Any
     ticket: Ticket
     heard_at_seconds = 0.0
     session = ""
-    sending: Sending
     _incoming: IncomingPackets
-    _keys: KeysInUse
-    _exchange_limit: ExchangeLimit
 
     def __init__(self) -> None:
-        self._agreed: tuple[bytes, bytes] | None = None
-        self._dead = False
+        super().__init__()
         self._close_reason = ""
-        self._login_done = False
-        self._phase = Phase()
-        self._exchanges = ClientExchanges()
         self._grace: DelayedCall | None = None
         self._vigil: Vigil | None = None
         self._abort: DelayedCall | None = None
@@ -199,7 +168,7 @@ class GatewayTransport(SSHServerTransport):
                 break
             if payload[0] == MSG_CHANNEL_DATA and self._login_done:
                 self._phase.check(MSG_CHANNEL_DATA)
-                self._connection.ssh_CHANNEL_DATA(payload[1:])
+                self.service.ssh_CHANNEL_DATA(payload[1:])
             else:
                 self.dispatchMessage(payload[0], bytes(payload[1:]))
         if self._keys.are_used_up:
@@ -226,103 +195,12 @@ class GatewayTransport(SSHServerTransport):
         else:
             self.sendUnimplemented()
 
-    def ssh_KEXINIT(self, packet: bytes) -> None:
-        """Check the bounds that Conch does not, and limit the time that follows."""
-        fields = Fields(packet)
-        fields.raw(16)
-        key_exchanges = fields.string().split(b",")
-        _, *rest = (fields.string().split(b",") for _ in range(9))
-        fields.boolean()
-        fields.uint32()
-        if self._phase.is_first_exchange and STRICT_BY_CLIENT in key_exchanges:
-            self._be_strict()
-        self._phase.exchange_began()
-        self._exchange_limit.client_began()
-        if not self._is_exchanging:
-            self._answer_kexinit()
-        self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
-        with _blaming_the_client():
-            super().ssh_KEXINIT(packet)
-        self.supportedMACs = list(self.factory.offer.macs)
-        chosen = self.nextEncryptions
-        if chosen is not None and not self._dead:
-            self.nextEncryptions = Protection(
-                chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
-            )
-
-    def ssh_KEX_DH_GEX_REQUEST_OLD(self, packet: bytes) -> None:
-        """The one message of each method that we offer; its number is that of KEXDH_INIT."""
-        with _blaming_the_client():
-            super().ssh_KEX_DH_GEX_REQUEST_OLD(packet)
-        if self._agreed is not None:
-            self._take_keys(*self._agreed)
-
-    @property
-    def _is_exchanging(self) -> bool:
-        """Whether we have sent KEXINIT, and the client's NEWKEYS has not come."""
-        return bool(self._keyExchangeState != self._KEY_EXCHANGE_NONE)
-
-    def sendKexInit(self) -> None:
-        super().sendKexInit()
-        self.sending.exchange_began()
-
-    def rekey(self) -> None:
-        """Begin a key exchange, unless one is under way. RFC 4253, section 9: at any time."""
-        if self._login_done and not (self._dead or self._is_exchanging):
-            self.sendKexInit()
-            self._exchange_limit.we_began()
-
-    def _answer_kexinit(self) -> None:
-        """The client begins a key exchange, if it may begin another one."""
-        moved_bytes = self.moved_bytes if self._login_done else None
-        if not self._exchanges.may_begin(self.factory.clock.seconds(), moved_bytes):
-            raise MalformedPacket("too many key exchanges")
-        self.sendKexInit()
-
-    def _be_strict(self) -> None:
-        """Nothing may have come before the client's first KEXINIT (CVE-2023-48795)."""
-        if self.incomingPacketSequence != 1:
-            raise MalformedPacket("a strict key exchange begins with KEXINIT")
-        self._phase.is_strict = True
+    def _newKeys(self) -> None:
+        super()._newKeys()
+        self._tell_writable()
 
     def _kex_expired(self) -> None:
         self.refuse("the key exchange took too long")
-
-    def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
-        """Conch has read what the client sent; all that follows is ours, and not in `with`."""
-        self._agreed = (sharedSecret, exchangeHash)
-
-    def _take_keys(self, shared_secret: bytes, exchange_hash: bytes) -> None:
-        """As Conch's `_keySetup`, but our side's new keys seal what follows our NEWKEYS.
-
-        Conch goes on with the old ones until the client's NEWKEYS has come.
-        """
-        self._agreed = None
-        super()._keySetup(shared_secret, exchange_hash)
-        self.sending.sealer = self.nextEncryptions.sealer
-        if self._phase.is_strict:
-            self.sending.sequence = 0
-        self._phase.keys_computed()
-
-    def sendExtInfo(self, extensions: Any) -> None:
-        """Announce the algorithms of logins, whatever the caller has.
-
-        Conch announces those of the host keys (`_keySetup`): with an ed25519
-        host key, clients then believe that their RSA keys are of no use.
-        """
-        algorithms = b",".join(self.factory.offer.login_key_algorithms)
-        super().sendExtInfo([(b"server-sig-algs", algorithms)])
-
-    def _newKeys(self) -> None:
-        if self._phase.is_strict:
-            self.incomingPacketSequence = 0
-        super()._newKeys()
-        self._keys.renewed(self.factory.clock.seconds())
-        self._phase.exchange_ended()
-        self._exchange_limit.end()
-        for message, payload in self.sending.exchange_ended():
-            self.sendPacket(message, payload)
-        self._tell_writable()
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """ssh-userauth, once. ssh-connection follows from login, not from a request."""
@@ -377,14 +255,9 @@ class GatewayTransport(SSHServerTransport):
         self.heard_at_seconds = self.factory.clock.seconds()
         self._tell_writable()
 
-    @property
-    def _connection(self) -> Any:
-        """After login, the service is a `GatewayConnection`."""
-        return self.service
-
     def _tell_writable(self) -> None:
         if self.can_send and self._login_done and self.service is not None:
-            self._connection.transport_writable()
+            self.service.transport_writable()
 
     # The connection ends.
 
@@ -404,28 +277,17 @@ class GatewayTransport(SSHServerTransport):
     @property
     def moved_bytes(self) -> int:
         """Channel data so far, both ways."""
-        service: Any = self.service
-        return int(service.moved_bytes)
+        return int(self.service.moved_bytes)
 
     @property
     def is_busy(self) -> bool:
         """Whether something that the client has asked for is under way."""
-        service: Any = self.service
-        return bool(service.is_busy)
+        return bool(self.service.is_busy)
 
     def ask_for_a_sign_of_life(self) -> None:
         """Send a keepalive, unless a key exchange is under way: that has a limit of its own."""
         if not self._is_exchanging:
-            service: Any = self.service
-            service.send_keepalive()
-
-    def renew_old_keys(self) -> float:
-        """Begin a key exchange if the keys are too old; when they will be."""
-        old_at_seconds = self._keys.old_at_seconds
-        if self.factory.clock.seconds() < old_at_seconds:
-            return old_at_seconds
-        self.rekey()
-        return float("inf")  # a key exchange is under way
+            self.service.send_keepalive()
 
     def give_up(self, text: str) -> None:
         """Say goodbye to a client that has done no wrong."""
@@ -486,15 +348,6 @@ class GatewayTransport(SSHServerTransport):
             reason=self._close_reason or _why_lost(reason),
             seconds=round(seconds, 3),
         )
-
-
-@contextmanager
-def _blaming_the_client() -> Iterator[None]:
-    """:raises MalformedPacket: what was read in here cannot be read."""
-    try:
-        yield
-    except _NONSENSE_IN_KEX as problem:
-        raise MalformedPacket("a malformed transport message") from problem
 
 
 def _why_lost(reason: Failure | None) -> str:
