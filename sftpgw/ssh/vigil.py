@@ -64,6 +64,7 @@ class Vigil:
         self._clock = clock
         self._questions = 0
         self._asked_at_seconds = float("-inf")
+        self._heard_when_asked_seconds = float("-inf")
         self._moved_bytes = connection.moved_bytes
         self._active_at_seconds = clock.seconds()
         self._call: DelayedCall | None = None
@@ -96,7 +97,8 @@ class Vigil:
         self._call = self._clock.callLater(delay_seconds, self._look)
 
     def _note_what_happened(self, now_seconds: float) -> None:
-        if self._connection.heard_at_seconds >= self._asked_at_seconds:
+        # Not "later than asked": the clock may have been set back in between.
+        if self._connection.heard_at_seconds != self._heard_when_asked_seconds:
             self._questions = 0
         moved_bytes = self._connection.moved_bytes
         if moved_bytes != self._moved_bytes or self._connection.is_busy:
@@ -118,4 +120,5 @@ class Vigil:
     def _ask(self, now_seconds: float) -> None:
         self._questions += 1
         self._asked_at_seconds = now_seconds
+        self._heard_when_asked_seconds = self._connection.heard_at_seconds
         self._connection.ask_for_a_sign_of_life()

@@ -67,6 +67,18 @@ def begin(watches: list[Watch], settings: SshSettings | None = None) -> Watch:
 # Keepalives.
 
 
+def test_an_answer_counts_though_the_clock_was_set_back(watches: list[Watch]) -> None:
+    """Twisted's timers keep to the wall clock, too: they stand still until it has caught up."""
+    watch = begin(watches, SshSettings(idle_timeout_seconds=0, keepalive_count=1))
+    watch.wait_alone(60)
+    watch.pair.clock.rightNow -= 30
+    watch.pair.pump()
+    assert watch.questions == 1
+    watch.wait(90)
+    assert watch.pair.connected
+    assert watch.questions == 2
+
+
 def test_a_silent_client_is_asked_each_minute_and_stays(watches: list[Watch]) -> None:
     watch = begin(watches, NEVER_IDLE)
     watch.wait(59)
