@@ -7,8 +7,12 @@ Rules:
 
 - One request at a time. Conch checks all that are pipelined at once, and counts
   their failures a second later (182, 255, 383): 5,001 passwords in 0.42 s.
-- An attempt counts as failed before anybody is asked, "none" too. Only success
-  and PK_OK take that back. The last failure is answered by hanging up.
+- An attempt counts as failed before anybody is asked. Only success and PK_OK take
+  that back. The last failure is answered by hanging up.
+- The first "none", with which clients ask which methods there are, is free. Questions
+  about keys that are authorised are, too, up to `MAX_QUESTIONS`.
+- A question about another key is a try, but no failed login: an agent with several keys
+  asks about each before it signs. It is an event of its own.
 - Whatever the portal says after the connection has ended, or after a success,
   is not heard; an avatar that comes too late is logged out again.
 - Every failure looks the same from outside.
@@ -48,6 +52,9 @@ from sftpgw.ssh.logs import quiet_logger
 MAX_WAITING_REQUESTS = 8
 """Requests that a client may send ahead of our answers."""
 
+MAX_QUESTIONS = 20
+"""How often a client may ask whether a key would do, and hear that it would."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
@@ -71,6 +78,8 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._running: Deferred[None] | None = None
         self._busy = False
         self._failures = 0
+        self._questions = 0
+        self._has_asked_for_methods = False
         self._over = False
         self.portal = self.transport.factory.portal
         self.supportedAuthentications = [
@@ -127,7 +136,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         if request.service != b"ssh-connection":
             self._give_up(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
             return
-        self._failures += 1
+        self._failures += self._is_try(request)
         credentials: Any = self._read_credentials(request)
         may_ask = credentials is not None and self._is_allowed(credentials)
         outcome: Any = await self._ask_portal(credentials) if may_ask else None
@@ -137,11 +146,14 @@ class GatewayUserAuth(SSHUserAuthServer):
         elif isinstance(outcome, tuple):
             self._succeed(request, credentials, outcome)
         elif isinstance(outcome, ValidPublicKey):
-            self._failures -= 1
-            payload = NS(credentials.algName) + NS(credentials.blob)
-            self.transport.sendPacket(MSG_USERAUTH_PK_OK, payload)
+            self._confirm(credentials)
         else:
             self._fail(request, credentials)
+
+    def _is_try(self, request: LoginRequest) -> bool:
+        is_first_none = request.method == b"none" and not self._has_asked_for_methods
+        self._has_asked_for_methods |= is_first_none
+        return not is_first_none
 
     # Credentials.
 
@@ -214,9 +226,23 @@ class GatewayUserAuth(SSHUserAuthServer):
         transport.setService(transport.factory.services[request.service]())
         transport.login_done()
 
+    def _confirm(self, credentials: Any) -> None:
+        """The key that was asked about would do."""
+        self._failures -= 1
+        self._questions += 1
+        if self._questions > MAX_QUESTIONS:
+            self._give_up(
+                DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many questions about keys"
+            )
+            return
+        payload = NS(credentials.algName) + NS(credentials.blob)
+        self.transport.sendPacket(MSG_USERAUTH_PK_OK, payload)
+
     def _fail(self, request: LoginRequest, credentials: Any) -> None:
-        if request.method != b"none":  # with which clients only ask what there is
-            self.transport.events.tell("login-failed", **_facts(request, credentials))
+        if request.method != b"none":
+            is_question = isinstance(credentials, SSHPrivateKey) and credentials.signature is None
+            event = "key-not-authorised" if is_question else "login-failed"
+            self.transport.events.tell(event, **_facts(request, credentials))
         if self._failures >= self.transport.factory.settings.auth_tries:
             self._give_up(
                 DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures"

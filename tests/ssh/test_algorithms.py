@@ -79,7 +79,7 @@ def test_all_that_may_be_listed_works() -> None:
 
 def test_keys_may_sign_only_with_what_is_listed() -> None:
     LoggedInPair({}, SshSettings(login_key_algorithms=("ssh-ed25519",))).drop()
-    with pytest.raises(AssertionError, match=r"login-failed.*SHA256:"):
+    with pytest.raises(AssertionError, match=r"key-not-authorised.*SHA256:"):
         LoggedInPair({}, SshSettings(login_key_algorithms=("rsa-sha2-512",)))
 
 

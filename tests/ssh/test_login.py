@@ -20,6 +20,7 @@ from sftpgw.auth.passwords import DEFAULT_DECOY, matches
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.userauth import MAX_QUESTIONS
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -166,8 +167,21 @@ def test_odd_and_unknown_users_just_fail(login: Login, user: bytes) -> None:
 def test_a_refused_key_is_named_in_the_log(login: Login) -> None:
     key = new_key()
     login.offer(key)
-    (facts,) = login.events.facts("login-failed")
-    assert facts["key"] == fingerprint(key.public().blob())
+    login.sign(key, b"ssh-ed25519", b"alice")
+    for event in ("key-not-authorised", "login-failed"):
+        (facts,) = login.events.facts(event)
+        assert facts["key"] == fingerprint(key.public().blob())
+
+
+def test_an_agent_that_asks_about_its_other_key_first_fails_nothing(login: Login) -> None:
+    login.ask(b"none")
+    login.offer(new_key())
+    login.offer()
+    login.sign(KEY, b"ssh-ed25519", b"alice")
+    assert login.heard(SUCCESS)
+    login.pair.drop()
+    names = ["session-opened", "key-not-authorised", "login-succeeded", "session-closed"]
+    assert login.events.names() == names
 
 
 def test_unauthorized_keys_are_not_confirmed(login: Login) -> None:
@@ -223,16 +237,39 @@ def test_another_service_than_connection_is_refused(login: Login) -> None:
     assert login.disconnect_text == b"no such service"
 
 
-def test_the_last_try_is_answered_by_hanging_up() -> None:
-    login = Login(settings=SshSettings(auth_tries=3))
+@pytest.mark.parametrize("tries", [1, 3])
+def test_the_last_try_is_answered_by_hanging_up(tries: int) -> None:
+    login = Login(settings=SshSettings(auth_tries=tries))
     login.ask(b"none")
+    for _ in range(tries - 1):
+        login.password(b"wrong")
+    assert len(login.heard(FAILURE)) == 1 + tries - 1
     login.password(b"wrong")
-    assert len(login.heard(FAILURE)) == 2
-    login.password(b"wrong")
-    assert len(login.heard(FAILURE)) == 2
+    assert len(login.heard(FAILURE)) == 1 + tries - 1
     assert login.disconnect_text == b"too many authentication failures"
     assert not login.pair.connected
     assert login.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("before", [b"none", b"keyboard-interactive"])
+def test_only_one_none_is_free(before: bytes) -> None:
+    login = Login(settings=SshSettings(auth_tries=2))
+    login.ask(before)
+    login.ask(b"none")
+    assert login.pair.connected
+    login.ask(b"none")
+    assert login.disconnect_text == b"too many authentication failures"
+
+
+def test_an_agent_with_many_keys_ends_at_the_limit() -> None:
+    login = Login(settings=SshSettings(auth_tries=6))
+    login.ask(b"none")
+    for _ in range(5):
+        login.offer(new_key())
+    assert login.pair.connected
+    login.offer(new_key())
+    assert login.disconnect_text == b"too many authentication failures"
+    assert len(login.events.facts("key-not-authorised")) == 6
 
 
 def test_the_last_try_may_be_the_right_one() -> None:
@@ -251,6 +288,14 @@ def test_offers_that_are_confirmed_use_up_no_tries() -> None:
     assert len(login.heard(FAILURE)) == 1
     login.sign(KEY, b"ssh-ed25519", b"alice")
     assert login.heard(SUCCESS)
+
+
+def test_questions_about_a_good_key_are_bounded(login: Login) -> None:
+    for _ in range(MAX_QUESTIONS + 1):
+        login.offer()
+    assert len(login.heard(PK_OK)) == MAX_QUESTIONS
+    assert login.disconnect_text == b"too many questions about keys"
+    assert not login.pair.connected
 
 
 class SlowThread:
