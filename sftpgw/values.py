@@ -337,6 +337,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 class StartupLimits:
     """How many clients may be logging in: from `start` on, `drop_percent` of new ones are
     refused, and ever more of them up to `full`, where it is all (sshd_config, MaxStartups).
+    `ssh.admission` tells how that depends on the address.
     """
 
     start: int
@@ -356,6 +357,7 @@ class SshSettings:
     sessions_per_connection: int = 10
     handles_per_session: int = 256
     max_connections: int = 500
+    connections_per_user: int = 100
     max_startups: StartupLimits = StartupLimits(50, 30, 200)
     startups_per_address: int = 20
     startup_rate_per_address: int = 2

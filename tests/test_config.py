@@ -160,6 +160,7 @@ auth_tries = 3
 sessions_per_connection = 5
 handles_per_session = 100
 max_connections = 50
+connections_per_user = 7
 max_startups = 10:50:20
 startups_per_address = 4
 startup_rate_per_address = 1
@@ -210,6 +211,7 @@ drain = 0s
         sessions_per_connection=5,
         handles_per_session=100,
         max_connections=50,
+        connections_per_user=7,
         max_startups=StartupLimits(10, 50, 20),
         startups_per_address=4,
         startup_rate_per_address=1,
@@ -324,6 +326,9 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("ssh", "max_startups = 0:30:20", "[ssh] max_startups: '0:30:20' is out of bounds"),
         ("ssh", "max_startups = 5:0:20", "[ssh] max_startups: '5:0:20' is out of bounds"),
         ("ssh", "max_startups = 5:101:20", "[ssh] max_startups: '5:101:20' is out of bounds"),
+        ("ssh", "max_connections = 199", "[ssh] max_connections: 199 is less than the third"),
+        ("ssh", "max_startups = 5:9:501", "[ssh] max_connections: 500 is less than the third"),
+        ("ssh", "connections_per_user = 0", "[ssh] connections_per_user: '0' is not a whole"),
         ("ssh", "exempt_networks = 10.0.0.1/8", "[ssh] exempt_networks: '10.0.0.1/8' is not a net"),
         ("ssh", "exempt_networks = ::1 home", "[ssh] exempt_networks: 'home' is not a network"),
         ("ssh", "ciphers = aes128-cbc", "[ssh] ciphers: 'aes128-cbc' is unknown, did you mean 'ae"),
@@ -348,6 +353,10 @@ def test_a_wrong_line_is_one_fault(load: Load, section: str, line: str, fault: s
 def test_memory_must_hold_two_parts(load: Load) -> None:
     (fault,) = faults_of(load, GATEWAY_INI + "part_size = 1GiB\n")
     assert fault == "sftpgw.ini: [limits] memory: must hold two parts of [s3]; write 2GiB or more"
+
+
+def test_as_many_connections_as_may_begin_are_enough(load: Load) -> None:
+    assert load(GATEWAY_INI + "[ssh]\nmax_connections = 200\n").ssh.max_connections == 200
 
 
 def test_five_faults_are_five_lines(load: Load) -> None:

@@ -92,6 +92,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "sessions_per_connection": Key("sessions_per_connection", count(1, 1000)),
         "handles_per_session": Key("handles_per_session", count(1, 100_000)),
         "max_connections": Key("max_connections", count(1, 100_000)),
+        "connections_per_user": Key("connections_per_user", count(1, 100_000)),
         "max_startups": Key("max_startups", scalars.startup_limits),
         "startups_per_address": Key("startups_per_address", count(1, 10_000)),
         "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
@@ -149,6 +150,8 @@ def load_settings(
     store = StoreSettings(**given["s3"])
     _check_store(parts["s3"], store)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
+    ssh = SshSettings(**given["ssh"])
+    _check_connections(parts["ssh"], ssh)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, check_key, check_hash, faults)
@@ -156,7 +159,7 @@ def load_settings(
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
-    return Settings(gateway, store, SshSettings(**given["ssh"]), limits, MappingProxyType(users))
+    return Settings(gateway, store, ssh, limits, MappingProxyType(users))
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:
@@ -201,6 +204,16 @@ def _check_algorithms(
                 scalars.refuse_unknown(name, algorithms)
             except ValueError as error:
                 section.fault(key, error)
+
+
+def _check_connections(section: Section, ssh: SshSettings) -> None:
+    full = ssh.max_startups.full
+    if ssh.max_connections < full:
+        text = (
+            f"{ssh.max_connections} is less than the third number of max_startups; "
+            f"write {full} or more, or lower max_startups"
+        )
+        section.fault("max_connections", text)
 
 
 def _check_store(section: Section, store: StoreSettings) -> None:

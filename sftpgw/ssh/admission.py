@@ -1,28 +1,36 @@
 """Which connections are taken at all, before a byte is read from them.
 
-Knows: how many clients are connected, how many of them have not logged in yet, and from
-which networks.
+Knows: how many clients are connected, as whom, how many of them have not logged in yet,
+and from which networks.
 Must not know: sockets or SSH.
 
 Rules:
 
-- So many connections in total, and so many of them that have not logged in. Before that
-  number is reached new ones are refused at random, ever more of them, so that who floods
-  the gateway cannot lock everybody out (sshd_config(5), MaxStartups).
+- So many connections in total, and so many of them of one user.
+- So many of them that have not logged in (sshd_config(5), MaxStartups). Before that number
+  is reached new ones are refused at random: ever more of them, and the more of them the more
+  places their address holds already. The second half of the way is for addresses that hold
+  none, so that a few, whatever they do, do not lock out the others.
 - An IPv4 address, or an IPv6 /64, has so many connections at once that have not logged in.
   It may begin as many in a row, and `rate` a second after that. A login gives its place in
-  the row back: scripts that log in all day have nothing to fear, whoever only makes us
-  compute keys has (CVE-2002-20001, "DHEat").
-- Exempt networks are spared the second rule only. So is what has no address, such as a
-  UNIX socket.
+  the row back, so that scripts may log in all day. An address without logins makes us
+  exchange keys `rate` times a second in the long run (CVE-2002-20001, "DHEat").
+- Exempt networks are spared the third rule, and in the second it does not matter what they
+  hold. So is what has no address, such as a UNIX socket.
 - A refusal is remembered nowhere, and what is known of an address only until it has its
   row back, or until `MAX_SOURCES` others are known.
+
+What this cannot do: tell people from attackers who have half as many addresses as there are
+places, or more. Those take nearly every place that becomes free, and make us exchange keys
+`rate` times a second for each address. An IPv6 /48, which anybody can have, has 65,536 sites.
+Only a firewall helps against that. Nor against users who open all that they may, if there are
+more than `max_connections` / `connections_per_user` of them.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -54,16 +62,32 @@ class _Source:
     counted_at_seconds: float
     starting: int = 0
 
+    def count_on(self, now_seconds: float, rate: float, most: float) -> None:
+        """Add what the time since the last count has brought.
+
+        A clock that was set back brings nothing, and is the measure from then on.
+        """
+        gained = max(0.0, now_seconds - self.counted_at_seconds) * rate
+        self.row = min(self.row + gained, most)
+        self.counted_at_seconds = now_seconds
+
 
 class Ticket:
     """The place of one connection that was taken. Each method may be called again in vain."""
 
-    __slots__ = ("_admission", "_is_open", "_is_starting", "_network")
+    __slots__ = ("_admission", "_is_open", "_is_starting", "_network", "_user")
 
     def __init__(self, admission: Admission, network: Network | None) -> None:
         self._admission = admission
         self._network = network
+        self._user: bytes | None = None
         self._is_open = self._is_starting = True
+
+    def claim(self, user: bytes) -> bool:
+        """Whether `user`, who has proven to be that, may have one more connection."""
+        if self._is_open and self._user is None and self._admission._claimed(user):
+            self._user = user
+        return self._is_open and self._user == user
 
     def logged_in(self) -> None:
         """The client has logged in: it counts as a connection, and no more as a stranger."""
@@ -78,7 +102,7 @@ class Ticket:
             self._admission._started(self._network, has_logged_in=False)
         if self._is_open:
             self._is_open = False
-            self._admission._closed()
+            self._admission._closed(self._user)
 
 
 class Admission:
@@ -99,6 +123,7 @@ class Admission:
         self._seconds = seconds
         self._random = random
         self._sources: OrderedDict[Network, _Source] = OrderedDict()
+        self._of_users: Counter[bytes] = Counter()
         self.open = 0
         self.starting = 0
 
@@ -114,7 +139,8 @@ class Admission:
         network = self._limited_network(host)
         if network is not None and (refusal := self._refusal_of(network)):
             return refusal
-        if self._random() < drop_probability(self._settings.max_startups, self.starting):
+        held = None if network is None else self._held_by(network)
+        if self._random() < drop_probability(self._settings.max_startups, self.starting, held):
             return Refusal.EARLY_DROP
         if network is not None:
             self._count(network)
@@ -134,14 +160,16 @@ class Admission:
             return None
         if source.starting >= self._settings.startups_per_address:
             return Refusal.ADDRESS_BUSY
-        return Refusal.ADDRESS_FAST if self._row_of(source) < 1 else None
+        self._count_on(source)
+        return Refusal.ADDRESS_FAST if source.row < 1 else None
 
-    def _row_of(self, source: _Source) -> float:
-        """What the address may begin now."""
-        gained = (self._seconds() - source.counted_at_seconds) * (
-            self._settings.startup_rate_per_address
-        )
-        return min(source.row + gained, float(self._settings.startups_per_address))
+    def _held_by(self, network: Network) -> int:
+        source = self._sources.get(network)
+        return 0 if source is None else source.starting
+
+    def _count_on(self, source: _Source) -> None:
+        rate = self._settings.startup_rate_per_address
+        source.count_on(self._seconds(), rate, self._settings.startups_per_address)
 
     def _count(self, network: Network) -> None:
         source = self._sources.get(network)
@@ -154,8 +182,8 @@ class Admission:
 
     def _settle(self, network: Network, source: _Source, change: int) -> None:
         """Change the row; who was heard of last is forgotten last."""
-        source.row = min(self._row_of(source) + change, float(self._settings.startups_per_address))
-        source.counted_at_seconds = self._seconds()
+        self._count_on(source)
+        source.row = min(source.row + change, self._settings.startups_per_address)
         self._sources.move_to_end(network)
 
     def _forget(self) -> None:
@@ -164,7 +192,8 @@ class Admission:
         At most as many are stuck here as there are clients that have not logged in.
         """
         for network, source in tuple(islice(self._sources.items(), 2)):
-            whole = self._row_of(source) >= self._settings.startups_per_address
+            self._count_on(source)
+            whole = source.row >= self._settings.startups_per_address
             if not source.starting and (whole or len(self._sources) >= MAX_SOURCES):
                 del self._sources[network]
             elif source.starting:
@@ -177,22 +206,40 @@ class Admission:
             source.starting -= 1
             self._settle(network, source, 1 if has_logged_in else 0)
 
-    def _closed(self) -> None:
+    def _claimed(self, user: bytes) -> bool:
+        if self._of_users[user] >= self._settings.connections_per_user:
+            return False
+        self._of_users[user] += 1
+        return True
+
+    def _closed(self, user: bytes | None) -> None:
         self.open -= 1
+        if user is not None:
+            self._of_users[user] -= 1
 
 
-def drop_probability(limits: StartupLimits, starting: int) -> float:
-    """With how much luck the next one is refused, if `starting` have not logged in yet.
+def drop_probability(limits: StartupLimits, starting: int, held: int | None = None) -> float:
+    """With how much luck the next one is refused.
 
-    As OpenSSH's: nobody below `start`, `drop_percent` there, and in a straight line on to
-    everybody at `full`.
+    As with OpenSSH, it is nobody below `start`, `drop_percent` there, and in a straight line
+    on to everybody at `full`. An address that holds places must be as lucky for each of them,
+    and is refused from half way on. There, for one that holds none, a line only begins.
+
+    :param starting: how many have not logged in yet.
+    :param held: how many of them are of the same address; None if that does not matter.
     """
-    if starting >= limits.full:
-        return 1.0
     if starting < limits.start:
         return 0.0
+    if starting >= limits.full:
+        return 1.0
+    half_way = (limits.start + limits.full) / 2
+    if held == 0:
+        return max(0.0, (starting - half_way) / (limits.full - half_way))
     least = limits.drop_percent / 100
-    return least + (1 - least) * (starting - limits.start) / (limits.full - limits.start)
+    line = least + (1 - least) * (starting - limits.start) / (limits.full - limits.start)
+    if held is None:
+        return line
+    return 1.0 if starting >= half_way else 1 - (1 - line) ** held
 
 
 def address_of(host: str | None) -> IPv4Address | IPv6Address | None:

@@ -13,6 +13,7 @@ Rules:
   about keys that are authorised are, too, up to `MAX_QUESTIONS`.
 - A question about another key is a try, but no failed login: an agent with several keys
   asks about each before it signs. It is an event of its own.
+- Who has proven to be somebody may still have too many connections.
 - Whatever the portal says after the connection has ended, or after a success,
   is not heard; an avatar that comes too late is logged out again.
 - Every failure looks the same from outside.
@@ -33,6 +34,7 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
     DISCONNECT_PROTOCOL_ERROR,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
+    DISCONNECT_TOO_MANY_CONNECTIONS,
 )
 from twisted.conch.ssh.userauth import (
     MSG_USERAUTH_FAILURE,
@@ -144,7 +146,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             if isinstance(outcome, tuple):
                 outcome[2]()  # logged in too late: log out
         elif isinstance(outcome, tuple):
-            self._succeed(request, credentials, outcome)
+            self._admit(request, credentials, outcome)
         elif isinstance(outcome, ValidPublicKey):
             self._confirm(credentials)
         else:
@@ -215,6 +217,16 @@ class GatewayUserAuth(SSHUserAuthServer):
             return problem
 
     # Outcomes.
+
+    def _admit(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+        if self.transport.ticket.claim(request.user):
+            self._succeed(request, credentials, outcome)
+            return
+        outcome[2]()
+        self.transport.events.tell(
+            "login-refused", **_facts(request, credentials), reason="too many connections"
+        )
+        self._give_up(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
 
     def _succeed(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
         _, avatar, logout = outcome

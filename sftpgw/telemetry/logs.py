@@ -22,6 +22,7 @@ _WARNINGS = frozenset(
     {
         "clock-corrected",
         "connections-refused",
+        "login-refused",
         "piece-left-behind",
         "protocol-broken",
         "s3-gave-up",

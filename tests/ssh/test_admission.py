@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -21,6 +24,7 @@ from sftpgw.ssh.admission import (
     site_of,
 )
 from sftpgw.ssh.factory import REFUSALS_TOLD_AFTER_SECONDS
+from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
     LoggedInPair,
@@ -28,20 +32,27 @@ from sftpgw.testing.ssh_pairs import (
     RecordingSubsystem,
     make_factory,
     make_test_portal,
+    make_user,
+    new_key,
 )
 from sftpgw.values import SshSettings, StartupLimits
 
 ALICE, BOB = "192.0.2.1", "192.0.2.2"
 OPEN_HOUSE = SshSettings(max_startups=StartupLimits(10_000, 100, 10_000), max_connections=10_000)
 
+ROUNDING = 1e-9
+
 
 class Door:
     """An `Admission` whose time and luck a test has in hand."""
 
-    def __init__(self, settings: SshSettings = OPEN_HOUSE) -> None:
+    def __init__(
+        self, settings: SshSettings = OPEN_HOUSE, chance: Callable[[], float] | None = None
+    ) -> None:
         self.now = 0.0
         self.luck = 0.0
-        self.admission = Admission(settings, seconds=lambda: self.now, random=lambda: self.luck)
+        chance = chance or (lambda: self.luck)
+        self.admission = Admission(settings, seconds=lambda: self.now, random=chance)
 
     def take(self, host: str | None = ALICE) -> Ticket:
         ticket = self.admission.admit(host)
@@ -116,6 +127,20 @@ def test_logins_are_not_slowed_down() -> None:
         ticket.closed()
 
 
+def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
+    door = Door(replace(OPEN_HOUSE, startups_per_address=5, startup_rate_per_address=2))
+    door.now = 1e6
+    ticket = door.take()
+    for _ in range(4):
+        door.take().closed()
+    door.now -= 3600
+    assert door.admission.admit(ALICE) is Refusal.ADDRESS_FAST
+    ticket.closed()
+    door.now += 0.5
+    door.take().logged_in()
+    door.take()
+
+
 def test_neighbours_in_an_ipv6_site_are_one() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=2))
     door.take("2001:db8::1")
@@ -156,6 +181,34 @@ def test_exempt_networks() -> None:
     assert door.admission.known_sources == 1
 
 
+# One user.
+
+
+def test_a_user_has_so_many_connections_wherever_they_come_from() -> None:
+    networks = (ip_network("192.0.2.0/24"),)
+    door = Door(replace(OPEN_HOUSE, connections_per_user=2, exempt_networks=networks))
+    first, second, third = (door.take(host) for host in (ALICE, BOB, "198.51.100.1"))
+    assert first.claim(b"alice")
+    assert second.claim(b"alice")
+    assert not third.claim(b"alice")
+    assert third.claim(b"bob")
+    first.closed()
+    first.closed()
+    assert door.take().claim(b"alice")
+    assert not door.take().claim(b"alice")
+
+
+def test_a_place_that_is_claimed_twice_is_one() -> None:
+    door = Door(replace(OPEN_HOUSE, connections_per_user=1))
+    ticket = door.take()
+    assert ticket.claim(b"alice")
+    assert ticket.claim(b"alice")
+    assert not ticket.claim(b"bob")
+    ticket.closed()
+    assert not ticket.claim(b"alice")
+    assert door.take().claim(b"alice")
+
+
 # In total.
 
 
@@ -184,18 +237,61 @@ def test_early_drops() -> None:
     door.take()
 
 
-@given(st.integers(1, 300), st.integers(1, 100), st.integers(0, 300), st.integers(0, 700))
+@given(
+    st.integers(1, 300),
+    st.integers(1, 100),
+    st.integers(0, 300),
+    st.integers(0, 700),
+    st.integers(1, 30),
+)
 def test_drops_grow_from_the_start_to_the_full(
-    start: int, percent: int, more: int, starting: int
+    start: int, percent: int, more: int, starting: int, held: int
 ) -> None:
     limits = StartupLimits(start, percent, start + more)
-    probability = drop_probability(limits, starting)
-    assert 0 <= probability <= 1
-    assert (probability == 0) == (starting < start)
-    assert probability == 1 or starting < limits.full
-    assert drop_probability(limits, starting + 1) >= probability
+    fresh, first, second, any_other = (
+        drop_probability(limits, starting, count) for count in (0, held, held + 1, None)
+    )
+    assert 0 <= fresh <= any_other <= first + ROUNDING <= second + 2 * ROUNDING <= 1.1
+    assert (any_other == 0) == (starting < start)
+    assert any_other == 1 or starting < limits.full
+    assert (fresh == 1) == (starting >= limits.full)
+    for count in (0, held, None):
+        now, next_one = (drop_probability(limits, starting + more, count) for more in (0, 1))
+        assert now <= next_one + ROUNDING
     if start <= starting:
-        assert probability >= percent / 100
+        assert any_other >= percent / 100 - ROUNDING
+
+
+def share_let_in(settings: SshSettings, flooders: int) -> float:
+    """Of an honest client's tries, while so many addresses take what they get and keep it."""
+    door = Door(settings, random.Random(1).random)
+    held: deque[tuple[float, Ticket]] = deque()
+    tries = let_in = 0
+    for tick in range(600):
+        door.now = tick / 2
+        while held and door.now - held[0][0] >= settings.login_grace_seconds:
+            held.popleft()[1].closed()
+        for number in range(flooders):
+            flooder = door.admission.admit(f"198.51.{number // 256}.{number % 256}")
+            if isinstance(flooder, Ticket):
+                held.append((door.now, flooder))
+        if door.now > settings.login_grace_seconds:
+            tries += 1
+            if isinstance(honest := door.admission.admit(ALICE), Ticket):
+                let_in += 1
+                honest.logged_in()
+                honest.closed()
+    return let_in / tries
+
+
+@pytest.mark.parametrize("flooders", [3, 10, 20, 100])
+def test_few_addresses_that_take_all_they_get_lock_nobody_out(flooders: int) -> None:
+    assert share_let_in(SshSettings(), flooders) > 0.95
+
+
+def test_as_many_addresses_as_places_do() -> None:
+    """What the module's head and README admit. If this fails, they are too modest."""
+    assert share_let_in(SshSettings(), 200) < 0.5
 
 
 # Whatever happens.
@@ -282,6 +378,34 @@ def test_refusals_are_one_event_with_counts() -> None:
     assert facts["last_from"] == ALICE
     factory.stopFactory()
     assert [told.get("address_busy") for told in events.facts("connections-refused")] == [498, 1]
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_user_with_too_many_connections_is_told() -> None:
+    settings = SshSettings(connections_per_user=1)
+    key, clock, events, logouts = new_key(), Clock(), RecordedEvents(), list[str]()
+    portal = make_test_portal({"alice": make_user("alice", key)}, {}, logouts.append)
+    factory = make_factory(portal, clock, events, settings)
+
+    def log_in() -> tuple[ClientPair, ClientConnection]:
+        connection = ClientConnection()
+        auth = ClientUserAuth(b"alice", connection, key=key, password=None)
+        return ClientPair(factory, clock, lambda client: client.requestService(auth)), connection
+
+    first, opened = log_in()
+    assert opened.started
+    second, refused = log_in()
+    assert not refused.started
+    assert second.client.disconnect_text == b"this user has too many connections"
+    assert not second.connected
+    assert logouts == ["alice"]
+    (facts,) = events.facts("login-refused")
+    assert (facts["user"], facts["reason"]) == ("alice", "too many connections")
+    assert "login-failed" not in events.names()
+    first.drop()
+    third, opened = log_in()
+    assert opened.started
+    third.drop()
     assert clock.getDelayedCalls() == []
 
 
