@@ -38,6 +38,8 @@ from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed
 
 SERVICE_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS = 5, 51, 52
+FIRST_OF_SERVICES = 50
+SERVER_EXCHANGES_KEYS = b"\xf0"
 SETTINGS = SshSettings()
 BANNER = b"SSH-2.0-fuzz\r\n"
 
@@ -178,7 +180,11 @@ class Echo:
 
 
 def channels(data: bytes) -> None:
-    """Messages of ssh-connection, after login."""
+    """Messages of ssh-connection, after login, while the server exchanges keys now and then.
+
+    A piece is a message, or has the server begin: it hears the next message before the
+    client has heard of that.
+    """
     made: list[Echo] = []
 
     def echo() -> Echo:
@@ -187,9 +193,19 @@ def channels(data: bytes) -> None:
 
     pair = LoggedInPair({b"sftp": echo})
     heard: list[int] = []
-    pair.client.dispatchMessage = lambda number, payload: heard.append(number)
+    exchange_keys = pair.client.dispatchMessage
+
+    def hear(number: int, payload: bytes) -> None:
+        heard.append(number)
+        if number < FIRST_OF_SERVICES:
+            exchange_keys(number, payload)
+
+    pair.client.dispatchMessage = hear  # type: ignore[method-assign]
     with no_failure_logged():
         for piece in Script(data).pieces():
+            if piece[:1] >= SERVER_EXCHANGES_KEYS:
+                pair.server.rekey()
+                continue
             _send(pair, 80 + (piece[0] if piece else 0) % 24, piece[1:])
             service: Any = pair.server.service
             assert service is None or len(service.channels) <= SETTINGS.sessions_per_connection

@@ -52,9 +52,33 @@ def _requests() -> Iterator[wire.Request]:
     yield wire.Extended(0, b"limits@openssh.com", b"")
 
 
+def _large_writes() -> list[bytes]:
+    """Type and body of WRITEs: as long as may be, longer, and with more than their data."""
+    head = struct.pack(">B", Kind.WRITE) + string(HANDLES[0]) + struct.pack(">Q", 0)
+    room_bytes = wire.MAX_FRAME_BYTES - len(head) - 8  # less an id and a length
+    return [
+        *(head + string(bytes(room_bytes + more)) for more in (0, 1)),
+        head + string(b"data") + b"more",
+        head + string(b"data") + bytes(room_bytes - 4),
+        head + string(bytes(100_000)) + bytes(100_000),
+    ]
+
+
+def _in_segments(body: bytes) -> list[bytes]:
+    """The frame as it comes from a channel: cut in its header, and in the middle."""
+    frame = string(body[:1] + struct.pack(">L", 9) + body[1:])
+    return [frame[:3], frame[3:40], frame[40:150_000], frame[150_000:]]
+
+
 def _frames() -> list[bytes]:
     """Type, id and body of each request."""
     return [wire.encode_request(request)[4:] for request in _requests()]
+
+
+def _frame_of(request: wire.Request) -> bytes:
+    """Type and body: the id is the layer's."""
+    frame = wire.encode_request(request)
+    return frame[4:5] + frame[9:]
 
 
 def _userauth(user: bytes, method: bytes, details: bytes = b"") -> bytes:
@@ -83,6 +107,8 @@ def _channel_pieces() -> list[bytes]:
         b"\x12" + channel + string(b"subsystem") + b"\x01" + string(b"sftp"),
         b"\x12" + channel + string(b"env") + b"\x01" + string(b"A") + string(b"b"),
         b"\x0e" + channel + string(b"some data"),
+        b"\xf0",  # the server exchanges keys, while the client goes on
+        b"\x0e" + channel + string(b"more data"),
         b"\x0f" + channel + struct.pack(">L", 1) + string(b"an error"),
         b"\x0d" + channel + struct.pack(">L", 1000),
         b"\x00" + string(b"keepalive@openssh.com") + b"\x01",
@@ -108,11 +134,23 @@ PIECES: dict[str, list[bytes]] = {
     "packets": _kex_pieces(),
     "login": _login_pieces(),
     "channels": _channel_pieces(),
-    "sftp": [frame[:1] + frame[5:] for frame in _frames()],
+    "sftp": [_frame_of(request) for request in _requests()],
     "stream": [wire.encode_request(each) for each in (wire.Init(3), *_requests())],
     "codec": _frames(),
 }
 """Pieces of scripts that each layer understands, in an order that makes sense."""
+
+_CREATE = wire.Open(0, b"/b", CREATE, {})
+
+LARGE: dict[str, list[list[bytes]]] = {
+    "sftp": [[_frame_of(_CREATE), large] for large in _large_writes()],
+    "stream": [
+        [wire.encode_request(wire.Init(3)), wire.encode_request(_CREATE), *_in_segments(large)]
+        for large in _large_writes()
+    ],
+    "codec": [[large[:1] + bytes(4) + large[1:]] for large in _large_writes()],
+}
+"""Scripts with the largest frames, and with frames that hold more than they need."""
 
 HEADS: dict[str, list[bytes]] = {
     "packets": [b"\0", b"\1", b"\2", b"\3"],  # the ways of `layers.packets`
@@ -121,10 +159,10 @@ HEADS: dict[str, list[bytes]] = {
 
 
 def seeds(layer: str) -> list[bytes]:
-    """Whole scripts: all pieces in order, and each piece alone."""
+    """Whole scripts: all pieces in order, each piece alone, and the large ones."""
     pieces = PIECES[layer]
     return [
         script(some, head=head)
         for head in HEADS.get(layer, [b""])
-        for some in (pieces, *([piece] for piece in pieces))
+        for some in (pieces, *([piece] for piece in pieces), *LARGE.get(layer, []))
     ]

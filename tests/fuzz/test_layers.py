@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fuzz.layers import LAYERS
-from fuzz.scripts import Script, script
+from fuzz.scripts import MAX_ZEROS, Script, script
 from fuzz.seeds import HEADS, PIECES, seeds
 
 EXAMPLES = {"packets": 500, "login": 300, "channels": 300, "sftp": 800, "stream": 300, "codec": 500}
@@ -58,4 +58,12 @@ def test_a_script_reads_as_it_was_written(pieces: list[bytes], head: bytes) -> N
 
 @given(st.binary(max_size=100))
 def test_every_byte_string_is_a_script(data: bytes) -> None:
-    assert sum(map(len, Script(data).pieces())) <= len(data)
+    assert sum(map(len, Script(data).pieces())) <= len(data) + MAX_ZEROS
+
+
+def test_large_pieces_make_short_scripts() -> None:
+    large = b"head" + bytes(2**18)
+    written = script([b"a", large, b"b"])
+    assert len(written) < 100
+    assert list(Script(written).pieces()) == [b"a", large, b"b"]
+    assert sum(map(len, Script(script([large] * 9)).pieces())) <= MAX_ZEROS + 9 * len(large)
