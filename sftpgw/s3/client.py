@@ -78,8 +78,11 @@ class S3Client:
         return S3Client(self._sender, self._events.bind(**facts), self._abilities)
 
     def believing(self, capabilities: Capabilities) -> S3Client:
-        """The same store, taken to be able to do exactly this. It tells no events."""
-        return S3Client(self._sender, Nobody(), FixedAbilities(capabilities))
+        """The same store, taken to be able to do exactly this, for trying it out.
+
+        It tells no events, and is not patient.
+        """
+        return S3Client(self._sender.in_a_hurry(), Nobody(), FixedAbilities(capabilities))
 
     @property
     def requests(self) -> Counter[str]:

@@ -54,7 +54,7 @@ def open_store(
     )
 
     async def probe(bucket: str) -> Capabilities:
-        client = S3Client(sender, Nobody(), FixedAbilities(settings.capabilities))
+        client = S3Client(sender.in_a_hurry(), Nobody(), FixedAbilities(settings.capabilities))
         token = f"{int(random() * 2**53):014x}"
         return await probe_capabilities(client, bucket, settings.state_prefix, token)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from botocore.credentials import ReadOnlyCredentials
@@ -57,6 +57,8 @@ from sftpgw.wire.s3xml import MalformedDocument
 USER_AGENT = "sftpgw"
 DOCUMENT_LIMIT_BYTES = 16 * MIB
 SLOW_PATIENCE_SECONDS = 300.0
+HURRIED_ATTEMPTS = 3
+HURRIED_SECONDS = 5.0
 
 _FAULT_CODES = {
     ConnectFailed: CONNECT_FAILED,
@@ -172,6 +174,15 @@ class Sender:
     random: Callable[[], float]
     hasher: Hasher
     requests: Counter[str] = field(default_factory=Counter)
+
+    def in_a_hurry(self) -> Sender:
+        """The same, for requests that somebody waits for, and that may as well fail."""
+        settings = replace(
+            self.settings,
+            max_attempts=min(self.settings.max_attempts, HURRIED_ATTEMPTS),
+            retry_time_seconds=min(self.settings.retry_time_seconds, HURRIED_SECONDS),
+        )
+        return replace(self, settings=settings)
 
     async def send(
         self,

@@ -106,6 +106,15 @@ class TestRetries:
         assert (facts["operation"], facts["attempt"]) == ("HeadBucket", 3)
 
     @pytest_twisted.ensureDeferred
+    async def test_trying_out_a_store_is_not_patient(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(*[error_reply(503, "SlowDown")] * 3)
+        with pytest.raises(errors.StoreUnavailable):
+            await client.believing(Capabilities()).head(NAME)
+        assert client.requests["HeadObject"] == 3
+
+    @pytest_twisted.ensureDeferred
     async def test_nobody_listens(self, server: ScriptedS3, connected: Connect) -> None:
         client = connected(max_attempts=2, connect_timeout_seconds=5.0)
         await server.close()

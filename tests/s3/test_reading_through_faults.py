@@ -95,7 +95,7 @@ async def test_a_store_that_ignores_if_match_is_found_out_by_the_etag(
 async def test_a_store_that_stays_down_fails_the_read_and_the_next_one_may_succeed(
     server: ScriptedS3, download: Download
 ) -> None:
-    server.script(part(0, 40), *[error_reply(503, "SlowDown")] * 5, part(70, 80))
+    server.script(part(0, 40), *[error_reply(503, "SlowDown")] * 20, part(70, 80))
     await download.open()
     with pytest.raises(StoreUnavailable):
         await read(download, 70, 80)
