@@ -38,9 +38,12 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore, Together
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
-from sftpgw.values import KIB, Body, ByteRange, FileAttributes, ObjectInfo, ObjectName
+from sftpgw.values import KIB, Body, Buffer, ByteRange, FileAttributes, ObjectInfo, ObjectName
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
+
+LARGEST_PINNED = 8
+"""So many times its own size may an answer keep in memory."""
 
 NO_MEMORY = "all memory is in use by other transfers; try again in a moment"
 REPLACED = "the file was replaced while it was being read"
@@ -86,15 +89,20 @@ class _Range:
         self.segment.received += len(data)
         self._download.arrived()
 
-    def slices(self, wanted: ByteRange) -> list[memoryview]:
-        """The pieces of `wanted`, all of which has arrived."""
-        pieces: list[memoryview] = []
+    def slices(self, wanted: ByteRange) -> list[Buffer]:
+        """The pieces of `wanted`, all of which has arrived.
+
+        Views of chunks, but where a chunk is much larger: an answer that waits to be read
+        would keep all of it in memory, which nobody counts any more.
+        """
+        pieces: list[Buffer] = []
         index = bisect_right(self._starts, wanted.start) - 1
         at = wanted.start
         while at < wanted.stop:
             chunk, begin = self._chunks[index], self._starts[index]
             piece = memoryview(chunk)[at - begin : wanted.stop - begin]
-            pieces.append(piece)
+            is_small = LARGEST_PINNED * len(piece) < len(chunk)
+            pieces.append(bytes(piece) if is_small else piece)
             self._unread[index] -= len(piece)
             at, index = at + len(piece), index + 1
         return pieces

@@ -353,3 +353,12 @@ def test_a_store_that_sends_too_little_is_found_out() -> None:
     assert opened.store.requests["get"] < 5
     opened.download.close()
     assert opened.budget.held_bytes == 0
+
+
+def test_a_small_answer_does_not_keep_a_large_chunk_in_memory() -> None:
+    opened = Opened(chunk_bytes=1000).open()
+    (small,) = opened.download.read(0, 100)
+    (large,) = opened.download.read(100, 200)
+    assert isinstance(small, bytes)
+    assert isinstance(large, memoryview)
+    assert (small, bytes(large)) == (CONTENT[:100], CONTENT[100:300])
