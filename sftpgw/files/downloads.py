@@ -65,7 +65,7 @@ class _Range:
         self.segment = segment
         self.request: Deferred[None] | None = None
         self._download = download
-        self._is_over = False
+        self.is_over = False
         self._starts: list[int] = []
         self._chunks: list[bytes] = []
         self._unread: list[int] = []
@@ -75,13 +75,13 @@ class _Range:
 
     def end(self) -> None:
         """Take no more bytes, and drop the request; a store may still be in a call of ours."""
-        self._is_over = True
+        self.is_over = True
         if self.request is not None:
             request, self.request = self.request, None
             request.cancel()
 
     def received(self, data: bytes) -> None:
-        if self._is_over:
+        if self.is_over:
             return
         self._starts.append(self.segment.received)
         self._chunks.append(data)
@@ -351,7 +351,8 @@ class Download:
 
     def _not_fetched(self, failure: Failure, each: _Range) -> None:
         each.request = None
-        if each.segment in self._ranges:
+        # One that was cut off is still here: its bytes may be read yet.
+        if each.segment in self._ranges and not each.is_over:
             self._give_up(each, failure)
 
     def _give_up(self, each: _Range, failure: Failure) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from sftpgw.errors import ObjectChanged, StoreUnavailable
 from sftpgw.files.downloads import Download
@@ -33,7 +35,12 @@ def part(start: int, stop: int, *, etag: str = ETAG, **reply: object) -> Reply:
 
 
 @pytest.fixture
-def download(client: S3Client) -> Iterator[Download]:
+def events() -> RecordedEvents:
+    return RecordedEvents()
+
+
+@pytest.fixture
+def download(client: S3Client, events: RecordedEvents) -> Iterator[Download]:
     budget = Budget(10_000)
     download = Download(
         ObjectName("bucket", "key"),
@@ -41,13 +48,14 @@ def download(client: S3Client) -> Iterator[Download]:
         budget=budget,
         in_flight=InFlight(),
         clock=Clock(),
-        events=RecordedEvents(),
+        events=events,
         part_bytes=40,
         concurrency=1,
     )
     yield download
     download.close()
     assert budget.held_bytes == 0
+    assert "defect" not in events.names()
 
 
 async def read(download: Download, start: int, stop: int) -> bytes:
@@ -100,3 +108,15 @@ async def test_a_store_that_stays_down_fails_the_read_and_the_next_one_may_succe
     with pytest.raises(StoreUnavailable):
         await read(download, 70, 80)
     assert await read(download, 70, 80) == DATA[70:80]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_opening_that_nobody_reads_on_is_cut_off_and_what_it_brought_is_kept(
+    server: ScriptedS3, download: Download
+) -> None:
+    server.script(replace(part(0, 40), body=DATA[:15], length=40, stalls=True))
+    await download.open()
+    while download._ranges and any(each.request for each in download._ranges.values()):
+        await deferLater(reactor, 0)
+    server.script(part(15, 40))
+    assert await read(download, 0, 15) == DATA[:15]
