@@ -5,13 +5,11 @@ Knows: which of its bytes are there. Must not know: which part it is, or where i
 
 from __future__ import annotations
 
+from sftpgw.bytequeue import SMALL_PIECE_BYTES
 from sftpgw.errors import LimitReached
-from sftpgw.values import KIB, Body, Buffer
+from sftpgw.values import Body, Buffer
 
 MAX_GAPS = 1000
-
-SMALL_PIECE_BYTES = 4 * KIB
-"""Pieces below this size are joined: kept on their own, they would cost more than they hold."""
 
 
 class PartBuffer:

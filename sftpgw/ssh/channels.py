@@ -27,10 +27,10 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from sftpgw.bytequeue import ByteQueue
 from sftpgw.interfaces import FlowControl, Subsystem
 from sftpgw.ssh.fields import Fields, MalformedPacket
 from sftpgw.ssh.logs import quiet_logger
-from sftpgw.ssh.outgoing import OutgoingQueue
 from sftpgw.ssh.windows import ReceiveWindow
 from sftpgw.values import KIB, MIB, Buffer
 
@@ -63,7 +63,7 @@ class SessionChannel(SSHChannel):
         )
         self._subsystem: Subsystem | None = None
         self._started = False
-        self._outgoing = OutgoingQueue()
+        self._outgoing = ByteQueue()
         self._paused = False
         self._unconsumed_bytes = 0
         self._input_ended = False

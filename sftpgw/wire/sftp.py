@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sftpgw.bytequeue import SMALL_PIECE_BYTES, ByteQueue
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body
+from sftpgw.values import Body, Buffer
 
 MAX_READ_BYTES = 255 * 1024
 MAX_WRITE_BYTES = 255 * 1024
@@ -36,7 +36,6 @@ MIN_FRAME_BYTES = 5
 MAX_NAMES_BYTES = 64 * 1024
 MAX_EXTENDED_ATTRIBUTES = 64
 MAX_MESSAGE_BYTES = 1024
-SMALL_PIECE_BYTES = 4 * 1024
 
 VERSION = 3
 
@@ -258,21 +257,13 @@ class Frames:
         max_frame_bytes: int = MAX_FRAME_BYTES,
         small_piece_bytes: int = SMALL_PIECE_BYTES,
     ) -> None:
-        self._small_piece_bytes = small_piece_bytes
-        self._pieces: deque[memoryview] = deque()
-        self._small = bytearray()  # behind the pieces
-        self._available_bytes = 0
+        self._queue = ByteQueue(small_piece_bytes)
         self._frame_bytes: int | None = None
         self._max_frame_bytes = max_frame_bytes
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take the next bytes of the stream; nobody may change them any more."""
-        self._available_bytes += len(data)
-        if len(data) < self._small_piece_bytes:
-            self._small += data
-        else:
-            self._join_small()
-            self._pieces.append(memoryview(data))
+        self._queue.append(memoryview(data))
 
     def next(self) -> Frame | None:
         """The next frame; None until it is whole.
@@ -280,25 +271,18 @@ class Frames:
         :raises FramingLost: the length is out of bounds.
         """
         if self._frame_bytes is None:
-            if self._available_bytes < 4:
+            if self._queue.size_bytes < 4:
                 return None
-            self._join_small()
             self._frame_bytes = self._checked(int.from_bytes(self._take(4), "big"))
         size_bytes = self._frame_bytes
-        if self._available_bytes < size_bytes:
+        if self._queue.size_bytes < size_bytes:
             return None
         self._frame_bytes = None
-        self._join_small()
         head = self._take(min(size_bytes, _WRITE_UP_TO_HANDLE.size))
         if head[0] != Kind.WRITE:
             return Frame(head + self._take(size_bytes - len(head)))
         head += self._take(min(size_bytes - len(head), _rest_of_write_head(head)))
         return Frame(head, self._take_pieces(size_bytes - len(head)))
-
-    def _join_small(self) -> None:
-        if self._small:
-            self._pieces.append(memoryview(bytes(self._small)))
-            self._small.clear()
 
     def _checked(self, size_bytes: int) -> int:
         if not MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes:
@@ -310,37 +294,18 @@ class Frames:
 
     def _take(self, size_bytes: int) -> bytes:
         """The next bytes, copied."""
-        if not size_bytes:
-            return b""
-        first = self._pieces[0]
-        if len(first) <= size_bytes:
-            return b"".join(self._take_views(size_bytes))
-        self._pieces[0] = first[size_bytes:]
-        self._available_bytes -= size_bytes
-        return bytes(first[:size_bytes])
+        return b"".join(self._queue.take(size_bytes))
 
     def _take_pieces(self, size_bytes: int) -> Body:
-        """The next bytes, to be kept.
+        """The next bytes, to be kept."""
+        return tuple(map(_alone, self._queue.take(size_bytes)))
 
-        A piece would hold all of what it was fed with in memory: unless it is nearly that
-        itself, it is copied.
-        """
-        return tuple(
-            bytes(view) if 16 * len(view) < 15 * memoryview(view.obj).nbytes else view
-            for view in self._take_views(size_bytes)
-        )
 
-    def _take_views(self, size_bytes: int) -> list[memoryview]:
-        self._available_bytes -= size_bytes
-        taken: list[memoryview] = []
-        while size_bytes:
-            view = self._pieces.popleft()
-            if len(view) > size_bytes:
-                self._pieces.appendleft(view[size_bytes:])
-                view = view[:size_bytes]
-            taken.append(view)
-            size_bytes -= len(view)
-        return taken
+def _alone(piece: Buffer) -> Buffer:
+    """A view holds all of what was fed in memory: unless it is nearly that, it is copied."""
+    if isinstance(piece, memoryview) and 16 * len(piece) < 15 * memoryview(piece.obj).nbytes:
+        return bytes(piece)
+    return piece
 
 
 _WRITE_UP_TO_HANDLE = struct.Struct(">BLL")

@@ -1,11 +1,11 @@
-"""The outgoing queue: bytes in order, whatever is taken at a time."""
+"""The byte queue: bytes in order, whatever is taken at a time."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.ssh.outgoing import SMALL_PIECE_BYTES, OutgoingQueue
+from sftpgw.bytequeue import SMALL_PIECE_BYTES, ByteQueue
 
 
 @given(
@@ -13,7 +13,7 @@ from sftpgw.ssh.outgoing import SMALL_PIECE_BYTES, OutgoingQueue
     st.lists(st.integers(1, 6000), min_size=1),
 )
 def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
-    queue = OutgoingQueue()
+    queue = ByteQueue()
     for piece in pieces:
         queue.append(piece)
     expected = b"".join(pieces)
@@ -30,7 +30,7 @@ def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
 
 
 def test_a_piece_that_fits_is_not_copied() -> None:
-    queue = OutgoingQueue()
+    queue = ByteQueue()
     piece = b"x" * SMALL_PIECE_BYTES
     queue.append(piece)
     (taken,) = queue.take(SMALL_PIECE_BYTES)
@@ -38,7 +38,7 @@ def test_a_piece_that_fits_is_not_copied() -> None:
 
 
 def test_small_pieces_are_joined() -> None:
-    queue = OutgoingQueue()
+    queue = ByteQueue()
     large = b"x" * SMALL_PIECE_BYTES
     for piece in (b"a", b"b", large, b"c", b"d"):
         queue.append(piece)
@@ -46,7 +46,7 @@ def test_small_pieces_are_joined() -> None:
 
 
 def test_clear_forgets_a_half_taken_piece() -> None:
-    queue = OutgoingQueue()
+    queue = ByteQueue()
     queue.append(b"abc")
     queue.take(1)
     queue.clear()
