@@ -24,6 +24,7 @@ import bcrypt
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
     Capabilities,
+    FilesSettings,
     GatewaySettings,
     LimitSettings,
     Probe,
@@ -110,6 +111,7 @@ def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
         ),
         ssh=SshSettings(),
         limits=LimitSettings(),
+        files=FilesSettings(),
         users=MappingProxyType({USER_NAME: user}),
     )
 

@@ -9,7 +9,7 @@ those return a plain value when there is nothing to wait for, else a Deferred.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -153,6 +153,9 @@ class ObjectStore(Protocol):
 
         :raises NoSuchObject, PreconditionFailed:
         """
+
+    async def tags(self, name: ObjectName) -> Mapping[str, str]:
+        """GetObjectTagging. :raises NoSuchObject:"""
 
     async def list(
         self,

@@ -41,6 +41,7 @@ from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
+from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
@@ -288,8 +289,7 @@ class Gateway:
     def _make_avatar(self, user: User, session: str) -> GatewayAvatar:
         """What `user` can open in this session: SFTP, on the user's own files."""
         events = self._events.bind(session=session, user=user.name)
-        tree = Tree(
-            user,
+        resources = Resources(
             store=self._store.bind(session=session, user=user.name),
             budget=self._budget.share(user.name),
             in_flight=self._in_flight,
@@ -297,7 +297,9 @@ class Gateway:
             events=events,
             settings=self._settings.s3,
             limits=self._settings.limits,
+            files=self._settings.files,
         )
+        tree = Tree(user, resources)
 
         def sftp() -> Subsystem:
             server = GatewayServer(user.name, tree, self._reactor)

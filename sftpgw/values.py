@@ -56,7 +56,9 @@ class ObjectInfo:
 
     `etag` is as S3 sent it, quotes included. `metadata` is without the
     ``x-amz-meta-`` prefix, names in lower case; lists have none. `system_headers`
-    are Cache-Control and its like, names in lower case, which a rewrite must restate.
+    are Cache-Control and its like, names in lower case, and `encryption` the
+    ``x-amz-server-side-encryption`` ones: a rewrite must restate them, and the tags, if
+    `tag_count` says that there are any (`ObjectStore.tags`).
     """
 
     name: ObjectName
@@ -67,6 +69,8 @@ class ObjectInfo:
     metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     content_type: str = ""
     system_headers: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    encryption: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    tag_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,9 @@ class ObjectProperties:
     metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     content_type: str = ""
     storage_class: str = ""
+    system_headers: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    encryption: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    tags: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
 
 
 class ChecksumAlgorithm(enum.Enum):
@@ -386,6 +393,43 @@ class LimitSettings:
     drain_seconds: float = 30.0
 
 
+class SetStat(enum.Enum):
+    """What becomes of times that are set on a stored file that is too large to be copied."""
+
+    IGNORE = "ignore"
+    FAIL = "fail"
+
+
+class ExactTimes(enum.Enum):
+    """Whether listings show the times that were stored with files, for a HEAD each."""
+
+    AUTO = "auto"  # in directories of up to so many files
+    YES = "yes"
+    NO = "no"
+
+
+class OnDisconnect(enum.Enum):
+    """What becomes of an upload whose client is lost."""
+
+    DISCARD = "discard"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSettings:
+    """[files]. Modes are the nine permission bits."""
+
+    setstat: SetStat = SetStat.IGNORE
+    exact_times: ExactTimes = ExactTimes.AUTO
+    rename_max_objects: int = 100_000
+    on_disconnect: OnDisconnect = OnDisconnect.DISCARD
+    keep_empty_directories: bool = False
+    uid: int = 0
+    gid: int = 0
+    file_mode: int = 0o644
+    directory_mode: int = 0o755
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All that the two ini files say."""
@@ -394,4 +438,5 @@ class Settings:
     s3: StoreSettings
     ssh: SshSettings
     limits: LimitSettings
+    files: FilesSettings
     users: Mapping[str, User]

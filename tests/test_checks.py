@@ -13,6 +13,7 @@ from sftpgw.interfaces import ObjectStore
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.values import (
     Capabilities,
+    FilesSettings,
     GatewaySettings,
     LimitSettings,
     Settings,
@@ -32,6 +33,7 @@ def findings(declared: Capabilities, able: Capabilities, *buckets: str) -> list[
         StoreSettings(bucket="here", capabilities=declared),
         SshSettings(),
         LimitSettings(),
+        FilesSettings(),
         MappingProxyType(users),
     )
 

@@ -20,9 +20,13 @@ from sftpgw.values import (
     MIB,
     Addressing,
     ChecksumChoice,
+    ExactTimes,
+    FilesSettings,
     LimitSettings,
+    OnDisconnect,
     Permission,
     Probe,
+    SetStat,
     Settings,
     SignPayload,
     SshSettings,
@@ -184,7 +188,28 @@ login_key_algorithms = ssh-ed25519
 memory = 1GiB
 reorder_allowance = 512KiB
 drain = 0s
+[files]
+exact_times = no
+setstat = fail
+rename_max_objects = 7
+on_disconnect = resume
+keep_empty_directories = yes
+uid = 1000
+gid = 4294967294
+file_mode = 0600
+directory_mode = 750
 """
+    )
+    assert settings.files == FilesSettings(
+        setstat=SetStat.FAIL,
+        exact_times=ExactTimes.NO,
+        rename_max_objects=7,
+        on_disconnect=OnDisconnect.RESUME,
+        keep_empty_directories=True,
+        uid=1000,
+        gid=2**32 - 2,
+        file_mode=0o600,
+        directory_mode=0o750,
     )
     assert settings.gateway.listen == ("tcp:2022", "tcp:2222:interface=127.0.0.1")
     assert settings.gateway.host_keys[1] == "/elsewhere/key"
@@ -338,6 +363,9 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("ssh", "login_key_algorithms = *", "[ssh] login_key_algorithms: '*' is unknown; known: "),
         ("limits", "handles_per_session = 5", "[limits] handles_per_session: is not a known key"),
         ("limits", "memory = 1MiB", "[limits] memory: 1MiB is out of bounds"),
+        ("files", "exact_times = maybe", "[files] exact_times: "),
+        ("files", "file_mode = rw", "[files] file_mode: 'rw' is not a mode; write three octal"),
+        ("files", "rename_max_objects = 0", "[files] rename_max_objects: '0' is not a whole"),
         ("limits", "memory = 16MiB\nreorder_allowance = 17MiB", "[limits] reorder_allowance: must"),
         ("limitz", "memory = 1GiB", "[limitz]: is not a known section, did you mean 'limits'?"),
         ("DEFAULT", "memory = 1GiB", "[DEFAULT]: is not a known section; known: gateway, s3"),

@@ -32,9 +32,13 @@ from sftpgw.values import (
     MIB,
     Addressing,
     ChecksumChoice,
+    ExactTimes,
+    FilesSettings,
     GatewaySettings,
     LimitSettings,
+    OnDisconnect,
     Probe,
+    SetStat,
     Settings,
     SignPayload,
     SshSettings,
@@ -114,6 +118,17 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "reorder_allowance": Key("reorder_allowance_bytes", size(KIB, GIB)),
         "drain": Key("drain_seconds", time(0, 3600)),
     },
+    "files": {
+        "setstat": Key("setstat", one_of(SetStat)),
+        "exact_times": Key("exact_times", one_of(ExactTimes)),
+        "rename_max_objects": Key("rename_max_objects", count(1, 10_000_000)),
+        "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
+        "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
+        "uid": Key("uid", count(0, 2**32 - 1)),
+        "gid": Key("gid", count(0, 2**32 - 1)),
+        "file_mode": Key("file_mode", scalars.mode),
+        "directory_mode": Key("directory_mode", scalars.mode),
+    },
 }
 
 
@@ -159,7 +174,8 @@ def load_settings(
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
-    return Settings(gateway, store, ssh, limits, MappingProxyType(users))
+    files = FilesSettings(**given["files"])
+    return Settings(gateway, store, ssh, limits, files, MappingProxyType(users))
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:

@@ -82,6 +82,13 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name for name in re.split(r"[\s,]+", text) if name)
 
 
+def mode(text: str) -> int:
+    """Permission bits in octal digits, as chmod takes them."""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(f"{text!r} is not a mode; write three octal digits: 0644")
+    return int(text, 8)
+
+
 def networks(text: str) -> tuple[Network, ...]:
     """Networks in CIDR notation, or single addresses."""
     return tuple(map(_network, names(text)))
@@ -148,7 +155,7 @@ def count(smallest: int, largest: int) -> Callable[[str], int]:
     """A parser of whole numbers within these bounds."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not smallest <= int(text) <= largest:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not smallest <= int(text) <= largest:
             raise ValueError(f"{text!r} is not a whole number from {smallest} to {largest}")
         return int(text)
 

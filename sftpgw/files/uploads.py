@@ -34,6 +34,7 @@ from sftpgw.files.places import Place
 from sftpgw.files.sending import Sending
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.assembling import CompleteUpload
+from sftpgw.plan.restating import MTIME, mtime_text
 from sftpgw.plan.uploading import Command, Commands, Phase, PutWhole, UploadPlan
 from sftpgw.values import (
     AttributeChanges,
@@ -174,7 +175,7 @@ class Upload:
     def _properties(self) -> ObjectProperties:
         metadata = {}
         if self._modified_seconds is not None:
-            metadata["mtime"] = f"{self._modified_seconds:.9f}".rstrip("0").rstrip(".")
+            metadata[MTIME] = mtime_text(self._modified_seconds)
         return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
 
     def _explained(self, error: Exception) -> GatewayError:

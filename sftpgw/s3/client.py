@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -121,6 +121,12 @@ class S3Client:
             raise StoreError("an empty range", code="BadRequest")
         download = Download(name, wanted, sink, if_match)
         await self._sender.send(download.next_request, self._events, stream=download)
+
+    async def tags(self, name: ObjectName) -> Mapping[str, str]:
+        request = S3Request(
+            "GetObjectTagging", "GET", name.bucket, name.key, query=(("tagging", ""),)
+        )
+        return await self._send_for(request, lambda answer: s3xml.parse_tags(answer.document))
 
     async def list(
         self,

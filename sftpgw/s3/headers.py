@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode
 
 from twisted.web.http_headers import Headers
 
@@ -31,6 +32,13 @@ SYSTEM_HEADERS = (
     "expires",
 )
 """System metadata besides the content type: an object keeps it through a rewrite."""
+
+ENCRYPTION_HEADERS = (
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+)
+"""How S3 encrypts an object; what is not stated becomes the bucket's default."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII | re.IGNORECASE)
 _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -81,6 +89,7 @@ def retry_after_seconds(headers: Headers) -> float:
 
 def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectInfo:
     """What HEAD or GET told of an object whose whole size is known."""
+    tags = header(headers, "x-amz-tagging-count")
     return ObjectInfo(
         name=name,
         size_bytes=size_bytes,
@@ -89,7 +98,9 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
         storage_class=header(headers, "x-amz-storage-class") or "STANDARD",
         metadata=dict(_metadata(headers)) or NO_METADATA,
         content_type=header(headers, "content-type"),
-        system_headers=_system_headers(headers),
+        system_headers=_told(headers, SYSTEM_HEADERS),
+        encryption=_told(headers, ENCRYPTION_HEADERS),
+        tag_count=int(tags) if tags.isascii() and tags.isdigit() else 0,
     )
 
 
@@ -104,6 +115,10 @@ def property_headers(properties: ObjectProperties, storage_class: str) -> Iterat
         yield "content-type", properties.content_type
     if chosen := properties.storage_class or storage_class:
         yield "x-amz-storage-class", chosen
+    yield from properties.system_headers.items()
+    yield from properties.encryption.items()
+    if properties.tags:
+        yield "x-amz-tagging", urlencode(properties.tags)
 
 
 def encode_value(text: str) -> str:
@@ -132,6 +147,6 @@ def _metadata(headers: Headers) -> Iterator[tuple[str, str]]:
             yield name.removeprefix(METADATA_PREFIX), decode_value(joined)
 
 
-def _system_headers(headers: Headers) -> Mapping[str, str]:
-    found = {name: header(headers, name) for name in SYSTEM_HEADERS}
+def _told(headers: Headers, names: Iterable[str]) -> Mapping[str, str]:
+    found = {name: header(headers, name) for name in names}
     return {name: value for name, value in found.items() if value} or NO_METADATA

@@ -90,13 +90,22 @@ def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
 def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -> HeaderList:
     """What CopyObject must be told so that nothing is lost: its class, and all of a rewrite."""
     source_class = "" if source.storage_class == "STANDARD" else source.storage_class
+    kept = ObjectProperties(storage_class=source_class, encryption=source.encryption)
     if properties is None:
-        return (("x-amz-storage-class", source_class),) if source_class else ()
-    restated = replace(properties, content_type=properties.content_type or source.content_type)
+        return tuple(property_headers(kept, ""))
     return (
         ("x-amz-metadata-directive", "REPLACE"),
-        *property_headers(restated, source_class),
-        *source.system_headers.items(),
+        *property_headers(
+            replace(
+                properties,
+                storage_class=properties.storage_class or source_class,
+                content_type=properties.content_type or source.content_type,
+                system_headers=properties.system_headers or source.system_headers,
+                encryption=properties.encryption or source.encryption,
+                tags={},  # they come along, since nothing is said of them
+            ),
+            "",
+        ),
     )
 
 

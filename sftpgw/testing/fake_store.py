@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred
 
@@ -68,6 +68,9 @@ class StoredObject:
             storage_class=self.properties.storage_class or "STANDARD",
             metadata={} if listed else dict(self.properties.metadata),
             content_type="" if listed else self.properties.content_type,
+            system_headers={} if listed else dict(self.properties.system_headers),
+            encryption={} if listed else dict(self.properties.encryption),
+            tag_count=0 if listed else len(self.properties.tags),
         )
 
 
@@ -257,10 +260,18 @@ class FakeStore:
         if len(stored.data) > COPY_LIMIT_BYTES:
             raise StoreError("over 5 GiB", code="InvalidRequest", status=400)
         self._demand(target, condition, self._capabilities.conditional_copy)
-        kept = stored.properties if properties is None else properties
+        kept = stored.properties
+        if properties is not None:
+            kept = replace(properties, tags=kept.tags)
         etag = self._store(target, stored.data, kept, _md5(stored.data))
         self._leave("copy")
         return etag
+
+    async def tags(self, name: ObjectName) -> Mapping[str, str]:
+        await self._enter("tags", name.bucket)
+        found = dict(self._find(name).properties.tags)
+        self._leave("tags")
+        return found
 
     async def list(
         self,

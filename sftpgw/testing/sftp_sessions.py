@@ -24,13 +24,14 @@ from twisted.internet.task import Clock
 
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
+from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import ObjectStore
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
-from sftpgw.values import KIB, LimitSettings, SshSettings, StoreSettings, User
+from sftpgw.values import KIB, FilesSettings, LimitSettings, SshSettings, StoreSettings, User
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -72,6 +73,7 @@ class GatewayInMemory:
         settings: StoreSettings | None = None,
         limits: LimitSettings | None = None,
         ssh: SshSettings | None = None,
+        files: FilesSettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
@@ -79,6 +81,7 @@ class GatewayInMemory:
         self.settings = settings or StoreSettings(bucket="bucket")
         self.limits = limits or LimitSettings()
         self.ssh = ssh or SshSettings()
+        self.files = files or FilesSettings()
         self.budget = Budget(self.limits.memory_bytes)
         self.in_flight = InFlight()
         self.events = RecordedEvents()
@@ -86,8 +89,7 @@ class GatewayInMemory:
 
     def tree(self, user: User = ALICE, store: ObjectStore | None = None) -> Tree:
         """The files of a user."""
-        return Tree(
-            user,
+        resources = Resources(
             store=store or self.store,
             budget=self.budget,
             in_flight=self.in_flight,
@@ -95,7 +97,9 @@ class GatewayInMemory:
             events=self.events,
             settings=self.settings,
             limits=self.limits,
+            files=self.files,
         )
+        return Tree(user, resources)
 
     def subsystem(self, user: User = ALICE) -> SFTPProtocol:
         """An SFTP server for a session of a user."""

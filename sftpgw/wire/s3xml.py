@@ -140,6 +140,13 @@ def build_complete_upload(parts: Iterable[StoredPart]) -> bytes:
     return document
 
 
+def parse_tags(document: bytes) -> Mapping[str, str]:
+    """The tags that GetObjectTagging tells. :raises MalformedDocument:"""
+    root = _root(document, "Tagging")
+    rows = root.iterfind("{*}TagSet/{*}Tag")
+    return {_needed(row, "Key"): _text(row, "Value") for row in rows}
+
+
 # Checksums.
 
 _CHECKSUM_BYTES = {

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from sftpgw import errors
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
+from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
 from sftpgw.s3.client import S3Client
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
@@ -31,6 +32,7 @@ from sftpgw.values import (
     Body,
     Capabilities,
     ChecksumChoice,
+    FilesSettings,
     LimitSettings,
     Probe,
     StoreSettings,
@@ -102,8 +104,7 @@ class Journey:
 
     def tree_on(self, client: S3Client, reactor: Any) -> Tree:
         limits = LimitSettings(memory_bytes=16 * MIB)
-        return Tree(
-            User("alice", "bucket", "home/"),
+        resources = Resources(
             store=client,
             budget=Budget(limits.memory_bytes),
             in_flight=InFlight(),
@@ -111,7 +112,9 @@ class Journey:
             events=self.events,
             settings=StoreSettings(part_size_bytes=PART_BYTES, download_part_size_bytes=PART_BYTES),
             limits=limits,
+            files=FilesSettings(),
         )
+        return Tree(User("alice", "bucket", "home/"), resources)
 
     async def put(
         self, data: bytes = DATA, intent: WriteIntent | None = None, **settings: Any

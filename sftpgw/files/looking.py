@@ -1,0 +1,163 @@
+"""What is at a place: a file, a directory, or nothing.
+
+Knows: which requests answer that, in which order, and what this session has just seen
+and done. Must not know: why it is asked, who may ask.
+
+Rules
+
+1. What is asked of a file waits for a commit of it that is under way.
+2. A file is an object. A directory exists if its marker (``name/``) or anything
+   below it does; where both a file and a directory of one name exist, the file wins.
+3. A directory that this session has emptied counts until the session ends: on a disk
+   it would still be there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, NotADirectory
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.listings import list_directory
+from sftpgw.interfaces import Clock, ObjectStore
+from sftpgw.plan.paths import Place
+from sftpgw.values import FileKind, ListPage, ObjectInfo
+
+LISTED_FOR_SECONDS = 2.0
+MAX_EMPTIED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """The first page of a directory, and when the bucket looked like that."""
+
+    prefix: str
+    page: ListPage
+    changes: int
+    at_seconds: float
+
+
+class Looking:
+    """One session's view of the store, with what it remembers of it."""
+
+    def __init__(self, store: ObjectStore, in_flight: InFlight, clock: Clock) -> None:
+        self._store = store
+        self._in_flight = in_flight
+        self._clock = clock
+        self._listed: _Listed | None = None
+        self._emptied: OrderedDict[str, None] = OrderedDict()
+
+    # Files.
+
+    async def file(self, place: Place) -> ObjectInfo | None:
+        """The object of a place, None if there is none. A HEAD."""
+        if place.is_root:
+            return None
+        await self._in_flight.settled(place.file)
+        try:
+            return await self._store.head(place.file)
+        except NoSuchObject:
+            return None
+
+    async def file_if_told(self, place: Place) -> tuple[ObjectInfo | None, bool]:
+        """The object of a place, and whether the store does not tell if there is one.
+
+        :raises AccessDenied: it does not tell, and could not keep us from overwriting it.
+        """
+        try:
+            return await self.file(place), False
+        except AccessDenied:
+            able = await self._store.learn_capabilities(place.root.bucket)
+            if able.conditional_put and able.conditional_complete:
+                return None, True
+            raise
+
+    async def no_file(self, place: Place) -> NoSuchFile | IsADirectory:
+        """Why there is no file at a place that has none."""
+        if place.is_root or await self.is_directory(place):
+            return IsADirectory(f"{place.path}: is a directory")
+        return NoSuchFile(f"{place.path}: no such file")
+
+    # Directories.
+
+    async def is_directory(self, place: Place) -> bool:
+        """Whether anything says so; the page is kept, since clients go on with OPENDIR. A LIST."""
+        changes, at_seconds = self._in_flight.changes, self._clock.seconds()
+        page = await list_directory(self._store, place)
+        if not _shows_something(page):
+            return self.has_emptied(place)
+        self._listed = _Listed(place.prefix, page, changes, at_seconds)
+        return True
+
+    async def first_page(self, place: Place) -> ListPage:
+        """What a directory begins with; none or one LIST.
+
+        :raises NoSuchFile, NotADirectory: there is no directory.
+        """
+        page = self._just_listed(place) or await list_directory(self._store, place)
+        if not _shows_something(page) and not place.is_root and not self.has_emptied(place):
+            raise await self.no_directory(place)
+        return page
+
+    async def no_directory(self, place: Place) -> NoSuchFile | NotADirectory:
+        """Why there is no directory at a place that has none."""
+        if await self.file(place) is not None:
+            return NotADirectory(f"{place.path}: is not a directory")
+        return NoSuchFile(f"{place.path}: no such directory")
+
+    def _just_listed(self, place: Place) -> ListPage | None:
+        listed, self._listed = self._listed, None
+        if listed is None or listed.prefix != place.prefix:
+            return None
+        age_seconds = self._clock.seconds() - listed.at_seconds
+        is_fresh = age_seconds <= LISTED_FOR_SECONDS and listed.changes == self._in_flight.changes
+        return listed.page if is_fresh else None
+
+    # Either.
+
+    async def kind_at(self, place: Place) -> FileKind | None:
+        """File, directory or nothing, by one list request where two names are not too close.
+
+        The key itself sorts first among all that begin with it. Its directory
+        comes after names like ``key-`` and ``key.``: only if these fill a page
+        must be asked again.
+        """
+        key = place.file.key
+        page = await self._store.list(place.root.bucket, key, delimiter="/")
+        if any(info.name == place.file for info in page.objects):
+            return FileKind.FILE
+        if place.prefix in page.prefixes:
+            return FileKind.DIRECTORY
+        passed = any(name > place.prefix for name in _names(page))
+        if page.next_token is None or passed:
+            return FileKind.DIRECTORY if self.has_emptied(place) else None
+        return FileKind.DIRECTORY if await self.is_directory(place) else None
+
+    # What this session has just done.
+
+    def changed(self, emptied: Place | None = None) -> None:
+        """Something is different now; `emptied` has perhaps lost its last entry."""
+        self._in_flight.changed()
+        while emptied is not None and not emptied.is_root:
+            self._emptied[emptied.prefix] = None
+            self._emptied.move_to_end(emptied.prefix)
+            emptied = emptied.parent
+        while len(self._emptied) > MAX_EMPTIED:
+            self._emptied.popitem(last=False)
+
+    def removed(self, place: Place) -> None:
+        """The directory is gone, whatever was remembered of it."""
+        self._emptied.pop(place.prefix, None)
+
+    def has_emptied(self, place: Place) -> bool:
+        """An implicit directory whose last entry this session has removed still counts."""
+        return place.prefix in self._emptied
+
+
+def _shows_something(page: ListPage) -> bool:
+    return bool(page.objects or page.prefixes)
+
+
+def _names(page: ListPage) -> list[str]:
+    return [info.name.key for info in page.objects] + list(page.prefixes)
