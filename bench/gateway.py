@@ -17,6 +17,7 @@ from pathlib import Path
 from bench.drivers import Client, Session
 from bench.figures import Sample
 from bench.measuring import counters_at, measured
+from bench.processes import BenchError
 from bench.servers import (
     Server,
     Store,
@@ -78,9 +79,16 @@ def measure_gateway(plan: GatewayPlan, folder: Path, tell: Callable[[str], None]
     with ExitStack() as stack:
         servers = _start(plan, folder, client, stack)
         for repeat in range(plan.repeats):
-            for server in servers:
+            for server in tuple(servers):
                 tell(f"repeat {repeat + 1} of {plan.repeats}, {server.name}")
-                samples += _Course(plan, client, server, sources).run()
+                try:
+                    samples.extend(_Course(plan, client, server, sources).run())
+                except BenchError as error:
+                    if server is servers[0]:
+                        raise
+                    # What a peer cannot do is a finding, too; the others go on.
+                    tell(f"{server.name} is left out from here on: {error}")
+                    servers.remove(server)
     return samples
 
 

@@ -14,7 +14,7 @@ so that nothing on the way has leave to compress.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -37,11 +37,11 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IPolicyForHTTPS, IR
 from zope.interface import implementer
 
 from sftpgw.interfaces import Clock
+from sftpgw.s3.bodies import DirectBody, WrittenBody, body_on
 from sftpgw.s3.connections import Connections, CountedEndpoint
 from sftpgw.s3.tls import GatheringPolicy
-from sftpgw.values import KIB, Body, Buffer
+from sftpgw.values import Body
 
-PIECE_BYTES = 128 * KIB
 IDLE_CONNECTIONS_PER_HOST = 64
 IDLE_SECONDS = 20
 
@@ -274,9 +274,9 @@ def _reasons(failure: Failure) -> str:
     return "; ".join(dict.fromkeys(filter(None, texts))) or failure.getErrorMessage()
 
 
-@implementer(IClientRequest, IPushProducer)
+@implementer(IClientRequest)
 class _OutgoingRequest:
-    """A request as Twisted's HTTP client protocol sends it, and the producer of its body.
+    """A request as Twisted's HTTP client protocol sends it.
 
     `writeTo` is done at once, so that the protocol reads the answer while the body
     goes out. The connection is fit for another request (`persistent`) only if
@@ -289,10 +289,9 @@ class _OutgoingRequest:
         self.headers = Headers()
         self.is_sent = False
         self._head = _head(request)
-        self._pieces = _pieces(request.body)
+        self._body = request.body
+        self._way_out: DirectBody | WrittenBody | None = None
         self._sent = sent
-        self._transport: Any = None
-        self._is_paused = False
         self._is_dropped = False
 
     @property
@@ -300,31 +299,16 @@ class _OutgoingRequest:
         return self.is_sent and not self._is_dropped
 
     def writeTo(self, transport: Any) -> Deferred[None]:
-        self._transport = transport
         transport.write(self._head)
-        transport.registerProducer(self, True)
-        self.resumeProducing()
+        body, self._body = self._body, ()
+        if body:
+            self._way_out = body_on(transport, body, self._progressed)
+            self._way_out.start()
+        else:
+            self._progressed(0, True)
         written: Deferred[None] = Deferred()
         written.callback(None)
         return written
-
-    def resumeProducing(self) -> None:
-        self._is_paused = False
-        while not self._is_paused and self._transport is not None:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self.is_sent = True
-                self.stop()
-                self._sent(0, True)
-                return
-            self._transport.write(piece)
-            self._sent(len(piece), False)
-
-    def pauseProducing(self) -> None:
-        self._is_paused = True
-
-    def stopProducing(self) -> None:
-        self._transport = None
 
     def stopWriting(self) -> None:
         """Nothing to stop: the protocol takes the request for written."""
@@ -332,30 +316,13 @@ class _OutgoingRequest:
     def stop(self, *, drop: bool = False) -> None:
         """Send nothing more, and let go of the body."""
         self._is_dropped |= drop
-        self._pieces = iter(())
-        if self._transport is not None:
-            transport, self._transport = self._transport, None
-            transport.unregisterProducer()
+        self._body = ()
+        if self._way_out is not None:
+            self._way_out.stop()
 
-
-def _pieces(body: Body) -> Iterator[bytes]:
-    """Copies of at most 128 KiB, since the transport keeps what it is given.
-
-    Small buffers go out together: the transport would join them, and copy once more.
-    """
-    batch: list[Buffer] = []
-    size_bytes = 0
-    for buffer in body:
-        view = memoryview(buffer)
-        for start in range(0, view.nbytes, PIECE_BYTES):
-            piece = view[start : start + PIECE_BYTES]
-            if batch and size_bytes + piece.nbytes > PIECE_BYTES:
-                yield b"".join(batch)
-                batch, size_bytes = [], 0
-            batch.append(piece)
-            size_bytes += piece.nbytes
-    if batch:
-        yield b"".join(batch)
+    def _progressed(self, size_bytes: int, is_all: bool) -> None:
+        self.is_sent |= is_all
+        self._sent(size_bytes, is_all)
 
 
 def _head(request: HttpRequest) -> bytes:

@@ -58,6 +58,9 @@ TCP_BUFFER_BYTES = 256 * KIB
 64 KiB, knows one number for both ways: so much may also wait for a client that does not read
 before TCP is full, and then the packet that fills it comes on top."""
 
+TCP_SEND_BYTES = 1024 * KIB
+"""What the kernel is given at a time. Twisted's 128 KiB are half a packet of ours."""
+
 
 class GatewayTransport(ExchangingTransport):
     """The server's end of one SSH connection."""
@@ -107,6 +110,7 @@ class GatewayTransport(ExchangingTransport):
         )
         self.transport.registerProducer(self.sending, True)
         self.transport.bufferSize = TCP_BUFFER_BYTES
+        self.transport.SEND_LIMIT = TCP_SEND_BYTES
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)

@@ -17,7 +17,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 
-from sftpgw.s3.http import PIECE_BYTES, ConnectionBroken, HttpClient, HttpRequest
+from sftpgw.s3.bodies import WRITTEN_BYTES
+from sftpgw.s3.http import ConnectionBroken, HttpClient, HttpRequest
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
 from sftpgw.values import Body
 
@@ -77,7 +78,7 @@ def certificate() -> ssl.PrivateCertificate:
 
 @pytest_twisted.ensureDeferred
 async def test_a_body_in_many_buffers(server: ScriptedS3, client: HttpClient) -> None:
-    piece = bytes(range(256)) * (PIECE_BYTES // 256)
+    piece = bytes(range(256)) * (WRITTEN_BYTES // 256)
     buffers = (piece * 20, bytearray(b"x"), b"", memoryview(piece)[5:], piece + b"y")
     server.script(Reply(200, b"thanks"))
     answer = Answer()
