@@ -9,7 +9,8 @@ kernel 128 KiB at a time: a fifth of all that an upload costs. We are a pull pro
 Twisted asks whenever all that was written is gone and the socket takes more; so what goes
 past its buffer stays in order.
 
-Whatever else carries HTTP, TLS above all, is given copies by ``write``.
+Whatever else carries HTTP, TLS above all, is given copies by ``write``; and so is a small
+body over TCP, since it leaves together with the request's head then.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from zope.interface import implementer
 from sftpgw.values import KIB, MIB, Body, Buffer
 
 WRITTEN_BYTES = 128 * KIB
-"""What `write` is given at a time."""
+"""What `write` is given at a time; a body of that size is a small one."""
 
 SENT_BYTES = 1 * MIB
 """What one turn of the reactor sends of one body; other connections want theirs."""
@@ -39,6 +40,8 @@ Progress = Callable[[int, bool], None]
 def body_on(transport: Any, body: Body, progress: Progress) -> DirectBody | WrittenBody:
     """What sends `body` into `transport`, by the cheaper way that it allows; `start` it."""
     handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    if sum(map(len, body)) <= WRITTEN_BYTES:
+        return WrittenBody(body, transport, progress)
     if isinstance(handle, socket.socket) and hasattr(handle, "sendmsg"):
         return DirectBody(body, transport, handle, progress)
     return WrittenBody(body, transport, progress)
