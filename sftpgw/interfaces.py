@@ -145,13 +145,16 @@ class ObjectStore(Protocol):
         target: ObjectName,
         condition: WriteCondition = WriteCondition.NONE,
         properties: ObjectProperties | None = None,
+        *,
+        if_match: str | None = None,
     ) -> str:
         """CopyObject (up to 5 GiB) if the source still has its ETag; returns the new ETag.
 
         Metadata and tags are kept unless `properties` replaces the metadata;
         the storage class is the source's.
 
-        :raises NoSuchObject, PreconditionFailed:
+        :param if_match: the ETag that the target must have, for a copy that replaces it.
+        :raises NoSuchObject, PreconditionFailed, ObjectArchived:
         """
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:

@@ -40,6 +40,7 @@ from sftpgw.checks import Finding, Report, check_buckets
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
@@ -252,6 +253,7 @@ class Gateway:
         self._reactor = reactor
         self._events: EventSink = LogSink(log)
         self._in_flight = InFlight()
+        self._times = KnownTimes()
         self._budget = Budget.within(settings.limits.memory_bytes)
         self._window_memory = self._budget.share(
             WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE
@@ -293,6 +295,7 @@ class Gateway:
             store=self._store.bind(session=session, user=user.name),
             budget=self._budget.share(user.name),
             in_flight=self._in_flight,
+            times=self._times,
             clock=self._reactor,
             events=events,
             settings=self._settings.s3,

@@ -25,7 +25,7 @@ Keepable = MultipartUpload | ObjectName
 class Registration:
     """One upload's place in the registry, from its open to its end."""
 
-    def __init__(self, registry: InFlight, name: ObjectName, writer: FileWriter) -> None:
+    def __init__(self, registry: InFlight, name: ObjectName, writer: FileWriter | None) -> None:
         self.name = name
         self.writer = writer
         self.is_committing = False
@@ -98,8 +98,8 @@ class InFlight:
         self._others -= 1
         self._tell_if_idle()
 
-    def register(self, name: ObjectName, writer: FileWriter) -> Registration:
-        """An upload to `name` begins."""
+    def register(self, name: ObjectName, writer: FileWriter | None) -> Registration:
+        """An upload to `name` begins, or, without a writer, a rewrite of what is stored there."""
         registration = Registration(self, name, writer)
         self._registrations.setdefault(name, []).append(registration)
         return registration
@@ -115,8 +115,19 @@ class InFlight:
 
     def newest(self, name: ObjectName) -> FileWriter | None:
         """The upload to `name` that was opened last."""
-        found = self._registrations.get(name)
-        return found[-1].writer if found else None
+        found = self._registrations.get(name, ())
+        return next((each.writer for each in reversed(found) if each.writer), None)
+
+    def directly_below(self, bucket: str, prefix: str) -> list[tuple[str, FileWriter]]:
+        """The keys of one directory that are being written, with the newest upload of each."""
+        names = [
+            name
+            for name in self._registrations
+            if name.bucket == bucket
+            and name.key.startswith(prefix)
+            and "/" not in name.key[len(prefix) :]
+        ]
+        return [(name.key, writer) for name in names if (writer := self.newest(name))]
 
     def below(self, bucket: str, prefix: str) -> bool:
         """Whether anything is being written to keys that begin with `prefix`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.values import FilesSettings, LimitSettings, StoreSettings
 
@@ -20,6 +21,7 @@ class Resources:
     store: ObjectStore
     budget: MemoryBudget
     in_flight: InFlight
+    times: KnownTimes
     clock: Clock
     events: EventSink
     settings: StoreSettings

@@ -72,6 +72,8 @@ class Sending:
         self._properties = properties
         self._multiparts: dict[int, MultipartUpload] = {}
         self._piece_etags: dict[int, str] = {}
+        self.etag = ""
+        """The object's, once it has been published."""
 
     async def carry_out(self, command: Command) -> StoredPart | None:
         """Returns what a part has become, if it was one. :raises StoreError:"""
@@ -107,11 +109,15 @@ class Sending:
 
     async def _put(self, whole: PutWhole) -> None:
         await self._registration.turn()
-        await self._store.put(self._name, whole.body, self._properties(), self._condition)
+        self.etag = await self._store.put(
+            self._name, whole.body, self._properties(), self._condition
+        )
 
     async def _complete(self, complete: CompleteUpload) -> None:
         await self._registration.turn()
-        await self._store.complete_upload(self._multiparts[0], complete.parts, self._condition)
+        self.etag = await self._store.complete_upload(
+            self._multiparts[0], complete.parts, self._condition
+        )
 
     # Pieces.
 

@@ -26,6 +26,7 @@ from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
+from sftpgw.files.timing import Timing
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.opening import decide, must_look
@@ -63,6 +64,7 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
+        self._timing = Timing(resources)
         self._renaming = Renaming(user.permissions, self._looking, resources)
 
     def canonical(self, path: bytes) -> bytes:
@@ -154,6 +156,7 @@ class Tree:
             condition=opening.condition,
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
+            timing=self._timing,
         )
 
     def _layout(self) -> Layout:
@@ -193,9 +196,22 @@ class Tree:
         require(self._granted, Operation.SET_ATTRIBUTES, place.path)
         if changes.size_bytes is not None:
             raise Unsupported(f"{place.path}: the size of a stored file cannot be changed")
-        await self.stat(path)
-        # An object's metadata cannot be changed in place: times set after the
-        # upload are accepted, as chmod and chown are, and not kept.
+        if changes.modified_seconds is not None:
+            await self._set_time(place, changes.modified_seconds)
+
+    async def _set_time(self, place: Place, seconds: float) -> None:
+        """Of a directory it is accepted and not kept: there may be no object to keep it."""
+        await self._in_flight.settled(place.file)
+        if (writer := self._in_flight.newest(place.file)) is not None:
+            await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
+            return
+        try:
+            if not place.is_root:
+                await self._timing.set(place.file, seconds, place.path)
+        except NoSuchObject:
+            if not await self._looking.is_directory(place):
+                raise NoSuchFile(f"{place.path}: no such file or directory") from None
+        self._looking.changed()
 
     # Directories.
 

@@ -32,6 +32,7 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import InFlight, Registration
 from sftpgw.files.places import Place
 from sftpgw.files.sending import Sending
+from sftpgw.files.timing import Timing
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.assembling import CompleteUpload
 from sftpgw.plan.restating import MTIME, mtime_text
@@ -41,6 +42,7 @@ from sftpgw.values import (
     Buffer,
     FileAttributes,
     FileKind,
+    ObjectInfo,
     ObjectName,
     ObjectProperties,
     WriteCondition,
@@ -70,6 +72,7 @@ class Upload:
         condition: WriteCondition = WriteCondition.NONE,
         storage_class: str = "",
         modified_seconds: float | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self._plan = plan
         self._name = name
@@ -77,6 +80,8 @@ class Upload:
         self._events = events
         self._storage_class = storage_class
         self._modified_seconds = modified_seconds
+        self._created_with: float | None = None
+        self._timing = timing
         self._registration: Registration = in_flight.register(name, self)
         self._sending = Sending(
             name,
@@ -115,10 +120,16 @@ class Upload:
     async def set_attributes(self, changes: AttributeChanges) -> None:
         if changes.size_bytes is not None:
             self._carry_out(self._plan.truncate(changes.size_bytes))
-        # Metadata is fixed when the object is created: later it is too late.
-        if changes.modified_seconds is not None and not self._plan.metadata_is_sent:
-            self._modified_seconds = changes.modified_seconds
+        if changes.modified_seconds is not None:
+            self._set_time(changes.modified_seconds)
         self._demand_success()
+
+    def _set_time(self, seconds: float) -> None:
+        """Metadata is fixed when the object is created; what comes later is set at the end."""
+        is_late = self._plan.metadata_is_sent and seconds != self._created_with
+        if is_late and self._timing is not None:
+            self._timing.demand_possible(self._plan.size_bytes, self._name.key)
+        self._modified_seconds = seconds
 
     async def attributes(self) -> FileAttributes:
         modified_seconds = self._modified_seconds
@@ -162,6 +173,7 @@ class Upload:
             return self._plan.failed(command, self._explained(error))
         if isinstance(command, PutWhole | CompleteUpload):
             self._tell_stored(command.size_bytes)
+            await self._settle_time(command.size_bytes)
         return self._plan.succeeded(command, part)
 
     def _tell_stored(self, size_bytes: int) -> None:
@@ -172,8 +184,18 @@ class Upload:
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
         )
 
+    async def _settle_time(self, size_bytes: int) -> None:
+        if self._timing is not None:
+            etag, opened_seconds = self._sending.etag, self._opened_seconds
+            await self._timing.published(
+                ObjectInfo(self._name, size_bytes, etag, opened_seconds),
+                created_with=self._created_with,
+                wanted=self._modified_seconds,
+            )
+
     def _properties(self) -> ObjectProperties:
         metadata = {}
+        self._created_with = self._modified_seconds
         if self._modified_seconds is not None:
             metadata[MTIME] = mtime_text(self._modified_seconds)
         return ObjectProperties(metadata=metadata, storage_class=self._storage_class)

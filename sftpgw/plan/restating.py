@@ -13,9 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sftpgw.values import NO_METADATA, ObjectInfo, ObjectProperties
+from sftpgw.values import GIB, NO_METADATA, ObjectInfo, ObjectProperties
 
 MTIME = "mtime"
+
+COPY_LIMIT_BYTES = 5 * GIB
+"""The largest object that CopyObject takes."""
+
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Classes whose objects are neither read nor copied before they were restored. A copy of a
+restored one would have to be restored again."""
 
 
 def restated(
@@ -40,6 +47,11 @@ def restated(
         encryption=info.encryption,
         tags=tags,
     )
+
+
+def is_archived(info: ObjectInfo) -> bool:
+    """Whether the store would refuse to copy it, as far as the class says."""
+    return info.storage_class in ARCHIVES
 
 
 def mtime_text(modified_seconds: float) -> str:

@@ -37,6 +37,7 @@ from sftpgw.s3.writing import (
     copied_properties,
     copy_source,
     if_absent,
+    if_matching,
     object_checksum,
     part_query,
     read_etag,
@@ -222,6 +223,8 @@ class S3Client:
         target: ObjectName,
         condition: WriteCondition = WriteCondition.NONE,
         properties: ObjectProperties | None = None,
+        *,
+        if_match: str | None = None,
     ) -> str:
         able = await self._abilities.known(target.bucket)
         request = S3Request(
@@ -232,6 +235,7 @@ class S3Client:
             headers=(
                 *copy_source(source, is_guarded=able.copy_source_condition),
                 *if_absent(condition, is_supported=able.conditional_copy),
+                *if_matching(if_match, is_supported=able.conditional_copy),
                 *copied_properties(source, properties),
             ),
             is_slow=True,

@@ -8,7 +8,7 @@ what became of the objects: a condition is supported if the store refused *and* 
 the object as it was. Whether the gateway may write, read and delete under the state
 prefix at all is tried first, and with one object: where it may not, no more than that
 is left behind. The probe's objects are tiny, live under the state prefix, and are
-removed again; it all takes about 45 requests. Whether parts may differ in size cannot
+removed again; it all takes about 50 requests. Whether parts may differ in size cannot
 be tried with tiny objects: that is taken from the settings.
 """
 
@@ -122,8 +122,14 @@ class _Probe:
 
     async def _conditional_copy(self) -> bool:
         existing, source = await self._stored("copy"), await self._stored("source", b"22")
-        second = self._store.copy(source, existing.name, WriteCondition.IF_ABSENT)
-        return await _refused_by_condition(second) and await self._size_bytes(existing.name) == 1
+        absent = self._store.copy(source, existing.name, WriteCondition.IF_ABSENT)
+        if not await _refused_by_condition(absent):
+            return False
+        wrong = self._store.copy(source, existing.name, if_match=WRONG_ETAG)
+        if not await _refused_by_condition(wrong) or await self._size_bytes(existing.name) != 1:
+            return False
+        right = self._store.copy(source, existing.name, if_match=existing.etag)
+        return not await _refused(right)
 
     async def _conditional_delete(self) -> bool:
         existing = await self._stored("delete")

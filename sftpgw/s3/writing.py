@@ -54,6 +54,13 @@ def if_absent(condition: WriteCondition, *, is_supported: bool) -> HeaderList:
     return ()
 
 
+def if_matching(etag: str | None, *, is_supported: bool) -> HeaderList:
+    """What is replaced must have this ETag, left out where the store does not look at it."""
+    if etag is not None and is_supported:
+        return (("If-Match", etag),)
+    return ()
+
+
 def checksum_header(checksum: Checksum | None) -> HeaderList:
     """What the bytes of this request must come to."""
     if checksum is None:

@@ -23,11 +23,13 @@ from sftpgw.errors import (
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
+    ObjectArchived,
     PreconditionFailed,
     RangeNotSatisfiable,
     StoreError,
 )
 from sftpgw.interfaces import BodySink
+from sftpgw.plan.restating import ARCHIVES
 from sftpgw.s3.checksums import RunningChecksum, joined
 from sftpgw.values import (
     GIB,
@@ -177,9 +179,18 @@ class FakeStore:
         names = (name.key for name in self.objects if name.bucket == bucket)
         return sorted(names, key=_binary)
 
-    def seed(self, key: str, data: bytes = b"", bucket: str = "bucket", **metadata: str) -> None:
+    def seed(
+        self,
+        key: str,
+        data: bytes = b"",
+        bucket: str = "bucket",
+        *,
+        storage_class: str = "",
+        **metadata: str,
+    ) -> None:
         """Store an object without a request."""
-        self._store(ObjectName(bucket, key), data, ObjectProperties(metadata=metadata), _md5(data))
+        properties = ObjectProperties(metadata=metadata, storage_class=storage_class)
+        self._store(ObjectName(bucket, key), data, properties, _md5(data))
 
     # ObjectStore.
 
@@ -212,7 +223,7 @@ class FakeStore:
         if_match: str | None = None,
     ) -> None:
         await self._enter("get", name.bucket)
-        stored = self._find(name)
+        stored = self._readable(name)
         _demand_etag(stored, if_match)
         start, stop = (wanted.start, wanted.stop) if wanted else (0, len(stored.data))
         if wanted and start >= len(stored.data):
@@ -254,12 +265,16 @@ class FakeStore:
         target: ObjectName,
         condition: WriteCondition = WriteCondition.NONE,
         properties: ObjectProperties | None = None,
+        *,
+        if_match: str | None = None,
     ) -> str:
         await self._enter("copy", target.bucket)
         stored = self._copy_source(source)
         if len(stored.data) > COPY_LIMIT_BYTES:
             raise StoreError("over 5 GiB", code="InvalidRequest", status=400)
         self._demand(target, condition, self._capabilities.conditional_copy)
+        if if_match is not None and self._capabilities.conditional_copy:
+            _demand_etag(self._find(target), if_match)
         kept = stored.properties
         if properties is not None:
             kept = replace(properties, tags=kept.tags)
@@ -395,6 +410,12 @@ class FakeStore:
             raise NoSuchObject(f"no object {name}", code="NoSuchKey", status=404)
         return self.objects[name]
 
+    def _readable(self, name: ObjectName) -> StoredObject:
+        stored = self._find(name)
+        if stored.properties.storage_class in ARCHIVES:
+            raise ObjectArchived(f"{name} is archived", code="InvalidObjectState", status=403)
+        return stored
+
     def _store(self, name: ObjectName, data: bytes, properties: ObjectProperties, etag: str) -> str:
         self.now_seconds += 1
         self.objects[name] = StoredObject(data, etag, self.now_seconds, properties)
@@ -405,7 +426,7 @@ class FakeStore:
             raise PreconditionFailed(f"{name} exists", code="PreconditionFailed", status=412)
 
     def _copy_source(self, source: ObjectInfo) -> StoredObject:
-        stored = self._find(source.name)
+        stored = self._readable(source.name)
         if self._capabilities.copy_source_condition:
             _demand_etag(stored, source.etag)
         return stored

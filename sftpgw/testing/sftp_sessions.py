@@ -23,6 +23,7 @@ from itertools import count
 from twisted.internet.task import Clock
 
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
@@ -84,6 +85,7 @@ class GatewayInMemory:
         self.files = files or FilesSettings()
         self.budget = Budget(self.limits.memory_bytes)
         self.in_flight = InFlight()
+        self.times = KnownTimes()
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -93,6 +95,7 @@ class GatewayInMemory:
             store=store or self.store,
             budget=self.budget,
             in_flight=self.in_flight,
+            times=self.times,
             clock=self.clock,
             events=self.events,
             settings=self.settings,

@@ -93,6 +93,7 @@ class SmallS3:
 
     def _put(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         if "x-amz-copy-source" in request.headers:
+            self._demand_etag(request, "if-match", self.objects.get(key, b""))
             self.objects[key] = self._copied(request, key)
             return _document("CopyObjectResult", ETag=_etag(self.objects[key]))
         told = self._checked(request, request.body)

@@ -285,6 +285,32 @@ class TestCopy:
         assert await content(under_test, target.name) == b"kept"
 
     @pytest_twisted.ensureDeferred
+    async def test_only_the_target_that_was_meant_is_replaced(
+        self, under_test: StoreUnderTest
+    ) -> None:
+        needs(under_test, "conditional_copy")
+        source, old = await stored(under_test, "s"), await stored(under_test, "t", b"old")
+        new = await stored(under_test, "t", b"new")
+        with pytest.raises(PreconditionFailed):
+            await under_test.store.copy(source, new.name, if_match=old.etag)
+        assert await content(under_test, new.name) == b"new"
+        await under_test.store.copy(source, new.name, if_match=new.etag)
+        assert await content(under_test, new.name) == b"data"
+
+    @pytest_twisted.ensureDeferred
+    async def test_metadata_replaced_in_place_only_if_nobody_else_has(
+        self, under_test: StoreUnderTest
+    ) -> None:
+        needs(under_test, "conditional_copy")
+        needs(under_test, "copy_source_condition")
+        old = await stored(under_test, "file", b"old", mtime="1")
+        await stored(under_test, "file", b"new")
+        changed = ObjectProperties(metadata={"mtime": "2"})
+        with pytest.raises(PreconditionFailed):
+            await under_test.store.copy(old, old.name, properties=changed, if_match=old.etag)
+        assert await content(under_test, old.name) == b"new"
+
+    @pytest_twisted.ensureDeferred
     async def test_a_replaced_source_is_not_copied(self, under_test: StoreUnderTest) -> None:
         needs(under_test, "copy_source_condition")
         old = await stored(under_test, "source", b"old")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -81,3 +82,15 @@ async def test_what_moto_can_do(moto_url: str) -> None:
         await client.close()
     assert found == MOTO_CAPABILITIES
     assert left.objects == ()
+
+
+class _KnowsNoIfMatch(FakeStore):
+    """A store that looks at If-None-Match of a copy only."""
+
+    async def copy(self, *arguments: Any, if_match: str | None = None, **named: Any) -> str:
+        return await super().copy(*arguments, **named)
+
+
+@pytest_twisted.ensureDeferred
+async def test_conditions_on_a_copys_target_are_both_wanted() -> None:
+    assert await probed(_KnowsNoIfMatch()) == Capabilities(conditional_copy=False)

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw import errors
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
@@ -108,6 +109,7 @@ class Journey:
             store=client,
             budget=Budget(limits.memory_bytes),
             in_flight=InFlight(),
+            times=KnownTimes(),
             clock=reactor,
             events=self.events,
             settings=StoreSettings(part_size_bytes=PART_BYTES, download_part_size_bytes=PART_BYTES),

@@ -1,0 +1,131 @@
+"""Setting the times of files that are stored.
+
+Knows: which requests that takes, what keeps them from undoing an overwrite, and when it
+cannot be done at all.
+Must not know: who may do it, SFTP.
+
+Rules
+
+1. SFTP has whole seconds: a time that is the stored one up to its fraction is set already.
+2. Else the store copies the object onto itself, with all that it has restated. Source and
+   target must still be what was looked at; where the store does not look at such
+   conditions, at least the uploads of this process wait.
+3. What is over 5 GiB or archived cannot be copied: `[files] setstat` decides.
+4. Times that come too late for an upload's metadata are set when it has been published,
+   before its CLOSE is answered. The file is stored by then: if they cannot be set the log
+   says so, and CLOSE succeeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sftpgw.errors import (
+    FileError,
+    LimitReached,
+    ObjectArchived,
+    ObjectChanged,
+    PermissionDenied,
+    PreconditionFailed,
+    StoreError,
+)
+from sftpgw.files.resources import Resources
+from sftpgw.plan.listing import modified_seconds
+from sftpgw.plan.restating import COPY_LIMIT_BYTES, is_archived, restated
+from sftpgw.values import ObjectInfo, ObjectName, SetStat
+
+TOO_LARGE = "files over 5 GiB keep their time: S3 cannot copy them onto themselves"
+ARCHIVED = "archived files keep their time: the object must be restored before it can change"
+
+
+class Timing:
+    """Sets times for one session."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._store = resources.store
+        self._in_flight = resources.in_flight
+        self._known = resources.times
+        self._clock = resources.clock
+        self._events = resources.events
+        self._must_not_ignore = resources.files.setstat is SetStat.FAIL
+
+    async def set(self, name: ObjectName, seconds: float, path: str) -> None:
+        """Set the time of a stored file, after the commits of it that are under way.
+
+        :raises NoSuchObject: it is not stored.
+        :raises LimitReached, PermissionDenied: it cannot be set, and that is not to be ignored.
+        :raises ObjectChanged: somebody else has replaced the file.
+        """
+        registration = self._in_flight.register(name, None)
+        registration.committing()
+        try:
+            await registration.turn()
+            info = await self._store.head(name)
+            await self._change(info, seconds, path)
+        finally:
+            registration.ended()
+
+    def demand_possible(self, size_bytes: int, path: str) -> None:
+        """Whether an upload that has got so large can still be given a time at its end.
+
+        :raises LimitReached: it cannot, and that is not to be ignored.
+        """
+        if size_bytes > COPY_LIMIT_BYTES and self._must_not_ignore:
+            raise LimitReached(f"{path}: {TOO_LARGE}")
+
+    async def published(
+        self, stored: ObjectInfo, *, created_with: float | None, wanted: float | None
+    ) -> None:
+        """An upload was published; whoever stored it still holds its turn. Never raises.
+
+        :param stored: its name, size and ETag, and when it was begun.
+        :param created_with: the time in its metadata, None without one.
+        :param wanted: the time that it shall have.
+        """
+        self._remember(stored, created_with)
+        if wanted is None or wanted == created_with:
+            return
+        try:
+            info = await self._store.head(stored.name)
+            if info.etag == stored.etag:
+                await self._change(info, wanted, stored.name.key)
+        except (FileError, StoreError) as error:
+            self._events.tell("time-not-set", key=stored.name.key, why=error.message)
+
+    async def _change(self, info: ObjectInfo, seconds: float, path: str) -> None:
+        if int(modified_seconds(info)) == int(seconds):
+            return
+        if info.size_bytes > COPY_LIMIT_BYTES:
+            self._give_up(LimitReached(f"{path}: {TOO_LARGE}"), info)
+            return
+        if is_archived(info):
+            self._give_up(PermissionDenied(f"{path}: {ARCHIVED}"), info)
+            return
+        await self._copy(info, seconds, path)
+
+    async def _copy(self, info: ObjectInfo, seconds: float, path: str) -> None:
+        properties = restated(info, modified_seconds=seconds)
+        began_seconds = self._clock.seconds()
+        try:
+            etag = await self._store.copy(
+                info, info.name, properties=properties, if_match=info.etag
+            )
+        except PreconditionFailed:
+            raise ObjectChanged(
+                f"{path}: the file was replaced while its time was being set"
+            ) from None
+        except ObjectArchived:  # in a tier that HEAD does not name as its class
+            self._give_up(PermissionDenied(f"{path}: {ARCHIVED}"), info)
+            return
+        self._remember(replace(info, etag=etag, modified_seconds=began_seconds), seconds)
+        self._events.tell("time-set", key=info.name.key)
+
+    def _give_up(self, why: FileError, info: ObjectInfo) -> None:
+        """:raises FileError: `why`, unless that is to be ignored."""
+        if self._must_not_ignore:
+            raise why
+        self._events.tell("time-not-set", key=info.name.key, why=why.message)
+
+    def _remember(self, stored: ObjectInfo, mtime_seconds: float | None) -> None:
+        now_seconds = self._clock.seconds()
+        self._known.stored(stored, mtime_seconds=mtime_seconds, now_seconds=now_seconds)
