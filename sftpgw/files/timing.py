@@ -65,13 +65,13 @@ class Timing:
         finally:
             registration.ended()
 
-    def demand_possible(self, size_bytes: int, path: str) -> None:
+    def demand_possible(self, size_bytes: int) -> None:
         """Whether an upload that has got so large can still be given a time at its end.
 
         :raises LimitReached: it cannot, and that is not to be ignored.
         """
         if size_bytes > COPY_LIMIT_BYTES and self._must_not_ignore:
-            raise LimitReached(f"{path}: {TOO_LARGE}")
+            raise LimitReached(TOO_LARGE)
 
     async def published(
         self, stored: ObjectInfo, *, created_with: float | None, wanted: float | None
@@ -87,7 +87,7 @@ class Timing:
             return
         try:
             info = await self._store.head(stored.name)
-            if info.etag == stored.etag:
+            if info.etag.strip('"') == stored.etag.strip('"'):
                 await self._change(info, wanted, stored.name.key)
         except (FileError, StoreError) as error:
             self._events.tell("time-not-set", key=stored.name.key, why=error.message)

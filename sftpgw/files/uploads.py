@@ -128,7 +128,7 @@ class Upload:
         """Metadata is fixed when the object is created; what comes later is set at the end."""
         is_late = self._plan.metadata_is_sent and seconds != self._created_with
         if is_late and self._timing is not None:
-            self._timing.demand_possible(self._plan.size_bytes, self._name.key)
+            self._timing.demand_possible(self._plan.size_bytes)
         self._modified_seconds = seconds
 
     async def attributes(self) -> FileAttributes:
