@@ -1,20 +1,28 @@
 """One directory being listed, page by page.
 
-Knows: the page in hand, and that the next one is on its way.
+Knows: that the next page is on its way, what is being written below the directory.
 Must not know: SFTP, or how many entries a reply takes.
 
-Memory is that of two pages, however large the directory.
+Memory is that of two pages, however large the directory. Files that are being written, and
+not yet published, are those of the moment at which their page came.
 """
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.interfaces import EventSink, ObjectStore
+from sftpgw.files.exacttimes import PageTimes
+from sftpgw.files.resources import Resources
+from sftpgw.interfaces import ObjectStore
 from sftpgw.plan.listing import EntrySieve
 from sftpgw.plan.paths import Place
 from sftpgw.values import DirectoryEntry, ListPage
+
+_Prepared: TypeAlias = tuple[tuple[DirectoryEntry, ...], str | None]
+"""A page's entries, and what leads to the next one."""
 
 
 class Listing:
@@ -23,47 +31,44 @@ class Listing:
     :param first: the page that showed that the directory exists.
     """
 
-    def __init__(
-        self, place: Place, first: ListPage, *, store: ObjectStore, events: EventSink
-    ) -> None:
+    def __init__(self, place: Place, first: ListPage, resources: Resources) -> None:
         self._place = place
-        self._store = store
-        self._events = events
+        self._store = resources.store
+        self._in_flight = resources.in_flight
+        self._events = resources.events
         self._sieve = EntrySieve(place.root, place.prefix)
-        self._page: ListPage | None = first
+        self._times = PageTimes(resources, is_small=first.next_token is None)
         self._is_closed = False
-        self._coming: Deferred[ListPage] | None = None
-        self._fetch_after(first)
+        self._coming: Deferred[_Prepared] | None = Deferred.fromCoroutine(self._prepare(first))
 
     async def next_entries(self) -> tuple[DirectoryEntry, ...]:
         """The next page's entries; pages without any (all hidden) are passed over."""
-        while (page := await self._next_page()) is not None:
-            if entries := self._sieve.entries(page):
+        while self._coming is not None:
+            coming, self._coming = self._coming, None
+            entries, token = await coming
+            if token is not None and not self._is_closed:
+                self._coming = Deferred.fromCoroutine(self._fetch(token))
+            if entries:
                 return entries
         self._tell_skipped()
         return ()
 
     def close(self) -> None:
         self._is_closed = True
-        self._page = None
+        self._times.stop()
         if self._coming is not None:
             coming, self._coming = self._coming, None
             coming.addErrback(_forget)
             coming.cancel()
 
-    async def _next_page(self) -> ListPage | None:
-        if self._page is None and self._coming is not None:
-            coming, self._coming = self._coming, None
-            self._page = await coming
-            self._fetch_after(self._page)
-        page, self._page = self._page, None
-        return page
+    async def _fetch(self, token: str) -> _Prepared:
+        return await self._prepare(await list_directory(self._store, self._place, token))
 
-    def _fetch_after(self, page: ListPage) -> None:
-        if page.next_token is not None and not self._is_closed:
-            self._coming = Deferred.fromCoroutine(
-                list_directory(self._store, self._place, page.next_token)
-            )
+    async def _prepare(self, page: ListPage) -> _Prepared:
+        writers = self._in_flight.directly_below(self._place.root.bucket, self._place.prefix)
+        exact = await self._times.put_into(page)
+        written = {key: await writer.attributes() for key, writer in writers}
+        return self._sieve.entries(exact, written), page.next_token
 
     def _tell_skipped(self) -> None:
         if self._sieve.skipped:

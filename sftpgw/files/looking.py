@@ -9,7 +9,7 @@ Rules
 2. A file is an object. A directory exists if its marker (``name/``) or anything
    below it does; where both a file and a directory of one name exist, the file wins.
 3. A directory that this session has emptied counts until the session ends: on a disk
-   it would still be there.
+   it would still be there. So does one that something is being uploaded to.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Looking:
         changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not _shows_something(page):
-            return self.has_emptied(place)
+            return self._is_implied(place)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
 
@@ -96,7 +96,7 @@ class Looking:
         :raises NoSuchFile, NotADirectory: there is no directory.
         """
         page = self._just_listed(place) or await list_directory(self._store, place)
-        if not _shows_something(page) and not place.is_root and not self.has_emptied(place):
+        if not _shows_something(page) and not place.is_root and not self._is_implied(place):
             raise await self.no_directory(place)
         return page
 
@@ -105,6 +105,10 @@ class Looking:
         if await self.file(place) is not None:
             return NotADirectory(f"{place.path}: is not a directory")
         return NoSuchFile(f"{place.path}: no such directory")
+
+    def _is_implied(self, place: Place) -> bool:
+        """A directory that has nothing in the store."""
+        return self.has_emptied(place) or self._in_flight.below(place.root.bucket, place.prefix)
 
     def _just_listed(self, place: Place) -> ListPage | None:
         listed, self._listed = self._listed, None
@@ -131,7 +135,7 @@ class Looking:
             return FileKind.DIRECTORY
         passed = any(name > place.prefix for name in _names(page))
         if page.next_token is None or passed:
-            return FileKind.DIRECTORY if self.has_emptied(place) else None
+            return FileKind.DIRECTORY if self._is_implied(place) else None
         return FileKind.DIRECTORY if await self.is_directory(place) else None
 
     # What this session has just done.

@@ -89,7 +89,7 @@ class Tree:
     async def open_directory(self, path: bytes) -> Listing:
         place = self._enter(Operation.LIST, path)
         page = await self._looking.first_page(place)
-        return Listing(place, page, store=self._store, events=self._events)
+        return Listing(place, page, self._resources)
 
     async def space(self, path: bytes) -> Space:
         self._enter(Operation.LOOK, path)

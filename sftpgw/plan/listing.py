@@ -1,20 +1,27 @@
 """What a page of keys looks like as entries of a directory.
 
-Knows: which keys can be named, and that a file hides a directory of its name.
+Knows: which keys can be named, that a file hides a directory of its name, and between
+which keys of a page a file belongs that is being written.
 Must not know: where pages come from.
 
 `a` sorts before `a-`, and that before `a/`: the file and the directory of one
 name may be pages apart. The sieve remembers the files that a later directory
-could collide with: each is a beginning of the key last seen, so they are few.
+could collide with: each is a beginning of the key last seen, so they are few. It also
+remembers which key the last page ended with: what is being written is shown with the page
+in whose range it falls, once, and not at all if that page has an object of its name.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from sftpgw.plan.paths import Root, can_be_named, is_hidden
 from sftpgw.values import DirectoryEntry, FileAttributes, FileKind, ListPage, ObjectInfo
+
+NOTHING_WRITTEN: Mapping[str, FileAttributes] = MappingProxyType({})
 
 
 class EntrySieve:
@@ -27,31 +34,70 @@ class EntrySieve:
         self._root = root
         self._prefix = prefix
         self._files_in_reach: list[str] = []
+        self._reached = b""
         self.skipped = 0
 
-    def entries(self, page: ListPage) -> tuple[DirectoryEntry, ...]:
-        """The entries of the next page, in S3's order of keys."""
-        return tuple(self._sift(page))
+    def entries(
+        self, page: ListPage, written: Mapping[str, FileAttributes] = NOTHING_WRITTEN
+    ) -> tuple[DirectoryEntry, ...]:
+        """The entries of the next page, in S3's order of keys.
 
-    def _sift(self, page: ListPage) -> Iterator[DirectoryEntry]:
-        objects = ((info.name.key, info) for info in page.objects)
-        groups = ((prefix, None) for prefix in page.prefixes)
-        for key, info in heapq.merge(objects, groups, key=lambda row: row[0].encode()):
-            name = key[len(self._prefix) :].removesuffix("" if info else "/")
+        :param written: by key, the files of the directory that are being written.
+        """
+        return tuple(self._sift(page, written))
+
+    def _sift(
+        self, page: ListPage, written: Mapping[str, FileAttributes]
+    ) -> Iterator[DirectoryEntry]:
+        for key, found in self._rows(page, written):
+            name = key[len(self._prefix) :].removesuffix("" if found else "/")
             if key == self._prefix or is_hidden(self._root, key):
                 continue
             if not can_be_named(name):
                 self.skipped += 1
                 continue
-            if info is not None:
+            if found is not None:
                 self._remember(name)
-                yield DirectoryEntry(name, attributes_of(info))
+                yield DirectoryEntry(name, found)
             elif name not in self._files_in_reach:
                 yield DirectoryEntry(name, FileAttributes(FileKind.DIRECTORY))
+
+    def _rows(
+        self, page: ListPage, written: Mapping[str, FileAttributes]
+    ) -> Iterator[tuple[str, FileAttributes | None]]:
+        """Keys and what they are, in order; None is a directory."""
+        objects = [(info.name.key, attributes_of(info)) for info in page.objects]
+        groups = [(prefix, None) for prefix in page.prefixes]
+        after, self._reached = self._reached, _last_of(page, self._reached)
+        has_more = page.next_token is not None
+        stored = {key for key, _ in objects} if written else ()
+        added = [
+            (key, attributes)
+            for key, attributes in sorted(written.items(), key=_order)
+            if key not in stored
+            and _binary(key) > after
+            and not (has_more and _binary(key) > self._reached)
+        ]
+        return heapq.merge(objects, groups, added, key=_order)
 
     def _remember(self, name: str) -> None:
         kept = [file for file in self._files_in_reach if name.startswith(file)]
         self._files_in_reach = [*kept, name]
+
+
+def _last_of(page: ListPage, before: bytes) -> bytes:
+    """The last key or prefix of a page, `before` if it has none."""
+    ends = [info.name.key for info in page.objects[-1:]] + list(page.prefixes[-1:])
+    return max([_binary(end) for end in ends], default=before)
+
+
+def _order(row: tuple[str, Any]) -> bytes:
+    return _binary(row[0])
+
+
+def _binary(key: str) -> bytes:
+    """What S3 sorts by; keys of other stores that are not UTF-8 included."""
+    return key.encode("utf-8", "surrogateescape")
 
 
 def attributes_of(info: ObjectInfo) -> FileAttributes:

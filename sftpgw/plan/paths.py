@@ -16,6 +16,7 @@ Rules
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sftpgw.errors import InvalidPath, PermissionDenied
@@ -115,4 +116,8 @@ def is_hidden(root: Root, key: str) -> bool:
 
 def can_be_named(segment: str) -> bool:
     """Whether a client can ask for an entry of this name (keys hold what paths cannot)."""
-    return segment not in ("", ".", "..") and "/" not in segment and "\0" not in segment
+    return segment not in ("", ".", "..") and not _UNNAMABLE.search(segment)
+
+
+_UNNAMABLE = re.compile("[/\0\udc80-\udcff]")
+"""The surrogates stand for bytes that are not UTF-8."""

@@ -219,8 +219,9 @@ def _is_truncated(root: Element) -> bool:
 
 
 def _decoded(text: str, encoded: bool) -> str:
-    # S3's url encoding is that of HTML forms: a plus sign is a space.
-    return unquote_plus(text) if encoded else text
+    # S3's url encoding is that of HTML forms: a plus sign is a space. Where a store has keys
+    # that are not UTF-8, they must not look like others that are.
+    return unquote_plus(text, errors="surrogateescape") if encoded else text
 
 
 def _error(root: Element) -> ErrorDocument:

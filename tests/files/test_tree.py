@@ -98,6 +98,12 @@ class TestCosts:
         seed(gateway, "a", "d/f")
         assert self.costs(gateway, tree.stat(b"/a")) == {"head": 1}
         assert self.costs(gateway, tree.stat(b"/d")) == {"head": 1, "list": 1}
+        assert self.costs(gateway, tree.open_directory(b"/d")) == {"head": 1}
+        assert self.costs(gateway, tree.open_directory(b"/d")) == {"list": 1, "head": 1}
+        gateway.clock.advance(60)
+        result_of(tree.stat(b"/d"))
+        result_of(tree.open_directory(b"/d"))  # a time that is not too fresh is kept
+        result_of(tree.stat(b"/d"))
         assert self.costs(gateway, tree.open_directory(b"/d")) == {}
         assert self.costs(gateway, tree.stat(b"/")) == {}
 

@@ -187,6 +187,7 @@ class Sessions(RuleBasedStateMachine):
         if self.has_file_above(directory):
             return
         exists = directory in self.directories() or directory in self.files
+        exists = exists or self.client_writes_below(directory)
         expected = {Status.FAILURE} if exists or self.is_ghost(directory) else set()
         self.attempt(expected, self.client.mkdir, directory)
         if not expected:
@@ -211,11 +212,19 @@ class Sessions(RuleBasedStateMachine):
         prefix = f"home/alice/{directory.decode()}/"
         return self.gateway.in_flight.below("bucket", prefix)
 
+    def being_written(self, directory: bytes) -> set[bytes]:
+        """The names that open uploads of the living sessions have in a directory."""
+        prefix = f"home/alice/{directory.decode()}/".replace("//", "/")
+        found = self.gateway.in_flight.directly_below("bucket", prefix)
+        return {key.removeprefix(prefix).encode() for key, _ in found}
+
     @rule(directory=DIRECTORIES)
     def listdir(self, directory: bytes) -> None:
         if directory in self.directories():
-            assert set(self.client.listdir(directory)) == self.below(directory)
-        elif not self.is_ghost(directory):
+            listed = self.client.listdir(directory)
+            assert len(listed) == len(set(listed))
+            assert set(listed) == self.below(directory) | self.being_written(directory)
+        elif not self.is_ghost(directory) and not self.client_writes_below(directory):
             self.attempt({Status.NO_SUCH_FILE, Status.FAILURE}, self.client.listdir, directory)
 
     @rule()

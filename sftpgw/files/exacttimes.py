@@ -1,0 +1,114 @@
+"""The exact times of the files in one listing.
+
+Knows: for which listings HEADs are spent, how many at once, and for how long.
+Must not know: what becomes of the pages, SFTP.
+
+Rules
+
+1. ``exact_times = no``: the times of the list. Else what is known is shown, and what is not
+   known is asked for, a HEAD each: always (``yes``), or (``auto``) if the directory fits
+   into one page of a list, which is 1,000 files.
+2. So many HEADs of a listing are under way at once, and so many of all listings
+   (`KnownTimes.looks`), in turns.
+3. A listing waits for a page's HEADs for `PATIENCE_SECONDS` at most. Where there was no
+   answer, the list's time is shown; after a refusal nothing more is asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from sftpgw.errors import NoSuchObject, StoreError
+from sftpgw.files.resources import Resources
+from sftpgw.values import ExactTimes, ListPage, ObjectInfo, ObjectName
+
+LOOKS_OF_ONE = 32
+PATIENCE_SECONDS = 10.0
+
+
+class PageTimes:
+    """Puts the exact times into the pages of one listing, as far as they can be had.
+
+    :param is_small: whether its first page is its last one.
+    """
+
+    def __init__(self, resources: Resources, *, is_small: bool) -> None:
+        choice = resources.files.exact_times
+        self._store = resources.store
+        self._known = resources.times
+        self._clock = resources.clock
+        self._events = resources.events
+        self._shows = choice is not ExactTimes.NO
+        self._asks = choice is ExactTimes.YES or (choice is ExactTimes.AUTO and is_small)
+        self._unknown: deque[ObjectInfo] = deque()
+
+    async def put_into(self, page: ListPage) -> ListPage:
+        """The same page with exact times. Never raises."""
+        if not self._shows:
+            return page
+        found = {info.name: self._known.find(info) for info in page.objects if _is_file(info)}
+        if self._asks:
+            self._unknown.extend(info for info in page.objects if found.get(info.name, 0) is None)
+            if self._unknown:
+                await self._ask(found)
+        return replace(page, objects=tuple(_timed(info, found) for info in page.objects))
+
+    def stop(self) -> None:
+        """Nobody wants the rest."""
+        self._asks = False
+        self._unknown.clear()
+
+    async def _ask(self, found: dict[ObjectName, float | None]) -> None:
+        """Ask for all that is unknown; what was found out is put into `found`."""
+        workers = [
+            Deferred.fromCoroutine(self._work(found))
+            for _ in range(min(LOOKS_OF_ONE, len(self._unknown)))
+        ]
+        # It succeeds once all workers have ended, cancelled or not.
+        ended = DeferredList(workers, consumeErrors=True)
+        timer = self._clock.callLater(PATIENCE_SECONDS, self._lose_patience, ended)
+        try:
+            await ended
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _lose_patience(self, ended: Deferred[Any]) -> None:
+        self._unknown.clear()
+        ended.cancel()
+
+    async def _work(self, found: dict[ObjectName, float | None]) -> None:
+        while self._unknown:
+            await self._known.looks.acquire()
+            try:
+                if self._unknown:
+                    await self._look(self._unknown.popleft(), found)
+            finally:
+                self._known.looks.release()
+
+    async def _look(self, listed: ObjectInfo, found: dict[ObjectName, float | None]) -> None:
+        try:
+            told = await self._store.head(listed.name)
+        except NoSuchObject:
+            return
+        except StoreError as error:
+            if self._asks:
+                self._events.tell("times-unknown", key=listed.name.key, why=error.message)
+            self.stop()
+            return
+        found[listed.name] = self._known.learn(listed, told, self._clock.seconds())
+
+
+def _is_file(info: ObjectInfo) -> bool:
+    return not info.name.key.endswith("/")
+
+
+def _timed(info: ObjectInfo, found: dict[ObjectName, float | None]) -> ObjectInfo:
+    seconds = found.get(info.name)
+    if seconds is None or seconds == info.modified_seconds:
+        return info
+    return replace(info, modified_seconds=seconds)
