@@ -305,7 +305,7 @@ class Gateway:
         tree = Tree(user, resources)
 
         def sftp() -> Subsystem:
-            server = GatewayServer(user.name, tree, self._reactor)
+            server = GatewayServer(user.name, tree, self._reactor, self._settings.files)
             return SFTPProtocol(
                 server,
                 max_handles=self._settings.ssh.handles_per_session,

@@ -1,7 +1,7 @@
 """Attributes of files, in Conch's words and as a line of ``ls -l``.
 
-Knows: modes, owners, and the format of long names (draft-ietf-secsh-filexfer-02,
-section 7). Must not know: where a file is.
+Knows: modes, owners and their names, and the format of long names
+(draft-ietf-secsh-filexfer-02, section 7). Must not know: where a file is.
 """
 
 from __future__ import annotations
@@ -9,29 +9,65 @@ from __future__ import annotations
 import stat
 import time
 
-from sftpgw.values import AttributeChanges, DirectoryEntry, FileAttributes, FileKind
+from sftpgw.values import (
+    AttributeChanges,
+    DirectoryEntry,
+    FileAttributes,
+    FileKind,
+    FilesSettings,
+)
 from sftpgw.wire.sftp import Attributes, Name
 
-FILE_MODE = stat.S_IFREG | 0o644
-DIRECTORY_MODE = stat.S_IFDIR | 0o755
-OWNER = 0
 LAST_UINT32 = 0xFFFFFFFF
 RECENT_SECONDS = 183 * 24 * 3600
 
 
-def to_wire(found: FileAttributes) -> Attributes:
-    """What STAT answers. Owners and modes are the same for everybody: S3 has none."""
-    is_directory = found.kind is FileKind.DIRECTORY
-    # Version 3 has 32 bits for times; what does not fit is cut off at the ends.
-    seconds = min(max(int(found.modified_seconds), 0), LAST_UINT32)
-    return {
-        "size": found.size_bytes,
-        "uid": OWNER,
-        "gid": OWNER,
-        "permissions": DIRECTORY_MODE if is_directory else FILE_MODE,
-        "atime": seconds,
-        "mtime": seconds,
-    }
+class Appearance:
+    """How files look to one user: an object has neither owner nor mode, so all look alike.
+
+    :param user: the name of both the owner and the group.
+    """
+
+    def __init__(self, user: str, settings: FilesSettings) -> None:
+        self._user = user
+        self._uid = settings.uid
+        self._gid = settings.gid
+        self._file_mode = stat.S_IFREG | settings.file_mode
+        self._directory_mode = stat.S_IFDIR | settings.directory_mode
+
+    def attributes(self, found: FileAttributes) -> Attributes:
+        """What STAT answers."""
+        is_directory = found.kind is FileKind.DIRECTORY
+        # Version 3 has 32 bits for times; what does not fit is cut off at the ends.
+        seconds = min(max(int(found.modified_seconds), 0), LAST_UINT32)
+        return {
+            "size": found.size_bytes,
+            "uid": self._uid,
+            "gid": self._gid,
+            "permissions": self._directory_mode if is_directory else self._file_mode,
+            "atime": seconds,
+            "mtime": seconds,
+        }
+
+    def entry(self, entry: DirectoryEntry, now_seconds: float) -> Name:
+        """An entry of READDIR: name, long name, attributes."""
+        found = self.attributes(entry.attributes)
+        name = entry.name.encode()
+        return name, self._long_name(name, found, now_seconds), found
+
+    def user_name(self, uid: int) -> bytes:
+        """Whose uid this is; nobody's is empty."""
+        return self._user.encode() if uid == self._uid else b""
+
+    def group_name(self, gid: int) -> bytes:
+        """Which group has this gid; none is empty."""
+        return self._user.encode() if gid == self._gid else b""
+
+    def _long_name(self, name: bytes, found: Attributes, now_seconds: float) -> bytes:
+        mode = stat.filemode(found["permissions"])
+        date = _date(found["mtime"], now_seconds)
+        owner = f"{self._user:<8} {self._user:<8}"
+        return f"{mode}   1 {owner} {found['size']:>8} {date} ".encode() + name
 
 
 def from_wire(wanted: Attributes) -> AttributeChanges:
@@ -41,19 +77,6 @@ def from_wire(wanted: Attributes) -> AttributeChanges:
         size_bytes=wanted.get("size"),
         modified_seconds=None if mtime is None else float(mtime),
     )
-
-
-def listed(entry: DirectoryEntry, user: str, now_seconds: float) -> Name:
-    """An entry of READDIR: name, long name, attributes."""
-    found = to_wire(entry.attributes)
-    name = entry.name.encode()
-    return name, _long_name(name, found, user, now_seconds), found
-
-
-def _long_name(name: bytes, found: Attributes, user: str, now_seconds: float) -> bytes:
-    mode = stat.filemode(found["permissions"])
-    date = _date(found["mtime"], now_seconds)
-    return f"{mode}   1 {user:<8} {user:<8} {found['size']:>8} {date} ".encode() + name
 
 
 def _date(seconds: int, now_seconds: float) -> str:

@@ -103,5 +103,16 @@ class IGatewayServer(ISFTPServer):
     def replaceFile(oldpath: bytes, newpath: bytes) -> Deferred[None] | None:
         """posix-rename@openssh.com: rename, replacing what is there."""
 
+    def expandPath(path: bytes) -> Eventual[bytes]:
+        """expand-path@openssh.com: as realPath, for paths that may begin with ``~``."""
+
+    def homeDirectory(user: bytes) -> Eventual[bytes]:
+        """home-directory: of a user; without a name, of the one who asks."""
+
+    def namesOfOwners(
+        uids: tuple[int, ...], gids: tuple[int, ...]
+    ) -> tuple[list[bytes], list[bytes]]:
+        """users-groups-by-id@openssh.com: the names, empty for what is nobody's."""
+
     def space(path: bytes) -> Eventual[Space]:
         """statvfs@openssh.com."""

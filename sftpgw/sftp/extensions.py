@@ -1,10 +1,10 @@
-"""OpenSSH's extensions of SFTP version 3.
+"""Extensions of SFTP version 3, most of them OpenSSH's.
 
 Knows: their names, versions and payloads (OpenSSH PROTOCOL, section 4).
 Must not know: how a request is framed, or how its errors are told.
 
-Some answer with a STATUS and some with an EXTENDED_REPLY, which is why they
-return whole replies, and why Conch's ``extendedRequest`` cannot serve them.
+Some answer with a STATUS, some with a NAME and some with an EXTENDED_REPLY, which is why
+they return whole replies, and why Conch's ``extendedRequest`` cannot serve them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.errors import LimitReached
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
 from sftpgw.sftp.handles import Handles
 from sftpgw.values import Space
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Extended, Status
+
+MAX_OWNERS = 1024
+"""More names might not fit into a packet that clients take."""
 
 Reply: TypeAlias = Eventual[bytes]
 
@@ -62,6 +66,24 @@ def _limits(session: Session, request: Extended) -> Reply:
     return wire.extended_reply(request.request_id, wire.limits_reply(session.handles.limit))
 
 
+def _expand_path(session: Session, request: Extended) -> Reply:
+    (path,) = wire.parse_strings(request.data, 1, request.request_id)
+    return _path_told(session.server.expandPath(path), request)
+
+
+def _home_directory(session: Session, request: Extended) -> Reply:
+    (user,) = wire.parse_strings(request.data, 1, request.request_id)
+    return _path_told(session.server.homeDirectory(user), request)
+
+
+def _users_groups_by_id(session: Session, request: Extended) -> Reply:
+    uids, gids = wire.parse_owners(request.data, request.request_id)
+    if len(uids) + len(gids) > MAX_OWNERS:
+        raise LimitReached(f"names of at most {MAX_OWNERS} owners can be asked for at once")
+    names = session.server.namesOfOwners(uids, gids)
+    return wire.extended_reply(request.request_id, wire.owners_reply(*names))
+
+
 def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
     ok = wire.status(request.request_id, Status.OK, "")
     return ok if done is None else done.addCallback(lambda _: ok)
@@ -76,6 +98,13 @@ def _space_told(session: Session, path: bytes, request: Extended) -> Reply:
     return space.addCallback(told) if isinstance(space, Deferred) else told(space)
 
 
+def _path_told(found: Eventual[bytes], request: Extended) -> Reply:
+    def told(path: bytes) -> bytes:
+        return wire.names(request.request_id, [wire.name_entry((path, path, {}))])
+
+    return found.addCallback(told) if isinstance(found, Deferred) else told(found)
+
+
 EXTENSIONS: dict[bytes, tuple[bytes, Callable[[Session, Extended], Reply]]] = {
     b"posix-rename@openssh.com": (b"1", _posix_rename),
     b"statvfs@openssh.com": (b"2", _statvfs),
@@ -83,5 +112,8 @@ EXTENSIONS: dict[bytes, tuple[bytes, Callable[[Session, Extended], Reply]]] = {
     b"fsync@openssh.com": (b"1", _fsync),
     b"lsetstat@openssh.com": (b"1", _lsetstat),
     b"limits@openssh.com": (b"1", _limits),
+    b"expand-path@openssh.com": (b"1", _expand_path),
+    b"home-directory": (b"1", _home_directory),
+    b"users-groups-by-id@openssh.com": (b"1", _users_groups_by_id),
 }
 """By name: the version that VERSION advertises, and the handler."""

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sftpgw.errors import Unsupported
+from sftpgw.errors import NoSuchFile, Unsupported
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
-from sftpgw.sftp.attributes import from_wire, listed, to_wire
+from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.values import Body, Space, WriteIntent
+from sftpgw.values import Body, FilesSettings, Space, WriteIntent
 from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 
@@ -27,10 +27,11 @@ class GatewayServer:
     :param avatar: Conch's name for the user that it serves; here the user's name.
     """
 
-    def __init__(self, avatar: str, tree: FileTree, clock: Clock) -> None:
+    def __init__(self, avatar: str, tree: FileTree, clock: Clock, settings: FilesSettings) -> None:
         self.avatar = avatar
         self._tree = tree
         self._clock = clock
+        self._look = Appearance(avatar, settings)
 
     def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         return {}
@@ -40,14 +41,14 @@ class GatewayServer:
 
     async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
         if not flags & (OpenFlag.WRITE | OpenFlag.APPEND):
-            return ReadHandle(await self._tree.open_reader(path))
+            return ReadHandle(await self._tree.open_reader(path), self._look)
         intent = WriteIntent(
             create=bool(flags & OpenFlag.CREAT),
             truncate=bool(flags & OpenFlag.TRUNC),
             exclusive=bool(flags & OpenFlag.EXCL),
             append=bool(flags & OpenFlag.APPEND),
         )
-        return WriteHandle(await self._tree.open_writer(path, intent, from_wire(attrs)))
+        return WriteHandle(await self._tree.open_writer(path, intent, from_wire(attrs)), self._look)
 
     def removeFile(self, filename: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tree.remove_file(filename))
@@ -68,7 +69,7 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._open_directory(path))
 
     async def _open_directory(self, path: bytes) -> IGatewayDirectory:
-        handle = DirectoryHandle(await self._tree.open_directory(path), self.avatar, self._clock)
+        handle = DirectoryHandle(await self._tree.open_directory(path), self._look, self._clock)
         await handle.fill()
         return handle
 
@@ -76,7 +77,7 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._stat(path))
 
     async def _stat(self, path: bytes) -> Attributes:
-        return to_wire(await self._tree.stat(path))
+        return self._look.attributes(await self._tree.stat(path))
 
     def setAttrs(self, path: bytes, attrs: Attributes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tree.set_attributes(path, from_wire(attrs)))
@@ -89,6 +90,23 @@ class GatewayServer:
 
     def realPath(self, path: bytes) -> bytes:
         return self._tree.canonical(path)
+
+    def expandPath(self, path: bytes) -> bytes:
+        if not path.startswith(b"~"):
+            return self.realPath(path)
+        user, _, rest = path[1:].partition(b"/")
+        return self.realPath(self.homeDirectory(user) + rest)
+
+    def homeDirectory(self, user: bytes) -> bytes:
+        if user not in (b"", self.avatar.encode()):
+            # Whoever it is: nobody learns who else there is.
+            raise NoSuchFile("no home directory but your own can be reached here")
+        return b"/"
+
+    def namesOfOwners(
+        self, uids: tuple[int, ...], gids: tuple[int, ...]
+    ) -> tuple[list[bytes], list[bytes]]:
+        return [*map(self._look.user_name, uids)], [*map(self._look.group_name, gids)]
 
     def space(self, path: bytes) -> Deferred[Space]:
         return Deferred.fromCoroutine(self._tree.space(path))
@@ -104,8 +122,9 @@ _KNOWN_FLAGS = 0x3F
 class ReadHandle:
     """A file open for reading."""
 
-    def __init__(self, reader: FileReader) -> None:
+    def __init__(self, reader: FileReader, look: Appearance) -> None:
         self._reader = reader
+        self._look = look
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
@@ -117,7 +136,7 @@ class ReadHandle:
         raise Unsupported("the file is open for reading only")
 
     def getAttrs(self) -> Deferred[Attributes]:
-        return Deferred.fromCoroutine(_attributes(self._reader))
+        return Deferred.fromCoroutine(_attributes(self._reader, self._look))
 
     def setAttrs(self, attrs: Attributes) -> None:
         changes = from_wire(attrs)
@@ -138,8 +157,9 @@ class ReadHandle:
 class WriteHandle:
     """A file open for writing."""
 
-    def __init__(self, writer: FileWriter) -> None:
+    def __init__(self, writer: FileWriter, look: Appearance) -> None:
         self._writer = writer
+        self._look = look
 
     def readChunk(self, offset: int, length: int) -> Body:
         raise Unsupported("a file that is being uploaded cannot be read before it is closed")
@@ -151,7 +171,7 @@ class WriteHandle:
         return self._writer.write(offset, *data)
 
     def getAttrs(self) -> Deferred[Attributes]:
-        return Deferred.fromCoroutine(_attributes(self._writer))
+        return Deferred.fromCoroutine(_attributes(self._writer, self._look))
 
     def setAttrs(self, attrs: Attributes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.set_attributes(from_wire(attrs)))
@@ -166,17 +186,17 @@ class WriteHandle:
         return Deferred.fromCoroutine(self._writer.abandon())
 
 
-async def _attributes(opened: FileReader | FileWriter) -> Attributes:
-    return to_wire(await opened.attributes())
+async def _attributes(opened: FileReader | FileWriter, look: Appearance) -> Attributes:
+    return look.attributes(await opened.attributes())
 
 
 @implementer(IGatewayDirectory)
 class DirectoryHandle:
     """A directory open for listing."""
 
-    def __init__(self, reader: DirectoryReader, user: str, clock: Clock) -> None:
+    def __init__(self, reader: DirectoryReader, look: Appearance, clock: Clock) -> None:
         self._reader = reader
-        self._user = user
+        self._look = look
         self._clock = clock
         self._in_hand: deque[Name] = deque()
 
@@ -184,7 +204,7 @@ class DirectoryHandle:
         """Take the next page in hand."""
         now_seconds = self._clock.seconds()
         for entry in await self._reader.next_entries():
-            self._in_hand.append(listed(entry, self._user, now_seconds))
+            self._in_hand.append(self._look.entry(entry, now_seconds))
 
     def nextEntries(self) -> Deferred[list[Name]]:
         return Deferred.fromCoroutine(self._next())

@@ -58,6 +58,7 @@ class Reply:
     message: str = ""
     body: bytes = b""
     names: tuple[tuple[bytes, bytes], ...] = ()
+    listed: tuple[dict[str, int], ...] = ()
     attributes: dict[str, int] = field(default_factory=dict)
 
 
@@ -107,7 +108,7 @@ class GatewayInMemory:
     def subsystem(self, user: User = ALICE) -> SFTPProtocol:
         """An SFTP server for a session of a user."""
         return SFTPProtocol(
-            GatewayServer(user.name, self.tree(user), self.clock),
+            GatewayServer(user.name, self.tree(user), self.clock, self.files),
             max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
@@ -238,6 +239,9 @@ class SftpClient:
     def rename(self, old: bytes, new: bytes) -> None:
         self.ask(wire.OnTwoPaths(Kind.RENAME, 0, old, new))
 
+    def set_times(self, path: bytes, seconds: int) -> None:
+        self.ask(wire.ChangePath(Kind.SETSTAT, 0, path, {"atime": seconds, "mtime": seconds}))
+
     def posix_rename(self, old: bytes, new: bytes) -> None:
         self.extended(b"posix-rename@openssh.com", wire.string(old) + wire.string(new))
 
@@ -250,14 +254,25 @@ class SftpClient:
     def entries(self, path: bytes) -> list[tuple[bytes, bytes]]:
         """OPENDIR, READDIRs up to EOF, CLOSE: names and long names."""
         handle = self.on_path(Kind.OPENDIR, path).body
-        found = list(self._read_directory(handle))
+        found = [entry for reply in self._readdirs(handle) for entry in reply.names]
         self.close(handle)
         return found
 
-    def _read_directory(self, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def listed(self, path: bytes) -> dict[bytes, dict[str, int]]:
+        """OPENDIR, READDIRs up to EOF, CLOSE: names and attributes."""
+        handle = self.on_path(Kind.OPENDIR, path).body
+        found = {
+            name: attributes
+            for reply in self._readdirs(handle)
+            for (name, _), attributes in zip(reply.names, reply.listed, strict=True)
+        }
+        self.close(handle)
+        return found
+
+    def _readdirs(self, handle: bytes) -> Iterator[Reply]:
         while True:
             try:
-                yield from self.ask(wire.OnHandle(Kind.READDIR, 0, handle)).names
+                yield self.ask(wire.OnHandle(Kind.READDIR, 0, handle))
             except SftpFailure as failure:
                 if failure.code is not Status.EOF:
                     raise
@@ -276,11 +291,11 @@ def _parse_reply(frame: bytes) -> tuple[int, Reply]:
         case Kind.ATTRS:
             return request_id, Reply(kind, attributes=fields.attributes())
         case Kind.NAME:
-            entries = []
+            entries, listed = [], []
             for _ in range(fields.uint32()):
                 entries.append((fields.string(), fields.string()))
-                fields.attributes()
-            return request_id, Reply(kind, names=tuple(entries))
+                listed.append(fields.attributes())
+            return request_id, Reply(kind, names=tuple(entries), listed=tuple(listed))
         case Kind.EXTENDED_REPLY:
             return request_id, Reply(kind, body=fields.rest())
     assert kind is Kind.VERSION, kind

@@ -512,6 +512,19 @@ def parse_path_and_attributes(data: bytes, request_id: int) -> tuple[bytes, Attr
     return path, attributes
 
 
+def parse_owners(data: bytes, request_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The uids and gids of users-groups-by-id@openssh.com (OpenSSH PROTOCOL, section 4).
+
+    :raises Malformed: a list has an odd length.
+    """
+    fields = Fields(data, 0, request_id)
+    uids, gids = fields.string(), fields.string()
+    fields.end()
+    if len(uids) % 4 or len(gids) % 4:
+        raise fields.malformed("ids have four bytes each")
+    return struct.unpack(f">{len(uids) // 4}I", uids), struct.unpack(f">{len(gids) // 4}I", gids)
+
+
 # Replies.
 
 
@@ -581,6 +594,11 @@ def limits_reply(max_open_handles: int) -> bytes:
     """The answer to limits@openssh.com (OpenSSH PROTOCOL, section 4.8)."""
     sizes = (MAX_FRAME_BYTES, MAX_READ_BYTES, MAX_WRITE_BYTES, max_open_handles)
     return struct.pack(">4Q", *sizes)
+
+
+def owners_reply(users: Iterable[bytes], groups: Iterable[bytes]) -> bytes:
+    """The answer to users-groups-by-id@openssh.com: strings within strings."""
+    return string(b"".join(map(string, users))) + string(b"".join(map(string, groups)))
 
 
 def statvfs_reply(block_bytes: int, total_blocks: int, free_blocks: int, name_bytes: int) -> bytes:

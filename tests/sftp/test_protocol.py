@@ -490,7 +490,7 @@ class TestExtensions:
 
 
 def test_the_objects_provide_conchs_interfaces_and_ours(gateway: GatewayInMemory) -> None:
-    server = GatewayServer("alice", gateway.tree(), gateway.clock)
+    server = GatewayServer("alice", gateway.tree(), gateway.clock, gateway.files)
     gateway.store.seed("home/alice/a", b"x")
     assert verifyObject(ISFTPServer, server)
     assert verifyObject(IGatewayServer, server)
