@@ -189,15 +189,16 @@ class Tree:
             self._in_flight.work_ended()
 
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
-        place = self._enter(Operation.LOOK, path)
-        if changes.size_bytes is None and changes.modified_seconds is None:
-            await self.stat(path)  # a mode or an owner: only whether the file is there matters
-            return
-        require(self._granted, Operation.SET_ATTRIBUTES, place.path)
+        place = locate(self._root, path)
+        if changes.modified_seconds is not None:
+            require(self._granted, Operation.SET_TIMES, place.path)
         if changes.size_bytes is not None:
+            require(self._granted, Operation.TRUNCATE, place.path)
             raise Unsupported(f"{place.path}: the size of a stored file cannot be changed")
         if changes.modified_seconds is not None:
             await self._set_time(place, changes.modified_seconds)
+        else:
+            await self.stat(path)  # a mode or an owner: only whether the file is there matters
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""

@@ -1,9 +1,12 @@
 """The permission gate: which operation needs which permission.
 
-Knows: the table. Must not know: who asks, and how the operation is done.
+Knows: the table, which docs/permissions.rst shows to operators.
+Must not know: who asks, and how the operation is done.
 
-Overwriting is decided where it is known whether there is something to overwrite
-(`plan/opening` and the rename in `files/`), by `require` as well.
+Whether there is something to overwrite is known only further in: what may be new or not
+passes the gate as `WRITE` or `RENAME` first, and as `OVERWRITE` once a file was found
+there, or else is done in a way that cannot replace anything (`plan/opening`, and the rename
+in `files/`).
 """
 
 from __future__ import annotations
@@ -20,33 +23,45 @@ class Operation(enum.Enum):
     LOOK = "look at files"
     LIST = "list directories"
     READ = "download files"
+    HASH = "compute hashes of files"
     WRITE = "upload files"
     OVERWRITE = "overwrite files"
+    CHANGE = "change files in place"
+    TRUNCATE = "change the size of files"
+    COPY = "copy files"
     REMOVE = "remove files"
     REMOVE_DIRECTORY = "remove directories"
     RENAME = "rename files"
     MAKE_DIRECTORY = "make directories"
-    SET_ATTRIBUTES = "change times or sizes of files"
+    SET_TIMES = "set the times of stored files"
 
 
-ANY_OF: dict[Operation, Permission] = {
+REWRITE = Permission.UPLOAD | Permission.OVERWRITE
+
+NEEDS: dict[Operation, tuple[Permission, ...]] = {
     # Clients STAT before they transfer, so whoever may do either may look.
-    Operation.LOOK: Permission.LIST | Permission.DOWNLOAD | Permission.UPLOAD,
-    Operation.LIST: Permission.LIST,
-    Operation.READ: Permission.DOWNLOAD,
-    Operation.WRITE: Permission.UPLOAD,
-    Operation.OVERWRITE: Permission.OVERWRITE,
-    Operation.REMOVE: Permission.DELETE,
-    Operation.REMOVE_DIRECTORY: Permission.DELETE,
-    Operation.RENAME: Permission.RENAME,
-    Operation.MAKE_DIRECTORY: Permission.MKDIR,
-    Operation.SET_ATTRIBUTES: Permission.SETSTAT,
+    Operation.LOOK: (Permission.LIST, Permission.DOWNLOAD, Permission.UPLOAD),
+    Operation.LIST: (Permission.LIST,),
+    Operation.READ: (Permission.DOWNLOAD,),
+    # A hash tells whether a guess at the content is right.
+    Operation.HASH: (Permission.DOWNLOAD,),
+    Operation.WRITE: (Permission.UPLOAD,),
+    Operation.OVERWRITE: (Permission.OVERWRITE,),
+    Operation.CHANGE: (REWRITE,),
+    Operation.TRUNCATE: (REWRITE,),
+    Operation.COPY: (Permission.DOWNLOAD | Permission.UPLOAD,),
+    Operation.REMOVE: (Permission.DELETE,),
+    Operation.REMOVE_DIRECTORY: (Permission.DELETE,),
+    Operation.RENAME: (Permission.RENAME,),
+    Operation.MAKE_DIRECTORY: (Permission.MKDIR,),
+    Operation.SET_TIMES: (Permission.SETSTAT,),
 }
+"""One of these, and all that is in it."""
 
 
 def allows(granted: Permission, operation: Operation) -> bool:
-    """Whether one of the permissions that `operation` accepts is among `granted`."""
-    return bool(granted & ANY_OF[operation])
+    """Whether `granted` has all of one of the combinations that `operation` accepts."""
+    return any(needed in granted for needed in NEEDS[operation])
 
 
 def require(granted: Permission, operation: Operation, path: str) -> None:

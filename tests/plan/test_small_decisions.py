@@ -88,13 +88,13 @@ class TestPermissions:
             granted |= {op for op in Operation if allows(permission, op)}
         assert alone == {
             Permission.LIST: {Operation.LOOK, Operation.LIST},
-            Permission.DOWNLOAD: {Operation.LOOK, Operation.READ},
+            Permission.DOWNLOAD: {Operation.LOOK, Operation.READ, Operation.HASH},
             Permission.UPLOAD: {Operation.LOOK, Operation.WRITE},
             Permission.OVERWRITE: {Operation.OVERWRITE},
             Permission.DELETE: {Operation.REMOVE, Operation.REMOVE_DIRECTORY},
             Permission.RENAME: {Operation.RENAME},
             Permission.MKDIR: {Operation.MAKE_DIRECTORY},
-            Permission.SETSTAT: {Operation.SET_ATTRIBUTES},
+            Permission.SETSTAT: {Operation.SET_TIMES},
         }
 
 

@@ -1,0 +1,124 @@
+"""docs/permissions.rst is what the gate does, and what a client meets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sftpgw.plan.permissions import NEEDS, Operation
+from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
+from sftpgw.values import ALL_PERMISSIONS, Permission
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, OpenFlag, Status
+
+TABLE = Path(__file__).parents[2] / "docs/permissions.rst"
+OVERLAY = OpenFlag.WRITE | OpenFlag.CREAT
+
+
+def cut_off(client: SftpClient) -> None:
+    client.ask(wire.ChangePath(Kind.SETSTAT, 0, b"/file", {"size": 1}))
+
+
+ATTEMPTS: list[tuple[Operation, Permission, Callable[[SftpClient], object]]] = [
+    (Operation.LOOK, Permission(0), lambda client: client.stat(b"/file")),
+    (Operation.LOOK, Permission(0), lambda client: client.on_path(Kind.LSTAT, b"/none")),
+    (Operation.LIST, Permission(0), lambda client: client.listdir(b"/")),
+    (Operation.READ, Permission(0), lambda client: client.get(b"/file")),
+    (Operation.WRITE, Permission(0), lambda client: client.put(b"/new", b"x")),
+    (Operation.OVERWRITE, Permission.UPLOAD, lambda client: client.put(b"/file", b"x")),
+    (Operation.OVERWRITE, Permission.RENAME, lambda client: client.posix_rename(b"/file", b"/b")),
+    (Operation.CHANGE, Permission(0), lambda client: client.put(b"/file", b"", flags=OVERLAY)),
+    (Operation.TRUNCATE, Permission(0), cut_off),
+    (Operation.REMOVE, Permission(0), lambda client: client.remove(b"/file")),
+    (Operation.REMOVE_DIRECTORY, Permission(0), lambda client: client.rmdir(b"/d")),
+    (Operation.RENAME, Permission(0), lambda client: client.rename(b"/file", b"/new")),
+    (Operation.MAKE_DIRECTORY, Permission(0), lambda client: client.mkdir(b"/made")),
+    (Operation.SET_TIMES, Permission(0), lambda client: client.set_times(b"/file", 5)),
+]
+"""An operation, what its request needs besides, and the request."""
+
+
+def documented() -> dict[str, set[Permission]]:
+    """What the table says: for each operation, one of these."""
+    _, _, table = TABLE.read_text().partition(".. operations")
+    border = next(line for line in table.splitlines() if line.startswith("="))
+    columns = [slice(*match.span()) for match in re.finditer("=+", border)]
+    rows: list[list[str]] = []
+    for line in table.split(border)[2].splitlines():
+        cells = [line[column].strip() for column in columns]
+        if cells[0]:
+            rows.append(cells)
+        elif rows:
+            rows[-1] = [f"{old} {new}".strip() for old, new in zip(rows[-1], cells, strict=True)]
+    return {row[0]: combinations(row[2]) for row in rows}
+
+
+def combinations(text: str) -> set[Permission]:
+    """``a``, ``b`` or ``c``; or ``a`` and ``b``."""
+    own, _, _ = text.partition(", besides")
+    named = [Permission[name.upper()] for name in re.findall("``([a-z]+)``", own)]
+    if " and " not in own:
+        return set(named)
+    both = Permission(0)
+    for each in named:
+        both |= each
+    return {both}
+
+
+def outcome(granted: Permission, attempt: Callable[[SftpClient], object]) -> Status:
+    gateway = GatewayInMemory()
+    for key in ("file", "b", "d/"):
+        gateway.store.seed(f"home/alice/{key}")
+    client = gateway.log_in(replace(ALICE, permissions=granted))
+    try:
+        attempt(client)
+    except SftpFailure as failure:
+        return failure.code
+    return Status.OK
+
+
+def test_the_table_is_the_gates() -> None:
+    assert documented() == {operation.value: set(combined) for operation, combined in NEEDS.items()}
+
+
+@pytest.mark.parametrize(("operation", "besides", "attempt"), ATTEMPTS)
+def test_a_client_needs_what_the_table_says(
+    operation: Operation, besides: Permission, attempt: Callable[[SftpClient], object]
+) -> None:
+    unrefused = outcome(ALL_PERMISSIONS, attempt)
+    assert unrefused is not Status.PERMISSION_DENIED
+    for combined in NEEDS[operation]:
+        assert outcome(combined | besides, attempt) is unrefused
+        for missing in Permission:
+            if missing in combined and len(NEEDS[operation]) == 1:
+                denied = outcome(ALL_PERMISSIONS & ~missing, attempt)
+                assert denied is Status.PERMISSION_DENIED, missing
+    nothing_of_it = ALL_PERMISSIONS
+    for combined in NEEDS[operation]:
+        nothing_of_it &= ~combined
+    assert outcome(nothing_of_it, attempt) is Status.PERMISSION_DENIED
+
+
+def test_put_p_needs_no_setstat() -> None:
+    gateway = GatewayInMemory()
+    client = gateway.log_in(replace(ALICE, permissions=Permission.UPLOAD))
+    times = {"atime": 5, "mtime": 5}
+    handle = client.open(b"/new", CREATE, permissions=0o644, **times)
+    client.write(handle, 0, b"data")
+    client.ask(wire.ChangeHandle(0, handle, times))
+    client.close(handle)
+    assert client.stat(b"/new")["mtime"] == 5
+    client.ask(wire.ChangePath(Kind.SETSTAT, 0, b"/new", {"permissions": 0o600}))
+
+
+def test_a_size_and_a_time_at_once_need_both() -> None:
+    def both(client: SftpClient) -> None:
+        changes = {"size": 1, "atime": 5, "mtime": 5}
+        client.ask(wire.ChangePath(Kind.SETSTAT, 0, b"/file", changes))
+
+    for missing in (Permission.SETSTAT, Permission.OVERWRITE, Permission.UPLOAD):
+        assert outcome(ALL_PERMISSIONS & ~missing, both) is Status.PERMISSION_DENIED
