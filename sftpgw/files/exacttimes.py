@@ -7,7 +7,8 @@ Rules
 
 1. ``exact_times = no``: the times of the list. Else what is known is shown, and what is not
    known is asked for, a HEAD each: always (``yes``), or (``auto``) if the directory fits
-   into one page of a list, which is 1,000 files.
+   into one page of a list, which is 1,000 names. At 30 ms a HEAD these take 1.4 seconds, and
+   0.6 of CPU, the first time.
 2. So many HEADs of a listing are under way at once, and so many of all listings
    (`KnownTimes.looks`), in turns.
 3. A listing waits for a page's HEADs for `PATIENCE_SECONDS` at most. Where there was no

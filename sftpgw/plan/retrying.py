@@ -135,6 +135,7 @@ _ERROR_BY_CODE: dict[str, type[StoreError]] = {
     "TokenRefreshRequired": CredentialsUnavailable,
     "ConditionalRequestConflict": ConditionalConflict,
     "InvalidObjectState": ObjectArchived,
+    "ObjectNotInActiveTierError": ObjectArchived,  # as CopyObject says it
     "InvalidRange": RangeNotSatisfiable,
     "MethodNotAllowed": NotImplementedByStore,
     "NoSuchBucket": NoSuchBucket,

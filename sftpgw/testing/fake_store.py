@@ -473,7 +473,7 @@ class FakeStore:
 
 
 def _binary(key: str) -> bytes:
-    return key.encode()
+    return key.encode("utf-8", "surrogateescape")
 
 
 def _md5(data: bytes) -> str:

@@ -256,3 +256,11 @@ class TestFilesBeingWritten:
             found += [entry.name for entry in sieve.entries(page, being_written)]
             if (token := page.next_token) is None:
                 return found
+
+
+def test_keys_that_are_not_utf_8_are_skipped_and_counted() -> None:
+    gateway = GatewayInMemory()
+    seed(gateway, "a", "b\udcff", "z")
+    gateway.store.seed("home/alice/d/\udcfe/x")
+    assert list(listed(gateway.tree())) == ["a", "z"]
+    assert gateway.events.facts("keys-skipped")[0]["count"] == 2

@@ -38,6 +38,7 @@ SLOW_DOWN = Fault("SlowDown", 503)
         (Fault("", 403), Remedy.NONE, errors.AccessDenied),
         (Fault("SignatureDoesNotMatch", 403), Remedy.NONE, errors.AccessDenied),
         (Fault("InvalidObjectState", 403), Remedy.NONE, errors.ObjectArchived),
+        (Fault("ObjectNotInActiveTierError", 403), Remedy.NONE, errors.ObjectArchived),
         (Fault("PreconditionFailed", 412), Remedy.NONE, errors.PreconditionFailed),
         (Fault("", 412), Remedy.NONE, errors.PreconditionFailed),
         (Fault("InvalidRange", 416), Remedy.NONE, errors.RangeNotSatisfiable),
