@@ -394,7 +394,7 @@ class LimitSettings:
 
 
 class SetStat(enum.Enum):
-    """What becomes of times that are set on a stored file that is too large to be copied."""
+    """What becomes of times that are set on a stored file that S3 cannot copy onto itself."""
 
     IGNORE = "ignore"
     FAIL = "fail"
@@ -403,7 +403,7 @@ class SetStat(enum.Enum):
 class ExactTimes(enum.Enum):
     """Whether listings show the times that were stored with files, for a HEAD each."""
 
-    AUTO = "auto"  # in directories of up to so many files
+    AUTO = "auto"  # in directories that are one page of a list
     YES = "yes"
     NO = "no"
 
