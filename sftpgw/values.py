@@ -153,6 +153,7 @@ class UploadsPage:
 class Capabilities:
     """What a store can do. AWS can do all; `[s3] unsupported` names what others lack.
 
+    `conditional_copy`: CopyObject looks at If-None-Match and at If-Match of its target.
     `checksums`: CRC64NVME is checked with every PUT and part, and for the whole object.
     """
 

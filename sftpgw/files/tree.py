@@ -212,7 +212,6 @@ class Tree:
         except NoSuchObject:
             if not await self._looking.is_directory(place):
                 raise NoSuchFile(f"{place.path}: no such file or directory") from None
-        self._looking.changed()
 
     # Directories.
 

@@ -7,7 +7,9 @@ changes). Must not know: packets, handles, S3.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -16,7 +18,7 @@ from sftpgw.errors import NoSuchFile, Unsupported
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
 from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.values import Body, FilesSettings, Space, WriteIntent
+from sftpgw.values import AttributeChanges, Body, FilesSettings, Space, WriteIntent
 from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 
@@ -41,7 +43,8 @@ class GatewayServer:
 
     async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
         if not flags & (OpenFlag.WRITE | OpenFlag.APPEND):
-            return ReadHandle(await self._tree.open_reader(path), self._look)
+            reader = await self._tree.open_reader(path)
+            return ReadHandle(reader, self._look, partial(self._tree.set_attributes, path))
         intent = WriteIntent(
             create=bool(flags & OpenFlag.CREAT),
             truncate=bool(flags & OpenFlag.TRUNC),
@@ -120,11 +123,20 @@ _KNOWN_FLAGS = 0x3F
 
 @implementer(IGatewayFile)
 class ReadHandle:
-    """A file open for reading."""
+    """A file open for reading.
 
-    def __init__(self, reader: FileReader, look: Appearance) -> None:
+    :param change: sets the attributes of the file that is stored under its path.
+    """
+
+    def __init__(
+        self,
+        reader: FileReader,
+        look: Appearance,
+        change: Callable[[AttributeChanges], Coroutine[Any, Any, None]],
+    ) -> None:
         self._reader = reader
         self._look = look
+        self._change = change
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
@@ -138,10 +150,13 @@ class ReadHandle:
     def getAttrs(self) -> Deferred[Attributes]:
         return Deferred.fromCoroutine(_attributes(self._reader, self._look))
 
-    def setAttrs(self, attrs: Attributes) -> None:
+    def setAttrs(self, attrs: Attributes) -> Deferred[None] | None:
         changes = from_wire(attrs)
         if changes.size_bytes is not None:
             raise Unsupported("the file is open for reading only")
+        if changes.modified_seconds is None:
+            return None
+        return Deferred.fromCoroutine(self._change(changes))
 
     def sync(self) -> None:
         """Nothing was written."""

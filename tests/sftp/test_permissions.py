@@ -23,6 +23,13 @@ def cut_off(client: SftpClient) -> None:
     client.ask(wire.ChangePath(Kind.SETSTAT, 0, b"/file", {"size": 1}))
 
 
+def set_on_handle(client: SftpClient) -> None:
+    handle = client.open(b"/file")
+    client.ask(wire.ChangeHandle(0, handle, {"atime": 5, "mtime": 5}))
+    client.close(handle)
+    assert client.stat(b"/file")["mtime"] == 5
+
+
 ATTEMPTS: list[tuple[Operation, Permission, Callable[[SftpClient], object]]] = [
     (Operation.LOOK, Permission(0), lambda client: client.stat(b"/file")),
     (Operation.LOOK, Permission(0), lambda client: client.on_path(Kind.LSTAT, b"/none")),
@@ -38,6 +45,7 @@ ATTEMPTS: list[tuple[Operation, Permission, Callable[[SftpClient], object]]] = [
     (Operation.RENAME, Permission(0), lambda client: client.rename(b"/file", b"/new")),
     (Operation.MAKE_DIRECTORY, Permission(0), lambda client: client.mkdir(b"/made")),
     (Operation.SET_TIMES, Permission(0), lambda client: client.set_times(b"/file", 5)),
+    (Operation.SET_TIMES, Permission.DOWNLOAD, set_on_handle),
 ]
 """An operation, what its request needs besides, and the request."""
 
