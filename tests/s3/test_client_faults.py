@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -427,6 +428,26 @@ class TestLostAnswers:
         assert len(server.requests) == 1
 
     @pytest_twisted.ensureDeferred
+    async def test_a_copy_onto_itself_that_had_worked(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        """The ETag of a multipart object changes by it, so that trying again is refused."""
+        late = ObjectProperties({"mtime": "2"})
+        refused = error_reply(412, "PreconditionFailed")
+        later = formatdate(4e9, usegmt=True)  # than the request, however slow this machine is
+        ours = stored('"new"', 5, x_amz_meta_mtime="2", Last_Modified=later)
+        server.script(Reply(is_reset=True), refused, ours)
+        source = replace(SOURCE, name=NAME, size_bytes=5)
+        asked = client.copy(source, NAME, properties=late, if_match=source.etag)
+        assert await asked == '"new"'
+        first, second, _ = server.requests
+        assert first.headers["if-match"] == second.headers["if-match"] == '"source"'
+        others = stored('"new"', 5, x_amz_meta_mtime="3", Last_Modified=later)
+        server.script(Reply(is_reset=True), refused, others)
+        with pytest.raises(errors.PreconditionFailed):
+            await client.copy(source, NAME, properties=late, if_match=source.etag)
+
+    @pytest_twisted.ensureDeferred
     async def test_a_delete_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
         server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), Reply(404))
         await client.delete(NAME, if_match='"e1"')
@@ -617,11 +638,13 @@ class TestWhatIsSent:
             stored('"e"', 0),
             done("CompleteMultipartUploadResult"),
             done("CopyObjectResult"),
+            done("CopyObjectResult"),
             Reply(204),
         )
         await client.put(NAME, (b"x",), PLAIN, IF_ABSENT)
         await client.complete_upload(UPLOAD, (StoredPart(1, 1, '"p"'),), IF_ABSENT)
         await client.copy(SOURCE, NAME, IF_ABSENT)
+        await client.copy(SOURCE, NAME, if_match='"e"')
         await client.delete(NAME, if_match='"e"')
         sent = {name for request in server.requests for name in request.headers}
         assert not sent & {"if-none-match", "if-match", "x-amz-copy-source-if-match"}
