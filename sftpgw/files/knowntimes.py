@@ -20,12 +20,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from twisted.internet.defer import DeferredSemaphore
 
 from sftpgw.plan.listing import modified_seconds
-from sftpgw.values import ObjectInfo, ObjectName
+from sftpgw.values import ObjectInfo
 
 KNOWN_FILES = 65_536
 """At 0.2 KiB each, whatever their keys are: 14 MiB."""
@@ -37,16 +36,23 @@ RACY_SECONDS = 5.0
 SLACK_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
     """The time stored with an object, None if that is the object's own date.
 
-    `earliest` and `latest` bound its date where that is not known.
+    `date` is that date in whole seconds; where it is not known yet, it is from `earliest` on
+    and up to `latest`.
     """
 
     seconds: float | None
+    date: int | None
     earliest: float = 0.0
     latest: float = 0.0
+
+    def is_of(self, listed: ObjectInfo) -> bool:
+        if self.date is None and self.earliest <= listed.modified_seconds <= self.latest:
+            self.date = int(listed.modified_seconds)
+        return self.date == int(listed.modified_seconds)
 
 
 class KnownTimes:
@@ -54,28 +60,27 @@ class KnownTimes:
 
     def __init__(self) -> None:
         self.looks = DeferredSemaphore(LOOKS_AT_ONCE)
-        self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._known: OrderedDict[int, _Known] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
 
     def find(self, listed: ObjectInfo) -> float | None:
         """The exact time of an object in a list, None if it is not known."""
-        self._recognise(listed)
-        exact = _version(listed)
-        known = self._known.get(exact)
-        if known is None:
+        content = _content(listed)
+        known = self._known.get(content)
+        if known is None or not known.is_of(listed):
             return None
-        self._known.move_to_end(exact)
+        self._known.move_to_end(content)
         return listed.modified_seconds if known.seconds is None else known.seconds
 
     def learn(self, listed: ObjectInfo, told: ObjectInfo, now_seconds: float) -> float | None:
         """HEAD has `told` of an object in a list; the exact time if it is still the same one."""
-        if _stripped(told.etag) != _stripped(listed.etag) or told.size_bytes != listed.size_bytes:
+        if _content(told) != _content(listed):
             return None
         seconds = modified_seconds(told)
         if now_seconds - listed.modified_seconds > RACY_SECONDS:
-            self._keep(_version(listed), _Known(seconds))
+            self._keep(listed, _Known(seconds, int(listed.modified_seconds)))
         return seconds
 
     def stored(self, info: ObjectInfo, *, mtime_seconds: float | None, now_seconds: float) -> None:
@@ -85,30 +90,20 @@ class KnownTimes:
         :param mtime_seconds: the time that was stored with it, None without one.
         """
         earliest, latest = info.modified_seconds - SLACK_SECONDS, now_seconds + SLACK_SECONDS
-        self._keep(_version(info, dated=False), _Known(mtime_seconds, earliest, latest))
+        self._keep(info, _Known(mtime_seconds, None, earliest, latest))
 
-    def _recognise(self, listed: ObjectInfo) -> None:
-        """What has been stored has a date now. An older list may show an older one."""
-        undated = _version(listed, dated=False)
-        known = self._known.get(undated)
-        if known is not None and known.earliest <= listed.modified_seconds <= known.latest:
-            del self._known[undated]
-            self._keep(_version(listed), _Known(known.seconds))
-
-    def _keep(self, version: bytes, known: _Known) -> None:
-        self._known[version] = known
-        self._known.move_to_end(version)
+    def _keep(self, info: ObjectInfo, known: _Known) -> None:
+        content = _content(info)
+        self._known[content] = known
+        self._known.move_to_end(content)
         while len(self._known) > KNOWN_FILES:
             self._known.popitem(last=False)
 
 
-def _version(info: ObjectInfo, *, dated: bool = True) -> bytes:
-    """What tells this version of this object from all others, in few bytes."""
-    date = int(info.modified_seconds) if dated else "-"
-    name: ObjectName = info.name
-    text = f"{name.bucket}\0{info.size_bytes}\0{_stripped(info.etag)}\0{date}\0{name.key}"
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+def _content(info: ObjectInfo) -> int:
+    """What this object and its content are recognised by, however long its key is.
 
-
-def _stripped(etag: str) -> str:
-    return etag.strip('"')
+    64 bits of a hash that nobody outside can compute; that two of all known files share them
+    is less likely than one in a thousand million.
+    """
+    return hash((info.name.bucket, info.name.key, info.size_bytes, info.etag.strip('"')))
