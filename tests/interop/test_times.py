@@ -119,7 +119,7 @@ class TestMirrors:
         assert (stored(gateway), read(gateway)) == before
 
 
-def rclone(client: Client, source: str, target: str) -> str:
+def rclone(client: Client, source: str, target: str, *more: str) -> str:
     options = {
         "config": "",
         "sftp-host": "127.0.0.1",
@@ -130,7 +130,7 @@ def rclone(client: Client, source: str, target: str) -> str:
         "retries": "1",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    done = client.run([program("rclone"), "copy", *flags, source, target])
+    done = client.run([program("rclone"), "copy", *flags, *more, source, target])
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -158,3 +158,12 @@ def test_paramiko_sees_the_same_times_everywhere(gateway: Gateway, account: Acco
 def same(one: paramiko.SFTPAttributes, other: paramiko.SFTPAttributes) -> bool:
     names = ("st_size", "st_uid", "st_gid", "st_mode", "st_atime", "st_mtime")
     return [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
+
+
+def test_clients_that_set_times_later_serve_who_may_only_upload(
+    dropper: Client, bucket: Bucket
+) -> None:
+    make_tree(dropper.folder / "tree")
+    lftp(dropper, "put tree/a -o lftp-dropped")
+    rclone(dropper, "tree/sub", ":sftp:/", "--sftp-set-modtime=false")
+    assert {"dropper/lftp-dropped", "dropper/c", "dropper/d"} <= set(bucket.keys("dropper/"))
