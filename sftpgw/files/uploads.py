@@ -185,13 +185,16 @@ class Upload:
         )
 
     async def _settle_time(self, size_bytes: int) -> None:
-        if self._timing is not None:
-            etag, opened_seconds = self._sending.etag, self._opened_seconds
+        """The file is stored: whatever becomes of its time, the upload has succeeded."""
+        if self._timing is None:
+            return
+        stored = ObjectInfo(self._name, size_bytes, self._sending.etag, self._opened_seconds)
+        try:
             await self._timing.published(
-                ObjectInfo(self._name, size_bytes, etag, opened_seconds),
-                created_with=self._created_with,
-                wanted=self._modified_seconds,
+                stored, created_with=self._created_with, wanted=self._modified_seconds
             )
+        except Exception:
+            self._unforeseen(Failure())
 
     def _properties(self) -> ObjectProperties:
         metadata = {}

@@ -245,6 +245,14 @@ class TestUploads:
         assert len(gateway.store.content(KEY)) == 200_000
         assert gateway.events.facts("time-not-set")[0]["why"] == "away"
 
+    def test_a_defect_on_the_way_neither_fails_nor_hangs_the_upload(self) -> None:
+        gateway = GatewayInMemory(settings=SMALL_PARTS)
+        writer = self.sent(gateway)
+        result_of(writer.set_attributes(times(5)))
+        gateway.store.fail("copy", ZeroDivisionError())
+        result_of(writer.commit())
+        assert gateway.events.facts("defect")[0]["where"] == "upload"
+
     def test_it_is_not_set_on_what_somebody_else_has_stored_since(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS)
         writer = self.sent(gateway)
