@@ -21,13 +21,16 @@ from sftpgw.errors import (
     NoSuchObject,
     Unsupported,
 )
+from sftpgw.files.copying import Copying
 from sftpgw.files.downloads import Download
+from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.listing import attributes_of
+from sftpgw.plan.markers import MARKER, hadoop_marker
 from sftpgw.plan.opening import decide, must_look
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
@@ -40,15 +43,12 @@ from sftpgw.values import (
     AttributeChanges,
     FileAttributes,
     FileKind,
-    ObjectProperties,
     Space,
     User,
     WriteIntent,
 )
 
 DIRECTORY = FileAttributes(FileKind.DIRECTORY)
-MARKER = ObjectProperties(content_type="application/x-directory")
-
 NOMINAL_BYTES = 1024 * 1024 * GIB
 
 
@@ -63,7 +63,11 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
-        self._renaming = Renaming(user.permissions, self._looking, resources)
+        self._keeping = Keeping(resources)
+        copying = Copying(resources.store, resources.in_flight, resources.events)
+        self._renaming = Renaming(
+            user.permissions, self._looking, self._keeping, resources, copying
+        )
 
     def canonical(self, path: bytes) -> bytes:
         return ("/" + "/".join(canonical(path))).encode()
@@ -169,9 +173,14 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
-        if await self._looking.file(place) is None:
+        info = await self._looking.file(place)
+        if info is None and not self._in_flight.writing(place.file):
             raise await self._looking.no_file(place)
-        await self._store.delete(place.file)
+        if info is not None:
+            await self._keeping.keep(place.parent, without=place.file.key)
+            await self._store.delete(place.file)
+        for upload in self._in_flight.writing(place.file):
+            upload.remove()  # as on a disk, where it would go on without a name
         self._events.tell("file-removed", key=place.file.key)
         self._looking.changed(emptied=place.parent)
 
@@ -212,13 +221,17 @@ class Tree:
         if place.is_root:
             raise DirectoryNotEmpty("/: cannot be removed")
         page = await self._store.list(place.root.bucket, place.prefix, limit=2)
-        below = [info for info in page.objects if info.name != place.marker]
+        below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
         if below or self._in_flight.below(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
-        if not page.objects and not self._looking.has_emptied(place):
+        markers = [info.name for info in page.objects]
+        if await self._looking.has_hadoop_marker(place):
+            markers.append(hadoop_marker(place))
+        if not markers and not self._looking.has_emptied(place):
             raise await self._looking.no_directory(place)
-        if page.objects:
-            await self._store.delete(place.marker)
+        await self._keeping.keep(place.parent, without=place.prefix)
+        for marker in markers:
+            await self._store.delete(marker)
         self._events.tell("directory-removed", key=place.prefix)
         self._looking.changed(emptied=place.parent)
         self._looking.removed(place)

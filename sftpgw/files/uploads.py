@@ -72,14 +72,12 @@ class Upload:
         modified_seconds: float | None = None,
     ) -> None:
         self._plan = plan
-        self._name = name
         self._clock = clock
         self._events = events
         self._storage_class = storage_class
         self._modified_seconds = modified_seconds
         self._registration: Registration = in_flight.register(name, self)
         self._sending = Sending(
-            name,
             store=store,
             registration=self._registration,
             events=events,
@@ -140,7 +138,8 @@ class Upload:
 
     async def abandon(self) -> None:
         if not self._has_ended:
-            self._events.tell("upload-abandoned", key=self._name.key, bytes=self._plan.size_bytes)
+            key = self._registration.name.key
+            self._events.tell("upload-abandoned", key=key, bytes=self._plan.size_bytes)
             self._carry_out(self._plan.fail(UploadFailed("the upload was abandoned")))
         while not self._has_ended:
             await self._next_end()
@@ -166,8 +165,8 @@ class Upload:
 
     def _tell_stored(self, size_bytes: int) -> None:
         self._events.tell(
-            "file-stored",
-            key=self._name.key,
+            "upload-dropped" if self._registration.is_removed else "file-stored",
+            key=self._registration.name.key,
             bytes=size_bytes,
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
         )
