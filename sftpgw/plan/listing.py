@@ -4,8 +4,9 @@ Knows: which keys can be named, and that a file hides a directory of its name.
 Must not know: where pages come from.
 
 `a` sorts before `a-`, and that before `a/`: the file and the directory of one
-name may be pages apart. The sieve remembers the files that a later directory
-could collide with: each is a beginning of the key last seen, so they are few.
+name may be pages apart, and Hadoop's marker ``a_$folder$`` comes even later. The sieve
+remembers the names that a later directory could have as well: each is a beginning of the
+name last seen, so they are few.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
+from sftpgw.plan.markers import hadoop_directory
 from sftpgw.plan.paths import Root, can_be_named, is_hidden
 from sftpgw.values import DirectoryEntry, FileAttributes, FileKind, ListPage, ObjectInfo
 
@@ -26,7 +28,7 @@ class EntrySieve:
     def __init__(self, root: Root, prefix: str) -> None:
         self._root = root
         self._prefix = prefix
-        self._files_in_reach: list[str] = []
+        self._in_reach: list[str] = []
         self.skipped = 0
 
     def entries(self, page: ListPage) -> tuple[DirectoryEntry, ...]:
@@ -43,15 +45,18 @@ class EntrySieve:
             if not can_be_named(name):
                 self.skipped += 1
                 continue
-            if info is not None:
-                self._remember(name)
+            directory = name if info is None else hadoop_directory(name, info.size_bytes)
+            if directory in self._in_reach:
+                continue
+            self._remember(directory or name)
+            if directory is None and info is not None:
                 yield DirectoryEntry(name, attributes_of(info))
-            elif name not in self._files_in_reach:
-                yield DirectoryEntry(name, FileAttributes(FileKind.DIRECTORY))
+            elif directory is not None:
+                yield DirectoryEntry(directory, FileAttributes(FileKind.DIRECTORY))
 
     def _remember(self, name: str) -> None:
-        kept = [file for file in self._files_in_reach if name.startswith(file)]
-        self._files_in_reach = [*kept, name]
+        kept = [each for each in self._in_reach if name.startswith(each)]
+        self._in_reach = [*kept, name]
 
 
 def attributes_of(info: ObjectInfo) -> FileAttributes:

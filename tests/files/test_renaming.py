@@ -29,6 +29,7 @@ from sftpgw.plan.moving import BEAT_SECONDS
 from sftpgw.testing.fake_store import FakeStore, StoredObject
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.values import (
+    MIB,
     AttributeChanges,
     Capabilities,
     FileKind,
@@ -508,3 +509,231 @@ class TestDirectories:
         result_of(renaming)
         assert not gateway.clock.getDelayedCalls()
         assert keys(gateway) == ["e/a"]
+
+
+class TestInFlight:
+    """Files that somebody is still writing: as on a disk, where an open file has no name."""
+
+    def test_a_rename_redirects_what_is_only_in_flight(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        writer = start_writing(tree, b"/a", b"new")
+        result_of(gateway.tree().rename(b"/a", b"/b", replace=False))
+        assert isinstance(error_of(tree.stat(b"/a")), NoSuchFile)
+        assert result_of(tree.stat(b"/b")).size_bytes == 3
+        result_of(writer.commit())
+        assert contents(gateway) == {"b": "new"}
+        assert gateway.events.facts("file-stored")[0]["key"] == "home/alice/b"
+
+    def test_the_stored_file_and_what_is_to_replace_it_move_together(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        writer = start_writing(tree, b"/a", b"newer")
+        result_of(tree.rename(b"/a", b"/b", replace=False))
+        assert contents(gateway) == {"b": "a"}
+        result_of(writer.commit())
+        assert contents(gateway) == {"b": "newer"}
+
+    @pytest.mark.parametrize("replace", [True, False])
+    def test_a_file_that_was_to_be_new_may_replace_if_the_rename_may(
+        self, gateway: GatewayInMemory, tree: Tree, replace: bool
+    ) -> None:
+        writer = start_writing(tree, b"/a", b"new", exclusive=True)
+        seed(gateway, "b")
+        renaming = tree.rename(b"/a", b"/b", replace=replace)
+        if replace:
+            result_of(renaming)
+        else:
+            assert isinstance(error_of(renaming), AlreadyExists)
+        result_of(writer.commit())
+        assert contents(gateway) == ({"b": "new"} if replace else {"a": "new", "b": "b"})
+
+    def test_parts_that_are_on_their_way_belong_to_one_name(self) -> None:
+        gateway = GatewayInMemory(settings=StoreSettings(bucket="bucket", part_size_bytes=5 * MIB))
+        tree = gateway.tree()
+        seed(gateway, "d/x")
+        writer = start_writing(tree, b"/d/a", bytes(6 * MIB))
+        for old, new in ((b"/d/a", b"/b"), (b"/d", b"/e")):
+            error = error_of(tree.rename(old, new, replace=True))
+            assert isinstance(error, LimitReached)
+            assert "under way" in error.message
+        result_of(writer.commit())
+        result_of(tree.rename(b"/d", b"/e", replace=True))
+        assert keys(gateway) == ["e/a", "e/x"]
+
+    def test_onto_a_file_that_is_only_in_flight(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "a")
+        writer = start_writing(tree, b"/b", b"b")
+        assert isinstance(error_of(tree.rename(b"/a", b"/b", replace=False)), AlreadyExists)
+        result_of(tree.rename(b"/a", b"/b", replace=True))
+        result_of(writer.commit())
+        assert contents(gateway) == {"b": "a"}
+
+    def test_a_rename_during_the_commit_comes_after_it(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gate = gateway.store.hold("put")
+        writer = start_writing(tree, b"/a", b"new")
+        committing = Deferred.fromCoroutine(writer.commit())
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        gate.open()
+        result_of(committing)
+        result_of(renaming)
+        assert contents(gateway) == {"b": "new"}
+
+    def test_an_upload_that_ends_while_the_rename_looks_is_renamed_as_a_file(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        writer = start_writing(tree, b"/a", b"new")
+        gate = gateway.store.hold("list")
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        result_of(writer.commit())
+        gate.open()
+        result_of(renaming)
+        assert contents(gateway) == {"b": "new"}
+
+    def test_removed_it_is_published_nowhere(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        writer = start_writing(tree, b"/a", b"new")
+        result_of(gateway.tree().remove_file(b"/a"))
+        assert isinstance(error_of(tree.stat(b"/a")), NoSuchFile)
+        assert isinstance(error_of(tree.remove_file(b"/a")), NoSuchFile)
+        writer.write(3, b"er")
+        assert result_of(writer.attributes()).size_bytes == 5
+        idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+        assert not idle.called
+        result_of(writer.commit())
+        result_of(idle)
+        assert contents(gateway) == {}
+        assert gateway.events.facts("file-stored") == []
+        gateway.assert_idle()
+
+    def test_removed_together_with_the_stored_file(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "a")
+        writer = start_writing(tree, b"/a", b"newer")
+        result_of(tree.remove_file(b"/a"))
+        second = start_writing(tree, b"/a", b"second")
+        result_of(writer.commit())
+        assert contents(gateway) == {}
+        result_of(second.commit())
+        assert contents(gateway) == {"a": "second"}
+
+    def test_removed_after_parts_were_sent_they_are_aborted(self) -> None:
+        gateway = GatewayInMemory(settings=StoreSettings(bucket="bucket", part_size_bytes=5 * MIB))
+        tree = gateway.tree()
+        writer = start_writing(tree, b"/a", bytes(11 * MIB))
+        result_of(tree.remove_file(b"/a"))
+        result_of(writer.commit())
+        assert contents(gateway) == {}
+        gateway.assert_idle()
+
+    def test_removed_and_abandoned(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        writer = start_writing(tree, b"/a", b"new")
+        result_of(tree.remove_file(b"/a"))
+        result_of(writer.abandon())
+        result_of(gateway.in_flight.idle())
+        gateway.assert_idle()
+
+    def test_files_in_flight_move_with_their_directory(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "d/a")
+        writers = [start_writing(tree, path, b"new") for path in (b"/d/a", b"/d/e/b")]
+        result_of(tree.rename(b"/d", b"/n", replace=False))
+        assert result_of(tree.stat(b"/n/e/b")).size_bytes == 3
+        for writer in writers:
+            result_of(writer.commit())
+        assert contents(gateway) == {"n/a": "new", "n/e/b": "new"}
+
+    def test_of_two_writers_the_last_close_wins_whole(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        first, second = start_writing(tree, b"/a", b"first"), start_writing(tree, b"/a", b"2nd")
+        gate = gateway.store.hold("put")
+        closings = [Deferred.fromCoroutine(writer.commit()) for writer in (second, first)]
+        gate.open()
+        for closing in closings:
+            result_of(closing)
+        assert contents(gateway) == {"a": "first"}
+
+
+class TestKeptDirectories:
+    """With `[files] keep_empty_directories`, for one LIST each time."""
+
+    def gateway(self) -> GatewayInMemory:
+        return GatewayInMemory(files=FilesSettings(keep_empty_directories=True))
+
+    def test_the_last_file_leaves_its_directory(self) -> None:
+        gateway = self.gateway()
+        seed(gateway, "d/e/a", "d/e/b")
+        tree = gateway.tree()
+        result_of(tree.remove_file(b"/d/e/a"))
+        assert keys(gateway) == ["d/e/b"]
+        gateway.store.requests.clear()
+        result_of(tree.rename(b"/d/e/b", b"/b", replace=False))
+        assert keys(gateway) == ["b", "d/e/"]
+        assert gateway.store.requests == {"head": 1, "list": 2, "copy": 1, "put": 1, "delete": 1}
+        assert result_of(gateway.tree().stat(b"/d/e")).kind is FileKind.DIRECTORY
+        result_of(tree.remove_directory(b"/d/e"))
+        assert keys(gateway) == ["b", "d/"]
+        result_of(tree.remove_directory(b"/d"))
+        assert keys(gateway) == ["b"]
+
+    def test_the_last_directory_leaves_its_directory(self) -> None:
+        gateway = self.gateway()
+        seed(gateway, "d/e/a")
+        result_of(gateway.tree().rename(b"/d/e", b"/n", replace=False))
+        assert keys(gateway) == ["d/", "n/a"]
+
+    def test_it_costs_nothing_where_it_is_not_wanted(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, "d/a")
+        result_of(tree.remove_file(b"/d/a"))
+        assert keys(gateway) == []
+        assert gateway.store.requests == {"head": 1, "delete": 1}
+
+
+class TestHadoopMarkers:
+    def test_they_are_directories_and_no_files(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        for key in ("d_$folder$", "e/", "e/x", "e_$folder$", "f", "f_$folder$"):
+            gateway.store.seed("home/alice/" + key)
+        gateway.store.seed("home/alice/data_$folder$", b"a file")
+        for path, kind in ((b"/d", FileKind.DIRECTORY), (b"/data_$folder$", FileKind.FILE)):
+            assert result_of(tree.stat(path)).kind is kind
+        reader = result_of(tree.open_directory(b"/"))
+        listed = [(entry.name, entry.attributes.kind) for entry in result_of(reader.next_entries())]
+        assert sorted(listed) == [
+            ("d", FileKind.DIRECTORY),
+            ("data_$folder$", FileKind.FILE),
+            ("e", FileKind.DIRECTORY),
+            ("f", FileKind.FILE),
+        ]
+        empty = result_of(tree.open_directory(b"/d"))
+        assert result_of(empty.next_entries()) == ()
+
+    def test_mkdir_refuses_them_and_rmdir_removes_them(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.seed("home/alice/d_$folder$")
+        gateway.store.seed("home/alice/e_$folder$")
+        gateway.store.seed("home/alice/e/")
+        assert isinstance(error_of(tree.make_directory(b"/d")), AlreadyExists)
+        result_of(tree.remove_directory(b"/d"))
+        result_of(tree.remove_directory(b"/e"))
+        assert keys(gateway) == []
+
+    def test_renamed_they_become_ours(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gateway.store.seed("home/alice/d_$folder$")
+        result_of(tree.rename(b"/d", b"/n", replace=False))
+        assert keys(gateway) == ["n/"]
+
+    def test_a_marker_with_content_is_not_thrown_away(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.seed("home/alice/d/", b"data")
+        assert isinstance(error_of(tree.remove_directory(b"/d")), DirectoryNotEmpty)
+        result_of(tree.rename(b"/d", b"/n", replace=False))
+        assert gateway.store.content("home/alice/n/") == b"data"
