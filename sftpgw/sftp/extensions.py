@@ -16,6 +16,7 @@ from typing import TypeAlias
 from twisted.internet.defer import Deferred
 
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
+from sftpgw.sftp.copying import copy_data
 from sftpgw.sftp.handles import Handles
 from sftpgw.values import Space
 from sftpgw.wire import sftp as wire
@@ -62,6 +63,13 @@ def _limits(session: Session, request: Extended) -> Reply:
     return wire.extended_reply(request.request_id, wire.limits_reply(session.handles.limit))
 
 
+def _copy_data(session: Session, request: Extended) -> Reply:
+    wanted = wire.parse_copy_data(request.data, request.request_id)
+    source, target = session.handles.file(wanted.source), session.handles.file(wanted.target)
+    done = Deferred.fromCoroutine(copy_data(source.file, target.file, wanted))
+    return _confirmed(done, request)
+
+
 def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
     ok = wire.status(request.request_id, Status.OK, "")
     return ok if done is None else done.addCallback(lambda _: ok)
@@ -83,5 +91,6 @@ EXTENSIONS: dict[bytes, tuple[bytes, Callable[[Session, Extended], Reply]]] = {
     b"fsync@openssh.com": (b"1", _fsync),
     b"lsetstat@openssh.com": (b"1", _lsetstat),
     b"limits@openssh.com": (b"1", _limits),
+    b"copy-data": (b"1", _copy_data),
 }
 """By name: the version that VERSION advertises, and the handler."""

@@ -136,6 +136,13 @@ def test_a_file_in_parts_is_renamed_with_its_time(alice: Client, bucket: Bucket)
     assert (alice.folder / "back").stat().st_mtime == 1_000_000_000
 
 
+def test_cp_copies_within_the_gateway(alice: Client, bucket: Bucket) -> None:
+    data = make_file(alice.folder / "up", 9 * MIB + 5)
+    printed = alice.sftp("put up original", "cp original copied", "cp original copied")
+    assert "not support" not in printed
+    assert bucket.body("alice/copied") == data
+
+
 def test_df_is_answered(alice: Client) -> None:
     assert "%Capacity" in alice.sftp("df")
 
