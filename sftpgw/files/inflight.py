@@ -36,6 +36,7 @@ class Registration:
         self.is_committing = False
         self.is_bound = False
         self.is_removed = False
+        self.has_ended = False
         self.may_replace = False
         self._kept: set[Keepable] = set()
         self._registry = registry
@@ -56,7 +57,7 @@ class Registration:
 
     def remove(self) -> None:
         """It is to be published nowhere. Its writer notices nothing."""
-        if not self.is_committing:
+        if not self.is_committing and not self.has_ended:
             self._registry.removed(self)
             self.is_removed = True
 
@@ -78,6 +79,7 @@ class Registration:
 
     def ended(self) -> None:
         """Published or given up, and nothing of it is under way any more."""
+        self.has_ended = True
         self._registry.kept -= self._kept
         self._registry.forget(self)
         waiting, self._waiting = self._waiting, []
@@ -139,6 +141,8 @@ class InFlight:
         self.changed()
 
     def removed(self, registration: Registration) -> None:
+        if registration in self._removed:
+            return
         self._drop(registration)
         self._removed.add(registration)
         self.changed()

@@ -40,6 +40,8 @@ from sftpgw.plan.paths import Place
 from sftpgw.plan.permissions import Operation, allows, require
 from sftpgw.values import FileKind, ObjectInfo, Permission, WriteCondition
 
+Uploads = tuple[Registration, ...]
+
 
 class Renaming:
     """Renames for one session of one user, who has been `granted` these permissions."""
@@ -66,8 +68,8 @@ class Renaming:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
-        info = await self._looking.file(source, with_checksum=True)
         uploads = self._in_flight.writing(source.file)
+        info = await self._looking.file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
         elif target == source:
@@ -75,18 +77,36 @@ class Renaming:
         elif target.is_below(source):
             raise NotADirectory(f"{source.path}: is not a directory")
         else:
-            _demand_movable(uploads, source.path)
-            condition = await self._demand_free(target, replace=replace)
-            if info is not None:
-                await self._move_file(info, source, target, condition)
-            elif uploads != self._in_flight.writing(source.file):
-                # Its upload has ended while we looked: now it is a stored file, or none.
-                await self.rename(source, target, replace=replace)
-                return
-            self._take_uploads_along(source, target, may_replace=replace or info is not None)
+            await self._rename_file(info, uploads, source, target, replace=replace)
         self._looking.changed(emptied=source.parent)
 
     # Files.
+
+    async def _rename_file(
+        self,
+        info: ObjectInfo | None,
+        uploads: Uploads,
+        source: Place,
+        target: Place,
+        *,
+        replace: bool,
+    ) -> None:
+        """:param uploads: to the source, when the rename was asked for; later ones stay there."""
+        _demand_movable(uploads, source.path)
+        replaced = self._in_flight.writing(target.file)
+        condition = await self._demand_free(target, replace=replace)
+        if info is not None:
+            await self._move_file(info, source, target, condition)
+        elif not set(uploads) & set(self._in_flight.writing(source.file)):
+            # They have ended while we looked: now it is a stored file, or none.
+            await self.rename(source, target, replace=replace)
+            return
+        if replace:
+            for upload in set(replaced) & set(self._in_flight.writing(target.file)):
+                upload.remove()  # on a disk, too, it would be nobody's file any more
+        for upload in set(uploads) & set(self._in_flight.writing(source.file)):
+            if not upload.is_bound:
+                upload.rename(target.file, may_replace=replace or info is not None)
 
     async def _demand_free(self, target: Place, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -127,18 +147,14 @@ class Renaming:
                 "new name, the new content under the old one"
             ) from None
 
-    def _take_uploads_along(self, source: Place, target: Place, *, may_replace: bool) -> None:
-        """What was being written to the target is nobody's file any more, as on a disk."""
-        for upload in self._in_flight.writing(target.file):
-            upload.remove()
-        for upload in self._in_flight.writing(source.file):
-            if not upload.is_bound:
-                upload.rename(target.file, may_replace=may_replace)
-
     # Directories.
 
     async def _rename_directory(self, source: Place, target: Place, *, replace: bool) -> None:
         if not await self._looking.is_directory(source):
+            if self._in_flight.newest(source.file) is not None:
+                # Its upload has come in between; whoever looks for the file waits for it.
+                await self.rename(source, target, replace=replace)
+                return
             raise await self._looking.no_file(source)
         if target == source:
             return
@@ -194,7 +210,7 @@ class Renaming:
             await self._store.delete(hadoop_marker(source))
 
 
-def _demand_movable(uploads: tuple[Registration, ...], path: str) -> None:
+def _demand_movable(uploads: Uploads, path: str) -> None:
     bound = [upload.name for upload in uploads if upload.is_bound]
     if bound:
         raise LimitReached(

@@ -173,14 +173,18 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
+        uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
-        if info is None and not self._in_flight.writing(place.file):
+        if info is None and not uploads:
             raise await self._looking.no_file(place)
         if info is not None:
             await self._keeping.keep(place.parent, without=place.file.key)
             await self._store.delete(place.file)
-        for upload in self._in_flight.writing(place.file):
+        for upload in uploads:
             upload.remove()  # as on a disk, where it would go on without a name
+        if any(upload.is_committing for upload in uploads):  # closed while we looked
+            await self._in_flight.settled(place.file)
+            await self._store.delete(place.file)
         self._events.tell("file-removed", key=place.file.key)
         self._looking.changed(emptied=place.parent)
 

@@ -20,7 +20,7 @@ from sftpgw.files.finishing import EVERY_SECONDS, Finisher, Finishing
 from sftpgw.plan.moving import BEAT_SECONDS, LEASE_SECONDS
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from sftpgw.values import Capabilities
+from sftpgw.values import Capabilities, ObjectName
 from tests.results import failure_of, result_of
 
 HOME = "home/alice/"
@@ -234,6 +234,31 @@ def test_files_that_came_after_the_crash_are_spared() -> None:
         assert left["n/e/c"] == b"newer"
         assert b"b" in (left.get("d/e/b"), left.get("n/e/b"))
         assert b"f" in (left.get("d/f"), left.get("n/f"))
+
+
+def test_a_copy_whose_original_is_gone_is_the_last_of_its_kind_and_stays() -> None:
+    for store in deaths():
+        copied = "n/a" in users_files(store)
+        store.objects.pop(ObjectName("bucket", HOME + "d/a"), None)
+        gateway = reborn(store)
+        result_of(finisher(gateway).look())
+        assert ("n/a" in users_files(gateway.store)) is copied
+
+
+def test_who_finishes_a_rename_keeps_others_away() -> None:
+    store = killed(20)
+    assert store is not None
+    gateway = reborn(store)
+    gateway.store.now_seconds = gateway.clock.seconds()
+    gate = gateway.store.hold("head")
+    finishing = Deferred.fromCoroutine(finisher(gateway).look())
+    assert gate.waiting
+    other = reborn(gateway.store, after_seconds=0)
+    result_of(finisher(other).look())
+    assert other.store.requests == {"list": 1}
+    gate.open()
+    result_of(finishing)
+    assert users_files(gateway.store) == FILES
 
 
 def test_a_store_that_fails_while_it_deletes_is_told_and_finished_later() -> None:

@@ -636,6 +636,50 @@ class TestInFlight:
         result_of(gateway.in_flight.idle())
         gateway.assert_idle()
 
+    def test_a_file_that_was_opened_after_the_remove_is_another_one(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        """Clients may send OPEN before REMOVE is answered."""
+        seed(gateway, "a")
+        gate = gateway.store.hold("delete")
+        removing = Deferred.fromCoroutine(tree.remove_file(b"/a"))
+        writer = start_writing(tree, b"/a", b"new")
+        gate.open()
+        result_of(removing)
+        result_of(writer.commit())
+        assert contents(gateway) == {"a": "new"}
+
+    @pytest.mark.parametrize("replace", [True, False])
+    def test_files_that_were_opened_after_the_rename_stay(
+        self, gateway: GatewayInMemory, tree: Tree, replace: bool
+    ) -> None:
+        seed(gateway, "a")
+        gate = gateway.store.hold("copy")
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=replace))
+        writers = [start_writing(tree, path, b"new") for path in (b"/a", b"/b")]
+        gate.open()
+        result_of(renaming)
+        for writer in writers:
+            result_of(writer.commit())
+        assert contents(gateway) == {"a": "new", "b": "new"}
+
+    @pytest.mark.parametrize("operation", ["remove", "rename"])
+    def test_an_upload_that_ends_while_the_file_is_looked_for(
+        self, gateway: GatewayInMemory, tree: Tree, operation: str
+    ) -> None:
+        writer = start_writing(tree, b"/a", b"new")
+        looking, putting = gateway.store.hold("head"), gateway.store.hold("put")
+        if operation == "remove":
+            work = Deferred.fromCoroutine(tree.remove_file(b"/a"))
+        else:
+            work = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        committing = Deferred.fromCoroutine(writer.commit())
+        looking.open()
+        putting.open()
+        result_of(committing)
+        result_of(work)
+        assert contents(gateway) == ({"b": "new"} if operation == "rename" else {})
+
     def test_files_in_flight_move_with_their_directory(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
