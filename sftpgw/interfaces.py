@@ -101,8 +101,12 @@ class ObjectStore(Protocol):
     async def head_bucket(self, bucket: str) -> None:
         """HeadBucket. :raises NoSuchBucket, AccessDenied:"""
 
-    async def head(self, name: ObjectName) -> ObjectInfo:
-        """HeadObject. :raises NoSuchObject:"""
+    async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
+        """HeadObject.
+
+        :param with_checksum: whoever may not decrypt the object (KMS) is refused then.
+        :raises NoSuchObject:
+        """
 
     async def get(
         self,

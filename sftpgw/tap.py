@@ -39,6 +39,8 @@ from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.checks import Finding, Report, check_buckets
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
+from sftpgw.files.copying import Copying
+from sftpgw.files.finishing import Finisher, Finishing
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
@@ -274,6 +276,20 @@ class Gateway:
             events=self._events,
             random=random.random,
         )
+        self.finisher = Finisher(
+            tuple(sorted({user.bucket for user in settings.users.values()})),
+            settings.s3.state_prefix,
+            finishing=Finishing(
+                self._store,
+                Copying(self._store, self._in_flight, self._events),
+                reactor,
+                self._events,
+            ),
+            store=self._store,
+            clock=reactor,
+            events=self._events,
+            random=random.random,
+        )
         hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
         self.factory = GatewayFactory(
             portal=make_portal(
@@ -319,6 +335,7 @@ class Gateway:
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
         self.sweeper.stop()
+        self.finisher.stop()
         drain_seconds = self._settings.limits.drain_seconds
         self._events.tell(
             "draining", sessions=len(self.factory.sessions), at_most_seconds=drain_seconds
@@ -349,6 +366,7 @@ def makeService(options: Options) -> IService:
             demonstration.store.stop()
 
     reactor.callWhenRunning(gateway.sweeper.start)
+    reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
     return GatewayService(
         gateway.factory,

@@ -58,7 +58,8 @@ class ObjectInfo:
     ``x-amz-meta-`` prefix, names in lower case; lists have none. `system_headers`
     are Cache-Control and its like, names in lower case, and `encryption` the
     ``x-amz-server-side-encryption`` ones: a rewrite must restate them, and the tags, if
-    `tag_count` says that there are any (`ObjectStore.tags`).
+    `tag_count` says that there are any (`ObjectStore.tags`). `checksum` is of the whole
+    object, if it was asked for and the store has one.
     """
 
     name: ObjectName
@@ -71,6 +72,7 @@ class ObjectInfo:
     system_headers: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     encryption: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     tag_count: int = 0
+    checksum: Checksum | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,11 @@ Must not know: how a transfer works.
 It is one for the process, so that what one session writes another one sees. A
 client that does not wait for the answer to CLOSE (sshfs) finds its file all the
 same: whoever opens, looks at, renames or removes it waits for the commit first.
+
+On a disk an open file has no name: it may be renamed or removed, and its writer goes on.
+So here: a registration can get another name, under which CLOSE publishes, or none, and
+then CLOSE publishes nothing. Once something was sent that belongs to one key (a multipart
+upload does) it is *bound*: it can still lose its name, but not change it.
 """
 
 from __future__ import annotations
@@ -29,10 +34,32 @@ class Registration:
         self.name = name
         self.writer = writer
         self.is_committing = False
+        self.is_bound = False
+        self.is_removed = False
+        self.has_ended = False
+        self.may_replace = False
         self._kept: set[Keepable] = set()
         self._registry = registry
         self._before: list[Deferred[None]] = []
         self._waiting: list[Deferred[None]] = []
+
+    def bind(self) -> None:
+        """What has been sent, or what it builds upon, belongs to this name."""
+        self.is_bound = True
+
+    def rename(self, name: ObjectName, *, may_replace: bool) -> None:
+        """It is to be published as `name`; it must not be bound, or being published.
+
+        :param may_replace: even if the file was to be a new one, when it was opened.
+        """
+        self._registry.renamed(self, name)
+        self.may_replace = self.may_replace or may_replace
+
+    def remove(self) -> None:
+        """It is to be published nowhere. Its writer notices nothing."""
+        if not self.is_committing and not self.has_ended:
+            self._registry.removed(self)
+            self.is_removed = True
 
     def keeps(self, thing: Keepable) -> None:
         """Something in the store belongs to this upload until it ends: nobody sweeps it away."""
@@ -41,7 +68,7 @@ class Registration:
 
     def committing(self) -> None:
         """The client has closed the file; from now on others wait for it."""
-        if not self.is_committing:
+        if not self.is_committing and not self.is_removed:
             self._before = self._registry.commits(self.name)
             self.is_committing = True
 
@@ -52,6 +79,7 @@ class Registration:
 
     def ended(self) -> None:
         """Published or given up, and nothing of it is under way any more."""
+        self.has_ended = True
         self._registry.kept -= self._kept
         self._registry.forget(self)
         waiting, self._waiting = self._waiting, []
@@ -72,6 +100,7 @@ class InFlight:
         self.changes = 0
         self.kept: set[Keepable] = set()
         self._registrations: dict[ObjectName, list[Registration]] = {}
+        self._removed: set[Registration] = set()
         self._others = 0
         self._idle: list[Deferred[None]] = []
         self._is_draining = False
@@ -104,14 +133,33 @@ class InFlight:
         self._registrations.setdefault(name, []).append(registration)
         return registration
 
-    def forget(self, registration: Registration) -> None:
-        """Called by the registration itself."""
+    def renamed(self, registration: Registration, name: ObjectName) -> None:
+        """Called by the registration itself, as the next two are."""
+        self._drop(registration)
+        registration.name = name
+        self._registrations.setdefault(name, []).append(registration)
         self.changed()
+
+    def removed(self, registration: Registration) -> None:
+        if registration in self._removed:
+            return
+        self._drop(registration)
+        self._removed.add(registration)
+        self.changed()
+
+    def forget(self, registration: Registration) -> None:
+        self.changed()
+        if registration in self._removed:
+            self._removed.remove(registration)
+        else:
+            self._drop(registration)
+        self._tell_if_idle()
+
+    def _drop(self, registration: Registration) -> None:
         left = self._registrations[registration.name]
         left.remove(registration)
         if not left:
             del self._registrations[registration.name]
-        self._tell_if_idle()
 
     def newest(self, name: ObjectName) -> FileWriter | None:
         """The upload to `name` that was opened last."""
@@ -128,6 +176,20 @@ class InFlight:
             and "/" not in name.key[len(prefix) :]
         ]
         return [(name.key, writer) for name in names if (writer := self.newest(name))]
+
+    def writing(self, name: ObjectName) -> tuple[Registration, ...]:
+        """The uploads to `name` that are not being published yet."""
+        found = self._registrations.get(name, ())
+        return tuple(each for each in found if not each.is_committing)
+
+    def writing_below(self, bucket: str, prefix: str) -> tuple[Registration, ...]:
+        """Those to keys that begin with `prefix`."""
+        names = [
+            name
+            for name in self._registrations
+            if name.bucket == bucket and name.key.startswith(prefix)
+        ]
+        return tuple(each for name in names for each in self.writing(name))
 
     def below(self, bucket: str, prefix: str) -> bool:
         """Whether anything is being written to keys that begin with `prefix`."""
@@ -147,13 +209,17 @@ class InFlight:
 
     async def idle(self) -> None:
         """Wait until no transfer is left."""
-        while self._registrations or self._others:
+        while self._is_busy:
             waiter: Deferred[None] = Deferred(self._idle.remove)
             self._idle.append(waiter)
             await waiter
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._registrations or self._removed or self._others)
+
     def _tell_if_idle(self) -> None:
-        if not self._registrations and not self._others:
+        if not self._is_busy:
             idle, self._idle = self._idle, []
             for each in idle:
                 each.callback(None)

@@ -21,6 +21,7 @@ from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, 
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.interfaces import Clock, ObjectStore
+from sftpgw.plan.markers import hadoop_marker, marks_directory
 from sftpgw.plan.paths import Place
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
@@ -50,13 +51,13 @@ class Looking:
 
     # Files.
 
-    async def file(self, place: Place) -> ObjectInfo | None:
+    async def file(self, place: Place, *, with_checksum: bool = False) -> ObjectInfo | None:
         """The object of a place, None if there is none. A HEAD."""
         if place.is_root:
             return None
         await self._in_flight.settled(place.file)
         try:
-            return await self._store.head(place.file)
+            return await self._store.head(place.file, with_checksum=with_checksum)
         except NoSuchObject:
             return None
 
@@ -86,7 +87,7 @@ class Looking:
         changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not _shows_something(page):
-            return self._is_implied(place)
+            return self._is_implied(place) or await self.has_hadoop_marker(place)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
 
@@ -96,9 +97,17 @@ class Looking:
         :raises NoSuchFile, NotADirectory: there is no directory.
         """
         page = self._just_listed(place) or await list_directory(self._store, place)
-        if not _shows_something(page) and not place.is_root and not self._is_implied(place):
+        is_there = _shows_something(page) or place.is_root or self._is_implied(place)
+        if not is_there and not await self.has_hadoop_marker(place):
             raise await self.no_directory(place)
         return page
+
+    async def has_hadoop_marker(self, place: Place) -> bool:
+        """Whether an object stands for this directory in Hadoop's way. A HEAD."""
+        try:
+            return marks_directory(await self._store.head(hadoop_marker(place)))
+        except NoSuchObject:
+            return False
 
     async def no_directory(self, place: Place) -> NoSuchFile | NotADirectory:
         """Why there is no directory at a place that has none."""
@@ -133,7 +142,11 @@ class Looking:
             return FileKind.FILE
         if place.prefix in page.prefixes:
             return FileKind.DIRECTORY
-        passed = any(name > place.prefix for name in _names(page))
+        if any(
+            info.name == hadoop_marker(place) and marks_directory(info) for info in page.objects
+        ):
+            return FileKind.DIRECTORY
+        passed = any(name > hadoop_marker(place).key for name in _names(page))
         if page.next_token is None or passed:
             return FileKind.DIRECTORY if self._is_implied(place) else None
         return FileKind.DIRECTORY if await self.is_directory(place) else None
@@ -151,8 +164,9 @@ class Looking:
             self._emptied.popitem(last=False)
 
     def removed(self, place: Place) -> None:
-        """The directory is gone, whatever was remembered of it."""
-        self._emptied.pop(place.prefix, None)
+        """The directory is gone, and all below it, whatever was remembered of it."""
+        for prefix in [each for each in self._emptied if each.startswith(place.prefix)]:
+            del self._emptied[prefix]
 
     def has_emptied(self, place: Place) -> bool:
         """An implicit directory whose last entry this session has removed still counts."""

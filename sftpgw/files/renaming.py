@@ -1,58 +1,112 @@
-"""Giving a file another name: a copy, then a delete.
+"""Giving a file or a directory another name.
 
-Knows: the order of requests that loses nothing, and their conditions.
+Knows: what may take which name, and the order of requests that loses nothing.
 Must not know: SFTP, or who may do it beyond what it is told.
+
+Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
+
+1. RENAME replaces nothing, posix-rename does: a file by a file, an empty directory by a
+   directory. That nothing is replaced is decided by the store, where it can do that.
+2. Onto itself: success, and nothing happens. Into itself: an error.
+3. A file is copied, the copy verified, and the original deleted if it still is what was
+   copied. A directory: `files/moving`.
+4. A file that is being written moves, too: it is published under its new name. But once its
+   parts are on their way to S3 they belong to one key; then the rename is refused.
+5. Parents of the new name need not exist: they come with it.
 """
 
 from __future__ import annotations
 
 from sftpgw.errors import (
     AlreadyExists,
+    DirectoryNotEmpty,
+    InvalidPath,
     IsADirectory,
     LimitReached,
-    NoSuchFile,
+    NotADirectory,
     ObjectChanged,
+    PermissionDenied,
     PreconditionFailed,
-    Unsupported,
 )
+from sftpgw.files.copying import Copying
+from sftpgw.files.finishing import Finishing
+from sftpgw.files.inflight import Registration
+from sftpgw.files.keeping import Keeping
 from sftpgw.files.looking import Looking
+from sftpgw.files.moving import Moving
 from sftpgw.files.resources import Resources
+from sftpgw.plan.markers import MARKER, hadoop_marker
 from sftpgw.plan.paths import Place
 from sftpgw.plan.permissions import Operation, allows, require
-from sftpgw.values import GIB, ObjectInfo, Permission, WriteCondition
+from sftpgw.values import FileKind, ObjectInfo, Permission, WriteCondition
 
-COPY_LIMIT_BYTES = 5 * GIB
+Uploads = tuple[Registration, ...]
 
 
 class Renaming:
     """Renames for one session of one user, who has been `granted` these permissions."""
 
-    def __init__(self, granted: Permission, looking: Looking, resources: Resources) -> None:
+    def __init__(
+        self,
+        granted: Permission,
+        looking: Looking,
+        keeping: Keeping,
+        resources: Resources,
+        copying: Copying,
+    ) -> None:
         self._granted = granted
         self._looking = looking
+        self._keeping = keeping
+        self._resources = resources
         self._store = resources.store
         self._in_flight = resources.in_flight
         self._events = resources.events
+        self._copying = copying
+        self._finishing = Finishing(resources.store, copying, resources.clock, resources.events)
 
-    async def rename(self, source_place: Place, target: Place, *, replace: bool) -> None:
+    async def rename(self, source: Place, target: Place, *, replace: bool) -> None:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
-        source = await self._looking.file(source_place)
-        if source is None:
-            raise await self._no_renaming(source_place)
-        if target == source_place:
+        if source.is_root or target.is_root:
+            raise PermissionDenied("/: cannot be renamed or replaced")
+        uploads = self._in_flight.writing(source.file)
+        info = await self._looking.file(source, with_checksum=True)
+        if info is None and not uploads:
+            await self._rename_directory(source, target, replace=replace)
+        elif target == source:
             return
-        if source.size_bytes > COPY_LIMIT_BYTES:
-            raise LimitReached(f"{source_place.path}: files over 5 GiB cannot be renamed")
-        guarded = await self._demand_free(target, replace=replace)
-        await self._copy(source, target, guarded)
-        await self._delete_copied(source)
-        self._events.tell("file-renamed", key=source.name.key, to=target.file.key)
-        self._looking.changed(emptied=source_place.parent)
+        elif target.is_below(source):
+            raise NotADirectory(f"{source.path}: is not a directory")
+        else:
+            await self._rename_file(info, uploads, source, target, replace=replace)
+        self._looking.changed(emptied=source.parent)
 
-    async def _no_renaming(self, place: Place) -> NoSuchFile | Unsupported:
-        if place.is_root or await self._looking.is_directory(place):
-            return Unsupported(f"{place.path}: directories cannot be renamed")
-        return NoSuchFile(f"{place.path}: no such file")
+    # Files.
+
+    async def _rename_file(
+        self,
+        info: ObjectInfo | None,
+        uploads: Uploads,
+        source: Place,
+        target: Place,
+        *,
+        replace: bool,
+    ) -> None:
+        """:param uploads: to the source, when the rename was asked for; later ones stay there."""
+        _demand_movable(uploads, source.path)
+        replaced = self._in_flight.writing(target.file)
+        condition = await self._demand_free(target, replace=replace)
+        if info is not None:
+            await self._move_file(info, source, target, condition)
+        elif not set(uploads) & set(self._in_flight.writing(source.file)):
+            # They have ended while we looked: now it is a stored file, or none.
+            await self.rename(source, target, replace=replace)
+            return
+        if replace:
+            for upload in set(replaced) & set(self._in_flight.writing(target.file)):
+                upload.remove()  # on a disk, too, it would be nobody's file any more
+        for upload in set(uploads) & set(self._in_flight.writing(source.file)):
+            if not upload.is_bound:
+                upload.rename(target.file, may_replace=replace or info is not None)
 
     async def _demand_free(self, target: Place, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -60,29 +114,106 @@ class Renaming:
         :raises AlreadyExists, IsADirectory, PermissionDenied:
         """
         await self._in_flight.settled(target.file)
-        may_replace = replace and allows(self._granted, Operation.OVERWRITE)
-        if not may_replace and await self._looking.file(target) is not None:
-            if replace:
-                require(self._granted, Operation.OVERWRITE, target.path)
-            raise AlreadyExists(f"{target.path}: the file exists already")
-        if target.is_root or await self._looking.is_directory(target):
+        kind = await self._looking.kind_at(target)
+        if kind is FileKind.DIRECTORY:
             raise IsADirectory(f"{target.path}: is a directory")
+        if kind is FileKind.FILE or self._in_flight.writing(target.file):
+            if not replace:
+                raise AlreadyExists(f"{target.path}: the file exists already")
+            require(self._granted, Operation.OVERWRITE, target.path)
+        may_replace = replace and allows(self._granted, Operation.OVERWRITE)
         return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
 
-    async def _copy(self, source: ObjectInfo, target: Place, condition: WriteCondition) -> None:
+    async def _move_file(
+        self, info: ObjectInfo, source: Place, target: Place, condition: WriteCondition
+    ) -> None:
         try:
-            await self._store.copy(source, target.file, condition)
+            await self._copying.copy(info, target.file, condition)
         except PreconditionFailed:
             exists = await self._looking.file(target) is not None
             if condition is WriteCondition.IF_ABSENT and exists:
                 raise AlreadyExists(f"{target.path}: the file exists already") from None
             raise ObjectChanged("the file was replaced while it was being renamed") from None
+        await self._keeping.keep(source.parent, without=info.name.key)
+        await self._delete_copied(info)
+        self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
 
     async def _delete_copied(self, source: ObjectInfo) -> None:
         try:
-            await self._store.delete(source.name, if_match=source.etag)
+            await self._copying.delete_version(source.name, source.etag)
         except PreconditionFailed:
             raise ObjectChanged(
                 "the file was replaced while it was being renamed: the old content is under the "
                 "new name, the new content under the old one"
             ) from None
+
+    # Directories.
+
+    async def _rename_directory(self, source: Place, target: Place, *, replace: bool) -> None:
+        if not await self._looking.is_directory(source):
+            if self._in_flight.newest(source.file) is not None:
+                # Its upload has come in between; whoever looks for the file waits for it.
+                await self.rename(source, target, replace=replace)
+                return
+            raise await self._looking.no_file(source)
+        if target == source:
+            return
+        if target.is_below(source):
+            raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
+        uploads = self._in_flight.writing_below(source.root.bucket, source.prefix)
+        _demand_movable(uploads, source.path)
+        await self._adopt_hadoop_marker(source)
+
+        async def demand_free() -> bool:
+            return await self._demand_directory_free(target, replace=replace)
+
+        async def keep_parent() -> None:
+            await self._keeping.keep(source.parent, without=source.prefix)
+
+        moving = Moving(
+            source,
+            target,
+            resources=self._resources,
+            copying=self._copying,
+            finishing=self._finishing,
+        )
+        count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
+        if not count:
+            await self._store.put(target.marker, (), MARKER)
+        self._events.tell("directory-renamed", key=source.prefix, to=target.prefix, objects=count)
+        self._looking.removed(source)
+
+    async def _demand_directory_free(self, target: Place, *, replace: bool) -> bool:
+        """Whether the target, which may be taken, has a marker.
+
+        :raises AlreadyExists, NotADirectory, DirectoryNotEmpty:
+        """
+        kind = await self._looking.kind_at(target)
+        if kind is None and self._in_flight.writing(target.file):
+            kind = FileKind.FILE
+        if kind is None:
+            return False
+        if not replace:
+            raise AlreadyExists(f"{target.path}: exists already")
+        if kind is FileKind.FILE:
+            raise NotADirectory(f"{target.path}: is a file")
+        page = await self._store.list(target.root.bucket, target.prefix, limit=2)
+        below = [info for info in page.objects if info.name != target.marker]
+        if below or self._in_flight.below(target.root.bucket, target.prefix):
+            raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
+        return bool(page.objects)
+
+    async def _adopt_hadoop_marker(self, source: Place) -> None:
+        """Hadoop's marker is not below the directory; ours is, and so it moves along."""
+        if await self._looking.has_hadoop_marker(source):
+            await self._store.put(source.marker, (), MARKER)
+            await self._store.delete(hadoop_marker(source))
+
+
+def _demand_movable(uploads: Uploads, path: str) -> None:
+    bound = [upload.name for upload in uploads if upload.is_bound]
+    if bound:
+        raise LimitReached(
+            f"{path}: {len(bound)} upload(s) to this name are under way and cannot get another "
+            "one; rename it when they have ended"
+        )

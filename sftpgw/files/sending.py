@@ -54,7 +54,6 @@ class Sending:
 
     def __init__(
         self,
-        name: ObjectName,
         *,
         store: ObjectStore,
         registration: Registration,
@@ -63,7 +62,6 @@ class Sending:
         condition: WriteCondition,
         properties: Callable[[], ObjectProperties],
     ) -> None:
-        self._name = name
         self._store = store
         self._registration = registration
         self._events = events
@@ -99,7 +97,8 @@ class Sending:
 
     async def _open(self, upload: int) -> None:
         if upload == 0:
-            created = await self._store.create_upload(self._name, self._properties())
+            self._registration.bind()
+            created = await self._store.create_upload(self._registration.name, self._properties())
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
@@ -109,22 +108,34 @@ class Sending:
 
     async def _put(self, whole: PutWhole) -> None:
         await self._registration.turn()
+        if self._registration.is_removed:
+            return
+        name = self._registration.name
         self.etag = await self._store.put(
-            self._name, whole.body, self._properties(), self._condition
+            name, whole.body, self._properties(), self._current_condition
         )
 
     async def _complete(self, complete: CompleteUpload) -> None:
         await self._registration.turn()
+        multipart = self._multiparts[0]
+        if self._registration.is_removed:
+            await self._abort(multipart)
+            return
         self.etag = await self._store.complete_upload(
-            self._multiparts[0], complete.parts, self._condition
+            multipart, complete.parts, self._current_condition
         )
+
+    @property
+    def _current_condition(self) -> WriteCondition:
+        """What was demanded at OPEN, unless the file was renamed to replace another since."""
+        return WriteCondition.NONE if self._registration.may_replace else self._condition
 
     # Pieces.
 
     def _piece_name(self, piece: int) -> ObjectName:
         owner = hashlib.sha256(self._multiparts[0].upload_id.encode()).hexdigest()[:32]
         key = f"{pieces_prefix(self._state_prefix)}{owner}/{piece:05}"
-        return ObjectName(self._name.bucket, key)
+        return ObjectName(self._registration.name.bucket, key)
 
     async def _complete_piece(self, complete: CompletePiece) -> None:
         multipart = self._multiparts[complete.upload]
@@ -157,4 +168,4 @@ class Sending:
         if isinstance(error, StoreError):
             facts |= {"code": error.code, "request_id": error.request_id}
         why = getattr(error, "message", "")
-        self._events.tell(event, key=self._name.key, why=why, **facts)
+        self._events.tell(event, key=self._registration.name.key, why=why, **facts)

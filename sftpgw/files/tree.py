@@ -21,7 +21,9 @@ from sftpgw.errors import (
     NoSuchObject,
     Unsupported,
 )
+from sftpgw.files.copying import Copying
 from sftpgw.files.downloads import Download
+from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
 from sftpgw.files.renaming import Renaming
@@ -29,6 +31,7 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.timing import Timing
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.listing import attributes_of
+from sftpgw.plan.markers import MARKER, hadoop_marker
 from sftpgw.plan.opening import decide, must_look
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
@@ -41,15 +44,12 @@ from sftpgw.values import (
     AttributeChanges,
     FileAttributes,
     FileKind,
-    ObjectProperties,
     Space,
     User,
     WriteIntent,
 )
 
 DIRECTORY = FileAttributes(FileKind.DIRECTORY)
-MARKER = ObjectProperties(content_type="application/x-directory")
-
 NOMINAL_BYTES = 1024 * 1024 * GIB
 
 
@@ -65,7 +65,11 @@ class Tree:
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
         self._timing = Timing(resources)
-        self._renaming = Renaming(user.permissions, self._looking, resources)
+        self._keeping = Keeping(resources)
+        copying = Copying(resources.store, resources.in_flight, resources.events)
+        self._renaming = Renaming(
+            user.permissions, self._looking, self._keeping, resources, copying
+        )
 
     def canonical(self, path: bytes) -> bytes:
         return ("/" + "/".join(canonical(path))).encode()
@@ -172,9 +176,18 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
-        if await self._looking.file(place) is None:
+        uploads = self._in_flight.writing(place.file)  # later ones are another file
+        info = await self._looking.file(place)
+        if info is None and not uploads:
             raise await self._looking.no_file(place)
-        await self._store.delete(place.file)
+        if info is not None:
+            await self._keeping.keep(place.parent, without=place.file.key)
+            await self._store.delete(place.file)
+        for upload in uploads:
+            upload.remove()  # as on a disk, where it would go on without a name
+        if any(upload.is_committing for upload in uploads):  # closed while we looked
+            await self._in_flight.settled(place.file)
+            await self._store.delete(place.file)
         self._events.tell("file-removed", key=place.file.key)
         self._looking.changed(emptied=place.parent)
 
@@ -228,13 +241,17 @@ class Tree:
         if place.is_root:
             raise DirectoryNotEmpty("/: cannot be removed")
         page = await self._store.list(place.root.bucket, place.prefix, limit=2)
-        below = [info for info in page.objects if info.name != place.marker]
+        below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
         if below or self._in_flight.below(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
-        if not page.objects and not self._looking.has_emptied(place):
+        markers = [info.name for info in page.objects]
+        if await self._looking.has_hadoop_marker(place):
+            markers.append(hadoop_marker(place))
+        if not markers and not self._looking.has_emptied(place):
             raise await self._looking.no_directory(place)
-        if page.objects:
-            await self._store.delete(place.marker)
+        await self._keeping.keep(place.parent, without=place.prefix)
+        for marker in markers:
+            await self._store.delete(marker)
         self._events.tell("directory-removed", key=place.prefix)
         self._looking.changed(emptied=place.parent)
         self._looking.removed(place)

@@ -75,7 +75,6 @@ class Upload:
         timing: Timing | None = None,
     ) -> None:
         self._plan = plan
-        self._name = name
         self._clock = clock
         self._events = events
         self._storage_class = storage_class
@@ -84,7 +83,6 @@ class Upload:
         self._timing = timing
         self._registration: Registration = in_flight.register(name, self)
         self._sending = Sending(
-            name,
             store=store,
             registration=self._registration,
             events=events,
@@ -151,7 +149,8 @@ class Upload:
 
     async def abandon(self) -> None:
         if not self._has_ended:
-            self._events.tell("upload-abandoned", key=self._name.key, bytes=self._plan.size_bytes)
+            key = self._registration.name.key
+            self._events.tell("upload-abandoned", key=key, bytes=self._plan.size_bytes)
             self._carry_out(self._plan.fail(UploadFailed("the upload was abandoned")))
         while not self._has_ended:
             await self._next_end()
@@ -178,17 +177,18 @@ class Upload:
 
     def _tell_stored(self, size_bytes: int) -> None:
         self._events.tell(
-            "file-stored",
-            key=self._name.key,
+            "upload-dropped" if self._registration.is_removed else "file-stored",
+            key=self._registration.name.key,
             bytes=size_bytes,
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
         )
 
     async def _settle_time(self, size_bytes: int) -> None:
         """The file is stored: whatever becomes of its time, the upload has succeeded."""
-        if self._timing is None:
+        if self._timing is None or self._registration.is_removed:
             return
-        stored = ObjectInfo(self._name, size_bytes, self._sending.etag, self._opened_seconds)
+        name = self._registration.name
+        stored = ObjectInfo(name, size_bytes, self._sending.etag, self._opened_seconds)
         try:
             await self._timing.published(
                 stored, created_with=self._created_with, wanted=self._modified_seconds

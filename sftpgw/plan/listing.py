@@ -5,10 +5,11 @@ which keys of a page a file belongs that is being written.
 Must not know: where pages come from.
 
 `a` sorts before `a-`, and that before `a/`: the file and the directory of one
-name may be pages apart. The sieve remembers the files that a later directory
-could collide with: each is a beginning of the key last seen, so they are few. It also
-remembers which key the last page ended with: what is being written is shown with the page
-in whose range it falls, once, and not at all if that page has an object of its name.
+name may be pages apart, and Hadoop's marker ``a_$folder$`` comes even later. The sieve
+remembers the names that a later directory could have as well: each is a beginning of the
+name last seen, so they are few. It also remembers which key the last page ended with: what
+is being written is shown with the page in whose range it falls, once, and not at all if
+that page has an object of its name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from sftpgw.plan.markers import hadoop_directory
 from sftpgw.plan.paths import Root, can_be_named, is_hidden
 from sftpgw.values import DirectoryEntry, FileAttributes, FileKind, ListPage, ObjectInfo
 
@@ -33,7 +35,7 @@ class EntrySieve:
     def __init__(self, root: Root, prefix: str) -> None:
         self._root = root
         self._prefix = prefix
-        self._files_in_reach: list[str] = []
+        self._in_reach: list[str] = []
         self._reached = b""
         self.skipped = 0
 
@@ -56,11 +58,14 @@ class EntrySieve:
             if not can_be_named(name):
                 self.skipped += 1
                 continue
-            if found is not None:
-                self._remember(name)
+            directory = name if found is None else hadoop_directory(name, found.size_bytes)
+            if directory in self._in_reach:
+                continue
+            self._remember(directory or name)
+            if directory is not None:
+                yield DirectoryEntry(directory, FileAttributes(FileKind.DIRECTORY))
+            elif found is not None:
                 yield DirectoryEntry(name, found)
-            elif name not in self._files_in_reach:
-                yield DirectoryEntry(name, FileAttributes(FileKind.DIRECTORY))
 
     def _rows(
         self, page: ListPage, written: Mapping[str, FileAttributes]
@@ -81,8 +86,8 @@ class EntrySieve:
         return heapq.merge(objects, groups, added, key=_order)
 
     def _remember(self, name: str) -> None:
-        kept = [file for file in self._files_in_reach if name.startswith(file)]
-        self._files_in_reach = [*kept, name]
+        kept = [each for each in self._in_reach if name.startswith(each)]
+        self._in_reach = [*kept, name]
 
 
 def _last_of(page: ListPage, before: bytes) -> bytes:

@@ -66,6 +66,11 @@ class Place:
         """The object that makes this place a directory even when it is empty."""
         return ObjectName(self.root.bucket, self.prefix)
 
+    def is_below(self, other: Place) -> bool:
+        """Whether this is somewhere inside of `other`; nothing is inside of itself."""
+        count = len(other.segments)
+        return len(self.segments) > count and self.segments[:count] == other.segments
+
     @property
     def parent(self) -> Place:
         """The directory that this is in; the root is its own."""

@@ -91,3 +91,9 @@ def told_checksum(headers: Headers, algorithm: ChecksumAlgorithm) -> Checksum | 
     if header(headers, "x-amz-checksum-type").upper() not in ("", FULL_OBJECT):
         return None
     return decode_checksum(header(headers, header_name(algorithm)), algorithm)
+
+
+def any_checksum(headers: Headers) -> Checksum | None:
+    """The checksum of the whole object in whichever algorithm it has one."""
+    told = (told_checksum(headers, algorithm) for algorithm in ChecksumAlgorithm)
+    return next(filter(None, told), None)

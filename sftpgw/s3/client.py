@@ -25,7 +25,7 @@ from sftpgw.errors import (
 from sftpgw.interfaces import BodySink, EventSink
 from sftpgw.plan.retrying import CONFLICTS, DAMAGE
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
-from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, joined
+from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, any_checksum, joined
 from sftpgw.s3.downloads import Download
 from sftpgw.s3.headers import count, object_info, property_headers
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
@@ -106,9 +106,9 @@ class S3Client:
     async def head_bucket(self, bucket: str) -> None:
         await self._send(S3Request("HeadBucket", "HEAD", bucket, missing=NoSuchBucket))
 
-    async def head(self, name: ObjectName) -> ObjectInfo:
-        info, _ = await self._head(name)
-        return info
+    async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
+        info, headers = await self._head(name, with_checksum=with_checksum)
+        return replace(info, checksum=any_checksum(headers)) if with_checksum else info
 
     async def get(
         self,

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
+from sftpgw.sftp.copying import copy_data
 from sftpgw.sftp.handles import Handles
 from sftpgw.values import Space
 from sftpgw.wire import sftp as wire
@@ -84,6 +85,13 @@ def _users_groups_by_id(session: Session, request: Extended) -> Reply:
     return wire.extended_reply(request.request_id, wire.owners_reply(*names))
 
 
+def _copy_data(session: Session, request: Extended) -> Reply:
+    wanted = wire.parse_copy_data(request.data, request.request_id)
+    source, target = session.handles.file(wanted.source), session.handles.file(wanted.target)
+    done = Deferred.fromCoroutine(copy_data(source.file, target.file, wanted))
+    return _confirmed(done, request)
+
+
 def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
     ok = wire.status(request.request_id, Status.OK, "")
     return ok if done is None else done.addCallback(lambda _: ok)
@@ -115,5 +123,6 @@ EXTENSIONS: dict[bytes, tuple[bytes, Callable[[Session, Extended], Reply]]] = {
     b"expand-path@openssh.com": (b"1", _expand_path),
     b"home-directory": (b"1", _home_directory),
     b"users-groups-by-id@openssh.com": (b"1", _users_groups_by_id),
+    b"copy-data": (b"1", _copy_data),
 }
 """By name: the version that VERSION advertises, and the handler."""

@@ -208,11 +208,12 @@ class FakeStore:
         await self._enter("head_bucket", bucket)
         self._leave("head_bucket")
 
-    async def head(self, name: ObjectName) -> ObjectInfo:
+    async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
         await self._enter("head", name.bucket)
-        info = self._find(name).info(name)
+        stored = self._find(name)
+        info = stored.info(name)
         self._leave("head")
-        return info
+        return replace(info, checksum=self._checked(stored.data, None)) if with_checksum else info
 
     async def get(
         self,

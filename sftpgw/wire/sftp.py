@@ -525,6 +525,26 @@ def parse_owners(data: bytes, request_id: int) -> tuple[tuple[int, ...], tuple[i
     return struct.unpack(f">{len(uids) // 4}I", uids), struct.unpack(f">{len(gids) // 4}I", gids)
 
 
+@dataclass(frozen=True, slots=True)
+class CopyData:
+    """The payload of copy-data; a length of 0 means up to the end of the file."""
+
+    source: bytes
+    source_offset: int
+    length_bytes: int
+    target: bytes
+    target_offset: int
+
+
+def parse_copy_data(data: bytes, request_id: int) -> CopyData:
+    """OpenSSH PROTOCOL, section 4.10. :raises Malformed:"""
+    fields = Fields(data, 0, request_id)
+    source, source_offset, length_bytes = fields.string(), fields.uint64(), fields.uint64()
+    target, target_offset = fields.string(), fields.uint64()
+    fields.end()
+    return CopyData(source, source_offset, length_bytes, target, target_offset)
+
+
 # Replies.
 
 

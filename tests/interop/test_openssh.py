@@ -109,6 +109,40 @@ def test_a_rename_onto_a_file_replaces_it_only_the_posix_way(alice: Client, buck
     assert bucket.body("alice/target") == b"new"
 
 
+def test_a_folder_is_renamed(alice: Client, bucket: Bucket) -> None:
+    data = make_file(alice.folder / "up", 5000)
+    alice.sftp("mkdir trip", "mkdir trip/day", "put up trip/one", 'put up "trip/day/t w o"')
+    alice.sftp("rename trip journey")
+    kept = bucket.keys("alice/journey/")
+    assert kept == [f"alice/journey/{key}" for key in ("", "day/", "day/t w o", "one")]
+    assert bucket.body("alice/journey/day/t w o") == data
+    assert bucket.keys("alice/trip") == []
+    assert bucket.keys(".sftpgw/renames/") == []
+    # A folder may take the place of an empty one, and of no other.
+    alice.sftp("mkdir away", "rename -l journey away", ok=False)
+    alice.sftp("rename journey away")
+    alice.sftp("mkdir full", "put up full/x", "rename away full", ok=False)
+    alice.sftp("rename away away/below", ok=False)
+    assert bucket.body("alice/away/one") == data
+
+
+def test_a_file_in_parts_is_renamed_with_its_time(alice: Client, bucket: Bucket) -> None:
+    data = make_file(alice.folder / "large", 21 * MIB)
+    os.utime(alice.folder / "large", (1_000_000_000, 1_000_000_000))
+    alice.sftp("put -p large large.filepart", "rename large.filepart large", "ls -l large")
+    assert bucket.body("alice/large") == data
+    assert "alice/large.filepart" not in bucket.keys("alice/large")
+    alice.sftp("get -p large back")
+    assert (alice.folder / "back").stat().st_mtime == 1_000_000_000
+
+
+def test_cp_copies_within_the_gateway(alice: Client, bucket: Bucket) -> None:
+    data = make_file(alice.folder / "up", 9 * MIB + 5)
+    printed = alice.sftp("put up original", "cp original copied", "cp original copied")
+    assert "not support" not in printed
+    assert bucket.body("alice/copied") == data
+
+
 def test_df_is_answered(alice: Client) -> None:
     assert "%Capacity" in alice.sftp("df")
 

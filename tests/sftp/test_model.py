@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import settings
@@ -10,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpFailure
-from sftpgw.values import KIB, StoreSettings
+from sftpgw.values import KIB, ObjectName, StoreSettings
 from sftpgw.wire.sftp import OpenFlag, Status
 
 NAMES = st.sampled_from([b"a", b"b", b"a-", "é f".encode(), b"d"])
@@ -26,6 +27,16 @@ def parents(path: bytes) -> set[bytes]:
     """All directories above a path, but for the root."""
     segments = path.split(b"/")
     return {b"/".join(segments[:count]) for count in range(1, len(segments))}
+
+
+@dataclass
+class Writer:
+    """An open handle; `path` is where its CLOSE publishes, None if nowhere."""
+
+    session: int
+    path: bytes | None
+    handle: bytes
+    is_exclusive: bool
 
 
 class Sessions(RuleBasedStateMachine):
@@ -45,6 +56,7 @@ class Sessions(RuleBasedStateMachine):
         self.made: set[bytes] = set()
         self.ghosts: set[bytes] = set()
         self.session = 1
+        self.open_writers: list[Writer] = []
 
     # The model.
 
@@ -101,7 +113,11 @@ class Sessions(RuleBasedStateMachine):
         flags = CREATE | (OpenFlag.EXCL if exclusive else 0)
         expected = {Status.FAILURE} if exclusive and path in self.files else set()
         handle = self.attempt(expected, self.client.open, path, flags)
-        return handle and (self.session, path, handle, exclusive)
+        if handle is None:
+            return None
+        writer = Writer(self.session, path, handle, exclusive)
+        self.open_writers.append(writer)
+        return writer
 
     @rule(
         writer=consumes(writers),
@@ -112,9 +128,10 @@ class Sessions(RuleBasedStateMachine):
     )
     def finish_writer(self, writer: Any, size: int, seed: int, order: list[int], gap: bool) -> None:
         """Writes in any order, one of them perhaps never; what is missing is zeros."""
-        if writer is None or writer[0] != self.session:
+        if writer is None or writer.session != self.session:
             return
-        _, path, handle, exclusive = writer
+        self.open_writers.remove(writer)
+        path, handle, exclusive = writer.path, writer.handle, writer.is_exclusive
         data = bytearray(content(seed, size)[:size])
         offsets = [index * 64 * KIB for index in order if index * 64 * KIB < size]
         if gap and offsets and (skipped := offsets.pop()) + 64 * KIB < size:
@@ -125,6 +142,9 @@ class Sessions(RuleBasedStateMachine):
             data.clear()
         for offset in offsets:
             self.client.write(handle, offset, bytes(data[offset : offset + 64 * KIB]))
+        if path is None:  # it was removed: nothing fails, and nothing is published
+            self.client.close(handle)
+            return
         if path in self.directories() or self.has_file_above(path):
             self.reconnect()
             return
@@ -159,28 +179,73 @@ class Sessions(RuleBasedStateMachine):
         source, target = b"/".join(filter(None, old)), b"/".join(filter(None, new))
         if self.has_file_above(target) or target.startswith(source + b"/"):
             return
-        expected = set()
-        if source not in self.files:
-            expected = {Status.NO_SUCH_FILE, Status.OP_UNSUPPORTED}
-        elif source == target:
-            pass
-        elif target in self.directories() or self.is_ghost(target):
-            expected = {Status.FAILURE}
-        if source in self.files and target in self.files and source != target and not hard:
-            expected = {Status.FAILURE}
-        rename = self.client.posix_rename if hard else self.client.rename
-        self.attempt(expected, rename, source, target)
+        if source in self.files:
+            self.rename_file(source, target, hard)
+        elif source in self.directories():
+            self.rename_directory(source, target, hard)
+        elif not self.is_ghost(source) and not self.is_being_written(source):
+            self.attempt({Status.NO_SUCH_FILE}, self.client.rename, source, target)
+
+    def rename_file(self, source: bytes, target: bytes, hard: bool) -> None:
+        is_taken = target in self.directories() or self.is_ghost(target)
+        is_taken |= not hard and (target in self.files or self.is_being_written(target))
+        expected = {Status.FAILURE} if is_taken and source != target else set()
+        self.attempt(
+            expected, self.client.posix_rename if hard else self.client.rename, source, target
+        )
         if not expected and source != target:
             self.files[target] = self.files.pop(source)
+            self.uploads_moved(source, target)
             self.emptied(source)
+
+    def rename_directory(self, source: bytes, target: bytes, hard: bool) -> None:
+        """Nothing but an empty directory may be replaced."""
+        is_empty = target in self.directories() and not self.below(target)
+        is_free = target not in self.files and target not in self.directories()
+        is_free &= not self.is_ghost(target) and not self.is_being_written(target)
+        is_writing = self.client_writes_below(target)
+        if self.is_ghost(target) or (is_free and is_writing):
+            return
+        is_fine = source == target or is_free or (hard and is_empty and not is_writing)
+        rename = self.client.posix_rename if hard else self.client.rename
+        self.attempt(set() if is_fine else {Status.FAILURE}, rename, source, target)
+        if not is_fine or source == target:
+            return
+        for held in [path for path in self.files if path.startswith(source + b"/")]:
+            self.files[target + held[len(source) :]] = self.files.pop(held)
+        inside = {path for path in self.made if (path + b"/").startswith(source + b"/")}
+        self.made -= inside
+        self.made |= {target + path[len(source) :] for path in inside}
+        self.uploads_moved(source, target)
+        self.emptied(source)
+        self.ghosts = {path for path in self.ghosts if not (path + b"/").startswith(source + b"/")}
+
+    def uploads_moved(self, source: bytes, target: bytes) -> None:
+        """Files that are being written go along; those that were at the target go nowhere."""
+        for writer in self.open_writers:
+            path = writer.path
+            if path == target:
+                writer.path = None
+            elif path is not None and (path + b"/").startswith(source + b"/"):
+                writer.path = target + path[len(source) :]
+                writer.is_exclusive = False
+
+    def is_being_written(self, path: bytes) -> bool:
+        name = ObjectName("bucket", f"home/alice/{path.decode()}")
+        return bool(self.gateway.in_flight.writing(name))
 
     @rule(path=st.tuples(DIRECTORIES, NAMES))
     def remove(self, path: tuple[bytes, bytes]) -> None:
         joined = b"/".join(filter(None, path))
-        expected = set() if joined in self.files else {Status.NO_SUCH_FILE, Status.FAILURE}
+        is_there = joined in self.files or self.is_being_written(joined)
+        expected = set() if is_there else {Status.NO_SUCH_FILE, Status.FAILURE}
         self.attempt(expected, self.client.remove, joined)
-        if self.files.pop(joined, None) is not None:
+        if is_there:
+            self.files.pop(joined, None)
             self.emptied(joined)
+        for writer in self.open_writers:
+            if writer.path == joined:
+                writer.path = None
 
     @rule(directory=DIRECTORIES.filter(bool))
     def mkdir(self, directory: bytes) -> None:
@@ -235,6 +300,7 @@ class Sessions(RuleBasedStateMachine):
         assert not self.gateway.store.uploads
         self.client = self.gateway.log_in()
         self.session += 1
+        self.open_writers.clear()
         self.ghosts.clear()
 
     @invariant()

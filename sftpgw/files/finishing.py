@@ -1,0 +1,237 @@
+"""Finishing the rename of a directory: what follows once its outcome is decided.
+
+Knows: the two ways in which a rename ends, and when one that was left alone is taken up.
+Must not know: why it was begun, who waits for it.
+
+Whoever renames ends here, and so does whoever finds the record after a crash: the gateway
+when it starts and every few minutes, or the next rename that concerns the same keys. All
+steps can be taken twice, and by two at once.
+
+Moved: each version that was copied is deleted under its old name. What is there instead
+by now was never copied, and stays. Abandoned: each copy is removed, but only while the
+original is there and is the same; so nothing is ever the last of its kind that goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sftpgw.errors import GatewayError, NoSuchObject, PreconditionFailed, StoreTrouble
+from sftpgw.files.copying import Copying
+from sftpgw.files.parallel import in_parallel
+from sftpgw.files.records import Heartbeat, Record, list_records
+from sftpgw.interfaces import Clock, EventSink, ObjectStore
+from sftpgw.plan.copying import is_surely_same
+from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
+from sftpgw.values import ObjectName
+
+AT_ONCE = 8
+"""Requests of one rename that are under way at the same time."""
+
+FIRST_SECONDS = 20.0
+EVERY_SECONDS = 300.0
+UNGUARDED_SECONDS = 86400.0
+"""Where the store decides nothing, a rename must be so long dead before it is given up."""
+
+TOMBSTONE_SECONDS = 7 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a rename has ended; `spared` counts what was not touched since it has changed."""
+
+    intent: Intent
+    outcome: Outcome
+    spared: int = 0
+
+
+class Finishing:
+    """Takes renames to their end."""
+
+    def __init__(
+        self, store: ObjectStore, copying: Copying, clock: Clock, events: EventSink
+    ) -> None:
+        self._store = store
+        self._copying = copying
+        self._clock = clock
+        self._events = events
+
+    async def finish(
+        self, record: Record, pages: tuple[int, ...], intent: Intent, outcome: Outcome
+    ) -> Finished:
+        """Do all that follows from `outcome`. The record is left.
+
+        :raises StoreError: as it is; it can be called again.
+        """
+        spared: list[Entry] = []
+
+        async def settle(entry: Entry) -> None:
+            source, target = names(intent, entry)
+            if outcome is Outcome.MOVED:
+                is_done = await self._delete_source(source, entry)
+            elif intent.over_marker and not entry.suffix:
+                is_done = True
+            else:
+                is_done = await self._delete_copy(source, target, entry)
+            if not is_done:
+                spared.append(entry)
+
+        for number in pages:
+            try:
+                entries = await record.page(number)
+            except NoSuchObject:  # somebody else has been here, to the end
+                continue
+            await in_parallel(settle, entries, AT_ONCE)
+        return Finished(intent, outcome, len(spared))
+
+    async def _delete_source(self, source: ObjectName, entry: Entry) -> bool:
+        try:
+            await self._copying.delete_version(source, entry.etag)
+        except PreconditionFailed:
+            return False
+        return True
+
+    async def _delete_copy(self, source: ObjectName, target: ObjectName, entry: Entry) -> bool:
+        try:
+            copied = await self._store.head(target, with_checksum=True)
+        except NoSuchObject:
+            return True
+        try:
+            original = await self._store.head(source, with_checksum=True)
+        except NoSuchObject:
+            return False
+        if original.etag != entry.etag or not is_surely_same(original, copied):
+            return False
+        return await self._delete_source(target, Entry(entry.suffix, copied.etag))
+
+    # Records that were left alone.
+
+    async def take_up(self, bucket: str, found: Found) -> Finished | None:
+        """Finish a rename that nobody works on any more.
+
+        None: that must wait, or there was nothing to finish.
+
+        :raises StoreError, StoreTrouble: the record remains.
+        """
+        record = Record(self._store, bucket, found.key_prefix)
+        if not found.has_intent:
+            await self._clear_away(bucket, found)
+            return None
+        intent = await record.intent()
+        outcome = await record.decided()
+        if outcome is None:
+            if not await self._may_give_up(bucket, found):
+                return None
+            outcome = await record.decide(Outcome.ABANDONED)
+        await record.write_intent(intent)
+        heartbeat = Heartbeat(lambda: record.write_intent(intent), self._clock)
+        try:
+            finished = await self.finish(record, found.pages, intent, outcome)
+        finally:
+            heartbeat.stop()
+        if outcome is Outcome.MOVED:
+            await record.remove(found.pages)
+        else:
+            await record.bury()
+        self._events.tell(
+            "interrupted-rename-finished",
+            bucket=bucket,
+            key=intent.source,
+            to=intent.target,
+            outcome=outcome.value,
+            spared=finished.spared,
+        )
+        return finished
+
+    async def _may_give_up(self, bucket: str, found: Found) -> bool:
+        able = await self._store.learn_capabilities(bucket)
+        age_seconds = self._clock.seconds() - found.written_seconds
+        return able.conditional_put or age_seconds > UNGUARDED_SECONDS
+
+    async def _clear_away(self, bucket: str, found: Found) -> None:
+        if self._clock.seconds() - found.written_seconds > TOMBSTONE_SECONDS:
+            for key in found.keys:
+                await self._store.delete(ObjectName(bucket, key))
+
+
+class Finisher:
+    """Looks for interrupted renames now and then, from `start` to `stop`.
+
+    :param random: a number in [0, 1) each time, so that processes do not meet.
+    """
+
+    def __init__(
+        self,
+        buckets: tuple[str, ...],
+        state_prefix: str,
+        *,
+        finishing: Finishing,
+        store: ObjectStore,
+        clock: Clock,
+        events: EventSink,
+        random: Callable[[], float],
+    ) -> None:
+        self._buckets = buckets
+        self._state_prefix = state_prefix
+        self._finishing = finishing
+        self._store = store
+        self._clock = clock
+        self._events = events
+        self._random = random
+        self._timer: Any = None
+        self._run: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """The first look comes within half a minute."""
+        self._wait(FIRST_SECONDS)
+
+    def stop(self) -> None:
+        """Drop a request that is under way, and let no other follow."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        run, self._run = self._run, None
+        if run is not None:
+            run.cancel()
+
+    async def look(self) -> None:
+        """Look everywhere once."""
+        for bucket in self._buckets:
+            try:
+                await self._look_into(bucket)
+            except GatewayError as error:
+                self._tell_failure(bucket, self._state_prefix, error)
+
+    async def _look_into(self, bucket: str) -> None:
+        for found in await list_records(self._store, bucket, self._state_prefix):
+            if found.is_left_alone(self._clock.seconds()):
+                try:
+                    await self._finishing.take_up(bucket, found)
+                except (NoSuchObject, StoreTrouble) as error:
+                    # Another gateway was faster, or a record makes no sense: on to the next.
+                    self._tell_failure(bucket, found.key_prefix, error)
+
+    def _tell_failure(self, bucket: str, prefix: str, error: GatewayError) -> None:
+        self._events.tell("finish-failed", bucket=bucket, prefix=prefix, why=error.message)
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self._clock.callLater(seconds * (0.5 + self._random()), self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._run = Deferred.fromCoroutine(self.look())
+        self._run.addCallbacks(self._ended, self._broke_off)
+
+    def _ended(self, _: None) -> None:
+        self._run = None
+        self._wait(EVERY_SECONDS)
+
+    def _broke_off(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._events.tell("defect", where="finisher", failure=failure)
+            self._ended(None)

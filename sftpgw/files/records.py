@@ -1,0 +1,183 @@
+"""The record of a directory's rename, in the store.
+
+Knows: how its objects are written, read and removed, and how the outcome is decided.
+Must not know: what a rename does next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from sftpgw.errors import (
+    ConditionalConflict,
+    NoSuchObject,
+    PreconditionFailed,
+    StoreError,
+    StoreTrouble,
+)
+from sftpgw.interfaces import Clock, ObjectStore
+from sftpgw.plan.moving import (
+    BEAT_SECONDS,
+    INTENT,
+    OUTCOME,
+    Entry,
+    Found,
+    Intent,
+    Outcome,
+    find_records,
+    intent_text,
+    page_key,
+    page_text,
+    parse_intent,
+    parse_page,
+    records_prefix,
+)
+from sftpgw.values import MIB, ObjectInfo, ObjectName, ObjectProperties, WriteCondition
+
+T = TypeVar("T")
+
+PROPERTIES = ObjectProperties(content_type="application/json", storage_class="STANDARD")
+MAX_TEXT_BYTES = 4 * MIB
+"""What is larger is none of ours."""
+
+
+class Record:
+    """One record.
+
+    :param key_prefix: what the keys of its objects begin with.
+    """
+
+    def __init__(self, store: ObjectStore, bucket: str, key_prefix: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self.key_prefix = key_prefix
+
+    async def write_intent(self, intent: Intent) -> None:
+        """The first time, and again and again while somebody is at work."""
+        await self._put(self.key_prefix + INTENT, intent_text(intent))
+
+    async def intent(self) -> Intent:
+        """:raises NoSuchObject, StoreTrouble: it cannot be read"""
+        text = await self._get(self.key_prefix + INTENT)
+        return _parsed(lambda: parse_intent(text, self._bucket))
+
+    async def write_page(self, number: int, entries: tuple[Entry, ...]) -> None:
+        await self._put(page_key(self.key_prefix, number), page_text(entries))
+
+    async def page(self, number: int) -> tuple[Entry, ...]:
+        """:raises NoSuchObject: somebody else has finished the rename."""
+        text = await self._get(page_key(self.key_prefix, number))
+        return _parsed(lambda: parse_page(text))
+
+    async def decide(self, wanted: Outcome) -> Outcome:
+        """What becomes of the rename: what was decided before, or else what is wanted.
+
+        The store decides. One that cannot was asked just before: that is all that can be done.
+        """
+        able = await self._store.learn_capabilities(self._bucket)
+        if not able.conditional_put and (decided := await self.decided()) is not None:
+            return decided
+        key = self.key_prefix + OUTCOME
+        try:
+            await self._put(key, wanted.value.encode(), WriteCondition.IF_ABSENT)
+        except (PreconditionFailed, ConditionalConflict):
+            decided = await self.decided()
+            if decided is None:
+                raise
+            return decided
+        return wanted
+
+    async def decided(self) -> Outcome | None:
+        """The outcome, None if there is none yet. :raises StoreTrouble: it makes no sense"""
+        try:
+            text = await self._get(self.key_prefix + OUTCOME)
+        except NoSuchObject:
+            return None
+        return _parsed(lambda: Outcome(text.decode()))
+
+    async def remove(self, pages: tuple[int, ...]) -> None:
+        """All of it; the outcome last."""
+        keys = [page_key(self.key_prefix, number) for number in pages]
+        for key in (*keys, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
+            await self._store.delete(ObjectName(self._bucket, key))
+
+    async def bury(self) -> None:
+        """Nobody is to work on it; but whoever still does, against all odds, finds the rest."""
+        await self._store.delete(ObjectName(self._bucket, self.key_prefix + INTENT))
+
+    async def _put(
+        self, key: str, text: bytes, condition: WriteCondition = WriteCondition.NONE
+    ) -> None:
+        await self._store.put(ObjectName(self._bucket, key), (text,), PROPERTIES, condition)
+
+    async def _get(self, key: str) -> bytes:
+        text = _Text()
+        await self._store.get(ObjectName(self._bucket, key), None, text)
+        if text.size_bytes > MAX_TEXT_BYTES:
+            raise StoreTrouble(f"{key} is no record of a rename: it is too large")
+        return b"".join(text.pieces)
+
+
+async def list_records(store: ObjectStore, bucket: str, state_prefix: str) -> tuple[Found, ...]:
+    """All records of a bucket."""
+    objects: list[ObjectInfo] = []
+    token: str | None = None
+    while True:
+        page = await store.list(bucket, records_prefix(state_prefix), token=token)
+        objects += page.objects
+        if page.next_token is None or page.next_token == token:
+            return find_records(state_prefix, objects)
+        token = page.next_token
+
+
+class Heartbeat:
+    """Does something now and then, from its making to `stop`. That it fails matters to nobody."""
+
+    def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> None:
+        self._beat = beat
+        self._clock = clock
+        self._running: Deferred[None] | None = None
+        self._timer = clock.callLater(BEAT_SECONDS, self._begin)
+
+    def stop(self) -> None:
+        if self._timer.active():
+            self._timer.cancel()
+        if self._running is not None:
+            self._running.cancel()
+
+    def _begin(self) -> None:
+        self._running = Deferred.fromCoroutine(self._beat_once())
+
+    async def _beat_once(self) -> None:
+        try:
+            await self._beat()
+        except CancelledError:
+            return
+        except StoreError:
+            pass
+        self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
+
+
+class _Text:
+    """A `BodySink` for small objects."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self.pieces: list[bytes] = []
+
+    def began(self, info: ObjectInfo) -> None:
+        self.size_bytes = info.size_bytes
+
+    def received(self, data: bytes) -> None:
+        if self.size_bytes <= MAX_TEXT_BYTES:
+            self.pieces.append(data)
+
+
+def _parsed(parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except ValueError as error:
+        raise StoreTrouble(f"the record of a rename cannot be read: {error}") from None

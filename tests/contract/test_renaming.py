@@ -1,0 +1,138 @@
+"""Copies of any size, and renames of directories, on the stores themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import Clock
+
+from sftpgw.errors import AlreadyExists, NoSuchObject, PreconditionFailed
+from sftpgw.files.copying import Copying
+from sftpgw.files.inflight import InFlight
+from sftpgw.files.memory import Budget
+from sftpgw.files.resources import Resources
+from sftpgw.files.tree import Tree
+from sftpgw.values import (
+    MIB,
+    FilesSettings,
+    LimitSettings,
+    ObjectInfo,
+    ObjectProperties,
+    StoreSettings,
+    User,
+    WriteCondition,
+)
+from tests.stores import CollectingSink, RecordedEvents, StoreUnderTest
+
+PROPERTIES = ObjectProperties(
+    metadata={"mtime": "5.5", "colour": "blue"},
+    content_type="text/x-test",
+    storage_class="STANDARD_IA",
+    system_headers={"cache-control": "no-store", "content-language": "en"},
+    tags={"project": "x y", "k": "v=w+u"},
+)
+
+
+def tree_on(under_test: StoreUnderTest) -> Tree:
+    """The files below the test's prefix, with the gateway's records below it, too."""
+    clock = Clock()
+    clock.advance(2_000_000_000)
+    resources = Resources(
+        store=under_test.store,
+        budget=Budget(64 * MIB),
+        in_flight=InFlight(),
+        clock=clock,
+        events=RecordedEvents(),
+        settings=StoreSettings(state_prefix=f"{under_test.prefix}.own/"),
+        limits=LimitSettings(),
+        files=FilesSettings(),
+    )
+    return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), resources)
+
+
+async def content(under_test: StoreUnderTest, key: str) -> bytes:
+    sink = CollectingSink()
+    await under_test.store.get(under_test.name(key), None, sink)
+    return sink.data
+
+
+async def keys_of(under_test: StoreUnderTest) -> list[str]:
+    page = await under_test.store.list(under_test.bucket, under_test.prefix)
+    return [info.name.key.removeprefix(under_test.prefix) for info in page.objects]
+
+
+def kept(info: ObjectInfo) -> tuple[object, ...]:
+    """What a copy must not lose."""
+    return (
+        dict(info.metadata),
+        info.content_type,
+        info.storage_class,
+        dict(info.system_headers),
+        dict(info.encryption),
+        info.tag_count,
+    )
+
+
+@pytest.mark.parametrize("in_parts", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_copy_has_all_that_the_original_has(
+    under_test: StoreUnderTest, in_parts: bool
+) -> None:
+    if in_parts and not under_test.capabilities.part_copy:
+        pytest.skip("this store cannot copy parts")
+    part_bytes = under_test.min_part_bytes
+    data = bytes(range(251)) * (5 * part_bytes // 251)
+    name, target = under_test.name("source é"), under_test.name("target +")
+    await under_test.store.put(name, (data,), PROPERTIES)
+    source = await under_test.store.head(name, with_checksum=True)
+    copying = Copying(
+        under_test.store,
+        InFlight(),
+        RecordedEvents(),
+        limit_bytes=part_bytes if in_parts else 9 * part_bytes,
+        part_bytes=2 * part_bytes,
+    )
+    await copying.copy(source, target, WriteCondition.IF_ABSENT)
+    copied = await under_test.store.head(target, with_checksum=True)
+    assert kept(copied) == kept(source)
+    assert dict(await under_test.store.tags(target)) == PROPERTIES.tags
+    assert copied.checksum == source.checksum
+    assert await content(under_test, "target +") == data
+    assert not (await under_test.store.list_uploads(under_test.bucket, target.key)).uploads
+    able = under_test.capabilities
+    if able.conditional_complete if in_parts else able.conditional_copy:
+        with pytest.raises(PreconditionFailed):
+            await copying.copy(source, target, WriteCondition.IF_ABSENT)
+    with pytest.raises(NoSuchObject):
+        await copying.copy(replace(source, name=under_test.name("none")), target)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_checksum_is_told_to_whoever_asks(under_test: StoreUnderTest) -> None:
+    name = under_test.name("file")
+    await under_test.store.put(name, (b"data",), ObjectProperties())
+    assert (await under_test.store.head(name)).checksum is None
+    told = (await under_test.store.head(name, with_checksum=True)).checksum
+    if under_test.capabilities.checksums:
+        assert told is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_directory_is_renamed(under_test: StoreUnderTest) -> None:
+    tree = tree_on(under_test)
+    files = {f"alice/d/{key}": key.encode() for key in ("a b", "é+", "e/x", "e/f/y")}
+    for key, data in files.items():
+        await under_test.store.put(under_test.name(key), (data,), ObjectProperties())
+    await tree.make_directory(b"/d/empty")
+    await tree.rename(b"/d", b"/n m", replace=False)
+    moved = {key.replace("alice/d/", "alice/n m/"): data for key, data in files.items()}
+    assert set(await keys_of(under_test)) == {*moved, "alice/n m/empty/"}
+    for key, data in moved.items():
+        assert await content(under_test, key) == data
+    await tree.make_directory(b"/d")
+    with pytest.raises(AlreadyExists):
+        await tree.rename(b"/n m", b"/d", replace=False)
+    await tree.rename(b"/n m", b"/d", replace=True)
+    assert set(await keys_of(under_test)) == {*files, "alice/d/", "alice/d/empty/"}
