@@ -1,4 +1,4 @@
-"""OpenSSH's extensions of SFTP version 3.
+"""Extensions of SFTP version 3: OpenSSH's, and check-file (`sftp/checking`).
 
 Knows: their names, versions and payloads (OpenSSH PROTOCOL, section 4).
 Must not know: how a request is framed, or how its errors are told.
@@ -15,9 +15,11 @@ from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.sftp import checking
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
 from sftpgw.sftp.handles import Handles
 from sftpgw.values import Space
+from sftpgw.wire import check_file
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Extended, Status
 
@@ -62,6 +64,14 @@ def _limits(session: Session, request: Extended) -> Reply:
     return wire.extended_reply(request.request_id, wire.limits_reply(session.handles.limit))
 
 
+def _check_file_name(session: Session, request: Extended) -> Reply:
+    return checking.check_name(session.server, session.handles, request)
+
+
+def _check_file_handle(session: Session, request: Extended) -> Reply:
+    return checking.check_handle(session.handles, request)
+
+
 def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
     ok = wire.status(request.request_id, Status.OK, "")
     return ok if done is None else done.addCallback(lambda _: ok)
@@ -83,5 +93,8 @@ EXTENSIONS: dict[bytes, tuple[bytes, Callable[[Session, Extended], Reply]]] = {
     b"fsync@openssh.com": (b"1", _fsync),
     b"lsetstat@openssh.com": (b"1", _lsetstat),
     b"limits@openssh.com": (b"1", _limits),
+    check_file.BY_NAME: (checking.ADVERTISED, _check_file_name),
+    check_file.BY_HANDLE: (checking.ADVERTISED, _check_file_handle),
+    check_file.OF_PARAMIKO: (checking.ADVERTISED, _check_file_handle),
 }
 """By name: the version that VERSION advertises, and the handler."""

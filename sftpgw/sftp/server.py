@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.errors import Unsupported
+from sftpgw.files.digests import Digester
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
 from sftpgw.sftp.attributes import from_wire, listed, to_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
@@ -25,12 +26,16 @@ class GatewayServer:
     """One session's file server.
 
     :param avatar: Conch's name for the user that it serves; here the user's name.
+    :param digester: the process's; one of its own by default.
     """
 
-    def __init__(self, avatar: str, tree: FileTree, clock: Clock) -> None:
+    def __init__(
+        self, avatar: str, tree: FileTree, clock: Clock, digester: Digester | None = None
+    ) -> None:
         self.avatar = avatar
         self._tree = tree
         self._clock = clock
+        self._digester = digester or Digester(clock)
 
     def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         return {}
@@ -40,7 +45,7 @@ class GatewayServer:
 
     async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
         if not flags & (OpenFlag.WRITE | OpenFlag.APPEND):
-            return ReadHandle(await self._tree.open_reader(path))
+            return ReadHandle(await self._tree.open_reader(path), self._digester)
         intent = WriteIntent(
             create=bool(flags & OpenFlag.CREAT),
             truncate=bool(flags & OpenFlag.TRUNC),
@@ -104,8 +109,9 @@ _KNOWN_FLAGS = 0x3F
 class ReadHandle:
     """A file open for reading."""
 
-    def __init__(self, reader: FileReader) -> None:
+    def __init__(self, reader: FileReader, digester: Digester) -> None:
         self._reader = reader
+        self._digester = digester
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
@@ -126,6 +132,11 @@ class ReadHandle:
 
     def sync(self) -> None:
         """Nothing was written."""
+
+    def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
+        stop = start + length if length else 0
+        made = self._digester.ranges(self._reader, algorithm, start, stop, block)
+        return Deferred.fromCoroutine(made)
 
     def close(self) -> None:
         self._reader.close()
@@ -158,6 +169,9 @@ class WriteHandle:
 
     def sync(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.sync())
+
+    def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
+        raise Unsupported("a file that is being uploaded cannot be hashed before it is closed")
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())
