@@ -13,6 +13,8 @@ Rules
 3. A file is published when every announced byte is here and the source says that it could read
    them all. Otherwise it is abandoned: with the client's loss, its EOF, or an error of either
    side. Once publishing has begun, a client's loss does not stop it.
+   libssh2, and so curl, says nothing behind its one file but EOF: with every byte here, and
+   neither ``-r`` nor ``-d``, that counts as its word.
 4. When an upload has failed, the rest of the file is read and dropped: the protocol has no
    other way to the next file.
 5. Directories nest as deep as keys can be long; what the sink keeps is their path.
@@ -227,7 +229,12 @@ class Sink:
 
     async def _hear_source(self) -> None:
         """:raises FileError: what came is not the file."""
-        word = await self._console.byte()
+        try:
+            word = await self._console.byte()
+        except InputEnded:
+            if self._options.is_recursive or self._options.must_be_directory:
+                raise
+            return
         if word == wire.OK:
             return
         if word not in (wire.WARNING, wire.FATAL):
