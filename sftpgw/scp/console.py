@@ -213,10 +213,15 @@ class Console:
 
     # Errors.
 
-    def explained(self, error: Exception) -> str:
-        """What the client is told of an error; the log gets what the client need not know."""
+    def explained(self, error: Exception, path: bytes = b"") -> str:
+        """What the client is told of an error; the log gets what the client need not know.
+
+        :param path: what it is about, for a sentence that does not begin with a path.
+        """
         if isinstance(error, GatewayError):
             sentence = sentence_of(error)
+            if path and not sentence.startswith("/"):
+                sentence = f"{path.decode('utf-8', 'replace')}: {sentence}"
             self._tell_refusal(sentence)
             return sentence
         self._events.tell("defect", where="command", failure=Failure(error))

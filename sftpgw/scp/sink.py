@@ -80,7 +80,7 @@ class Sink:
         except CancelledError:
             raise
         except GatewayError as error:
-            return self._give_up(self._console.explained(error))
+            return self._give_up(self._console.explained(error, self._target))
         return int(self._has_failed or bool(self._inside))
 
     def _give_up(self, sentence: str) -> int:
@@ -97,7 +97,7 @@ class Sink:
             return
         self._target_is_directory = found.kind is FileKind.DIRECTORY
         if self._options.must_be_directory and not self._target_is_directory:
-            raise NotADirectory(f"{_shown(self._target)}: is not a directory")
+            raise NotADirectory("is not a directory")
 
     # Headers.
 
@@ -113,24 +113,24 @@ class Sink:
             case EndOfDirectory():
                 self._leave_directory()
             case DirectoryHeader():
-                await self._answer(self._enter_directory(header))
+                await self._answer(self._enter_directory(header), header.name)
             case FileHeader():
                 await self._take_file(header)
 
-    async def _answer(self, doing: Awaitable[None]) -> None:
+    async def _answer(self, doing: Awaitable[None], name: bytes) -> None:
         """OK once it is done, or a warning."""
         try:
             await doing
         except (CancelledError, InputEnded, MalformedLine, LineTooLong):
             raise
         except Exception as error:
-            self._warn(self._console.explained(error))
+            self._warn(error, name)
         else:
             self._console.write(wire.OK)
 
-    def _warn(self, sentence: str) -> None:
+    def _warn(self, error: Exception, name: bytes) -> None:
         self._has_failed = True
-        self._console.write(wire.message(sentence))
+        self._console.write(wire.message(self._console.explained(error, name)))
 
     def _path(self, name: bytes) -> bytes:
         """Where a header's name leads to."""
@@ -163,7 +163,7 @@ class Sink:
             if found.kind is FileKind.DIRECTORY:
                 return
             if isinstance(error, AlreadyExists):
-                raise NotADirectory(f"{_shown(path)}: is not a directory") from None
+                raise NotADirectory("is not a directory") from None
             raise
 
     def _leave_directory(self) -> None:
@@ -186,10 +186,10 @@ class Sink:
         except CancelledError:
             raise
         except Exception as error:
-            self._warn(self._console.explained(error))
+            self._warn(error, header.name)
             return
         self._console.write(wire.OK)
-        await self._answer(self._receive(writer, header.size_bytes))
+        await self._answer(self._receive(writer, header.size_bytes), header.name)
 
     async def _receive(self, writer: FileWriter, size_bytes: int) -> None:
         """All bytes into `writer`, then the source's word, then the end.
@@ -242,7 +242,3 @@ class Sink:
         if await self._console.line(wire.MAX_LINE_BYTES) is None:
             raise InputEnded
         raise FileError(SHORT)
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "replace")

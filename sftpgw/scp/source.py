@@ -12,7 +12,7 @@ Rules
    zeros, followed by a warning, if it is at most `MAX_PADDING_BYTES`; beyond that the
    connection is worth less than the wait, and ends.
 4. A directory is listed page by page while its entries are sent; one reader is open for each
-   directory that has begun, at most `MAX_DEPTH`.
+   directory that has begun, at most `MAX_DEPTH`. Directories of an object store have no times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.errors import GatewayError, IsADirectory, LimitReached
 from sftpgw.interfaces import DirectoryReader, FileReader, FileTree
-from sftpgw.scp.console import Console, InputEnded
+from sftpgw.scp.console import Console, InputEnded, LineTooLong
 from sftpgw.values import KIB, MIB, DirectoryEntry, FileAttributes, FileKind
 from sftpgw.wire import scp as wire
 from sftpgw.wire.scp import DirectoryHeader, EndOfDirectory, FileHeader, Times, UnfitName
@@ -60,6 +60,9 @@ class SourceOptions:
 
 class GivenUp(Exception):
     """The client has said that nothing more is of use, or we have to."""
+
+
+_ENDING: tuple[type[Exception], ...] = (CancelledError, GivenUp, InputEnded, LineTooLong)
 
 
 class Source:
@@ -120,10 +123,12 @@ class Source:
                 if entry is None:
                     begun.pop().reader.close()
                     await self._say(EndOfDirectory())
-                elif entry.attributes.kind is FileKind.DIRECTORY:
-                    await self._skipping_errors(self._begin(begun[-1].path_of(entry), begun))
+                    continue
+                path = begun[-1].path_of(entry)
+                if entry.attributes.kind is FileKind.DIRECTORY:
+                    await self._skipping_errors(self._begin(path, begun), path)
                 else:
-                    await self._skipping_errors(self._send_file(begun[-1].path_of(entry)))
+                    await self._skipping_errors(self._send_file(path), path)
         finally:
             for directory in begun:
                 directory.reader.close()
@@ -131,40 +136,41 @@ class Source:
     async def _send_one(self, path: bytes, begun: list[_Directory]) -> None:
         """What nobody has looked at yet; a file needs no look."""
         try:
-            await self._send_file(path)
+            await self._skipping_errors(self._send_file(path), path, (IsADirectory,))
         except IsADirectory as error:
             if self._options.is_recursive:
-                await self._skipping_errors(self._begin(path, begun))
+                await self._skipping_errors(self._begin(path, begun), path)
             else:
                 self.warn(f"{error.message}; -r copies those")
-        except (CancelledError, GivenUp, InputEnded):
-            raise
-        except Exception as error:
-            self.warn(self._console.explained(error))
 
-    async def _skipping_errors(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _skipping_errors(
+        self,
+        sending: Coroutine[Any, Any, None],
+        path: bytes,
+        passed_on: tuple[type[Exception], ...] = (),
+    ) -> None:
+        """Errors become a warning, but for those that end everything."""
         try:
             await sending
-        except (CancelledError, GivenUp, InputEnded):
+        except _ENDING + passed_on:
             raise
         except Exception as error:
-            self.warn(self._console.explained(error))
+            self.warn(self._console.explained(error, path))
 
     async def _begin(self, path: bytes, begun: list[_Directory]) -> None:
         """Announce a directory; if the client agrees, its entries come next."""
         if len(begun) == MAX_DEPTH:
-            raise LimitReached(f"{_shown(path)}: over {MAX_DEPTH} directories inside each other")
+            raise LimitReached(f"over {MAX_DEPTH} directories inside each other")
         name = self._name(path)
         reader = await self._tree.open_directory(path)
         is_wanted = False
         try:
-            if self._options.keeps_times and not await self._say(Times(0, 0)):
-                return
             is_wanted = await self._say(DirectoryHeader(self._options.directory_mode, name))
         finally:
-            if not is_wanted:
+            if is_wanted:
+                begun.append(_Directory(path, reader))
+            else:
                 reader.close()
-        begun.append(_Directory(path, reader))
 
     async def _next_entry(self, directory: _Directory) -> DirectoryEntry | None:
         """None at the end, which an error is, too."""
@@ -174,7 +180,7 @@ class Source:
             except CancelledError:
                 raise
             except Exception as error:
-                self.warn(self._console.explained(error))
+                self.warn(self._console.explained(error, directory.path))
         return directory.entries.popleft() if directory.entries else None
 
     def _name(self, path: bytes) -> bytes:
@@ -187,11 +193,10 @@ class Source:
     # Files.
 
     async def _send_file(self, path: bytes) -> None:
-        name = self._name(path) if self._tree.canonical(path) != b"/" else b""
         reader = await self._tree.open_reader(path)
         try:
             found = await reader.attributes()
-            if await self._announce(name, found):
+            if await self._announce(self._name(path), found):
                 await self._send_content(reader, found.size_bytes, path)
         finally:
             reader.close()
@@ -212,9 +217,9 @@ class Source:
         if failure is None:
             self._console.write(wire.OK)
         else:
-            sentence = self._console.explained(failure)
-            await self._pad(size_bytes - sent_bytes, path, sentence)
-            self.warn(f"{_shown(path)}: {sentence}")
+            sentence = self._console.explained(failure, path)
+            await self._pad(size_bytes - sent_bytes, sentence)
+            self.warn(sentence)
         await self._hear_client()
 
     async def _send_bytes(
@@ -235,17 +240,13 @@ class Source:
             offset += sum(map(len, pieces))
         return offset, None
 
-    async def _pad(self, missing_bytes: int, path: bytes, sentence: str) -> None:
+    async def _pad(self, missing_bytes: int, sentence: str) -> None:
         """:raises GivenUp: too much is missing."""
         if missing_bytes > MAX_PADDING_BYTES:
-            self._console.complain(f"scp: {_shown(path)}: {sentence}")
+            self._console.complain(f"scp: {sentence}")
             raise GivenUp
         while missing_bytes:
             await self._console.ready_to_write()
             piece = bytes(min(READ_BYTES, missing_bytes))
             self._console.write(piece)
             missing_bytes -= len(piece)
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "replace")

@@ -36,7 +36,7 @@ async def print_sums(
 ) -> int:
     """A line for each path; the exit status, which is 1 if one could not be read."""
     status = 0
-    found = aiter(paths)
+    found, path = aiter(paths), None
     while True:
         try:
             path = await anext(found, None)
@@ -46,7 +46,7 @@ async def print_sums(
         except CancelledError:
             raise
         except Exception as error:
-            console.complain(f"{algorithm}sum: {console.explained(error)}")
+            console.complain(f"{algorithm}sum: {console.explained(error, path or b'')}")
             status = 1
         else:
             console.write(sum_line(digest, path, is_binary=is_binary))
