@@ -18,6 +18,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -89,9 +90,13 @@ class GatewayInMemory:
         self.files = files or FilesSettings()
         self.budget = Budget(self.limits.memory_bytes)
         self.in_flight = InFlight()
-        self.digester = Digester(self.clock)
         self.events = RecordedEvents()
         self._serials = count(1)
+
+    @cached_property
+    def digester(self) -> Digester:
+        """What makes the process's digests."""
+        return Digester(self.clock)
 
     def tree(self, user: User = ALICE, store: ObjectStore | None = None) -> Tree:
         """The files of a user."""
