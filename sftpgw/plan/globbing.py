@@ -8,14 +8,18 @@ Rules
 1. Patterns and names are single segments of a path. A leading dot has to be matched by a dot.
 2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` is
    itself; ``[!…]`` and ``[^…]`` match what is not in it; ``]`` may come first in it.
-3. No pattern takes longer than its length times the name's: of all stars, only the last is
-   ever tried again.
+3. No pattern takes longer than its length times the name's (`steps`): of all stars, only the
+   last is ever tried again. So a pattern has a bound, and whoever matches many names counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from sftpgw.errors import LimitReached
+
+MAX_PATTERN_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +46,24 @@ _Token: TypeAlias = str | _Set | _AnyOne | _Star
 
 
 class Pattern:
-    """One segment's pattern, taken apart once."""
+    """One segment's pattern, taken apart once.
+
+    :raises LimitReached: it is special, and longer than `MAX_PATTERN_CHARACTERS`.
+    """
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
         self._begins_with_dot = self._tokens[:1] == ["."]
 
-    @property
-    def literal(self) -> str | None:
-        """What alone is matched, if the pattern has nothing special."""
         characters = [token for token in self._tokens if isinstance(token, str)]
-        return "".join(characters) if len(characters) == len(self._tokens) else None
+        self.literal = "".join(characters) if len(characters) == len(self._tokens) else None
+        """What alone is matched, if the pattern has nothing special."""
+        if self.literal is None and len(self._tokens) > MAX_PATTERN_CHARACTERS:
+            raise LimitReached(f"a pattern of over {MAX_PATTERN_CHARACTERS} characters")
+
+    def steps(self, name: str) -> int:
+        """At most so many steps `matches` takes, of less than a microsecond each."""
+        return (len(self._tokens) + 1) * (len(name) + 1)
 
     def matches(self, name: str) -> bool:
         """Whether it matches the whole of `name`."""
@@ -88,6 +99,7 @@ def _is_one(token: _Token, character: str) -> bool:
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     at = 0
+    may_have_sets = True  # once the end of one is missing, no later one has any
     while at < len(text):
         character, at = text[at], at + 1
         if character == "*":
@@ -97,9 +109,12 @@ def _tokens(text: str) -> list[_Token]:
         elif character == "\\" and at < len(text):
             tokens.append(text[at])
             at += 1
-        elif character == "[" and (found := _set(text, at)) is not None:
+        elif character == "[" and may_have_sets and (found := _set(text, at)) is not None:
             tokens.append(found[0])
             at = found[1]
+        elif character == "[":
+            may_have_sets = False
+            tokens.append(character)
         else:
             tokens.append(character)
     return tokens

@@ -123,7 +123,7 @@ async def _send(
     source_options = SourceOptions(
         "r" in options, "p" in options, session.file_mode, session.directory_mode
     )
-    async with aclosing(expand(session.tree, operands)) as paths:
+    async with aclosing(expand(session.tree, operands, console.next_turn)) as paths:
         return await Source(console, session.tree, source_options).run(paths)
 
 
@@ -152,7 +152,9 @@ def _sum_command(algorithm: str) -> Runner:
 
     async def run_sum(session: Session, console: Console, words: Words) -> int:
         options, operands = take_options(words, "bt")
-        async with aclosing(expand(session.tree, operands or (Word(b"-"),))) as paths:
+        async with aclosing(
+            expand(session.tree, operands or (Word(b"-"),), console.next_turn)
+        ) as paths:
             return await print_sums(
                 console,
                 session.tree,

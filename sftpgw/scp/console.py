@@ -193,7 +193,13 @@ class Console:
         self._lines_in_turn += 1
         if self._lines_in_turn > LINES_PER_TURN:
             self._lines_in_turn = 0
-            await next_turn(self._clock)
+            await self.next_turn()
+
+    async def next_turn(self) -> None:
+        """Let everybody else go first."""
+        turn: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self._clock.callLater(0, turn.callback, None)
+        await turn
 
     # Output.
 
@@ -234,10 +240,3 @@ class Console:
             self._events.tell("request-refused", request="command", why=sentence)
         elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
             self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)
-
-
-async def next_turn(clock: Clock) -> None:
-    """Let everybody else go first."""
-    turn: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = clock.callLater(0, turn.callback, None)
-    await turn

@@ -10,12 +10,13 @@ Rules
 2. Directories are listed one after the other and matches handed out as they come, in the order
    of their names: nothing is collected, however many match.
 3. A path behind a pattern (``*/x``) is a match only if it exists.
-4. One word lists at most `MAX_LISTED` directories.
+4. One word lists at most `MAX_LISTED` directories, and other users go first after each
+   `STEPS_PER_TURN` of comparing names.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from itertools import takewhile
 
@@ -26,16 +27,26 @@ from sftpgw.values import DirectoryEntry, FileKind
 from sftpgw.wire.shell import Word
 
 MAX_LISTED = 1000
+STEPS_PER_TURN = 50_000
 MAX_PATTERNS = 16
 """So many segments of one word may be patterns."""
 
 
-async def expand(tree: FileTree, words: Iterable[Word]) -> AsyncGenerator[bytes, None]:
-    """The paths that `words` name, in order. :raises FileError, StoreError: from listing."""
+Pause = Callable[[], Awaitable[None]]
+
+
+async def expand(
+    tree: FileTree, words: Iterable[Word], pause: Pause
+) -> AsyncGenerator[bytes, None]:
+    """The paths that `words` name, in order.
+
+    :param pause: lets others go first.
+    :raises FileError, StoreError: from listing.
+    """
     for word in words:
         found = False
         if word.pattern is not None:
-            async with aclosing(_Walk(tree, word.pattern).matches()) as paths:
+            async with aclosing(_Walk(tree, word.pattern, pause).matches()) as paths:
                 async for path in paths:
                     found = True
                     yield path
@@ -46,9 +57,11 @@ async def expand(tree: FileTree, words: Iterable[Word]) -> AsyncGenerator[bytes,
 class _Walk:
     """One pattern's way through the tree. :raises InvalidPath, LimitReached:"""
 
-    def __init__(self, tree: FileTree, pattern: bytes) -> None:
+    def __init__(self, tree: FileTree, pattern: bytes, pause: Pause) -> None:
         self._tree = tree
+        self._pause = pause
         self._listed = 0
+        self._steps = 0
         try:
             segments = pattern.decode("utf-8").split("/")
         except UnicodeDecodeError:
@@ -75,7 +88,7 @@ class _Walk:
         base += b"/" if literals else b""
         async with aclosing(self._entries(base)) as entries:
             async for entry in entries:
-                if not first.matches(entry.name):
+                if not await self._matches(first, entry.name):
                     continue
                 path = base + entry.name.encode()
                 is_directory = entry.attributes.kind is FileKind.DIRECTORY
@@ -85,6 +98,13 @@ class _Walk:
                             yield found
                 elif not rest and (is_directory or not self._wants_directory):
                     yield path
+
+    async def _matches(self, pattern: Pattern, name: str) -> bool:
+        self._steps += pattern.steps(name)
+        if self._steps > STEPS_PER_TURN:
+            self._steps = 0
+            await self._pause()
+        return pattern.matches(name)
 
     async def _entries(self, path: bytes) -> AsyncGenerator[DirectoryEntry, None]:
         self._listed += 1

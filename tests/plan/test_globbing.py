@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.plan.globbing import Pattern
+from sftpgw.errors import LimitReached
+from sftpgw.plan.globbing import MAX_PATTERN_CHARACTERS, Pattern
 
 
 @given(st.text(alphabet="ab*?", max_size=12), st.text(alphabet="ab", max_size=12))
@@ -60,5 +61,13 @@ def test_corners(pattern: str, matching: list[str], others: list[str]) -> None:
 
 def test_no_pattern_takes_long() -> None:
     """Tried star by star from the left this would outlast the universe."""
-    assert not Pattern("*a" * 500 + "b").matches("a" * 1024)
-    assert Pattern("*a" * 500 + "*").matches("a" * 1024)
+    assert not Pattern("*a" * 127 + "b").matches("a" * 1024)
+    assert Pattern("*a" * 127 + "*").matches("a" * 1024)
+    assert Pattern("[" * 100_000).literal == "[" * 100_000  # not each looks for its end
+
+
+def test_a_pattern_has_a_bound() -> None:
+    assert Pattern("*" + "a" * (MAX_PATTERN_CHARACTERS - 1)).matches("a" * 500)
+    assert Pattern("a" * 2000).literal == "a" * 2000
+    with pytest.raises(LimitReached):
+        Pattern("*" + "a" * MAX_PATTERN_CHARACTERS)

@@ -11,7 +11,7 @@ from sftpgw.scp import source
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.values import KIB, MIB, ObjectName, Permission, StoreSettings
-from tests.scp.talking import Talk, seed
+from tests.scp.talking import Channel, Talk, seed
 
 OK = b"\0"
 
@@ -270,6 +270,26 @@ def test_a_pattern_lists_only_so_many_directories(
     assert status == 1
     heard, status = fetch(gateway, b"scp -f " + b"*/" * 17)
     assert heard == b"\1scp: more than 16 patterns in one path\n"
+
+
+def test_many_names_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sftpgw.scp.matching.STEPS_PER_TURN", 100)
+    gateway = GatewayInMemory()
+    for number in range(100):
+        gateway.store.seed(f"home/alice/{number:03}", b"")
+    console, channel = gateway.command(b"scp -f *x"), Channel()
+    console.makeConnection(channel)
+    pauses = []
+    monkeypatch.setattr(gateway.clock, "callLater", lambda _, go_on, *args: pauses.append(go_on))
+    console.dataReceived(OK)
+    while len(pauses) < 10:
+        assert channel.status is None
+        pauses[-1](None)
+    monkeypatch.undo()
+    pauses[-1](None)
+    gateway.clock.advance(0)
+    assert channel.written == b"\1scp: /*x: no such file\n"
+    gateway.assert_idle()
 
 
 def test_a_pattern_needs_the_permission_to_list(gateway: GatewayInMemory) -> None:
