@@ -231,6 +231,9 @@ class Recorder:
         for piece in pieces:
             self.written += piece
 
+    def write_error(self, text: bytes) -> None:
+        """What a command complains of."""
+
     def consumed(self, size_bytes: int) -> None:
         self.consumed_bytes += size_bytes
 
@@ -301,6 +304,33 @@ def stream(data: bytes) -> None:
     gateway.assert_idle()
 
 
+COMMANDS = (b"scp -r -p -t .", b"scp -t one", b"scp -r -p -f here 'a b'", b"md5sum - here/*")
+
+
+def commands(data: bytes) -> None:
+    """Both halves of scp, and sums: whatever is said, they end, and nothing is left open."""
+    script = Script(data)
+    store = FakeStore(min_part_bytes=1)
+    store.seed("home/alice/here/a", b"content")
+    gateway, channel, fed_bytes = GatewayInMemory(store), Recorder(), 0
+    console = gateway.command(COMMANDS[script.number() % len(COMMANDS)])
+    with no_failure_logged():
+        console.makeConnection(channel)
+        for piece in script.pieces():
+            if piece:
+                console.dataReceived(piece)
+            gateway.clock.advance(0)
+            fed_bytes += len(piece)
+            assert channel.consumed_bytes <= fed_bytes
+            assert not channel.is_lost or channel.consumed_bytes == fed_bytes
+        console.inputEnded()
+        gateway.clock.advance(0)
+        assert channel.is_lost
+        console.connectionLost(Failure(ConnectionError()))
+        gateway.clock.advance(600)
+    gateway.assert_idle()
+
+
 def codec(data: bytes) -> None:
     """What parses is written, and read back, as it was."""
     for piece in Script(data).pieces():
@@ -324,5 +354,6 @@ LAYERS: dict[str, Callable[[bytes], None]] = {
     "channels": channels,
     "sftp": sftp,
     "stream": stream,
+    "commands": commands,
     "codec": codec,
 }

@@ -130,12 +130,28 @@ def _kex_pieces() -> list[bytes]:
     ]
 
 
+def _lines_of_scp() -> list[bytes]:
+    """What a source says; to the other half, every zero byte is an answer."""
+    return [
+        b"\0",
+        b"T1500000000 0 1500000000 0\n",
+        b"D0755 0 d\n",
+        b"C0644 5 a b\n",
+        b"hello\0",
+        b"C0644 3 c\nabc\1scp: c: cannot be read\n",
+        b"\1scp: x: a warning\n",
+        b"E\n",
+        b"\2the end\n",
+    ]
+
+
 PIECES: dict[str, list[bytes]] = {
     "packets": _kex_pieces(),
     "login": _login_pieces(),
     "channels": _channel_pieces(),
     "sftp": [_frame_of(request) for request in _requests()],
     "stream": [wire.encode_request(each) for each in (wire.Init(3), *_requests())],
+    "commands": _lines_of_scp(),
     "codec": _frames(),
 }
 """Pieces of scripts that each layer understands, in an order that makes sense."""
@@ -153,6 +169,7 @@ LARGE: dict[str, list[list[bytes]]] = {
 """Scripts with the largest frames, and with frames that hold more than they need."""
 
 HEADS: dict[str, list[bytes]] = {
+    "commands": [b"\0", b"\1", b"\2", b"\3"],  # which of `layers.COMMANDS`
     "packets": [b"\0", b"\1", b"\2", b"\3"],  # the ways of `layers.packets`
     "sftp": [bytes(8), b"\1" * 8, b"\0\1" * 4],  # what of `layers.SLOW` is slow
 }

@@ -53,6 +53,20 @@ class ByteQueue:
         self.size_bytes -= limit_bytes - wanted
         return tuple(taken)
 
+    def find(self, byte: bytes, limit_bytes: int) -> int:
+        """Where `byte` comes first among the next `limit_bytes`; -1 if it does not."""
+        passed_bytes, start = 0, self._head_offset
+        for piece in (*self._pieces, self._small):
+            if passed_bytes >= limit_bytes:
+                break
+            stop = start + limit_bytes - passed_bytes
+            found = bytes(memoryview(piece)[start:stop]).find(byte)
+            if found >= 0:
+                return passed_bytes + found
+            passed_bytes += len(piece) - start
+            start = 0
+        return -1
+
     def clear(self) -> None:
         self._pieces.clear()
         self._small.clear()

@@ -361,6 +361,9 @@ class FlowControl(Protocol):
     def write(self, *pieces: Buffer) -> None:
         """Send `pieces`, one behind the other; what is given together leaves together."""
 
+    def write_error(self, text: bytes) -> None:
+        """Send `text` to the client's standard error; what nobody reads is dropped in the end."""
+
     def consumed(self, size_bytes: int) -> None:
         """The peer may send this many bytes more: theirs have been dealt with."""
 
@@ -399,3 +402,6 @@ class Subsystem(Protocol):
 
 
 SubsystemFactory = Callable[[], Subsystem]
+
+CommandFactory = Callable[[bytes], Subsystem]
+"""Makes what runs a command line, whatever it says: an unknown command says so itself."""

@@ -40,6 +40,7 @@ from sftpgw.checks import Finding, Report, check_buckets
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.copying import Copying
+from sftpgw.files.digests import Digester
 from sftpgw.files.finishing import Finisher, Finishing
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
@@ -51,6 +52,7 @@ from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
+from sftpgw.scp.commands import Session, make_console
 from sftpgw.services import GatewayService
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
@@ -256,6 +258,7 @@ class Gateway:
         self._events: EventSink = LogSink(log)
         self._in_flight = InFlight()
         self._times = KnownTimes()
+        self._digester = Digester(reactor)
         self._budget = Budget.within(settings.limits.memory_bytes)
         self._window_memory = self._budget.share(
             WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE
@@ -305,7 +308,7 @@ class Gateway:
         )
 
     def _make_avatar(self, user: User, session: str) -> GatewayAvatar:
-        """What `user` can open in this session: SFTP, on the user's own files."""
+        """What `user` can open in this session: SFTP and commands, on the user's own files."""
         events = self._events.bind(session=session, user=user.name)
         resources = Resources(
             store=self._store.bind(session=session, user=user.name),
@@ -321,7 +324,8 @@ class Gateway:
         tree = Tree(user, resources)
 
         def sftp() -> Subsystem:
-            server = GatewayServer(user.name, tree, self._reactor, self._settings.files)
+            files = self._settings.files
+            server = GatewayServer(user.name, tree, self._reactor, files, self._digester)
             return SFTPProtocol(
                 server,
                 max_handles=self._settings.ssh.handles_per_session,
@@ -330,7 +334,13 @@ class Gateway:
                 clock=self._reactor,
             )
 
-        return GatewayAvatar({b"sftp": sftp}, window_memory=self._window_memory)
+        files = self._settings.files
+        commands = Session(tree, self._digester, files.file_mode, files.directory_mode)
+
+        def command(line: bytes) -> Subsystem:
+            return make_console(line, commands, events=events, clock=self._reactor)
+
+        return GatewayAvatar({b"sftp": sftp}, window_memory=self._window_memory, commands=command)
 
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""

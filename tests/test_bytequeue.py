@@ -52,3 +52,18 @@ def test_clear_forgets_a_half_taken_piece() -> None:
     queue.clear()
     queue.append(b"xyz")
     assert queue.take(9) == (b"xyz",)
+
+
+@given(
+    st.lists(st.binary(max_size=20) | st.binary(max_size=9).map(lambda data: data * 600)),
+    st.integers(0, 6000),
+    st.integers(0, 12_000),
+)
+def test_a_byte_is_found_where_it_is(pieces: list[bytes], taken: int, limit: int) -> None:
+    queue = ByteQueue()
+    for piece in pieces:
+        queue.append(piece)
+    queue.take(taken)
+    left = b"".join(pieces)[taken:]
+    assert queue.find(b"\0", limit) == left[:limit].find(b"\0")
+    assert b"".join(queue.take(len(left))) == left

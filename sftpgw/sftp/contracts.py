@@ -50,6 +50,9 @@ class IGatewayFile(ISFTPFile):
     def sync() -> Deferred[None] | None:
         """fsync@openssh.com: wait for what is under way, and report its errors."""
 
+    def digests(algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
+        """check-file-handle: of a range, to the end if `length` is 0, in blocks unless 0."""
+
 
 class IGatewayDirectory(Interface):
     """An open directory. Iterating yields the entries in hand, as Conch's READDIR wants it."""

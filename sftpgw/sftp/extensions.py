@@ -1,4 +1,4 @@
-"""Extensions of SFTP version 3, most of them OpenSSH's.
+"""Extensions of SFTP version 3: OpenSSH's mostly, and check-file (`sftp/checking`).
 
 Knows: their names, versions and payloads (OpenSSH PROTOCOL, section 4).
 Must not know: how a request is framed, or how its errors are told.
@@ -16,10 +16,12 @@ from typing import TypeAlias
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
+from sftpgw.sftp import checking
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
 from sftpgw.sftp.copying import copy_data
 from sftpgw.sftp.handles import Handles
 from sftpgw.values import Space
+from sftpgw.wire import check_file
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Extended, Status
 
@@ -92,6 +94,14 @@ def _copy_data(session: Session, request: Extended) -> Reply:
     return _confirmed(done, request)
 
 
+def _check_file_name(session: Session, request: Extended) -> Reply:
+    return checking.check_name(session.server, session.handles, request)
+
+
+def _check_file_handle(session: Session, request: Extended) -> Reply:
+    return checking.check_handle(session.handles, request)
+
+
 def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
     ok = wire.status(request.request_id, Status.OK, "")
     return ok if done is None else done.addCallback(lambda _: ok)
@@ -124,5 +134,8 @@ EXTENSIONS: dict[bytes, tuple[bytes, Callable[[Session, Extended], Reply]]] = {
     b"home-directory": (b"1", _home_directory),
     b"users-groups-by-id@openssh.com": (b"1", _users_groups_by_id),
     b"copy-data": (b"1", _copy_data),
+    check_file.BY_NAME: (checking.ADVERTISED, _check_file_name),
+    check_file.BY_HANDLE: (checking.ADVERTISED, _check_file_handle),
+    check_file.OF_PARAMIKO: (checking.ADVERTISED, _check_file_handle),
 }
 """By name: the version that VERSION advertises, and the handler."""

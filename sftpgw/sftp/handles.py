@@ -53,6 +53,7 @@ class Handles:
         self._random_bytes = random_bytes
         self._reserved = 0
         self._open: dict[bytes, OpenFile | OpenDirectory] = {}
+        self._is_over = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -71,7 +72,9 @@ class Handles:
         self._reserved -= 1
 
     def add(self, opened: OpenFile | OpenDirectory) -> bytes:
-        """The name of a new handle."""
+        """The name of a new handle. :raises InvalidHandle: the session is over."""
+        if self._is_over:
+            raise InvalidHandle("the session is over")
         name = self._random_bytes(HANDLE_BYTES).hex().encode()
         self._open[name] = opened
         return name
@@ -102,8 +105,13 @@ class Handles:
             raise InvalidHandle("nothing open has this handle")
         return self._open.pop(name)
 
+    def forget(self, name: bytes) -> None:
+        """Take a handle away, unless it is gone."""
+        self._open.pop(name, None)
+
     def clear(self) -> list[OpenFile | OpenDirectory]:
-        """Take all handles away."""
+        """The session is over: take all handles away."""
+        self._is_over = True
         opened = list(self._open.values())
         self._open.clear()
         return opened

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.errors import NoSuchFile, Unsupported
+from sftpgw.files.digests import Digester
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
 from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
@@ -27,13 +28,22 @@ class GatewayServer:
     """One session's file server.
 
     :param avatar: Conch's name for the user that it serves; here the user's name.
+    :param digester: the process's; one of its own by default.
     """
 
-    def __init__(self, avatar: str, tree: FileTree, clock: Clock, settings: FilesSettings) -> None:
+    def __init__(
+        self,
+        avatar: str,
+        tree: FileTree,
+        clock: Clock,
+        settings: FilesSettings,
+        digester: Digester | None = None,
+    ) -> None:
         self.avatar = avatar
         self._tree = tree
         self._clock = clock
         self._look = Appearance(avatar, settings)
+        self._digester = digester or Digester(clock)
 
     def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         return {}
@@ -44,7 +54,8 @@ class GatewayServer:
     async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
         if not flags & (OpenFlag.WRITE | OpenFlag.APPEND):
             reader = await self._tree.open_reader(path)
-            return ReadHandle(reader, self._look, partial(self._tree.set_attributes, path))
+            change = partial(self._tree.set_attributes, path)
+            return ReadHandle(reader, self._look, change, self._digester)
         intent = WriteIntent(
             create=bool(flags & OpenFlag.CREAT),
             truncate=bool(flags & OpenFlag.TRUNC),
@@ -133,10 +144,12 @@ class ReadHandle:
         reader: FileReader,
         look: Appearance,
         change: Callable[[AttributeChanges], Coroutine[Any, Any, None]],
+        digester: Digester,
     ) -> None:
         self._reader = reader
         self._look = look
         self._change = change
+        self._digester = digester
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
@@ -160,6 +173,11 @@ class ReadHandle:
 
     def sync(self) -> None:
         """Nothing was written."""
+
+    def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
+        stop = start + length if length else 0
+        made = self._digester.ranges(self._reader, algorithm, start, stop, block)
+        return Deferred.fromCoroutine(made)
 
     def close(self) -> None:
         self._reader.close()
@@ -193,6 +211,9 @@ class WriteHandle:
 
     def sync(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.sync())
+
+    def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
+        raise Unsupported("a file that is being uploaded cannot be hashed before it is closed")
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())

@@ -1,6 +1,6 @@
 """The avatar: what a user who has logged in can open.
 
-Knows: the subsystems that it was given.
+Knows: the subsystems that it was given, and what runs commands.
 Must not know: what they do, or who the user is.
 """
 
@@ -17,7 +17,7 @@ from twisted.conch.ssh.connection import (
 )
 from zope.interface import implementer
 
-from sftpgw.interfaces import MemoryBudget, SubsystemFactory
+from sftpgw.interfaces import CommandFactory, MemoryBudget, Subsystem, SubsystemFactory
 from sftpgw.ssh.channels import SessionChannel
 
 _FORWARDING = frozenset(
@@ -35,8 +35,9 @@ _FORWARDING = frozenset(
 
 @implementer(IConchUser)
 class GatewayAvatar:
-    """Session channels with these `subsystems`, by name, and nothing else.
+    """Session channels with these `subsystems`, by name, and commands; nothing else.
 
+    :param commands: what runs a command line; None if every one is refused.
     :param window_memory: what all receive windows may hold; None if that is not counted.
     """
 
@@ -47,9 +48,11 @@ class GatewayAvatar:
         subsystems: Mapping[bytes, SubsystemFactory],
         logout: Callable[[], None] = lambda: None,
         window_memory: MemoryBudget | None = None,
+        commands: CommandFactory | None = None,
     ) -> None:
         self.window_memory = window_memory
         self._subsystems = subsystems
+        self._commands = commands
         self._logout = logout
 
     def logout(self) -> None:
@@ -70,6 +73,10 @@ class GatewayAvatar:
         """A new `Subsystem` of this name, or None."""
         factory = self._subsystems.get(subsystem)
         return None if factory is None else factory()
+
+    def lookup_command(self, line: bytes) -> Subsystem | None:
+        """A new `Subsystem` that runs a command line, or None."""
+        return None if self._commands is None else self._commands(line)
 
     def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
         """Nothing is granted: port forwarding is all there is to ask for."""

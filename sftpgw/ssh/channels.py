@@ -14,6 +14,8 @@ Rules:
   `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
 - The client's EOF ends the input only: answers under way still go out. Conch
   closes the channel at once (session 237-248).
+- A command (``exec``) is a subsystem like others. What it says on standard error goes out
+  before its other output, from a queue of its own; above `MAX_ERROR_BYTES` that is dropped.
 - A subsystem that was started is told of the end exactly once: as soon as we
   have sent CLOSE, or have received it, or have lost the connection.
 """
@@ -21,6 +23,7 @@ Rules:
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from twisted.conch.ssh.channel import SSHChannel
@@ -40,11 +43,14 @@ MAX_SENT_BYTES = 256 * KIB
 
 PAUSE_ABOVE_BYTES = 1 * MIB
 RESUME_BELOW_BYTES = 512 * KIB
+MAX_ERROR_BYTES = 64 * KIB
+"""What waits for a client that does not read what its command complains of."""
+
 _MAX_WINDOW_BYTES = 2**32 - 1
 
 
 class SessionChannel(SSHChannel):
-    """A ``session`` channel that runs one subsystem; its `FlowControl`, too."""
+    """A ``session`` channel that runs one subsystem or command; its `FlowControl`, too."""
 
     name = b"session"
     _log = quiet_logger("sftpgw.ssh")
@@ -64,6 +70,7 @@ class SessionChannel(SSHChannel):
         self._subsystem: Subsystem | None = None
         self._started = False
         self._outgoing = ByteQueue()
+        self._errors = ByteQueue()
         self._paused = False
         self._unconsumed_bytes = 0
         self._input_ended = False
@@ -72,8 +79,10 @@ class SessionChannel(SSHChannel):
     # What the client asks for.
 
     def requestReceived(self, requestType: bytes, data: bytes) -> bool:
-        """Grant a subsystem, once; refuse shells, commands, ptys and all else."""
-        return requestType == b"subsystem" and self._choose_subsystem(data)
+        """Grant a subsystem or a command, once; refuse shells, ptys and all else."""
+        if requestType == b"subsystem":
+            return self._choose(data, lambda name: self.avatar.lookupSubsystem(name, b""))
+        return requestType == b"exec" and self._choose(data, self.avatar.lookup_command)
 
     def start(self) -> None:
         """Connect the subsystem that was granted; its request has been answered."""
@@ -87,14 +96,14 @@ class SessionChannel(SSHChannel):
         """Whether the subsystem works on what it was asked for."""
         return self._subsystem is not None and self._subsystem.is_busy
 
-    def _choose_subsystem(self, data: bytes) -> bool:
+    def _choose(self, data: bytes, lookup: Callable[[bytes], Subsystem | None]) -> bool:
         fields = Fields(data)
         name = fields.string()
         fields.end()
         # Once it has begun or ended, there is nobody to tell another one of the end.
         if self._subsystem is not None or self._started or self._input_ended or self.localClosed:
             return False
-        self._subsystem = self.avatar.lookupSubsystem(name, b"")
+        self._subsystem = lookup(name)
         return self._subsystem is not None
 
     # Bytes from the client.
@@ -142,6 +151,14 @@ class SessionChannel(SSHChannel):
             self._outgoing.append(piece)
         self._send()
 
+    def write_error(self, text: bytes) -> None:
+        """Send `text` to the client's standard error."""
+        if self.localClosed or self._exit_status is not None:
+            return
+        if self._errors.size_bytes + len(text) <= MAX_ERROR_BYTES:
+            self._errors.append(text)
+            self._send()
+
     def addWindowBytes(self, data: int) -> None:
         self.remoteWindowLeft += data
         if self.remoteWindowLeft > _MAX_WINDOW_BYTES:
@@ -157,14 +174,22 @@ class SessionChannel(SSHChannel):
     @property
     def _sendable_bytes(self) -> int:
         """What the client's window lets go. After CLOSE, nothing waits."""
-        return min(self._outgoing.size_bytes, self.remoteWindowLeft)
+        return min(self._waiting_bytes, self.remoteWindowLeft)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        return self._errors.size_bytes + self._outgoing.size_bytes
 
     def send_packet(self) -> bool:
         """It is our turn; whether we want another one."""
         size_bytes = min(self._sendable_bytes, self.remoteMaxPacket, MAX_SENT_BYTES)
         if size_bytes:
+            if self._errors.size_bytes:
+                size_bytes = min(size_bytes, self._errors.size_bytes)
+                self.conn.send_error_data(self, self._errors.take(size_bytes), size_bytes)
+            else:
+                self.conn.send_data(self, self._outgoing.take(size_bytes), size_bytes)
             self.remoteWindowLeft -= size_bytes
-            self.conn.send_data(self, self._outgoing.take(size_bytes), size_bytes)
             self._act_on_what_waits()
         return self._sendable_bytes > 0
 
@@ -193,7 +218,7 @@ class SessionChannel(SSHChannel):
             self._finish_when_drained(exit_status)
 
     def _finish_when_drained(self, exit_status: int) -> None:
-        if self._outgoing.size_bytes or self.localClosed:
+        if self._waiting_bytes or self.localClosed:
             return
         status = struct.pack(">L", exit_status)
         self.conn.sendRequest(self, b"exit-status", status)
@@ -204,19 +229,23 @@ class SessionChannel(SSHChannel):
         """Send CLOSE now, dropping what waits. Conch's waits for its buffer to drain."""
         if self.localClosed:
             return
-        self._outgoing.clear()
+        self._forget_output()
         self.conn.sendClose(self)
         self._tell_lost(ConnectionDone())
 
     def closeReceived(self) -> None:
         """The client's CLOSE: nothing that we still had to say can be said."""
-        self._outgoing.clear()
+        self._forget_output()
         self._tell_lost(ConnectionDone())
 
     def closed(self) -> None:
         """The channel is gone; with the connection, if nobody had said CLOSE."""
-        self._outgoing.clear()
+        self._forget_output()
         self._tell_lost(ConnectionLost())
+
+    def _forget_output(self) -> None:
+        self._outgoing.clear()
+        self._errors.clear()
 
     def _tell_lost(self, reason: Exception) -> None:
         self._window.close()

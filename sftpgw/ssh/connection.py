@@ -19,7 +19,9 @@ from typing import Any
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.connection import (
+    EXTENDED_DATA_STDERR,
     MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
     MSG_CHANNEL_FAILURE,
     MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_OPEN_FAILURE,
@@ -57,11 +59,12 @@ _ROUTINE = frozenset(
 
 _USERAUTH_MESSAGES = range(50, 80)
 _CHANNEL_DATA = struct.Struct(">2L")
+_CHANNEL_EXTENDED_DATA = struct.Struct(">3L")
 _NO_SUCH_CHANNEL = "a message for a channel that does not exist"
 
 
 class GatewayConnection(SSHConnection):
-    """Session channels only; every request but ``subsystem`` is refused."""
+    """Session channels only; no request but ``subsystem`` and ``exec`` is granted."""
 
     _log = quiet_logger("sftpgw.ssh")
 
@@ -241,6 +244,13 @@ class GatewayConnection(SSHConnection):
         header = _CHANNEL_DATA.pack(self.channelsToRemoteChannel[channel], size_bytes)
         self.moved_bytes += size_bytes
         self.transport.send_pieces(MSG_CHANNEL_DATA, (header, *pieces))
+
+    def send_error_data(self, channel: Any, pieces: Body, size_bytes: int) -> None:
+        """The same for what belongs on the client's standard error (RFC 4254, section 5.2)."""
+        remote_number = self.channelsToRemoteChannel[channel]
+        header = _CHANNEL_EXTENDED_DATA.pack(remote_number, EXTENDED_DATA_STDERR, size_bytes)
+        self.moved_bytes += size_bytes
+        self.transport.send_pieces(MSG_CHANNEL_EXTENDED_DATA, (header, *pieces))
 
     def _channel(self, fields: Fields) -> SessionChannel:
         """The channel whose number comes next in `fields`."""

@@ -18,21 +18,27 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
+from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.files.digests import Digester
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import ObjectStore
+from sftpgw.scp.commands import Session, make_console
+from sftpgw.scp.console import Console
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
-from sftpgw.values import KIB, FilesSettings, LimitSettings, SshSettings, StoreSettings, User
+from sftpgw.values import KIB, MIB, FilesSettings, LimitSettings, SshSettings, StoreSettings, User
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -90,6 +96,11 @@ class GatewayInMemory:
         self.events = RecordedEvents()
         self._serials = count(1)
 
+    @cached_property
+    def digester(self) -> Digester:
+        """What makes the process's digests."""
+        return Digester(self.clock)
+
     def tree(self, user: User = ALICE, store: ObjectStore | None = None) -> Tree:
         """The files of a user."""
         resources = Resources(
@@ -108,12 +119,27 @@ class GatewayInMemory:
     def subsystem(self, user: User = ALICE) -> SFTPProtocol:
         """An SFTP server for a session of a user."""
         return SFTPProtocol(
-            GatewayServer(user.name, self.tree(user), self.clock, self.files),
+            GatewayServer(user.name, self.tree(user), self.clock, self.files, self.digester),
             max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
             clock=self.clock,
         )
+
+    def command(self, line: bytes, user: User = ALICE) -> Console:
+        """What runs a command line in a session of a user."""
+        session = Session(self.tree(user), self.digester)
+        return make_console(line, session, events=self.events, clock=self.clock)
+
+    def open_command(
+        self, line: bytes, user: User = ALICE, *, reads: bool = True, window_bytes: int = 2 * MIB
+    ) -> ExecutedCommand:
+        """A client of a user's that runs a command line, and widens its window if it `reads`."""
+        pair = LoggedInPair(
+            {}, self.ssh, clock=self.clock, commands=lambda line: self.command(line, user)
+        )
+        channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
+        return ExecutedCommand(pair, channel)
 
     def log_in(self, user: User = ALICE, *, greet: bool = True) -> SftpClient:
         """A client of a user's, with SFTP negotiated unless `greet` is False."""
@@ -131,6 +157,56 @@ class GatewayInMemory:
         if isinstance(self.store, FakeStore):
             assert not self.store.uploads
         assert self.events.facts("defect") == []
+
+
+class ExecutedCommand:
+    """A client's end of a command: what it says goes in, what it prints comes out."""
+
+    def __init__(self, pair: LoggedInPair, channel: ClientChannel) -> None:
+        self.pair = pair
+        self.channel = channel
+        self.pump()
+
+    def say(self, data: bytes) -> bytes:
+        """Send `data`; what the command has printed since the last time."""
+        self.channel.write(data)  # type: ignore[no-untyped-call]
+        return self.pump()
+
+    def end_input(self) -> bytes:
+        """Send EOF; what the command has printed since the last time."""
+        self.channel.send_eof()
+        return self.pump()
+
+    def pump(self) -> bytes:
+        """Move everything that can move, turns of the reactor included, until nothing does."""
+        while True:
+            before = len(self.channel.received)
+            self.pair.pump()
+            waiting = [call for call in self.pair.clock.getDelayedCalls() if _is_due(self, call)]
+            if not waiting and before == len(self.channel.received):
+                break
+            self.pair.clock.advance(0)
+        printed = bytes(self.channel.received)
+        self.channel.received.clear()
+        return printed
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, once it has come."""
+        return self.channel.exit_status
+
+    @property
+    def complaints(self) -> bytes:
+        """What was printed on standard error."""
+        return bytes(self.channel.complaints)
+
+    def drop(self) -> None:
+        """Lose the connection."""
+        self.pair.drop()
+
+
+def _is_due(client: ExecutedCommand, call: Any) -> bool:
+    return bool(call.getTime() <= client.pair.clock.seconds())
 
 
 class SftpClient:

@@ -135,6 +135,7 @@ class ClientChannel(SSHChannel):
         super().__init__(localWindow=window_bytes)
         self.refill = refill
         self.received = bytearray()
+        self.complaints = bytearray()
         self.exit_status: int | None = None
         self.got_eof = False
         self.closed_by_server = False
@@ -162,6 +163,9 @@ class ClientChannel(SSHChannel):
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
+
+    def extReceived(self, dataType: int, data: bytes) -> None:
+        self.complaints += data
 
     def request_exit_status(self, data: bytes) -> bool:
         self.exit_status = int.from_bytes(data, "big")

@@ -50,7 +50,7 @@ from twisted.python.failure import Failure
 from sftpgw.auth.passwords import DEFAULT_DECOY
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.interfaces import EventSink, SubsystemFactory
+from sftpgw.interfaces import CommandFactory, EventSink, MemoryBudget, SubsystemFactory
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -234,6 +234,8 @@ class LoggedInPair(ClientPair):
 
     :param subsystems: what the avatar offers.
     :param settings: [ssh]; the default has the documented values.
+    :param commands: what runs command lines, if any.
+    :param window_memory: what windows are counted in, if they are.
     """
 
     def __init__(
@@ -243,13 +245,19 @@ class LoggedInPair(ClientPair):
         *,
         clock: Clock | None = None,
         strict: bool = False,
+        commands: CommandFactory | None = None,
+        window_memory: MemoryBudget | None = None,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
         clock = clock or Clock()
         key = new_key()
         portal = make_test_portal(
-            {"alice": make_user("alice", key)}, subsystems, self.logouts.append
+            {"alice": make_user("alice", key)},
+            subsystems,
+            self.logouts.append,
+            commands,
+            window_memory,
         )
         factory = make_factory(portal, clock, self.events, settings)
         self.connection = ClientConnection()
@@ -282,6 +290,15 @@ class LoggedInPair(ClientPair):
             raise SubsystemRefused(name.decode("utf-8", "replace"))
         return channel
 
+    def open_command(
+        self, line: bytes, *, window_bytes: int = 2 * 1024 * KIB, refill: bool = True
+    ) -> ClientChannel:
+        """A session channel on which `line` runs. :raises SubsystemRefused:"""
+        channel = self.open_channel(window_bytes=window_bytes, refill=refill)
+        if not self.ask(channel, b"exec", NS(line)):
+            raise SubsystemRefused(line.decode("utf-8", "replace"))
+        return channel
+
     def ask(self, channel: ClientChannel, request: bytes, data: bytes = b"") -> bool:
         """Whether the server grants a channel request; pumps."""
         answers: list[bool] = []
@@ -312,11 +329,15 @@ def make_test_portal(
     users: Mapping[str, User],
     subsystems: Mapping[bytes, SubsystemFactory],
     tell_logout: Callable[[str], None] = lambda name: None,
+    commands: CommandFactory | None = None,
+    window_memory: MemoryBudget | None = None,
 ) -> Portal:
     """A portal over `users` that checks passwords at once instead of in a thread."""
 
     def make_avatar(user: User, session: str) -> GatewayAvatar:
-        return GatewayAvatar(subsystems, lambda: tell_logout(user.name))
+        return GatewayAvatar(
+            subsystems, lambda: tell_logout(user.name), window_memory, commands=commands
+        )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
     return make_portal(StaticUserDirectory(users), make_avatar, maybeDeferred, cheap_decoy)

@@ -158,7 +158,10 @@ class TargetGateway(GatewayInMemory):
         self.factory = make_factory(portal, reactor, self.events, settings)
 
     def _avatar(self, user: User, session: str) -> GatewayAvatar:
-        return GatewayAvatar({b"sftp": lambda: self.subsystem(user)})
+        return GatewayAvatar(
+            {b"sftp": lambda: self.subsystem(user)},
+            commands=lambda line: self.command(line, user),
+        )
 
 
 class Watch:

@@ -10,7 +10,15 @@ from fuzz.layers import LAYERS
 from fuzz.scripts import MAX_ZEROS, Script, script
 from fuzz.seeds import HEADS, PIECES, seeds
 
-EXAMPLES = {"packets": 500, "login": 300, "channels": 300, "sftp": 800, "stream": 300, "codec": 500}
+EXAMPLES = {
+    "packets": 500,
+    "login": 300,
+    "channels": 300,
+    "sftp": 800,
+    "stream": 300,
+    "commands": 500,
+    "codec": 500,
+}
 
 
 @st.composite

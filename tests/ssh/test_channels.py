@@ -10,6 +10,7 @@ from twisted.conch.ssh.common import NS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
 from sftpgw.ssh.channels import (
+    MAX_ERROR_BYTES,
     MAX_PACKET_BYTES,
     MAX_SENT_BYTES,
     PAUSE_ABOVE_BYTES,
@@ -403,6 +404,74 @@ def test_everything_but_a_known_subsystem_is_refused(request_name: bytes, data: 
     assert pair.connected
     assert pair.ask(channel, b"subsystem", NS(b"sftp"))
     pair.drop()
+
+
+@pytest.fixture
+def running():
+    """The command that a client runs, what was asked for, and the client's channel."""
+    lines: list[bytes] = []
+    made: list[RecordingSubsystem] = []
+
+    def command(line: bytes) -> RecordingSubsystem:
+        lines.append(line)
+        return RecordingSubsystem.into(made)()
+
+    pair = LoggedInPair({b"sftp": RecordingSubsystem}, commands=command)
+    channel = pair.open_command(b"do 'this'", window_bytes=100 * KIB, refill=False)
+    assert lines == [b"do 'this'"]
+    yield pair, made[0], channel
+    pair.drop()
+    assert len(made[0].losses) == 1
+    assert len(made) == 1
+
+
+def test_a_command_is_a_subsystem_like_others(running: Any) -> None:
+    pair, command, channel = running
+    channel.write(b"input")
+    pair.pump()
+    assert bytes(command.received) == b"input"
+    command.transport.write(b"output")
+    command.transport.finish(3)
+    pair.pump()
+    assert bytes(channel.received) == b"output"
+    assert channel.exit_status == 3
+    assert channel.closed_by_server
+
+
+def test_a_second_command_on_a_channel_is_refused(running: Any) -> None:
+    pair, _, channel = running
+    assert not pair.ask(channel, b"exec", NS(b"again"))
+    assert not pair.ask(channel, b"subsystem", NS(b"sftp"))
+
+
+def test_complaints_go_to_the_standard_error_before_the_status(running: Any) -> None:
+    pair, command, channel = running
+    command.transport.write_error(b"it went wrong\n")
+    command.transport.write(b"as far as it went")
+    command.transport.finish(1)
+    command.transport.write_error(b"too late")
+    pair.pump()
+    assert bytes(channel.complaints) == b"it went wrong\n"
+    assert bytes(channel.received) == b"as far as it went"
+    assert channel.exit_status == 1
+
+
+def test_complaints_count_against_the_clients_window_and_are_bounded(running: Any) -> None:
+    pair, command, channel = running
+    command.transport.write(bytes(90 * KIB))
+    for _ in range(100):
+        command.transport.write_error(b"x" * KIB)
+    pair.pump()
+    assert len(channel.received) + len(channel.complaints) == 100 * KIB
+    server = next(iter(pair.server.service.channels.values()))
+    assert server._errors.size_bytes == MAX_ERROR_BYTES
+    command.transport.finish(0)
+    assert channel.exit_status is None
+    channel.localWindowLeft += MIB
+    pair.connection.transport.sendPacket(WINDOW_ADJUST, struct.pack(">2L", 0, MIB))
+    pair.pump()
+    assert len(channel.complaints) == 10 * KIB + MAX_ERROR_BYTES
+    assert channel.exit_status == 0
 
 
 def test_a_client_whose_shell_was_refused_can_leave() -> None:

@@ -1,0 +1,35 @@
+"""What a client is told of an error, in words that a person can act on.
+
+Knows: every error class, and that what a store said is for the log.
+Must not know: the codes of any protocol.
+"""
+
+from __future__ import annotations
+
+from sftpgw import errors
+
+SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
+    (errors.NoSuchObject, "no such file"),
+    (errors.NoSuchBucket, "the bucket behind this directory does not exist; tell the operator"),
+    (errors.NoSuchUpload, "the upload was ended in the store; send the file again"),
+    (errors.AccessDenied, "the store denies the gateway access to this file"),
+    (
+        errors.ObjectArchived,
+        "the file is in an archive class; ask the operator to restore the object, then try again",
+    ),
+    (errors.PreconditionFailed, "the file was changed by somebody else meanwhile"),
+    (errors.ConditionalConflict, "the file was changed by somebody else meanwhile"),
+    (errors.CredentialsUnavailable, "the gateway has no valid credentials; tell the operator"),
+    (errors.StoreUnavailable, "the store does not answer; try again later"),
+    (errors.StoreError, "the store refused the request; the gateway's log says why"),
+)
+
+INTERNAL = "internal error; the gateway's log says more"
+
+
+def sentence_of(error: errors.GatewayError) -> str:
+    """The sentence for an error that was raised on purpose."""
+    for kind, sentence in SENTENCES:
+        if isinstance(error, kind):
+            return sentence
+    return error.message

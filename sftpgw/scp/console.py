@@ -1,0 +1,242 @@
+"""One command's run: its input, its outputs and its end.
+
+Knows: the channel below (`FlowControl`), what waits, and that a command is a coroutine.
+Must not know: what commands do.
+
+Rules
+
+1. What the client sends waits until the command takes it, and the channel is credited when it
+   has been dealt with: so the channel's window bounds what waits.
+2. A command that says more than the client reads waits (`ready_to_write`), and so does one
+   that is about to read the next line: nobody can make it pile up answers.
+3. So many lines are read in one turn of the reactor, which others wait for.
+4. A lost channel cancels the command where it waits; what it has open, it abandons.
+5. A command ends with a status, once. What the client still sends is dropped then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from sftpgw.bytequeue import ByteQueue
+from sftpgw.errors import GatewayError
+from sftpgw.interfaces import Clock, EventSink, FlowControl
+from sftpgw.plan.sentences import INTERNAL, sentence_of
+from sftpgw.values import Body, Buffer
+
+LINES_PER_TURN = 200
+MAX_REFUSALS_TOLD = 100
+STATUS_OF_DEFECT = 70  # EX_SOFTWARE of sysexits.h
+
+
+class InputEnded(Exception):
+    """The client's EOF came before what was waited for."""
+
+
+class LineTooLong(GatewayError):
+    """A line that goes on behind its bound."""
+
+
+Command = Callable[["Console"], Coroutine[Any, Any, int]]
+"""Runs on a console, and returns the exit status."""
+
+
+class Console:
+    """Implements `interfaces.Subsystem` for one `Command`."""
+
+    def __init__(self, command: Command, *, events: EventSink, clock: Clock) -> None:
+        self._command = command
+        self._events = events
+        self._clock = clock
+        self._channel: FlowControl
+        self._input = ByteQueue()
+        self._input_has_ended = False
+        self._running: Deferred[None] | None = None
+        self._waiting: Deferred[None] | None = None
+        self._is_paused = False
+        self._is_lost = False
+        self._lines_in_turn = 0
+        self._refusals_told = 0
+
+    # Subsystem.
+
+    @property
+    def is_busy(self) -> bool:
+        return self._running is not None and self._waiting is None
+
+    def makeConnection(self, transport: FlowControl) -> None:
+        self._channel = transport
+        running = Deferred.fromCoroutine(self._run())
+        self._running = running
+        running.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        running.addBoth(self._ended)
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        if self._running is None:
+            self._channel.consumed(len(data))
+            return
+        self._input.append(data)
+        self._go_on()
+
+    def inputEnded(self) -> None:
+        self._input_has_ended = True
+        self._go_on()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._is_lost = True
+        self._input.clear()
+        if self._running is not None:
+            self._running.cancel()
+
+    def pauseProducing(self) -> None:
+        self._is_paused = True
+
+    def resumeProducing(self) -> None:
+        self._is_paused = False
+        self._go_on()
+
+    # The run.
+
+    async def _run(self) -> None:
+        try:
+            status = await self._command(self)
+        except InputEnded:
+            status = 1
+        except CancelledError:
+            raise
+        except Exception:
+            self._events.tell("defect", where="command", failure=Failure())
+            self.complain(INTERNAL)
+            status = STATUS_OF_DEFECT
+        if not self._is_lost:
+            self._channel.finish(status)
+
+    def _ended(self, outcome: Any) -> Any:
+        self._running = None
+        if not self._is_lost:
+            self.credit(self._input.size_bytes)
+        self._input.clear()
+        return outcome
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for the client."""
+        while not is_so():
+            self._waiting = Deferred()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+
+    def _go_on(self) -> None:
+        if self._waiting is not None:
+            self._waiting.callback(None)
+
+    # Input.
+
+    async def line(self, limit_bytes: int) -> bytes | None:
+        """The next line, without its end and credited; None at the end of the input.
+
+        :raises LineTooLong: it goes on behind `limit_bytes`.
+        :raises InputEnded: in the middle of it.
+        """
+        await self._take_turn()
+
+        def ends_at() -> int:
+            return self._input.find(b"\n", limit_bytes)
+
+        await self._until(
+            lambda: (
+                not self._is_paused
+                and (
+                    ends_at() >= 0 or self._input.size_bytes >= limit_bytes or self._input_has_ended
+                )
+            )
+        )
+        size_bytes = ends_at() + 1
+        if not size_bytes:
+            if self._input.size_bytes >= limit_bytes:
+                raise LineTooLong(f"a line of over {limit_bytes} bytes")
+            if self._input.size_bytes:
+                raise InputEnded
+            return None
+        line = b"".join(self._input.take(size_bytes))
+        self.credit(size_bytes)
+        return line[:-1]
+
+    async def take(self, limit_bytes: int) -> Body:
+        """The next bytes, at least one, at most `limit_bytes`; to be credited afterwards.
+
+        :raises InputEnded: there are none.
+        """
+        await self._until(lambda: self._input.size_bytes > 0 or self._input_has_ended)
+        if not self._input.size_bytes:
+            raise InputEnded
+        return self._input.take(limit_bytes)
+
+    async def byte(self) -> bytes:
+        """The next byte, credited. :raises InputEnded:"""
+        await self._take_turn()
+        taken = b"".join(await self.take(1))
+        self.credit(1)
+        return taken
+
+    def credit(self, size_bytes: int) -> None:
+        """So many bytes have been dealt with: the client may send as many more."""
+        if not self._is_lost:
+            self._channel.consumed(size_bytes)
+
+    async def _take_turn(self) -> None:
+        self._lines_in_turn += 1
+        if self._lines_in_turn > LINES_PER_TURN:
+            self._lines_in_turn = 0
+            await self.next_turn()
+
+    async def next_turn(self) -> None:
+        """Let everybody else go first."""
+        turn: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self._clock.callLater(0, turn.callback, None)
+        await turn
+
+    # Output.
+
+    def write(self, *pieces: Buffer) -> None:
+        """Send `pieces` to the client's standard output."""
+        if not self._is_lost:
+            self._channel.write(*pieces)
+
+    async def ready_to_write(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        await self._until(lambda: not self._is_paused)
+
+    def complain(self, sentence: str) -> None:
+        """A line on the client's standard error."""
+        if not self._is_lost:
+            self._channel.write_error(sentence.replace("\n", "?").encode() + b"\n")
+
+    # Errors.
+
+    def explained(self, error: Exception, path: bytes = b"") -> str:
+        """What the client is told of an error; the log gets what the client need not know.
+
+        :param path: what it is about, for a sentence that does not begin with a path.
+        """
+        if isinstance(error, GatewayError):
+            sentence = sentence_of(error)
+            if path and not sentence.startswith("/"):
+                sentence = f"{path.decode('utf-8', 'replace')}: {sentence}"
+            self._tell_refusal(sentence)
+            return sentence
+        self._events.tell("defect", where="command", failure=Failure(error))
+        return INTERNAL
+
+    def _tell_refusal(self, sentence: str) -> None:
+        """A client can be wrong for ever; the log hears of it so many times."""
+        self._refusals_told += 1
+        if self._refusals_told <= MAX_REFUSALS_TOLD:
+            self._events.tell("request-refused", request="command", why=sentence)
+        elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
+            self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)

@@ -1,0 +1,87 @@
+"""``md5sum`` and its kin.
+
+Knows: the lines that GNU coreutils print, which scripts and rclone read.
+Must not know: how digests are made (`files/digests`).
+
+A line is the digest in hexadecimal, a blank, another one (``*`` with ``-b``), and the name as
+it was given. If the name has a backslash, a line feed or a carriage return, these are escaped
+and the line begins with a backslash. ``-`` is the standard input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from twisted.internet.defer import CancelledError
+
+from sftpgw.files.digests import ALGORITHMS, Digester
+from sftpgw.interfaces import FileTree
+from sftpgw.scp.console import Console, InputEnded
+from sftpgw.values import KIB
+
+STANDARD_INPUT = b"-"
+STEP_BYTES = 256 * KIB
+
+_ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+
+
+async def print_sums(
+    console: Console,
+    tree: FileTree,
+    digester: Digester,
+    algorithm: str,
+    paths: AsyncIterator[bytes],
+    *,
+    is_binary: bool,
+) -> int:
+    """A line for each path; the exit status, which is 1 if one could not be read."""
+    status = 0
+    found, path = aiter(paths), None
+    while True:
+        try:
+            path = await anext(found, None)
+            if path is None:
+                return status
+            digest = await _digest_of(console, tree, digester, algorithm, path)
+        except CancelledError:
+            raise
+        except Exception as error:
+            console.complain(f"{algorithm}sum: {console.explained(error, path or b'')}")
+            status = 1
+        else:
+            console.write(sum_line(digest, path, is_binary=is_binary))
+            await console.ready_to_write()
+
+
+def sum_line(digest: bytes, path: bytes, *, is_binary: bool = False) -> bytes:
+    """The line for a file."""
+    name = path
+    for special, escape in _ESCAPES:
+        name = name.replace(special, escape)
+    mark = b"*" if is_binary else b" "
+    return (b"\\" if name != path else b"") + digest.hex().encode() + b" " + mark + name + b"\n"
+
+
+async def _digest_of(
+    console: Console, tree: FileTree, digester: Digester, algorithm: str, path: bytes
+) -> bytes:
+    if path == STANDARD_INPUT:
+        return await _digest_of_input(console, digester, algorithm)
+    reader = await tree.open_reader(path)
+    try:
+        return await digester.whole(reader, algorithm)
+    finally:
+        reader.close()
+
+
+async def _digest_of_input(console: Console, digester: Digester, algorithm: str) -> bytes:
+    digest = ALGORITHMS[algorithm]()
+    while True:
+        try:
+            pieces = await console.take(STEP_BYTES)
+        except InputEnded:
+            return digest.digest()
+        await digester.turn()
+        for piece in pieces:
+            digest.update(piece)
+        console.credit(sum(map(len, pieces)))
