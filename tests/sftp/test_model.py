@@ -179,11 +179,13 @@ class Sessions(RuleBasedStateMachine):
         source, target = b"/".join(filter(None, old)), b"/".join(filter(None, new))
         if self.has_file_above(target) or target.startswith(source + b"/"):
             return
-        if source in self.files:
+        if self.is_being_written(source) and source in self.directories():
+            return  # as with a file that has others below it, on S3 it is no tree any more
+        if source in self.files or self.is_being_written(source):
             self.rename_file(source, target, hard)
         elif source in self.directories():
             self.rename_directory(source, target, hard)
-        elif not self.is_ghost(source) and not self.is_being_written(source):
+        elif not self.is_ghost(source):
             self.attempt({Status.NO_SUCH_FILE}, self.client.rename, source, target)
 
     def rename_file(self, source: bytes, target: bytes, hard: bool) -> None:
@@ -194,8 +196,9 @@ class Sessions(RuleBasedStateMachine):
             expected, self.client.posix_rename if hard else self.client.rename, source, target
         )
         if not expected and source != target:
-            self.files[target] = self.files.pop(source)
-            self.uploads_moved(source, target)
+            if source in self.files:
+                self.files[target] = self.files.pop(source)
+            self.uploads_moved(source, target, may_replace=hard or target in self.files)
             self.emptied(source)
 
     def rename_directory(self, source: bytes, target: bytes, hard: bool) -> None:
@@ -216,11 +219,11 @@ class Sessions(RuleBasedStateMachine):
         inside = {path for path in self.made if (path + b"/").startswith(source + b"/")}
         self.made -= inside
         self.made |= {target + path[len(source) :] for path in inside}
-        self.uploads_moved(source, target)
+        self.uploads_moved(source, target, may_replace=True)
         self.emptied(source)
         self.ghosts = {path for path in self.ghosts if not (path + b"/").startswith(source + b"/")}
 
-    def uploads_moved(self, source: bytes, target: bytes) -> None:
+    def uploads_moved(self, source: bytes, target: bytes, *, may_replace: bool) -> None:
         """Files that are being written go along; those that were at the target go nowhere."""
         for writer in self.open_writers:
             path = writer.path
@@ -228,7 +231,7 @@ class Sessions(RuleBasedStateMachine):
                 writer.path = None
             elif path is not None and (path + b"/").startswith(source + b"/"):
                 writer.path = target + path[len(source) :]
-                writer.is_exclusive = False
+                writer.is_exclusive &= not may_replace
 
     def is_being_written(self, path: bytes) -> bool:
         name = ObjectName("bucket", f"home/alice/{path.decode()}")
