@@ -46,6 +46,7 @@ DEBIAN_PACKAGES = {
     "curl": "curl",
     "node": "nodejs",
     "npm": "npm",
+    "sshfs": "sshfs",
 }
 
 
