@@ -210,12 +210,16 @@ NO_CHANGES = AttributeChanges()
 
 @dataclass(frozen=True, slots=True)
 class WriteIntent:
-    """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3)."""
+    """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3).
+
+    `expected_bytes` is how long the file will be, where that is announced: scp does, SFTP cannot.
+    """
 
     create: bool = True
     truncate: bool = True
     exclusive: bool = False
     append: bool = False
+    expected_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,12 +141,14 @@ class Tree:
         )
         below = opening.overlaid
         plan = UploadPlan(
-            self._layout(),
+            self._layout(intent.expected_bytes),
             concurrency=self._resources.settings.upload_concurrency,
             allowance_bytes=allowance_bytes(self._resources.limits.memory_bytes),
             reorder_bytes=self._resources.limits.reorder_allowance_bytes,
             overlaid_bytes=below.size_bytes if below else None,
         )
+        if intent.expected_bytes is not None:
+            plan.expect(intent.expected_bytes)
         self._looking.changed()
         return Upload(
             plan,
@@ -163,7 +165,7 @@ class Tree:
             timing=self._timing,
         )
 
-    def _layout(self) -> Layout:
+    def _layout(self, expected_bytes: int | None) -> Layout:
         """Chosen at each OPEN: what the store can do may have been found out meanwhile."""
         able = self._store.capabilities_of(self._root.bucket)
         ladder = choose_ladder(
@@ -171,6 +173,7 @@ class Tree:
             self._resources.limits.memory_bytes,
             concurrency=self._resources.settings.upload_concurrency,
             unequal_parts=able.unequal_parts,
+            expected_bytes=expected_bytes,
         )
         return choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts)
 

@@ -86,14 +86,24 @@ def allowance_bytes(memory_bytes: int) -> int:
 
 
 def choose_ladder(
-    first_bytes: int, memory_bytes: int, *, concurrency: int, unequal_parts: bool
+    first_bytes: int,
+    memory_bytes: int,
+    *,
+    concurrency: int,
+    unequal_parts: bool,
+    expected_bytes: int | None = None,
 ) -> Ladder:
     """The ladder for a store and a memory budget.
 
     Parts grow while `concurrency` of them fit into what one upload may hold, and up to
     64 MiB. Where `first_bytes` itself is more than that, fewer parts are under way at once.
+    Parts that have to be equal are as large, within the same bounds, as a file of
+    `expected_bytes` needs.
     """
-    if not unequal_parts:
-        return Ladder(first_bytes, first_bytes)
     affordable_bytes = allowance_bytes(memory_bytes) // concurrency
-    return Ladder(first_bytes, max(first_bytes, min(LARGEST_PART_BYTES, affordable_bytes)))
+    largest_bytes = max(first_bytes, min(LARGEST_PART_BYTES, affordable_bytes))
+    if unequal_parts:
+        return Ladder(first_bytes, largest_bytes)
+    needed_bytes = -(-(expected_bytes or 0) // (MAX_PARTS * MIB)) * MIB
+    equal_bytes = max(first_bytes, min(needed_bytes, largest_bytes))
+    return Ladder(equal_bytes, equal_bytes)

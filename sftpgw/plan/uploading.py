@@ -256,6 +256,10 @@ class UploadPlan:
         self._demand_reach(offset, stop)
         self._demand_capacity(stop)
 
+    def expect(self, size_bytes: int) -> None:
+        """So long will the file be. :raises LimitReached: it cannot."""
+        self._demand_capacity(size_bytes)
+
     def _demand_capacity(self, stop: int) -> None:
         capacity_bytes = self._layout.capacity_bytes
         if stop > capacity_bytes:

@@ -17,7 +17,9 @@ Rules
    neither ``-r`` nor ``-d``, that counts as its word.
 4. When an upload has failed, the rest of the file is read and dropped: the protocol has no
    other way to the next file.
-5. Directories nest as deep as keys can be long; what the sink keeps is their path.
+5. The announced size goes to the upload, which picks its parts by it, and refuses at once what
+   can never be stored.
+6. Directories nest as deep as keys can be long; what the sink keeps is their path.
 """
 
 from __future__ import annotations
@@ -181,7 +183,9 @@ class Sink:
             modified_seconds = times.modified_seconds + times.modified_microseconds / 1_000_000
         try:
             writer = await self._tree.open_writer(
-                self._path(header.name), WriteIntent(), AttributeChanges(None, modified_seconds)
+                self._path(header.name),
+                WriteIntent(expected_bytes=header.size_bytes),
+                AttributeChanges(modified_seconds=modified_seconds),
             )
         except CancelledError:
             raise

@@ -65,3 +65,14 @@ def test_parts_grow_while_an_upload_can_hold_as_many_as_it_sends(
 def test_a_store_that_wants_equal_parts_gets_them(number: int) -> None:
     ladder = choose_ladder(MIN_PART_BYTES, 512 * MIB, concurrency=4, unequal_parts=False)
     assert ladder.size_bytes(number) == MIN_PART_BYTES
+
+
+@given(st.integers(0, 2**42), st.sampled_from([5 * MIB, 8 * MIB, 100 * MIB]))
+def test_equal_parts_are_as_large_as_an_announced_file_needs(size: int, first: int) -> None:
+    ladder = choose_ladder(
+        first, 512 * MIB, concurrency=4, unequal_parts=False, expected_bytes=size
+    )
+    assert first <= ladder.first_bytes == ladder.top_bytes <= max(first, 64 * MIB)
+    assert ladder.capacity_bytes >= min(size, 10_000 * max(first, 64 * MIB))
+    if size <= 10_000 * first:
+        assert ladder.first_bytes == first

@@ -12,7 +12,7 @@ from sftpgw.errors import StoreUnavailable
 from sftpgw.scp.console import LINES_PER_TURN
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import KIB, MIB, LimitSettings, Permission, StoreSettings
+from sftpgw.values import GIB, KIB, MIB, Capabilities, LimitSettings, Permission, StoreSettings
 from sftpgw.wire import scp as wire
 from tests.scp.talking import Talk, seed, stored
 
@@ -167,6 +167,19 @@ def test_an_upload_that_fails_early_takes_the_rest_and_drops_it() -> None:
     assert talk.say(header(b"b", 1) + b"B\0") == OK * 2
     talk.drop()
     assert stored(gateway) == {"b": b"B"}
+    gateway.assert_idle()
+
+
+def test_a_file_that_can_never_be_stored_is_refused_at_once() -> None:
+    able = Capabilities(part_copy=False, unequal_parts=False)
+    gateway = GatewayInMemory(FakeStore(capabilities=able))
+    talk = Talk(gateway, b"scp -d -t .")
+    talk.heard()
+    answer = talk.say(header(b"huge", 10_000 * GIB))
+    assert answer.startswith(b"\1scp: huge: the file is too large: 671088640000 bytes fit")
+    # 80 GiB do not fit into 10,000 parts of 8 MiB: they are larger, since the size is known.
+    assert talk.say(header(b"large", 80 * GIB)) == OK
+    talk.drop()
     gateway.assert_idle()
 
 
