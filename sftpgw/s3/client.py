@@ -68,14 +68,18 @@ T = TypeVar("T")
 class S3Client:
     """An S3 store. Views made by `bind` share everything but what their events carry."""
 
-    def __init__(self, sender: Sender, events: EventSink, abilities: Abilities) -> None:
+    def __init__(
+        self, sender: Sender, events: EventSink, abilities: Abilities, user: str = ""
+    ) -> None:
         self._sender = sender
         self._events = events
         self._abilities = abilities
+        self._user = user
 
     def bind(self, **facts: object) -> S3Client:
-        """The same store, whose events carry `facts`."""
-        return S3Client(self._sender, self._events.bind(**facts), self._abilities)
+        """The same store, whose events carry `facts`; among these, for whom it is used (`user`)."""
+        user = str(facts.get("user", self._user))
+        return S3Client(self._sender, self._events.bind(**facts), self._abilities, user)
 
     def believing(self, capabilities: Capabilities) -> S3Client:
         """The same store, taken to be able to do exactly this, for trying it out.
@@ -120,7 +124,9 @@ class S3Client:
         if wanted is not None and not 0 <= wanted.start < wanted.stop:
             raise StoreError("an empty range", code="BadRequest")
         download = Download(name, wanted, sink, if_match)
-        await self._sender.send(download.next_request, self._events, stream=download)
+        await self._sender.send(
+            download.next_request, self._events, user=self._user, stream=download
+        )
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
         request = S3Request(
@@ -361,7 +367,7 @@ class S3Client:
     # Common to several.
 
     async def _send(self, request: S3Request, trail: Trail | None = None) -> Answer:
-        return await self._sender.send(request, self._events, trail=trail)
+        return await self._sender.send(request, self._events, user=self._user, trail=trail)
 
     async def _send_for(
         self, request: S3Request, read: Callable[[Answer], T], trail: Trail | None = None
@@ -369,7 +375,11 @@ class S3Client:
         """Send for what `read` finds in the answer; an answer without it is tried again."""
         found: list[T] = []
         await self._sender.send(
-            request, self._events, accept=lambda answer: found.append(read(answer)), trail=trail
+            request,
+            self._events,
+            user=self._user,
+            accept=lambda answer: found.append(read(answer)),
+            trail=trail,
         )
         return found[-1]
 

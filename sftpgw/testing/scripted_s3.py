@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -91,7 +92,7 @@ class ScriptedS3(Factory):
         self.url = ""
         self._script: deque[Reply] = deque()
         self._disturbances: list[tuple[Callable[[Recorded], bool], Reply]] = []
-        self._handler: Callable[[Recorded], Reply] = _nothing_scripted
+        self._handler: Callable[[Recorded], Reply | Deferred[Reply]] = _nothing_scripted
         self._open: set[_Connection] = set()
         self._port: Any = None
         self._is_away = False
@@ -110,8 +111,8 @@ class ScriptedS3(Factory):
         """Answer the next requests like this."""
         self._script.extend(replies)
 
-    def answer_with(self, handler: Callable[[Recorded], Reply]) -> None:
-        """Answer like this what nothing is scripted for."""
+    def answer_with(self, handler: Callable[[Recorded], Reply | Deferred[Reply]]) -> None:
+        """Answer like this what nothing is scripted for, now or later."""
         self._handler = handler
 
     def disturb(self, concerns: Callable[[Recorded], bool], *replies: Reply) -> None:
@@ -175,7 +176,7 @@ class ScriptedS3(Factory):
                 return reply
         return self._script.popleft() if self._script else None
 
-    def handle(self, request: Recorded) -> Reply:
+    def handle(self, request: Recorded) -> Reply | Deferred[Reply]:
         return self._handler(request)
 
     def record(self, request: Recorded) -> None:
@@ -228,7 +229,10 @@ class _Connection(Protocol):
             reply = self._reply or self._owner.handle(request)
             self._is_chosen, self._reply = False, None
             self._owner.record(request)
-            self._answer(head.method, reply)
+            if isinstance(reply, Deferred):
+                reply.addCallback(partial(self._answer, head.method))
+            else:
+                self._answer(head.method, reply)
 
     def _answer(self, method: str, reply: Reply) -> None:
         self._is_deaf = reply.is_early or reply.is_silent
