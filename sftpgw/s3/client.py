@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from twisted.web.http_headers import Headers
 
 from sftpgw.errors import (
+    AccessDenied,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -402,10 +404,19 @@ class S3Client:
     async def _settled(self, name: ObjectName, expected: Expected) -> str | None:
         """The ETag of the object if it is the one expected, None if it is not, or in doubt."""
         try:
-            info, headers = await self._head(name, with_checksum=expected.checksum is not None)
+            info, headers = await self._head_with_checksum(name, expected.checksum)
         except StoreError:
             return None
         return info.etag if is_ours(info, headers, expected) else None
+
+    async def _head_with_checksum(
+        self, name: ObjectName, checksum: Checksum | None
+    ) -> tuple[ObjectInfo, Headers]:
+        """With the object's checksum, if there was one sent and we may see it."""
+        if checksum is not None:
+            with suppress(AccessDenied):  # with KMS it needs kms:Decrypt
+                return await self._head(name, with_checksum=True)
+        return await self._head(name)
 
     async def _head(
         self, name: ObjectName, *, with_checksum: bool = False
@@ -414,7 +425,6 @@ class S3Client:
             size_bytes = count(answer.headers, "content-length")
             return object_info(name, size_bytes, answer.headers), answer.headers
 
-        # Not asked for in vain: with KMS it needs kms:Decrypt.
         headers = (("x-amz-checksum-mode", "ENABLED"),) if with_checksum else ()
         request = S3Request("HeadObject", "HEAD", name.bucket, name.key, headers=headers)
         return await self._send_for(request, read)
