@@ -219,7 +219,7 @@ class Sender:
             # Once: all attempts of a request have the same body.
             payload_hash = payload_hash or await self._payload_hash(current)
             had_bytes = stream.received_bytes if stream else 0
-            with self.throttles.place(current.bucket, user) as place:
+            with self.throttles.place(current.bucket, user, is_slow=current.is_slow) as place:
                 if place.turn is not None:
                     plan.stood_in_line(await self._stood_in_line(place.turn))
                 # Not before: both may be too old by the end of a long line.

@@ -5,7 +5,9 @@ Must not know: how many may be in flight (`plan/throttling`), what a request say
 
 Users take turns, and one user's requests go as they came. While a store asks for nothing
 of the kind nobody waits, and nothing is made to wait with. A wait has no limit of its own: each
-request in flight ends, if only by its timeouts, and lets the next one go.
+request in flight ends, if only by its timeouts, and lets the next one go. What may take minutes
+(a copy, Complete) waits for its turn, and lets the next one go at once: nobody should wait for
+that where only one may be in flight.
 """
 
 from __future__ import annotations
@@ -32,21 +34,25 @@ class Throttles:
         self._ceiling = ceiling
         self._lines: dict[str, _Line] = {}
 
-    def place(self, bucket: str, user: str) -> Place:
-        """To be held (``with``) while a request of `user` is in flight."""
+    def place(self, bucket: str, user: str, *, is_slow: bool = False) -> Place:
+        """To be held (``with``) while a request of `user` is in flight.
+
+        :param is_slow: it may take minutes; see above.
+        """
         if bucket not in self._lines:
             self._lines[bucket] = _Line(bucket, self._clock, self._events, self._ceiling)
-        return Place(self._lines[bucket], user)
+        return Place(self._lines[bucket], user, is_slow=is_slow)
 
 
 class Place:
     """One request's among those to its bucket. Wait for `turn`, if there is one, then send."""
 
-    def __init__(self, line: _Line, user: str) -> None:
+    def __init__(self, line: _Line, user: str, *, is_slow: bool) -> None:
         self.turn: Deferred[None] | None = None
         """Fires when the request may be sent; None: now. Cancel it to leave the line."""
         self._line = line
         self._user = user
+        self._is_slow = is_slow
         self._began: int | None = None
 
     def __enter__(self) -> Place:
@@ -59,12 +65,14 @@ class Place:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._began is not None:
+        if self._began is not None and not self._is_slow:
             self._line.leave()
 
     def begin(self) -> None:
         """For the line: the turn has come."""
         self._began = self._line.throttle.began()
+        if self._is_slow:
+            self._line.throttle.ended()
 
     def refused(self) -> None:
         """The store has asked for fewer requests."""

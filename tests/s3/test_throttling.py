@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest_twisted
 from twisted.internet import task
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from sftpgw.s3.client import S3Client
 from sftpgw.s3.throttling import Place, Throttles
@@ -31,9 +31,10 @@ class Crowd:
         self.turns: dict[str, Deferred[None]] = {}
 
     def come(self, *names: str) -> None:
-        """Requests, named ``user`` or ``user-number``."""
+        """Requests, named ``user-number``, or ``user-slow``."""
         for name in names:
-            place = self.places[name] = self.lines.place("bucket", name.split("-")[0])
+            user, _, rest = name.partition("-")
+            place = self.places[name] = self.lines.place("bucket", user, is_slow=rest == "slow")
             place.__enter__()
             if place.turn is None:
                 self.begun.append(name)
@@ -67,6 +68,18 @@ class TestTheLine:
         for _ in range(6):
             crowd.go(crowd.begun[-1])
         assert crowd.begun == ["ann-1", "ann-2", "bob-1", "cid-1", "ann-3", "bob-2"]
+
+    def test_nobody_waits_for_what_may_take_minutes(self) -> None:
+        crowd = Crowd()
+        crowd.throttle()
+        crowd.come("ann-1", "bob-slow", "cid-1", "dan-1")
+        assert crowd.begun == ["ann-1"]
+        crowd.go("ann-1")
+        assert crowd.begun == ["ann-1", "bob-slow", "cid-1"]
+        crowd.go("bob-slow")
+        assert crowd.begun == ["ann-1", "bob-slow", "cid-1"]
+        crowd.go("cid-1")
+        assert crowd.begun[-1] == "dan-1"
 
     def test_who_is_cancelled_leaves_the_line(self) -> None:
         crowd = Crowd()
@@ -156,6 +169,41 @@ class TestRequests:
         assert store.refused < 32 + 200 // 10, "the first wave, and the feeling about after it"
         assert events.names().count("throttling-began") == 1
 
+    @pytest_twisted.ensureDeferred
+    async def test_who_waits_can_give_up_and_does_not_run_out_of_time(
+        self, server: ScriptedS3, events: RecordedEvents
+    ) -> None:
+        clock, stored = task.Clock(), []
+        store = Busy(server, at_once=1)
+        client = client_on(server.url, events, clock, max_attempts=9, retry_time_seconds=20.0)
+
+        async def upload(number: int) -> None:
+            stored.append(await client.upload_part(UPLOAD, number, (b"%d" % number,)))
+
+        try:
+            held = Deferred.fromCoroutine(upload(1))
+            await server.arrived(1)
+            refused = Deferred.fromCoroutine(upload(2))
+            await server.arrived(2)
+            await self.all_is_told(server, client, events, store, stored)
+            clock.advance(1.0)
+            waiting, given_up = (Deferred.fromCoroutine(upload(number)) for number in (3, 4))
+            clock.advance(100.0)
+            given_up.addErrback(lambda failure: failure.trap(CancelledError))
+            given_up.cancel()
+            assert len(server.requests) == 2, "one may be in flight, and is"
+            work = gatherResults([held, refused, waiting])
+            store.finish_one()
+            while not work.called:
+                await self.all_is_told(server, client, events, store, stored)
+                clock.advance(1.0)
+                if store.held:
+                    store.finish_one()
+            await work
+        finally:
+            await client.close()
+        assert sorted(part.number for part in stored) == [1, 2, 3]
+
     async def all_is_told(
         self,
         server: ScriptedS3,
@@ -167,9 +215,12 @@ class TestRequests:
         """Whatever was sent has arrived, on both sides."""
         from twisted.internet import reactor  # noqa: PLC0415
 
+        def told() -> int:
+            return sum(name in ("s3-request-retried", "s3-gave-up") for name in events.names())
+
         while (client.requests.total(), store.refused, store.done) != (
             len(server.requests),
-            events.names().count("s3-request-retried"),
+            told(),
             len(stored),
         ):
             await task.deferLater(reactor, 0)
