@@ -1,10 +1,7 @@
 """One download: fetches what `plan/readahead` decides, and answers READs as bytes arrive.
 
-Knows: the store, the budget, the ranges under way and their bytes.
-Must not know: SFTP, and what is fetched when.
-
-The data's way: a chunk from the HTTP body is kept as it came. A READ is answered
-with views of chunks: no copy here. Chunks are let go as soon as they have been read.
+Knows: the store, the budget, the ranges under way, and who waits for which bytes.
+Must not know: SFTP, what is fetched when, how bytes are kept (`ranges`).
 
 READs are answered in the order in which they came, errors and EOF too, though SFTP
 would allow any. OpenSSH 9.2's scp cuts a file off where two answers change places,
@@ -16,7 +13,6 @@ versions of an object.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -35,15 +31,13 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.ranges import FetchedRange, OpeningRange
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore, Together
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
-from sftpgw.values import KIB, Body, Buffer, ByteRange, FileAttributes, ObjectInfo, ObjectName
+from sftpgw.values import KIB, Body, ByteRange, FileAttributes, ObjectInfo, ObjectName
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
-
-LARGEST_PINNED = 8
-"""So many times its own size may an answer keep in memory."""
 
 NO_MEMORY = "all memory is in use by other transfers; try again in a moment"
 REPLACED = "the file was replaced while it was being read"
@@ -56,82 +50,6 @@ class _WaitingRead:
     wanted: ByteRange
     answer: Deferred[Body]
     failure: Failure | None = None
-
-
-class _Range:
-    """The bytes of one segment; takes them from the store as a `BodySink`."""
-
-    def __init__(self, download: Download, segment: Segment) -> None:
-        self.segment = segment
-        self.request: Deferred[None] | None = None
-        self._download = download
-        self.is_over = False
-        self._starts: list[int] = []
-        self._chunks: list[bytes] = []
-        self._unread: list[int] = []
-
-    def began(self, info: ObjectInfo) -> None:
-        """Nothing new: a later range of an object that is known already."""
-
-    def end(self) -> None:
-        """Take no more bytes, and drop the request; a store may still be in a call of ours."""
-        self.is_over = True
-        if self.request is not None:
-            request, self.request = self.request, None
-            request.cancel()
-
-    def received(self, data: bytes) -> None:
-        if self.is_over:
-            return
-        self._starts.append(self.segment.received)
-        self._chunks.append(data)
-        self._unread.append(len(data))
-        self.segment.received += len(data)
-        self._download.arrived()
-
-    def slices(self, wanted: ByteRange) -> list[Buffer]:
-        """The pieces of `wanted`, all of which has arrived.
-
-        Views of chunks, but where a chunk is much larger: an answer that waits to be read
-        would keep all of it in memory, which nobody counts any more.
-        """
-        pieces: list[Buffer] = []
-        index = bisect_right(self._starts, wanted.start) - 1
-        at = wanted.start
-        while at < wanted.stop:
-            chunk, begin = self._chunks[index], self._starts[index]
-            piece = memoryview(chunk)[at - begin : wanted.stop - begin]
-            is_small = LARGEST_PINNED * len(piece) < len(chunk)
-            pieces.append(bytes(piece) if is_small else piece)
-            self._unread[index] -= len(piece)
-            at, index = at + len(piece), index + 1
-        return pieces
-
-    def let_go(self) -> int:
-        """Drop what has been read from the left on; how many bytes that was."""
-        count = 0
-        while count < len(self._unread) and self._unread[count] <= 0:
-            count += 1
-        freed_bytes = sum(map(len, self._chunks[:count]))
-        del self._starts[:count], self._chunks[:count], self._unread[:count]
-        self.segment.start += freed_bytes
-        return freed_bytes
-
-
-class _FirstRange(_Range):
-    """The range that the file is opened with: with it comes the object's size."""
-
-    def __init__(self, download: Download, segment: Segment) -> None:
-        super().__init__(download, segment)
-        self.answered: Deferred[None] = Deferred()
-
-    def began(self, info: ObjectInfo) -> None:
-        self._download.learned(info, self.segment)
-        self.answered.callback(None)
-
-    def received(self, data: bytes) -> None:
-        super().received(data)
-        self._download.opening_received(self)
 
 
 class Download:
@@ -159,7 +77,7 @@ class Download:
         self._concurrency = concurrency
         self._info: ObjectInfo | None = None
         self._plan = ReadAhead(0, part_bytes=part_bytes, concurrency=concurrency)
-        self._ranges: dict[Segment, _Range] = {}
+        self._ranges: dict[Segment, FetchedRange] = {}
         self._waiting: deque[_WaitingRead] = deque()
         self._failure: GatewayError | None = None
         self._is_closed = False
@@ -185,7 +103,7 @@ class Download:
             if not self._budget.try_charge(first_bytes):
                 self.close()
                 raise LimitReached(NO_MEMORY)
-        first = _FirstRange(self, Segment(0, first_bytes, 0))
+        first = OpeningRange(self, Segment(0, first_bytes, 0))
         self._start(first, if_match=None)
         try:
             await first.answered
@@ -207,7 +125,7 @@ class Download:
         first.stop -= excess_bytes
         self._budget.release(excess_bytes)
 
-    def opening_received(self, each: _FirstRange) -> None:
+    def opening_received(self, each: OpeningRange) -> None:
         """Cut it off if nobody reads what it brings; what is here may be wanted yet."""
         if each.request is not None and self._plan.runs_too_far(each.segment):
             self._budget.release(self._plan.cut_off(each.segment))
@@ -284,7 +202,7 @@ class Download:
             if wanted is None:
                 return
             segment = self._plan.began(wanted)
-            self._start(_Range(self, segment), if_match=self._known.etag)
+            self._start(FetchedRange(self, segment), if_match=self._known.etag)
 
     def _affordable(self, fetch: Fetch) -> ByteRange | None:
         """What there is memory for; without any, a READ stands in line for its bytes."""
@@ -332,7 +250,7 @@ class Download:
         unused_bytes, self._granted_bytes = self._granted_bytes, 0
         self._budget.release(unused_bytes)
 
-    def _start(self, each: _Range, *, if_match: str | None) -> None:
+    def _start(self, each: FetchedRange, *, if_match: str | None) -> None:
         segment = each.segment
         self._ranges[segment] = each
         wanted = ByteRange(segment.start, segment.stop)
@@ -340,7 +258,7 @@ class Download:
         each.request = Deferred.fromCoroutine(fetching)
         each.request.addCallbacks(self._fetched, self._not_fetched, (each,), {}, (each,), {})
 
-    def _fetched(self, _: None, each: _Range) -> None:
+    def _fetched(self, _: None, each: FetchedRange) -> None:
         each.request = None
         self._plan.finished()
         if each.segment.is_under_way and each.segment in self._ranges:
@@ -349,17 +267,17 @@ class Download:
             return
         self._fetch_more()
 
-    def _not_fetched(self, failure: Failure, each: _Range) -> None:
+    def _not_fetched(self, failure: Failure, each: FetchedRange) -> None:
         each.request = None
         # One that was cut off is still here: its bytes may be read yet.
         if each.segment in self._ranges and not each.is_over:
             self._give_up(each, failure)
 
-    def _give_up(self, each: _Range, failure: Failure) -> None:
+    def _give_up(self, each: FetchedRange, failure: Failure) -> None:
         """A range has failed: so do the READs that wait for it."""
         self._reads_ahead = False
         self._remove(each)
-        if isinstance(each, _FirstRange) and not each.answered.called:
+        if isinstance(each, OpeningRange) and not each.answered.called:
             each.answered.errback(failure)
             return
         if failure.check(PreconditionFailed):
@@ -384,7 +302,7 @@ class Download:
         for each in [self._ranges[segment] for segment in self._plan.drop_stale()]:
             self._remove(each)
 
-    def _remove(self, each: _Range) -> None:
+    def _remove(self, each: FetchedRange) -> None:
         """Once only: whom we give memory back to may make us give back more, meanwhile."""
         if self._ranges.pop(each.segment, None) is None:
             return
@@ -422,7 +340,7 @@ class Download:
 
     def _taken(self, wanted: ByteRange) -> Body | None:
         """The bytes of a READ if all of them are here; they count as read then."""
-        parts: list[tuple[_Range, ByteRange]] = []
+        parts: list[tuple[FetchedRange, ByteRange]] = []
         at = wanted.start
         for segment in self._plan.segments:
             if segment.start <= at < segment.received:
@@ -437,7 +355,7 @@ class Download:
         self._budget.release(sum(self._let_go(each) for each, _ in parts))
         return pieces
 
-    def _let_go(self, each: _Range) -> int:
+    def _let_go(self, each: FetchedRange) -> int:
         """Drop what has been read of a range; how many bytes that was."""
         freed_bytes = each.let_go()
         if each.segment.start == each.segment.stop:

@@ -15,7 +15,8 @@ Rules
    pieces and leftovers of probes of that age.
 4. It never touches what this process has in use, what has a record (a resumable upload),
    or what has no known age.
-5. What fails is told, and the rest goes on.
+5. What fails is told, and the rest goes on: with the next upload or object, or, where the
+   store cannot be reached or listed, with the next prefix.
 
 MinIO lists the uploads of one exact key only, so there is nothing to find; it aborts
 them itself after 24 hours.
@@ -31,11 +32,16 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import PreconditionFailed, StoreError
+from sftpgw.errors import (
+    CredentialsUnavailable,
+    PreconditionFailed,
+    StoreError,
+    StoreUnavailable,
+)
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.sending import pieces_prefix
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
-from sftpgw.values import MultipartUpload, ObjectInfo, StoreSettings, User
+from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName, StoreSettings, User
 
 EVERY_SECONDS = 3600.0
 FIRST_SECONDS = 60.0
@@ -139,23 +145,24 @@ class Sweeper:
     async def sweep(self) -> None:
         """Look everywhere once."""
         for target in self._targets:
-            await self._unless_it_fails(target, self._sweep_uploads)
-            if target.has_objects:
-                await self._unless_it_fails(target, self._sweep_objects)
+            try:
+                await self._sweep_uploads(target)
+                if target.has_objects:
+                    await self._sweep_objects(target)
+            except StoreError as error:
+                self._tell_failure(error, bucket=target.bucket, prefix=target.prefix)
 
-    async def _unless_it_fails(
-        self, target: Target, sweep: Callable[[Target], Awaitable[None]]
-    ) -> None:
+    async def _clear_away(self, name: ObjectName, clearing: Awaitable[None]) -> None:
+        """:raises StoreError: nor would the next one succeed"""
         try:
-            await sweep(target)
+            await clearing
+        except (CredentialsUnavailable, StoreUnavailable):
+            raise
         except StoreError as error:
-            self._events.tell(
-                "sweep-failed",
-                bucket=target.bucket,
-                prefix=target.prefix,
-                why=error.message,
-                code=error.code,
-            )
+            self._tell_failure(error, bucket=name.bucket, key=name.key)
+
+    def _tell_failure(self, error: StoreError, **where: str) -> None:
+        self._events.tell("sweep-failed", why=error.message, code=error.code, **where)
 
     async def _sweep_uploads(self, target: Target) -> None:
         marker: tuple[str, str] | None = None
@@ -163,7 +170,7 @@ class Sweeper:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
             for upload in page.uploads:
                 if self._may_abort(target, upload):
-                    await self._abort(upload)
+                    await self._clear_away(upload.name, self._abort(upload))
             if page.next_marker is None or page.next_marker == marker:
                 return
             marker = page.next_marker
@@ -193,7 +200,7 @@ class Sweeper:
             for found in page.objects:
                 in_use = found.name in self._in_flight.kept
                 if self._is_old(found.modified_seconds, target) and not in_use:
-                    await self._delete(found)
+                    await self._clear_away(found.name, self._delete(found))
             if page.next_token is None or page.next_token == token:
                 return
             token = page.next_token

@@ -80,6 +80,21 @@ DAMAGE = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA2
 
 _NOBODY_HEARD = frozenset({CONNECT_FAILED})
 
+_FEWER_PLEASE = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "RequestThrottled",
+        "ServiceUnavailable",
+        "SlowDown",
+        "SlowDownRead",
+        "SlowDownWrite",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+    }
+)
+_FEWER_PLEASE_STATUS = frozenset({429, 503})
+
 _REMEDY_BY_CODE = {
     CONNECTION_LOST: Remedy.WAIT,
     CONNECT_FAILED: Remedy.WAIT,
@@ -186,6 +201,13 @@ def may_have_happened(fault: Fault) -> bool:
     return fault.status >= 500
 
 
+def asks_for_fewer(fault: Fault) -> bool:
+    """Whether the store has more requests at once than it wants (`plan/throttling`)."""
+    return fault.code in _FEWER_PLEASE or (
+        fault.status in _FEWER_PLEASE_STATUS and fault.code not in _REMEDY_BY_CODE
+    )
+
+
 def error_class(fault: Fault, missing: type[StoreError] = NoSuchObject) -> type[StoreError]:
     """The class that tells of `fault` once nothing helps any more.
 
@@ -242,6 +264,10 @@ class RetryPlan:
             self._renewals += 1
             self._failures = 0
             self._give_up_at = now_seconds + self._deadline_seconds
+
+    def stood_in_line(self, seconds: float) -> None:
+        """The request waited so long for its turn: that was not the store's fault, nor its own."""
+        self._give_up_at += seconds
 
     def after(self, fault: Fault, now_seconds: float) -> TryAgain | None:
         """What follows a failed attempt; None: give up."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from twisted.web.http_headers import Headers
 
 from sftpgw.errors import (
+    AccessDenied,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -69,14 +71,18 @@ T = TypeVar("T")
 class S3Client:
     """An S3 store. Views made by `bind` share everything but what their events carry."""
 
-    def __init__(self, sender: Sender, events: EventSink, abilities: Abilities) -> None:
+    def __init__(
+        self, sender: Sender, events: EventSink, abilities: Abilities, user: str = ""
+    ) -> None:
         self._sender = sender
         self._events = events
         self._abilities = abilities
+        self._user = user
 
     def bind(self, **facts: object) -> S3Client:
-        """The same store, whose events carry `facts`."""
-        return S3Client(self._sender, self._events.bind(**facts), self._abilities)
+        """The same store, whose events carry `facts`; among these, for whom it is used (`user`)."""
+        user = str(facts.get("user", self._user))
+        return S3Client(self._sender, self._events.bind(**facts), self._abilities, user)
 
     def believing(self, capabilities: Capabilities) -> S3Client:
         """The same store, taken to be able to do exactly this, for trying it out.
@@ -121,7 +127,9 @@ class S3Client:
         if wanted is not None and not 0 <= wanted.start < wanted.stop:
             raise StoreError("an empty range", code="BadRequest")
         download = Download(name, wanted, sink, if_match)
-        await self._sender.send(download.next_request, self._events, stream=download)
+        await self._sender.send(
+            download.next_request, self._events, user=self._user, stream=download
+        )
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
         request = S3Request(
@@ -365,7 +373,7 @@ class S3Client:
     # Common to several.
 
     async def _send(self, request: S3Request, trail: Trail | None = None) -> Answer:
-        return await self._sender.send(request, self._events, trail=trail)
+        return await self._sender.send(request, self._events, user=self._user, trail=trail)
 
     async def _send_for(
         self, request: S3Request, read: Callable[[Answer], T], trail: Trail | None = None
@@ -373,7 +381,11 @@ class S3Client:
         """Send for what `read` finds in the answer; an answer without it is tried again."""
         found: list[T] = []
         await self._sender.send(
-            request, self._events, accept=lambda answer: found.append(read(answer)), trail=trail
+            request,
+            self._events,
+            user=self._user,
+            accept=lambda answer: found.append(read(answer)),
+            trail=trail,
         )
         return found[-1]
 
@@ -396,10 +408,19 @@ class S3Client:
     async def _settled(self, name: ObjectName, expected: Expected) -> str | None:
         """The ETag of the object if it is the one expected, None if it is not, or in doubt."""
         try:
-            info, headers = await self._head(name, with_checksum=expected.checksum is not None)
+            info, headers = await self._head_with_checksum(name, expected.checksum)
         except StoreError:
             return None
         return info.etag if is_ours(info, headers, expected) else None
+
+    async def _head_with_checksum(
+        self, name: ObjectName, checksum: Checksum | None
+    ) -> tuple[ObjectInfo, Headers]:
+        """With the object's checksum, if there was one sent and we may see it."""
+        if checksum is not None:
+            with suppress(AccessDenied):  # with KMS it needs kms:Decrypt
+                return await self._head(name, with_checksum=True)
+        return await self._head(name)
 
     async def _head(
         self, name: ObjectName, *, with_checksum: bool = False
@@ -408,7 +429,6 @@ class S3Client:
             size_bytes = count(answer.headers, "content-length")
             return object_info(name, size_bytes, answer.headers), answer.headers
 
-        # Not asked for in vain: with KMS it needs kms:Decrypt.
         headers = (("x-amz-checksum-mode", "ENABLED"),) if with_checksum else ()
         request = S3Request("HeadObject", "HEAD", name.bucket, name.key, headers=headers)
         return await self._send_for(request, read)

@@ -33,6 +33,9 @@ EARLY_REFRESH_PAUSE_SECONDS = 60.0
 WAIT_FROM_SECONDS = 120.0
 """What holds for longer than this is used while others are being fetched."""
 
+LAST_SECONDS = 5.0
+"""What ends so soon is of no use, even if there is nothing else."""
+
 PATIENCE_SECONDS = 60.0
 """How long a request waits for credentials."""
 
@@ -98,7 +101,11 @@ class RefreshedCredentials:
 
     async def current(self) -> ReadOnlyCredentials:
         if self._frozen is None or self._ends_within(WAIT_FROM_SECONDS):
-            await self._refreshed()
+            try:
+                await self._refreshed()
+            except CredentialsUnavailable:
+                if self._frozen is None or self._ends_within(LAST_SECONDS):
+                    raise
         elif self._is_due():
             self._refresh()
         if self._frozen is None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -106,6 +106,7 @@ class HttpClient:
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
         self._connections = Connections()
         self._exchanges: set[_Exchange] = set()
+        self._is_closed = False
 
     def exchange(self, request: HttpRequest, sink: AnswerSink) -> Deferred[None]:
         """Send `request` and feed its answer, of whatever status, to `sink`.
@@ -114,6 +115,8 @@ class HttpClient:
 
         :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut: and what `sink` raises
         """
+        if self._is_closed:
+            return fail(ConnectFailed("the gateway has closed its connections"))
         url = urlsplit(request.url)
         key = (url.scheme, url.hostname, url.port)
         exchange = _Exchange(self._reactor, request, sink, self._exchanges.discard)
@@ -122,7 +125,8 @@ class HttpClient:
         return exchange.finished
 
     async def close(self) -> None:
-        """Drop every connection, in use or not; returns when they are gone."""
+        """Drop every connection, in use or not, make none any more; returns when they are gone."""
+        self._is_closed = True  # before anything is cancelled: others wait to come next
         for exchange in tuple(self._exchanges):
             exchange.finished.cancel()
         await self._pool.closeCachedConnections()

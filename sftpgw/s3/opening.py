@@ -15,10 +15,11 @@ from sftpgw.s3.client import S3Client
 from sftpgw.s3.credentials import CredentialSource, InThread, credential_source
 from sftpgw.s3.endpoints import Endpoints
 from sftpgw.s3.hashing import Hasher
-from sftpgw.s3.http import HttpClient
+from sftpgw.s3.http import IDLE_CONNECTIONS_PER_HOST, HttpClient
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.sending import Sender
 from sftpgw.s3.signing import Signer
+from sftpgw.s3.throttling import Throttles
 from sftpgw.values import Capabilities, StoreSettings
 
 
@@ -51,6 +52,7 @@ def open_store(
         clock=clock or reactor,
         random=random,
         hasher=hasher,
+        throttles=Throttles(clock or reactor, events, ceiling=IDLE_CONNECTIONS_PER_HOST),
     )
 
     async def probe(bucket: str) -> Capabilities:

@@ -35,6 +35,7 @@ from sftpgw.plan.retrying import (
     Remedy,
     RetryPlan,
     TryAgain,
+    asks_for_fewer,
     error_class,
     may_have_happened,
 )
@@ -51,6 +52,7 @@ from sftpgw.s3.http import (
 )
 from sftpgw.s3.refusals import AttemptFailed, refusal
 from sftpgw.s3.signing import HeaderList, Signer
+from sftpgw.s3.throttling import Place, Throttles
 from sftpgw.values import MIB, Body, StoreSettings
 from sftpgw.wire.s3xml import MalformedDocument
 
@@ -173,6 +175,7 @@ class Sender:
     clock: Clock
     random: Callable[[], float]
     hasher: Hasher
+    throttles: Throttles
     requests: Counter[str] = field(default_factory=Counter)
 
     def in_a_hurry(self) -> Sender:
@@ -189,6 +192,7 @@ class Sender:
         request: S3Request | Callable[[], S3Request],
         events: EventSink,
         *,
+        user: str = "",
         stream: BodyStream | None = None,
         accept: Callable[[Answer], None] | None = None,
         trail: Trail | None = None,
@@ -196,6 +200,7 @@ class Sender:
         """Send until there is a 2xx.
 
         :param request: or what makes each attempt's (a download goes on where it was).
+        :param user: on whose behalf, for a fair share where a store wants fewer requests.
         :param accept: looks at a 2xx and raises `AttemptFailed`, `MalformedDocument`
             or `MissingHeader` if it is none.
         :raises StoreError:
@@ -213,22 +218,27 @@ class Sender:
             current = request() if callable(request) else request
             # Once: all attempts of a request have the same body.
             payload_hash = payload_hash or await self._payload_hash(current)
-            credentials = await self._credentials(events)
-            signed = self._signed(current, credentials, payload_hash)
-            started, had_bytes = self.clock.seconds(), stream.received_bytes if stream else 0
-            try:
-                return await self._attempt(signed, stream, accept)
-            except AttemptFailed as failed:
-                if stream is not None and stream.received_bytes > had_bytes:
-                    plan.progressed(self.clock.seconds())
-                again = plan.after(failed.fault, self.clock.seconds())
-                facts = _facts(current, failed, attempt, self.clock.seconds() - started)
-                trail.may_have_happened |= may_have_happened(failed.fault)
-                if again is None or not await self._remedied(again, failed, signed, events):
-                    raise self._final(current, failed, events, facts) from failed
-                events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
-                if again.wait_seconds:
-                    await self._pause(again.wait_seconds)
+            had_bytes = stream.received_bytes if stream else 0
+            with self.throttles.place(current.bucket, user, is_slow=current.is_slow) as place:
+                if place.turn is not None:
+                    plan.stood_in_line(await self._stood_in_line(place.turn))
+                # Not before: both may be too old by the end of a long line.
+                credentials = await self._credentials(events)
+                signed = self._signed(current, credentials, payload_hash)
+                started = self.clock.seconds()
+                failed = await self._attempt(signed, stream, accept, place)
+                if isinstance(failed, Answer):
+                    return failed
+            if stream is not None and stream.received_bytes > had_bytes:
+                plan.progressed(self.clock.seconds())
+            again = plan.after(failed.fault, self.clock.seconds())
+            facts = _facts(current, failed, attempt, self.clock.seconds() - started)
+            trail.may_have_happened |= may_have_happened(failed.fault)
+            if again is None or not await self._remedied(again, failed, signed, events):
+                raise self._final(current, failed, events, facts) from failed
+            events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
+            if again.wait_seconds:
+                await self._pause(again.wait_seconds)
 
     # One attempt.
 
@@ -244,12 +254,36 @@ class Sender:
             events.tell("credentials-unavailable", reason=error.message)
             raise
 
+    async def _stood_in_line(self, turn: Deferred[None]) -> float:
+        """How many seconds it took until it was our turn."""
+        since_seconds = self.clock.seconds()
+        await turn
+        return self.clock.seconds() - since_seconds
+
     async def _attempt(
         self,
         request: _SignedRequest,
         stream: BodyStream | None,
         accept: Callable[[Answer], None] | None,
+        place: Place,
+    ) -> Answer | AttemptFailed:
+        """Send once; `place` is told what the store thinks of that."""
+        try:
+            answer = await self._exchanged(request, stream, accept)
+        except AttemptFailed as failed:
+            if asks_for_fewer(failed.fault):
+                place.refused()
+            return failed
+        place.served()
+        return answer
+
+    async def _exchanged(
+        self,
+        request: _SignedRequest,
+        stream: BodyStream | None,
+        accept: Callable[[Answer], None] | None,
     ) -> Answer:
+        """:raises AttemptFailed: it was not to be had this time"""
         reader = _AnswerReader(stream)
         self.requests[request.plain.operation] += 1
         try:

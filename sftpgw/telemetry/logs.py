@@ -26,6 +26,7 @@ _WARNINGS = frozenset(
         "piece-left-behind",
         "protocol-broken",
         "s3-gave-up",
+        "throttling-began",
         "upload-left-behind",
     }
 )

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -91,7 +92,7 @@ class ScriptedS3(Factory):
         self.url = ""
         self._script: deque[Reply] = deque()
         self._disturbances: list[tuple[Callable[[Recorded], bool], Reply]] = []
-        self._handler: Callable[[Recorded], Reply] = _nothing_scripted
+        self._handler: Callable[[Recorded], Reply | Deferred[Reply]] = _nothing_scripted
         self._open: set[_Connection] = set()
         self._port: Any = None
         self._is_away = False
@@ -110,8 +111,8 @@ class ScriptedS3(Factory):
         """Answer the next requests like this."""
         self._script.extend(replies)
 
-    def answer_with(self, handler: Callable[[Recorded], Reply]) -> None:
-        """Answer like this what nothing is scripted for."""
+    def answer_with(self, handler: Callable[[Recorded], Reply | Deferred[Reply]]) -> None:
+        """Answer like this what nothing is scripted for, now or later."""
         self._handler = handler
 
     def disturb(self, concerns: Callable[[Recorded], bool], *replies: Reply) -> None:
@@ -175,7 +176,7 @@ class ScriptedS3(Factory):
                 return reply
         return self._script.popleft() if self._script else None
 
-    def handle(self, request: Recorded) -> Reply:
+    def handle(self, request: Recorded) -> Reply | Deferred[Reply]:
         return self._handler(request)
 
     def record(self, request: Recorded) -> None:
@@ -202,9 +203,9 @@ class _Connection(Protocol):
 
     def __init__(self, owner: ScriptedS3) -> None:
         self._owner = owner
-        self._buffer = b""
-        self._is_chosen = False
-        self._reply: Reply | None = None  # what the request that is being read will get
+        self._buffer = bytearray()
+        self._head: Recorded | None = None  # of the request that is being read, …
+        self._reply: Reply | None = None  # … and what it will get
         self._is_deaf = False
 
     def abort(self) -> None:
@@ -215,20 +216,30 @@ class _Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data
-        while not self._is_deaf and b"\r\n\r\n" in self._buffer:
-            raw_head, _, rest = self._buffer.partition(b"\r\n\r\n")
-            head = _parsed(raw_head)
+        while not self._is_deaf and self._has_head():
+            head = self._head
+            assert head is not None
             length = int(head.headers.get("content-length", "0"))
-            if not self._is_chosen:
-                self._is_chosen, self._reply = True, self._owner.next_reply(head)
-            if len(rest) < length and not (self._reply and self._reply.is_early):
+            if len(self._buffer) < length and not (self._reply and self._reply.is_early):
                 return
-            self._buffer = rest[length:]
-            request = replace(head, body=rest[:length])
+            request = replace(head, body=bytes(self._buffer[:length]))
+            del self._buffer[:length]
             reply = self._reply or self._owner.handle(request)
-            self._is_chosen, self._reply = False, None
+            self._head = self._reply = None
             self._owner.record(request)
-            self._answer(head.method, reply)
+            if isinstance(reply, Deferred):
+                reply.addCallback(partial(self._answer, head.method))
+            else:
+                self._answer(head.method, reply)
+
+    def _has_head(self) -> bool:
+        """Read a head if there is one; what it will get is decided before the body comes."""
+        if self._head is None and b"\r\n\r\n" in self._buffer:
+            raw_head, _, rest = self._buffer.partition(b"\r\n\r\n")
+            self._buffer = rest
+            self._head = _parsed(bytes(raw_head))
+            self._reply = self._owner.next_reply(self._head)
+        return self._head is not None
 
     def _answer(self, method: str, reply: Reply) -> None:
         self._is_deaf = reply.is_early or reply.is_silent

@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from sftpgw.s3.checksums import RunningChecksum, header_name
@@ -24,6 +24,7 @@ from sftpgw.values import KIB, ChecksumAlgorithm
 from sftpgw.wire.s3xml import encode_checksum
 
 LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT"
+LONG_AGO_IN_XML = "1970-01-01T00:00:00.000Z"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class SmallS3:
         self.dialect = dialect or Dialect()
         self._min_part_bytes = min_part_bytes
         self._serial = 0
+        self._etags: dict[str, tuple[bytes, str]] = {}  # and the content that each is of
 
     def answer(self, request: Recorded) -> Reply:
         """What an honest store says."""
@@ -84,7 +86,7 @@ class SmallS3:
             ("POST", True): self._complete,
             ("DELETE", False): self._delete,
             ("DELETE", True): self._abort,
-            ("GET", False): self._get,
+            ("GET", False): self._list if "list-type" in query else self._get,
             ("HEAD", False): self._get,
         }
         return operations[method, "uploadId" in query]
@@ -95,16 +97,17 @@ class SmallS3:
         if "x-amz-copy-source" in request.headers:
             self._demand_etag(request, "if-match", self.objects.get(key, b""))
             self.objects[key] = self._copied(request, key)
-            return _document("CopyObjectResult", ETag=_etag(self.objects[key]))
+            return _document("CopyObjectResult", ETag=self._etag_of(key))
         told = self._checked(request, request.body)
         self._demand(request, key)
         self.objects[key] = request.body
-        return Reply(200, headers={"ETag": _etag(request.body), **told})
+        return Reply(200, headers={"ETag": self._etag_of(key), **told})
 
     def _get(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         data = self._object(key)
-        headers = {"ETag": _etag(data), "Last-Modified": LONG_AGO}
-        if request.headers.get("if-match", _etag(data)) != _etag(data):
+        etag = self._etag_of(key)
+        headers = {"ETag": etag, "Last-Modified": LONG_AGO}
+        if request.headers.get("if-match", etag) != etag:
             raise _Refused(412, "PreconditionFailed")
         if request.headers.get("x-amz-checksum-mode") and self.dialect.checksums == "checked":
             headers[header_name(ChecksumAlgorithm.CRC64NVME)] = checksum_text(data)
@@ -118,9 +121,29 @@ class SmallS3:
         return Reply(206, data[start:stop], headers)
 
     def _delete(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
-        self._demand_etag(request, "if-match", self.objects.get(key, b""))
+        if key in self.objects:
+            self._demand_etag(request, "if-match", self._etag_of(key))
         self.objects.pop(key, None)
         return Reply(204)
+
+    def _list(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+        """One page of all there is, be it more than a thousand."""
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        inner, folders = "", set()
+        for each in sorted(self.objects):
+            if not each.startswith(prefix) or each <= query.get("start-after", ""):
+                continue
+            head, found, _ = each[len(prefix) :].partition(delimiter or "\0")
+            if found:
+                folders.add(prefix + head + found)
+            else:
+                texts = {"Key": quote(each), "Size": str(len(self.objects[each]))}
+                texts |= {"ETag": self._etag_of(each), "LastModified": LONG_AGO_IN_XML}
+                inner += _element("Contents", _elements(texts))
+        for folder in sorted(folders):
+            inner += _element("CommonPrefixes", _elements({"Prefix": quote(folder)}))
+        inner += _elements({"IsTruncated": "false", "EncodingType": "url"})
+        return Reply(200, _element("ListBucketResult", inner).encode())
 
     # Uploads.
 
@@ -155,8 +178,9 @@ class SmallS3:
         self._checked(request, whole)
         self._demand(request, key)
         self.objects[key] = whole
+        self._etags[key] = whole, _etag_of_parts(bodies)
         del self.uploads[query["uploadId"]]
-        return _document("CompleteMultipartUploadResult", ETag=_etag(whole))
+        return _document("CompleteMultipartUploadResult", ETag=self._etag_of(key))
 
     def _abort(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         self._upload(query)
@@ -165,9 +189,10 @@ class SmallS3:
 
     def _copied(self, request: Recorded, key: str) -> bytes:
         """The bytes of a copy's source."""
-        data = self._object(unquote(request.headers["x-amz-copy-source"]).split("/", 1)[1])
+        source = unquote(request.headers["x-amz-copy-source"]).split("/", 1)[1]
+        data = self._object(source)
         self._demand(request, key)
-        self._demand_etag(request, "x-amz-copy-source-if-match", data)
+        self._demand_etag(request, "x-amz-copy-source-if-match", self._etag_of(source))
         wanted = re.fullmatch(
             r"bytes=(\d+)-(\d+)", request.headers.get("x-amz-copy-source-range", "")
         )
@@ -179,6 +204,14 @@ class SmallS3:
         if key not in self.objects:
             raise _Refused(404, "NoSuchKey")
         return self.objects[key]
+
+    def _etag_of(self, key: str) -> str:
+        """The ETag of an object, whoever has put it there."""
+        data, etag = self._etags.get(key, (b"", ""))
+        if not etag or data is not self.objects[key]:
+            etag = _etag(self.objects[key])
+            self._etags[key] = self.objects[key], etag
+        return etag
 
     def _upload(self, query: Mapping[str, str]) -> _Upload:
         if query["uploadId"] not in self.uploads:
@@ -194,13 +227,13 @@ class SmallS3:
         if self.dialect.conditions == "honoured" and key in self.objects:
             raise _Refused(412, "PreconditionFailed")
 
-    def _demand_etag(self, request: Recorded, name: str, data: bytes) -> None:
+    def _demand_etag(self, request: Recorded, name: str, etag: str) -> None:
         """A condition on what is there, as the dialect has it."""
         if name not in request.headers:
             return
         if self.dialect.conditions == "refused":
             raise _Refused(501, "NotImplemented")
-        if self.dialect.conditions == "honoured" and request.headers[name] != _etag(data):
+        if self.dialect.conditions == "honoured" and request.headers[name] != etag:
             raise _Refused(412, "PreconditionFailed")
 
     def _demand_sizes(self, sizes_bytes: list[int]) -> None:
@@ -229,9 +262,24 @@ def checksum_text(data: bytes) -> str:
 
 
 def _etag(data: bytes) -> str:
-    return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'
+    return f'"{_md5(data).hex()}"'
+
+
+def _etag_of_parts(bodies: list[bytes]) -> str:
+    return f'"{_md5(b"".join(map(_md5, bodies))).hex()}-{len(bodies)}"'
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def _document(kind: str, **texts: str) -> Reply:
-    inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in texts.items())
-    return Reply(200, f"<{kind}>{inner}</{kind}>".encode())
+    return Reply(200, _element(kind, _elements(texts)).encode())
+
+
+def _elements(texts: Mapping[str, str]) -> str:
+    return "".join(_element(name, escape(text)) for name, text in texts.items())
+
+
+def _element(name: str, inner: str) -> str:
+    return f"<{name}>{inner}</{name}>"

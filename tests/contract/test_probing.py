@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from sftpgw.errors import AccessDenied, NotImplementedByStore, StoreUnavailable
+from sftpgw.errors import AccessDenied, NoSuchObject, NotImplementedByStore, StoreUnavailable
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.values import Capabilities
@@ -38,6 +38,14 @@ async def probed(store: FakeStore) -> Capabilities:
 @pytest_twisted.ensureDeferred
 async def test_a_store_that_can_do_all() -> None:
     assert await probed(FakeStore()) == Capabilities()
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_process_tries_it_out_at_the_same_time() -> None:
+    """And has just removed the object that both begin with."""
+    store = FakeStore()
+    store.fail("head", NoSuchObject("gone", code="NoSuchKey", status=404))
+    assert await probed(store) == Capabilities()
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)

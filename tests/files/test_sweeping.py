@@ -131,6 +131,33 @@ def test_an_error_of_one_bucket_does_not_stop_the_others() -> None:
     ]
 
 
+def test_one_that_cannot_be_removed_is_in_nobodys_way() -> None:
+    process = Process(HOMES, PIECES)
+    process.upload("home/locked", 8)
+    process.upload("home/old", 8)
+    process.object(".sftpgw/pieces/locked", 8)
+    process.object(".sftpgw/pieces/old", 8)
+    process.store.fail("abort_upload", AccessDenied("no", code="AccessDenied"))
+    process.store.fail("delete", AccessDenied("no", code="AccessDenied"))
+    result_of(process.sweeper.sweep())
+    assert process.left() == {"home/locked"}
+    assert process.store.keys() == [".sftpgw/pieces/locked"]
+    assert [facts["key"] for facts in process.events.facts("sweep-failed")] == [
+        "home/locked",
+        ".sftpgw/pieces/locked",
+    ]
+
+
+def test_a_store_that_goes_down_is_not_asked_for_each() -> None:
+    process = Process(HOMES)
+    for number in range(10):
+        process.upload(f"home/{number}", 8)
+    process.store.fail("abort_upload", StoreUnavailable("down"), times=10)
+    result_of(process.sweeper.sweep())
+    assert process.store.requests["abort_upload"] == 1
+    assert len(process.events.facts("sweep-failed")) == 1
+
+
 def test_it_runs_soon_after_the_start_and_then_every_hour() -> None:
     process = Process(HOMES)
     process.sweeper.start()

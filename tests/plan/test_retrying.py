@@ -19,6 +19,7 @@ from sftpgw.plan.retrying import (
     Remedy,
     RetryPlan,
     TryAgain,
+    asks_for_fewer,
     error_class,
     may_have_happened,
     remedy_for,
@@ -171,3 +172,29 @@ def test_progress_starts_afresh_but_not_for_ever() -> None:
         rounds += 1
         retries.progressed(rounds * 90.0)
     assert rounds == RENEWALS + 1
+
+
+def test_time_in_line_is_not_the_requests_own() -> None:
+    plan = RetryPlan(10, lambda: 0.0, 0.0, 20.0)
+    plan.stood_in_line(100.0)
+    assert plan.after(Fault("SlowDown", 503), 110.0) is not None
+    assert plan.after(Fault("SlowDown", 503), 119.0) is not None
+    assert plan.after(Fault("SlowDown", 503), 121.0) is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "does"),
+    [
+        (Fault("SlowDown", 503), True),
+        (Fault("", 503), True),
+        (Fault("", 429), True),
+        (Fault("TooManyRequests", 400), True),
+        (Fault("SlowDown", 500), True),
+        (Fault("InternalError", 500), False),
+        (Fault("InternalError", 503), False),
+        (Fault("XMinioServerNotInitialized", 503), False),
+        (Fault(TIMED_OUT), False),
+    ],
+)
+def test_what_asks_for_fewer_requests(fault: Fault, does: bool) -> None:
+    assert asks_for_fewer(fault) is does

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 
 import pytest
 import pytest_twisted
@@ -13,6 +14,7 @@ from sftpgw import errors
 from sftpgw.s3.checksums import RunningChecksum, chosen_algorithm, joined
 from sftpgw.s3.client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.small_s3 import LONG_AGO
 from sftpgw.values import (
     ByteRange,
     Capabilities,
@@ -313,6 +315,22 @@ class TestLostAnswers:
             self.looked_at(text_of(b"onetwo")),
         )
         assert await client.put(NAME, (b"one", b"two"), PLAIN, IF_ABSENT) == '"kms"'
+
+    @pytest_twisted.ensureDeferred
+    async def test_without_kms_decrypt_the_sum_is_not_to_be_seen(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        """A HEAD that asks for the sum is refused then, and the object is there nevertheless."""
+        etag = hashlib.md5(b"onetwo", usedforsecurity=False).hexdigest()
+        server.script(
+            Reply(is_reset=True),
+            error_reply(412, "PreconditionFailed"),
+            Reply(403),
+            Reply(200, b"", {"ETag": etag, "Last-Modified": LONG_AGO}, length=6),
+        )
+        assert await client.put(NAME, (b"one", b"two"), PLAIN, IF_ABSENT) == etag
+        modes = ["x-amz-checksum-mode" in request.headers for request in server.requests[2:]]
+        assert modes == [True, False]
 
 
 def test_sums_are_base64_in_network_order() -> None:

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import CredentialsUnavailable
 from sftpgw.s3.credentials import (
     EARLY_REFRESH_PAUSE_SECONDS,
+    LAST_SECONDS,
     PATIENCE_SECONDS,
     RefreshedCredentials,
     StaticCredentials,
@@ -229,6 +230,38 @@ def test_a_refresh_before_the_end_may_fail() -> None:
     for _ in range(3):
         assert result_of(start(source.current())).access_key == "A"
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_they_are_used_to_their_end(is_silent: bool) -> None:
+    """Whoever gives them out may be away for their last two minutes."""
+    end = now = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
+    now -= datetime.timedelta(minutes=12)
+
+    def refuse() -> dict[str, str]:
+        raise OSError("no way there")
+
+    found = RefreshableCredentials("A", "S", "T", end, refuse, "test", time_fetcher=lambda: now)
+    clock, thread = Clock(), HeldThread()
+    source = RefreshedCredentials(lambda: found, thread, clock)
+
+    def current() -> Any:
+        waiting = start(source.current())
+        if is_silent and not waiting.called:
+            clock.advance(PATIENCE_SECONDS)
+        elif thread.waiting:
+            thread.run()
+        return result_of(waiting)
+
+    loading = start(source.current())
+    thread.run()
+    assert result_of(loading).access_key == "A"
+    now = end - datetime.timedelta(seconds=100)
+    assert current().access_key == "A"
+    assert current().access_key == "A"
+    now = end - datetime.timedelta(seconds=LAST_SECONDS / 2)
+    with pytest.raises(CredentialsUnavailable):
+        current()
 
 
 def test_a_search_without_end_is_not_waited_for() -> None:

@@ -18,7 +18,7 @@ from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 
 from sftpgw.s3.bodies import WRITTEN_BYTES
-from sftpgw.s3.http import ConnectionBroken, HttpClient, HttpRequest
+from sftpgw.s3.http import ConnectFailed, ConnectionBroken, HttpClient, HttpRequest
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
 from sftpgw.values import Body
 
@@ -123,6 +123,22 @@ async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpCl
     await client.close()
     assert await failed is CancelledError
     await server.all_gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpClient) -> None:
+    """Whoever waited for the end of an exchange may come next, and must not."""
+    server.script(Reply(is_silent=True))
+    waiting = client.exchange(request_to(server.url + "/"), Answer())
+    following = waiting.addErrback(
+        lambda failure: client.exchange(request_to(server.url + "/"), Answer())
+    )
+    await server.arrived(1)
+    await client.close()
+    with pytest.raises(ConnectFailed):
+        await following
+    await server.all_gone()
+    assert server.connections == 1
 
 
 # Twisted's own server and trust roots still hand pyOpenSSL objects around.

@@ -1,0 +1,92 @@
+"""How many requests a store gets at once that has asked for fewer.
+
+Knows: what was refused and what was served, and how many of both are in flight.
+Must not know: what waits in line, how a request is sent.
+
+Rules
+
+1. There is no limit until the store says "slow down". Then half of what was in flight
+   may be, but never less than one, nor more than half of the ceiling.
+2. Requests that were in flight together are refused together, which tells the same thing
+   once: only the refusal of one that began after the last halving halves again.
+3. After as many successes as the limit allows at once it grows by one; but only while it is
+   in anybody's way, since what is not used proves nothing.
+4. It is over when the limit has grown to the ceiling, or when nobody has waited and nothing
+   was refused for a minute.
+
+It is how TCP finds its share of a line (additive increase, multiplicative decrease).
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
+"""
+
+from __future__ import annotations
+
+CALM_SECONDS = 60.0
+
+
+class Throttle:
+    """The limit for one bucket.
+
+    :param ceiling: a limit of so many is none.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        self.in_flight = 0
+        self.limit: int | None = None
+        """How many may be in flight; None: any number."""
+        self.refusals = 0
+        """How many there were since it began."""
+        self._ceiling = ceiling
+        self._halvings = 0
+        self._successes = 0
+        self._refused_seconds = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may begin."""
+        return self.limit is None or self.in_flight < self.limit
+
+    def began(self) -> int:
+        """A request begins; `refused` is told what this returns."""
+        self.in_flight += 1
+        return self._halvings
+
+    def ended(self) -> None:
+        """It has been answered, or given up."""
+        self.in_flight -= 1
+
+    def refused(self, began: int, now_seconds: float) -> None:
+        """The store has asked for less, before `ended`.
+
+        :param began: what `began` has returned for this request.
+        """
+        self._refused_seconds = now_seconds
+        if self.limit is None:
+            self.refusals = 0
+            self._lower(min(self.in_flight, self._ceiling))
+        elif began == self._halvings:
+            self._lower(self.limit)
+        self.refusals += 1
+
+    def served(self, now_seconds: float, *, is_crowded: bool) -> bool:
+        """The store has done what it was asked for, before `ended`; whether it is over with that.
+
+        :param is_crowded: somebody waits.
+        """
+        if self.limit is None:
+            return False
+        if is_crowded or self.in_flight >= self.limit:
+            self._successes += 1
+            if self._successes >= self.limit:
+                self._successes = 0
+                self.limit += 1
+        is_calm = not is_crowded and now_seconds - self._refused_seconds >= CALM_SECONDS
+        if self.limit < self._ceiling and not is_calm:
+            return False
+        self.limit = None
+        self._successes = 0
+        return True
+
+    def _lower(self, from_limit: int) -> None:
+        self.limit = max(1, from_limit // 2)
+        self._halvings += 1
+        self._successes = 0
