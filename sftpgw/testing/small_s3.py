@@ -95,7 +95,9 @@ class SmallS3:
 
     def _put(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         if "x-amz-copy-source" in request.headers:
-            self._demand_etag(request, "if-match", self.objects.get(key, b""))
+            if "if-match" in request.headers:
+                self._object(key)
+                self._demand_etag(request, "if-match", self._etag_of(key))
             self.objects[key] = self._copied(request, key)
             return _document("CopyObjectResult", ETag=self._etag_of(key))
         told = self._checked(request, request.body)

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import AlreadyExists, NoSuchObject, PreconditionFailed
 from sftpgw.files.copying import Copying
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
@@ -48,6 +49,7 @@ def tree_on(under_test: StoreUnderTest) -> Tree:
         settings=StoreSettings(state_prefix=f"{under_test.prefix}.own/"),
         limits=LimitSettings(),
         files=FilesSettings(),
+        times=KnownTimes(),
     )
     return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), resources)
 

@@ -10,7 +10,7 @@ from sftpgw.errors import StoreUnavailable
 from sftpgw.scp import source
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import KIB, MIB, ObjectName, Permission, StoreSettings
+from sftpgw.values import KIB, MIB, ExactTimes, FilesSettings, ObjectName, Permission, StoreSettings
 from tests.scp.talking import Channel, Talk, seed
 
 OK = b"\0"
@@ -274,7 +274,7 @@ def test_a_pattern_lists_only_so_many_directories(
 
 def test_many_names_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sftpgw.scp.matching.STEPS_PER_TURN", 100)
-    gateway = GatewayInMemory()
+    gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
     for number in range(100):
         gateway.store.seed(f"home/alice/{number:03}", b"")
     console, channel = gateway.command(b"scp -f *x"), Channel()
