@@ -207,12 +207,16 @@ NO_CHANGES = AttributeChanges()
 
 @dataclass(frozen=True, slots=True)
 class WriteIntent:
-    """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3)."""
+    """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3).
+
+    `read`: what is written, and what stays of the old file, can be read meanwhile.
+    """
 
     create: bool = True
     truncate: bool = True
     exclusive: bool = False
     append: bool = False
+    read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

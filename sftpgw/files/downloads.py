@@ -135,7 +135,10 @@ class _FirstRange(_Range):
 
 
 class Download:
-    """Implements `interfaces.FileReader`."""
+    """Implements `interfaces.FileReader`.
+
+    :param etag: the version to read; None takes the one that is there.
+    """
 
     def __init__(
         self,
@@ -148,8 +151,10 @@ class Download:
         events: EventSink,
         part_bytes: int,
         concurrency: int,
+        etag: str | None = None,
     ) -> None:
         self._name = name
+        self._etag = etag
         self._store = store
         self._budget = budget
         self._in_flight = in_flight
@@ -176,6 +181,7 @@ class Download:
         """Fetch the first range, and return when the object's size is known.
 
         :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
+        :raises ObjectChanged: it is not the version that was asked for.
         """
         self._in_flight.work_began()
         self._budget.watch(self._shed)
@@ -186,12 +192,15 @@ class Download:
                 self.close()
                 raise LimitReached(NO_MEMORY)
         first = _FirstRange(self, Segment(0, first_bytes, 0))
-        self._start(first, if_match=None)
+        self._start(first, if_match=self._etag)
         try:
             await first.answered
         except RangeNotSatisfiable:
             # No byte to send: the object is empty, and S3 tells no more of it.
             self._info = ObjectInfo(self._name, 0, "", 0.0)
+        except PreconditionFailed:
+            self.close()
+            raise ObjectChanged(REPLACED) from None
         except BaseException:
             self.close()
             raise

@@ -9,6 +9,7 @@ Rules
 2. What is at a place is `files/looking`'s to say; what would replace a file waits for
    a commit of it that is under way, as looking at it does.
 3. No check that costs a request is made unless its answer changes ours.
+4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
 """
 
 from __future__ import annotations
@@ -19,27 +20,32 @@ from sftpgw.errors import (
     IsADirectory,
     NoSuchFile,
     NoSuchObject,
-    Unsupported,
+    PermissionDenied,
 )
 from sftpgw.files.downloads import Download
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
+from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
 from sftpgw.files.uploads import Upload
+from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
-from sftpgw.plan.opening import decide, must_look
+from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
 from sftpgw.plan.permissions import Operation, allows, require
-from sftpgw.plan.pieces import Layout, choose_layout
+from sftpgw.plan.pieces import choose_layout
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import (
     GIB,
     MIB,
+    NO_CHANGES,
     AttributeChanges,
     FileAttributes,
     FileKind,
+    ObjectInfo,
+    ObjectName,
     ObjectProperties,
     Space,
     User,
@@ -49,6 +55,7 @@ from sftpgw.values import (
 DIRECTORY = FileAttributes(FileKind.DIRECTORY)
 MARKER = ObjectProperties(content_type="application/x-directory")
 
+IN_PLACE = WriteIntent(create=False, truncate=False)
 NOMINAL_BYTES = 1024 * 1024 * GIB
 
 
@@ -102,8 +109,16 @@ class Tree:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
         await self._in_flight.settled(place.file)
-        download = Download(
-            place.file,
+        download = self._download(place.file)
+        try:
+            await download.open()
+        except NoSuchObject:
+            raise await self._looking.no_file(place) from None
+        return download
+
+    def _download(self, name: ObjectName, etag: str | None = None) -> Download:
+        return Download(
+            name,
             store=self._store,
             budget=self._resources.budget,
             in_flight=self._in_flight,
@@ -111,12 +126,8 @@ class Tree:
             events=self._events,
             part_bytes=self._resources.settings.download_part_size_bytes,
             concurrency=self._resources.settings.download_concurrency,
+            etag=etag,
         )
-        try:
-            await download.open()
-        except NoSuchObject:
-            raise await self._looking.no_file(place) from None
-        return download
 
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
@@ -133,15 +144,15 @@ class Tree:
         opening = decide(
             intent, existing, may_overwrite=may_overwrite, path=place.path, is_hidden=is_hidden
         )
-        below = opening.overlaid
-        plan = UploadPlan(
-            self._layout(),
-            concurrency=self._resources.settings.upload_concurrency,
-            allowance_bytes=allowance_bytes(self._resources.limits.memory_bytes),
-            reorder_bytes=self._resources.limits.reorder_allowance_bytes,
-            overlaid_bytes=below.size_bytes if below else None,
-        )
+        if opening.overlaid is not None:
+            await self._store.learn_capabilities(self._root.bucket)
         self._looking.changed()
+        return self._upload(place, intent, opening, changes)
+
+    def _upload(
+        self, place: Place, intent: WriteIntent, opening: Opening, changes: AttributeChanges
+    ) -> Upload:
+        plan = self._upload_plan(intent, opening.overlaid)
         return Upload(
             plan,
             place.file,
@@ -154,18 +165,42 @@ class Tree:
             condition=opening.condition,
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
+            below=opening.overlaid,
+            readback=self._readback(place, intent, plan, opening.overlaid),
         )
 
-    def _layout(self) -> Layout:
-        """Chosen at each OPEN: what the store can do may have been found out meanwhile."""
+    def _upload_plan(self, intent: WriteIntent, overlaid: ObjectInfo | None) -> UploadPlan:
+        """What the store can do is asked at each OPEN: it may have been found out meanwhile."""
         able = self._store.capabilities_of(self._root.bucket)
+        settings, limits = self._resources.settings, self._resources.limits
         ladder = choose_ladder(
-            self._resources.settings.part_size_bytes,
-            self._resources.limits.memory_bytes,
-            concurrency=self._resources.settings.upload_concurrency,
+            settings.part_size_bytes,
+            limits.memory_bytes,
+            concurrency=settings.upload_concurrency,
             unequal_parts=able.unequal_parts,
         )
-        return choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts)
+        below = None
+        if overlaid is not None:
+            below = Below(overlaid.size_bytes, can_copy=able.part_copy and able.unequal_parts)
+        return UploadPlan(
+            choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts),
+            concurrency=settings.upload_concurrency,
+            allowance_bytes=allowance_bytes(limits.memory_bytes),
+            reorder_bytes=limits.reorder_allowance_bytes,
+            below=below,
+            appends=intent.append,
+        )
+
+    def _readback(
+        self, place: Place, intent: WriteIntent, plan: UploadPlan, overlaid: ObjectInfo | None
+    ) -> Readback | NoReadback | None:
+        """How to read through a handle that writes; None if it was not opened for that."""
+        if not intent.read:
+            return None
+        if not allows(self._granted, Operation.READ):
+            return NoReadback(PermissionDenied(f"{place.path}: you may not download files here"))
+        etag = overlaid.etag if overlaid else None
+        return Readback(plan, lambda: self._download(place.file, etag))
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
@@ -190,12 +225,23 @@ class Tree:
         if changes.size_bytes is None and changes.modified_seconds is None:
             await self.stat(path)  # a mode or an owner: only whether the file is there matters
             return
-        require(self._granted, Operation.SET_ATTRIBUTES, place.path)
         if changes.size_bytes is not None:
-            raise Unsupported(f"{place.path}: the size of a stored file cannot be changed")
+            await self._resize(path, changes.size_bytes)
+            if changes.modified_seconds is None:
+                return
+        require(self._granted, Operation.SET_ATTRIBUTES, place.path)
         await self.stat(path)
         # An object's metadata cannot be changed in place: times set after the
         # upload are accepted, as chmod and chown are, and not kept.
+
+    async def _resize(self, path: bytes, size_bytes: int) -> None:
+        """Cut a file, or make it longer with zeros."""
+        writer = await self.open_writer(path, IN_PLACE, NO_CHANGES)
+        try:
+            await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
+            await writer.commit()
+        finally:
+            await writer.abandon()
 
     # Directories.
 
