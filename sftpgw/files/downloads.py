@@ -221,6 +221,7 @@ class Download:
         if each.request is not None and self._plan.runs_too_far(each.segment):
             self._budget.release(self._plan.cut_off(each.segment))
             each.end()
+            self._fetch_more()  # a READ may have waited for what it would have brought
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:
