@@ -236,12 +236,23 @@ class Tree:
 
     async def _resize(self, path: bytes, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
-        writer = await self.open_writer(path, IN_PLACE, NO_CHANGES)
+        try:
+            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES)
+        except NoSuchFile:
+            await self._resize_unpublished(locate(self._root, path), size_bytes)
+            return
         try:
             await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
             await writer.commit()
         finally:
             await writer.abandon()
+
+    async def _resize_unpublished(self, place: Place, size_bytes: int) -> None:
+        """Of a file that is only being written, by this session or another one."""
+        unpublished = self._in_flight.newest(place.file)
+        if unpublished is None:
+            raise await self._looking.no_file(place)
+        await unpublished.set_attributes(AttributeChanges(size_bytes=size_bytes))
 
     # Directories.
 

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import (
     EndOfFile,
     GatewayError,
+    IsADirectory,
     LimitReached,
     NoSuchFile,
     ObjectChanged,
@@ -485,6 +486,21 @@ class TestTree:
     def test_setstat_of_a_size_needs_a_file(self, tree: Tree) -> None:
         cutting = tree.set_attributes(b"/no", AttributeChanges(size_bytes=0))
         assert isinstance(failure_of(cutting).value, NoSuchFile)
+
+    def test_setstat_of_a_size_finds_a_file_that_is_being_written(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        upload = opened(tree)
+        upload.write(0, b"too long")
+        result_of(gateway.tree().set_attributes(b"/f", AttributeChanges(size_bytes=3)))
+        result_of(upload.commit())
+        assert stored(gateway) == b"too"
+
+    def test_a_directory_has_no_size(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gateway.store.seed("home/alice/d/", b"")
+        for path in (b"/d", b"/d/", b"/"):
+            cutting = tree.set_attributes(path, AttributeChanges(size_bytes=0))
+            assert isinstance(failure_of(cutting).value, IsADirectory)
 
     @pytest.mark.parametrize("missing", [Permission.OVERWRITE, Permission.UPLOAD])
     def test_a_size_needs_what_overwriting_needs(
