@@ -164,7 +164,9 @@ class Upload:
 
     async def abandon(self) -> None:
         if not self._has_ended:
-            self._events.tell("upload-abandoned", key=self._name.key, bytes=self._plan.size_bytes)
+            if self._plan.is_changed:
+                told = {"key": self._name.key, "bytes": self._plan.size_bytes}
+                self._events.tell("upload-abandoned", **told)
             self._carry_out(self._plan.fail(UploadFailed("the upload was abandoned")))
         while not self._has_ended:
             await self._next_end()

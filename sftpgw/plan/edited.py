@@ -10,9 +10,11 @@ before the file was cut; then come zeros.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sftpgw.plan.cutting import Below, Cut, next_cut
 from sftpgw.plan.draft import Draft, zeros
-from sftpgw.values import Body, Buffer, ByteRange
+from sftpgw.values import Body, ByteRange
 
 
 class EditedFile:
@@ -106,23 +108,17 @@ class EditedFile:
         self.cursor = stop
         return self.draft.take(stop)
 
-    def unsealed(self, wanted: ByteRange) -> list[Body | ByteRange]:
+    def unsealed(self, wanted: ByteRange) -> Iterator[Body | ByteRange]:
         """Where bytes behind the cursor are: here, or a range of the object below."""
-        found: list[Body | ByteRange] = []
         at = wanted.start
         for gap in self.draft.extents.gaps(at, wanted.stop):
             if gap.start > at:
-                found.append(self.draft.read(ByteRange(at, gap.start)))
+                yield self.draft.read(ByteRange(at, gap.start))
             kept_stop = min(max(self.kept_stop, gap.start), gap.stop)
             if kept_stop > gap.start:
-                found.append(ByteRange(gap.start, kept_stop))
+                yield ByteRange(gap.start, kept_stop)
             if gap.stop > kept_stop:
-                found.append(_body_of_zeros(gap.stop - kept_stop))
+                yield tuple(zeros(gap.stop - kept_stop))
             at = gap.stop
         if at < wanted.stop:
-            found.append(self.draft.read(ByteRange(at, wanted.stop)))
-        return found
-
-
-def _body_of_zeros(size_bytes: int) -> tuple[Buffer, ...]:
-    return tuple(zeros(size_bytes))
+            yield self.draft.read(ByteRange(at, wanted.stop))

@@ -40,6 +40,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
@@ -52,6 +53,9 @@ from sftpgw.values import KIB, MIB, Body, Buffer, ByteRange, StoredPart
 
 SMALL_BYTES = 256 * KIB
 """What costs less than a request does: a file of this size need not wait for memory."""
+
+MAX_SOURCES = 256
+"""A READ of bytes more scattered than this gets the first of them, as SFTP allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,11 @@ class UploadPlan:
         )
 
     @property
+    def is_changed(self) -> bool:
+        """Something would be published."""
+        return self._edited.is_changed
+
+    @property
     def metadata_is_sent(self) -> bool:
         """Too late to say anything about the object but its bytes."""
         return self.phase is not Phase.BUFFERING
@@ -177,11 +186,11 @@ class UploadPlan:
         return -(-bytes_here // self._part_bytes) * self._part_bytes
 
     def sources(self, wanted: ByteRange) -> tuple[Source, ...]:
-        """Where the bytes of `wanted`, which end within the file, are now.
+        """Where the bytes of `wanted`, which end within the file, are now; at least the first.
 
         :raises Unsupported: some were sent and are not here any more.
         """
-        return tuple(sources(wanted, self._edited, self._assembly))
+        return tuple(islice(sources(wanted, self._edited, self._assembly), MAX_SOURCES))
 
     # What happens to an upload.
 
@@ -348,8 +357,9 @@ class UploadPlan:
         part_stop = edited.cursor + self._part_bytes
         if edited.draft.extents.run_stop(edited.cursor) >= part_stop:
             return CutPart(part_stop)
-        if edited.cursor < edited.kept_stop and self._must_go_on():
-            return self._cut_up_to(edited.draft.extents.last_stop(edited.kept_stop))
+        limit = edited.draft.extents.last_stop(edited.kept_stop)
+        if limit >= part_stop and self._must_go_on():
+            return self._cut_up_to(limit)
         return None
 
     def _must_go_on(self) -> bool:
@@ -360,10 +370,9 @@ class UploadPlan:
         )
 
     def _cut_up_to(self, limit: int) -> Cut | None:
-        cut = self._edited.next_cut(limit, self._part_bytes, is_last=self._finishing)
-        # What is fetched waits for room; the client waits already, or has closed the file.
-        is_full = self._assembly.parts_at_hand > self._concurrency
-        return None if isinstance(cut, CutAfter) and is_full else cut
+        if self._assembly.parts_at_hand > self._concurrency:
+            return None  # the client waits already, or has closed the file
+        return self._edited.next_cut(limit, self._part_bytes, is_last=self._finishing)
 
     def _seal_part(self, stop: int) -> None:
         self._demand_capacity(stop)

@@ -13,7 +13,7 @@ from sftpgw.plan.assembling import CompleteUpload, CopyBelow, OpenUpload, SendPa
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.partsizes import Ladder
 from sftpgw.plan.pieces import Layout, choose_layout
-from sftpgw.plan.uploading import NOTHING, FetchBelow, Phase, PutWhole, UploadPlan
+from sftpgw.plan.uploading import MAX_SOURCES, NOTHING, FetchBelow, Phase, PutWhole, UploadPlan
 from sftpgw.values import ByteRange
 from tests.plan.test_uploading import Store
 
@@ -362,6 +362,12 @@ class TestReadingBack:
         store.take(plan.write(100, b"x" * 8))
         store.carry_out_all()
         assert read_back(plan, content(100), ByteRange(20, 100)) == content(100)[20:]
+
+    def test_very_scattered_bytes_come_a_few_at_a_time(self) -> None:
+        plan, _ = editing(content(2000), reorder_bytes=5000, layout=Layout(Ladder(5000, 5000), 9))
+        for offset in range(0, 2000, 2):
+            plan.write(offset, b"x")
+        assert len(plan.sources(ByteRange(0, 2000))) == MAX_SOURCES
 
     def test_what_was_read_does_not_change_with_what_is_written(self) -> None:
         plan, _ = editing(b"")
