@@ -290,6 +290,13 @@ class FileWriter(Protocol):
         None or a fired Deferred means: send more.
         """
 
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        """The file as it would be now, as `FileReader.read`, if it was opened for that.
+
+        :raises Unsupported: it was not, or the bytes are not to be had before the end.
+        :raises PermissionDenied: the user may not.
+        """
+
     async def set_attributes(self, changes: AttributeChanges) -> None: ...
 
     async def attributes(self) -> FileAttributes: ...

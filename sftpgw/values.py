@@ -212,6 +212,7 @@ NO_CHANGES = AttributeChanges()
 class WriteIntent:
     """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3).
 
+    `read`: what is written, and what stays of the old file, can be read meanwhile.
     `expected_bytes` is how long the file will be, where that is announced: scp does, SFTP cannot.
     """
 
@@ -220,6 +221,7 @@ class WriteIntent:
     exclusive: bool = False
     append: bool = False
     expected_bytes: int | None = None
+    read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

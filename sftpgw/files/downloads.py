@@ -53,7 +53,10 @@ class _WaitingRead:
 
 
 class Download:
-    """Implements `interfaces.FileReader`."""
+    """Implements `interfaces.FileReader`.
+
+    :param etag: the version to read; None takes the one that is there.
+    """
 
     def __init__(
         self,
@@ -66,8 +69,10 @@ class Download:
         events: EventSink,
         part_bytes: int,
         concurrency: int,
+        etag: str | None = None,
     ) -> None:
         self._name = name
+        self._etag = etag
         self._store = store
         self._budget = budget
         self._in_flight = in_flight
@@ -94,6 +99,7 @@ class Download:
         """Fetch the first range, and return when the object's size is known.
 
         :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
+        :raises ObjectChanged: it is not the version that was asked for.
         """
         self._in_flight.work_began()
         self._budget.watch(self._shed)
@@ -104,12 +110,15 @@ class Download:
                 self.close()
                 raise LimitReached(NO_MEMORY)
         first = OpeningRange(self, Segment(0, first_bytes, 0))
-        self._start(first, if_match=None)
+        self._start(first, if_match=self._etag)
         try:
             await first.answered
         except RangeNotSatisfiable:
             # No byte to send: the object is empty, and S3 tells no more of it.
             self._info = ObjectInfo(self._name, 0, "", 0.0)
+        except PreconditionFailed:
+            self.close()
+            raise ObjectChanged(REPLACED) from None
         except BaseException:
             self.close()
             raise
@@ -130,6 +139,7 @@ class Download:
         if each.request is not None and self._plan.runs_too_far(each.segment):
             self._budget.release(self._plan.cut_off(each.segment))
             each.end()
+            self._fetch_more()  # a READ may have waited for what it would have brought
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:

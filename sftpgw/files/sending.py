@@ -4,31 +4,44 @@ Knows: the object's name and properties, the multipart uploads that are open, wh
 pieces are hidden.
 Must not know: which command follows, memory, SFTP.
 
-The object's own multipart upload is the first request of all, so that metadata and class
-are fixed there, and the condition and the order of commits belong to its completion.
+The object's own multipart upload is the first request of all that change anything, so that
+metadata and class are fixed there, and the condition and the order of commits belong to its
+completion.
 Pieces are plain objects of the standard class (`plan/pieces`), named after that upload:
 whoever knows its id finds them.
+
+What is kept of the object below is fetched and copied under the ETag that it had at OPEN,
+so that no two versions are mixed. Where the store ignores that when it copies, the ETag is
+looked at once more behind the last copy: if it is the same, it was the same all the time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from sftpgw.errors import StoreError
+from sftpgw.errors import (
+    NoSuchObject,
+    ObjectChanged,
+    PreconditionFailed,
+    StoreError,
+    StoreTrouble,
+)
 from sftpgw.files.inflight import Registration
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.plan.assembling import (
     AbortUpload,
     CompletePiece,
     CompleteUpload,
+    CopyBelow,
     CopyPiece,
     DropPiece,
     OpenUpload,
     SendPart,
 )
-from sftpgw.plan.uploading import Command, PutWhole
+from sftpgw.plan.uploading import Command, FetchBelow, Outcome, PutWhole
 from sftpgw.values import (
+    Body,
     ByteRange,
     MultipartUpload,
     ObjectInfo,
@@ -46,10 +59,24 @@ def pieces_prefix(state_prefix: str) -> str:
     return f"{state_prefix}pieces/"
 
 
+class _Fetched:
+    """The bytes of a GET, as a `BodySink`."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def began(self, info: ObjectInfo) -> None:
+        """Nothing new: it is the version that was asked for."""
+
+    def received(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+
 class Sending:
     """What one upload asks of the store.
 
     :param properties: what the object is created with, asked when that happens.
+    :param below: the object that stays below what is written.
     """
 
     def __init__(
@@ -60,7 +87,8 @@ class Sending:
         events: EventSink,
         state_prefix: str,
         condition: WriteCondition,
-        properties: Callable[[], ObjectProperties],
+        properties: Callable[[], Awaitable[ObjectProperties]],
+        below: ObjectInfo | None = None,
     ) -> None:
         self._store = store
         self._registration = registration
@@ -68,19 +96,29 @@ class Sending:
         self._state_prefix = state_prefix
         self._condition = condition
         self._properties = properties
+        self._below = below
+        self._has_copied_below = False
         self._multiparts: dict[int, MultipartUpload] = {}
         self._piece_etags: dict[int, str] = {}
         self.etag = ""
         """The object's, once it has been published."""
 
-    async def carry_out(self, command: Command) -> StoredPart | None:
-        """Returns what a part has become, if it was one. :raises StoreError:"""
+    async def carry_out(self, command: Command) -> Outcome:
+        """Returns what a part has become, or what was fetched.
+
+        :raises StoreError:
+        :raises ObjectChanged: the object below is not what it was.
+        """
         match command:
             case OpenUpload():
                 await self._open(command.upload)
             case SendPart():
                 multipart = self._multiparts[command.upload]
                 return await self._store.upload_part(multipart, command.number, command.body)
+            case CopyBelow():
+                return await self._copy_below(command)
+            case FetchBelow():
+                return await self._fetch_below(command.wanted)
             case CompletePiece():
                 await self._complete_piece(command)
             case CopyPiece():
@@ -97,8 +135,9 @@ class Sending:
 
     async def _open(self, upload: int) -> None:
         if upload == 0:
+            properties = await self._properties()
             self._registration.bind()
-            created = await self._store.create_upload(self._registration.name, self._properties())
+            created = await self._store.create_upload(self._registration.name, properties)
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
@@ -108,12 +147,11 @@ class Sending:
 
     async def _put(self, whole: PutWhole) -> None:
         await self._registration.turn()
+        properties = await self._properties()
         if self._registration.is_removed:
             return
         name = self._registration.name
-        self.etag = await self._store.put(
-            name, whole.body, self._properties(), self._current_condition
-        )
+        self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
     async def _complete(self, complete: CompleteUpload) -> None:
         await self._registration.turn()
@@ -121,6 +159,8 @@ class Sending:
         if self._registration.is_removed:
             await self._abort(multipart)
             return
+        if self._has_copied_below:
+            await self._demand_unchanged()
         self.etag = await self._store.complete_upload(
             multipart, complete.parts, self._current_condition
         )
@@ -129,6 +169,43 @@ class Sending:
     def _current_condition(self) -> WriteCondition:
         """What was demanded at OPEN, unless the file was renamed to replace another since."""
         return WriteCondition.NONE if self._registration.may_replace else self._condition
+
+    # The object below.
+
+    async def _copy_below(self, copy: CopyBelow) -> StoredPart:
+        self._has_copied_below = True
+        below = self._known_below
+        try:
+            return await self._store.copy_part(self._multiparts[0], copy.number, below, copy.wanted)
+        except (PreconditionFailed, NoSuchObject):
+            raise _changed() from None
+
+    async def _fetch_below(self, wanted: ByteRange) -> Body:
+        below, fetched = self._known_below, _Fetched()
+        try:
+            await self._store.get(below.name, wanted, fetched, if_match=below.etag)
+        except (PreconditionFailed, NoSuchObject):
+            raise _changed() from None
+        if sum(map(len, fetched.pieces)) != wanted.size_bytes:
+            raise StoreTrouble("the store sent less than the object's size promises")
+        return tuple(fetched.pieces)
+
+    async def _demand_unchanged(self) -> None:
+        """What was copied without a condition is of one version all the same."""
+        below = self._known_below
+        if self._store.capabilities_of(below.name.bucket).copy_source_condition:
+            return
+        try:
+            found = await self._store.head(below.name)
+        except NoSuchObject:
+            raise _changed() from None
+        if found.etag != below.etag:
+            raise _changed()
+
+    @property
+    def _known_below(self) -> ObjectInfo:
+        assert self._below is not None, "nothing is kept of nothing"
+        return self._below
 
     # Pieces.
 
@@ -169,3 +246,10 @@ class Sending:
             facts |= {"code": error.code, "request_id": error.request_id}
         why = getattr(error, "message", "")
         self._events.tell(event, key=self._registration.name.key, why=why, **facts)
+
+
+def _changed() -> ObjectChanged:
+    return ObjectChanged(
+        "somebody else has changed the file meanwhile, so that nothing of it was stored; "
+        "open it again"
+    )

@@ -9,6 +9,7 @@ Rules
 2. What is at a place is `files/looking`'s to say; what would replace a file waits for
    a commit of it that is under way, as looking at it does.
 3. No check that costs a request is made unless its answer changes ours.
+4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
 """
 
 from __future__ import annotations
@@ -19,37 +20,43 @@ from sftpgw.errors import (
     IsADirectory,
     NoSuchFile,
     NoSuchObject,
-    Unsupported,
+    PermissionDenied,
 )
 from sftpgw.files.copying import Copying
 from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
+from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
 from sftpgw.files.timing import Timing
 from sftpgw.files.uploads import Upload
+from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.markers import MARKER, hadoop_marker
-from sftpgw.plan.opening import decide, must_look
+from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
 from sftpgw.plan.permissions import Operation, allows, require
-from sftpgw.plan.pieces import Layout, choose_layout
+from sftpgw.plan.pieces import choose_layout
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import (
     GIB,
     MIB,
+    NO_CHANGES,
     AttributeChanges,
     FileAttributes,
     FileKind,
+    ObjectInfo,
+    ObjectName,
     Space,
     User,
     WriteIntent,
 )
 
 DIRECTORY = FileAttributes(FileKind.DIRECTORY)
+IN_PLACE = WriteIntent(create=False, truncate=False)
 NOMINAL_BYTES = 1024 * 1024 * GIB
 
 
@@ -108,8 +115,16 @@ class Tree:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
         await self._in_flight.settled(place.file)
-        download = Download(
-            place.file,
+        download = self._download(place.file)
+        try:
+            await download.open()
+        except NoSuchObject:
+            raise await self._looking.no_file(place) from None
+        return download
+
+    def _download(self, name: ObjectName, etag: str | None = None) -> Download:
+        return Download(
+            name,
             store=self._store,
             budget=self._resources.budget,
             in_flight=self._in_flight,
@@ -117,12 +132,8 @@ class Tree:
             events=self._events,
             part_bytes=self._resources.settings.download_part_size_bytes,
             concurrency=self._resources.settings.download_concurrency,
+            etag=etag,
         )
-        try:
-            await download.open()
-        except NoSuchObject:
-            raise await self._looking.no_file(place) from None
-        return download
 
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
@@ -139,17 +150,15 @@ class Tree:
         opening = decide(
             intent, existing, may_overwrite=may_overwrite, path=place.path, is_hidden=is_hidden
         )
-        below = opening.overlaid
-        plan = UploadPlan(
-            self._layout(intent.expected_bytes),
-            concurrency=self._resources.settings.upload_concurrency,
-            allowance_bytes=allowance_bytes(self._resources.limits.memory_bytes),
-            reorder_bytes=self._resources.limits.reorder_allowance_bytes,
-            overlaid_bytes=below.size_bytes if below else None,
-        )
-        if intent.expected_bytes is not None:
-            plan.expect(intent.expected_bytes)
+        if opening.overlaid is not None:
+            await self._store.learn_capabilities(self._root.bucket)
         self._looking.changed()
+        return self._upload(place, intent, opening, changes)
+
+    def _upload(
+        self, place: Place, intent: WriteIntent, opening: Opening, changes: AttributeChanges
+    ) -> Upload:
+        plan = self._upload_plan(intent, opening.overlaid)
         return Upload(
             plan,
             place.file,
@@ -163,19 +172,46 @@ class Tree:
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
             timing=self._timing,
+            below=opening.overlaid,
+            readback=self._readback(place, intent, plan, opening.overlaid),
         )
 
-    def _layout(self, expected_bytes: int | None) -> Layout:
-        """Chosen at each OPEN: what the store can do may have been found out meanwhile."""
+    def _upload_plan(self, intent: WriteIntent, overlaid: ObjectInfo | None) -> UploadPlan:
+        """What the store can do is asked at each OPEN: it may have been found out meanwhile."""
         able = self._store.capabilities_of(self._root.bucket)
+        settings, limits = self._resources.settings, self._resources.limits
         ladder = choose_ladder(
-            self._resources.settings.part_size_bytes,
-            self._resources.limits.memory_bytes,
-            concurrency=self._resources.settings.upload_concurrency,
+            settings.part_size_bytes,
+            limits.memory_bytes,
+            concurrency=settings.upload_concurrency,
             unequal_parts=able.unequal_parts,
-            expected_bytes=expected_bytes,
+            expected_bytes=intent.expected_bytes,
         )
-        return choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts)
+        below = None
+        if overlaid is not None:
+            below = Below(overlaid.size_bytes, can_copy=able.part_copy and able.unequal_parts)
+        plan = UploadPlan(
+            choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts),
+            concurrency=settings.upload_concurrency,
+            allowance_bytes=allowance_bytes(limits.memory_bytes),
+            reorder_bytes=limits.reorder_allowance_bytes,
+            below=below,
+            appends=intent.append,
+        )
+        if intent.expected_bytes is not None:
+            plan.expect(intent.expected_bytes)
+        return plan
+
+    def _readback(
+        self, place: Place, intent: WriteIntent, plan: UploadPlan, overlaid: ObjectInfo | None
+    ) -> Readback | NoReadback | None:
+        """How to read through a handle that writes; None if it was not opened for that."""
+        if not intent.read:
+            return None
+        if not allows(self._granted, Operation.READ):
+            return NoReadback(PermissionDenied(f"{place.path}: you may not download files here"))
+        etag = overlaid.etag if overlaid else None
+        return Readback(plan, lambda: self._download(place.file, etag))
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
@@ -210,10 +246,10 @@ class Tree:
             require(self._granted, Operation.SET_TIMES, place.path)
         if changes.size_bytes is not None:
             require(self._granted, Operation.TRUNCATE, place.path)
-            raise Unsupported(f"{place.path}: the size of a stored file cannot be changed")
+            await self._resize(path, changes.size_bytes)
         if changes.modified_seconds is not None:
             await self._set_time(place, changes.modified_seconds)
-        else:
+        elif changes.size_bytes is None:
             await self.stat(path)  # a mode or an owner: only whether the file is there matters
 
     async def _set_time(self, place: Place, seconds: float) -> None:
@@ -228,6 +264,26 @@ class Tree:
         except NoSuchObject:
             if not await self._looking.is_directory(place):
                 raise NoSuchFile(f"{place.path}: no such file or directory") from None
+
+    async def _resize(self, path: bytes, size_bytes: int) -> None:
+        """Cut a file, or make it longer with zeros."""
+        try:
+            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES)
+        except NoSuchFile:
+            await self._resize_unpublished(locate(self._root, path), size_bytes)
+            return
+        try:
+            await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
+            await writer.commit()
+        finally:
+            await writer.abandon()
+
+    async def _resize_unpublished(self, place: Place, size_bytes: int) -> None:
+        """Of a file that is only being written, by this session or another one."""
+        unpublished = self._in_flight.newest(place.file)
+        if unpublished is None:
+            raise await self._looking.no_file(place)
+        await unpublished.set_attributes(AttributeChanges(size_bytes=size_bytes))
 
     # Directories.
 

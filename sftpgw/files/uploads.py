@@ -12,11 +12,15 @@ An answer is withheld (a Deferred instead of None) while the plan is congested o
 the budget owes us a part. What a client can send without an answer is bounded by
 its SSH window.
 
+Bytes of the object below are asked for once there is memory for them.
+
 While others wait for memory, an upload that was not written to for a minute fails; if
 its user holds more than their share, so does one that has hardly moved in that time.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -27,18 +31,22 @@ from sftpgw.errors import (
     GatewayError,
     LimitReached,
     PreconditionFailed,
+    Unsupported,
     UploadFailed,
 )
 from sftpgw.files.inflight import InFlight, Registration
 from sftpgw.files.places import Place
+from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.assembling import CompleteUpload
-from sftpgw.plan.restating import MTIME, mtime_text
-from sftpgw.plan.uploading import Command, Commands, Phase, PutWhole, UploadPlan
+from sftpgw.plan.restating import MTIME, mtime_text, restated
+from sftpgw.plan.uploading import Command, Commands, FetchBelow, Phase, PutWhole, UploadPlan
 from sftpgw.values import (
+    NO_METADATA,
     AttributeChanges,
+    Body,
     Buffer,
     FileAttributes,
     FileKind,
@@ -56,7 +64,12 @@ Hardly: by less than what counts as a small upload, if its user holds more than 
 
 
 class Upload:
-    """Implements `interfaces.FileWriter` on a multipart upload or a single PutObject."""
+    """Implements `interfaces.FileWriter` on a multipart upload or a single PutObject.
+
+    :param below: the object that stays below what is written; what is published has its
+        class, tags and metadata.
+    :param readback: reads what is being written, if the file was opened for that.
+    """
 
     def __init__(
         self,
@@ -73,15 +86,23 @@ class Upload:
         storage_class: str = "",
         modified_seconds: float | None = None,
         timing: Timing | None = None,
+        below: ObjectInfo | None = None,
+        readback: Readback | NoReadback | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
         self._events = events
+        self._store = store
         self._storage_class = storage_class
+        self._below = below
+        self._readback = readback or NoReadback(Unsupported("the file is open for writing only"))
         self._modified_seconds = modified_seconds
         self._created_with: float | None = None
         self._timing = timing
         self._registration: Registration = in_flight.register(name, self)
+        if below is not None:
+            # What is kept of it is found under its name: a rename has to wait.
+            self._registration.bind()
         self._sending = Sending(
             store=store,
             registration=self._registration,
@@ -89,6 +110,7 @@ class Upload:
             state_prefix=state_prefix,
             condition=condition,
             properties=self._properties,
+            below=below,
         )
         self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0
@@ -114,6 +136,10 @@ class Upload:
         paused: Deferred[None] = Deferred(self._paused.remove)
         self._paused.append(paused)
         return paused
+
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        self._demand_success()
+        return self._readback.read(offset, length)
 
     async def set_attributes(self, changes: AttributeChanges) -> None:
         if changes.size_bytes is not None:
@@ -149,8 +175,9 @@ class Upload:
 
     async def abandon(self) -> None:
         if not self._has_ended:
-            key = self._registration.name.key
-            self._events.tell("upload-abandoned", key=key, bytes=self._plan.size_bytes)
+            if self._plan.is_changed:
+                told = {"key": self._registration.name.key, "bytes": self._plan.size_bytes}
+                self._events.tell("upload-abandoned", **told)
             self._carry_out(self._plan.fail(UploadFailed("the upload was abandoned")))
         while not self._has_ended:
             await self._next_end()
@@ -167,13 +194,15 @@ class Upload:
     async def _carry_out_one(self, command: Command) -> Commands:
         """Carry out one command; how it ends is the plan's next event."""
         try:
-            part = await self._sending.carry_out(command)
+            if isinstance(command, FetchBelow):
+                await self._memory()
+            outcome = await self._sending.carry_out(command)
         except Exception as error:
             return self._plan.failed(command, self._explained(error))
         if isinstance(command, PutWhole | CompleteUpload):
             self._tell_stored(command.size_bytes)
             await self._settle_time(command.size_bytes)
-        return self._plan.succeeded(command, part)
+        return self._plan.succeeded(command, outcome)
 
     def _tell_stored(self, size_bytes: int) -> None:
         self._events.tell(
@@ -196,12 +225,18 @@ class Upload:
         except Exception:
             self._unforeseen(Failure())
 
-    def _properties(self) -> ObjectProperties:
+    async def _properties(self) -> ObjectProperties:
         metadata = {}
         self._created_with = self._modified_seconds
         if self._modified_seconds is not None:
             metadata[MTIME] = mtime_text(self._modified_seconds)
-        return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
+        if self._below is None:
+            return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
+        tags = await self._store.tags(self._below.name) if self._below.tag_count else NO_METADATA
+        kept = restated(self._below, tags=tags)
+        # The bytes are new, so that the old time is not theirs.
+        others = {name: value for name, value in kept.metadata.items() if name != MTIME}
+        return replace(kept, metadata=others | metadata)
 
     def _explained(self, error: Exception) -> GatewayError:
         """The client's words for what has gone wrong."""
@@ -268,6 +303,13 @@ class Upload:
         else:
             self._place.ask(more_bytes)
 
+    async def _memory(self) -> None:
+        """Wait for what the plan needs now; it was told to the budget, or will be at once."""
+        self._settle_memory()
+        while self._place.is_waiting and self._plan.failure is None:
+            await self._next_end()
+        self._demand_success()
+
     def _note_progress(self, size_bytes: int) -> None:
         self._written_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
@@ -293,6 +335,7 @@ class Upload:
             return
         self._has_ended = True
         self._place.close()
+        self._readback.close()
         failure = self._plan.failure
         if failure is not None and not isinstance(failure, UploadFailed):
             self._sending.tell_failure("upload-failed", failure)

@@ -10,8 +10,9 @@ Rules
 2. Parts are sent in their order, at most `concurrency` at once; their bytes are kept
    until the store confirms them.
 3. A piece that is full is completed once its parts are stored, then copied into
-   upload 0 while later parts arrive, then dropped. At most `concurrency` copies at once.
-4. At the end, when each part is stored and each piece copied, upload 0 is completed.
+   upload 0 while later parts arrive, then dropped. What is kept of the object below is
+   copied into upload 0 as it comes. At most `concurrency` copies at once.
+4. At the end, when each part is stored and everything copied, upload 0 is completed.
 5. Given up, and nothing under way any more: whatever is open is aborted, and pieces that
    are, or may be, complete are dropped.
 
@@ -21,13 +22,14 @@ A piece:  WANTED → OPENING → OPEN → COMPLETING → COMPLETE → COPYING �
 from __future__ import annotations
 
 import enum
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sftpgw.plan.pieces import Layout
-from sftpgw.values import Body, StoredPart
+from sftpgw.values import Body, ByteRange, StoredPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,21 @@ class OpenUpload:
 
 @dataclass(frozen=True, slots=True)
 class SendPart:
+    """`offset` is where the part begins in the file."""
+
     number: int
     body: Body
     size_bytes: int
     upload: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CopyBelow:
+    """Copy bytes of the object below into upload 0, as part `number`."""
+
+    number: int
+    wanted: ByteRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,14 @@ class AbortUpload:
 
 
 Step: TypeAlias = (
-    OpenUpload | SendPart | CompletePiece | CopyPiece | DropPiece | CompleteUpload | AbortUpload
+    OpenUpload
+    | SendPart
+    | CopyBelow
+    | CompletePiece
+    | CopyPiece
+    | DropPiece
+    | CompleteUpload
+    | AbortUpload
 )
 
 
@@ -101,7 +121,10 @@ class State(enum.IntEnum):
 
 @dataclass(slots=True)
 class _Upload:
-    """One multipart upload; `unstored` counts parts that the store has not confirmed."""
+    """One multipart upload; `unstored` counts parts that the store has not confirmed.
+
+    What is copied of the object below is among them; the pieces that are copied are not.
+    """
 
     number: int
     state: State = State.WANTED
@@ -130,25 +153,55 @@ class Assembly:
         self._pieces: dict[int, _Upload] = {}
         self._copied: list[int] = []
         self._ready: deque[SendPart] = deque()
+        self._at_hand: dict[int, SendPart] = {}
+        self._kept: deque[CopyBelow] = deque()
+        self._copying_below = 0
+        self._copied_below: list[ByteRange] = []
         self._has_ended = False
 
     # Parts.
 
-    def add(self, number: int, body: Body, size_bytes: int) -> None:
+    def add(self, number: int, body: Body, size_bytes: int, offset: int) -> None:
         """Part `number` of the object is whole; it follows the one before."""
         home = self._layout.home(number)
         upload = self._upload(home.upload)
         upload.unstored += 1
         upload.is_full = self._layout.fills(home)
-        self._ready.append(SendPart(home.number, body, size_bytes, home.upload))
+        part = SendPart(home.number, body, size_bytes, home.upload, offset)
+        self._ready.append(part)
+        self._at_hand[offset] = part
         self.held_bytes += size_bytes
         self.parts_at_hand += 1
+
+    def copy_below(self, slot: int, wanted: ByteRange) -> None:
+        """Bytes of the object below follow, as part `slot` of upload 0."""
+        self._end_piece()
+        self._own.unstored += 1
+        self._kept.append(CopyBelow(slot, wanted))
+        self._copied_below.append(wanted)
 
     def end(self) -> None:
         """No part follows."""
         self._has_ended = True
+        self._end_piece()
+
+    def _end_piece(self) -> None:
         for piece in self._pieces.values():
             piece.is_full = True
+
+    def part_with(self, offset: int) -> SendPart | None:
+        """The part that has the byte at `offset`, if its bytes are here still."""
+        for part in self._at_hand.values():
+            if part.offset <= offset < part.offset + part.size_bytes:
+                return part
+        return None
+
+    def copied_with(self, offset: int) -> ByteRange | None:
+        """What is copied of the object below, and has the byte at `offset`."""
+        index = bisect_right(self._copied_below, offset, key=lambda copied: copied.start) - 1
+        if index < 0 or offset >= self._copied_below[index].stop:
+            return None
+        return self._copied_below[index]
 
     # How requests ended.
 
@@ -161,6 +214,10 @@ class Assembly:
                 upload = self._upload(step.upload)
                 self._part_ended(upload, step)
                 upload.stored.append(_known(part))
+            case CopyBelow():
+                self._copying_below -= 1
+                self._own.unstored -= 1
+                self._own.stored.append(_known(part))
             case CompletePiece():
                 self._pieces[step.upload].state = State.COMPLETE
             case CopyPiece():
@@ -180,6 +237,7 @@ class Assembly:
         upload.unstored -= 1
         self.held_bytes -= sent.size_bytes
         self.parts_at_hand -= 1
+        del self._at_hand[sent.offset]
 
     def _upload(self, number: int) -> _Upload:
         return self._own if number == 0 else self._pieces.setdefault(number, _Upload(number))
@@ -217,6 +275,11 @@ class Assembly:
 
     def _copies(self) -> Iterator[Step]:
         copying = sum(piece.state is State.COPYING for piece in self._pieces.values())
+        copying += self._copying_below
+        while self._kept and self._own.state is State.OPEN and copying < self._concurrency:
+            copying += 1
+            self._copying_below += 1
+            yield self._kept.popleft()
         for piece in self._pieces.values():
             if piece.state is State.COMPLETE and copying < self._concurrency:
                 copying += 1
@@ -235,6 +298,7 @@ class Assembly:
         for part in self._ready:
             self._part_ended(self._upload(part.upload), part)
         self._ready.clear()
+        self._kept.clear()
 
     def leftovers(self) -> Iterator[Step]:
         """What clears up; nothing may be under way. Once only."""

@@ -11,14 +11,16 @@ Rules
 3. A user who may not overwrite always opens as if with EXCL.
 4. Where the store does not say whether the file exists (its policy lets nobody list the
    bucket, so that a missing object is a 403), OPEN goes on as if with EXCL.
-5. Without TRUNC, what exists stays below what is written: an overlay.
+5. Without TRUNC, what exists stays below what is written: an overlay. It is the same
+   file afterwards, with the old one's class, tags and metadata but the time; with TRUNC
+   it is a new one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied, Unsupported
+from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied
 from sftpgw.values import ObjectInfo, WriteCondition, WriteIntent
 
 
@@ -46,7 +48,7 @@ def decide(
     """Grant or refuse. `existing` is None if nothing is there or nobody looked.
 
     :param is_hidden: somebody looked, and was not told.
-    :raises NoSuchFile, AlreadyExists, PermissionDenied, Unsupported:
+    :raises NoSuchFile, AlreadyExists, PermissionDenied:
     """
     if existing is None:
         if is_hidden and not intent.create:
@@ -59,10 +61,4 @@ def decide(
         raise AlreadyExists(f"{path}: the file exists already")
     if not may_overwrite:
         raise PermissionDenied(f"{path}: the file exists, and you may not overwrite files here")
-    if intent.truncate:
-        return Opening()
-    if intent.append and existing.size_bytes:
-        raise Unsupported(
-            f"{path}: appending to an existing file is not supported; send the whole file"
-        )
-    return Opening(overlaid=existing)
+    return Opening(overlaid=None if intent.truncate else existing)

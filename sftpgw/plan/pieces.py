@@ -18,6 +18,8 @@ A multipart upload has 10,000 part numbers, and what is sent from memory is at m
 4. All parts in pieces have the ladder's largest size; a piece is a whole number of them.
 5. No pieces where the store cannot copy parts, or wants equal ones: the copied parts
    would be larger than the direct ones.
+6. What an edited file keeps of the old object is copied into upload 0 as well, where it
+   comes: between direct parts, or behind a piece that ends there.
 
 Each direct part is one that could have been a copied one of 5 GiB. With 500 of them,
 files up to 18 GiB need no copy, and the largest has 46.2 TiB of the 48.8 that S3 takes.
@@ -95,6 +97,24 @@ class Layout:
     def slot(self, piece: int) -> int:
         """The part number of upload 0 that a piece is copied to."""
         return self.direct_parts + piece
+
+    def after_copy(self, number: int) -> tuple[int, int]:
+        """Bytes of the old object come before part `number`.
+
+        Returns the part number of upload 0 that they are copied to, and the number that
+        the part has then. A piece that was begun ends.
+        """
+        home = self.home(number)
+        if home.upload == 0:
+            return number, number + 1
+        assert self.pieces is not None, "no pieces, no home in one"
+        slot = self.slot(home.upload) + (home.number > 1)
+        next_start = self._direct_bytes + self.pieces.start(slot - self.direct_parts + 1)
+        return slot, self.number(next_start)
+
+    def room_bytes(self, number: int) -> int:
+        """What fits into part `number` and all that follow."""
+        return self.capacity_bytes - self.start(number)
 
     @property
     def capacity_bytes(self) -> int:

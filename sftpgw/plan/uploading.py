@@ -5,25 +5,29 @@ Must not know: how a part is sent, which client writes, what the object is calle
 
 Rules
 
-1. Bytes are buffered in the part they belong to (`plan/pieces`). A part is
-   *sealed* when each of its bytes is there; sealed parts go on to `plan/assembling`,
-   which sends them, and keeps their bytes until the store confirms them.
-2. Part 1 is sealed only when something follows it: a file that fits into one
-   part is one PutObject, and nothing else.
+1. Bytes are kept in a draft (`plan/edited`) until they are *sealed*: sent, or left to the
+   store to copy. Sealed parts go on to `plan/assembling`, which keeps their bytes until
+   the store confirms them.
+2. A part is sealed as soon as each of its bytes is there, but part 1 only when something
+   follows it: a file that fits into one part is one PutObject, and nothing else.
 3. Writes may come in any order as long as they end within `reorder_bytes` behind
    the first byte that is missing. Farther away they fail at once.
-4. A sealed part cannot be read back or changed: a write into it fails.
-5. At the end, gaps are zeros. Over an object that stays below (an *overlay*)
-   they would be that object's bytes, which an upload cannot get at: then the
-   upload fails, unless the client has cut the file where its writes end.
-6. An overlay that was neither written nor cut changes nothing.
-7. The first failure ends it: it stays in `failure`. No command follows but those that
+4. What is sealed cannot be changed any more: a write into it fails.
+5. Over an object that stays below (an *overlay*), what was not written is *kept*: it is
+   not missing. `plan/cutting` says what of it is copied and what is fetched into the draft.
+   It is sealed only when a whole part of new bytes lies behind it, and nothing else was
+   written (a resume), or when more than `reorder_bytes` wait behind it: until then, writes
+   may go back. What follows the last write waits for the end, since the file may be cut.
+6. At the end gaps are zeros, or kept.
+7. Appended bytes go to the end of the file, whatever offset they come with.
+8. An overlay that was neither written nor cut changes nothing.
+9. The first failure ends it: it stays in `failure`. No command follows but those that
    clear up, and they only when nothing else is under way.
-8. Each command ends with one event, `succeeded` or `failed`.
+10. Each command ends with one event, `succeeded` or `failed`.
 
 Phases, and what leads on:
 
-    BUFFERING   a part is sealed      → STREAMING   (OpenUpload, SendPart …)
+    BUFFERING   something is sealed   → STREAMING   (OpenUpload, SendPart …)
     BUFFERING   finish                → PUBLISHING  (PutWhole)
     STREAMING   finish, all stored    → PUBLISHING  (CompleteUpload)
     PUBLISHING  succeeded             → DONE
@@ -36,16 +40,22 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
 from sftpgw.plan.assembling import AbortUpload, Assembly, CompleteUpload, DropPiece, Step
-from sftpgw.plan.partbuffer import PartBuffer
+from sftpgw.plan.cutting import Below, Cut, CutAfter, CutCopy, CutPart, evenly
+from sftpgw.plan.edited import EditedFile
 from sftpgw.plan.pieces import Layout
-from sftpgw.values import KIB, MIB, Body, Buffer, StoredPart
+from sftpgw.plan.readback import Source, sources
+from sftpgw.values import KIB, MIB, Body, Buffer, ByteRange, StoredPart
 
 SMALL_BYTES = 256 * KIB
 """What costs less than a request does: a file of this size need not wait for memory."""
+
+MAX_SOURCES = 256
+"""A READ of bytes more scattered than this gets the first of them, as SFTP allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +66,18 @@ class PutWhole:
     size_bytes: int
 
 
-Command: TypeAlias = Step | PutWhole
+@dataclass(frozen=True, slots=True)
+class FetchBelow:
+    """Get bytes of the object below; they are what it has become."""
+
+    wanted: ByteRange
+
+
+Command: TypeAlias = Step | PutWhole | FetchBelow
 Commands: TypeAlias = tuple[Command, ...]
+Outcome: TypeAlias = StoredPart | Body | None
+"""What a part that was sent or copied has become, or the bytes that were fetched."""
+
 NOTHING: Commands = ()
 
 
@@ -72,12 +92,14 @@ class Phase(enum.Enum):
 class UploadPlan:
     """The state of one upload. Each event returns the commands to carry out now.
 
-    Nothing here raises: what is refused ends up in `failure`.
+    Nothing here raises but `sources`: what is refused ends up in `failure`.
 
-    :param allowance_bytes: what it may hold in parts before the client has to wait.
+    :param allowance_bytes: what it may hold in parts before the client has to wait, and how
+        much it may fetch of an object that the store cannot copy.
     :param small_bytes: up to here it counts the bytes it holds, from here on whole parts.
-    :param overlaid_bytes: the size of the object that stays below what is
-        written, None for a file that starts empty.
+    :param below: the object that stays below what is written, None for a file that
+        starts empty.
+    :param appends: whatever is written goes to the end.
     """
 
     def __init__(
@@ -88,7 +110,8 @@ class UploadPlan:
         allowance_bytes: int = 256 * MIB,
         reorder_bytes: int = 32 * MIB,
         small_bytes: int = SMALL_BYTES,
-        overlaid_bytes: int | None = None,
+        below: Below | None = None,
+        appends: bool = False,
     ) -> None:
         self.small_bytes = small_bytes
         self.phase = Phase.BUFFERING
@@ -97,33 +120,41 @@ class UploadPlan:
         self._concurrency = concurrency
         self._allowance_bytes = allowance_bytes
         self._reorder_bytes = reorder_bytes
-        self._below_bytes = overlaid_bytes or 0
-        self._changed = overlaid_bytes is None
-        self._written_bytes = 0
-        self._buffers: dict[int, PartBuffer] = {}
-        self._sealed = 0
-        self._next_bytes = layout.size_bytes(1)
+        self._appends = appends
+        self._edited = EditedFile(below)
+        self._number = 1
+        self._part_bytes = layout.size_bytes(1)
         self._assembly = Assembly(layout, concurrency)
+        self._fetching_bytes = 0
         self._finishing = False
         self._under_way = 0
-        # The part that in-order writes go on filling; None when they do not.
-        self._tail: PartBuffer | None = None
+        # How much more may come in order without completing a part; 0 when it does not.
+        self._room_bytes = 0
 
     # What the engine may ask.
 
     @property
     def size_bytes(self) -> int:
         """The size that the file would have now."""
-        return max(self._written_bytes, self._below_bytes)
+        return self._edited.size_bytes
 
     @property
     def is_congested(self) -> bool:
-        """More parts are sealed than may be under way, or than may be held: the client waits."""
+        """More is sealed than may be under way, or than may be held: the client waits."""
         assembly = self._assembly
-        return assembly.parts_at_hand > self._concurrency or (
-            assembly.parts_at_hand > 0
-            and assembly.held_bytes + self._next_bytes > self._allowance_bytes
+        return (
+            assembly.parts_at_hand > self._concurrency
+            or self._fetching_bytes > 0
+            or (
+                assembly.parts_at_hand > 0
+                and assembly.held_bytes + self._part_bytes > self._allowance_bytes
+            )
         )
+
+    @property
+    def is_changed(self) -> bool:
+        """Something would be published."""
+        return self._edited.is_changed
 
     @property
     def metadata_is_sent(self) -> bool:
@@ -132,8 +163,8 @@ class UploadPlan:
 
     @property
     def waits_for_gap(self) -> bool:
-        """Bytes are held behind a gap, which only a later write can fill."""
-        return self._tail is None and self._first_missing() < self._written_bytes
+        """Bytes are held that only a later write, or the end, lets go."""
+        return self._edited.is_scattered
 
     @property
     def sent_bytes(self) -> int:
@@ -148,54 +179,68 @@ class UploadPlan:
         as bytes: with parts under way the upload goes on without a whole one more. So does
         what is there at the end.
         """
-        bytes_here = sum(map(len, self._buffers.values()))
+        bytes_here = self._edited.draft.size_bytes + self._fetching_bytes
         is_small = self.sent_bytes + bytes_here <= self.small_bytes
         if is_small or self._finishing or self.is_congested:
             return bytes_here
-        return sum(buffer.capacity_bytes for buffer in self._buffers.values())
+        return -(-bytes_here // self._part_bytes) * self._part_bytes
+
+    def sources(self, wanted: ByteRange) -> tuple[Source, ...]:
+        """Where the bytes of `wanted`, which end within the file, are now; at least the first.
+
+        :raises Unsupported: some were sent and are not here any more.
+        """
+        return tuple(islice(sources(wanted, self._edited, self._assembly), MAX_SOURCES))
 
     # What happens to an upload.
 
     def write(self, offset: int, *pieces: Buffer) -> Commands:
         """The client has sent bytes, in pieces."""
-        tail = self._tail
-        if tail is not None and offset == self._written_bytes and self.failure is None:
+        size_bytes = sum(map(len, pieces))
+        if self._appends:
+            offset = self.size_bytes
+        if offset == self._edited.written_stop and size_bytes < self._room_bytes:
             # The usual case: the bytes continue a part, and do not complete it.
-            size_bytes = sum(map(len, pieces))
-            if size_bytes < tail.capacity_bytes - len(tail):
-                for piece in pieces:
-                    tail.append(piece)
-                self._written_bytes += size_bytes
-                return NOTHING
-        return self._unless_refused(lambda: self._place(offset, b"".join(pieces)))
+            self._edited.append(size_bytes, pieces)
+            self._room_bytes -= size_bytes
+            return NOTHING
+        return self._unless_refused(lambda: self._place(offset, size_bytes, pieces))
 
     def truncate(self, size_bytes: int) -> Commands:
         """The client has set the size of the file."""
-        if not self._changed and size_bytes == self._below_bytes:
+        if not self._edited.is_changed and size_bytes == self.size_bytes:
             return NOTHING
-        self._changed = True
         return self._unless_refused(lambda: self._cut(size_bytes))
 
     def finish(self) -> Commands:
         """The client has closed the file: publish."""
         return self._unless_refused(self._finish)
 
-    def succeeded(self, command: Command, part: StoredPart | None = None) -> Commands:
-        """The store has done what `command` asks; `part` is what it has become, if it has."""
+    def succeeded(self, command: Command, outcome: Outcome = None) -> Commands:
+        """The store has done what `command` asks."""
         self._under_way -= 1
         if isinstance(command, PutWhole | CompleteUpload):
             self.phase = Phase.DONE
-            self._buffers.clear()
+            self._edited.draft.clear()
             return NOTHING
-        self._assembly.succeeded(command, part)
-        return self._next_commands()
+        if isinstance(command, FetchBelow):
+            self._fetching_bytes = 0
+            assert isinstance(outcome, tuple), "what was fetched has bytes"
+            if self.failure is None:
+                self._edited.add_fetched(command.wanted, outcome)
+        else:
+            assert not isinstance(outcome, tuple), "nothing else has bytes"
+            self._assembly.succeeded(command, outcome)
+        return self._attempt(self._advance)
 
     def failed(self, command: Command, error: GatewayError) -> Commands:
         """The store has refused `command` for good. Where it was to clear up, nothing is lost."""
         self._under_way -= 1
         if isinstance(command, AbortUpload | DropPiece):
             return self._next_commands()
-        if not isinstance(command, PutWhole):
+        if isinstance(command, FetchBelow):
+            self._fetching_bytes = 0
+        elif not isinstance(command, PutWhole):
             self._assembly.failed(command)
         return self.fail(error)
 
@@ -204,115 +249,178 @@ class UploadPlan:
         if self.phase is not Phase.DONE and self.failure is None:
             self.phase = Phase.FAILED
             self.failure = error
-            self._buffers.clear()
+            self._edited.draft.clear()
             self._assembly.discard()
-            self._tail = None
+            self._room_bytes = 0
         return self._next_commands()
-
-    # Writes.
 
     def _unless_refused(self, step: Callable[[], Commands]) -> Commands:
         if self.failure is not None:
             return NOTHING
         if self._finishing:
             return self.fail(UploadFailed("the file is closed"))
+        return self._attempt(step)
+
+    def _attempt(self, step: Callable[[], Commands]) -> Commands:
         try:
             return step()
         except FileError as error:
             return self.fail(error)
 
-    def _place(self, offset: int, data: bytes) -> Commands:
-        """Put bytes into the parts that they belong to."""
-        stop = offset + len(data)
-        if not data:
+    # Writes and sizes.
+
+    def _place(self, offset: int, size_bytes: int, pieces: Body) -> Commands:
+        """Put bytes where they belong."""
+        stop = offset + size_bytes
+        if not size_bytes:
             return NOTHING
-        self._demand_room(offset, stop)
-        self._changed = True
-        view, at, number = memoryview(data), offset, self._layout.number(offset)
-        while at < stop:
-            start, buffer = self._layout.start(number), self._buffer(number)
-            taken = min(stop, start + buffer.capacity_bytes) - at
-            buffer.write(at - start, view[at - offset : at - offset + taken])
-            at, number = at + taken, number + 1
-        self._written_bytes = max(self._written_bytes, stop)
-        commands = self._seal_complete()
-        in_order = self._first_missing() == self._written_bytes
-        self._tail = (
-            self._buffers.get(number - 1) if in_order and stop == self._written_bytes else None
-        )
-        return commands
-
-    def _buffer(self, number: int) -> PartBuffer:
-        if number not in self._buffers:
-            self._buffers[number] = PartBuffer(self._layout.size_bytes(number))
-        return self._buffers[number]
-
-    def _demand_room(self, offset: int, stop: int) -> None:
-        if offset < self._layout.start(self._sealed + 1):
+        if offset < self._edited.cursor:
             raise UploadFailed(
                 f"a write at offset {offset} would change bytes that have been sent already; "
                 "an upload cannot go back"
             )
         self._demand_reach(offset, stop)
         self._demand_capacity(stop)
+        self._edited.write(offset, stop, pieces)
+        return self._advance()
+
+    def _cut(self, size_bytes: int) -> Commands:
+        if size_bytes < self._edited.cursor:
+            raise UploadFailed(
+                f"the file cannot be cut to {size_bytes} bytes: more has been sent already"
+            )
+        if size_bytes > self.size_bytes:
+            self._demand_reach(size_bytes, size_bytes)
+            self._demand_capacity(size_bytes)
+        self._edited.resize(size_bytes)
+        return self._advance()
+
+    def _demand_reach(self, offset: int, stop: int) -> None:
+        missing = self._edited.first_missing
+        if offset > missing and stop > missing + self._reorder_bytes:
+            raise LimitReached(
+                f"nothing has been written from {missing} on, and at most {self._reorder_bytes} "
+                f"bytes may be skipped or arrive out of order: {stop} is too far ahead"
+            )
 
     def expect(self, size_bytes: int) -> None:
         """So long will the file be. :raises LimitReached: it cannot."""
         self._demand_capacity(size_bytes)
 
     def _demand_capacity(self, stop: int) -> None:
-        capacity_bytes = self._layout.capacity_bytes
+        capacity_bytes = self._edited.cursor + self._layout.room_bytes(self._number)
         if stop > capacity_bytes:
             why = "S3 takes no more"
             if self._layout.pieces is None:
                 why = "they fill all parts, and this store cannot join more; see part_size"
             raise LimitReached(f"the file is too large: {capacity_bytes} bytes fit, {why}")
 
-    def _demand_reach(self, offset: int, stop: int) -> None:
-        missing = self._first_missing()
-        if offset > missing and stop > missing + self._reorder_bytes:
-            self._demand_nothing_below(missing)
-            raise LimitReached(
-                f"nothing has been written from {missing} on, and at most {self._reorder_bytes} "
-                f"bytes may be skipped or arrive out of order: {stop} is too far ahead"
-            )
+    def _finish(self) -> Commands:
+        self._finishing = True
+        if not self._edited.is_changed:
+            self.phase = Phase.DONE
+            return NOTHING
+        return self._advance()
 
-    def _demand_nothing_below(self, missing: int) -> None:
-        """What was not written of an overlay would have to come from the object below."""
-        if missing < self._below_bytes:
+    # Sealing.
+
+    @property
+    def _has_sealed(self) -> bool:
+        return self._number > 1
+
+    def _advance(self) -> Commands:
+        """Seal what may be sealed; returns what may be begun."""
+        self._room_bytes = 0
+        if self.failure is not None or self.phase is Phase.PUBLISHING:
+            return self._next_commands()
+        while not self._fetching_bytes and (cut := self._next_cut()) is not None:
+            match cut:
+                case CutAfter():
+                    return self._fetch(cut.wanted) + self._next_commands()
+                case CutCopy():
+                    self._seal_copy(cut.stop)
+                case CutPart():
+                    self._edited.fill_with_zeros(cut.stop)
+                    if self._finishing and not self._has_sealed and cut.stop == self.size_bytes:
+                        self.phase = Phase.PUBLISHING
+                        return self._issued((PutWhole(self._edited.draft.body, cut.stop),))
+                    self._seal_part(cut.stop)
+        if self._finishing and self._edited.cursor == self.size_bytes:
+            self._assembly.end()
+        self._note_room()
+        return self._next_commands()
+
+    def _next_cut(self) -> Cut | None:
+        """What is sealed next, None if it is too early."""
+        edited, size_bytes = self._edited, self.size_bytes
+        if self._finishing:
+            is_done = edited.cursor == size_bytes and self._has_sealed
+            return None if is_done else self._cut_up_to(size_bytes)
+        if not self._has_sealed and size_bytes <= self._part_bytes:
+            return None
+        part_stop = edited.cursor + self._part_bytes
+        if edited.draft.extents.run_stop(edited.cursor) >= part_stop:
+            return CutPart(part_stop)
+        limit = edited.draft.extents.last_stop(edited.kept_stop)
+        if limit >= part_stop and self._must_go_on():
+            return self._cut_up_to(limit)
+        return None
+
+    def _must_go_on(self) -> bool:
+        """What was skipped counts as kept now, though it might have been written yet."""
+        draft = self._edited.draft
+        return draft.size_bytes > self._reorder_bytes or (
+            len(draft.extents) == 1 and draft.size_bytes >= self._part_bytes
+        )
+
+    def _cut_up_to(self, limit: int) -> Cut | None:
+        if self._assembly.parts_at_hand > self._concurrency:
+            return None  # the client waits already, or has closed the file
+        return self._edited.next_cut(limit, self._part_bytes, is_last=self._finishing)
+
+    def _seal_part(self, stop: int) -> None:
+        self._demand_capacity(stop)
+        start = self._edited.cursor
+        self._assembly.add(self._number, self._edited.seal(stop), stop - start, start)
+        self._go_on_at(self._number + 1)
+
+    def _seal_copy(self, stop: int) -> None:
+        copied = ByteRange(self._edited.cursor, stop)
+        self._edited.seal(stop)
+        number = self._number
+        for wanted in evenly(copied, self._edited.below.copy_limit_bytes):
+            slot, number = self._layout.after_copy(number)
+            if slot > self._layout.ladder.max_parts:
+                raise LimitReached("the changes are too scattered: they fill all parts")
+            self._assembly.copy_below(slot, wanted)
+        self._go_on_at(number)
+
+    def _go_on_at(self, number: int) -> None:
+        self._number = number
+        self._part_bytes = self._layout.size_bytes(number)
+
+    def _note_room(self) -> None:
+        bytes_here = self._edited.in_order_bytes()
+        self._room_bytes = self._part_bytes - bytes_here if bytes_here else 0
+
+    def _fetch(self, wanted: ByteRange) -> Commands:
+        below = self._edited.below
+        if not below.can_copy and below.size_bytes > self._allowance_bytes:
             raise Unsupported(
-                "only a part of an existing file was written, and keeping the rest of it is not "
-                "supported; send the whole file"
+                "this store cannot copy parts of a stored file into a new one, and at most "
+                f"{self._allowance_bytes} bytes of one are fetched to be sent again; "
+                "send the whole file"
             )
+        self._fetching_bytes = wanted.size_bytes
+        return self._issued((FetchBelow(wanted),))
 
-    def _first_missing(self) -> int:
-        """The first offset that nobody has written."""
-        number = self._sealed + 1
-        while (buffer := self._buffers.get(number)) and buffer.is_complete:
-            number += 1
-        return self._layout.start(number) + (buffer.first_missing if buffer else 0)
-
-    # Parts.
-
-    def _seal_complete(self) -> Commands:
-        sealed_before = self._sealed
-        while (buffer := self._buffers.get(self._sealed + 1)) and buffer.is_complete:
-            if self._sealed == 0 and self._written_bytes <= buffer.capacity_bytes:
-                break
-            self._seal_next()
-        return NOTHING if self._sealed == sealed_before else self._next_commands()
-
-    def _seal_next(self) -> None:
-        self._sealed += 1
-        buffer = self._buffers.pop(self._sealed)
-        self._assembly.add(self._sealed, buffer.body, len(buffer))
-        self._next_bytes = self._layout.size_bytes(self._sealed + 1)
+    # Commands.
 
     def _next_commands(self) -> Commands:
         """Send what may be sent, complete what is whole, or clear up: whatever is due."""
         if self.phase is Phase.FAILED:
             return self._issued(() if self._under_way else self._assembly.leftovers())
-        if self.phase is Phase.BUFFERING and self._sealed:
+        if self.phase is Phase.BUFFERING and self._has_sealed:
             self.phase = Phase.STREAMING
         if self.phase is not Phase.STREAMING:
             return NOTHING
@@ -325,48 +433,3 @@ class UploadPlan:
         issued = tuple(commands)
         self._under_way += len(issued)
         return issued
-
-    # Sizes and the end.
-
-    def _cut(self, size_bytes: int) -> Commands:
-        if size_bytes < self._layout.start(self._sealed + 1):
-            raise UploadFailed(
-                f"the file cannot be cut to {size_bytes} bytes: more has been sent already"
-            )
-        self._tail = None
-        self._below_bytes = min(self._below_bytes, size_bytes)
-        if size_bytes > self._written_bytes:
-            self._demand_reach(self._written_bytes + 1, size_bytes)
-            self._demand_capacity(size_bytes)
-            self._written_bytes = size_bytes
-            return self._seal_complete()
-        for number in tuple(self._buffers):
-            start = self._layout.start(number)
-            if start >= size_bytes:
-                del self._buffers[number]
-            elif start + len(self._buffers[number]) > size_bytes:
-                self._buffers[number].truncate(size_bytes - start)
-        self._written_bytes = size_bytes
-        return NOTHING
-
-    def _finish(self) -> Commands:
-        self._finishing = True
-        if not self._changed:
-            self.phase = Phase.DONE
-            return NOTHING
-        self._demand_nothing_below(self._first_missing())
-        if self._sealed == 0 and self._written_bytes <= self._layout.size_bytes(1):
-            self._fill_up(1)
-            self.phase = Phase.PUBLISHING
-            return self._issued((PutWhole(self._buffers[1].body, self._written_bytes),))
-        while self._layout.start(self._sealed + 1) < self._written_bytes:
-            self._fill_up(self._sealed + 1)
-            self._seal_next()
-        self._assembly.end()
-        return self._next_commands()
-
-    def _fill_up(self, number: int) -> None:
-        """Whatever was not written of a part, up to the end of the file, is zeros."""
-        buffer = self._buffer(number)
-        behind = self._written_bytes - self._layout.start(number)
-        buffer.fill_gaps(min(buffer.capacity_bytes, behind))

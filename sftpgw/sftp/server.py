@@ -61,6 +61,7 @@ class GatewayServer:
             truncate=bool(flags & OpenFlag.TRUNC),
             exclusive=bool(flags & OpenFlag.EXCL),
             append=bool(flags & OpenFlag.APPEND),
+            read=bool(flags & OpenFlag.READ),
         )
         return WriteHandle(await self._tree.open_writer(path, intent, from_wire(attrs)), self._look)
 
@@ -188,17 +189,17 @@ class ReadHandle:
 
 @implementer(IGatewayFile)
 class WriteHandle:
-    """A file open for writing."""
+    """A file open for writing, or for both."""
 
     def __init__(self, writer: FileWriter, look: Appearance) -> None:
         self._writer = writer
         self._look = look
 
-    def readChunk(self, offset: int, length: int) -> Body:
-        raise Unsupported("a file that is being uploaded cannot be read before it is closed")
+    def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
+        return self._writer.read(offset, length)
 
     def answerTogether(self, together: Together) -> None:
-        """Nothing is read here."""
+        """Answers that leave one by one are fast enough here."""
 
     def writeChunk(self, offset: int, data: Body) -> Deferred[None] | None:
         return self._writer.write(offset, *data)

@@ -104,6 +104,22 @@ def test_an_empty_file_is_one_request_until_its_time_is_asked() -> None:
     assert result_of(opened.download.attributes()).modified_seconds > 0
 
 
+def test_a_read_far_into_the_range_that_the_file_was_opened_with_is_answered() -> None:
+    """The range is cut off, since nobody reads where it is; what the READ waits for is fetched."""
+    opened = Opened()
+    gate = opened.store.hold("body")
+    result_of(opened.download.open())
+    waiting = opened.download.read(900, 50)
+    assert isinstance(waiting, Deferred)
+    for _ in range(10):  # of 64 bytes, so that the range is under way still
+        gate.open_one()
+    assert opened.store.requests["get"] == 2
+    gate.open()
+    assert b"".join(result_of(waiting)) == CONTENT[900:950]
+    opened.download.close()
+    assert opened.budget.held_bytes == 0
+
+
 def test_reads_are_answered_as_bytes_arrive_not_when_the_range_is_whole() -> None:
     opened = Opened()
     gate = opened.store.hold("body")

@@ -18,7 +18,6 @@ from sftpgw.errors import (
     NoSuchFile,
     NotADirectory,
     PermissionDenied,
-    Unsupported,
 )
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import DirectoryReader
@@ -325,14 +324,9 @@ class TestFiles:
         result_of(tree.set_attributes(b"/a", NO_CHANGES))
         assert isinstance(error_of(tree.set_attributes(b"/no", NO_CHANGES)), NoSuchFile)
 
-    def test_setstat_of_times_is_accepted_and_of_sizes_refused(
-        self, gateway: GatewayInMemory, tree: Tree
-    ) -> None:
+    def test_setstat_of_times_is_accepted(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, "a")
         result_of(tree.set_attributes(b"/a", AttributeChanges(modified_seconds=1.0)))
-        assert isinstance(
-            error_of(tree.set_attributes(b"/a", AttributeChanges(size_bytes=0))), Unsupported
-        )
 
 
 class TestListing:

@@ -1,15 +1,12 @@
-"""Opening, permissions, listings, buffers: the small decisions."""
+"""Opening, permissions, listings: the small decisions."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from sftpgw.errors import AlreadyExists, LimitReached, NoSuchFile, PermissionDenied, Unsupported
+from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied
 from sftpgw.plan.listing import EntrySieve, modified_seconds
 from sftpgw.plan.opening import Opening, decide, must_look
-from sftpgw.plan.partbuffer import MAX_GAPS, PartBuffer
 from sftpgw.plan.paths import Root
 from sftpgw.plan.permissions import Operation, allows, require
 from sftpgw.values import (
@@ -68,11 +65,9 @@ class TestOpening:
         opening = decide(WriteIntent(truncate=False), below, may_overwrite=True, path="/k")
         assert opening.overlaid is below
 
-    def test_appending_to_what_has_content_is_refused(self) -> None:
-        intent = WriteIntent(truncate=False, append=True)
-        with pytest.raises(Unsupported, match="/k"):
-            decide(intent, an_object(), may_overwrite=True, path="/k")
-        assert decide(intent, an_object(size_bytes=0), may_overwrite=True, path="/k").overlaid
+    def test_with_truncate_nothing_of_it_stays(self) -> None:
+        intent = WriteIntent(append=True)
+        assert decide(intent, an_object(), may_overwrite=True, path="/k").overlaid is None
 
 
 class TestPermissions:
@@ -136,44 +131,3 @@ class TestListing:
     )
     def test_times_that_others_have_stored(self, mtime: str, seconds: float) -> None:
         assert modified_seconds(an_object(mtime=mtime)) == seconds
-
-
-class TestPartBuffer:
-    @settings(max_examples=400)
-    @given(
-        st.lists(st.tuples(st.integers(0, 39), st.binary(min_size=1, max_size=20)), max_size=12),
-        st.integers(0, 40),
-        st.integers(1, 20),
-    )
-    def test_it_is_a_byte_array_that_knows_its_gaps(
-        self, writes: list[tuple[int, bytes]], cut: int, small_bytes: int
-    ) -> None:
-        buffer, model, present = PartBuffer(40, small_bytes), bytearray(), set()
-        for offset, data in writes:
-            fitting = data[: 40 - offset]
-            buffer.write(offset, fitting)
-            model.extend(bytes(max(0, offset + len(fitting) - len(model))))
-            model[offset : offset + len(fitting)] = fitting
-            present |= set(range(offset, offset + len(fitting)))
-        missing = next(offset for offset in range(41) if offset not in present)
-        assert b"".join(buffer.body) == model
-        assert buffer.first_missing == missing
-        assert buffer.is_complete is (missing == 40)
-        buffer.truncate(cut)
-        assert buffer.first_missing == min(cut, missing)
-        buffer.fill_gaps(min(cut, len(model)))
-        assert b"".join(buffer.body) == model[:cut]
-
-    def test_what_comes_in_order_is_not_copied_unless_it_is_small(self) -> None:
-        buffer = PartBuffer(100, small_piece_bytes=10)
-        large = b"x" * 10
-        for piece in (large, b"a", b"b", large):
-            buffer.append(piece)
-        assert [len(piece) for piece in buffer.body] == [10, 2, 10]
-        assert buffer.body[0] is buffer.body[2] is large
-
-    def test_too_many_gaps_are_refused(self) -> None:
-        buffer = PartBuffer(10 * MAX_GAPS)
-        with pytest.raises(LimitReached, match="scattered"):
-            for offset in range(1, 10 * MAX_GAPS, 2):
-                buffer.write(offset, b"x")

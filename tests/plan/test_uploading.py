@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.errors import LimitReached, StoreError, Unsupported, UploadFailed
+from sftpgw.errors import LimitReached, StoreError, UploadFailed
 from sftpgw.plan.assembling import (
     AbortUpload,
     CompletePiece,
     CompleteUpload,
+    CopyBelow,
     CopyPiece,
     DropPiece,
     OpenUpload,
     SendPart,
 )
+from sftpgw.plan.cutting import Below
 from sftpgw.plan.partsizes import Ladder
 from sftpgw.plan.pieces import Layout, choose_layout
-from sftpgw.plan.uploading import NOTHING, Command, Commands, Phase, PutWhole, UploadPlan
-from sftpgw.values import StoredPart
+from sftpgw.plan.uploading import (
+    NOTHING,
+    Command,
+    Commands,
+    FetchBelow,
+    Outcome,
+    Phase,
+    PutWhole,
+    UploadPlan,
+)
+from sftpgw.values import ByteRange, StoredPart
 
 LADDER = Ladder(first_bytes=8, largest_bytes=16, step_parts=2)
 PLAIN = Layout(LADDER, LADDER.max_parts)
@@ -49,6 +61,8 @@ class Store:
     plan: UploadPlan
     layout: Layout = PLAIN
     copy_limit_bytes: int = 40
+    below: bytes = b""
+    min_part_bytes: int = 1
     pending: list[Command] = field(default_factory=list)
     uploads: dict[int, OpenedUpload] = field(default_factory=dict)
     pieces: dict[int, bytes] = field(default_factory=dict)
@@ -81,7 +95,7 @@ class Store:
         while self.pending:
             self.carry_out()
 
-    def _done(self, command: Command) -> StoredPart | None:
+    def _done(self, command: Command) -> Outcome:
         match command:
             case OpenUpload(upload):
                 assert upload == 0 or 0 in self.uploads, "pieces come after the object's own"
@@ -91,6 +105,11 @@ class Store:
             case SendPart(number, body, size_bytes, upload):
                 assert len(b"".join(body)) == size_bytes
                 return self._keep(upload, number, b"".join(body))
+            case CopyBelow(number, wanted):
+                assert 0 < wanted.size_bytes <= self.copy_limit_bytes
+                return self._keep(0, number, self._below(wanted))
+            case FetchBelow(wanted):
+                return (self._below(wanted),)
             case PutWhole(body, size_bytes):
                 self.published = b"".join(body)
                 assert len(self.published) == size_bytes
@@ -104,10 +123,16 @@ class Store:
             case CompleteUpload(parts, size_bytes):
                 self.published = self._joined(0, parts, size_bytes)
             case AbortUpload(upload):
-                assert not any(isinstance(each, SendPart | CopyPiece) for each in self.pending)
+                assert not any(
+                    isinstance(each, SendPart | CopyPiece | CopyBelow) for each in self.pending
+                )
                 self.aborted += upload == 0
                 self.uploads.pop(upload, None)
         return None
+
+    def _below(self, wanted: ByteRange) -> bytes:
+        assert 0 <= wanted.start < wanted.stop <= len(self.below)
+        return self.below[wanted.start : wanted.stop]
 
     def _keep(self, upload: int, number: int, data: bytes) -> StoredPart:
         parts = self.uploads[upload].parts
@@ -119,6 +144,7 @@ class Store:
     def _joined(self, upload: int, parts: tuple[StoredPart, ...], size_bytes: int) -> bytes:
         kept = self.uploads.pop(upload).parts
         assert [part.number for part in parts] == list(range(1, len(parts) + 1))
+        assert all(part.size_bytes >= self.min_part_bytes for part in parts[:-1])
         assert sorted(kept) == [part.number for part in parts]
         joined = b"".join(kept[part.number] for part in parts)
         assert len(joined) == size_bytes
@@ -129,8 +155,8 @@ class Store:
         assert self.pieces == {}
 
 
-def started(layout: Layout = PLAIN, **options: int | None) -> tuple[UploadPlan, Store]:
-    plan = UploadPlan(layout, concurrency=2, reorder_bytes=24, **options)  # type: ignore[arg-type]
+def started(layout: Layout = PLAIN, **options: Any) -> tuple[UploadPlan, Store]:
+    plan = UploadPlan(layout, concurrency=2, reorder_bytes=24, **options)
     return plan, Store(plan, layout)
 
 
@@ -384,10 +410,10 @@ def test_a_part_that_fails_ends_the_upload() -> None:
 
 
 class TestOverlay:
-    """An object stays below what is written."""
+    """An object stays below what is written, and nothing of it is needed."""
 
     def test_untouched_it_stays(self) -> None:
-        plan, _ = started(overlaid_bytes=20)
+        plan, _ = started(below=Below(20, can_copy=False))
         assert plan.size_bytes == 20
         assert plan.truncate(20) == NOTHING
         assert plan.finish() == NOTHING
@@ -395,24 +421,17 @@ class TestOverlay:
 
     @pytest.mark.parametrize("size", [3, 6])
     def test_written_from_the_start_to_the_old_end_or_farther(self, size: int) -> None:
-        plan, _ = started(overlaid_bytes=3)
+        plan, _ = started(below=Below(3, can_copy=False))
         plan.write(0, b"x" * size)
         assert plan.finish() == (PutWhole((bytearray(b"x" * size),), size),)
 
     def test_shorter_and_cut_there(self) -> None:
-        plan, _ = started(overlaid_bytes=20)
+        plan, _ = started(below=Below(20, can_copy=False))
         plan.write(0, b"xyz")
         plan.truncate(3)
         assert plan.finish() == (PutWhole((bytearray(b"xyz"),), 3),)
 
     def test_cut_to_nothing(self) -> None:
-        plan, _ = started(overlaid_bytes=20)
+        plan, _ = started(below=Below(20, can_copy=False))
         plan.truncate(0)
         assert plan.finish() == (PutWhole((), 0),)
-
-    @pytest.mark.parametrize(("offset", "size"), [(0, 5), (20, 5), (3, 4)])
-    def test_what_would_need_its_bytes_fails(self, offset: int, size: int) -> None:
-        plan, _ = started(overlaid_bytes=20)
-        plan.write(offset, b"x" * size)
-        assert plan.finish() == NOTHING
-        assert isinstance(plan.failure, Unsupported)

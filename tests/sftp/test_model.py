@@ -12,11 +12,19 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpFailure
 from sftpgw.values import KIB, ObjectName, StoreSettings
-from sftpgw.wire.sftp import OpenFlag, Status
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 NAMES = st.sampled_from([b"a", b"b", b"a-", "é f".encode(), b"d"])
 DIRECTORIES = st.sampled_from([b"", b"d", b"d/e", b"x"])
 SIZES = st.one_of(st.integers(0, 70), st.integers(0, 900 * KIB))
+
+OFFSETS = st.one_of(st.integers(0, 100), st.integers(0, 700 * KIB))
+EDITS = st.lists(
+    st.tuples(st.sampled_from(["read", "write", "truncate"]), OFFSETS, st.integers(0, 12 * KIB)),
+    max_size=8,
+)
+"""Less than a part, so that nothing is sent before the end."""
 
 
 def content(seed: int, size: int) -> bytes:
@@ -152,6 +160,32 @@ class Sessions(RuleBasedStateMachine):
         self.attempt(expected, self.client.close, handle)
         if not expected:
             self.files[path] = bytes(data)
+
+    @rule(path=st.tuples(DIRECTORIES, NAMES), edits=EDITS, append=st.booleans())
+    def edit(self, path: tuple[bytes, bytes], edits: list[Any], append: bool) -> None:
+        """Open for reading and writing, look and change here and there, close."""
+        joined = b"/".join(filter(None, path))
+        flags = OpenFlag.READ | OpenFlag.WRITE | (OpenFlag.APPEND if append else 0)
+        expected = set() if joined in self.files else {Status.NO_SUCH_FILE}
+        handle = self.attempt(expected, self.client.open, joined, flags)
+        if handle is None:
+            return
+        data = bytearray(self.files[joined])
+        for what, offset, size in edits:
+            if what == "truncate":
+                self.client.ask(wire.ChangeHandle(0, handle, {"size": offset}))
+                data = data[:offset] + bytes(max(0, offset - len(data)))
+            elif what == "write" and size:
+                at = len(data) if append else offset
+                new = content(size, size)[:size]
+                self.client.write(handle, offset, new)
+                data.extend(bytes(max(0, at - len(data))))
+                data[at : at + size] = new
+            elif what == "read" and offset < len(data) and size:
+                assert self.client.read(handle, offset, size) == data[offset : offset + size]
+        assert self.client.ask(wire.OnHandle(Kind.FSTAT, 0, handle)).attributes["size"] == len(data)
+        self.client.close(handle)
+        self.files[joined] = bytes(data)
 
     @rule(path=st.tuples(DIRECTORIES, NAMES))
     def get(self, path: tuple[bytes, bytes]) -> None:

@@ -1,0 +1,121 @@
+"""Reading a file through the handle that writes it.
+
+Knows: which bytes are here and which the object below has; how that one is read.
+Must not know: SFTP, and when bytes are sent.
+
+The object below is read as any file is (`files/downloads`), with read-ahead and its part
+of the memory, from the first READ that needs it; but only as the version that was there
+when the file was opened. Where nothing has to be waited for, nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sftpgw.errors import EndOfFile, FileError
+from sftpgw.files.downloads import Download
+from sftpgw.plan.readback import Source
+from sftpgw.plan.uploading import UploadPlan
+from sftpgw.values import Body, Buffer, ByteRange
+
+
+class NoReadback:
+    """Of a file that was not opened for reading."""
+
+    def __init__(self, reason: FileError) -> None:
+        self._reason = reason
+
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        raise self._reason.with_traceback(None)
+
+    def close(self) -> None:
+        """Nothing was read."""
+
+
+class Readback:
+    """The bytes of a file that is being written.
+
+    :param below: makes a reader of the object below, not opened yet.
+    """
+
+    def __init__(self, plan: UploadPlan, below: Callable[[], Download]) -> None:
+        self._plan = plan
+        self._new_reader = below
+        self._reader: Download | None = None
+        self._is_open = False
+        self._is_closed = False
+        self._waiting: list[Deferred[None]] = []
+
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        """As `interfaces.FileWriter.read`."""
+        wanted = ByteRange(offset, min(offset + length, self._plan.size_bytes))
+        if wanted.size_bytes <= 0:
+            raise EndOfFile("end of file")
+        found = self._plan.sources(wanted)
+        if len(found) == 1:
+            return self._begun(found[0])
+        if any(isinstance(source, ByteRange) for source in found):
+            return Deferred.fromCoroutine(self._joined(found))
+        return tuple(piece for source in found for piece in _here(source))
+
+    def close(self) -> None:
+        """Let go of what was read ahead; READs that wait for it fail."""
+        self._is_closed = True
+        if self._reader is not None and self._is_open:
+            self._reader.close()
+
+    def _begun(self, source: Source) -> Body | Deferred[Body]:
+        if not isinstance(source, ByteRange):
+            return source
+        if self._reader is not None and self._is_open:
+            return self._reader.read(source.start, source.size_bytes)
+        return Deferred.fromCoroutine(self._read_opened(source))
+
+    async def _joined(self, found: tuple[Source, ...]) -> Body:
+        pieces: list[Buffer] = []
+        for source in found:
+            begun = self._begun(source)
+            pieces += await begun if isinstance(begun, Deferred) else begun
+        return tuple(pieces)
+
+    async def _read_opened(self, wanted: ByteRange) -> Body:
+        reader = await self._opened()
+        body = reader.read(wanted.start, wanted.size_bytes)
+        return await body if isinstance(body, Deferred) else body
+
+    async def _opened(self) -> Download:
+        """The reader; who comes while it is being opened waits for that."""
+        if self._reader is not None:
+            if not self._is_open:
+                waiting: Deferred[None] = Deferred(self._waiting.remove)
+                self._waiting.append(waiting)
+                await waiting
+            return self._reader
+        reader = self._reader = self._new_reader()
+        try:
+            await reader.open()
+        except BaseException:
+            self._reader = None
+            self._tell_waiting(Failure())
+            raise
+        self._is_open = True
+        if self._is_closed:
+            reader.close()
+        self._tell_waiting(None)
+        return reader
+
+    def _tell_waiting(self, failure: Failure | None) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if failure is None:
+                each.callback(None)
+            else:
+                each.errback(failure)
+
+
+def _here(source: Source) -> Body:
+    assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
+    return source
