@@ -30,7 +30,7 @@ from sftpgw.plan.copying import is_surely_same
 from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
 from sftpgw.values import ObjectName
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Requests of one rename that are under way at the same time."""
 
 FIRST_SECONDS = 20.0
@@ -39,6 +39,7 @@ UNGUARDED_SECONDS = 86400.0
 """Where the store decides nothing, a rename must be so long dead before it is given up."""
 
 TOMBSTONE_SECONDS = 7 * 86400.0
+MAX_TOLD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,7 @@ class Finisher:
         self._clock = clock
         self._events = events
         self._random = random
+        self._told: set[tuple[str, str, str]] = set()
         self._timer: Any = None
         self._run: Deferred[None] | None = None
 
@@ -217,7 +219,13 @@ class Finisher:
                     self._tell_failure(bucket, found.key_prefix, error)
 
     def _tell_failure(self, bucket: str, prefix: str, error: GatewayError) -> None:
-        self._events.tell("finish-failed", bucket=bucket, prefix=prefix, why=error.message)
+        """Once for each reason, not every few minutes."""
+        reason = (bucket, prefix, error.message)
+        if reason not in self._told:
+            if len(self._told) >= MAX_TOLD:
+                self._told.clear()
+            self._told.add(reason)
+            self._events.tell("finish-failed", bucket=bucket, prefix=prefix, why=error.message)
 
     def _wait(self, seconds: float) -> None:
         self._timer = self._clock.callLater(seconds * (0.5 + self._random()), self._begin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ async def in_parallel(
     """Returns when all is done, in any order.
 
     After a failure nothing more is begun; it is raised when nothing is under way any more,
-    so that whoever clears up after it meets no latecomers.
+    so that whoever clears up after it meets no latecomers. Cancelled, it drops all of it.
     """
     waiting = iter(things)
     failures: list[Exception] = []
@@ -37,5 +37,8 @@ async def in_parallel(
     workers = [Deferred.fromCoroutine(take_turns()) for _ in range(at_once)]
     for worker in workers:
         await worker
+        if any(isinstance(failure, CancelledError) for failure in failures):
+            for each in workers:
+                each.cancel()
     if failures:
         raise failures[0]

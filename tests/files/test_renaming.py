@@ -24,6 +24,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.copying import Copying
+from sftpgw.files.finishing import AT_ONCE
 from sftpgw.files.tree import Tree
 from sftpgw.plan.moving import BEAT_SECONDS
 from sftpgw.testing.fake_store import FakeStore, StoredObject
@@ -341,7 +342,7 @@ class TestDirectories:
         seed(gateway, *(f"d/{index}" for index in range(30)))
         gate = gateway.store.hold("copy")
         renaming = Deferred.fromCoroutine(tree.rename(b"/d", b"/e", replace=False))
-        assert gate.waiting == 8
+        assert gate.waiting == AT_ONCE
         assert gateway.store.requests["delete"] == 0
         gate.open()
         result_of(renaming)
