@@ -39,9 +39,9 @@ from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
-from sftpgw.plan.assembling import CompleteUpload
+from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
 from sftpgw.plan.restating import MTIME, mtime_text, restated
-from sftpgw.plan.uploading import Command, Commands, FetchBelow, Phase, PutWhole, UploadPlan
+from sftpgw.plan.uploading import Phase, UploadPlan
 from sftpgw.values import (
     NO_METADATA,
     AttributeChanges,
