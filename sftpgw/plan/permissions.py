@@ -3,7 +3,8 @@
 Knows: the table. Must not know: who asks, and how the operation is done.
 
 Overwriting is decided where it is known whether there is something to overwrite
-(`plan/opening` and the rename in `files/`), by `require` as well.
+(`plan/opening` and the rename in `files/`), by `require` as well. Who sets the size of a file
+overwrites it. READ through a handle that writes needs what READ needs, asked at its OPEN.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Operation(enum.Enum):
     REMOVE_DIRECTORY = "remove directories"
     RENAME = "rename files"
     MAKE_DIRECTORY = "make directories"
-    SET_ATTRIBUTES = "change times or sizes of files"
+    SET_ATTRIBUTES = "change times of files"
 
 
 ANY_OF: dict[Operation, Permission] = {
