@@ -389,9 +389,9 @@ class UploadPlan:
         below = self._edited.below
         if not below.can_copy and below.size_bytes > self._allowance_bytes:
             raise Unsupported(
-                "this store cannot copy parts of a stored file into a new one, and at most "
-                f"{self._allowance_bytes} bytes of one are fetched to be sent again; "
-                "send the whole file"
+                "this store cannot copy parts of a stored file into a new one, or wants all "
+                f"parts equal, and no file over {self._allowance_bytes} bytes is fetched to "
+                "be sent again; send the whole file"
             )
         self._fetching_bytes = wanted.size_bytes
         return self._issued((FetchBelow(wanted),))

@@ -46,6 +46,7 @@ from sftpgw.values import (
     ObjectName,
     ObjectProperties,
     Permission,
+    StoreSettings,
     WriteIntent,
 )
 from tests.results import failure_of, result_of
@@ -508,6 +509,26 @@ class TestTree:
             kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
             # The bytes are new, so that the time is the store's.
             assert kept == replace(properties, metadata={"owner": "ann"})
+
+    @pytest.mark.parametrize("configured", ["", "STANDARD_IA"])
+    def test_the_usual_class_is_named_only_where_another_is_usual(self, configured: str) -> None:
+        gateway = GatewayInMemory(FakeStore(), settings=StoreSettings(storage_class=configured))
+        seed(gateway, b"old")
+        upload = opened(gateway.tree(replace(ALICE, bucket="bucket")))
+        upload.write(0, b"new")
+        result_of(upload.commit())
+        kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
+        assert kept.storage_class == ("STANDARD" if configured else "")
+
+    def test_tags_of_a_file_that_is_gone_are_not_missed(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, b"old", ObjectProperties(tags={"team": "red"}))
+        upload = opened(tree)
+        upload.write(0, b"new")
+        result_of(gateway.store.delete(ObjectName("bucket", "home/alice/f")))
+        result_of(upload.commit())
+        assert stored(gateway) == b"new"
 
     def test_replaced_it_is_a_new_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, b"old", ObjectProperties(content_type="text/plain", tags={"team": "red"}))
