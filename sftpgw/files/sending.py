@@ -182,7 +182,7 @@ class Sending:
         if self._store.capabilities_of(self._name.bucket).copy_source_condition:
             return
         try:
-            found = await self._store.head(self._name)
+            found = await self._store.head(self._known_below.name)
         except NoSuchObject:
             raise _changed() from None
         if found.etag != self._known_below.etag:
