@@ -29,17 +29,20 @@ from sftpgw.errors import (
 )
 from sftpgw.files.inflight import Registration
 from sftpgw.interfaces import EventSink, ObjectStore
-from sftpgw.plan.assembling import (
+from sftpgw.plan.commands import (
     AbortUpload,
+    Command,
     CompletePiece,
     CompleteUpload,
     CopyBelow,
     CopyPiece,
     DropPiece,
+    FetchBelow,
     OpenUpload,
+    Outcome,
+    PutWhole,
     SendPart,
 )
-from sftpgw.plan.uploading import Command, FetchBelow, Outcome, PutWhole
 from sftpgw.values import (
     Body,
     ByteRange,

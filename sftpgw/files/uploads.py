@@ -20,6 +20,7 @@ its user holds more than their share, so does one that has hardly moved in that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -30,6 +31,7 @@ from sftpgw.errors import (
     ConditionalConflict,
     GatewayError,
     LimitReached,
+    NoSuchObject,
     PreconditionFailed,
     Unsupported,
     UploadFailed,
@@ -40,9 +42,9 @@ from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
-from sftpgw.plan.assembling import CompleteUpload
+from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
 from sftpgw.plan.restating import MTIME, mtime_text, restated
-from sftpgw.plan.uploading import Command, Commands, FetchBelow, Phase, PutWhole, UploadPlan
+from sftpgw.plan.uploading import Phase, UploadPlan
 from sftpgw.values import (
     NO_METADATA,
     AttributeChanges,
@@ -232,11 +234,21 @@ class Upload:
             metadata[MTIME] = mtime_text(self._modified_seconds)
         if self._below is None:
             return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
-        tags = await self._store.tags(self._below.name) if self._below.tag_count else NO_METADATA
-        kept = restated(self._below, tags=tags)
+        kept = restated(self._below, tags=await self._tags(self._below))
         # The bytes are new, so that the old time is not theirs.
         others = {name: value for name, value in kept.metadata.items() if name != MTIME}
-        return replace(kept, metadata=others | metadata)
+        # Stores without classes know none by name.
+        is_usual = kept.storage_class == "STANDARD" and not self._storage_class
+        storage_class = "" if is_usual else kept.storage_class
+        return replace(kept, metadata=others | metadata, storage_class=storage_class)
+
+    async def _tags(self, below: ObjectInfo) -> Mapping[str, str]:
+        if not below.tag_count:
+            return NO_METADATA
+        try:
+            return await self._store.tags(below.name)
+        except NoSuchObject:
+            return NO_METADATA  # nothing of it may be needed; if something is, that fails
 
     def _explained(self, error: Exception) -> GatewayError:
         """The client's words for what has gone wrong."""
@@ -298,7 +310,9 @@ class Upload:
             return
         if waits_for_gap:
             # In line it could not go on: the missing write is behind withheld answers.
-            error = LimitReached("there is no memory for writes out of order now; try again")
+            error = LimitReached(
+                "there is no memory now for writes out of order, or here and there; try again"
+            )
             self._carry_out(self._plan.fail(error))
         else:
             self._place.ask(more_bytes)

@@ -5,8 +5,8 @@ Must not know: how parts come about, or how a request is sent.
 
 Rules
 
-1. An upload is opened when its first part is there; upload 0 is the object's own, the
-   others are pieces (`plan/pieces`), which are not opened before it.
+1. An upload is opened when its first part is there, or is to be copied; upload 0 is the
+   object's own, the others are pieces (`plan/pieces`), which are not opened before it.
 2. Parts are sent in their order, at most `concurrency` at once; their bytes are kept
    until the store confirms them.
 3. A piece that is full is completed once its parts are stored, then copied into
@@ -26,86 +26,20 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
+from sftpgw.plan.commands import (
+    AbortUpload,
+    CompletePiece,
+    CompleteUpload,
+    CopyBelow,
+    CopyPiece,
+    DropPiece,
+    OpenUpload,
+    SendPart,
+    Step,
+)
 from sftpgw.plan.pieces import Layout
 from sftpgw.values import Body, ByteRange, StoredPart
-
-
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
-    """Ask the store for a multipart upload."""
-
-    upload: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SendPart:
-    """`offset` is where the part begins in the file."""
-
-    number: int
-    body: Body
-    size_bytes: int
-    upload: int = 0
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CopyBelow:
-    """Copy bytes of the object below into upload 0, as part `number`."""
-
-    number: int
-    wanted: ByteRange
-
-
-@dataclass(frozen=True, slots=True)
-class CompletePiece:
-    """Make a hidden object of a piece."""
-
-    upload: int
-    parts: tuple[StoredPart, ...]
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class CopyPiece:
-    """Copy a whole piece into upload 0, as part `number`."""
-
-    upload: int
-    number: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class DropPiece:
-    """Delete the hidden object, if it is there."""
-
-    upload: int
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteUpload:
-    parts: tuple[StoredPart, ...]
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class AbortUpload:
-    """Tell the store to forget a multipart upload; nothing else is under way."""
-
-    upload: int = 0
-
-
-Step: TypeAlias = (
-    OpenUpload
-    | SendPart
-    | CopyBelow
-    | CompletePiece
-    | CopyPiece
-    | DropPiece
-    | CompleteUpload
-    | AbortUpload
-)
 
 
 class State(enum.IntEnum):

@@ -39,46 +39,32 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
 
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
-from sftpgw.plan.assembling import AbortUpload, Assembly, CompleteUpload, DropPiece, Step
+from sftpgw.plan.assembling import Assembly
+from sftpgw.plan.commands import (
+    NOTHING,
+    AbortUpload,
+    Command,
+    Commands,
+    CompleteUpload,
+    DropPiece,
+    FetchBelow,
+    Outcome,
+    PutWhole,
+)
 from sftpgw.plan.cutting import Below, Cut, CutAfter, CutCopy, CutPart, evenly
 from sftpgw.plan.edited import EditedFile
 from sftpgw.plan.pieces import Layout
 from sftpgw.plan.readback import Source, sources
-from sftpgw.values import KIB, MIB, Body, Buffer, ByteRange, StoredPart
+from sftpgw.values import KIB, MIB, Body, Buffer, ByteRange
 
 SMALL_BYTES = 256 * KIB
 """What costs less than a request does: a file of this size need not wait for memory."""
 
 MAX_SOURCES = 256
 """A READ of bytes more scattered than this gets the first of them, as SFTP allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class PutWhole:
-    """Send everything as one object."""
-
-    body: Body
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchBelow:
-    """Get bytes of the object below; they are what it has become."""
-
-    wanted: ByteRange
-
-
-Command: TypeAlias = Step | PutWhole | FetchBelow
-Commands: TypeAlias = tuple[Command, ...]
-Outcome: TypeAlias = StoredPart | Body | None
-"""What a part that was sent or copied has become, or the bytes that were fetched."""
-
-NOTHING: Commands = ()
 
 
 class Phase(enum.Enum):
@@ -407,9 +393,9 @@ class UploadPlan:
         below = self._edited.below
         if not below.can_copy and below.size_bytes > self._allowance_bytes:
             raise Unsupported(
-                "this store cannot copy parts of a stored file into a new one, and at most "
-                f"{self._allowance_bytes} bytes of one are fetched to be sent again; "
-                "send the whole file"
+                "this store cannot copy parts of a stored file into a new one, or wants all "
+                f"parts equal, and no file over {self._allowance_bytes} bytes is fetched to "
+                "be sent again; send the whole file"
             )
         self._fetching_bytes = wanted.size_bytes
         return self._issued((FetchBelow(wanted),))

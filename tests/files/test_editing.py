@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ from sftpgw.values import (
     ObjectName,
     ObjectProperties,
     Permission,
+    StoreSettings,
     WriteIntent,
 )
 from tests.results import failure_of, result_of
@@ -70,15 +72,15 @@ class Process:
         self.clock = Clock()
         self.events = RecordedEvents()
 
-    def open(self, **options: Any) -> Upload:
+    def open(self, name: ObjectName = NAME, **options: Any) -> Upload:
         """The file opened for reading and writing."""
-        info = result_of(self.store.head(NAME))
+        info = result_of(self.store.head(name))
         below = Below(info.size_bytes, self.able.part_copy, MIN, copy_limit_bytes=40)
         options = {"concurrency": 2, "reorder_bytes": 24, "small_bytes": 4, **options}
         plan = UploadPlan(LAYOUT, below=below, **options)
         return Upload(
             plan,
-            NAME,
+            name,
             store=self.store,
             budget=self.budget,
             in_flight=self.in_flight,
@@ -199,6 +201,40 @@ def look(upload: Upload, model: bytearray, offset: int, length: int) -> None:
     assert found == model[offset : offset + length]
 
 
+class Resuming:
+    """A client that writes on from the end, and waits when it is told to."""
+
+    def __init__(self, upload: Upload, offset: int, data: bytes) -> None:
+        self.upload, self.offset, self.data = upload, offset, data
+        self.later: Deferred[Any] | None = None
+        self.is_closing = self.failed = False
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_closing and self.later is not None and self.later.called
+
+    @property
+    def can_go_on(self) -> bool:
+        return not self.is_closing and (self.later is None or self.later.called)
+
+    def go_on(self) -> None:
+        step, self.data = self.data[:3], self.data[3:]
+        try:
+            self.later = self.upload.write(self.offset, step)
+        except GatewayError:
+            step = b""
+        self.offset += len(step)
+        if not step or not self.data:
+            self.is_closing = True
+            self.later = started(self.upload.commit())
+        if self.later is not None:
+            self.later.addErrback(self._failed)
+
+    def _failed(self, failure: Any) -> None:
+        failure.trap(GatewayError)
+        self.failed = True
+
+
 class TestConditions:
     """Somebody replaces the object while it is open here."""
 
@@ -291,6 +327,31 @@ class TestMemory:
         gate.open()
         result_of(later)
         result_of(upload.commit())
+        process.assert_idle()
+
+    @pytest.mark.parametrize("base_bytes", [3, 60])
+    @pytest.mark.parametrize("seed", range(5))
+    def test_many_resumes_with_little_memory_all_finish(self, base_bytes: int, seed: int) -> None:
+        process, choice = Process(content(base_bytes), budget=40), Random(seed)
+        gates = [process.store.hold(each) for each in ("get", "copy_part", "upload_part", "put")]
+        new = content(50)[::-1]
+        clients = []
+        for key in "abcdefgh":
+            process.store.seed(key, content(base_bytes))
+            upload = process.open(ObjectName("bucket", key))
+            clients.append(Resuming(upload, base_bytes, new))
+        while not all(client.is_done for client in clients):
+            ready = [client for client in clients if client.can_go_on]
+            busy = [gate for gate in gates if gate.waiting]
+            assert ready or busy, "nothing can go on any more: it is stuck"
+            if ready and (not busy or choice.random() < 0.7):
+                choice.choice(ready).go_on()
+            else:
+                choice.choice(busy).open_one()
+            assert process.budget.held_bytes <= 44
+        assert not any(client.failed for client in clients)
+        for key in "abcdefgh":
+            assert process.store.content(key) == content(base_bytes) + new
         process.assert_idle()
 
     def test_abandoned_while_bytes_are_fetched(self) -> None:
@@ -448,6 +509,26 @@ class TestTree:
             kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
             # The bytes are new, so that the time is the store's.
             assert kept == replace(properties, metadata={"owner": "ann"})
+
+    @pytest.mark.parametrize("configured", ["", "STANDARD_IA"])
+    def test_the_usual_class_is_named_only_where_another_is_usual(self, configured: str) -> None:
+        gateway = GatewayInMemory(FakeStore(), settings=StoreSettings(storage_class=configured))
+        seed(gateway, b"old")
+        upload = opened(gateway.tree(replace(ALICE, bucket="bucket")))
+        upload.write(0, b"new")
+        result_of(upload.commit())
+        kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
+        assert kept.storage_class == ("STANDARD" if configured else "")
+
+    def test_tags_of_a_file_that_is_gone_are_not_missed(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        seed(gateway, b"old", ObjectProperties(tags={"team": "red"}))
+        upload = opened(tree)
+        upload.write(0, b"new")
+        result_of(gateway.store.delete(ObjectName("bucket", "home/alice/f")))
+        result_of(upload.commit())
+        assert stored(gateway) == b"new"
 
     def test_replaced_it_is_a_new_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, b"old", ObjectProperties(content_type="text/plain", tags={"team": "red"}))

@@ -9,11 +9,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import LimitReached, Unsupported, UploadFailed
-from sftpgw.plan.assembling import CompleteUpload, CopyBelow, OpenUpload, SendPart
+from sftpgw.plan.commands import (
+    NOTHING,
+    CompleteUpload,
+    CopyBelow,
+    FetchBelow,
+    OpenUpload,
+    PutWhole,
+    SendPart,
+)
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.partsizes import Ladder
 from sftpgw.plan.pieces import Layout, choose_layout
-from sftpgw.plan.uploading import MAX_SOURCES, NOTHING, FetchBelow, Phase, PutWhole, UploadPlan
+from sftpgw.plan.uploading import MAX_SOURCES, Phase, UploadPlan
 from sftpgw.values import ByteRange
 from tests.plan.test_uploading import Store
 

@@ -10,29 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import LimitReached, StoreError, UploadFailed
-from sftpgw.plan.assembling import (
+from sftpgw.plan.commands import (
+    NOTHING,
     AbortUpload,
+    Command,
+    Commands,
     CompletePiece,
     CompleteUpload,
     CopyBelow,
     CopyPiece,
     DropPiece,
+    FetchBelow,
     OpenUpload,
+    Outcome,
+    PutWhole,
     SendPart,
 )
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.partsizes import Ladder
 from sftpgw.plan.pieces import Layout, choose_layout
-from sftpgw.plan.uploading import (
-    NOTHING,
-    Command,
-    Commands,
-    FetchBelow,
-    Outcome,
-    Phase,
-    PutWhole,
-    UploadPlan,
-)
+from sftpgw.plan.uploading import Phase, UploadPlan
 from sftpgw.values import ByteRange, StoredPart
 
 LADDER = Ladder(first_bytes=8, largest_bytes=16, step_parts=2)
