@@ -99,6 +99,9 @@ class Bucket:
     def put(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.name, Key=self.prefix + key, Body=body)
 
+    def remove(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=self.prefix + key)
+
     def uploads(self, below: str = "") -> list[str]:
         """The keys of the multipart uploads that are open."""
         found = self.client.list_multipart_uploads(Bucket=self.name, Prefix=self.prefix + below)

@@ -166,6 +166,7 @@ def test_from_one_user_to_another_through_the_client(
     )
     assert done.returncode == 0, done.stdout
     assert bucket.body("dropper/third") == data
+    bucket.remove("dropper/third")
 
 
 def test_permissions_are_those_of_sftp(alice: Client, bob: Client, bucket: Bucket) -> None:
@@ -178,20 +179,20 @@ def test_permissions_are_those_of_sftp(alice: Client, bob: Client, bucket: Bucke
     assert "you may not download" in dropper.scp("-O", ":dropped", "down", ok=False)
     assert "may not overwrite" in dropper.scp("-O", "up", ":dropped", ok=False)
     assert "you may not download" in dropper.ssh("md5sum dropped").stdout
+    bucket.remove("dropper/dropped")
 
 
 def test_a_client_that_is_killed_leaves_nothing(alice: Client, bucket: Bucket) -> None:
-    (alice.folder / "pipe").mkdir()
     make_file(alice.folder / "up", 60 * MIB)
-    bucket.put("alice/cut-off", b"the old one")
+    bucket.put("alice/scp-cut-off", b"the old one")
     port = ["-P", str(alice.gateway.port)]
     command = [program("scp"), "-O", "-l", "80000", *port, *alice.account.key_options]
-    process = subprocess.Popen([*command, "up", f"{alice.host}:cut-off"], cwd=alice.folder)
-    wait_until(lambda: bucket.uploads("alice/cut-off"))
+    process = subprocess.Popen([*command, "up", f"{alice.host}:scp-cut-off"], cwd=alice.folder)
+    wait_until(lambda: bucket.uploads("alice/scp-cut-off"))
     process.send_signal(signal.SIGKILL)
     process.wait(CLIENT_SECONDS)
-    wait_until(lambda: not bucket.uploads("alice/cut-off"))
-    assert bucket.body("alice/cut-off") == b"the old one"
+    wait_until(lambda: not bucket.uploads("alice/scp-cut-off"))
+    assert bucket.body("alice/scp-cut-off") == b"the old one"
 
 
 @pytest.mark.slow
