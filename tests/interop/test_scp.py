@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
 
 from tests.interop.spawning import (
@@ -200,11 +203,11 @@ def test_memory_stays_small(config: Path, account: Account, tmp_path: Path) -> N
     gateway = Gateway.start("--config", str(config))
     try:
         alice = Client(gateway, account, tmp_path)
-        data = make_file(tmp_path / "up", 300 * MIB)
-        alice.scp("-O", "up", ":scp-300")
-        alice.scp("-O", ":scp-300", "down")
+        data = make_file(tmp_path / "up", 160 * MIB)
+        alice.scp("-O", "up", ":scp-large")
+        alice.scp("-O", ":scp-large", "down")
         assert (tmp_path / "down").read_bytes() == data
-        assert alice.ssh("sha256sum scp-300").stdout.split()[0] == hashlib.sha256(data).hexdigest()
+        assert alice.ssh("sha256sum scp-large").stdout.split()[0] == hashlib.sha256(data).hexdigest()
         assert gateway.memory_bytes() < 200 * MIB
     finally:
         gateway.stop()
@@ -260,6 +263,25 @@ def test_curl(alice: Client, bucket: Bucket, account: Account) -> None:
     assert done.returncode == 0, done.stdout
     assert (alice.folder / "down").read_bytes() == data
     assert alice.run([*command, "--output", "none", url + "-missing"]).returncode != 0
+
+
+# asyncssh, whose scp is one of its own.
+
+
+def test_asyncssh(alice: Client, bucket: Bucket, account: Account) -> None:
+    files = make_tree(alice.folder / "tree")
+
+    async def copy() -> None:
+        login: dict[str, Any] = {"username": "alice", "client_keys": [str(account.key_file)]}
+        login |= {"known_hosts": None, "agent_path": None, "config": []}
+        async with asyncssh.connect("127.0.0.1", alice.gateway.port, **login) as connection:
+            options = {"preserve": True, "recurse": True}
+            await asyncssh.scp(str(alice.folder / "tree"), (connection, "asyncssh"), **options)
+            await asyncssh.scp((connection, "asyncssh"), str(alice.folder / "down"), **options)
+
+    asyncio.run(asyncio.wait_for(copy(), CLIENT_SECONDS))
+    assert {key: bucket.body(f"alice/asyncssh/{key}") for key in files} == files
+    assert tree_of(alice.folder / "down") == files
 
 
 # Commands.
