@@ -29,7 +29,14 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.errors import AlreadyExists, FileError, GatewayError, NoSuchFile, NotADirectory
+from sftpgw.errors import (
+    AccessDenied,
+    AlreadyExists,
+    FileError,
+    GatewayError,
+    NoSuchFile,
+    NotADirectory,
+)
 from sftpgw.interfaces import FileTree, FileWriter
 from sftpgw.scp.console import Console, InputEnded, LineTooLong
 from sftpgw.values import AttributeChanges, FileKind, WriteIntent
@@ -97,6 +104,9 @@ class Sink:
             if self._options.must_be_directory:
                 raise
             return
+        except AccessDenied:  # the store does not tell: then it is what the client takes it for
+            self._target_is_directory = self._options.must_be_directory
+            return
         self._target_is_directory = found.kind is FileKind.DIRECTORY
         if self._options.must_be_directory and not self._target_is_directory:
             raise NotADirectory("is not a directory")
@@ -149,8 +159,7 @@ class Sink:
         if not self._options.is_recursive:
             raise MalformedLine("a directory comes, and -r was not asked for")
         path = self._path(header.name)
-        if not (self._target_is_directory and path == self._target):
-            await self._make_directory(path)
+        await self._make_directory(path)
         self._inside.append(path)
 
     async def _make_directory(self, path: bytes) -> None:

@@ -207,7 +207,9 @@ def test_memory_stays_small(config: Path, account: Account, tmp_path: Path) -> N
         alice.scp("-O", "up", ":scp-large")
         alice.scp("-O", ":scp-large", "down")
         assert (tmp_path / "down").read_bytes() == data
-        assert alice.ssh("sha256sum scp-large").stdout.split()[0] == hashlib.sha256(data).hexdigest()
+        assert (
+            alice.ssh("sha256sum scp-large").stdout.split()[0] == hashlib.sha256(data).hexdigest()
+        )
         assert gateway.memory_bytes() < 200 * MIB
     finally:
         gateway.stop()

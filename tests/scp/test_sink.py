@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.errors import StoreUnavailable
+from sftpgw.errors import AccessDenied, StoreUnavailable
 from sftpgw.scp.console import LINES_PER_TURN
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
@@ -215,6 +215,18 @@ def test_several_sources_need_a_directory(gateway: GatewayInMemory, target: byte
     talk = Talk(gateway, b"scp -d -t " + target)
     assert talk.heard().startswith(b"\2scp: ")
     assert talk.status == 1
+
+
+@pytest.mark.parametrize(("line", "key"), [(b"scp -t new", "new"), (b"scp -d -t new", "new/x")])
+def test_where_the_store_does_not_tell_what_the_target_is(
+    gateway: GatewayInMemory, line: bytes, key: str
+) -> None:
+    """Its policy lets nobody list the bucket, and uploads work all the same."""
+    gateway.store.fail("head", AccessDenied("forbidden", status=403))
+    talk = Talk(gateway, line)
+    assert talk.say(header(b"x", 1) + b"A\0") == OK * 3
+    talk.drop()
+    assert stored(gateway) == {key: b"A"}
 
 
 SCRIPT = (
