@@ -217,7 +217,7 @@ class Sessions(RuleBasedStateMachine):
             return  # as with a file that has others below it, on S3 it is no tree any more
         if source in self.files or self.is_being_written(source):
             self.rename_file(source, target, hard)
-        elif source in self.directories():
+        elif source in self.directories() or self.client_writes_below(source):
             self.rename_directory(source, target, hard)
         elif not self.is_ghost(source):
             self.attempt({Status.NO_SUCH_FILE}, self.client.rename, source, target)
