@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from twisted.internet.defer import CancelledError
-
+from sftpgw.errors import GatewayError
 from sftpgw.files.digests import ALGORITHMS, Digester
 from sftpgw.interfaces import FileTree
 from sftpgw.scp.console import Console, InputEnded
@@ -35,22 +34,22 @@ async def print_sums(
     is_binary: bool,
 ) -> int:
     """A line for each path; the exit status, which is 1 if one could not be read."""
-    status = 0
-    found, path = aiter(paths), None
-    while True:
-        try:
-            path = await anext(found, None)
-            if path is None:
-                return status
-            digest = await _digest_of(console, tree, digester, algorithm, path)
-        except CancelledError:
-            raise
-        except Exception as error:
-            console.complain(f"{algorithm}sum: {console.explained(error, path or b'')}")
-            status = 1
-        else:
-            console.write(sum_line(digest, path, is_binary=is_binary))
-            await console.ready_to_write()
+    command, path, status = f"{algorithm}sum", b"", 0
+    try:
+        # Not by anext() with a default: Python 3.11's takes tuples apart that are waited for.
+        async for path in paths:
+            try:
+                digest = await _digest_of(console, tree, digester, algorithm, path)
+            except GatewayError as error:
+                console.complain(f"{command}: {console.explained(error, path)}")
+                status = 1
+            else:
+                console.write(sum_line(digest, path, is_binary=is_binary))
+                await console.ready_to_write()
+    except GatewayError as error:
+        console.complain(f"{command}: {console.explained(error, path)}")
+        return 1
+    return status
 
 
 def sum_line(digest: bytes, path: bytes, *, is_binary: bool = False) -> bytes:

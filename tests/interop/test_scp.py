@@ -176,13 +176,13 @@ def test_permissions_are_those_of_sftp(alice: Client, bob: Client, bucket: Bucke
     make_file(alice.folder / "up", 10)
     assert "you may not upload" in bob.scp("-O", "up", ":forbidden", ok=False)
     assert bucket.keys("alice/forbidden") == []
-    alice.scp("-O", "up", ":dropped")
+    alice.scp("-O", "up", ":scp-dropped")
     dropper = Client(alice.gateway, alice.account, alice.folder, "dropper")
-    dropper.scp("-O", "up", ":dropped")
-    assert "you may not download" in dropper.scp("-O", ":dropped", "down", ok=False)
-    assert "may not overwrite" in dropper.scp("-O", "up", ":dropped", ok=False)
-    assert "you may not download" in dropper.ssh("md5sum dropped").stdout
-    bucket.remove("dropper/dropped")
+    dropper.scp("-O", "up", ":scp-dropped")
+    assert "you may not download" in dropper.scp("-O", ":scp-dropped", "down", ok=False)
+    assert "may not overwrite" in dropper.scp("-O", "up", ":scp-dropped", ok=False)
+    assert "you may not download" in dropper.ssh("md5sum scp-dropped").stdout
+    bucket.remove("dropper/scp-dropped")
 
 
 def test_a_client_that_is_killed_leaves_nothing(alice: Client, bucket: Bucket) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from sftpgw.errors import StoreUnavailable
 from sftpgw.scp.console import MAX_REFUSALS_TOLD, Console
-from sftpgw.scp.sums import sum_line
+from sftpgw.scp.sums import print_sums, sum_line
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.values import KIB, MIB, Permission
 from tests.scp.talking import Channel, Talk, seed
@@ -143,6 +145,26 @@ def test_a_client_that_is_lost_ends_the_reading(gateway: GatewayInMemory) -> Non
     talk.drop()
     gate.open()
     assert gateway.store.requests["get"] == 1
+
+
+def test_names_that_have_to_be_waited_for(gateway: GatewayInMemory) -> None:
+    seed(gateway, {b"/a": b""})
+    found: Deferred[tuple[int, int]] = Deferred()
+
+    async def paths() -> AsyncGenerator[bytes, None]:
+        await found  # a tuple: Python 3.11's anext() with a default takes it apart
+        yield b"/a"
+
+    async def run(console: Console) -> int:
+        tree, digester = gateway.tree(), gateway.digester
+        return await print_sums(console, tree, digester, "md5", paths(), is_binary=False)
+
+    console, channel = Console(run, events=gateway.events, clock=gateway.clock), Channel()
+    console.makeConnection(channel)
+    assert channel.status is None
+    found.callback((1, 2))
+    assert channel.written.endswith(b"  /a\n")
+    assert channel.status == 0
 
 
 # The console.
