@@ -35,6 +35,7 @@ from sftpgw.testing.ssh_pairs import (
 )
 from sftpgw.values import Buffer, SshSettings
 from sftpgw.wire import sftp as wire
+from sftpgw.wire.frames import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Frames
 from sftpgw.wire.sftp import Kind, Malformed
 
 SERVICE_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS = 5, 51, 52
@@ -277,13 +278,13 @@ def _request(protocol: SFTPProtocol, request_id: int, piece: bytes) -> tuple[int
     """Its id and its size."""
     number = piece[0] if piece else 0
     number += number == Kind.INIT  # a second one loses the stream: that is tested elsewhere
-    body = struct.pack(">BL", number, request_id) + piece[1 : wire.MAX_FRAME_BYTES]
+    body = struct.pack(">BL", number, request_id) + piece[1:MAX_FRAME_BYTES]
     protocol.dataReceived(wire.string(body))
     return request_id, 4 + len(body)
 
 
 def _ids_of(written: bytes) -> Iterator[int]:
-    frames = wire.Frames(2 * wire.MAX_FRAME_BYTES)
+    frames = Frames(2 * MAX_FRAME_BYTES)
     frames.feed(written)
     while (frame := frames.next()) is not None:
         if frame.head[0] != Kind.VERSION:
@@ -335,13 +336,13 @@ def codec(data: bytes) -> None:
     """What parses is written, and read back, as it was."""
     for piece in Script(data).pieces():
         with suppress(Malformed):
-            request = _parsed(wire.string(piece.ljust(wire.MIN_FRAME_BYTES, b"\0")))
+            request = _parsed(wire.string(piece.ljust(MIN_FRAME_BYTES, b"\0")))
             if not isinstance(request, wire.Unknown):
                 assert _parsed(wire.encode_request(request)) == request
 
 
 def _parsed(framed: bytes) -> wire.Request:
-    frames = wire.Frames(len(framed))
+    frames = Frames(len(framed))
     frames.feed(framed)
     frame = frames.next()
     assert frame is not None

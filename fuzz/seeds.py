@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from fuzz.scripts import script
+from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, string
 
@@ -55,7 +56,7 @@ def _requests() -> Iterator[wire.Request]:
 def _large_writes() -> list[bytes]:
     """Type and body of WRITEs: as long as may be, longer, and with more than their data."""
     head = struct.pack(">B", Kind.WRITE) + string(HANDLES[0]) + struct.pack(">Q", 0)
-    room_bytes = wire.MAX_FRAME_BYTES - len(head) - 8  # less an id and a length
+    room_bytes = frames.MAX_FRAME_BYTES - len(head) - 8  # less an id and a length
     return [
         *(head + string(bytes(room_bytes + more)) for more in (0, 1)),
         head + string(b"data") + b"more",

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from sftpgw.errors import EndOfFile, FileError
 from sftpgw.sftp.contracts import IGatewayFile
 from sftpgw.values import KIB, Body
-from sftpgw.wire.sftp import CopyData
+from sftpgw.wire.extended import CopyData
 
 STEP_BYTES = 256 * KIB
 MAX_OFFSET = 2**64

@@ -21,7 +21,7 @@ from sftpgw.sftp.contracts import Eventual, IGatewayServer
 from sftpgw.sftp.copying import copy_data
 from sftpgw.sftp.handles import Handles
 from sftpgw.values import Space
-from sftpgw.wire import check_file
+from sftpgw.wire import check_file, extended
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Extended, Status
 
@@ -40,55 +40,55 @@ class Session:
 
 
 def _posix_rename(session: Session, request: Extended) -> Reply:
-    old, new = wire.parse_strings(request.data, 2, request.request_id)
+    old, new = extended.parse_strings(request.data, 2, request.request_id)
     return _confirmed(session.server.replaceFile(old, new), request)
 
 
 def _fsync(session: Session, request: Extended) -> Reply:
-    (name,) = wire.parse_strings(request.data, 1, request.request_id)
+    (name,) = extended.parse_strings(request.data, 1, request.request_id)
     return _confirmed(session.handles.file(name).file.sync(), request)
 
 
 def _lsetstat(session: Session, request: Extended) -> Reply:
-    path, attributes = wire.parse_path_and_attributes(request.data, request.request_id)
+    path, attributes = extended.parse_path_and_attributes(request.data, request.request_id)
     return _confirmed(session.server.setAttrs(path, attributes), request)
 
 
 def _statvfs(session: Session, request: Extended) -> Reply:
-    (path,) = wire.parse_strings(request.data, 1, request.request_id)
+    (path,) = extended.parse_strings(request.data, 1, request.request_id)
     return _space_told(session, path, request)
 
 
 def _fstatvfs(session: Session, request: Extended) -> Reply:
-    (name,) = wire.parse_strings(request.data, 1, request.request_id)
+    (name,) = extended.parse_strings(request.data, 1, request.request_id)
     return _space_told(session, session.handles.path(name), request)
 
 
 def _limits(session: Session, request: Extended) -> Reply:
-    wire.parse_strings(request.data, 0, request.request_id)
-    return wire.extended_reply(request.request_id, wire.limits_reply(session.handles.limit))
+    extended.parse_strings(request.data, 0, request.request_id)
+    return wire.extended_reply(request.request_id, extended.limits_reply(session.handles.limit))
 
 
 def _expand_path(session: Session, request: Extended) -> Reply:
-    (path,) = wire.parse_strings(request.data, 1, request.request_id)
+    (path,) = extended.parse_strings(request.data, 1, request.request_id)
     return _path_told(session.server.expandPath(path), request)
 
 
 def _home_directory(session: Session, request: Extended) -> Reply:
-    (user,) = wire.parse_strings(request.data, 1, request.request_id)
+    (user,) = extended.parse_strings(request.data, 1, request.request_id)
     return _path_told(session.server.homeDirectory(user), request)
 
 
 def _users_groups_by_id(session: Session, request: Extended) -> Reply:
-    uids, gids = wire.parse_owners(request.data, request.request_id)
+    uids, gids = extended.parse_owners(request.data, request.request_id)
     if len(uids) + len(gids) > MAX_OWNERS:
         raise LimitReached(f"names of at most {MAX_OWNERS} owners can be asked for at once")
     names = session.server.namesOfOwners(uids, gids)
-    return wire.extended_reply(request.request_id, wire.owners_reply(*names))
+    return wire.extended_reply(request.request_id, extended.owners_reply(*names))
 
 
 def _copy_data(session: Session, request: Extended) -> Reply:
-    wanted = wire.parse_copy_data(request.data, request.request_id)
+    wanted = extended.parse_copy_data(request.data, request.request_id)
     source, target = session.handles.file(wanted.source), session.handles.file(wanted.target)
     done = Deferred.fromCoroutine(copy_data(source.file, target.file, wanted))
     return _confirmed(done, request)
@@ -110,7 +110,7 @@ def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
 def _space_told(session: Session, path: bytes, request: Extended) -> Reply:
     def told(space: Space) -> bytes:
         figures = (space.block_bytes, space.total_blocks, space.free_blocks, space.name_bytes)
-        return wire.extended_reply(request.request_id, wire.statvfs_reply(*figures))
+        return wire.extended_reply(request.request_id, extended.statvfs_reply(*figures))
 
     space = session.server.space(path)
     return space.addCallback(told) if isinstance(space, Deferred) else told(space)

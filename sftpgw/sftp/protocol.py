@@ -46,6 +46,7 @@ from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
 from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.values import Body, Buffer
+from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed, Status
 
@@ -84,7 +85,7 @@ class SFTPProtocol:
         self._events = events
         self._clock = clock
         self._handles = Handles(max_handles, random_bytes)
-        self._frames = wire.Frames()
+        self._frames = frames.Frames()
         self._transport: FlowControl
         self._has_begun = False
         self._input_has_ended = False
@@ -168,7 +169,7 @@ class SFTPProtocol:
             begun += 1
             try:
                 frame = self._frames.next()
-            except wire.FramingLost as error:
+            except frames.FramingLost as error:
                 self._lose_stream(error.message)
                 return False
             if frame is None:
@@ -187,7 +188,7 @@ class SFTPProtocol:
             and self._pending_read_bytes < MAX_PENDING_READ_BYTES
         )
 
-    def _begin(self, frame: wire.Frame) -> None:
+    def _begin(self, frame: frames.Frame) -> None:
         size_bytes = frame.size_bytes
         try:
             request = wire.parse_request(frame)
@@ -287,7 +288,7 @@ class SFTPProtocol:
             offered = self._server.gotVersion(request.version, dict(request.extensions))
             self._answer((wire.version([*extensions, *offered.items()]),), 0)
 
-    def _refuse_malformed(self, error: Malformed, frame: wire.Frame) -> None:
+    def _refuse_malformed(self, error: Malformed, frame: frames.Frame) -> None:
         if not self._has_begun:
             self._lose_stream(error.message)
             return
@@ -297,7 +298,7 @@ class SFTPProtocol:
         code, sentence = status_of(error)
         self._answer((wire.status(error.request_id, code, sentence),), 0)
 
-    def _fail_written(self, frame: wire.Frame) -> None:
+    def _fail_written(self, frame: frames.Frame) -> None:
         """Bytes of a file were lost in a malformed WRITE: it may not be published without."""
         with suppress(Malformed, InvalidHandle):
             self._abandon(self._handles.file(wire.parse_handle(frame)))

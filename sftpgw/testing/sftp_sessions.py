@@ -39,6 +39,7 @@ from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
 from sftpgw.values import KIB, MIB, FilesSettings, LimitSettings, SshSettings, StoreSettings, User
+from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -216,7 +217,7 @@ class SftpClient:
         self.pair = pair
         self.channel = pair.open_subsystem(b"sftp")
         self.replies: dict[int, Reply] = {}
-        self._frames = wire.Frames(2 * wire.MAX_FRAME_BYTES)
+        self._frames = frames.Frames(2 * frames.MAX_FRAME_BYTES)
         self._ids = count(100)
 
     # Requests and replies.

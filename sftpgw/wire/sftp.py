@@ -7,8 +7,7 @@ Rules
 
 1. A frame is ``uint32 length, byte type, body``; INIT and VERSION apart, the
    body begins with a request id. (draft-ietf-secsh-filexfer-02, sections 3, 4)
-2. A frame shorter than a type and an id, or longer than `MAX_FRAME_BYTES`, means
-   that the stream is lost: `FramingLost`. Nothing after it can be read.
+2. Frames come from `wire/frames`.
 3. A well-framed body that does not parse is `Malformed` and carries the id, so
    that it can be answered: a string must be there whole, and nothing may follow
    the last field, but for INIT's extensions, and what clients leave behind a WRITE.
@@ -25,14 +24,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sftpgw.bytequeue import SMALL_PIECE_BYTES, ByteQueue
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body, Buffer
+from sftpgw.values import Body
+from sftpgw.wire.frames import Frame
 
 MAX_READ_BYTES = 255 * 1024
 MAX_WRITE_BYTES = 255 * 1024
-MAX_FRAME_BYTES = 256 * 1024 + 1024
-MIN_FRAME_BYTES = 5
 MAX_NAMES_BYTES = 64 * 1024
 MAX_EXTENDED_ATTRIBUTES = 64
 MAX_MESSAGE_BYTES = 1024
@@ -99,10 +96,6 @@ class OpenFlag(enum.IntFlag):
     CREAT = 0x08
     TRUNC = 0x10
     EXCL = 0x20
-
-
-class FramingLost(GatewayError):
-    """The stream cannot be read any further."""
 
 
 class Malformed(GatewayError):
@@ -227,96 +220,6 @@ Request: TypeAlias = (
     | Extended
     | Unknown
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame without its length: type and body, all of it in `head`, unless it is a WRITE.
-
-    Of a WRITE, `head` goes as far as the length of the data, and `tail` is the rest.
-    """
-
-    head: bytes
-    tail: Body = ()
-
-    @property
-    def size_bytes(self) -> int:
-        """As many bytes as the frame has in the stream, its length included."""
-        return 4 + len(self.head) + sum(map(len, self.tail))
-
-
-class Frames:
-    """Cuts a stream into frames, without copying the bytes that a WRITE brings.
-
-    What was fed is kept as it came, until its frames are taken. Only small pieces are
-    joined: a million of one byte each would cost a hundred times what they hold.
-    """
-
-    def __init__(
-        self,
-        max_frame_bytes: int = MAX_FRAME_BYTES,
-        small_piece_bytes: int = SMALL_PIECE_BYTES,
-    ) -> None:
-        self._queue = ByteQueue(small_piece_bytes)
-        self._frame_bytes: int | None = None
-        self._max_frame_bytes = max_frame_bytes
-
-    def feed(self, data: bytes | memoryview) -> None:
-        """Take the next bytes of the stream; nobody may change them any more."""
-        self._queue.append(memoryview(data))
-
-    def next(self) -> Frame | None:
-        """The next frame; None until it is whole.
-
-        :raises FramingLost: the length is out of bounds.
-        """
-        if self._frame_bytes is None:
-            if self._queue.size_bytes < 4:
-                return None
-            self._frame_bytes = self._checked(int.from_bytes(self._take(4), "big"))
-        size_bytes = self._frame_bytes
-        if self._queue.size_bytes < size_bytes:
-            return None
-        self._frame_bytes = None
-        head = self._take(min(size_bytes, _WRITE_UP_TO_HANDLE.size))
-        if head[0] != Kind.WRITE:
-            return Frame(head + self._take(size_bytes - len(head)))
-        head += self._take(min(size_bytes - len(head), _rest_of_write_head(head)))
-        return Frame(head, self._take_pieces(size_bytes - len(head)))
-
-    def _checked(self, size_bytes: int) -> int:
-        if not MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes:
-            raise FramingLost(
-                f"an SFTP packet of {size_bytes} bytes; from {MIN_FRAME_BYTES} to "
-                f"{self._max_frame_bytes} are accepted"
-            )
-        return size_bytes
-
-    def _take(self, size_bytes: int) -> bytes:
-        """The next bytes, copied."""
-        return b"".join(self._queue.take(size_bytes))
-
-    def _take_pieces(self, size_bytes: int) -> Body:
-        """The next bytes, to be kept."""
-        return tuple(map(_alone, self._queue.take(size_bytes)))
-
-
-def _alone(piece: Buffer) -> Buffer:
-    """A view holds all of what was fed in memory: unless it is nearly that, it is copied."""
-    if isinstance(piece, memoryview) and 16 * len(piece) < 15 * memoryview(piece.obj).nbytes:
-        return bytes(piece)
-    return piece
-
-
-_WRITE_UP_TO_HANDLE = struct.Struct(">BLL")
-
-
-def _rest_of_write_head(head: bytes) -> int:
-    """How many bytes there are between handle's and data's lengths in a WRITE, inclusive."""
-    if len(head) < _WRITE_UP_TO_HANDLE.size:
-        return 0
-    handle_bytes = int.from_bytes(head[5:9], "big")
-    return handle_bytes + _UINT64.size + _UINT32.size
 
 
 _UINT32 = struct.Struct(">L")
@@ -490,61 +393,6 @@ def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa
     return OnPath(kind, request_id, fields.string())
 
 
-# Payloads of OpenSSH's extended requests (OpenSSH PROTOCOL, section 4).
-
-
-def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]:
-    """`count` strings and nothing else: posix-rename, statvfs, fsync and their like.
-
-    :raises Malformed: there is less, or more.
-    """
-    fields = Fields(data, 0, request_id)
-    strings = tuple(fields.string() for _ in range(count))
-    fields.end()
-    return strings
-
-
-def parse_path_and_attributes(data: bytes, request_id: int) -> tuple[bytes, Attributes]:
-    """The payload of lsetstat@openssh.com. :raises Malformed:"""
-    fields = Fields(data, 0, request_id)
-    path, attributes = fields.string(), fields.attributes()
-    fields.end()
-    return path, attributes
-
-
-def parse_owners(data: bytes, request_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The uids and gids of users-groups-by-id@openssh.com (OpenSSH PROTOCOL, section 4).
-
-    :raises Malformed: a list has an odd length.
-    """
-    fields = Fields(data, 0, request_id)
-    uids, gids = fields.string(), fields.string()
-    fields.end()
-    if len(uids) % 4 or len(gids) % 4:
-        raise fields.malformed("ids have four bytes each")
-    return struct.unpack(f">{len(uids) // 4}I", uids), struct.unpack(f">{len(gids) // 4}I", gids)
-
-
-@dataclass(frozen=True, slots=True)
-class CopyData:
-    """The payload of copy-data; a length of 0 means up to the end of the file."""
-
-    source: bytes
-    source_offset: int
-    length_bytes: int
-    target: bytes
-    target_offset: int
-
-
-def parse_copy_data(data: bytes, request_id: int) -> CopyData:
-    """OpenSSH PROTOCOL, section 4.10. :raises Malformed:"""
-    fields = Fields(data, 0, request_id)
-    source, source_offset, length_bytes = fields.string(), fields.uint64(), fields.uint64()
-    target, target_offset = fields.string(), fields.uint64()
-    fields.end()
-    return CopyData(source, source_offset, length_bytes, target, target_offset)
-
-
 # Replies.
 
 
@@ -608,36 +456,6 @@ def pack_attributes(found: Mapping[str, int]) -> bytes:
             flags |= flag
             body += b"".join(_UINT32.pack(found[name] & 0xFFFFFFFF) for name in pair)
     return _UINT32.pack(flags) + body
-
-
-def limits_reply(max_open_handles: int) -> bytes:
-    """The answer to limits@openssh.com (OpenSSH PROTOCOL, section 4.8)."""
-    sizes = (MAX_FRAME_BYTES, MAX_READ_BYTES, MAX_WRITE_BYTES, max_open_handles)
-    return struct.pack(">4Q", *sizes)
-
-
-def owners_reply(users: Iterable[bytes], groups: Iterable[bytes]) -> bytes:
-    """The answer to users-groups-by-id@openssh.com: strings within strings."""
-    return string(b"".join(map(string, users))) + string(b"".join(map(string, groups)))
-
-
-def statvfs_reply(block_bytes: int, total_blocks: int, free_blocks: int, name_bytes: int) -> bytes:
-    """The answer to statvfs@openssh.com (OpenSSH PROTOCOL, section 4.4)."""
-    inodes = 0xFFFFFFFF
-    return struct.pack(
-        ">11Q",
-        block_bytes,
-        block_bytes,
-        total_blocks,
-        free_blocks,
-        free_blocks,
-        inodes,
-        inodes,
-        inodes,
-        0,
-        0,
-        name_bytes,
-    )
 
 
 def _reply(kind: Kind, request_id: int, body: bytes) -> bytes:

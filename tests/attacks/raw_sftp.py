@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.attacks.raw_ssh import (
@@ -46,7 +47,7 @@ class RawSftp:
         self.before_each: Callable[[], Any] = lambda: None
         self.remote_window_bytes = 0
         self._received_bytes = self._unread_bytes = 0
-        self._frames = wire.Frames()
+        self._frames = frames.Frames()
         self._replies: dict[int, bytes] = {}
         self._ids = count(1)
         client.send(channel_open(0, window_bytes, PACKET_BYTES))

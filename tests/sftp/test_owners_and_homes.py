@@ -10,6 +10,7 @@ import pytest
 from sftpgw.sftp.extensions import MAX_OWNERS
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.values import FilesSettings
+from sftpgw.wire import extended
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Status
 
@@ -105,9 +106,9 @@ class TestOwners:
 
     def test_names_for_ids(self, client: SftpClient) -> None:
         reply = asked(client, self.NAME, self.ids(0, 1001, 0xFFFFFFFF), self.ids(2002, 1001))
-        users, groups = wire.parse_strings(reply.body, 2, 0)
-        assert wire.parse_strings(users, 3, 0) == (b"", b"alice", b"")
-        assert wire.parse_strings(groups, 2, 0) == (b"alice", b"")
+        users, groups = extended.parse_strings(reply.body, 2, 0)
+        assert extended.parse_strings(users, 3, 0) == (b"", b"alice", b"")
+        assert extended.parse_strings(groups, 2, 0) == (b"alice", b"")
         assert asked(client, self.NAME, b"", b"").body == bytes(8)
 
     def test_malformed_ones_and_too_many(self, client: SftpClient) -> None:

@@ -36,6 +36,7 @@ from sftpgw.testing.sftp_sessions import (
 )
 from sftpgw.values import KIB, MIB, Buffer, SshSettings, StoreSettings, WriteIntent
 from sftpgw.values import AttributeChanges as Changes
+from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.results import result_of
@@ -110,7 +111,7 @@ class TestBadInput:
         assert caught.value.code is Status.OP_UNSUPPORTED
         assert still_serves(client)
 
-    @pytest.mark.parametrize("length", [0, 3, wire.MAX_FRAME_BYTES + 1, 2**32 - 1])
+    @pytest.mark.parametrize("length", [0, 3, frames.MAX_FRAME_BYTES + 1, 2**32 - 1])
     def test_an_absurd_length_closes_the_channel(
         self, gateway: GatewayInMemory, client: SftpClient, length: int
     ) -> None:
@@ -563,7 +564,7 @@ class Channel:
     """What is below a protocol: keeps what is written, and how it ended."""
 
     def __init__(self) -> None:
-        self.written = wire.Frames()
+        self.written = frames.Frames()
         self.exit_status: int | None = None
 
     def write(self, *pieces: Buffer) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.wire import sftp as wire
+from sftpgw.wire.frames import MAX_FRAME_BYTES, Frame, Frames, FramingLost
 from sftpgw.wire.sftp import Kind, Malformed
 
 UINT32 = st.integers(0, 2**32 - 1)
@@ -55,9 +56,9 @@ REQUESTS = st.one_of(
 LENIENT = wire.Init | wire.Extended | wire.Write
 
 
-def frames_of(stream: bytes, cuts: list[int], small_bytes: int = 1) -> list[wire.Frame]:
+def frames_of(stream: bytes, cuts: list[int], small_bytes: int = 1) -> list[Frame]:
     """The frames of a stream that arrives in pieces."""
-    frames, found, at = wire.Frames(small_piece_bytes=small_bytes), [], 0
+    frames, found, at = Frames(small_piece_bytes=small_bytes), [], 0
     for size in [*cuts, len(stream)]:
         frames.feed(stream[at : at + size])
         at += size
@@ -143,11 +144,11 @@ def test_what_is_no_request_is_unknown(number: int) -> None:
     assert parse(struct.pack(">BL", number, 9)) == wire.Unknown(number, 9)
 
 
-@pytest.mark.parametrize("length", [0, 4, wire.MAX_FRAME_BYTES + 1, 2**32 - 1])
+@pytest.mark.parametrize("length", [0, 4, MAX_FRAME_BYTES + 1, 2**32 - 1])
 def test_an_absurd_length_loses_the_stream(length: int) -> None:
-    frames = wire.Frames()
+    frames = Frames()
     frames.feed(struct.pack(">L", length))
-    with pytest.raises(wire.FramingLost, match=str(length)):
+    with pytest.raises(FramingLost, match=str(length)):
         frames.next()
 
 
@@ -195,7 +196,7 @@ def test_replies_have_their_layout() -> None:
 def test_a_writes_data_is_not_copied_but_where_it_is_small_beside_its_packet() -> None:
     first = wire.encode_request(wire.Write(1, b"h", 0, (b"a" * 900, b"b" * 100)))
     packets = [first[:500], first[500:]]
-    frames = wire.Frames(small_piece_bytes=1)
+    frames = Frames(small_piece_bytes=1)
     for packet in packets:
         frames.feed(packet)
     (frame,) = [frames.next()]

@@ -1,0 +1,101 @@
+"""The payloads of extended requests, and what answers them.
+
+Knows: how OpenSSH's extensions lay out their fields (OpenSSH PROTOCOL, section 4).
+Must not know: what they mean, or how a request is framed (`wire/sftp`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sftpgw.wire.frames import MAX_FRAME_BYTES
+from sftpgw.wire.sftp import MAX_READ_BYTES, MAX_WRITE_BYTES, Attributes, Fields, string
+
+# Requests.
+
+
+def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]:
+    """`count` strings and nothing else: posix-rename, statvfs, fsync and their like.
+
+    :raises Malformed: there is less, or more.
+    """
+    fields = Fields(data, 0, request_id)
+    strings = tuple(fields.string() for _ in range(count))
+    fields.end()
+    return strings
+
+
+def parse_path_and_attributes(data: bytes, request_id: int) -> tuple[bytes, Attributes]:
+    """The payload of lsetstat@openssh.com. :raises Malformed:"""
+    fields = Fields(data, 0, request_id)
+    path, attributes = fields.string(), fields.attributes()
+    fields.end()
+    return path, attributes
+
+
+def parse_owners(data: bytes, request_id: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The uids and gids of users-groups-by-id@openssh.com (OpenSSH PROTOCOL, section 4).
+
+    :raises Malformed: a list has an odd length.
+    """
+    fields = Fields(data, 0, request_id)
+    uids, gids = fields.string(), fields.string()
+    fields.end()
+    if len(uids) % 4 or len(gids) % 4:
+        raise fields.malformed("ids have four bytes each")
+    return struct.unpack(f">{len(uids) // 4}I", uids), struct.unpack(f">{len(gids) // 4}I", gids)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyData:
+    """The payload of copy-data; a length of 0 means up to the end of the file."""
+
+    source: bytes
+    source_offset: int
+    length_bytes: int
+    target: bytes
+    target_offset: int
+
+
+def parse_copy_data(data: bytes, request_id: int) -> CopyData:
+    """OpenSSH PROTOCOL, section 4.10. :raises Malformed:"""
+    fields = Fields(data, 0, request_id)
+    source, source_offset, length_bytes = fields.string(), fields.uint64(), fields.uint64()
+    target, target_offset = fields.string(), fields.uint64()
+    fields.end()
+    return CopyData(source, source_offset, length_bytes, target, target_offset)
+
+
+# Replies.
+
+
+def limits_reply(max_open_handles: int) -> bytes:
+    """The answer to limits@openssh.com (OpenSSH PROTOCOL, section 4.8)."""
+    sizes = (MAX_FRAME_BYTES, MAX_READ_BYTES, MAX_WRITE_BYTES, max_open_handles)
+    return struct.pack(">4Q", *sizes)
+
+
+def owners_reply(users: Iterable[bytes], groups: Iterable[bytes]) -> bytes:
+    """The answer to users-groups-by-id@openssh.com: strings within strings."""
+    return string(b"".join(map(string, users))) + string(b"".join(map(string, groups)))
+
+
+def statvfs_reply(block_bytes: int, total_blocks: int, free_blocks: int, name_bytes: int) -> bytes:
+    """The answer to statvfs@openssh.com (OpenSSH PROTOCOL, section 4.4)."""
+    inodes = 0xFFFFFFFF
+    return struct.pack(
+        ">11Q",
+        block_bytes,
+        block_bytes,
+        total_blocks,
+        free_blocks,
+        free_blocks,
+        inodes,
+        inodes,
+        inodes,
+        0,
+        0,
+        name_bytes,
+    )

@@ -1,0 +1,117 @@
+"""A stream of SFTP packets, cut into frames.
+
+Knows: where a frame ends, and which bytes of it the data of a WRITE are.
+Must not know: what is in it (`wire/sftp`).
+
+A frame is ``uint32 length, byte type, body`` (draft-ietf-secsh-filexfer-02, section 3). One that
+is shorter than a type and an id, or longer than `MAX_FRAME_BYTES`, means that the stream is
+lost: nothing after it can be read.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from sftpgw.bytequeue import SMALL_PIECE_BYTES, ByteQueue
+from sftpgw.errors import GatewayError
+from sftpgw.values import Body, Buffer
+
+MAX_FRAME_BYTES = 256 * 1024 + 1024
+MIN_FRAME_BYTES = 5
+WRITE = 6
+"""The type of the one frame that brings a file's bytes (section 3)."""
+
+_WRITE_UP_TO_HANDLE = struct.Struct(">BLL")
+_OFFSET_AND_LENGTH = struct.Struct(">QL")
+
+
+class FramingLost(GatewayError):
+    """The stream cannot be read any further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame without its length: type and body, all of it in `head`, unless it is a WRITE.
+
+    Of a WRITE, `head` goes as far as the length of the data, and `tail` is the rest.
+    """
+
+    head: bytes
+    tail: Body = ()
+
+    @property
+    def size_bytes(self) -> int:
+        """As many bytes as the frame has in the stream, its length included."""
+        return 4 + len(self.head) + sum(map(len, self.tail))
+
+
+class Frames:
+    """Cuts a stream into frames, without copying the bytes that a WRITE brings.
+
+    What was fed is kept as it came, until its frames are taken. Only small pieces are
+    joined: a million of one byte each would cost a hundred times what they hold.
+    """
+
+    def __init__(
+        self,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+        small_piece_bytes: int = SMALL_PIECE_BYTES,
+    ) -> None:
+        self._queue = ByteQueue(small_piece_bytes)
+        self._frame_bytes: int | None = None
+        self._max_frame_bytes = max_frame_bytes
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take the next bytes of the stream; nobody may change them any more."""
+        self._queue.append(memoryview(data))
+
+    def next(self) -> Frame | None:
+        """The next frame; None until it is whole.
+
+        :raises FramingLost: the length is out of bounds.
+        """
+        if self._frame_bytes is None:
+            if self._queue.size_bytes < 4:
+                return None
+            self._frame_bytes = self._checked(int.from_bytes(self._take(4), "big"))
+        size_bytes = self._frame_bytes
+        if self._queue.size_bytes < size_bytes:
+            return None
+        self._frame_bytes = None
+        head = self._take(min(size_bytes, _WRITE_UP_TO_HANDLE.size))
+        if head[0] != WRITE:
+            return Frame(head + self._take(size_bytes - len(head)))
+        head += self._take(min(size_bytes - len(head), _rest_of_write_head(head)))
+        return Frame(head, self._take_pieces(size_bytes - len(head)))
+
+    def _checked(self, size_bytes: int) -> int:
+        if not MIN_FRAME_BYTES <= size_bytes <= self._max_frame_bytes:
+            raise FramingLost(
+                f"an SFTP packet of {size_bytes} bytes; from {MIN_FRAME_BYTES} to "
+                f"{self._max_frame_bytes} are accepted"
+            )
+        return size_bytes
+
+    def _take(self, size_bytes: int) -> bytes:
+        """The next bytes, copied."""
+        return b"".join(self._queue.take(size_bytes))
+
+    def _take_pieces(self, size_bytes: int) -> Body:
+        """The next bytes, to be kept."""
+        return tuple(map(_alone, self._queue.take(size_bytes)))
+
+
+def _alone(piece: Buffer) -> Buffer:
+    """A view holds all of what was fed in memory: unless it is nearly that, it is copied."""
+    if isinstance(piece, memoryview) and 16 * len(piece) < 15 * memoryview(piece.obj).nbytes:
+        return bytes(piece)
+    return piece
+
+
+def _rest_of_write_head(head: bytes) -> int:
+    """How many bytes there are between handle's and data's lengths in a WRITE, inclusive."""
+    if len(head) < _WRITE_UP_TO_HANDLE.size:
+        return 0
+    handle_bytes = int.from_bytes(head[5:9], "big")
+    return handle_bytes + _OFFSET_AND_LENGTH.size
