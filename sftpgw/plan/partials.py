@@ -161,8 +161,7 @@ def partial_text(partial: Partial) -> bytes:
 
 def parse_partial(text: bytes, bucket: str) -> Partial:
     """:raises ValueError: this is no record that we know."""
-    fields = json.loads(text)
-    match fields:
+    match _loaded(text):
         case {
             "version": 1,
             "user": str(user),
@@ -178,6 +177,13 @@ def parse_partial(text: bytes, bucket: str) -> Partial:
             parts = tuple(_part(number, row) for number, row in enumerate(rows, 1))
             return Partial(user, upload, parts, began_seconds, created_with)
     raise ValueError(f"not a partial of version {VERSION}")
+
+
+def _loaded(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _sum(part: StoredPart) -> str | None:
