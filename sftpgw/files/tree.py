@@ -177,11 +177,15 @@ class Tree:
         )
         if opening.overlaid is not None:
             await self._store.learn_capabilities(self._root.bucket)
+        # Nothing can be gone on with; but has the client been told so?
+        is_sure = intent.truncate or existing is not None
+        may_skip = is_sure or not (self._partials.is_wanted or self._in_flight.newest(place.file))
         resumed = None
         if found is not None:
             resumed = await self._partials.go_on(found, place.path, truncate=intent.truncate)
         self._looking.changed()
-        return self._upload(place, intent, opening, changes, resumed)
+        plan = self._upload_plan(intent, opening.overlaid, resumed, may_skip=may_skip)
+        return self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
 
     def _upload(
         self,
@@ -189,9 +193,10 @@ class Tree:
         intent: WriteIntent,
         opening: Opening,
         changes: AttributeChanges,
+        *,
+        plan: UploadPlan,
         resumed: Partial | None,
     ) -> Upload:
-        plan = self._upload_plan(intent, opening.overlaid, resumed)
         return Upload(
             plan,
             place.file,
@@ -212,7 +217,12 @@ class Tree:
         )
 
     def _upload_plan(
-        self, intent: WriteIntent, overlaid: ObjectInfo | None, resumed: Partial | None
+        self,
+        intent: WriteIntent,
+        overlaid: ObjectInfo | None,
+        resumed: Partial | None,
+        *,
+        may_skip: bool,
     ) -> UploadPlan:
         """What the store can do is asked at each OPEN: it may have been found out meanwhile."""
         able = self._store.capabilities_of(self._root.bucket)
@@ -236,6 +246,7 @@ class Tree:
             appends=intent.append,
             kept=resumed.parts if resumed else (),
             tail_bytes=self._partials.tail_bytes(able),
+            may_skip=may_skip,
         )
         if intent.expected_bytes is not None:
             plan.expect(intent.expected_bytes)

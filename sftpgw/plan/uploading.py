@@ -18,8 +18,11 @@ Rules
    It is sealed only when a whole part of new bytes lies behind it, and nothing else was
    written (a resume), or when more than `reorder_bytes` wait behind it: until then, writes
    may go back. What follows the last write waits for the end, since the file may be cut.
-6. At the end gaps are zeros, or kept.
-7. Appended bytes go to the end of the file, whatever offset they come with.
+6. At the end gaps are zeros, or kept. But where the client may believe that there is more
+   than there is (`may_skip` is False), a gap before the first write is a mistake: it would
+   go on with an upload that is gone.
+7. Appended bytes go to the end of the file, whatever offset they come with; where rule 6
+   has its exception, with the offset of the end, or none.
 8. An overlay that was neither written nor cut changes nothing.
 9. The first failure ends it: it stays in `failure`. No command follows but those that
    clear up, and they only when nothing else is under way.
@@ -101,6 +104,7 @@ class UploadPlan:
     :param kept: the parts of an upload that was kept, and goes on now.
     :param tail_bytes: from this size on, what is not a whole part is sent when the client is
         lost, to be kept; None if nothing is.
+    :param may_skip: the first write may leave a gap before it.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class UploadPlan:
         appends: bool = False,
         kept: tuple[StoredPart, ...] = (),
         tail_bytes: int | None = None,
+        may_skip: bool = True,
     ) -> None:
         self.small_bytes = small_bytes
         self.phase = Phase.BUFFERING
@@ -124,6 +129,7 @@ class UploadPlan:
         self._allowance_bytes = allowance_bytes
         self._reorder_bytes = reorder_bytes
         self._appends = appends
+        self._may_skip = may_skip
         self._kept = KeptParts(kept)
         self._tail_bytes = tail_bytes if below is None else None
         self._edited = EditedFile(self._kept.below if kept else below)
@@ -214,6 +220,10 @@ class UploadPlan:
         """The client has sent bytes, in pieces."""
         size_bytes = sum(map(len, pieces))
         if self._appends:
+            if offset and not self._edited.written_stop:
+                refused = self._unless_refused(lambda: self._demand_no_gap(offset))
+                if self.failure is not None:
+                    return refused
             offset = self.size_bytes
         if offset == self._edited.written_stop and size_bytes < self._room_bytes:
             # The usual case: the bytes continue a part, and do not complete it.
@@ -346,6 +356,15 @@ class UploadPlan:
                 f"bytes may be skipped or arrive out of order: {stop} is too far ahead"
             )
 
+    def _demand_no_gap(self, offset: int) -> Commands:
+        here = max(self._edited.cursor, self._edited.kept_stop)
+        if offset > here and not self._may_skip:
+            raise UploadFailed(
+                f"this upload begins at {offset}, but only {here} bytes of the file are here: what "
+                "was there before is gone, or somebody else goes on with it; look at its size again"
+            )
+        return NOTHING
+
     def expect(self, size_bytes: int) -> None:
         """So long will the file be. :raises LimitReached: it cannot."""
         self._demand_capacity(size_bytes)
@@ -361,6 +380,8 @@ class UploadPlan:
     def _finish(self) -> Commands:
         self._finishing = True
         if self._edited.is_changed:
+            if len(extents := self._edited.draft.extents):
+                self._demand_no_gap(extents.start)
             return self._advance()
         if self._kept:
             self.phase = Phase.PUBLISHING

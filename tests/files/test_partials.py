@@ -641,3 +641,53 @@ def _started(work: Coroutine[Any, Any, Any]) -> Any:
     from twisted.internet.defer import Deferred  # noqa: PLC0415
 
     return Deferred.fromCoroutine(work)
+
+
+class TestWhoComesTooLate:
+    """A client that was told of bytes, which are gone when it opens the file."""
+
+    @pytest.mark.parametrize("append", [False, True])
+    def test_after_a_claim(
+        self, store: FakeStore, first: GatewayInMemory, second: GatewayInMemory, append: bool
+    ) -> None:
+        data = content(20 * STEP)
+        kept = cut(first, data[: 9 * STEP])
+        winner = opened(first.tree(), ON)
+        loser = opened(second.tree(), WriteIntent(truncate=False, append=append))
+        write_carelessly(loser, data, kept)
+        error = error_of(loser.commit())
+        assert isinstance(error, UploadFailed)
+        assert f"begins at {kept}, but only 0 bytes" in error.message
+        write(winner, data, kept)
+        result_of(winner.commit())
+        assert_only(store, data)
+
+    @pytest.mark.parametrize("append", [False, True])
+    def test_when_less_is_kept_than_was(
+        self, store: FakeStore, first: GatewayInMemory, append: bool
+    ) -> None:
+        data = content(40 * STEP)
+        cut(first, data[: 14 * STEP])
+        upload = opened(first.tree(), WriteIntent(truncate=False, append=append))
+        write_carelessly(upload, data, 18 * STEP)
+        assert isinstance(error_of(upload.commit()), UploadFailed)
+        assert store.keys() == records(store)
+        go_on(first, data)
+        assert_only(store, data)
+
+    @pytest.mark.parametrize("append", [False, True])
+    def test_while_the_old_session_is_not_known_to_be_lost(
+        self, store: FakeStore, append: bool
+    ) -> None:
+        """Without the option, too: STAT shows what is being uploaded."""
+        gateway = node(store, files=FilesSettings())
+        data = content(20 * STEP)
+        ghost = opened(gateway.tree())
+        write(ghost, data[: 9 * STEP])
+        told = kept_bytes(gateway)
+        assert told == 9 * STEP
+        upload = opened(gateway.tree(), WriteIntent(truncate=False, append=append))
+        write_carelessly(upload, data, told)
+        assert isinstance(error_of(upload.commit()), UploadFailed)
+        result_of(ghost.abandon())
+        assert_only(store, None)
