@@ -557,6 +557,11 @@ class TestWhatItIs:
         assert isinstance(error_of(tree.stat(b"/missing")), NoSuchFile)
         assert store.requests == {"head": 2, "list": 1, "get": 1}
         assert costs(tree.remove_file(b"/a")) == {"head": 1, "get": 1, "delete": 1}
+        upload = opened(tree)
+        write(upload, content(9 * STEP))
+        assert costs(upload.abandon()) == {"head": 1, "put": 1}
+        going_on = costs(tree.open_writer(b"/file", ON, NO_CHANGES))
+        assert going_on == {"head": 1, "get": 2, "put": 1, "delete": 2}
 
     def test_without_the_option_nothing_is_kept_or_asked_for(self, store: FakeStore) -> None:
         kept = cut(node(store), content(9 * STEP))
