@@ -45,6 +45,7 @@ from sftpgw.files.finishing import Finisher, Finishing
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
+from sftpgw.files.partials import Expiring
 from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
@@ -278,6 +279,13 @@ class Gateway:
             clock=reactor,
             events=self._events,
             random=random.random,
+            expire=Expiring(
+                self._store,
+                settings.s3.state_prefix,
+                settings.files.partials_kept_seconds,
+                reactor,
+                self._events,
+            ).expire,
         )
         self.finisher = Finisher(
             tuple(sorted({user.bucket for user in settings.users.values()})),

@@ -432,6 +432,7 @@ class FilesSettings:
     exact_times: ExactTimes = ExactTimes.AUTO
     rename_max_objects: int = 100_000
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
+    partials_kept_seconds: float = 7 * 86400.0
     keep_empty_directories: bool = False
     uid: int = 0
     gid: int = 0

@@ -123,6 +123,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "exact_times": Key("exact_times", one_of(ExactTimes)),
         "rename_max_objects": Key("rename_max_objects", count(1, 10_000_000)),
         "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
+        "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
         "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
         "uid": Key("uid", count(0, 2**32 - 1)),
         "gid": Key("gid", count(0, 2**32 - 1)),

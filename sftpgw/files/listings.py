@@ -9,6 +9,7 @@ not yet published, are those of the moment at which their page came.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -17,9 +18,9 @@ from twisted.python.failure import Failure
 from sftpgw.files.exacttimes import PageTimes
 from sftpgw.files.resources import Resources
 from sftpgw.interfaces import ObjectStore
-from sftpgw.plan.listing import EntrySieve
+from sftpgw.plan.listing import NOTHING_WRITTEN, EntrySieve
 from sftpgw.plan.paths import Place
-from sftpgw.values import DirectoryEntry, ListPage
+from sftpgw.values import DirectoryEntry, FileAttributes, ListPage
 
 _Prepared: TypeAlias = tuple[tuple[DirectoryEntry, ...], str | None]
 """A page's entries, and what leads to the next one."""
@@ -29,10 +30,18 @@ class Listing:
     """Implements `interfaces.DirectoryReader`.
 
     :param first: the page that showed that the directory exists.
+    :param kept: by key, the files whose upload was cut off (`files/partials`).
     """
 
-    def __init__(self, place: Place, first: ListPage, resources: Resources) -> None:
+    def __init__(
+        self,
+        place: Place,
+        first: ListPage,
+        resources: Resources,
+        kept: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
+    ) -> None:
         self._place = place
+        self._kept = kept
         self._store = resources.store
         self._in_flight = resources.in_flight
         self._events = resources.events
@@ -68,7 +77,7 @@ class Listing:
         writers = self._in_flight.directly_below(self._place.root.bucket, self._place.prefix)
         exact = await self._times.put_into(page)
         written = {key: await writer.attributes() for key, writer in writers}
-        return self._sieve.entries(exact, written), page.next_token
+        return self._sieve.entries(exact, {**self._kept, **written}), page.next_token
 
     def _tell_skipped(self) -> None:
         if self._sieve.skipped:

@@ -18,6 +18,7 @@ from sftpgw.errors import (
     StoreError,
     StoreTrouble,
 )
+from sftpgw.files.texts import read_text, write_text
 from sftpgw.interfaces import Clock, ObjectStore
 from sftpgw.plan.moving import (
     BEAT_SECONDS,
@@ -35,13 +36,9 @@ from sftpgw.plan.moving import (
     parse_page,
     records_prefix,
 )
-from sftpgw.values import MIB, ObjectInfo, ObjectName, ObjectProperties, WriteCondition
+from sftpgw.values import ObjectInfo, ObjectName, WriteCondition
 
 T = TypeVar("T")
-
-PROPERTIES = ObjectProperties(content_type="application/json", storage_class="STANDARD")
-MAX_TEXT_BYTES = 4 * MIB
-"""What is larger is none of ours."""
 
 
 class Record:
@@ -111,14 +108,10 @@ class Record:
     async def _put(
         self, key: str, text: bytes, condition: WriteCondition = WriteCondition.NONE
     ) -> None:
-        await self._store.put(ObjectName(self._bucket, key), (text,), PROPERTIES, condition)
+        await write_text(self._store, ObjectName(self._bucket, key), text, condition)
 
     async def _get(self, key: str) -> bytes:
-        text = _Text()
-        await self._store.get(ObjectName(self._bucket, key), None, text)
-        if text.size_bytes > MAX_TEXT_BYTES:
-            raise StoreTrouble(f"{key} is no record of a rename: it is too large")
-        return b"".join(text.pieces)
+        return (await read_text(self._store, ObjectName(self._bucket, key))).data
 
 
 async def list_records(store: ObjectStore, bucket: str, state_prefix: str) -> tuple[Found, ...]:
@@ -159,21 +152,6 @@ class Heartbeat:
         except StoreError:
             pass
         self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
-
-
-class _Text:
-    """A `BodySink` for small objects."""
-
-    def __init__(self) -> None:
-        self.size_bytes = 0
-        self.pieces: list[bytes] = []
-
-    def began(self, info: ObjectInfo) -> None:
-        self.size_bytes = info.size_bytes
-
-    def received(self, data: bytes) -> None:
-        if self.size_bytes <= MAX_TEXT_BYTES:
-            self.pieces.append(data)
 
 
 def _parsed(parse: Callable[[], T]) -> T:

@@ -13,6 +13,8 @@ Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
 4. A file that is being written moves, too: it is published under its new name. But once its
    parts are on their way to S3 they belong to one key; then the rename is refused.
 5. Parents of the new name need not exist: they come with it.
+6. What is kept of an upload that was cut off has no file yet that could be renamed. As a
+   target it is one.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from sftpgw.files.inflight import Registration
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.looking import Looking
 from sftpgw.files.moving import Moving
+from sftpgw.files.partials import Partials
 from sftpgw.files.resources import Resources
 from sftpgw.plan.markers import MARKER, hadoop_marker
 from sftpgw.plan.paths import Place
@@ -53,10 +56,13 @@ class Renaming:
         keeping: Keeping,
         resources: Resources,
         copying: Copying,
+        *,
+        partials: Partials,
     ) -> None:
         self._granted = granted
         self._looking = looking
         self._keeping = keeping
+        self._partials = partials
         self._resources = resources
         self._store = resources.store
         self._in_flight = resources.in_flight
@@ -121,6 +127,10 @@ class Renaming:
             if not replace:
                 raise AlreadyExists(f"{target.path}: the file exists already")
             require(self._granted, Operation.OVERWRITE, target.path)
+        if kind is None and (found := await self._partials.find(target.file)) is not None:
+            if not replace:
+                raise AlreadyExists(f"{target.path}: a part of the file exists already")
+            await self._partials.forget(found, why="another file was given its name")
         may_replace = replace and allows(self._granted, Operation.OVERWRITE)
         return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
 
@@ -155,6 +165,7 @@ class Renaming:
                 # Its upload has come in between; whoever looks for the file waits for it.
                 await self.rename(source, target, replace=replace)
                 return
+            await self._partials.demand_none(source.file, source.path)
             raise await self._looking.no_file(source)
         if target == source:
             return

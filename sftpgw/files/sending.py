@@ -38,6 +38,7 @@ from sftpgw.plan.commands import (
     CopyPiece,
     DropPiece,
     FetchBelow,
+    KeepUpload,
     OpenUpload,
     Outcome,
     PutWhole,
@@ -62,6 +63,10 @@ def pieces_prefix(state_prefix: str) -> str:
     return f"{state_prefix}pieces/"
 
 
+async def _keep_nothing(upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
+    return False
+
+
 class _Fetched:
     """The bytes of a GET, as a `BodySink`."""
 
@@ -80,6 +85,8 @@ class Sending:
 
     :param properties: what the object is created with, asked when that happens.
     :param below: the object that stays below what is written.
+    :param keep: writes down an upload that is to stay open; whether it may.
+    :param resumed: the object's own upload, if it is open already.
     """
 
     def __init__(
@@ -92,6 +99,8 @@ class Sending:
         condition: WriteCondition,
         properties: Callable[[], Awaitable[ObjectProperties]],
         below: ObjectInfo | None = None,
+        keep: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]] = _keep_nothing,
+        resumed: MultipartUpload | None = None,
     ) -> None:
         self._store = store
         self._registration = registration
@@ -101,7 +110,10 @@ class Sending:
         self._properties = properties
         self._below = below
         self._has_copied_below = False
+        self._keep = keep
         self._multiparts: dict[int, MultipartUpload] = {}
+        if resumed is not None:
+            self._take_over(resumed)
         self._piece_etags: dict[int, str] = {}
         self.etag = ""
         """The object's, once it has been published."""
@@ -134,6 +146,8 @@ class Sending:
                 await self._drop(command.upload)
             case AbortUpload():
                 await self._abort(self._multiparts[command.upload])
+            case KeepUpload():
+                await self._keep_open(command)
         return None
 
     async def _open(self, upload: int) -> None:
@@ -141,12 +155,19 @@ class Sending:
             properties = await self._properties()
             self._registration.bind()
             created = await self._store.create_upload(self._registration.name, properties)
+            self._take_over(created)
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
             created = await self._store.create_upload(name, PIECE_PROPERTIES)
-        self._registration.keeps(created)
-        self._multiparts[upload] = created
+            self._registration.keeps(created)
+            self._multiparts[upload] = created
+
+    def _take_over(self, own: MultipartUpload) -> None:
+        """The object's own upload is open."""
+        self._registration.bind()
+        self._registration.keeps(own)
+        self._multiparts[0] = own
 
     async def _put(self, whole: PutWhole) -> None:
         await self._registration.turn()
@@ -242,6 +263,19 @@ class Sending:
             await self._store.abort_upload(multipart)
         except StoreError as error:
             self.tell_failure("upload-left-behind", error, upload_id=multipart.upload_id)
+
+    async def _keep_open(self, command: KeepUpload) -> None:
+        """What is published before is not overtaken: nobody needs the upload then."""
+        multipart = self._multiparts[0]
+        await self._registration.turn()
+        is_kept = False
+        try:
+            if not self._registration.is_removed:
+                is_kept = await self._keep(multipart, command.parts)
+        except StoreError as error:
+            self.tell_failure("upload-not-kept", error, upload_id=multipart.upload_id)
+        if not is_kept:
+            await self._abort(multipart)
 
     def tell_failure(self, event: str, error: Exception, **facts: str) -> None:
         """Tell the operator, with what the store's support would ask for."""

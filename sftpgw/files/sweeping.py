@@ -13,8 +13,9 @@ Rules
    abort_stale_uploads`, and does nothing if that is off: other programs may write there.
 3. Below the state prefix it does so always, after that time or a week, and deletes
    pieces and leftovers of probes of that age.
-4. It never touches what this process has in use, what has a record (a resumable upload),
-   or what has no known age.
+4. It never touches what this process has in use, what has a record (`plan/partials`), or
+   what has no known age. Records that are older than `[files] partials_kept` are removed
+   first, with their uploads; where they cannot be read, no upload is aborted.
 5. What fails is told, and the rest goes on: with the next upload or object, or, where the
    store cannot be reached or listed, with the next prefix.
 
@@ -41,10 +42,12 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.sending import pieces_prefix
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
+from sftpgw.plan.partials import claims_prefix
 from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName, StoreSettings, User
 
 EVERY_SECONDS = 3600.0
 FIRST_SECONDS = 60.0
+CLAIM_SECONDS = 3600.0
 OWN_SECONDS = 7 * 86400.0
 """So old may the gateway's own leftovers become if nothing else is said."""
 
@@ -68,9 +71,9 @@ def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, 
     buckets = sorted({user.bucket for user in people})
     stale_seconds = settings.abort_stale_uploads_seconds
     own = [
-        Target(bucket, prefix, stale_seconds or OWN_SECONDS, has_objects=True)
+        target
         for bucket in buckets
-        for prefix in (pieces_prefix(settings.state_prefix), f"{settings.state_prefix}probe/")
+        for target in _own_targets(bucket, settings.state_prefix, stale_seconds or OWN_SECONDS)
     ]
     if stale_seconds is None:
         return tuple(own)
@@ -82,11 +85,19 @@ def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, 
     return (*own, *(Target(bucket, prefix, stale_seconds) for bucket, prefix in outer))
 
 
+def _own_targets(bucket: str, state_prefix: str, stale_seconds: float) -> tuple[Target, ...]:
+    return (
+        Target(bucket, pieces_prefix(state_prefix), stale_seconds, has_objects=True),
+        Target(bucket, f"{state_prefix}probe/", stale_seconds, has_objects=True),
+        Target(bucket, claims_prefix(state_prefix), CLAIM_SECONDS, has_objects=True),
+    )
+
+
 class Sweeper:
     """Sweeps now and then, from `start` to `stop`.
 
     :param random: a number in [0, 1) each time.
-    :param is_recorded: whether an upload is kept to be resumed.
+    :param expire: removes a bucket's old records, and returns the uploads of the others.
     """
 
     def __init__(
@@ -98,7 +109,7 @@ class Sweeper:
         clock: Clock,
         events: EventSink,
         random: Callable[[], float],
-        is_recorded: Callable[[MultipartUpload], bool] = lambda upload: False,
+        expire: Callable[[str], Awaitable[frozenset[MultipartUpload]]],
     ) -> None:
         self._targets = targets
         self._store = store
@@ -106,7 +117,7 @@ class Sweeper:
         self._clock = clock
         self._events = events
         self._random = random
-        self._is_recorded = is_recorded
+        self._expire = expire
         self._timer: Any = None
         self._run: Deferred[None] | None = None
 
@@ -144,6 +155,11 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Look everywhere once."""
+        for bucket in sorted({target.bucket for target in self._targets}):
+            try:
+                await self._expire(bucket)
+            except StoreError as error:
+                self._tell_failure(error, bucket=bucket)
         for target in self._targets:
             try:
                 await self._sweep_uploads(target)
@@ -168,8 +184,11 @@ class Sweeper:
         marker: tuple[str, str] | None = None
         while True:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
-            for upload in page.uploads:
-                if self._may_abort(target, upload):
+            stale = [upload for upload in page.uploads if self._may_abort(target, upload)]
+            # Asked after that: what has just ended here has its record by now.
+            recorded = await self._expire(target.bucket) if stale else frozenset()
+            for upload in stale:
+                if upload not in recorded:
                     await self._clear_away(upload.name, self._abort(upload))
             if page.next_marker is None or page.next_marker == marker:
                 return
@@ -180,7 +199,6 @@ class Sweeper:
             upload.name.key.startswith(target.prefix)
             and self._is_old(upload.initiated_seconds, target)
             and upload not in self._in_flight.kept
-            and not self._is_recorded(upload)
         )
 
     async def _abort(self, upload: MultipartUpload) -> None:

@@ -27,6 +27,7 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
+from sftpgw.files.partials import Partials, incomplete
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
@@ -36,6 +37,7 @@ from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.markers import MARKER, hadoop_marker
 from sftpgw.plan.opening import Opening, decide, must_look
+from sftpgw.plan.partials import Partial
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
 from sftpgw.plan.permissions import Operation, allows, require
@@ -72,10 +74,16 @@ class Tree:
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
         self._timing = Timing(resources)
+        self._partials = Partials(user.name, resources)
         self._keeping = Keeping(resources)
         copying = Copying(resources.store, resources.in_flight, resources.events)
         self._renaming = Renaming(
-            user.permissions, self._looking, self._keeping, resources, copying
+            user.permissions,
+            self._looking,
+            self._keeping,
+            resources,
+            copying,
+            partials=self._partials,
         )
 
     def canonical(self, path: bytes) -> bytes:
@@ -95,12 +103,15 @@ class Tree:
             return await writer.attributes()
         if await self._looking.is_directory(place):
             return DIRECTORY
+        if (found := await self._partials.find(place.file)) is not None:
+            return found.attributes
         raise NoSuchFile(f"{place.path}: no such file or directory")
 
     async def open_directory(self, path: bytes) -> Listing:
         place = self._enter(Operation.LIST, path)
         page = await self._looking.first_page(place)
-        return Listing(place, page, self._resources)
+        kept = await self._partials.in_directory(place.root.bucket, place.prefix)
+        return Listing(place, page, self._resources, kept)
 
     async def space(self, path: bytes) -> Space:
         self._enter(Operation.LOOK, path)
@@ -119,6 +130,7 @@ class Tree:
         try:
             await download.open()
         except NoSuchObject:
+            await self._partials.demand_none(place.file, place.path)
             raise await self._looking.no_file(place) from None
         return download
 
@@ -136,7 +148,12 @@ class Tree:
         )
 
     async def open_writer(
-        self, path: bytes, intent: WriteIntent, changes: AttributeChanges
+        self,
+        path: bytes,
+        intent: WriteIntent,
+        changes: AttributeChanges,
+        *,
+        may_resume: bool = True,
     ) -> Upload:
         place = self._enter(Operation.WRITE, path)
         if place.is_root or path.endswith(b"/"):
@@ -147,18 +164,39 @@ class Tree:
         existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
             existing, is_hidden = await self._looking.file_if_told(place)
+        found = None if existing else await self._partials.find(place.file)
+        if found is not None and not may_resume:
+            raise incomplete(found, place.path)
         opening = decide(
-            intent, existing, may_overwrite=may_overwrite, path=place.path, is_hidden=is_hidden
+            intent,
+            existing,
+            may_overwrite=may_overwrite,
+            path=place.path,
+            is_hidden=is_hidden,
+            is_partial=found is not None,
         )
         if opening.overlaid is not None:
             await self._store.learn_capabilities(self._root.bucket)
+        # Nothing can be gone on with; but has the client been told so?
+        is_sure = intent.truncate or existing is not None
+        may_skip = is_sure or not (self._partials.is_wanted or self._in_flight.newest(place.file))
+        resumed = None
+        if found is not None:
+            resumed = await self._partials.go_on(found, place.path, truncate=intent.truncate)
         self._looking.changed()
-        return self._upload(place, intent, opening, changes)
+        plan = self._upload_plan(intent, opening.overlaid, resumed, may_skip=may_skip)
+        return self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
 
     def _upload(
-        self, place: Place, intent: WriteIntent, opening: Opening, changes: AttributeChanges
+        self,
+        place: Place,
+        intent: WriteIntent,
+        opening: Opening,
+        changes: AttributeChanges,
+        *,
+        plan: UploadPlan,
+        resumed: Partial | None,
     ) -> Upload:
-        plan = self._upload_plan(intent, opening.overlaid)
         return Upload(
             plan,
             place.file,
@@ -174,9 +212,18 @@ class Tree:
             timing=self._timing,
             below=opening.overlaid,
             readback=self._readback(place, intent, plan, opening.overlaid),
+            partials=self._partials if self._partials.is_wanted else None,
+            resumed=resumed,
         )
 
-    def _upload_plan(self, intent: WriteIntent, overlaid: ObjectInfo | None) -> UploadPlan:
+    def _upload_plan(
+        self,
+        intent: WriteIntent,
+        overlaid: ObjectInfo | None,
+        resumed: Partial | None,
+        *,
+        may_skip: bool,
+    ) -> UploadPlan:
         """What the store can do is asked at each OPEN: it may have been found out meanwhile."""
         able = self._store.capabilities_of(self._root.bucket)
         settings, limits = self._resources.settings, self._resources.limits
@@ -197,6 +244,9 @@ class Tree:
             reorder_bytes=limits.reorder_allowance_bytes,
             below=below,
             appends=intent.append,
+            kept=resumed.parts if resumed else (),
+            tail_bytes=self._partials.tail_bytes(able),
+            may_skip=may_skip,
         )
         if intent.expected_bytes is not None:
             plan.expect(intent.expected_bytes)
@@ -217,7 +267,8 @@ class Tree:
         place = self._enter(Operation.REMOVE, path)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
-        if info is None and not uploads:
+        was_partial = await self._partials.drop(place.file, why="the file was removed")
+        if info is None and not uploads and not was_partial:
             raise await self._looking.no_file(place)
         if info is not None:
             await self._keeping.keep(place.parent, without=place.file.key)
@@ -263,12 +314,13 @@ class Tree:
                 await self._timing.set(place.file, seconds, place.path)
         except NoSuchObject:
             if not await self._looking.is_directory(place):
+                await self._partials.demand_none(place.file, place.path)
                 raise NoSuchFile(f"{place.path}: no such file or directory") from None
 
     async def _resize(self, path: bytes, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
         try:
-            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES)
+            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES, may_resume=False)
         except NoSuchFile:
             await self._resize_unpublished(locate(self._root, path), size_bytes)
             return
@@ -301,7 +353,8 @@ class Tree:
             raise DirectoryNotEmpty("/: cannot be removed")
         page = await self._store.list(place.root.bucket, place.prefix, limit=2)
         below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
-        if below or self._in_flight.below(place.root.bucket, place.prefix):
+        is_used = below or self._in_flight.below(place.root.bucket, place.prefix)
+        if is_used or await self._partials.is_any_in(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
         markers = [info.name for info in page.objects]
         if await self._looking.has_hadoop_marker(place):

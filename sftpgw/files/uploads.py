@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -32,17 +33,20 @@ from sftpgw.errors import (
     GatewayError,
     LimitReached,
     NoSuchObject,
+    NoSuchUpload,
     PreconditionFailed,
     Unsupported,
     UploadFailed,
 )
 from sftpgw.files.inflight import InFlight, Registration
+from sftpgw.files.partials import Partials
 from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
+from sftpgw.plan.partials import Partial
 from sftpgw.plan.restating import MTIME, mtime_text, restated
 from sftpgw.plan.uploading import Phase, UploadPlan
 from sftpgw.values import (
@@ -52,9 +56,11 @@ from sftpgw.values import (
     Buffer,
     FileAttributes,
     FileKind,
+    MultipartUpload,
     ObjectInfo,
     ObjectName,
     ObjectProperties,
+    StoredPart,
     WriteCondition,
 )
 
@@ -64,6 +70,9 @@ IDLE_SECONDS = 60.0
 Hardly: by less than what counts as a small upload, if its user holds more than their share.
 """
 
+KEEP_SECONDS = 10.0
+"""So long is anything more sent once the client is lost. What is under way then may end."""
+
 
 class Upload:
     """Implements `interfaces.FileWriter` on a multipart upload or a single PutObject.
@@ -71,6 +80,8 @@ class Upload:
     :param below: the object that stays below what is written; what is published has its
         class, tags and metadata.
     :param readback: reads what is being written, if the file was opened for that.
+    :param partials: where it is written down if its client is lost; None if that is never.
+    :param resumed: the upload that goes on; the plan has its parts.
     """
 
     def __init__(
@@ -90,6 +101,8 @@ class Upload:
         timing: Timing | None = None,
         below: ObjectInfo | None = None,
         readback: Readback | NoReadback | None = None,
+        partials: Partials | None = None,
+        resumed: Partial | None = None,
     ) -> None:
         self._plan = plan
         self._clock = clock
@@ -99,7 +112,9 @@ class Upload:
         self._below = below
         self._readback = readback or NoReadback(Unsupported("the file is open for writing only"))
         self._modified_seconds = modified_seconds
-        self._created_with: float | None = None
+        self._is_resumed = resumed is not None
+        self._created_with = resumed.created_with if resumed else None
+        self._partials = partials
         self._timing = timing
         self._registration: Registration = in_flight.register(name, self)
         if below is not None:
@@ -113,9 +128,12 @@ class Upload:
             condition=condition,
             properties=self._properties,
             below=below,
+            keep=self._keep,
+            resumed=resumed.upload if resumed else None,
         )
         self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0
+        self._hurry: Any = None
         self._paused: list[Deferred[None]] = []
         self._ends: list[Deferred[None]] = []
         self._has_ended = False
@@ -180,9 +198,17 @@ class Upload:
             if self._plan.is_changed:
                 told = {"key": self._registration.name.key, "bytes": self._plan.size_bytes}
                 self._events.tell("upload-abandoned", **told)
-            self._carry_out(self._plan.fail(UploadFailed("the upload was abandoned")))
+            if self._partials is not None:
+                self._registration.committing()  # who opens the file again waits for the record
+            self._carry_out(self._plan.lose())
+            if self._plan.is_keeping and self._hurry is None:
+                self._hurry = self._clock.callLater(KEEP_SECONDS, self._hurry_up)
         while not self._has_ended:
             await self._next_end()
+
+    def _hurry_up(self) -> None:
+        if self._plan.is_keeping:
+            self._carry_out(self._plan.hurry())
 
     # Commands.
 
@@ -204,6 +230,8 @@ class Upload:
         if isinstance(command, PutWhole | CompleteUpload):
             self._tell_stored(command.size_bytes)
             await self._settle_time(command.size_bytes)
+        if isinstance(command, CompleteUpload) and self._partials is not None:
+            await self._partials.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
 
     def _tell_stored(self, size_bytes: int) -> None:
@@ -250,10 +278,21 @@ class Upload:
         except NoSuchObject:
             return NO_METADATA  # nothing of it may be needed; if something is, that fails
 
+    async def _keep(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
+        if self._partials is None:
+            return False
+        return await self._partials.keep(
+            Partial(self._partials.user, upload, parts, self._opened_seconds, self._created_with)
+        )
+
     def _explained(self, error: Exception) -> GatewayError:
         """The client's words for what has gone wrong."""
         if isinstance(error, PreconditionFailed | ConditionalConflict):
             return AlreadyExists("somebody else has created this file meanwhile")
+        if isinstance(error, NoSuchUpload) and self._is_resumed:
+            return UploadFailed(
+                "what had been sent of this file is gone from the store; send it from the beginning"
+            )
         if not isinstance(error, GatewayError):
             return self._unforeseen(Failure(error))
         # The error stays for as long as the handle: what led to it held the part's bytes.
@@ -348,6 +387,8 @@ class Upload:
         if self._has_ended:
             return
         self._has_ended = True
+        if self._hurry is not None and self._hurry.active():
+            self._hurry.cancel()
         self._place.close()
         self._readback.close()
         failure = self._plan.failure

@@ -14,7 +14,8 @@ Rules
    copied into upload 0 as it comes. At most `concurrency` copies at once.
 4. At the end, when each part is stored and everything copied, upload 0 is completed.
 5. Given up, and nothing under way any more: whatever is open is aborted, and pieces that
-   are, or may be, complete are dropped.
+   are, or may be, complete are dropped. If what is there is to be kept, upload 0 stays open,
+   and the parts that are whole are sent to it before; pieces are not gone on with.
 
 A piece:  WANTED → OPENING → OPEN → COMPLETING → COMPLETE → COPYING → (gone)
 """
@@ -24,7 +25,7 @@ from __future__ import annotations
 import enum
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sftpgw.plan.commands import (
@@ -38,6 +39,7 @@ from sftpgw.plan.commands import (
     SendPart,
     Step,
 )
+from sftpgw.plan.partials import durable
 from sftpgw.plan.pieces import Layout
 from sftpgw.values import Body, ByteRange, StoredPart
 
@@ -76,14 +78,17 @@ class _Upload:
 
 
 class Assembly:
-    """The parts of one object on their way to the store."""
+    """The parts of one object on their way to the store.
 
-    def __init__(self, layout: Layout, concurrency: int) -> None:
+    :param is_open: upload 0 is open already, and goes on.
+    """
+
+    def __init__(self, layout: Layout, concurrency: int, *, is_open: bool = False) -> None:
         self.held_bytes = 0
         self.parts_at_hand = 0
         self._layout = layout
         self._concurrency = concurrency
-        self._own = _Upload(0)
+        self._own = _Upload(0, State.OPEN if is_open else State.WANTED)
         self._pieces: dict[int, _Upload] = {}
         self._copied: list[int] = []
         self._ready: deque[SendPart] = deque()
@@ -92,8 +97,13 @@ class Assembly:
         self._copying_below = 0
         self._copied_below: list[ByteRange] = []
         self._has_ended = False
+        self._is_winding_up = False
 
     # Parts.
+
+    def adopt(self, parts: Iterable[StoredPart]) -> None:
+        """The first parts of upload 0, which the store has already."""
+        self._own.stored += parts
 
     def add(self, number: int, body: Body, size_bytes: int, offset: int) -> None:
         """Part `number` of the object is whole; it follows the one before."""
@@ -182,6 +192,8 @@ class Assembly:
         """All that can be begun now; what is given out counts as begun."""
         yield from self._openings()
         yield from self._sendings()
+        if self._is_winding_up:
+            return
         for piece in tuple(self._pieces.values()):
             if piece.is_full and not piece.unstored and piece.state is State.OPEN:
                 piece.state = State.COMPLETING
@@ -193,8 +205,12 @@ class Assembly:
             yield CompleteUpload(self._own.parts, self._own.size_bytes)
 
     def _openings(self) -> Iterator[Step]:
+        if self._is_winding_up and not self._ready:
+            return
         for upload in (self._own, *self._pieces.values()):
-            may_open = upload is self._own or self._own.state is State.OPEN
+            may_open = upload is self._own or (
+                self._own.state is State.OPEN and not self._is_winding_up
+            )
             if upload.state is State.WANTED and may_open:
                 upload.state = State.OPENING
                 yield OpenUpload(upload.number)
@@ -234,10 +250,27 @@ class Assembly:
         self._ready.clear()
         self._kept.clear()
 
-    def leftovers(self) -> Iterator[Step]:
-        """What clears up; nothing may be under way. Once only."""
+    def wind_up(self) -> None:
+        """From now on only upload 0 is gone on with, as far as its parts are here."""
+        self._is_winding_up = True
+        for part in [part for part in self._ready if part.upload]:
+            self._part_ended(self._upload(part.upload), part)
+            self._ready.remove(part)
+        self._kept.clear()
+
+    def durable(self, below_bytes: int) -> tuple[StoredPart, ...]:
+        """What of upload 0 can be gone on with; see `partials.durable`."""
+        return durable(self._own.stored, below_bytes)
+
+    def leftovers(self, *, keep: bool = False) -> Iterator[Step]:
+        """What clears up; nothing may be under way. Once only.
+
+        :param keep: but for upload 0.
+        """
         yield from self._drops()
         for upload in (self._own, *self._pieces.values()):
+            if keep and upload is self._own:
+                continue
             if State.OPEN <= upload.state <= State.COMPLETING:
                 yield AbortUpload(upload.number)
             if upload.number and upload.state >= State.COMPLETING:

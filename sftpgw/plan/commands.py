@@ -75,6 +75,13 @@ class AbortUpload:
     upload: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class KeepUpload:
+    """Leave upload 0 open and write down what it has, or else abort it."""
+
+    parts: tuple[StoredPart, ...]
+
+
 Step: TypeAlias = (
     OpenUpload
     | SendPart
@@ -84,6 +91,7 @@ Step: TypeAlias = (
     | DropPiece
     | CompleteUpload
     | AbortUpload
+    | KeepUpload
 )
 
 

@@ -13,6 +13,8 @@ for that is fetched, and sent as if it had been written.
 3. Everything else goes into parts of the usual size.
 4. Several small kept runs in one part are fetched one after the other, but together if
    they lie close: a request costs more than some bytes too many.
+5. Where the file below is an upload that was cut off (`plan/partials`), its first parts are
+   taken as they are, if a kept run ends where a part does. Else it would have to be fetched.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
@@ -36,12 +38,14 @@ class Below:
     """The object that stays below what is written.
 
     :param can_copy: the store copies parts, and takes parts of different sizes.
+    :param part_stops: where its parts end, if they are of the same upload that goes on.
     """
 
     size_bytes: int
     can_copy: bool = True
     min_part_bytes: int = MIN_PART_BYTES
     copy_limit_bytes: int = COPY_LIMIT_BYTES
+    part_stops: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class CutPart:
 
 @dataclass(frozen=True, slots=True)
 class CutCopy:
-    """Copy what lies before `stop`: all of it is kept."""
+    """Copy what lies before `stop`, or take its parts as they are: all of it is kept."""
 
     stop: int
 
@@ -87,6 +91,8 @@ def next_cut(
     stop = min(cursor + part_bytes, limit)
     is_whole = is_last or stop == cursor + part_bytes
     for run in written.gaps(cursor, min(limit, kept_stop)):
+        if run.start == 0 and run.stop in below.part_stops:
+            return CutCopy(run.stop)
         before_bytes = run.start - cursor
         if before_bytes >= part_bytes:
             break

@@ -14,6 +14,8 @@ Rules
 5. Without TRUNC, what exists stays below what is written: an overlay. It is the same
    file afterwards, with the old one's class, tags and metadata but the time; with TRUNC
    it is a new one.
+6. Where nothing exists, but an upload of this user's was cut off and kept, that is a file
+   for EXCL, and goes on without TRUNC. Nothing is overwritten by that.
 """
 
 from __future__ import annotations
@@ -44,16 +46,20 @@ def decide(
     may_overwrite: bool,
     path: str,
     is_hidden: bool = False,
+    is_partial: bool = False,
 ) -> Opening:
     """Grant or refuse. `existing` is None if nothing is there or nobody looked.
 
     :param is_hidden: somebody looked, and was not told.
+    :param is_partial: the user's last upload of it was cut off, and kept.
     :raises NoSuchFile, AlreadyExists, PermissionDenied:
     """
     if existing is None:
+        if is_partial and intent.exclusive and intent.create:
+            raise AlreadyExists(f"{path}: a part of the file exists already; go on with it")
         if is_hidden and not intent.create:
             raise PermissionDenied(f"{path}: the store does not tell whether the file exists")
-        if not intent.create:
+        if not intent.create and not is_partial:
             raise NoSuchFile(f"{path}: no such file")
         guarded = intent.exclusive or not may_overwrite or is_hidden
         return Opening(WriteCondition.IF_ABSENT if guarded else WriteCondition.NONE)

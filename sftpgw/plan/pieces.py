@@ -109,8 +109,13 @@ class Layout:
             return number, number + 1
         assert self.pieces is not None, "no pieces, no home in one"
         slot = self.slot(home.upload) + (home.number > 1)
-        next_start = self._direct_bytes + self.pieces.start(slot - self.direct_parts + 1)
-        return slot, self.number(next_start)
+        return slot, self.number_after(slot)
+
+    def number_after(self, slots: int) -> int:
+        """The part that comes when the first `slots` part numbers of upload 0 are taken."""
+        if self.pieces is None or slots < self.direct_parts:
+            return slots + 1
+        return self.number(self._direct_bytes + self.pieces.start(slots - self.direct_parts + 1))
 
     def room_bytes(self, number: int) -> int:
         """What fits into part `number` and all that follow."""

@@ -18,12 +18,21 @@ Rules
    It is sealed only when a whole part of new bytes lies behind it, and nothing else was
    written (a resume), or when more than `reorder_bytes` wait behind it: until then, writes
    may go back. What follows the last write waits for the end, since the file may be cut.
-6. At the end gaps are zeros, or kept.
-7. Appended bytes go to the end of the file, whatever offset they come with.
+6. At the end gaps are zeros, or kept. But where the client may believe that there is more
+   than there is (`may_skip` is False), a gap before the first write is a mistake: it would
+   go on with an upload that is gone.
+7. Appended bytes go to the end of the file, whatever offset they come with; where rule 6
+   has its exception, with the offset of the end, or none.
 8. An overlay that was neither written nor cut changes nothing.
 9. The first failure ends it: it stays in `failure`. No command follows but those that
    clear up, and they only when nothing else is under way.
-10. Each command ends with one event, `succeeded` or `failed`.
+10. A lost client ends it, too. If it may be *kept* (`plan/partials`), what is whole of it is
+    sent before, and a tail of at least `min_part_bytes` as a part of its own; then its upload
+    stays open, with a record. The first part that cannot be sent any more ends that.
+11. An upload that was kept goes on as an overlay on itself: its parts are taken as they are
+    once it is clear that they stay. Written anew from the start, it is sent anew, into the
+    same upload. As long as nothing of that has happened, it is kept again whatever fails.
+12. Each command ends with one event, `succeeded` or `failed`.
 
 Phases, and what leads on:
 
@@ -33,6 +42,9 @@ Phases, and what leads on:
     PUBLISHING  succeeded             → DONE
     BUFFERING   finish, unchanged     → DONE
     any         fail                  → FAILED      (AbortUpload, DropPiece, once idle)
+    any         lose, to be kept      → KEEPING     (SendPart …)
+    KEEPING     nothing under way     → FAILED      (KeepUpload, DropPiece)
+    BUFFERING   finish, unchanged     → PUBLISHING  (KeepUpload), if it had been kept before
 """
 
 from __future__ import annotations
@@ -51,14 +63,16 @@ from sftpgw.plan.commands import (
     CompleteUpload,
     DropPiece,
     FetchBelow,
+    KeepUpload,
     Outcome,
     PutWhole,
 )
 from sftpgw.plan.cutting import Below, Cut, CutAfter, CutCopy, CutPart, evenly
 from sftpgw.plan.edited import EditedFile
+from sftpgw.plan.partials import KeptParts
 from sftpgw.plan.pieces import Layout
 from sftpgw.plan.readback import Source, sources
-from sftpgw.values import KIB, MIB, Body, Buffer, ByteRange
+from sftpgw.values import KIB, MIB, Body, Buffer, ByteRange, StoredPart
 
 SMALL_BYTES = 256 * KIB
 """What costs less than a request does: a file of this size need not wait for memory."""
@@ -71,6 +85,7 @@ class Phase(enum.Enum):
     BUFFERING = "buffering"
     STREAMING = "streaming"
     PUBLISHING = "publishing"
+    KEEPING = "keeping"
     DONE = "done"
     FAILED = "failed"
 
@@ -86,6 +101,10 @@ class UploadPlan:
     :param below: the object that stays below what is written, None for a file that
         starts empty.
     :param appends: whatever is written goes to the end.
+    :param kept: the parts of an upload that was kept, and goes on now.
+    :param tail_bytes: from this size on, what is not a whole part is sent when the client is
+        lost, to be kept; None if nothing is.
+    :param may_skip: the first write may leave a gap before it.
     """
 
     def __init__(
@@ -98,6 +117,9 @@ class UploadPlan:
         small_bytes: int = SMALL_BYTES,
         below: Below | None = None,
         appends: bool = False,
+        kept: tuple[StoredPart, ...] = (),
+        tail_bytes: int | None = None,
+        may_skip: bool = True,
     ) -> None:
         self.small_bytes = small_bytes
         self.phase = Phase.BUFFERING
@@ -107,10 +129,13 @@ class UploadPlan:
         self._allowance_bytes = allowance_bytes
         self._reorder_bytes = reorder_bytes
         self._appends = appends
-        self._edited = EditedFile(below)
+        self._may_skip = may_skip
+        self._kept = KeptParts(kept)
+        self._tail_bytes = tail_bytes if below is None else None
+        self._edited = EditedFile(self._kept.below if kept else below)
         self._number = 1
         self._part_bytes = layout.size_bytes(1)
-        self._assembly = Assembly(layout, concurrency)
+        self._assembly = Assembly(layout, concurrency, is_open=bool(kept))
         self._fetching_bytes = 0
         self._finishing = False
         self._under_way = 0
@@ -145,7 +170,12 @@ class UploadPlan:
     @property
     def metadata_is_sent(self) -> bool:
         """Too late to say anything about the object but its bytes."""
-        return self.phase is not Phase.BUFFERING
+        return self.phase is not Phase.BUFFERING or bool(self._kept)
+
+    @property
+    def is_keeping(self) -> bool:
+        """The client is lost, and what there is of its file is being kept."""
+        return self.phase is Phase.KEEPING
 
     @property
     def waits_for_gap(self) -> bool:
@@ -176,7 +206,13 @@ class UploadPlan:
 
         :raises Unsupported: some were sent and are not here any more.
         """
-        return tuple(islice(sources(wanted, self._edited, self._assembly), MAX_SOURCES))
+        found = tuple(islice(sources(wanted, self._edited, self._assembly), MAX_SOURCES))
+        if self._kept and any(isinstance(source, ByteRange) for source in found):
+            raise Unsupported(
+                "the beginning of this file is kept from an earlier connection, and cannot be "
+                "read before the file is closed"
+            )
+        return found
 
     # What happens to an upload.
 
@@ -184,6 +220,10 @@ class UploadPlan:
         """The client has sent bytes, in pieces."""
         size_bytes = sum(map(len, pieces))
         if self._appends:
+            if offset and not self._edited.written_stop:
+                refused = self._unless_refused(lambda: self._demand_no_gap(offset))
+                if self.failure is not None:
+                    return refused
             offset = self.size_bytes
         if offset == self._edited.written_stop and size_bytes < self._room_bytes:
             # The usual case: the bytes continue a part, and do not complete it.
@@ -208,6 +248,11 @@ class UploadPlan:
         if isinstance(command, PutWhole | CompleteUpload):
             self.phase = Phase.DONE
             self._edited.draft.clear()
+            left = self._assembly.leftovers() if isinstance(command, PutWhole) else ()
+            return self._issued(left)
+        if isinstance(command, KeepUpload) and self.phase is Phase.PUBLISHING:
+            self.phase = Phase.DONE
+        if self.phase is Phase.DONE:
             return NOTHING
         if isinstance(command, FetchBelow):
             self._fetching_bytes = 0
@@ -228,17 +273,39 @@ class UploadPlan:
             self._fetching_bytes = 0
         elif not isinstance(command, PutWhole):
             self._assembly.failed(command)
-        return self.fail(error)
+        return self.hurry() if self.is_keeping else self.fail(error)
 
     def fail(self, error: GatewayError) -> Commands:
         """Publish nothing any more. Only the first reason counts."""
         if self.phase is not Phase.DONE and self.failure is None:
-            self.phase = Phase.FAILED
-            self.failure = error
-            self._edited.draft.clear()
+            if self._is_untouched:
+                self._adopt(self._kept.parts)
+                self._end(error, Phase.KEEPING)
+            else:
+                self._end(error, Phase.FAILED)
             self._assembly.discard()
-            self._room_bytes = 0
         return self._next_commands()
+
+    def lose(self) -> Commands:
+        """The client is gone. What can be gone on with is kept, if that is wanted."""
+        lost = UploadFailed("the upload was abandoned")
+        is_over = self._finishing or self.failure is not None
+        if is_over or self._tail_bytes is None or not self._seal_rest(self._tail_bytes):
+            return self.fail(lost)
+        self._end(lost, Phase.KEEPING)
+        self._assembly.wind_up()
+        return self._next_commands()
+
+    def hurry(self) -> Commands:
+        """Keep what is stored by now, and what is under way."""
+        self._assembly.discard()
+        return self._next_commands()
+
+    def _end(self, error: GatewayError, phase: Phase) -> None:
+        self.phase = phase
+        self.failure = error
+        self._edited.draft.clear()
+        self._room_bytes = 0
 
     def _unless_refused(self, step: Callable[[], Commands]) -> Commands:
         if self.failure is not None:
@@ -289,6 +356,15 @@ class UploadPlan:
                 f"bytes may be skipped or arrive out of order: {stop} is too far ahead"
             )
 
+    def _demand_no_gap(self, offset: int) -> Commands:
+        here = max(self._edited.cursor, self._edited.kept_stop)
+        if offset > here and not self._may_skip:
+            raise UploadFailed(
+                f"this upload begins at {offset}, but only {here} bytes of the file are here: what "
+                "was there before is gone, or somebody else goes on with it; look at its size again"
+            )
+        return NOTHING
+
     def expect(self, size_bytes: int) -> None:
         """So long will the file be. :raises LimitReached: it cannot."""
         self._demand_capacity(size_bytes)
@@ -303,10 +379,50 @@ class UploadPlan:
 
     def _finish(self) -> Commands:
         self._finishing = True
-        if not self._edited.is_changed:
-            self.phase = Phase.DONE
-            return NOTHING
-        return self._advance()
+        if self._edited.is_changed:
+            if len(extents := self._edited.draft.extents):
+                self._demand_no_gap(extents.start)
+            return self._advance()
+        if self._kept:
+            self.phase = Phase.PUBLISHING
+            return self._issued((KeepUpload(self._kept.parts),))
+        self.phase = Phase.DONE
+        return NOTHING
+
+    # Keeping.
+
+    @property
+    def _is_untouched(self) -> bool:
+        """An upload that was kept has all its bytes still, as they were."""
+        edited, kept_bytes = self._edited, self._kept.size_bytes
+        extents = edited.draft.extents
+        is_written = len(extents) > 0 and extents.start < kept_bytes
+        is_whole = edited.cursor == 0 and edited.kept_stop == kept_bytes
+        return bool(self._kept) and is_whole and not is_written
+
+    def _adopt(self, parts: tuple[StoredPart, ...]) -> None:
+        self._edited.seal(KeptParts(parts).size_bytes)
+        self._assembly.adopt(parts)
+        self._go_on_at(self._layout.number_after(len(parts)))
+
+    def _seal_rest(self, tail_bytes: int) -> bool:
+        """Seal what is worth being kept; whether there is anything."""
+        if self._is_untouched:
+            self._adopt(self._kept.parts)
+        edited = self._edited
+        # The last byte is left out, or the file might be whole.
+        stop = edited.draft.extents.run_stop(edited.cursor) - 1
+        stop = min(stop, edited.cursor + self._part_bytes)
+        is_direct = self._layout.home(self._number).upload == 0
+        room_bytes = self._layout.room_bytes(self._number)
+        if is_direct and tail_bytes <= stop - edited.cursor <= room_bytes:
+            self._seal_part(stop)
+        return self._has_sealed
+
+    @property
+    def _durable(self) -> tuple[StoredPart, ...]:
+        below_bytes = self._edited.written_stop or self._kept.size_bytes + 1
+        return self._assembly.durable(below_bytes)
 
     # Sealing.
 
@@ -371,6 +487,9 @@ class UploadPlan:
         self._go_on_at(self._number + 1)
 
     def _seal_copy(self, stop: int) -> None:
+        if self._kept:
+            self._adopt(self._kept.before(stop))
+            return
         copied = ByteRange(self._edited.cursor, stop)
         self._edited.seal(stop)
         number = self._number
@@ -391,6 +510,11 @@ class UploadPlan:
 
     def _fetch(self, wanted: ByteRange) -> Commands:
         below = self._edited.below
+        if self._kept:
+            raise UploadFailed(
+                f"of the {below.size_bytes} bytes that were kept from an earlier connection some "
+                "were written again, but not all: send the whole file, or go on behind them"
+            )
         if not below.can_copy and below.size_bytes > self._allowance_bytes:
             raise Unsupported(
                 "this store cannot copy parts of a stored file into a new one, or wants all "
@@ -406,6 +530,8 @@ class UploadPlan:
         """Send what may be sent, complete what is whole, or clear up: whatever is due."""
         if self.phase is Phase.FAILED:
             return self._issued(() if self._under_way else self._assembly.leftovers())
+        if self.phase is Phase.KEEPING:
+            return self._issued(self._assembly.next_steps()) or self._keep()
         if self.phase is Phase.BUFFERING and self._has_sealed:
             self.phase = Phase.STREAMING
         if self.phase is not Phase.STREAMING:
@@ -414,6 +540,14 @@ class UploadPlan:
         if commands and isinstance(commands[-1], CompleteUpload):
             self.phase = Phase.PUBLISHING
         return commands
+
+    def _keep(self) -> Commands:
+        if self._under_way:
+            return NOTHING
+        self.phase = Phase.FAILED
+        if not (parts := self._durable):
+            return self._next_commands()
+        return self._issued((*self._assembly.leftovers(keep=True), KeepUpload(parts)))
 
     def _issued(self, commands: Iterable[Command]) -> Commands:
         issued = tuple(commands)

@@ -39,8 +39,17 @@ class Process:
             clock=self.clock,
             events=self.events,
             random=lambda: 0.5,
-            is_recorded=recorded.__contains__,
+            expire=self.expire,
         )
+        self.recorded = frozenset(recorded)
+        self.fails = False
+        self.expired: list[str] = []
+
+    async def expire(self, bucket: str) -> frozenset[MultipartUpload]:
+        self.expired.append(bucket)
+        if self.fails:
+            raise StoreUnavailable("down")
+        return self.recorded
 
     def upload(self, key: str, age_days: float, bucket: str = "bucket") -> MultipartUpload:
         self.store.now_seconds = NOW - age_days * DAY
@@ -78,6 +87,23 @@ def test_what_is_in_flight_or_recorded_or_of_unknown_age_is_spared() -> None:
     process.in_flight.kept.add(in_flight)
     result_of(process.sweeper.sweep())
     assert process.left() == {"home/in-flight", "home/recorded", "home/unknown"}
+
+
+def test_records_that_cannot_be_read_keep_uploads_where_they_are() -> None:
+    process = Process(HOMES, PIECES)
+    process.upload("home/old", 30)
+    process.object(".sftpgw/pieces/a", 8)
+    process.fails = True
+    result_of(process.sweeper.sweep())
+    assert process.left() == {"home/old"}
+    assert process.store.keys() == []
+    assert len(process.events.facts("sweep-failed")) == 2
+
+
+def test_records_are_looked_at_without_any_upload() -> None:
+    process = Process(HOMES, PIECES)
+    result_of(process.sweeper.sweep())
+    assert process.expired == ["bucket"]
 
 
 def test_old_pieces_are_deleted_and_young_or_kept_ones_are_not() -> None:
@@ -222,10 +248,12 @@ class TestTargets:
         assert [(target.bucket, target.prefix) for target in targets] == [
             ("bucket", ".sftpgw/pieces/"),
             ("bucket", ".sftpgw/probe/"),
+            ("bucket", ".sftpgw/partial-claims/"),
             ("other", ".sftpgw/pieces/"),
             ("other", ".sftpgw/probe/"),
+            ("other", ".sftpgw/partial-claims/"),
         ]
-        assert {target.stale_seconds for target in targets} == {7 * DAY}
+        assert [target.stale_seconds for target in targets] == 2 * [7 * DAY, 7 * DAY, 3600]
         assert all(target.has_objects for target in targets)
 
     def test_each_prefix_once(self) -> None:
@@ -236,4 +264,4 @@ class TestTargets:
             ("bucket", "home/"),
             ("other", ""),
         ]
-        assert {target.stale_seconds for target in targets_of(settings, self.USERS)} == {2 * DAY}
+        assert {target.stale_seconds for target in targets} == {2 * DAY}
