@@ -10,6 +10,7 @@ Rules
    a commit of it that is under way, as looking at it does.
 3. No check that costs a request is made unless its answer changes ours.
 4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
+5. Who asks for a file sees what the OPENs of it come to that the session asked for before.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
+from sftpgw.files.openings import Openings
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
@@ -71,6 +73,7 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
+        self._openings = Openings()
         self._timing = Timing(resources)
         self._keeping = Keeping(resources)
         copying = Copying(resources.store, resources.in_flight, resources.events)
@@ -87,6 +90,7 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
+        await self._openings.settled(place.file)
         info = await self._looking.file(place)
         if info is not None:
             return attributes_of(info)
@@ -114,6 +118,7 @@ class Tree:
         if place.is_root:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
+        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
         download = self._download(place.file)
         try:
@@ -142,6 +147,12 @@ class Tree:
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
+        with self._openings.opening(place.file):
+            return await self._open_writer(place, intent, changes)
+
+    async def _open_writer(
+        self, place: Place, intent: WriteIntent, changes: AttributeChanges
+    ) -> Upload:
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing, is_hidden = None, False
@@ -215,6 +226,7 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
+        await self._openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         if info is None and not uploads:
@@ -234,6 +246,7 @@ class Tree:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
         self._in_flight.demand_open()
+        await self._openings.settled(source_place.file)
         self._in_flight.work_began()
         try:
             await self._renaming.rename(source_place, target, replace=replace)
@@ -254,6 +267,7 @@ class Tree:
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""
+        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
         if (writer := self._in_flight.newest(place.file)) is not None:
             await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
