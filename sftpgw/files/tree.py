@@ -91,12 +91,15 @@ class Tree:
         if place.is_root:
             return DIRECTORY
         await self._openings.settled(place.file)
+        was_written = self._in_flight.newest(place.file) is not None
         info = await self._looking.file(place)
         if info is not None:
             return attributes_of(info)
         writer = self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
+        if was_written:
+            return await self.stat(path)  # it has ended while we looked: published, or not
         if await self._looking.is_directory(place):
             return DIRECTORY
         raise NoSuchFile(f"{place.path}: no such file or directory")
@@ -120,10 +123,13 @@ class Tree:
         self._in_flight.demand_open()
         await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
+        was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
         try:
             await download.open()
         except NoSuchObject:
+            if was_written and not self._in_flight.writing(place.file):
+                return await self.open_reader(path)  # it was closed while we looked
             raise await self._looking.no_file(place) from None
         return download
 

@@ -21,13 +21,14 @@ from sftpgw.errors import (
 )
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import DirectoryReader
-from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.fake_store import FakeStore, Gate
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.values import (
     ALL_PERMISSIONS,
     AttributeChanges,
     Capabilities,
     FileKind,
+    ObjectInfo,
     ObjectName,
     Permission,
     User,
@@ -500,3 +501,66 @@ class TestBehindAnOpen:
         failure_of(looking)
         gate.open()
         result_of(result_of(opening).abandon())
+
+
+class LateAnswers(FakeStore):
+    """What HEAD and GET have found is told when `answers` opens; it may be wrong by then."""
+
+    answers: Gate
+
+    async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
+        try:
+            return await super().head(name, with_checksum=with_checksum)
+        finally:
+            await self.answers.passed()
+
+    async def get(self, *arguments: Any, **options: Any) -> None:
+        try:
+            await super().get(*arguments, **options)
+        finally:
+            await self.answers.passed()
+
+
+class TestWhileItIsPublished:
+    """CLOSE may come while the store looks for what is not there yet."""
+
+    @pytest.fixture
+    def store(self) -> LateAnswers:
+        store = LateAnswers(min_part_bytes=1)
+        store.answers = Gate()
+        return store
+
+    @pytest.fixture
+    def tree(self, store: LateAnswers) -> Tree:
+        return GatewayInMemory(store).tree()
+
+    def test_stat_finds_it(self, store: LateAnswers, tree: Tree) -> None:
+        writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"data")
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        result_of(writer.commit())
+        store.answers.open()
+        assert result_of(looking).size_bytes == 4
+
+    def test_stat_does_not_find_what_was_given_up(self, store: LateAnswers, tree: Tree) -> None:
+        writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        result_of(writer.abandon())
+        store.answers.open()
+        assert isinstance(failure_of(looking).value, NoSuchFile)
+
+    @pytest.mark.parametrize("is_slow", [False, True])
+    def test_open_finds_it(self, store: LateAnswers, tree: Tree, is_slow: bool) -> None:
+        writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"data")
+        opening = Deferred.fromCoroutine(tree.open_reader(b"/f"))
+        publishing = store.hold("put")
+        closing = Deferred.fromCoroutine(writer.commit())
+        if is_slow:
+            store.answers.open()
+        publishing.open()
+        store.answers.open()
+        result_of(closing)
+        reader = result_of(opening)
+        assert result_of(reader.attributes()).size_bytes == 4
+        reader.close()
