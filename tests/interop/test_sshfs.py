@@ -160,6 +160,7 @@ def test_rsync_sends_what_has_changed(
     with (tree / LARGE).open("r+b") as file:
         file.seek(MIB)
         file.write(b"changed")
+    os.utime(tree / LARGE, (LONG_AGO + 600, LONG_AGO + 600))
     make_file(tree / "small.txt", 999, LONG_AGO + 500)
     assert rsync().count(">f") == 2
     demand_copied(tree, mounted / "rsynced")
