@@ -10,6 +10,7 @@ Rules
    a commit of it that is under way, as looking at it does.
 3. No check that costs a request is made unless its answer changes ours.
 4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
+5. Who asks for a file sees what the OPENs of it come to that the session asked for before.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
+from sftpgw.files.openings import Openings
 from sftpgw.files.partials import Partials, incomplete
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
@@ -73,6 +75,7 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
+        self._openings = Openings()
         self._timing = Timing(resources)
         self._partials = Partials(user.name, resources)
         self._keeping = Keeping(resources)
@@ -95,12 +98,16 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
+        await self._openings.settled(place.file)
+        was_written = self._in_flight.newest(place.file) is not None
         info = await self._looking.file(place)
         if info is not None:
             return attributes_of(info)
         writer = self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
+        if was_written:
+            return await self.stat(path)  # it has ended while we looked: published, or not
         if await self._looking.is_directory(place):
             return DIRECTORY
         if (found := await self._partials.find(place.file)) is not None:
@@ -125,11 +132,15 @@ class Tree:
         if place.is_root:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
+        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
+        was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
         try:
             await download.open()
         except NoSuchObject:
+            if was_written and not self._in_flight.writing(place.file):
+                return await self.open_reader(path)  # it was closed while we looked
             await self._partials.demand_none(place.file, place.path)
             raise await self._looking.no_file(place) from None
         return download
@@ -159,6 +170,12 @@ class Tree:
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
+        with self._openings.opening(place.file):
+            return await self._open_writer(place, intent, changes)
+
+    async def _open_writer(
+        self, place: Place, intent: WriteIntent, changes: AttributeChanges
+    ) -> Upload:
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing, is_hidden = None, False
@@ -265,6 +282,7 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
+        await self._openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
@@ -285,6 +303,7 @@ class Tree:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
         self._in_flight.demand_open()
+        await self._openings.settled(source_place.file)
         self._in_flight.work_began()
         try:
             await self._renaming.rename(source_place, target, replace=replace)
@@ -305,6 +324,7 @@ class Tree:
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""
+        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
         if (writer := self._in_flight.newest(place.file)) is not None:
             await writer.set_attributes(AttributeChanges(modified_seconds=seconds))

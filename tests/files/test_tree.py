@@ -21,13 +21,14 @@ from sftpgw.errors import (
 )
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import DirectoryReader
-from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.fake_store import FakeStore, Gate
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.values import (
     ALL_PERMISSIONS,
     AttributeChanges,
     Capabilities,
     FileKind,
+    ObjectInfo,
     ObjectName,
     Permission,
     User,
@@ -439,3 +440,127 @@ def test_objects_are_stored_under_the_users_bucket() -> None:
     tree = gateway.tree(User("bob", "other", ""))
     put(tree, b"/a", b"x")
     assert ObjectName("other", "a") in gateway.store.objects
+
+
+class TestBehindAnOpen:
+    """sshfs sends OPEN and LSTAT together: what it asks for is what the OPEN comes to."""
+
+    EXCLUSIVE = WriteIntent(exclusive=True)
+
+    def test_a_new_file_is_seen(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gate = gateway.store.hold("head")
+        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        gate.open_last()
+        gate.open()
+        writer = result_of(opening)
+        assert result_of(looking).size_bytes == 0
+        result_of(writer.abandon())
+
+    def test_a_refused_one_is_not_waited_for(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "f")
+        gate = gateway.store.hold("head")
+        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        gate.open()
+        assert isinstance(failure_of(opening).value, AlreadyExists)
+        assert result_of(looking).size_bytes == 1
+        assert result_of(tree.stat(b"/f")).size_bytes == 1
+
+    def test_it_is_removed(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gate = gateway.store.hold("head")
+        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
+        removing = Deferred.fromCoroutine(tree.remove_file(b"/f"))
+        gate.open()
+        writer = result_of(opening)
+        result_of(removing)
+        result_of(writer.commit())
+        assert keys(gateway) == []
+
+    def test_all_of_two_are_waited_for(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gate = gateway.store.hold("head")
+        openings = [
+            Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
+            for _ in range(2)
+        ]
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        gate.open_last()
+        second = result_of(openings[1])
+        assert not looking.called
+        gate.open()
+        first = result_of(openings[0])
+        assert result_of(looking).size_bytes == 0
+        for writer in (first, second):
+            result_of(writer.abandon())
+
+    def test_who_is_gone_is_not_told(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gate = gateway.store.hold("head")
+        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        looking.cancel()
+        failure_of(looking)
+        gate.open()
+        result_of(result_of(opening).abandon())
+
+
+class LateAnswers(FakeStore):
+    """What HEAD and GET have found is told when `answers` opens; it may be wrong by then."""
+
+    answers: Gate
+
+    async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
+        try:
+            return await super().head(name, with_checksum=with_checksum)
+        finally:
+            await self.answers.passed()
+
+    async def get(self, *arguments: Any, **options: Any) -> None:
+        try:
+            await super().get(*arguments, **options)
+        finally:
+            await self.answers.passed()
+
+
+class TestWhileItIsPublished:
+    """CLOSE may come while the store looks for what is not there yet."""
+
+    @pytest.fixture
+    def store(self) -> LateAnswers:
+        store = LateAnswers(min_part_bytes=1)
+        store.answers = Gate()
+        return store
+
+    @pytest.fixture
+    def tree(self, store: LateAnswers) -> Tree:
+        return GatewayInMemory(store).tree()
+
+    def test_stat_finds_it(self, store: LateAnswers, tree: Tree) -> None:
+        writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"data")
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        result_of(writer.commit())
+        store.answers.open()
+        assert result_of(looking).size_bytes == 4
+
+    def test_stat_does_not_find_what_was_given_up(self, store: LateAnswers, tree: Tree) -> None:
+        writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
+        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        result_of(writer.abandon())
+        store.answers.open()
+        assert isinstance(failure_of(looking).value, NoSuchFile)
+
+    @pytest.mark.parametrize("is_slow", [False, True])
+    def test_open_finds_it(self, store: LateAnswers, tree: Tree, is_slow: bool) -> None:
+        writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
+        writer.write(0, b"data")
+        opening = Deferred.fromCoroutine(tree.open_reader(b"/f"))
+        publishing = store.hold("put")
+        closing = Deferred.fromCoroutine(writer.commit())
+        if is_slow:
+            store.answers.open()
+        publishing.open()
+        store.answers.open()
+        result_of(closing)
+        reader = result_of(opening)
+        assert result_of(reader.attributes()).size_bytes == 4
+        reader.close()

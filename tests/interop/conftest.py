@@ -19,7 +19,7 @@ import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
 from tests.interop.matrix import MACS
-from tests.interop.spawning import KEY_KINDS, Account, Bucket, Gateway, Store, make_key
+from tests.interop.spawning import KEY_KINDS, Account, Bucket, Client, Gateway, Store, make_key
 
 # What moto accepts and then ignores.
 MOTO_LACKS = "checksums conditional-copy copy-source-condition"
@@ -156,3 +156,9 @@ def gateway(config: Path) -> Iterator[Gateway]:
     yield gateway
     gateway.stop()
     assert not gateway.lines_with("Traceback", "Unhandled")
+
+
+@pytest.fixture
+def alice(gateway: Gateway, account: Account, tmp_path: Path) -> Client:
+    """OpenSSH's programs as alice, who may do all, in a folder of the test's own."""
+    return Client(gateway, account, tmp_path)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import re
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +24,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent.parent
 START_SECONDS = 60.0
 CLIENT_SECONDS = 120.0
+SESSION = re.compile(r" session=\S+")
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
 QUIET = ("-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR")
 NO_HOST_FILE = ("-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=/dev/null")
@@ -42,6 +46,8 @@ DEBIAN_PACKAGES = {
     "psftp": "putty-tools",
     "pscp": "putty-tools",
     "puttygen": "putty-tools",
+    "git": "git",
+    "rsync": "rsync",
     "rclone": "rclone",
     "curl": "curl",
     "node": "nodejs",
@@ -95,6 +101,11 @@ class Bucket:
         found = self.client.get_object(Bucket=self.name, Key=self.prefix + key)
         with found["Body"] as body:
             return bytes(body.read())
+
+    def metadata(self, key: str) -> dict[str, str]:
+        """What is said of an object under ``x-amz-meta-``."""
+        found = self.client.head_object(Bucket=self.name, Key=self.prefix + key)
+        return dict(found["Metadata"])
 
     def put(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.name, Key=self.prefix + key, Body=body)
@@ -189,6 +200,21 @@ class Gateway:
             if not line:
                 self.process.kill()
                 raise AssertionError(f"no {text!r} in:\n" + "".join(self.lines))
+
+    def settle(self) -> None:
+        """Wait until all sessions have ended, and all that they did is in `lines`.
+
+        A client is gone before the gateway has heard of it, and its lines come through a pipe.
+        """
+        mark = f"marker-{secrets.token_hex(8)}"
+        with socket.create_connection(("127.0.0.1", self.port), START_SECONDS) as connection:
+            connection.sendall(f"SSH-2.0-{mark}\r\n".encode())
+            wait_until(lambda: self.lines_with(mark))
+        wait_until(lambda: self._sessions("client-version") <= self._sessions("session-closed"))
+
+    def _sessions(self, event: str) -> set[str]:
+        found = (SESSION.search(line) for line in self.lines_with(f" {event} "))
+        return {label[0] for label in found if label}
 
     def lines_with(self, *texts: str) -> list[str]:
         return [line for line in self.lines if any(text in line for text in texts)]

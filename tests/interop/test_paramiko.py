@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import paramiko
 import pytest
 
 from tests.interop.spawning import Account, Bucket, Gateway, connect
+from tests.interop.trees import (
+    LONG_AGO,
+    MIB,
+    content,
+    demand_copied,
+    demand_stored,
+    make_file,
+    make_tree,
+    stored_time,
+)
 
 
 @pytest.fixture
@@ -42,6 +54,80 @@ def test_a_file_goes_up_and_down(
     down = BytesIO()
     sftp.getfo(name, down)
     assert down.getvalue() == data
+
+
+@pytest.mark.parametrize("confirm", [True, False])
+def test_large_files_with_their_progress(
+    sftp: paramiko.SFTPClient, bucket: Bucket, tmp_path: Path, confirm: bool
+) -> None:
+    """`confirm` compares the size by a STAT behind the CLOSE."""
+    data = make_file(tmp_path / "up", 17 * MIB + 1)
+    seen: list[tuple[int, int]] = []
+    sftp.put(str(tmp_path / "up"), "progress", lambda *at: seen.append(at), confirm=confirm)
+    assert seen[-1] == (len(data), len(data))
+    assert bucket.body("alice/progress") == data
+    for prefetch in (True, False) if confirm else (True,):
+        sftp.get("progress", str(tmp_path / "down"), prefetch=prefetch)
+        assert (tmp_path / "down").read_bytes() == data
+    assert bucket.uploads("alice/progress") == []
+
+
+def test_reading_ahead_and_here_and_there(sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
+    data = content(9 * MIB)
+    bucket.put("alice/ahead", data)
+    with sftp.open("ahead") as file:
+        file.prefetch(len(data), max_concurrent_requests=64)
+        file.seek(5 * MIB)
+        assert file.read(100) == data[5 * MIB : 5 * MIB + 100]
+        file.seek(0)
+        assert file.read() == data
+    with sftp.open("ahead") as file:
+        wanted = [(8 * MIB, 1000), (3, 40_000), (9 * MIB - 5, 100), (MIB, 5)]
+        assert list(file.readv(wanted)) == [data[at : at + size] for at, size in wanted]
+
+
+def test_writing_without_waiting(sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
+    data = content(9 * MIB)
+    with sftp.open("pipelined", "wb") as file:
+        file.set_pipelined(True)
+        for at in range(0, len(data), MIB):
+            file.write(data[at : at + MIB])
+    assert bucket.body("alice/pipelined") == data
+
+
+def test_a_tree_with_its_times(sftp: paramiko.SFTPClient, bucket: Bucket, tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    sftp.mkdir("pm-tree")
+    sftp.chdir("pm-tree")
+    for path in sorted(tree.rglob("*")):
+        name = str(path.relative_to(tree))
+        if path.is_dir():
+            sftp.mkdir(name, 0o750)
+        else:
+            sftp.put(str(path), name)
+            sftp.utime(name, (LONG_AGO, path.stat().st_mtime))
+    demand_stored(bucket, "alice/pm-tree", tree)
+    fetch(sftp, ".", tmp_path / "back")
+    demand_copied(tree, tmp_path / "back")
+    sftp.posix_rename("small.txt", "empty")
+    assert sftp.stat("empty").st_size == 1000
+    with pytest.raises(OSError, match="exists"):
+        sftp.rename("empty", "two words/other.txt")
+    with pytest.raises(OSError, match="link"):
+        sftp.symlink("empty", "link")
+    assert stored_time(bucket, "alice/pm-tree/empty") == LONG_AGO + 1
+
+
+def fetch(sftp: paramiko.SFTPClient, folder: str, target: Path) -> None:
+    """What scripts do, since paramiko has no command for it."""
+    target.mkdir()
+    for found in list(sftp.listdir_iter(folder)):  # it stands no other request in between
+        name = f"{folder}/{found.filename}"
+        if found.longname.startswith("d"):
+            fetch(sftp, name, target / found.filename)
+            continue
+        sftp.get(name, str(target / found.filename))
+        os.utime(target / found.filename, (found.st_atime, found.st_mtime))
 
 
 def test_stat_and_seek(sftp: paramiko.SFTPClient) -> None:

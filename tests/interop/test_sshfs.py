@@ -1,4 +1,4 @@
-"""sshfs: renames by programs that believe in a disk. Needs FUSE; skipped without."""
+"""sshfs, and programs that believe in a disk. Needs FUSE; skipped without."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.spawning import (
+    CLIENT_SECONDS,
     NO_HOST_FILE,
     QUIET,
     Account,
@@ -17,6 +18,15 @@ from tests.interop.spawning import (
     Gateway,
     program,
     wait_until,
+)
+from tests.interop.trees import (
+    LARGE,
+    LONG_AGO,
+    MIB,
+    demand_copied,
+    demand_stored,
+    make_file,
+    make_tree,
 )
 
 
@@ -55,6 +65,13 @@ def keys(bucket: Bucket, mounted: Path) -> list[str]:
     return [key.removeprefix(prefix) for key in bucket.keys(prefix)]
 
 
+def settled(bucket: Bucket, mounted: Path) -> None:
+    """Wait until nothing is being stored: sshfs does not wait for the answer to CLOSE."""
+    for path in mounted.rglob("*"):
+        path.stat()  # which the gateway answers when the file is published
+    wait_until(lambda: not bucket.uploads(f"alice/{mounted.name}/"))
+
+
 def test_moving_files_and_folders(mounted: Path, bucket: Bucket) -> None:
     (mounted / "trip" / "day").mkdir(parents=True)
     (mounted / "trip" / "one").write_bytes(b"one")
@@ -89,3 +106,100 @@ def test_renamed_and_removed_while_it_is_written(mounted: Path, bucket: Bucket) 
     assert (mounted / "three").read_bytes() == b"content"
     assert not (mounted / "one").exists()
     assert "two" not in keys(bucket, mounted)
+
+
+def test_files_are_made_and_changed_in_place(mounted: Path, bucket: Bucket) -> None:
+    path = mounted / "file"
+    model = bytearray(make_file(path, 9 * MIB))
+    with path.open("r+b") as file:
+        for offset in (10, 4 * MIB, 9 * MIB - 3):
+            file.seek(offset)
+            file.write(b"edited")
+            model[offset : offset + 6] = b"edited"
+    with path.open("ab") as file:
+        file.write(b"appended")
+    model += b"appended"
+    assert path.read_bytes() == model
+    for size_bytes in (6 * MIB, 100, 5000):
+        os.truncate(path, size_bytes)
+        model = model[:size_bytes] + bytes(max(0, size_bytes - len(model)))
+        assert path.stat().st_size == size_bytes
+        assert path.read_bytes() == model
+    path.write_bytes(b"a new one")
+    assert path.read_bytes() == b"a new one"
+    settled(bucket, mounted)
+    assert bucket.body(f"alice/{mounted.name}/file") == b"a new one"
+
+
+def test_trees_are_copied_with_their_times(mounted: Path, bucket: Bucket, tmp_path: Path) -> None:
+    tree = make_tree(tmp_path / "tree")
+    subprocess.run(["cp", "-a", str(tree), "copied"], cwd=mounted, check=True)
+    demand_copied(tree, mounted / "copied")
+    settled(bucket, mounted)
+    demand_stored(bucket, f"alice/{mounted.name}/copied", tree)
+    subprocess.run(["cp", "-a", "copied", str(tmp_path / "back")], cwd=mounted, check=True)
+    demand_copied(tree, tmp_path / "back")
+    subprocess.run(["rm", "-r", "copied"], cwd=mounted, check=True)
+    settled(bucket, mounted)
+    assert keys(bucket, mounted) == [""]
+
+
+@pytest.mark.parametrize("way", [["--inplace", "--no-whole-file"], []])
+def test_rsync_sends_what_has_changed(
+    mounted: Path, bucket: Bucket, tmp_path: Path, way: list[str]
+) -> None:
+    tree = make_tree(tmp_path / "tree")
+    command = [program("rsync"), "-a", "--itemize-changes", *way, f"{tree}/", "rsynced/"]
+
+    def rsync() -> str:
+        done = subprocess.run(command, cwd=mounted, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    rsync()
+    demand_copied(tree, mounted / "rsynced")
+    with (tree / LARGE).open("r+b") as file:
+        file.seek(MIB)
+        file.write(b"changed")
+    os.utime(tree / LARGE, (LONG_AGO + 600, LONG_AGO + 600))
+    make_file(tree / "small.txt", 999, LONG_AGO + 500)
+    assert rsync().count(">f") == 2
+    demand_copied(tree, mounted / "rsynced")
+    settled(bucket, mounted)
+    demand_stored(bucket, f"alice/{mounted.name}/rsynced", tree)
+    assert ">f" not in rsync()
+
+
+def test_git_works_in_it(mounted: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    names = ["user.name=a", "user.email=a@b", "gc.auto=0", f"init.templateDir={tmp_path}/none"]
+    git = [program("git"), *(word for name in names for word in ("-c", name))]
+
+    def run(folder: Path, *arguments: str) -> str:
+        done = subprocess.run(
+            [*git, "-C", str(folder), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=CLIENT_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    origin = tmp_path / "origin"
+    data = make_file(origin / "two words/ünïcode", 200_000)
+    make_file(origin / "small", 100)
+    run(origin, "init", "-q", "-b", "main")
+    run(origin, "add", ".")
+    run(origin, "commit", "-q", "-m", "first")
+    clone = mounted / "clone"
+    run(mounted, "clone", "-q", "--no-hardlinks", str(origin), "clone")
+    assert run(clone, "status", "--porcelain") == ""
+    (clone / "small").write_text("changed")
+    run(clone, "mv", "two words/ünïcode", "moved")
+    run(clone, "commit", "-q", "-a", "-m", "second")
+    assert run(clone, "status", "--porcelain") == ""
+    run(clone, "fsck", "--full", "--strict")
+    run(origin, "pull", "-q", "--ff-only", str(clone), "main")
+    assert (origin / "small").read_text() == "changed"
+    assert (origin / "moved").read_bytes() == data

@@ -48,10 +48,13 @@ def times_of(folder: Path) -> dict[str, int]:
 
 def stored(gateway: Gateway) -> int:
     """How many files the gateway has stored so far."""
+    gateway.settle()
     return len(gateway.lines_with("file-stored"))
 
 
 def read(gateway: Gateway) -> int:
+    """How many downloads have ended so far."""
+    gateway.settle()
     return len(gateway.lines_with("file-read"))
 
 
