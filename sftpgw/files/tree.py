@@ -95,7 +95,7 @@ class Tree:
             return await writer.attributes()
         if await self._looking.is_directory(place):
             return DIRECTORY
-        raise NoSuchFile(f"{place.path}: no such file or directory")
+        raise NoSuchFile(f"{place.path}: No such file or directory")
 
     async def open_directory(self, path: bytes) -> Listing:
         place = self._enter(Operation.LIST, path)
@@ -263,7 +263,7 @@ class Tree:
                 await self._timing.set(place.file, seconds, place.path)
         except NoSuchObject:
             if not await self._looking.is_directory(place):
-                raise NoSuchFile(f"{place.path}: no such file or directory") from None
+                raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
     async def _resize(self, path: bytes, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
