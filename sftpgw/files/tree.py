@@ -87,6 +87,9 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
+        own = await self._looking.own_upload(place)
+        if own is not None:
+            return await own.attributes()
         info = await self._looking.file(place)
         if info is not None:
             return attributes_of(info)
@@ -100,7 +103,7 @@ class Tree:
     async def open_directory(self, path: bytes) -> Listing:
         place = self._enter(Operation.LIST, path)
         page = await self._looking.first_page(place)
-        return Listing(place, page, self._resources)
+        return Listing(place, page, self._resources, self._looking.own)
 
     async def space(self, path: bytes) -> Space:
         self._enter(Operation.LOOK, path)
@@ -153,7 +156,9 @@ class Tree:
         if opening.overlaid is not None:
             await self._store.learn_capabilities(self._root.bucket)
         self._looking.changed()
-        return self._upload(place, intent, opening, changes)
+        upload = self._upload(place, intent, opening, changes)
+        self._looking.began(upload)
+        return upload
 
     def _upload(
         self, place: Place, intent: WriteIntent, opening: Opening, changes: AttributeChanges
