@@ -150,6 +150,8 @@ class Tree:
         existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
             existing, is_hidden = await self._looking.file_if_told(place)
+        if existing is None:
+            await self._looking.demand_no_directory(place)
         opening = decide(
             intent, existing, may_overwrite=may_overwrite, path=place.path, is_hidden=is_hidden
         )
@@ -298,6 +300,7 @@ class Tree:
             raise AlreadyExists(f"{place.path}: exists already")
         await self._store.put(place.marker, (), MARKER)
         self._events.tell("directory-made", key=place.prefix)
+        self._looking.met(place)
         self._looking.changed()
 
     async def remove_directory(self, path: bytes) -> None:
