@@ -145,6 +145,12 @@ class Tree:
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
+        with self._looking.openings.opening(place.file):
+            return await self._open_writer(place, intent, changes)
+
+    async def _open_writer(
+        self, place: Place, intent: WriteIntent, changes: AttributeChanges
+    ) -> Upload:
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing, is_hidden = None, False
@@ -253,7 +259,7 @@ class Tree:
             require(self._granted, Operation.SET_TIMES, place.path)
         if changes.size_bytes is not None:
             require(self._granted, Operation.TRUNCATE, place.path)
-            await self._resize(path, changes.size_bytes)
+            await self._resize(place, changes.size_bytes)
         if changes.modified_seconds is not None:
             await self._set_time(place, changes.modified_seconds)
         elif changes.size_bytes is None:
@@ -272,12 +278,12 @@ class Tree:
             if not await self._looking.is_directory(place):
                 raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
-    async def _resize(self, path: bytes, size_bytes: int) -> None:
+    async def _resize(self, place: Place, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
         try:
-            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES)
+            writer = await self.open_writer(place.path.encode(), IN_PLACE, NO_CHANGES)
         except NoSuchFile:
-            await self._resize_unpublished(locate(self._root, path), size_bytes)
+            await self._resize_unpublished(place, size_bytes)
             return
         try:
             await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
@@ -287,10 +293,13 @@ class Tree:
 
     async def _resize_unpublished(self, place: Place, size_bytes: int) -> None:
         """Of a file that is only being written, by this session or another one."""
-        unpublished = self._in_flight.newest(place.file)
-        if unpublished is None:
+        writing = [each.writer for each in self._in_flight.writing(place.file) if each.writer]
+        if writing:
+            await writing[-1].set_attributes(AttributeChanges(size_bytes=size_bytes))
+        elif self._in_flight.newest(place.file) is not None:  # closed while we looked
+            await self._resize(place, size_bytes)
+        else:
             raise await self._looking.no_file(place)
-        await unpublished.set_attributes(AttributeChanges(size_bytes=size_bytes))
 
     # Directories.
 

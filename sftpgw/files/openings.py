@@ -1,0 +1,58 @@
+"""Files that a session is about to open for writing.
+
+Knows: that an OPEN is under way, and who wait until it has been decided.
+Must not know: what it decides, or what it asks the store.
+
+sshfs sends OPEN and, without waiting for the answer, LSTAT of the same name; if that finds
+nothing, it closes the file that it has just created, and its user is told that there is none.
+Where OPEN has to ask the store, LSTAT must not be quicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from twisted.internet.defer import Deferred
+
+from sftpgw.values import ObjectName
+
+
+class Openings:
+    """The OPENs of one session that are not answered yet."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[ObjectName, list[_Opening]] = {}
+
+    @contextmanager
+    def opening(self, name: ObjectName) -> Iterator[None]:
+        """An OPEN for writing is under way for so long."""
+        opening = _Opening()
+        self._under_way.setdefault(name, []).append(opening)
+        try:
+            yield
+        finally:
+            self._under_way[name].remove(opening)
+            if not self._under_way[name]:
+                del self._under_way[name]
+            opening.ended()
+
+    async def settled(self, name: ObjectName) -> None:
+        """Wait for those of `name` that are under way now."""
+        for end in [opening.end() for opening in self._under_way.get(name, ())]:
+            await end
+
+
+class _Opening:
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def end(self) -> Deferred[None]:
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        return waiter
+
+    def ended(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
