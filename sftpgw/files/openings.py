@@ -1,11 +1,11 @@
-"""Which files one session is about to open for writing.
+"""Files that a session is about to open for writing.
 
-Knows: names, and who waits for them. Must not know: what it takes to open a file.
+Knows: that an OPEN is under way, and who wait until it has been decided.
+Must not know: what it decides, or what it asks the store.
 
-Requests go on side by side, but a client that does not wait for an answer expects what
-it would see if each were done before the next one is begun (section 3 of
-draft-ietf-secsh-filexfer-02). sshfs sends OPEN and LSTAT of one path together: while OPEN
-still asks the store whether the file exists, LSTAT would find nothing.
+sshfs sends OPEN and, without waiting for the answer, LSTAT of the same name; if that finds
+nothing, it closes the file that it has just created, and its user is told that there is none.
+Where OPEN has to ask the store, LSTAT must not be quicker.
 """
 
 from __future__ import annotations
@@ -19,37 +19,40 @@ from sftpgw.values import ObjectName
 
 
 class Openings:
-    """The OPENs of a session that are under way."""
+    """The OPENs of one session that are not answered yet."""
 
     def __init__(self) -> None:
-        self._waiting: dict[ObjectName, list[list[Deferred[None]]]] = {}
+        self._under_way: dict[ObjectName, list[_Opening]] = {}
 
     @contextmanager
     def opening(self, name: ObjectName) -> Iterator[None]:
-        """Until this is left, by a file or by an error, `settled` waits."""
-        waiting: list[Deferred[None]] = []
-        self._waiting.setdefault(name, []).append(waiting)
+        """An OPEN for writing is under way for so long."""
+        opening = _Opening()
+        self._under_way.setdefault(name, []).append(opening)
         try:
             yield
         finally:
-            self._forget(name, waiting)
-            for each in tuple(waiting):
-                each.callback(None)
-
-    def _forget(self, name: ObjectName, waiting: list[Deferred[None]]) -> None:
-        openings = self._waiting[name]
-        openings[:] = [each for each in openings if each is not waiting]
-        if not openings:
-            del self._waiting[name]
+            self._under_way[name].remove(opening)
+            if not self._under_way[name]:
+                del self._under_way[name]
+            opening.ended()
 
     async def settled(self, name: ObjectName) -> None:
-        """Wait for the OPENs of `name` that have begun before."""
-        for ended in [_end(waiting) for waiting in self._waiting.get(name, ())]:
-            await ended
+        """Wait for those of `name` that are under way now."""
+        for end in [opening.end() for opening in self._under_way.get(name, ())]:
+            await end
 
 
-def _end(waiting: list[Deferred[None]]) -> Deferred[None]:
-    """Fires when the OPEN has ended for which these wait."""
-    ended: Deferred[None] = Deferred(waiting.remove)
-    waiting.append(ended)
-    return ended
+class _Opening:
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def end(self) -> Deferred[None]:
+        waiter: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        return waiter
+
+    def ended(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)

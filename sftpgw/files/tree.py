@@ -28,7 +28,6 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
-from sftpgw.files.openings import Openings
 from sftpgw.files.partials import Partials, incomplete
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
@@ -75,7 +74,6 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
-        self._openings = Openings()
         self._timing = Timing(resources)
         self._partials = Partials(user.name, resources)
         self._keeping = Keeping(resources)
@@ -98,7 +96,9 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
-        await self._openings.settled(place.file)
+        own = await self._looking.own_upload(place)
+        if own is not None:
+            return await own.attributes()
         was_written = self._in_flight.newest(place.file) is not None
         info = await self._looking.file(place)
         if info is not None:
@@ -106,19 +106,21 @@ class Tree:
         writer = self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
-        if was_written:
-            return await self.stat(path)  # it has ended while we looked: published, or not
+        # If it has ended while we looked, it has been published, or not.
+        return await (self.stat(path) if was_written else self._stat_of_no_file(place))
+
+    async def _stat_of_no_file(self, place: Place) -> FileAttributes:
         if await self._looking.is_directory(place):
             return DIRECTORY
         if (found := await self._partials.find(place.file)) is not None:
             return found.attributes
-        raise NoSuchFile(f"{place.path}: no such file or directory")
+        raise NoSuchFile(f"{place.path}: No such file or directory")
 
     async def open_directory(self, path: bytes) -> Listing:
         place = self._enter(Operation.LIST, path)
         page = await self._looking.first_page(place)
         kept = await self._partials.in_directory(place.root.bucket, place.prefix)
-        return Listing(place, page, self._resources, kept)
+        return Listing(place, page, self._resources, kept, self._looking.own)
 
     async def space(self, path: bytes) -> Space:
         self._enter(Operation.LOOK, path)
@@ -132,7 +134,7 @@ class Tree:
         if place.is_root:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
-        await self._openings.settled(place.file)
+        await self._looking.openings.settled(place.file)
         await self._in_flight.settled(place.file)
         was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
@@ -170,17 +172,19 @@ class Tree:
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
-        with self._openings.opening(place.file):
-            return await self._open_writer(place, intent, changes)
+        with self._looking.openings.opening(place.file):
+            return await self._open_writer(place, intent, changes, may_resume=may_resume)
 
     async def _open_writer(
-        self, place: Place, intent: WriteIntent, changes: AttributeChanges
+        self, place: Place, intent: WriteIntent, changes: AttributeChanges, *, may_resume: bool
     ) -> Upload:
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
             existing, is_hidden = await self._looking.file_if_told(place)
+        if existing is None:
+            await self._looking.demand_no_directory(place)
         found = None if existing else await self._partials.find(place.file)
         if found is not None and not may_resume:
             raise incomplete(found, place.path)
@@ -202,7 +206,9 @@ class Tree:
             resumed = await self._partials.go_on(found, place.path, truncate=intent.truncate)
         self._looking.changed()
         plan = self._upload_plan(intent, opening.overlaid, resumed, may_skip=may_skip)
-        return self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
+        upload = self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
+        self._looking.began(upload)
+        return upload
 
     def _upload(
         self,
@@ -282,7 +288,7 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
-        await self._openings.settled(place.file)
+        await self._looking.openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
@@ -303,7 +309,7 @@ class Tree:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
         self._in_flight.demand_open()
-        await self._openings.settled(source_place.file)
+        await self._looking.openings.settled(source_place.file)
         self._in_flight.work_began()
         try:
             await self._renaming.rename(source_place, target, replace=replace)
@@ -316,7 +322,7 @@ class Tree:
             require(self._granted, Operation.SET_TIMES, place.path)
         if changes.size_bytes is not None:
             require(self._granted, Operation.TRUNCATE, place.path)
-            await self._resize(path, changes.size_bytes)
+            await self._resize(place, changes.size_bytes)
         if changes.modified_seconds is not None:
             await self._set_time(place, changes.modified_seconds)
         elif changes.size_bytes is None:
@@ -324,7 +330,7 @@ class Tree:
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""
-        await self._openings.settled(place.file)
+        await self._looking.openings.settled(place.file)
         await self._in_flight.settled(place.file)
         if (writer := self._in_flight.newest(place.file)) is not None:
             await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
@@ -335,14 +341,15 @@ class Tree:
         except NoSuchObject:
             if not await self._looking.is_directory(place):
                 await self._partials.demand_none(place.file, place.path)
-                raise NoSuchFile(f"{place.path}: no such file or directory") from None
+                raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
-    async def _resize(self, path: bytes, size_bytes: int) -> None:
+    async def _resize(self, place: Place, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
         try:
+            path = place.path.encode()
             writer = await self.open_writer(path, IN_PLACE, NO_CHANGES, may_resume=False)
         except NoSuchFile:
-            await self._resize_unpublished(locate(self._root, path), size_bytes)
+            await self._resize_unpublished(place, size_bytes)
             return
         try:
             await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
@@ -352,10 +359,13 @@ class Tree:
 
     async def _resize_unpublished(self, place: Place, size_bytes: int) -> None:
         """Of a file that is only being written, by this session or another one."""
-        unpublished = self._in_flight.newest(place.file)
-        if unpublished is None:
+        writing = [each.writer for each in self._in_flight.writing(place.file) if each.writer]
+        if writing:
+            await writing[-1].set_attributes(AttributeChanges(size_bytes=size_bytes))
+        elif self._in_flight.newest(place.file) is not None:  # closed while we looked
+            await self._resize(place, size_bytes)
+        else:
             raise await self._looking.no_file(place)
-        await unpublished.set_attributes(AttributeChanges(size_bytes=size_bytes))
 
     # Directories.
 
@@ -365,6 +375,7 @@ class Tree:
             raise AlreadyExists(f"{place.path}: exists already")
         await self._store.put(place.marker, (), MARKER)
         self._events.tell("directory-made", key=place.prefix)
+        self._looking.met(place)
         self._looking.changed()
 
     async def remove_directory(self, path: bytes) -> None:

@@ -105,6 +105,8 @@ class Sessions(RuleBasedStateMachine):
         path = b"/".join(filter(None, (directory, name)))
         if path in self.directories() or self.is_ghost(path) or self.has_file_above(path):
             return
+        if self.client_writes_below(path):
+            return
         data = content(seed, size)[:size]
         self.client.put(path, data, step_bytes=30 * KIB + 7)
         self.files[path] = data
@@ -117,6 +119,8 @@ class Sessions(RuleBasedStateMachine):
     def open_writer(self, directory: bytes, name: bytes, exclusive: bool) -> Any:
         path = b"/".join(filter(None, (directory, name)))
         if path in self.directories() or self.is_ghost(path) or self.has_file_above(path):
+            return None
+        if self.client_writes_below(path):
             return None
         flags = CREATE | (OpenFlag.EXCL if exclusive else 0)
         expected = {Status.FAILURE} if exclusive and path in self.files else set()
