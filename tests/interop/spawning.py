@@ -202,7 +202,7 @@ class Gateway:
                 raise AssertionError(f"no {text!r} in:\n" + "".join(self.lines))
 
     def settle(self) -> None:
-        """Wait until all sessions have ended, and all that they did is in `lines`.
+        """Wait until all users' sessions have ended, and all that they did is in `lines`.
 
         A client is gone before the gateway has heard of it, and its lines come through a pipe.
         """
@@ -210,7 +210,7 @@ class Gateway:
         with socket.create_connection(("127.0.0.1", self.port), START_SECONDS) as connection:
             connection.sendall(f"SSH-2.0-{mark}\r\n".encode())
             wait_until(lambda: self.lines_with(mark))
-        wait_until(lambda: self._sessions("client-version") <= self._sessions("session-closed"))
+        wait_until(lambda: self._sessions("login-succeeded") <= self._sessions("session-closed"))
 
     def _sessions(self, event: str) -> set[str]:
         found = (SESSION.search(line) for line in self.lines_with(f" {event} "))
