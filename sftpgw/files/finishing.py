@@ -21,7 +21,13 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import GatewayError, NoSuchObject, PreconditionFailed, StoreTrouble
+from sftpgw.errors import (
+    CredentialsUnavailable,
+    GatewayError,
+    NoSuchObject,
+    PreconditionFailed,
+    StoreUnavailable,
+)
 from sftpgw.files.copying import Copying
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.records import Heartbeat, Record, list_records
@@ -214,8 +220,10 @@ class Finisher:
             if found.is_left_alone(self._clock.seconds()):
                 try:
                     await self._finishing.take_up(bucket, found)
-                except (NoSuchObject, StoreTrouble) as error:
-                    # Another gateway was faster, or a record makes no sense: on to the next.
+                except (CredentialsUnavailable, StoreUnavailable):
+                    raise
+                except GatewayError as error:
+                    # Another gateway was faster, or it cannot be done: on to the next.
                     self._tell_failure(bucket, found.key_prefix, error)
 
     def _tell_failure(self, bucket: str, prefix: str, error: GatewayError) -> None:

@@ -50,7 +50,10 @@ Objects = tuple[ObjectInfo, ...]
 
 
 class Moving:
-    """One rename of a directory."""
+    """One rename of a directory.
+
+    :param may_overwrite: whether uploads may replace what is at their new name by then.
+    """
 
     def __init__(
         self,
@@ -60,8 +63,10 @@ class Moving:
         resources: Resources,
         copying: Copying,
         finishing: Finishing,
+        may_overwrite: bool,
     ) -> None:
         self._source = source
+        self._may_overwrite = may_overwrite
         self._target = target
         self._resources = resources
         self._store = resources.store
@@ -231,10 +236,12 @@ class Moving:
         target = ObjectName(self._bucket, self._intent.target + suffix)
         is_marked = self._intent.over_marker and not suffix
         condition = WriteCondition.NONE if is_marked else WriteCondition.IF_ABSENT
+        began_seconds = self._resources.clock.seconds()
         try:
-            await self._copying.copy(info, target, condition)
+            etag = await self._copying.copy(info, target, condition)
         except (NoSuchObject, PreconditionFailed):
             raise await self._why_not(suffix, target) from None
+        self._resources.copied(info, target, etag, began_seconds)
 
     async def _why_not(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
         try:
@@ -280,7 +287,7 @@ class Moving:
         for upload in in_flight.writing_below(self._bucket, self._intent.source):
             key = self._intent.target + upload.name.key.removeprefix(self._intent.source)
             if not upload.is_bound and len(key.encode()) <= MAX_KEY_BYTES:
-                upload.rename(ObjectName(self._bucket, key), may_replace=True)
+                upload.rename(ObjectName(self._bucket, key), may_replace=self._may_overwrite)
 
     async def _anything_left(self) -> bool:
         page = await self._store.list(self._bucket, self._intent.source, limit=10)

@@ -42,7 +42,7 @@ PATIENCE_SECONDS = 60.0
 HOME = "home/ann/"
 TREE_FILES = 12
 LONGEST_BYTES = 17 * MIB
-SOONEST_SECONDS, LATEST_SECONDS = 0.2, 1.2
+SOONEST_SECONDS, LATEST_SECONDS = 0.15, 0.8
 FEWEST_JOBS = 6
 DEFECTS = ("Traceback", "Unhandled", "defect ")
 VICTIMS = ("client", "store", "gateway")
@@ -190,7 +190,7 @@ exempt_networks = 127.0.0.0/8
         """Store a file, over what is there or not; whether that has worked."""
         how, name = self.dice.choice(WRITES), self.dice.choice(["one", "two"])
         old = self.files.get(name)
-        data = self.dice.randbytes(self.dice.choice([100, 300 * KIB, LONGEST_BYTES]))
+        data = self.dice.randbytes(self.dice.choice([300 * KIB, LONGEST_BYTES, LONGEST_BYTES]))
         if how == "resume" and old is not None:
             data = old + data
         (self.folder / "local").write_bytes(data)
