@@ -139,6 +139,7 @@ class Finishing:
         heartbeat = Heartbeat(lambda: record.write_intent(intent), self._clock)
         try:
             finished = await self.finish(record, found.pages, intent, outcome)
+            await heartbeat.end()
         finally:
             heartbeat.stop()
         if outcome is Outcome.MOVED:

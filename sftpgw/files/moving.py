@@ -77,6 +77,7 @@ class Moving:
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
         key_prefix = f"{records_prefix(self._state_prefix)}{token_hex(12)}/"
         self._record = Record(self._store, self._bucket, key_prefix)
+        self._heartbeat: Heartbeat | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
         self._has_been_done = False
@@ -95,18 +96,23 @@ class Moving:
         """
         if not self._resources.budget.try_charge(PAGE_BYTES):
             raise LimitReached("there is no memory to rename a directory now; try again")
-        heartbeat: Heartbeat | None = None
         try:
             await self._write_intent()
-            heartbeat = Heartbeat(self._write_intent, self._resources.clock)
+            self._heartbeat = Heartbeat(self._write_intent, self._resources.clock)
             await self._copy(demand_free, before_deleting)
             if not self._has_been_done:
                 await self._delete()
         finally:
-            if heartbeat is not None:
-                heartbeat.stop()
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
             self._resources.budget.release(PAGE_BYTES)
         return self._moved
+
+    async def _remove_record(self) -> None:
+        """An intent that was written behind this would keep others away, for nothing."""
+        if self._heartbeat is not None:
+            await self._heartbeat.end()
+        await self._record.remove(self._pages)
 
     async def _write_intent(self) -> None:
         await self._record.write_intent(self._intent)
@@ -122,7 +128,7 @@ class Moving:
         try:
             await self._demand_alone()
             if self._has_been_done and not await self._anything_left():
-                await self._record.remove(())
+                await self._remove_record()
                 return
             self._has_been_done = False
             if await demand_free():
@@ -144,7 +150,7 @@ class Moving:
                 if await self._record.decide(Outcome.ABANDONED) is Outcome.MOVED:
                     return False
                 await self._finish(Outcome.ABANDONED)
-            await self._record.remove(self._pages)
+            await self._remove_record()
         except GatewayError as error:
             self._tell("rename-left-behind", why=error.message)
         return True
@@ -262,7 +268,7 @@ class Moving:
         self._take_uploads_along()
         try:
             spared = await self._finish(Outcome.MOVED)
-            await self._record.remove(self._pages)
+            await self._remove_record()
             is_left = await self._anything_left()
         except StoreError as error:
             self._tell("rename-left-behind", why=error.message)

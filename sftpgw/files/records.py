@@ -127,19 +127,33 @@ async def list_records(store: ObjectStore, bucket: str, state_prefix: str) -> tu
 
 
 class Heartbeat:
-    """Does something now and then, from its making to `stop`. That it fails matters to nobody."""
+    """Does something now and then, from its making to `stop` or `end`. That it fails matters to
+    nobody.
+    """
 
     def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> None:
         self._beat = beat
         self._clock = clock
         self._running: Deferred[None] | None = None
+        self._is_over = False
         self._timer = clock.callLater(BEAT_SECONDS, self._begin)
 
     def stop(self) -> None:
-        if self._timer.active():
-            self._timer.cancel()
+        """At once; what is under way may be carried out or not."""
+        self._let_none_follow()
         if self._running is not None:
             self._running.cancel()
+
+    async def end(self) -> None:
+        """Returns when nothing is under way any more, and nothing follows."""
+        self._let_none_follow()
+        if self._running is not None:
+            await self._running
+
+    def _let_none_follow(self) -> None:
+        self._is_over = True
+        if self._timer.active():
+            self._timer.cancel()
 
     def _begin(self) -> None:
         self._running = Deferred.fromCoroutine(self._beat_once())
@@ -151,7 +165,8 @@ class Heartbeat:
             return
         except StoreError:
             pass
-        self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
+        if not self._is_over:
+            self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
 
 
 def _parsed(parse: Callable[[], T]) -> T:

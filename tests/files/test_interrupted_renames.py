@@ -326,5 +326,23 @@ def test_it_looks_soon_after_the_start_and_then_every_few_minutes() -> None:
     assert gateway.events.facts("defect") == []
 
 
+def test_a_record_is_not_removed_while_its_intent_is_being_written_again() -> None:
+    """It would come back, and keep others away."""
+    gateway = GatewayInMemory()
+    gateway.store.seed(HOME + "d/a", b"a")
+    deleting = gateway.store.hold("delete")
+    renaming = Deferred.fromCoroutine(gateway.tree().rename(b"/d", b"/n", replace=False))
+    writing = gateway.store.hold("put")
+    gateway.clock.advance(BEAT_SECONDS + 1)
+    assert (deleting.waiting, writing.waiting) == (1, 1)
+    deleting.open()
+    assert not renaming.called
+    assert any(key.endswith("/intent") for key in records(gateway.store))
+    writing.open()
+    result_of(renaming)
+    assert records(gateway.store) == []
+    assert not gateway.clock.getDelayedCalls()
+
+
 def test_the_lease_outlasts_several_beats() -> None:
     assert LEASE_SECONDS >= 3 * BEAT_SECONDS
