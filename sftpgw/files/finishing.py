@@ -8,8 +8,10 @@ when it starts and every few minutes, or the next rename that concerns the same 
 steps can be taken twice, and by two at once.
 
 Moved: each version that was copied is deleted under its old name. What is there instead
-by now was never copied, and stays. Abandoned: each copy is removed, but only while the
-original is there and is the same; so nothing is ever the last of its kind that goes.
+by now was never copied, and stays; long after the crash, that may be the same bytes, stored
+again, so that whoever takes up a rename looks at dates, too. Abandoned: each copy is removed,
+but only while the original is there and is the same; so nothing is ever the last of its kind
+that goes.
 """
 
 from __future__ import annotations
@@ -69,10 +71,17 @@ class Finishing:
         self._events = events
 
     async def finish(
-        self, record: Record, pages: tuple[int, ...], intent: Intent, outcome: Outcome
+        self,
+        record: Record,
+        pages: tuple[int, ...],
+        intent: Intent,
+        outcome: Outcome,
+        *,
+        is_late: bool = False,
     ) -> Finished:
         """Do all that follows from `outcome`. The record is left.
 
+        :param is_late: files may have been stored again meanwhile. A HEAD for each.
         :raises StoreError: as it is; it can be called again.
         """
         spared: list[Entry] = []
@@ -80,7 +89,7 @@ class Finishing:
         async def settle(entry: Entry) -> None:
             source, target = names(intent, entry)
             if outcome is Outcome.MOVED:
-                is_done = await self._delete_source(source, entry)
+                is_done = await self._delete_source(source, entry, is_late=is_late)
             elif intent.over_marker and not entry.suffix:
                 is_done = True
             else:
@@ -96,11 +105,19 @@ class Finishing:
             await in_parallel(settle, entries, AT_ONCE)
         return Finished(intent, outcome, len(spared))
 
-    async def _delete_source(self, source: ObjectName, entry: Entry) -> bool:
+    async def _delete_source(
+        self, source: ObjectName, entry: Entry, *, is_late: bool = False
+    ) -> bool:
         try:
+            if is_late and entry.modified_seconds is not None:
+                found = await self._store.head(source)
+                if found.modified_seconds != entry.modified_seconds:
+                    return False
             await self._copying.delete_version(source, entry.etag)
         except PreconditionFailed:
             return False
+        except NoSuchObject:
+            return True
         return True
 
     async def _delete_copy(self, source: ObjectName, target: ObjectName, entry: Entry) -> bool:
@@ -138,7 +155,7 @@ class Finishing:
         await record.write_intent(intent)
         heartbeat = Heartbeat(lambda: record.write_intent(intent), self._clock)
         try:
-            finished = await self.finish(record, found.pages, intent, outcome)
+            finished = await self.finish(record, found.pages, intent, outcome, is_late=True)
             await heartbeat.end()
         finally:
             heartbeat.stop()

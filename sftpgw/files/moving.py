@@ -231,7 +231,9 @@ class Moving:
 
         await in_parallel(look, listed, AT_ONCE)
         number = len(self._pages) + 1
-        entries = tuple(Entry(self._suffix(info), info.etag) for info in found)
+        entries = tuple(
+            Entry(self._suffix(info), info.etag, info.modified_seconds) for info in found
+        )
         self._pages += (number,)
         await self._record.write_page(number, entries)
         await in_parallel(self._copy_one, found, AT_ONCE)

@@ -63,10 +63,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A version of an object below the source; `suffix` is what follows the prefix."""
+    """A version of an object below the source; `suffix` is what follows the prefix.
+
+    :param modified_seconds: its date, None where that was not written down. The same bytes
+        stored again have the same ETag.
+    """
 
     suffix: str
     etag: str
+    modified_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ def parse_intent(text: bytes, bucket: str) -> Intent:
 
 
 def page_text(entries: Iterable[Entry]) -> bytes:
-    return _text({"objects": [[entry.suffix, entry.etag] for entry in entries]})
+    return _text({"objects": [_row(entry) for entry in entries]})
 
 
 def parse_page(text: bytes) -> tuple[Entry, ...]:
@@ -147,8 +152,16 @@ def parse_page(text: bytes) -> tuple[Entry, ...]:
     return tuple(_entry(row) for row in rows)
 
 
+def _row(entry: Entry) -> list[str | float | None]:
+    return [entry.suffix, entry.etag, entry.modified_seconds]
+
+
 def _entry(row: Any) -> Entry:
     match row:
+        case [str(suffix), str(etag), int() | float() as modified_seconds]:
+            return Entry(suffix, etag, modified_seconds)
+        case [str(suffix), str(etag), None]:
+            return Entry(suffix, etag)
         case [str(suffix), str(etag)]:
             return Entry(suffix, etag)
     raise ValueError("not an entry")

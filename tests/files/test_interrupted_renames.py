@@ -236,6 +236,17 @@ def test_files_that_came_after_the_crash_are_spared() -> None:
         assert b"f" in (left.get("d/f"), left.get("n/f"))
 
 
+def test_what_was_stored_again_after_the_crash_is_spared_whatever_it_contains() -> None:
+    """The copies may be gone by then: it would be the last one that goes."""
+    for store in deaths():
+        store.now_seconds += 10
+        gateway = reborn(store)
+        gateway.store.seed(HOME + "d/a", b"a")
+        gateway.store.objects.pop(ObjectName("bucket", HOME + "n/a"), None)
+        result_of(finisher(gateway).look())
+        assert users_files(gateway.store).get("d/a") == b"a", store.survives
+
+
 def test_a_copy_whose_original_is_gone_is_the_last_of_its_kind_and_stays() -> None:
     for store in deaths():
         copied = "n/a" in users_files(store)
