@@ -269,7 +269,8 @@ class Upload:
     async def _set_time_only(self) -> None:
         """Nothing was written to a file that exists, but perhaps it was given a time."""
         below, seconds = self._below, self._modified_seconds
-        if below is None or seconds is None or self._timing is None or self._plan.is_changed:
+        is_untouched = not self._plan.is_changed and self._plan.failure is None
+        if below is None or seconds is None or self._timing is None or not is_untouched:
             return
         try:
             await self._registration.turn()
