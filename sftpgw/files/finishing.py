@@ -148,11 +148,13 @@ class Finishing:
             return None
         intent = await record.intent()
         outcome = await record.decided()
-        if outcome is None:
-            if not await self._may_give_up(bucket, found):
-                return None
-            outcome = await record.decide(Outcome.ABANDONED)
+        if outcome is None and not await self._may_give_up(bucket, found):
+            return None
+        if not await record.claim(found.claim_key):
+            return None
         await record.write_intent(intent)
+        if outcome is None:
+            outcome = await record.decide(Outcome.ABANDONED)
         heartbeat = Heartbeat(lambda: record.write_intent(intent), self._clock)
         try:
             finished = await self.finish(record, found.pages, intent, outcome, is_late=True)
@@ -160,7 +162,7 @@ class Finishing:
         finally:
             heartbeat.stop()
         if outcome is Outcome.MOVED:
-            await record.remove(found.pages)
+            await record.remove(found.pages, (*found.claim_keys, found.claim_key))
         else:
             await record.bury()
         self._events.tell(

@@ -19,6 +19,7 @@ Rules (what is written down is told in `plan/moving`)
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
@@ -149,6 +150,9 @@ class Moving:
             if self._pages:
                 if await self._record.decide(Outcome.ABANDONED) is Outcome.MOVED:
                     return False
+                if not await self._is_alone():
+                    self._tell("rename-left-behind", why="others rename the same files by now")
+                    return True
                 await self._finish(Outcome.ABANDONED)
             await self._remove_record()
         except GatewayError as error:
@@ -160,6 +164,18 @@ class Moving:
         for found in await list_records(self._store, self._bucket, self._state_prefix):
             if found.has_intent and found.key_prefix != self._record.key_prefix:
                 await self._demand_apart(found)
+
+    async def _is_alone(self) -> bool:
+        """Whether nobody else's intent concerns the same keys; ours is written before."""
+        await self._write_intent()
+        for found in await list_records(self._store, self._bucket, self._state_prefix):
+            if found.has_intent and found.key_prefix != self._record.key_prefix:
+                with suppress(NoSuchObject):
+                    other = Record(self._store, self._bucket, found.key_prefix)
+                    if (await other.intent()).overlaps(self._intent):
+                        await self._record.bury()
+                        return False
+        return True
 
     async def _demand_apart(self, found: Found) -> None:
         try:

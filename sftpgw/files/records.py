@@ -87,6 +87,14 @@ class Record:
             return decided
         return wanted
 
+    async def claim(self, key: str) -> bool:
+        """Whether nobody else has claimed it. A store that does not decide that says yes."""
+        try:
+            await self._put(key, b"", WriteCondition.IF_ABSENT)
+        except (PreconditionFailed, ConditionalConflict):
+            return False
+        return True
+
     async def decided(self) -> Outcome | None:
         """The outcome, None if there is none yet. :raises StoreTrouble: it makes no sense"""
         try:
@@ -95,10 +103,10 @@ class Record:
             return None
         return _parsed(lambda: Outcome(text.decode()))
 
-    async def remove(self, pages: tuple[int, ...]) -> None:
+    async def remove(self, pages: tuple[int, ...], claims: tuple[str, ...] = ()) -> None:
         """All of it; the outcome last."""
         keys = [page_key(self.key_prefix, number) for number in pages]
-        for key in (*keys, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
+        for key in (*keys, *claims, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
             await self._store.delete(ObjectName(self._bucket, key))
 
     async def bury(self) -> None:

@@ -182,6 +182,45 @@ def test_two_that_finish_at_the_same_time_do_not_harm_each_other() -> None:
         assert users_files(other.store) in (FILES, renamed(FILES)), store.survives
 
 
+def test_only_one_takes_up_a_rename_at_the_same_time() -> None:
+    """Else the slower one takes away what the faster one has renamed again since."""
+    for store in deaths():
+        if "/intent" not in "".join(records(store)):
+            continue
+        one, other = reborn(store), reborn(store)
+        for gateway in (one, other):
+            gateway.store.now_seconds = gateway.clock.seconds()
+        listing, deleting = other.store.hold("get"), one.store.hold("delete")
+        again = Deferred.fromCoroutine(other.tree().rename(b"/d", b"/n", replace=False))
+        first = Deferred.fromCoroutine(finisher(one).look())
+        listing.open()
+        again.addErrback(lambda failure: failure.trap(LimitReached, NoSuchFile))
+        result_of(again)
+        demand_nothing_lost(store)
+        deleting.open()
+        result_of(first)
+        demand_nothing_lost(store)
+
+
+def test_who_was_given_up_takes_nothing_away_from_who_renames_again() -> None:
+    gateway = GatewayInMemory()
+    for key, data in FILES.items():
+        gateway.store.seed(HOME + key, data)
+    gate = gateway.store.hold("copy")
+    slow = Deferred.fromCoroutine(gateway.tree().rename(b"/d", b"/n", replace=False))
+    other = reborn(gateway.store)
+    other.store.now_seconds = other.clock.seconds()
+    result_of(finisher(other).look())
+    deleting = other.store.hold("delete")
+    again = Deferred.fromCoroutine(other.tree().rename(b"/d", b"/n", replace=False))
+    assert deleting.waiting, "all copies are there"
+    gate.open()
+    assert isinstance(failure_of(slow).value, FileError)
+    deleting.open()
+    result_of(again)
+    assert users_files(gateway.store) == renamed(FILES)
+
+
 def test_a_rename_that_was_given_up_by_another_gateway_deletes_nothing() -> None:
     """It was only slow. The store's decision about the outcome holds for it, too."""
     gateway = GatewayInMemory()
