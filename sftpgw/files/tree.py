@@ -171,10 +171,10 @@ class Tree:
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
         with self._openings.opening(place.file):
-            return await self._open_writer(place, intent, changes)
+            return await self._open_writer(place, intent, changes, may_resume=may_resume)
 
     async def _open_writer(
-        self, place: Place, intent: WriteIntent, changes: AttributeChanges
+        self, place: Place, intent: WriteIntent, changes: AttributeChanges, *, may_resume: bool
     ) -> Upload:
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)

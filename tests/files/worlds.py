@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from sftpgw.errors import StoreUnavailable
 from sftpgw.files.copying import Copying
 from sftpgw.files.finishing import Finisher, Finishing
+from sftpgw.files.partials import Expiring
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.interfaces import Subsystem
 from sftpgw.testing.fake_store import FakeStore
@@ -297,6 +298,9 @@ class World:
             clock=gateway.clock,
             events=gateway.events,
             random=lambda: 0.5,
+            expire=Expiring(
+                gateway.store, settings.state_prefix, 86400.0, gateway.clock, gateway.events
+            ).expire,
         )
         for _ in range(2):  # the second time for what the first has buried
             gateway.clock.advance(gateway.store.now_seconds - gateway.clock.seconds())
