@@ -64,13 +64,18 @@ class Town:
         self.store = StormyProcess.start(seed)
         self.relay = Relay.start(self.store.port)
         self.account = Account(make_key(folder / "key", "ed25519"), "", folder / "none")
-        self._configure()
-        self.gateway = self._started()
-        self.dead: list[Gateway] = []
+        self.gateway: Gateway
+        self.gateways: list[Gateway] = []
         self.files: dict[str, bytes] = {}
         self.tree = {f"file-{n}": self.dice.randbytes(n * 1000) for n in range(TREE_FILES)}
         self.folders = "here", "there"
         self.left: set[str] = set()
+
+    def open(self) -> None:
+        """Start the gateway; it logs in who has the key."""
+        self._configure()
+        self.gateway = self._started()
+        self.gateways.append(self.gateway)
 
     def _configure(self) -> None:
         public = self.account.key_file.with_suffix(".pub").read_text().strip()
@@ -102,8 +107,9 @@ exempt_networks = 127.0.0.0/8
         return Gateway.start("--config", str(self.folder / "sftpgw.ini"))
 
     def end(self) -> None:
-        self.gateway.process.kill()
-        self.gateway.process.wait()
+        for gateway in self.gateways:
+            gateway.process.kill()
+            gateway.process.wait()
         self.relay.kill()
         self.store.stop()
 
@@ -125,8 +131,7 @@ exempt_networks = 127.0.0.0/8
         self.client().sftp(f"mkdir {source}", *(f"put {name} {source}/" for name in self.tree))
 
     def defects(self) -> list[str]:
-        gateways = (*self.dead, self.gateway)
-        return [line for each in gateways for line in each.lines_with(*DEFECTS)]
+        return [line for each in self.gateways for line in each.lines_with(*DEFECTS)]
 
     # What is done.
 
@@ -182,8 +187,8 @@ exempt_networks = 127.0.0.0/8
         if self.relay.process.poll() is not None:
             self.relay = self.relay.restarted()
         if self.gateway.process.poll() is not None:
-            self.dead.append(self.gateway)
             self.gateway = self._started()
+            self.gateways.append(self.gateway)
 
     def client(self) -> Client:
         return Client(self.gateway, self.account, self.folder, "ann")
@@ -255,8 +260,11 @@ def seed() -> int:
 @pytest.fixture
 def town(tmp_path: Path, seed: int) -> Iterator[Town]:
     town = Town(tmp_path, seed)
-    yield town
-    town.end()
+    try:
+        town.open()
+        yield town
+    finally:
+        town.end()
 
 
 def test_whoever_is_killed_every_file_is_whole(town: Town) -> None:
