@@ -6,7 +6,8 @@ Must not know: paths, users, or what becomes of the original.
 Rules
 
 1. Up to 5 GiB a copy is one CopyObject, beyond that parts, copied side by side. Either way
-   nothing is left out: metadata, tags, class, encryption.
+   nothing is left out: metadata, tags, class, encryption. A time that was never stored with
+   the object, but shown, is from now on.
 2. The store is told which version is meant, and, if so wanted, to replace nothing; where
    it cannot be told, it was looked at just before, and that is all that can be done.
 3. A copy counts when it is proved: by an ETag that is the MD5 of the same bytes, else by a
@@ -34,7 +35,7 @@ from sftpgw.plan.copying import (
     is_same,
     proves_same,
 )
-from sftpgw.plan.restating import restated
+from sftpgw.plan.restating import restated, untold_time
 from sftpgw.values import (
     NO_METADATA,
     ByteRange,
@@ -76,8 +77,8 @@ class Copying:
         source: ObjectInfo,
         target: ObjectName,
         condition: WriteCondition = WriteCondition.NONE,
-    ) -> None:
-        """Returns when the copy is verified.
+    ) -> str:
+        """Returns the copy's ETag when it is verified.
 
         :param source: as HEAD has just told, with its checksum.
         :raises PreconditionFailed: the source is another, or the target exists.
@@ -87,9 +88,12 @@ class Copying:
         if source.size_bytes > self._limit_bytes:
             etag = await self._copy_parts(source, target, condition)
         else:
-            etag = await self._store.copy(source, target, condition)
+            seconds = untold_time(source)
+            properties = restated(source, modified_seconds=seconds) if seconds else None
+            etag = await self._store.copy(source, target, condition, properties)
         if not proves_same(source.etag, etag):
             await self._verify(source, target, etag)
+        return etag
 
     async def delete_version(self, name: ObjectName, etag: str) -> None:
         """Delete an object if it still is this version.
@@ -97,14 +101,25 @@ class Copying:
         :raises PreconditionFailed: it is another.
         """
         able = await self._store.learn_capabilities(name.bucket)
-        if not able.conditional_delete:
-            try:
-                found = await self._store.head(name)
-            except NoSuchObject:
-                return
+        if able.conditional_delete:
+            await self._store.delete(name, if_match=etag)
+        else:
+            await self._delete_if_found(name, etag)
+
+    async def _delete_if_found(self, name: ObjectName, etag: str) -> None:
+        """What the store does not decide is decided here; this process's uploads wait for it."""
+        registration = self._in_flight.register(name, None)
+        registration.committing()
+        try:
+            await registration.turn()
+            found = await self._store.head(name)
             if found.etag != etag:
                 raise PreconditionFailed("it was replaced", code="PreconditionFailed")
-        await self._store.delete(name, if_match=etag)
+            await self._store.delete(name, if_match=etag)
+        except NoSuchObject:
+            return
+        finally:
+            registration.ended()
 
     # In parts.
 
@@ -118,7 +133,8 @@ class Copying:
                 "renamed"
             )
         tags = await self._store.tags(source.name) if source.tag_count else NO_METADATA
-        upload = await self._store.create_upload(target, restated(source, tags=tags))
+        properties = restated(source, modified_seconds=untold_time(source), tags=tags)
+        upload = await self._store.create_upload(target, properties)
         self._in_flight.kept.add(upload)
         try:
             parts = await self._parts(upload, source)

@@ -8,8 +8,10 @@ when it starts and every few minutes, or the next rename that concerns the same 
 steps can be taken twice, and by two at once.
 
 Moved: each version that was copied is deleted under its old name. What is there instead
-by now was never copied, and stays. Abandoned: each copy is removed, but only while the
-original is there and is the same; so nothing is ever the last of its kind that goes.
+by now was never copied, and stays; long after the crash, that may be the same bytes, stored
+again, so that whoever takes up a rename looks at dates, too. Abandoned: each copy is removed,
+but only while the original is there and is the same; so nothing is ever the last of its kind
+that goes.
 """
 
 from __future__ import annotations
@@ -21,7 +23,13 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import GatewayError, NoSuchObject, PreconditionFailed, StoreTrouble
+from sftpgw.errors import (
+    CredentialsUnavailable,
+    GatewayError,
+    NoSuchObject,
+    PreconditionFailed,
+    StoreUnavailable,
+)
 from sftpgw.files.copying import Copying
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.records import Heartbeat, Record, list_records
@@ -63,10 +71,17 @@ class Finishing:
         self._events = events
 
     async def finish(
-        self, record: Record, pages: tuple[int, ...], intent: Intent, outcome: Outcome
+        self,
+        record: Record,
+        pages: tuple[int, ...],
+        intent: Intent,
+        outcome: Outcome,
+        *,
+        is_late: bool = False,
     ) -> Finished:
         """Do all that follows from `outcome`. The record is left.
 
+        :param is_late: files may have been stored again meanwhile. A HEAD for each.
         :raises StoreError: as it is; it can be called again.
         """
         spared: list[Entry] = []
@@ -74,7 +89,7 @@ class Finishing:
         async def settle(entry: Entry) -> None:
             source, target = names(intent, entry)
             if outcome is Outcome.MOVED:
-                is_done = await self._delete_source(source, entry)
+                is_done = await self._delete_source(source, entry, is_late=is_late)
             elif intent.over_marker and not entry.suffix:
                 is_done = True
             else:
@@ -90,11 +105,19 @@ class Finishing:
             await in_parallel(settle, entries, AT_ONCE)
         return Finished(intent, outcome, len(spared))
 
-    async def _delete_source(self, source: ObjectName, entry: Entry) -> bool:
+    async def _delete_source(
+        self, source: ObjectName, entry: Entry, *, is_late: bool = False
+    ) -> bool:
         try:
+            if is_late and entry.modified_seconds is not None:
+                found = await self._store.head(source)
+                if found.modified_seconds != entry.modified_seconds:
+                    return False
             await self._copying.delete_version(source, entry.etag)
         except PreconditionFailed:
             return False
+        except NoSuchObject:
+            return True
         return True
 
     async def _delete_copy(self, source: ObjectName, target: ObjectName, entry: Entry) -> bool:
@@ -125,18 +148,21 @@ class Finishing:
             return None
         intent = await record.intent()
         outcome = await record.decided()
-        if outcome is None:
-            if not await self._may_give_up(bucket, found):
-                return None
-            outcome = await record.decide(Outcome.ABANDONED)
+        if outcome is None and not await self._may_give_up(bucket, found):
+            return None
+        if not await record.claim(found.claim_key):
+            return None
         await record.write_intent(intent)
+        if outcome is None:
+            outcome = await record.decide(Outcome.ABANDONED)
         heartbeat = Heartbeat(lambda: record.write_intent(intent), self._clock)
         try:
-            finished = await self.finish(record, found.pages, intent, outcome)
+            finished = await self.finish(record, found.pages, intent, outcome, is_late=True)
+            await heartbeat.end()
         finally:
             heartbeat.stop()
         if outcome is Outcome.MOVED:
-            await record.remove(found.pages)
+            await record.remove(found.pages, (*found.claim_keys, found.claim_key))
         else:
             await record.bury()
         self._events.tell(
@@ -214,8 +240,10 @@ class Finisher:
             if found.is_left_alone(self._clock.seconds()):
                 try:
                     await self._finishing.take_up(bucket, found)
-                except (NoSuchObject, StoreTrouble) as error:
-                    # Another gateway was faster, or a record makes no sense: on to the next.
+                except (CredentialsUnavailable, StoreUnavailable):
+                    raise
+                except GatewayError as error:
+                    # Another gateway was faster, or it cannot be done: on to the next.
                     self._tell_failure(bucket, found.key_prefix, error)
 
     def _tell_failure(self, bucket: str, prefix: str, error: GatewayError) -> None:

@@ -78,10 +78,15 @@ class Registration:
             self._before = self._registry.commits(self.name)
             self.is_committing = True
 
-    async def turn(self) -> None:
-        """Wait for the commits of this object that began before: the last CLOSE wins."""
+    async def turn(self) -> bool:
+        """Wait for the commits of this object that began before: the last CLOSE wins.
+
+        Returns whether there were any.
+        """
+        has_waited = bool(self._before)
         while self._before:
             await self._before.pop()
+        return has_waited
 
     def ended(self) -> None:
         """Published or given up, and nothing of it is under way any more."""

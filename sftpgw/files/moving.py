@@ -19,6 +19,7 @@ Rules (what is written down is told in `plan/moving`)
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
@@ -50,7 +51,10 @@ Objects = tuple[ObjectInfo, ...]
 
 
 class Moving:
-    """One rename of a directory."""
+    """One rename of a directory.
+
+    :param may_overwrite: whether uploads may replace what is at their new name by then.
+    """
 
     def __init__(
         self,
@@ -60,8 +64,10 @@ class Moving:
         resources: Resources,
         copying: Copying,
         finishing: Finishing,
+        may_overwrite: bool,
     ) -> None:
         self._source = source
+        self._may_overwrite = may_overwrite
         self._target = target
         self._resources = resources
         self._store = resources.store
@@ -72,6 +78,7 @@ class Moving:
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
         key_prefix = f"{records_prefix(self._state_prefix)}{token_hex(12)}/"
         self._record = Record(self._store, self._bucket, key_prefix)
+        self._heartbeat: Heartbeat | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
         self._has_been_done = False
@@ -90,18 +97,23 @@ class Moving:
         """
         if not self._resources.budget.try_charge(PAGE_BYTES):
             raise LimitReached("there is no memory to rename a directory now; try again")
-        heartbeat: Heartbeat | None = None
         try:
             await self._write_intent()
-            heartbeat = Heartbeat(self._write_intent, self._resources.clock)
+            self._heartbeat = Heartbeat(self._write_intent, self._resources.clock)
             await self._copy(demand_free, before_deleting)
             if not self._has_been_done:
                 await self._delete()
         finally:
-            if heartbeat is not None:
-                heartbeat.stop()
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
             self._resources.budget.release(PAGE_BYTES)
         return self._moved
+
+    async def _remove_record(self) -> None:
+        """An intent that was written behind this would keep others away, for nothing."""
+        if self._heartbeat is not None:
+            await self._heartbeat.end()
+        await self._record.remove(self._pages)
 
     async def _write_intent(self) -> None:
         await self._record.write_intent(self._intent)
@@ -117,7 +129,7 @@ class Moving:
         try:
             await self._demand_alone()
             if self._has_been_done and not await self._anything_left():
-                await self._record.remove(())
+                await self._remove_record()
                 return
             self._has_been_done = False
             if await demand_free():
@@ -138,8 +150,11 @@ class Moving:
             if self._pages:
                 if await self._record.decide(Outcome.ABANDONED) is Outcome.MOVED:
                     return False
+                if not await self._is_alone():
+                    self._tell("rename-left-behind", why="others rename the same files by now")
+                    return True
                 await self._finish(Outcome.ABANDONED)
-            await self._record.remove(self._pages)
+            await self._remove_record()
         except GatewayError as error:
             self._tell("rename-left-behind", why=error.message)
         return True
@@ -149,6 +164,18 @@ class Moving:
         for found in await list_records(self._store, self._bucket, self._state_prefix):
             if found.has_intent and found.key_prefix != self._record.key_prefix:
                 await self._demand_apart(found)
+
+    async def _is_alone(self) -> bool:
+        """Whether nobody else's intent concerns the same keys; ours is written before."""
+        await self._write_intent()
+        for found in await list_records(self._store, self._bucket, self._state_prefix):
+            if found.has_intent and found.key_prefix != self._record.key_prefix:
+                with suppress(NoSuchObject):
+                    other = Record(self._store, self._bucket, found.key_prefix)
+                    if (await other.intent()).overlaps(self._intent):
+                        await self._record.bury()
+                        return False
+        return True
 
     async def _demand_apart(self, found: Found) -> None:
         try:
@@ -220,7 +247,9 @@ class Moving:
 
         await in_parallel(look, listed, AT_ONCE)
         number = len(self._pages) + 1
-        entries = tuple(Entry(self._suffix(info), info.etag) for info in found)
+        entries = tuple(
+            Entry(self._suffix(info), info.etag, info.modified_seconds) for info in found
+        )
         self._pages += (number,)
         await self._record.write_page(number, entries)
         await in_parallel(self._copy_one, found, AT_ONCE)
@@ -231,10 +260,12 @@ class Moving:
         target = ObjectName(self._bucket, self._intent.target + suffix)
         is_marked = self._intent.over_marker and not suffix
         condition = WriteCondition.NONE if is_marked else WriteCondition.IF_ABSENT
+        began_seconds = self._resources.clock.seconds()
         try:
-            await self._copying.copy(info, target, condition)
+            etag = await self._copying.copy(info, target, condition)
         except (NoSuchObject, PreconditionFailed):
             raise await self._why_not(suffix, target) from None
+        self._resources.copied(info, target, etag, began_seconds)
 
     async def _why_not(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
         try:
@@ -255,7 +286,7 @@ class Moving:
         self._take_uploads_along()
         try:
             spared = await self._finish(Outcome.MOVED)
-            await self._record.remove(self._pages)
+            await self._remove_record()
             is_left = await self._anything_left()
         except StoreError as error:
             self._tell("rename-left-behind", why=error.message)
@@ -280,7 +311,7 @@ class Moving:
         for upload in in_flight.writing_below(self._bucket, self._intent.source):
             key = self._intent.target + upload.name.key.removeprefix(self._intent.source)
             if not upload.is_bound and len(key.encode()) <= MAX_KEY_BYTES:
-                upload.rename(ObjectName(self._bucket, key), may_replace=True)
+                upload.rename(ObjectName(self._bucket, key), may_replace=self._may_overwrite)
 
     async def _anything_left(self) -> bool:
         page = await self._store.list(self._bucket, self._intent.source, limit=10)

@@ -87,6 +87,14 @@ class Record:
             return decided
         return wanted
 
+    async def claim(self, key: str) -> bool:
+        """Whether nobody else has claimed it. A store that does not decide that says yes."""
+        try:
+            await self._put(key, b"", WriteCondition.IF_ABSENT)
+        except (PreconditionFailed, ConditionalConflict):
+            return False
+        return True
+
     async def decided(self) -> Outcome | None:
         """The outcome, None if there is none yet. :raises StoreTrouble: it makes no sense"""
         try:
@@ -95,10 +103,10 @@ class Record:
             return None
         return _parsed(lambda: Outcome(text.decode()))
 
-    async def remove(self, pages: tuple[int, ...]) -> None:
+    async def remove(self, pages: tuple[int, ...], claims: tuple[str, ...] = ()) -> None:
         """All of it; the outcome last."""
         keys = [page_key(self.key_prefix, number) for number in pages]
-        for key in (*keys, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
+        for key in (*keys, *claims, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
             await self._store.delete(ObjectName(self._bucket, key))
 
     async def bury(self) -> None:
@@ -127,19 +135,33 @@ async def list_records(store: ObjectStore, bucket: str, state_prefix: str) -> tu
 
 
 class Heartbeat:
-    """Does something now and then, from its making to `stop`. That it fails matters to nobody."""
+    """Does something now and then, from its making to `stop` or `end`. That it fails matters to
+    nobody.
+    """
 
     def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> None:
         self._beat = beat
         self._clock = clock
         self._running: Deferred[None] | None = None
+        self._is_over = False
         self._timer = clock.callLater(BEAT_SECONDS, self._begin)
 
     def stop(self) -> None:
-        if self._timer.active():
-            self._timer.cancel()
+        """At once; what is under way may be carried out or not."""
+        self._let_none_follow()
         if self._running is not None:
             self._running.cancel()
+
+    async def end(self) -> None:
+        """Returns when nothing is under way any more, and nothing follows."""
+        self._let_none_follow()
+        if self._running is not None:
+            await self._running
+
+    def _let_none_follow(self) -> None:
+        self._is_over = True
+        if self._timer.active():
+            self._timer.cancel()
 
     def _begin(self) -> None:
         self._running = Deferred.fromCoroutine(self._beat_once())
@@ -151,7 +173,8 @@ class Heartbeat:
             return
         except StoreError:
             pass
-        self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
+        if not self._is_over:
+            self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
 
 
 def _parsed(parse: Callable[[], T]) -> T:

@@ -60,6 +60,7 @@ class Renaming:
         partials: Partials,
     ) -> None:
         self._granted = granted
+        self._may_overwrite = allows(granted, Operation.OVERWRITE)
         self._looking = looking
         self._keeping = keeping
         self._partials = partials
@@ -110,9 +111,10 @@ class Renaming:
         if replace:
             for upload in set(replaced) & set(self._in_flight.writing(target.file)):
                 upload.remove()  # on a disk, too, it would be nobody's file any more
+        may_replace = self._may_overwrite and (replace or info is not None)
         for upload in set(uploads) & set(self._in_flight.writing(source.file)):
             if not upload.is_bound:
-                upload.rename(target.file, may_replace=replace or info is not None)
+                upload.rename(target.file, may_replace=may_replace)
 
     async def _demand_free(self, target: Place, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -131,19 +133,20 @@ class Renaming:
             if not replace:
                 raise AlreadyExists(f"{target.path}: a part of the file exists already")
             await self._partials.forget(found, why="another file was given its name")
-        may_replace = replace and allows(self._granted, Operation.OVERWRITE)
-        return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
+        return WriteCondition.NONE if replace and self._may_overwrite else WriteCondition.IF_ABSENT
 
     async def _move_file(
         self, info: ObjectInfo, source: Place, target: Place, condition: WriteCondition
     ) -> None:
+        began_seconds = self._resources.clock.seconds()
         try:
-            await self._copying.copy(info, target.file, condition)
+            etag = await self._copying.copy(info, target.file, condition)
         except PreconditionFailed:
             exists = await self._looking.file(target) is not None
             if condition is WriteCondition.IF_ABSENT and exists:
                 raise AlreadyExists(f"{target.path}: the file exists already") from None
             raise ObjectChanged("the file was replaced while it was being renamed") from None
+        self._resources.copied(info, target.file, etag, began_seconds)
         await self._keeping.keep(source.parent, without=info.name.key)
         await self._delete_copied(info)
         self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
@@ -187,6 +190,7 @@ class Renaming:
             resources=self._resources,
             copying=self._copying,
             finishing=self._finishing,
+            may_overwrite=self._may_overwrite,
         )
         count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:

@@ -6,12 +6,13 @@ Must not know: what they are used for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
-from sftpgw.values import FilesSettings, LimitSettings, StoreSettings
+from sftpgw.plan.listing import modified_seconds
+from sftpgw.values import FilesSettings, LimitSettings, ObjectInfo, ObjectName, StoreSettings
 
 
 @dataclass(frozen=True)
@@ -27,3 +28,12 @@ class Resources:
     settings: StoreSettings
     limits: LimitSettings
     files: FilesSettings
+
+    def copied(
+        self, source: ObjectInfo, target: ObjectName, etag: str, began_seconds: float
+    ) -> None:
+        """An object was copied with its time: the next listing of it shows that."""
+        stored = replace(source, name=target, etag=etag, modified_seconds=began_seconds)
+        now_seconds = self.clock.seconds()
+        shown_seconds = modified_seconds(source)
+        self.times.stored(stored, mtime_seconds=shown_seconds, now_seconds=now_seconds)

@@ -11,8 +11,10 @@ Pieces are plain objects of the standard class (`plan/pieces`), named after that
 whoever knows its id finds them.
 
 What is kept of the object below is fetched and copied under the ETag that it had at OPEN,
-so that no two versions are mixed. Where the store ignores that when it copies, the ETag is
-looked at once more behind the last copy: if it is the same, it was the same all the time.
+so that no two versions are mixed. Before the end that ETag is looked at once more, since what
+others have stored meanwhile must not be undone; and where the store ignores ETags when it
+copies, it was the same all the time if it is the same then. A small file is put right after it
+was fetched: there only a commit that it had to wait for can have come in between.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ class Sending:
         self._condition = condition
         self._properties = properties
         self._below = below
-        self._has_copied_below = False
+        self._has_kept = False
         self._keep = keep
         self._multiparts: dict[int, MultipartUpload] = {}
         if resumed is not None:
@@ -170,20 +172,16 @@ class Sending:
         self._multiparts[0] = own
 
     async def _put(self, whole: PutWhole) -> None:
-        await self._registration.turn()
         properties = await self._properties()
-        if self._registration.is_removed:
-            return
+        if await self._registration.turn() and self._has_kept:
+            await self._demand_unchanged()
         name = self._registration.name
         self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
     async def _complete(self, complete: CompleteUpload) -> None:
         await self._registration.turn()
         multipart = self._multiparts[0]
-        if self._registration.is_removed:
-            await self._abort(multipart)
-            return
-        if self._has_copied_below:
+        if self._has_kept:
             await self._demand_unchanged()
         self.etag = await self._store.complete_upload(
             multipart, complete.parts, self._current_condition
@@ -197,7 +195,7 @@ class Sending:
     # The object below.
 
     async def _copy_below(self, copy: CopyBelow) -> StoredPart:
-        self._has_copied_below = True
+        self._has_kept = True
         below = self._known_below
         try:
             return await self._store.copy_part(self._multiparts[0], copy.number, below, copy.wanted)
@@ -205,6 +203,7 @@ class Sending:
             raise _changed() from None
 
     async def _fetch_below(self, wanted: ByteRange) -> Body:
+        self._has_kept = True
         below, fetched = self._known_below, _Fetched()
         try:
             await self._store.get(below.name, wanted, fetched, if_match=below.etag)
@@ -215,10 +214,8 @@ class Sending:
         return tuple(fetched.pieces)
 
     async def _demand_unchanged(self) -> None:
-        """What was copied without a condition is of one version all the same."""
+        """Nobody has replaced what the edit was made of: its bytes would come back."""
         below = self._known_below
-        if self._store.capabilities_of(below.name.bucket).copy_source_condition:
-            return
         try:
             found = await self._store.head(below.name)
         except NoSuchObject:

@@ -12,7 +12,8 @@ Rules
    conditions, at least the uploads of this process wait.
 3. What is over 5 GiB or archived cannot be copied: `[files] setstat` decides.
 4. Times that come too late for an upload's metadata are set when it has been published,
-   before its CLOSE is answered. The file is stored by then: if they cannot be set the log
+   before its CLOSE is answered; so are those of a file that was opened to be edited, and then
+   was not. The file is stored by then: if they cannot be set the log
    says so, and CLOSE succeeds.
 """
 
@@ -83,12 +84,18 @@ class Timing:
         :param wanted: the time that it shall have.
         """
         self._remember(stored, created_with)
-        if wanted is None or wanted == created_with:
-            return
+        if wanted is not None and wanted != created_with:
+            await self.touched(stored, wanted)
+
+    async def touched(self, stored: ObjectInfo, seconds: float) -> None:
+        """Set the time of a file, unless it is another by now. Never raises.
+
+        :param stored: as whoever asks, and holds its turn, has seen it last.
+        """
         try:
             info = await self._store.head(stored.name)
             if info.etag.strip('"') == stored.etag.strip('"'):
-                await self._change(info, wanted, stored.name.key)
+                await self._change(info, seconds, stored.name.key)
         except (FileError, StoreError) as error:
             self._events.tell("time-not-set", key=stored.name.key, why=error.message)
 

@@ -197,6 +197,7 @@ class Tree:
             is_partial=found is not None,
         )
         if opening.overlaid is not None:
+            require(self._granted, Operation.CHANGE, place.path)
             await self._store.learn_capabilities(self._root.bucket)
         # Nothing can be gone on with; but has the client been told so?
         is_sure = intent.truncate or existing is not None

@@ -191,10 +191,21 @@ class Upload:
 
     async def commit(self) -> None:
         self._registration.committing()
+        if self._registration.is_removed and self._plan.failure is None:
+            await self._drop()
+            return
+        await self._set_time_only()
         self._carry_out(self._plan.finish())
         while not self._has_ended:
             await self._next_end()
         self._demand_success()
+
+    async def _drop(self) -> None:
+        """The file has no name any more, so that nobody misses what was written to it."""
+        self._tell_end("upload-dropped", self._plan.size_bytes)
+        self._carry_out(self._plan.fail(UploadFailed("the file was removed")))
+        while not self._has_ended:
+            await self._next_end()
 
     async def abandon(self) -> None:
         if not self._has_ended:
@@ -231,15 +242,15 @@ class Upload:
         except Exception as error:
             return self._plan.failed(command, self._explained(error))
         if isinstance(command, PutWhole | CompleteUpload):
-            self._tell_stored(command.size_bytes)
+            self._tell_end("file-stored", command.size_bytes)
             await self._settle_time(command.size_bytes)
         if isinstance(command, CompleteUpload) and self._partials is not None:
             await self._partials.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
 
-    def _tell_stored(self, size_bytes: int) -> None:
+    def _tell_end(self, event: str, size_bytes: int) -> None:
         self._events.tell(
-            "upload-dropped" if self._registration.is_removed else "file-stored",
+            event,
             key=self._registration.name.key,
             bytes=size_bytes,
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
@@ -247,7 +258,7 @@ class Upload:
 
     async def _settle_time(self, size_bytes: int) -> None:
         """The file is stored: whatever becomes of its time, the upload has succeeded."""
-        if self._timing is None or self._registration.is_removed:
+        if self._timing is None:
             return
         name = self._registration.name
         stored = ObjectInfo(name, size_bytes, self._sending.etag, self._opened_seconds)
@@ -255,6 +266,18 @@ class Upload:
             await self._timing.published(
                 stored, created_with=self._created_with, wanted=self._modified_seconds
             )
+        except Exception:
+            self._unforeseen(Failure())
+
+    async def _set_time_only(self) -> None:
+        """Nothing was written to a file that exists, but perhaps it was given a time."""
+        below, seconds = self._below, self._modified_seconds
+        is_untouched = not self._plan.is_changed and self._plan.failure is None
+        if below is None or seconds is None or self._timing is None or not is_untouched:
+            return
+        try:
+            await self._registration.turn()
+            await self._timing.touched(below, seconds)
         except Exception:
             self._unforeseen(Failure())
 

@@ -16,7 +16,11 @@ Rules
    up somebody else's rename takes away the intent only: the other one may be slow, not
    dead, and must learn of it. What has no intent is cleared away after a week.
 4. Whoever works on a record writes its intent again now and then. One that has not been
-   written for `LEASE_SECONDS` has been left alone, and anybody may take it up.
+   written for `LEASE_SECONDS` has been left alone, and may be taken up: by whoever is the first
+   to write a `claim` to what was there last, under a condition. Where several did it, a slow
+   one would take away the copies of a rename that has been begun since.
+5. For the same reason who was given up by somebody else clears up only if, his intent being
+   written once more, nobody else's concerns the same keys.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from sftpgw.values import ObjectInfo, ObjectName
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 30.0
 
-INTENT, OUTCOME, PAGE = "intent", "outcome", "page-"
+INTENT, OUTCOME, PAGE, CLAIM = "intent", "outcome", "page-", "claim-"
 
 
 class Outcome(enum.Enum):
@@ -63,10 +67,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A version of an object below the source; `suffix` is what follows the prefix."""
+    """A version of an object below the source; `suffix` is what follows the prefix.
+
+    :param modified_seconds: its date, None where that was not written down. The same bytes
+        stored again have the same ETag.
+    """
 
     suffix: str
     etag: str
+    modified_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,16 @@ class Found:
     pages: tuple[int, ...]
     written_seconds: float
     keys: tuple[str, ...]
+
+    @property
+    def claim_key(self) -> str:
+        """What to write to take it up as it was found; whoever works on it makes that another."""
+        return f"{self.key_prefix}{CLAIM}{self.written_seconds:.3f}"
+
+    @property
+    def claim_keys(self) -> tuple[str, ...]:
+        """Those of earlier ones."""
+        return tuple(key for key in self.keys if key.startswith(self.key_prefix + CLAIM))
 
     def is_left_alone(self, now_seconds: float) -> bool:
         return now_seconds - self.written_seconds > LEASE_SECONDS
@@ -106,7 +125,8 @@ def find_records(state_prefix: str, objects: Iterable[ObjectInfo]) -> tuple[Foun
 def _found(key_prefix: str, infos: list[ObjectInfo]) -> Found:
     names = {info.name.key.removeprefix(key_prefix): info for info in infos}
     pages = [name.removeprefix(PAGE) for name in names if name.startswith(PAGE)]
-    written = [names[INTENT]] if INTENT in names else infos
+    claims = [names[name] for name in names if name.startswith(CLAIM)]
+    written = [names[INTENT], *claims] if INTENT in names else infos
     return Found(
         key_prefix,
         INTENT in names,
@@ -136,7 +156,7 @@ def parse_intent(text: bytes, bucket: str) -> Intent:
 
 
 def page_text(entries: Iterable[Entry]) -> bytes:
-    return _text({"objects": [[entry.suffix, entry.etag] for entry in entries]})
+    return _text({"objects": [_row(entry) for entry in entries]})
 
 
 def parse_page(text: bytes) -> tuple[Entry, ...]:
@@ -147,8 +167,16 @@ def parse_page(text: bytes) -> tuple[Entry, ...]:
     return tuple(_entry(row) for row in rows)
 
 
+def _row(entry: Entry) -> list[str | float | None]:
+    return [entry.suffix, entry.etag, entry.modified_seconds]
+
+
 def _entry(row: Any) -> Entry:
     match row:
+        case [str(suffix), str(etag), int() | float() as modified_seconds]:
+            return Entry(suffix, etag, modified_seconds)
+        case [str(suffix), str(etag), None]:
+            return Entry(suffix, etag)
         case [str(suffix), str(etag)]:
             return Entry(suffix, etag)
     raise ValueError("not an entry")

@@ -7,7 +7,8 @@ Whether there is something to overwrite is known only further in: what may be ne
 passes the gate as `WRITE` or `RENAME` first, and as `OVERWRITE` once a file was found
 there, or else is done in a way that cannot replace anything (`plan/opening`, and the rename
 in `files/`). Who sets the size of a file overwrites
-it. READ through a handle that writes needs what READ needs, asked at its OPEN.
+it. READ through a handle that writes needs what READ needs, asked at its OPEN. `HASH` and `COPY`
+are done on handles that are open: they need what these have needed, and are asked nowhere else.
 """
 
 from __future__ import annotations

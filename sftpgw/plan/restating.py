@@ -49,6 +49,15 @@ def restated(
     )
 
 
+def untold_time(info: ObjectInfo) -> float | None:
+    """The time that a copy has to be given to show what `info` shows, its date being another.
+
+    None: it has one of its own, or is a directory's marker, which shows none.
+    """
+    is_marker = info.name.key.endswith("/")
+    return None if MTIME in info.metadata or is_marker else info.modified_seconds
+
+
 def is_archived(info: ObjectInfo) -> bool:
     """Whether the store would refuse to copy it, as far as the class says."""
     return info.storage_class in ARCHIVES

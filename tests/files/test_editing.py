@@ -463,7 +463,7 @@ class TestTree:
         result_of(upload.commit())
         assert stored(gateway) == LARGE + b"tail"
         assert gateway.store.requests == {
-            "head": 1,
+            "head": 2,  # at OPEN, and whether it still is that file before the end
             "create_upload": 1,
             "copy_part": 1,
             "upload_part": 1,

@@ -182,6 +182,45 @@ def test_two_that_finish_at_the_same_time_do_not_harm_each_other() -> None:
         assert users_files(other.store) in (FILES, renamed(FILES)), store.survives
 
 
+def test_only_one_takes_up_a_rename_at_the_same_time() -> None:
+    """Else the slower one takes away what the faster one has renamed again since."""
+    for store in deaths():
+        if "/intent" not in "".join(records(store)):
+            continue
+        one, other = reborn(store), reborn(store)
+        for gateway in (one, other):
+            gateway.store.now_seconds = gateway.clock.seconds()
+        listing, deleting = other.store.hold("get"), one.store.hold("delete")
+        again = Deferred.fromCoroutine(other.tree().rename(b"/d", b"/n", replace=False))
+        first = Deferred.fromCoroutine(finisher(one).look())
+        listing.open()
+        again.addErrback(lambda failure: failure.trap(LimitReached, NoSuchFile))
+        result_of(again)
+        demand_nothing_lost(store)
+        deleting.open()
+        result_of(first)
+        demand_nothing_lost(store)
+
+
+def test_who_was_given_up_takes_nothing_away_from_who_renames_again() -> None:
+    gateway = GatewayInMemory()
+    for key, data in FILES.items():
+        gateway.store.seed(HOME + key, data)
+    gate = gateway.store.hold("copy")
+    slow = Deferred.fromCoroutine(gateway.tree().rename(b"/d", b"/n", replace=False))
+    other = reborn(gateway.store)
+    other.store.now_seconds = other.clock.seconds()
+    result_of(finisher(other).look())
+    deleting = other.store.hold("delete")
+    again = Deferred.fromCoroutine(other.tree().rename(b"/d", b"/n", replace=False))
+    assert deleting.waiting, "all copies are there"
+    gate.open()
+    assert isinstance(failure_of(slow).value, FileError)
+    deleting.open()
+    result_of(again)
+    assert users_files(gateway.store) == renamed(FILES)
+
+
 def test_a_rename_that_was_given_up_by_another_gateway_deletes_nothing() -> None:
     """It was only slow. The store's decision about the outcome holds for it, too."""
     gateway = GatewayInMemory()
@@ -234,6 +273,17 @@ def test_files_that_came_after_the_crash_are_spared() -> None:
         assert left["n/e/c"] == b"newer"
         assert b"b" in (left.get("d/e/b"), left.get("n/e/b"))
         assert b"f" in (left.get("d/f"), left.get("n/f"))
+
+
+def test_what_was_stored_again_after_the_crash_is_spared_whatever_it_contains() -> None:
+    """The copies may be gone by then: it would be the last one that goes."""
+    for store in deaths():
+        store.now_seconds += 10
+        gateway = reborn(store)
+        gateway.store.seed(HOME + "d/a", b"a")
+        gateway.store.objects.pop(ObjectName("bucket", HOME + "n/a"), None)
+        result_of(finisher(gateway).look())
+        assert users_files(gateway.store).get("d/a") == b"a", store.survives
 
 
 def test_a_copy_whose_original_is_gone_is_the_last_of_its_kind_and_stays() -> None:
@@ -324,6 +374,24 @@ def test_it_looks_soon_after_the_start_and_then_every_few_minutes() -> None:
     assert gate.waiting == 0
     assert not gateway.clock.getDelayedCalls()
     assert gateway.events.facts("defect") == []
+
+
+def test_a_record_is_not_removed_while_its_intent_is_being_written_again() -> None:
+    """It would come back, and keep others away."""
+    gateway = GatewayInMemory()
+    gateway.store.seed(HOME + "d/a", b"a")
+    deleting = gateway.store.hold("delete")
+    renaming = Deferred.fromCoroutine(gateway.tree().rename(b"/d", b"/n", replace=False))
+    writing = gateway.store.hold("put")
+    gateway.clock.advance(BEAT_SECONDS + 1)
+    assert (deleting.waiting, writing.waiting) == (1, 1)
+    deleting.open()
+    assert not renaming.called
+    assert any(key.endswith("/intent") for key in records(gateway.store))
+    writing.open()
+    result_of(renaming)
+    assert records(gateway.store) == []
+    assert not gateway.clock.getDelayedCalls()
 
 
 def test_the_lease_outlasts_several_beats() -> None:

@@ -170,7 +170,7 @@ class Sessions(RuleBasedStateMachine):
         """Open for reading and writing, look and change here and there, close."""
         joined = b"/".join(filter(None, path))
         flags = OpenFlag.READ | OpenFlag.WRITE | (OpenFlag.APPEND if append else 0)
-        expected = set() if joined in self.files else {Status.NO_SUCH_FILE}
+        expected = set() if joined in self.files else {Status.NO_SUCH_FILE, Status.FAILURE}
         handle = self.attempt(expected, self.client.open, joined, flags)
         if handle is None:
             return
