@@ -78,7 +78,7 @@ class Looking:
         """Why there is no file at a place that has none."""
         if place.is_root or await self.is_directory(place):
             return IsADirectory(f"{place.path}: is a directory")
-        return NoSuchFile(f"{place.path}: no such file")
+        return NoSuchFile(f"{place.path}: No such file or directory")
 
     # Directories.
 
@@ -113,7 +113,7 @@ class Looking:
         """Why there is no directory at a place that has none."""
         if await self.file(place) is not None:
             return NotADirectory(f"{place.path}: is not a directory")
-        return NoSuchFile(f"{place.path}: no such directory")
+        return NoSuchFile(f"{place.path}: No such file or directory")
 
     def _is_implied(self, place: Place) -> bool:
         """A directory that has nothing in the store."""

@@ -112,7 +112,7 @@ class Tree:
             return DIRECTORY
         if (found := await self._partials.find(place.file)) is not None:
             return found.attributes
-        raise NoSuchFile(f"{place.path}: no such file or directory")
+        raise NoSuchFile(f"{place.path}: No such file or directory")
 
     async def open_directory(self, path: bytes) -> Listing:
         place = self._enter(Operation.LIST, path)
@@ -335,7 +335,7 @@ class Tree:
         except NoSuchObject:
             if not await self._looking.is_directory(place):
                 await self._partials.demand_none(place.file, place.path)
-                raise NoSuchFile(f"{place.path}: no such file or directory") from None
+                raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
     async def _resize(self, path: bytes, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""

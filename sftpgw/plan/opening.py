@@ -60,7 +60,7 @@ def decide(
         if is_hidden and not intent.create:
             raise PermissionDenied(f"{path}: the store does not tell whether the file exists")
         if not intent.create and not is_partial:
-            raise NoSuchFile(f"{path}: no such file")
+            raise NoSuchFile(f"{path}: No such file or directory")
         guarded = intent.exclusive or not may_overwrite or is_hidden
         return Opening(WriteCondition.IF_ABSENT if guarded else WriteCondition.NONE)
     if intent.exclusive and intent.create:

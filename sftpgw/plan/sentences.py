@@ -9,7 +9,7 @@ from __future__ import annotations
 from sftpgw import errors
 
 SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
-    (errors.NoSuchObject, "no such file"),
+    (errors.NoSuchObject, "No such file or directory"),
     (errors.NoSuchBucket, "the bucket behind this directory does not exist; tell the operator"),
     (errors.NoSuchUpload, "the upload was ended in the store; send the file again"),
     (errors.AccessDenied, "the store denies the gateway access to this file"),

@@ -5,6 +5,9 @@ Must not know: how an answer is sent.
 
 Codes over 8 belong to later versions and confuse clients of this one, so most
 of what has no code of its own is FAILURE, and the sentence (`plan/sentences`) says the rest.
+
+A file where a directory is needed is NO_SUCH_FILE: clients were written against OpenSSH, which
+answers so, and look what is there when they get that code, not when they get FAILURE.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from sftpgw.wire.sftp import Malformed, Status
 CODES: tuple[tuple[type[Exception], Status], ...] = (
     (errors.EndOfFile, Status.EOF),
     (errors.NoSuchFile, Status.NO_SUCH_FILE),
+    (errors.NotADirectory, Status.NO_SUCH_FILE),
     (errors.PermissionDenied, Status.PERMISSION_DENIED),
     (errors.BadRequest, Status.BAD_MESSAGE),
     (errors.Unsupported, Status.OP_UNSUPPORTED),

@@ -84,7 +84,7 @@ def test_a_tree_is_mirrored_both_ways(client: Client) -> None:
 
 
 def test_what_is_not_there_is_refused(client: Client) -> None:
-    assert "no such file" in lftp(client, "get never-was", ok=False)
+    assert "No such file or directory" in lftp(client, "get never-was", ok=False)
 
 
 def test_a_mirror_follows_what_changes(client: Client, bucket: Bucket) -> None:

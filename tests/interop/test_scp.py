@@ -105,7 +105,7 @@ def test_a_tree_goes_into_a_directory_that_exists(alice: Client, bucket: Bucket)
 def test_several_sources_need_a_directory(alice: Client, bucket: Bucket) -> None:
     for name in ("s1", "s2"):
         make_file(alice.folder / name, 100)
-    assert "no such file" in alice.scp("-O", "s1", "s2", ":nowhere", ok=False)
+    assert "No such file or directory" in alice.scp("-O", "s1", "s2", ":nowhere", ok=False)
     alice.sftp("mkdir several")
     alice.scp("-O", "s1", "s2", ":several")
     assert bucket.keys("alice/several/") == [f"alice/several/{n}" for n in ("", "s1", "s2")]
@@ -125,7 +125,7 @@ def test_wildcards_are_for_the_gateway(alice: Client) -> None:
     assert sorted(tree_of(alice.folder / "down")) == ["[d].txt", "a one.txt", "b.txt"]
     alice.scp("-O", ":w*/?.l[a-o]g", "down")
     assert (alice.folder / "down/c.log").read_bytes() == wanted["c.log"]
-    assert "no such file" in alice.scp("-O", ":wild/*.nothing", "down", ok=False)
+    assert "No such file or directory" in alice.scp("-O", ":wild/*.nothing", "down", ok=False)
 
 
 @pytest.mark.parametrize("name", ["two words", "it's", 'say "hi"', "back\\slash", "$HOME;ls", "ä€"])
@@ -148,7 +148,7 @@ def test_errors_in_the_middle_of_a_tree_do_not_lose_the_rest(alice: Client, buck
     assert {key: bucket.body(f"alice/broken/tree/{key}") for key in kept} == kept
     (alice.folder / "down").mkdir()
     printed = alice.scp("-O", ":broken/missing", ":broken/tree/one", "down", ok=False)
-    assert "no such file" in printed
+    assert "No such file or directory" in printed
     assert sorted(tree_of(alice.folder / "down")) == ["one"]
 
 
@@ -246,7 +246,7 @@ def test_putty(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> Non
     assert done.returncode == 0, done.stdout
     assert tree_of(alice.folder / "down/putty") == files
     done = pscp(alice, host_key, "-unsafe", "127.0.0.1:'putty/o*'", "down/one")
-    assert "no such file" in done.stdout
+    assert "No such file or directory" in done.stdout
 
 
 # curl, by libssh2.
@@ -302,7 +302,7 @@ def test_sums_as_coreutils_print_them(alice: Client, bucket: Bucket) -> None:
             assert alice.ssh(line).stdout == here.stdout
     done = alice.ssh("md5sum missing 'sums/a b'")
     assert done.returncode == 1
-    assert "/missing: no such file" in done.stdout
+    assert "/missing: No such file or directory" in done.stdout
     assert hashlib.md5(data).hexdigest() in done.stdout
 
 
@@ -311,7 +311,7 @@ def test_what_is_left_of_a_shell(alice: Client) -> None:
     assert alice.ssh("pwd").stdout == "/\n"
     assert alice.ssh("cd left").returncode == 0
     done = alice.ssh("cd nowhere")
-    assert (done.returncode, done.stdout) == (1, "cd: /nowhere: no such file or directory\n")
+    assert (done.returncode, done.stdout) == (1, "cd: /nowhere: No such file or directory\n")
     assert alice.ssh("pwd; ls").returncode == 127
 
 

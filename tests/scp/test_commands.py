@@ -104,7 +104,9 @@ def test_one_error_does_not_lose_the_other_sums(gateway: GatewayInMemory) -> Non
     seed(gateway, {b"/a": b"abc", b"/d/": b""})
     talk = Talk(gateway, b"md5sum missing d a")
     assert talk.heard() == b"900150983cd24fb0d6963f7d28e17f72  a\n"
-    assert talk.channel.errors == (b"md5sum: /missing: no such file\nmd5sum: /d: is a directory\n")
+    assert talk.channel.errors == (
+        b"md5sum: /missing: No such file or directory\nmd5sum: /d: is a directory\n"
+    )
     assert talk.status == 1
     gateway.store.fail("get", StoreUnavailable("secret details of the store"))
     talk = Talk(gateway, b"md5sum a")
@@ -197,7 +199,7 @@ def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None
 def test_through_ssh(gateway: GatewayInMemory) -> None:
     command = gateway.open_command(b"cd nowhere")
     assert command.status == 1
-    assert command.complaints == b"cd: /nowhere: no such file or directory\n"
+    assert command.complaints == b"cd: /nowhere: No such file or directory\n"
     assert command.channel.closed_by_server
     command.drop()
     command = gateway.open_command(b"sha1sum")

@@ -106,7 +106,7 @@ def test_what_is_missing_does_not_lose_the_rest(gateway: GatewayInMemory) -> Non
     heard, status = fetch(gateway, b"scp -f a missing d / b")
     assert heard == (
         b"C0644 1 a\nA\0"
-        b"\1scp: /missing: no such file\n"
+        b"\1scp: /missing: No such file or directory\n"
         b"\1scp: /d: is a directory; -r copies those\n"
         b"\1scp: /: is a directory; -r copies those\n"
         b"C0644 1 b\nB\0"
@@ -255,7 +255,8 @@ def test_a_pattern_without_a_match_is_told_as_it_is(gateway: GatewayInMemory) ->
     seed(gateway, {b"/a": b""})
     heard, status = fetch(gateway, b"scp -f *.nothing no*/way a")
     assert heard == (
-        b"\1scp: /*.nothing: no such file\n\1scp: /no*/way: no such file\nC0644 0 a\n\0"
+        b"\1scp: /*.nothing: No such file or directory\n"
+        b"\1scp: /no*/way: No such file or directory\nC0644 0 a\n\0"
     )
     assert status == 1
 
@@ -288,7 +289,7 @@ def test_many_names_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     pauses[-1](None)
     gateway.clock.advance(0)
-    assert channel.written == b"\1scp: /*x: no such file\n"
+    assert channel.written == b"\1scp: /*x: No such file or directory\n"
     gateway.assert_idle()
 
 
