@@ -17,6 +17,9 @@ upload does) it is *bound*: it can still lose its name, but not change it.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Container
+
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
@@ -25,6 +28,9 @@ from sftpgw.values import MultipartUpload, ObjectName
 
 Keepable = MultipartUpload | ObjectName
 """What an upload has in the store before it is published."""
+
+MAX_GONE = 1024
+"""So many directories that have gone are remembered."""
 
 
 class Registration:
@@ -104,10 +110,24 @@ class InFlight:
         self._others = 0
         self._idle: list[Deferred[None]] = []
         self._is_draining = False
+        self._gone: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def changed(self) -> None:
         """Some session has changed what is stored: what was listed before is out of date."""
         self.changes += 1
+
+    def directory_gone(self, bucket: str, prefix: str) -> None:
+        """A directory was removed or renamed: no session shall believe in it any more."""
+        self.changed()
+        self._gone[bucket, prefix] = self.changes
+        self._gone.move_to_end((bucket, prefix))
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
+
+    def is_gone(self, bucket: str, prefix: str, since: int) -> bool:
+        """Whether a directory, or one above it, has gone since there were so many changes."""
+        ends = [end for end, byte in enumerate(prefix, 1) if byte == "/"]
+        return any(self._gone.get((bucket, prefix[:end]), 0) > since for end in ends)
 
     def drain(self) -> None:
         """From now on `demand_open` refuses."""
@@ -161,12 +181,16 @@ class InFlight:
         if not left:
             del self._registrations[registration.name]
 
-    def newest(self, name: ObjectName) -> FileWriter | None:
-        """The upload to `name` that was opened last."""
-        found = self._registrations.get(name, ())
-        return next((each.writer for each in reversed(found) if each.writer), None)
+    def newest(
+        self, name: ObjectName, among: Container[FileWriter] | None = None
+    ) -> FileWriter | None:
+        """The upload to `name` that was opened last, of all or of some."""
+        writers = [each.writer for each in self._registrations.get(name, ()) if each.writer]
+        return next((each for each in reversed(writers) if among is None or each in among), None)
 
-    def directly_below(self, bucket: str, prefix: str) -> list[tuple[str, FileWriter]]:
+    def directly_below(
+        self, bucket: str, prefix: str, among: Container[FileWriter] | None = None
+    ) -> list[tuple[str, FileWriter]]:
         """The keys of one directory that are being written, with the newest upload of each."""
         names = [
             name
@@ -175,7 +199,7 @@ class InFlight:
             and name.key.startswith(prefix)
             and "/" not in name.key[len(prefix) :]
         ]
-        return [(name.key, writer) for name in names if (writer := self.newest(name))]
+        return [(name.key, writer) for name in names if (writer := self.newest(name, among))]
 
     def writing(self, name: ObjectName) -> tuple[Registration, ...]:
         """The uploads to `name` that are not being published yet."""

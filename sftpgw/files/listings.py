@@ -9,7 +9,7 @@ not yet published, are those of the moment at which their page came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.files.exacttimes import PageTimes
 from sftpgw.files.resources import Resources
-from sftpgw.interfaces import ObjectStore
+from sftpgw.interfaces import FileWriter, ObjectStore
 from sftpgw.plan.listing import NOTHING_WRITTEN, EntrySieve
 from sftpgw.plan.paths import Place
 from sftpgw.values import DirectoryEntry, FileAttributes, ListPage
@@ -31,6 +31,7 @@ class Listing:
 
     :param first: the page that showed that the directory exists.
     :param kept: by key, the files whose upload was cut off (`files/partials`).
+    :param own: the session's own uploads: it sees what it has written.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class Listing:
         first: ListPage,
         resources: Resources,
         kept: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
+        own: Collection[FileWriter] = (),
     ) -> None:
         self._place = place
         self._kept = kept
+        self._own = own
         self._store = resources.store
         self._in_flight = resources.in_flight
         self._events = resources.events
@@ -74,10 +77,13 @@ class Listing:
         return await self._prepare(await list_directory(self._store, self._place, token))
 
     async def _prepare(self, page: ListPage) -> _Prepared:
-        writers = self._in_flight.directly_below(self._place.root.bucket, self._place.prefix)
+        bucket, prefix = self._place.root.bucket, self._place.prefix
+        writers = self._in_flight.directly_below(bucket, prefix)
+        own_writers = self._in_flight.directly_below(bucket, prefix, self._own)
         exact = await self._times.put_into(page)
         written = {key: await writer.attributes() for key, writer in writers}
-        return self._sieve.entries(exact, {**self._kept, **written}), page.next_token
+        own = {key: await writer.attributes() for key, writer in own_writers}
+        return self._sieve.entries(exact, {**self._kept, **written}, own), page.next_token
 
     def _tell_skipped(self) -> None:
         if self._sieve.skipped:

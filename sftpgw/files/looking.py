@@ -9,18 +9,22 @@ Rules
 2. A file is an object. A directory exists if its marker (``name/``) or anything
    below it does; where both a file and a directory of one name exist, the file wins.
 3. A directory that this session has emptied counts until the session ends: on a disk
-   it would still be there. So does one that something is being uploaded to.
+   it would still be there, until it is removed or renamed, by whatever session. So does one
+   that something is being uploaded to.
+4. A session that writes a file sees what it has written of it; others see what is published,
+   and the upload only where there is nothing else.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, NotADirectory
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
-from sftpgw.interfaces import Clock, ObjectStore
+from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, marks_directory
 from sftpgw.plan.paths import Place
 from sftpgw.values import FileKind, ListPage, ObjectInfo
@@ -47,7 +51,8 @@ class Looking:
         self._in_flight = in_flight
         self._clock = clock
         self._listed: _Listed | None = None
-        self._emptied: OrderedDict[str, None] = OrderedDict()
+        self._emptied: OrderedDict[str, int] = OrderedDict()
+        self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
 
@@ -60,6 +65,17 @@ class Looking:
             return await self._store.head(place.file, with_checksum=with_checksum)
         except NoSuchObject:
             return None
+
+    async def own_upload(self, place: Place) -> FileWriter | None:
+        """What this session is writing here, as far as it is not yet published.
+
+        sshfs asks by name for the size of a file that it has open; told the published one, the
+        kernel would no longer let anybody read what was written behind that.
+        """
+        if place.is_root:
+            return None
+        await self._in_flight.settled(place.file)
+        return self._in_flight.newest(place.file, self.own)
 
     async def file_if_told(self, place: Place) -> tuple[ObjectInfo | None, bool]:
         """The object of a place, and whether the store does not tell if there is one.
@@ -157,20 +173,28 @@ class Looking:
         """Something is different now; `emptied` has perhaps lost its last entry."""
         self._in_flight.changed()
         while emptied is not None and not emptied.is_root:
-            self._emptied[emptied.prefix] = None
+            self._emptied[emptied.prefix] = self._in_flight.changes
             self._emptied.move_to_end(emptied.prefix)
             emptied = emptied.parent
         while len(self._emptied) > MAX_EMPTIED:
             self._emptied.popitem(last=False)
 
+    def began(self, upload: FileWriter) -> None:
+        """This session writes a file."""
+        self.own.add(upload)
+
     def removed(self, place: Place) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""
+        self._in_flight.directory_gone(place.root.bucket, place.prefix)
         for prefix in [each for each in self._emptied if each.startswith(place.prefix)]:
             del self._emptied[prefix]
 
     def has_emptied(self, place: Place) -> bool:
         """An implicit directory whose last entry this session has removed still counts."""
-        return place.prefix in self._emptied
+        since = self._emptied.get(place.prefix)
+        if since is None:
+            return False
+        return not self._in_flight.is_gone(place.root.bucket, place.prefix, since)
 
 
 def _shows_something(page: ListPage) -> bool:

@@ -99,6 +99,9 @@ class Tree:
         if place.is_root:
             return DIRECTORY
         await self._openings.settled(place.file)
+        own = await self._looking.own_upload(place)
+        if own is not None:
+            return await own.attributes()
         was_written = self._in_flight.newest(place.file) is not None
         info = await self._looking.file(place)
         if info is not None:
@@ -118,7 +121,7 @@ class Tree:
         place = self._enter(Operation.LIST, path)
         page = await self._looking.first_page(place)
         kept = await self._partials.in_directory(place.root.bucket, place.prefix)
-        return Listing(place, page, self._resources, kept)
+        return Listing(place, page, self._resources, kept, self._looking.own)
 
     async def space(self, path: bytes) -> Space:
         self._enter(Operation.LOOK, path)
@@ -202,7 +205,9 @@ class Tree:
             resumed = await self._partials.go_on(found, place.path, truncate=intent.truncate)
         self._looking.changed()
         plan = self._upload_plan(intent, opening.overlaid, resumed, may_skip=may_skip)
-        return self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
+        upload = self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
+        self._looking.began(upload)
+        return upload
 
     def _upload(
         self,

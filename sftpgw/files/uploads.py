@@ -46,6 +46,7 @@ from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
+from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.restating import MTIME, mtime_text, restated
 from sftpgw.plan.uploading import Phase, UploadPlan
@@ -177,8 +178,10 @@ class Upload:
 
     async def attributes(self) -> FileAttributes:
         modified_seconds = self._modified_seconds
+        if modified_seconds is None and self._below is not None and not self._plan.is_changed:
+            modified_seconds = attributes_of(self._below).modified_seconds
         if modified_seconds is None:
-            modified_seconds = self._clock.seconds()
+            modified_seconds = self._written_seconds
         return FileAttributes(FileKind.FILE, self._plan.size_bytes, modified_seconds)
 
     async def sync(self) -> None:

@@ -15,7 +15,7 @@ that page has an object of its name.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -40,18 +40,21 @@ class EntrySieve:
         self.skipped = 0
 
     def entries(
-        self, page: ListPage, written: Mapping[str, FileAttributes] = NOTHING_WRITTEN
+        self,
+        page: ListPage,
+        written: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
+        own: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
     ) -> tuple[DirectoryEntry, ...]:
         """The entries of the next page, in S3's order of keys.
 
-        :param written: by key, the files of the directory that are being written.
+        :param written: by key, the files of the directory that are being written, to be shown
+            where nothing is published.
+        :param own: those that are to be shown whatever is published.
         """
-        return tuple(self._sift(page, written))
+        return tuple(self._sift(self._rows(page, {**written, **own}, own)))
 
-    def _sift(
-        self, page: ListPage, written: Mapping[str, FileAttributes]
-    ) -> Iterator[DirectoryEntry]:
-        for key, found in self._rows(page, written):
+    def _sift(self, rows: Iterable[tuple[str, FileAttributes | None]]) -> Iterator[DirectoryEntry]:
+        for key, found in rows:
             name = key[len(self._prefix) :].removesuffix("" if found else "/")
             if key == self._prefix or is_hidden(self._root, key):
                 continue
@@ -68,10 +71,15 @@ class EntrySieve:
                 yield DirectoryEntry(name, found)
 
     def _rows(
-        self, page: ListPage, written: Mapping[str, FileAttributes]
+        self,
+        page: ListPage,
+        written: Mapping[str, FileAttributes],
+        own: Mapping[str, FileAttributes],
     ) -> Iterator[tuple[str, FileAttributes | None]]:
         """Keys and what they are, in order; None is a directory."""
-        objects = [(info.name.key, attributes_of(info)) for info in page.objects]
+        objects = [
+            (info.name.key, own.get(info.name.key) or attributes_of(info)) for info in page.objects
+        ]
         groups = [(prefix, None) for prefix in page.prefixes]
         after, self._reached = self._reached, _last_of(page, self._reached)
         has_more = page.next_token is not None

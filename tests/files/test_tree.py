@@ -531,20 +531,31 @@ class TestWhileItIsPublished:
         return store
 
     @pytest.fixture
-    def tree(self, store: LateAnswers) -> Tree:
-        return GatewayInMemory(store).tree()
+    def gateway(self, store: LateAnswers) -> GatewayInMemory:
+        return GatewayInMemory(store)
 
-    def test_stat_finds_it(self, store: LateAnswers, tree: Tree) -> None:
+    @pytest.fixture
+    def tree(self, gateway: GatewayInMemory) -> Tree:
+        return gateway.tree()
+
+    @pytest.fixture
+    def other(self, gateway: GatewayInMemory) -> Tree:
+        """Another session: it asks the store, and not only what it has written itself."""
+        return gateway.tree()
+
+    def test_stat_finds_it(self, store: LateAnswers, tree: Tree, other: Tree) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
         writer.write(0, b"data")
-        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        looking = Deferred.fromCoroutine(other.stat(b"/f"))
         result_of(writer.commit())
         store.answers.open()
         assert result_of(looking).size_bytes == 4
 
-    def test_stat_does_not_find_what_was_given_up(self, store: LateAnswers, tree: Tree) -> None:
+    def test_stat_does_not_find_what_was_given_up(
+        self, store: LateAnswers, tree: Tree, other: Tree
+    ) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
-        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
+        looking = Deferred.fromCoroutine(other.stat(b"/f"))
         result_of(writer.abandon())
         store.answers.open()
         assert isinstance(failure_of(looking).value, NoSuchFile)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.wire.sftp import Kind, Status
+from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 
 @pytest.fixture
@@ -35,3 +35,83 @@ class TestWhatIsNotThere:
         with pytest.raises(SftpFailure, match=r"is not a directory") as caught:
             client.on_path(kind, b"/file")
         assert caught.value.code is Status.NO_SUCH_FILE
+
+
+class TestTheSizeOfAnOpenFile:
+    """sshfs asks for it by name, and lets nobody read behind what it is told."""
+
+    def open_and_write(self, gateway: GatewayInMemory, client: SftpClient) -> bytes:
+        client.put(b"/file", b"old")
+        handle = client.open(b"/file", OpenFlag.READ | OpenFlag.WRITE)
+        assert client.stat(b"/file")["size"] == 3
+        gateway.clock.advance(100)
+        client.write(handle, 3, b"and new")
+        return handle
+
+    def test_whoever_writes_it_sees_what_is_written(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        handle = self.open_and_write(gateway, client)
+        assert client.stat(b"/file")["size"] == 10
+        assert client.listed(b"/")[b"file"]["size"] == 10
+        client.close(handle)
+        assert client.stat(b"/file")["size"] == 10
+
+    def test_others_see_what_is_published(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        self.open_and_write(gateway, client)
+        other = gateway.log_in()
+        assert other.stat(b"/file")["size"] == 3
+        assert other.get(b"/file") == b"old"
+
+    def test_its_time_is_the_published_one_until_it_is_changed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.put(b"/file", b"old")
+        client.set_times(b"/file", 5)
+        handle = client.open(b"/file", OpenFlag.READ | OpenFlag.WRITE)
+        assert client.stat(b"/file")["mtime"] == 5
+        gateway.clock.advance(100)
+        client.write(handle, 3, b"and new")
+        written = client.stat(b"/file")["mtime"]
+        assert written == int(gateway.clock.seconds())
+        gateway.clock.advance(100)
+        assert client.stat(b"/file")["mtime"] == written
+
+
+class TestADirectoryThatOneSessionEmptied:
+    """rclone has several connections: one empties a folder, another one moves or removes it."""
+
+    @pytest.fixture
+    def other(self, gateway: GatewayInMemory, client: SftpClient) -> SftpClient:
+        client.put(b"/top/folder/file", b"x")
+        client.remove(b"/top/folder/file")
+        assert client.stat(b"/top/folder")
+        return gateway.log_in()
+
+    @pytest.mark.parametrize("moved", [b"/top", b"/top/folder"])
+    def test_it_is_gone_when_another_one_has_moved_it(
+        self, client: SftpClient, other: SftpClient, moved: bytes
+    ) -> None:
+        other.mkdir(b"/top/folder")
+        other.rename(moved, b"/moved")
+        with pytest.raises(SftpFailure, match=r"No such file"):
+            client.stat(b"/top/folder")
+
+    def test_it_is_gone_when_another_one_has_removed_it(
+        self, client: SftpClient, other: SftpClient
+    ) -> None:
+        other.mkdir(b"/top/folder")
+        other.rmdir(b"/top/folder")
+        with pytest.raises(SftpFailure, match=r"No such file"):
+            client.stat(b"/top/folder")
+
+    def test_it_is_there_again_when_it_is_emptied_again(
+        self, client: SftpClient, other: SftpClient
+    ) -> None:
+        other.mkdir(b"/top/folder")
+        other.rmdir(b"/top/folder")
+        client.put(b"/top/folder/file", b"x")
+        client.remove(b"/top/folder/file")
+        assert client.listdir(b"/top/folder") == []
