@@ -30,7 +30,7 @@ from sftpgw.plan.paths import Place
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
 LISTED_FOR_SECONDS = 2.0
-MAX_EMPTIED = 1024
+MAX_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Looking:
         self._clock = clock
         self._listed: _Listed | None = None
         self._emptied: OrderedDict[str, int] = OrderedDict()
+        self._met: OrderedDict[str, None] = OrderedDict()
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
@@ -104,6 +105,7 @@ class Looking:
         page = await list_directory(self._store, place)
         if not _shows_something(page):
             return self._is_implied(place) or await self.has_hadoop_marker(place)
+        self.met(place)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
 
@@ -116,7 +118,20 @@ class Looking:
         is_there = _shows_something(page) or place.is_root or self._is_implied(place)
         if not is_there and not await self.has_hadoop_marker(place):
             raise await self.no_directory(place)
+        self.met(place)
         return page
+
+    async def demand_no_directory(self, place: Place) -> None:
+        """What is about to be stored here would hide a directory. A LIST, if one may be here.
+
+        No upload is worth a LIST on mere suspicion: only directories that this session has met
+        are noticed, and those to which something is being uploaded.
+
+        :raises IsADirectory:
+        """
+        is_suspected = place.prefix in self._met or self._is_implied(place)
+        if is_suspected and await self.is_directory(place):
+            raise IsADirectory(f"{place.path}: is a directory")
 
     async def has_hadoop_marker(self, place: Place) -> bool:
         """Whether an object stands for this directory in Hadoop's way. A HEAD."""
@@ -176,8 +191,15 @@ class Looking:
             self._emptied[emptied.prefix] = self._in_flight.changes
             self._emptied.move_to_end(emptied.prefix)
             emptied = emptied.parent
-        while len(self._emptied) > MAX_EMPTIED:
+        while len(self._emptied) > MAX_REMEMBERED:
             self._emptied.popitem(last=False)
+
+    def met(self, directory: Place) -> None:
+        """This session has seen or made a directory."""
+        self._met[directory.prefix] = None
+        self._met.move_to_end(directory.prefix)
+        if len(self._met) > MAX_REMEMBERED:
+            self._met.popitem(last=False)
 
     def began(self, upload: FileWriter) -> None:
         """This session writes a file."""

@@ -187,6 +187,8 @@ class Tree:
         found = None if existing else await self._partials.find(place.file)
         if found is not None and not may_resume:
             raise incomplete(found, place.path)
+        if existing is None and found is None:
+            await self._looking.demand_no_directory(place)
         opening = decide(
             intent,
             existing,
@@ -370,6 +372,7 @@ class Tree:
             raise AlreadyExists(f"{place.path}: exists already")
         await self._store.put(place.marker, (), MARKER)
         self._events.tell("directory-made", key=place.prefix)
+        self._looking.met(place)
         self._looking.changed()
 
     async def remove_directory(self, path: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 
@@ -115,3 +115,40 @@ class TestADirectoryThatOneSessionEmptied:
         client.put(b"/top/folder/file", b"x")
         client.remove(b"/top/folder/file")
         assert client.listdir(b"/top/folder") == []
+
+
+class TestAFileInADirectorysPlace:
+    """It would hide all that is below."""
+
+    def test_what_this_session_has_made(self, client: SftpClient) -> None:
+        client.mkdir(b"/folder")
+        with pytest.raises(SftpFailure, match=r"is a directory"):
+            client.put(b"/folder", b"x")
+
+    def test_what_it_has_seen(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        gateway.log_in().put(b"/folder/file", b"x")
+        client.listdir(b"/folder")
+        with pytest.raises(SftpFailure, match=r"is a directory"):
+            client.put(b"/folder", b"x")
+        assert client.get(b"/folder/file") == b"x"
+
+    def test_what_is_being_uploaded_to(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        gateway.log_in().open(b"/folder/file", CREATE)
+        with pytest.raises(SftpFailure, match=r"is a directory"):
+            client.put(b"/folder", b"x")
+
+    def test_what_is_gone_is_in_nobodys_way(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.mkdir(b"/folder")
+        gateway.log_in().rmdir(b"/folder")
+        client.put(b"/folder", b"x")
+        assert client.get(b"/folder") == b"x"
+
+    def test_nobody_pays_who_has_met_none(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.mkdir(b"/folder")
+        gateway.store.requests.clear()
+        client.put(b"/file", b"x")
+        assert len(gateway.store.requests) == 1
