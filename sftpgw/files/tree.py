@@ -100,13 +100,11 @@ class Tree:
             return DIRECTORY
         await self._openings.settled(place.file)
         own = await self._looking.own_upload(place)
-        if own is not None:
-            return await own.attributes()
         was_written = self._in_flight.newest(place.file) is not None
-        info = await self._looking.file(place)
+        info = None if own else await self._looking.file(place)
         if info is not None:
             return attributes_of(info)
-        writer = self._in_flight.newest(place.file)
+        writer = own or self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
         if was_written:
@@ -174,10 +172,10 @@ class Tree:
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
         with self._openings.opening(place.file):
-            return await self._open_writer(place, intent, changes)
+            return await self._open_writer(place, intent, changes, may_resume=may_resume)
 
     async def _open_writer(
-        self, place: Place, intent: WriteIntent, changes: AttributeChanges
+        self, place: Place, intent: WriteIntent, changes: AttributeChanges, *, may_resume: bool
     ) -> Upload:
         await self._in_flight.settled(place.file)
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
@@ -323,7 +321,7 @@ class Tree:
             require(self._granted, Operation.SET_TIMES, place.path)
         if changes.size_bytes is not None:
             require(self._granted, Operation.TRUNCATE, place.path)
-            await self._resize(path, changes.size_bytes)
+            await self._resize(place, changes.size_bytes)
         if changes.modified_seconds is not None:
             await self._set_time(place, changes.modified_seconds)
         elif changes.size_bytes is None:
@@ -344,12 +342,14 @@ class Tree:
                 await self._partials.demand_none(place.file, place.path)
                 raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
-    async def _resize(self, path: bytes, size_bytes: int) -> None:
+    async def _resize(self, place: Place, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
         try:
-            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES, may_resume=False)
+            writer = await self.open_writer(
+                place.path.encode(), IN_PLACE, NO_CHANGES, may_resume=False
+            )
         except NoSuchFile:
-            await self._resize_unpublished(locate(self._root, path), size_bytes)
+            await self._resize_unpublished(place, size_bytes)
             return
         try:
             await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
@@ -359,10 +359,13 @@ class Tree:
 
     async def _resize_unpublished(self, place: Place, size_bytes: int) -> None:
         """Of a file that is only being written, by this session or another one."""
-        unpublished = self._in_flight.newest(place.file)
-        if unpublished is None:
+        writing = [each.writer for each in self._in_flight.writing(place.file) if each.writer]
+        if writing:
+            await writing[-1].set_attributes(AttributeChanges(size_bytes=size_bytes))
+        elif self._in_flight.newest(place.file) is not None:  # closed while we looked
+            await self._resize(place, size_bytes)
+        else:
             raise await self._looking.no_file(place)
-        await unpublished.set_attributes(AttributeChanges(size_bytes=size_bytes))
 
     # Directories.
 

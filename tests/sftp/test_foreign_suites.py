@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
+from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 
@@ -152,3 +153,50 @@ class TestAFileInADirectorysPlace:
         gateway.store.requests.clear()
         client.put(b"/file", b"x")
         assert len(gateway.store.requests) == 1
+
+
+class TestWithoutWaitingForAnswers:
+    """sshfs sends OPEN and LSTAT at once, and does not wait for CLOSE."""
+
+    @pytest.mark.parametrize("flags", [OpenFlag.EXCL, OpenFlag(0)])
+    def test_a_stat_behind_an_open_finds_the_new_file(
+        self, gateway: GatewayInMemory, client: SftpClient, flags: OpenFlag
+    ) -> None:
+        gate = gateway.store.hold("head")
+        flags |= OpenFlag.READ | OpenFlag.WRITE | OpenFlag.CREAT
+        opened = client.send(wire.Open(0, b"/new", flags, {}))
+        looked = client.send(wire.OnPath(Kind.LSTAT, 0, b"/new"))
+        assert gate.waiting == 1, "LSTAT did not wait for OPEN"
+        gate.open()
+        client.pump()
+        assert client.replies.pop(opened).kind is Kind.HANDLE
+        assert client.replies.pop(looked).attributes["size"] == 0
+
+    def test_a_stat_behind_an_open_that_fails_is_answered(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gate = gateway.store.hold("head")
+        opened = client.send(wire.Open(0, b"/none", OpenFlag.WRITE, {}))
+        looked = client.send(wire.OnPath(Kind.LSTAT, 0, b"/none"))
+        gate.open()
+        client.pump()
+        codes = [client.replies.pop(each).code for each in (opened, looked)]
+        assert codes == [Status.NO_SUCH_FILE, Status.NO_SUCH_FILE]
+
+    def test_a_file_is_cut_that_is_closed_meanwhile(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        """By name, from another session: pkg/sftp's TestClientTruncate on a file of sshfs."""
+        handle = client.open(b"/file", CREATE)
+        client.write(handle, 0, b"hello world")
+        other = gateway.log_in()
+        looking, storing = gateway.store.hold("head"), gateway.store.hold("put")
+        cut = other.send(wire.ChangePath(Kind.SETSTAT, 0, b"/file", {"size": 5}))
+        client.send(wire.OnHandle(Kind.CLOSE, 0, handle))
+        looking.open()
+        other.pump()
+        storing.open()
+        for each in (client, other, client, other):
+            each.pump()
+        assert other.replies.pop(cut).code is Status.OK
+        assert other.get(b"/file") == b"hello"
