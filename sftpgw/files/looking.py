@@ -12,7 +12,7 @@ Rules
    it would still be there, until it is removed or renamed, by whatever session. So does one
    that something is being uploaded to.
 4. A session that writes a file sees what it has written of it; others see what is published,
-   and the upload only where there is nothing else. An OPEN that came before is waited for.
+   and the upload only where there is nothing else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from weakref import WeakSet
 from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, NotADirectory
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
-from sftpgw.files.openings import Openings
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, marks_directory
 from sftpgw.plan.paths import Place
@@ -54,7 +53,6 @@ class Looking:
         self._listed: _Listed | None = None
         self._emptied: OrderedDict[str, int] = OrderedDict()
         self._met: OrderedDict[str, None] = OrderedDict()
-        self.openings = Openings()
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
@@ -77,7 +75,6 @@ class Looking:
         """
         if place.is_root:
             return None
-        await self.openings.settled(place.file)
         await self._in_flight.settled(place.file)
         return self._in_flight.newest(place.file, self.own)
 

@@ -28,6 +28,7 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
+from sftpgw.files.openings import Openings
 from sftpgw.files.partials import Partials, incomplete
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
@@ -74,6 +75,7 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
+        self._openings = Openings()
         self._timing = Timing(resources)
         self._partials = Partials(user.name, resources)
         self._keeping = Keeping(resources)
@@ -96,14 +98,13 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
+        await self._openings.settled(place.file)
         own = await self._looking.own_upload(place)
-        if own is not None:
-            return await own.attributes()
         was_written = self._in_flight.newest(place.file) is not None
-        info = await self._looking.file(place)
+        info = None if own else await self._looking.file(place)
         if info is not None:
             return attributes_of(info)
-        writer = self._in_flight.newest(place.file)
+        writer = own or self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
         # If it has ended while we looked, it has been published, or not.
@@ -134,7 +135,7 @@ class Tree:
         if place.is_root:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
-        await self._looking.openings.settled(place.file)
+        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
         was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
@@ -172,7 +173,7 @@ class Tree:
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
-        with self._looking.openings.opening(place.file):
+        with self._openings.opening(place.file):
             return await self._open_writer(place, intent, changes, may_resume=may_resume)
 
     async def _open_writer(
@@ -188,6 +189,8 @@ class Tree:
         found = None if existing else await self._partials.find(place.file)
         if found is not None and not may_resume:
             raise incomplete(found, place.path)
+        if existing is None and found is None:
+            await self._looking.demand_no_directory(place)
         opening = decide(
             intent,
             existing,
@@ -289,7 +292,7 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
-        await self._looking.openings.settled(place.file)
+        await self._openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
@@ -310,7 +313,7 @@ class Tree:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
         self._in_flight.demand_open()
-        await self._looking.openings.settled(source_place.file)
+        await self._openings.settled(source_place.file)
         self._in_flight.work_began()
         try:
             await self._renaming.rename(source_place, target, replace=replace)
@@ -331,7 +334,7 @@ class Tree:
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""
-        await self._looking.openings.settled(place.file)
+        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
         if (writer := self._in_flight.newest(place.file)) is not None:
             await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
@@ -347,8 +350,9 @@ class Tree:
     async def _resize(self, place: Place, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
         try:
-            path = place.path.encode()
-            writer = await self.open_writer(path, IN_PLACE, NO_CHANGES, may_resume=False)
+            writer = await self.open_writer(
+                place.path.encode(), IN_PLACE, NO_CHANGES, may_resume=False
+            )
         except NoSuchFile:
             await self._resize_unpublished(place, size_bytes)
             return

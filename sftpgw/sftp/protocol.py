@@ -33,7 +33,6 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from sftpgw.errors import (
-    BadRequest,
     EndOfFile,
     InvalidHandle,
     NoSuchFile,
@@ -358,8 +357,8 @@ class SFTPProtocol:
     def _read(self, request: wire.Read) -> Eventual[Answer]:
         file = self._handles.file(request.handle).file
         length = min(request.length, wire.MAX_READ_BYTES)
-        if not length:
-            raise BadRequest("a READ of no bytes")
+        if not length:  # asyncssh's read() at the end of a file; OpenSSH answers so
+            return _data(request.request_id, ())
         data = file.readChunk(request.offset, length)
         return _then(data, lambda data: _data(request.request_id, data))
 

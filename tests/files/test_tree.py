@@ -540,7 +540,7 @@ class TestWhileItIsPublished:
 
     @pytest.fixture
     def other(self, gateway: GatewayInMemory) -> Tree:
-        """Another session's view: its own would see what it writes."""
+        """Another session: it asks the store, and not only what it has written itself."""
         return gateway.tree()
 
     def test_stat_finds_it(self, store: LateAnswers, tree: Tree, other: Tree) -> None:

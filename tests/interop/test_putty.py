@@ -144,4 +144,4 @@ def test_pscp_writes_over_a_file(
 def test_what_is_not_there_is_refused(putty: Putty) -> None:
     assert "no such file" in putty.psftp("get never-was", ok=False)
     assert "no such file" in putty.pscp("-sftp", ":never-was", "down", ok=False)
-    assert "no such file" in putty.pscp("-scp", ":never-was", "down", ok=False)
+    assert "No such file" in putty.pscp("-scp", ":never-was", "down", ok=False)
