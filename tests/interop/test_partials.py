@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -100,9 +101,15 @@ def prepare(client: Client, name: str, data: bytes) -> None:
 
 
 def kept_of(client: Client, bucket: Bucket, name: str) -> int:
-    wait_until(lambda: bucket.keys(".sftpgw/partials/"))
-    assert bucket.keys(f"alice/{name}") == []
-    return arrived(client, name)
+    """What the gateway says that it has kept, once nothing of the upload is under way."""
+    told = re.compile(rf"partial-kept .*key=\S*/{name} bytes=(\d+)")
+    lines = client.gateway.lines
+    wait_until(lambda: any(map(told.search, lines)))
+    (found, *_) = filter(None, map(told.search, reversed(lines)))
+    wait_until(lambda: arrived(client, name) == int(found[1]))
+    assert bucket.keys(".sftpgw/partials/")
+    assert f"alice/{name}" not in bucket.keys("alice/")
+    return int(found[1])
 
 
 def arrived(client: Client, name: str) -> int:
