@@ -53,8 +53,8 @@ def test_everyday_commands(client: Client, bucket: Bucket) -> None:
     (client.folder / "up").write_bytes(b"hello")
     printed = lftp(
         client,
-        "mkdir lftp",
-        "cd lftp",
+        "mkdir everyday",
+        "cd everyday",
         "pwd",
         "put up",
         "mv up renamed",
@@ -62,12 +62,12 @@ def test_everyday_commands(client: Client, bucket: Bucket) -> None:
         "cat renamed",
         "rm renamed",
         "cd ..",
-        "rmdir lftp",
+        "rmdir everyday",
     )
-    assert "/lftp" in printed
+    assert "/everyday" in printed
     assert "renamed\n" in printed
     assert "hello" in printed
-    assert bucket.keys("alice/lftp/") == []
+    assert bucket.keys("alice/everyday/") == []
 
 
 def test_a_tree_is_mirrored_both_ways(client: Client) -> None:

@@ -123,7 +123,7 @@ def arrived(client: Client, name: str) -> int:
     ("command", "cut", "least"), [("reput", kill_openssh, 8 * MIB), ("put -a", cut_off, 16 * MIB)]
 )
 def test_openssh_goes_on(alice: Client, bucket: Bucket, command: str, cut: Any, least: int) -> None:
-    name = f"ssh-{command[-1]}"
+    name = f"kept-ssh-{command[-1]}"
     data = content(name)
     kept = cut(alice, bucket, name, data)
     assert least <= kept < SIZE
@@ -135,43 +135,43 @@ def test_openssh_goes_on(alice: Client, bucket: Bucket, command: str, cut: Any, 
 
 def test_lftp_goes_on(alice: Client, bucket: Bucket) -> None:
     data = content("lftp")
-    assert cut_off(alice, bucket, "lftp", data) >= 16 * MIB
+    assert cut_off(alice, bucket, "kept-lftp", data) >= 16 * MIB
     asking = shlex.quote(" ".join(["ssh", "-a", "-x", *alice.account.key_options]))
     lines = [
         "set cmd:fail-exit yes",
         "set net:max-retries 1",
         f"set sftp:connect-program {asking}",
         f"open -u alice, -p {alice.gateway.port} sftp://127.0.0.1",
-        "put -c lftp",
+        "put -c kept-lftp",
     ]
     done = alice.run([program("lftp"), "--norc", "-c", "; ".join(lines)])
     assert done.returncode == 0, done.stdout
-    assert bucket.body("alice/lftp") == data
+    assert bucket.body("alice/kept-lftp") == data
 
 
 def test_put_begins_anew(alice: Client, bucket: Bucket) -> None:
-    cut_off(alice, bucket, "anew", content("old"))
+    cut_off(alice, bucket, "kept-anew", content("old"))
     data = content("new")
-    (alice.folder / "anew").write_bytes(data)
-    alice.sftp("put anew")
-    assert bucket.body("alice/anew") == data
+    (alice.folder / "kept-anew").write_bytes(data)
+    alice.sftp("put kept-anew")
+    assert bucket.body("alice/kept-anew") == data
 
 
 def test_scp_begins_anew(alice: Client, bucket: Bucket) -> None:
-    cut_off(alice, bucket, "scp", content("old scp"))
+    cut_off(alice, bucket, "kept-scp", content("old scp"))
     data = content("new scp")
-    (alice.folder / "scp").write_bytes(data)
-    alice.scp("scp", ":scp")
-    assert bucket.body("alice/scp") == data
+    (alice.folder / "kept-scp").write_bytes(data)
+    alice.scp("kept-scp", ":kept-scp")
+    assert bucket.body("alice/kept-scp") == data
 
 
 def test_it_is_told_what_it_is_and_removed(alice: Client, bucket: Bucket) -> None:
-    kept = cut_off(alice, bucket, "rm", content("rm"))
+    kept = cut_off(alice, bucket, "kept-rm", content("rm"))
     session = connect(alice.gateway, username="alice", password=alice.account.password)
     with session, pytest.raises(OSError, match=f"first {kept} bytes .* send the rest"):
-        session.open_sftp().open("rm")
-    alice.sftp("rm rm")
-    assert arrived(alice, "rm") == 0
+        session.open_sftp().open("kept-rm")
+    alice.sftp("rm kept-rm")
+    assert arrived(alice, "kept-rm") == 0
 
 
 def test_a_gateway_that_ends_keeps_it_and_another_one_goes_on(
@@ -180,17 +180,17 @@ def test_a_gateway_that_ends_keeps_it_and_another_one_goes_on(
     data = content("ended")
     ending = Gateway.start("--config", str(resuming))
     with connect(ending, username="alice", password=account.password) as session:
-        file = session.open_sftp().open("ended", "w")
+        file = session.open_sftp().open("kept-ended", "w")
         file.write(data[: 20 * MIB])
         ending.process.send_signal(signal.SIGTERM)
         ending.process.wait(60)
-    assert bucket.uploads("alice/") == ["alice/ended"]
-    kept = arrived(alice, "ended")
+    assert bucket.uploads("alice/") == ["alice/kept-ended"]
+    kept = arrived(alice, "kept-ended")
     assert 16 * MIB <= kept < 20 * MIB
     with connect(alice.gateway, username="alice", password=account.password) as session:
-        rest = session.open_sftp().open("ended", "r+")
+        rest = session.open_sftp().open("kept-ended", "r+")
         assert rest.stat().st_size == kept
         rest.seek(kept)
         rest.write(data[kept:])
         rest.close()
-    assert bucket.body("alice/ended") == data
+    assert bucket.body("alice/kept-ended") == data
