@@ -366,7 +366,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("limits", "handles_per_session = 5", "[limits] handles_per_session: is not a known key"),
         ("limits", "memory = 1MiB", "[limits] memory: 1MiB is out of bounds"),
         ("files", "exact_times = maybe", "[files] exact_times: "),
-        ("files", "file_mode = rw", "[files] file_mode: 'rw' is not a mode; write three octal"),
+        ("files", "file_mode = rw", "[files] file_mode: 'rw' is not a mode; write octal"),
         ("files", "rename_max_objects = 0", "[files] rename_max_objects: '0' is not a whole"),
         ("limits", "memory = 16MiB\nreorder_allowance = 17MiB", "[limits] reorder_allowance: must"),
         ("limitz", "memory = 1GiB", "[limitz]: is not a known section, did you mean 'limits'?"),

@@ -85,7 +85,7 @@ def names(text: str) -> tuple[str, ...]:
 def mode(text: str) -> int:
     """Permission bits in octal digits, as chmod takes them."""
     if not re.fullmatch(r"0?[0-7]{3}", text):
-        raise ValueError(f"{text!r} is not a mode; write three octal digits: 0644")
+        raise ValueError(f"{text!r} is not a mode; write octal digits: 0644")
     return int(text, 8)
 
 
