@@ -79,12 +79,12 @@ class TestOpenSSH:
         assert int((alice.folder / "down").stat().st_mtime) == LONG_AGO
 
     def test_who_may_only_upload_can_use_p(self, dropper: Client) -> None:
-        path = dropper.folder / "dropped"
+        path = dropper.folder / "timed"
         path.write_bytes(b"data")
         os.utime(path, (LONG_AGO, LONG_AGO))
-        dropper.sftp("put -p dropped")
-        dropper.scp("-p", "dropped", ":/dropped-by-scp")
-        assert dropper.sftp("ls -l").count("2017") == 2
+        dropper.sftp("put -p timed")
+        dropper.scp("-p", "timed", ":/timed-by-scp")
+        assert dropper.sftp("ls -l timed*").count("2017") == 2
 
     def test_home_directories(self, alice: Client, bucket: Bucket) -> None:
         (alice.folder / "f").write_bytes(b"home")
