@@ -272,35 +272,8 @@ class Gateway:
             random=random.random,
             in_thread=deferToThread,
         )
-        self.sweeper = Sweeper(
-            targets_of(settings.s3, settings.users.values()),
-            store=self._store,
-            in_flight=self._in_flight,
-            clock=reactor,
-            events=self._events,
-            random=random.random,
-            expire=Expiring(
-                self._store,
-                settings.s3.state_prefix,
-                settings.files.partials_kept_seconds,
-                reactor,
-                self._events,
-            ).expire,
-        )
-        self.finisher = Finisher(
-            tuple(sorted({user.bucket for user in settings.users.values()})),
-            settings.s3.state_prefix,
-            finishing=Finishing(
-                self._store,
-                Copying(self._store, self._in_flight, self._events),
-                reactor,
-                self._events,
-            ),
-            store=self._store,
-            clock=reactor,
-            events=self._events,
-            random=random.random,
-        )
+        self.sweeper = self._make_sweeper()
+        self.finisher = self._make_finisher()
         hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
         self.factory = GatewayFactory(
             portal=make_portal(
@@ -313,6 +286,37 @@ class Gateway:
             settings=settings.ssh,
             clock=reactor,
             events=self._events,
+        )
+
+    def _make_sweeper(self) -> Sweeper:
+        settings = self._settings
+        expiring = Expiring(
+            self._store,
+            settings.s3.state_prefix,
+            settings.files.partials_kept_seconds,
+            self._reactor,
+            self._events,
+        )
+        return Sweeper(
+            targets_of(settings.s3, settings.users.values()),
+            store=self._store,
+            in_flight=self._in_flight,
+            clock=self._reactor,
+            events=self._events,
+            random=random.random,
+            expire=expiring.expire,
+        )
+
+    def _make_finisher(self) -> Finisher:
+        copying = Copying(self._store, self._in_flight, self._events)
+        return Finisher(
+            tuple(sorted({user.bucket for user in self._settings.users.values()})),
+            self._settings.s3.state_prefix,
+            finishing=Finishing(self._store, copying, self._reactor, self._events),
+            store=self._store,
+            clock=self._reactor,
+            events=self._events,
+            random=random.random,
         )
 
     def _make_avatar(self, user: User, session: str) -> GatewayAvatar:

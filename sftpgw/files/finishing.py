@@ -18,10 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
 
 from sftpgw.errors import (
     CredentialsUnavailable,
@@ -33,6 +29,7 @@ from sftpgw.errors import (
 from sftpgw.files.copying import Copying
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.records import Heartbeat, Record, list_records
+from sftpgw.files.recurring import Recurring
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.copying import is_surely_same
 from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
@@ -209,23 +206,24 @@ class Finisher:
         self._store = store
         self._clock = clock
         self._events = events
-        self._random = random
         self._told: set[tuple[str, str, str]] = set()
-        self._timer: Any = None
-        self._run: Deferred[None] | None = None
+        self._rounds = Recurring(
+            self.look,
+            first_seconds=FIRST_SECONDS,
+            every_seconds=EVERY_SECONDS,
+            clock=clock,
+            random=random,
+            events=events,
+            where="finisher",
+        )
 
     def start(self) -> None:
         """The first look comes within half a minute."""
-        self._wait(FIRST_SECONDS)
+        self._rounds.start()
 
     def stop(self) -> None:
         """Drop a request that is under way, and let no other follow."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        run, self._run = self._run, None
-        if run is not None:
-            run.cancel()
+        self._rounds.stop()
 
     async def look(self) -> None:
         """Look everywhere once."""
@@ -254,20 +252,3 @@ class Finisher:
                 self._told.clear()
             self._told.add(reason)
             self._events.tell("finish-failed", bucket=bucket, prefix=prefix, why=error.message)
-
-    def _wait(self, seconds: float) -> None:
-        self._timer = self._clock.callLater(seconds * (0.5 + self._random()), self._begin)
-
-    def _begin(self) -> None:
-        self._timer = None
-        self._run = Deferred.fromCoroutine(self.look())
-        self._run.addCallbacks(self._ended, self._broke_off)
-
-    def _ended(self, _: None) -> None:
-        self._run = None
-        self._wait(EVERY_SECONDS)
-
-    def _broke_off(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._events.tell("defect", where="finisher", failure=failure)
-            self._ended(None)

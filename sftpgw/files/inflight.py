@@ -17,12 +17,13 @@ upload does) it is *bound*: it can still lose its name, but not change it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Container
 
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
+from sftpgw.files.recent import Recent
+from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import FileWriter
 from sftpgw.values import MultipartUpload, ObjectName
 
@@ -47,7 +48,7 @@ class Registration:
         self._kept: set[Keepable] = set()
         self._registry = registry
         self._before: list[Deferred[None]] = []
-        self._waiting: list[Deferred[None]] = []
+        self._waiting = Waiting()
 
     def bind(self) -> None:
         """What has been sent, or what it builds upon, belongs to this name."""
@@ -93,15 +94,11 @@ class Registration:
         self.has_ended = True
         self._registry.kept -= self._kept
         self._registry.forget(self)
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(None)
+        self._waiting.let_go()
 
     def end(self) -> Deferred[None]:
         """Fires when it has ended."""
-        waiter: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
-        return waiter
+        return self._waiting.turn()
 
 
 class InFlight:
@@ -113,9 +110,9 @@ class InFlight:
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._removed: set[Registration] = set()
         self._others = 0
-        self._idle: list[Deferred[None]] = []
+        self._idle = Waiting()
         self._is_draining = False
-        self._gone: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._gone: Recent[tuple[str, str], int] = Recent(MAX_GONE)
 
     def changed(self) -> None:
         """Some session has changed what is stored: what was listed before is out of date."""
@@ -124,10 +121,7 @@ class InFlight:
     def directory_gone(self, bucket: str, prefix: str) -> None:
         """A directory was removed or renamed: no session shall believe in it any more."""
         self.changed()
-        self._gone[bucket, prefix] = self.changes
-        self._gone.move_to_end((bucket, prefix))
-        if len(self._gone) > MAX_GONE:
-            self._gone.popitem(last=False)
+        self._gone.keep((bucket, prefix), self.changes)
 
     def is_gone(self, bucket: str, prefix: str, since: int) -> bool:
         """Whether a directory, or one above it, has gone since there were so many changes."""
@@ -239,9 +233,7 @@ class InFlight:
     async def idle(self) -> None:
         """Wait until no transfer is left."""
         while self._is_busy:
-            waiter: Deferred[None] = Deferred(self._idle.remove)
-            self._idle.append(waiter)
-            await waiter
+            await self._idle.turn()
 
     @property
     def _is_busy(self) -> bool:
@@ -249,6 +241,4 @@ class InFlight:
 
     def _tell_if_idle(self) -> None:
         if not self._is_busy:
-            idle, self._idle = self._idle, []
-            for each in idle:
-                each.callback(None)
+            self._idle.let_go()

@@ -18,11 +18,11 @@ Rules
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 from twisted.internet.defer import DeferredSemaphore
 
+from sftpgw.files.recent import Recent
 from sftpgw.plan.listing import modified_seconds
 from sftpgw.values import ObjectInfo
 
@@ -60,7 +60,7 @@ class KnownTimes:
 
     def __init__(self) -> None:
         self.looks = DeferredSemaphore(LOOKS_AT_ONCE)
-        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._known: Recent[int, _Known] = Recent(KNOWN_FILES)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -93,11 +93,7 @@ class KnownTimes:
         self._keep(info, _Known(mtime_seconds, None, earliest, latest))
 
     def _keep(self, info: ObjectInfo, known: _Known) -> None:
-        content = _content(info)
-        self._known[content] = known
-        self._known.move_to_end(content)
-        while len(self._known) > KNOWN_FILES:
-            self._known.popitem(last=False)
+        self._known.keep(_content(info), known)
 
 
 def _content(info: ObjectInfo) -> int:

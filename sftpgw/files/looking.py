@@ -17,13 +17,13 @@ Rules
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from weakref import WeakSet
 
 from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, NotADirectory
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
+from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, marks_directory
 from sftpgw.plan.paths import Place
@@ -51,8 +51,8 @@ class Looking:
         self._in_flight = in_flight
         self._clock = clock
         self._listed: _Listed | None = None
-        self._emptied: OrderedDict[str, int] = OrderedDict()
-        self._met: OrderedDict[str, None] = OrderedDict()
+        self._emptied: Recent[str, int] = Recent(MAX_REMEMBERED)
+        self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
@@ -188,18 +188,12 @@ class Looking:
         """Something is different now; `emptied` has perhaps lost its last entry."""
         self._in_flight.changed()
         while emptied is not None and not emptied.is_root:
-            self._emptied[emptied.prefix] = self._in_flight.changes
-            self._emptied.move_to_end(emptied.prefix)
+            self._emptied.keep(emptied.prefix, self._in_flight.changes)
             emptied = emptied.parent
-        while len(self._emptied) > MAX_REMEMBERED:
-            self._emptied.popitem(last=False)
 
     def met(self, directory: Place) -> None:
         """This session has seen or made a directory."""
-        self._met[directory.prefix] = None
-        self._met.move_to_end(directory.prefix)
-        if len(self._met) > MAX_REMEMBERED:
-            self._met.popitem(last=False)
+        self._met.keep(directory.prefix, None)
 
     def began(self, upload: FileWriter) -> None:
         """This session writes a file."""

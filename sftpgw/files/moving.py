@@ -36,6 +36,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.copying import Copying
 from sftpgw.files.finishing import AT_ONCE, Finishing
+from sftpgw.files.paging import all_pages
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.records import Heartbeat, Record, list_records
 from sftpgw.files.resources import Resources
@@ -220,15 +221,8 @@ class Moving:
         await self._each_page(count, 1000)
 
     async def _each_page(self, work: Callable[[Objects], Awaitable[None]], limit: int) -> None:
-        token: str | None = None
-        while True:
-            page = await self._store.list(
-                self._bucket, self._intent.source, token=token, limit=limit
-            )
+        async for page in all_pages(self._store, self._bucket, self._intent.source, limit=limit):
             await work(self._visible(page.objects))
-            if page.next_token is None or page.next_token == token:
-                return
-            token = page.next_token
 
     def _visible(self, objects: Objects) -> Objects:
         root = self._source.root

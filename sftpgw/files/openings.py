@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from twisted.internet.defer import Deferred
-
+from sftpgw.files.waiting import Waiting
 from sftpgw.values import ObjectName
 
 
@@ -22,12 +21,12 @@ class Openings:
     """The OPENs of one session that are not answered yet."""
 
     def __init__(self) -> None:
-        self._under_way: dict[ObjectName, list[_Opening]] = {}
+        self._under_way: dict[ObjectName, list[Waiting]] = {}
 
     @contextmanager
     def opening(self, name: ObjectName) -> Iterator[None]:
         """An OPEN for writing is under way for so long."""
-        opening = _Opening()
+        opening = Waiting()
         self._under_way.setdefault(name, []).append(opening)
         try:
             yield
@@ -35,24 +34,9 @@ class Openings:
             self._under_way[name].remove(opening)
             if not self._under_way[name]:
                 del self._under_way[name]
-            opening.ended()
+            opening.let_go()
 
     async def settled(self, name: ObjectName) -> None:
         """Wait for those of `name` that are under way now."""
-        for end in [opening.end() for opening in self._under_way.get(name, ())]:
+        for end in [opening.turn() for opening in self._under_way.get(name, ())]:
             await end
-
-
-class _Opening:
-    def __init__(self) -> None:
-        self._waiting: list[Deferred[None]] = []
-
-    def end(self) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiter)
-        return waiter
-
-    def ended(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(None)

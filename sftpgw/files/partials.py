@@ -32,6 +32,7 @@ from sftpgw.errors import (
     StoreTrouble,
     Unsupported,
 )
+from sftpgw.files.paging import all_pages
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.resources import Resources
 from sftpgw.files.texts import Text, read_text, write_text
@@ -291,14 +292,10 @@ class Expiring:
         :raises StoreError:
         """
         left: set[MultipartUpload] = set()
-        token: str | None = None
-        while True:
-            page = await self._store.list(bucket, records_prefix(self._state_prefix), token=token)
+        async for page in all_pages(self._store, bucket, records_prefix(self._state_prefix)):
             for record in page.objects:
                 left |= await self._look(record)
-            if page.next_token is None or page.next_token == token:
-                return frozenset(left)
-            token = page.next_token
+        return frozenset(left)
 
     async def _look(self, record: ObjectInfo) -> set[MultipartUpload]:
         age_seconds = self._clock.seconds() - record.modified_seconds

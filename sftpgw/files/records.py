@@ -18,6 +18,7 @@ from sftpgw.errors import (
     StoreError,
     StoreTrouble,
 )
+from sftpgw.files.paging import all_pages
 from sftpgw.files.texts import read_text, write_text
 from sftpgw.interfaces import Clock, ObjectStore
 from sftpgw.plan.moving import (
@@ -125,13 +126,9 @@ class Record:
 async def list_records(store: ObjectStore, bucket: str, state_prefix: str) -> tuple[Found, ...]:
     """All records of a bucket."""
     objects: list[ObjectInfo] = []
-    token: str | None = None
-    while True:
-        page = await store.list(bucket, records_prefix(state_prefix), token=token)
+    async for page in all_pages(store, bucket, records_prefix(state_prefix)):
         objects += page.objects
-        if page.next_token is None or page.next_token == token:
-            return find_records(state_prefix, objects)
-        token = page.next_token
+    return find_records(state_prefix, objects)
 
 
 class Heartbeat:

@@ -28,10 +28,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
-
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
 
 from sftpgw.errors import (
     CredentialsUnavailable,
@@ -40,6 +36,8 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.paging import all_pages
+from sftpgw.files.recurring import Recurring
 from sftpgw.files.sending import pieces_prefix
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.partials import claims_prefix
@@ -116,42 +114,24 @@ class Sweeper:
         self._in_flight = in_flight
         self._clock = clock
         self._events = events
-        self._random = random
         self._expire = expire
-        self._timer: Any = None
-        self._run: Deferred[None] | None = None
+        self._rounds = Recurring(
+            self.sweep,
+            first_seconds=FIRST_SECONDS,
+            every_seconds=EVERY_SECONDS,
+            clock=clock,
+            random=random,
+            events=events,
+            where="sweeper",
+        )
 
     def start(self) -> None:
         """The first run comes within two minutes."""
-        self._wait(FIRST_SECONDS)
+        self._rounds.start()
 
     def stop(self) -> None:
         """Drop a request that is under way, and let no other follow."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        run, self._run = self._run, None
-        if run is not None:
-            run.cancel()
-
-    def _wait(self, seconds: float) -> None:
-        jittered_seconds = seconds * (0.5 + self._random())
-        self._timer = self._clock.callLater(jittered_seconds, self._begin)
-
-    def _begin(self) -> None:
-        self._timer = None
-        self._run = Deferred.fromCoroutine(self.sweep())
-        self._run.addCallbacks(self._ended, self._broke_off)
-
-    def _ended(self, _: None) -> None:
-        self._run = None
-        self._wait(EVERY_SECONDS)
-
-    def _broke_off(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return
-        self._events.tell("defect", where="sweeper", failure=failure)
-        self._ended(None)
+        self._rounds.stop()
 
     async def sweep(self) -> None:
         """Look everywhere once."""
@@ -212,16 +192,11 @@ class Sweeper:
         )
 
     async def _sweep_objects(self, target: Target) -> None:
-        token: str | None = None
-        while True:
-            page = await self._store.list(target.bucket, target.prefix, token=token)
+        async for page in all_pages(self._store, target.bucket, target.prefix):
             for found in page.objects:
                 in_use = found.name in self._in_flight.kept
                 if self._is_old(found.modified_seconds, target) and not in_use:
                     await self._clear_away(found.name, self._delete(found))
-            if page.next_token is None or page.next_token == token:
-                return
-            token = page.next_token
 
     async def _delete(self, found: ObjectInfo) -> None:
         try:

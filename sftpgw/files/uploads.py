@@ -44,6 +44,7 @@ from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
+from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
 from sftpgw.plan.listing import attributes_of
@@ -136,7 +137,7 @@ class Upload:
         self._running = 0
         self._hurry: Any = None
         self._paused: list[Deferred[None]] = []
-        self._ends: list[Deferred[None]] = []
+        self._steps = Waiting()
         self._has_ended = False
         self._opened_seconds = self._written_seconds = self._moved_seconds = clock.seconds()
         self._moved_bytes = 0
@@ -346,9 +347,7 @@ class Upload:
             self._resume_writers()
         if self._running == 0 and self._plan.phase in (Phase.DONE, Phase.FAILED):
             self._end()
-        ends, self._ends = self._ends, []
-        for end in ends:
-            end.callback(None)
+        self._steps.let_go()
 
     def _resume_writers(self) -> None:
         paused, self._paused = self._paused, []
@@ -424,9 +423,7 @@ class Upload:
 
     def _next_end(self) -> Deferred[None]:
         """Fires after the next step."""
-        end: Deferred[None] = Deferred(self._ends.remove)
-        self._ends.append(end)
-        return end
+        return self._steps.turn()
 
     def _demand_success(self) -> None:
         if self._plan.failure is not None:

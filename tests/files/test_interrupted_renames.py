@@ -15,12 +15,12 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import FileError, LimitReached, NoSuchFile, StoreTrouble, StoreUnavailable
 from sftpgw.files import moving
-from sftpgw.files.copying import Copying
-from sftpgw.files.finishing import EVERY_SECONDS, Finisher, Finishing
+from sftpgw.files.finishing import EVERY_SECONDS
 from sftpgw.plan.moving import BEAT_SECONDS, LEASE_SECONDS
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.values import Capabilities, ObjectName
+from tests.files.worlds import finisher
 from tests.results import failure_of, result_of
 
 HOME = "home/alice/"
@@ -52,19 +52,6 @@ def reborn(store: FakeStore, *, after_seconds: float = LEASE_SECONDS + 60) -> Ga
     gateway.store.now_seconds = store.now_seconds
     gateway.clock.advance(store.now_seconds - gateway.clock.seconds() + after_seconds)
     return gateway
-
-
-def finisher(gateway: GatewayInMemory) -> Finisher:
-    copying = Copying(gateway.store, gateway.in_flight, gateway.events)
-    return Finisher(
-        ("bucket",),
-        gateway.settings.state_prefix,
-        finishing=Finishing(gateway.store, copying, gateway.clock, gateway.events),
-        store=gateway.store,
-        clock=gateway.clock,
-        events=gateway.events,
-        random=lambda: 0.5,
-    )
 
 
 def users_files(store: FakeStore) -> dict[str, bytes]:

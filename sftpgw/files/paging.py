@@ -1,0 +1,29 @@
+"""All pages of a list, one after the other.
+
+Knows: how one page leads to the next. Must not know: what is looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from sftpgw.interfaces import ObjectStore
+from sftpgw.values import ListPage
+
+
+async def all_pages(
+    store: ObjectStore, bucket: str, prefix: str, *, limit: int = 1000
+) -> AsyncIterator[ListPage]:
+    """What has keys below `prefix`, nothing grouped; the next page is asked for when it is wanted.
+
+    A store that repeats a token is at its end, or it would never be.
+
+    :raises StoreError:
+    """
+    token: str | None = None
+    while True:
+        page = await store.list(bucket, prefix, token=token, limit=limit)
+        yield page
+        if page.next_token is None or page.next_token == token:
+            return
+        token = page.next_token
