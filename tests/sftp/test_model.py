@@ -228,6 +228,7 @@ class Sessions(RuleBasedStateMachine):
 
     def rename_file(self, source: bytes, target: bytes, hard: bool) -> None:
         is_taken = target in self.directories() or self.is_ghost(target)
+        is_taken |= self.client_writes_below(target)
         is_taken |= not hard and (target in self.files or self.is_being_written(target))
         expected = {Status.FAILURE} if is_taken and source != target else set()
         self.attempt(
@@ -252,6 +253,8 @@ class Sessions(RuleBasedStateMachine):
         self.attempt(set() if is_fine else {Status.FAILURE}, rename, source, target)
         if not is_fine or source == target:
             return
+        if source not in self.directories():
+            self.made.add(target)  # it held nothing but uploads, and is to be there all the same
         for held in [path for path in self.files if path.startswith(source + b"/")]:
             self.files[target + held[len(source) :]] = self.files.pop(held)
         inside = {path for path in self.made if (path + b"/").startswith(source + b"/")}
