@@ -109,8 +109,8 @@ class SFTPProtocol:
         self._transport = transport
 
     def dataReceived(self, data: bytes | memoryview) -> None:
-        self._frames.feed(data)
-        self._work()
+        if self._frames.feed(data):
+            self._work()
 
     def inputEnded(self) -> None:
         self._input_has_ended = True

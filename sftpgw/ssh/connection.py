@@ -214,24 +214,24 @@ class GatewayConnection(SSHConnection):
         data = packet[_CHANNEL_DATA.size :]
         if len(data) != size_bytes:
             raise MalformedPacket("a packet is not as long as its fields are")
-        self._count(channel, data)
+        self._count(channel, size_bytes)
         channel.dataReceived(data)
 
     def ssh_CHANNEL_EXTENDED_DATA(self, packet: bytes) -> None:
         fields = Fields(packet)
         channel, kind = self._channel(fields), fields.uint32()
         data = fields.string()
-        self._count(channel, data)
+        self._count(channel, len(data))
         channel.extReceived(kind, data)
 
-    def _count(self, channel: SessionChannel, data: bytes | memoryview) -> None:
-        """Take `data` off the window that the client has."""
-        if len(data) > channel.localMaxPacket:
+    def _count(self, channel: SessionChannel, size_bytes: int) -> None:
+        """Take what has come off the window that the client has."""
+        if size_bytes > channel.localMaxPacket:
             raise MalformedPacket("more data than the maximum packet size allows")
-        if len(data) > channel.localWindowLeft:
+        if size_bytes > channel.localWindowLeft:
             raise MalformedPacket("more data than the window allows")
-        channel.localWindowLeft -= len(data)
-        self.moved_bytes += len(data)
+        channel.localWindowLeft -= size_bytes
+        self.moved_bytes += size_bytes
 
     def adjustWindow(self, channel: Any, bytesToAdd: int) -> None:
         """As Conch's, but not logged each time."""

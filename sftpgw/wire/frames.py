@@ -22,6 +22,7 @@ MIN_FRAME_BYTES = 5
 WRITE = 6
 """The type of the one frame that brings a file's bytes (section 3)."""
 
+_LENGTH_BYTES = 4
 _WRITE_UP_TO_HANDLE = struct.Struct(">BLL")
 _OFFSET_AND_LENGTH = struct.Struct(">QL")
 
@@ -43,7 +44,7 @@ class Frame:
     @property
     def size_bytes(self) -> int:
         """As many bytes as the frame has in the stream, its length included."""
-        return 4 + len(self.head) + sum(map(len, self.tail))
+        return _LENGTH_BYTES + len(self.head) + sum(map(len, self.tail))
 
 
 class Frames:
@@ -62,9 +63,13 @@ class Frames:
         self._frame_bytes: int | None = None
         self._max_frame_bytes = max_frame_bytes
 
-    def feed(self, data: bytes | memoryview) -> None:
-        """Take the next bytes of the stream; nobody may change them any more."""
+    def feed(self, data: bytes | memoryview) -> bool:
+        """Take the next bytes of the stream; nobody may change them any more.
+
+        Returns whether `next` has something to do: most packets are the middle of a WRITE.
+        """
         self._queue.append(memoryview(data))
+        return self._queue.size_bytes >= (self._frame_bytes or _LENGTH_BYTES)
 
     def next(self) -> Frame | None:
         """The next frame; None until it is whole.
@@ -72,9 +77,9 @@ class Frames:
         :raises FramingLost: the length is out of bounds.
         """
         if self._frame_bytes is None:
-            if self._queue.size_bytes < 4:
+            if self._queue.size_bytes < _LENGTH_BYTES:
                 return None
-            self._frame_bytes = self._checked(int.from_bytes(self._take(4), "big"))
+            self._frame_bytes = self._checked(int.from_bytes(self._take(_LENGTH_BYTES), "big"))
         size_bytes = self._frame_bytes
         if self._queue.size_bytes < size_bytes:
             return None
