@@ -10,7 +10,7 @@ Rules:
   the subsystem says `consumed`, as `windows` decides. Conch refills it before
   the bytes are delivered (connection 262), so that nothing ever stops a writer.
 - What goes out waits in a queue until the client's window and the connection
-  have room, one packet a turn (`turns`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
+  have room, and it is our turn (`turns`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
   `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
 - The client's EOF ends the input only: answers under way still go out. Conch
   closes the channel at once (session 237-248).
@@ -23,7 +23,7 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.conch.ssh.channel import SSHChannel
@@ -35,11 +35,12 @@ from sftpgw.interfaces import FlowControl, Subsystem
 from sftpgw.ssh.fields import Fields, MalformedPacket
 from sftpgw.ssh.logs import quiet_logger
 from sftpgw.ssh.windows import ReceiveWindow
-from sftpgw.values import KIB, MIB, Buffer
+from sftpgw.values import KIB, MIB, Body, Buffer
 
 MAX_PACKET_BYTES = 256 * KIB
 MAX_SENT_BYTES = 256 * KIB
-"""What one packet of ours carries, whatever more the client would take."""
+"""What one packet of ours carries, whatever more the client would take; and so many bytes go out
+in a row, in smaller packets, while no other channel waits."""
 
 PAUSE_ABOVE_BYTES = 1 * MIB
 RESUME_BELOW_BYTES = 512 * KIB
@@ -180,18 +181,26 @@ class SessionChannel(SSHChannel):
     def _waiting_bytes(self) -> int:
         return self._errors.size_bytes + self._outgoing.size_bytes
 
-    def send_packet(self) -> bool:
+    def send_turn(self, *, is_alone: bool) -> bool:
         """It is our turn; whether we want another one."""
-        size_bytes = min(self._sendable_bytes, self.remoteMaxPacket, MAX_SENT_BYTES)
+        packet_bytes = min(self.remoteMaxPacket, MAX_SENT_BYTES)
+        size_bytes = min(self._sendable_bytes, MAX_SENT_BYTES if is_alone else packet_bytes)
         if size_bytes:
             if self._errors.size_bytes:
-                size_bytes = min(size_bytes, self._errors.size_bytes)
+                size_bytes = min(size_bytes, packet_bytes, self._errors.size_bytes)
                 self.conn.send_error_data(self, self._errors.take(size_bytes), size_bytes)
             else:
-                self.conn.send_data(self, self._outgoing.take(size_bytes), size_bytes)
+                self.conn.send_data(self, self._taken(size_bytes, packet_bytes), size_bytes)
             self.remoteWindowLeft -= size_bytes
             self._act_on_what_waits()
         return self._sendable_bytes > 0
+
+    def _taken(self, size_bytes: int, packet_bytes: int) -> Iterator[Body]:
+        """The next `size_bytes` of what waits, a packet at a time."""
+        while size_bytes:
+            taken_bytes = min(size_bytes, packet_bytes)
+            yield self._outgoing.take(taken_bytes)
+            size_bytes -= taken_bytes
 
     def _act_on_what_waits(self) -> None:
         if self._exit_status is not None:

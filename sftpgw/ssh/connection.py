@@ -14,6 +14,7 @@ unknown channels and unasked-for replies (126, 250), refill windows too early
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.conch.error import ConchError
@@ -239,18 +240,21 @@ class GatewayConnection(SSHConnection):
         self.transport.sendPacket(MSG_CHANNEL_WINDOW_ADJUST, payload)
         channel.localWindowLeft += bytesToAdd
 
-    def send_data(self, channel: Any, pieces: Body, size_bytes: int) -> None:
-        """As Conch's `sendData`, without joining the pieces."""
-        header = _CHANNEL_DATA.pack(self.channelsToRemoteChannel[channel], size_bytes)
+    def send_data(self, channel: Any, bodies: Iterable[Body], size_bytes: int) -> None:
+        """As Conch's `sendData`, for some packets in a row, without joining their pieces."""
+        remote_number = self.channelsToRemoteChannel[channel]
         self.moved_bytes += size_bytes
-        self.transport.send_pieces(MSG_CHANNEL_DATA, (header, *pieces))
+        self.transport.send_payloads(
+            MSG_CHANNEL_DATA,
+            ((_CHANNEL_DATA.pack(remote_number, sum(map(len, body))), *body) for body in bodies),
+        )
 
     def send_error_data(self, channel: Any, pieces: Body, size_bytes: int) -> None:
         """The same for what belongs on the client's standard error (RFC 4254, section 5.2)."""
         remote_number = self.channelsToRemoteChannel[channel]
         header = _CHANNEL_EXTENDED_DATA.pack(remote_number, EXTENDED_DATA_STDERR, size_bytes)
         self.moved_bytes += size_bytes
-        self.transport.send_pieces(MSG_CHANNEL_EXTENDED_DATA, (header, *pieces))
+        self.transport.send_payloads(MSG_CHANNEL_EXTENDED_DATA, ((header, *pieces),))
 
     def _channel(self, fields: Fields) -> SessionChannel:
         """The channel whose number comes next in `fields`."""

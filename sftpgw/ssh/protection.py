@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 import struct
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ from sftpgw.values import Body
 MIN_PADDING_BYTES = 4
 _LENGTH_BYTES = 4
 _LENGTH = struct.Struct(">L")
+_PADDING_LENGTHS = tuple(bytes((length,)) for length in range(64))
 _SEQUENCE = struct.Struct(">L")
 
 
@@ -120,7 +121,7 @@ def _body(pieces: Body, block_bytes: int, *, beside_bytes: int = 0) -> bytes:
     padding_bytes = -(size_bytes + beside_bytes) % block_bytes
     if padding_bytes < MIN_PADDING_BYTES:
         padding_bytes += block_bytes
-    return b"".join((bytes((padding_bytes,)), *pieces, secrets.token_bytes(padding_bytes)))
+    return b"".join((_PADDING_LENGTHS[padding_bytes], *pieces, os.urandom(padding_bytes)))
 
 
 def _clear_length(incoming: memoryview) -> int | None:

@@ -16,7 +16,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
@@ -87,20 +87,33 @@ class Sending:
         """Whether channel data sent now would leave, rather than wait in memory."""
         return not (self._tcp_full or self._exchanging)
 
-    def send(self, message: int, pieces: Body) -> None:
-        """Seal a message, whose payload is `pieces`, and send it, or keep it until it may go."""
+    def send(self, message: int, payloads: Iterable[Body]) -> None:
+        """Seal messages of one kind and send them, or keep them until they may go.
+
+        :param payloads: of each message what follows its number, in pieces.
+        """
         if self._exchanging and message not in _BELONG_TO_EXCHANGE:
-            self._hold_back(message, b"".join(pieces))
+            for pieces in payloads:
+                self._hold_back(message, b"".join(pieces))
             return
         # Before it is written: the packet that fills TCP is what TCP still takes.
         was_full = self._tcp_full
-        packet = self.sealer.seal((bytes((message,)), *pieces), self.sequence)
-        self._tcp.writeSequence(packet)
-        self.sequence = (self.sequence + 1) & SEQUENCE_MASK
-        size_bytes = sum(map(len, packet))
+        sealed = self._sealed(bytes((message,)), payloads)
+        self._tcp.writeSequence(sealed)
+        size_bytes = sum(map(len, sealed))
         self._keys.used(size_bytes)
         if was_full and message != MSG_CHANNEL_DATA:
             self._count_unread(size_bytes)
+
+    def _sealed(self, number: bytes, payloads: Iterable[Body]) -> list[bytes]:
+        """What goes over the wire, in order."""
+        sealed: list[bytes] = []
+        seal, sequence = self.sealer.seal, self.sequence
+        for pieces in payloads:
+            sealed += seal((number, *pieces), sequence)
+            sequence = (sequence + 1) & SEQUENCE_MASK
+        self.sequence = sequence
+        return sealed
 
     def _count_unread(self, size_bytes: int) -> None:
         self._unread_bytes += size_bytes

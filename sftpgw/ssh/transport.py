@@ -23,6 +23,7 @@ Rules:
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.conch.ssh.common import NS
@@ -243,12 +244,12 @@ class GatewayTransport(ExchangingTransport):
         Replaces Conch's; see `sending`. Nothing follows a disconnect.
         """
         if not self._dead:
-            self.sending.send(messageType, (payload,))
+            self.sending.send(messageType, ((payload,),))
 
-    def send_pieces(self, messageType: int, pieces: Body) -> None:
-        """As `sendPacket`, for a payload that need not be joined first."""
+    def send_payloads(self, messageType: int, payloads: Iterable[Body]) -> None:
+        """As `sendPacket`, for some in a row, in pieces that need not be joined first."""
         if not self._dead:
-            self.sending.send(messageType, pieces)
+            self.sending.send(messageType, payloads)
 
     def sendUnimplemented(self) -> None:
         """Name the packet at fault; Conch has already counted on by then."""

@@ -4,7 +4,7 @@ Knows: who wants to send, in order. Must not know: packets, windows, or why TCP 
 
 Each sends one packet and goes to the end of the line, and the line stays as it is while TCP
 is full: so the answer to ``ls`` on one channel waits for a packet of each other channel, not
-for the end of their downloads.
+for the end of their downloads. Who is alone in the line sends several packets at a time.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Protocol
 class Sender(Protocol):
     """One that has something to send, now and then."""
 
-    def send_packet(self) -> bool:
-        """Send one packet, or none; whether there is another one to send at once."""
+    def send_turn(self, *, is_alone: bool) -> bool:
+        """Send one packet, or none, or some if nobody else waits; whether there are more."""
 
 
 class Turns:
@@ -45,7 +45,7 @@ class Turns:
         try:
             while self._line and self._can_send():
                 sender = self._line.popleft()
-                if sender.send_packet():
+                if sender.send_turn(is_alone=not self._line):
                     self._stand_in_line(sender)
         finally:
             self._under_way = False
