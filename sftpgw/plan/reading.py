@@ -40,6 +40,7 @@ class Run:
     __slots__ = (
         "_calm_bytes",
         "_downward",
+        "_due_bytes",
         "_pace_began",
         "_pace_bytes",
         "_waited_at",
@@ -64,6 +65,8 @@ class Run:
         self._waited_at: int | None = None
         self._pace_bytes = 0
         self._pace_began = now_seconds
+        self._due_bytes = 0
+        """What the reader asks for in `PACE_SECONDS`, as measured last."""
 
     @property
     def is_followed(self) -> bool:
@@ -117,7 +120,7 @@ class Run:
         self._calm_bytes += size_bytes
         if self._calm_bytes >= self.window_bytes // 2:
             self._calm_bytes = 0
-            self.window_bytes = max(least_bytes, self.window_bytes // 2)
+            self.window_bytes = max(least_bytes, self.window_bytes // 2, self._due_bytes)
 
     def pace(self, size_bytes: int, now_seconds: float, most_bytes: int) -> None:
         """Measure how fast the reader is, and do not let the window be too small for that."""
@@ -126,8 +129,8 @@ class Run:
         if passed_seconds >= PACE_SAMPLE_SECONDS:
             due_bytes = int(self._pace_bytes * PACE_SECONDS / passed_seconds)
             self._pace_bytes, self._pace_began = 0, now_seconds
-            if due_bytes > self.window_bytes:
-                self.window_bytes = min(most_bytes, due_bytes)
+            self._due_bytes = min(most_bytes, due_bytes)
+            self.window_bytes = max(self.window_bytes, self._due_bytes)
 
 
 class Stride:

@@ -100,6 +100,14 @@ def test_a_sequential_reader_gets_whole_parts_each_byte_once() -> None:
     assert len(reader.fetched) < 80
 
 
+def test_a_fast_reader_of_a_faster_store_gets_whole_parts_once_its_pace_is_known() -> None:
+    reader = Reader(size_bytes=1024 * MIB)
+    for offset in range(0, 1024 * MIB, 64 * KIB):
+        reader.read(offset, 64 * KIB)
+    later = [each for each in reader.fetched if each.start >= 256 * MIB]
+    assert {each.size_bytes for each in later[:-1]} == {PART}
+
+
 def test_a_backward_reader_gets_large_ranges_each_byte_once() -> None:
     reader = Reader()
     for offset in reversed(range(0, SIZE, STEP)):
