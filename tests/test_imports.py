@@ -13,12 +13,13 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 
-OPEN_TO_ALL = frozenset({"values", "errors", "bytequeue", "__init__"})
+OPEN_TO_ALL = frozenset({"values", "errors", "bytequeue", "outflow", "__init__"})
 ALLOWED: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "errors": frozenset(),
     "values": frozenset(),
     "bytequeue": frozenset(),
+    "outflow": frozenset(),
     "interfaces": frozenset(),
     "config": frozenset(),
     "checks": frozenset({"interfaces"}),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred, fail
@@ -44,6 +44,9 @@ from sftpgw.values import Body
 
 IDLE_CONNECTIONS_PER_HOST = 64
 IDLE_SECONDS = 20
+
+_Origin: TypeAlias = tuple[str, str | None, int | None]
+"""Scheme, host and port: there are as many as stores and buckets."""
 
 
 class ConnectFailed(Exception):
@@ -105,6 +108,8 @@ class HttpClient:
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
         self._connections = Connections()
+        # To make one costs as much as to sign a request, and most requests only need its name.
+        self._endpoints: dict[_Origin, IStreamClientEndpoint] = {}
         self._exchanges: set[_Exchange] = set()
         self._is_closed = False
 
@@ -118,10 +123,10 @@ class HttpClient:
         if self._is_closed:
             return fail(ConnectFailed("the gateway has closed its connections"))
         url = urlsplit(request.url)
-        key = (url.scheme, url.hostname, url.port)
+        origin = (url.scheme, url.hostname, url.port)
         exchange = _Exchange(self._reactor, request, sink, self._exchanges.discard)
         self._exchanges.add(exchange)
-        exchange.start(self._pool.getConnection(key, self._endpoint(*key)))
+        exchange.start(self._pool.getConnection(origin, self._endpoint(origin)))
         return exchange.finished
 
     async def close(self) -> None:
@@ -132,7 +137,15 @@ class HttpClient:
         await self._pool.closeCachedConnections()
         await self._connections.all_gone()
 
-    def _endpoint(self, scheme: str, host: str | None, port: int | None) -> IStreamClientEndpoint:
+    def _endpoint(self, origin: _Origin) -> IStreamClientEndpoint:
+        endpoint = self._endpoints.get(origin)
+        if endpoint is None:
+            endpoint = self._endpoints[origin] = self._new_endpoint(*origin)
+        return endpoint
+
+    def _new_endpoint(
+        self, scheme: str, host: str | None, port: int | None
+    ) -> IStreamClientEndpoint:
         default_port = 443 if scheme == "https" else 80
         endpoint: IStreamClientEndpoint = HostnameEndpoint(
             self._reactor,
@@ -303,13 +316,9 @@ class _OutgoingRequest:
         return self.is_sent and not self._is_dropped
 
     def writeTo(self, transport: Any) -> Deferred[None]:
-        transport.write(self._head)
         body, self._body = self._body, ()
-        if body:
-            self._way_out = body_on(transport, body, self._progressed)
-            self._way_out.start()
-        else:
-            self._progressed(0, True)
+        self._way_out = body_on(transport, (self._head, *body), self._progressed)
+        self._way_out.start()
         written: Deferred[None] = Deferred()
         written.callback(None)
         return written

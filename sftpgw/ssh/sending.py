@@ -5,10 +5,12 @@ Must not know: what a message says, or to which channel it belongs.
 
 Rules:
 
-- TCP is full when Twisted says so. Channels then keep their data to themselves: see
-  `has_room`. So one packet of channel data, at most, is more than TCP should hold.
-- All else that we say goes out at once. What leaves while TCP is full already is counted, and a
-  client that asks for more than `UNREAD_CONTROL_BYTES` of it without reading is cut off.
+- What we say goes to the socket as it is (`outflow`), at once, or at the end of a `together`. What
+  the socket does not take waits here, and until that is gone TCP is full: see `has_room`.
+- Channels keep their data to themselves while TCP is full, or as much waits as TCP should hold.
+  So one turn of one channel, at most, is more than that.
+- All else that we say does not ask. What comes while TCP is full already is counted, and a client
+  that asks for more than `UNREAD_CONTROL_BYTES` of it without reading is cut off.
 - From our KEXINIT to the client's NEWKEYS, only the key exchange itself and remarks may be sent
   (RFC 4253, section 7.1). All else waits, in order and within the same bound; Conch's list has
   none (641).
@@ -16,7 +18,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
@@ -26,15 +29,22 @@ from twisted.conch.ssh.transport import (
     MSG_SERVICE_ACCEPT,
     MSG_SERVICE_REQUEST,
 )
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
+from sftpgw.outflow import Outflow, sink_of
 from sftpgw.ssh.protection import Sealer
 from sftpgw.ssh.rekeying import KeysInUse
-from sftpgw.values import KIB, Body
+from sftpgw.values import KIB, MIB, Body, Buffer
 
 PACKET_OVERHEAD_BYTES = 64
 """About what header, padding and MAC add to a payload."""
+
+WAITING_BYTES = 256 * KIB
+"""What may wait for TCP: see `has_room`."""
+
+SENT_BYTES = 1 * MIB
+"""What one turn of the reactor sends on one connection; others want theirs."""
 
 UNREAD_CONTROL_BYTES = 256 * KIB
 """What we say, channel data apart, to a client that has stopped reading, or must wait for
@@ -51,14 +61,15 @@ _BELONG_TO_EXCHANGE = frozenset(range(1, 50)) - {
 }
 
 
-@implementer(IPushProducer)
+@implementer(IPullProducer)
 class Sending:
-    """The way out of one connection. To TCP, it is the producer of all that is sent.
+    """The way out of one connection. To TCP, it is the producer of all that is sent: nobody else
+    may write, and `end` comes before the transport is told to close.
 
     :ivar sealer: seals what is sent; exchanged with each key exchange.
     :ivar sequence: the next packet's sequence number.
-    :param tcp: an `ITransport`.
-    :param room_again: called when TCP has drained after it was full.
+    :param tcp: an `ITransport`, with a socket below it or, for tests, without one.
+    :param room_again: called whenever there may be room again.
     :param cut_off: called with the reason when the client takes too little of what it asks for.
     """
 
@@ -73,19 +84,52 @@ class Sending:
         self.sealer = sealer
         self.sequence = 0
         self._tcp = tcp
+        self._sink = sink_of(tcp) or _Written(tcp)
+        self._waiting = Outflow()
+        self._is_holding = False
+        self._sent_bytes = 0
         self._keys = keys
         self._room_again = room_again
         self._cut_off = cut_off
-        self._tcp_full = False
+        self._is_full = False
         self._exchanging = False
         self._unread_bytes = 0
         self._held_back: list[tuple[int, bytes]] = []
         self._held_back_bytes = 0
 
+    def start(self) -> None:
+        """Begin to hear when TCP takes more."""
+        self._tcp.registerProducer(self, False)
+
     @property
     def has_room(self) -> bool:
         """Whether channel data sent now would leave, rather than wait in memory."""
-        return not (self._tcp_full or self._exchanging)
+        is_full = self._is_full or self._waiting.size_bytes >= WAITING_BYTES
+        return not (is_full or self._exchanging)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What TCP has not taken yet."""
+        return self._waiting.size_bytes
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent in here leaves together."""
+        if self._is_holding:
+            yield
+            return
+        self._is_holding = True
+        try:
+            yield
+        finally:
+            self._is_holding = False
+            if not self._is_full:
+                self._sent_bytes = 0
+                self._go_on()
+
+    def send_line(self, line: bytes) -> None:
+        """Send something that is no packet."""
+        self._put((line,), len(line))
 
     def send(self, message: int, payloads: Iterable[Body]) -> None:
         """Seal messages of one kind and send them, or keep them until they may go.
@@ -96,11 +140,11 @@ class Sending:
             for pieces in payloads:
                 self._hold_back(message, b"".join(pieces))
             return
-        # Before it is written: the packet that fills TCP is what TCP still takes.
-        was_full = self._tcp_full
+        # Before it is sent: the packet that fills TCP is what TCP still takes.
+        was_full = self._is_full
         sealed = self._sealed(bytes((message,)), payloads)
-        self._tcp.writeSequence(sealed)
         size_bytes = sum(map(len, sealed))
+        self._put(sealed, size_bytes)
         self._keys.used(size_bytes)
         if was_full and message != MSG_CHANNEL_DATA:
             self._count_unread(size_bytes)
@@ -139,17 +183,51 @@ class Sending:
         if self._held_back_bytes > UNREAD_CONTROL_BYTES:
             self._cut_off("the client asks too much during a key exchange")
 
-    # As TCP's producer.
+    # TCP.
 
-    def pauseProducing(self) -> None:
-        """TCP holds as much as it should. Twisted says so in the middle of a write."""
-        self._tcp_full = True
+    def _put(self, buffers: Iterable[Buffer], size_bytes: int) -> None:
+        self._waiting.extend(buffers, size_bytes)
+        is_held = self._is_holding and self._waiting.size_bytes < WAITING_BYTES
+        if not (self._is_full or is_held):
+            self._send_on()
+
+    def _send_on(self) -> None:
+        """Give TCP what waits; it is full if it does not take all, or has had its turn."""
+        if self._sent_bytes < SENT_BYTES:
+            self._sent_bytes += self._waiting.send(self._sink, SENT_BYTES)
+        self._is_full = self._waiting.size_bytes > 0
+        if self._is_full:
+            self._tcp.startWriting()
+
+    def _go_on(self) -> None:
+        """Give TCP what waits, and let those go on who found no room."""
+        if self._waiting.size_bytes:
+            self._send_on()
+        if not self._is_full:
+            self._unread_bytes = 0
+            self._room_again()
 
     def resumeProducing(self) -> None:
-        """TCP has drained."""
-        self._tcp_full = False
-        self._unread_bytes = 0
-        self._room_again()
+        """The socket takes more."""
+        self._is_full, self._sent_bytes = False, 0
+        self._go_on()
 
     def stopProducing(self) -> None:
         """TCP is gone; the transport hears of it by `connectionLost`."""
+        self._waiting.clear()
+
+    def end(self) -> None:
+        """Nothing more will be sent: what waits is left to TCP, which closes behind it."""
+        self._tcp.unregisterProducer()
+        self._tcp.write(b"".join(self._waiting.take_all()))
+
+
+class _Written:
+    """Stands for a socket where there is none."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def sendmsg(self, buffers: list[Buffer], /) -> int:
+        self._transport.writeSequence(buffers)
+        return sum(map(len, buffers))

@@ -54,13 +54,8 @@ from sftpgw.values import KIB, Body
 
 ABORT_AFTER_SECONDS = 10.0
 
-TCP_BUFFER_BYTES = 256 * KIB
-"""What is taken from TCP at a time: each time costs a round of the reactor. Twisted, which has
-64 KiB, knows one number for both ways: so much may also wait for a client that does not read
-before TCP is full, and then the packet that fills it comes on top."""
-
-TCP_SEND_BYTES = 1024 * KIB
-"""What the kernel is given at a time. Twisted's 128 KiB are half a packet of ours."""
+RECEIVED_BYTES = 256 * KIB
+"""What is taken from TCP at a time: each time costs a round of the reactor. Twisted has 64 KiB."""
 
 
 class GatewayTransport(ExchangingTransport):
@@ -109,15 +104,15 @@ class GatewayTransport(ExchangingTransport):
             self._room_again,
             self._cut_off,
         )
-        self.transport.registerProducer(self.sending, True)
-        self.transport.bufferSize = TCP_BUFFER_BYTES
-        self.transport.SEND_LIMIT = TCP_SEND_BYTES
+        self.sending.start()
+        self.transport.bufferSize = RECEIVED_BYTES
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
         self.events.tell("session-opened")
-        self.transport.write(self.ourVersionString + b"\r\n")
-        self.sendKexInit()
+        with self.sending.together():
+            self.sending.send_line(self.ourVersionString + b"\r\n")
+            self.sendKexInit()
 
     def _peer(self) -> str:
         address = self.transport.getPeer()
@@ -141,8 +136,9 @@ class GatewayTransport(ExchangingTransport):
         self._incoming.feed(data)
         self.heard_at_seconds = self.factory.clock.seconds()
         try:
-            if self.gotVersion or self._take_version():
-                self._dispatch_packets()
+            with self.sending.together():
+                if self.gotVersion or self._take_version():
+                    self._dispatch_packets()
         except DamagedPacket:
             self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
         except MalformedPacket as problem:
@@ -326,8 +322,7 @@ class GatewayTransport(ExchangingTransport):
         self._incoming = IncomingPackets(0)  # what has arrived is let go of
         if self._vigil is not None:
             self._vigil.stop()
-        # A registered producer that is paused would keep TCP from closing.
-        self.transport.unregisterProducer()
+        self.sending.end()
         self.transport.loseConnection()
         self._abort = self.factory.clock.callLater(
             ABORT_AFTER_SECONDS, self.transport.abortConnection

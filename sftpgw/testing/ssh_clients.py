@@ -20,44 +20,66 @@ from twisted.conch.ssh.service import SSHService
 from twisted.conch.ssh.transport import MSG_DISCONNECT, SSHClientTransport
 from twisted.conch.ssh.userauth import SSHUserAuthClient
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import ISystemHandle
 from twisted.test.iosim import FakeTransport
+from zope.interface import implementer
 
-from sftpgw.values import KIB
+from sftpgw.values import KIB, Buffer
 
-"""What Twisted's TCP transports hold before they pause their producer."""
+SOCKET_BYTES = 256 * KIB
+"""What a socket holds for the network."""
 
 _TRANSPORT_MESSAGES = frozenset((MSG_DISCONNECT, *range(20, 50)))
 
 
+@implementer(ISystemHandle)
 class MemoryTransport(FakeTransport):
-    """An `iosim` transport that pauses its producer as a TCP one does."""
-
-    bufferSize = 64 * KIB  # as Twisted's; a protocol may change it
+    """An `iosim` transport with a socket below it, which is full when it holds `SOCKET_BYTES`."""
 
     def __init__(self, protocol: Any, *, is_server: bool) -> None:
         super().__init__(protocol, isServer=is_server)
         self.waiting_bytes = 0
         self.aborted = False
-        self._producer_paused = False
+        self._is_writing = False
         self._close_forgotten = False
+
+    def getHandle(self) -> MemoryTransport:
+        return self
+
+    def sendmsg(self, buffers: list[Buffer], /) -> int:
+        """As a socket's. What is told to `write` comes on top, in Twisted's own buffer."""
+        room_bytes = max(0, SOCKET_BYTES - self.waiting_bytes)
+        if not room_bytes:
+            raise BlockingIOError("the socket is full")
+        data = b"".join(buffers)[:room_bytes]
+        self.write(data)
+        return len(data)
 
     def write(self, data: bytes) -> None:
         super().write(data)
         self.waiting_bytes += len(data)
-        if self.producer and not self._producer_paused and self.waiting_bytes > self.bufferSize:
-            self._producer_paused = True
-            self.producer.pauseProducing()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """As Twisted's TCP: a pull producer is asked at once, and whenever there is room."""
+        assert not streaming
+        self.producer = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def startWriting(self) -> None:
+        self._is_writing = True
 
     def take(self) -> bytes:
         """All that has been written, as the network would take it."""
         data: bytes = self.getOutBuffer() or b""
         self.waiting_bytes = 0
-        if self._producer_paused:
-            self._producer_paused = False
-            if self.producer:
-                # As Twisted's TCP: having resumed a producer, it does not close.
-                self._close_forgotten = bool(self.disconnecting)
-                self.producer.resumeProducing()
+        if self._is_writing and self.producer:
+            self._is_writing = False
+            # As Twisted's TCP: having resumed a producer, it does not close.
+            self._close_forgotten = bool(self.disconnecting)
+            self.producer.resumeProducing()
         return data
 
     @property

@@ -175,6 +175,11 @@ class ClientPair:
     def connected(self) -> bool:
         return not self._lost
 
+    @property
+    def unread_bytes(self) -> int:
+        """What the server has said and the client has not read: in its socket, and for it."""
+        return self.server_io.waiting_bytes + self.server.sending.waiting_bytes
+
     def pump(self) -> None:
         """Move bytes both ways, and run calls that are due, until nothing moves."""
         for _ in range(MAX_ROUNDS):

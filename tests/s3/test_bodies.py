@@ -13,12 +13,13 @@ from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from sftpgw.s3.bodies import SENT_BUFFERS, WRITTEN_BYTES, DirectBody, WrittenBody, body_on
+from sftpgw.outflow import GATHERED_BUFFERS
+from sftpgw.s3.bodies import WRITTEN_BYTES, DirectBody, WrittenBody, body_on
 from sftpgw.values import Body
 
 BUFFER_BYTES = 4096
-LARGE = bytes(WRITTEN_BYTES + 1)
-"""With it, a body is too large to be copied."""
+LARGE = bytes(32 * BUFFER_BYTES)
+"""More than the socket takes."""
 
 
 @implementer(ISystemHandle)
@@ -48,7 +49,7 @@ class Tcp:
         self.wants_to_write = True
 
     def drained(self) -> None:
-        """Its own buffer is empty, and the socket takes more."""
+        """The socket takes more."""
         self.wants_to_write = False
         if self.producer is not None:
             self.producer.resumeProducing()
@@ -108,15 +109,16 @@ def test_every_byte_goes_out_once_and_in_order(sizes: list[int]) -> None:
     assert tcp.producer is None
 
 
-def test_what_was_written_before_goes_first(tcp: Tcp) -> None:
-    body_on(tcp, (b"body", LARGE), Progress()).start()
-    assert tcp.read() == b""
-    tcp.drained()
-    assert tcp.read().startswith(b"body")
+def test_what_the_socket_takes_goes_out_at_once(tcp: Tcp) -> None:
+    progress = Progress()
+    body_on(tcp, (b"head", b"body"), progress).start()
+    assert tcp.read() == b"headbody"
+    assert (progress.sizes, progress.ends) == ([8], 1)
+    assert tcp.producer is None
 
 
 def test_more_buffers_than_one_call_takes(tcp: Tcp) -> None:
-    buffers = (LARGE, *(b"%03d" % (number % 1000) for number in range(3 * SENT_BUFFERS)))
+    buffers = (LARGE, *(b"%03d" % (number % 1000) for number in range(3 * GATHERED_BUFFERS)))
     body_on(tcp, buffers, Progress()).start()
     assert read_all(tcp) == b"".join(buffers)
 
@@ -147,10 +149,6 @@ def test_a_broken_connection_is_left_to_the_transport(tcp: Tcp) -> None:
 def test_the_way_depends_on_the_transport(tcp: Tcp) -> None:
     assert isinstance(body_on(tcp, (LARGE, b"x"), Progress()), DirectBody)
     assert isinstance(body_on(StringTransport(), (LARGE, b"x"), Progress()), WrittenBody)
-
-
-def test_a_small_body_leaves_with_the_head(tcp: Tcp) -> None:
-    assert isinstance(body_on(tcp, (LARGE[1:],), Progress()), WrittenBody)
 
 
 @given(st.lists(st.integers(0, 3 * WRITTEN_BYTES), min_size=1, max_size=6))

@@ -16,9 +16,8 @@ from sftpgw.ssh.channels import (
     PAUSE_ABOVE_BYTES,
     RESUME_BELOW_BYTES,
 )
-from sftpgw.ssh.transport import TCP_BUFFER_BYTES
 from sftpgw.ssh.windows import WINDOW_BYTES
-from sftpgw.testing.ssh_clients import ClientChannel
+from sftpgw.testing.ssh_clients import SOCKET_BYTES, ClientChannel
 from sftpgw.testing.ssh_pairs import (
     LoggedInPair,
     RecordingSubsystem,
@@ -175,7 +174,7 @@ def test_a_client_that_does_not_read_its_socket_pauses_the_subsystem(talk: Conve
         written += 32 * KIB
         talk.pair.pump()
         assert written < 2 * MIB
-    assert talk.pair.server_io.waiting_bytes <= TCP_BUFFER_BYTES + MAX_PACKET_BYTES
+    assert talk.pair.server_io.waiting_bytes <= SOCKET_BYTES + MAX_PACKET_BYTES
     talk.pair.client_reads = True
     talk.pair.pump()
     assert talk.subsystem.pauses == ["pause", "resume"]
@@ -245,7 +244,7 @@ def test_channels_share_what_tcp_takes() -> None:
         pair.client.dataReceived(pair.server_io.take())
     sizes_bytes = [len(channel.received) for channel in channels]
     # The first one had TCP to itself until it was full.
-    assert max(sizes_bytes) - min(sizes_bytes) <= TCP_BUFFER_BYTES + MAX_SENT_BYTES
+    assert max(sizes_bytes) - min(sizes_bytes) <= SOCKET_BYTES + MAX_SENT_BYTES
     assert min(sizes_bytes) > MIB
     pair.drop()
 

@@ -9,8 +9,7 @@ from twisted.conch.ssh.common import NS
 
 from sftpgw.ssh.channels import MAX_SENT_BYTES
 from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
-from sftpgw.ssh.transport import TCP_BUFFER_BYTES
-from sftpgw.testing.ssh_clients import ClientChannel
+from sftpgw.testing.ssh_clients import SOCKET_BYTES, ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem
 from sftpgw.values import KIB, MIB
 
@@ -64,11 +63,11 @@ def test_what_waits_for_a_client_that_does_not_read(
         for _ in range(100):
             pair.client.sendPacket(GLOBAL_REQUEST, QUESTION)
         pair.server.dataReceived(pair.client_io.take())
-        most_bytes = max(most_bytes, pair.server_io.waiting_bytes)
+        most_bytes = max(most_bytes, pair.unread_bytes)
         if pair.server.ended:
             break
     assert pair.server_io.aborted
     assert "does not read" in pair.server._close_reason
     one_packet_bytes = MAX_SENT_BYTES + PACKET_OVERHEAD_BYTES
-    assert most_bytes > TCP_BUFFER_BYTES
-    assert most_bytes <= TCP_BUFFER_BYTES + one_packet_bytes + UNREAD_CONTROL_BYTES + KIB
+    assert most_bytes > SOCKET_BYTES
+    assert most_bytes <= SOCKET_BYTES + one_packet_bytes + UNREAD_CONTROL_BYTES + KIB
