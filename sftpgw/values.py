@@ -334,7 +334,7 @@ class StoreSettings:
     sign_payload: SignPayload = SignPayload.AUTO
     checksum: ChecksumChoice = ChecksumChoice.AUTO
     part_size_bytes: int = 8 * MIB
-    upload_concurrency: int = 4
+    upload_concurrency: int = 6
     download_part_size_bytes: int = 8 * MIB
     download_concurrency: int = 4
     connect_timeout_seconds: float = 10.0

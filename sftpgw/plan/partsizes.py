@@ -23,6 +23,10 @@ STEP_PARTS = 100
 UPLOAD_SHARE = 2
 """One upload holds at most this fraction of the memory of all: a half."""
 
+SPARED_SHARE = 3
+"""Of the largest parts, a third fewer may be under way: the larger a part, the less of its time
+passes before the store's answer, so that fewer of them keep a connection's worth of bytes moving."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
@@ -95,12 +99,13 @@ def choose_ladder(
 ) -> Ladder:
     """The ladder for a store and a memory budget.
 
-    Parts grow while `concurrency` of them fit into what one upload may hold, and up to
-    64 MiB. Where `first_bytes` itself is more than that, fewer parts are under way at once.
+    Parts grow while two thirds of `concurrency` of them fit into what one upload may hold, and up
+    to 64 MiB. Where `first_bytes` itself is more than that, fewer parts are under way at once.
     Parts that have to be equal are as large, within the same bounds, as a file of
     `expected_bytes` needs.
     """
-    affordable_bytes = allowance_bytes(memory_bytes) // concurrency
+    large_parts = concurrency - concurrency // SPARED_SHARE
+    affordable_bytes = allowance_bytes(memory_bytes) // large_parts
     largest_bytes = max(first_bytes, min(LARGEST_PART_BYTES, affordable_bytes))
     if unequal_parts:
         return Ladder(first_bytes, largest_bytes)

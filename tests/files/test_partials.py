@@ -52,7 +52,11 @@ KEPT = FilesSettings(on_disconnect=OnDisconnect.RESUME)
 
 def node(store: FakeStore | None = None, **options: Any) -> GatewayInMemory:
     """One gateway of several on one store."""
-    settings = StoreSettings(bucket="bucket", part_size_bytes=options.pop("part_bytes", PART))
+    settings = StoreSettings(
+        bucket="bucket",
+        part_size_bytes=options.pop("part_bytes", PART),
+        upload_concurrency=4,
+    )
     return GatewayInMemory(store, **({"settings": settings, "files": KEPT} | options))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.plan.partsizes import MAX_PARTS, MIN_PART_BYTES, Ladder, choose_ladder
-from sftpgw.values import GIB, MIB
+from sftpgw.values import GIB, MIB, LimitSettings, StoreSettings
 
 LADDERS = st.builds(
     Ladder,
@@ -38,7 +38,13 @@ def test_parts_never_shrink_or_grow_too_large(ladder: Ladder, number: int) -> No
 
 
 def test_the_default_ladder() -> None:
-    ladder = choose_ladder(8 * MIB, 512 * MIB, concurrency=4, unequal_parts=True)
+    usual, memory_bytes = StoreSettings(), LimitSettings().memory_bytes
+    ladder = choose_ladder(
+        usual.part_size_bytes,
+        memory_bytes,
+        concurrency=usual.upload_concurrency,
+        unequal_parts=True,
+    )
     assert ladder.max_parts == MAX_PARTS
     assert [ladder.size_bytes(number) // MIB for number in (1, 100, 101, 201, 301, 10_000)] == [
         8,
@@ -52,9 +58,9 @@ def test_the_default_ladder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "concurrency", "largest"), [(64, 4, 8), (256, 4, 32), (512, 16, 16), (512, 64, 8)]
+    ("memory", "concurrency", "largest"), [(64, 6, 8), (256, 6, 32), (512, 24, 16), (512, 64, 8)]
 )
-def test_parts_grow_while_an_upload_can_hold_as_many_as_it_sends(
+def test_parts_grow_while_an_upload_can_hold_two_thirds_of_what_it_may_send(
     memory: int, concurrency: int, largest: int
 ) -> None:
     ladder = choose_ladder(8 * MIB, memory * MIB, concurrency=concurrency, unequal_parts=True)
