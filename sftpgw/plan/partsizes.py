@@ -25,7 +25,7 @@ UPLOAD_SHARE = 2
 
 SPARED_SHARE = 3
 """Of the largest parts, a third fewer may be under way: the larger a part, the less of its time
-passes before the store's answer, so that fewer of them keep a connection's worth of bytes moving."""
+is spent waiting for the store's answer."""
 
 
 @dataclass(frozen=True, slots=True)
