@@ -1,6 +1,6 @@
 """A request on its way into a connection.
 
-Knows: two ways to send buffers that nobody has joined, and how to be told of progress.
+Knows: which way buffers that nobody has joined go out, and how to be told of progress.
 Must not know: what the request is, or what is answered.
 
 Over TCP the kernel takes the buffers as they are (`outflow`), the head together with the body,
@@ -9,7 +9,8 @@ upload costs. We are a pull producer, which Twisted asks whenever the socket tak
 else writes to a connection while a request is on its way, and the one before has left it
 altogether, so what goes past Twisted's buffer stays in order.
 
-Whatever else carries HTTP, TLS above all, is given copies by ``write``.
+Over TLS, OpenSSL makes records of the buffers as they are (`tls`). Whatever else carries HTTP is
+given copies by ``write``.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from sftpgw.outflow import Outflow, Sink, sink_of
+from sftpgw.s3.tls import record_writer
 from sftpgw.values import KIB, MIB, Body, Buffer
 
-WRITTEN_BYTES = 128 * KIB
-"""What `write` is given at a time."""
+WRITTEN_BYTES = 256 * KIB
+"""What is written at a time where the socket is not ours to fill."""
 
 SENT_BYTES = 1 * MIB
 """What one turn of the reactor sends of one body; other connections want theirs."""
@@ -38,7 +40,10 @@ def body_on(transport: Any, body: Body, progress: Progress) -> DirectBody | Writ
     sink = sink_of(transport)
     if sink is not None:
         return DirectBody(body, transport, sink, progress)
-    return WrittenBody(body, transport, progress)
+    records = record_writer(transport)
+    if records is not None:
+        return WrittenBody(body, transport, records.write, progress)
+    return WrittenBody(body, transport, lambda batch: transport.write(b"".join(batch)), progress)
 
 
 @implementer(IPullProducer)
@@ -82,12 +87,15 @@ class DirectBody:
 
 @implementer(IPushProducer)
 class WrittenBody:
-    """Writes copies into a transport, which keeps what it is given."""
+    """Has buffers written, a few at a time, into a transport that keeps what it is given."""
 
-    def __init__(self, body: Body, transport: Any, progress: Progress) -> None:
+    def __init__(
+        self, body: Body, transport: Any, write: Callable[[Body], None], progress: Progress
+    ) -> None:
         self._transport = transport
+        self._write = write
         self._progress = progress
-        self._pieces = _joined(body)
+        self._batches = _batches(body)
         self._is_paused = False
 
     def start(self) -> None:
@@ -97,7 +105,7 @@ class WrittenBody:
 
     def stop(self) -> None:
         """Send nothing more, and let go of the body."""
-        self._pieces = iter(())
+        self._batches = iter(())
         if self._transport is not None:
             transport, self._transport = self._transport, None
             transport.unregisterProducer()
@@ -105,13 +113,13 @@ class WrittenBody:
     def resumeProducing(self) -> None:
         self._is_paused = False
         while not self._is_paused and self._transport is not None:
-            piece = next(self._pieces, None)
-            if piece is None:
+            batch = next(self._batches, None)
+            if batch is None:
                 self.stop()
                 self._progress(0, True)
                 return
-            self._transport.write(piece)
-            self._progress(len(piece), False)
+            self._write(batch)
+            self._progress(sum(map(len, batch)), False)
 
     def pauseProducing(self) -> None:
         self._is_paused = True
@@ -120,18 +128,25 @@ class WrittenBody:
         self._transport = None
 
 
-def _joined(body: Body) -> Iterator[bytes]:
-    """Copies of at most `WRITTEN_BYTES`; small buffers go out together."""
+def _batches(body: Body) -> Iterator[Body]:
+    """The buffers, `WRITTEN_BYTES` together at most; what is larger is cut."""
     batch: list[Buffer] = []
     size_bytes = 0
     for buffer in body:
-        view = memoryview(buffer)
-        for start in range(0, view.nbytes, WRITTEN_BYTES):
-            piece = view[start : start + WRITTEN_BYTES]
-            if batch and size_bytes + piece.nbytes > WRITTEN_BYTES:
-                yield b"".join(batch)
+        for piece in _cut(buffer):
+            if batch and size_bytes + len(piece) > WRITTEN_BYTES:
+                yield tuple(batch)
                 batch, size_bytes = [], 0
             batch.append(piece)
-            size_bytes += piece.nbytes
+            size_bytes += len(piece)
     if batch:
-        yield b"".join(batch)
+        yield tuple(batch)
+
+
+def _cut(buffer: Buffer) -> Iterator[Buffer]:
+    if 0 < len(buffer) <= WRITTEN_BYTES:
+        yield buffer
+        return
+    view = memoryview(buffer)
+    for start in range(0, len(view), WRITTEN_BYTES):
+        yield view[start : start + WRITTEN_BYTES]

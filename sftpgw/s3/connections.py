@@ -18,10 +18,14 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sftpgw.values import KIB
+from sftpgw.s3.tls import tcp_below
+from sftpgw.values import KIB, MIB
 
 RECEIVED_BYTES = 256 * KIB
 """What is taken from TCP at a time. Each time costs a round of the reactor; Twisted has 64 KiB."""
+
+SENT_BYTES = 1 * MIB
+"""What the kernel is given at a time, of what Twisted's TLS has written. Twisted has 128 KiB."""
 
 
 class Connections:
@@ -52,19 +56,14 @@ class _CountedConnection(ProtocolWrapper):
     factory: _CountingFactory
 
     def makeConnection(self, transport: Any) -> None:
-        _tcp_of(transport).bufferSize = RECEIVED_BYTES
+        tcp = tcp_below(transport)
+        tcp.bufferSize = RECEIVED_BYTES
+        tcp.SEND_LIMIT = SENT_BYTES
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.factory.connections.went(self)
-
-
-def _tcp_of(transport: Any) -> Any:
-    """The transport below TLS, if there is any."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport
 
 
 class _CountingFactory(WrappingFactory):

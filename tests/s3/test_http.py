@@ -142,7 +142,43 @@ async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpC
 
 
 # Twisted's own server and trust roots still hand pyOpenSSL objects around.
-@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+hands_objects_around = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
+
+@hands_objects_around
+@pytest_twisted.ensureDeferred
+async def test_bodies_follow_each_other_on_one_encrypted_connection(
+    certificate: ssl.PrivateCertificate,
+) -> None:
+    """The first one has to wait for the handshake, and goes another way than those after it."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    server = ScriptedS3()
+    port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
+    policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
+    client = HttpClient(reactor, connect_timeout_seconds=10.0, tls_policy=policy)
+    piece = bytes(range(251)) * 700
+    bodies: list[Body] = [
+        (piece, bytearray(piece), b"", memoryview(piece)[7:]) * 12,
+        (),
+        (b"small",),
+        (piece * 20,),
+        (b"tiny", piece * 9, bytearray(b"tail")) * 3,
+    ]
+    try:
+        for body in bodies:
+            server.script(Reply(200))
+            url = f"https://127.0.0.1:{port.getHost().port}/"
+            await client.exchange(request_to(url, body), Answer())
+        assert [each.body for each in server.requests] == [b"".join(body) for body in bodies]
+        assert server.connections == 1
+    finally:
+        await client.close()
+        await server.all_gone()
+        await port.stopListening()
+
+
+@hands_objects_around
 @pytest.mark.parametrize("is_trusted", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_encryption_and_trust(certificate: ssl.PrivateCertificate, is_trusted: bool) -> None:

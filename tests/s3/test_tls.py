@@ -11,8 +11,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper
 
-from sftpgw.s3.tls import GATHERED_BYTES, GatheringPolicy
+from sftpgw.s3.tls import GATHERED_BYTES, GatheringPolicy, RecordWriter, record_writer
 from sftpgw.values import KIB
 
 RECORD_BYTES = 16 * KIB
@@ -113,3 +115,70 @@ def test_damage_behind_data_is_told_after_it(pair: tuple[Any, SSL.Connection]) -
     assert client.recv(32 * KIB) == b"whole"
     with pytest.raises(SSL.Error):
         client.recv(32 * KIB)
+
+
+class TlsTransport(ProtocolWrapper):
+    """What is above TLS, as far as a writer sees it: `asked` is what Twisted was asked to send."""
+
+    def __init__(self, connection: Any) -> None:
+        self.transport = StringTransport()
+        self.asked = b""
+        self._connection = connection
+
+    def getHandle(self) -> Any:
+        return self._connection
+
+    def write(self, data: bytes) -> None:
+        self.asked += data
+
+
+def writer_on(transport: TlsTransport) -> RecordWriter:
+    writer = record_writer(transport)
+    assert writer is not None
+    return writer
+
+
+def received(transport: TlsTransport, server: SSL.Connection) -> bytes:
+    """What the server makes of what went to TCP."""
+    server.bio_write(transport.transport.value())
+    transport.transport.clear()
+    data = b""
+    with contextlib.suppress(SSL.WantReadError):
+        while True:
+            data += server.recv(64 * KIB)
+    return data
+
+
+def test_buffers_become_records_without_twisted(pair: tuple[Any, SSL.Connection]) -> None:
+    client, server = pair
+    transport = TlsTransport(client)
+    writer = writer_on(transport)
+    buffers = (bytes(100 * KIB), bytearray(b"x" * 50), memoryview(b"y" * 40 * KIB)[3:])
+    writer.write(buffers)
+    writer.write((b"the end",))
+    assert received(transport, server) == b"".join(buffers) + b"the end"
+    assert transport.asked == b""
+
+
+def test_before_the_handshake_twisted_is_asked_and_then_until_the_end() -> None:
+    creator = GatheringPolicy(Policy()).creatorForNetloc(b"store.example", 443)  # type: ignore[arg-type]
+    transport = TlsTransport(creator.clientConnectionForTLS(None))
+    writer = writer_on(transport)
+    writer.write((b"head", b"body"))
+    writer.write((b"more",))
+    assert transport.asked == b"headbodymore"
+    assert transport.transport.value()[:1] == b"\x16"  # a record of the handshake, not data
+
+
+def test_a_connection_that_has_failed_is_left_to_twisted(pair: tuple[Any, SSL.Connection]) -> None:
+    client, _ = pair
+    with contextlib.suppress(SSL.Error):
+        client.shutdown()
+    transport = TlsTransport(client)
+    writer_on(transport).write((b"too late",))
+    assert transport.asked == b"too late"
+
+
+def test_whatever_else_has_a_handle_is_no_tls_of_ours() -> None:
+    assert record_writer(TlsTransport(object())) is None
+    assert record_writer(StringTransport()) is None
