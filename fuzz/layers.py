@@ -223,6 +223,8 @@ SLOW = ("head", "list", "get", "body", "put", "delete", "copy", "upload_part")
 class Recorder:
     """The channel below a protocol: keeps what is written, and how it ended."""
 
+    unsent_bytes = 0
+
     def __init__(self) -> None:
         self.written = bytearray()
         self.consumed_bytes = 0

@@ -228,7 +228,8 @@ class MemoryBudget(Protocol):
     """The bytes that all transfers of the process may hold together.
 
     Read-ahead takes what is free (`try_acquire`), uploads stand in line for whole
-    parts (`acquire`), and what cannot wait may overdraw a little (`try_charge`).
+    parts (`acquire`), and what cannot wait may overdraw a little (`try_charge`). What is
+    here already, whoever is to blame, is counted (`charge`).
     """
 
     def try_acquire(self, size_bytes: int) -> bool:
@@ -236,6 +237,9 @@ class MemoryBudget(Protocol):
 
     def try_charge(self, size_bytes: int) -> bool:
         """Count bytes past the line, and past the limit as far as the overdraft goes."""
+
+    def charge(self, size_bytes: int) -> None:
+        """Count bytes that are here already, past every limit."""
 
     def acquire(self, size_bytes: int) -> Deferred[None] | None:
         """Count bytes now (None) or once it is our turn; cancel to leave the line."""
@@ -364,6 +368,10 @@ class UserDirectory(Protocol):
 
 class FlowControl(Protocol):
     """The byte stream below a subsystem: an SSH channel, seen from above."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written, and the client has not taken yet."""
 
     def write(self, *pieces: Buffer) -> None:
         """Send `pieces`, one behind the other; what is given together leaves together."""

@@ -322,9 +322,10 @@ class Gateway:
     def _make_avatar(self, user: User, session: str) -> GatewayAvatar:
         """What `user` can open in this session: SFTP and commands, on the user's own files."""
         events = self._events.bind(session=session, user=user.name)
+        memory = self._budget.share(user.name)
         resources = Resources(
             store=self._store.bind(session=session, user=user.name),
-            budget=self._budget.share(user.name),
+            budget=memory,
             in_flight=self._in_flight,
             times=self._times,
             clock=self._reactor,
@@ -352,7 +353,12 @@ class Gateway:
         def command(line: bytes) -> Subsystem:
             return make_console(line, commands, events=events, clock=self._reactor)
 
-        return GatewayAvatar({b"sftp": sftp}, window_memory=self._window_memory, commands=command)
+        return GatewayAvatar(
+            {b"sftp": sftp},
+            window_memory=self._window_memory,
+            commands=command,
+            answer_memory=memory,
+        )
 
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""

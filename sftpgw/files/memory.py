@@ -11,8 +11,11 @@ Rules
 2. Read-ahead takes only what is free while nobody is in line.
 3. What cannot wait (a READ, a write behind a gap, a small file) may pass the line and
    overdraw by a tenth, so that the bound holds whatever clients do.
-4. Who has to wait makes everybody else give back what they hold in vain.
-5. A user is *greedy* who holds more than an equal share while others wait, or who is
+4. What has been fetched and answered with, and is not read, counts as long as it waits: nobody
+   can let go of it, so that it may pass every bound. It is the last that grows: READs stand
+   in line like all others once the overdraft is spent.
+5. Who has to wait makes everybody else give back what they hold in vain.
+6. A user is *greedy* who holds more than an equal share while others wait, or who is
    next in line behind transfers of their own: what they hold and do not move on with,
    they lose first.
 """
@@ -71,6 +74,9 @@ class Budget:
             return False
         self._count(user, size_bytes)
         return True
+
+    def charge(self, size_bytes: int, user: str = "") -> None:
+        self._count(user, size_bytes)
 
     def acquire(self, size_bytes: int, user: str = "") -> Deferred[None] | None:
         if self.try_acquire(size_bytes, user):
@@ -153,6 +159,9 @@ class Share:
 
     def try_charge(self, size_bytes: int) -> bool:
         return self._allows(size_bytes) and self._budget.try_charge(size_bytes, self._user)
+
+    def charge(self, size_bytes: int) -> None:
+        self._budget.charge(size_bytes, self._user)
 
     def acquire(self, size_bytes: int) -> Deferred[None] | None:
         return self._budget.acquire(size_bytes, self._user)

@@ -51,6 +51,8 @@ from sftpgw.wire.sftp import Kind, Malformed, Status
 
 MAX_PENDING = 256
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
+"""What READs under way will bring, with the answers that the client has not taken yet."""
+
 REQUESTS_PER_TURN = 400
 """At about 30 microseconds each. A packet of 256 KiB may hold 29,000."""
 
@@ -184,7 +186,7 @@ class SFTPProtocol:
         return (
             not (self._is_lost or self._stream_is_lost or self._is_paused)
             and self._pending < MAX_PENDING
-            and self._pending_read_bytes < MAX_PENDING_READ_BYTES
+            and self._pending_read_bytes + self._transport.unsent_bytes < MAX_PENDING_READ_BYTES
         )
 
     def _begin(self, frame: frames.Frame) -> None:

@@ -39,6 +39,7 @@ class GatewayAvatar:
 
     :param commands: what runs a command line; None if every one is refused.
     :param window_memory: what all receive windows may hold; None if that is not counted.
+    :param answer_memory: what answers are counted in that the client does not read.
     """
 
     conn: Any = None
@@ -49,8 +50,10 @@ class GatewayAvatar:
         logout: Callable[[], None] = lambda: None,
         window_memory: MemoryBudget | None = None,
         commands: CommandFactory | None = None,
+        answer_memory: MemoryBudget | None = None,
     ) -> None:
         self.window_memory = window_memory
+        self.answer_memory = answer_memory
         self._subsystems = subsystems
         self._commands = commands
         self._logout = logout

@@ -34,6 +34,7 @@ from sftpgw.bytequeue import ByteQueue
 from sftpgw.interfaces import FlowControl, Subsystem
 from sftpgw.ssh.fields import Fields, MalformedPacket
 from sftpgw.ssh.logs import quiet_logger
+from sftpgw.ssh.unsent import UnsentMemory
 from sftpgw.ssh.windows import ReceiveWindow
 from sftpgw.values import KIB, MIB, Body, Buffer
 
@@ -72,10 +73,15 @@ class SessionChannel(SSHChannel):
         self._started = False
         self._outgoing = ByteQueue()
         self._errors = ByteQueue()
+        self._unsent = UnsentMemory(avatar.answer_memory)
         self._paused = False
         self._unconsumed_bytes = 0
         self._input_ended = False
         self._exit_status: int | None = None
+
+    def count_window(self) -> bool:
+        """Count the window that the client is about to get; False if there is no memory for it."""
+        return self._window.open()
 
     # What the client asks for.
 
@@ -89,7 +95,6 @@ class SessionChannel(SSHChannel):
         """Connect the subsystem that was granted; its request has been answered."""
         if self._subsystem is not None and not self._started:
             self._started = True
-            self._window.open()
             self._subsystem.makeConnection(self)
 
     @property
@@ -143,6 +148,11 @@ class SessionChannel(SSHChannel):
             self.conn.adjustWindow(self, granted_bytes)
 
     # Bytes to the client.
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was written, and the client has not taken yet."""
+        return self._outgoing.size_bytes
 
     def write(self, *pieces: Buffer) -> None:
         """Send `pieces` as soon as the client's window and the connection allow."""
@@ -203,6 +213,7 @@ class SessionChannel(SSHChannel):
             size_bytes -= taken_bytes
 
     def _act_on_what_waits(self) -> None:
+        self._unsent.is_now(self._outgoing.size_bytes)
         if self._exit_status is not None:
             self._finish_when_drained(self._exit_status)
         else:
@@ -255,6 +266,7 @@ class SessionChannel(SSHChannel):
     def _forget_output(self) -> None:
         self._outgoing.clear()
         self._errors.clear()
+        self._unsent.is_now(0)
 
     def _tell_lost(self, reason: Exception) -> None:
         self._window.close()

@@ -159,6 +159,9 @@ class GatewayConnection(SSHConnection):
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         if len(self.channels) >= self.transport.factory.settings.sessions_per_connection:
             raise ConchError("too many sessions on this connection", OPEN_RESOURCE_SHORTAGE)
+        if not channel.count_window() and self.channels:
+            text = "no memory for another session on this connection; try again in a moment"
+            raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         return channel
 
     def _confirm(self, channel: SessionChannel, remote_number: int) -> None:

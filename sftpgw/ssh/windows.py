@@ -7,6 +7,9 @@ What a client sends without an answer waits in memory, so a window is memory tha
 granted. Every channel has the least that lets a request through. It grows to the full
 window, by which a client far away is kept busy, while there is memory and nobody waits
 for it. When somebody does, what is given back by the client is not granted again.
+
+A connection's first channel is opened whether its least window can be counted or not: the number
+of connections has a limit of its own. A further one is not.
 """
 
 from __future__ import annotations
@@ -33,11 +36,15 @@ class ReceiveWindow:
         self._creditable_bytes = 0
         self._is_shrinking = False
 
-    def open(self) -> None:
-        """Something will use it: count the least, as far as that can be counted."""
+    def open(self) -> bool:
+        """The client is about to get it: count the least; False if there is no memory for it."""
         memory = self._memory
-        if memory is not None and memory.try_charge(self.size_bytes):
-            self._counted_bytes = self.size_bytes
+        if memory is None:
+            return True
+        if not memory.try_charge(self.size_bytes):
+            return False
+        self._counted_bytes = self.size_bytes
+        return True
 
     def close(self) -> None:
         """Nothing will be received any more."""

@@ -137,15 +137,34 @@ class GatewayInMemory:
     ) -> ExecutedCommand:
         """A client of a user's that runs a command line, and widens its window if it `reads`."""
         pair = LoggedInPair(
-            {}, self.ssh, clock=self.clock, commands=lambda line: self.command(line, user)
+            {},
+            self.ssh,
+            clock=self.clock,
+            commands=lambda line: self.command(line, user),
+            answer_memory=self.budget,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
         return ExecutedCommand(pair, channel)
 
-    def log_in(self, user: User = ALICE, *, greet: bool = True) -> SftpClient:
-        """A client of a user's, with SFTP negotiated unless `greet` is False."""
-        pair = LoggedInPair({b"sftp": lambda: self.subsystem(user)}, self.ssh, clock=self.clock)
-        client = SftpClient(pair)
+    def log_in(
+        self,
+        user: User = ALICE,
+        *,
+        greet: bool = True,
+        reads: bool = True,
+        window_bytes: int = 2 * MIB,
+    ) -> SftpClient:
+        """A client of a user's, with SFTP negotiated unless `greet` is False.
+
+        :param reads: whether it widens its window of `window_bytes` as it reads.
+        """
+        pair = LoggedInPair(
+            {b"sftp": lambda: self.subsystem(user)},
+            self.ssh,
+            clock=self.clock,
+            answer_memory=self.budget,
+        )
+        client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:
             client.transmit(wire.encode_request(wire.Init(3)))
             assert client.replies.pop(3).kind is Kind.VERSION
@@ -213,9 +232,11 @@ def _is_due(client: ExecutedCommand, call: Any) -> bool:
 class SftpClient:
     """A client that sends what it is told, and keeps every reply by request id."""
 
-    def __init__(self, pair: LoggedInPair) -> None:
+    def __init__(
+        self, pair: LoggedInPair, *, window_bytes: int = 2 * MIB, reads: bool = True
+    ) -> None:
         self.pair = pair
-        self.channel = pair.open_subsystem(b"sftp")
+        self.channel = pair.open_subsystem(b"sftp", window_bytes=window_bytes, refill=reads)
         self.replies: dict[int, Reply] = {}
         self._frames = frames.Frames(2 * frames.MAX_FRAME_BYTES)
         self._ids = count(100)

@@ -241,6 +241,7 @@ class LoggedInPair(ClientPair):
     :param settings: [ssh]; the default has the documented values.
     :param commands: what runs command lines, if any.
     :param window_memory: what windows are counted in, if they are.
+    :param answer_memory: what unread answers are counted in, if they are.
     """
 
     def __init__(
@@ -252,6 +253,7 @@ class LoggedInPair(ClientPair):
         strict: bool = False,
         commands: CommandFactory | None = None,
         window_memory: MemoryBudget | None = None,
+        answer_memory: MemoryBudget | None = None,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -263,6 +265,7 @@ class LoggedInPair(ClientPair):
             self.logouts.append,
             commands,
             window_memory,
+            answer_memory,
         )
         factory = make_factory(portal, clock, self.events, settings)
         self.connection = ClientConnection()
@@ -330,18 +333,23 @@ def make_user(name: str, key: Key | None = None, password_hash: str | None = Non
     )
 
 
-def make_test_portal(
+def make_test_portal(  # noqa: PLR0917
     users: Mapping[str, User],
     subsystems: Mapping[bytes, SubsystemFactory],
     tell_logout: Callable[[str], None] = lambda name: None,
     commands: CommandFactory | None = None,
     window_memory: MemoryBudget | None = None,
+    answer_memory: MemoryBudget | None = None,
 ) -> Portal:
     """A portal over `users` that checks passwords at once instead of in a thread."""
 
     def make_avatar(user: User, session: str) -> GatewayAvatar:
         return GatewayAvatar(
-            subsystems, lambda: tell_logout(user.name), window_memory, commands=commands
+            subsystems,
+            lambda: tell_logout(user.name),
+            window_memory,
+            commands=commands,
+            answer_memory=answer_memory,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")

@@ -165,7 +165,7 @@ class _Wire:
 
     # What `SftpClient` asks of its pair and its channel.
 
-    def open_subsystem(self, name: bytes) -> _Wire:
+    def open_subsystem(self, name: bytes, *, window_bytes: int, refill: bool) -> _Wire:
         self._subsystem.makeConnection(_ServersEnd(self))
         return self
 
@@ -187,6 +187,8 @@ class _Wire:
 
 class _ServersEnd:
     """A `FlowControl`."""
+
+    unsent_bytes = 0
 
     def __init__(self, wire: _Wire) -> None:
         self.write = wire.server_writes

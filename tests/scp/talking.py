@@ -12,6 +12,8 @@ from sftpgw.values import Buffer, User
 class Channel:
     """A `FlowControl` that remembers."""
 
+    unsent_bytes = 0
+
     def __init__(self) -> None:
         self.written = bytearray()
         self.errors = bytearray()

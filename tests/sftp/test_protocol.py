@@ -303,7 +303,8 @@ class TestLimits:
         assert len(client.read(client.open(b"/big"), 0, 2**32 - 1)) == wire.MAX_READ_BYTES
 
     def test_a_greedy_writer_is_held_to_its_window(self) -> None:
-        gateway = GatewayInMemory(settings=StoreSettings(part_size_bytes=5 * MIB))
+        settings = StoreSettings(part_size_bytes=5 * MIB, upload_concurrency=4)
+        gateway = GatewayInMemory(settings=settings)
         client = gateway.log_in()
         gate = gateway.store.hold("upload_part")
         handle = client.open(b"/big", CREATE)
@@ -562,6 +563,8 @@ class TestOurOwnDefects:
 
 class Channel:
     """What is below a protocol: keeps what is written, and how it ended."""
+
+    unsent_bytes = 0
 
     def __init__(self) -> None:
         self.written = frames.Frames()
