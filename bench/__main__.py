@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from bench.drivers import CIPHERS
 from bench.figures import MIB, Sample, as_json, duplex_table, operations_table, summarize
 from bench.gateway import GatewayPlan, measure_gateway
+from bench.operations import OperationsPlan, measure_operations
 from bench.processes import BenchError
 from bench.servers import Store, versions
 from bench.ssh import SshPlan, measure_ssh
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_ssh(commands.add_parser("ssh", help="SSH and SFTP with nothing behind them"))
     _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
+    _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
     return parser
 
 
@@ -54,31 +56,45 @@ def _add_ssh(ssh: argparse.ArgumentParser) -> None:
     ssh.set_defaults(measure=_ssh, show=duplex_table)
     ssh.add_argument("--peer", action="append", default=[], choices=("asyncssh", "openssh"))
     ssh.add_argument("--cipher", action="append", choices=tuple(CIPHERS), help="default: all")
-    _add_common(ssh)
+    _add_transfers(ssh)
 
 
 def _add_gateway(gateway: argparse.ArgumentParser) -> None:
     gateway.set_defaults(measure=_gateway, show=operations_table)
-    gateway.add_argument("--endpoint", required=True, help="http://HOST:PORT of the S3")
-    gateway.add_argument("--bucket", required=True, help="files lie there below sftpgw-bench/")
+    _add_store(gateway)
     gateway.add_argument(
         "--peer", action="append", default=[], choices=("asyncssh", "openssh", "rclone")
     )
-    gateway.add_argument("--cipher", choices=tuple(CIPHERS), default="aes128-gcm")
     gateway.add_argument("--streams", type=int, default=8, help="how many go side by side")
     gateway.add_argument("--small-files", type=int, default=1000, help="how many, 4 KiB each")
     gateway.add_argument("--list", help="the directory to list; default: of the small files")
-    gateway.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    gateway.add_argument(
+    _add_transfers(gateway)
+
+
+def _add_operations(operations: argparse.ArgumentParser) -> None:
+    operations.set_defaults(measure=_operations, show=operations_table)
+    _add_store(operations)
+    _add_common(operations)
+
+
+def _add_store(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--endpoint", required=True, help="http://HOST:PORT of the S3")
+    command.add_argument("--bucket", required=True, help="files lie there below sftpgw-bench/")
+    command.add_argument("--cipher", choices=tuple(CIPHERS), default="aes128-gcm")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    command.add_argument(
         "--endpoint-counters", metavar="URL", help='answers {"requests": N}, the S3\'s count'
     )
-    _add_common(gateway)
+
+
+def _add_transfers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--size-mib", type=int, default=512, help="the size of a big file")
+    command.add_argument("--profile", type=Path, help="a folder for py-spy's flame graph")
+    _add_common(command)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--size-mib", type=int, default=512, help="the size of a big file")
     command.add_argument("--repeats", type=int, default=3, help="medians are told")
-    command.add_argument("--profile", type=Path, help="a folder for py-spy's flame graph")
     command.add_argument("--json", type=Path, help="a file for all figures")
 
 
@@ -108,6 +124,17 @@ def _gateway(options: argparse.Namespace, folder: Path) -> list[Sample]:
         profile=options.profile,
     )
     return measure_gateway(plan, folder, _tell)
+
+
+def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
+    plan = OperationsPlan(
+        store=Store(options.endpoint, options.bucket),
+        cipher=options.cipher,
+        repeats=options.repeats,
+        settings=options.set,
+        counters_url=options.endpoint_counters,
+    )
+    return measure_operations(plan, folder, _tell)
 
 
 def _about(options: argparse.Namespace) -> dict[str, object]:

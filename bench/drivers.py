@@ -57,18 +57,27 @@ class Client:
     def public_key(self) -> str:
         return self.key_file.with_suffix(".pub").read_text().strip()
 
+    @property
+    def log(self) -> Path:
+        """Where its programs complain."""
+        return self.key_file.with_name("client.log")
+
+    def options(self, port_option: str, port: int, case: str) -> list[str]:
+        """What ``ssh`` and ``sftp`` are told; they differ in how they are told the port."""
+        options = ["-q", "-F", "/dev/null", port_option, str(port), "-i", str(self.key_file)]
+        for option in (*_FIXED, *CIPHERS[case]):
+            options += ["-o", option]
+        return options
+
     @contextmanager
     def session(self, user: str, port: int, case: str) -> Iterator[Session]:
         """A session that has logged in. :raises BenchError: the login fails."""
-        command = ["sftp", "-q", "-F", "/dev/null", "-P", str(port), "-i", str(self.key_file)]
-        for option in (*_FIXED, *CIPHERS[case]):
-            command += ["-o", option]
-        errors = self.key_file.with_name("client.log")
-        with running([*command, "-b", "-", f"{user}@127.0.0.1"], errors) as process:
+        command = ["sftp", *self.options("-P", port, case), "-b", "-", f"{user}@127.0.0.1"]
+        with running(command, self.log) as process:
             watchdog = threading.Timer(LIMIT_SECONDS, process.kill)
             watchdog.start()
             try:
-                session = Session(process, errors)
+                session = Session(process, self.log)
                 session.begin()
                 session.finish()
                 yield session
