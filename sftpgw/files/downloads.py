@@ -7,6 +7,8 @@ READs are answered in the order in which they came, errors and EOF too, though S
 would allow any. OpenSSH 9.2's scp cuts a file off where two answers change places,
 and calls it whole; PuTTY's pscp stops at an EOF that overtakes data.
 
+Where there is no memory at all, an OPEN stands in line for a little, as READs do.
+
 Every range is fetched under the ETag of the first, so no read ever mixes two
 versions of an object.
 """
@@ -17,7 +19,7 @@ from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sftpgw.errors import (
@@ -31,6 +33,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.inflight import InFlight
+from sftpgw.files.places import press_while_waiting
 from sftpgw.files.ranges import FetchedRange, OpeningRange
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore, Together
 from sftpgw.plan.listing import attributes_of
@@ -38,6 +41,9 @@ from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
 from sftpgw.values import KIB, Body, ByteRange, FileAttributes, ObjectInfo, ObjectName
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
+
+OPEN_PATIENCE_SECONDS = 60.0
+"""So long does an OPEN stand in line for memory."""
 
 NO_MEMORY = "all memory is in use by other transfers; try again in a moment"
 REPLACED = "the file was replaced while it was being read"
@@ -95,23 +101,19 @@ class Download:
         # False after a failure: read-ahead is not tried again before the next READ.
         self._reads_ahead = True
 
-    async def open(self) -> None:
+    async def open(self, *, may_wait: bool = True) -> None:
         """Fetch the first range, and return when the object's size is known.
 
+        :param may_wait: in line, if there is no memory; who holds some must not.
         :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
         :raises ObjectChanged: it is not the version that was asked for.
+        :raises LimitReached: there is no memory.
         """
         self._in_flight.work_began()
         self._budget.watch(self._shed)
-        first_bytes = self._part_bytes
-        if not self._budget.try_acquire(first_bytes):
-            first_bytes = min(first_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
-            if not self._budget.try_charge(first_bytes):
-                self.close()
-                raise LimitReached(NO_MEMORY)
-        first = OpeningRange(self, Segment(0, first_bytes, 0))
-        self._start(first, if_match=self._etag)
         try:
+            first = OpeningRange(self, Segment(0, await self._first_bytes(may_wait=may_wait), 0))
+            self._start(first, if_match=self._etag)
             await first.answered
         except RangeNotSatisfiable:
             # No byte to send: the object is empty, and S3 tells no more of it.
@@ -122,6 +124,34 @@ class Download:
         except BaseException:
             self.close()
             raise
+
+    async def _first_bytes(self, *, may_wait: bool) -> int:
+        """How much to open the file with: a part, or little if memory is short."""
+        if self._budget.try_acquire(self._part_bytes):
+            return self._part_bytes
+        first_bytes = min(self._part_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
+        if not self._budget.try_charge(first_bytes):
+            if not may_wait:
+                raise LimitReached(NO_MEMORY)
+            await self._wait_for_memory(first_bytes)
+        return first_bytes
+
+    async def _wait_for_memory(self, size_bytes: int) -> None:
+        """Stand in line with nothing in hand; cancel it to leave."""
+        turn = self._budget.acquire(size_bytes)
+        if turn is None:
+            return
+        press_while_waiting(self._budget, self._clock, turn)
+        limit = self._clock.callLater(OPEN_PATIENCE_SECONDS, turn.cancel)
+        try:
+            await turn
+        except CancelledError:
+            if limit.active():
+                raise
+            raise LimitReached(NO_MEMORY) from None
+        finally:
+            if limit.active():
+                limit.cancel()
 
     def learned(self, info: ObjectInfo, first: Segment) -> None:
         """The first answer: until now nobody knew where the object ends."""
@@ -250,6 +280,7 @@ class Download:
         if self._turn is None:
             self._granted(None, size_bytes)
         else:
+            press_while_waiting(self._budget, self._clock, self._turn)
             self._turn.addCallbacks(self._granted, lambda _: None, callbackArgs=(size_bytes,))
 
     def _granted(self, _: None, size_bytes: int) -> None:

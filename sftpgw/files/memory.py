@@ -12,8 +12,8 @@ Rules
 3. What cannot wait (a READ, a write behind a gap, a small file) may pass the line and
    overdraw by a tenth, so that the bound holds whatever clients do.
 4. What has been fetched and answered with, and is not read, counts as long as it waits: nobody
-   can let go of it, so that it may pass every bound. It is the last that grows: READs stand
-   in line like all others once the overdraft is spent.
+   can let go of it, so that it may pass every bound. It is the last that grows: READs and OPENs
+   stand in line like all others once the overdraft is spent.
 5. Who has to wait makes everybody else give back what they hold in vain.
 6. A user is *greedy* who holds more than an equal share while others wait, or who is
    next in line behind transfers of their own: what they hold and do not move on with,

@@ -21,6 +21,23 @@ PRESS_SECONDS = 10.0
 """How often who stands in line asks whether somebody has gone idle."""
 
 
+def press_while_waiting(budget: MemoryBudget, clock: Clock, turn: Deferred[None]) -> None:
+    """Until `turn` has come, ask from time to time who holds memory in vain."""
+    next_time: Any
+
+    def press() -> None:
+        nonlocal next_time
+        next_time = clock.callLater(PRESS_SECONDS, press)
+        budget.press()
+
+    def over(outcome: Any) -> Any:
+        next_time.cancel()
+        return outcome
+
+    next_time = clock.callLater(PRESS_SECONDS, press)
+    turn.addBoth(over)
+
+
 class Place:
     """Holds bytes of the budget for one transfer. `close` it in the end.
 
@@ -45,7 +62,6 @@ class Place:
         self._asked_bytes = 0
         self._is_closed = False
         self._turn: Deferred[None] | None = None
-        self._timer: Any = None
         budget.watch(shed)
 
     @property
@@ -96,7 +112,7 @@ class Place:
             return
         self._turn = turn
         self._asked_bytes = more_bytes + idle_bytes
-        self._timer = self._clock.callLater(PRESS_SECONDS, self._press)
+        press_while_waiting(self._budget, self._clock, turn)
         turn.addCallbacks(self._granted, lambda _: None)
         if self._is_closed:  # who begins to wait makes others give way, and perhaps itself
             self.close()
@@ -127,9 +143,3 @@ class Place:
     def _stop_waiting(self) -> None:
         self._turn = None
         self._asked_bytes = 0
-        self._timer.cancel()
-
-    def _press(self) -> None:
-        """Still in line: somebody may have gone idle meanwhile."""
-        self._timer = self._clock.callLater(PRESS_SECONDS, self._press)
-        self._budget.press()

@@ -4,7 +4,20 @@ Knows: chunks, how they answer a READ, and when they can go.
 Must not know: which ranges are fetched, who waits for them, memory (`downloads`).
 
 The data's way: a chunk from the HTTP body is kept as it came. A READ is answered
-with views of chunks: no copy here. Chunks are let go as soon as they have been read.
+with views of chunks: no copy here, unless a view is less than an eighth of its chunk.
+Chunks are let go as soon as they have been read.
+
+Copies of a byte on its whole way through the process, beside those that the kernel makes
+(``recv``, ``sendmsg``): two over http, seven over https.
+
+- http, none: Twisted's parser passes on what was received, but for what came with the head
+  of the answer, and `s3` only counts it.
+- https, five: into OpenSSL's BIO; into its record, where it is deciphered in place; out of that;
+  into `bytes`; and into one chunk with all the records that have come (`s3/tls`).
+- from the chunk to the packet, none: SFTP's header stands before the pieces, the channel queues
+  them (`bytequeue`; those below 4 KiB are joined) and takes views.
+- the packet, two (`ssh/protection`): joined with its padding, and written anew by the cipher.
+  The socket is given that as it is (`ssh/sending`, `outflow`).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class Readback:
             return self._reader
         reader = self._reader = self._new_reader()
         try:
-            await reader.open()
+            await reader.open(may_wait=False)  # the upload may hold what it would wait for
         except BaseException:
             self._reader = None
             self._tell_waiting(Failure())

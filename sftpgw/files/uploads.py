@@ -8,6 +8,17 @@ they come in order, in the buffer of their part; they are the request's body. A 
 carried out by a coroutine of its own (`files/sending`); how it ended goes back into the
 plan as an event, and that is all that leads on.
 
+Copies of a byte on its whole way through the process, beside those that the kernel makes: one
+over http, five over https; one more in packets that have not come in one piece (`ssh/packets`),
+and where a piece of a WRITE is a small part of its packet (`wire/frames`).
+
+- the packet, one: the cipher writes it anew (`ssh/protection`).
+- from the packet to the request, none: frames, parts and requests have views of the packets; those
+  below 4 KiB are joined. Checksums read them where they are.
+- http, none: the socket is given the pieces as they are (`outflow`).
+- https, four: into OpenSSL's record, where it is enciphered in place; into its BIO; out of that;
+  and into `bytes` (`s3/tls`). Twisted joins these if TCP has not taken those before: one more.
+
 An answer is withheld (a Deferred instead of None) while the plan is congested or
 the budget owes us a part. What a client can send without an answer is bounded by
 its SSH window.

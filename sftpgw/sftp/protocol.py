@@ -21,6 +21,8 @@ Rules
 5. So many requests are begun in one turn of the reactor, which others wait for.
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open. CLOSE publishes. They are two doors.
+   It gives up an OPEN for reading at once: that may stand in line for memory. One for
+   writing may have laid claim to something, and is waited for.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.values import Body, Buffer
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
-from sftpgw.wire.sftp import Kind, Malformed, Status
+from sftpgw.wire.sftp import Kind, Malformed, OpenFlag, Status
 
 MAX_PENDING = 256
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
@@ -98,6 +100,7 @@ class SFTPProtocol:
         self._refusals_told = 0
         self._pending = 0
         self._pending_read_bytes = 0
+        self._opening_to_read: set[Deferred[IGatewayFile]] = set()
         self._outbox: list[Buffer] = []
         self._outbox_bytes = 0
 
@@ -122,6 +125,8 @@ class SFTPProtocol:
         self._is_lost = True
         if self._next_turn is not None:
             self._next_turn.cancel()
+        for opening in tuple(self._opening_to_read):
+            opening.cancel()
         for opened in self._handles.clear():
             self._abandon(opened)
 
@@ -257,9 +262,12 @@ class SFTPProtocol:
         if not is_foreseen(error) and not isinstance(error, CancelledError):
             where = type(request).__name__.lower()
             self._events.tell("defect", where=where, failure=failure)
-        elif not _is_routine(request, error):
+        elif not _is_routine(request, error) and not self._has_given_up(error):
             self._tell_refusal(request, code, sentence)
         return (wire.status(request.request_id, code, sentence),)
+
+    def _has_given_up(self, error: BaseException) -> bool:
+        return self._is_lost and isinstance(error, CancelledError)
 
     def _tell_refusal(self, request: Any, code: Status, sentence: str) -> None:
         self._tell_client_fault(
@@ -319,7 +327,8 @@ class SFTPProtocol:
 
     def _open(self, request: wire.Open) -> Eventual[Answer]:
         def opening() -> Eventual[IGatewayFile]:
-            return self._server.openFile(request.path, request.flags, request.attributes)
+            found = self._server.openFile(request.path, request.flags, request.attributes)
+            return found if request.flags & _FOR_WRITING else self._given_up_if_lost(found)
 
         def described(file: IGatewayFile) -> OpenFile:
             file.answerTogether(self._together)
@@ -355,6 +364,17 @@ class SFTPProtocol:
             return (wire.handle(request_id, self._handles.add(described(thing))),)
 
         return maybeDeferred(opening).addBoth(unreserved).addCallback(added)
+
+    def _given_up_if_lost(self, opening: Eventual[IGatewayFile]) -> Eventual[IGatewayFile]:
+        if not isinstance(opening, Deferred):
+            return opening
+
+        def over(outcome: T) -> T:
+            self._opening_to_read.discard(opening)
+            return outcome
+
+        self._opening_to_read.add(opening)
+        return opening.addBoth(over)
 
     def _read(self, request: wire.Read) -> Eventual[Answer]:
         file = self._handles.file(request.handle).file
@@ -454,6 +474,9 @@ HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
     wire.Extended: SFTPProtocol._extended,
     wire.Unknown: SFTPProtocol._unknown,
 }
+
+
+_FOR_WRITING = OpenFlag.WRITE | OpenFlag.APPEND
 
 
 def _leave(opened: OpenFile | OpenDirectory) -> Deferred[None] | None:

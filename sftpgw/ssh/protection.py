@@ -17,7 +17,7 @@ The wrappings, each with its source:
 With the first three, the length field stands outside of what is padded to blocks.
 
 Copies of a payload's bytes: sealing, one into the padded clear text and one by the
-cipher; opening, one by the cipher.
+cipher; opening, one by the cipher. With a plain MAC one more to seal, and two to open.
 """
 
 from __future__ import annotations

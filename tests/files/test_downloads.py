@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from sftpgw.errors import (
     EndOfFile,
     InvalidHandle,
+    LimitReached,
     NoSuchObject,
     ObjectChanged,
     StoreError,
@@ -35,7 +36,10 @@ CONTENT = bytes(range(256)) * 40
 
 
 class Opened:
-    """A download of `CONTENT` in parts of 1,000 bytes."""
+    """A download of `CONTENT` in parts of 1,000 bytes.
+
+    :param beside: another one in the same process.
+    """
 
     def __init__(
         self,
@@ -44,19 +48,22 @@ class Opened:
         chunk_bytes: int = 64,
         budget: int = 100_000,
         store: FakeStore | None = None,
+        part_bytes: int = 1000,
+        beside: Opened | None = None,
     ) -> None:
         self.store = store or FakeStore(chunk_bytes=chunk_bytes)
         self.store.seed("file", data)
-        self.budget = Budget(budget)
+        self.budget = beside.budget if beside else Budget(budget)
         self.events = RecordedEvents()
+        self.clock = beside.clock if beside else Clock()
         self.download = Download(
             NAME,
             store=self.store,
             budget=self.budget,
             in_flight=InFlight(),
-            clock=Clock(),
+            clock=self.clock,
             events=self.events,
-            part_bytes=1000,
+            part_bytes=part_bytes,
             concurrency=3,
         )
 
@@ -260,6 +267,76 @@ def test_whoever_closes_leaves_the_line() -> None:
     assert opened.budget.waiting == 0
     opened.budget.release(others_bytes)
     assert opened.budget.held_bytes == 0
+
+
+class TestOpeningWithoutMemory:
+    """Others hold all there is, the overdraft but for `left_bytes`."""
+
+    def opened(self, left_bytes: int = 0) -> tuple[Opened, int]:
+        opened = Opened(budget=10_000)
+        others_bytes = 11_000 - left_bytes
+        assert opened.budget.try_charge(others_bytes)
+        return opened, others_bytes
+
+    def test_it_waits_in_line_and_holds_nothing(self) -> None:
+        opened, others_bytes = self.opened(left_bytes=900)
+        opening = Deferred.fromCoroutine(opened.download.open())
+        assert not opening.called
+        assert (opened.budget.waiting, opened.budget.held_bytes) == (1, others_bytes)
+        opened.budget.release(others_bytes)
+        result_of(opening)
+        assert opened.read(0, 2000) == CONTENT[:2000]
+        opened.download.close()
+        assert opened.budget.held_bytes == 0
+        assert not opened.clock.getDelayedCalls()
+
+    def test_after_a_minute_it_fails(self) -> None:
+        opened, others_bytes = self.opened()
+        opening = Deferred.fromCoroutine(opened.download.open())
+        opened.clock.pump([10.0] * 5)
+        assert not opening.called
+        opened.clock.advance(10.0)
+        error = failure_of(opening).value
+        assert isinstance(error, LimitReached)
+        assert "all memory is in use by other transfers" in error.message
+        assert (opened.budget.waiting, opened.budget.held_bytes) == (0, others_bytes)
+        assert not opened.clock.getDelayedCalls()
+        assert not opened.store.requests
+
+    def test_whoever_is_cancelled_leaves_the_line(self) -> None:
+        opened, others_bytes = self.opened()
+        opening = Deferred.fromCoroutine(opened.download.open())
+        opening.cancel()
+        assert isinstance(failure_of(opening).value, CancelledError)
+        assert (opened.budget.waiting, opened.budget.held_bytes) == (0, others_bytes)
+        assert not opened.clock.getDelayedCalls()
+
+    def test_who_needs_less_passes_it(self) -> None:
+        opened, _ = self.opened(left_bytes=900)
+        opening = Deferred.fromCoroutine(opened.download.open())
+        small = Opened(part_bytes=800, beside=opened)
+        assert small.open().read(0, 100) == CONTENT[:100]
+        assert not opening.called
+        opening.addErrback(lambda _: None)
+        opening.cancel()
+
+    @pytest.mark.parametrize("waits_with", ["open", "read"])
+    def test_who_waits_asks_again_and_again_whether_others_have_gone_idle(
+        self, waits_with: str
+    ) -> None:
+        opened, others_bytes = out_of_memory() if waits_with == "read" else self.opened()
+        asked: list[float] = []
+        opened.budget.watch(lambda: asked.append(opened.clock.seconds()))
+        if waits_with == "read":
+            waiting: Any = opened.download.read(900, 1200)
+        else:
+            waiting = Deferred.fromCoroutine(opened.download.open())
+        opened.clock.pump([10.0] * 3)
+        assert asked[-3:] == [10.0, 20.0, 30.0]
+        opened.budget.release(others_bytes)
+        result_of(waiting)
+        opened.download.close()
+        assert not opened.clock.getDelayedCalls()
 
 
 def test_an_object_replaced_meanwhile_fails_and_never_mixes() -> None:

@@ -386,6 +386,37 @@ class TestTheEnd:
         gate.open()
         gateway.assert_idle()
 
+    def test_a_client_lost_while_its_open_waits_for_memory_leaves_the_line(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gateway.store.seed("home/alice/a", b"x")
+        while gateway.budget.try_charge(KIB):
+            pass
+        held_bytes = gateway.budget.held_bytes
+        client.send(wire.Open(0, b"/a", OpenFlag.READ, {}))
+        assert gateway.budget.waiting == 1
+        client.drop()
+        assert (gateway.budget.waiting, gateway.budget.held_bytes) == (0, held_bytes)
+        gateway.budget.release(held_bytes)
+        gateway.assert_idle()
+        assert gateway.events.facts("request-refused") == []
+
+    def test_an_open_that_waits_for_memory_holds_up_nothing_else(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        gateway.store.seed("home/alice/a", b"x")
+        while gateway.budget.try_charge(KIB):
+            pass
+        held_bytes = gateway.budget.held_bytes
+        opening = client.send(wire.Open(0, b"/a", OpenFlag.READ, {}))
+        assert client.listdir(b"/") == [b"a"]
+        gateway.budget.release(held_bytes)
+        client.pump()
+        handle = client.answer(opening).body
+        assert client.read(handle, 0, 10) == b"x"
+        client.close(handle)
+        gateway.assert_idle()
+
     def test_the_clients_eof_is_answered_with_an_exit_status(self, client: SftpClient) -> None:
         client.channel.send_eof()
         client.pump()
