@@ -247,8 +247,15 @@ class MemoryBudget(Protocol):
     def release(self, size_bytes: int) -> None:
         """Give bytes back."""
 
-    def watch(self, shed: Callable[[], None]) -> None:
-        """Call `shed` when somebody has to wait: give back what you hold in vain."""
+    @property
+    def spare_bytes(self) -> int:
+        """What one transfer may hold for nobody yet: a fair share, once memory is short."""
+
+    def watch(self, shed: Callable[[], None], *, is_transfer: bool = True) -> None:
+        """Call `shed` when somebody has to wait: give back what you hold in vain.
+
+        :param is_transfer: whether it takes part in the sharing of what is spare.
+        """
 
     def unwatch(self, shed: Callable[[], None]) -> None:
         """Do not call it any more."""

@@ -126,10 +126,11 @@ class Download:
             raise
 
     async def _first_bytes(self, *, may_wait: bool) -> int:
-        """How much to open the file with: a part, or little if memory is short."""
-        if self._budget.try_acquire(self._part_bytes):
-            return self._part_bytes
-        first_bytes = min(self._part_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
+        """How much to open the file with: a part, or less if memory is short."""
+        first_bytes = min(self._part_bytes, self._budget.spare_bytes)
+        if self._budget.try_acquire(first_bytes):
+            return first_bytes
+        first_bytes = min(first_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
         if not self._budget.try_charge(first_bytes):
             if not may_wait:
                 raise LimitReached(NO_MEMORY)
@@ -237,6 +238,7 @@ class Download:
     # Ranges.
 
     def _fetch_more(self) -> None:
+        self._plan.spare_bytes = self._budget.spare_bytes
         while self._failure is None and (fetch := self._plan.next_fetch()) is not None:
             wanted = self._affordable(fetch)
             if wanted is None:

@@ -8,7 +8,9 @@ Rules
 1. Uploads wait in line for whole parts, so that no two hold half of what they need.
    Users take turns; within one user it is first come, first served. Whose turn it is
    is waited for: a large part is not passed by small ones.
-2. Read-ahead takes only what is free while nobody is in line.
+2. Read-ahead takes only what is free while nobody is in line. Once half of all is taken, none
+   takes more than a fair share: who came first would leave so little to the others that each
+   of their READs became a request.
 3. What cannot wait (a READ, a write behind a gap, a small file) may pass the line and
    overdraw by a tenth, so that the bound holds whatever clients do.
 4. What has been fetched and answered with, and is not read, counts as long as it waits: nobody
@@ -28,6 +30,8 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 OVERDRAFT_SHARE = 10
+PLENTY_SHARE = 2
+"""Memory is short when more than this fraction of it is taken: a half."""
 
 
 class Budget:
@@ -42,7 +46,8 @@ class Budget:
         self._held_by: Counter[str] = Counter()
         # Who is next comes first; whoever was served goes to the end.
         self._line: dict[str, deque[tuple[int, Deferred[None]]]] = {}
-        self._watchers: dict[Callable[[], None], None] = {}
+        self._watchers: dict[Callable[[], None], bool] = {}
+        self._transfers = 0
 
     @classmethod
     def within(cls, memory_bytes: int) -> Budget:
@@ -98,11 +103,19 @@ class Budget:
         users = len(self._held_by.keys() | self._line.keys())
         return self._held_by[user] > self.limit_bytes // users
 
-    def watch(self, shed: Callable[[], None]) -> None:
-        self._watchers[shed] = None
+    @property
+    def spare_bytes(self) -> int:
+        if self.held_bytes * PLENTY_SHARE <= self.limit_bytes:
+            return self.limit_bytes
+        return self.limit_bytes // max(1, self._transfers)
+
+    def watch(self, shed: Callable[[], None], *, is_transfer: bool = True) -> None:
+        self.unwatch(shed)
+        self._watchers[shed] = is_transfer
+        self._transfers += is_transfer
 
     def unwatch(self, shed: Callable[[], None]) -> None:
-        self._watchers.pop(shed, None)
+        self._transfers -= self._watchers.pop(shed, False)
 
     def press(self) -> None:
         for shed in tuple(self._watchers):
@@ -153,6 +166,10 @@ class Share:
         self.watch = budget.watch
         self.unwatch = budget.unwatch
         self.press = budget.press
+
+    @property
+    def spare_bytes(self) -> int:
+        return self._budget.spare_bytes
 
     def try_acquire(self, size_bytes: int) -> bool:
         return self._allows(size_bytes) and self._budget.try_acquire(size_bytes, self._user)

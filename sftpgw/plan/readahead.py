@@ -19,7 +19,9 @@ Rules
 6. A stride is fetched READ by READ.
 7. What lies nowhere near a run, a stride or a READ that waits is stale. A file that fits
    into one part is kept whole.
-8. The range that a large file was opened with is cut off where it runs too far ahead.
+8. Where memory is short, all that is held counts against what is spare, at most two ranges are
+   under way, and nothing is fetched ahead while READs wait for their turn.
+9. The range that a large file was opened with is cut off where it runs too far ahead.
 """
 
 from __future__ import annotations
@@ -41,6 +43,10 @@ SPARE_PARTS = 2
 
 PAUSE_SHARE = 8
 """So much of a smallest range is read before it is looked again what to fetch ahead."""
+
+SPARE_RANGES = 2
+"""Where memory is short, one range is read from while one is fetched, and READs behind them wait
+to be fetched together: more ranges would be smaller, and each costs a request."""
 
 RUNS_AT_ONCE = 8
 """Of so many runs, the last used, more is fetched ahead."""
@@ -91,6 +97,7 @@ class ReadAhead:
 
     :param size_bytes: of the object; nothing is fetched behind it.
     :param part_bytes: the largest range of one request.
+    :ivar spare_bytes: what may be held for nobody yet, as there is memory.
     """
 
     def __init__(self, size_bytes: int, *, part_bytes: int, concurrency: int) -> None:
@@ -111,6 +118,7 @@ class ReadAhead:
         self._opening: Segment | None = None
         self._wasted_bytes = 0
         self.segments: list[Segment] = []
+        self.spare_bytes = self._most_bytes
 
     # What has happened.
 
@@ -166,6 +174,8 @@ class ReadAhead:
         """What to fetch now, if anything. Call `began` before asking again."""
         if self._demands and (fetch := self._demanded_fetch()) is not None:
             return fetch
+        if self._is_short and self._missing:
+            return None
         if self._movement.asked_bytes < self._look_again_bytes:
             return None
         if self._under_way_ahead() < self._concurrency:
@@ -209,6 +219,11 @@ class ReadAhead:
         ahead = max((self._ahead_bytes(run) for run in asked), default=0)
         return opening.received >= stop + max(self._least_window_bytes, ahead)
 
+    @property
+    def _is_short(self) -> bool:
+        """Whether there is less memory than this file could do with."""
+        return self.spare_bytes < self._most_bytes
+
     # READs that wait.
 
     def _demanded_fetch(self) -> Fetch | None:
@@ -221,7 +236,7 @@ class ReadAhead:
             if gap >= stop:
                 del missing[0]
                 continue
-            if self._waited_for() >= self._concurrency:
+            if self._waited_for() >= (SPARE_RANGES if self._is_short else self._concurrency):
                 return None
             for each in missing[1:]:
                 if each.start <= stop < each.stop <= gap + self._part_bytes:
@@ -292,7 +307,7 @@ class ReadAhead:
         return ByteRange(start, stop) if is_in_reach and start < stop else ByteRange(stop, stop)
 
     def _range_bytes(self, run: Run) -> int:
-        share_bytes = run.window_bytes // self._concurrency
+        share_bytes = min(run.window_bytes // self._concurrency, self.spare_bytes // SPARE_RANGES)
         return min(self._part_bytes, max(self._least_range_bytes, share_bytes))
 
     def _ahead_bytes(self, run: Run) -> int:
@@ -304,6 +319,7 @@ class ReadAhead:
         return min(
             max(run.window_bytes, self._least_window_bytes),
             self._most_bytes // rivals,
+            self.spare_bytes - held_elsewhere_bytes,
             max(self._advance_bytes(run), self._earned_bytes(run) - held_elsewhere_bytes),
         )
 

@@ -103,6 +103,22 @@ def test_a_small_file_is_one_request() -> None:
     ]
 
 
+def test_once_half_of_the_memory_is_taken_a_fair_share_is_all_it_fetches_ahead() -> None:
+    opened = Opened(budget=4000)
+    for number in range(7):
+        opened.budget.watch(lambda number=number: None)  # type: ignore[misc]
+    assert opened.budget.try_acquire(2100)
+    opened.open()
+    most_bytes = opened.budget.held_bytes - 2100
+    assert most_bytes == 4000 // 8
+    for offset in range(0, len(CONTENT), 50):
+        assert opened.read(offset, 50) == CONTENT[offset : offset + 50]
+        most_bytes = max(most_bytes, opened.budget.held_bytes - 2100)
+    assert most_bytes == 4000 // 8
+    opened.download.close()
+    assert opened.budget.held_bytes == 2100
+
+
 def test_an_empty_file_is_one_request_until_its_time_is_asked() -> None:
     opened = Opened(b"").open()
     with pytest.raises(EndOfFile):

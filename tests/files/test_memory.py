@@ -230,6 +230,21 @@ class TestTurns:
         budget.release(4)
         assert all(turn is not None and turn.called for turn in waiting)
 
+    def test_what_is_spare_is_shared_once_half_is_taken(self) -> None:
+        budget = Budget(100)
+        sheds = [lambda number=number: None for number in range(4)]
+        for shed in sheds:
+            budget.share("alice").watch(shed)
+        budget.share("/windows").watch(lambda: None, is_transfer=False)
+        assert budget.try_acquire(50)
+        assert budget.spare_bytes == 100
+        assert budget.try_acquire(1)
+        assert budget.spare_bytes == 25
+        budget.watch(sheds[0])  # again
+        budget.unwatch(sheds[0])
+        budget.unwatch(sheds[0])
+        assert budget.share("bob").spare_bytes == 33
+
     def test_who_leaves_lets_others_pass(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(5)

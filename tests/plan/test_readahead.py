@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
@@ -257,19 +257,57 @@ def test_a_first_read_elsewhere_drops_what_the_file_was_opened_with() -> None:
     assert reader.plan.segments == []
 
 
+class TestWhereMemoryIsShort:
+    def test_reads_behind_two_ranges_wait_to_be_fetched_together(self) -> None:
+        reader = Reader()
+        reader.plan.spare_bytes = 4 * MIB
+        for number in range(16):
+            wanted = ByteRange(number * STEP, (number + 1) * STEP)
+            reader.plan.asked(wanted, now_seconds=0.0, is_here=False)
+            reader.fetch(complete=False)
+        assert [each.start for each in reader.fetched] == [0, STEP]
+        first = reader.plan.segments[0]
+        first.received = first.stop
+        reader.plan.answered(ByteRange(0, STEP))
+        reader.plan.finished()
+        reader.fetch(complete=False)
+        (together,) = reader.fetched[2:]
+        assert together.start == reader.fetched[1].stop
+        assert together.stop >= 16 * STEP
+
+    def test_what_is_held_counts_against_what_is_spare(self) -> None:
+        reader, most_bytes = Reader(), 0
+        reader.plan.spare_bytes = 4 * MIB
+        for offset in range(0, SIZE, STEP):
+            reader.read(offset)
+            most_bytes = max(most_bytes, reader.held_bytes)
+        assert reader.fetched_bytes == SIZE
+        assert 2 * MIB <= most_bytes <= 4 * MIB
+        assert len(reader.fetched) < SIZE // MIB + 10
+
+    def test_with_nothing_to_spare_only_what_is_asked_for_is_fetched(self) -> None:
+        reader = Reader()
+        reader.plan.spare_bytes = 0
+        for offset in range(0, 8 * MIB, STEP):
+            reader.read(offset)
+            assert reader.held_bytes == 0
+
+
 @settings(max_examples=300)
 @given(
     st.integers(1, 500),
-    st.lists(st.tuples(st.integers(0, 499), st.integers(1, 80)), min_size=1, max_size=30),
+    st.lists(
+        st.tuples(st.integers(0, 499), st.integers(1, 80), st.sampled_from([0, 7, 90, 500])),
+        min_size=1,
+        max_size=30,
+    ),
 )
 def test_every_read_is_covered_whatever_came_before(
-    size: int, reads: list[tuple[int, int]]
+    size: int, reads: list[tuple[int, int, int]]
 ) -> None:
     reader = Reader(size, part_bytes=50)
-    for offset, length in _within(reads, size):
-        reader.read(offset, length)
+    for offset, length, spare_bytes in reads:
+        reader.plan.spare_bytes = spare_bytes
+        if offset < size:
+            reader.read(offset, min(length, size - offset))
     assert all(each.stop <= size for each in reader.fetched)
-
-
-def _within(reads: list[tuple[int, int]], size: int) -> Iterator[tuple[int, int]]:
-    return ((at, min(length, size - at)) for at, length in reads if at < size)
