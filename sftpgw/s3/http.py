@@ -54,7 +54,10 @@ class ConnectFailed(Exception):
 
 
 class ConnectionBroken(Exception):
-    """The connection, or the answer on it, broke off; the request may have been carried out."""
+    """The connection, or the answer on it, broke off; the request may have been carried out.
+
+    So it is with a success that was told before the body had left.
+    """
 
 
 class ExchangeTimedOut(Exception):
@@ -188,6 +191,7 @@ class _Exchange(TwistedProtocol):
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
         self._timer: Any = None
+        self._is_success = False
         self._is_over = False
 
     def start(self, connecting: Deferred[Any]) -> None:
@@ -217,6 +221,7 @@ class _Exchange(TwistedProtocol):
     def _answered(self, response: IResponse) -> None:
         if not self._is_over:
             self._timer.reset(self._silence_seconds)
+            self._is_success = 200 <= response.code < 300
             self._tell_sink(self._sink.began, response.code, _all_headers(response))
         response.deliverBody(self)
 
@@ -228,10 +233,14 @@ class _Exchange(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): whoever
         # was promised a size must count.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self._finish(None)
-        else:
+        if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
+        elif self._is_success and not self._outgoing.is_sent:
+            # A refusal need not hear all of it; but what is done with a part of the body is
+            # not what was asked for.
+            self._broken(Failure(ConnectionBroken("a success before the body was sent")))
+        else:
+            self._finish(None)
 
     # Ends.
 

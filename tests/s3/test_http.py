@@ -105,6 +105,32 @@ async def test_a_buffer_is_free_afterwards(server: ScriptedS3, client: HttpClien
     buffer.extend(b"more")  # BufferError if anybody still looked into it
 
 
+MORE_THAN_SOCKETS_TAKE: Body = (b"x" * (64 << 20),)
+
+
+@pytest.mark.parametrize("status", [200, 204, 206])
+@pytest_twisted.ensureDeferred
+async def test_a_success_before_the_body_was_sent_is_none(
+    server: ScriptedS3, client: HttpClient, status: int
+) -> None:
+    server.script(Reply(status, is_early=True))
+    with pytest.raises(ConnectionBroken, match="before the body"):
+        await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), Answer())
+
+
+@pytest.mark.parametrize("status", [307, 403, 503])
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_may_come_before_the_body_was_sent(
+    server: ScriptedS3, client: HttpClient, status: int
+) -> None:
+    server.script(Reply(status, b"no", is_early=True), Reply(200))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), answer)
+    assert (answer.status, answer.body) == (status, b"no")
+    await client.exchange(request_to(server.url + "/"), Answer())
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b"])
 @pytest_twisted.ensureDeferred
 async def test_a_header_stays_in_its_line(
