@@ -45,6 +45,10 @@ from sftpgw.values import Body
 IDLE_CONNECTIONS_PER_HOST = 64
 IDLE_SECONDS = 20
 
+LOOKUP_SECONDS = 10.0
+"""How long finding a store's address may take, beyond what the connection may: Twisted leaves it
+to the system's resolver, which needs five seconds where the first of its servers is away."""
+
 _Origin: TypeAlias = tuple[str, str | None, int | None]
 """Scheme, host and port: there are as many as stores and buckets."""
 
@@ -94,6 +98,8 @@ class HttpClient:
     """The process's connections to its stores.
 
     :param reactor: makes connections and tells the time.
+    :param connect_timeout_seconds: for each address that a store has; altogether, and with the
+        lookup of the addresses, it may take `LOOKUP_SECONDS` more.
     """
 
     def __init__(
@@ -129,7 +135,8 @@ class HttpClient:
         origin = (url.scheme, url.hostname, url.port)
         exchange = _Exchange(self._reactor, request, sink, self._exchanges.discard)
         self._exchanges.add(exchange)
-        exchange.start(self._pool.getConnection(origin, self._endpoint(origin)))
+        connecting = self._pool.getConnection(origin, self._endpoint(origin))
+        exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
         return exchange.finished
 
     async def close(self) -> None:
@@ -194,16 +201,20 @@ class _Exchange(TwistedProtocol):
         self._is_success = False
         self._is_over = False
 
-    def start(self, connecting: Deferred[Any]) -> None:
+    def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
+        """:param limit_seconds: how long there may be no connection"""
         self._connecting = connecting
         connecting.addCallbacks(self._connected, self._not_connected)
         connecting.addErrback(self._broken)
+        if self._connecting is not None:  # else there was one that idled, or none at all
+            self._timer = self._clock.callLater(limit_seconds, self._not_in_time, limit_seconds)
 
     # From connection to the end of the body.
 
     def _connected(self, connection: Any) -> None:
         self._connecting = None
         self._connection = connection
+        self._stop_timer()
         self._timer = self._clock.callLater(self._silence_seconds, self._timed_out)
         answering = connection.request(self._outgoing)
         answering.addCallback(self._answered)
@@ -212,6 +223,11 @@ class _Exchange(TwistedProtocol):
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         self._finish(Failure(ConnectFailed(failure.getErrorMessage())))
+
+    def _not_in_time(self, limit_seconds: float) -> None:
+        self._timer = None
+        text = f"no connection within {limit_seconds:g} seconds, the lookup of the name included"
+        self._finish(Failure(ConnectFailed(text)))
 
     def _sent(self, size_bytes: int, is_all: bool) -> None:
         """A piece of the body went out, or all of it."""
@@ -273,14 +289,17 @@ class _Exchange(TwistedProtocol):
     def _stop(self, *, drop: bool) -> None:
         self._is_over = True
         self._forget(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         self._outgoing.stop(drop=drop)
         if self._connecting is not None:
             self._connecting.cancel()
         elif drop and self._connection is not None:
             self._connection.transport.abortConnection()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _all_headers(response: IResponse) -> Headers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import pytest_twisted
@@ -14,11 +14,26 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from sftpgw.s3.bodies import WRITTEN_BYTES
-from sftpgw.s3.http import ConnectFailed, ConnectionBroken, HttpClient, HttpRequest
+from sftpgw.s3.http import (
+    LOOKUP_SECONDS,
+    ConnectFailed,
+    ConnectionBroken,
+    HttpClient,
+    HttpRequest,
+)
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
 from sftpgw.values import Body
 
@@ -165,6 +180,48 @@ async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpC
         await following
     await server.all_gone()
     assert server.connections == 1
+
+
+@implementer(IHostnameResolver, IHostResolution)
+class SilentResolver:
+    """Never answers."""
+
+    name = "store.example"
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        resolutionReceiver.resolutionBegan(self)
+        return self
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("is_found", [True, False])
+def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> None:
+    """Whoever is silent: the resolver, or the address that it finds."""
+    reactor = MemoryReactorClock()
+    if not is_found:
+        reactor.installNameResolver(SilentResolver())
+    client = HttpClient(reactor, connect_timeout_seconds=7.0)
+    waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
+    failures: list[Failure] = []
+    waiting.addErrback(failures.append)
+    reactor.advance(7.0 + LOOKUP_SECONDS - 0.1)
+    assert not failures
+    assert len(reactor.tcpClients) == is_found
+    reactor.advance(0.1)
+    (failure,) = failures
+    assert failure.check(ConnectFailed)
+    assert "no connection within 17 seconds" in failure.getErrorMessage()
+    assert not [call for call in reactor.getDelayedCalls() if call.active()]
 
 
 # Twisted's own server and trust roots still hand pyOpenSSL objects around.
