@@ -42,7 +42,6 @@ from sftpgw.s3.connections import Connections, CountedEndpoint
 from sftpgw.s3.tls import GatheringPolicy
 from sftpgw.values import Body
 
-IDLE_CONNECTIONS_PER_HOST = 64
 IDLE_SECONDS = 20
 
 LOOKUP_SECONDS = 10.0
@@ -98,6 +97,8 @@ class HttpClient:
     """The process's connections to its stores.
 
     :param reactor: makes connections and tells the time.
+    :param idle_connections: how many are kept for each host until they are needed again. With
+        fewer than are in use at once the rest is made anew each time, with a handshake over https.
     :param connect_timeout_seconds: for each address that a store has; altogether, and with the
         lookup of the addresses, it may take `LOOKUP_SECONDS` more.
     """
@@ -106,6 +107,7 @@ class HttpClient:
         self,
         reactor: Any,
         *,
+        idle_connections: int,
         connect_timeout_seconds: float,
         tls_policy: IPolicyForHTTPS | None = None,
     ) -> None:
@@ -113,7 +115,7 @@ class HttpClient:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls_policy = tls_policy
         self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = IDLE_CONNECTIONS_PER_HOST
+        self._pool.maxPersistentPerHost = idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
         self._connections = Connections()

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import ssl
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -34,8 +34,10 @@ from sftpgw.s3.http import (
     HttpClient,
     HttpRequest,
 )
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
 from sftpgw.values import Body
+
+AT_ONCE = 200
 
 
 class Answer:
@@ -61,7 +63,7 @@ def request_to(url: str, body: Body = (), **headers: str) -> HttpRequest:
 def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    client = HttpClient(reactor, connect_timeout_seconds=10.0)
+    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=10.0)
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
 
@@ -156,6 +158,31 @@ async def test_a_header_stays_in_its_line(
 
 
 @pytest_twisted.ensureDeferred
+async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    waiting: list[Deferred[Reply]] = []
+
+    def answer_all_together(_: Recorded) -> Deferred[Reply]:
+        waiting.append(reply := Deferred())
+        if len(waiting) == AT_ONCE:
+            for each in tuple(waiting):
+                each.callback(Reply(200))
+            waiting.clear()
+        return reply
+
+    server.answer_with(answer_all_together)
+    client = HttpClient(reactor, idle_connections=AT_ONCE, connect_timeout_seconds=10.0)
+    try:
+        for _ in range(2):
+            request = request_to(server.url + "/", (b"x",))
+            await gatherResults([client.exchange(request, Answer()) for _ in range(AT_ONCE)])
+            assert server.connections == AT_ONCE
+    finally:
+        await client.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpClient) -> None:
     server.script(Reply(is_silent=True))
     waiting = client.exchange(request_to(server.url + "/"), Answer())
@@ -210,7 +237,7 @@ def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> N
     reactor = MemoryReactorClock()
     if not is_found:
         reactor.installNameResolver(SilentResolver())
-    client = HttpClient(reactor, connect_timeout_seconds=7.0)
+    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=7.0)
     waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
     failures: list[Failure] = []
     waiting.addErrback(failures.append)
@@ -239,7 +266,9 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     server = ScriptedS3()
     port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
     policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
-    client = HttpClient(reactor, connect_timeout_seconds=10.0, tls_policy=policy)
+    client = HttpClient(
+        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+    )
     piece = bytes(range(251)) * 700
     bodies: list[Body] = [
         (piece, bytearray(piece), b"", memoryview(piece)[7:]) * 12,
@@ -270,7 +299,9 @@ async def test_encryption_and_trust(certificate: ssl.PrivateCertificate, is_trus
     server = ScriptedS3()
     port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
     policy = BrowserLikePolicyForHTTPS(trustRoot=certificate) if is_trusted else None
-    client = HttpClient(reactor, connect_timeout_seconds=10.0, tls_policy=policy)
+    client = HttpClient(
+        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+    )
     body, answer = bytes(range(256)) * 4096, Answer()
     server.script(Reply(200, body))
     url = f"https://127.0.0.1:{port.getHost().port}/"
