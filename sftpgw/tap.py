@@ -41,9 +41,10 @@ from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.copying import Copying
 from sftpgw.files.digests import Digester
+from sftpgw.files.finishing import AT_ONCE as RENAMES_AT_ONCE
 from sftpgw.files.finishing import Finisher, Finishing
 from sftpgw.files.inflight import InFlight
-from sftpgw.files.knowntimes import KnownTimes
+from sftpgw.files.knowntimes import LOOKS_AT_ONCE, KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.partials import Expiring
 from sftpgw.files.resources import Resources
@@ -77,6 +78,10 @@ WINDOWS = "/windows"
 WINDOWS_SHARE = 4
 """Windows hold at most this fraction of all memory: a quarter. Transfers can do without the
 rest of it, and the line for parts moves on whatever the windows hold."""
+
+FEWEST_IDLE_CONNECTIONS, MOST_IDLE_CONNECTIONS = 64, 1024
+"""Bounds of what is kept for each host of the store. Only what was in use at once within the last
+seconds can be idle at all; what is beyond the most is made anew."""
 
 log = Logger("sftpgw")
 
@@ -271,6 +276,7 @@ class Gateway:
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
+            idle_connections=connections_worth_keeping(settings),
         )
         self.sweeper = self._make_sweeper()
         self.finisher = self._make_finisher()
@@ -379,6 +385,21 @@ class Gateway:
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
+
+
+def connections_worth_keeping(settings: Settings) -> int:
+    """As many as the engines may have requests under way, within bounds.
+
+    A client has one for each small file, look and list. Of those that move whole parts there are no
+    more than fit into memory, nor than all clients may have; folders that are renamed and
+    directories that are looked through have some of their own.
+    """
+    s3, clients = settings.s3, settings.ssh.max_connections
+    part_bytes = min(s3.part_size_bytes, s3.download_part_size_bytes)
+    concurrency = max(s3.upload_concurrency, s3.download_concurrency)
+    parts = min(settings.limits.memory_bytes // part_bytes, clients * concurrency)
+    at_once = clients + parts + RENAMES_AT_ONCE + LOOKS_AT_ONCE
+    return min(max(at_once, FEWEST_IDLE_CONNECTIONS), MOST_IDLE_CONNECTIONS)
 
 
 def makeService(options: Options) -> IService:

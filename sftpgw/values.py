@@ -157,6 +157,7 @@ class Capabilities:
 
     `conditional_copy`: CopyObject looks at If-None-Match and at If-Match of its target.
     `checksums`: CRC64NVME is checked with every PUT and part, and for the whole object.
+    `object_size`: CompleteMultipartUpload does not mind being told the object's size.
     """
 
     conditional_put: bool = True
@@ -166,6 +167,7 @@ class Capabilities:
     copy_source_condition: bool = True
     part_copy: bool = True
     checksums: bool = True
+    object_size: bool = True
     unequal_parts: bool = True
 
 

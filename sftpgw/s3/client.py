@@ -41,6 +41,7 @@ from sftpgw.s3.writing import (
     if_absent,
     if_matching,
     object_checksum,
+    object_size,
     part_query,
     read_etag,
     read_result,
@@ -331,7 +332,6 @@ class S3Client:
         able = await self._abilities.known(upload.name.bucket)
         whole = joined(parts, upload.checksum) if upload.checksum else None
         size_bytes = sum(part.size_bytes for part in parts)
-        size = (("x-amz-mp-object-size", str(size_bytes)),) if upload.checksum else ()
         request = S3Request(
             "CompleteMultipartUpload",
             "POST",
@@ -342,7 +342,7 @@ class S3Client:
                 ("content-type", "application/xml"),
                 *if_absent(condition, is_supported=able.conditional_complete),
                 *object_checksum(whole),
-                *size,
+                *object_size(size_bytes, is_supported=able.object_size),
             ),
             body=(s3xml.build_complete_upload(parts),),
             missing=NoSuchUpload,

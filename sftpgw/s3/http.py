@@ -42,8 +42,11 @@ from sftpgw.s3.connections import Connections, CountedEndpoint
 from sftpgw.s3.tls import GatheringPolicy
 from sftpgw.values import Body
 
-IDLE_CONNECTIONS_PER_HOST = 64
 IDLE_SECONDS = 20
+
+LOOKUP_SECONDS = 10.0
+"""How long finding a store's address may take, beyond what the connection may: Twisted leaves it
+to the system's resolver, which needs five seconds where the first of its servers is away."""
 
 _Origin: TypeAlias = tuple[str, str | None, int | None]
 """Scheme, host and port: there are as many as stores and buckets."""
@@ -54,7 +57,10 @@ class ConnectFailed(Exception):
 
 
 class ConnectionBroken(Exception):
-    """The connection, or the answer on it, broke off; the request may have been carried out."""
+    """The connection, or the answer on it, broke off; the request may have been carried out.
+
+    So it is with a success that was told before the body had left.
+    """
 
 
 class ExchangeTimedOut(Exception):
@@ -91,12 +97,17 @@ class HttpClient:
     """The process's connections to its stores.
 
     :param reactor: makes connections and tells the time.
+    :param idle_connections: how many are kept for each host until they are needed again. With
+        fewer than are in use at once the rest is made anew each time, with a handshake over https.
+    :param connect_timeout_seconds: for each address that a store has; altogether, and with the
+        lookup of the addresses, it may take `LOOKUP_SECONDS` more.
     """
 
     def __init__(
         self,
         reactor: Any,
         *,
+        idle_connections: int,
         connect_timeout_seconds: float,
         tls_policy: IPolicyForHTTPS | None = None,
     ) -> None:
@@ -104,7 +115,7 @@ class HttpClient:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls_policy = tls_policy
         self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = IDLE_CONNECTIONS_PER_HOST
+        self._pool.maxPersistentPerHost = idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
         self._connections = Connections()
@@ -126,7 +137,8 @@ class HttpClient:
         origin = (url.scheme, url.hostname, url.port)
         exchange = _Exchange(self._reactor, request, sink, self._exchanges.discard)
         self._exchanges.add(exchange)
-        exchange.start(self._pool.getConnection(origin, self._endpoint(origin)))
+        connecting = self._pool.getConnection(origin, self._endpoint(origin))
+        exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
         return exchange.finished
 
     async def close(self) -> None:
@@ -188,18 +200,23 @@ class _Exchange(TwistedProtocol):
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
         self._timer: Any = None
+        self._is_success = False
         self._is_over = False
 
-    def start(self, connecting: Deferred[Any]) -> None:
+    def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
+        """:param limit_seconds: how long there may be no connection"""
         self._connecting = connecting
         connecting.addCallbacks(self._connected, self._not_connected)
         connecting.addErrback(self._broken)
+        if self._connecting is not None:  # else there was one that idled, or none at all
+            self._timer = self._clock.callLater(limit_seconds, self._not_in_time, limit_seconds)
 
     # From connection to the end of the body.
 
     def _connected(self, connection: Any) -> None:
         self._connecting = None
         self._connection = connection
+        self._stop_timer()
         self._timer = self._clock.callLater(self._silence_seconds, self._timed_out)
         answering = connection.request(self._outgoing)
         answering.addCallback(self._answered)
@@ -209,6 +226,11 @@ class _Exchange(TwistedProtocol):
         self._connecting = None
         self._finish(Failure(ConnectFailed(failure.getErrorMessage())))
 
+    def _not_in_time(self, limit_seconds: float) -> None:
+        self._timer = None
+        text = f"no connection within {limit_seconds:g} seconds, the lookup of the name included"
+        self._finish(Failure(ConnectFailed(text)))
+
     def _sent(self, size_bytes: int, is_all: bool) -> None:
         """A piece of the body went out, or all of it."""
         if self._timer is not None:
@@ -217,6 +239,7 @@ class _Exchange(TwistedProtocol):
     def _answered(self, response: IResponse) -> None:
         if not self._is_over:
             self._timer.reset(self._silence_seconds)
+            self._is_success = 200 <= response.code < 300
             self._tell_sink(self._sink.began, response.code, _all_headers(response))
         response.deliverBody(self)
 
@@ -228,10 +251,14 @@ class _Exchange(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): whoever
         # was promised a size must count.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self._finish(None)
-        else:
+        if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
+        elif self._is_success and not self._outgoing.is_sent:
+            # A refusal need not hear all of it; but what is done with a part of the body is
+            # not what was asked for.
+            self._broken(Failure(ConnectionBroken("a success before the body was sent")))
+        else:
+            self._finish(None)
 
     # Ends.
 
@@ -264,14 +291,17 @@ class _Exchange(TwistedProtocol):
     def _stop(self, *, drop: bool) -> None:
         self._is_over = True
         self._forget(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_timer()
         self._outgoing.stop(drop=drop)
         if self._connecting is not None:
             self._connecting.cancel()
         elif drop and self._connection is not None:
             self._connection.transport.abortConnection()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _all_headers(response: IResponse) -> Headers:

@@ -15,12 +15,18 @@ from sftpgw.s3.client import S3Client
 from sftpgw.s3.credentials import CredentialSource, InThread, credential_source
 from sftpgw.s3.endpoints import Endpoints
 from sftpgw.s3.hashing import Hasher
-from sftpgw.s3.http import IDLE_CONNECTIONS_PER_HOST, HttpClient
+from sftpgw.s3.http import HttpClient
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.sending import Sender
 from sftpgw.s3.signing import Signer
 from sftpgw.s3.throttling import Throttles
 from sftpgw.values import Capabilities, StoreSettings
+
+IDLE_CONNECTIONS = 64
+"""How many connections to a host are kept for whoever does not say how many are worth it."""
+
+THROTTLE_CEILING = 64
+"""So many requests at once are few enough for any store: there is no need to count them."""
 
 
 def open_store(
@@ -33,6 +39,7 @@ def open_store(
     in_thread: InThread,
     credentials: CredentialSource | None = None,
     clock: Clock | None = None,
+    idle_connections: int = IDLE_CONNECTIONS,
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
 
@@ -41,10 +48,15 @@ def open_store(
     :param in_thread: ``threads.deferToThread``, for what blocks: finding credentials.
     :param credentials: instead of those that the settings name.
     :param clock: of the waits between attempts; `reactor` if None.
+    :param idle_connections: how many are kept for each host: as many as are in use at once.
     """
     hasher = Hasher(reactor)
     sender = Sender(
-        http=HttpClient(reactor, connect_timeout_seconds=settings.connect_timeout_seconds),
+        http=HttpClient(
+            reactor,
+            idle_connections=idle_connections,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+        ),
         endpoints=Endpoints(settings),
         signer=Signer(settings.sign_payload, wall_clock, hasher),
         credentials=credentials or credential_source(settings, in_thread, reactor),
@@ -52,7 +64,7 @@ def open_store(
         clock=clock or reactor,
         random=random,
         hasher=hasher,
-        throttles=Throttles(clock or reactor, events, ceiling=IDLE_CONNECTIONS_PER_HOST),
+        throttles=Throttles(clock or reactor, events, ceiling=THROTTLE_CEILING),
     )
 
     async def probe(bucket: str) -> Capabilities:

@@ -71,9 +71,10 @@ class _Probe:
     """The objects of one probe and the checks that use them."""
 
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
-        # Checksums are tried apart: what cannot take them could do nothing with them.
-        self._store = store.believing(Capabilities(checksums=False))
-        self._summing = store.believing(Capabilities())
+        # Checksums and sizes are tried apart: what cannot take them could do nothing with them.
+        self._store = store.believing(Capabilities(checksums=False, object_size=False))
+        self._summing = store.believing(Capabilities(object_size=False))
+        self._sizing = store.believing(Capabilities(checksums=False))
         self._unequal_parts = store.capabilities_of(bucket).unequal_parts
         self._bucket = bucket
         self._prefix = prefix
@@ -89,6 +90,7 @@ class _Probe:
             copy_source_condition=await self._copy_source_condition(),
             part_copy=await self._part_copy(),
             checksums=await self._checksums_of_puts() and await self._checksums_of_parts(),
+            object_size=await self._object_size(),
             unequal_parts=self._unequal_parts,
         )
 
@@ -179,6 +181,12 @@ class _Probe:
         except StoreError:
             return False
         return await self._size_bytes(name) == 1
+
+    async def _object_size(self) -> bool:
+        """To be told in vain does no harm: what counts is that the object is completed."""
+        upload = await self._upload(self._name("size"), self._sizing)
+        part = await self._sizing.upload_part(upload, 1, (b"1",))
+        return not await _unable(self._sizing.complete_upload(upload, (part,)))
 
     # What they are made of.
 

@@ -85,6 +85,11 @@ def object_checksum(checksum: Checksum | None) -> HeaderList:
     return (*checksum_header(checksum), ("x-amz-checksum-type", FULL_OBJECT))
 
 
+def object_size(size_bytes: int, *, is_supported: bool) -> HeaderList:
+    """What the parts must come to, left out where the store would refuse to be told."""
+    return (("x-amz-mp-object-size", str(size_bytes)),) if is_supported else ()
+
+
 def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
     """What is copied; guarded: only if it is still the same."""
     path = f"{source.name.bucket}/{source.name.key}"

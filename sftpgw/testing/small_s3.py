@@ -33,11 +33,13 @@ class Dialect:
 
     :param conditions: ``honoured``; ``ignored``, as some Ceph; ``refused``, as B2.
     :param checksums: ``checked``; ``ignored``, as by older stores; ``refused``.
+    :param object_size: ``checked``; ``ignored``; ``refused``, whatever it is.
     :param needs_equal_parts: as R2 does.
     """
 
     conditions: str = "honoured"
     checksums: str = "checked"
+    object_size: str = "checked"
     needs_equal_parts: bool = False
 
 
@@ -175,8 +177,7 @@ class SmallS3:
             raise _Refused(400, "InvalidPart")
         self._demand_sizes([len(body) for body in bodies])
         whole = b"".join(bodies)
-        if request.headers.get("x-amz-mp-object-size", str(len(whole))) != str(len(whole)):
-            raise _Refused(400, "InvalidRequest")
+        self._demand_size(request, len(whole))
         self._checked(request, whole)
         self._demand(request, key)
         self.objects[key] = whole
@@ -201,6 +202,15 @@ class SmallS3:
         return data[int(wanted[1]) : int(wanted[2]) + 1] if wanted else data
 
     # What is demanded.
+
+    def _demand_size(self, request: Recorded, size_bytes: int) -> None:
+        told = request.headers.get("x-amz-mp-object-size")
+        if told is None or self.dialect.object_size == "ignored":
+            return
+        if self.dialect.object_size == "refused":
+            raise _Refused(501, "NotImplemented")
+        if told != str(size_bytes):
+            raise _Refused(400, "InvalidRequest")
 
     def _object(self, key: str) -> bytes:
         if key not in self.objects:

@@ -56,14 +56,18 @@ async def test_a_store_that_ignores_a_condition(condition: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "capability"),
-    [("put", "conditional_put"), ("copy_part", "part_copy")],
+    ("operation", "skip", "capability"),
+    [
+        ("put", 1, "conditional_put"),
+        ("copy_part", 0, "part_copy"),
+        ("complete_upload", 3, "object_size"),
+    ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_store_that_says_what_it_lacks(operation: str, capability: str) -> None:
+async def test_a_store_that_says_what_it_lacks(operation: str, skip: int, capability: str) -> None:
     store = FakeStore()
     error = NotImplementedByStore("no", code="NotImplemented", status=501)
-    store.fail(operation, error, skip=1 if operation == "put" else 0)
+    store.fail(operation, error, skip=skip)
     assert await probed(store) == replace(Capabilities(), **{capability: False})
 
 

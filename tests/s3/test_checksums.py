@@ -158,7 +158,20 @@ class TestWhatIsSent:
         part = await client.upload_part(upload, 1, (b"x",))
         await client.complete_upload(upload, (part,))
         names = {name for request in server.requests for name in request.headers}
-        assert not {name for name in names if "checksum" in name or "object-size" in name}
+        assert not {name for name in names if "checksum" in name}
+
+    @pytest.mark.parametrize("able", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_the_size_needs_no_sums(
+        self, server: ScriptedS3, connected: Connect, able: bool
+    ) -> None:
+        """It is left out only where it would be refused."""
+        client = connected(capabilities=Capabilities(checksums=False, object_size=able))
+        server.script(completed())
+        parts = (StoredPart(1, 5, '"p1"'), StoredPart(2, 4, '"p2"'))
+        await client.complete_upload(MultipartUpload(NAME, "u"), parts)
+        told = server.requests[0].headers.get("x-amz-mp-object-size")
+        assert told == ("9" if able else None)
 
     @pytest.mark.parametrize(
         ("settings", "header"),

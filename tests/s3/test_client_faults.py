@@ -377,6 +377,20 @@ class TestGet:
 
 class TestLostAnswers:
     @pytest_twisted.ensureDeferred
+    async def test_a_put_whose_success_came_before_its_body(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        """Whatever the store has, it is not the whole: its word does not count."""
+        large, early = (b"x" * (64 << 20),), replace(stored('"early"', 0), is_early=True)
+        server.script(early, stored('"whole"', 0))
+        assert await client.put(NAME, large, PLAIN) == '"whole"'
+        assert [len(request.body) for request in server.requests][1:] == [64 << 20]
+        refused = error_reply(412, "PreconditionFailed")
+        server.script(early, refused, stored('"cut"', 65536))
+        with pytest.raises(errors.PreconditionFailed):
+            await client.put(NAME, large, PLAIN, IF_ABSENT)
+
+    @pytest_twisted.ensureDeferred
     async def test_a_put_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
         ours = f'"{md5(DATA)}"'
         server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(ours))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import pytest_twisted
@@ -13,14 +13,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet import ssl
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
+from zope.interface import implementer
 
 from sftpgw.s3.bodies import WRITTEN_BYTES
-from sftpgw.s3.http import ConnectFailed, ConnectionBroken, HttpClient, HttpRequest
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
+from sftpgw.s3.http import (
+    LOOKUP_SECONDS,
+    ConnectFailed,
+    ConnectionBroken,
+    HttpClient,
+    HttpRequest,
+)
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
 from sftpgw.values import Body
+
+AT_ONCE = 200
 
 
 class Answer:
@@ -46,7 +63,7 @@ def request_to(url: str, body: Body = (), **headers: str) -> HttpRequest:
 def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    client = HttpClient(reactor, connect_timeout_seconds=10.0)
+    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=10.0)
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
 
@@ -105,6 +122,32 @@ async def test_a_buffer_is_free_afterwards(server: ScriptedS3, client: HttpClien
     buffer.extend(b"more")  # BufferError if anybody still looked into it
 
 
+MORE_THAN_SOCKETS_TAKE: Body = (b"x" * (64 << 20),)
+
+
+@pytest.mark.parametrize("status", [200, 204, 206])
+@pytest_twisted.ensureDeferred
+async def test_a_success_before_the_body_was_sent_is_none(
+    server: ScriptedS3, client: HttpClient, status: int
+) -> None:
+    server.script(Reply(status, is_early=True))
+    with pytest.raises(ConnectionBroken, match="before the body"):
+        await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), Answer())
+
+
+@pytest.mark.parametrize("status", [307, 403, 503])
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_may_come_before_the_body_was_sent(
+    server: ScriptedS3, client: HttpClient, status: int
+) -> None:
+    server.script(Reply(status, b"no", is_early=True), Reply(200))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), answer)
+    assert (answer.status, answer.body) == (status, b"no")
+    await client.exchange(request_to(server.url + "/"), Answer())
+    assert server.connections == 2
+
+
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b"])
 @pytest_twisted.ensureDeferred
 async def test_a_header_stays_in_its_line(
@@ -112,6 +155,31 @@ async def test_a_header_stays_in_its_line(
 ) -> None:
     with pytest.raises(ValueError, match="line break"):
         client.exchange(request_to(server.url + "/", evil=value), Answer())
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    waiting: list[Deferred[Reply]] = []
+
+    def answer_all_together(_: Recorded) -> Deferred[Reply]:
+        waiting.append(reply := Deferred())
+        if len(waiting) == AT_ONCE:
+            for each in tuple(waiting):
+                each.callback(Reply(200))
+            waiting.clear()
+        return reply
+
+    server.answer_with(answer_all_together)
+    client = HttpClient(reactor, idle_connections=AT_ONCE, connect_timeout_seconds=10.0)
+    try:
+        for _ in range(2):
+            request = request_to(server.url + "/", (b"x",))
+            await gatherResults([client.exchange(request, Answer()) for _ in range(AT_ONCE)])
+            assert server.connections == AT_ONCE
+    finally:
+        await client.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -141,6 +209,48 @@ async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpC
     assert server.connections == 1
 
 
+@implementer(IHostnameResolver, IHostResolution)
+class SilentResolver:
+    """Never answers."""
+
+    name = "store.example"
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        resolutionReceiver.resolutionBegan(self)
+        return self
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("is_found", [True, False])
+def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> None:
+    """Whoever is silent: the resolver, or the address that it finds."""
+    reactor = MemoryReactorClock()
+    if not is_found:
+        reactor.installNameResolver(SilentResolver())
+    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=7.0)
+    waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
+    failures: list[Failure] = []
+    waiting.addErrback(failures.append)
+    reactor.advance(7.0 + LOOKUP_SECONDS - 0.1)
+    assert not failures
+    assert len(reactor.tcpClients) == is_found
+    reactor.advance(0.1)
+    (failure,) = failures
+    assert failure.check(ConnectFailed)
+    assert "no connection within 17 seconds" in failure.getErrorMessage()
+    assert not [call for call in reactor.getDelayedCalls() if call.active()]
+
+
 # Twisted's own server and trust roots still hand pyOpenSSL objects around.
 hands_objects_around = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 
@@ -156,7 +266,9 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     server = ScriptedS3()
     port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
     policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
-    client = HttpClient(reactor, connect_timeout_seconds=10.0, tls_policy=policy)
+    client = HttpClient(
+        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+    )
     piece = bytes(range(251)) * 700
     bodies: list[Body] = [
         (piece, bytearray(piece), b"", memoryview(piece)[7:]) * 12,
@@ -187,7 +299,9 @@ async def test_encryption_and_trust(certificate: ssl.PrivateCertificate, is_trus
     server = ScriptedS3()
     port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
     policy = BrowserLikePolicyForHTTPS(trustRoot=certificate) if is_trusted else None
-    client = HttpClient(reactor, connect_timeout_seconds=10.0, tls_policy=policy)
+    client = HttpClient(
+        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+    )
     body, answer = bytes(range(256)) * 4096, Answer()
     server.script(Reply(200, body))
     url = f"https://127.0.0.1:{port.getHost().port}/"

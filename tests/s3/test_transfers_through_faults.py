@@ -381,6 +381,9 @@ class TestDialects:
         Dialect(conditions="refused"),
         Dialect(checksums="ignored"),
         Dialect(checksums="refused"),
+        Dialect(object_size="ignored"),
+        Dialect(object_size="refused"),
+        Dialect(checksums="ignored", object_size="refused"),
         Dialect(conditions="refused", checksums="refused", needs_equal_parts=True),
     )
 
@@ -396,6 +399,7 @@ class TestDialects:
         assert ("conditional-put" in lacking) == (dialect.conditions != "honoured")
         assert ("conditional-complete" in lacking) == (dialect.conditions != "honoured")
         assert ("checksums" in lacking) == (dialect.checksums != "checked")
+        assert ("object-size" in lacking) == (dialect.object_size == "refused")
         assert (found["checksum"] == "none") == (dialect.checksums != "checked")
 
     @pytest_twisted.ensureDeferred
