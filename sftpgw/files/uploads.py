@@ -150,7 +150,8 @@ class Upload:
         self._paused: list[Deferred[None]] = []
         self._steps = Waiting()
         self._has_ended = False
-        self._opened_seconds = self._written_seconds = self._moved_seconds = clock.seconds()
+        self._opened_seconds = self._written_seconds = clock.seconds()
+        self._silent_since_seconds = self._slow_since_seconds = self._opened_seconds
         self._moved_bytes = 0
 
     # FileWriter.
@@ -362,6 +363,9 @@ class Upload:
 
     def _resume_writers(self) -> None:
         paused, self._paused = self._paused, []
+        if paused:
+            # However long they had to wait, nobody could write more before.
+            self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
         for each in paused:
             if self._plan.failure is None:
                 each.callback(None)
@@ -400,19 +404,19 @@ class Upload:
         self._demand_success()
 
     def _note_progress(self, size_bytes: int) -> None:
-        self._written_seconds = self._clock.seconds()
+        self._written_seconds = self._silent_since_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
         if self._moved_bytes >= self._plan.small_bytes:
             self._moved_bytes = 0
-            self._moved_seconds = self._written_seconds
+            self._slow_since_seconds = self._silent_since_seconds
 
     def _shed(self) -> None:
         """Others wait for memory. Who holds some and does not move on with it gives way."""
         if not self._place.held_bytes or self._running or self._place.is_waiting:
             return
         longest_ago = self._clock.seconds() - IDLE_SECONDS
-        is_silent = self._written_seconds < longest_ago
-        if is_silent or (self._moved_seconds < longest_ago and self._place.is_greedy):
+        is_silent = self._silent_since_seconds < longest_ago
+        if is_silent or (self._slow_since_seconds < longest_ago and self._place.is_greedy):
             error = LimitReached(
                 f"{'nothing' if is_silent else 'hardly anything'} was written for "
                 f"{IDLE_SECONDS:.0f} seconds while others waited for memory; send the file again"

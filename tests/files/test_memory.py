@@ -357,3 +357,22 @@ class TestStarving:
         for client in (slow, *greedy):
             result_of(client.upload.abandon())
         process.assert_idle()
+
+    def test_who_has_waited_long_is_not_taken_for_idle_before_it_can_go_on(self) -> None:
+        process = Process(budget=2 * PART)
+        assert process.budget.try_charge(2 * PART)
+        alice, bob = process.client(4 * PART), process.client(4 * PART, "bob")
+        for client in (alice, bob):
+            while client.can_go_on:
+                client.go_on()
+        assert process.budget.waiting == 2
+        process.clock.pump([10.0] * 12)
+        process.budget.release(PART)
+        assert process.budget.waiting == 1
+        process.budget.press()
+        while alice.can_go_on:
+            alice.go_on()
+        assert alice.error is None
+        process.budget.release(PART)
+        run(process, [alice, bob], Random(1))
+        process.assert_idle()
