@@ -30,6 +30,7 @@ from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
 from sftpgw.files.openings import Openings
 from sftpgw.files.partials import Partials, incomplete
+from sftpgw.files.patience import Patience
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
@@ -76,6 +77,7 @@ class Tree:
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
         self._openings = Openings()
+        self._patience = Patience(resources.clock)
         self._timing = Timing(resources)
         self._partials = Partials(user.name, resources)
         self._keeping = Keeping(resources)
@@ -237,6 +239,7 @@ class Tree:
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
             timing=self._timing,
+            patience=self._patience,
             below=opening.overlaid,
             readback=self._readback(place, intent, plan, opening.overlaid),
             partials=self._partials if self._partials.is_wanted else None,

@@ -25,8 +25,9 @@ its SSH window.
 
 Bytes of the object below are asked for once there is memory for them.
 
-While others wait for memory, an upload that was not written to for a minute fails; if
-its user holds more than their share, so does one that has hardly moved in that time.
+While others wait for memory, an upload that was silent for too long fails (`patience`); if
+its user holds more than their share, so does one that has hardly moved in that time: by less
+than what counts as a small upload.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.inflight import InFlight, Registration
 from sftpgw.files.partials import Partials
+from sftpgw.files.patience import Patience
 from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
@@ -77,12 +79,6 @@ from sftpgw.values import (
     WriteCondition,
 )
 
-IDLE_SECONDS = 60.0
-"""So long may an upload hold memory and hardly move while others wait for it.
-
-Hardly: by less than what counts as a small upload, if its user holds more than their share.
-"""
-
 KEEP_SECONDS = 10.0
 """So long is anything more sent once the client is lost. What is under way then may end."""
 
@@ -92,6 +88,7 @@ class Upload:
 
     :param below: the object that stays below what is written; what is published has its
         class, tags and metadata.
+    :param patience: with the uploads of its session; of its own by default.
     :param readback: reads what is being written, if the file was opened for that.
     :param partials: where it is written down if its client is lost; None if that is never.
     :param resumed: the upload that goes on; the plan has its parts.
@@ -112,6 +109,7 @@ class Upload:
         storage_class: str = "",
         modified_seconds: float | None = None,
         timing: Timing | None = None,
+        patience: Patience | None = None,
         below: ObjectInfo | None = None,
         readback: Readback | NoReadback | None = None,
         partials: Partials | None = None,
@@ -129,6 +127,7 @@ class Upload:
         self._created_with = resumed.created_with if resumed else None
         self._partials = partials
         self._timing = timing
+        self._patience = patience or Patience(clock)
         self._registration: Registration = in_flight.register(name, self)
         if below is not None:
             # What is kept of it is found under its name: a rename has to wait.
@@ -150,7 +149,8 @@ class Upload:
         self._paused: list[Deferred[None]] = []
         self._steps = Waiting()
         self._has_ended = False
-        self._opened_seconds = self._written_seconds = self._moved_seconds = clock.seconds()
+        self._opened_seconds = self._written_seconds = clock.seconds()
+        self._silent_since_seconds = self._slow_since_seconds = self._opened_seconds
         self._moved_bytes = 0
 
     # FileWriter.
@@ -166,9 +166,18 @@ class Upload:
         self._demand_success()
         if not self._place.is_waiting and not plan.is_congested:
             return None
-        paused: Deferred[None] = Deferred(self._paused.remove)
+        return self._withheld_answer()
+
+    def _withheld_answer(self) -> Deferred[None]:
+        paused: Deferred[None] = Deferred(self._stop_waiting)
         self._paused.append(paused)
+        self._patience.withheld(self)
         return paused
+
+    def _stop_waiting(self, paused: Deferred[None]) -> None:
+        self._paused.remove(paused)
+        if not self._paused:
+            self._patience.answered(self)
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         self._demand_success()
@@ -362,6 +371,10 @@ class Upload:
 
     def _resume_writers(self) -> None:
         paused, self._paused = self._paused, []
+        if paused:
+            # However long they had to wait, nobody could write more before.
+            self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
+            self._patience.answered(self)
         for each in paused:
             if self._plan.failure is None:
                 each.callback(None)
@@ -400,24 +413,29 @@ class Upload:
         self._demand_success()
 
     def _note_progress(self, size_bytes: int) -> None:
-        self._written_seconds = self._clock.seconds()
+        self._written_seconds = self._silent_since_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
         if self._moved_bytes >= self._plan.small_bytes:
             self._moved_bytes = 0
-            self._moved_seconds = self._written_seconds
+            self._slow_since_seconds = self._silent_since_seconds
 
     def _shed(self) -> None:
         """Others wait for memory. Who holds some and does not move on with it gives way."""
         if not self._place.held_bytes or self._running or self._place.is_waiting:
             return
-        longest_ago = self._clock.seconds() - IDLE_SECONDS
-        is_silent = self._written_seconds < longest_ago
-        if is_silent or (self._moved_seconds < longest_ago and self._place.is_greedy):
-            error = LimitReached(
-                f"{'nothing' if is_silent else 'hardly anything'} was written for "
-                f"{IDLE_SECONDS:.0f} seconds while others waited for memory; send the file again"
-            )
-            self._carry_out(self._plan.fail(error))
+        is_silent = self._patience.is_over(self._silent_since_seconds)
+        if is_silent or (
+            self._patience.is_over(self._slow_since_seconds) and self._place.is_greedy
+        ):
+            self._carry_out(self._plan.fail(self._gives_way(is_silent=is_silent)))
+
+    def _gives_way(self, *, is_silent: bool) -> LimitReached:
+        patience = self._patience
+        return LimitReached(
+            f"{'nothing' if is_silent else 'hardly anything'} was written for "
+            f"{patience.limit_seconds:.0f} seconds while others waited for memory; send the file "
+            f"again{', and fewer at the same time' if patience.is_held_up else ''}"
+        )
 
     def _end(self) -> None:
         if self._has_ended:

@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 from sftpgw.errors import GatewayError, LimitReached
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.memory import Budget
-from sftpgw.files.places import Place
+from sftpgw.files.patience import HELD_UP_SECONDS, IDLE_SECONDS, Patience
+from sftpgw.files.places import PRESS_SECONDS, Place
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.partsizes import Ladder, allowance_bytes
 from sftpgw.plan.pieces import Layout
@@ -90,6 +91,7 @@ class Process:
         *,
         allowance: int = 0,
         largest: int = 2 * PART,
+        patience: Patience | None = None,
     ) -> Client:
         plan = UploadPlan(
             Layout(Ladder(PART, largest, step_parts=2), 10_000),
@@ -106,6 +108,7 @@ class Process:
             in_flight=self.in_flight,
             clock=self.clock,
             events=self.events,
+            patience=patience,
         )
         return Client(upload, size_bytes, window)
 
@@ -371,4 +374,155 @@ class TestStarving:
         assert slow.error is None
         for client in (slow, *greedy):
             result_of(client.upload.abandon())
+        process.assert_idle()
+
+    def test_who_has_waited_long_is_not_taken_for_idle_before_it_can_go_on(self) -> None:
+        process = Process(budget=2 * PART)
+        assert process.budget.try_charge(2 * PART)
+        alice, bob = process.client(4 * PART), process.client(4 * PART, "bob")
+        for client in (alice, bob):
+            while client.can_go_on:
+                client.go_on()
+        assert process.budget.waiting == 2
+        process.clock.pump([10.0] * 12)
+        process.budget.release(PART)
+        assert process.budget.waiting == 1
+        process.budget.press()
+        while alice.can_go_on:
+            alice.go_on()
+        assert alice.error is None
+        process.budget.release(PART)
+        run(process, [alice, bob], Random(1))
+        process.assert_idle()
+
+
+class Session:
+    """A client that writes several files at once, through one window.
+
+    What is not answered stays in the window; beyond four steps, the rest waits behind it.
+
+    :param steps: the numbers of the files that it sends a step of, one after the other.
+    :param closes: whether it closes a file behind its last step.
+    """
+
+    def __init__(
+        self, process: Process, steps: list[int], *, user: str = "alice", closes: bool = True
+    ) -> None:
+        patience = Patience(process.clock)
+        sizes = [steps.count(number) * STEP for number in range(max(steps) + 1)]
+        self.files = [process.client(size, user, largest=PART, patience=patience) for size in sizes]
+        self._rest = deque(self.files[number] for number in steps)
+        self._closes = closes
+
+    @property
+    def can_go_on(self) -> bool:
+        withheld = sum(not answer.called for file in self.files for answer in file.unanswered)
+        return bool(self._rest) and withheld < 4
+
+    def go_on(self) -> None:
+        file = self._rest.popleft()
+        is_last = file not in self._rest
+        for _ in range(2 if is_last and self._closes else 1):
+            if file.closing is None:
+                file.go_on()
+
+    def go_on_while_possible(self) -> None:
+        while self.can_go_on:
+            self.go_on()
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How each file has ended."""
+        return [_outcome(file) for file in self.files]
+
+
+def _outcome(file: Client) -> str:
+    if file.closing is None or not file.closing.called:
+        return "open"
+    return "failed" if file.error else "stored"
+
+
+class TestOneWindow:
+    """WRITEs that wait in line keep those of other files in the window."""
+
+    def held_up(self) -> tuple[Process, Session]:
+        """Memory for one part, which a file holds whose rest waits behind another one's."""
+        process = Process(budget=8 * PART)
+        assert process.budget.try_charge(7 * PART - 1)
+        holder, waiter = [0] * 4, [1] * 12
+        session = Session(process, [*holder, *waiter, *holder, *waiter[:4]])
+        session.go_on_while_possible()
+        assert (process.budget.waiting, session.outcomes) == (1, ["open", "open"])
+        return process, session
+
+    def test_who_is_held_up_by_another_file_of_the_session_is_not_silent(self) -> None:
+        process, session = self.held_up()
+        process.clock.pump([PRESS_SECONDS] * 12)
+        process.budget.release(7 * PART - 1)
+        session.go_on_while_possible()
+        assert session.outcomes == ["stored", "stored"]
+        process.assert_idle()
+
+    def test_its_minute_begins_when_it_can_go_on(self) -> None:
+        process, session = self.held_up()
+        process.clock.pump([PRESS_SECONDS] * 12)
+        process.budget.release(PART)
+        other = process.client(8 * PART, "bob")
+        while other.can_go_on:
+            other.go_on()
+        assert process.budget.waiting == 1
+        process.clock.advance(IDLE_SECONDS - 1)
+        session.go_on_while_possible()
+        process.budget.release(6 * PART - 1)
+        run(process, [other, *session.files], Random(1))
+        process.assert_idle()
+
+    def test_it_gives_way_at_last_if_nobody_else_does(self) -> None:
+        process, session = self.held_up()
+        process.clock.pump([PRESS_SECONDS] * int(HELD_UP_SECONDS / PRESS_SECONDS + 1))
+        session.go_on_while_possible()
+        assert session.outcomes == ["failed", "stored"]
+        error = session.files[0].error
+        assert isinstance(error, LimitReached)
+        assert "fewer at the same time" in error.message
+        process.budget.release(7 * PART - 1)
+        process.assert_idle()
+
+    def test_who_is_held_up_by_nobody_has_a_minute(self) -> None:
+        process = Process(budget=PART)
+        idle = Session(process, [0] * 4, closes=False)
+        idle.go_on_while_possible()
+        busy = Session(process, [0] * 8 + [1] * 8, user="bob")
+        busy.go_on_while_possible()
+        process.clock.pump([PRESS_SECONDS] * int(IDLE_SECONDS / PRESS_SECONDS + 1))
+        busy.go_on_while_possible()
+        assert busy.outcomes == ["stored", "stored"]
+        with pytest.raises(LimitReached, match="60 seconds"):
+            idle.files[0].upload.write(4 * STEP, b"x")
+        result_of(idle.files[0].upload.abandon())
+        process.assert_idle()
+
+    @settings(max_examples=60)
+    @given(
+        st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=40), min_size=1, max_size=6),
+        st.integers(2, 5),
+        st.randoms(use_true_random=False),
+    )
+    def test_whatever_they_send_all_files_end_and_nobody_waits_for_ever(
+        self, sessions_steps: list[list[int]], parts: int, random: Random
+    ) -> None:
+        process = Process(budget=parts * PART)
+        sessions = [
+            Session(process, [*steps, 0, 1], user=random.choice("ab")) for steps in sessions_steps
+        ]
+        for _ in range(2 * len(sessions) * int(HELD_UP_SECONDS / PRESS_SECONDS + 2)):
+            while ready := [session for session in sessions if session.can_go_on]:
+                random.choice(ready).go_on()
+                process.assert_within_bounds()
+            process.clock.advance(PRESS_SECONDS)
+        outcomes = [outcome for session in sessions for outcome in session.outcomes]
+        assert "open" not in outcomes
+        errors = [file.error for session in sessions for file in session.files if file.error]
+        assert all(isinstance(error, LimitReached) for error in errors)
+        assert len(process.store.keys()) == outcomes.count("stored") >= len(sessions)
         process.assert_idle()

@@ -323,6 +323,27 @@ class TestLimits:
         assert len(gateway.store.content("home/alice/big")) == 160 * 255 * KIB
         gateway.assert_idle()
 
+    def test_a_file_that_waits_behind_one_without_memory_is_not_failed_for_being_silent(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        others_bytes = gateway.budget.limit_bytes - 9 * MIB
+        assert gateway.budget.try_charge(others_bytes)
+        first, second = client.open(b"/first", CREATE), client.open(b"/second", CREATE)
+        writes = [(first, at) for at in range(16)] + [(second, at) for at in range(40)]
+        writes += [(first, at) for at in range(16, 32)]
+        sent = [
+            client.send(wire.Write(0, handle, at * 64 * KIB, (bytes(64 * KIB),)))
+            for handle, at in writes
+        ]
+        sent += [client.send(wire.OnHandle(Kind.CLOSE, 0, each)) for each in (first, second)]
+        assert sum(number in client.replies for number in sent) < 24
+        gateway.clock.pump([10.0] * 12)
+        gateway.budget.release(others_bytes)
+        client.pump()
+        assert [client.answer(number).code for number in sent] == [Status.OK] * len(sent)
+        assert len(gateway.store.content("home/alice/first")) == 2 * MIB
+        gateway.assert_idle()
+
     def test_long_names_fit_into_replies(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
