@@ -152,6 +152,10 @@ class NotImplementedByStore(StoreError):
     """501, or a store that says in other words that it lacks a feature."""
 
 
+class PartsMustBeEqual(StoreError):
+    """The store takes no file whose parts differ in size."""
+
+
 class StoreUnavailable(StoreError):
     """Still failing after every retry: throttled, broken, unreachable or silent."""
 

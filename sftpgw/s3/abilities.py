@@ -10,6 +10,8 @@ Rules
 2. What `[s3] unsupported` names is not used, whatever was found.
 3. If it cannot be found out, all that `unsupported` does not name is believed. A
    store that was unreachable is asked again later; a refusal is final.
+4. Whether parts may differ in size is not tried out: it would take 10 MiB. A store that
+   refuses a file for it has told.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ class Abilities(Protocol):
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         """Which checksum to send, by what is believed now."""
 
+    def must_do_without_unequal_parts(self, bucket: str) -> None:
+        """The store has refused a file for the sizes of its parts."""
+
     async def close(self) -> None:
         """Stop trying out; returns when nothing is left of it."""
 
@@ -65,6 +70,9 @@ class FixedAbilities:
 
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         return self._algorithm
+
+    def must_do_without_unequal_parts(self, bucket: str) -> None:
+        """What was decided stays."""
 
     async def close(self) -> None:
         return
@@ -106,6 +114,10 @@ class FoundAbilities:
             elif self._clock.seconds() >= self._not_before.get(bucket, 0.0):
                 await self._tried_out(bucket)
         return self.of(bucket)
+
+    def must_do_without_unequal_parts(self, bucket: str) -> None:
+        if self.of(bucket).unequal_parts:
+            self._settle(bucket, replace(self.of(bucket), unequal_parts=False), "refusal")
 
     async def close(self) -> None:
         for running in tuple(self._running.values()):

@@ -21,6 +21,7 @@ from sftpgw.errors import (
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
+    PartsMustBeEqual,
     PreconditionFailed,
     StoreError,
 )
@@ -30,6 +31,7 @@ from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
 from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, any_checksum, joined
 from sftpgw.s3.downloads import Download
 from sftpgw.s3.headers import count, object_info, property_headers
+from sftpgw.s3.refusals import is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
 from sftpgw.s3.signing import HeaderList
@@ -350,11 +352,17 @@ class S3Client:
             final_codes=CONFLICTS | DAMAGE,
         )
         began_seconds = self._sender.signer.now_seconds()
-        return await self._send_settled(
-            request,
-            _etag_of_result("CompleteMultipartUploadResult", request.final_codes, whole),
-            lambda: Expected(size_bytes, began_seconds, etag_of_parts(parts), checksum=whole),
-        )
+        try:
+            return await self._send_settled(
+                request,
+                _etag_of_result("CompleteMultipartUploadResult", request.final_codes, whole),
+                lambda: Expected(size_bytes, began_seconds, etag_of_parts(parts), checksum=whole),
+            )
+        except StoreError as error:
+            if not is_for_unequal_parts(error):
+                raise
+            self._abilities.must_do_without_unequal_parts(upload.name.bucket)
+            raise PartsMustBeEqual(error.message, code=error.code, status=error.status) from error
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
         request = S3Request(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twisted.web.http_headers import Headers
 
+from sftpgw.errors import StoreError
 from sftpgw.plan.retrying import UNEXPLAINED, Fault
 from sftpgw.s3.headers import date_seconds, header, retry_after_seconds
 from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, parse_error
@@ -94,3 +95,11 @@ def _code_of_a_bare_refusal(status: int, store_seconds: float | None, now_second
         return UNEXPLAINED
     skewed = store_seconds is not None and abs(store_seconds - now_seconds) > SKEW_SECONDS
     return "RequestTimeTooSkewed" if status == 403 and skewed else ""
+
+
+def is_for_unequal_parts(error: StoreError) -> bool:
+    """Whether a file was refused for the sizes of its parts, all of which are there.
+
+    S3 has no code for it. R2's is that of a part which is missing; its words tell the difference.
+    """
+    return error.code == "InvalidPart" and "same length" in error.message

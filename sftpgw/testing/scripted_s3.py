@@ -65,18 +65,23 @@ class Recorded:
 
 
 def error_reply(
-    status: int, code: str, headers: Mapping[str, str] = NO_HEADERS, *, region: str = ""
+    status: int,
+    code: str,
+    headers: Mapping[str, str] = NO_HEADERS,
+    *,
+    region: str = "",
+    message: str = "scripted",
 ) -> Reply:
     """A reply with S3's ``<Error>`` document."""
-    return Reply(status, error_document(code, region), headers)
+    return Reply(status, error_document(code, region, message), headers)
 
 
-def error_document(code: str, region: str = "") -> bytes:
+def error_document(code: str, region: str = "", message: str = "scripted") -> bytes:
     """S3's ``<Error>`` document; `region` is where it says that the bucket is."""
     place = f"<Region>{escape(region)}</Region>" if region else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<Error><Code>{escape(code)}</Code><Message>scripted</Message>{place}"
+        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{place}"
         "<RequestId>REQUEST1</RequestId></Error>"
     ).encode()
 

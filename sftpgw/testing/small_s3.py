@@ -52,9 +52,9 @@ class _Upload:
 class _Refused(Exception):
     """:param reply: instead of the usual answer."""
 
-    def __init__(self, status: int, code: str) -> None:
+    def __init__(self, status: int, code: str, message: str = "scripted") -> None:
         super().__init__(code)
-        self.reply = error_reply(status, code)
+        self.reply = error_reply(status, code, message=message)
 
 
 class SmallS3:
@@ -252,7 +252,8 @@ class SmallS3:
         if any(size_bytes < self._min_part_bytes for size_bytes in sizes_bytes[:-1]):
             raise _Refused(400, "EntityTooSmall")
         if self.dialect.needs_equal_parts and len(set(sizes_bytes[:-1])) > 1:
-            raise _Refused(400, "InvalidPart")
+            message = "All non-trailing parts must have the same length."  # in R2's words
+            raise _Refused(400, "InvalidPart", message)
 
     def _checked(self, request: Recorded, data: bytes) -> Mapping[str, str]:
         """The checksum to tell, once it was found to be that of `data`."""

@@ -121,7 +121,11 @@ class Journey:
     async def put(
         self, data: bytes = DATA, intent: WriteIntent | None = None, **settings: Any
     ) -> None:
-        tree = self.tree(**settings)
+        await self.put_on(self.tree(**settings), data, intent)
+
+    async def put_on(
+        self, tree: Tree, data: bytes = DATA, intent: WriteIntent | None = None
+    ) -> None:
         writer = await tree.open_writer(b"/file", intent or WriteIntent(), AttributeChanges())
         try:
             for offset in range(0, len(data), 32 * KIB):
@@ -401,6 +405,23 @@ class TestDialects:
         assert ("checksums" in lacking) == (dialect.checksums != "checked")
         assert ("object-size" in lacking) == (dialect.object_size == "refused")
         assert (found["checksum"] == "none") == (dialect.checksums != "checked")
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_wants_equal_parts_is_found_out_by_its_first_refusal(
+        self, journey: Journey
+    ) -> None:
+        """Only behind part 100 do parts begin to grow."""
+        journey.store.dialect = Dialect(needs_equal_parts=True)
+        tree = journey.tree(probe=Probe.AUTO)
+        data = random.Random(5).randbytes(104 * PART_BYTES)
+        with pytest.raises(errors.PartsMustBeEqual):
+            await journey.put_on(tree, data)
+        assert journey.published == {}
+        await journey.put_on(tree, data)
+        assert journey.published == {"home/file": data}
+        told = [facts for name, facts in journey.events.told if name == "capabilities-known"]
+        assert [facts["source"] for facts in told] == ["probe", "refusal"]
+        assert "unequal-parts" in str(told[1]["lacking"])
 
     @pytest_twisted.ensureDeferred
     async def test_without_a_probe_the_configuration_helps(self, journey: Journey) -> None:
