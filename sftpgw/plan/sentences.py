@@ -22,8 +22,7 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
     (errors.CredentialsUnavailable, "the gateway has no valid credentials; tell the operator"),
     (
         errors.PartsMustBeEqual,
-        "the store takes files in parts of one size only, as the gateway knows from now on; "
-        "send the file again",
+        "the store takes parts of one size only, as is known from now on; send the file again",
     ),
     (errors.StoreUnavailable, "the store does not answer; try again later"),
     (errors.StoreError, "the store refused the request; the gateway's log says why"),
