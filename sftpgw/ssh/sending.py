@@ -29,7 +29,7 @@ from twisted.conch.ssh.transport import (
     MSG_SERVICE_ACCEPT,
     MSG_SERVICE_REQUEST,
 )
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from sftpgw.outflow import Outflow, sink_of
@@ -61,14 +61,15 @@ _BELONG_TO_EXCHANGE = frozenset(range(1, 50)) - {
 }
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IPushProducer)
 class Sending:
     """The way out of one connection. To TCP, it is the producer of all that is sent: nobody else
     may write, and `end` comes before the transport is told to close.
 
     :ivar sealer: seals what is sent; exchanged with each key exchange.
     :ivar sequence: the next packet's sequence number.
-    :param tcp: an `ITransport`, with a socket below it or, for tests, without one.
+    :param tcp: an `ITransport`, as a rule with a socket below it. One that has none, such as TLS,
+        keeps what it is given, and says itself when that is too much.
     :param room_again: called whenever there may be room again.
     :param cut_off: called with the reason when the client takes too little of what it asks for.
     """
@@ -84,7 +85,7 @@ class Sending:
         self.sealer = sealer
         self.sequence = 0
         self._tcp = tcp
-        self._sink = sink_of(tcp) or _Written(tcp)
+        self._sink = sink_of(tcp)
         self._waiting = Outflow()
         self._is_holding = False
         self._sent_bytes = 0
@@ -99,7 +100,8 @@ class Sending:
 
     def start(self) -> None:
         """Begin to hear when TCP takes more."""
-        self._tcp.registerProducer(self, False)
+        # A transport without a socket would ask a pull producer all the time.
+        self._tcp.registerProducer(self, self._sink is None)
 
     @property
     def has_room(self) -> bool:
@@ -193,6 +195,9 @@ class Sending:
 
     def _send_on(self) -> None:
         """Give TCP what waits; it is full if it does not take all, or has had its turn."""
+        if self._sink is None:
+            self._tcp.write(b"".join(self._waiting.take_all()))
+            return
         if self._sent_bytes < SENT_BYTES:
             self._sent_bytes += self._waiting.send(self._sink, SENT_BYTES)
         self._is_full = self._waiting.size_bytes > 0
@@ -208,9 +213,13 @@ class Sending:
             self._room_again()
 
     def resumeProducing(self) -> None:
-        """The socket takes more."""
+        """The socket, or what there is in its place, takes more."""
         self._is_full, self._sent_bytes = False, 0
         self._go_on()
+
+    def pauseProducing(self) -> None:
+        """What there is in a socket's place has enough. It says so in the middle of a write."""
+        self._is_full = True
 
     def stopProducing(self) -> None:
         """TCP is gone; the transport hears of it by `connectionLost`."""
@@ -220,14 +229,3 @@ class Sending:
         """Nothing more will be sent: what waits is left to TCP, which closes behind it."""
         self._tcp.unregisterProducer()
         self._tcp.write(b"".join(self._waiting.take_all()))
-
-
-class _Written:
-    """Stands for a socket where there is none."""
-
-    def __init__(self, transport: Any) -> None:
-        self._transport = transport
-
-    def sendmsg(self, buffers: list[Buffer], /) -> int:
-        self._transport.writeSequence(buffers)
-        return sum(map(len, buffers))

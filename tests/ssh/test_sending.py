@@ -6,9 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
+from twisted.internet.testing import StringTransport
 
 from sftpgw.ssh.channels import MAX_SENT_BYTES
-from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
+from sftpgw.ssh.protection import Protection
+from sftpgw.ssh.rekeying import KeysInUse
+from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES, Sending
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem
 from sftpgw.values import KIB, MIB
@@ -71,3 +75,45 @@ def test_what_waits_for_a_client_that_does_not_read(
     one_packet_bytes = MAX_SENT_BYTES + PACKET_OVERHEAD_BYTES
     assert most_bytes > SOCKET_BYTES
     assert most_bytes <= SOCKET_BYTES + one_packet_bytes + UNREAD_CONTROL_BYTES + KIB
+
+
+class NoSocket(StringTransport):
+    """Keeps what it is given, as TLS does, and pauses its push producer above `LIMIT`."""
+
+    LIMIT = 1000
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if len(self.value()) > self.LIMIT:
+            self.producer.pauseProducing()
+
+    def drain(self) -> None:
+        self.clear()
+        self.producer.resumeProducing()
+
+
+def test_a_transport_without_a_socket_says_itself_when_it_is_full() -> None:
+    transport, room = NoSocket(), [0]
+    sending = Sending(
+        transport,
+        Protection(b"none", b"none", b"none", b"none").sealer,
+        KeysInUse(1 << 30, 3600.0, 0.0),
+        lambda: room.append(len(room)),
+        lambda reason: None,
+    )
+    sending.start()
+    assert transport.streaming
+    with sending.together():
+        sending.send(MSG_CHANNEL_DATA, ((b"x" * 400,) for _ in range(2)))
+        assert transport.value() == b""
+    assert len(transport.value()) > 800
+    assert sending.has_room
+    sending.send(MSG_CHANNEL_DATA, ((b"x" * 400,) for _ in range(600)))
+    assert sending.waiting_bytes == 0
+    assert not sending.has_room
+    told = len(room)
+    transport.drain()
+    assert sending.has_room
+    assert len(room) == told + 1
+    sending.end()
+    assert transport.producer is None
