@@ -80,6 +80,19 @@ class BodySink(Protocol):
         """The next bytes of the range, in order, each once, retries unseen."""
 
 
+class Interest(Protocol):
+    """Whether anybody still wants what a request is for. Once lost it stays so."""
+
+    @property
+    def is_lost(self) -> bool: ...
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, once, when the interest is lost; now if it is already."""
+
+    def unwatch(self, wake: Callable[[], None]) -> None:
+        """Do not call it any more."""
+
+
 class ObjectStore(Protocol):
     """An S3 bucket's worth of operations, retried where that can help.
 
@@ -97,6 +110,13 @@ class ObjectStore(Protocol):
 
     def believing(self, capabilities: Capabilities) -> ObjectStore:
         """The same store, taken to be able to do exactly this: for trying that out."""
+
+    def while_wanted(self, interest: Interest) -> ObjectStore:
+        """The same store, for requests that are of no use once `interest` is lost.
+
+        What is on its way then is waited for. Nothing is tried again, nor waits for a better
+        moment, or for its turn; nothing need be begun. The error is StoreUnavailable.
+        """
 
     async def head_bucket(self, bucket: str) -> None:
         """HeadBucket. :raises NoSuchBucket, AccessDenied:"""

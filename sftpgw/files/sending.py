@@ -15,6 +15,11 @@ so that no two versions are mixed. Before the end that ETag is looked at once mo
 others have stored meanwhile must not be undone; and where the store ignores ETags when it
 copies, it was the same all the time if it is the same then. A small file is put right after it
 was fetched: there only a commit that it had to wait for can have come in between.
+
+What an upload needs before its end is asked for as long as somebody wants it: given up, it sends
+no part again, and none waits for its turn. The end itself, and what clears up, is tried for as
+long as any other request: the client may have hung up after its CLOSE, and what is left behind
+costs money.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.inflight import Registration
+from sftpgw.files.interest import Interest
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.plan.commands import (
     AbortUpload,
@@ -105,6 +111,8 @@ class Sending:
         resumed: MultipartUpload | None = None,
     ) -> None:
         self._store = store
+        self._interest = Interest()
+        self._wanted_from = store.while_wanted(self._interest)
         self._registration = registration
         self._events = events
         self._state_prefix = state_prefix
@@ -120,6 +128,10 @@ class Sending:
         self.etag = ""
         """The object's, once it has been published."""
 
+    def give_up(self) -> None:
+        """What is on its way is the last that is sent, but for what publishes or clears up."""
+        self._interest.lose()
+
     async def carry_out(self, command: Command) -> Outcome:
         """Returns what a part has become, or what was fetched.
 
@@ -131,7 +143,7 @@ class Sending:
                 await self._open(command.upload)
             case SendPart():
                 multipart = self._multiparts[command.upload]
-                return await self._store.upload_part(multipart, command.number, command.body)
+                return await self._wanted_from.upload_part(multipart, command.number, command.body)
             case CopyBelow():
                 return await self._copy_below(command)
             case FetchBelow():
@@ -156,12 +168,12 @@ class Sending:
         if upload == 0:
             properties = await self._properties()
             self._registration.bind()
-            created = await self._store.create_upload(self._registration.name, properties)
+            created = await self._wanted_from.create_upload(self._registration.name, properties)
             self._take_over(created)
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
-            created = await self._store.create_upload(name, PIECE_PROPERTIES)
+            created = await self._wanted_from.create_upload(name, PIECE_PROPERTIES)
             self._registration.keeps(created)
             self._multiparts[upload] = created
 
@@ -198,7 +210,9 @@ class Sending:
         self._has_kept = True
         below = self._known_below
         try:
-            return await self._store.copy_part(self._multiparts[0], copy.number, below, copy.wanted)
+            return await self._wanted_from.copy_part(
+                self._multiparts[0], copy.number, below, copy.wanted
+            )
         except (PreconditionFailed, NoSuchObject):
             raise _changed() from None
 
@@ -206,7 +220,7 @@ class Sending:
         self._has_kept = True
         below, fetched = self._known_below, _Fetched()
         try:
-            await self._store.get(below.name, wanted, fetched, if_match=below.etag)
+            await self._wanted_from.get(below.name, wanted, fetched, if_match=below.etag)
         except (PreconditionFailed, NoSuchObject):
             raise _changed() from None
         if sum(map(len, fetched.pieces)) != wanted.size_bytes:
@@ -237,14 +251,14 @@ class Sending:
 
     async def _complete_piece(self, complete: CompletePiece) -> None:
         multipart = self._multiparts[complete.upload]
-        etag = await self._store.complete_upload(multipart, complete.parts)
+        etag = await self._wanted_from.complete_upload(multipart, complete.parts)
         self._piece_etags[complete.upload] = etag
 
     async def _copy_piece(self, copy: CopyPiece) -> StoredPart:
         etag = self._piece_etags[copy.upload]
         source = ObjectInfo(self._piece_name(copy.upload), copy.size_bytes, etag, 0.0)
         whole = ByteRange(0, copy.size_bytes)
-        return await self._store.copy_part(self._multiparts[0], copy.number, source, whole)
+        return await self._wanted_from.copy_part(self._multiparts[0], copy.number, source, whole)
 
     # What is left is swept away later, and told to the operator at once.
 

@@ -360,6 +360,8 @@ class Upload:
 
     def _look_around(self) -> None:
         """After every change: memory to settle, clients to answer, an end to announce."""
+        if self._plan.is_given_up:
+            self._sending.give_up()
         self._settle_memory()
         if self._plan.failure is not None or not (
             self._place.is_waiting or self._plan.is_congested

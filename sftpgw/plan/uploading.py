@@ -25,10 +25,12 @@ Rules
    has its exception, with the offset of the end, or none.
 8. An overlay that was neither written nor cut changes nothing.
 9. The first failure ends it: it stays in `failure`. No command follows but those that
-   clear up, and they only when nothing else is under way.
+   clear up, and they only when nothing else is under way. Nothing that is under way need
+   be tried again (`is_given_up`).
 10. A lost client ends it, too. If it may be *kept* (`plan/partials`), what is whole of it is
     sent before, and a tail of at least `min_part_bytes` as a part of its own; then its upload
-    stays open, with a record. The first part that cannot be sent any more ends that.
+    stays open, with a record. The first part that cannot be sent any more ends that. Until
+    it is told to hurry, what is under way is worth trying again.
 11. An upload that was kept goes on as an overlay on itself: its parts are taken as they are
     once it is clear that they stay. Written anew from the start, it is sent anew, into the
     same upload. As long as nothing of that has happened, it is kept again whatever fails.
@@ -124,6 +126,8 @@ class UploadPlan:
         self.small_bytes = small_bytes
         self.phase = Phase.BUFFERING
         self.failure: GatewayError | None = None
+        self.is_given_up = False
+        """What is under way is of use only if it succeeds at once: nobody waits for more."""
         self._layout = layout
         self._concurrency = concurrency
         self._allowance_bytes = allowance_bytes
@@ -273,7 +277,7 @@ class UploadPlan:
             self._fetching_bytes = 0
         elif not isinstance(command, PutWhole):
             self._assembly.failed(command)
-        return self.hurry() if self.is_keeping else self.fail(error)
+        return self._send_no_more() if self.is_keeping else self.fail(error)
 
     def fail(self, error: GatewayError) -> Commands:
         """Publish nothing any more. Only the first reason counts."""
@@ -283,6 +287,7 @@ class UploadPlan:
                 self._end(error, Phase.KEEPING)
             else:
                 self._end(error, Phase.FAILED)
+            self.is_given_up = True
             self._assembly.discard()
         return self._next_commands()
 
@@ -297,7 +302,11 @@ class UploadPlan:
         return self._next_commands()
 
     def hurry(self) -> Commands:
-        """Keep what is stored by now, and what is under way."""
+        """Keep what is stored by now, and what is under way if that succeeds at once."""
+        self.is_given_up = True
+        return self._send_no_more()
+
+    def _send_no_more(self) -> Commands:
         self._assembly.discard()
         return self._next_commands()
 

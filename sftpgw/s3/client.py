@@ -25,7 +25,7 @@ from sftpgw.errors import (
     PreconditionFailed,
     StoreError,
 )
-from sftpgw.interfaces import BodySink, EventSink
+from sftpgw.interfaces import BodySink, EventSink, Interest
 from sftpgw.plan.retrying import CONFLICTS, DAMAGE
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
 from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, any_checksum, joined
@@ -75,17 +75,27 @@ class S3Client:
     """An S3 store. Views made by `bind` share everything but what their events carry."""
 
     def __init__(
-        self, sender: Sender, events: EventSink, abilities: Abilities, user: str = ""
+        self,
+        sender: Sender,
+        events: EventSink,
+        abilities: Abilities,
+        user: str = "",
+        interest: Interest | None = None,
     ) -> None:
         self._sender = sender
         self._events = events
         self._abilities = abilities
         self._user = user
+        self._interest = interest
 
     def bind(self, **facts: object) -> S3Client:
         """The same store, whose events carry `facts`; among these, for whom it is used (`user`)."""
         user = str(facts.get("user", self._user))
-        return S3Client(self._sender, self._events.bind(**facts), self._abilities, user)
+        events = self._events.bind(**facts)
+        return S3Client(self._sender, events, self._abilities, user, self._interest)
+
+    def while_wanted(self, interest: Interest) -> S3Client:
+        return S3Client(self._sender, self._events, self._abilities, self._user, interest)
 
     def believing(self, capabilities: Capabilities) -> S3Client:
         """The same store, taken to be able to do exactly this, for trying it out.
@@ -131,7 +141,11 @@ class S3Client:
             raise StoreError("an empty range", code="BadRequest")
         download = Download(name, wanted, sink, if_match)
         await self._sender.send(
-            download.next_request, self._events, user=self._user, stream=download
+            download.next_request,
+            self._events,
+            user=self._user,
+            interest=self._interest,
+            stream=download,
         )
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
@@ -381,7 +395,9 @@ class S3Client:
     # Common to several.
 
     async def _send(self, request: S3Request, trail: Trail | None = None) -> Answer:
-        return await self._sender.send(request, self._events, user=self._user, trail=trail)
+        return await self._sender.send(
+            request, self._events, user=self._user, interest=self._interest, trail=trail
+        )
 
     async def _send_for(
         self, request: S3Request, read: Callable[[Answer], T], trail: Trail | None = None
@@ -392,6 +408,7 @@ class S3Client:
             request,
             self._events,
             user=self._user,
+            interest=self._interest,
             accept=lambda answer: found.append(read(answer)),
             trail=trail,
         )

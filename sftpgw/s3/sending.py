@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from botocore.credentials import ReadOnlyCredentials
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
 from sftpgw.errors import (
@@ -24,7 +24,7 @@ from sftpgw.errors import (
     StoreError,
     StoreUnavailable,
 )
-from sftpgw.interfaces import Clock, EventSink
+from sftpgw.interfaces import Clock, EventSink, Interest
 from sftpgw.plan.retrying import (
     BAD_ANSWER,
     CONNECT_FAILED,
@@ -59,6 +59,9 @@ from sftpgw.wire.s3xml import MalformedDocument
 USER_AGENT = "sftpgw"
 DOCUMENT_LIMIT_BYTES = 16 * MIB
 SLOW_PATIENCE_SECONDS = 300.0
+UNWANTED = "Unwanted"
+"""A word of ours, where S3's would be: the request was given up because of whom it was for."""
+
 HURRIED_ATTEMPTS = 3
 HURRIED_SECONDS = 5.0
 
@@ -193,6 +196,7 @@ class Sender:
         events: EventSink,
         *,
         user: str = "",
+        interest: Interest | None = None,
         stream: BodyStream | None = None,
         accept: Callable[[Answer], None] | None = None,
         trail: Trail | None = None,
@@ -201,6 +205,7 @@ class Sender:
 
         :param request: or what makes each attempt's (a download goes on where it was).
         :param user: on whose behalf, for a fair share where a store wants fewer requests.
+        :param interest: once it is lost, what is on its way is the last attempt.
         :param accept: looks at a 2xx and raises `AttemptFailed`, `MalformedDocument`
             or `MissingHeader` if it is none.
         :raises StoreError:
@@ -216,14 +221,16 @@ class Sender:
         while True:
             attempt += 1
             current = request() if callable(request) else request
+            _demand_interest(current, interest)
             # Once: all attempts of a request have the same body.
             payload_hash = payload_hash or await self._payload_hash(current)
             had_bytes = stream.received_bytes if stream else 0
             with self.throttles.place(current.bucket, user, is_slow=current.is_slow) as place:
                 if place.turn is not None:
-                    plan.stood_in_line(await self._stood_in_line(place.turn))
+                    plan.stood_in_line(await self._stood_in_line(place.turn, interest))
                 # Not before: both may be too old by the end of a long line.
                 credentials = await self._credentials(events)
+                _demand_interest(current, interest)
                 signed = self._signed(current, credentials, payload_hash)
                 started = self.clock.seconds()
                 failed = await self._attempt(signed, stream, accept, place)
@@ -236,9 +243,12 @@ class Sender:
             trail.may_have_happened |= may_have_happened(failed.fault)
             if again is None or not await self._remedied(again, failed, signed, events):
                 raise self._final(current, failed, events, facts) from failed
+            if _is_lost(interest):
+                events.tell("s3-request-dropped", **facts)
+                continue
             events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
             if again.wait_seconds:
-                await self._pause(again.wait_seconds)
+                await _while_wanted(self._pause(again.wait_seconds), interest)
 
     # One attempt.
 
@@ -254,10 +264,10 @@ class Sender:
             events.tell("credentials-unavailable", reason=error.message)
             raise
 
-    async def _stood_in_line(self, turn: Deferred[None]) -> float:
+    async def _stood_in_line(self, turn: Deferred[None], interest: Interest | None) -> float:
         """How many seconds it took until it was our turn."""
         since_seconds = self.clock.seconds()
-        await turn
+        await _while_wanted(turn, interest)
         return self.clock.seconds() - since_seconds
 
     async def _attempt(
@@ -386,6 +396,31 @@ class Sender:
             status=failed.fault.status,
             request_id=failed.request_id,
         )
+
+
+def _is_lost(interest: Interest | None) -> bool:
+    return interest is not None and interest.is_lost
+
+
+def _demand_interest(request: S3Request, interest: Interest | None) -> None:
+    """:raises StoreUnavailable: nobody wants it any more"""
+    if _is_lost(interest):
+        raise StoreUnavailable(f"{request.operation}: nobody waits for it", code=UNWANTED)
+
+
+async def _while_wanted(waiting: Deferred[None], interest: Interest | None) -> None:
+    """Wait until `waiting` fires, or `interest` is lost."""
+    if interest is None:
+        await waiting
+        return
+    interest.watch(waiting.cancel)
+    try:
+        await waiting
+    except CancelledError:
+        if not interest.is_lost:
+            raise
+    finally:
+        interest.unwatch(waiting.cancel)
 
 
 def _checked(headers: HeaderList) -> HeaderList:

@@ -28,7 +28,7 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
 )
-from sftpgw.interfaces import BodySink
+from sftpgw.interfaces import BodySink, Interest
 from sftpgw.plan.restating import ARCHIVES
 from sftpgw.s3.checksums import RunningChecksum, joined
 from sftpgw.values import (
@@ -202,6 +202,10 @@ class FakeStore:
 
     def believing(self, capabilities: Capabilities) -> FakeStore:
         """Itself: it is what its own capabilities say, whatever others believe."""
+        return self
+
+    def while_wanted(self, interest: Interest) -> FakeStore:
+        """Itself: it sends nothing again, and lets nobody wait for better times."""
         return self
 
     async def head_bucket(self, bucket: str) -> None:

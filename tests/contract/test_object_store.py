@@ -15,6 +15,7 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
 )
+from sftpgw.files.interest import Interest
 from sftpgw.values import (
     ByteRange,
     MultipartUpload,
@@ -393,6 +394,16 @@ class TestUploads:
         assert dict(info.metadata) == {"mtime": "7"}
         assert (part_1.size_bytes, part_2.size_bytes) == (len(first), 7)
         assert await content(under_test, upload.name) == first + b"the end"
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_wanted_is_done_and_stays(self, under_test: StoreUnderTest) -> None:
+        interest = Interest()
+        wanted = under_test.store.while_wanted(interest)
+        upload = await wanted.create_upload(under_test.name("file"), ObjectProperties())
+        part = await wanted.upload_part(upload, 1, (b"wanted",))
+        interest.lose()
+        await under_test.store.complete_upload(upload, (part,))
+        assert await content(under_test, upload.name) == b"wanted"
 
     @pytest_twisted.ensureDeferred
     async def test_a_part_may_be_replaced(self, under_test: StoreUnderTest) -> None:

@@ -246,6 +246,26 @@ class TestWhatIsKept:
         assert lost_after(store, 20) == b""
         store.assert_nothing_left()
 
+    def test_what_is_under_way_is_worth_trying_again_until_the_hurry(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(50)))
+        store.carry_out()  # the opening
+        store.take(store.plan.lose())
+        sent = [each for each in store.pending if isinstance(each, SendPart)]
+        store.pending.remove(sent[-1])
+        store.take(store.plan.failed(sent[-1], StoreError("no")))
+        assert store.plan.is_keeping
+        assert not store.plan.is_given_up, "the parts before it may yet be kept"
+        store.take(store.plan.hurry())
+        assert store.plan.is_given_up
+
+    def test_what_fails_is_given_up_at_once(self) -> None:
+        store = KeepingStore(UploadPlan(PLAIN))
+        store.take(store.plan.write(0, data_of(50)))
+        assert not store.plan.is_given_up
+        store.take(store.plan.lose())
+        assert store.plan.is_given_up
+
     def test_in_a_hurry_only_what_is_under_way(self) -> None:
         store = begun()
         store.take(store.plan.write(0, data_of(50)))

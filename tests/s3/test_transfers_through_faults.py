@@ -7,8 +7,9 @@ nothing is published.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
@@ -35,6 +36,7 @@ from sftpgw.values import (
     ChecksumChoice,
     FilesSettings,
     LimitSettings,
+    OnDisconnect,
     Probe,
     StoreSettings,
     User,
@@ -96,6 +98,8 @@ class Journey:
     store: SmallS3
     connected: Connect
     events: RecordedEvents
+    files: FilesSettings = field(default_factory=FilesSettings)
+    budget: Budget = field(default_factory=lambda: Budget(16 * MIB))
 
     def tree(self, **settings: Any) -> Tree:
         from twisted.internet import reactor  # noqa: PLC0415
@@ -104,17 +108,17 @@ class Journey:
         return self.tree_on(client, reactor)
 
     def tree_on(self, client: S3Client, reactor: Any) -> Tree:
-        limits = LimitSettings(memory_bytes=16 * MIB)
+        limits = LimitSettings(memory_bytes=self.budget.limit_bytes)
         resources = Resources(
             store=client,
-            budget=Budget(limits.memory_bytes),
+            budget=self.budget,
             in_flight=InFlight(),
             times=KnownTimes(),
             clock=reactor,
             events=self.events,
             settings=StoreSettings(part_size_bytes=PART_BYTES, download_part_size_bytes=PART_BYTES),
             limits=limits,
-            files=FilesSettings(),
+            files=self.files,
         )
         return Tree(User("alice", "bucket", "home/"), resources)
 
@@ -319,6 +323,41 @@ class TestUploads:
         await journey.put(credentials=credentials)
         assert journey.published == {"home/file": DATA}
         assert credentials.renewals == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_client_that_leaves_is_not_sent_for(self, journey: Journey) -> None:
+        """The store refuses all parts: none is sent again, only the abort is."""
+        refusal = error_reply(503, "SlowDown")
+
+        def refuse_parts(request: Recorded) -> Reply:
+            return refusal if "partNumber" in request.target else journey.store.answer(request)
+
+        journey.server.answer_with(refuse_parts)
+        journey.server.disturb(lambda request: request.method == "DELETE", refusal, refusal)
+        writer = await journey.tree().open_writer(b"/file", WriteIntent(), AttributeChanges())
+        writer.write(0, DATA)
+        await journey.server.arrived(1 + 3)
+        await writer.abandon()
+        asked = Counter(request.method for request in journey.server.requests)
+        assert asked["PUT"] <= 3 + StoreSettings().upload_concurrency, "those on their way"
+        assert (asked["POST"], asked["DELETE"]) == (1, 3)
+        assert journey.budget.held_bytes == 0
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_kept_for_a_resume_is_sent_again(self, journey: Journey) -> None:
+        journey.files = FilesSettings(on_disconnect=OnDisconnect.RESUME)
+        refusals = [error_reply(503, "SlowDown")] * 10
+        journey.server.disturb(lambda request: "partNumber" in request.target, *refusals)
+        tree = journey.tree()
+        writer = await tree.open_writer(b"/file", WriteIntent(), AttributeChanges())
+        writer.write(0, DATA)
+        await journey.server.arrived(1 + 3)
+        await writer.abandon()
+        assert journey.server.undisturbed == 0
+        assert "partial-kept" in journey.events.names()
+        (left,) = journey.store.uploads.values()
+        assert sum(map(len, left.parts.values())) == 5 * PART_BYTES
+        journey.store.uploads.clear()
 
 
 class TestDownloads:

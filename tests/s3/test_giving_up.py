@@ -1,0 +1,150 @@
+"""Requests that nobody waits for any more are not sent, and not sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import task
+from twisted.internet.defer import CancelledError, Deferred
+
+from sftpgw import errors
+from sftpgw.files.interest import Interest
+from sftpgw.s3.client import S3Client
+from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.values import MultipartUpload, ObjectName, StoredPart
+from tests.s3.test_outages import FINE, client_on
+from tests.stores import RecordedEvents
+
+UPLOAD = MultipartUpload(ObjectName("bucket", "key"), "upload-1")
+REFUSAL = error_reply(503, "SlowDown")
+
+
+class Pauses(task.Clock):
+    """A clock that tells of the first wait that begins; none of them ever ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: Deferred[None] = Deferred()
+        self._untold: Deferred[None] | None = self.begun
+
+    def callLater(self, *arguments: Any, **named: Any) -> Any:
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        call = super().callLater(*arguments, **named)
+        begun, self._untold = self._untold, None
+        if begun is not None:
+            reactor.callLater(0, begun.callback, None)
+        return call
+
+
+@pytest.fixture
+def pauses() -> Pauses:
+    return Pauses()
+
+
+@pytest.fixture
+def client(server: ScriptedS3, events: RecordedEvents, pauses: Pauses) -> Iterator[S3Client]:
+    client = client_on(server.url, events, pauses)
+    yield client
+    pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
+
+
+def sent(client: S3Client, interest: Interest, number: int = 1) -> Deferred[StoredPart]:
+    wanted = client.while_wanted(interest).bind(session="s1")
+    return Deferred.fromCoroutine(wanted.upload_part(UPLOAD, number, (b"x",)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pause_ends(server: ScriptedS3, client: S3Client, pauses: Pauses) -> None:
+    interest = Interest()
+    server.script(REFUSAL)
+    part = sent(client, interest)
+    await pauses.begun
+    interest.lose()
+    with pytest.raises(errors.StoreUnavailable):
+        await part
+    assert len(server.requests) == 1
+    assert not pauses.getDelayedCalls()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_place_in_the_line_is_left(
+    server: ScriptedS3, client: S3Client, pauses: Pauses
+) -> None:
+    interest, held = Interest(), Deferred[Reply]()
+    server.script(REFUSAL)
+    server.answer_with(lambda _: held)
+    refused = sent(client, interest, 1)
+    await pauses.begun
+    in_flight = sent(client, Interest(), 2)
+    waiting = [sent(client, interest, number) for number in (3, 4)]
+    following = sent(client, Interest(), 5)
+    interest.lose()
+    for each in (refused, *waiting):
+        with pytest.raises(errors.StoreUnavailable):
+            await each
+    held.callback(FINE)
+    server.script(FINE)
+    assert [(await each).number for each in (in_flight, following)] == [2, 5]
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("reply", [FINE, REFUSAL, Reply(is_reset=True)])
+@pytest_twisted.ensureDeferred
+async def test_what_is_on_its_way_is_waited_for(
+    server: ScriptedS3, client: S3Client, events: RecordedEvents, reply: Reply
+) -> None:
+    """Its outcome counts; there is no other attempt."""
+    interest, held = Interest(), Deferred[Reply]()
+    server.answer_with(lambda _: held)
+    part = sent(client, interest)
+    await server.arrived(1)
+    interest.lose()
+    assert not part.called
+    held.callback(reply)
+    if reply is FINE:
+        assert (await part).etag == '"e"'
+    else:
+        with pytest.raises(errors.StoreUnavailable):
+            await part
+        assert events.names()[-1] == "s3-request-dropped"
+    assert len(server.requests) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_begun(server: ScriptedS3, client: S3Client) -> None:
+    interest = Interest()
+    interest.lose()
+    with pytest.raises(errors.StoreUnavailable):
+        await sent(client, interest)
+    assert server.requests == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_others_want_of_the_same_store_goes_on(
+    server: ScriptedS3, connected: Any
+) -> None:
+    client, interest = connected(), Interest()
+    client.while_wanted(interest)
+    interest.lose()
+    server.script(REFUSAL, REFUSAL, Reply(204))
+    await client.abort_upload(UPLOAD)
+    assert len(server.requests) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_cancelled_is_cancelled(
+    server: ScriptedS3, client: S3Client, pauses: Pauses
+) -> None:
+    interest = Interest()
+    server.script(REFUSAL)
+    part = sent(client, interest)
+    await pauses.begun
+    part.cancel()
+    with pytest.raises(CancelledError):
+        await part
+    interest.lose()
+    assert not pauses.getDelayedCalls()
