@@ -9,8 +9,8 @@ Rules
    Users take turns; within one user it is first come, first served. Whose turn it is
    is waited for: a large part is not passed by small ones.
 2. Read-ahead takes only what is free while nobody is in line. Once half of all is taken, none
-   takes more than a fair share: who came first would leave so little to the others that each
-   of their READs became a request.
+   takes more than a fair share of its user's: who came first would leave so little to the others
+   that each of their READs became a request.
 3. What cannot wait (a READ, a write behind a gap, a small file) may pass the line and
    overdraw by a tenth, so that the bound holds whatever clients do.
 4. What has been fetched and answered with, and is not read, counts as long as it waits: nobody
@@ -46,8 +46,8 @@ class Budget:
         self._held_by: Counter[str] = Counter()
         # Who is next comes first; whoever was served goes to the end.
         self._line: dict[str, deque[tuple[int, Deferred[None]]]] = {}
-        self._watchers: dict[Callable[[], None], bool] = {}
-        self._transfers = 0
+        self._watchers: dict[Callable[[], None], str | None] = {}  # and whose transfer it is
+        self._transfers: Counter[str] = Counter()
 
     @classmethod
     def within(cls, memory_bytes: int) -> Budget:
@@ -105,17 +105,27 @@ class Budget:
 
     @property
     def spare_bytes(self) -> int:
+        return self.spare_bytes_of("")
+
+    def spare_bytes_of(self, user: str) -> int:
+        """What one transfer of `user` may hold for nobody yet."""
         if self.held_bytes * PLENTY_SHARE <= self.limit_bytes:
             return self.limit_bytes
-        return self.limit_bytes // max(1, self._transfers)
+        users, transfers = max(1, len(self._transfers)), max(1, self._transfers[user])
+        return self.limit_bytes // users // transfers
 
-    def watch(self, shed: Callable[[], None], *, is_transfer: bool = True) -> None:
+    def watch(self, shed: Callable[[], None], *, is_transfer: bool = True, user: str = "") -> None:
         self.unwatch(shed)
-        self._watchers[shed] = is_transfer
-        self._transfers += is_transfer
+        self._watchers[shed] = user if is_transfer else None
+        if is_transfer:
+            self._transfers[user] += 1
 
     def unwatch(self, shed: Callable[[], None]) -> None:
-        self._transfers -= self._watchers.pop(shed, False)
+        user = self._watchers.pop(shed, None)
+        if user is not None:
+            self._transfers[user] -= 1
+            if not self._transfers[user]:
+                del self._transfers[user]
 
     def press(self) -> None:
         for shed in tuple(self._watchers):
@@ -163,13 +173,15 @@ class Share:
         self._user = user
         self._budget = budget
         self._at_most_bytes = at_most_bytes
-        self.watch = budget.watch
         self.unwatch = budget.unwatch
         self.press = budget.press
 
     @property
     def spare_bytes(self) -> int:
-        return self._budget.spare_bytes
+        return self._budget.spare_bytes_of(self._user)
+
+    def watch(self, shed: Callable[[], None], *, is_transfer: bool = True) -> None:
+        self._budget.watch(shed, is_transfer=is_transfer, user=self._user)
 
     def try_acquire(self, size_bytes: int) -> bool:
         return self._allows(size_bytes) and self._budget.try_acquire(size_bytes, self._user)

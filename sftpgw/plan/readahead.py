@@ -19,8 +19,9 @@ Rules
 6. A stride is fetched READ by READ.
 7. What lies nowhere near a run, a stride or a READ that waits is stale. A file that fits
    into one part is kept whole.
-8. Where memory is short, all that is held counts against what is spare, at most two ranges are
-   under way, and nothing is fetched ahead while READs wait for their turn.
+8. Where memory is short, what is held, but for what is left of the range that the file was
+   opened with, counts against what is spare, at most two ranges are under way, and nothing is
+   fetched ahead while READs wait for their turn.
 9. The range that a large file was opened with is cut off where it runs too far ahead; after a
    quarter of a part, if no READ has come by then. Sooner would cost whoever reads from the start
    and is 20 ms away an eighth more time for 16 MiB, and twice the requests. Rule 5 does not

@@ -98,11 +98,14 @@ class FoundAbilities:
         self._clock = clock
         self._events = events
         self._found: dict[str, Capabilities] = {}
+        self._wants_equal_parts: set[str] = set()
         self._not_before: dict[str, float] = {}
         self._running: dict[str, _Running] = {}
 
     def of(self, bucket: str) -> Capabilities:
-        return self._found.get(bucket, self._declared)
+        found = self._found.get(bucket, self._declared)
+        # Apart from what was found: a probe may end, or begin, only after a refusal.
+        return replace(found, unequal_parts=False) if bucket in self._wants_equal_parts else found
 
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         return chosen_algorithm(self._choice, is_able=self.of(bucket).checksums)
@@ -117,7 +120,8 @@ class FoundAbilities:
 
     def must_do_without_unequal_parts(self, bucket: str) -> None:
         if self.of(bucket).unequal_parts:
-            self._settle(bucket, replace(self.of(bucket), unequal_parts=False), "refusal")
+            self._wants_equal_parts.add(bucket)
+            self._tell(bucket, "refusal")
 
     async def close(self) -> None:
         for running in tuple(self._running.values()):
@@ -153,12 +157,15 @@ class FoundAbilities:
 
     def _settle(self, bucket: str, capabilities: Capabilities, source: str) -> None:
         self._found[bucket] = capabilities
+        self._tell(bucket, source)
+
+    def _tell(self, bucket: str, source: str) -> None:
         algorithm = self.checksum(bucket)
         self._events.tell(
             "capabilities-known",
             bucket=bucket,
             source=source,
-            lacking=" ".join(names(capabilities, value=False)),
+            lacking=" ".join(names(self.of(bucket), value=False)),
             checksum=algorithm.value if algorithm else "none",
         )
 

@@ -200,7 +200,7 @@ class _Exchange(TwistedProtocol):
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
         self._timer: Any = None
-        self._is_success = False
+        self._is_success = self._was_sent = False
         self._is_over = False
 
     def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
@@ -240,6 +240,7 @@ class _Exchange(TwistedProtocol):
         if not self._is_over:
             self._timer.reset(self._silence_seconds)
             self._is_success = 200 <= response.code < 300
+            self._was_sent = self._outgoing.is_sent
             self._tell_sink(self._sink.began, response.code, _all_headers(response))
         response.deliverBody(self)
 
@@ -253,12 +254,19 @@ class _Exchange(TwistedProtocol):
         # was promised a size must count.
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
-        elif self._is_success and not self._outgoing.is_sent:
+        elif self._is_success and not self._is_sent_for(reason):
             # A refusal need not hear all of it; but what is done with a part of the body is
             # not what was asked for.
             self._broken(Failure(ConnectionBroken("a success before the body was sent")))
         else:
             self._finish(None)
+
+    def _is_sent_for(self, reason: Failure) -> bool:
+        """Whether the body was sent, as far as the answer's end tells.
+
+        An answer without a length ends with TLS, and what is written then is dropped in silence.
+        """
+        return self._was_sent if reason.check(PotentialDataLoss) else self._outgoing.is_sent
 
     # Ends.
 

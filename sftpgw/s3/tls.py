@@ -8,7 +8,7 @@ passed on as many at a time as have come. What is sent, Twisted joins, slices, a
 record by record, too; here the records of many buffers are made from these as they are, and
 moved on together. Both are done in the connection that `IOpenSSLClientConnectionCreator` makes
 for Twisted's TLS transport, which stays as it is, and is asked wherever OpenSSL wants something
-else first, a handshake above all.
+else first: a handshake above all, so that a connection's first request goes Twisted's way.
 """
 
 from __future__ import annotations

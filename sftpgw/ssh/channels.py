@@ -73,7 +73,11 @@ class SessionChannel(SSHChannel):
         self._started = False
         self._outgoing = ByteQueue()
         self._errors = ByteQueue()
-        self._unsent = UnsentMemory(avatar.answer_memory)
+        self._unsent = UnsentMemory(
+            avatar.answer_memory,
+            self._now_seconds,
+            self._give_up_unread,
+        )
         self._paused = False
         self._unconsumed_bytes = 0
         self._input_ended = False
@@ -262,6 +266,14 @@ class SessionChannel(SSHChannel):
         """The channel is gone; with the connection, if nobody had said CLOSE."""
         self._forget_output()
         self._tell_lost(ConnectionLost())
+
+    def _now_seconds(self) -> float:
+        return float(self.conn.transport.factory.clock.seconds())
+
+    def _give_up_unread(self) -> None:
+        """The client has left its answers unread for too long, while others wait for memory."""
+        self.conn.transport.events.tell("answers-unread", bytes=self._outgoing.size_bytes)
+        self.loseConnection()
 
     def _forget_output(self) -> None:
         self._outgoing.clear()

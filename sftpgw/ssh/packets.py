@@ -111,7 +111,7 @@ class IncomingPackets:
         """Have `size_bytes` in `_begun`, as far as they have arrived."""
         missing_bytes = max(0, size_bytes - len(self._begun))
         self._begun += self._arrived[:missing_bytes]
-        self._arrived = self._arrived[missing_bytes:]
+        self._arrived = self._arrived[missing_bytes:] or _NOTHING  # an empty view keeps it all
 
     def _length(self, packet: memoryview, opener: Opener, sequence: int) -> int | None:
         """How long the packet is on the wire; None until that can be told.

@@ -167,7 +167,7 @@ class _Gcm:
         return nonce
 
     def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        # Not encrypt_into: Twisted's transports take bytes, and nothing else.
+        # Not encrypt_into: what is sealed may wait for the socket, and needs a buffer of its own.
         body = _body(pieces, self.block_bytes)
         header = _LENGTH.pack(len(body))
         return header, self._cipher.encrypt(self._nonce(), body, header)

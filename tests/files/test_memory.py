@@ -235,18 +235,21 @@ class TestTurns:
 
     def test_what_is_spare_is_shared_once_half_is_taken(self) -> None:
         budget = Budget(100)
+        alice, bob = budget.share("alice"), budget.share("bob")
         sheds = [lambda number=number: None for number in range(4)]
         for shed in sheds:
-            budget.share("alice").watch(shed)
+            alice.watch(shed)
         budget.share("/windows").watch(lambda: None, is_transfer=False)
         assert budget.try_acquire(50)
-        assert budget.spare_bytes == 100
+        assert alice.spare_bytes == 100
         assert budget.try_acquire(1)
-        assert budget.spare_bytes == 25
-        budget.watch(sheds[0])  # again
-        budget.unwatch(sheds[0])
-        budget.unwatch(sheds[0])
-        assert budget.share("bob").spare_bytes == 33
+        assert alice.spare_bytes == 25
+        bob.watch(lambda: None)
+        assert (alice.spare_bytes, bob.spare_bytes) == (12, 50)
+        alice.watch(sheds[0])  # again
+        alice.unwatch(sheds[0])
+        alice.unwatch(sheds[0])
+        assert alice.spare_bytes == 16
 
     def test_who_leaves_lets_others_pass(self) -> None:
         budget = Budget(10)

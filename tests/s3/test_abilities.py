@@ -155,6 +155,30 @@ def test_a_store_that_is_away_is_asked_again_later() -> None:
     assert result_of(later) == NO_SUMS
 
 
+def test_a_refusal_outlives_the_probe_that_it_came_before() -> None:
+    probing = Probing()
+    probing.known()
+    probing.abilities.must_do_without_unequal_parts("bucket")
+    probing.find(Capabilities())
+    assert not probing.abilities.of("bucket").unequal_parts
+    assert probing.abilities.of("other").unequal_parts
+    lacking = [facts["lacking"] for _, facts in probing.events.told]
+    assert lacking == ["unequal-parts"] * 2
+
+
+def test_a_refusal_does_not_keep_a_bucket_from_being_tried_out() -> None:
+    probing = Probing()
+    probing.known()
+    probing.fail(StoreUnavailable("down"))
+    probing.abilities.must_do_without_unequal_parts("bucket")
+    probing.clock.advance(AGAIN_SECONDS)
+    later = probing.known()
+    probing.find(NO_SUMS)
+    found = result_of(later)
+    assert not found.checksums
+    assert not found.unequal_parts
+
+
 def test_nobody_waits_for_long() -> None:
     probing = Probing(capabilities=NO_COPY)
     first = probing.known()

@@ -20,6 +20,8 @@ from twisted.internet.interfaces import (
     IHostResolution,
     IResolutionReceiver,
 )
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.web.client import BrowserLikePolicyForHTTPS
@@ -287,6 +289,46 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     finally:
         await client.close()
         await server.all_gone()
+        await port.stopListening()
+
+
+class Hasty(TwistedProtocol):
+    """Tells a success without a length, ends TLS, and lets the rest of the request come."""
+
+    def __init__(self, gone: Deferred[None]) -> None:
+        self._gone = gone
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        if b"PUT" in data:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndone")
+            self.transport.loseConnection()
+
+
+@hands_objects_around
+@pytest_twisted.ensureDeferred
+async def test_an_early_success_is_none_over_tls_either(
+    certificate: ssl.PrivateCertificate,
+) -> None:
+    """What is written after the end of TLS is dropped in silence, and counts as sent."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    gone: Deferred[None] = Deferred()
+    factory = Factory.forProtocol(lambda: Hasty(gone))  # type: ignore[arg-type]
+    port = reactor.listenSSL(0, factory, certificate.options(), interface="127.0.0.1")
+    policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
+    client = HttpClient(
+        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+    )
+    url = f"https://127.0.0.1:{port.getHost().port}/"
+    try:
+        with pytest.raises(ConnectionBroken):
+            await client.exchange(request_to(url, (bytes(8_000_000),)), Answer())
+    finally:
+        await client.close()
+        await gone
         await port.stopListening()
 
 

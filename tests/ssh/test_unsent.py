@@ -10,7 +10,7 @@ from twisted.conch.ssh.common import NS
 
 from sftpgw.files.memory import Budget
 from sftpgw.sftp.protocol import OUTBOX_BYTES
-from sftpgw.ssh.unsent import LOT_BYTES
+from sftpgw.ssh.unsent import LOT_BYTES, UNREAD_SECONDS
 from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
 from sftpgw.testing.ssh_clients import ClientChannel
@@ -113,6 +113,33 @@ def test_many_clients_that_do_not_read_stay_within_the_budget() -> None:
     for client in clients:
         client.drop()
     assert gateway.budget.held_bytes == 0
+
+
+def test_who_does_not_read_for_a_minute_gives_way_to_who_waits_for_memory(
+    made: list[RecordingSubsystem],
+) -> None:
+    budget = Budget(8 * MIB)
+    pair = LoggedInPair(
+        {b"sftp": RecordingSubsystem.into(made)}, answer_memory=budget.share("mallory")
+    )
+    for _ in range(3):
+        pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)
+    for subsystem in made:
+        subsystem.transport.write(bytes(2 * MIB + WINDOW_BYTES))
+    honest = budget.share("alice")
+    turn = honest.acquire(4 * MIB)
+    assert turn is not None
+    pair.clock.advance(UNREAD_SECONDS - 1)
+    honest.press()
+    assert not turn.called
+    pair.clock.advance(1)
+    honest.press()
+    assert turn.called
+    assert len(pair.events.facts("answers-unread")) >= 1
+    assert pair.connected
+    pair.drop()
+    honest.release(4 * MIB)
+    assert budget.held_bytes == 0
 
 
 def test_a_further_session_on_a_connection_needs_memory_for_its_window(
