@@ -250,7 +250,10 @@ class Sessions(RuleBasedStateMachine):
             return
         is_fine = source == target or is_free or (hard and is_empty and not is_writing)
         rename = self.client.posix_rename if hard else self.client.rename
-        self.attempt(set() if is_fine else {Status.FAILURE}, rename, source, target)
+        is_over_file = hard and (target in self.files or self.is_being_written(target))
+        # A file in a directory's place is told as OpenSSH tells ENOTDIR.
+        refusal = Status.NO_SUCH_FILE if is_over_file else Status.FAILURE
+        self.attempt(set() if is_fine else {refusal}, rename, source, target)
         if not is_fine or source == target:
             return
         if source not in self.directories():
