@@ -18,10 +18,13 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import ISystemHandle
 
-from sftpgw.values import Buffer
+from sftpgw.values import MIB, Buffer
 
 GATHERED_BUFFERS = 512
 """Of the 1,024 that one ``sendmsg`` takes on Linux (IOV_MAX)."""
+
+TURN_BYTES = 1 * MIB
+"""What one connection sends in one turn of the reactor; others want theirs."""
 
 
 class Sink(Protocol):

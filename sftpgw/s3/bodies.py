@@ -21,15 +21,12 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from sftpgw.outflow import Outflow, Sink, sink_of
+from sftpgw.outflow import TURN_BYTES, Outflow, Sink, sink_of
 from sftpgw.s3.tls import record_writer
-from sftpgw.values import KIB, MIB, Body, Buffer
+from sftpgw.values import KIB, Body, Buffer
 
 WRITTEN_BYTES = 256 * KIB
 """What is written at a time where the socket is not ours to fill."""
-
-SENT_BYTES = 1 * MIB
-"""What one turn of the reactor sends of one body; other connections want theirs."""
 
 Progress = Callable[[int, bool], None]
 """Told how many bytes went out, and whether these were the last."""
@@ -71,7 +68,7 @@ class DirectBody:
         """The socket takes more."""
         if self._transport is None:
             return
-        sent_bytes = self._waiting.send(self._sink, SENT_BYTES)
+        sent_bytes = self._waiting.send(self._sink, TURN_BYTES)
         if self._waiting.size_bytes:
             self._transport.startWriting()
             if sent_bytes:

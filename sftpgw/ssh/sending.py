@@ -32,19 +32,16 @@ from twisted.conch.ssh.transport import (
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from sftpgw.outflow import Outflow, sink_of
+from sftpgw.outflow import TURN_BYTES, Outflow, sink_of
 from sftpgw.ssh.protection import Sealer
 from sftpgw.ssh.rekeying import KeysInUse
-from sftpgw.values import KIB, MIB, Body, Buffer
+from sftpgw.values import KIB, Body, Buffer
 
 PACKET_OVERHEAD_BYTES = 64
 """About what header, padding and MAC add to a payload."""
 
 WAITING_BYTES = 256 * KIB
 """What may wait for TCP: see `has_room`."""
-
-SENT_BYTES = 1 * MIB
-"""What one turn of the reactor sends on one connection; others want theirs."""
 
 UNREAD_CONTROL_BYTES = 256 * KIB
 """What we say, channel data apart, to a client that has stopped reading, or must wait for
@@ -198,8 +195,8 @@ class Sending:
         if self._sink is None:
             self._tcp.write(b"".join(self._waiting.take_all()))
             return
-        if self._sent_bytes < SENT_BYTES:
-            self._sent_bytes += self._waiting.send(self._sink, SENT_BYTES)
+        if self._sent_bytes < TURN_BYTES:
+            self._sent_bytes += self._waiting.send(self._sink, TURN_BYTES)
         self._is_full = self._waiting.size_bytes > 0
         if self._is_full:
             self._tcp.startWriting()
