@@ -452,3 +452,4 @@ class Settings:
     limits: LimitSettings
     files: FilesSettings
     users: Mapping[str, User]
+    warnings: tuple[str, ...] = ()
