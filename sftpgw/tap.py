@@ -370,6 +370,7 @@ class Gateway:
             window_memory=self._window_memory,
             commands=command,
             answer_memory=memory,
+            totals=resources.traffic.facts,
         )
 
     async def wind_down(self) -> None:
