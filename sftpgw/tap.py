@@ -423,7 +423,6 @@ def makeService(options: Options) -> IService:
 
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
-    reactor.callWhenRunning(_survive_signals, reactor)
     reactor.callWhenRunning(gateway.sweeper.start)
     reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
@@ -433,12 +432,11 @@ def makeService(options: Options) -> IService:
         wind_down=wind_down,
         log=log,
         announce=demonstration.greet if demonstration is not None else lambda address: None,
+        prepare=lambda: _survive_signals(reactor),
     )
 
 
 def _survive_signals(reactor: Any) -> None:
-    """Once twistd has set up what it handles itself."""
-
     def ignored(name: str) -> None:
         log.warn("{name} is ignored; a change of the configuration needs a restart", name=name)
 
