@@ -456,3 +456,4 @@ class Settings:
     limits: LimitSettings
     files: FilesSettings
     users: Mapping[str, User]
+    warnings: tuple[str, ...] = ()
