@@ -290,8 +290,7 @@ class Tree:
             return None
         if not allows(self._granted, Operation.READ):
             return NoReadback(PermissionDenied(f"{place.path}: you may not download files here"))
-        etag = overlaid.etag if overlaid else None
-        return Readback(plan, lambda: self._download(place.file, etag))
+        return Readback(plan, overlaid, lambda base: self._download(base.name, base.etag))
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
