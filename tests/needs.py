@@ -1,9 +1,9 @@
 """What a test needs of the machine. Without it the test is skipped before it has begun.
 
-``@needs("lftp")`` marks a test, a class, a module (``pytestmark``) or one `pytest.param`. Tests of a
-fixture in `OF_FIXTURES` have its needs without a mark. A test that skipped in its middle would leave
-what it has changed to the tests behind it. So `tests.interop.spawning.program` fails where a program
-is missing, and never skips.
+``@needs("lftp")`` marks a test, a class, a module (``pytestmark``) or one `pytest.param`. A test
+with a fixture of `OF_FIXTURES` needs what stands there. A test that skips in its middle leaves
+what it has changed to the tests behind it: `tests.interop.spawning.program` fails where a
+program is missing, and never skips.
 """
 
 from __future__ import annotations
