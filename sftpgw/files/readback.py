@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.errors import EndOfFile, FileError, GatewayError
 from sftpgw.files.downloads import Download
+from sftpgw.files.traffic import Traffic
 from sftpgw.plan.readback import Source
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import Body, Buffer, ByteRange, ObjectInfo
@@ -43,7 +44,8 @@ class Readback:
     """The bytes of a file that is being written.
 
     :param base: the object below; None if there is none.
-    :param new_reader: makes a reader of an object, not opened yet.
+    :param new_reader: makes a reader of an object, not opened yet; it counts what it reads.
+    :param traffic: counts what is read of what was written.
     """
 
     def __init__(
@@ -51,10 +53,13 @@ class Readback:
         plan: UploadPlan,
         base: ObjectInfo | None,
         new_reader: Callable[[ObjectInfo], Download],
+        *,
+        traffic: Traffic | None = None,
     ) -> None:
         self._plan = plan
         self._base = base
         self._new_reader = new_reader
+        self._traffic = traffic or Traffic()
         self._reader: Download | None = None
         self._is_open = False
         self._is_closed = False
@@ -70,7 +75,7 @@ class Readback:
             return self._begun(found[0])
         if any(isinstance(source, ByteRange) for source in found):
             return Deferred.fromCoroutine(self._joined(found))
-        return tuple(piece for source in found for piece in _here(source))
+        return tuple(piece for source in found for piece in self._here(source))
 
     def rebase(self, base: ObjectInfo) -> None:
         """The object below has another name or ETag, and the same bytes."""
@@ -91,7 +96,7 @@ class Readback:
 
     def _begun(self, source: Source) -> Body | Deferred[Body]:
         if not isinstance(source, ByteRange):
-            return source
+            return self._here(source)
         if self._reader is None or not self._is_open:
             return Deferred.fromCoroutine(self._read_base(source, None))
         begun = self._reader.read(source.start, source.size_bytes)
@@ -158,7 +163,7 @@ class Readback:
             else:
                 each.errback(failure)
 
-
-def _here(source: Source) -> Body:
-    assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
-    return source
+    def _here(self, source: Source) -> Body:
+        assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
+        self._traffic.read_bytes += sum(map(len, source))
+        return source
