@@ -13,7 +13,9 @@ Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
 4. A file that is being written moves, too: it is published under its new name. But once its
    parts are on their way to S3 they belong to one key; then the rename is refused.
 5. Parents of the new name need not exist: they come with it.
-6. What is kept of an upload that was cut off has no file yet that could be renamed. As a
+6. A directory's new name may end with a slash, a file's may not: it names a directory. Nothing
+   is put below a file, as `files/looking` has it.
+7. What is kept of an upload that was cut off has no file yet that could be renamed. As a
    target it is one.
 """
 
@@ -75,10 +77,12 @@ class Renaming:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
-        uploads = self._in_flight.writing(source.file)
+        uploads = self._in_flight.writing(source.file) if source.may_be_file else ()
         info = await self._looking.file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
+        elif target.must_be_directory:
+            raise await self._looking.no_file(target)
         elif target == source:
             return
         elif target.is_below(source):
@@ -101,6 +105,7 @@ class Renaming:
         """:param uploads: to the source, when the rename was asked for; later ones stay there."""
         _demand_movable(uploads, source.path)
         replaced = self._in_flight.writing(target.file)
+        await self._looking.demand_no_file_above(target)
         condition = await self._demand_free(target, replace=replace)
         if info is not None:
             await self._move_file(info, source, target, condition)
@@ -149,6 +154,7 @@ class Renaming:
         self._resources.copied(info, target.file, etag, began_seconds)
         await self._keeping.keep(source.parent, without=info.name.key)
         await self._delete_copied(info)
+        self._looking.saw_file(target)
         self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
 
     async def _delete_copied(self, source: ObjectInfo) -> None:
@@ -164,11 +170,12 @@ class Renaming:
 
     async def _rename_directory(self, source: Place, target: Place, *, replace: bool) -> None:
         if not await self._looking.is_directory(source):
-            if self._in_flight.newest(source.file) is not None:
+            if source.may_be_file and self._in_flight.newest(source.file) is not None:
                 # Its upload has come in between; whoever looks for the file waits for it.
                 await self.rename(source, target, replace=replace)
                 return
-            await self._partials.demand_none(source.file, source.path)
+            if source.may_be_file:
+                await self._partials.demand_none(source.file, source.path)
             raise await self._looking.no_file(source)
         if target == source:
             return
@@ -176,6 +183,7 @@ class Renaming:
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
         uploads = self._in_flight.writing_below(source.root.bucket, source.prefix)
         _demand_movable(uploads, source.path)
+        await self._looking.demand_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 
         async def demand_free() -> bool:
@@ -208,7 +216,7 @@ class Renaming:
             kind = FileKind.FILE
         if kind is None:
             return False
-        if not replace:
+        if not replace and not (kind is FileKind.FILE and target.must_be_directory):
             raise AlreadyExists(f"{target.path}: exists already")
         if kind is FileKind.FILE:
             raise NotADirectory(f"{target.path}: is a file")
