@@ -58,10 +58,16 @@ from sftpgw.scp.commands import Session, make_console
 from sftpgw.services import GatewayService
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
+from sftpgw.signals import ignore_signals
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.hostkeys import check_host_key_algorithms, create_host_key, load_host_keys
+from sftpgw.ssh.hostkeys import (
+    check_host_key_algorithms,
+    create_missing_host_keys,
+    load_host_keys,
+    missing_host_keys,
+)
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.values import Capabilities, Settings, User
 
@@ -143,7 +149,7 @@ def read_settings(path: str) -> Settings:
         check_host_key=_check_host_key,
         known_algorithms=KNOWN,
     )
-    if all(Path(path).exists() for path in settings.gateway.host_keys):
+    if not missing_host_keys(settings.gateway.host_keys):
         open_host_keys(settings)
     return settings
 
@@ -155,9 +161,7 @@ def open_host_keys(settings: Settings) -> tuple[Key, ...]:
     """
     gateway = settings.gateway
     if gateway.create_host_keys:
-        for path in gateway.host_keys:
-            if not Path(path).exists():
-                create_host_key(path)
+        create_missing_host_keys(gateway.host_keys)
     keys = load_host_keys(gateway.host_keys)
     check_host_key_algorithms(keys, Offer.of(settings.ssh).host_key_algorithms)
     return keys
@@ -214,6 +218,8 @@ async def check(reactor: Any, settings: Settings) -> None:
         print(found[-1], flush=True)  # noqa: T201
 
     report(True, f"configuration: {len(settings.users)} user(s), no faults")
+    for warning in settings.warnings:
+        report(True, f"warning: {warning}")
     for path in settings.gateway.host_keys:
         exists = Path(path).exists()
         report(True, f"host key {path}{'' if exists else ': to be made at the first start'}")
@@ -364,6 +370,7 @@ class Gateway:
             window_memory=self._window_memory,
             commands=command,
             answer_memory=memory,
+            totals=resources.traffic.facts,
         )
 
     async def wind_down(self) -> None:
@@ -414,6 +421,9 @@ def makeService(options: Options) -> IService:
         if demonstration is not None:
             demonstration.store.stop()
 
+    for warning in options.settings.warnings:
+        log.warn("{warning}", warning=warning)
+    reactor.callWhenRunning(_survive_signals, reactor)
     reactor.callWhenRunning(gateway.sweeper.start)
     reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
@@ -424,6 +434,19 @@ def makeService(options: Options) -> IService:
         log=log,
         announce=demonstration.greet if demonstration is not None else lambda address: None,
     )
+
+
+def _survive_signals(reactor: Any) -> None:
+    """Once twistd has set up what it handles itself."""
+
+    def ignored(name: str) -> None:
+        log.warn("{name} is ignored; a change of the configuration needs a restart", name=name)
+
+    def terminal_lost() -> None:
+        log.warn("the terminal is gone: the gateway ends")
+        reactor.stop()
+
+    ignore_signals(reactor, ignored, terminal_lost)
 
 
 def _obey_the_next_signal() -> None:

@@ -145,10 +145,14 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class UploadsPage:
-    """One page of ListMultipartUploads; `next_marker` is (key marker, id marker)."""
+    """One page of ListMultipartUploads; `next_marker` is (key marker, id marker).
+
+    `is_ambiguous`: the store does not tell whether its keys are URL-encoded, and some may be.
+    """
 
     uploads: tuple[MultipartUpload, ...]
     next_marker: tuple[str, str] | None
+    is_ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,3 +457,4 @@ class Settings:
     limits: LimitSettings
     files: FilesSettings
     users: Mapping[str, User]
+    warnings: tuple[str, ...] = ()

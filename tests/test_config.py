@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -545,3 +546,112 @@ def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
     (tmp_path / "sftpgw.ini").write_text(text.replace("bucket =", "bucket = uploads", 1))
     settings = load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
     assert settings.s3.bucket == "uploads"
+
+
+# Placeholders, and files that are open to all.
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("key_prefix = home/{user}/", "'{user}' is no placeholder that is known here; write {user"),
+        ("key_prefix = {Username}/", "'{Username}' is no placeholder"),
+        ("key_prefix = home/{}/", "'{}' is no placeholder"),
+        ("key_prefix = home/${username}/{x", "'{' is no placeholder"),
+        ("key_prefix = ${aws:username}/", "'{aws:username}' is no placeholder"),
+        ("key_prefix = ${transfer:UserName}/", "'{transfer:UserName}' is no placeholder"),
+        ("key_prefix = home/$USER/", "'$USER' would be taken literally; write {username}"),
+        ("key_prefix = home/%u", "'%u' would be taken literally; write {username}"),
+        ("key_prefix = %(username)s/", "'%(username)s' would be taken literally"),
+        ("key_prefix = home/<username>/", "'<username>' would be taken literally"),
+        ("key_prefix = a\nbucket = {user}-files", "'{user}' is no placeholder"),
+    ],
+)
+@pytest.mark.parametrize("section", ["*", "alice"])
+def test_a_placeholder_that_is_not_known_is_one_fault(
+    load: Load, section: str, line: str, fault: str
+) -> None:
+    login = "authorized_keys = ssh-ed25519 AAAA"
+    own = {"*": f"[*]\n{line}\n[alice]\n{login}\n", "alice": f"[alice]\n{login}\n{line}\n"}
+    (found,) = faults_of(load, GATEWAY_INI, own[section])
+    assert found.startswith(f"users.ini: [{section}] ")
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key_prefix"),
+    [
+        ("home/{username}/", "home/al{ice}/"),
+        ("{{username}}/{username}", "{username}/al{ice}/"),
+        ("100%user/a$b/50%/<", "100%user/a$b/50%/</"),
+    ],
+)
+def test_what_is_no_placeholder_stays(load: Load, prefix: str, key_prefix: str) -> None:
+    users = f"[*]\nkey_prefix = {prefix}\n[al{{ice}}]\nauthorized_keys = ssh-ed25519 AAAA\n"
+    assert load(GATEWAY_INI, users).users["al{ice}"].key_prefix == key_prefix
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("endpoint = https://{region}.example.org", "endpoint"),
+        ("state_prefix = {username}/", "state_prefix"),
+        ("access_key = ${AWS_ACCESS_KEY_ID}\nsecret_key = hush", "access_key"),
+        ("access_key = AKIA\nsecret_key = ${HUSH}", "secret_key"),
+        ("access_key = AKIA\nsecret_key = $HUSH", "secret_key"),
+        ("access_key = AKIA\nsecret_key = <hush hush>", "secret_key"),
+        ("access_key = AKIA\nsecret_key = a\nsession_token = {{ hush }}", "session_token"),
+    ],
+)
+def test_nothing_is_replaced_in_the_store(load: Load, line: str, key: str) -> None:
+    found = [fault for fault in faults_of(load, GATEWAY_INI + line) if "is missing" not in fault]
+    assert len(found) == 1
+    assert found[0].startswith(f"sftpgw.ini: [s3] {key}: ")
+    assert "hush" not in found[0].lower()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every account can enter; a test's own `tmp_path` is closed to others."""
+    with TemporaryDirectory(prefix="sftpgw-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def write_files(folder: Path, mode: int) -> None:
+    secrets = "access_key = AKIA\nsecret_key = hush\n"
+    (folder / "sftpgw.ini").write_text(GATEWAY_INI + secrets)
+    (folder / "users.ini").write_text(USERS_INI + "password_hash = $2b$hush\n")
+    (folder / "host_key").touch()
+    for file in folder.iterdir():
+        file.chmod(mode)
+
+
+def warnings_of(folder: Path) -> tuple[str, ...]:
+    settings = load_settings(folder / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    return settings.warnings
+
+
+def test_secrets_that_all_can_read_are_a_warning(open_folder: Path) -> None:
+    write_files(open_folder, 0o644)
+    warnings = warnings_of(open_folder)
+    assert [warning.split(": ")[0] for warning in warnings] == [
+        str(open_folder / name) for name in ("host_key", "users.ini", "sftpgw.ini")
+    ]
+    assert all("chmod o-r" in warning and "hush" not in warning for warning in warnings)
+    open_folder.chmod(0o750)
+    assert warnings_of(open_folder) == ()
+
+
+def test_secrets_that_a_group_can_read_are_none(open_folder: Path) -> None:
+    write_files(open_folder, 0o640)
+    assert warnings_of(open_folder) == ()
+
+
+def test_files_without_secrets_may_be_read(open_folder: Path) -> None:
+    write_files(open_folder, 0o644)
+    (open_folder / "sftpgw.ini").write_text(GATEWAY_INI)
+    (open_folder / "users.ini").write_text(USERS_INI)
+    (open_folder / "host_key").chmod(0o600)
+    assert warnings_of(open_folder) == ()

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config import scalars
+from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.inifile import Faults, Key, Section, read_sections
 from sftpgw.config.scalars import (
     count,
@@ -68,8 +69,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "endpoint": Key("endpoint", scalars.endpoint),
         "addressing": Key("addressing", one_of(Addressing)),
         "access_key": Key("access_key", scalars.printable),
-        "secret_key": Key("secret_key", str),
-        "session_token": Key("session_token", str),
+        "secret_key": Key("secret_key", scalars.secret),
+        "session_token": Key("session_token", scalars.secret),
         "role_arn": Key("role_arn", matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")),
         "storage_class": Key("storage_class", matching(r"[A-Z0-9_]+", "one like STANDARD_IA")),
         "accelerate": Key("accelerate", yes_or_no),
@@ -174,10 +175,13 @@ def load_settings(
     users = load_users(users_file, store, check_key, check_hash, faults)
     if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    if store.secret_key or store.session_token:
+        warn_if_open_to_all(file, "the credentials of [s3]", faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
-    return Settings(gateway, store, ssh, limits, files, MappingProxyType(users))
+    warnings = tuple(faults.warnings)
+    return Settings(gateway, store, ssh, limits, files, MappingProxyType(users), warnings)
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:
@@ -208,6 +212,8 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
                 check_host_key(path)
             except ValueError as error:
                 section.fault("host_keys", error)
+            else:
+                warn_if_open_to_all(Path(path), "a private key", section.faults)
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.errors import EndOfFile, FileError
 from sftpgw.files.downloads import Download
+from sftpgw.files.traffic import Traffic
 from sftpgw.plan.readback import Source
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import Body, Buffer, ByteRange
@@ -38,11 +39,15 @@ class NoReadback:
 class Readback:
     """The bytes of a file that is being written.
 
-    :param below: makes a reader of the object below, not opened yet.
+    :param below: makes a reader of the object below, not opened yet; it counts what it reads.
+    :param traffic: counts what is read of what was written.
     """
 
-    def __init__(self, plan: UploadPlan, below: Callable[[], Download]) -> None:
+    def __init__(
+        self, plan: UploadPlan, below: Callable[[], Download], *, traffic: Traffic | None = None
+    ) -> None:
         self._plan = plan
+        self._traffic = traffic or Traffic()
         self._new_reader = below
         self._reader: Download | None = None
         self._is_open = False
@@ -59,7 +64,7 @@ class Readback:
             return self._begun(found[0])
         if any(isinstance(source, ByteRange) for source in found):
             return Deferred.fromCoroutine(self._joined(found))
-        return tuple(piece for source in found for piece in _here(source))
+        return tuple(piece for source in found for piece in self._here(source))
 
     def close(self) -> None:
         """Let go of what was read ahead; READs that wait for it fail."""
@@ -69,7 +74,7 @@ class Readback:
 
     def _begun(self, source: Source) -> Body | Deferred[Body]:
         if not isinstance(source, ByteRange):
-            return source
+            return self._here(source)
         if self._reader is not None and self._is_open:
             return self._reader.read(source.start, source.size_bytes)
         return Deferred.fromCoroutine(self._read_opened(source))
@@ -115,7 +120,7 @@ class Readback:
             else:
                 each.errback(failure)
 
-
-def _here(source: Source) -> Body:
-    assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
-    return source
+    def _here(self, source: Source) -> Body:
+        assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
+        self._traffic.read_bytes += sum(map(len, source))
+        return source

@@ -288,10 +288,10 @@ class Sending:
         if not is_kept:
             await self._abort(multipart)
 
-    def tell_failure(self, event: str, error: Exception, **facts: str) -> None:
+    def tell_failure(self, event: str, error: Exception, **facts: object) -> None:
         """Tell the operator, with what the store's support would ask for."""
         if isinstance(error, StoreError):
-            facts |= {"code": error.code, "request_id": error.request_id}
+            facts = {"code": error.code, "request_id": error.request_id, **facts}
         why = getattr(error, "message", "")
         self._events.tell(event, key=self._registration.name.key, why=why, **facts)
 

@@ -39,6 +39,7 @@ from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
 from sftpgw.files.timing import Timing
+from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
@@ -197,7 +198,9 @@ class Tree:
             if intent.exclusive:
                 raise
 
-    def _download(self, name: ObjectName, etag: str | None = None) -> Download:
+    def _download(
+        self, name: ObjectName, etag: str | None = None, *, through: Traffic | None = None
+    ) -> Download:
         return Download(
             name,
             store=self._store,
@@ -208,6 +211,8 @@ class Tree:
             part_bytes=self._resources.settings.download_part_size_bytes,
             concurrency=self._resources.settings.download_concurrency,
             etag=etag,
+            traffic=through or self._resources.traffic.begin(),
+            is_below=through is not None,
         )
 
     async def open_writer(
@@ -274,6 +279,7 @@ class Tree:
         plan: UploadPlan,
         resumed: Partial | None,
     ) -> Upload:
+        traffic = self._resources.traffic.begin()
         return Upload(
             plan,
             place.file,
@@ -289,9 +295,10 @@ class Tree:
             timing=self._timing,
             patience=self._patience,
             below=opening.overlaid,
-            readback=self._readback(place, intent, plan, opening.overlaid),
+            readback=self._readback(place, intent, plan, opening.overlaid, traffic),
             partials=self._partials if self._partials.is_wanted else None,
             resumed=resumed,
+            traffic=traffic,
         )
 
     def _upload_plan(
@@ -331,7 +338,12 @@ class Tree:
         return plan
 
     def _readback(
-        self, place: Place, intent: WriteIntent, plan: UploadPlan, overlaid: ObjectInfo | None
+        self,
+        place: Place,
+        intent: WriteIntent,
+        plan: UploadPlan,
+        overlaid: ObjectInfo | None,
+        traffic: Traffic,
     ) -> Readback | NoReadback | None:
         """How to read through a handle that writes; None if it was not opened for that."""
         if not intent.read:
@@ -339,7 +351,9 @@ class Tree:
         if not allows(self._granted, Operation.READ):
             return NoReadback(PermissionDenied(f"{place.path}: you may not download files here"))
         etag = overlaid.etag if overlaid else None
-        return Readback(plan, lambda: self._download(place.file, etag))
+        return Readback(
+            plan, lambda: self._download(place.file, etag, through=traffic), traffic=traffic
+        )
 
     async def remove_file(self, path: bytes) -> None:
         place = await self._enter_file(Operation.REMOVE, path)

@@ -57,6 +57,7 @@ from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
+from sftpgw.files.traffic import Traffic, upload_purpose
 from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
@@ -92,6 +93,7 @@ class Upload:
     :param readback: reads what is being written, if the file was opened for that.
     :param partials: where it is written down if its client is lost; None if that is never.
     :param resumed: the upload that goes on; the plan has its parts.
+    :param traffic: counts what is written.
     """
 
     def __init__(
@@ -114,7 +116,9 @@ class Upload:
         readback: Readback | NoReadback | None = None,
         partials: Partials | None = None,
         resumed: Partial | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self.traffic = traffic or Traffic()
         self._plan = plan
         self._clock = clock
         self._events = events
@@ -232,7 +236,7 @@ class Upload:
         if not self._has_ended:
             if self._plan.is_changed:
                 told = {"key": self._registration.name.key, "bytes": self._plan.size_bytes}
-                self._events.tell("upload-abandoned", **told)
+                self._events.tell("upload-abandoned", **told, **self._purpose())
             if self._partials is not None:
                 self._registration.committing()  # who opens the file again waits for the record
             self._carry_out(self._plan.lose())
@@ -275,7 +279,18 @@ class Upload:
             key=self._registration.name.key,
             bytes=size_bytes,
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+            **self._purpose(size_bytes),
         )
+
+    def _purpose(self, size_bytes: int | None = None) -> dict[str, object]:
+        """Why the file is written, and what of its bytes came from whom."""
+        purpose = upload_purpose(
+            self.traffic,
+            self._plan.size_bytes if size_bytes is None else size_bytes,
+            below_bytes=None if self._below is None else self._below.size_bytes,
+            is_resumed=self._is_resumed,
+        )
+        return {"purpose": purpose, **self.traffic.written_facts()}
 
     async def _settle_time(self, size_bytes: int) -> None:
         """The file is stored: whatever becomes of its time, the upload has succeeded."""
@@ -329,7 +344,8 @@ class Upload:
         if self._partials is None:
             return False
         return await self._partials.keep(
-            Partial(self._partials.user, upload, parts, self._opened_seconds, self._created_with)
+            Partial(self._partials.user, upload, parts, self._opened_seconds, self._created_with),
+            self._purpose(),
         )
 
     def _explained(self, error: Exception) -> GatewayError:
@@ -417,6 +433,7 @@ class Upload:
     def _note_progress(self, size_bytes: int) -> None:
         self._written_seconds = self._silent_since_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
+        self.traffic.written_bytes += size_bytes
         if self._moved_bytes >= self._plan.small_bytes:
             self._moved_bytes = 0
             self._slow_since_seconds = self._silent_since_seconds
@@ -449,8 +466,9 @@ class Upload:
         self._readback.close()
         failure = self._plan.failure
         if failure is not None and not isinstance(failure, UploadFailed):
-            self._sending.tell_failure("upload-failed", failure)
+            self._sending.tell_failure("upload-failed", failure, **self._purpose())
         self._registration.ended()
+        self.traffic.end()
 
     def _next_end(self) -> Deferred[None]:
         """Fires after the next step."""

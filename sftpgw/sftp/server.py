@@ -159,6 +159,7 @@ class ReadHandle:
         change: Callable[[AttributeChanges], Coroutine[Any, Any, None]],
         digester: Digester,
     ) -> None:
+        self.traffic = reader.traffic
         self._reader = reader
         self._look = look
         self._change = change
@@ -204,6 +205,7 @@ class WriteHandle:
     """A file open for writing, or for both."""
 
     def __init__(self, writer: FileWriter, look: Appearance) -> None:
+        self.traffic = writer.traffic
         self._writer = writer
         self._look = look
 

@@ -23,7 +23,7 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.conch.ssh.common import NS
@@ -67,6 +67,7 @@ class GatewayTransport(ExchangingTransport):
     transport: Any
     events: EventSink
     ticket: Ticket
+    avatar: Any
     heard_at_seconds = 0.0
     session = ""
     _incoming: IncomingPackets
@@ -340,13 +341,16 @@ class GatewayTransport(ExchangingTransport):
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
+        totals: Mapping[str, object] = {}
         if hasattr(self, "avatar"):
+            totals = self.avatar.totals()
             self.logoutFunction()
         seconds = self.factory.clock.seconds() - self._opened_at_seconds
         self.events.tell(
             "session-closed",
             reason=self._close_reason or _why_lost(reason),
             seconds=round(seconds, 3),
+            **totals,
         )
 
 

@@ -505,6 +505,7 @@ def test_a_connection_that_ends_without_a_goodbye_tells_how(lost: Exception, tol
     fresh.pair.server.connectionLost(Failure(lost))
     (facts,) = fresh.events.facts("session-closed")
     assert told in str(facts["reason"])
+    assert set(facts) == {"session", "peer", "reason", "seconds"}  # no totals: nothing was done
 
 
 @pytest.mark.parametrize(
