@@ -14,7 +14,9 @@ Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
    made of is looked for there. Where its CLOSE comes while the rename is under way, it waits. Once
    its parts are on their way to S3 they belong to one key: see `files/relocation`.
 5. Parents of the new name need not exist: they come with it.
-6. What is kept of an upload that was cut off has no file yet that could be renamed. As a
+6. A directory's new name may end with a slash, a file's may not: it names a directory. Nothing
+   is put below a file, as `files/looking` has it.
+7. What is kept of an upload that was cut off has no file yet that could be renamed. As a
    target it is one.
 """
 
@@ -78,10 +80,12 @@ class Renaming:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
-        uploads = self._in_flight.writing(source.file)
+        uploads = self._in_flight.writing(source.file) if source.may_be_file else ()
         info = await self._looking.file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
+        elif target.must_be_directory:
+            raise await self._looking.no_file(target)
         elif target == source:
             return
         elif target.is_below(source):
@@ -103,6 +107,7 @@ class Renaming:
     ) -> None:
         """:param uploads: to the source, when the rename was asked for; later ones stay there."""
         replaced = self._in_flight.writing(target.file)
+        await self._looking.demand_no_file_above(target)
         await self._in_flight.settled(target.file)
         await self._in_flight.free_key(target.file, self._resources.clock, uploads)
         condition = await self._demand_free(target, replace=replace)
@@ -132,6 +137,7 @@ class Renaming:
             redirect()
         await self._keeping.keep(source.parent, without=info.name.key)
         await self._delete_copied(info)
+        self._looking.saw_file(target)
         self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
 
     async def _demand_free(self, target: Place, *, replace: bool) -> WriteCondition:
@@ -179,16 +185,18 @@ class Renaming:
 
     async def _rename_directory(self, source: Place, target: Place, *, replace: bool) -> None:
         if not await self._looking.is_directory(source):
-            if self._in_flight.newest(source.file) is not None:
+            if source.may_be_file and self._in_flight.newest(source.file) is not None:
                 # Its upload has come in between; whoever looks for the file waits for it.
                 await self.rename(source, target, replace=replace)
                 return
-            await self._partials.demand_none(source.file, source.path)
+            if source.may_be_file:
+                await self._partials.demand_none(source.file, source.path)
             raise await self._looking.no_file(source)
         if target == source:
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
+        await self._looking.demand_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 
         async def demand_free() -> bool:
@@ -221,7 +229,7 @@ class Renaming:
             kind = FileKind.FILE
         if kind is None:
             return False
-        if not replace:
+        if not replace and not (kind is FileKind.FILE and target.must_be_directory):
             raise AlreadyExists(f"{target.path}: exists already")
         if kind is FileKind.FILE:
             raise NotADirectory(f"{target.path}: is a file")

@@ -300,10 +300,11 @@ class Upload:
 
     def _purpose(self, size_bytes: int | None = None) -> dict[str, object]:
         """Why the file is written, and what of its bytes came from whom."""
+        base = self._registration.base
         purpose = upload_purpose(
             self.traffic,
             self._plan.size_bytes if size_bytes is None else size_bytes,
-            below_bytes=None if self._below is None else self._below.size_bytes,
+            below_bytes=None if base is None else base.size_bytes,
             is_resumed=self._is_resumed,
         )
         return {"purpose": purpose, **self.traffic.written_facts()}
