@@ -444,6 +444,7 @@ class FilesSettings:
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
     partials_kept_seconds: float = 7 * 86400.0
     keep_empty_directories: bool = False
+    strict_parents: bool = False
     uid: int = 0
     gid: int = 0
     file_mode: int = 0o644

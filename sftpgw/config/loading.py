@@ -128,6 +128,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
         "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
         "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
+        "strict_parents": Key("strict_parents", yes_or_no),
         "uid": Key("uid", count(0, 2**32 - 1)),
         "gid": Key("gid", count(0, 2**32 - 1)),
         "file_mode": Key("file_mode", scalars.mode),

@@ -12,12 +12,14 @@ Rules
    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 4. Keys under the state prefix are the gateway's own: no user reaches them.
 5. From here on a path is a `Place`, and nobody joins strings.
+6. A path that ends with a slash, with ``.`` or with ``..`` names a directory and no file
+   (POSIX, XBD 4.13 "Pathname Resolution"): its `Place` says so.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.values import ObjectName
@@ -36,14 +38,23 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A resolved path: what it is called, and the keys that it may stand for."""
+    """A resolved path: what it is called, and the keys that it may stand for.
+
+    `must_be_directory`: the path ends so that a file of this name is not what it names.
+    """
 
     root: Root
     segments: tuple[str, ...]
+    must_be_directory: bool = field(default=False, compare=False)
 
     @property
     def is_root(self) -> bool:
         return not self.segments
+
+    @property
+    def may_be_file(self) -> bool:
+        """Whether an object named `file` would be what the path names."""
+        return not (self.is_root or self.must_be_directory)
 
     @property
     def path(self) -> str:
@@ -103,7 +114,8 @@ def locate(root: Root, path: bytes) -> Place:
     :raises InvalidPath: no key can stand for it.
     :raises PermissionDenied: it is the gateway's own.
     """
-    place = Place(root, canonical(path))
+    is_directory = path.rpartition(b"/")[2] in (b"", b".", b"..")
+    place = Place(root, canonical(path), is_directory)
     size_bytes = len(place.file.key.encode())
     if size_bytes > MAX_KEY_BYTES:
         raise InvalidPath(

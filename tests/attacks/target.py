@@ -17,7 +17,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_STRETCH_SECONDS = 0.25
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
