@@ -273,15 +273,15 @@ class User:
     """Who may log in, how, and where that leads.
 
     `key_prefix` is empty (the whole bucket) or ends with a slash.
-    `authorized_keys` are lines as in OpenSSH's file; `password_hash` is bcrypt
-    (``$2b$…``) or argon2 (``$argon2id$…``).
+    `authorized_keys` are public keys in their one encoding (RFC 4253, 6.6), parsed when the
+    configuration is loaded; `password_hash` is bcrypt (``$2b$…``) or argon2 (``$argon2id$…``).
     """
 
     name: str
     bucket: str
     key_prefix: str
     permissions: Permission = ALL_PERMISSIONS
-    authorized_keys: tuple[str, ...] = ()
+    authorized_keys: frozenset[bytes] = frozenset()
     password_hash: str | None = field(default=None, repr=False)
 
 
