@@ -71,6 +71,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "secret_key": Key("secret_key", str),
         "session_token": Key("session_token", str),
         "role_arn": Key("role_arn", matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")),
+        "ca_file": Key("ca_file", scalars.printable),
+        "proxy": Key("proxy", str),
         "storage_class": Key("storage_class", matching(r"[A-Z0-9_]+", "one like STANDARD_IA")),
         "accelerate": Key("accelerate", yes_or_no),
         "state_prefix": Key("state_prefix", scalars.state_prefix),
@@ -140,6 +142,8 @@ def load_settings(
     check_hash: Check,
     check_endpoint: Check = str,
     check_host_key: Check = str,
+    check_ca_file: Check = str,
+    check_proxy: Check = str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -148,6 +152,8 @@ def load_settings(
     :param check_hash: judges a `password_hash`; must not repeat it in its message.
     :param check_endpoint: judges one Twisted endpoint of `listen`.
     :param check_host_key: judges the path of a host key that exists.
+    :param check_ca_file: judges the path of `ca_file`.
+    :param check_proxy: judges `proxy`; must not repeat its password in its message.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :raises ConfigError: with every fault of both files.
     """
@@ -163,8 +169,12 @@ def load_settings(
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
+    if "ca_file" in given["s3"]:
+        given["s3"]["ca_file"] = str(file.parent / given["s3"]["ca_file"])
     store = StoreSettings(**given["s3"])
     _check_store(parts["s3"], store)
+    _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
+    _judge(parts["s3"], "proxy", store.proxy, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
@@ -210,6 +220,14 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)
+
+
+def _judge(section: Section, key: str, value: str, check: Check) -> None:
+    try:
+        if value:
+            check(value)
+    except ValueError as error:
+        section.fault(key, error)
 
 
 def _check_algorithms(
