@@ -293,6 +293,7 @@ class Tree:
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
             timing=self._timing,
+            may_set_times=allows(self._granted, Operation.SET_TIMES),
             patience=self._patience,
             below=opening.overlaid,
             readback=self._readback(place, intent, plan, opening.overlaid, traffic),
@@ -407,14 +408,17 @@ class Tree:
                 raise await self._looking.no_directory(place)
             return
         await self._openings.settled(place.file)
-        await self._in_flight.settled(place.file)
-        if (writer := self._in_flight.newest(place.file)) is not None:
-            await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
+        changes = AttributeChanges(modified_seconds=seconds)
+        if (own := await self._looking.own_upload(place)) is not None:
+            await own.set_attributes(changes)
             return
         try:
+            # What another session writes there may never be published: its own time is its own.
             await self._timing.set(place.file, seconds, place.path)
         except NoSuchObject:
-            if not await self._looking.is_directory(place):
+            if (writer := self._in_flight.newest(place.file)) is not None:
+                await writer.set_attributes(changes)
+            elif not await self._looking.is_directory(place):
                 await self._partials.demand_none(place.file, place.path)
                 raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
