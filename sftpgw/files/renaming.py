@@ -10,8 +10,9 @@ Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
 2. Onto itself: success, and nothing happens. Into itself: an error.
 3. A file is copied, the copy verified, and the original deleted if it still is what was
    copied. A directory: `files/moving`.
-4. A file that is being written moves, too: it is published under its new name. But once its
-   parts are on their way to S3 they belong to one key; then the rename is refused.
+4. A file that is being written moves, too: it is published under its new name, and what it is
+   made of is looked for there. Where its CLOSE comes while the rename is under way, it waits. Once
+   its parts are on their way to S3 they belong to one key: see `files/relocation`.
 5. Parents of the new name need not exist: they come with it.
 6. A directory's new name may end with a slash, a file's may not: it names a directory. Nothing
    is put below a file, as `files/looking` has it.
@@ -21,12 +22,14 @@ Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace as moved_info
+
 from sftpgw.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
     InvalidPath,
     IsADirectory,
-    LimitReached,
     NoSuchObject,
     NotADirectory,
     ObjectChanged,
@@ -106,23 +109,39 @@ class Renaming:
         replace: bool,
     ) -> None:
         """:param uploads: to the source, when the rename was asked for; later ones stay there."""
-        _demand_movable(uploads, source.path)
         replaced = self._in_flight.writing(target.file)
         await self._looking.demand_no_file_above(target)
+        await self._in_flight.settled(target.file)
+        await self._in_flight.free_key(target.file, self._resources.clock, uploads)
         condition = await self._demand_free(target, replace=replace)
-        if info is not None:
-            await self._move_file(info, source, target, condition)
-        elif not set(uploads) & set(self._in_flight.writing(source.file)):
+        movable = [each for each in uploads if each.is_movable and each.name == source.file]
+        if info is None and not movable:
             # They have ended while we looked: now it is a stored file, or none.
             await self.rename(source, target, replace=replace)
             return
-        if replace:
-            for upload in set(replaced) & set(self._in_flight.writing(target.file)):
-                upload.remove()  # on a disk, too, it would be nobody's file any more
-        may_replace = self._may_overwrite and (replace or info is not None)
-        for upload in set(uploads) & set(self._in_flight.writing(source.file)):
-            if not upload.is_bound:
-                upload.rename(target.file, may_replace=may_replace)
+
+        def redirect() -> None:
+            if replace:
+                for upload in set(replaced) & set(self._in_flight.writing(target.file)):
+                    upload.remove()  # on a disk, too, it would be nobody's file any more
+            may_replace = self._may_overwrite and (replace or info is not None)
+            for upload in movable:
+                if upload.is_movable and upload.name == source.file:
+                    upload.rename(target.file, may_replace=may_replace)
+
+        if info is None:
+            redirect()
+            return
+        with ExitStack() as holding:
+            for upload in movable:
+                holding.enter_context(upload.held())
+            etag = await self._copy_file(info, target, condition)
+            self._in_flight.rebased(info, moved_info(info, name=target.file, etag=etag))
+            redirect()
+        await self._keeping.keep(source.parent, without=info.name.key)
+        await self._delete_copied(info)
+        self._looking.saw_file(target)
+        self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
 
     async def _demand_free(self, target: Place, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -143,9 +162,8 @@ class Renaming:
             await self._partials.forget(found, why="another file was given its name")
         return WriteCondition.NONE if replace and self._may_overwrite else WriteCondition.IF_ABSENT
 
-    async def _move_file(
-        self, info: ObjectInfo, source: Place, target: Place, condition: WriteCondition
-    ) -> None:
+    async def _copy_file(self, info: ObjectInfo, target: Place, condition: WriteCondition) -> str:
+        """Returns the copy's ETag."""
         began_seconds = self._resources.clock.seconds()
         try:
             etag = await self._copying.copy(info, target.file, condition)
@@ -155,10 +173,7 @@ class Renaming:
                 raise AlreadyExists(f"{target.path}: the file exists already") from None
             raise ObjectChanged("the file was replaced while it was being renamed") from None
         self._resources.copied(info, target.file, etag, began_seconds)
-        await self._keeping.keep(source.parent, without=info.name.key)
-        await self._delete_copied(info)
-        self._looking.saw_file(target)
-        self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
+        return etag
 
     async def _delete_copied(self, source: ObjectInfo) -> None:
         try:
@@ -184,8 +199,6 @@ class Renaming:
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
-        uploads = self._in_flight.writing_below(source.root.bucket, source.prefix)
-        _demand_movable(uploads, source.path)
         await self._looking.demand_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 
@@ -239,12 +252,3 @@ class Renaming:
             except NoSuchObject:
                 await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))
-
-
-def _demand_movable(uploads: Uploads, path: str) -> None:
-    bound = [upload.name for upload in uploads if upload.is_bound]
-    if bound:
-        raise LimitReached(
-            f"{path}: {len(bound)} upload(s) to this name are under way and cannot get another "
-            "one; rename it when they have ended"
-        )

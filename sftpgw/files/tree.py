@@ -354,9 +354,11 @@ class Tree:
             return None
         if not allows(self._granted, Operation.READ):
             return NoReadback(PermissionDenied(f"{place.path}: you may not download files here"))
-        etag = overlaid.etag if overlaid else None
         return Readback(
-            plan, lambda: self._download(place.file, etag, through=traffic), traffic=traffic
+            plan,
+            overlaid,
+            lambda base: self._download(base.name, base.etag, through=traffic),
+            traffic=traffic,
         )
 
     async def remove_file(self, path: bytes) -> None:
