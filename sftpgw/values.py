@@ -287,6 +287,9 @@ class User:
 
 # Settings: one class per section of sftpgw.ini, defaults as documented there.
 
+PROXIED = "haproxy:"
+"""What an endpoint of `listen` begins with where load balancers connect (PROXY protocol)."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -384,6 +387,7 @@ class SshSettings:
     startups_per_address: int = 20
     startup_rate_per_address: int = 2
     exempt_networks: tuple[Network, ...] = ()
+    balancer_networks: tuple[Network, ...] = ()
     keepalive_interval_seconds: float = 60.0
     keepalive_count: int = 3
     idle_timeout_seconds: float = 1800.0

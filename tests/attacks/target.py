@@ -54,7 +54,10 @@ class Target:
             text=True,
             bufsize=1,
         )
-        self.port: int = self._read()["port"]
+        ports = self._read()
+        self.port: int = ports["port"]
+        self.proxied_port: int = ports["proxied_port"]
+        """Where load balancers connect."""
         self.before = self.reset()
 
     def _read(self) -> Any:
