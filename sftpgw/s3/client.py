@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -24,9 +24,10 @@ from sftpgw.errors import (
     PartsMustBeEqual,
     PreconditionFailed,
     StoreError,
+    StoreUnavailable,
 )
 from sftpgw.interfaces import BodySink, EventSink, Interest
-from sftpgw.plan.retrying import CONFLICTS, DAMAGE
+from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
 from sftpgw.s3.checksums import (
     COMPUTE_STEP_BYTES,
@@ -180,13 +181,49 @@ class S3Client:
         optional = (("continuation-token", token or ""), ("start-after", start_after))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListObjectsV2", "GET", bucket, query=tuple(query))
-        return await self._send_for(request, lambda a: s3xml.parse_object_list(a.document, bucket))
+        page = await self._send_for(request, lambda a: s3xml.parse_object_list(a.document, bucket))
+        if all(info.size_bytes >= 0 for info in page.objects):
+            return page
+        return replace(page, objects=tuple([o async for o in self._measured(page.objects)]))
+
+    async def _measured(self, objects: tuple[ObjectInfo, ...]) -> AsyncIterator[ObjectInfo]:
+        """The objects, with the sizes that the list did not tell. A HEAD for each of these.
+
+        What is gone by now is left out; what may not be looked at has no bytes for us.
+        """
+        for listed in objects:
+            if listed.size_bytes >= 0:
+                yield listed
+                continue
+            try:
+                info, _ = await self._head(listed.name)
+            except NoSuchObject:
+                continue
+            except AccessDenied:
+                yield replace(listed, size_bytes=0)
+            else:
+                yield replace(listed, size_bytes=info.size_bytes)
 
     async def list_uploads(
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
+        page = await self._list_uploads(bucket, prefix, marker, (("encoding-type", "url"),))
+        if not page.is_ambiguous:
+            return page
+        # Without being asked to, no store encodes. But a key may break the document then.
+        with suppress(StoreUnavailable):
+            return await self._list_uploads(bucket, prefix, marker, ())
+        return page
+
+    async def _list_uploads(
+        self,
+        bucket: str,
+        prefix: str,
+        marker: tuple[str, str] | None,
+        encoding: tuple[tuple[str, str], ...],
+    ) -> UploadsPage:
         key_marker, id_marker = marker or ("", "")
-        query = [("uploads", ""), ("encoding-type", "url"), ("prefix", prefix)]
+        query = [("uploads", ""), *encoding, ("prefix", prefix)]
         optional = (("key-marker", key_marker), ("upload-id-marker", id_marker))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListMultipartUploads", "GET", bucket, query=tuple(query))
@@ -423,15 +460,36 @@ class S3Client:
         read: Callable[[Answer], str],
         expected: Callable[[], Expected],
     ) -> str:
-        """Publish an object. Refused after an answer was lost, it may be there: look."""
-        trail = Trail()
+        """Publish an object. Refused after an answer was lost, it may be there: look.
+
+        Where the answer does not tell the object's ETag, it is there for sure: look, too.
+        """
+        trail, name = Trail(), ObjectName(request.bucket, request.key)
         try:
-            return await self._send_for(request, read, trail)
+            etag = await self._send_for(request, read, trail)
         except StoreError:
-            name = ObjectName(request.bucket, request.key)
-            if trail.may_have_happened and (etag := await self._settled(name, expected())):
+            if trail.may_have_happened and (etag := await self._settled(name, expected()) or ""):
                 return etag
             raise
+        return etag or await self._etag_of_published(name, expected())
+
+    async def _etag_of_published(self, name: ObjectName, sent: Expected) -> str:
+        """The ETag of what the store has just published, without telling it.
+
+        What cannot be looked at, or was replaced at once, has the ETag that such objects have.
+
+        :raises StoreUnavailable: nothing is there
+        """
+        try:
+            info, headers = await self._head_with_checksum(name, sent.checksum)
+        except NoSuchObject as error:
+            message = "the store says that the object is stored, and it is not there"
+            raise StoreUnavailable(message, code=BAD_ANSWER, status=error.status) from error
+        except AccessDenied:
+            return s3xml.quoted(sent.etag or "")
+        if is_ours(info, headers, replace(sent, since_seconds=0.0)):
+            return info.etag
+        return s3xml.quoted(sent.etag or "")
 
     async def _settled(self, name: ObjectName, expected: Expected) -> str | None:
         """The ETag of the object if it is the one expected, None if it is not, or in doubt."""

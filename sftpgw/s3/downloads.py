@@ -25,6 +25,7 @@ from sftpgw.s3.headers import content_range, count, header, object_info
 from sftpgw.s3.refusals import AttemptFailed
 from sftpgw.s3.sending import S3Request
 from sftpgw.values import ByteRange, ObjectName
+from sftpgw.wire.s3xml import quoted
 
 STORED_LENGTH = "x-goog-stored-content-length"
 """GCS tells it in answers to GET and HEAD, whether it decompresses or not."""
@@ -85,7 +86,7 @@ class Download:
     def began(self, status: int, headers: Headers) -> None:
         """:raises AttemptFailed: the answer is not what was asked for"""
         size_bytes, self._answer_bytes = self._promise(status, headers)
-        etag = header(headers, "etag")
+        etag = quoted(header(headers, "etag"))
         if (self._if_match and etag != self._if_match) or self._size_bytes not in (
             None,
             size_bytes,

@@ -131,7 +131,7 @@ def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -
 
 
 def read_etag(sent: Checksum | None, *, is_part: bool = False) -> Callable[[Answer], str]:
-    """The ETag of what PutObject or UploadPart has stored.
+    """The ETag of what PutObject or UploadPart has stored; "" if that of an object is not told.
 
     A store that has not checked what it was told to check may yet tell what it has.
 
@@ -139,8 +139,8 @@ def read_etag(sent: Checksum | None, *, is_part: bool = False) -> Callable[[Answ
     """
 
     def read(answer: Answer) -> str:
-        etag = header(answer.headers, "etag")
-        if not etag:
+        etag = s3xml.quoted(header(answer.headers, "etag"))
+        if not etag and is_part:
             raise MissingHeader("no ETag")
         if sent is not None:
             _demand_same(sent, told_checksum(answer.headers, sent.algorithm), is_part=is_part)
