@@ -9,6 +9,7 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import signal
@@ -52,9 +53,11 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
+from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
+from sftpgw.s3.proxies import check_proxy
 from sftpgw.scp.commands import Session, make_console
 from sftpgw.services import GatewayService
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -149,6 +152,8 @@ def read_settings(path: str) -> Settings:
         check_hash=check_password_hash,
         check_endpoint=_check_endpoint,
         check_host_key=_check_host_key,
+        check_ca_file=check_ca_file,
+        check_proxy=check_proxy,
         known_algorithms=KNOWN,
     )
     if not missing_host_keys(settings.gateway.host_keys):
@@ -261,6 +266,7 @@ async def _check_store(
         random=random.random,
         in_thread=deferToThread,
         credentials=credentials,
+        environment=os.environ,
     )
 
     async def probe(store: ObjectStore, bucket: str) -> Capabilities:
@@ -298,6 +304,7 @@ class Gateway:
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
+            environment=os.environ,
             idle_connections=connections_worth_keeping(settings),
         )
         self.sweeper = self._make_sweeper()

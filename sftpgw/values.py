@@ -317,6 +317,7 @@ class ChecksumChoice(enum.Enum):
     CRC64NVME = "crc64nvme"
     CRC32C = "crc32c"
     CRC32 = "crc32"
+    MD5 = "md5"  # Content-MD5, which is also sent where the store can do none of the others
     NONE = "none"
 
 
@@ -337,6 +338,8 @@ class StoreSettings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     role_arn: str = ""
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
     storage_class: str = ""
     accelerate: bool = False
     state_prefix: str = ".sftpgw/"

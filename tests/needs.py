@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 NODE_MODULES = Path(__file__).parent / "interop" / "node_modules"
+SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 NPM = "apt-get install npm; npm install --prefix tests/interop"
 
 
@@ -42,6 +43,7 @@ def _fuse_opens() -> bool:
 
 NEEDS = {
     "openssh": _programs("openssh-client", "ssh", "sftp", "scp", "ssh-keygen"),
+    "sftp-server": Need(SFTP_SERVER.exists, "apt-get install openssh-sftp-server"),
     "lftp": _programs("lftp", "lftp"),
     "putty": _programs("putty-tools", "psftp", "pscp", "puttygen"),
     "curl": _programs("curl", "curl"),

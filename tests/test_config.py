@@ -145,6 +145,8 @@ access_key = AKIA
 secret_key = 50%;#= secret
 session_token = token
 role_arn = arn:aws:iam::123456789012:role/gateway
+ca_file = ca/store.pem
+proxy = http://user:50%;#= word@proxy.example:3128
 storage_class = INTELLIGENT_TIERING
 accelerate = no
 state_prefix = /state
@@ -230,6 +232,9 @@ directory_mode = 750
     assert store.endpoint == "http://localhost:9000"
     assert store.addressing is Addressing.PATH
     assert store.secret_key == "50%;#= secret"
+    assert store.ca_file.endswith("/ca/store.pem")
+    assert store.proxy == "http://user:50%;#= word@proxy.example:3128"
+    assert "word" not in repr(store)
     assert store.state_prefix == "state/"
     assert store.sign_payload is SignPayload.NO
     assert store.checksum is ChecksumChoice.CRC32C
@@ -302,6 +307,26 @@ def test_every_default_of_ssh_is_documented(load: Load) -> None:
             assert key.parse(commented[name]) == default
 
 
+def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = ca/store.pem")
+    assert load(ini).s3.ca_file == str(tmp_path / "ca" / "store.pem")
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = /etc/ssl/store.pem")
+    assert load(ini).s3.ca_file == "/etc/ssl/store.pem"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://bücher.example:9000", "https://xn--bcher-kva.example:9000"),
+        ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+        ("https://[2001:db8::7]:9000", "https://[2001:db8::7]:9000"),
+    ],
+)
+def test_international_names_of_stores(load: Load, given: str, kept: str) -> None:
+    ini = GATEWAY_INI.replace("[s3]", f"[s3]\nendpoint = {given}")
+    assert load(ini).s3.endpoint == kept
+
+
 def test_blank_values_are_defaults(load: Load) -> None:
     settings = load(GATEWAY_INI + "endpoint =\nregion =\n[limits]\nmemory =\n")
     assert settings.s3.endpoint == ""
@@ -336,6 +361,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ),
         ("s3", "read_timeout = 60", "[s3] read_timeout: '60' is not a time"),
         ("s3", "endpoint = localhost:9000", "[s3] endpoint: 'localhost:9000' is not an endpoint"),
+        ("s3", "endpoint = http://bü..cher", "[s3] endpoint: has a host that is no name"),
         ("s3", "endpoint = http://h/path", "[s3] endpoint: 'http://h/path' is not an endpoint"),
         ("s3", "endpoint = http://h:99999", "[s3] endpoint: is not a URL"),
         ("s3", "addressing = paths", "[s3] addressing: 'paths' is not one of auto, path, virtual"),

@@ -351,9 +351,10 @@ class InFlight:
         return tuple(each for name in names for each in self.writing(name))
 
     def below(self, bucket: str, prefix: str) -> bool:
-        """Whether anything is being written to keys that begin with `prefix`."""
+        """Whether anything is being written to keys below `prefix`, its own not among them."""
         return any(
-            name.bucket == bucket and name.key.startswith(prefix) for name in self._registrations
+            name.bucket == bucket and name.key.startswith(prefix) and name.key != prefix
+            for name in self._registrations
         )
 
     async def settled(self, name: ObjectName) -> None:

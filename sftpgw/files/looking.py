@@ -29,7 +29,7 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
-from sftpgw.plan.markers import hadoop_marker, marks_directory
+from sftpgw.plan.markers import hadoop_marker, is_marker, marks_directory
 from sftpgw.plan.paths import Place
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
@@ -87,6 +87,8 @@ class Looking:
         try:
             info = await self._store.head(place.file, with_checksum=with_checksum)
         except NoSuchObject:
+            return None
+        if place.is_marker_content and is_marker(info):
             return None
         self.saw_file(place)
         return info

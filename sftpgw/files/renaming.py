@@ -30,6 +30,7 @@ from sftpgw.errors import (
     DirectoryNotEmpty,
     InvalidPath,
     IsADirectory,
+    NoSuchObject,
     NotADirectory,
     ObjectChanged,
     PermissionDenied,
@@ -43,7 +44,7 @@ from sftpgw.files.looking import Looking
 from sftpgw.files.moving import Moving
 from sftpgw.files.partials import Partials
 from sftpgw.files.resources import Resources
-from sftpgw.plan.markers import MARKER, hadoop_marker
+from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
 from sftpgw.plan.paths import Place
 from sftpgw.plan.permissions import Operation, allows, require
 from sftpgw.values import FileKind, ObjectInfo, Permission, WriteCondition
@@ -80,6 +81,8 @@ class Renaming:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
+        demand_writable(source)
+        demand_writable(target)
         uploads = self._in_flight.writing(source.file) if source.may_be_file else ()
         info = await self._looking.file(source, with_checksum=True)
         if info is None and not uploads:
@@ -234,13 +237,18 @@ class Renaming:
         if kind is FileKind.FILE:
             raise NotADirectory(f"{target.path}: is a file")
         page = await self._store.list(target.root.bucket, target.prefix, limit=2)
-        below = [info for info in page.objects if info.name != target.marker]
-        if below or self._in_flight.below(target.root.bucket, target.prefix):
+        below = [info for info in page.objects if info.name != target.marker or info.size_bytes]
+        if below:
+            raise DirectoryNotEmpty(why_not_empty(target, below[-1]))
+        if self._in_flight.below(target.root.bucket, target.prefix):
             raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
         return bool(page.objects)
 
     async def _adopt_hadoop_marker(self, source: Place) -> None:
         """Hadoop's marker is not below the directory; ours is, and so it moves along."""
         if await self._looking.has_hadoop_marker(source):
-            await self._store.put(source.marker, (), MARKER)
+            try:
+                await self._store.head(source.marker)  # it may hold bytes
+            except NoSuchObject:
+                await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))

@@ -43,7 +43,7 @@ from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
-from sftpgw.plan.markers import MARKER, hadoop_marker
+from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
 from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
@@ -160,6 +160,9 @@ class Tree:
                 return await self.open_reader(path)  # it was closed while we looked
             await self._partials.demand_none(place.file, place.path)
             raise await self._looking.no_file(place) from None
+        if place.is_marker_content and not (await download.attributes()).size_bytes:
+            download.close()
+            raise await self._looking.no_file(place)
         return download
 
     async def open_made(
@@ -225,6 +228,7 @@ class Tree:
     ) -> Upload:
         place = self._enter(Operation.WRITE, path)
         await self._demand_file_name(place, creates=intent.create)
+        demand_writable(place)
         self._in_flight.demand_open()
         with self._openings.opening(place.file):
             return await self._open_writer(place, intent, changes, may_resume=may_resume)
@@ -293,6 +297,7 @@ class Tree:
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
             timing=self._timing,
+            may_set_times=allows(self._granted, Operation.SET_TIMES),
             patience=self._patience,
             below=opening.overlaid,
             readback=self._readback(place, intent, plan, opening.overlaid, traffic),
@@ -365,7 +370,9 @@ class Tree:
         was_partial = await self._partials.drop(place.file, why="the file was removed")
         if info is None and not uploads and not was_partial:
             raise await self._looking.no_file(place)
-        if info is not None:
+        if info is not None and place.is_marker_content:
+            await self._store.put(place.file, (), MARKER)  # the directory stays
+        elif info is not None:
             await self._keeping.keep(place.parent, without=place.file.key)
             await self._store.delete(place.file)
         for upload in uploads:
@@ -407,14 +414,17 @@ class Tree:
                 raise await self._looking.no_directory(place)
             return
         await self._openings.settled(place.file)
-        await self._in_flight.settled(place.file)
-        if (writer := self._in_flight.newest(place.file)) is not None:
-            await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
+        changes = AttributeChanges(modified_seconds=seconds)
+        if (own := await self._looking.own_upload(place)) is not None:
+            await own.set_attributes(changes)
             return
         try:
+            # What another session writes there may never be published: its own time is its own.
             await self._timing.set(place.file, seconds, place.path)
         except NoSuchObject:
-            if not await self._looking.is_directory(place):
+            if (writer := self._in_flight.newest(place.file)) is not None:
+                await writer.set_attributes(changes)
+            elif not await self._looking.is_directory(place):
                 await self._partials.demand_none(place.file, place.path)
                 raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
@@ -447,6 +457,7 @@ class Tree:
 
     async def make_directory(self, path: bytes) -> None:
         place = self._enter(Operation.MAKE_DIRECTORY, path)
+        demand_writable(place)
         if place.is_root or await self._looking.kind_at(place) is not None:
             raise AlreadyExists(f"{place.path}: exists already")
         await self._looking.demand_no_file_above(place)
@@ -461,7 +472,9 @@ class Tree:
             raise DirectoryNotEmpty("/: cannot be removed")
         page = await self._store.list(place.root.bucket, place.prefix, limit=2)
         below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
-        is_used = below or self._in_flight.below(place.root.bucket, place.prefix)
+        if below:
+            raise DirectoryNotEmpty(why_not_empty(place, below[-1]))
+        is_used = self._in_flight.below(place.root.bucket, place.prefix)
         if is_used or await self._partials.is_any_in(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
         markers = [info.name for info in page.objects]

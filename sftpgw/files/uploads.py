@@ -47,6 +47,7 @@ from sftpgw.errors import (
     NoSuchObject,
     NoSuchUpload,
     ObjectChanged,
+    PermissionDenied,
     PreconditionFailed,
     Unsupported,
     UploadFailed,
@@ -84,6 +85,8 @@ from sftpgw.values import (
     WriteCondition,
 )
 
+NO_TIMES = "nothing was written to the file, and you may not set the times of stored files here"
+
 KEEP_SECONDS = 10.0
 """So long is anything more sent once the client is lost. What is under way then may end."""
 
@@ -93,6 +96,7 @@ class Upload:
 
     :param below: the object that stays below what is written; what is published has its
         class, tags and metadata. It is the registration's base from then on.
+    :param may_set_times: of a file that is stored, and that nothing is written to.
     :param patience: with the uploads of its session; of its own by default.
     :param readback: reads what is being written, if the file was opened for that.
     :param partials: where it is written down if its client is lost; None if that is never.
@@ -115,6 +119,7 @@ class Upload:
         storage_class: str = "",
         modified_seconds: float | None = None,
         timing: Timing | None = None,
+        may_set_times: bool = True,
         patience: Patience | None = None,
         below: ObjectInfo | None = None,
         readback: Readback | NoReadback | None = None,
@@ -134,6 +139,7 @@ class Upload:
         self._created_with = resumed.created_with if resumed else None
         self._partials = partials
         self._timing = timing
+        self._may_set_times = may_set_times
         self._patience = patience or Patience(clock)
         self._registration: Registration = in_flight.register(
             name, self, below, self._readback.rebase
@@ -225,11 +231,13 @@ class Upload:
         if self._is_unnamed:
             await self._drop()
             return
-        await self._set_time_only()
+        refusal = await self._set_time_only()
         self._carry_out(self._plan.finish())
         while not self._has_ended:
             await self._next_end()
         self._demand_success()
+        if refusal is not None:
+            raise refusal
 
     @property
     def _is_unnamed(self) -> bool:
@@ -322,18 +330,26 @@ class Upload:
         except Exception:
             self._unforeseen(Failure())
 
-    async def _set_time_only(self) -> None:
-        """Nothing was written to a file that exists, but perhaps it was given a time."""
+    async def _set_time_only(self) -> PermissionDenied | None:
+        """Nothing was written to a file that exists, but perhaps it was given a time.
+
+        Who may overwrite an empty file may give it one: overwritten with nothing, it has one too.
+        Returns why it was not set, if that is to be told.
+        """
         seconds = self._modified_seconds
         is_untouched = not self._plan.is_changed and self._plan.failure is None
         timing, base = self._timing, self._registration.base
         if base is None or seconds is None or timing is None or not is_untouched:
-            return
+            return None
+        if not self._may_set_times and base.size_bytes:
+            is_set = int(attributes_of(base).modified_seconds) == int(seconds)
+            return None if is_set else PermissionDenied(NO_TIMES)
         try:
             await self._registration.turn()
             await timing.touched(self._registration.base or base, seconds)
         except Exception:
             self._unforeseen(Failure())
+        return None
 
     async def _properties(self) -> ObjectProperties:
         metadata = {}

@@ -14,6 +14,8 @@ Rules
 5. From here on a path is a `Place`, and nobody joins strings.
 6. A path that ends with a slash, with ``.`` or with ``..`` names a directory and no file
    (POSIX, XBD 4.13 "Pathname Resolution"): its `Place` says so.
+7. The name `MARKER_CONTENT` stands in each directory for the object whose key is the
+   directory's own, ``name/``, as far as that holds bytes: no other path could name it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.values import ObjectName
 
 MAX_KEY_BYTES = 1024
+
+MARKER_CONTENT = "_$folder_content$"
+"""What the bytes of a directory's own object are called in it (`plan/markers`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,14 @@ class Place:
     @property
     def file(self) -> ObjectName:
         """The object that this place is if it is a file; the root is none."""
+        if self.is_marker_content:
+            return self.parent.marker
         return ObjectName(self.root.bucket, self.root.key_prefix + "/".join(self.segments))
+
+    @property
+    def is_marker_content(self) -> bool:
+        """Whether it is what the marker of its directory holds."""
+        return self.segments[-1:] == (MARKER_CONTENT,) and bool(self.parent.prefix)
 
     @property
     def prefix(self) -> str:
@@ -133,7 +145,7 @@ def is_hidden(root: Root, key: str) -> bool:
 
 def can_be_named(segment: str) -> bool:
     """Whether a client can ask for an entry of this name (keys hold what paths cannot)."""
-    return segment not in ("", ".", "..") and not _UNNAMABLE.search(segment)
+    return segment not in ("", ".", "..", MARKER_CONTENT) and not _UNNAMABLE.search(segment)
 
 
 _UNNAMABLE = re.compile("[/\0\udc80-\udcff]")

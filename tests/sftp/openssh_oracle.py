@@ -20,9 +20,7 @@ from typing import IO
 
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
-
-PROGRAM = Path("/usr/lib/openssh/sftp-server")
-PACKAGE = "openssh-sftp-server"
+from tests.needs import SFTP_SERVER
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Oracle:
     def __enter__(self) -> Oracle:
         self.home = Path(tempfile.mkdtemp(prefix="oracle-"))
         self._process = subprocess.Popen(
-            [PROGRAM, "-u", "0022"],
+            [SFTP_SERVER, "-u", "0022"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=self.home,

@@ -15,7 +15,8 @@ from sftpgw.testing.sftp_sessions import Reply as GatewayReply
 from sftpgw.values import FilesSettings
 from sftpgw.wire import sftp as wire
 from tests.files.worlds import client_without_ssh
-from tests.sftp.openssh_oracle import PACKAGE, PROGRAM, Oracle
+from tests.needs import needs
+from tests.sftp.openssh_oracle import Oracle
 from tests.sftp.openssh_tables import (
     FLAGS_TABLE,
     PATHS_TABLE,
@@ -50,12 +51,11 @@ class Bucket:
 
 @pytest.fixture
 def oracle() -> Iterator[Oracle]:
-    if not PROGRAM.exists():
-        pytest.skip(f"{PROGRAM} is not here: {PACKAGE} has it")
     with Oracle() as server:
         yield server
 
 
+@needs("sftp-server")
 class TestTheTables:
     def test_paths_are_as_the_program_has_them(self, oracle: Oracle) -> None:
         assert by_question(path_rows(Disk(oracle))) == table(PATHS_TABLE)
