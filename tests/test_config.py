@@ -552,13 +552,17 @@ password_hash = $2b$
         ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
         (
-            "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
-            "authorized_keys = junk",
+            (
+                "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
+                "authorized_keys = junk"
+            ),
             "[al] authorized_keys: key 1 (line 6): is not a key",
         ),
         (
-            "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
-            "[jo\u0308rg]\npassword_hash = $2b$",
+            (
+                "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
+                "[jo\u0308rg]\npassword_hash = $2b$"
+            ),
             "[jo\u0308rg]: is the same name as an earlier one, in other bytes ('j\\xf6rg')",
         ),
         ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),
