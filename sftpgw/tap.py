@@ -9,6 +9,7 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import signal
@@ -18,17 +19,17 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from twisted.application.service import IService
 from twisted.conch.ssh.keys import Key
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, LogPublisher
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from sftpgw import __version__, demo
 from sftpgw.auth.keys import check_authorized_key
@@ -36,7 +37,15 @@ from sftpgw.auth.passwords import check_password_hash, choose_decoy
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.checks import Finding, Report, check_buckets
+from sftpgw.checks import (
+    Finding,
+    Level,
+    Report,
+    buckets_of,
+    check_buckets,
+    look_at_bucket,
+    reason_of,
+)
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.copying import Copying
@@ -51,11 +60,12 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
+from sftpgw.machine import check_addresses, check_descriptors, check_host_key_files
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.scp.commands import Session, make_console
-from sftpgw.services import GatewayService
+from sftpgw.services import ADOPTED, GatewayService, endpoint_of
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.signals import ignore_signals
@@ -68,6 +78,7 @@ from sftpgw.ssh.hostkeys import (
     load_host_keys,
     missing_host_keys,
 )
+from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.values import Capabilities, Settings, User
 
@@ -77,6 +88,11 @@ GOODBYE_SECONDS = 2.0
 ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to leave nothing behind; a client that does
 not read is cut off after 10 of them."""
+
+LOOK_SECONDS = 10.0
+"""How long a bucket is waited for at the start, until the log is told."""
+
+ENDED_BY_SIGPIPE = 128 + signal.SIGPIPE
 
 WINDOWS = "/windows"
 """Who holds the memory of receive windows; no user has a slash in their name."""
@@ -133,19 +149,23 @@ class Options(usage.Options):
             self.settings = self.demonstration.settings
             self.host_keys = self.demonstration.host_keys
             return
-        self.settings = read_settings(self["config"])
+        self.settings = read_settings(self["config"], is_start=not self["check"])
         if self["check"]:
             react(check, (self.settings,))
         self.host_keys = open_host_keys(self.settings)
 
 
-def read_settings(path: str) -> Settings:
-    """Both ini files, with every check that another room can do. :raises ConfigError:"""
+def read_settings(path: str, *, is_start: bool = True) -> Settings:
+    """Both ini files, with every check that another room can do.
+
+    :param is_start: the gateway is about to start, so that systemd has handed its sockets over.
+    :raises ConfigError:
+    """
     settings = load_settings(
         path,
         check_key=check_authorized_key,
         check_hash=check_password_hash,
-        check_endpoint=_check_endpoint,
+        check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),
         check_host_key=_check_host_key,
         known_algorithms=KNOWN,
     )
@@ -167,10 +187,11 @@ def open_host_keys(settings: Settings) -> tuple[Key, ...]:
     return keys
 
 
-def _check_endpoint(text: str) -> None:
+def _check_endpoint(text: str, *, is_start: bool) -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
-    serverFromString(reactor, text)
+    if is_start or not text.startswith(ADOPTED):
+        endpoint_of(reactor, text)
 
 
 def _check_host_key(path: str) -> None:
@@ -182,8 +203,22 @@ def _check_host_key(path: str) -> None:
 
 def _tell_operator(text: str) -> None:
     """To standard error itself: twistd leads `sys.stderr` into its log."""
-    if sys.__stderr__ is not None:
-        print(text, file=sys.__stderr__, flush=True)
+    _print(text, sys.__stderr__)
+
+
+def _print(text: object, stream: TextIO | None) -> None:
+    """Print a line at once; a reader that has gone, as ``head`` does, ends the process.
+
+    :raises SystemExit: with the status that such a reader's writers have.
+    """
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(ENDED_BY_SIGPIPE) from None
 
 
 # --demo.
@@ -202,8 +237,7 @@ class Demonstration:
 
     def greet(self, address: Any) -> None:
         """Show how to log in. Not into the log, since the password is shown, too."""
-        if sys.__stdout__ is not None:
-            print(demo.greeting(address.port, self.password), file=sys.__stdout__, flush=True)
+        _print(demo.greeting(address.port, self.password), sys.__stdout__)
 
 
 # --check.
@@ -213,25 +247,40 @@ async def check(reactor: Any, settings: Settings) -> None:
     """Print a line for each finding. :raises SystemExit: with status 0 or 1."""
     found: list[Finding] = []
 
-    def report(is_ok: bool, text: str) -> None:
-        found.append(Finding(is_ok, text))
-        print(found[-1], flush=True)  # noqa: T201
+    def report(level: Level, text: str) -> None:
+        found.append(Finding(level, text))
+        _print(found[-1], sys.stdout)
 
-    report(True, f"configuration: {len(settings.users)} user(s), no faults")
+    report(Level.OK, f"configuration: {len(settings.users)} user(s), no faults")
     for warning in settings.warnings:
-        report(True, f"warning: {warning}")
-    for path in settings.gateway.host_keys:
-        exists = Path(path).exists()
-        report(True, f"host key {path}{'' if exists else ': to be made at the first start'}")
+        report(Level.NOTE, warning)
+    await _check_machine(reactor, settings, report)
     credentials = credential_source(settings.s3, deferToThread, reactor)
     try:
         access_key = (await credentials.current()).access_key
     except StoreError as error:
-        report(False, f"credentials: {error.message}")
+        report(Level.FAULT, f"credentials: {error.message}")
     else:
-        report(True, f"credentials: access key {access_key}")
+        report(Level.OK, f"credentials: access key {access_key}")
         await _check_store(reactor, settings, credentials, report)
-    raise SystemExit(0 if all(finding.is_ok for finding in found) else 1)
+    raise SystemExit(any(finding.level is Level.FAULT for finding in found))
+
+
+async def _check_machine(reactor: Any, settings: Settings, report: Report) -> None:
+    check_host_key_files(settings.gateway.host_keys, report)
+    _check_descriptors(settings, report)
+    endpoints = {}
+    for text in settings.gateway.listen:
+        if text.startswith(ADOPTED):
+            report(Level.NOTE, f"listen {text}: not tried; systemd hands it over at the start")
+        else:
+            endpoints[text] = endpoint_of(reactor, text)
+    await check_addresses(endpoints, GatewayTransport.ourVersionString, deferToThread, report)
+
+
+def _check_descriptors(settings: Settings, report: Report) -> None:
+    store_connections = connections_worth_keeping(settings)
+    check_descriptors(settings.ssh.max_connections, store_connections, report)
 
 
 async def _check_store(
@@ -284,6 +333,7 @@ class Gateway:
             in_thread=deferToThread,
             idle_connections=connections_worth_keeping(settings),
         )
+        self._looking: Deferred[None] | None = None
         self.sweeper = self._make_sweeper()
         self.finisher = self._make_finisher()
         hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
@@ -373,8 +423,42 @@ class Gateway:
             totals=resources.traffic.facts,
         )
 
+    def look_around(self) -> None:
+        """Tell the log at the start what does not work, before a client finds out."""
+        self._looking = Deferred.fromCoroutine(self._look_around())
+        self._looking.addErrback(self._stopped_looking)
+
+    def _stopped_looking(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._events.tell("defect", where="start", failure=failure)
+
+    async def _look_around(self) -> None:
+        _check_descriptors(self._settings, self._tell_finding)
+        # Hurried, and without events of its own: the findings tell.
+        store = self._store.believing(self._settings.s3.capabilities)
+        for bucket in buckets_of(self._settings):
+            looking = look_at_bucket(self._settings, store, bucket, self._tell_finding)
+            try:
+                await Deferred.fromCoroutine(looking).addTimeout(LOOK_SECONDS, self._reactor)
+            except WaitedTooLong:
+                why = f"no answer within {LOOK_SECONDS:.0f} seconds"
+                self._events.tell("bucket-unusable", bucket=bucket, why=why)
+                return  # others are not waited for, either
+            except StoreError as error:
+                self._events.tell("bucket-unusable", bucket=bucket, why=reason_of(error))
+                if not error.status:
+                    return
+
+    def _tell_finding(self, level: Level, text: str) -> None:
+        if level is Level.FAULT:
+            log.warn("{text}", text=text)
+        else:
+            log.info("{text}", text=text)
+
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
+        if self._looking is not None:
+            self._looking.cancel()
         self.sweeper.stop()
         self.finisher.stop()
         drain_seconds = self._settings.limits.drain_seconds
@@ -424,12 +508,13 @@ def makeService(options: Options) -> IService:
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
     reactor.callWhenRunning(_survive_signals, reactor)
+    reactor.callWhenRunning(gateway.look_around)
     reactor.callWhenRunning(gateway.sweeper.start)
     reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
     return GatewayService(
         gateway.factory,
-        {text: serverFromString(reactor, text) for text in options.settings.gateway.listen},
+        {text: endpoint_of(reactor, text) for text in options.settings.gateway.listen},
         wind_down=wind_down,
         log=log,
         announce=demonstration.greet if demonstration is not None else lambda address: None,
