@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerE
 from twisted.internet.protocol import Factory, Protocol
 
 from sftpgw.checks import Level, Report
+from sftpgw.values import PROXIED
 
 OWN_DESCRIPTORS = 32
 """What the process has open without any client: its log, its epoll, its threads' pipes."""
@@ -89,6 +90,11 @@ async def _judge_refusal(
     greeting = await in_thread(greeting_at, error.interface, error.port)
     if greeting.startswith(our_greeting):
         return Level.NOTE, f"listen {text}: a gateway listens there already; end it first"
+    if not greeting and text.startswith(PROXIED):
+        reason = (
+            "something listens there, and waits for a balancer; if it is a gateway, end it first"
+        )
+        return Level.NOTE, f"listen {text}: {reason}"
     said = f", and says {greeting[:40]!r}" if greeting else ""
     return Level.FAULT, f"listen {text}: {reason}: another process listens there{said}"
 

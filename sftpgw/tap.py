@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ from twisted.application.service import IService
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, LogPublisher
@@ -32,8 +33,8 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from sftpgw import __version__, demo
-from sftpgw.auth.keys import check_authorized_key
-from sftpgw.auth.passwords import check_password_hash, choose_decoy
+from sftpgw.auth.keys import authorized_blob
+from sftpgw.auth.passwords import Decoys, check_password_hash
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.users import StaticUserDirectory
@@ -61,16 +62,19 @@ from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
 from sftpgw.machine import check_addresses, check_descriptors, check_host_key_files
+from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
+from sftpgw.s3.proxies import check_proxy
 from sftpgw.scp.commands import Session, make_console
-from sftpgw.services import ADOPTED, GatewayService, endpoint_of
+from sftpgw.services import ADOPTED, GatewayService, parse_endpoint
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.signals import ignore_signals
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.balancers import BalancedEndpoint
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.hostkeys import (
     check_host_key_algorithms,
@@ -80,7 +84,7 @@ from sftpgw.ssh.hostkeys import (
 )
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.values import Capabilities, Settings, User
+from sftpgw.values import PROXIED, Capabilities, Network, Settings, User
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -163,10 +167,12 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
     """
     settings = load_settings(
         path,
-        check_key=check_authorized_key,
+        read_key=authorized_blob,
         check_hash=check_password_hash,
         check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),
         check_host_key=_check_host_key,
+        check_ca_file=check_ca_file,
+        check_proxy=check_proxy,
         known_algorithms=KNOWN,
     )
     if not missing_host_keys(settings.gateway.host_keys):
@@ -190,8 +196,22 @@ def open_host_keys(settings: Settings) -> tuple[Key, ...]:
 def _check_endpoint(text: str, *, is_start: bool) -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
-    if is_start or not text.startswith(ADOPTED):
-        endpoint_of(reactor, text)
+    if is_start or not text.removeprefix(PROXIED).startswith(ADOPTED):
+        endpoint_of(reactor, text, ())
+
+
+def endpoint_of(reactor: Any, text: str, networks: Sequence[Network]) -> IStreamServerEndpoint:
+    """Where to listen; on ``haproxy:…`` for load balancers.
+
+    :raises ValueError: `text` is no endpoint.
+    """
+    inner = text.removeprefix(PROXIED)
+    endpoint = parse_endpoint(reactor, inner)
+    if inner == text:
+        return endpoint
+    if inner.startswith(PROXIED):
+        raise ValueError(f"{PROXIED} stands there twice")
+    return BalancedEndpoint(endpoint, networks)
 
 
 def _check_host_key(path: str) -> None:
@@ -271,10 +291,11 @@ async def _check_machine(reactor: Any, settings: Settings, report: Report) -> No
     _check_descriptors(settings, report)
     endpoints = {}
     for text in settings.gateway.listen:
-        if text.startswith(ADOPTED):
+        inner = text.removeprefix(PROXIED)
+        if inner.startswith(ADOPTED):
             report(Level.NOTE, f"listen {text}: not tried; systemd hands it over at the start")
         else:
-            endpoints[text] = endpoint_of(reactor, text)
+            endpoints[text] = parse_endpoint(reactor, inner)
     await check_addresses(endpoints, GatewayTransport.ourVersionString, deferToThread, report)
 
 
@@ -294,6 +315,7 @@ async def _check_store(
         random=random.random,
         in_thread=deferToThread,
         credentials=credentials,
+        environment=os.environ,
     )
 
     async def probe(store: ObjectStore, bucket: str) -> Capabilities:
@@ -331,6 +353,7 @@ class Gateway:
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
+            environment=os.environ,
             idle_connections=connections_worth_keeping(settings),
         )
         self._looking: Deferred[None] | None = None
@@ -342,7 +365,7 @@ class Gateway:
                 StaticUserDirectory(settings.users),
                 self._make_avatar,
                 LoginThreads(reactor).run,
-                choose_decoy(hashes),
+                Decoys(hashes),
             ),
             host_keys=host_keys,
             settings=settings.ssh,
@@ -505,25 +528,24 @@ def makeService(options: Options) -> IService:
         if demonstration is not None:
             demonstration.store.stop()
 
+    networks = options.settings.ssh.balancer_networks
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
-    reactor.callWhenRunning(_survive_signals, reactor)
     reactor.callWhenRunning(gateway.look_around)
     reactor.callWhenRunning(gateway.sweeper.start)
     reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
     return GatewayService(
         gateway.factory,
-        {text: endpoint_of(reactor, text) for text in options.settings.gateway.listen},
+        {text: endpoint_of(reactor, text, networks) for text in options.settings.gateway.listen},
         wind_down=wind_down,
         log=log,
         announce=demonstration.greet if demonstration is not None else lambda address: None,
+        prepare=lambda: _survive_signals(reactor),
     )
 
 
 def _survive_signals(reactor: Any) -> None:
-    """Once twistd has set up what it handles itself."""
-
     def ignored(name: str) -> None:
         log.warn("{name} is ignored; a change of the configuration needs a restart", name=name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.testing import MemoryReactor
 
-from sftpgw.services import endpoint_of
+from sftpgw.services import parse_endpoint
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ from sftpgw.services import endpoint_of
 )
 def test_what_is_wrong_is_told(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        endpoint_of(MemoryReactor(), text)
+        parse_endpoint(MemoryReactor(), text)
     assert str(caught.value) == why
 
 
 @pytest.mark.parametrize("text", ["tcp:0", r"tcp6:0:interface=\:\:1", "unix:/tmp/socket"])
 def test_what_is_right_is_an_endpoint(text: str) -> None:
-    assert endpoint_of(MemoryReactor(), text) is not None
+    assert parse_endpoint(MemoryReactor(), text) is not None

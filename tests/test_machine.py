@@ -96,6 +96,16 @@ class TestAddresses:
         thread.join()
         assert line == f"note: listen {text}: a gateway listens there already; end it first"
 
+    @pytest_twisted.ensureDeferred
+    async def test_one_where_a_gateway_waits_for_a_balancer(self, taken: socket.socket) -> None:
+        inner = f"tcp:{port_of(taken)}:interface=127.0.0.1"
+        thread = greet(taken, b"")
+        report = Reported()
+        endpoints = {f"haproxy:{inner}": serverFromString(reactor, inner)}
+        await check_addresses(endpoints, GREETING, at_once, report)
+        thread.join()
+        assert report.lines[0].startswith(f"note: listen haproxy:{inner}: something listens")
+
     @pytest.mark.parametrize("other", ["", "127.0.0.2"])
     @pytest_twisted.ensureDeferred
     async def test_one_port_twice(self, taken: socket.socket, other: str) -> None:

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,10 +32,12 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
+from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.interfaces import BodySink, EventSink
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.balancers import BalancedFactory
 from sftpgw.testing.fake_store import FakeStore, StoredObject
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_pairs import make_factory
@@ -125,12 +128,12 @@ def fill(store: DistantStore) -> None:
 
 def make_users() -> Mapping[str, User]:
     """honest and mallory log in with `KEY`, the others with `PASSWORD` too."""
-    line = Key(KEY).public().toString("OPENSSH").decode()
+    keys = frozenset((Key(KEY).public().blob(),))
 
     def user(name: str, cost: int | None = None, bucket: str = "bucket", prefix: str = "") -> User:
         hashed = cost and bcrypt.hashpw(PASSWORD, bcrypt.gensalt(cost)).decode()
         prefix = prefix or ("" if bucket == "archive" else f"home/{name}/")
-        return User(name, bucket, prefix, authorized_keys=(line,), password_hash=hashed or None)
+        return User(name, bucket, prefix, authorized_keys=keys, password_hash=hashed or None)
 
     everybody = [
         user("honest"),
@@ -153,8 +156,8 @@ class TargetGateway(GatewayInMemory):
         self.counted = CountedEvents()
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
-        decoy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()
-        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoy)
+        decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
+        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoys)
         self.factory = make_factory(portal, reactor, self.events, settings)
 
     def _avatar(self, user: User, session: str) -> GatewayAvatar:
@@ -235,10 +238,15 @@ def serve(reactor: Any, settings: Mapping[str, Any]) -> None:
     gateway = TargetGateway(reactor, SshSettings(**settings))
     watch = Watch(reactor, gateway)
     port = reactor.listenTCP(0, gateway.factory, interface="127.0.0.1", backlog=1024)
+    balancers = (ip_network("127.0.0.0/8"),)
+    proxied = reactor.listenTCP(
+        0, BalancedFactory(gateway.factory, balancers), interface="127.0.0.1", backlog=1024
+    )
     answers = Answers(
         {b"measure": watch.measure, b"reset": watch.reset},
         lambda: reactor.callWhenRunning(reactor.stop),
     )
     StandardIO(answers, reactor=reactor)
-    answers.sendLine(json.dumps({"port": port.getHost().port}).encode())
+    ports = {"port": port.getHost().port, "proxied_port": proxied.getHost().port}
+    answers.sendLine(json.dumps(ports).encode())
     reactor.run()
