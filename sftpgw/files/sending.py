@@ -27,8 +27,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 
+from twisted.internet.defer import DeferredLock
+
 from sftpgw.errors import (
+    CopiesLackChecksums,
     NoSuchObject,
+    NoSuchUpload,
     ObjectChanged,
     PreconditionFailed,
     StoreError,
@@ -36,6 +40,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.inflight import Registration
 from sftpgw.files.interest import Interest
+from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.plan.commands import (
     AbortUpload,
@@ -95,6 +100,7 @@ class Sending:
     :param below: the object that stays below what is written.
     :param keep: writes down an upload that is to stay open; whether it may.
     :param resumed: the object's own upload, if it is open already.
+    :param may_copy: parts may be copied into the object's own upload.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class Sending:
         below: ObjectInfo | None = None,
         keep: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]] = _keep_nothing,
         resumed: MultipartUpload | None = None,
+        may_copy: bool = False,
     ) -> None:
         self._store = store
         self._interest = Interest()
@@ -121,7 +128,13 @@ class Sending:
         self._below = below
         self._has_kept = False
         self._keep = keep
+        self._may_copy = may_copy
         self._multiparts: dict[int, MultipartUpload] = {}
+        self._has_sent = False
+        self._copying = 0
+        self._has_copied = False
+        self._decisions = Waiting()
+        self._anew = DeferredLock()
         if resumed is not None:
             self._take_over(resumed)
         self._piece_etags: dict[int, str] = {}
@@ -142,8 +155,7 @@ class Sending:
             case OpenUpload():
                 await self._open(command.upload)
             case SendPart():
-                multipart = self._multiparts[command.upload]
-                return await self._wanted_from.upload_part(multipart, command.number, command.body)
+                return await self._send_part(command)
             case CopyBelow():
                 return await self._copy_below(command)
             case FetchBelow():
@@ -168,14 +180,38 @@ class Sending:
         if upload == 0:
             properties = await self._properties()
             self._registration.bind()
-            created = await self._wanted_from.create_upload(self._registration.name, properties)
-            self._take_over(created)
+            self._take_over(await self._create_own(properties))
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
             created = await self._wanted_from.create_upload(name, PIECE_PROPERTIES)
             self._registration.keeps(created)
             self._multiparts[upload] = created
+
+    async def _create_own(self, properties: ObjectProperties) -> MultipartUpload:
+        return await self._wanted_from.create_upload(
+            self._registration.name, properties, copies=self._may_copy
+        )
+
+    async def _send_part(self, part: SendPart) -> StoredPart:
+        """The bytes are held until it is known that the upload they are in stays."""
+        while True:
+            multipart = self._multiparts[part.upload]
+            try:
+                stored = await self._wanted_from.upload_part(multipart, part.number, part.body)
+            except NoSuchUpload:
+                if multipart is self._multiparts[part.upload]:
+                    raise
+                continue
+            while part.upload == 0 and self._is_undecided(multipart):
+                await self._decisions.turn()
+            if multipart is self._multiparts[part.upload]:
+                self._has_sent |= part.upload == 0
+                return stored
+
+    def _is_undecided(self, multipart: MultipartUpload) -> bool:
+        """A copy is under way that may be refused, so that another upload takes its place."""
+        return multipart.may_refuse_copies and bool(self._copying) and not self._has_copied
 
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
@@ -208,13 +244,41 @@ class Sending:
 
     async def _copy_below(self, copy: CopyBelow) -> StoredPart:
         self._has_kept = True
-        below = self._known_below
+        self._copying += 1
         try:
-            return await self._wanted_from.copy_part(
-                self._multiparts[0], copy.number, below, copy.wanted
-            )
+            part = await self._copied_below(copy)
+            self._has_copied = True
+            return part
         except (PreconditionFailed, NoSuchObject):
             raise _changed() from None
+        finally:
+            self._copying -= 1
+            self._decisions.let_go()
+
+    async def _copied_below(self, copy: CopyBelow) -> StoredPart:
+        below, multipart = self._known_below, self._multiparts[0]
+        copy_part = self._wanted_from.copy_part
+        try:
+            return await copy_part(multipart, copy.number, below, copy.wanted)
+        except CopiesLackChecksums:
+            await self._begin_anew(multipart)
+            return await copy_part(self._multiparts[0], copy.number, below, copy.wanted)
+
+    async def _begin_anew(self, refused: MultipartUpload) -> None:
+        """Open another upload, which parts can be copied into, instead of the one that refused.
+
+        :raises CopiesLackChecksums: bytes of the client's are in that already.
+        """
+        await self._anew.acquire()
+        try:
+            if self._multiparts[0] is not refused:
+                return  # another copy was refused before
+            if self._has_sent:
+                raise CopiesLackChecksums("parts were sent already", code="NotImplemented")
+            self._take_over(await self._create_own(await self._properties()))
+            await self._abort(refused)
+        finally:
+            self._anew.release()
 
     async def _fetch_below(self, wanted: ByteRange) -> Body:
         self._has_kept = True
