@@ -293,6 +293,9 @@ class User:
 
 # Settings: one class per section of sftpgw.ini, defaults as documented there.
 
+PROXIED = "haproxy:"
+"""What an endpoint of `listen` begins with where load balancers connect (PROXY protocol)."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -390,6 +393,7 @@ class SshSettings:
     startups_per_address: int = 20
     startup_rate_per_address: int = 2
     exempt_networks: tuple[Network, ...] = ()
+    balancer_networks: tuple[Network, ...] = ()
     keepalive_interval_seconds: float = 60.0
     keepalive_count: int = 3
     idle_timeout_seconds: float = 1800.0
@@ -446,6 +450,7 @@ class FilesSettings:
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
     partials_kept_seconds: float = 7 * 86400.0
     keep_empty_directories: bool = False
+    strict_parents: bool = False
     uid: int = 0
     gid: int = 0
     file_mode: int = 0o644

@@ -61,7 +61,7 @@ def check_hash(text: str) -> None:
 
 
 def check_endpoint(text: str) -> None:
-    if not text.startswith("tcp:"):
+    if not text.startswith(("tcp:", "haproxy:")):
         raise ValueError("unknown endpoint type")
 
 
@@ -129,6 +129,7 @@ def test_every_key_is_read(load: Load) -> None:
 listen =
     tcp:2022
     tcp:2222:interface=127.0.0.1
+    haproxy:tcp:2223
 host_keys =
     host_key
     /elsewhere/key
@@ -170,6 +171,7 @@ max_startups = 10:50:20
 startups_per_address = 4
 startup_rate_per_address = 1
 exempt_networks = 10.0.0.0/8, 2001:db8::1
+balancer_networks = 10.9.0.0/24
 keepalive_interval = 0
 keepalive_count = 5
 idle_timeout = 0s
@@ -196,6 +198,7 @@ rename_max_objects = 7
 on_disconnect = resume
 partials_kept = 36h
 keep_empty_directories = yes
+strict_parents = yes
 uid = 1000
 gid = 4294967294
 file_mode = 0600
@@ -209,12 +212,17 @@ directory_mode = 750
         on_disconnect=OnDisconnect.RESUME,
         partials_kept_seconds=36 * 3600,
         keep_empty_directories=True,
+        strict_parents=True,
         uid=1000,
         gid=2**32 - 2,
         file_mode=0o600,
         directory_mode=0o750,
     )
-    assert settings.gateway.listen == ("tcp:2022", "tcp:2222:interface=127.0.0.1")
+    assert settings.gateway.listen == (
+        "tcp:2022",
+        "tcp:2222:interface=127.0.0.1",
+        "haproxy:tcp:2223",
+    )
     assert settings.gateway.host_keys[1] == "/elsewhere/key"
     assert settings.gateway.create_host_keys
     store = settings.s3
@@ -244,6 +252,7 @@ directory_mode = 750
         startups_per_address=4,
         startup_rate_per_address=1,
         exempt_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+        balancer_networks=(ip_network("10.9.0.0/24"),),
         keepalive_interval_seconds=0,
         keepalive_count=5,
         idle_timeout_seconds=0,
@@ -359,6 +368,16 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("ssh", "connections_per_user = 0", "[ssh] connections_per_user: '0' is not a whole"),
         ("ssh", "exempt_networks = 10.0.0.1/8", "[ssh] exempt_networks: '10.0.0.1/8' is not a net"),
         ("ssh", "exempt_networks = ::1 home", "[ssh] exempt_networks: 'home' is not a network"),
+        (
+            "ssh",
+            "balancer_networks = 10.0.0.0/8",
+            "[ssh] balancer_networks: is of no use; write listen = haproxy:tcp:2022",
+        ),
+        (
+            "gateway",
+            "listen = haproxy:tcp:2022",
+            "[ssh] balancer_networks: is missing; on haproxy:tcp:2022 it is believed who",
+        ),
         ("ssh", "ciphers = aes128-cbc", "[ssh] ciphers: 'aes128-cbc' is unknown, did you mean 'ae"),
         ("ssh", "macs = md5", "[ssh] macs: 'md5' is unknown; known: hmac-sha2-256-etm@openssh.com"),
         ("ssh", "key_exchanges = ssh-rsa", "[ssh] key_exchanges: 'ssh-rsa' is unknown"),

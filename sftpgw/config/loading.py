@@ -31,6 +31,7 @@ from sftpgw.values import (
     GIB,
     KIB,
     MIB,
+    PROXIED,
     Addressing,
     ChecksumChoice,
     ExactTimes,
@@ -102,6 +103,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "startups_per_address": Key("startups_per_address", count(1, 10_000)),
         "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
         "exempt_networks": Key("exempt_networks", scalars.networks),
+        "balancer_networks": Key("balancer_networks", scalars.networks),
         "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
         "keepalive_count": Key("keepalive_count", count(1, 100)),
         "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
@@ -126,6 +128,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
         "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
         "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
+        "strict_parents": Key("strict_parents", yes_or_no),
         "uid": Key("uid", count(0, 2**32 - 1)),
         "gid": Key("gid", count(0, 2**32 - 1)),
         "file_mode": Key("file_mode", scalars.mode),
@@ -169,6 +172,7 @@ def load_settings(
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
+    _check_balancers(parts["ssh"], ssh, gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, check_key, check_hash, faults)
@@ -216,6 +220,20 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)
+
+
+def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySettings) -> None:
+    proxied = [text for text in gateway.listen if text.startswith(PROXIED)]
+    believes_all = [text for text in proxied if not text.startswith(f"{PROXIED}unix:")]
+    if believes_all and not ssh.balancer_networks:
+        text = (
+            f"is missing; on {believes_all[0]} it is believed who the client is: "
+            "write the networks that your load balancers connect from, such as 10.0.0.0/24"
+        )
+        section.fault("balancer_networks", text)
+    elif ssh.balancer_networks and not proxied:
+        text = f"is of no use; write listen = {PROXIED}tcp:2022 where load balancers connect"
+        section.fault("balancer_networks", text)
 
 
 def _check_algorithms(

@@ -34,13 +34,19 @@ UPLOAD = MultipartUpload(NAME, "upload-1")
 SOURCE = ObjectInfo(ObjectName("bucket", "a b/é"), 5, '"source"', 0.0)
 PLAIN = ObjectProperties()
 IF_ABSENT = WriteCondition.IF_ABSENT
-NOW = formatdate(usegmt=True)
+
+
+def now() -> str:
+    """The date of a reply. It has to be fresh: an old one is taken for a wrong clock of ours."""
+    return formatdate(usegmt=True)
+
+
 DATA = b"0123456789"
 
 
 def object_headers(etag: str = '"e1"', **more: str) -> dict[str, str]:
     named = {name.replace("_", "-"): value for name, value in more.items()}
-    return {"ETag": etag, "Last-Modified": NOW} | named
+    return {"ETag": etag, "Last-Modified": now()} | named
 
 
 def partial(start: int, stop: int, *, size: int = 10, **reply: object) -> Reply:
@@ -160,7 +166,7 @@ class TestRetries:
     async def test_head_has_only_a_status(
         self, server: ScriptedS3, client: S3Client, status: int, kind: type[errors.StoreError]
     ) -> None:
-        server.script(error_reply(status, "Unseen", {"Date": NOW}))
+        server.script(error_reply(status, "Unseen", {"Date": now()}))
         with pytest.raises(kind) as refused:
             await client.head(NAME)
         assert type(refused.value) is kind
