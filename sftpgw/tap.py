@@ -9,6 +9,7 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import signal
@@ -32,8 +33,8 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python import usage
 
 from sftpgw import __version__, demo
-from sftpgw.auth.keys import check_authorized_key
-from sftpgw.auth.passwords import check_password_hash, choose_decoy
+from sftpgw.auth.keys import authorized_blob
+from sftpgw.auth.passwords import Decoys, check_password_hash
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.users import StaticUserDirectory
@@ -52,9 +53,11 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
+from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
+from sftpgw.s3.proxies import check_proxy
 from sftpgw.scp.commands import Session, make_console
 from sftpgw.services import GatewayService
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -145,10 +148,12 @@ def read_settings(path: str) -> Settings:
     """Both ini files, with every check that another room can do. :raises ConfigError:"""
     settings = load_settings(
         path,
-        check_key=check_authorized_key,
+        read_key=authorized_blob,
         check_hash=check_password_hash,
         check_endpoint=_check_endpoint,
         check_host_key=_check_host_key,
+        check_ca_file=check_ca_file,
+        check_proxy=check_proxy,
         known_algorithms=KNOWN,
     )
     if not missing_host_keys(settings.gateway.host_keys):
@@ -261,6 +266,7 @@ async def _check_store(
         random=random.random,
         in_thread=deferToThread,
         credentials=credentials,
+        environment=os.environ,
     )
 
     async def probe(store: ObjectStore, bucket: str) -> Capabilities:
@@ -298,6 +304,7 @@ class Gateway:
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
+            environment=os.environ,
             idle_connections=connections_worth_keeping(settings),
         )
         self.sweeper = self._make_sweeper()
@@ -308,7 +315,7 @@ class Gateway:
                 StaticUserDirectory(settings.users),
                 self._make_avatar,
                 LoginThreads(reactor).run,
-                choose_decoy(hashes),
+                Decoys(hashes),
             ),
             host_keys=host_keys,
             settings=settings.ssh,

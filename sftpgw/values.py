@@ -279,15 +279,15 @@ class User:
     """Who may log in, how, and where that leads.
 
     `key_prefix` is empty (the whole bucket) or ends with a slash.
-    `authorized_keys` are lines as in OpenSSH's file; `password_hash` is bcrypt
-    (``$2b$…``) or argon2 (``$argon2id$…``).
+    `authorized_keys` are public keys in their one encoding (RFC 4253, 6.6), parsed when the
+    configuration is loaded; `password_hash` is bcrypt (``$2b$…``) or argon2 (``$argon2id$…``).
     """
 
     name: str
     bucket: str
     key_prefix: str
     permissions: Permission = ALL_PERMISSIONS
-    authorized_keys: tuple[str, ...] = ()
+    authorized_keys: frozenset[bytes] = frozenset()
     password_hash: str | None = field(default=None, repr=False)
 
 
@@ -323,6 +323,7 @@ class ChecksumChoice(enum.Enum):
     CRC64NVME = "crc64nvme"
     CRC32C = "crc32c"
     CRC32 = "crc32"
+    MD5 = "md5"  # Content-MD5, which is also sent where the store can do none of the others
     NONE = "none"
 
 
@@ -343,6 +344,8 @@ class StoreSettings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     role_arn: str = ""
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
     storage_class: str = ""
     accelerate: bool = False
     state_prefix: str = ".sftpgw/"

@@ -50,9 +50,10 @@ authorized_keys = ssh-ed25519 AAAA alice@laptop
 """
 
 
-def check_key(line: str) -> None:
+def read_key(line: str) -> bytes:
     if not line.startswith("ssh-"):
         raise ValueError("is not a key")
+    return line.encode()
 
 
 def check_hash(text: str) -> None:
@@ -79,7 +80,7 @@ def load(tmp_path: Path) -> Load:
             (tmp_path / "users.ini").write_text(users_ini, encoding="utf-8")
         return load_settings(
             tmp_path / "sftpgw.ini",
-            check_key=check_key,
+            read_key=read_key,
             check_hash=check_hash,
             check_endpoint=check_endpoint,
             known_algorithms=KNOWN,
@@ -113,7 +114,7 @@ def test_defaults(load: Load, tmp_path: Path) -> None:
     assert alice.bucket == "uploads"
     assert alice.key_prefix == "home/alice/"
     assert alice.permissions == ALL_PERMISSIONS
-    assert alice.authorized_keys == ("ssh-ed25519 AAAA alice@laptop",)
+    assert alice.authorized_keys == {b"ssh-ed25519 AAAA alice@laptop"}
     assert alice.password_hash is None
 
 
@@ -144,6 +145,8 @@ access_key = AKIA
 secret_key = 50%;#= secret
 session_token = token
 role_arn = arn:aws:iam::123456789012:role/gateway
+ca_file = ca/store.pem
+proxy = http://user:50%;#= word@proxy.example:3128
 storage_class = INTELLIGENT_TIERING
 accelerate = no
 state_prefix = /state
@@ -229,6 +232,9 @@ directory_mode = 750
     assert store.endpoint == "http://localhost:9000"
     assert store.addressing is Addressing.PATH
     assert store.secret_key == "50%;#= secret"
+    assert store.ca_file.endswith("/ca/store.pem")
+    assert store.proxy == "http://user:50%;#= word@proxy.example:3128"
+    assert "word" not in repr(store)
     assert store.state_prefix == "state/"
     assert store.sign_payload is SignPayload.NO
     assert store.checksum is ChecksumChoice.CRC32C
@@ -301,6 +307,26 @@ def test_every_default_of_ssh_is_documented(load: Load) -> None:
             assert key.parse(commented[name]) == default
 
 
+def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = ca/store.pem")
+    assert load(ini).s3.ca_file == str(tmp_path / "ca" / "store.pem")
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = /etc/ssl/store.pem")
+    assert load(ini).s3.ca_file == "/etc/ssl/store.pem"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://bücher.example:9000", "https://xn--bcher-kva.example:9000"),
+        ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+        ("https://[2001:db8::7]:9000", "https://[2001:db8::7]:9000"),
+    ],
+)
+def test_international_names_of_stores(load: Load, given: str, kept: str) -> None:
+    ini = GATEWAY_INI.replace("[s3]", f"[s3]\nendpoint = {given}")
+    assert load(ini).s3.endpoint == kept
+
+
 def test_blank_values_are_defaults(load: Load) -> None:
     settings = load(GATEWAY_INI + "endpoint =\nregion =\n[limits]\nmemory =\n")
     assert settings.s3.endpoint == ""
@@ -335,6 +361,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ),
         ("s3", "read_timeout = 60", "[s3] read_timeout: '60' is not a time"),
         ("s3", "endpoint = localhost:9000", "[s3] endpoint: 'localhost:9000' is not an endpoint"),
+        ("s3", "endpoint = http://bü..cher", "[s3] endpoint: has a host that is no name"),
         ("s3", "endpoint = http://h/path", "[s3] endpoint: 'http://h/path' is not an endpoint"),
         ("s3", "endpoint = http://h:99999", "[s3] endpoint: is not a URL"),
         ("s3", "addressing = paths", "[s3] addressing: 'paths' is not one of auto, path, virtual"),
@@ -459,7 +486,7 @@ def test_files_that_cannot_be_read(load: Load, tmp_path: Path) -> None:
         "users.ini: is not UTF-8 at byte 10; save it as UTF-8"
     ]
     with pytest.raises(ConfigError, match=r"nowhere\.ini: cannot be read: No such file"):
-        load_settings(tmp_path / "nowhere.ini", check_key=check_key, check_hash=check_hash)
+        load_settings(tmp_path / "nowhere.ini", read_key=read_key, check_hash=check_hash)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(load: Load) -> None:
@@ -519,8 +546,21 @@ password_hash = $2b$
         ("[al]\nkey_prefix = a/./b\npassword_hash = $2b$", "[al] key_prefix: 'a/./b' has a segm"),
         ("[al]\nkey_prefix = .sftpgw/x\npassword_hash = $2b$", "[al] key_prefix: lies in .sftpgw/"),
         ("[al]\nkey_prefix = a\npassword_hash = plain", "[al] password_hash: is not a hash"),
-        ("[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk", "[al] authorized_keys: key 2: "),
+        (
+            "[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk",
+            "[al] authorized_keys: key 2 (line 5): ",
+        ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
+        (
+            "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
+            "authorized_keys = junk",
+            "[al] authorized_keys: key 1 (line 6): is not a key",
+        ),
+        (
+            "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
+            "[jo\u0308rg]\npassword_hash = $2b$",
+            "[jo\u0308rg]: is the same name as an earlier one, in other bytes ('j\\xf6rg')",
+        ),
         ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),
         (
             "[al]\nkey_prefix = a\npassword_hash = $2b$\npermissions = lsit",
@@ -556,12 +596,12 @@ def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
         text = (REPOSITORY / "etc" / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+        load_settings(tmp_path / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     (fault,) = caught.value.faults
     assert "[s3] bucket: is missing" in fault
     text = (tmp_path / "sftpgw.ini").read_text(encoding="utf-8")
     (tmp_path / "sftpgw.ini").write_text(text.replace("bucket =", "bucket = uploads", 1))
-    settings = load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    settings = load_settings(tmp_path / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     assert settings.s3.bucket == "uploads"
 
 
@@ -646,7 +686,7 @@ def write_files(folder: Path, mode: int) -> None:
 
 
 def warnings_of(folder: Path) -> tuple[str, ...]:
-    settings = load_settings(folder / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    settings = load_settings(folder / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     return settings.warnings
 
 

@@ -25,7 +25,7 @@ from sftpgw.config.scalars import (
     time,
     yes_or_no,
 )
-from sftpgw.config.users import Check, load_users
+from sftpgw.config.users import Check, ReadKey, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
     GIB,
@@ -73,6 +73,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "secret_key": Key("secret_key", scalars.secret),
         "session_token": Key("session_token", scalars.secret),
         "role_arn": Key("role_arn", matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")),
+        "ca_file": Key("ca_file", scalars.printable),
+        "proxy": Key("proxy", scalars.secret),
         "storage_class": Key("storage_class", matching(r"[A-Z0-9_]+", "one like STANDARD_IA")),
         "accelerate": Key("accelerate", yes_or_no),
         "state_prefix": Key("state_prefix", scalars.state_prefix),
@@ -140,18 +142,22 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
 def load_settings(
     config_path: Path | str,
     *,
-    check_key: Check,
+    read_key: ReadKey,
     check_hash: Check,
     check_endpoint: Check = str,
     check_host_key: Check = str,
+    check_ca_file: Check = str,
+    check_proxy: Check = str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
-    :param check_key: judges one line of `authorized_keys`.
+    :param read_key: reads one line of `authorized_keys`.
     :param check_hash: judges a `password_hash`; must not repeat it in its message.
     :param check_endpoint: judges one Twisted endpoint of `listen`.
     :param check_host_key: judges the path of a host key that exists.
+    :param check_ca_file: judges the path of `ca_file`.
+    :param check_proxy: judges `proxy`; must not repeat its password in its message.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :raises ConfigError: with every fault of both files.
     """
@@ -167,18 +173,22 @@ def load_settings(
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
+    if "ca_file" in given["s3"]:
+        given["s3"]["ca_file"] = str(file.parent / given["s3"]["ca_file"])
     store = StoreSettings(**given["s3"])
     _check_store(parts["s3"], store)
+    _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
+    _judge(parts["s3"], "proxy", store.proxy, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
     _check_balancers(parts["ssh"], ssh, gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
-    users = load_users(users_file, store, check_key, check_hash, faults)
+    users = load_users(users_file, store, read_key, check_hash, faults)
     if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
-    if store.secret_key or store.session_token:
+    if store.secret_key or store.session_token or "@" in store.proxy:
         warn_if_open_to_all(file, "the credentials of [s3]", faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
@@ -220,6 +230,14 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)
+
+
+def _judge(section: Section, key: str, value: str, check: Check) -> None:
+    try:
+        if value:
+            check(value)
+    except ValueError as error:
+        section.fault(key, error)
 
 
 def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySettings) -> None:
