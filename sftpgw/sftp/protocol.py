@@ -42,6 +42,7 @@ from sftpgw.errors import (
     Unsupported,
 )
 from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
+from sftpgw.plan.sentences import readable
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
@@ -454,7 +455,7 @@ class SFTPProtocol:
 
     def _extended(self, request: wire.Extended) -> Eventual[Answer]:
         if request.name not in EXTENSIONS:
-            raise Unsupported(f"extension {request.name[:64]!r} is not supported")
+            raise Unsupported(f"extension {readable(request.name[:64])} is not supported")
         _, handler = EXTENSIONS[request.name]
         return _then(handler(Session(self._server, self._handles), request), lambda reply: (reply,))
 
