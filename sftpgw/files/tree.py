@@ -10,7 +10,8 @@ Rules
    a commit of it that is under way, as looking at it does.
 3. No check that costs a request is made unless its answer changes ours.
 4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
-5. Who asks for a file sees what the OPENs of it come to that the session asked for before.
+5. An OPEN that needs to know what the file holds waits for a while for the CLOSE of a handle with
+   which the same session writes it: sshfs sends them the wrong way round.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
-from sftpgw.files.openings import Openings
 from sftpgw.files.partials import Partials, incomplete
 from sftpgw.files.patience import Patience
 from sftpgw.files.readback import NoReadback, Readback
@@ -36,6 +36,7 @@ from sftpgw.files.renaming import Renaming
 from sftpgw.files.resources import Resources
 from sftpgw.files.timing import Timing
 from sftpgw.files.uploads import Upload
+from sftpgw.interfaces import FileWriter
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.markers import MARKER, hadoop_marker
@@ -76,7 +77,6 @@ class Tree:
         self._in_flight = resources.in_flight
         self._events = resources.events
         self._looking = Looking(resources.store, resources.in_flight, resources.clock)
-        self._openings = Openings()
         self._patience = Patience(resources.clock)
         self._timing = Timing(resources)
         self._partials = Partials(user.name, resources)
@@ -100,7 +100,6 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
-        await self._openings.settled(place.file)
         own = await self._looking.own_upload(place)
         was_written = self._in_flight.newest(place.file) is not None
         info = None if own else await self._looking.file(place)
@@ -137,7 +136,7 @@ class Tree:
         if place.is_root:
             raise IsADirectory("/: is a directory")
         self._in_flight.demand_open()
-        await self._openings.settled(place.file)
+        await self._looking.own_closed(place)
         await self._in_flight.settled(place.file)
         was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
@@ -175,8 +174,17 @@ class Tree:
         if place.is_root or path.endswith(b"/"):
             raise IsADirectory(f"{place.path}: is a directory")
         self._in_flight.demand_open()
-        with self._openings.opening(place.file):
-            return await self._open_writer(place, intent, changes, may_resume=may_resume)
+        if must_look(intent, may_overwrite=True):
+            await self._looking.own_closed(place)
+        return await self._open_writer(place, intent, changes, may_resume=may_resume)
+
+    def path_of(self, writer: FileWriter) -> bytes | None:
+        name = writer.published_as
+        if name is None or name.bucket != self._root.bucket:
+            return None
+        if not name.key.startswith(self._root.key_prefix):
+            return None  # another session, with another root, has renamed it
+        return ("/" + name.key[len(self._root.key_prefix) :]).encode()
 
     async def _open_writer(
         self, place: Place, intent: WriteIntent, changes: AttributeChanges, *, may_resume: bool
@@ -295,7 +303,6 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE, path)
-        await self._openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
@@ -316,7 +323,6 @@ class Tree:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
         self._in_flight.demand_open()
-        await self._openings.settled(source_place.file)
         self._in_flight.work_began()
         try:
             await self._renaming.rename(source_place, target, replace=replace)
@@ -337,7 +343,6 @@ class Tree:
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""
-        await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
         if (writer := self._in_flight.newest(place.file)) is not None:
             await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
