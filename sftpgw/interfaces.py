@@ -289,12 +289,29 @@ class MemoryBudget(Protocol):
 
 # Files.
 
+
+class Traffic(Protocol):
+    """Takes note of bytes of one open file that no client sent, or was sent."""
+
+    def hashed(self, size_bytes: int) -> None:
+        """So many of the bytes read were for a digest."""
+
+    def copied_out(self, size_bytes: int) -> None:
+        """So many of the bytes read are for another file."""
+
+    def copied_in(self, size_bytes: int) -> None:
+        """So many of the bytes written come from another file."""
+
+
 Together = Callable[[], AbstractContextManager[None]]
 """While it is held, answers gather; at its end they leave together."""
 
 
 class FileReader(Protocol):
     """A file open for reading."""
+
+    @property
+    def traffic(self) -> Traffic: ...
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         """All of ``[offset, offset + length)`` that exists, in pieces.
@@ -318,6 +335,9 @@ class FileWriter(Protocol):
     @property
     def published_as(self) -> ObjectName | None:
         """The object that `commit` would store, if it came now; None if it stores nothing."""
+
+    @property
+    def traffic(self) -> Traffic: ...
 
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
         """Take `pieces` of bytes, one behind the other; they may be kept.
@@ -368,6 +388,11 @@ class FileTree(Protocol):
     async def stat(self, path: bytes) -> FileAttributes: ...
 
     async def open_reader(self, path: bytes) -> FileReader: ...
+
+    async def open_made(
+        self, path: bytes, intent: WriteIntent, changes: AttributeChanges
+    ) -> FileReader:
+        """A reader of a file that `intent` may have made or emptied before."""
 
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges

@@ -8,6 +8,7 @@ module as well.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,8 +17,16 @@ import pytest
 from hypothesis import settings
 from twisted.logger import formatEvent, globalLogPublisher
 
-settings.register_profile("sftpgw", deadline=None, derandomize=False, print_blob=True)
-settings.load_profile("sftpgw")
+from tests.needs import skip_without_needs
+
+settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("search", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("SFTPGW_TEST_PROPERTIES", "gate"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    skip_without_needs(item)
 
 
 class LoggedFailures:

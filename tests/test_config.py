@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -60,7 +61,7 @@ def check_hash(text: str) -> None:
 
 
 def check_endpoint(text: str) -> None:
-    if not text.startswith("tcp:"):
+    if not text.startswith(("tcp:", "haproxy:")):
         raise ValueError("unknown endpoint type")
 
 
@@ -128,6 +129,7 @@ def test_every_key_is_read(load: Load) -> None:
 listen =
     tcp:2022
     tcp:2222:interface=127.0.0.1
+    haproxy:tcp:2223
 host_keys =
     host_key
     /elsewhere/key
@@ -142,6 +144,8 @@ access_key = AKIA
 secret_key = 50%;#= secret
 session_token = token
 role_arn = arn:aws:iam::123456789012:role/gateway
+ca_file = ca/store.pem
+proxy = http://user:50%;#= word@proxy.example:3128
 storage_class = INTELLIGENT_TIERING
 accelerate = no
 state_prefix = /state
@@ -169,6 +173,7 @@ max_startups = 10:50:20
 startups_per_address = 4
 startup_rate_per_address = 1
 exempt_networks = 10.0.0.0/8, 2001:db8::1
+balancer_networks = 10.9.0.0/24
 keepalive_interval = 0
 keepalive_count = 5
 idle_timeout = 0s
@@ -195,6 +200,7 @@ rename_max_objects = 7
 on_disconnect = resume
 partials_kept = 36h
 keep_empty_directories = yes
+strict_parents = yes
 uid = 1000
 gid = 4294967294
 file_mode = 0600
@@ -208,18 +214,26 @@ directory_mode = 750
         on_disconnect=OnDisconnect.RESUME,
         partials_kept_seconds=36 * 3600,
         keep_empty_directories=True,
+        strict_parents=True,
         uid=1000,
         gid=2**32 - 2,
         file_mode=0o600,
         directory_mode=0o750,
     )
-    assert settings.gateway.listen == ("tcp:2022", "tcp:2222:interface=127.0.0.1")
+    assert settings.gateway.listen == (
+        "tcp:2022",
+        "tcp:2222:interface=127.0.0.1",
+        "haproxy:tcp:2223",
+    )
     assert settings.gateway.host_keys[1] == "/elsewhere/key"
     assert settings.gateway.create_host_keys
     store = settings.s3
     assert store.endpoint == "http://localhost:9000"
     assert store.addressing is Addressing.PATH
     assert store.secret_key == "50%;#= secret"
+    assert store.ca_file.endswith("/ca/store.pem")
+    assert store.proxy == "http://user:50%;#= word@proxy.example:3128"
+    assert "word" not in repr(store)
     assert store.state_prefix == "state/"
     assert store.sign_payload is SignPayload.NO
     assert store.checksum is ChecksumChoice.CRC32C
@@ -243,6 +257,7 @@ directory_mode = 750
         startups_per_address=4,
         startup_rate_per_address=1,
         exempt_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+        balancer_networks=(ip_network("10.9.0.0/24"),),
         keepalive_interval_seconds=0,
         keepalive_count=5,
         idle_timeout_seconds=0,
@@ -291,6 +306,26 @@ def test_every_default_of_ssh_is_documented(load: Load) -> None:
             assert key.parse(commented[name]) == default
 
 
+def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = ca/store.pem")
+    assert load(ini).s3.ca_file == str(tmp_path / "ca" / "store.pem")
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = /etc/ssl/store.pem")
+    assert load(ini).s3.ca_file == "/etc/ssl/store.pem"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://bücher.example:9000", "https://xn--bcher-kva.example:9000"),
+        ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+        ("https://[2001:db8::7]:9000", "https://[2001:db8::7]:9000"),
+    ],
+)
+def test_international_names_of_stores(load: Load, given: str, kept: str) -> None:
+    ini = GATEWAY_INI.replace("[s3]", f"[s3]\nendpoint = {given}")
+    assert load(ini).s3.endpoint == kept
+
+
 def test_blank_values_are_defaults(load: Load) -> None:
     settings = load(GATEWAY_INI + "endpoint =\nregion =\n[limits]\nmemory =\n")
     assert settings.s3.endpoint == ""
@@ -325,6 +360,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ),
         ("s3", "read_timeout = 60", "[s3] read_timeout: '60' is not a time"),
         ("s3", "endpoint = localhost:9000", "[s3] endpoint: 'localhost:9000' is not an endpoint"),
+        ("s3", "endpoint = http://bü..cher", "[s3] endpoint: has a host that is no name"),
         ("s3", "endpoint = http://h/path", "[s3] endpoint: 'http://h/path' is not an endpoint"),
         ("s3", "endpoint = http://h:99999", "[s3] endpoint: is not a URL"),
         ("s3", "addressing = paths", "[s3] addressing: 'paths' is not one of auto, path, virtual"),
@@ -358,6 +394,16 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("ssh", "connections_per_user = 0", "[ssh] connections_per_user: '0' is not a whole"),
         ("ssh", "exempt_networks = 10.0.0.1/8", "[ssh] exempt_networks: '10.0.0.1/8' is not a net"),
         ("ssh", "exempt_networks = ::1 home", "[ssh] exempt_networks: 'home' is not a network"),
+        (
+            "ssh",
+            "balancer_networks = 10.0.0.0/8",
+            "[ssh] balancer_networks: is of no use; write listen = haproxy:tcp:2022",
+        ),
+        (
+            "gateway",
+            "listen = haproxy:tcp:2022",
+            "[ssh] balancer_networks: is missing; on haproxy:tcp:2022 it is believed who",
+        ),
         ("ssh", "ciphers = aes128-cbc", "[ssh] ciphers: 'aes128-cbc' is unknown, did you mean 'ae"),
         ("ssh", "macs = md5", "[ssh] macs: 'md5' is unknown; known: hmac-sha2-256-etm@openssh.com"),
         ("ssh", "key_exchanges = ssh-rsa", "[ssh] key_exchanges: 'ssh-rsa' is unknown"),
@@ -543,3 +589,112 @@ def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
     (tmp_path / "sftpgw.ini").write_text(text.replace("bucket =", "bucket = uploads", 1))
     settings = load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
     assert settings.s3.bucket == "uploads"
+
+
+# Placeholders, and files that are open to all.
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("key_prefix = home/{user}/", "'{user}' is no placeholder that is known here; write {user"),
+        ("key_prefix = {Username}/", "'{Username}' is no placeholder"),
+        ("key_prefix = home/{}/", "'{}' is no placeholder"),
+        ("key_prefix = home/${username}/{x", "'{' is no placeholder"),
+        ("key_prefix = ${aws:username}/", "'{aws:username}' is no placeholder"),
+        ("key_prefix = ${transfer:UserName}/", "'{transfer:UserName}' is no placeholder"),
+        ("key_prefix = home/$USER/", "'$USER' would be taken literally; write {username}"),
+        ("key_prefix = home/%u", "'%u' would be taken literally; write {username}"),
+        ("key_prefix = %(username)s/", "'%(username)s' would be taken literally"),
+        ("key_prefix = home/<username>/", "'<username>' would be taken literally"),
+        ("key_prefix = a\nbucket = {user}-files", "'{user}' is no placeholder"),
+    ],
+)
+@pytest.mark.parametrize("section", ["*", "alice"])
+def test_a_placeholder_that_is_not_known_is_one_fault(
+    load: Load, section: str, line: str, fault: str
+) -> None:
+    login = "authorized_keys = ssh-ed25519 AAAA"
+    own = {"*": f"[*]\n{line}\n[alice]\n{login}\n", "alice": f"[alice]\n{login}\n{line}\n"}
+    (found,) = faults_of(load, GATEWAY_INI, own[section])
+    assert found.startswith(f"users.ini: [{section}] ")
+    assert fault in found
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key_prefix"),
+    [
+        ("home/{username}/", "home/al{ice}/"),
+        ("{{username}}/{username}", "{username}/al{ice}/"),
+        ("100%user/a$b/50%/<", "100%user/a$b/50%/</"),
+    ],
+)
+def test_what_is_no_placeholder_stays(load: Load, prefix: str, key_prefix: str) -> None:
+    users = f"[*]\nkey_prefix = {prefix}\n[al{{ice}}]\nauthorized_keys = ssh-ed25519 AAAA\n"
+    assert load(GATEWAY_INI, users).users["al{ice}"].key_prefix == key_prefix
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("endpoint = https://{region}.example.org", "endpoint"),
+        ("state_prefix = {username}/", "state_prefix"),
+        ("access_key = ${AWS_ACCESS_KEY_ID}\nsecret_key = hush", "access_key"),
+        ("access_key = AKIA\nsecret_key = ${HUSH}", "secret_key"),
+        ("access_key = AKIA\nsecret_key = $HUSH", "secret_key"),
+        ("access_key = AKIA\nsecret_key = <hush hush>", "secret_key"),
+        ("access_key = AKIA\nsecret_key = a\nsession_token = {{ hush }}", "session_token"),
+    ],
+)
+def test_nothing_is_replaced_in_the_store(load: Load, line: str, key: str) -> None:
+    found = [fault for fault in faults_of(load, GATEWAY_INI + line) if "is missing" not in fault]
+    assert len(found) == 1
+    assert found[0].startswith(f"sftpgw.ini: [s3] {key}: ")
+    assert "hush" not in found[0].lower()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every account can enter; a test's own `tmp_path` is closed to others."""
+    with TemporaryDirectory(prefix="sftpgw-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def write_files(folder: Path, mode: int) -> None:
+    secrets = "access_key = AKIA\nsecret_key = hush\n"
+    (folder / "sftpgw.ini").write_text(GATEWAY_INI + secrets)
+    (folder / "users.ini").write_text(USERS_INI + "password_hash = $2b$hush\n")
+    (folder / "host_key").touch()
+    for file in folder.iterdir():
+        file.chmod(mode)
+
+
+def warnings_of(folder: Path) -> tuple[str, ...]:
+    settings = load_settings(folder / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    return settings.warnings
+
+
+def test_secrets_that_all_can_read_are_a_warning(open_folder: Path) -> None:
+    write_files(open_folder, 0o644)
+    warnings = warnings_of(open_folder)
+    assert [warning.split(": ")[0] for warning in warnings] == [
+        str(open_folder / name) for name in ("host_key", "users.ini", "sftpgw.ini")
+    ]
+    assert all("chmod o-r" in warning and "hush" not in warning for warning in warnings)
+    open_folder.chmod(0o750)
+    assert warnings_of(open_folder) == ()
+
+
+def test_secrets_that_a_group_can_read_are_none(open_folder: Path) -> None:
+    write_files(open_folder, 0o640)
+    assert warnings_of(open_folder) == ()
+
+
+def test_files_without_secrets_may_be_read(open_folder: Path) -> None:
+    write_files(open_folder, 0o644)
+    (open_folder / "sftpgw.ini").write_text(GATEWAY_INI)
+    (open_folder / "users.ini").write_text(USERS_INI)
+    (open_folder / "host_key").chmod(0o600)
+    assert warnings_of(open_folder) == ()

@@ -24,6 +24,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "config": frozenset(),
     "checks": frozenset({"interfaces"}),
     "services": frozenset({"interfaces"}),
+    "signals": frozenset(),
     "demo": frozenset({"config"}),
     "plan": frozenset(),
     "wire": frozenset(),

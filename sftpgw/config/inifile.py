@@ -30,10 +30,15 @@ class Key:
 
 
 class Faults:
-    """Collects faults, in the order in which they are found."""
+    """Collects faults and warnings, in the order in which they are found.
+
+    :ivar lines: the faults.
+    :ivar warnings: what works, and ought to be changed all the same.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.warnings: list[str] = []
 
     def add(self, file: Path, text: object, section: str | None = None, key: str = "") -> None:
         """Note that `text` is wrong, with as much of its place as is known."""

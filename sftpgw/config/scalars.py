@@ -13,11 +13,13 @@ import configparser
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import idna
 
 from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
 
@@ -28,6 +30,11 @@ _UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BOOLEANS = configparser.ConfigParser.BOOLEAN_STATES
 _LONGEST_PREFIX_BYTES = 900  # a key has 1,024
+
+_BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
+_OTHER_PLACEHOLDER = re.compile(r"(?:^|(?<=/))(?:\$\w+|%\(\w+\)s?|%[A-Za-z]|<[\w -]+>)(?=/|$)")
+"""What stands for a user's name or home elsewhere: in shells, sshd_config and manuals."""
+_ONLY_A_PLACEHOLDER = re.compile(r"\$\{.+\}|\$[A-Za-z_]\w*|\{\{?.+\}\}?|%\(.+\)s|<.+>")
 
 
 def _parse_size(text: str) -> int:
@@ -62,13 +69,58 @@ def key_prefix(text: str) -> str:
     return inner + "/"
 
 
+def fill_placeholders(text: str, known: Mapping[str, str]) -> str:
+    """`text` with each ``{name}`` replaced by its value; ``{{`` and ``}}`` are braces.
+
+    A placeholder that is taken literally leads every user to the same place. So what looks like
+    one and is not `known` is refused, in the notations of other programs, too.
+
+    :raises ValueError: a placeholder is unknown, or a brace stands alone.
+    """
+    right = " or ".join(f"{{{name}}}" for name in known)
+    other = _OTHER_PLACEHOLDER.search(text)
+    if other is not None:
+        raise ValueError(f"{other[0]!r} would be taken literally; write {right}")
+
+    def fill(found: re.Match[str]) -> str:
+        inner = found[0][1:-1]
+        if found[0] in ("{{", "}}"):
+            return found[0][0]
+        if inner and inner in known:
+            return known[inner]
+        raise ValueError(
+            f"{found[0]!r} is no placeholder that is known here; write {right}, "
+            "or {{ and }} for braces"
+        )
+
+    return _BRACES.sub(fill, text)
+
+
+def without_placeholders(text: str) -> str:
+    """`text`, in which nothing is replaced. :raises ValueError: it looks as if that was meant."""
+    found = re.search(r"\$?\{[^{}]*\}", text) or _OTHER_PLACEHOLDER.search(text)
+    if found is not None:
+        raise ValueError(f"{found[0]!r} would be taken literally; write the value itself")
+    return text
+
+
+def secret(text: str) -> str:
+    """A secret as it is. :raises ValueError: it is a placeholder, and nothing else."""
+    if _ONLY_A_PLACEHOLDER.fullmatch(text):
+        raise ValueError(
+            "is a placeholder, and none is replaced here; write the secret itself, "
+            "or leave the key out where the usual AWS chain has it"
+        )
+    return text
+
+
 def _refuse_controls(text: str) -> None:
     if any(not character.isprintable() for character in text):
         raise ValueError(f"{text!r} has a control character; write printable characters only")
 
 
 def printable(text: str) -> str:
-    _refuse_controls(text)
+    _refuse_controls(without_placeholders(text))
     return text
 
 
@@ -219,11 +271,24 @@ def endpoint(text: str) -> str:
     bare = url.path in ("", "/") and not url.query and not url.fragment
     if url.scheme not in ("http", "https") or not url.hostname or not bare or not port_ok:
         raise ValueError(f"{text!r} is not an endpoint; {right}")
-    return f"{url.scheme}://{url.netloc}"
+    without_placeholders(text)
+    return f"{url.scheme}://{_ascii_netloc(url)}"
+
+
+def _ascii_netloc(url: SplitResult) -> str:
+    """Host and port as HTTP and TLS have them: an international name by its A-labels (RFC 5890)."""
+    host = url.hostname or ""
+    if host.isascii():
+        return url.netloc
+    try:
+        name = idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError(f"has a host that is no name ({error})") from None
+    return name if url.port is None else f"{name}:{url.port}"
 
 
 def state_prefix(text: str) -> str:
-    prefix = key_prefix(text)
+    prefix = key_prefix(without_placeholders(text))
     if not prefix:
         raise ValueError("cannot be the whole bucket; write a prefix such as .sftpgw/")
     return prefix

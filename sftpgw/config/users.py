@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sftpgw.config import scalars
+from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.inifile import Faults, Key, Section, read_sections
 from sftpgw.values import StoreSettings, User
 
@@ -20,6 +21,8 @@ Check = Callable[[str], object]
 
 EVERYBODY = "*"
 LONGEST_NAME = 128
+AT_FAULT = "at-fault/"
+"""Stands for a prefix that was refused, so that it is one fault and no more."""
 
 OF_EVERYBODY: Mapping[str, Key] = {
     "bucket": Key("bucket", scalars.bucket_name),
@@ -51,7 +54,7 @@ def load_users(
     defaults = _defaults(sections.pop(EVERYBODY, None))
     users = {}
     for name, section in sections.items():
-        own = replace(section, given=_named({**defaults, **section.given}, name))
+        own = _named(replace(section, given={**defaults, **section.given}), name)
         values = own.values(OF_A_USER)
         _check_name(own)
         _check_prefix(own, values, store)
@@ -59,6 +62,8 @@ def load_users(
         users[name] = User(**{"bucket": store.bucket, "key_prefix": "", **values, "name": name})
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
+    if any(section.given.get("password_hash") for section in sections.values()):
+        warn_if_open_to_all(file, "password hashes", faults)
     return users
 
 
@@ -66,20 +71,28 @@ def _defaults(everybody: Section | None) -> dict[str, str]:
     """What ``[*]`` gives, judged once for a harmless name: a bad default is one fault, not many."""
     if everybody is None:
         return {}
-    trial = replace(everybody, given=_named(everybody.given, "user"))
+    trial = _named(everybody, "user")
     good = trial.values(OF_EVERYBODY)
-    defaults = {key: everybody.given[key] for key in good}
+    defaults = {key: everybody.given[key] for key in good if trial.given[key] != AT_FAULT}
     if "key_prefix" in everybody.given:
-        defaults.setdefault("key_prefix", "at-fault/")
+        defaults.setdefault("key_prefix", AT_FAULT)
     return defaults
 
 
-def _named(given: Mapping[str, str], name: str) -> dict[str, str]:
-    """`given` with ``{username}`` replaced where that is meant."""
-    return {
-        key: text.replace("{username}", name) if key in OF_EVERYBODY else text
-        for key, text in given.items()
-    }
+def _named(section: Section, name: str) -> Section:
+    """`section` with ``{username}`` replaced where that is meant."""
+    given: dict[str, str] = {}
+    for key, text in section.given.items():
+        try:
+            is_template = key in OF_EVERYBODY
+            given[key] = (
+                scalars.fill_placeholders(text, {"username": name}) if is_template else text
+            )
+        except ValueError as error:
+            section.fault(key, error)
+            if key == "key_prefix":
+                given[key] = AT_FAULT
+    return replace(section, given=given)
 
 
 def _check_name(section: Section) -> None:

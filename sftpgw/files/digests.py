@@ -116,6 +116,7 @@ class Digester:
         while start < stop:
             data = reader.read(start, min(STEP_BYTES, stop - start))
             pieces = await data if isinstance(data, Deferred) else data
+            reader.traffic.hashed(sum(map(len, pieces)))
             await self.turn()
             for piece in pieces:
                 digest.update(piece)

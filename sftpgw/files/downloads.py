@@ -35,6 +35,7 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.places import press_while_waiting
 from sftpgw.files.ranges import FetchedRange, OpeningRange
+from sftpgw.files.traffic import EDIT, Traffic
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore, Together
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.readahead import Fetch, ReadAhead, Segment
@@ -62,6 +63,8 @@ class Download:
     """Implements `interfaces.FileReader`.
 
     :param etag: the version to read; None takes the one that is there.
+    :param traffic: counts what is read.
+    :param is_below: it reads what is below a file that is being written, whose traffic this is.
     """
 
     def __init__(
@@ -76,7 +79,11 @@ class Download:
         part_bytes: int,
         concurrency: int,
         etag: str | None = None,
+        traffic: Traffic | None = None,
+        is_below: bool = False,
     ) -> None:
+        self.traffic = traffic or Traffic()
+        self._is_below = is_below
         self._name = name
         self._etag = etag
         self._store = store
@@ -217,6 +224,8 @@ class Download:
         if not self._is_closed:
             self._is_closed = True
             self._tell_end()
+            if not self._is_below:
+                self.traffic.end()
             self._budget.unwatch(self._shed)
             self._in_flight.work_ended()
 
@@ -228,7 +237,14 @@ class Download:
                 bytes=self._answered_bytes,
                 of=self._info.size_bytes,
                 seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+                **self._purpose(),
             )
+
+    def _purpose(self) -> dict[str, object]:
+        """What the bytes were for. What is below tells no more: the file that is written does."""
+        if self._is_below:
+            return {"purpose": EDIT}
+        return {"purpose": self.traffic.read_purpose, **self.traffic.read_facts()}
 
     @property
     def _known(self) -> ObjectInfo:
@@ -394,6 +410,7 @@ class Download:
             return None
         pieces = tuple(piece for each, part in parts for piece in each.slices(part))
         self._answered_bytes += wanted.size_bytes
+        self.traffic.read_bytes += wanted.size_bytes
         # All of it before anything is given back: whoever gets it may make us let go of more.
         self._budget.release(sum(self._let_go(each) for each, _ in parts))
         return pieces

@@ -19,7 +19,9 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sftpgw.errors import (
     AccessDenied,
@@ -230,9 +232,12 @@ class Partials:
         except StoreError as error:
             self._events.tell("partial-left-behind", key=name.key, why=error.message)
 
-    async def keep(self, partial: Partial) -> bool:
+    async def keep(
+        self, partial: Partial, facts: Mapping[str, object] = MappingProxyType({})
+    ) -> bool:
         """Write down an upload that stays open; False if it shall not.
 
+        :param facts: what else the log is told.
         :raises StoreError: it could not be written down.
         """
         name = partial.upload.name
@@ -244,7 +249,7 @@ class Partials:
         except (PreconditionFailed, ConditionalConflict):
             if not await self._replace(record, partial):
                 return False
-        self._events.tell("partial-kept", key=name.key, bytes=partial.size_bytes)
+        self._events.tell("partial-kept", key=name.key, bytes=partial.size_bytes, **facts)
         return True
 
     async def _is_stored(self, name: ObjectName) -> bool:

@@ -6,10 +6,11 @@ Must not know: what they are used for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
+from sftpgw.files.traffic import SessionTraffic
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.listing import modified_seconds
 from sftpgw.values import FilesSettings, LimitSettings, ObjectInfo, ObjectName, StoreSettings
@@ -17,7 +18,7 @@ from sftpgw.values import FilesSettings, LimitSettings, ObjectInfo, ObjectName, 
 
 @dataclass(frozen=True)
 class Resources:
-    """`store`, `budget` and `events` are this session's views, the rest is the process's."""
+    """`store`, `budget`, `events` and `traffic` are this session's, the rest is the process's."""
 
     store: ObjectStore
     budget: MemoryBudget
@@ -28,6 +29,7 @@ class Resources:
     settings: StoreSettings
     limits: LimitSettings
     files: FilesSettings
+    traffic: SessionTraffic = field(default_factory=SessionTraffic)
 
     def copied(
         self, source: ObjectInfo, target: ObjectName, etag: str, began_seconds: float

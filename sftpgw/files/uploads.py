@@ -46,23 +46,29 @@ from sftpgw.errors import (
     LimitReached,
     NoSuchObject,
     NoSuchUpload,
+    ObjectChanged,
+    PermissionDenied,
     PreconditionFailed,
     Unsupported,
     UploadFailed,
 )
+from sftpgw.files.copying import Copying
 from sftpgw.files.inflight import InFlight, Registration
 from sftpgw.files.partials import Partials
 from sftpgw.files.patience import Patience
 from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
+from sftpgw.files.relocation import Relocator
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
+from sftpgw.files.traffic import Traffic, upload_purpose
 from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.restating import MTIME, mtime_text, restated
+from sftpgw.plan.unlinked import is_unlinked
 from sftpgw.plan.uploading import Phase, UploadPlan
 from sftpgw.values import (
     NO_METADATA,
@@ -79,6 +85,8 @@ from sftpgw.values import (
     WriteCondition,
 )
 
+NO_TIMES = "nothing was written to the file, and you may not set the times of stored files here"
+
 KEEP_SECONDS = 10.0
 """So long is anything more sent once the client is lost. What is under way then may end."""
 
@@ -87,11 +95,13 @@ class Upload:
     """Implements `interfaces.FileWriter` on a multipart upload or a single PutObject.
 
     :param below: the object that stays below what is written; what is published has its
-        class, tags and metadata.
+        class, tags and metadata. It is the registration's base from then on.
+    :param may_set_times: of a file that is stored, and that nothing is written to.
     :param patience: with the uploads of its session; of its own by default.
     :param readback: reads what is being written, if the file was opened for that.
     :param partials: where it is written down if its client is lost; None if that is never.
     :param resumed: the upload that goes on; the plan has its parts.
+    :param traffic: counts what is written.
     """
 
     def __init__(
@@ -109,42 +119,47 @@ class Upload:
         storage_class: str = "",
         modified_seconds: float | None = None,
         timing: Timing | None = None,
+        may_set_times: bool = True,
         patience: Patience | None = None,
         below: ObjectInfo | None = None,
         readback: Readback | NoReadback | None = None,
         partials: Partials | None = None,
         resumed: Partial | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self.traffic = traffic or Traffic()
         self._plan = plan
         self._clock = clock
         self._events = events
         self._store = store
         self._storage_class = storage_class
-        self._below = below
         self._readback = readback or NoReadback(Unsupported("the file is open for writing only"))
         self._modified_seconds = modified_seconds
         self._is_resumed = resumed is not None
         self._created_with = resumed.created_with if resumed else None
         self._partials = partials
         self._timing = timing
+        self._may_set_times = may_set_times
         self._patience = patience or Patience(clock)
-        self._registration: Registration = in_flight.register(name, self)
-        if below is not None:
-            # What is kept of it is found under its name: a rename has to wait.
-            self._registration.bind()
+        self._registration: Registration = in_flight.register(
+            name, self, below, self._readback.rebase
+        )
         self._sending = Sending(
             store=store,
             registration=self._registration,
+            relocator=Relocator(store, in_flight, Copying(store, in_flight, events), events),
+            clock=clock,
             events=events,
             state_prefix=state_prefix,
             condition=condition,
             properties=self._properties,
-            below=below,
             keep=self._keep,
             resumed=resumed.upload if resumed else None,
         )
         self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0
+        self._has_failed_in_time = False
+        """It has failed, and not only since the file was removed."""
         self._hurry: Any = None
         self._paused: list[Deferred[None]] = []
         self._steps = Waiting()
@@ -168,7 +183,7 @@ class Upload:
             self._carry_out(commands)
         else:
             self._settle_memory()
-        self._demand_success()
+        self._demand_welcome()
         if not self._place.is_waiting and not plan.is_congested:
             return None
         return self._withheld_answer()
@@ -193,7 +208,7 @@ class Upload:
             self._carry_out(self._plan.truncate(changes.size_bytes))
         if changes.modified_seconds is not None:
             self._set_time(changes.modified_seconds)
-        self._demand_success()
+        self._demand_welcome()
 
     def _set_time(self, seconds: float) -> None:
         """Metadata is fixed when the object is created; what comes later is set at the end."""
@@ -204,8 +219,9 @@ class Upload:
 
     async def attributes(self) -> FileAttributes:
         modified_seconds = self._modified_seconds
-        if modified_seconds is None and self._below is not None and not self._plan.is_changed:
-            modified_seconds = attributes_of(self._below).modified_seconds
+        base = self._registration.base
+        if modified_seconds is None and base is not None and not self._plan.is_changed:
+            modified_seconds = attributes_of(base).modified_seconds
         if modified_seconds is None:
             modified_seconds = self._written_seconds
         return FileAttributes(FileKind.FILE, self._plan.size_bytes, modified_seconds)
@@ -213,18 +229,30 @@ class Upload:
     async def sync(self) -> None:
         while self._running and self._plan.failure is None:
             await self._next_end()
-        self._demand_success()
+        self._demand_welcome()
 
     async def commit(self) -> None:
         self._registration.committing()
-        if self._registration.is_removed and self._plan.failure is None:
+        if self._is_unnamed:
             await self._drop()
             return
-        await self._set_time_only()
+        refusal = await self._set_time_only()
         self._carry_out(self._plan.finish())
         while not self._has_ended:
             await self._next_end()
         self._demand_success()
+        if refusal is not None:
+            raise refusal
+
+    @property
+    def _is_unnamed(self) -> bool:
+        """The file was removed, as libfuse does it or by its name: what it has is not stored.
+
+        Where its upload needs no key that it has lost, what libfuse has hidden is stored until
+        it is removed: it may be open twice.
+        """
+        is_hidden = is_unlinked(self._registration.name.key) and self._sending.has_moved
+        return self._is_nobodys or (is_hidden and self._plan.failure is None)
 
     async def _drop(self) -> None:
         """The file has no name any more, so that nobody misses what was written to it."""
@@ -237,7 +265,7 @@ class Upload:
         if not self._has_ended:
             if self._plan.is_changed:
                 told = {"key": self._registration.name.key, "bytes": self._plan.size_bytes}
-                self._events.tell("upload-abandoned", **told)
+                self._events.tell("upload-abandoned", **told, **self._purpose())
             if self._partials is not None:
                 self._registration.committing()  # who opens the file again waits for the record
             self._carry_out(self._plan.lose())
@@ -280,7 +308,19 @@ class Upload:
             key=self._registration.name.key,
             bytes=size_bytes,
             seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+            **self._purpose(size_bytes),
         )
+
+    def _purpose(self, size_bytes: int | None = None) -> dict[str, object]:
+        """Why the file is written, and what of its bytes came from whom."""
+        base = self._registration.base
+        purpose = upload_purpose(
+            self.traffic,
+            self._plan.size_bytes if size_bytes is None else size_bytes,
+            below_bytes=None if base is None else base.size_bytes,
+            is_resumed=self._is_resumed,
+        )
+        return {"purpose": purpose, **self.traffic.written_facts()}
 
     async def _settle_time(self, size_bytes: int) -> None:
         """The file is stored: whatever becomes of its time, the upload has succeeded."""
@@ -295,26 +335,36 @@ class Upload:
         except Exception:
             self._unforeseen(Failure())
 
-    async def _set_time_only(self) -> None:
-        """Nothing was written to a file that exists, but perhaps it was given a time."""
-        below, seconds = self._below, self._modified_seconds
+    async def _set_time_only(self) -> PermissionDenied | None:
+        """Nothing was written to a file that exists, but perhaps it was given a time.
+
+        Who may overwrite an empty file may give it one: overwritten with nothing, it has one too.
+        Returns why it was not set, if that is to be told.
+        """
+        seconds = self._modified_seconds
         is_untouched = not self._plan.is_changed and self._plan.failure is None
-        if below is None or seconds is None or self._timing is None or not is_untouched:
-            return
+        timing, base = self._timing, self._registration.base
+        if base is None or seconds is None or timing is None or not is_untouched:
+            return None
+        if not self._may_set_times and base.size_bytes:
+            is_set = int(attributes_of(base).modified_seconds) == int(seconds)
+            return None if is_set else PermissionDenied(NO_TIMES)
         try:
             await self._registration.turn()
-            await self._timing.touched(below, seconds)
+            await timing.touched(self._registration.base or base, seconds)
         except Exception:
             self._unforeseen(Failure())
+        return None
 
     async def _properties(self) -> ObjectProperties:
         metadata = {}
         self._created_with = self._modified_seconds
         if self._modified_seconds is not None:
             metadata[MTIME] = mtime_text(self._modified_seconds)
-        if self._below is None:
+        base, tags = await self._base_and_tags()
+        if base is None:
             return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
-        kept = restated(self._below, tags=await self._tags(self._below))
+        kept = restated(base, tags=tags)
         # The bytes are new, so that the old time is not theirs.
         others = {name: value for name, value in kept.metadata.items() if name != MTIME}
         # Stores without classes know none by name.
@@ -322,19 +372,21 @@ class Upload:
         storage_class = "" if is_usual else kept.storage_class
         return replace(kept, metadata=others | metadata, storage_class=storage_class)
 
-    async def _tags(self, below: ObjectInfo) -> Mapping[str, str]:
-        if not below.tag_count:
-            return NO_METADATA
-        try:
-            return await self._store.tags(below.name)
-        except NoSuchObject:
-            return NO_METADATA  # nothing of it may be needed; if something is, that fails
+    async def _base_and_tags(self) -> tuple[ObjectInfo | None, Mapping[str, str]]:
+        while (base := self._registration.base) is not None and base.tag_count:
+            try:
+                return base, await self._store.tags(base.name)
+            except NoSuchObject:
+                if base is self._registration.base:
+                    break  # nothing of it may be needed; if something is, that fails
+        return base, NO_METADATA
 
     async def _keep(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
         if self._partials is None:
             return False
         return await self._partials.keep(
-            Partial(self._partials.user, upload, parts, self._opened_seconds, self._created_with)
+            Partial(self._partials.user, upload, parts, self._opened_seconds, self._created_with),
+            self._purpose(),
         )
 
     def _explained(self, error: Exception) -> GatewayError:
@@ -367,6 +419,7 @@ class Upload:
         """After every change: memory to settle, clients to answer, an end to announce."""
         if self._plan.is_given_up:
             self._sending.give_up()
+        self._note_failure()
         self._settle_memory()
         if self._plan.failure is not None or not (
             self._place.is_waiting or self._plan.is_congested
@@ -376,6 +429,12 @@ class Upload:
             self._end()
         self._steps.let_go()
 
+    def _note_failure(self) -> None:
+        """What fails for want of the object below may do so since that is being removed."""
+        failure = self._plan.failure
+        if failure is not None and not self._registration.is_removed:
+            self._has_failed_in_time |= not isinstance(failure, ObjectChanged)
+
     def _resume_writers(self) -> None:
         paused, self._paused = self._paused, []
         if paused:
@@ -383,7 +442,7 @@ class Upload:
             self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
             self._patience.answered(self)
         for each in paused:
-            if self._plan.failure is None:
+            if self._plan.failure is None or self._is_nobodys:
                 each.callback(None)
             else:
                 each.errback(Failure(self._plan.failure))
@@ -422,6 +481,7 @@ class Upload:
     def _note_progress(self, size_bytes: int) -> None:
         self._written_seconds = self._silent_since_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
+        self.traffic.written_bytes += size_bytes
         if self._moved_bytes >= self._plan.small_bytes:
             self._moved_bytes = 0
             self._slow_since_seconds = self._silent_since_seconds
@@ -454,12 +514,22 @@ class Upload:
         self._readback.close()
         failure = self._plan.failure
         if failure is not None and not isinstance(failure, UploadFailed):
-            self._sending.tell_failure("upload-failed", failure)
+            self._sending.tell_failure("upload-failed", failure, **self._purpose())
         self._registration.ended()
+        self.traffic.end()
 
     def _next_end(self) -> Deferred[None]:
         """Fires after the next step."""
         return self._steps.turn()
+
+    @property
+    def _is_nobodys(self) -> bool:
+        """The file was removed; what has failed since then is of no account, as on a disk."""
+        return self._registration.is_removed and not self._has_failed_in_time
+
+    def _demand_welcome(self) -> None:
+        if not self._is_nobodys:
+            self._demand_success()
 
     def _demand_success(self) -> None:
         if self._plan.failure is not None:

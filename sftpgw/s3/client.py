@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -24,13 +24,21 @@ from sftpgw.errors import (
     PartsMustBeEqual,
     PreconditionFailed,
     StoreError,
+    StoreUnavailable,
 )
 from sftpgw.interfaces import BodySink, EventSink, Interest
-from sftpgw.plan.retrying import CONFLICTS, DAMAGE
+from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
-from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, any_checksum, joined
-from sftpgw.s3.downloads import Download
-from sftpgw.s3.headers import count, object_info, property_headers
+from sftpgw.s3.checksums import (
+    COMPUTE_STEP_BYTES,
+    MD5_STEP_BYTES,
+    RunningChecksum,
+    any_checksum,
+    joined,
+    new_md5,
+)
+from sftpgw.s3.downloads import Download, stored_size
+from sftpgw.s3.headers import object_info, property_headers
 from sftpgw.s3.refusals import is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
@@ -38,6 +46,7 @@ from sftpgw.s3.signing import HeaderList
 from sftpgw.s3.writing import (
     checksum_announcement,
     checksum_header,
+    content_md5,
     copied_properties,
     copy_source,
     if_absent,
@@ -55,6 +64,7 @@ from sftpgw.values import (
     Capabilities,
     Checksum,
     ChecksumAlgorithm,
+    ChecksumChoice,
     ListPage,
     MultipartUpload,
     ObjectInfo,
@@ -165,26 +175,56 @@ class S3Client:
         limit: int = 1000,
     ) -> ListPage:
         query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit))]
-        optional = (
-            ("prefix", prefix),
-            ("delimiter", delimiter),
-            ("continuation-token", token or ""),
-            ("start-after", start_after),
-        )
+        # These two even if they are blank: policies compare them (s3:prefix, s3:delimiter), and a
+        # parameter that is missing is not equal to "".
+        query += [("prefix", prefix), ("delimiter", delimiter)]
+        optional = (("continuation-token", token or ""), ("start-after", start_after))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListObjectsV2", "GET", bucket, query=tuple(query))
-        return await self._send_for(request, lambda a: s3xml.parse_object_list(a.document, bucket))
+        page = await self._send_for(request, lambda a: s3xml.parse_object_list(a.document, bucket))
+        if all(info.size_bytes >= 0 for info in page.objects):
+            return page
+        return replace(page, objects=tuple([o async for o in self._measured(page.objects)]))
+
+    async def _measured(self, objects: tuple[ObjectInfo, ...]) -> AsyncIterator[ObjectInfo]:
+        """The objects, with the sizes that the list did not tell. A HEAD for each of these.
+
+        What is gone by now is left out; what may not be looked at has no bytes for us.
+        """
+        for listed in objects:
+            if listed.size_bytes >= 0:
+                yield listed
+                continue
+            try:
+                info, _ = await self._head(listed.name)
+            except NoSuchObject:
+                continue
+            except AccessDenied:
+                yield replace(listed, size_bytes=0)
+            else:
+                yield replace(listed, size_bytes=info.size_bytes)
 
     async def list_uploads(
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
+        page = await self._list_uploads(bucket, prefix, marker, (("encoding-type", "url"),))
+        if not page.is_ambiguous:
+            return page
+        # Without being asked to, no store encodes. But a key may break the document then.
+        with suppress(StoreUnavailable):
+            return await self._list_uploads(bucket, prefix, marker, ())
+        return page
+
+    async def _list_uploads(
+        self,
+        bucket: str,
+        prefix: str,
+        marker: tuple[str, str] | None,
+        encoding: tuple[tuple[str, str], ...],
+    ) -> UploadsPage:
         key_marker, id_marker = marker or ("", "")
-        query = [("uploads", ""), ("encoding-type", "url")]
-        optional = (
-            ("prefix", prefix),
-            ("key-marker", key_marker),
-            ("upload-id-marker", id_marker),
-        )
+        query = [("uploads", ""), *encoding, ("prefix", prefix)]
+        optional = (("key-marker", key_marker), ("upload-id-marker", id_marker))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListMultipartUploads", "GET", bucket, query=tuple(query))
         return await self._send_for(request, lambda a: s3xml.parse_upload_list(a.document, bucket))
@@ -212,7 +252,7 @@ class S3Client:
             headers=(
                 *self._creation(properties),
                 *if_absent(condition, is_supported=able.conditional_put),
-                *checksum_header(checksum),
+                *(await self._integrity(body, checksum)),
             ),
             body=body,
             missing=NoSuchBucket,
@@ -311,7 +351,7 @@ class S3Client:
             upload.name.bucket,
             upload.name.key,
             query=part_query(upload, number),
-            headers=checksum_header(checksum),
+            headers=await self._integrity(body, checksum),
             body=body,
             missing=NoSuchUpload,
             final_codes=final_codes,
@@ -420,15 +460,36 @@ class S3Client:
         read: Callable[[Answer], str],
         expected: Callable[[], Expected],
     ) -> str:
-        """Publish an object. Refused after an answer was lost, it may be there: look."""
-        trail = Trail()
+        """Publish an object. Refused after an answer was lost, it may be there: look.
+
+        Where the answer does not tell the object's ETag, it is there for sure: look, too.
+        """
+        trail, name = Trail(), ObjectName(request.bucket, request.key)
         try:
-            return await self._send_for(request, read, trail)
+            etag = await self._send_for(request, read, trail)
         except StoreError:
-            name = ObjectName(request.bucket, request.key)
-            if trail.may_have_happened and (etag := await self._settled(name, expected())):
+            if trail.may_have_happened and (etag := await self._settled(name, expected()) or ""):
                 return etag
             raise
+        return etag or await self._etag_of_published(name, expected())
+
+    async def _etag_of_published(self, name: ObjectName, sent: Expected) -> str:
+        """The ETag of what the store has just published, without telling it.
+
+        What cannot be looked at, or was replaced at once, has the ETag that such objects have.
+
+        :raises StoreUnavailable: nothing is there
+        """
+        try:
+            info, headers = await self._head_with_checksum(name, sent.checksum)
+        except NoSuchObject as error:
+            message = "the store says that the object is stored, and it is not there"
+            raise StoreUnavailable(message, code=BAD_ANSWER, status=error.status) from error
+        except AccessDenied:
+            return s3xml.quoted(sent.etag or "")
+        if is_ours(info, headers, replace(sent, since_seconds=0.0)):
+            return info.etag
+        return s3xml.quoted(sent.etag or "")
 
     async def _settled(self, name: ObjectName, expected: Expected) -> str | None:
         """The ETag of the object if it is the one expected, None if it is not, or in doubt."""
@@ -451,7 +512,7 @@ class S3Client:
         self, name: ObjectName, *, with_checksum: bool = False
     ) -> tuple[ObjectInfo, Headers]:
         def read(answer: Answer) -> tuple[ObjectInfo, Headers]:
-            size_bytes = count(answer.headers, "content-length")
+            size_bytes = stored_size(answer.headers)
             return object_info(name, size_bytes, answer.headers), answer.headers
 
         headers = (("x-amz-checksum-mode", "ENABLED"),) if with_checksum else ()
@@ -467,6 +528,18 @@ class S3Client:
 
     def _creation(self, properties: ObjectProperties) -> HeaderList:
         return tuple(property_headers(properties, self._sender.settings.storage_class))
+
+    async def _integrity(self, body: Body, checksum: Checksum | None) -> HeaderList:
+        """What the bytes of this request must come to: their checksum, or else their MD5.
+
+        Where there are no checksums, Object Lock takes nothing without.
+        """
+        if checksum is not None or self._sender.settings.checksum is ChecksumChoice.NONE:
+            return checksum_header(checksum)
+        if (digest := new_md5()) is None:
+            return ()
+        await self._sender.hasher.feed(body, digest.update, MD5_STEP_BYTES)
+        return content_md5(digest.digest())
 
     async def _checksum(self, body: Body, algorithm: ChecksumAlgorithm | None) -> Checksum | None:
         if algorithm is None:

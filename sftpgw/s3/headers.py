@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 from twisted.web.http_headers import Headers
 
 from sftpgw.values import NO_METADATA, ObjectInfo, ObjectName, ObjectProperties
+from sftpgw.wire.s3xml import quoted
 
 METADATA_PREFIX = "x-amz-meta-"
 SYSTEM_HEADERS = (
@@ -93,7 +94,7 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
     return ObjectInfo(
         name=name,
         size_bytes=size_bytes,
-        etag=header(headers, "etag"),
+        etag=quoted(header(headers, "etag")),
         modified_seconds=date_seconds(headers, "last-modified") or 0.0,
         storage_class=header(headers, "x-amz-storage-class") or "STANDARD",
         metadata=dict(_metadata(headers)) or NO_METADATA,

@@ -6,6 +6,7 @@ Must not know: how they are sent, or what follows from an answer.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
@@ -68,6 +69,11 @@ def checksum_header(checksum: Checksum | None) -> HeaderList:
     return ((header_name(checksum.algorithm), s3xml.encode_checksum(checksum)),)
 
 
+def content_md5(digest: bytes) -> HeaderList:
+    """The MD5 of the bytes of this request, RFC 1864."""
+    return (("Content-MD5", base64.b64encode(digest).decode("ascii")),)
+
+
 def checksum_announcement(algorithm: ChecksumAlgorithm | None) -> HeaderList:
     """What CreateMultipartUpload must be told if parts will have sums."""
     if algorithm is None:
@@ -125,7 +131,7 @@ def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -
 
 
 def read_etag(sent: Checksum | None, *, is_part: bool = False) -> Callable[[Answer], str]:
-    """The ETag of what PutObject or UploadPart has stored.
+    """The ETag of what PutObject or UploadPart has stored; "" if that of an object is not told.
 
     A store that has not checked what it was told to check may yet tell what it has.
 
@@ -133,8 +139,8 @@ def read_etag(sent: Checksum | None, *, is_part: bool = False) -> Callable[[Answ
     """
 
     def read(answer: Answer) -> str:
-        etag = header(answer.headers, "etag")
-        if not etag:
+        etag = s3xml.quoted(header(answer.headers, "etag"))
+        if not etag and is_part:
             raise MissingHeader("no ETag")
         if sent is not None:
             _demand_same(sent, told_checksum(answer.headers, sent.algorithm), is_part=is_part)

@@ -50,7 +50,13 @@ def make_console(line: bytes, session: Session, *, events: EventSink, clock: Clo
 
     async def command(console: Console) -> int:
         status = await run(line, session, console)
-        events.tell("command-ended", command=line[:1000], status=status)
+        events.tell(
+            "command-ended",
+            command=line[:1000],
+            status=status,
+            input_bytes=console.input_bytes,
+            output_bytes=console.output_bytes,
+        )
         return status
 
     return Console(command, events=events, clock=clock)

@@ -46,7 +46,11 @@ Command = Callable[["Console"], Coroutine[Any, Any, int]]
 
 
 class Console:
-    """Implements `interfaces.Subsystem` for one `Command`."""
+    """Implements `interfaces.Subsystem` for one `Command`.
+
+    :ivar input_bytes: what the client has sent to the command.
+    :ivar output_bytes: what the command has written to its standard output.
+    """
 
     def __init__(self, command: Command, *, events: EventSink, clock: Clock) -> None:
         self._command = command
@@ -61,6 +65,8 @@ class Console:
         self._is_lost = False
         self._lines_in_turn = 0
         self._refusals_told = 0
+        self.input_bytes = 0
+        self.output_bytes = 0
 
     # Subsystem.
 
@@ -79,6 +85,7 @@ class Console:
         if self._running is None:
             self._channel.consumed(len(data))
             return
+        self.input_bytes += len(data)
         self._input.append(data)
         self._go_on()
 
@@ -206,6 +213,7 @@ class Console:
     def write(self, *pieces: Buffer) -> None:
         """Send `pieces` to the client's standard output."""
         if not self._is_lost:
+            self.output_bytes += sum(map(len, pieces))
             self._channel.write(*pieces)
 
     async def ready_to_write(self) -> None:

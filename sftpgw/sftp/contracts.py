@@ -13,9 +13,9 @@ from typing import TypeAlias, TypeVar
 
 from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
-from sftpgw.interfaces import Together
+from sftpgw.interfaces import Together, Traffic
 from sftpgw.values import Body, Space
 from sftpgw.wire.sftp import Attributes, Name
 
@@ -25,6 +25,8 @@ Eventual: TypeAlias = T | Deferred[T]
 
 class IGatewayFile(ISFTPFile):
     """An open file. Its calls come in the order of the client's requests."""
+
+    traffic: Traffic = Attribute("Takes note of what is not for the client, nor from it.")
 
     def readChunk(offset: int, length: int) -> Eventual[Body]:
         """As in Conch, but in pieces, which nobody has joined yet."""

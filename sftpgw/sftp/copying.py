@@ -39,10 +39,13 @@ async def copy_data(source: IGatewayFile, target: IGatewayFile, wanted: CopyData
             if wanted.length_bytes:
                 raise
             return
+        body_bytes = sum(map(len, body))
+        source.traffic.copied_out(body_bytes)
+        target.traffic.copied_in(body_bytes)
         taken = target.writeChunk(wanted.target_offset + copied_bytes, body)
         if taken is not None:
             await taken
-        copied_bytes += sum(map(len, body))
+        copied_bytes += body_bytes
 
 
 async def _read(source: IGatewayFile, offset: int, length_bytes: int) -> Body:

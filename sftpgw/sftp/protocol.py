@@ -22,8 +22,7 @@ Rules
 5. So many requests are begun in one turn of the reactor, which others wait for.
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. They are two
-   doors.
-   It gives up an OPEN for reading at once: that may stand in line for memory. One for
+   doors. It gives up an OPEN for reading at once: that may stand in line for memory. One for
    writing may have laid claim to something, and is waited for.
 """
 
@@ -332,17 +331,18 @@ class SFTPProtocol:
     # Files and directories.
 
     def _open(self, request: wire.Open) -> Eventual[Answer]:
-        is_written = bool(request.flags & _FOR_WRITING)
+        may_change = bool(request.flags & _FOR_WRITING)
+        is_written = bool(request.flags & OpenFlag.WRITE)
 
         def opening() -> Eventual[IGatewayFile]:
             found = self._server.openFile(request.path, request.flags, request.attributes)
-            return found if is_written else self._given_up_if_lost(found)
+            return found if may_change else self._given_up_if_lost(found)
 
         def described(file: IGatewayFile) -> OpenFile:
             file.answerTogether(self._together)
             return OpenFile(request.path, file, is_written=is_written)
 
-        access = Access.OPEN if is_written else Access.READ
+        access = Access.OPEN if may_change else Access.READ
         return self._opened(access, request, opening, described)
 
     def _open_directory(self, request: wire.OnPath) -> Eventual[Answer]:
@@ -524,7 +524,7 @@ HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
 }
 
 
-_FOR_WRITING = OpenFlag.WRITE | OpenFlag.APPEND
+_FOR_WRITING = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
 
 
 def _published_as(file: IGatewayFile) -> Paths:

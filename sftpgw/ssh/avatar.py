@@ -40,6 +40,7 @@ class GatewayAvatar:
     :param commands: what runs a command line; None if every one is refused.
     :param window_memory: what all receive windows may hold; None if that is not counted.
     :param answer_memory: what answers are counted in that the client does not read.
+    :param totals: what the session has done, for the log, when it ends.
     """
 
     conn: Any = None
@@ -51,7 +52,10 @@ class GatewayAvatar:
         window_memory: MemoryBudget | None = None,
         commands: CommandFactory | None = None,
         answer_memory: MemoryBudget | None = None,
+        *,
+        totals: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
+        self.totals = totals
         self.window_memory = window_memory
         self.answer_memory = answer_memory
         self._subsystems = subsystems

@@ -7,9 +7,18 @@ Must not know: the configuration they are named in.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    SECP384R1,
+    SECP521R1,
+    EllipticCurve,
+)
+from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from cryptography.hazmat.primitives.serialization import (
@@ -23,6 +32,11 @@ from sftpgw.ssh.algorithms import HOST_KEY_SIGNATURES
 
 MIN_RSA_BITS = 2048
 CREATED_RSA_BITS = 3072
+_CURVES: Mapping[str, type[EllipticCurve]] = {
+    "521": SECP521R1,
+    "384": SECP384R1,
+    "256": SECP256R1,
+}
 _OPENSSH_MARK = b"BEGIN OPENSSH PRIVATE KEY"
 
 
@@ -51,15 +65,11 @@ def load_host_keys(paths: Sequence[str]) -> tuple[Key, ...]:
 def create_host_key(path: str) -> None:
     """Write a new key to `path`, readable by the owner only.
 
-    It is an ed25519 key; an RSA key where the file's name has ``rsa`` in it, as
-    ``ssh_host_rsa_key`` has.
+    It is of the type that the file's name has in it; see `type_for_name`.
 
-    :raises ConfigError: the file exists already, or cannot be written.
+    :raises ConfigError: the file exists already, or cannot be written, or wants a DSA key.
     """
-    wants_rsa = "rsa" in os.path.basename(path).lower()
-    text: bytes = Key(
-        generate_rsa_key(65537, CREATED_RSA_BITS) if wants_rsa else Ed25519PrivateKey.generate()
-    ).toString("OPENSSH", subtype="v1")
+    text: bytes = Key(_new_key(type_for_name(path))).toString("OPENSSH", subtype="v1")
     try:
         # O_EXCL: a host key that clients know must never be overwritten.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -67,6 +77,64 @@ def create_host_key(path: str) -> None:
             file.write(text)
     except OSError as problem:
         raise ConfigError((f"host key {path}: cannot be created: {problem.strerror}",)) from problem
+
+
+def create_missing_host_keys(paths: Sequence[str]) -> None:
+    """Create those of the host keys that do not exist.
+
+    :raises ConfigError: one cannot be created, or two would have the same type; in the latter case
+        none is created.
+    """
+    for path in missing_host_keys(paths):
+        create_host_key(path)
+
+
+def missing_host_keys(paths: Sequence[str]) -> list[str]:
+    """Those that do not exist and can be created beside the others, as far as types go.
+
+    :raises ConfigError: two would have the same type, or one that exists cannot be used.
+    """
+    missing = [path for path in paths if not os.path.exists(path)]
+    existing = [path for path in paths if path not in missing]
+    taken = {bytes(key.sshType()): "" for key in load_host_keys(existing)} if existing else {}
+    for path in missing:
+        key_type = type_for_name(path)
+        if key_type in taken:
+            first = taken[key_type] or "one that exists"
+            text = (
+                f"host key {path}: would be a second {key_type.decode()} key beside {first}; "
+                "the name says which type is made: have ed25519, ecdsa or rsa in it"
+            )
+            raise ConfigError((text,))
+        taken[key_type] = path
+    return missing
+
+
+def type_for_name(path: str) -> bytes:
+    """The type of the key that is created for a file of this name.
+
+    An RSA key of 3072 bits for ``rsa``, an ECDSA key on the NIST curve P-256 for ``ecdsa``, on
+    P-384 or P-521 where the name says ``384`` or ``521``, too; an ed25519 key for all else.
+
+    :raises ConfigError: the name says ``dsa``.
+    """
+    name = os.path.basename(path).lower()
+    if "ecdsa" in name:
+        size = next((bits for bits in _CURVES if bits in name), "256")
+        return f"ecdsa-sha2-nistp{size}".encode()
+    if "rsa" in name:
+        return b"ssh-rsa"
+    if re.search(r"(?<![a-z])dsa(?![a-z])", name):
+        raise ConfigError((f"host key {path}: DSA host keys are not supported; name another type",))
+    return b"ssh-ed25519"
+
+
+def _new_key(key_type: bytes) -> Any:
+    if key_type == b"ssh-rsa":
+        return generate_rsa_key(65537, CREATED_RSA_BITS)
+    if key_type == b"ssh-ed25519":
+        return Ed25519PrivateKey.generate()
+    return generate_ec_key(_CURVES[key_type[-3:].decode()]())
 
 
 def check_host_key_algorithms(keys: Sequence[Key], algorithms: Sequence[bytes]) -> None:
@@ -82,6 +150,7 @@ def _load(path: str) -> Key:
     """:raises ValueError: says what is wrong with the file, without the path."""
     try:
         with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
             text = file.read()
     except OSError as problem:
         raise ValueError(f"cannot be read: {problem.strerror}") from problem
@@ -90,6 +159,9 @@ def _load(path: str) -> Key:
         raise ValueError(f"{key.type()} host keys are not supported")
     if key.type() == "RSA" and key.size() < MIN_RSA_BITS:
         raise ValueError(f"RSA host keys must have at least {MIN_RSA_BITS} bits")
+    if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+        # As sshd: another owner's file may be meant for a group, such as a mounted secret.
+        raise ValueError(f"can be read by others; run chmod 600 {path}")
     return key
 
 

@@ -29,6 +29,7 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.files.knowntimes import KnownTimes
 from sftpgw.files.memory import Budget
 from sftpgw.files.resources import Resources
+from sftpgw.files.traffic import SessionTraffic
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import ObjectStore
 from sftpgw.scp.commands import Session, make_console
@@ -102,8 +103,13 @@ class GatewayInMemory:
         """What makes the process's digests."""
         return Digester(self.clock)
 
-    def tree(self, user: User = ALICE, store: ObjectStore | None = None) -> Tree:
-        """The files of a user."""
+    def tree(
+        self,
+        user: User = ALICE,
+        store: ObjectStore | None = None,
+        traffic: SessionTraffic | None = None,
+    ) -> Tree:
+        """The files of a user, in a session that counts in `traffic`."""
         resources = Resources(
             store=store or self.store,
             budget=self.budget,
@@ -114,34 +120,40 @@ class GatewayInMemory:
             settings=self.settings,
             limits=self.limits,
             files=self.files,
+            traffic=traffic or SessionTraffic(),
         )
         return Tree(user, resources)
 
-    def subsystem(self, user: User = ALICE) -> SFTPProtocol:
+    def subsystem(self, user: User = ALICE, traffic: SessionTraffic | None = None) -> SFTPProtocol:
         """An SFTP server for a session of a user."""
+        tree = self.tree(user, traffic=traffic)
         return SFTPProtocol(
-            GatewayServer(user.name, self.tree(user), self.clock, self.files, self.digester),
+            GatewayServer(user.name, tree, self.clock, self.files, self.digester),
             max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
             clock=self.clock,
         )
 
-    def command(self, line: bytes, user: User = ALICE) -> Console:
+    def command(
+        self, line: bytes, user: User = ALICE, traffic: SessionTraffic | None = None
+    ) -> Console:
         """What runs a command line in a session of a user."""
-        session = Session(self.tree(user), self.digester)
+        session = Session(self.tree(user, traffic=traffic), self.digester)
         return make_console(line, session, events=self.events, clock=self.clock)
 
     def open_command(
         self, line: bytes, user: User = ALICE, *, reads: bool = True, window_bytes: int = 2 * MIB
     ) -> ExecutedCommand:
         """A client of a user's that runs a command line, and widens its window if it `reads`."""
+        traffic = SessionTraffic()
         pair = LoggedInPair(
             {},
             self.ssh,
             clock=self.clock,
-            commands=lambda line: self.command(line, user),
+            commands=lambda line: self.command(line, user, traffic),
             answer_memory=self.budget,
+            totals=traffic.facts,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
         return ExecutedCommand(pair, channel)
@@ -158,11 +170,13 @@ class GatewayInMemory:
 
         :param reads: whether it widens its window of `window_bytes` as it reads.
         """
+        traffic = SessionTraffic()
         pair = LoggedInPair(
-            {b"sftp": lambda: self.subsystem(user)},
+            {b"sftp": lambda: self.subsystem(user, traffic)},
             self.ssh,
             clock=self.clock,
             answer_memory=self.budget,
+            totals=traffic.facts,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:

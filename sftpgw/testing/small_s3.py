@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from sftpgw.s3.checksums import RunningChecksum, header_name
+from sftpgw.s3.checksums import RunningChecksum, header_name, joined
 from sftpgw.testing.scripted_s3 import Recorded, Reply, error_reply
-from sftpgw.values import KIB, ChecksumAlgorithm
+from sftpgw.values import KIB, Checksum, ChecksumAlgorithm, StoredPart
 from sftpgw.wire.s3xml import encode_checksum
 
 LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -35,18 +35,49 @@ class Dialect:
     :param checksums: ``checked``; ``ignored``, as by older stores; ``refused``.
     :param object_size: ``checked``; ``ignored``; ``refused``, whatever it is.
     :param needs_equal_parts: as R2 does.
+    :param copies_with_checksums: UploadPartCopy into an upload with checksums: ``right``;
+        ``refused``, as by MinIO; ``whole``: the sum told, and kept, is that of the whole source, as
+        with versitygw; ``untold``.
+    :param ranges_of_small: whether ranges of sources below a part's least size are copied. AWS's
+        are not.
+    :param copied_part: how UploadPartCopy's document is called; s3proxy says CopyObjectResult.
+    :param copies_markers: whether CopyObject takes a source ``name/``.
+    :param copied_etag: ``quoted``; ``bare`` or ``missing`` in the results of copies.
+    :param complete_etag: ``told``; ``missing``, as in Ceph's first answer.
+    :param sizes: whether lists tell sizes.
+    :param upload_keys: in lists of uploads: ``told`` to be encoded; ``untold``, as in Ceph;
+        ``plain``, whatever is asked for.
+    :param initiated: whether lists of uploads tell since when they are open.
+    :param aborts: whether AbortMultipartUpload does what it says.
+    :param folds_backslashes: whether ``a\\b`` is ``a/b``, as in SeaweedFS.
+    :param has_folders: as in a file system, a key and one below it exclude each other (500).
     """
 
     conditions: str = "honoured"
     checksums: str = "checked"
     object_size: str = "checked"
     needs_equal_parts: bool = False
+    copies_with_checksums: str = "right"
+    ranges_of_small: bool = True
+    copied_part: str = "CopyPartResult"
+    copies_markers: bool = True
+    copied_etag: str = "quoted"
+    complete_etag: str = "told"
+    sizes: bool = True
+    upload_keys: str = "told"
+    initiated: bool = True
+    aborts: bool = True
+    folds_backslashes: bool = False
+    has_folders: bool = False
 
 
 @dataclass
 class _Upload:
+    """:param sums: what the store believes of its parts, if it was told to keep any"""
+
     key: str
     parts: dict[int, bytes] = field(default_factory=dict)
+    sums: dict[int, Checksum] | None = None
 
 
 class _Refused(Exception):
@@ -67,11 +98,14 @@ class SmallS3:
         self._min_part_bytes = min_part_bytes
         self._serial = 0
         self._etags: dict[str, tuple[bytes, str]] = {}  # and the content that each is of
+        self._sums: dict[str, Checksum] = {}  # of objects made of parts, as the store believes
 
     def answer(self, request: Recorded) -> Reply:
         """What an honest store says."""
         url = urlsplit(request.target)
         key = unquote(url.path).split("/", 2)[2] if url.path.count("/") > 1 else ""
+        if self.dialect.folds_backslashes:
+            key = key.replace("\\", "/")
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         try:
             return self._operation(request.method, query)(request, key, query)
@@ -91,21 +125,37 @@ class SmallS3:
             ("GET", False): self._list if "list-type" in query else self._get,
             ("HEAD", False): self._get,
         }
+        if method == "GET" and "uploads" in query:
+            return self._list_uploads
         return operations[method, "uploadId" in query]
 
     # Objects.
 
     def _put(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+        self._demand_apart(key)
         if "x-amz-copy-source" in request.headers:
+            if not self.dialect.copies_markers and self._source_key(request).endswith("/"):
+                raise _Refused(400, "DirectoryObjectContainsData")
             if "if-match" in request.headers:
                 self._object(key)
                 self._demand_etag(request, "if-match", self._etag_of(key))
             self.objects[key] = self._copied(request, key)
-            return _document("CopyObjectResult", ETag=self._etag_of(key))
+            self._sums.pop(key, None)
+            return _document("CopyObjectResult", **self._copied_etag(self._etag_of(key)))
         told = self._checked(request, request.body)
         self._demand(request, key)
         self.objects[key] = request.body
+        self._sums.pop(key, None)
         return Reply(200, headers={"ETag": self._etag_of(key), **told})
+
+    def _copied_etag(self, etag: str) -> Mapping[str, str]:
+        """As the results of copies tell it."""
+        told = {"quoted": {"ETag": etag}, "bare": {"ETag": etag.strip('"')}, "missing": {}}
+        return told[self.dialect.copied_etag]
+
+    def _demand_apart(self, key: str) -> None:
+        if self.dialect.has_folders and any(each.startswith(key + "/") for each in self.objects):
+            raise _Refused(500, "InternalError")
 
     def _get(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         data = self._object(key)
@@ -114,7 +164,10 @@ class SmallS3:
         if request.headers.get("if-match", etag) != etag:
             raise _Refused(412, "PreconditionFailed")
         if request.headers.get("x-amz-checksum-mode") and self.dialect.checksums == "checked":
-            headers[header_name(ChecksumAlgorithm.CRC64NVME)] = checksum_text(data)
+            kept = self._sums.get(key)
+            headers[header_name(ChecksumAlgorithm.CRC64NVME)] = (
+                encode_checksum(kept) if kept else checksum_text(data)
+            )
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if not wanted:
             return Reply(200, data, headers)
@@ -141,7 +194,9 @@ class SmallS3:
             if found:
                 folders.add(prefix + head + found)
             else:
-                texts = {"Key": quote(each), "Size": str(len(self.objects[each]))}
+                texts = {"Key": quote(each)}
+                if self.dialect.sizes:
+                    texts["Size"] = str(len(self.objects[each]))
                 texts |= {"ETag": self._etag_of(each), "LastModified": LONG_AGO_IN_XML}
                 inner += _element("Contents", _elements(texts))
         for folder in sorted(folders):
@@ -154,18 +209,37 @@ class SmallS3:
     def _create(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         if "x-amz-checksum-algorithm" in request.headers and self.dialect.checksums == "refused":
             raise _Refused(501, "NotImplemented")
+        self._demand_apart(key)
         self._serial += 1
-        self.uploads[f"u{self._serial}"] = _Upload(key)
+        has_sums = request.headers.get("x-amz-checksum-algorithm") == "CRC64NVME"
+        is_checking = self.dialect.checksums == "checked"
+        sums: dict[int, Checksum] | None = {} if has_sums and is_checking else None
+        self.uploads[f"u{self._serial}"] = _Upload(key, sums=sums)
         return _document("InitiateMultipartUploadResult", UploadId=f"u{self._serial}")
 
     def _upload_part(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         upload, number = self._upload(query), int(query["partNumber"])
         if "x-amz-copy-source" in request.headers:
-            upload.parts[number] = self._copied(request, key)
-            return _document("CopyPartResult", ETag=_etag(upload.parts[number]))
+            return self._copy_part(request, upload, number, key)
         told = self._checked(request, request.body)
         upload.parts[number] = request.body
+        if upload.sums is not None:
+            upload.sums[number] = _checksum(request.body)
         return Reply(200, headers={"ETag": _etag(request.body), **told})
+
+    def _copy_part(self, request: Recorded, upload: _Upload, number: int, key: str) -> Reply:
+        manner = self.dialect.copies_with_checksums
+        if upload.sums is not None and manner == "refused":
+            message = 'checksum missing, want "CRC64NVME", got ""'
+            raise _Refused(400, "InvalidArgument", message)  # in MinIO's words
+        part = upload.parts[number] = self._copied(request, key)
+        texts = dict(self._copied_etag(_etag(part)))
+        if upload.sums is not None:
+            whole = self.objects[self._source_key(request)]
+            upload.sums[number] = _checksum(whole if manner == "whole" else part)
+            if manner != "untold":
+                texts["ChecksumCRC64NVME"] = encode_checksum(upload.sums[number])
+        return _document(self.dialect.copied_part, **texts)
 
     def _complete(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         upload = self._upload(query)
@@ -178,28 +252,67 @@ class SmallS3:
         self._demand_sizes([len(body) for body in bodies])
         whole = b"".join(bodies)
         self._demand_size(request, len(whole))
-        self._checked(request, whole)
+        believed = self._believed_sum(upload, [int(number) for number, _ in named])
+        self._checked(request, whole, believed)
         self._demand(request, key)
         self.objects[key] = whole
         self._etags[key] = whole, _etag_of_parts(bodies)
+        self._sums.pop(key, None)
+        if believed is not None:
+            self._sums[key] = believed
         del self.uploads[query["uploadId"]]
-        return _document("CompleteMultipartUploadResult", ETag=self._etag_of(key))
+        told = {"ETag": self._etag_of(key)} if self.dialect.complete_etag == "told" else {}
+        return _document("CompleteMultipartUploadResult", **told)
+
+    def _believed_sum(self, upload: _Upload, numbers: list[int]) -> Checksum | None:
+        """The checksum that the store joins from those it has of the parts, right or not."""
+        if upload.sums is None or not all(number in upload.sums for number in numbers):
+            return None
+        parts = [
+            StoredPart(number, len(upload.parts[number]), "", upload.sums[number])
+            for number in numbers
+        ]
+        return joined(parts, ChecksumAlgorithm.CRC64NVME)
 
     def _abort(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
-        self._upload(query)
-        del self.uploads[query["uploadId"]]
+        if self._upload(query).key != key:
+            raise _Refused(404, "NoSuchUpload")
+        if self.dialect.aborts:
+            del self.uploads[query["uploadId"]]
         return Reply(204)
+
+    def _list_uploads(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+        """One page of all there are."""
+        is_wanted = query.get("encoding-type") == "url" and self.dialect.upload_keys != "plain"
+        inner = ""
+        for upload_id, upload in sorted(self.uploads.items(), key=lambda item: item[1].key):
+            if upload.key.startswith(query.get("prefix", "")):
+                told = quote(upload.key, safe="/") if is_wanted else upload.key
+                texts = {"Key": told, "UploadId": upload_id}
+                if self.dialect.initiated:
+                    texts["Initiated"] = LONG_AGO_IN_XML.replace("1970", "2001")
+                inner += _element("Upload", _elements(texts))
+        if is_wanted and self.dialect.upload_keys == "told":
+            inner += _elements({"EncodingType": "url"})
+        return Reply(200, _element("ListMultipartUploadsResult", inner).encode())
+
+    def _source_key(self, request: Recorded) -> str:
+        return unquote(request.headers["x-amz-copy-source"]).split("/", 1)[1]
 
     def _copied(self, request: Recorded, key: str) -> bytes:
         """The bytes of a copy's source."""
-        source = unquote(request.headers["x-amz-copy-source"]).split("/", 1)[1]
+        source = self._source_key(request)
         data = self._object(source)
         self._demand(request, key)
         self._demand_etag(request, "x-amz-copy-source-if-match", self._etag_of(source))
         wanted = re.fullmatch(
             r"bytes=(\d+)-(\d+)", request.headers.get("x-amz-copy-source-range", "")
         )
-        return data[int(wanted[1]) : int(wanted[2]) + 1] if wanted else data
+        if not wanted:
+            return data
+        if not self.dialect.ranges_of_small and len(data) <= self._min_part_bytes:
+            raise _Refused(400, "InvalidRequest")
+        return data[int(wanted[1]) : int(wanted[2]) + 1]
 
     # What is demanded.
 
@@ -255,23 +368,30 @@ class SmallS3:
             message = "All non-trailing parts must have the same length."  # in R2's words
             raise _Refused(400, "InvalidPart", message)
 
-    def _checked(self, request: Recorded, data: bytes) -> Mapping[str, str]:
-        """The checksum to tell, once it was found to be that of `data`."""
+    def _checked(
+        self, request: Recorded, data: bytes, believed: Checksum | None = None
+    ) -> Mapping[str, str]:
+        """The checksum to tell, once it was found to be that of `data`, or the one believed."""
         name = header_name(ChecksumAlgorithm.CRC64NVME)
         if name not in request.headers or self.dialect.checksums == "ignored":
             return {}
         if self.dialect.checksums == "refused":
             raise _Refused(501, "NotImplemented")
-        if request.headers[name] != checksum_text(data):
+        found = encode_checksum(believed) if believed is not None else checksum_text(data)
+        if request.headers[name] != found:
             raise _Refused(400, "BadDigest")
-        return {name: checksum_text(data)}
+        return {name: found}
 
 
 def checksum_text(data: bytes) -> str:
     """The CRC64NVME of `data` as in a header."""
+    return encode_checksum(_checksum(data))
+
+
+def _checksum(data: bytes) -> Checksum:
     running = RunningChecksum(ChecksumAlgorithm.CRC64NVME)
     running.update(data)
-    return encode_checksum(running.checksum)
+    return running.checksum
 
 
 def _etag(data: bytes) -> str:

@@ -242,6 +242,7 @@ class LoggedInPair(ClientPair):
     :param commands: what runs command lines, if any.
     :param window_memory: what windows are counted in, if they are.
     :param answer_memory: what unread answers are counted in, if they are.
+    :param totals: what the log is told of the session when it ends.
     """
 
     def __init__(
@@ -254,6 +255,7 @@ class LoggedInPair(ClientPair):
         commands: CommandFactory | None = None,
         window_memory: MemoryBudget | None = None,
         answer_memory: MemoryBudget | None = None,
+        totals: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -266,6 +268,7 @@ class LoggedInPair(ClientPair):
             commands,
             window_memory,
             answer_memory,
+            totals,
         )
         factory = make_factory(portal, clock, self.events, settings)
         self.connection = ClientConnection()
@@ -340,6 +343,7 @@ def make_test_portal(  # noqa: PLR0917
     commands: CommandFactory | None = None,
     window_memory: MemoryBudget | None = None,
     answer_memory: MemoryBudget | None = None,
+    totals: Callable[[], Mapping[str, object]] = dict,
 ) -> Portal:
     """A portal over `users` that checks passwords at once instead of in a thread."""
 
@@ -350,6 +354,7 @@ def make_test_portal(  # noqa: PLR0917
             window_memory,
             commands=commands,
             answer_memory=answer_memory,
+            totals=totals,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")

@@ -7,6 +7,9 @@ Must not know: HTTP, retries, or what an answer means to anybody.
 Whatever does not parse raises `MalformedDocument` and nothing else: an answer
 is outside input. Documents with a DOCTYPE (entity bombs, HTML error pages of
 proxies) are refused. https://docs.aws.amazon.com/AmazonS3/latest/API/
+
+What can be found out in another way is read leniently, as stores differ: a list without a size
+or a time, an ETag without its quotes, a copied part that calls itself a copied object.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
@@ -32,6 +36,13 @@ from sftpgw.values import (
 )
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+_SIZE_DIGITS = 20
+UNKNOWN_BYTES = -1
+"""The size of an object of which a list does not tell it, or not as a number."""
+
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|\+")
+_COPY_RESULTS = ("CopyObjectResult", "CopyPartResult")  # some stores confuse them
 
 
 class MalformedDocument(ValueError):
@@ -52,6 +63,7 @@ class ErrorDocument:
 class WriteResult:
     """The outcome of CompleteMultipartUpload, CopyObject or UploadPartCopy.
 
+    `etag` is empty if the store does not tell the object's; a part's is always there.
     `checksums` are those of the whole object or part, none of a composite.
     """
 
@@ -74,10 +86,13 @@ def parse_write_result(document: bytes, kind: str) -> WriteResult | ErrorDocumen
         ``CopyPartResult``.
     :raises MalformedDocument:
     """
-    root = _root(document, kind, "Error")
+    kinds = _COPY_RESULTS if kind in _COPY_RESULTS else (kind,)
+    root = _root(document, *kinds, "Error")
     if _local_name(root) == "Error":
         return _error(root)
-    return WriteResult(_needed(root, "ETag"), _checksums(root))
+    # An object can be asked for its ETag; a part without one cannot be completed.
+    etag = _needed(root, "ETag") if kind == "CopyPartResult" else _text(root, "ETag")
+    return WriteResult(quoted(etag), _checksums(root))
 
 
 def parse_created_upload(document: bytes, name: ObjectName) -> MultipartUpload:
@@ -90,7 +105,8 @@ def parse_object_list(document: bytes, bucket: str) -> ListPage:
     """ListObjectsV2's answer.
 
     Asked with ``encoding-type=url``; a store that ignores that does not repeat
-    it in its answer, and its keys are then taken as they are.
+    it in its answer, and its keys are then taken as they are. A size that is not told is
+    `UNKNOWN_BYTES`, a time 0.
 
     :raises MalformedDocument: also if it is truncated and says not where to go on,
         since taking it for the whole would make files disappear.
@@ -106,7 +122,13 @@ def parse_object_list(document: bytes, bucket: str) -> ListPage:
 
 
 def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
-    """ListMultipartUploads' answer. :raises MalformedDocument:"""
+    """ListMultipartUploads' answer.
+
+    Some stores encode keys and do not say so: whether a key with a per cent sign or a plus is
+    one of these cannot be seen (`UploadsPage.is_ambiguous`).
+
+    :raises MalformedDocument:
+    """
     root = _root(document, "ListMultipartUploadsResult")
     encoded = _text(root, "EncodingType") == "url"
     uploads = tuple(
@@ -117,10 +139,12 @@ def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
         )
         for row in root.iterfind("{*}Upload")
     )
-    if not _is_truncated(root):
-        return UploadsPage(uploads, None)
-    key_marker = _decoded(_needed(root, "NextKeyMarker"), encoded)
-    return UploadsPage(uploads, (key_marker, _text(root, "NextUploadIdMarker")))
+    is_ambiguous = not encoded and any(_ENCODED.search(u.name.key) for u in uploads)
+    marker = None
+    if _is_truncated(root):
+        key_marker = _decoded(_needed(root, "NextKeyMarker"), encoded)
+        marker = (key_marker, _text(root, "NextUploadIdMarker"))
+    return UploadsPage(uploads, marker, is_ambiguous=is_ambiguous)
 
 
 # Requests.
@@ -145,6 +169,14 @@ def parse_tags(document: bytes) -> Mapping[str, str]:
     root = _root(document, "Tagging")
     rows = root.iterfind("{*}TagSet/{*}Tag")
     return {_needed(row, "Key"): _text(row, "Value") for row in rows}
+
+
+def quoted(etag: str) -> str:
+    """An ETag as HTTP has it: some stores leave the quotes out in some answers.
+
+    Without this, one version of an object would have two ETags (RFC 9110, section 8.8.3).
+    """
+    return f'"{etag}"' if etag and not etag.endswith('"') else etag
 
 
 # Checksums.
@@ -248,26 +280,23 @@ def _listed(row: Element, bucket: str, encoded: bool) -> ObjectInfo:
     return ObjectInfo(
         name=ObjectName(bucket, _decoded(texts["Key"], encoded)),
         size_bytes=_size(texts.get("Size", "")),
-        etag=texts.get("ETag", ""),
+        etag=quoted(texts.get("ETag", "")),
         modified_seconds=_timestamp(texts.get("LastModified", "")),
         storage_class=texts.get("StorageClass") or "STANDARD",
     )
 
 
 def _size(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise MalformedDocument(f"a size of {text[:50]!r}")
-    return int(text)
+    is_number = text.isascii() and text.isdigit() and len(text) < _SIZE_DIGITS
+    return int(text) if is_number else UNKNOWN_BYTES
 
 
 def _timestamp(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time; 0 if there is none."""
-    if not text:
-        return 0.0
+    """Seconds since 1970 of an ISO 8601 time; 0 if there is none that can be read."""
     try:
         moment = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise MalformedDocument(f"a time of {text[:50]!r}") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.timestamp()
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

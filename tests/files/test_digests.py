@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import LimitReached
 from sftpgw.files.digests import ALGORITHMS, MAX_BLOCKS, STEP_BYTES, Digester
+from sftpgw.files.traffic import Traffic
 from sftpgw.values import Body, FileAttributes, FileKind
 
 
@@ -22,6 +23,7 @@ class Reader:
 
     def __init__(self, clock: Clock, data: bytes, *, is_late: bool = False) -> None:
         self.lengths: list[int] = []
+        self.traffic = Traffic()
         self._clock = clock
         self._data = data
         self._is_late = is_late

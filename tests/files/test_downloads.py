@@ -99,7 +99,17 @@ def test_a_small_file_is_one_request() -> None:
     opened.download.close()
     opened.download.close()
     assert opened.events.told == [
-        ("file-read", {"key": "file", "bytes": 5, "of": 5, "seconds": 0.0})
+        (
+            "file-read",
+            {
+                "key": "file",
+                "bytes": 5,
+                "of": 5,
+                "seconds": 0.0,
+                "purpose": "download",
+                "sent_bytes": 5,
+            },
+        )
     ]
 
 

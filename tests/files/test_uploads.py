@@ -323,9 +323,15 @@ def test_a_refusal_fails_the_upload_and_sticks(operation: str) -> None:
         upload.write(3 * PART, b"more")
     assert process.store.content("file") == b"old"
     process.assert_idle()
-    assert process.events.facts("upload-failed") == [
-        {"key": "file", "why": "down", "code": "SlowDown", "request_id": "R1"}
-    ]
+    (facts,) = process.events.facts("upload-failed")
+    assert isinstance(facts.pop("received_bytes"), int)
+    assert facts == {
+        "key": "file",
+        "why": "down",
+        "code": "SlowDown",
+        "request_id": "R1",
+        "purpose": "upload",
+    }
 
 
 def test_a_late_error_fails_the_writes_that_wait() -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -21,9 +22,11 @@ from tests.interop.spawning import (
     Gateway,
     Store,
     connect,
+    program,
     this_code,
     wait_until,
 )
+from tests.needs import needs
 
 
 def twistd(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -170,6 +173,34 @@ def test_the_demo_lets_its_user_in_and_ends_whole(tmp_path: Path, account: Accou
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in child))
 
 
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGRTMIN"])
+def test_a_signal_that_means_nothing_yet_is_logged_and_survived(config: Path, name: str) -> None:
+    gateway = Gateway.start("--config", str(config))
+    try:
+        gateway.process.send_signal(signal.Signals[name])
+        gateway.wait_for(f"{name} is ignored")
+        gateway.settle()
+    finally:
+        assert gateway.stop() == -signal.SIGTERM
+
+
+def test_secrets_that_all_can_read_are_told_of_at_the_start(config: Path) -> None:
+    with TemporaryDirectory(prefix="sftpgw-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for file in config.parent.glob("*.ini"):
+            (folder / file.name).write_text(file.read_text())
+        own = folder / config.name
+        gateway = Gateway.start("--config", str(own))
+        try:
+            assert gateway.lines_with("every account of this machine can read it; chmod o-r it")
+        finally:
+            gateway.stop()
+        checked = twistd("--config", str(own), "--check")
+    assert checked.returncode == 0
+    assert "warning: " in checked.stdout
+
+
 def test_a_second_signal_ends_it_at_once(config: Path, account: Account, tmp_path: Path) -> None:
     slow = changed(config, tmp_path, r"^drain = .*$", "drain = 1h")
     gateway = Gateway.start("--config", str(slow))
@@ -188,6 +219,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+@needs("openssh")
 def test_sigterm_lets_an_upload_finish(
     config: Path, account: Account, tmp_path: Path, bucket: Bucket
 ) -> None:
@@ -197,7 +229,7 @@ def test_sigterm_lets_an_upload_finish(
     (tmp_path / "up").write_bytes(data)
     options = [*account.key_options, "-l", "8000"]  # kbit/s: two seconds
     process = subprocess.Popen(
-        ["sftp", "-P", str(gateway.port), *options, "-b", "-", client.host],
+        [program("sftp"), "-P", str(gateway.port), *options, "-b", "-", client.host],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -193,7 +193,13 @@ def test_refusals_are_told_to_the_log_only_so_often(gateway: GatewayInMemory) ->
 
 def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None:
     Talk(gateway, b"cd nowhere")
-    assert gateway.events.facts("command-ended") == [{"command": b"cd nowhere", "status": 1}]
+    (facts,) = gateway.events.facts("command-ended")
+    assert facts == {
+        "command": b"cd nowhere",
+        "status": 1,
+        "input_bytes": 0,
+        "output_bytes": 0,
+    }
 
 
 def test_through_ssh(gateway: GatewayInMemory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -19,7 +20,12 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import ConfigError
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.hostkeys import check_host_key_algorithms, create_host_key, load_host_keys
+from sftpgw.ssh.hostkeys import (
+    check_host_key_algorithms,
+    create_host_key,
+    create_missing_host_keys,
+    load_host_keys,
+)
 from sftpgw.testing.ssh_pairs import RecordedEvents, make_test_portal
 from sftpgw.values import SshSettings
 
@@ -33,6 +39,7 @@ def write(
     encryption: KeySerializationEncryption = PLAIN,
 ) -> str:
     path.write_bytes(key.private_bytes(Encoding.PEM, form, encryption))
+    path.chmod(0o600)
     return str(path)
 
 
@@ -100,9 +107,63 @@ def test_an_rsa_key_is_made_where_the_name_asks_for_one(tmp_path: Path, name: st
 
 def test_the_folder_does_not_decide_the_type(tmp_path: Path) -> None:
     (tmp_path / "rsa").mkdir()
-    create_host_key(str(tmp_path / "rsa" / "ssh_host_ecdsa_key"))
-    (key,) = load_host_keys([str(tmp_path / "rsa" / "ssh_host_ecdsa_key")])
+    create_host_key(str(tmp_path / "rsa" / "ssh_host_key"))
+    (key,) = load_host_keys([str(tmp_path / "rsa" / "ssh_host_key")])
     assert key.sshType() == b"ssh-ed25519"
+
+
+@pytest.mark.parametrize(
+    ("name", "key_type"),
+    [
+        ("ssh_host_ecdsa_key", b"ecdsa-sha2-nistp256"),
+        ("ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp384"),
+        ("ECDSA_521", b"ecdsa-sha2-nistp521"),
+        ("ssh_host_ed25519_key", b"ssh-ed25519"),
+        ("ssh_host_key", b"ssh-ed25519"),
+    ],
+)
+def test_a_key_is_what_its_name_says(tmp_path: Path, name: str, key_type: bytes) -> None:
+    create_host_key(str(tmp_path / name))
+    (key,) = load_host_keys([str(tmp_path / name)])
+    assert key.sshType() == key_type
+
+
+def test_the_three_keys_of_sshd_are_made_side_by_side(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"ssh_host_{kind}_key") for kind in ("rsa", "ecdsa", "ed25519")]
+    create_missing_host_keys(paths)
+    create_missing_host_keys(paths)
+    assert len(load_host_keys(paths)) == 3
+
+
+def test_no_dsa_key_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="DSA host keys are not supported"):
+        create_missing_host_keys([str(tmp_path / "ssh_host_dsa_key")])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_key_of_a_type_is_not_even_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"would be a second ssh-ed25519 key beside .*/one"):
+        create_missing_host_keys([str(tmp_path / "one"), str(tmp_path / "two")])
+    assert not list(tmp_path.iterdir())
+    create_host_key(str(tmp_path / "one"))
+    with pytest.raises(ConfigError, match="beside one that exists"):
+        create_missing_host_keys([str(tmp_path / "one"), str(tmp_path / "two")])
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_key_that_others_can_read_is_refused_as_by_sshd(tmp_path: Path, mode: int) -> None:
+    path = write(tmp_path / "host", Ed25519PrivateKey.generate())
+    Path(path).chmod(mode)
+    with pytest.raises(ConfigError, match="can be read by others; run chmod 600"):
+        load_host_keys([path])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+def test_another_owner_may_let_a_group_read_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "host", Ed25519PrivateKey.generate())
+    os.chown(path, 65534, 0)
+    Path(path).chmod(0o640)
+    assert len(load_host_keys([path])) == 1
 
 
 def test_a_host_key_must_suit_the_algorithms(tmp_path: Path) -> None:

@@ -71,17 +71,27 @@ class TestObjectList:
         "content",
         [
             row(""),
-            row("k", size=""),
-            row("k", size="-1"),
-            row("k", size="٣"),
-            row("k", size="5x"),
-            row("k", time="yesterday"),
             "<CommonPrefixes/>",
         ],
     )
     def test_rows_that_make_no_sense(self, content: str) -> None:
         with pytest.raises(MalformedDocument):
             s3xml.parse_object_list(listing(content), "b")
+
+    @pytest.mark.parametrize("size", ["", "-1", "٣", "5x", "9" * 5000])
+    def test_a_size_that_is_not_told_can_be_asked_for(self, size: str) -> None:
+        (info,) = s3xml.parse_object_list(listing(row("k", size=size)), "b").objects
+        assert info.size_bytes == s3xml.UNKNOWN_BYTES
+
+    @pytest.mark.parametrize("time", ["", "yesterday", "2026-13-01T00:00:00Z"])
+    def test_a_time_that_makes_no_sense_is_none(self, time: str) -> None:
+        (info,) = s3xml.parse_object_list(listing(row("k", time=time)), "b").objects
+        assert info.modified_seconds == 0.0
+
+    def test_an_etag_without_quotes_gets_them(self) -> None:
+        content = row("k").replace("&quot;", "")
+        (info,) = s3xml.parse_object_list(listing(content), "b").objects
+        assert info.etag == '"abc"'
 
 
 class TestUploads:
@@ -105,6 +115,22 @@ class TestUploads:
         assert [u.initiated_seconds for u in page.uploads] == [1_700_000_000.0, 0.0]
         assert page.next_marker == ("a/", "9")
 
+    @pytest.mark.parametrize(
+        ("encoding", "key", "is_ambiguous"),
+        [
+            ("", "a%20b", True),
+            ("", "a+b", True),
+            ("", "a b%", False),
+            ("<EncodingType>url</EncodingType>", "a%20b", False),
+        ],
+    )
+    def test_keys_that_may_be_encoded(self, encoding: str, key: str, is_ambiguous: bool) -> None:
+        """As Ceph's are, which does not say so."""
+        kind = "ListMultipartUploadsResult"
+        row = f"<Upload><Key>{key}</Key><UploadId>8</UploadId></Upload>"
+        page = s3xml.parse_upload_list(f"<{kind}>{encoding}{row}</{kind}>".encode(), "b")
+        assert page.is_ambiguous == is_ambiguous
+
     def test_the_body_of_complete(self) -> None:
         body = s3xml.build_complete_upload([StoredPart(1, 5, '"a&<"'), StoredPart(2, 5, '"b"')])
         root = ElementTree.fromstring(body)
@@ -127,7 +153,24 @@ class TestWriteResults:
 
     def test_the_result_of_something_else(self) -> None:
         with pytest.raises(MalformedDocument):
-            s3xml.parse_write_result(b"<CopyPartResult/>", "CopyObjectResult")
+            s3xml.parse_write_result(b"<CopyPartResult/>", "CompleteMultipartUploadResult")
+
+    @pytest.mark.parametrize("told", ["CopyObjectResult", "CopyPartResult"])
+    @pytest.mark.parametrize("kind", ["CopyObjectResult", "CopyPartResult"])
+    @pytest.mark.parametrize("etag", ["e", '"e"'])
+    def test_a_copy_is_a_copy(self, told: str, kind: str, etag: str) -> None:
+        """s3proxy calls a copied part a copied object; Ceph leaves out the quotes."""
+        document = f"<{told}><ETag>{etag}</ETag></{told}>"
+        assert s3xml.parse_write_result(document.encode(), kind) == WriteResult('"e"')
+
+    @pytest.mark.parametrize("kind", ["CopyObjectResult", "CompleteMultipartUploadResult"])
+    def test_an_object_can_be_asked_for_its_etag(self, kind: str) -> None:
+        document = f"<{kind}><ETag></ETag></{kind}>"
+        assert s3xml.parse_write_result(document.encode(), kind) == WriteResult("")
+
+    def test_a_part_cannot(self) -> None:
+        with pytest.raises(MalformedDocument, match="ETag"):
+            s3xml.parse_write_result(b"<CopyPartResult/>", "CopyPartResult")
 
 
 def test_an_error_document() -> None:

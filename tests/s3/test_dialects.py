@@ -1,0 +1,150 @@
+"""What stores answer differently from AWS, and what the client makes of it.
+
+Each dialect was met on a real store, which its description in `small_s3.Dialect` names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_twisted
+
+from sftpgw.s3.client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
+from sftpgw.testing.small_s3 import Dialect, SmallS3
+from sftpgw.values import (
+    ByteRange,
+    ChecksumChoice,
+    MultipartUpload,
+    ObjectName,
+    ObjectProperties,
+)
+from tests.s3.conftest import Connect
+
+PROPERTIES = ObjectProperties()
+NAME = ObjectName("bucket", "file")
+
+
+def named(key: str) -> ObjectName:
+    return ObjectName("bucket", key)
+
+
+@pytest.fixture
+def store(server: ScriptedS3) -> SmallS3:
+    store = SmallS3(min_part_bytes=4)
+    server.answer_with(store.answer)
+    return store
+
+
+@pytest.fixture
+def client(connected: Connect, store: SmallS3) -> S3Client:
+    return connected(checksum=ChecksumChoice.AUTO)
+
+
+async def copied(client: S3Client, store: SmallS3, data: bytes = b"0123456789") -> str:
+    """A file made of two copied ranges of another; returns its ETag."""
+    store.objects["source"] = data
+    source = await client.head(named("source"))
+    upload = await client.create_upload(NAME, PROPERTIES)
+    parts = [
+        await client.copy_part(upload, number, source, wanted)
+        for number, wanted in enumerate([ByteRange(0, 4), ByteRange(4, len(data))], 1)
+    ]
+    return await client.complete_upload(upload, tuple(parts))
+
+
+def methods(server: ScriptedS3) -> Counter[str]:
+    return Counter(request.method for request in server.requests)
+
+
+class TestResultsOfCopies:
+    @pytest.mark.parametrize(
+        "dialect", [Dialect(copied_part="CopyObjectResult"), Dialect(copied_etag="bare")]
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_part_is_copied_by_one_request(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client, dialect: Dialect
+    ) -> None:
+        store.dialect = dialect
+        await copied(client, store)
+        assert store.objects["file"] == b"0123456789"
+        assert methods(server) == {"HEAD": 1, "POST": 2, "PUT": 2}
+
+    @pytest.mark.parametrize("manner", ["quoted", "bare", "missing"])
+    @pytest_twisted.ensureDeferred
+    async def test_an_object_has_one_etag_whoever_tells_it(
+        self, store: SmallS3, client: S3Client, manner: str
+    ) -> None:
+        store.dialect = Dialect(copied_etag=manner)
+        store.objects["source"] = b"source"
+        source = await client.head(named("source"))
+        assert await client.copy(source, NAME) == source.etag == (await client.head(NAME)).etag
+
+    @pytest_twisted.ensureDeferred
+    async def test_complete_without_an_etag_is_not_asked_for_again(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client
+    ) -> None:
+        store.dialect = Dialect(complete_etag="missing")
+        etag = await copied(client, store)
+        assert methods(server) == {"HEAD": 2, "POST": 2, "PUT": 2}
+        assert etag == (await client.head(NAME)).etag
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_etag_is_computed_where_it_cannot_be_asked_for(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client
+    ) -> None:
+        store.dialect = Dialect(complete_etag="missing")
+
+        def is_look(request: Recorded) -> bool:
+            return request.method == "HEAD" and request.target == "/bucket/file"
+
+        server.disturb(is_look, *[error_reply(403, "AccessDenied")] * 2)
+        etag = await copied(client, store)
+        assert etag == (await client.head(NAME)).etag
+
+
+class TestLists:
+    @pytest_twisted.ensureDeferred
+    async def test_a_size_that_is_not_told_is_asked_for(
+        self, store: SmallS3, client: S3Client
+    ) -> None:
+        store.dialect = Dialect(sizes=False)
+        store.objects = {"a": b"1", "b": b"22"}
+        page = await client.list("bucket", "")
+        assert [info.size_bytes for info in page.objects] == [1, 2]
+
+    @pytest.mark.parametrize(
+        ("refusal", "left"),
+        [(error_reply(404, "NoSuchKey"), [("b", 2)]), (Reply(403), [("a", 0), ("b", 2)])],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_one_that_cannot_be_asked_for_spoils_no_list(
+        self,
+        server: ScriptedS3,
+        store: SmallS3,
+        client: S3Client,
+        refusal: Reply,
+        left: list[tuple[str, int]],
+    ) -> None:
+        store.dialect = Dialect(sizes=False)
+        store.objects = {"a": b"1", "b": b"22"}
+        server.disturb(lambda request: request.method == "HEAD", refusal)
+        page = await client.list("bucket", "")
+        assert [(info.name.key, info.size_bytes) for info in page.objects] == left
+
+    @pytest.mark.parametrize("upload_keys", ["told", "untold", "plain"])
+    @pytest.mark.parametrize("key", ["a b", "a%20b", "a+b", "ab"])
+    @pytest_twisted.ensureDeferred
+    async def test_uploads_have_the_keys_that_they_were_given(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client, upload_keys: str, key: str
+    ) -> None:
+        store.dialect = Dialect(upload_keys=upload_keys)
+        upload = await client.create_upload(named(key), PROPERTIES)
+        page = await client.list_uploads("bucket", "")
+        assert page.uploads == (MultipartUpload(named(key), upload.upload_id),)
+        await client.abort_upload(page.uploads[0])
+        assert store.uploads == {}
+        asked = [urlsplit(request.target).query for request in server.requests]
+        assert sum("uploads" in query and "encoding" in query for query in asked) == 1
