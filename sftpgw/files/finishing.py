@@ -37,7 +37,7 @@ from sftpgw.files.records import Heartbeat, Record, list_records
 from sftpgw.files.recurring import Recurring
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.copying import is_surely_same
-from sftpgw.plan.markers import MARKER, is_marker
+from sftpgw.plan.markers import MARKER, is_empty_marker
 from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
 from sftpgw.values import ObjectName
 
@@ -148,7 +148,7 @@ class Finishing:
         """The target had a marker; a copy of one that holds bytes makes room for one again."""
         try:
             copied = await self._store.head(target, with_checksum=True)
-            if is_marker(copied):
+            if is_empty_marker(copied):
                 return True
             original = await self._store.head(source, with_checksum=True)
         except NoSuchObject:

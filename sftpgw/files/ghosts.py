@@ -14,7 +14,7 @@ from __future__ import annotations
 from sftpgw.errors import NoSuchObject
 from sftpgw.files.paging import all_pages
 from sftpgw.interfaces import ObjectStore
-from sftpgw.plan.markers import is_marker
+from sftpgw.plan.markers import is_empty_marker
 from sftpgw.values import ObjectName
 
 MAX_DEPTH = 100
@@ -41,7 +41,7 @@ async def clear_ghosts(
     is_empty = depth < MAX_DEPTH
     async for page in all_pages(store, bucket, prefix, delimiter="/"):
         for info in page.objects:
-            is_own_marker = info.name.key == prefix and is_marker(info)
+            is_own_marker = info.name.key == prefix and is_empty_marker(info)
             is_empty &= is_own_marker and await _is_there(store, ObjectName(bucket, twin))
         for each in page.prefixes:
             if each != prefix and depth < MAX_DEPTH:

@@ -28,14 +28,14 @@ ENTRIES_TO_BE_EMPTY = 3
 HADOOP_SUFFIX = "_$folder$"
 
 
+def is_empty_marker(info: ObjectInfo) -> bool:
+    """Whether an object is a directory's marker, and nothing else."""
+    return info.name.key.endswith("/") and not info.size_bytes
+
+
 def hadoop_marker(place: Place) -> ObjectName:
     """What Hadoop would mark this directory with."""
     return ObjectName(place.root.bucket, place.prefix.removesuffix("/") + HADOOP_SUFFIX)
-
-
-def is_marker(info: ObjectInfo) -> bool:
-    """Whether an object is a directory's marker and nothing else."""
-    return info.name.key.endswith("/") and not info.size_bytes
 
 
 def demand_writable(place: Place) -> None:

@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.errors import (
     AccessDenied,
+    CopiesLackChecksums,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -27,7 +28,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.interfaces import BodySink, EventSink, Interest
-from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE
+from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE, UNEXPLAINED
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
 from sftpgw.s3.checksums import (
     COMPUTE_STEP_BYTES,
@@ -39,7 +40,7 @@ from sftpgw.s3.checksums import (
 )
 from sftpgw.s3.downloads import Download, stored_size
 from sftpgw.s3.headers import object_info, property_headers
-from sftpgw.s3.refusals import is_for_unequal_parts
+from sftpgw.s3.refusals import is_for_checksums, is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
 from sftpgw.s3.signing import HeaderList
@@ -316,10 +317,12 @@ class S3Client:
     # Multipart uploads.
 
     async def create_upload(
-        self, name: ObjectName, properties: ObjectProperties
+        self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
-        await self._abilities.known(name.bucket)
+        able = await self._abilities.known(name.bucket)
         algorithm = self._abilities.checksum(name.bucket)
+        if copies and not able.copied_checksums:
+            algorithm = None
         request = S3Request(
             "CreateMultipartUpload",
             "POST",
@@ -332,7 +335,8 @@ class S3Client:
         created = await self._send_for(
             request, lambda answer: s3xml.parse_created_upload(answer.document, name)
         )
-        return replace(created, checksum=algorithm)
+        is_sure = algorithm is None or self._abilities.is_proved(name.bucket, "copied_checksums")
+        return replace(created, checksum=algorithm, may_refuse_copies=not is_sure)
 
     async def upload_part(
         self,
@@ -375,9 +379,23 @@ class S3Client:
             headers=headers,
             is_slow=True,
         )
-        result = await self._send_for(request, read_result("CopyPartResult"))
+        try:
+            result = await self._send_for(request, read_result("CopyPartResult"))
+        except StoreError as error:
+            if upload.checksum is None or not is_for_checksums(error):
+                raise
+            raise self._copies_lack_checksums(upload, error.message) from error
         told = result.checksums.get(upload.checksum) if upload.checksum else None
+        is_whole = wanted.size_bytes == source.size_bytes
+        if told is not None and not is_whole and told == source.checksum:
+            raise self._copies_lack_checksums(upload, "a range has the checksum of the whole")
+        if upload.checksum is not None:
+            self._abilities.proved(upload.name.bucket, "copied_checksums")
         return StoredPart(number, wanted.size_bytes, result.etag, told)
+
+    def _copies_lack_checksums(self, upload: MultipartUpload, why: str) -> CopiesLackChecksums:
+        self._abilities.must_do_without(upload.name.bucket, "copied_checksums")
+        return CopiesLackChecksums(why, code="NotImplemented")
 
     async def complete_upload(
         self,
@@ -415,7 +433,7 @@ class S3Client:
         except StoreError as error:
             if not is_for_unequal_parts(error):
                 raise
-            self._abilities.must_do_without_unequal_parts(upload.name.bucket)
+            self._abilities.must_do_without(upload.name.bucket, "unequal_parts")
             raise PartsMustBeEqual(error.message, code=error.code, status=error.status) from error
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
@@ -433,6 +451,11 @@ class S3Client:
             return
 
     # Common to several.
+
+    def _hurried(self) -> S3Client:
+        """The same, but not patient."""
+        sender = self._sender.in_a_hurry()
+        return S3Client(sender, self._events, self._abilities, self._user, self._interest)
 
     async def _send(self, request: S3Request, trail: Trail | None = None) -> Answer:
         return await self._sender.send(
@@ -467,8 +490,11 @@ class S3Client:
         trail, name = Trail(), ObjectName(request.bucket, request.key)
         try:
             etag = await self._send_for(request, read, trail)
-        except StoreError:
-            if trail.may_have_happened and (etag := await self._settled(name, expected()) or ""):
+        except StoreError as error:
+            # A store that is away has been waited for: it is asked once more, and not again for as
+            # long as that.
+            asked = self._hurried() if isinstance(error, StoreUnavailable) else self
+            if trail.may_have_happened and (etag := await asked._settled(name, expected()) or ""):
                 return etag
             raise
         return etag or await self._etag_of_published(name, expected())
@@ -504,8 +530,12 @@ class S3Client:
     ) -> tuple[ObjectInfo, Headers]:
         """With the object's checksum, if there was one sent and we may see it."""
         if checksum is not None:
-            with suppress(AccessDenied):  # with KMS it needs kms:Decrypt
+            try:
                 return await self._head(name, with_checksum=True)
+            except StoreError as error:
+                # With KMS it needs kms:Decrypt, and the key itself: a bare 403, or a bare 400.
+                if not isinstance(error, AccessDenied) and error.code != UNEXPLAINED:
+                    raise
         return await self._head(name)
 
     async def _head(
