@@ -156,6 +156,13 @@ class PartsMustBeEqual(StoreError):
     """The store takes no file whose parts differ in size."""
 
 
+class CopiesLackChecksums(StoreError):
+    """The store copies no parts into an upload with checksums, or tells false ones of them.
+
+    That is known from now on: an upload that is begun anew has none.
+    """
+
+
 class StoreUnavailable(StoreError):
     """Still failing after every retry: throttled, broken, unreachable or silent."""
 

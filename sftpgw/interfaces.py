@@ -197,9 +197,13 @@ class ObjectStore(Protocol):
         """One page of ListObjectsV2, keys in UTF-8 binary order."""
 
     async def create_upload(
-        self, name: ObjectName, properties: ObjectProperties
+        self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
-        """CreateMultipartUpload."""
+        """CreateMultipartUpload.
+
+        :param copies: whether parts may be copied into it. Where that does not go together with
+            checksums, it gets none.
+        """
 
     async def upload_part(
         self,
@@ -214,7 +218,11 @@ class ObjectStore(Protocol):
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
-        """UploadPartCopy if the source still has its ETag. :raises PreconditionFailed:"""
+        """UploadPartCopy if the source still has its ETag.
+
+        :raises PreconditionFailed:
+        :raises CopiesLackChecksums: another upload, begun now to copy into, would do.
+        """
 
     async def complete_upload(
         self,

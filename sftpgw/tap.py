@@ -33,8 +33,8 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python import usage
 
 from sftpgw import __version__, demo
-from sftpgw.auth.keys import check_authorized_key
-from sftpgw.auth.passwords import check_password_hash, choose_decoy
+from sftpgw.auth.keys import authorized_blob
+from sftpgw.auth.passwords import Decoys, check_password_hash
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.users import StaticUserDirectory
@@ -148,7 +148,7 @@ def read_settings(path: str) -> Settings:
     """Both ini files, with every check that another room can do. :raises ConfigError:"""
     settings = load_settings(
         path,
-        check_key=check_authorized_key,
+        read_key=authorized_blob,
         check_hash=check_password_hash,
         check_endpoint=_check_endpoint,
         check_host_key=_check_host_key,
@@ -315,7 +315,7 @@ class Gateway:
                 StaticUserDirectory(settings.users),
                 self._make_avatar,
                 LoginThreads(reactor).run,
-                choose_decoy(hashes),
+                Decoys(hashes),
             ),
             host_keys=host_keys,
             settings=settings.ssh,

@@ -50,9 +50,10 @@ authorized_keys = ssh-ed25519 AAAA alice@laptop
 """
 
 
-def check_key(line: str) -> None:
+def read_key(line: str) -> bytes:
     if not line.startswith("ssh-"):
         raise ValueError("is not a key")
+    return line.encode()
 
 
 def check_hash(text: str) -> None:
@@ -79,7 +80,7 @@ def load(tmp_path: Path) -> Load:
             (tmp_path / "users.ini").write_text(users_ini, encoding="utf-8")
         return load_settings(
             tmp_path / "sftpgw.ini",
-            check_key=check_key,
+            read_key=read_key,
             check_hash=check_hash,
             check_endpoint=check_endpoint,
             known_algorithms=KNOWN,
@@ -113,7 +114,7 @@ def test_defaults(load: Load, tmp_path: Path) -> None:
     assert alice.bucket == "uploads"
     assert alice.key_prefix == "home/alice/"
     assert alice.permissions == ALL_PERMISSIONS
-    assert alice.authorized_keys == ("ssh-ed25519 AAAA alice@laptop",)
+    assert alice.authorized_keys == {b"ssh-ed25519 AAAA alice@laptop"}
     assert alice.password_hash is None
 
 
@@ -485,7 +486,7 @@ def test_files_that_cannot_be_read(load: Load, tmp_path: Path) -> None:
         "users.ini: is not UTF-8 at byte 10; save it as UTF-8"
     ]
     with pytest.raises(ConfigError, match=r"nowhere\.ini: cannot be read: No such file"):
-        load_settings(tmp_path / "nowhere.ini", check_key=check_key, check_hash=check_hash)
+        load_settings(tmp_path / "nowhere.ini", read_key=read_key, check_hash=check_hash)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine(load: Load) -> None:
@@ -545,8 +546,21 @@ password_hash = $2b$
         ("[al]\nkey_prefix = a/./b\npassword_hash = $2b$", "[al] key_prefix: 'a/./b' has a segm"),
         ("[al]\nkey_prefix = .sftpgw/x\npassword_hash = $2b$", "[al] key_prefix: lies in .sftpgw/"),
         ("[al]\nkey_prefix = a\npassword_hash = plain", "[al] password_hash: is not a hash"),
-        ("[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk", "[al] authorized_keys: key 2: "),
+        (
+            "[al]\nkey_prefix = a\nauthorized_keys =\n ssh-a\n junk",
+            "[al] authorized_keys: key 2 (line 5): ",
+        ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
+        (
+            "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
+            "authorized_keys = junk",
+            "[al] authorized_keys: key 1 (line 6): is not a key",
+        ),
+        (
+            "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
+            "[jo\u0308rg]\npassword_hash = $2b$",
+            "[jo\u0308rg]: is the same name as an earlier one, in other bytes ('j\\xf6rg')",
+        ),
         ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),
         (
             "[al]\nkey_prefix = a\npassword_hash = $2b$\npermissions = lsit",
@@ -582,12 +596,12 @@ def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
         text = (REPOSITORY / "etc" / name).read_text(encoding="utf-8")
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+        load_settings(tmp_path / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     (fault,) = caught.value.faults
     assert "[s3] bucket: is missing" in fault
     text = (tmp_path / "sftpgw.ini").read_text(encoding="utf-8")
     (tmp_path / "sftpgw.ini").write_text(text.replace("bucket =", "bucket = uploads", 1))
-    settings = load_settings(tmp_path / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    settings = load_settings(tmp_path / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     assert settings.s3.bucket == "uploads"
 
 
@@ -672,7 +686,7 @@ def write_files(folder: Path, mode: int) -> None:
 
 
 def warnings_of(folder: Path) -> tuple[str, ...]:
-    settings = load_settings(folder / "sftpgw.ini", check_key=check_key, check_hash=check_hash)
+    settings = load_settings(folder / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     return settings.warnings
 
 

@@ -25,7 +25,7 @@ from sftpgw.config.scalars import (
     time,
     yes_or_no,
 )
-from sftpgw.config.users import Check, load_users
+from sftpgw.config.users import Check, ReadKey, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
     GIB,
@@ -142,7 +142,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
 def load_settings(
     config_path: Path | str,
     *,
-    check_key: Check,
+    read_key: ReadKey,
     check_hash: Check,
     check_endpoint: Check = str,
     check_host_key: Check = str,
@@ -152,7 +152,7 @@ def load_settings(
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
-    :param check_key: judges one line of `authorized_keys`.
+    :param read_key: reads one line of `authorized_keys`.
     :param check_hash: judges a `password_hash`; must not repeat it in its message.
     :param check_endpoint: judges one Twisted endpoint of `listen`.
     :param check_host_key: judges the path of a host key that exists.
@@ -185,7 +185,7 @@ def load_settings(
     _check_balancers(parts["ssh"], ssh, gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
-    users = load_users(users_file, store, check_key, check_hash, faults)
+    users = load_users(users_file, store, read_key, check_hash, faults)
     if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if store.secret_key or store.session_token or "@" in store.proxy:

@@ -49,7 +49,7 @@ from sftpgw.plan.partials import Partial
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
 from sftpgw.plan.paths import Place, Root, canonical, locate
 from sftpgw.plan.permissions import Operation, allows, require
-from sftpgw.plan.pieces import choose_layout
+from sftpgw.plan.pieces import layout_for
 from sftpgw.plan.uploading import UploadPlan
 from sftpgw.values import (
     GIB,
@@ -328,7 +328,7 @@ class Tree:
         if overlaid is not None:
             below = Below(overlaid.size_bytes, can_copy=able.part_copy and able.unequal_parts)
         plan = UploadPlan(
-            choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts),
+            layout_for(ladder, able, intent.expected_bytes, is_edit=overlaid is not None),
             concurrency=settings.upload_concurrency,
             allowance_bytes=allowance_bytes(limits.memory_bytes),
             reorder_bytes=limits.reorder_allowance_bytes,

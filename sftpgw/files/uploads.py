@@ -155,6 +155,7 @@ class Upload:
             properties=self._properties,
             keep=self._keep,
             resumed=resumed.upload if resumed else None,
+            may_copy=plan.may_copy,
         )
         self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0

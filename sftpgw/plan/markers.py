@@ -25,6 +25,11 @@ MARKER = ObjectProperties(content_type="application/x-directory")
 HADOOP_SUFFIX = "_$folder$"
 
 
+def is_empty_marker(info: ObjectInfo) -> bool:
+    """Whether an object is a directory's marker, and nothing else."""
+    return info.name.key.endswith("/") and not info.size_bytes
+
+
 def hadoop_marker(place: Place) -> ObjectName:
     """What Hadoop would mark this directory with."""
     return ObjectName(place.root.bucket, place.prefix.removesuffix("/") + HADOOP_SUFFIX)

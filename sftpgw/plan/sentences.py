@@ -24,6 +24,10 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
         errors.PartsMustBeEqual,
         "the store takes parts of one size only, as is known from now on; send the file again",
     ),
+    (
+        errors.CopiesLackChecksums,
+        "the store refused to join parts, and is asked in another way from now on; send it again",
+    ),
     (errors.StoreUnavailable, "the store does not answer; try again later"),
     (errors.StoreError, "the store refused the request; the gateway's log says why"),
 )

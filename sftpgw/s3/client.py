@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.errors import (
     AccessDenied,
+    CopiesLackChecksums,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -39,7 +40,7 @@ from sftpgw.s3.checksums import (
 )
 from sftpgw.s3.downloads import Download, stored_size
 from sftpgw.s3.headers import object_info, property_headers
-from sftpgw.s3.refusals import is_for_unequal_parts
+from sftpgw.s3.refusals import is_for_checksums, is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
 from sftpgw.s3.signing import HeaderList
@@ -316,10 +317,12 @@ class S3Client:
     # Multipart uploads.
 
     async def create_upload(
-        self, name: ObjectName, properties: ObjectProperties
+        self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
-        await self._abilities.known(name.bucket)
+        able = await self._abilities.known(name.bucket)
         algorithm = self._abilities.checksum(name.bucket)
+        if copies and not able.copied_checksums:
+            algorithm = None
         request = S3Request(
             "CreateMultipartUpload",
             "POST",
@@ -332,7 +335,8 @@ class S3Client:
         created = await self._send_for(
             request, lambda answer: s3xml.parse_created_upload(answer.document, name)
         )
-        return replace(created, checksum=algorithm)
+        is_sure = algorithm is None or self._abilities.is_proved(name.bucket, "copied_checksums")
+        return replace(created, checksum=algorithm, may_refuse_copies=not is_sure)
 
     async def upload_part(
         self,
@@ -375,9 +379,23 @@ class S3Client:
             headers=headers,
             is_slow=True,
         )
-        result = await self._send_for(request, read_result("CopyPartResult"))
+        try:
+            result = await self._send_for(request, read_result("CopyPartResult"))
+        except StoreError as error:
+            if upload.checksum is None or not is_for_checksums(error):
+                raise
+            raise self._copies_lack_checksums(upload, error.message) from error
         told = result.checksums.get(upload.checksum) if upload.checksum else None
+        is_whole = wanted.size_bytes == source.size_bytes
+        if told is not None and not is_whole and told == source.checksum:
+            raise self._copies_lack_checksums(upload, "a range has the checksum of the whole")
+        if upload.checksum is not None:
+            self._abilities.proved(upload.name.bucket, "copied_checksums")
         return StoredPart(number, wanted.size_bytes, result.etag, told)
+
+    def _copies_lack_checksums(self, upload: MultipartUpload, why: str) -> CopiesLackChecksums:
+        self._abilities.must_do_without(upload.name.bucket, "copied_checksums")
+        return CopiesLackChecksums(why, code="NotImplemented")
 
     async def complete_upload(
         self,
@@ -415,7 +433,7 @@ class S3Client:
         except StoreError as error:
             if not is_for_unequal_parts(error):
                 raise
-            self._abilities.must_do_without_unequal_parts(upload.name.bucket)
+            self._abilities.must_do_without(upload.name.bucket, "unequal_parts")
             raise PartsMustBeEqual(error.message, code=error.code, status=error.status) from error
 
     async def abort_upload(self, upload: MultipartUpload) -> None:

@@ -97,6 +97,17 @@ def _code_of_a_bare_refusal(status: int, store_seconds: float | None, now_second
     return "RequestTimeTooSkewed" if status == 403 and skewed else ""
 
 
+_NOT_THIS_WAY = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented"})
+
+
+def is_for_checksums(error: StoreError) -> bool:
+    """Whether a part may have been refused since it is copied into an upload with checksums.
+
+    S3 has no code for it, since it knows no such refusal. MinIO's is InvalidArgument.
+    """
+    return error.code in _NOT_THIS_WAY
+
+
 def is_for_unequal_parts(error: StoreError) -> bool:
     """Whether a file was refused for the sizes of its parts, all of which are there.
 

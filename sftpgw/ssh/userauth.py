@@ -48,6 +48,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.keys import fingerprint
+from sftpgw.auth.spellings import normalized_bytes
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 
@@ -63,9 +64,15 @@ class LoginRequest:
     """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5)."""
 
     user: bytes
+    """As the client has sent it: that is what it signs."""
     service: bytes
     method: bytes
     details: Fields
+
+    @property
+    def name(self) -> bytes:
+        """The user, whatever the spelling."""
+        return normalized_bytes(self.user)
 
 
 class GatewayUserAuth(SSHUserAuthServer):
@@ -173,7 +180,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         if wants_change:
             return None
         request.details.end()
-        return UsernamePassword(request.user, password)
+        return UsernamePassword(request.name, password)
 
     def _read_public_key(self, request: LoginRequest) -> Any:
         """RFC 4252, section 7. What was signed is built from what we know, not echoed."""
@@ -191,7 +198,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             + NS(algorithm)
             + NS(blob)
         )
-        return SSHPrivateKey(request.user, algorithm, blob, message, signature)
+        return SSHPrivateKey(request.name, algorithm, blob, message, signature)
 
     def _is_allowed(self, credentials: Any) -> bool:
         """Whether [ssh] lets keys sign with this algorithm."""
@@ -219,7 +226,7 @@ class GatewayUserAuth(SSHUserAuthServer):
     # Outcomes.
 
     def _admit(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
-        if self.transport.ticket.claim(request.user):
+        if self.transport.ticket.claim(request.name):
             self._succeed(request, credentials, outcome)
             return
         outcome[2]()
@@ -271,7 +278,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
 def _facts(request: LoginRequest, credentials: Any) -> dict[str, str]:
     """What the log tells of a login: who sent a wrong key can be helped if it is named."""
-    facts = {"user": printable(request.user), "method": printable(request.method)}
+    facts = {"user": printable(request.name), "method": printable(request.method)}
     if isinstance(credentials, SSHPrivateKey):
         facts["key"] = fingerprint(credentials.blob)
     return facts

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import (
+    CopiesLackChecksums,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -316,11 +317,18 @@ class FakeStore:
         return ListPage(infos, prefixes, page[-1] if more else None)
 
     async def create_upload(
-        self, name: ObjectName, properties: ObjectProperties
+        self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
         await self._enter("create_upload", name.bucket)
         self._serial += 1
-        upload = MultipartUpload(name, f"upload-{self._serial}", initiated_seconds=self.now_seconds)
+        able = self._capabilities
+        has_sums = able.checksums and (able.copied_checksums or not copies)
+        upload = MultipartUpload(
+            name,
+            f"upload-{self._serial}",
+            ChecksumAlgorithm.CRC64NVME if has_sums else None,
+            self.now_seconds,
+        )
         self.uploads[upload.upload_id] = OpenUpload(upload, properties)
         self._leave("create_upload")
         return upload
@@ -344,6 +352,8 @@ class FakeStore:
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
         await self._enter("copy_part", upload.name.bucket)
+        if self._upload(upload).upload.checksum and not self._capabilities.copied_checksums:
+            raise CopiesLackChecksums("no sum, no part", code="InvalidArgument", status=400)
         stored = self._copy_source(source)
         if wanted.stop > len(stored.data):
             raise StoreError("range past the end", code="InvalidArgument", status=400)
@@ -458,7 +468,8 @@ class FakeStore:
             raise StoreError("part number", code="InvalidArgument", status=400)
         etag = _md5(data)
         self._upload(upload).parts[number] = (data, etag)
-        return StoredPart(number, len(data), etag, self._checked(data, None))
+        has_sum = self._upload(upload).upload.checksum is not None
+        return StoredPart(number, len(data), etag, self._checked(data, None) if has_sum else None)
 
     def _checked(self, data: bytes, claimed: Checksum | None) -> Checksum | None:
         """The checksum of `data`, None if the store knows none."""

@@ -95,7 +95,7 @@ class SmallS3:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, _Upload] = {}
         self.dialect = dialect or Dialect()
-        self._min_part_bytes = min_part_bytes
+        self.least_part_bytes = min_part_bytes
         self._serial = 0
         self._etags: dict[str, tuple[bytes, str]] = {}  # and the content that each is of
         self._sums: dict[str, Checksum] = {}  # of objects made of parts, as the store believes
@@ -310,7 +310,7 @@ class SmallS3:
         )
         if not wanted:
             return data
-        if not self.dialect.ranges_of_small and len(data) <= self._min_part_bytes:
+        if not self.dialect.ranges_of_small and len(data) <= self.least_part_bytes:
             raise _Refused(400, "InvalidRequest")
         return data[int(wanted[1]) : int(wanted[2]) + 1]
 
@@ -362,7 +362,7 @@ class SmallS3:
             raise _Refused(412, "PreconditionFailed")
 
     def _demand_sizes(self, sizes_bytes: list[int]) -> None:
-        if any(size_bytes < self._min_part_bytes for size_bytes in sizes_bytes[:-1]):
+        if any(size_bytes < self.least_part_bytes for size_bytes in sizes_bytes[:-1]):
             raise _Refused(400, "EntityTooSmall")
         if self.dialect.needs_equal_parts and len(set(sizes_bytes[:-1])) > 1:
             message = "All non-trailing parts must have the same length."  # in R2's words

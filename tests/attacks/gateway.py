@@ -32,6 +32,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
+from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.interfaces import BodySink, EventSink
@@ -127,12 +128,12 @@ def fill(store: DistantStore) -> None:
 
 def make_users() -> Mapping[str, User]:
     """honest and mallory log in with `KEY`, the others with `PASSWORD` too."""
-    line = Key(KEY).public().toString("OPENSSH").decode()
+    keys = frozenset((Key(KEY).public().blob(),))
 
     def user(name: str, cost: int | None = None, bucket: str = "bucket", prefix: str = "") -> User:
         hashed = cost and bcrypt.hashpw(PASSWORD, bcrypt.gensalt(cost)).decode()
         prefix = prefix or ("" if bucket == "archive" else f"home/{name}/")
-        return User(name, bucket, prefix, authorized_keys=(line,), password_hash=hashed or None)
+        return User(name, bucket, prefix, authorized_keys=keys, password_hash=hashed or None)
 
     everybody = [
         user("honest"),
@@ -155,8 +156,8 @@ class TargetGateway(GatewayInMemory):
         self.counted = CountedEvents()
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
-        decoy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()
-        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoy)
+        decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
+        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoys)
         self.factory = make_factory(portal, reactor, self.events, settings)
 
     def _avatar(self, user: User, session: str) -> GatewayAvatar:

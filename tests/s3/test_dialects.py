@@ -11,17 +11,24 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 
+from sftpgw.files.copying import Copying
+from sftpgw.files.inflight import InFlight
 from sftpgw.s3.client import S3Client
+from sftpgw.s3.probing import probe_capabilities
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
 from sftpgw.testing.small_s3 import Dialect, SmallS3
 from sftpgw.values import (
+    MIB,
     ByteRange,
+    Capabilities,
     ChecksumChoice,
     MultipartUpload,
     ObjectName,
     ObjectProperties,
+    Probe,
 )
 from tests.s3.conftest import Connect
+from tests.stores import RecordedEvents
 
 PROPERTIES = ObjectProperties()
 NAME = ObjectName("bucket", "file")
@@ -148,3 +155,71 @@ class TestLists:
         assert store.uploads == {}
         asked = [urlsplit(request.target).query for request in server.requests]
         assert sum("uploads" in query and "encoding" in query for query in asked) == 1
+
+
+async def probed(client: S3Client, store: SmallS3) -> Capabilities:
+    found = await probe_capabilities(client, "bucket", ".sftpgw/", "token")
+    assert store.objects == {}
+    return found
+
+
+class TestProbing:
+    @pytest.mark.parametrize(
+        ("dialect", "expected"),
+        [
+            (Dialect(), Capabilities()),
+            (Dialect(ranges_of_small=False), Capabilities()),
+            (Dialect(copies_with_checksums="untold"), Capabilities()),
+            (Dialect(copies_with_checksums="refused"), Capabilities(copied_checksums=False)),
+            (Dialect(copies_with_checksums="whole"), Capabilities(copied_checksums=False)),
+            (
+                Dialect(copies_with_checksums="refused", ranges_of_small=False),
+                Capabilities(copied_checksums=False),
+            ),
+            (
+                Dialect(copies_with_checksums="whole", ranges_of_small=False),
+                Capabilities(copied_checksums=False),
+            ),
+            (
+                Dialect(copies_with_checksums="refused", checksums="refused"),
+                Capabilities(checksums=False),
+            ),
+            (Dialect(copied_part="CopyObjectResult"), Capabilities()),
+            (Dialect(copied_part="Other"), Capabilities(part_copy=False)),
+            (Dialect(copied_etag="bare", complete_etag="missing"), Capabilities()),
+            (Dialect(folds_backslashes=True), Capabilities(backslashes=False)),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_what_goes_together(
+        self, store: SmallS3, connected: Connect, dialect: Dialect, expected: Capabilities
+    ) -> None:
+        store.dialect = dialect
+        client = connected(checksum=ChecksumChoice.AUTO, max_attempts=1)
+        store.least_part_bytes = 5 * MIB
+        assert await probed(client, store) == expected
+
+
+class TestCopiesInParts:
+    """As renames over 5 GiB are."""
+
+    @pytest.mark.parametrize("probe", Probe)
+    @pytest.mark.parametrize("manner", ["right", "refused", "whole", "untold"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_copy_is_as_good_as_the_original(
+        self, store: SmallS3, connected: Connect, events: RecordedEvents, manner: str, probe: Probe
+    ) -> None:
+        store.dialect = Dialect(copies_with_checksums=manner)
+        store.objects["source"] = data = bytes(range(10))
+        client = connected(checksum=ChecksumChoice.AUTO, probe=probe)
+        copying = Copying(client, InFlight(), events, limit_bytes=5, part_bytes=4)
+        source = await client.head(named("source"), with_checksum=True)
+        etag = await copying.copy(source, NAME)
+        found = await client.head(NAME, with_checksum=True)
+        assert store.objects["file"] == data
+        assert found.checksum == source.checksum
+        assert found.etag == etag
+        assert store.uploads == {}
+        lacks_it = manner in ("refused", "whole")
+        assert client.capabilities_of("bucket").copied_checksums is not lacks_it
+        assert "copy-differed" not in events.names()

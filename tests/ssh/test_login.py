@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sftpgw.auth.keys import LOGIN_ALGORITHMS, fingerprint
-from sftpgw.auth.passwords import DEFAULT_DECOY, matches
+from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, matches
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.ssh.avatar import GatewayAvatar
@@ -322,7 +322,7 @@ class SlowThread:
             StaticUserDirectory(USERS),
             lambda user, session: GatewayAvatar({}, lambda: tell_logout(user.name)),
             self.run,
-            decoy,
+            Decoys([decoy]),
         )
 
 
@@ -409,7 +409,7 @@ def test_a_portal_that_breaks_is_a_failed_login_and_one_logged_failure(
             raise RuntimeError("the directory is on fire")
 
     portal = make_portal(
-        BrokenDirectory(), lambda user, session: GatewayAvatar({}), matches, DEFAULT_DECOY
+        BrokenDirectory(), lambda user, session: GatewayAvatar({}), matches, Decoys([])
     )
     login = Login(portal)
     login.password(b"secret")
