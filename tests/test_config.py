@@ -32,6 +32,7 @@ from sftpgw.values import (
     SignPayload,
     SshSettings,
     StartupLimits,
+    StoreSettings,
 )
 
 REPOSITORY = Path(__file__).parent.parent
@@ -461,6 +462,12 @@ region = elsewhere
     ]
 
 
+NO_LINE = (
+    "is neither [section] nor key = value; "
+    "a line that goes on with the value above begins with a blank"
+)
+
+
 def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
     faults = faults_of(
         load,
@@ -471,10 +478,26 @@ def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
         "sftpgw.ini: line 1 comes before any [section]; move it into one",
         "sftpgw.ini: [s3] bucket: comes again in line 5; keep one",
         "sftpgw.ini: [s3]: comes again in line 8; keep one",
-        "sftpgw.ini: line 4 is neither [section] nor key = value",
-        "sftpgw.ini: line 10 is neither [section] nor key = value",
+        f"sftpgw.ini: line 4 {NO_LINE}",
+        f"sftpgw.ini: line 10 {NO_LINE}",
         "sftpgw.ini: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ssh-ed25519 AAAAC3Nza alice@laptop", "users.ini: line 4 "),
+        ("ecdsa-sha2-nistp256 AAAAE2Vjx alice", "users.ini: line 4 "),
+        ("ssh-rsa AAAAB3NzaC1yc2EAAA= alice", "users.ini: [alice]: ssh-rsa AAAAB3NzaC1yc2EAAA… "),
+    ],
+)
+def test_keys_that_are_not_indented_are_told_so(load: Load, line: str, told: str) -> None:
+    users = f"[alice]\nkey_prefix = a\nauthorized_keys =\n{line}\n"
+    assert faults_of(load, GATEWAY_INI, users)[0] == (
+        f"{told}is a public key at the beginning of a line; "
+        "put a blank in front of each line that belongs to authorized_keys"
+    )
 
 
 def test_files_that_cannot_be_read(load: Load, tmp_path: Path) -> None:
@@ -552,13 +575,17 @@ password_hash = $2b$
         ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
         (
-            "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
-            "authorized_keys = junk",
+            (
+                "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
+                "authorized_keys = junk"
+            ),
             "[al] authorized_keys: key 1 (line 6): is not a key",
         ),
         (
-            "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
-            "[jo\u0308rg]\npassword_hash = $2b$",
+            (
+                "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
+                "[jo\u0308rg]\npassword_hash = $2b$"
+            ),
             "[jo\u0308rg]: is the same name as an earlier one, in other bytes ('j\\xf6rg')",
         ),
         ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),
@@ -589,6 +616,86 @@ def test_a_bucket_is_needed_unless_every_user_has_one(load: Load) -> None:
     assert (
         load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].bucket == "own-bucket"
     )
+
+
+ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        ARN,
+        ARN.replace("accesspoint/", "accesspoint:"),
+        ARN.replace("arn:aws:", "arn:aws-us-gov:"),
+        "mine-aqfqprnstn7aefdfbarligizwgyfouse1a-s3alias",
+        "acme:docs",
+        "acme_2:docs",
+        ":docs",
+    ],
+)
+def test_buckets_that_are_not_just_names(load: Load, bucket: str) -> None:
+    """The access point of AWS, by its ARN or alias, and Ceph's tenants."""
+    at_a_store = f"bucket = {bucket}\nendpoint = http://ceph"
+    settings = load(GATEWAY_INI.replace("bucket = uploads", at_a_store), USERS_INI)
+    assert settings.s3.bucket == settings.users["alice"].bucket == bucket
+    stored = GATEWAY_INI.replace("uploads", "uploads\nendpoint = http://ceph")
+    assert load(stored, USERS_INI + f"bucket = {bucket}").users["alice"].bucket == bucket
+
+
+@pytest.mark.parametrize(
+    ("bucket", "why"),
+    [
+        (
+            "arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
+            "is a multi-region access point, whose signatures (SigV4A) the gateway cannot make",
+        ),
+        (ARN.replace(":s3:", ":s3-outposts:"), "is not the ARN of an access point; write arn:aws"),
+        (ARN.replace("accesspoint/mine", "bucket/mine"), "is not the ARN of an access point"),
+        (ARN.replace("123456789012", "1234"), "is not the ARN of an access point"),
+        ("arn:aws:s3:::uploads", "is not the ARN of an access point"),
+        ("acme:docs:more", "is not a bucket name"),
+        ("ac-me:docs", "is not a bucket name"),
+        ("docs/sub", "is not a bucket name"),
+    ],
+)
+def test_buckets_that_are_none(load: Load, bucket: str, why: str) -> None:
+    ini = GATEWAY_INI.replace("bucket = uploads", f"bucket = {bucket}")
+    (line,) = [line for line in faults_of(load, ini) if "is missing" not in line]
+    assert line.startswith("sftpgw.ini: [s3] bucket: ")
+    assert why in line
+
+
+def test_a_tenants_bucket_needs_an_endpoint(load: Load) -> None:
+    (line,) = faults_of(load, GATEWAY_INI, USERS_INI + "bucket = acme:docs")
+    assert line.startswith("users.ini: [alice] bucket: acme:docs: is Ceph's tenant:bucket;")
+
+
+def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
+    """Two users have it; whoever addresses buckets says why not."""
+    (tmp_path / "host_key").touch()
+    (tmp_path / "sftpgw.ini").write_text(GATEWAY_INI)
+    bob = "[bob]\npassword_hash = $2b$\nbucket = other\n"
+    (tmp_path / "users.ini").write_text(f"{USERS_INI}bucket = other\n{bob}")
+    asked: list[tuple[str, str]] = []
+
+    def bucket_check(store: StoreSettings) -> Callable[[str], None]:
+        def check(bucket: str) -> None:
+            asked.append((store.bucket, bucket))
+            if bucket == "other":
+                raise ValueError("no endpoint for other")
+
+        return check
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings(
+            tmp_path / "sftpgw.ini",
+            read_key=read_key,
+            check_hash=check_hash,
+            bucket_check=bucket_check,
+        )
+    (line,) = caught.value.faults
+    assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
+    assert asked == [("uploads", "uploads"), ("uploads", "other")]
 
 
 def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
