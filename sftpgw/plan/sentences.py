@@ -35,6 +35,12 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
 INTERNAL = "internal error; the gateway's log says more"
 
 
+def readable(name: bytes) -> str:
+    """What a client calls something, as text: what cannot be shown is an escape."""
+    text = name.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 def sentence_of(error: errors.GatewayError) -> str:
     """The sentence for an error that was raised on purpose."""
     for kind, sentence in SENTENCES:

@@ -48,7 +48,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.keys import fingerprint
-from sftpgw.auth.spellings import normalized_bytes
+from sftpgw.plan.spellings import normalized_bytes
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 

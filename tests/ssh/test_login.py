@@ -33,6 +33,7 @@ from sftpgw.testing.ssh_pairs import (
 from sftpgw.values import SshSettings
 
 SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 5, 6, 7
+NEWKEYS = 21
 REQUEST, FAILURE, SUCCESS, PK_OK = 50, 51, 52, 60
 
 KEY = new_key()
@@ -429,3 +430,19 @@ def test_the_client_learns_which_algorithms_its_keys_may_use() -> None:
     assert algorithms.split(b",") == list(LOGIN_ALGORITHMS)
     assert b"rsa-sha2-512" in algorithms  # though the host key is ed25519
     login.pair.drop()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_it_does_so_before_it_has_sent_newkeys(strict: bool) -> None:
+    """RFC 8308, section 2.4: in the packet next to our NEWKEYS. libssh 0.10 hears no later one."""
+    clock = Clock()
+    factory = make_factory(make_test_portal({}, {}), clock, RecordedEvents())
+    pair = ClientPair(factory, clock, greet=False, strict=strict)
+    send = pair.client.sendPacket
+    pair.client.sendPacket = lambda number, payload: number != NEWKEYS and send(number, payload)
+    pair.client.makeConnection(pair.client_io)
+    pair.pump()
+    # KEXINIT, KEX_REPLY and NEWKEYS; a strict exchange counts anew behind that.
+    assert pair.server.sending.sequence == (1 if strict else 4)
+    assert pair.client.answers(EXT_INFO)
+    pair.drop()
