@@ -147,10 +147,7 @@ _REMEDY_BY_CODE = {
     "TokenRefreshRequired": Remedy.REFRESH_CREDENTIALS,
     UNEXPLAINED: Remedy.REFRESH_CREDENTIALS,
     "RequestTimeTooSkewed": Remedy.CORRECT_CLOCK,
-    # What stays, though the status (500, 503) says that it passes.
     "NotImplemented": Remedy.NONE,
-    "ExistingObjectIsDirectory": Remedy.NONE,  # SeaweedFS
-    "ExistingObjectIsFile": Remedy.NONE,  # SeaweedFS
 }
 
 _STAYS = frozenset(
@@ -158,6 +155,8 @@ _STAYS = frozenset(
         "AuthorizationHeaderMalformed",
         "EntityTooLarge",
         "EntityTooSmall",
+        "ExistingObjectIsDirectory",  # SeaweedFS
+        "ExistingObjectIsFile",  # SeaweedFS
         "InvalidArgument",
         "InvalidBucketName",
         "InvalidDigest",
@@ -278,6 +277,8 @@ def error_class(fault: Fault, missing: type[StoreError] = NoSuchObject) -> type[
     """
     if fault.code in _ERROR_BY_CODE:
         return _ERROR_BY_CODE[fault.code]
+    if fault.code in _STAYS:
+        return StoreError
     if fault.status == 404:
         return missing if fault.code in _MISSING else StoreError
     if fault.status in _ERROR_BY_STATUS:

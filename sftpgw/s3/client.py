@@ -30,7 +30,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.interfaces import BodySink, EventSink, Interest
-from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE
+from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE, UNEXPLAINED
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
 from sftpgw.s3.checksums import (
     COMPUTE_STEP_BYTES,
@@ -495,6 +495,11 @@ class S3Client:
 
     # Common to several.
 
+    def _hurried(self) -> S3Client:
+        """The same, but not patient."""
+        sender = self._sender.in_a_hurry()
+        return S3Client(sender, self._events, self._abilities, self._user, self._interest)
+
     async def _send(self, request: S3Request, trail: Trail | None = None) -> Answer:
         return await self._sender.send(
             request, self._events, user=self._user, interest=self._interest, trail=trail
@@ -528,8 +533,11 @@ class S3Client:
         trail, name = Trail(), ObjectName(request.bucket, request.key)
         try:
             etag = await self._send_for(request, read, trail)
-        except StoreError:
-            if trail.may_have_happened and (etag := await self._settled(name, expected()) or ""):
+        except StoreError as error:
+            # A store that is away has been waited for: it is asked once more, and not again for as
+            # long as that.
+            asked = self._hurried() if isinstance(error, StoreUnavailable) else self
+            if trail.may_have_happened and (etag := await asked._settled(name, expected()) or ""):
                 return etag
             raise
         return etag or await self._etag_of_published(name, expected())
@@ -565,8 +573,12 @@ class S3Client:
     ) -> tuple[ObjectInfo, Headers]:
         """With the object's checksum, if there was one sent and we may see it."""
         if checksum is not None:
-            with suppress(AccessDenied):  # with KMS it needs kms:Decrypt
+            try:
                 return await self._head(name, with_checksum=True)
+            except StoreError as error:
+                # With KMS it needs kms:Decrypt, and the key itself: a bare 403, or a bare 400.
+                if not isinstance(error, AccessDenied) and error.code != UNEXPLAINED:
+                    raise
         return await self._head(name)
 
     async def _head(

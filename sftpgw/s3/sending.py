@@ -25,6 +25,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.interfaces import Clock, EventSink, Interest
+from sftpgw.plan.paths import is_longer_than_files
 from sftpgw.plan.retrying import (
     BAD_ANSWER,
     CERTIFICATE_REFUSED,
@@ -427,6 +428,8 @@ class Sender:
         facts: dict[str, object],
     ) -> StoreError:
         kind = error_class(failed.fault, request.missing)
+        if kind is StoreError and _cannot_be_there(request, failed.fault):
+            kind = NoSuchObject
         if not issubclass(kind, _ROUTINE):
             event = "s3-gave-up" if kind is StoreUnavailable else "s3-request-failed"
             events.tell(event, **facts)
@@ -443,6 +446,15 @@ async def _reason(request: S3Request, fault: Fault, attempt: int) -> StoreError 
     if request.doubt is None or fault.status != _DEFECT or attempt % DOUBT_ATTEMPTS:
         return None
     return await request.doubt()
+
+
+def _cannot_be_there(request: S3Request, fault: Fault) -> bool:
+    """Whether a look for an object was refused since the store can have none of that name.
+
+    MinIO and versitygw answer 400 to a name of over 255 bytes, where S3 has 404.
+    """
+    is_look = request.method in ("HEAD", "GET") and bool(request.key)
+    return is_look and fault.status == 400 and is_longer_than_files(request.key)
 
 
 def _is_lost(interest: Interest | None) -> bool:

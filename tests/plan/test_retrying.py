@@ -84,9 +84,9 @@ SLOW_DOWN = Fault("SlowDown", 503)
         # The code decides, in whatever it comes.
         (Fault("AccessDenied", 500), Remedy.NONE, errors.AccessDenied),
         (Fault("NoSuchUpload", 500), Remedy.NONE, errors.NoSuchUpload),
-        (Fault("EntityTooSmall", 500), Remedy.NONE, errors.StoreUnavailable),
-        (Fault("InvalidPart", 500), Remedy.NONE, errors.StoreUnavailable),
-        (Fault("ExistingObjectIsDirectory", 500), Remedy.NONE, errors.StoreUnavailable),
+        (Fault("EntityTooSmall", 500), Remedy.NONE, errors.StoreError),
+        (Fault("InvalidPart", 500), Remedy.NONE, errors.StoreError),
+        (Fault("ExistingObjectIsDirectory", 500), Remedy.NONE, errors.StoreError),
         (Fault("", 501), Remedy.NONE, errors.NotImplementedByStore),
         (Fault("", 507), Remedy.NONE, errors.StoreUnavailable),
         (Fault(CUT_BODY), Remedy.WAIT, errors.StoreUnavailable),

@@ -16,10 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw import errors
 from sftpgw.s3.client import S3Client
+from sftpgw.s3.sending import HURRIED_ATTEMPTS
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
 from sftpgw.values import (
     ByteRange,
     Capabilities,
+    ChecksumChoice,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -403,6 +405,28 @@ class TestLostAnswers:
         server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(ours))
         assert await client.put(NAME, (DATA,), PLAIN, IF_ABSENT) == ours
         assert [request.method for request in server.requests] == ["PUT", "PUT", "HEAD"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_store_that_is_away_is_not_waited_for_twice(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(max_attempts=6)
+        server.answer_with(lambda request: Reply(is_reset=True))
+        with pytest.raises(errors.StoreUnavailable):
+            await client.put(NAME, (DATA,), PLAIN)
+        methods = [request.method for request in server.requests]
+        assert methods == ["PUT"] * 6 + ["HEAD"] * HURRIED_ATTEMPTS
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_put_that_had_worked_with_a_key_that_is_gone(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        """The object's checksum is encrypted with it; what else there is of it, is not."""
+        client = connected(checksum=ChecksumChoice.AUTO)
+        ours = f'"{md5(DATA)}"'
+        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"))
+        server.script(Reply(400), stored(ours))
+        assert await client.put(NAME, (DATA,), PLAIN, IF_ABSENT) == ours
 
     @pytest_twisted.ensureDeferred
     async def test_a_put_that_came_too_late(self, server: ScriptedS3, client: S3Client) -> None:

@@ -149,6 +149,28 @@ class TestLists:
         page = await client.list("bucket", "")
         assert [(info.name.key, info.size_bytes) for info in page.objects] == left
 
+    @pytest.mark.parametrize("key", ["n" * 256, "d/" + "ä" * 128 + "/f"])
+    @pytest_twisted.ensureDeferred
+    async def test_what_cannot_be_there_is_not(
+        self, store: SmallS3, client: S3Client, key: str
+    ) -> None:
+        """MinIO and versitygw refuse to look for names of over 255 bytes."""
+        store.dialect = Dialect(max_name_bytes=255)
+        with pytest.raises(NoSuchObject):
+            await client.head(named(key))
+        with pytest.raises(NoSuchObject):
+            await client.get(named(key), ByteRange(0, 10), CollectingSink())
+
+    @pytest.mark.parametrize("key", ["n" * 255, "f"])
+    @pytest_twisted.ensureDeferred
+    async def test_another_refusal_of_a_look_stays_one(
+        self, server: ScriptedS3, client: S3Client, key: str
+    ) -> None:
+        server.disturb(lambda request: request.method == "HEAD", Reply(400))
+        with pytest.raises(StoreError) as caught:
+            await client.head(named(key))
+        assert not isinstance(caught.value, NoSuchObject)
+
     @pytest.mark.parametrize("upload_keys", ["told", "untold", "plain"])
     @pytest.mark.parametrize("key", ["a b", "a%20b", "a+b", "ab"])
     @pytest_twisted.ensureDeferred
