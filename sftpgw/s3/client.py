@@ -488,11 +488,6 @@ class S3Client:
             return None
         return await self._what_is_in_the_way(upload.name)
 
-    def _hurried(self) -> S3Client:
-        """The same store, for what is asked while something else waits."""
-        sender = self._sender.in_a_hurry()
-        return S3Client(sender, Nobody(), self._abilities, self._user, self._interest)
-
     # Common to several.
 
     def _hurried(self) -> S3Client:
