@@ -76,6 +76,7 @@ LONGEST_REASON = 500
 HURRIED_ATTEMPTS = 3
 HURRIED_SECONDS = 5.0
 
+_TELL_OF_OBJECTS = frozenset({"GetObject", "HeadObject"})
 _FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
@@ -359,10 +360,11 @@ class Sender:
     def _unsigned_headers(self, request: S3Request) -> HeaderList:
         """What may be changed on its way: GCS does so with ``Accept-Encoding``.
 
-        It is sent where it has to be: elsewhere it gives proxies leave to compress.
+        It is sent where it has to be: elsewhere it gives proxies, and GCS itself with its lists,
+        leave to compress.
         """
         agent = ("User-Agent", USER_AGENT)
-        if request.bucket in self.transcoded and request.method in ("GET", "HEAD"):
+        if request.bucket in self.transcoded and request.operation in _TELL_OF_OBJECTS:
             return (agent, ("Accept-Encoding", "gzip"))
         return (agent,)
 
@@ -419,7 +421,7 @@ class Sender:
     ) -> StoreError:
         kind = error_class(failed.fault, request.missing)
         if not issubclass(kind, _ROUTINE):
-            event = "s3-gave-up" if kind is StoreUnavailable else "s3-request-failed"
+            event = "s3-gave-up" if issubclass(kind, StoreUnavailable) else "s3-request-failed"
             events.tell(event, **facts)
         return kind(
             f"{request.operation}: {failed.message}",
