@@ -131,6 +131,8 @@ class SmallS3:
         }
         if method == "GET" and "uploads" in query:
             return self._list_uploads
+        if method == "GET" and "uploadId" in query:
+            return self._list_parts
         return operations[method, "uploadId" in query]
 
     # Objects.
@@ -284,6 +286,10 @@ class SmallS3:
         if self.dialect.aborts:
             del self.uploads[query["uploadId"]]
         return Reply(204)
+
+    def _list_parts(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+        self._upload(query)
+        return _document("ListPartsResult", UploadId=query["uploadId"])
 
     def _list_uploads(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         """One page of all there are."""
