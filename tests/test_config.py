@@ -32,6 +32,7 @@ from sftpgw.values import (
     SignPayload,
     SshSettings,
     StartupLimits,
+    StoreSettings,
 )
 
 REPOSITORY = Path(__file__).parent.parent
@@ -618,6 +619,86 @@ def test_a_bucket_is_needed_unless_every_user_has_one(load: Load) -> None:
     assert (
         load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].bucket == "own-bucket"
     )
+
+
+ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        ARN,
+        ARN.replace("accesspoint/", "accesspoint:"),
+        ARN.replace("arn:aws:", "arn:aws-us-gov:"),
+        "mine-aqfqprnstn7aefdfbarligizwgyfouse1a-s3alias",
+        "acme:docs",
+        "acme_2:docs",
+        ":docs",
+    ],
+)
+def test_buckets_that_are_not_just_names(load: Load, bucket: str) -> None:
+    """The access point of AWS, by its ARN or alias, and Ceph's tenants."""
+    at_a_store = f"bucket = {bucket}\nendpoint = http://ceph"
+    settings = load(GATEWAY_INI.replace("bucket = uploads", at_a_store), USERS_INI)
+    assert settings.s3.bucket == settings.users["alice"].bucket == bucket
+    stored = GATEWAY_INI.replace("uploads", "uploads\nendpoint = http://ceph")
+    assert load(stored, USERS_INI + f"bucket = {bucket}").users["alice"].bucket == bucket
+
+
+@pytest.mark.parametrize(
+    ("bucket", "why"),
+    [
+        (
+            "arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
+            "is a multi-region access point, whose signatures (SigV4A) the gateway cannot make",
+        ),
+        (ARN.replace(":s3:", ":s3-outposts:"), "is not the ARN of an access point; write arn:aws"),
+        (ARN.replace("accesspoint/mine", "bucket/mine"), "is not the ARN of an access point"),
+        (ARN.replace("123456789012", "1234"), "is not the ARN of an access point"),
+        ("arn:aws:s3:::uploads", "is not the ARN of an access point"),
+        ("acme:docs:more", "is not a bucket name"),
+        ("ac-me:docs", "is not a bucket name"),
+        ("docs/sub", "is not a bucket name"),
+    ],
+)
+def test_buckets_that_are_none(load: Load, bucket: str, why: str) -> None:
+    ini = GATEWAY_INI.replace("bucket = uploads", f"bucket = {bucket}")
+    (line,) = [line for line in faults_of(load, ini) if "is missing" not in line]
+    assert line.startswith("sftpgw.ini: [s3] bucket: ")
+    assert why in line
+
+
+def test_a_tenants_bucket_needs_an_endpoint(load: Load) -> None:
+    (line,) = faults_of(load, GATEWAY_INI, USERS_INI + "bucket = acme:docs")
+    assert line.startswith("users.ini: [alice] bucket: acme:docs: is Ceph's tenant:bucket;")
+
+
+def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
+    """Two users have it; whoever addresses buckets says why not."""
+    (tmp_path / "host_key").touch()
+    (tmp_path / "sftpgw.ini").write_text(GATEWAY_INI)
+    bob = "[bob]\npassword_hash = $2b$\nbucket = other\n"
+    (tmp_path / "users.ini").write_text(f"{USERS_INI}bucket = other\n{bob}")
+    asked: list[tuple[str, str]] = []
+
+    def bucket_check(store: StoreSettings) -> Callable[[str], None]:
+        def check(bucket: str) -> None:
+            asked.append((store.bucket, bucket))
+            if bucket == "other":
+                raise ValueError("no endpoint for other")
+
+        return check
+
+    with pytest.raises(ConfigError) as caught:
+        load_settings(
+            tmp_path / "sftpgw.ini",
+            read_key=read_key,
+            check_hash=check_hash,
+            bucket_check=bucket_check,
+        )
+    (line,) = caught.value.faults
+    assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
+    assert asked == [("uploads", "uploads"), ("uploads", "other")]
 
 
 def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:

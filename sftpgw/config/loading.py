@@ -6,7 +6,7 @@ Must not know: how users are described (`users`) or values written (`scalars`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -46,6 +46,7 @@ from sftpgw.values import (
     SignPayload,
     SshSettings,
     StoreSettings,
+    User,
 )
 
 ALGORITHM_LISTS = (
@@ -150,6 +151,7 @@ def load_settings(
     check_host_key: Check = str,
     check_ca_file: Check = str,
     check_proxy: Check = str,
+    bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -160,6 +162,8 @@ def load_settings(
     :param check_host_key: judges the path of a host key that exists.
     :param check_ca_file: judges the path of `ca_file`.
     :param check_proxy: judges `proxy`; must not repeat its password in its message.
+    :param bucket_check: what judges, for these settings of the store, whether a bucket can be
+        addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :raises ConfigError: with every fault of both files.
     """
@@ -190,6 +194,7 @@ def load_settings(
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, read_key, check_hash, faults)
+    _check_buckets(parts["s3"], store, users, users_file, bucket_check(store))
     if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if store.secret_key or store.session_token or "@" in store.proxy:
@@ -199,6 +204,33 @@ def load_settings(
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
     return Settings(gateway, store, ssh, limits, files, MappingProxyType(users), warnings)
+
+
+def _check_buckets(
+    section: Section,
+    store: StoreSettings,
+    users: Mapping[str, User],
+    users_file: Path,
+    check_bucket: Check,
+) -> None:
+    """Buckets that no request can be sent to with these settings; each is one fault."""
+    judged = {""}
+    for user in (User("", store.bucket, ""), *users.values()):
+        bucket = user.bucket
+        if bucket in judged:
+            continue
+        judged.add(bucket)
+        try:
+            if scalars.is_tenant_bucket(bucket) and not store.endpoint:
+                raise ValueError(
+                    f"{bucket}: is Ceph's tenant:bucket; set the endpoint of [s3], too"
+                )
+            check_bucket(bucket)
+        except ValueError as error:
+            if user.name:
+                section.faults.add(users_file, error, user.name, "bucket")
+            else:
+                section.fault("bucket", error)
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:
