@@ -101,7 +101,7 @@ class TestRenaming:
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         self.fill(client)
-        gateway.store.fail("copy", StoreUnavailable("down"), skip=3)
+        gateway.store.fail("copy", StoreUnavailable("down"), skip=2)
         with pytest.raises(SftpFailure):
             client.rename(b"/d", b"/n")
         assert [folder for folder in folders(gateway) if folder.startswith("n")] == []
