@@ -16,6 +16,10 @@ import pytest
 from hypothesis import settings
 from twisted.logger import formatEvent, globalLogPublisher
 
+from tests.abilities import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]
+
 settings.register_profile("sftpgw", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("sftpgw")
 
