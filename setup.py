@@ -36,6 +36,7 @@ setup(
         "botocore>=1.40",
         "awscrt>=0.32",
         "cryptography>=48",
+        "service-identity>=24.1",
         "bcrypt>=4",
         "argon2-cffi>=23.1",
     ],

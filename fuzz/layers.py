@@ -13,17 +13,21 @@ import secrets
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_network
 from typing import Any
 
 import bcrypt
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from fuzz.scripts import Script
 from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.ssh.balancers import HEADER_SECONDS, BalancedFactory
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.ssh_clients import MemoryTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
     LoggedInPair,
@@ -79,11 +83,12 @@ def packets(data: bytes) -> None:
     with no_failure_logged():
         way(pair, script)
         _end(pair)
-    assert events.names()[-1] == "session-closed"
+    assert events.names()[-1] in ("session-closed", "connections-silent")
 
 
 def _end(pair: ClientPair) -> None:
     pair.drop()
+    pair.factory.stopFactory()
     assert pair.clock.getDelayedCalls() == []
 
 
@@ -127,6 +132,31 @@ def _sealed_packets(pair: ClientPair, script: Script) -> None:
 def _send(pair: ClientPair, number: int, payload: bytes) -> None:
     if pair.connected:
         pair.send_packet(number, payload)
+
+
+# The PROXY protocol, before SSH.
+
+
+def proxy(data: bytes) -> None:
+    """What comes where balancers connect: it is handed over once, or hung up on; all of it ends."""
+    clock, events = Clock(), RecordedEvents()
+    gateway = make_factory(make_test_portal({}, {}), clock, events)
+    port = BalancedFactory(gateway, (ip_network("10.0.0.0/8"),))
+    connection: Any = port.buildProtocol(IPv4Address("TCP", "10.0.0.1", 1))
+    transport = MemoryTransport(connection, is_server=True)
+    transport.getPeer = lambda: IPv4Address("TCP", "10.0.0.1", 1)  # type: ignore[method-assign]
+    with no_failure_logged():
+        port.doStart()
+        connection.makeConnection(transport)
+        for piece in Script(data).pieces():
+            connection.dataReceived(piece)
+            assert len(port.waiting) + len(gateway.sessions) + transport.aborted <= 1
+        clock.advance(HEADER_SECONDS)
+        assert not port.waiting
+        connection.connectionLost(Failure(ConnectionError()))
+        port.doStop()
+    assert not gateway.sessions
+    assert clock.getDelayedCalls() == []
 
 
 # Login.
@@ -353,6 +383,7 @@ def _parsed(framed: bytes) -> wire.Request:
 
 LAYERS: dict[str, Callable[[bytes], None]] = {
     "packets": packets,
+    "proxy": proxy,
     "login": login,
     "channels": channels,
     "sftp": sftp,

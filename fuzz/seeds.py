@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fuzz.scripts import script
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
+from sftpgw.wire.proxy_header import V2_START
 from sftpgw.wire.sftp import Kind, OpenFlag, string
 
 HANDLES = [b"%016x" % number for number in (1, 2)]
@@ -131,6 +132,20 @@ def _kex_pieces() -> list[bytes]:
     ]
 
 
+def _proxy_pieces() -> list[bytes]:
+    """A header of version 2, which is enough; what follows is the client's, or another header."""
+    addresses = bytes((192, 0, 2, 1, 192, 0, 2, 2)) + struct.pack(">HH", 4711, 22)
+    return [
+        V2_START + struct.pack(">BBH", 0x21, 0x11, len(addresses)) + addresses,
+        b"SSH-2.0-fuzz\r\n",
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 22\r\n",
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 4711 22\r\nSSH-2.0-fuzz\r\n",
+        b"PROXY UNKNOWN\r\n",
+        V2_START + struct.pack(">BBH", 0x20, 0, 0),
+        V2_START + struct.pack(">BBH", 0x21, 0x21, 39) + bytes(36) + b"\x04\0\0",
+    ]
+
+
 def _lines_of_scp() -> list[bytes]:
     """What a source says; to the other half, every zero byte is an answer."""
     return [
@@ -148,6 +163,7 @@ def _lines_of_scp() -> list[bytes]:
 
 PIECES: dict[str, list[bytes]] = {
     "packets": _kex_pieces(),
+    "proxy": _proxy_pieces(),
     "login": _login_pieces(),
     "channels": _channel_pieces(),
     "sftp": [_frame_of(request) for request in _requests()],

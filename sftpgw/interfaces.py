@@ -385,6 +385,11 @@ class FileTree(Protocol):
 
     async def open_reader(self, path: bytes) -> FileReader: ...
 
+    async def open_made(
+        self, path: bytes, intent: WriteIntent, changes: AttributeChanges
+    ) -> FileReader:
+        """A reader of a file that `intent` may have made or emptied before."""
+
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> FileWriter: ...

@@ -29,6 +29,7 @@ class GatewayService(Service):
     :param endpoints: by their text in the configuration.
     :param wind_down: called once nothing listens any more.
     :param announce: called for each port that listens.
+    :param prepare: called before anything listens, once twistd has set up logs and signals.
     """
 
     def __init__(
@@ -39,16 +40,19 @@ class GatewayService(Service):
         wind_down: Callable[[], Awaitable[None]],
         log: Logger,
         announce: Announce = lambda address: None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._factory = factory
         self._endpoints = endpoints
         self._wind_down = wind_down
         self._log = log
         self._announce = announce
+        self._prepare = prepare
         self._ports: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
         """Listen, while twistd may still be root. :raises SystemExit: a port is taken."""
+        self._prepare()
         for text, endpoint in self._endpoints.items():
             refused: list[Failure] = []
             endpoint.listen(self._factory).addCallbacks(self._listening, refused.append)

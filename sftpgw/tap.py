@@ -9,12 +9,13 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, LogPublisher
@@ -51,9 +53,11 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
+from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
+from sftpgw.s3.proxies import check_proxy
 from sftpgw.scp.commands import Session, make_console
 from sftpgw.services import GatewayService
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -61,6 +65,7 @@ from sftpgw.sftp.server import GatewayServer
 from sftpgw.signals import ignore_signals
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.balancers import BalancedEndpoint
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.hostkeys import (
     check_host_key_algorithms,
@@ -69,7 +74,7 @@ from sftpgw.ssh.hostkeys import (
     missing_host_keys,
 )
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.values import Capabilities, Settings, User
+from sftpgw.values import PROXIED, Capabilities, Network, Settings, User
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -147,6 +152,8 @@ def read_settings(path: str) -> Settings:
         check_hash=check_password_hash,
         check_endpoint=_check_endpoint,
         check_host_key=_check_host_key,
+        check_ca_file=check_ca_file,
+        check_proxy=check_proxy,
         known_algorithms=KNOWN,
     )
     if not missing_host_keys(settings.gateway.host_keys):
@@ -170,7 +177,21 @@ def open_host_keys(settings: Settings) -> tuple[Key, ...]:
 def _check_endpoint(text: str) -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
-    serverFromString(reactor, text)
+    endpoint_of(reactor, text, ())
+
+
+def endpoint_of(reactor: Any, text: str, networks: Sequence[Network]) -> IStreamServerEndpoint:
+    """Where to listen; on ``haproxy:…`` for load balancers.
+
+    :raises ValueError: `text` is no endpoint.
+    """
+    inner = text.removeprefix(PROXIED)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, inner)
+    if inner == text:
+        return endpoint
+    if inner.startswith(PROXIED):
+        raise ValueError(f"{PROXIED} stands there twice")
+    return BalancedEndpoint(endpoint, networks)
 
 
 def _check_host_key(path: str) -> None:
@@ -245,6 +266,7 @@ async def _check_store(
         random=random.random,
         in_thread=deferToThread,
         credentials=credentials,
+        environment=os.environ,
     )
 
     async def probe(store: ObjectStore, bucket: str) -> Capabilities:
@@ -282,6 +304,7 @@ class Gateway:
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
+            environment=os.environ,
             idle_connections=connections_worth_keeping(settings),
         )
         self.sweeper = self._make_sweeper()
@@ -421,24 +444,23 @@ def makeService(options: Options) -> IService:
         if demonstration is not None:
             demonstration.store.stop()
 
+    networks = options.settings.ssh.balancer_networks
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
-    reactor.callWhenRunning(_survive_signals, reactor)
     reactor.callWhenRunning(gateway.sweeper.start)
     reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
     return GatewayService(
         gateway.factory,
-        {text: serverFromString(reactor, text) for text in options.settings.gateway.listen},
+        {text: endpoint_of(reactor, text, networks) for text in options.settings.gateway.listen},
         wind_down=wind_down,
         log=log,
         announce=demonstration.greet if demonstration is not None else lambda address: None,
+        prepare=lambda: _survive_signals(reactor),
     )
 
 
 def _survive_signals(reactor: Any) -> None:
-    """Once twistd has set up what it handles itself."""
-
     def ignored(name: str) -> None:
         log.warn("{name} is ignored; a change of the configuration needs a restart", name=name)
 

@@ -287,6 +287,9 @@ class User:
 
 # Settings: one class per section of sftpgw.ini, defaults as documented there.
 
+PROXIED = "haproxy:"
+"""What an endpoint of `listen` begins with where load balancers connect (PROXY protocol)."""
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -314,6 +317,7 @@ class ChecksumChoice(enum.Enum):
     CRC64NVME = "crc64nvme"
     CRC32C = "crc32c"
     CRC32 = "crc32"
+    MD5 = "md5"  # Content-MD5, which is also sent where the store can do none of the others
     NONE = "none"
 
 
@@ -334,6 +338,8 @@ class StoreSettings:
     secret_key: str = field(default="", repr=False)
     session_token: str = field(default="", repr=False)
     role_arn: str = ""
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
     storage_class: str = ""
     accelerate: bool = False
     state_prefix: str = ".sftpgw/"
@@ -384,6 +390,7 @@ class SshSettings:
     startups_per_address: int = 20
     startup_rate_per_address: int = 2
     exempt_networks: tuple[Network, ...] = ()
+    balancer_networks: tuple[Network, ...] = ()
     keepalive_interval_seconds: float = 60.0
     keepalive_count: int = 3
     idle_timeout_seconds: float = 1800.0
@@ -440,6 +447,7 @@ class FilesSettings:
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD
     partials_kept_seconds: float = 7 * 86400.0
     keep_empty_directories: bool = False
+    strict_parents: bool = False
     uid: int = 0
     gid: int = 0
     file_mode: int = 0o644

@@ -8,6 +8,7 @@ module as well.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,11 +18,18 @@ from hypothesis import settings
 from twisted.logger import formatEvent, globalLogPublisher
 
 from tests.abilities import pytest_terminal_summary
+from tests.needs import skip_without_needs
 
 __all__ = ["pytest_terminal_summary"]
 
-settings.register_profile("sftpgw", deadline=None, derandomize=False, print_blob=True)
-settings.load_profile("sftpgw")
+settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("search", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("SFTPGW_TEST_PROPERTIES", "gate"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    skip_without_needs(item)
 
 
 class LoggedFailures:

@@ -61,7 +61,7 @@ def check_hash(text: str) -> None:
 
 
 def check_endpoint(text: str) -> None:
-    if not text.startswith("tcp:"):
+    if not text.startswith(("tcp:", "haproxy:")):
         raise ValueError("unknown endpoint type")
 
 
@@ -129,6 +129,7 @@ def test_every_key_is_read(load: Load) -> None:
 listen =
     tcp:2022
     tcp:2222:interface=127.0.0.1
+    haproxy:tcp:2223
 host_keys =
     host_key
     /elsewhere/key
@@ -143,6 +144,8 @@ access_key = AKIA
 secret_key = 50%;#= secret
 session_token = token
 role_arn = arn:aws:iam::123456789012:role/gateway
+ca_file = ca/store.pem
+proxy = http://user:50%;#= word@proxy.example:3128
 storage_class = INTELLIGENT_TIERING
 accelerate = no
 state_prefix = /state
@@ -170,6 +173,7 @@ max_startups = 10:50:20
 startups_per_address = 4
 startup_rate_per_address = 1
 exempt_networks = 10.0.0.0/8, 2001:db8::1
+balancer_networks = 10.9.0.0/24
 keepalive_interval = 0
 keepalive_count = 5
 idle_timeout = 0s
@@ -196,6 +200,7 @@ rename_max_objects = 7
 on_disconnect = resume
 partials_kept = 36h
 keep_empty_directories = yes
+strict_parents = yes
 uid = 1000
 gid = 4294967294
 file_mode = 0600
@@ -209,18 +214,26 @@ directory_mode = 750
         on_disconnect=OnDisconnect.RESUME,
         partials_kept_seconds=36 * 3600,
         keep_empty_directories=True,
+        strict_parents=True,
         uid=1000,
         gid=2**32 - 2,
         file_mode=0o600,
         directory_mode=0o750,
     )
-    assert settings.gateway.listen == ("tcp:2022", "tcp:2222:interface=127.0.0.1")
+    assert settings.gateway.listen == (
+        "tcp:2022",
+        "tcp:2222:interface=127.0.0.1",
+        "haproxy:tcp:2223",
+    )
     assert settings.gateway.host_keys[1] == "/elsewhere/key"
     assert settings.gateway.create_host_keys
     store = settings.s3
     assert store.endpoint == "http://localhost:9000"
     assert store.addressing is Addressing.PATH
     assert store.secret_key == "50%;#= secret"
+    assert store.ca_file.endswith("/ca/store.pem")
+    assert store.proxy == "http://user:50%;#= word@proxy.example:3128"
+    assert "word" not in repr(store)
     assert store.state_prefix == "state/"
     assert store.sign_payload is SignPayload.NO
     assert store.checksum is ChecksumChoice.CRC32C
@@ -244,6 +257,7 @@ directory_mode = 750
         startups_per_address=4,
         startup_rate_per_address=1,
         exempt_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+        balancer_networks=(ip_network("10.9.0.0/24"),),
         keepalive_interval_seconds=0,
         keepalive_count=5,
         idle_timeout_seconds=0,
@@ -292,6 +306,26 @@ def test_every_default_of_ssh_is_documented(load: Load) -> None:
             assert key.parse(commented[name]) == default
 
 
+def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = ca/store.pem")
+    assert load(ini).s3.ca_file == str(tmp_path / "ca" / "store.pem")
+    ini = GATEWAY_INI.replace("[s3]", "[s3]\nca_file = /etc/ssl/store.pem")
+    assert load(ini).s3.ca_file == "/etc/ssl/store.pem"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://bücher.example:9000", "https://xn--bcher-kva.example:9000"),
+        ("https://BÜCHER.example", "https://xn--bcher-kva.example"),
+        ("https://[2001:db8::7]:9000", "https://[2001:db8::7]:9000"),
+    ],
+)
+def test_international_names_of_stores(load: Load, given: str, kept: str) -> None:
+    ini = GATEWAY_INI.replace("[s3]", f"[s3]\nendpoint = {given}")
+    assert load(ini).s3.endpoint == kept
+
+
 def test_blank_values_are_defaults(load: Load) -> None:
     settings = load(GATEWAY_INI + "endpoint =\nregion =\n[limits]\nmemory =\n")
     assert settings.s3.endpoint == ""
@@ -326,6 +360,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ),
         ("s3", "read_timeout = 60", "[s3] read_timeout: '60' is not a time"),
         ("s3", "endpoint = localhost:9000", "[s3] endpoint: 'localhost:9000' is not an endpoint"),
+        ("s3", "endpoint = http://bü..cher", "[s3] endpoint: has a host that is no name"),
         ("s3", "endpoint = http://h/path", "[s3] endpoint: 'http://h/path' is not an endpoint"),
         ("s3", "endpoint = http://h:99999", "[s3] endpoint: is not a URL"),
         ("s3", "addressing = paths", "[s3] addressing: 'paths' is not one of auto, path, virtual"),
@@ -359,6 +394,16 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("ssh", "connections_per_user = 0", "[ssh] connections_per_user: '0' is not a whole"),
         ("ssh", "exempt_networks = 10.0.0.1/8", "[ssh] exempt_networks: '10.0.0.1/8' is not a net"),
         ("ssh", "exempt_networks = ::1 home", "[ssh] exempt_networks: 'home' is not a network"),
+        (
+            "ssh",
+            "balancer_networks = 10.0.0.0/8",
+            "[ssh] balancer_networks: is of no use; write listen = haproxy:tcp:2022",
+        ),
+        (
+            "gateway",
+            "listen = haproxy:tcp:2022",
+            "[ssh] balancer_networks: is missing; on haproxy:tcp:2022 it is believed who",
+        ),
         ("ssh", "ciphers = aes128-cbc", "[ssh] ciphers: 'aes128-cbc' is unknown, did you mean 'ae"),
         ("ssh", "macs = md5", "[ssh] macs: 'md5' is unknown; known: hmac-sha2-256-etm@openssh.com"),
         ("ssh", "key_exchanges = ssh-rsa", "[ssh] key_exchanges: 'ssh-rsa' is unknown"),

@@ -31,6 +31,7 @@ from sftpgw.values import (
     GIB,
     KIB,
     MIB,
+    PROXIED,
     Addressing,
     ChecksumChoice,
     ExactTimes,
@@ -72,6 +73,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "secret_key": Key("secret_key", scalars.secret),
         "session_token": Key("session_token", scalars.secret),
         "role_arn": Key("role_arn", matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")),
+        "ca_file": Key("ca_file", scalars.printable),
+        "proxy": Key("proxy", scalars.secret),
         "storage_class": Key("storage_class", matching(r"[A-Z0-9_]+", "one like STANDARD_IA")),
         "accelerate": Key("accelerate", yes_or_no),
         "state_prefix": Key("state_prefix", scalars.state_prefix),
@@ -102,6 +105,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "startups_per_address": Key("startups_per_address", count(1, 10_000)),
         "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
         "exempt_networks": Key("exempt_networks", scalars.networks),
+        "balancer_networks": Key("balancer_networks", scalars.networks),
         "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
         "keepalive_count": Key("keepalive_count", count(1, 100)),
         "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
@@ -126,6 +130,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
         "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
         "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
+        "strict_parents": Key("strict_parents", yes_or_no),
         "uid": Key("uid", count(0, 2**32 - 1)),
         "gid": Key("gid", count(0, 2**32 - 1)),
         "file_mode": Key("file_mode", scalars.mode),
@@ -141,6 +146,8 @@ def load_settings(
     check_hash: Check,
     check_endpoint: Check = str,
     check_host_key: Check = str,
+    check_ca_file: Check = str,
+    check_proxy: Check = str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -149,6 +156,8 @@ def load_settings(
     :param check_hash: judges a `password_hash`; must not repeat it in its message.
     :param check_endpoint: judges one Twisted endpoint of `listen`.
     :param check_host_key: judges the path of a host key that exists.
+    :param check_ca_file: judges the path of `ca_file`.
+    :param check_proxy: judges `proxy`; must not repeat its password in its message.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :raises ConfigError: with every fault of both files.
     """
@@ -164,17 +173,22 @@ def load_settings(
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
+    if "ca_file" in given["s3"]:
+        given["s3"]["ca_file"] = str(file.parent / given["s3"]["ca_file"])
     store = StoreSettings(**given["s3"])
     _check_store(parts["s3"], store)
+    _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
+    _judge(parts["s3"], "proxy", store.proxy, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
+    _check_balancers(parts["ssh"], ssh, gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, check_key, check_hash, faults)
     if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
-    if store.secret_key or store.session_token:
+    if store.secret_key or store.session_token or "@" in store.proxy:
         warn_if_open_to_all(file, "the credentials of [s3]", faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
@@ -216,6 +230,28 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)
+
+
+def _judge(section: Section, key: str, value: str, check: Check) -> None:
+    try:
+        if value:
+            check(value)
+    except ValueError as error:
+        section.fault(key, error)
+
+
+def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySettings) -> None:
+    proxied = [text for text in gateway.listen if text.startswith(PROXIED)]
+    believes_all = [text for text in proxied if not text.startswith(f"{PROXIED}unix:")]
+    if believes_all and not ssh.balancer_networks:
+        text = (
+            f"is missing; on {believes_all[0]} it is believed who the client is: "
+            "write the networks that your load balancers connect from, such as 10.0.0.0/24"
+        )
+        section.fault("balancer_networks", text)
+    elif ssh.balancer_networks and not proxied:
+        text = f"is of no use; write listen = {PROXIED}tcp:2022 where load balancers connect"
+        section.fault("balancer_networks", text)
 
 
 def _check_algorithms(

@@ -17,7 +17,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import idna
 
 from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
 
@@ -270,7 +272,19 @@ def endpoint(text: str) -> str:
     if url.scheme not in ("http", "https") or not url.hostname or not bare or not port_ok:
         raise ValueError(f"{text!r} is not an endpoint; {right}")
     without_placeholders(text)
-    return f"{url.scheme}://{url.netloc}"
+    return f"{url.scheme}://{_ascii_netloc(url)}"
+
+
+def _ascii_netloc(url: SplitResult) -> str:
+    """Host and port as HTTP and TLS have them: an international name by its A-labels (RFC 5890)."""
+    host = url.hostname or ""
+    if host.isascii():
+        return url.netloc
+    try:
+        name = idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as error:
+        raise ValueError(f"has a host that is no name ({error})") from None
+    return name if url.port is None else f"{name}:{url.port}"
 
 
 def state_prefix(text: str) -> str:

@@ -95,31 +95,38 @@ class Copying:
             await self._verify(source, target, etag)
         return etag
 
-    async def delete_version(self, name: ObjectName, etag: str) -> None:
+    async def delete_version(self, name: ObjectName, etag: str, *, has_turn: bool = False) -> None:
         """Delete an object if it still is this version.
 
+        :param has_turn: other commits of this object wait for the caller already.
         :raises PreconditionFailed: it is another.
         """
         able = await self._store.learn_capabilities(name.bucket)
         if able.conditional_delete:
             await self._store.delete(name, if_match=etag)
-        else:
+        elif has_turn:
             await self._delete_if_found(name, etag)
+        else:
+            await self._delete_in_turn(name, etag)
 
-    async def _delete_if_found(self, name: ObjectName, etag: str) -> None:
+    async def _delete_in_turn(self, name: ObjectName, etag: str) -> None:
         """What the store does not decide is decided here; this process's uploads wait for it."""
         registration = self._in_flight.register(name, None)
         registration.committing()
         try:
             await registration.turn()
+            await self._delete_if_found(name, etag)
+        finally:
+            registration.ended()
+
+    async def _delete_if_found(self, name: ObjectName, etag: str) -> None:
+        try:
             found = await self._store.head(name)
             if found.etag != etag:
                 raise PreconditionFailed("it was replaced", code="PreconditionFailed")
             await self._store.delete(name, if_match=etag)
         except NoSuchObject:
             return
-        finally:
-            registration.ended()
 
     # In parts.
 

@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from sftpgw.errors import NoSuchObject, StoreError
 from sftpgw.files.resources import Resources
+from sftpgw.plan.markers import is_marker
 from sftpgw.values import ExactTimes, ListPage, ObjectInfo, ObjectName
 
 LOOKS_OF_ONE = 32
@@ -105,7 +106,7 @@ class PageTimes:
 
 
 def _is_file(info: ObjectInfo) -> bool:
-    return not info.name.key.endswith("/")
+    return not is_marker(info)
 
 
 def _timed(info: ObjectInfo, found: dict[ObjectName, float | None]) -> ObjectInfo:

@@ -32,6 +32,7 @@ from sftpgw.files.records import Heartbeat, Record, list_records
 from sftpgw.files.recurring import Recurring
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.copying import is_surely_same
+from sftpgw.plan.markers import MARKER, is_marker
 from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
 from sftpgw.values import ObjectName
 
@@ -88,7 +89,7 @@ class Finishing:
             if outcome is Outcome.MOVED:
                 is_done = await self._delete_source(source, entry, is_late=is_late)
             elif intent.over_marker and not entry.suffix:
-                is_done = True
+                is_done = await self._restore_marker(source, target, entry)
             else:
                 is_done = await self._delete_copy(source, target, entry)
             if not is_done:
@@ -129,6 +130,20 @@ class Finishing:
         if original.etag != entry.etag or not is_surely_same(original, copied):
             return False
         return await self._delete_source(target, Entry(entry.suffix, copied.etag))
+
+    async def _restore_marker(self, source: ObjectName, target: ObjectName, entry: Entry) -> bool:
+        """The target had a marker; a copy of one that holds bytes makes room for one again."""
+        try:
+            copied = await self._store.head(target, with_checksum=True)
+            if is_marker(copied):
+                return True
+            original = await self._store.head(source, with_checksum=True)
+        except NoSuchObject:
+            return True
+        if original.etag != entry.etag or not is_surely_same(original, copied):
+            return False
+        await self._store.put(target, (), MARKER)
+        return True
 
     # Records that were left alone.
 

@@ -11,21 +11,25 @@ same: whoever opens, looks at, renames or removes it waits for the commit first.
 
 On a disk an open file has no name: it may be renamed or removed, and its writer goes on.
 So here: a registration can get another name, under which CLOSE publishes, or none, and
-then CLOSE publishes nothing. Once something was sent that belongs to one key (a multipart
-upload does) it is *bound*: it can still lose its name, but not change it.
+then CLOSE publishes nothing. What an edit is made of, its *base*, moves with the stored file.
+A multipart upload is *bound* to the key that it was begun for, whatever its file is called by
+now: it needs that key for a moment at its end (`files/relocation`). Until then this process
+stores no other file there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 
 from sftpgw.errors import LimitReached
 from sftpgw.files.recent import Recent
 from sftpgw.files.waiting import Waiting
-from sftpgw.interfaces import FileWriter
-from sftpgw.values import MultipartUpload, ObjectName
+from sftpgw.interfaces import Clock, FileWriter
+from sftpgw.plan.unlinked import is_unlinked
+from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName
 
 Keepable = MultipartUpload | ObjectName
 """What an upload has in the store before it is published."""
@@ -33,61 +37,127 @@ Keepable = MultipartUpload | ObjectName
 MAX_GONE = 1024
 """So many directories that have gone are remembered."""
 
+KEY_SECONDS = 20.0
+"""So long does a CLOSE wait for the key that a renamed upload is bound to."""
+
 
 class Registration:
-    """One upload's place in the registry, from its open to its end."""
+    """One upload's place in the registry, from its open to its end.
 
-    def __init__(self, registry: InFlight, name: ObjectName, writer: FileWriter | None) -> None:
+    :param base: the stored object that is edited, as it is now.
+    :param rebased: called when the base has got another name or ETag, with the same bytes.
+    """
+
+    def __init__(
+        self,
+        registry: InFlight,
+        name: ObjectName,
+        writer: FileWriter | None,
+        base: ObjectInfo | None = None,
+        rebased: Callable[[ObjectInfo], None] | None = None,
+    ) -> None:
         self.name = name
         self.writer = writer
+        self.base = base
+        self.bound_to: ObjectName | None = None
         self.is_committing = False
-        self.is_bound = False
+        self.is_publishing = False
         self.is_removed = False
         self.has_ended = False
         self.may_replace = False
+        self.waits_for_key = False
         self._kept: set[Keepable] = set()
         self._registry = registry
+        self._rebased = rebased
         self._before: list[Deferred[None]] = []
         self._waiting = Waiting()
+        self._holds = 0
+        self._held = Waiting()
 
-    def bind(self) -> None:
-        """What has been sent, or what it builds upon, belongs to this name."""
-        self.is_bound = True
+    def bind(self, key: ObjectName) -> None:
+        """What has been sent belongs to this key."""
+        self.bound_to = key
+        self._registry.bound(self, key)
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether its name can still change: it is not being published yet."""
+        return not (self.is_publishing or self.is_removed or self.has_ended)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Publish nothing meanwhile: a rename is about to decide under which name."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds:
+                self._held.let_go()
 
     def rename(self, name: ObjectName, *, may_replace: bool) -> None:
-        """It is to be published as `name`; it must not be bound, or being published.
+        """It is to be published as `name`; it must be movable.
 
         :param may_replace: even if the file was to be a new one, when it was opened.
         """
+        if self.is_committing:
+            self._before = self._registry.commits(name)
         self._registry.renamed(self, name)
         self.may_replace = self.may_replace or may_replace
+
+    def rebase(self, base: ObjectInfo) -> None:
+        """The object that is edited is somewhere else now, or has another ETag."""
+        self.base = base
+        if self._rebased is not None:
+            self._rebased(base)
 
     def remove(self) -> None:
         """It is to be published nowhere. Its writer notices nothing."""
         if not self.is_committing and not self.has_ended:
             self._registry.removed(self)
-            self.is_removed = True
 
     def keeps(self, thing: Keepable) -> None:
         """Something in the store belongs to this upload until it ends: nobody sweeps it away."""
         self._kept.add(thing)
         self._registry.kept.add(thing)
 
-    def committing(self) -> None:
-        """The client has closed the file; from now on others wait for it."""
+    def committing(self, *, has_key: bool = False) -> None:
+        """The client has closed the file; from now on others wait for it.
+
+        :param has_key: only what is being stored now is waited for; all else waits for this one.
+        """
         if not self.is_committing and not self.is_removed:
-            self._before = self._registry.commits(self.name)
+            self._before = self._registry.commits(self.name, stored_now=has_key)
             self.is_committing = True
 
     async def turn(self) -> bool:
         """Wait for the commits of this object that began before: the last CLOSE wins.
 
-        Returns whether there were any.
+        A rename of it that is under way is waited for, too. From now on it keeps its name.
+        Returns whether there was anything to wait for.
         """
-        has_waited = bool(self._before)
-        while self._before:
-            await self._before.pop()
+        has_waited = False
+        while self._before or self._holds:
+            has_waited = True
+            await (self._before.pop() if self._before else self._held.turn())
+        self.is_publishing = True
         return has_waited
+
+    async def wait_for_key(self, clock: Clock) -> bool:
+        """Wait until no renamed upload is bound to this name; whether there was one.
+
+        It comes right behind `turn`, with nothing to wait for in between.
+
+        :raises LimitReached: it takes too long.
+        """
+        if not self._registry.bound_elsewhere(self.name):
+            return False
+        self.waits_for_key = True
+        try:
+            await self._registry.free_key(self.name, clock)
+        finally:
+            self.waits_for_key = False
+        return True
 
     def ended(self) -> None:
         """Published or given up, and nothing of it is under way any more."""
@@ -107,6 +177,8 @@ class InFlight:
     def __init__(self) -> None:
         self.changes = 0
         self.kept: set[Keepable] = set()
+        self._bound: dict[ObjectName, set[Registration]] = {}
+        self._bindings = Waiting()
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._removed: set[Registration] = set()
         self._others = 0
@@ -146,18 +218,74 @@ class InFlight:
         self._others -= 1
         self._tell_if_idle()
 
-    def register(self, name: ObjectName, writer: FileWriter | None) -> Registration:
+    def register(
+        self,
+        name: ObjectName,
+        writer: FileWriter | None,
+        base: ObjectInfo | None = None,
+        rebased: Callable[[ObjectInfo], None] | None = None,
+    ) -> Registration:
         """An upload to `name` begins, or, without a writer, a rewrite of what is stored there."""
-        registration = Registration(self, name, writer)
+        registration = Registration(self, name, writer, base, rebased)
         self._registrations.setdefault(name, []).append(registration)
         return registration
 
-    def renamed(self, registration: Registration, name: ObjectName) -> None:
+    def is_edited(self, stored: ObjectInfo) -> bool:
+        """Whether an upload edits this version of an object."""
+        return bool(self._editing(stored))
+
+    def rebased(self, before: ObjectInfo, after: ObjectInfo) -> None:
+        """A stored object has another name or ETag now, and the same bytes as `before`."""
+        for each in self._editing(before):
+            each.rebase(after)
+
+    def _editing(self, stored: ObjectInfo) -> list[Registration]:
+        version = (stored.name, stored.etag)
+        uploads = [each for found in self._registrations.values() for each in found]
+        uploads += self._removed
+        return [
+            each for each in uploads if each.base and (each.base.name, each.base.etag) == version
+        ]
+
+    def bound(self, registration: Registration, key: ObjectName) -> None:
         """Called by the registration itself, as the next two are."""
+        self._bound.setdefault(key, set()).add(registration)
+
+    def bound_elsewhere(self, key: ObjectName) -> frozenset[Registration]:
+        """The uploads that can be completed under `key` only, and whose file has another name.
+
+        What libfuse has unlinked is not among them: it gives way.
+        """
+        return frozenset(
+            each
+            for each in self._bound.get(key, ())
+            if each.name != key and not each.is_removed and not is_unlinked(each.name.key)
+        )
+
+    async def free_key(
+        self, key: ObjectName, clock: Clock, but_for: Iterable[Registration] = ()
+    ) -> None:
+        """Wait until `bound_elsewhere` has none. :raises LimitReached: it takes too long.
+
+        :param but_for: uploads that are about to get this name back.
+        """
+        give_up_at = clock.seconds() + KEY_SECONDS
+        while self.bound_elsewhere(key).difference(but_for):
+            left_seconds = give_up_at - clock.seconds()
+            try:
+                await self._bindings.turn().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
+            except TimeoutError:
+                raise LimitReached(
+                    "a file that had this name is being uploaded under another one still, and the "
+                    "store needs the name once more for it; try again when that upload has ended"
+                ) from None
+
+    def renamed(self, registration: Registration, name: ObjectName) -> None:
         self._drop(registration)
         registration.name = name
         self._registrations.setdefault(name, []).append(registration)
         self.changed()
+        self._bindings.let_go()
 
     def removed(self, registration: Registration) -> None:
         if registration in self._removed:
@@ -165,9 +293,17 @@ class InFlight:
         self._drop(registration)
         self._removed.add(registration)
         self.changed()
+        registration.is_removed = True
+        self._bindings.let_go()
 
     def forget(self, registration: Registration) -> None:
         self.changed()
+        key = registration.bound_to
+        if key is not None and registration in self._bound.get(key, ()):
+            self._bound[key].remove(registration)
+            if not self._bound[key]:
+                del self._bound[key]
+            self._bindings.let_go()
         if registration in self._removed:
             self._removed.remove(registration)
         else:
@@ -215,9 +351,10 @@ class InFlight:
         return tuple(each for name in names for each in self.writing(name))
 
     def below(self, bucket: str, prefix: str) -> bool:
-        """Whether anything is being written to keys that begin with `prefix`."""
+        """Whether anything is being written to keys below `prefix`, its own not among them."""
         return any(
-            name.bucket == bucket and name.key.startswith(prefix) for name in self._registrations
+            name.bucket == bucket and name.key.startswith(prefix) and name.key != prefix
+            for name in self._registrations
         )
 
     async def settled(self, name: ObjectName) -> None:
@@ -225,10 +362,15 @@ class InFlight:
         for ended in self.commits(name):
             await ended
 
-    def commits(self, name: ObjectName) -> list[Deferred[None]]:
-        """One Deferred for each commit of `name` under way; it fires at the end of that."""
-        registered = self._registrations.get(name, ())
-        return [each.end() for each in registered if each.is_committing]
+    def commits(self, name: ObjectName, *, stored_now: bool = False) -> list[Deferred[None]]:
+        """One Deferred for each commit of `name` under way; it fires at the end of that.
+
+        :param stored_now: only those that wait for nothing but the store.
+        """
+        commits = [each for each in self._registrations.get(name, ()) if each.is_committing]
+        if stored_now:
+            commits = [each for each in commits if each.is_publishing and not each.waits_for_key]
+        return [each.end() for each in commits]
 
     async def idle(self) -> None:
         """Wait until no transfer is left."""

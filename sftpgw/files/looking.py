@@ -13,6 +13,10 @@ Rules
    that something is being uploaded to.
 4. A session that writes a file sees what it has written of it; others see what is published,
    and the upload only where there is nothing else.
+5. Nothing is made below a file, as far as that is known for nothing: a file that this session
+   has seen, or that is being written. What is only remembered is asked for before it is believed.
+   With `[files] strict_parents` each directory above is asked for, a HEAD the first time. Where
+   a store holds both a file and a directory of one name, the directory can be used.
 """
 
 from __future__ import annotations
@@ -25,12 +29,14 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
-from sftpgw.plan.markers import hadoop_marker, marks_directory
+from sftpgw.plan.markers import hadoop_marker, is_marker, marks_directory
 from sftpgw.plan.paths import Place
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
 LISTED_FOR_SECONDS = 2.0
 MAX_REMEMBERED = 1024
+MAX_FILES_SEEN = 2048
+"""Two full pages of a list, by the hashes of their keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +50,48 @@ class _Listed:
 
 
 class Looking:
-    """One session's view of the store, with what it remembers of it."""
+    """One session's view of the store, with what it remembers of it.
 
-    def __init__(self, store: ObjectStore, in_flight: InFlight, clock: Clock) -> None:
+    :param strict_parents: whether a request is spent on what is not known of the directories
+        above something new.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        in_flight: InFlight,
+        clock: Clock,
+        *,
+        strict_parents: bool = False,
+    ) -> None:
         self._store = store
+        self._strict_parents = strict_parents
         self._in_flight = in_flight
         self._clock = clock
         self._listed: _Listed | None = None
         self._emptied: Recent[str, int] = Recent(MAX_REMEMBERED)
         self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
+        self._files_seen: Recent[int, None] = Recent(MAX_FILES_SEEN)
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
 
     async def file(self, place: Place, *, with_checksum: bool = False) -> ObjectInfo | None:
-        """The object of a place, None if there is none. A HEAD."""
-        if place.is_root:
+        """The object of a place, None if there is none. A HEAD, unless it can be no file."""
+        if not place.may_be_file:
             return None
+        return await self._object(place, with_checksum=with_checksum)
+
+    async def _object(self, place: Place, *, with_checksum: bool = False) -> ObjectInfo | None:
         await self._in_flight.settled(place.file)
         try:
-            return await self._store.head(place.file, with_checksum=with_checksum)
+            info = await self._store.head(place.file, with_checksum=with_checksum)
         except NoSuchObject:
             return None
+        if place.is_marker_content and is_marker(info):
+            return None
+        self.saw_file(place)
+        return info
 
     async def own_upload(self, place: Place) -> FileWriter | None:
         """What this session is writing here, as far as it is not yet published.
@@ -73,7 +99,7 @@ class Looking:
         sshfs asks by name for the size of a file that it has open; told the published one, the
         kernel would no longer let anybody read what was written behind that.
         """
-        if place.is_root:
+        if not place.may_be_file:
             return None
         await self._in_flight.settled(place.file)
         return self._in_flight.newest(place.file, self.own)
@@ -91,10 +117,12 @@ class Looking:
                 return None, True
             raise
 
-    async def no_file(self, place: Place) -> NoSuchFile | IsADirectory:
-        """Why there is no file at a place that has none."""
+    async def no_file(self, place: Place) -> NoSuchFile | IsADirectory | NotADirectory:
+        """Why there is no file at a place that has none, or can have none."""
         if place.is_root or await self.is_directory(place):
             return IsADirectory(f"{place.path}: is a directory")
+        if place.must_be_directory:
+            return await self.no_directory(place)
         return NoSuchFile(f"{place.path}: No such file or directory")
 
     # Directories.
@@ -105,7 +133,7 @@ class Looking:
         page = await list_directory(self._store, place)
         if not _shows_something(page):
             return self._is_implied(place) or await self.has_hadoop_marker(place)
-        self.met(place)
+        self._learn(place, page)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
 
@@ -118,7 +146,7 @@ class Looking:
         is_there = _shows_something(page) or place.is_root or self._is_implied(place)
         if not is_there and not await self.has_hadoop_marker(place):
             raise await self.no_directory(place)
-        self.met(place)
+        self._learn(place, page)
         return page
 
     async def demand_no_directory(self, place: Place) -> None:
@@ -133,6 +161,34 @@ class Looking:
         if is_suspected and await self.is_directory(place):
             raise IsADirectory(f"{place.path}: is a directory")
 
+    async def demand_no_file_above(self, place: Place) -> None:
+        """What is about to be made here would lie below a file.
+
+        No request, unless a file is known or suspected there, or `strict_parents` asks for one.
+
+        :raises NotADirectory: as a disk does.
+        """
+        above = place.parent
+        while not above.is_root:
+            if await self._is_file_only(above):
+                raise NotADirectory(f"{above.path}: is not a directory")
+            above = above.parent
+
+    async def _is_file_only(self, place: Place) -> bool:
+        is_being_written = self._in_flight.newest(place.file) is not None
+        is_suspected = hash(place.file.key) in self._files_seen
+        is_unknown = self._strict_parents and place.prefix not in self._met
+        if not (is_being_written or is_suspected or is_unknown):
+            return False
+        try:
+            is_file = is_being_written or await self._object(place) is not None
+            if is_file and not await self.is_directory(place):
+                return True
+        except AccessDenied:  # the store does not tell
+            return False
+        self.met(place)
+        return False
+
     async def has_hadoop_marker(self, place: Place) -> bool:
         """Whether an object stands for this directory in Hadoop's way. A HEAD."""
         try:
@@ -142,7 +198,7 @@ class Looking:
 
     async def no_directory(self, place: Place) -> NoSuchFile | NotADirectory:
         """Why there is no directory at a place that has none."""
-        if await self.file(place) is not None:
+        if not place.is_root and await self._object(place) is not None:
             return NotADirectory(f"{place.path}: is not a directory")
         return NoSuchFile(f"{place.path}: No such file or directory")
 
@@ -170,6 +226,7 @@ class Looking:
         key = place.file.key
         page = await self._store.list(place.root.bucket, key, delimiter="/")
         if any(info.name == place.file for info in page.objects):
+            self.saw_file(place)
             return FileKind.FILE
         if place.prefix in page.prefixes:
             return FileKind.DIRECTORY
@@ -194,10 +251,23 @@ class Looking:
     def met(self, directory: Place) -> None:
         """This session has seen or made a directory."""
         self._met.keep(directory.prefix, None)
+        self._files_seen.pop(hash(directory.file.key), None)
 
-    def began(self, upload: FileWriter) -> None:
+    def saw_file(self, place: Place) -> None:
+        """This session has seen or made a file."""
+        self._files_seen.keep(hash(place.file.key), None)
+        self._met.pop(place.prefix, None)
+
+    def _learn(self, directory: Place, page: ListPage) -> None:
+        """A page of a directory was seen, and the files in it."""
+        self.met(directory)
+        for info in page.objects:
+            self._files_seen.keep(hash(info.name.key), None)
+
+    def began(self, upload: FileWriter, place: Place) -> None:
         """This session writes a file."""
         self.own.add(upload)
+        self.saw_file(place)
 
     def removed(self, place: Place) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""

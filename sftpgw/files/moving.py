@@ -82,6 +82,8 @@ class Moving:
         self._heartbeat: Heartbeat | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
+        self._edited: list[tuple[ObjectInfo, ObjectInfo]] = []
+        """What is being edited of what was copied, before and after."""
         self._has_been_done = False
 
     async def move(
@@ -260,6 +262,8 @@ class Moving:
         except (NoSuchObject, PreconditionFailed):
             raise await self._why_not(suffix, target) from None
         self._resources.copied(info, target, etag, began_seconds)
+        if self._resources.in_flight.is_edited(info):
+            self._edited.append((info, replace(info, name=target, etag=etag)))
 
     async def _why_not(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
         try:
@@ -302,9 +306,11 @@ class Moving:
     def _take_uploads_along(self) -> None:
         """Files that are being written move with their directory, as far as they can."""
         in_flight = self._resources.in_flight
+        for before, after in self._edited:
+            in_flight.rebased(before, after)
         for upload in in_flight.writing_below(self._bucket, self._intent.source):
             key = self._intent.target + upload.name.key.removeprefix(self._intent.source)
-            if not upload.is_bound and len(key.encode()) <= MAX_KEY_BYTES:
+            if upload.is_movable and len(key.encode()) <= MAX_KEY_BYTES:
                 upload.rename(ObjectName(self._bucket, key), may_replace=self._may_overwrite)
 
     async def _anything_left(self) -> bool:

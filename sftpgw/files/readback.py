@@ -5,7 +5,8 @@ Must not know: SFTP, and when bytes are sent.
 
 The object below is read as any file is (`files/downloads`), with read-ahead and its part
 of the memory, from the first READ that needs it; but only as the version that was there
-when the file was opened. Where nothing has to be waited for, nothing is.
+when the file was opened. It may be renamed meanwhile: then what READs wait for is asked for
+under the new name. Where nothing has to be waited for, nothing is.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import EndOfFile, FileError
+from sftpgw.errors import EndOfFile, FileError, GatewayError
 from sftpgw.files.downloads import Download
 from sftpgw.files.traffic import Traffic
 from sftpgw.plan.readback import Source
 from sftpgw.plan.uploading import UploadPlan
-from sftpgw.values import Body, Buffer, ByteRange
+from sftpgw.values import Body, Buffer, ByteRange, ObjectInfo
 
 
 class NoReadback:
@@ -32,6 +33,9 @@ class NoReadback:
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         raise self._reason.with_traceback(None)
 
+    def rebase(self, base: ObjectInfo) -> None:
+        """Nothing is read of it."""
+
     def close(self) -> None:
         """Nothing was read."""
 
@@ -39,16 +43,23 @@ class NoReadback:
 class Readback:
     """The bytes of a file that is being written.
 
-    :param below: makes a reader of the object below, not opened yet; it counts what it reads.
+    :param base: the object below; None if there is none.
+    :param new_reader: makes a reader of an object, not opened yet; it counts what it reads.
     :param traffic: counts what is read of what was written.
     """
 
     def __init__(
-        self, plan: UploadPlan, below: Callable[[], Download], *, traffic: Traffic | None = None
+        self,
+        plan: UploadPlan,
+        base: ObjectInfo | None,
+        new_reader: Callable[[ObjectInfo], Download],
+        *,
+        traffic: Traffic | None = None,
     ) -> None:
         self._plan = plan
+        self._base = base
+        self._new_reader = new_reader
         self._traffic = traffic or Traffic()
-        self._new_reader = below
         self._reader: Download | None = None
         self._is_open = False
         self._is_closed = False
@@ -66,18 +77,32 @@ class Readback:
             return Deferred.fromCoroutine(self._joined(found))
         return tuple(piece for source in found for piece in self._here(source))
 
+    def rebase(self, base: ObjectInfo) -> None:
+        """The object below has another name or ETag, and the same bytes."""
+        self._base = base
+        if self._is_open:
+            self._let_go_of_reader()
+
     def close(self) -> None:
         """Let go of what was read ahead; READs that wait for it fail."""
         self._is_closed = True
         if self._reader is not None and self._is_open:
             self._reader.close()
 
+    def _let_go_of_reader(self) -> None:
+        reader, self._reader, self._is_open = self._reader, None, False
+        if reader is not None:
+            reader.close()
+
     def _begun(self, source: Source) -> Body | Deferred[Body]:
         if not isinstance(source, ByteRange):
             return self._here(source)
-        if self._reader is not None and self._is_open:
-            return self._reader.read(source.start, source.size_bytes)
-        return Deferred.fromCoroutine(self._read_opened(source))
+        if self._reader is None or not self._is_open:
+            return Deferred.fromCoroutine(self._read_base(source, None))
+        begun = self._reader.read(source.start, source.size_bytes)
+        if not isinstance(begun, Deferred):
+            return begun
+        return Deferred.fromCoroutine(self._read_base(source, begun))
 
     async def _joined(self, found: tuple[Source, ...]) -> Body:
         pieces: list[Buffer] = []
@@ -86,6 +111,17 @@ class Readback:
             pieces += await begun if isinstance(begun, Deferred) else begun
         return tuple(pieces)
 
+    async def _read_base(self, wanted: ByteRange, begun: Deferred[Body] | None) -> Body:
+        """Whatever fails since the object was renamed is asked for anew."""
+        while True:
+            base = self._base
+            try:
+                return await (begun or self._read_opened(wanted))
+            except GatewayError:
+                if base is self._base or self._is_closed:
+                    raise
+                begun = None
+
     async def _read_opened(self, wanted: ByteRange) -> Body:
         reader = await self._opened()
         body = reader.read(wanted.start, wanted.size_bytes)
@@ -93,13 +129,19 @@ class Readback:
 
     async def _opened(self) -> Download:
         """The reader; who comes while it is being opened waits for that."""
-        if self._reader is not None:
-            if not self._is_open:
-                waiting: Deferred[None] = Deferred(self._waiting.remove)
-                self._waiting.append(waiting)
-                await waiting
-            return self._reader
-        reader = self._reader = self._new_reader()
+        while (reader := self._reader) is None or not self._is_open:
+            await (self._open_reader() if reader is None else self._next_opening())
+        return reader
+
+    def _next_opening(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    async def _open_reader(self) -> None:
+        base = self._base
+        assert base is not None, "there is something to read"
+        reader = self._reader = self._new_reader(base)
         try:
             await reader.open(may_wait=False)  # the upload may hold what it would wait for
         except BaseException:
@@ -107,10 +149,11 @@ class Readback:
             self._tell_waiting(Failure())
             raise
         self._is_open = True
-        if self._is_closed:
+        if base is not self._base:
+            self._let_go_of_reader()
+        elif self._is_closed:
             reader.close()
         self._tell_waiting(None)
-        return reader
 
     def _tell_waiting(self, failure: Failure | None) -> None:
         waiting, self._waiting = self._waiting, []

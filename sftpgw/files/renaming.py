@@ -10,21 +10,27 @@ Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
 2. Onto itself: success, and nothing happens. Into itself: an error.
 3. A file is copied, the copy verified, and the original deleted if it still is what was
    copied. A directory: `files/moving`.
-4. A file that is being written moves, too: it is published under its new name. But once its
-   parts are on their way to S3 they belong to one key; then the rename is refused.
+4. A file that is being written moves, too: it is published under its new name, and what it is
+   made of is looked for there. Where its CLOSE comes while the rename is under way, it waits. Once
+   its parts are on their way to S3 they belong to one key: see `files/relocation`.
 5. Parents of the new name need not exist: they come with it.
-6. What is kept of an upload that was cut off has no file yet that could be renamed. As a
+6. A directory's new name may end with a slash, a file's may not: it names a directory. Nothing
+   is put below a file, as `files/looking` has it.
+7. What is kept of an upload that was cut off has no file yet that could be renamed. As a
    target it is one.
 """
 
 from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace as moved_info
 
 from sftpgw.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
     InvalidPath,
     IsADirectory,
-    LimitReached,
+    NoSuchObject,
     NotADirectory,
     ObjectChanged,
     PermissionDenied,
@@ -38,7 +44,7 @@ from sftpgw.files.looking import Looking
 from sftpgw.files.moving import Moving
 from sftpgw.files.partials import Partials
 from sftpgw.files.resources import Resources
-from sftpgw.plan.markers import MARKER, hadoop_marker
+from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
 from sftpgw.plan.paths import Place
 from sftpgw.plan.permissions import Operation, allows, require
 from sftpgw.values import FileKind, ObjectInfo, Permission, WriteCondition
@@ -75,10 +81,14 @@ class Renaming:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
-        uploads = self._in_flight.writing(source.file)
+        demand_writable(source)
+        demand_writable(target)
+        uploads = self._in_flight.writing(source.file) if source.may_be_file else ()
         info = await self._looking.file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
+        elif target.must_be_directory:
+            raise await self._looking.no_file(target)
         elif target == source:
             return
         elif target.is_below(source):
@@ -99,22 +109,39 @@ class Renaming:
         replace: bool,
     ) -> None:
         """:param uploads: to the source, when the rename was asked for; later ones stay there."""
-        _demand_movable(uploads, source.path)
         replaced = self._in_flight.writing(target.file)
+        await self._looking.demand_no_file_above(target)
+        await self._in_flight.settled(target.file)
+        await self._in_flight.free_key(target.file, self._resources.clock, uploads)
         condition = await self._demand_free(target, replace=replace)
-        if info is not None:
-            await self._move_file(info, source, target, condition)
-        elif not set(uploads) & set(self._in_flight.writing(source.file)):
+        movable = [each for each in uploads if each.is_movable and each.name == source.file]
+        if info is None and not movable:
             # They have ended while we looked: now it is a stored file, or none.
             await self.rename(source, target, replace=replace)
             return
-        if replace:
-            for upload in set(replaced) & set(self._in_flight.writing(target.file)):
-                upload.remove()  # on a disk, too, it would be nobody's file any more
-        may_replace = self._may_overwrite and (replace or info is not None)
-        for upload in set(uploads) & set(self._in_flight.writing(source.file)):
-            if not upload.is_bound:
-                upload.rename(target.file, may_replace=may_replace)
+
+        def redirect() -> None:
+            if replace:
+                for upload in set(replaced) & set(self._in_flight.writing(target.file)):
+                    upload.remove()  # on a disk, too, it would be nobody's file any more
+            may_replace = self._may_overwrite and (replace or info is not None)
+            for upload in movable:
+                if upload.is_movable and upload.name == source.file:
+                    upload.rename(target.file, may_replace=may_replace)
+
+        if info is None:
+            redirect()
+            return
+        with ExitStack() as holding:
+            for upload in movable:
+                holding.enter_context(upload.held())
+            etag = await self._copy_file(info, target, condition)
+            self._in_flight.rebased(info, moved_info(info, name=target.file, etag=etag))
+            redirect()
+        await self._keeping.keep(source.parent, without=info.name.key)
+        await self._delete_copied(info)
+        self._looking.saw_file(target)
+        self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
 
     async def _demand_free(self, target: Place, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -135,9 +162,8 @@ class Renaming:
             await self._partials.forget(found, why="another file was given its name")
         return WriteCondition.NONE if replace and self._may_overwrite else WriteCondition.IF_ABSENT
 
-    async def _move_file(
-        self, info: ObjectInfo, source: Place, target: Place, condition: WriteCondition
-    ) -> None:
+    async def _copy_file(self, info: ObjectInfo, target: Place, condition: WriteCondition) -> str:
+        """Returns the copy's ETag."""
         began_seconds = self._resources.clock.seconds()
         try:
             etag = await self._copying.copy(info, target.file, condition)
@@ -147,9 +173,7 @@ class Renaming:
                 raise AlreadyExists(f"{target.path}: the file exists already") from None
             raise ObjectChanged("the file was replaced while it was being renamed") from None
         self._resources.copied(info, target.file, etag, began_seconds)
-        await self._keeping.keep(source.parent, without=info.name.key)
-        await self._delete_copied(info)
-        self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
+        return etag
 
     async def _delete_copied(self, source: ObjectInfo) -> None:
         try:
@@ -164,18 +188,18 @@ class Renaming:
 
     async def _rename_directory(self, source: Place, target: Place, *, replace: bool) -> None:
         if not await self._looking.is_directory(source):
-            if self._in_flight.newest(source.file) is not None:
+            if source.may_be_file and self._in_flight.newest(source.file) is not None:
                 # Its upload has come in between; whoever looks for the file waits for it.
                 await self.rename(source, target, replace=replace)
                 return
-            await self._partials.demand_none(source.file, source.path)
+            if source.may_be_file:
+                await self._partials.demand_none(source.file, source.path)
             raise await self._looking.no_file(source)
         if target == source:
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
-        uploads = self._in_flight.writing_below(source.root.bucket, source.prefix)
-        _demand_movable(uploads, source.path)
+        await self._looking.demand_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 
         async def demand_free() -> bool:
@@ -208,27 +232,23 @@ class Renaming:
             kind = FileKind.FILE
         if kind is None:
             return False
-        if not replace:
+        if not replace and not (kind is FileKind.FILE and target.must_be_directory):
             raise AlreadyExists(f"{target.path}: exists already")
         if kind is FileKind.FILE:
             raise NotADirectory(f"{target.path}: is a file")
         page = await self._store.list(target.root.bucket, target.prefix, limit=2)
-        below = [info for info in page.objects if info.name != target.marker]
-        if below or self._in_flight.below(target.root.bucket, target.prefix):
+        below = [info for info in page.objects if info.name != target.marker or info.size_bytes]
+        if below:
+            raise DirectoryNotEmpty(why_not_empty(target, below[-1]))
+        if self._in_flight.below(target.root.bucket, target.prefix):
             raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
         return bool(page.objects)
 
     async def _adopt_hadoop_marker(self, source: Place) -> None:
         """Hadoop's marker is not below the directory; ours is, and so it moves along."""
         if await self._looking.has_hadoop_marker(source):
-            await self._store.put(source.marker, (), MARKER)
+            try:
+                await self._store.head(source.marker)  # it may hold bytes
+            except NoSuchObject:
+                await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))
-
-
-def _demand_movable(uploads: Uploads, path: str) -> None:
-    bound = [upload.name for upload in uploads if upload.is_bound]
-    if bound:
-        raise LimitReached(
-            f"{path}: {len(bound)} upload(s) to this name are under way and cannot get another "
-            "one; rename it when they have ended"
-        )

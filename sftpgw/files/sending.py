@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from sftpgw.errors import (
     NoSuchObject,
@@ -36,7 +37,8 @@ from sftpgw.errors import (
 )
 from sftpgw.files.inflight import Registration
 from sftpgw.files.interest import Interest
-from sftpgw.interfaces import EventSink, ObjectStore
+from sftpgw.files.relocation import Relocator
+from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.commands import (
     AbortUpload,
     Command,
@@ -62,6 +64,8 @@ from sftpgw.values import (
     StoredPart,
     WriteCondition,
 )
+
+T = TypeVar("T")
 
 PIECE_PROPERTIES = ObjectProperties(storage_class="STANDARD")
 
@@ -91,8 +95,9 @@ class _Fetched:
 class Sending:
     """What one upload asks of the store.
 
+    :param registration: knows the file's name, and the object that is edited (its base).
+    :param relocator: publishes it, if it has another name by then than its upload.
     :param properties: what the object is created with, asked when that happens.
-    :param below: the object that stays below what is written.
     :param keep: writes down an upload that is to stay open; whether it may.
     :param resumed: the object's own upload, if it is open already.
     """
@@ -102,11 +107,12 @@ class Sending:
         *,
         store: ObjectStore,
         registration: Registration,
+        relocator: Relocator,
+        clock: Clock,
         events: EventSink,
         state_prefix: str,
         condition: WriteCondition,
         properties: Callable[[], Awaitable[ObjectProperties]],
-        below: ObjectInfo | None = None,
         keep: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]] = _keep_nothing,
         resumed: MultipartUpload | None = None,
     ) -> None:
@@ -114,11 +120,12 @@ class Sending:
         self._interest = Interest()
         self._wanted_from = store.while_wanted(self._interest)
         self._registration = registration
+        self._relocator = relocator
+        self._clock = clock
         self._events = events
         self._state_prefix = state_prefix
         self._condition = condition
         self._properties = properties
-        self._below = below
         self._has_kept = False
         self._keep = keep
         self._multiparts: dict[int, MultipartUpload] = {}
@@ -167,9 +174,9 @@ class Sending:
     async def _open(self, upload: int) -> None:
         if upload == 0:
             properties = await self._properties()
-            self._registration.bind()
-            created = await self._wanted_from.create_upload(self._registration.name, properties)
-            self._take_over(created)
+            name = self._registration.name
+            self._registration.bind(name)
+            self._take_over(await self._wanted_from.create_upload(name, properties))
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
@@ -179,68 +186,87 @@ class Sending:
 
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
-        self._registration.bind()
+        self._registration.bind(own.name)
         self._registration.keeps(own)
         self._multiparts[0] = own
 
     async def _put(self, whole: PutWhole) -> None:
         properties = await self._properties()
-        if await self._registration.turn() and self._has_kept:
+        has_waited = await self._registration.turn()
+        has_waited |= await self._registration.wait_for_key(self._clock)
+        if has_waited and self._has_kept:
             await self._demand_unchanged()
         name = self._registration.name
         self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
     async def _complete(self, complete: CompleteUpload) -> None:
         await self._registration.turn()
-        multipart = self._multiparts[0]
+        if not self.has_moved:
+            await self._registration.wait_for_key(self._clock)
         if self._has_kept:
             await self._demand_unchanged()
-        self.etag = await self._store.complete_upload(
-            multipart, complete.parts, self._current_condition
-        )
+        multipart = self._multiparts[0]
+        name, condition = self._registration.name, self._current_condition
+        if name == multipart.name:
+            self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
+        else:
+            self.etag = await self._relocator.publish(multipart, complete.parts, name, condition)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the object's own upload was begun under another name than the file has now."""
+        own = self._multiparts.get(0)
+        return own is not None and own.name != self._registration.name
 
     @property
     def _current_condition(self) -> WriteCondition:
         """What was demanded at OPEN, unless the file was renamed to replace another since."""
         return WriteCondition.NONE if self._registration.may_replace else self._condition
 
-    # The object below.
+    # The object that is edited. It may be renamed while it is asked for.
 
     async def _copy_below(self, copy: CopyBelow) -> StoredPart:
-        self._has_kept = True
-        below = self._known_below
-        try:
-            return await self._wanted_from.copy_part(
-                self._multiparts[0], copy.number, below, copy.wanted
-            )
-        except (PreconditionFailed, NoSuchObject):
-            raise _changed() from None
+        async def ask(base: ObjectInfo) -> StoredPart:
+            multipart = self._multiparts[0]
+            return await self._wanted_from.copy_part(multipart, copy.number, base, copy.wanted)
+
+        return await self._of_base(ask)
 
     async def _fetch_below(self, wanted: ByteRange) -> Body:
+        async def ask(base: ObjectInfo) -> Body:
+            fetched = _Fetched()
+            await self._wanted_from.get(base.name, wanted, fetched, if_match=base.etag)
+            if sum(map(len, fetched.pieces)) != wanted.size_bytes:
+                raise StoreTrouble("the store sent less than the object's size promises")
+            return tuple(fetched.pieces)
+
+        return await self._of_base(ask)
+
+    async def _of_base(self, ask: Callable[[ObjectInfo], Awaitable[T]]) -> T:
+        """:raises ObjectChanged: it is not what it was, under the name that it has now."""
         self._has_kept = True
-        below, fetched = self._known_below, _Fetched()
-        try:
-            await self._wanted_from.get(below.name, wanted, fetched, if_match=below.etag)
-        except (PreconditionFailed, NoSuchObject):
-            raise _changed() from None
-        if sum(map(len, fetched.pieces)) != wanted.size_bytes:
-            raise StoreTrouble("the store sent less than the object's size promises")
-        return tuple(fetched.pieces)
+        while True:
+            base = self._known_base
+            try:
+                return await ask(base)
+            except (PreconditionFailed, NoSuchObject):
+                if base is self._known_base:
+                    raise _changed() from None
 
     async def _demand_unchanged(self) -> None:
         """Nobody has replaced what the edit was made of: its bytes would come back."""
-        below = self._known_below
+        base = self._known_base
         try:
-            found = await self._store.head(below.name)
+            found = await self._store.head(base.name)
         except NoSuchObject:
             raise _changed() from None
-        if found.etag != below.etag:
+        if found.etag != base.etag:
             raise _changed()
 
     @property
-    def _known_below(self) -> ObjectInfo:
-        assert self._below is not None, "nothing is kept of nothing"
-        return self._below
+    def _known_base(self) -> ObjectInfo:
+        assert self._registration.base is not None, "nothing is kept of nothing"
+        return self._registration.base
 
     # Pieces.
 
@@ -276,12 +302,15 @@ class Sending:
             self.tell_failure("upload-left-behind", error, upload_id=multipart.upload_id)
 
     async def _keep_open(self, command: KeepUpload) -> None:
-        """What is published before is not overtaken: nobody needs the upload then."""
+        """What is published before is not overtaken: nobody needs the upload then.
+
+        Nor is it found again once its file has another name than the upload.
+        """
         multipart = self._multiparts[0]
         await self._registration.turn()
         is_kept = False
         try:
-            if not self._registration.is_removed:
+            if not self._registration.is_removed and not self.has_moved:
                 is_kept = await self._keep(multipart, command.parts)
         except StoreError as error:
             self.tell_failure("upload-not-kept", error, upload_id=multipart.upload_id)

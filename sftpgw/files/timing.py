@@ -124,6 +124,8 @@ class Timing:
         except ObjectArchived:  # in a tier that HEAD does not name as its class
             self._give_up(PermissionDenied(f"{path}: {ARCHIVED}"), info)
             return
+        # Whoever edits it edits the same bytes, though the ETag may be another.
+        self._in_flight.rebased(info, replace(info, etag=etag))
         self._remember(replace(info, etag=etag, modified_seconds=began_seconds), seconds)
         self._events.tell("time-set", key=info.name.key)
 

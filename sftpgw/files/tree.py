@@ -11,9 +11,13 @@ Rules
 3. No check that costs a request is made unless its answer changes ours.
 4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
 5. Who asks for a file sees what the OPENs of it come to that the session asked for before.
+6. What can only be a directory (`Place.must_be_directory`) is no file, whatever has its name:
+   it never reaches an object that is one.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from sftpgw.errors import (
     AlreadyExists,
@@ -39,7 +43,7 @@ from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.listing import attributes_of
-from sftpgw.plan.markers import MARKER, hadoop_marker
+from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
 from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
@@ -76,7 +80,12 @@ class Tree:
         self._store = resources.store
         self._in_flight = resources.in_flight
         self._events = resources.events
-        self._looking = Looking(resources.store, resources.in_flight, resources.clock)
+        self._looking = Looking(
+            resources.store,
+            resources.in_flight,
+            resources.clock,
+            strict_parents=resources.files.strict_parents,
+        )
         self._openings = Openings()
         self._patience = Patience(resources.clock)
         self._timing = Timing(resources)
@@ -101,6 +110,8 @@ class Tree:
         place = self._enter(Operation.LOOK, path)
         if place.is_root:
             return DIRECTORY
+        if place.must_be_directory:
+            return await self._stat_of_no_file(place)
         await self._openings.settled(place.file)
         own = await self._looking.own_upload(place)
         was_written = self._in_flight.newest(place.file) is not None
@@ -116,6 +127,8 @@ class Tree:
     async def _stat_of_no_file(self, place: Place) -> FileAttributes:
         if await self._looking.is_directory(place):
             return DIRECTORY
+        if place.must_be_directory:
+            raise await self._looking.no_directory(place)
         if (found := await self._partials.find(place.file)) is not None:
             return found.attributes
         raise NoSuchFile(f"{place.path}: No such file or directory")
@@ -134,9 +147,7 @@ class Tree:
     # Files.
 
     async def open_reader(self, path: bytes) -> Download:
-        place = self._enter(Operation.READ, path)
-        if place.is_root:
-            raise IsADirectory("/: is a directory")
+        place = await self._enter_file(Operation.READ, path)
         self._in_flight.demand_open()
         await self._openings.settled(place.file)
         await self._in_flight.settled(place.file)
@@ -149,7 +160,46 @@ class Tree:
                 return await self.open_reader(path)  # it was closed while we looked
             await self._partials.demand_none(place.file, place.path)
             raise await self._looking.no_file(place) from None
+        if place.is_marker_content and not (await download.attributes()).size_bytes:
+            download.close()
+            raise await self._looking.no_file(place)
         return download
+
+    async def open_made(
+        self, path: bytes, intent: WriteIntent, changes: AttributeChanges
+    ) -> Download:
+        """A file to be read that is made before if `intent` says so, or emptied.
+
+        OPEN with CREAT or TRUNC and without WRITE (open(2) with O_RDONLY). What it makes is
+        stored when this returns. What is there already costs a GET as for `open_reader`, unless
+        it is to be emptied or must not be there.
+
+        :raises AlreadyExists: the file must not be there, and is.
+        """
+        place = self._enter(Operation.READ, path)
+        await self._demand_file_name(place, creates=intent.create)
+        if not (intent.truncate or (intent.create and intent.exclusive)):
+            try:
+                return await self.open_reader(path)
+            except NoSuchFile:
+                pass
+        await self._make(path, intent, changes)
+        return await self.open_reader(path)
+
+    async def _make(self, path: bytes, intent: WriteIntent, changes: AttributeChanges) -> None:
+        """Store a file of no bytes, unless it is there by now and `intent` does not mind."""
+        only_if_absent = not intent.truncate
+        try:
+            writer = await self.open_writer(
+                path, replace(intent, exclusive=only_if_absent or intent.exclusive), changes
+            )
+            try:
+                await writer.commit()
+            finally:
+                await writer.abandon()
+        except AlreadyExists:
+            if intent.exclusive:
+                raise
 
     def _download(
         self, name: ObjectName, etag: str | None = None, *, through: Traffic | None = None
@@ -177,8 +227,8 @@ class Tree:
         may_resume: bool = True,
     ) -> Upload:
         place = self._enter(Operation.WRITE, path)
-        if place.is_root or path.endswith(b"/"):
-            raise IsADirectory(f"{place.path}: is a directory")
+        await self._demand_file_name(place, creates=intent.create)
+        demand_writable(place)
         self._in_flight.demand_open()
         with self._openings.opening(place.file):
             return await self._open_writer(place, intent, changes, may_resume=may_resume)
@@ -198,6 +248,8 @@ class Tree:
             raise incomplete(found, place.path)
         if existing is None and found is None:
             await self._looking.demand_no_directory(place)
+        if existing is None and intent.create:
+            await self._looking.demand_no_file_above(place)
         opening = decide(
             intent,
             existing,
@@ -218,7 +270,7 @@ class Tree:
         self._looking.changed()
         plan = self._upload_plan(intent, opening.overlaid, resumed, may_skip=may_skip)
         upload = self._upload(place, intent, opening, changes, plan=plan, resumed=resumed)
-        self._looking.began(upload)
+        self._looking.began(upload, place)
         return upload
 
     def _upload(
@@ -245,6 +297,7 @@ class Tree:
             storage_class=self._resources.settings.storage_class,
             modified_seconds=changes.modified_seconds,
             timing=self._timing,
+            may_set_times=allows(self._granted, Operation.SET_TIMES),
             patience=self._patience,
             below=opening.overlaid,
             readback=self._readback(place, intent, plan, opening.overlaid, traffic),
@@ -302,20 +355,24 @@ class Tree:
             return None
         if not allows(self._granted, Operation.READ):
             return NoReadback(PermissionDenied(f"{place.path}: you may not download files here"))
-        etag = overlaid.etag if overlaid else None
         return Readback(
-            plan, lambda: self._download(place.file, etag, through=traffic), traffic=traffic
+            plan,
+            overlaid,
+            lambda base: self._download(base.name, base.etag, through=traffic),
+            traffic=traffic,
         )
 
     async def remove_file(self, path: bytes) -> None:
-        place = self._enter(Operation.REMOVE, path)
+        place = await self._enter_file(Operation.REMOVE, path)
         await self._openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
         if info is None and not uploads and not was_partial:
             raise await self._looking.no_file(place)
-        if info is not None:
+        if info is not None and place.is_marker_content:
+            await self._store.put(place.file, (), MARKER)  # the directory stays
+        elif info is not None:
             await self._keeping.keep(place.parent, without=place.file.key)
             await self._store.delete(place.file)
         for upload in uploads:
@@ -343,6 +400,7 @@ class Tree:
             require(self._granted, Operation.SET_TIMES, place.path)
         if changes.size_bytes is not None:
             require(self._granted, Operation.TRUNCATE, place.path)
+            await self._demand_file_name(place)
             await self._resize(place, changes.size_bytes)
         if changes.modified_seconds is not None:
             await self._set_time(place, changes.modified_seconds)
@@ -351,16 +409,22 @@ class Tree:
 
     async def _set_time(self, place: Place, seconds: float) -> None:
         """Of a directory it is accepted and not kept: there may be no object to keep it."""
+        if not place.may_be_file:
+            if not place.is_root and not await self._looking.is_directory(place):
+                raise await self._looking.no_directory(place)
+            return
         await self._openings.settled(place.file)
-        await self._in_flight.settled(place.file)
-        if (writer := self._in_flight.newest(place.file)) is not None:
-            await writer.set_attributes(AttributeChanges(modified_seconds=seconds))
+        changes = AttributeChanges(modified_seconds=seconds)
+        if (own := await self._looking.own_upload(place)) is not None:
+            await own.set_attributes(changes)
             return
         try:
-            if not place.is_root:
-                await self._timing.set(place.file, seconds, place.path)
+            # What another session writes there may never be published: its own time is its own.
+            await self._timing.set(place.file, seconds, place.path)
         except NoSuchObject:
-            if not await self._looking.is_directory(place):
+            if (writer := self._in_flight.newest(place.file)) is not None:
+                await writer.set_attributes(changes)
+            elif not await self._looking.is_directory(place):
                 await self._partials.demand_none(place.file, place.path)
                 raise NoSuchFile(f"{place.path}: No such file or directory") from None
 
@@ -393,8 +457,10 @@ class Tree:
 
     async def make_directory(self, path: bytes) -> None:
         place = self._enter(Operation.MAKE_DIRECTORY, path)
+        demand_writable(place)
         if place.is_root or await self._looking.kind_at(place) is not None:
             raise AlreadyExists(f"{place.path}: exists already")
+        await self._looking.demand_no_file_above(place)
         await self._store.put(place.marker, (), MARKER)
         self._events.tell("directory-made", key=place.prefix)
         self._looking.met(place)
@@ -406,7 +472,9 @@ class Tree:
             raise DirectoryNotEmpty("/: cannot be removed")
         page = await self._store.list(place.root.bucket, place.prefix, limit=2)
         below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
-        is_used = below or self._in_flight.below(place.root.bucket, place.prefix)
+        if below:
+            raise DirectoryNotEmpty(why_not_empty(place, below[-1]))
+        is_used = self._in_flight.below(place.root.bucket, place.prefix)
         if is_used or await self._partials.is_any_in(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
         markers = [info.name for info in page.objects]
@@ -428,3 +496,20 @@ class Tree:
         place = locate(self._root, path)
         require(self._granted, operation, place.path)
         return place
+
+    async def _enter_file(self, operation: Operation, path: bytes) -> Place:
+        """As `_enter`, for what is done to files only.
+
+        :raises IsADirectory, NotADirectory, NoSuchFile: the path cannot name a file.
+        """
+        place = self._enter(operation, path)
+        await self._demand_file_name(place)
+        return place
+
+    async def _demand_file_name(self, place: Place, *, creates: bool = False) -> None:
+        """:param creates: what is not there would be made; then no request is needed."""
+        if place.may_be_file:
+            return
+        if creates:  # the name alone decides it (open(2), EISDIR)
+            raise IsADirectory(f"{place.path}: is a directory")
+        raise await self._looking.no_file(place)

@@ -46,15 +46,19 @@ from sftpgw.errors import (
     LimitReached,
     NoSuchObject,
     NoSuchUpload,
+    ObjectChanged,
+    PermissionDenied,
     PreconditionFailed,
     Unsupported,
     UploadFailed,
 )
+from sftpgw.files.copying import Copying
 from sftpgw.files.inflight import InFlight, Registration
 from sftpgw.files.partials import Partials
 from sftpgw.files.patience import Patience
 from sftpgw.files.places import Place
 from sftpgw.files.readback import NoReadback, Readback
+from sftpgw.files.relocation import Relocator
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
 from sftpgw.files.traffic import Traffic, upload_purpose
@@ -64,6 +68,7 @@ from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, 
 from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.restating import MTIME, mtime_text, restated
+from sftpgw.plan.unlinked import is_unlinked
 from sftpgw.plan.uploading import Phase, UploadPlan
 from sftpgw.values import (
     NO_METADATA,
@@ -80,6 +85,8 @@ from sftpgw.values import (
     WriteCondition,
 )
 
+NO_TIMES = "nothing was written to the file, and you may not set the times of stored files here"
+
 KEEP_SECONDS = 10.0
 """So long is anything more sent once the client is lost. What is under way then may end."""
 
@@ -88,7 +95,8 @@ class Upload:
     """Implements `interfaces.FileWriter` on a multipart upload or a single PutObject.
 
     :param below: the object that stays below what is written; what is published has its
-        class, tags and metadata.
+        class, tags and metadata. It is the registration's base from then on.
+    :param may_set_times: of a file that is stored, and that nothing is written to.
     :param patience: with the uploads of its session; of its own by default.
     :param readback: reads what is being written, if the file was opened for that.
     :param partials: where it is written down if its client is lost; None if that is never.
@@ -111,6 +119,7 @@ class Upload:
         storage_class: str = "",
         modified_seconds: float | None = None,
         timing: Timing | None = None,
+        may_set_times: bool = True,
         patience: Patience | None = None,
         below: ObjectInfo | None = None,
         readback: Readback | NoReadback | None = None,
@@ -124,31 +133,33 @@ class Upload:
         self._events = events
         self._store = store
         self._storage_class = storage_class
-        self._below = below
         self._readback = readback or NoReadback(Unsupported("the file is open for writing only"))
         self._modified_seconds = modified_seconds
         self._is_resumed = resumed is not None
         self._created_with = resumed.created_with if resumed else None
         self._partials = partials
         self._timing = timing
+        self._may_set_times = may_set_times
         self._patience = patience or Patience(clock)
-        self._registration: Registration = in_flight.register(name, self)
-        if below is not None:
-            # What is kept of it is found under its name: a rename has to wait.
-            self._registration.bind()
+        self._registration: Registration = in_flight.register(
+            name, self, below, self._readback.rebase
+        )
         self._sending = Sending(
             store=store,
             registration=self._registration,
+            relocator=Relocator(store, in_flight, Copying(store, in_flight, events), events),
+            clock=clock,
             events=events,
             state_prefix=state_prefix,
             condition=condition,
             properties=self._properties,
-            below=below,
             keep=self._keep,
             resumed=resumed.upload if resumed else None,
         )
         self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0
+        self._has_failed_in_time = False
+        """It has failed, and not only since the file was removed."""
         self._hurry: Any = None
         self._paused: list[Deferred[None]] = []
         self._steps = Waiting()
@@ -167,7 +178,7 @@ class Upload:
             self._carry_out(commands)
         else:
             self._settle_memory()
-        self._demand_success()
+        self._demand_welcome()
         if not self._place.is_waiting and not plan.is_congested:
             return None
         return self._withheld_answer()
@@ -192,7 +203,7 @@ class Upload:
             self._carry_out(self._plan.truncate(changes.size_bytes))
         if changes.modified_seconds is not None:
             self._set_time(changes.modified_seconds)
-        self._demand_success()
+        self._demand_welcome()
 
     def _set_time(self, seconds: float) -> None:
         """Metadata is fixed when the object is created; what comes later is set at the end."""
@@ -203,8 +214,9 @@ class Upload:
 
     async def attributes(self) -> FileAttributes:
         modified_seconds = self._modified_seconds
-        if modified_seconds is None and self._below is not None and not self._plan.is_changed:
-            modified_seconds = attributes_of(self._below).modified_seconds
+        base = self._registration.base
+        if modified_seconds is None and base is not None and not self._plan.is_changed:
+            modified_seconds = attributes_of(base).modified_seconds
         if modified_seconds is None:
             modified_seconds = self._written_seconds
         return FileAttributes(FileKind.FILE, self._plan.size_bytes, modified_seconds)
@@ -212,18 +224,30 @@ class Upload:
     async def sync(self) -> None:
         while self._running and self._plan.failure is None:
             await self._next_end()
-        self._demand_success()
+        self._demand_welcome()
 
     async def commit(self) -> None:
         self._registration.committing()
-        if self._registration.is_removed and self._plan.failure is None:
+        if self._is_unnamed:
             await self._drop()
             return
-        await self._set_time_only()
+        refusal = await self._set_time_only()
         self._carry_out(self._plan.finish())
         while not self._has_ended:
             await self._next_end()
         self._demand_success()
+        if refusal is not None:
+            raise refusal
+
+    @property
+    def _is_unnamed(self) -> bool:
+        """The file was removed, as libfuse does it or by its name: what it has is not stored.
+
+        Where its upload needs no key that it has lost, what libfuse has hidden is stored until
+        it is removed: it may be open twice.
+        """
+        is_hidden = is_unlinked(self._registration.name.key) and self._sending.has_moved
+        return self._is_nobodys or (is_hidden and self._plan.failure is None)
 
     async def _drop(self) -> None:
         """The file has no name any more, so that nobody misses what was written to it."""
@@ -284,10 +308,11 @@ class Upload:
 
     def _purpose(self, size_bytes: int | None = None) -> dict[str, object]:
         """Why the file is written, and what of its bytes came from whom."""
+        base = self._registration.base
         purpose = upload_purpose(
             self.traffic,
             self._plan.size_bytes if size_bytes is None else size_bytes,
-            below_bytes=None if self._below is None else self._below.size_bytes,
+            below_bytes=None if base is None else base.size_bytes,
             is_resumed=self._is_resumed,
         )
         return {"purpose": purpose, **self.traffic.written_facts()}
@@ -305,26 +330,36 @@ class Upload:
         except Exception:
             self._unforeseen(Failure())
 
-    async def _set_time_only(self) -> None:
-        """Nothing was written to a file that exists, but perhaps it was given a time."""
-        below, seconds = self._below, self._modified_seconds
+    async def _set_time_only(self) -> PermissionDenied | None:
+        """Nothing was written to a file that exists, but perhaps it was given a time.
+
+        Who may overwrite an empty file may give it one: overwritten with nothing, it has one too.
+        Returns why it was not set, if that is to be told.
+        """
+        seconds = self._modified_seconds
         is_untouched = not self._plan.is_changed and self._plan.failure is None
-        if below is None or seconds is None or self._timing is None or not is_untouched:
-            return
+        timing, base = self._timing, self._registration.base
+        if base is None or seconds is None or timing is None or not is_untouched:
+            return None
+        if not self._may_set_times and base.size_bytes:
+            is_set = int(attributes_of(base).modified_seconds) == int(seconds)
+            return None if is_set else PermissionDenied(NO_TIMES)
         try:
             await self._registration.turn()
-            await self._timing.touched(below, seconds)
+            await timing.touched(self._registration.base or base, seconds)
         except Exception:
             self._unforeseen(Failure())
+        return None
 
     async def _properties(self) -> ObjectProperties:
         metadata = {}
         self._created_with = self._modified_seconds
         if self._modified_seconds is not None:
             metadata[MTIME] = mtime_text(self._modified_seconds)
-        if self._below is None:
+        base, tags = await self._base_and_tags()
+        if base is None:
             return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
-        kept = restated(self._below, tags=await self._tags(self._below))
+        kept = restated(base, tags=tags)
         # The bytes are new, so that the old time is not theirs.
         others = {name: value for name, value in kept.metadata.items() if name != MTIME}
         # Stores without classes know none by name.
@@ -332,13 +367,14 @@ class Upload:
         storage_class = "" if is_usual else kept.storage_class
         return replace(kept, metadata=others | metadata, storage_class=storage_class)
 
-    async def _tags(self, below: ObjectInfo) -> Mapping[str, str]:
-        if not below.tag_count:
-            return NO_METADATA
-        try:
-            return await self._store.tags(below.name)
-        except NoSuchObject:
-            return NO_METADATA  # nothing of it may be needed; if something is, that fails
+    async def _base_and_tags(self) -> tuple[ObjectInfo | None, Mapping[str, str]]:
+        while (base := self._registration.base) is not None and base.tag_count:
+            try:
+                return base, await self._store.tags(base.name)
+            except NoSuchObject:
+                if base is self._registration.base:
+                    break  # nothing of it may be needed; if something is, that fails
+        return base, NO_METADATA
 
     async def _keep(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
         if self._partials is None:
@@ -378,6 +414,7 @@ class Upload:
         """After every change: memory to settle, clients to answer, an end to announce."""
         if self._plan.is_given_up:
             self._sending.give_up()
+        self._note_failure()
         self._settle_memory()
         if self._plan.failure is not None or not (
             self._place.is_waiting or self._plan.is_congested
@@ -387,6 +424,12 @@ class Upload:
             self._end()
         self._steps.let_go()
 
+    def _note_failure(self) -> None:
+        """What fails for want of the object below may do so since that is being removed."""
+        failure = self._plan.failure
+        if failure is not None and not self._registration.is_removed:
+            self._has_failed_in_time |= not isinstance(failure, ObjectChanged)
+
     def _resume_writers(self) -> None:
         paused, self._paused = self._paused, []
         if paused:
@@ -394,7 +437,7 @@ class Upload:
             self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
             self._patience.answered(self)
         for each in paused:
-            if self._plan.failure is None:
+            if self._plan.failure is None or self._is_nobodys:
                 each.callback(None)
             else:
                 each.errback(Failure(self._plan.failure))
@@ -473,6 +516,15 @@ class Upload:
     def _next_end(self) -> Deferred[None]:
         """Fires after the next step."""
         return self._steps.turn()
+
+    @property
+    def _is_nobodys(self) -> bool:
+        """The file was removed; what has failed since then is of no account, as on a disk."""
+        return self._registration.is_removed and not self._has_failed_in_time
+
+    def _demand_welcome(self) -> None:
+        if not self._is_nobodys:
+            self._demand_success()
 
     def _demand_success(self) -> None:
         if self._plan.failure is not None:

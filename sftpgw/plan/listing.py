@@ -1,7 +1,7 @@
 """What a page of keys looks like as entries of a directory.
 
-Knows: which keys can be named, that a file hides a directory of its name, and between
-which keys of a page a file belongs that is being written.
+Knows: which keys can be named, what the bytes of a marker are called, that a file hides a
+directory of its name, and between which keys of a page a file belongs that is being written.
 Must not know: where pages come from.
 
 `a` sorts before `a-`, and that before `a/`: the file and the directory of one
@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.plan.markers import hadoop_directory
-from sftpgw.plan.paths import Root, can_be_named, is_hidden
+from sftpgw.plan.paths import MARKER_CONTENT, Root, can_be_named, is_hidden
 from sftpgw.values import DirectoryEntry, FileAttributes, FileKind, ListPage, ObjectInfo
 
 NOTHING_WRITTEN: Mapping[str, FileAttributes] = MappingProxyType({})
@@ -56,7 +56,11 @@ class EntrySieve:
     def _sift(self, rows: Iterable[tuple[str, FileAttributes | None]]) -> Iterator[DirectoryEntry]:
         for key, found in rows:
             name = key[len(self._prefix) :].removesuffix("" if found else "/")
-            if key == self._prefix or is_hidden(self._root, key):
+            if is_hidden(self._root, key):
+                continue
+            if key == self._prefix:
+                if found is not None and found.size_bytes:
+                    yield DirectoryEntry(MARKER_CONTENT, found)
                 continue
             if not can_be_named(name):
                 self.skipped += 1

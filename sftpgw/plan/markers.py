@@ -7,12 +7,17 @@ A directory is whatever has keys below it. One that is to exist without any has 
 ``name/``, of no bytes, which we, S3's console, s3fs and others write, each with a content
 type of its own. Hadoop's s3n and EMR write ``name_$folder$`` instead: without bytes it
 stands for the directory ``name`` and is no file; with some it is a file like any other.
+
+So it is with ``name/``: S3 lets it hold bytes, and these are somebody's. Such an object still
+stands for its directory, which is listed with a file `MARKER_CONTENT` in it: that can be read,
+and removed, which leaves the marker. Nothing else writes over it or deletes it.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-folders.html
 """
 
 from __future__ import annotations
 
-from sftpgw.plan.paths import Place
+from sftpgw.errors import PermissionDenied
+from sftpgw.plan.paths import MARKER_CONTENT, Place
 from sftpgw.values import ObjectInfo, ObjectName, ObjectProperties
 
 MARKER = ObjectProperties(content_type="application/x-directory")
@@ -22,7 +27,31 @@ HADOOP_SUFFIX = "_$folder$"
 
 def hadoop_marker(place: Place) -> ObjectName:
     """What Hadoop would mark this directory with."""
-    return ObjectName(place.file.bucket, place.file.key + HADOOP_SUFFIX)
+    return ObjectName(place.root.bucket, place.prefix.removesuffix("/") + HADOOP_SUFFIX)
+
+
+def is_marker(info: ObjectInfo) -> bool:
+    """Whether an object is a directory's marker and nothing else."""
+    return info.name.key.endswith("/") and not info.size_bytes
+
+
+def demand_writable(place: Place) -> None:
+    """:raises PermissionDenied: the name stands for what a marker holds."""
+    if place.is_marker_content:
+        raise PermissionDenied(
+            f"{place.path}: this name stands for the bytes of the folder's own object; they can "
+            "be read and removed, not written or renamed"
+        )
+
+
+def why_not_empty(directory: Place, below: ObjectInfo) -> str:
+    """Why a directory with this object in it cannot be removed or replaced."""
+    if below.name == directory.marker:
+        return (
+            f"{directory.path}: the folder's own object holds {below.size_bytes} bytes; remove "
+            f"{MARKER_CONTENT} in it first"
+        )
+    return f"{directory.path}: the directory is not empty"
 
 
 def marks_directory(info: ObjectInfo) -> bool:

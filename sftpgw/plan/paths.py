@@ -12,17 +12,24 @@ Rules
    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 4. Keys under the state prefix are the gateway's own: no user reaches them.
 5. From here on a path is a `Place`, and nobody joins strings.
+6. A path that ends with a slash, with ``.`` or with ``..`` names a directory and no file
+   (POSIX, XBD 4.13 "Pathname Resolution"): its `Place` says so.
+7. The name `MARKER_CONTENT` stands in each directory for the object whose key is the
+   directory's own, ``name/``, as far as that holds bytes: no other path could name it.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.values import ObjectName
 
 MAX_KEY_BYTES = 1024
+
+MARKER_CONTENT = "_$folder_content$"
+"""What the bytes of a directory's own object are called in it (`plan/markers`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +43,23 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A resolved path: what it is called, and the keys that it may stand for."""
+    """A resolved path: what it is called, and the keys that it may stand for.
+
+    `must_be_directory`: the path ends so that a file of this name is not what it names.
+    """
 
     root: Root
     segments: tuple[str, ...]
+    must_be_directory: bool = field(default=False, compare=False)
 
     @property
     def is_root(self) -> bool:
         return not self.segments
+
+    @property
+    def may_be_file(self) -> bool:
+        """Whether an object named `file` would be what the path names."""
+        return not (self.is_root or self.must_be_directory)
 
     @property
     def path(self) -> str:
@@ -53,7 +69,14 @@ class Place:
     @property
     def file(self) -> ObjectName:
         """The object that this place is if it is a file; the root is none."""
+        if self.is_marker_content:
+            return self.parent.marker
         return ObjectName(self.root.bucket, self.root.key_prefix + "/".join(self.segments))
+
+    @property
+    def is_marker_content(self) -> bool:
+        """Whether it is what the marker of its directory holds."""
+        return self.segments[-1:] == (MARKER_CONTENT,) and bool(self.parent.prefix)
 
     @property
     def prefix(self) -> str:
@@ -103,7 +126,8 @@ def locate(root: Root, path: bytes) -> Place:
     :raises InvalidPath: no key can stand for it.
     :raises PermissionDenied: it is the gateway's own.
     """
-    place = Place(root, canonical(path))
+    is_directory = path.rpartition(b"/")[2] in (b"", b".", b"..")
+    place = Place(root, canonical(path), is_directory)
     size_bytes = len(place.file.key.encode())
     if size_bytes > MAX_KEY_BYTES:
         raise InvalidPath(
@@ -121,7 +145,7 @@ def is_hidden(root: Root, key: str) -> bool:
 
 def can_be_named(segment: str) -> bool:
     """Whether a client can ask for an entry of this name (keys hold what paths cannot)."""
-    return segment not in ("", ".", "..") and not _UNNAMABLE.search(segment)
+    return segment not in ("", ".", "..", MARKER_CONTENT) and not _UNNAMABLE.search(segment)
 
 
 _UNNAMABLE = re.compile("[/\0\udc80-\udcff]")

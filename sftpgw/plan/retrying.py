@@ -12,15 +12,22 @@ Rules:
    doubles each time. A ``Retry-After`` is a lower bound.
 3. Expired credentials are refreshed once, a clock that is off is corrected once, a
    bucket is followed into another region once; then once more, without a wait.
-4. Bytes that were damaged on the way (BadDigest) are sent again a few times: a store
-   that gets a checksum wrong will never get it right.
+4. What is likely to stay as it is, is tried again a few times within a second or two: bytes that
+   were damaged on the way (BadDigest; a store that gets a checksum wrong will never get it right),
+   answers that make no sense, TLS that fails. A certificate that does not verify, and a proxy that
+   refuses, are told at once.
 5. Attempts and time are bounded, so that a store may be away for as long as a restart
    takes. Waits stay short enough that it is found soon after it is back. A first
    failure may be late: one more attempt is made even if a timeout took all the time.
 6. Progress (bytes of a body that arrived) makes the attempts start afresh, the
    renewals are bounded too.
 
+The tables name their sources: [S3] is S3's list of error codes, [botocore] what its retry mode
+"standard" retries, [KMS] the errors that S3 passes on of keys, with ``KMS.`` before them.
+
 https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
@@ -60,13 +67,19 @@ class Remedy(enum.Enum):
     FOLLOW_REGION = "follow-region"
     REFRESH_CREDENTIALS = "refresh-credentials"
     CORRECT_CLOCK = "correct-clock"
+    ASK_FOR_STORED_BYTES = "ask-for-stored-bytes"
 
 
 # Words of ours for faults that have no S3 code.
 CONNECTION_LOST = "ConnectionLost"
 CONNECT_FAILED = "ConnectFailed"
 TIMED_OUT = "TimedOut"
+CERTIFICATE_REFUSED = "CertificateRefused"  # the store has not proved who it is
+TLS_FAILED = "TlsFailed"  # it speaks no TLS, or none that we speak
+PROXY_REFUSED = "ProxyRefused"
+SETTINGS_UNUSABLE = "SettingsUnusable"  # of certificates or the proxy
 BAD_ANSWER = "BadAnswer"
+TRANSCODED = "Transcoded"  # the store has decompressed what is stored (GCS)
 CUT_BODY = "CutBody"
 CHECKSUM_DIFFERS = "ChecksumDiffers"  # the store has other bytes for a part than we sent
 STORED_DAMAGED = "StoredDamaged"  # the same of a whole object: it is published, so no more tries
@@ -78,64 +91,103 @@ CONFLICTS = frozenset({"ConditionalRequestConflict"})
 DAMAGE = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
 """Codes that tell of bytes that are not those of the checksum sent with them."""
 
-_NOBODY_HEARD = frozenset({CONNECT_FAILED})
+_NOBODY_HEARD = frozenset(
+    {CONNECT_FAILED, CERTIFICATE_REFUSED, TLS_FAILED, PROXY_REFUSED, SETTINGS_UNUSABLE}
+)
 
 _FEWER_PLEASE = frozenset(
     {
-        "BandwidthLimitExceeded",
-        "RequestThrottled",
-        "ServiceUnavailable",
-        "SlowDown",
-        "SlowDownRead",
-        "SlowDownWrite",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequests",
+        "BandwidthLimitExceeded",  # [botocore], 509
+        "EC2ThrottledException",  # [botocore]
+        "KMS.ThrottlingException",  # [KMS], 400
+        "LimitExceededException",  # [botocore]
+        "PriorRequestNotComplete",  # [botocore]
+        "ProvisionedThroughputExceededException",  # [botocore]
+        "RequestLimitExceeded",  # [botocore]
+        "RequestThrottled",  # [botocore]
+        "RequestThrottledException",  # [botocore]
+        "ServiceUnavailable",  # [S3], 503
+        "SlowDown",  # [S3], 503
+        "SlowDownRead",  # MinIO, 503
+        "SlowDownWrite",  # MinIO, 503
+        "ThrottledException",  # [botocore]
+        "Throttling",  # [botocore]
+        "ThrottlingException",  # [botocore]
+        "TooManyRequests",  # MinIO, 429
+        "TooManyRequestsException",  # [botocore]
     }
 )
 _FEWER_PLEASE_STATUS = frozenset({429, 503})
 
 _REMEDY_BY_CODE = {
+    # The network: a restart of the store looks like this.
     CONNECTION_LOST: Remedy.WAIT,
     CONNECT_FAILED: Remedy.WAIT,
     TIMED_OUT: Remedy.WAIT,
-    BAD_ANSWER: Remedy.WAIT,
     CUT_BODY: Remedy.WAIT,
+    # What is likely to stay (rule 4).
     **dict.fromkeys(DAMAGE, Remedy.RESEND),
     CHECKSUM_DIFFERS: Remedy.RESEND,
-    "BandwidthLimitExceeded": Remedy.WAIT,
-    "ConditionalRequestConflict": Remedy.WAIT,
-    "InternalError": Remedy.WAIT,
-    "OperationAborted": Remedy.WAIT,
-    "RequestThrottled": Remedy.WAIT,
-    "RequestTimeout": Remedy.WAIT,
-    "ServiceUnavailable": Remedy.WAIT,
-    "SlowDown": Remedy.WAIT,
-    "SlowDownRead": Remedy.WAIT,
-    "SlowDownWrite": Remedy.WAIT,
-    "Throttling": Remedy.WAIT,
-    "ThrottlingException": Remedy.WAIT,
-    "TooManyRequests": Remedy.WAIT,
-    "XMinioServerNotInitialized": Remedy.WAIT,
+    BAD_ANSWER: Remedy.RESEND,
+    TLS_FAILED: Remedy.RESEND,
+    TRANSCODED: Remedy.ASK_FOR_STORED_BYTES,
+    # What passes.
+    **dict.fromkeys(_FEWER_PLEASE, Remedy.WAIT),
+    "ConditionalRequestConflict": Remedy.WAIT,  # [S3], 409: "retry"
+    "InternalError": Remedy.WAIT,  # [S3], 500: "try again"
+    "KMS.DependencyTimeoutException": Remedy.WAIT,  # [KMS]: "you can retry"
+    "KMS.KMSInternalException": Remedy.WAIT,  # [KMS]: "can be retried"
+    "OperationAborted": Remedy.WAIT,  # [S3], 409: "try again"
+    "RequestTimeout": Remedy.WAIT,  # [S3], 400; [botocore]
+    "RequestTimeoutException": Remedy.WAIT,  # [botocore]
+    "XMinioServerNotInitialized": Remedy.WAIT,  # MinIO while it starts, 503
+    # What has a remedy of its own; all of these are 400 and 403.
     "ExpiredToken": Remedy.REFRESH_CREDENTIALS,
     "ExpiredTokenException": Remedy.REFRESH_CREDENTIALS,
     "TokenRefreshRequired": Remedy.REFRESH_CREDENTIALS,
     UNEXPLAINED: Remedy.REFRESH_CREDENTIALS,
     "RequestTimeTooSkewed": Remedy.CORRECT_CLOCK,
+    # What stays, though the status (500, 503) says that it passes.
     "NotImplemented": Remedy.NONE,
+    "ExistingObjectIsDirectory": Remedy.NONE,  # SeaweedFS
+    "ExistingObjectIsFile": Remedy.NONE,  # SeaweedFS
 }
+
+_STAYS = frozenset(
+    {
+        "AuthorizationHeaderMalformed",
+        "EntityTooLarge",
+        "EntityTooSmall",
+        "InvalidArgument",
+        "InvalidBucketName",
+        "InvalidDigest",
+        "InvalidEncryptionAlgorithmError",
+        "InvalidObjectName",
+        "InvalidPart",
+        "InvalidPartOrder",
+        "InvalidRequest",
+        "InvalidStorageClass",
+        "InvalidTag",
+        "KeyTooLongError",
+        "KMS.DisabledException",
+        "KMS.KMSInvalidStateException",
+        "KMS.NotFoundException",
+        "MalformedXML",
+        "MetadataTooLarge",
+        "MissingContentLength",
+        "NoSuchVersion",
+        "QuotaExceeded",
+    }
+)
+"""Codes of 4xx in [S3] that stay, should they come with a 500, or within a 200. So do those of
+`_ERROR_BY_CODE` that have no remedy."""
 
 _ELSEWHERE = frozenset({301, 307, 400})
 """Statuses that may mean: right, but in another region."""
 
-_REMEDY_BY_STATUS = {
-    408: Remedy.WAIT,
-    429: Remedy.WAIT,
-    500: Remedy.WAIT,
-    502: Remedy.WAIT,
-    503: Remedy.WAIT,
-    504: Remedy.WAIT,
-}
+_REMEDY_BY_STATUS = dict.fromkeys((408, 429, 500, 502, 503, 504), Remedy.WAIT)
+"""[botocore], and 408 for what answers so instead of ``RequestTimeout`` (RFC 9110, 15.5.9). Not
+501, 505 and 507, nor 400: these tell of what stays."""
 
 _ERROR_BY_CODE: dict[str, type[StoreError]] = {
     "AccessDenied": AccessDenied,
@@ -191,6 +243,8 @@ def remedy_for(fault: Fault) -> Remedy:
         return Remedy.FOLLOW_REGION
     if fault.code in _REMEDY_BY_CODE:
         return _REMEDY_BY_CODE[fault.code]
+    if fault.code in _STAYS or fault.code in _ERROR_BY_CODE:
+        return Remedy.NONE
     return _REMEDY_BY_STATUS.get(fault.status, Remedy.NONE)
 
 

@@ -161,12 +161,13 @@ class FoundAbilities:
 
     def _tell(self, bucket: str, source: str) -> None:
         algorithm = self.checksum(bucket)
+        other = "none" if self._choice is ChecksumChoice.NONE else "md5"
         self._events.tell(
             "capabilities-known",
             bucket=bucket,
             source=source,
             lacking=" ".join(names(self.of(bucket), value=False)),
-            checksum=algorithm.value if algorithm else "none",
+            checksum=algorithm.value if algorithm else other,
         )
 
 

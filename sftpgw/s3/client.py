@@ -29,9 +29,16 @@ from sftpgw.errors import (
 from sftpgw.interfaces import BodySink, EventSink, Interest
 from sftpgw.plan.retrying import BAD_ANSWER, CONFLICTS, DAMAGE
 from sftpgw.s3.abilities import Abilities, FixedAbilities, Nobody
-from sftpgw.s3.checksums import COMPUTE_STEP_BYTES, RunningChecksum, any_checksum, joined
-from sftpgw.s3.downloads import Download
-from sftpgw.s3.headers import count, object_info, property_headers
+from sftpgw.s3.checksums import (
+    COMPUTE_STEP_BYTES,
+    MD5_STEP_BYTES,
+    RunningChecksum,
+    any_checksum,
+    joined,
+    new_md5,
+)
+from sftpgw.s3.downloads import Download, stored_size
+from sftpgw.s3.headers import object_info, property_headers
 from sftpgw.s3.refusals import is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
@@ -39,6 +46,7 @@ from sftpgw.s3.signing import HeaderList
 from sftpgw.s3.writing import (
     checksum_announcement,
     checksum_header,
+    content_md5,
     copied_properties,
     copy_source,
     if_absent,
@@ -56,6 +64,7 @@ from sftpgw.values import (
     Capabilities,
     Checksum,
     ChecksumAlgorithm,
+    ChecksumChoice,
     ListPage,
     MultipartUpload,
     ObjectInfo,
@@ -166,12 +175,10 @@ class S3Client:
         limit: int = 1000,
     ) -> ListPage:
         query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit))]
-        optional = (
-            ("prefix", prefix),
-            ("delimiter", delimiter),
-            ("continuation-token", token or ""),
-            ("start-after", start_after),
-        )
+        # These two even if they are blank: policies compare them (s3:prefix, s3:delimiter), and a
+        # parameter that is missing is not equal to "".
+        query += [("prefix", prefix), ("delimiter", delimiter)]
+        optional = (("continuation-token", token or ""), ("start-after", start_after))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListObjectsV2", "GET", bucket, query=tuple(query))
         page = await self._send_for(request, lambda a: s3xml.parse_object_list(a.document, bucket))
@@ -216,12 +223,8 @@ class S3Client:
         encoding: tuple[tuple[str, str], ...],
     ) -> UploadsPage:
         key_marker, id_marker = marker or ("", "")
-        query = [("uploads", ""), *encoding]
-        optional = (
-            ("prefix", prefix),
-            ("key-marker", key_marker),
-            ("upload-id-marker", id_marker),
-        )
+        query = [("uploads", ""), *encoding, ("prefix", prefix)]
+        optional = (("key-marker", key_marker), ("upload-id-marker", id_marker))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListMultipartUploads", "GET", bucket, query=tuple(query))
         return await self._send_for(request, lambda a: s3xml.parse_upload_list(a.document, bucket))
@@ -249,7 +252,7 @@ class S3Client:
             headers=(
                 *self._creation(properties),
                 *if_absent(condition, is_supported=able.conditional_put),
-                *checksum_header(checksum),
+                *(await self._integrity(body, checksum)),
             ),
             body=body,
             missing=NoSuchBucket,
@@ -348,7 +351,7 @@ class S3Client:
             upload.name.bucket,
             upload.name.key,
             query=part_query(upload, number),
-            headers=checksum_header(checksum),
+            headers=await self._integrity(body, checksum),
             body=body,
             missing=NoSuchUpload,
             final_codes=final_codes,
@@ -509,7 +512,7 @@ class S3Client:
         self, name: ObjectName, *, with_checksum: bool = False
     ) -> tuple[ObjectInfo, Headers]:
         def read(answer: Answer) -> tuple[ObjectInfo, Headers]:
-            size_bytes = count(answer.headers, "content-length")
+            size_bytes = stored_size(answer.headers)
             return object_info(name, size_bytes, answer.headers), answer.headers
 
         headers = (("x-amz-checksum-mode", "ENABLED"),) if with_checksum else ()
@@ -525,6 +528,18 @@ class S3Client:
 
     def _creation(self, properties: ObjectProperties) -> HeaderList:
         return tuple(property_headers(properties, self._sender.settings.storage_class))
+
+    async def _integrity(self, body: Body, checksum: Checksum | None) -> HeaderList:
+        """What the bytes of this request must come to: their checksum, or else their MD5.
+
+        Where there are no checksums, Object Lock takes nothing without.
+        """
+        if checksum is not None or self._sender.settings.checksum is ChecksumChoice.NONE:
+            return checksum_header(checksum)
+        if (digest := new_md5()) is None:
+            return ()
+        await self._sender.hasher.feed(body, digest.update, MD5_STEP_BYTES)
+        return content_md5(digest.digest())
 
     async def _checksum(self, body: Body, algorithm: ChecksumAlgorithm | None) -> Checksum | None:
         if algorithm is None:

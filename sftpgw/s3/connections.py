@@ -32,13 +32,13 @@ class Connections:
     """The connections that are not gone yet, idle, in use or closing."""
 
     def __init__(self) -> None:
-        self._open: set[_CountedConnection] = set()
+        self._open: set[object] = set()
         self._waiting: list[Deferred[None]] = []
 
-    def came(self, connection: _CountedConnection) -> None:
+    def came(self, connection: object) -> None:
         self._open.add(connection)
 
-    def went(self, connection: _CountedConnection) -> None:
+    def went(self, connection: object) -> None:
         self._open.discard(connection)
         while self._waiting and not self._open:
             self._waiting.pop().callback(None)

@@ -12,6 +12,7 @@ way does not notice. Only a role costs a botocore client (15 MiB), and only when
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -36,6 +37,9 @@ WAIT_FROM_SECONDS = 120.0
 LAST_SECONDS = 5.0
 """What ends so soon is of no use, even if there is nothing else."""
 
+SHORTEST_LIFE_SECONDS = 300.0
+"""What was obtained since then has not expired: botocore renews what lasts less than 10 minutes."""
+
 PATIENCE_SECONDS = 60.0
 """How long a request waits for credentials."""
 
@@ -49,9 +53,10 @@ class CredentialSource(Protocol):
     async def current(self) -> ReadOnlyCredentials:
         """:raises CredentialsUnavailable:"""
 
-    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+    async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         """The store refuses `refused`: are there others now?
 
+        :param is_guess: it may as well be for something else, the object above all.
         :raises CredentialsUnavailable:
         """
 
@@ -76,7 +81,7 @@ class StaticCredentials:
     async def current(self) -> ReadOnlyCredentials:
         return self._credentials
 
-    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+    async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         return False
 
 
@@ -96,6 +101,7 @@ class RefreshedCredentials:
         self._source: Credentials | None = None
         self._frozen: ReadOnlyCredentials | None = None
         self._early_refresh_after = 0.0
+        self._obtained_seconds = 0.0
         self._is_refreshing = False
         self._waiting: list[Deferred[None]] = []
 
@@ -112,10 +118,25 @@ class RefreshedCredentials:
             raise CredentialsUnavailable("no credentials")
         return self._frozen
 
-    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+    async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         if refused == self._frozen:
+            if is_guess:
+                await self._looked_again()
+                return bool(self._frozen != refused)
             self._source = self._frozen = None
         return bool(await self.current() != refused)
+
+    async def _looked_again(self) -> None:
+        """Resolve anew, unless what there is cannot have expired; meanwhile it is used as before.
+
+        So a thousand objects that are refused for their own sake cost no thousand roles.
+        """
+        if self._clock.seconds() - self._obtained_seconds < SHORTEST_LIFE_SECONDS:
+            return
+        source, self._source = self._source, None
+        with suppress(CredentialsUnavailable):
+            await self._refreshed()
+        self._source = self._source or source
 
     def _is_due(self) -> bool:
         """Whether botocore would refresh: 15 minutes before expiry, and not every moment then."""
@@ -156,6 +177,7 @@ class RefreshedCredentials:
     def _loaded(self, found: tuple[Credentials, ReadOnlyCredentials] | None) -> None:
         if found is not None:
             self._source, self._frozen = found
+            self._obtained_seconds = self._clock.seconds()
         for waiting in self._served():
             waiting.callback(None)
 

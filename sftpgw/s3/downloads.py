@@ -10,6 +10,9 @@ Rules:
 2. A store that ignores ``Range`` is an error unless the whole object is what
    was wanted. One that ignores ``If-Match`` is found out by the ETag.
 3. A 206 that is shorter than asked is a body that broke off.
+4. What does not tell its length, or another one than that of what is stored, was decompressed on
+   its way: it is asked for once more as it is stored.
+   https://docs.cloud.google.com/storage/docs/transcoding
 """
 
 from __future__ import annotations
@@ -17,12 +20,28 @@ from __future__ import annotations
 from twisted.web.http_headers import Headers
 
 from sftpgw.interfaces import BodySink
-from sftpgw.plan.retrying import Fault
+from sftpgw.plan.retrying import TRANSCODED, Fault
 from sftpgw.s3.headers import content_range, count, header, object_info
 from sftpgw.s3.refusals import AttemptFailed
 from sftpgw.s3.sending import S3Request
 from sftpgw.values import ByteRange, ObjectName
 from sftpgw.wire.s3xml import quoted
+
+STORED_LENGTH = "x-goog-stored-content-length"
+"""GCS tells it in answers to GET and HEAD, whether it decompresses or not."""
+
+
+def stored_size(headers: Headers) -> int:
+    """How many bytes a whole object has, by the answer to a GET or HEAD of it.
+
+    :raises AttemptFailed: what the answer tells of is not what is stored
+    :raises MissingHeader: it makes no sense
+    """
+    told, stored = (header(headers, name) for name in ("content-length", STORED_LENGTH))
+    if not told or (stored.isdecimal() and stored != told):
+        text = "the store sends another form of the object than it has stored"
+        raise AttemptFailed(Fault(TRANSCODED, 200), text)
+    return count(headers, "content-length")
 
 
 class Download:
@@ -91,7 +110,7 @@ class Download:
     def _promise(self, status: int, headers: Headers) -> tuple[int, int]:
         """The object's size and how much of it this answer carries."""
         if status != 206:
-            size_bytes = count(headers, "content-length")
+            size_bytes = stored_size(headers)
             if self._position or (self._stop is not None and self._stop < size_bytes):
                 raise AttemptFailed(Fault("RangeIgnored", 200), "the store ignores Range")
             return size_bytes, size_bytes

@@ -8,8 +8,8 @@ out. treq's client decodes ``Content-Encoding: gzip`` and follows redirects,
 which would corrupt objects and break signatures. `Agent` takes a URL apart and
 puts it together again, which loses what a key may contain, and it listens to
 the answer only once the whole body is sent: a store that refuses an 8 MiB part
-early would look like a lost connection. No ``Accept-Encoding`` is ever sent,
-so that nothing on the way has leave to compress.
+early would look like a lost connection. Nothing is added to a request, no ``Accept-Encoding``
+above all, so that nothing on the way has leave to compress.
 """
 
 from __future__ import annotations
@@ -26,20 +26,25 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    BrowserLikePolicyForHTTPS,
-    HTTPConnectionPool,
-    ResponseDone,
-)
+from twisted.web.client import HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
 from sftpgw.interfaces import Clock
 from sftpgw.s3.bodies import DirectBody, WrittenBody, body_on
+from sftpgw.s3.certificates import (
+    Authorities,
+    AuthoritiesUnusable,
+    CertificateRefused,
+    NoTlsInCommon,
+    VerifyingPolicy,
+)
 from sftpgw.s3.connections import Connections, CountedEndpoint
+from sftpgw.s3.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
 from sftpgw.s3.tls import GatheringPolicy
+from sftpgw.s3.tunnels import ProxyRefused, TunnelEndpoint
 from sftpgw.values import Body
 
 IDLE_SECONDS = 20
@@ -48,8 +53,17 @@ LOOKUP_SECONDS = 10.0
 """How long finding a store's address may take, beyond what the connection may: Twisted leaves it
 to the system's resolver, which needs five seconds where the first of its servers is away."""
 
-_Origin: TypeAlias = tuple[str, str | None, int | None]
+_Origin: TypeAlias = tuple[str, str, int]
 """Scheme, host and port: there are as many as stores and buckets."""
+
+FOR_GOOD = (
+    AuthoritiesUnusable,
+    CertificateRefused,
+    NoTlsInCommon,
+    ProxyRefused,
+    ProxyUnusable,
+)
+"""Why there is no connection, and the next request would get none either: nothing was sent."""
 
 
 class ConnectFailed(Exception):
@@ -69,7 +83,8 @@ class ExchangeTimedOut(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What goes over the wire, as it is: nobody adds a header but for ``Content-Length``.
+    """What goes over the wire, as it is: nothing is added but ``Content-Length``, and for a proxy
+    ``Proxy-Authorization``.
 
     :param url: percent-encoded; the path is sent byte for byte.
     :param headers: with ``Host``.
@@ -101,6 +116,8 @@ class HttpClient:
         fewer than are in use at once the rest is made anew each time, with a handshake over https.
     :param connect_timeout_seconds: for each address that a store has; altogether, and with the
         lookup of the addresses, it may take `LOOKUP_SECONDS` more.
+    :param find_authorities: tells who may sign a store's certificate, once https needs it.
+    :param proxies: tells which hosts are reached through a proxy; None: none.
     """
 
     def __init__(
@@ -109,18 +126,20 @@ class HttpClient:
         *,
         idle_connections: int,
         connect_timeout_seconds: float,
-        tls_policy: IPolicyForHTTPS | None = None,
+        find_authorities: Callable[[], Authorities] = Authorities,
+        proxies: Proxies | None = None,
     ) -> None:
         self._reactor = reactor
         self._connect_timeout_seconds = connect_timeout_seconds
-        self._tls_policy = tls_policy
+        self._tls_policy = GatheringPolicy(VerifyingPolicy(find_authorities))
+        self._proxies = proxies or Proxies("", {})
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
         self._connections = Connections()
         # To make one costs as much as to sign a request, and most requests only need its name.
-        self._endpoints: dict[_Origin, IStreamClientEndpoint] = {}
+        self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
         self._is_closed = False
 
@@ -129,15 +148,20 @@ class HttpClient:
 
         Cancelling drops the connection.
 
-        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut: and what `sink` raises
+        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut: and those `FOR_GOOD`, and what
+            `sink` raises
         """
         if self._is_closed:
             return fail(ConnectFailed("the gateway has closed its connections"))
         url = urlsplit(request.url)
-        origin = (url.scheme, url.hostname, url.port)
-        exchange = _Exchange(self._reactor, request, sink, self._exchanges.discard)
+        origin = (url.scheme, url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
+        try:
+            route = self._route(origin)
+        except (AuthoritiesUnusable, ProxyUnusable):
+            return fail()
+        exchange = _Exchange(self._reactor, request, sink, route.proxy, self._exchanges.discard)
         self._exchanges.add(exchange)
-        connecting = self._pool.getConnection(origin, self._endpoint(origin))
+        connecting = self._pool.getConnection(origin, route.endpoint)
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
         return exchange.finished
 
@@ -149,34 +173,39 @@ class HttpClient:
         await self._pool.closeCachedConnections()
         await self._connections.all_gone()
 
-    def _endpoint(self, origin: _Origin) -> IStreamClientEndpoint:
-        endpoint = self._endpoints.get(origin)
-        if endpoint is None:
-            endpoint = self._endpoints[origin] = self._new_endpoint(*origin)
-        return endpoint
+    def _route(self, origin: _Origin) -> _Route:
+        """:raises AuthoritiesUnusable, ProxyUnusable: there is none with these settings"""
+        route = self._routes.get(origin)
+        if route is None:
+            route = self._routes[origin] = self._new_route(*origin)
+        return route
 
-    def _new_endpoint(
-        self, scheme: str, host: str | None, port: int | None
-    ) -> IStreamClientEndpoint:
-        default_port = 443 if scheme == "https" else 80
+    def _new_route(self, scheme: str, host: str, port: int) -> _Route:
+        proxy = self._proxies.of(scheme, host, port)
         endpoint: IStreamClientEndpoint = HostnameEndpoint(
             self._reactor,
-            host or "",
-            port or default_port,
+            host if proxy is None else proxy.host,
+            port if proxy is None else proxy.port,
             timeout=self._connect_timeout_seconds,
         )
         if scheme == "https":
-            endpoint = self._encrypted(endpoint, host or "", port or default_port)
-        return CountedEndpoint(endpoint, self._connections)
+            if proxy is not None:
+                endpoint = TunnelEndpoint(endpoint, proxy, host, port, self._connections)
+                proxy = None  # of the tunnel, and of nothing that goes through it
+            creator = self._tls_policy.creatorForNetloc(host.encode("ascii"), port)
+            endpoint = wrapClientTLS(creator, endpoint)
+        return _Route(CountedEndpoint(endpoint, self._connections), proxy)
 
-    def _encrypted(
-        self, endpoint: IStreamClientEndpoint, host: str, port: int
-    ) -> IStreamClientEndpoint:
-        if self._tls_policy is None:
-            # Made late: loading the trust roots takes time and memory that http never needs.
-            self._tls_policy = BrowserLikePolicyForHTTPS()
-        policy = GatheringPolicy(self._tls_policy)
-        return wrapClientTLS(policy.creatorForNetloc(host.encode(), port), endpoint)
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How a store is reached.
+
+    :param proxy: is told with each request where that is for.
+    """
+
+    endpoint: IStreamClientEndpoint
+    proxy: Proxy | None
 
 
 class _Exchange(TwistedProtocol):
@@ -187,6 +216,7 @@ class _Exchange(TwistedProtocol):
         clock: Clock,
         request: HttpRequest,
         sink: AnswerSink,
+        proxy: Proxy | None,
         forget: Callable[[_Exchange], None],
     ) -> None:
         self.finished: Deferred[None] = Deferred(self._cancelled)
@@ -196,7 +226,7 @@ class _Exchange(TwistedProtocol):
         self._patience_seconds = request.patience_seconds
         self._sink = sink
         self._forget = forget
-        self._outgoing = _OutgoingRequest(request, self._sent)
+        self._outgoing = _OutgoingRequest(request, proxy, self._sent)
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
         self._timer: Any = None
@@ -224,7 +254,11 @@ class _Exchange(TwistedProtocol):
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
-        self._finish(Failure(ConnectFailed(failure.getErrorMessage())))
+        if failure.check(*FOR_GOOD):
+            self._finish(failure)
+            return
+        where = urlsplit(self._outgoing.absoluteURI.decode("ascii")).netloc
+        self._finish(Failure(ConnectFailed(f"{where}: {failure.getErrorMessage()}")))
 
     def _not_in_time(self, limit_seconds: float) -> None:
         self._timer = None
@@ -277,7 +311,7 @@ class _Exchange(TwistedProtocol):
             self._finish(Failure())
 
     def _broken(self, failure: Failure) -> None:
-        self._finish(Failure(ConnectionBroken(_reasons(failure))))
+        self._finish(_for_good(failure) or Failure(ConnectionBroken(_reasons(failure))))
 
     def _timed_out(self) -> None:
         self._timer = None
@@ -320,6 +354,15 @@ def _all_headers(response: IResponse) -> Headers:
     return headers
 
 
+def _for_good(failure: Failure) -> Failure | None:
+    """What is wrong with TLS, if that is among what Twisted's HTTP client has wrapped."""
+    if failure.check(*FOR_GOOD):
+        return failure
+    inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
+    found = (_for_good(each) for each in inner if isinstance(each, Failure))
+    return next(filter(None, found), None)
+
+
 def _reasons(failure: Failure) -> str:
     """The text of a failure, and of those that Twisted's HTTP client wraps in it."""
     inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
@@ -338,12 +381,14 @@ class _OutgoingRequest:
     all is sent and nobody has dropped it: Twisted asks at the answer's end.
     """
 
-    def __init__(self, request: HttpRequest, sent: Callable[[int, bool], None]) -> None:
+    def __init__(
+        self, request: HttpRequest, proxy: Proxy | None, sent: Callable[[int, bool], None]
+    ) -> None:
         self.method = request.method.encode("ascii")
         self.absoluteURI = request.url.encode("ascii")
         self.headers = Headers()
         self.is_sent = False
-        self._head = _head(request)
+        self._head = _head(request, proxy)
         self._body = request.body
         self._way_out: DirectBody | WrittenBody | None = None
         self._sent = sent
@@ -376,12 +421,17 @@ class _OutgoingRequest:
         self._sent(size_bytes, is_all)
 
 
-def _head(request: HttpRequest) -> bytes:
-    """The request line and headers. :raises ValueError: a header that breaks out of its line"""
+def _head(request: HttpRequest, proxy: Proxy | None) -> bytes:
+    """The request line and headers. :raises ValueError: a header that breaks out of its line
+
+    :param proxy: is told the whole URL (RFC 9112, section 3.2.2); None: it goes to the store.
+    """
     _, _, after_scheme = request.url.partition("://")
     _, _, target = after_scheme.partition("/")
-    lines = [f"{request.method} /{target} HTTP/1.1"]
+    lines = [f"{request.method} {request.url if proxy else f'/{target}'} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in request.headers]
+    if proxy is not None and proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
     length_bytes = sum(memoryview(buffer).nbytes for buffer in request.body)
     if length_bytes or request.method in ("PUT", "POST"):
         lines.append(f"Content-Length: {length_bytes}")

@@ -6,17 +6,23 @@ Must not know: what they do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
+
+from botocore.exceptions import BotoCoreError
+from botocore.session import Session
 
 from sftpgw.interfaces import Clock, EventSink
 from sftpgw.s3.abilities import FixedAbilities, FoundAbilities, Nobody
+from sftpgw.s3.certificates import Authorities
 from sftpgw.s3.client import S3Client
 from sftpgw.s3.credentials import CredentialSource, InThread, credential_source
 from sftpgw.s3.endpoints import Endpoints
 from sftpgw.s3.hashing import Hasher
 from sftpgw.s3.http import HttpClient
 from sftpgw.s3.probing import probe_capabilities
+from sftpgw.s3.proxies import Proxies
 from sftpgw.s3.sending import Sender
 from sftpgw.s3.signing import Signer
 from sftpgw.s3.throttling import Throttles
@@ -39,6 +45,7 @@ def open_store(
     in_thread: InThread,
     credentials: CredentialSource | None = None,
     clock: Clock | None = None,
+    environment: Mapping[str, str] | None = None,
     idle_connections: int = IDLE_CONNECTIONS,
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
@@ -48,6 +55,8 @@ def open_store(
     :param in_thread: ``threads.deferToThread``, for what blocks: finding credentials.
     :param credentials: instead of those that the settings name.
     :param clock: of the waits between attempts; `reactor` if None.
+    :param environment: the process's, which may name proxies and authorities; None: it is not
+        asked.
     :param idle_connections: how many are kept for each host: as many as are in use at once.
     """
     hasher = Hasher(reactor)
@@ -56,6 +65,8 @@ def open_store(
             reactor,
             idle_connections=idle_connections,
             connect_timeout_seconds=settings.connect_timeout_seconds,
+            find_authorities=lambda: authorities_of(settings, environment or {}),
+            proxies=Proxies(settings.proxy, environment or {}),
         ),
         endpoints=Endpoints(settings),
         signer=Signer(settings.sign_payload, wall_clock, hasher),
@@ -73,3 +84,20 @@ def open_store(
         return await probe_capabilities(client, bucket, settings.state_prefix, token)
 
     return S3Client(sender, events, FoundAbilities(settings, probe, sender.clock, events))
+
+
+def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> Authorities:
+    """Who may sign the store's certificate, by the order of botocore's chain. Reads files.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html
+
+    :param environment: the process's; an empty one means that there is no chain to follow.
+    """
+    if settings.ca_file or not environment:
+        return Authorities(settings.ca_file)
+    if path := environment.get("AWS_CA_BUNDLE"):
+        return Authorities(path, "AWS_CA_BUNDLE")
+    with suppress(BotoCoreError):  # of a profile that is missing, credentials tell
+        if path := Session().get_config_variable("ca_bundle"):
+            return Authorities(str(path), "ca_bundle of the AWS profile")
+    return Authorities(environment.get("REQUESTS_CA_BUNDLE", ""), "REQUESTS_CA_BUNDLE")

@@ -27,10 +27,15 @@ from sftpgw.errors import (
 from sftpgw.interfaces import Clock, EventSink, Interest
 from sftpgw.plan.retrying import (
     BAD_ANSWER,
+    CERTIFICATE_REFUSED,
     CONNECT_FAILED,
     CONNECTION_LOST,
     CUT_BODY,
+    PROXY_REFUSED,
+    SETTINGS_UNUSABLE,
     TIMED_OUT,
+    TLS_FAILED,
+    UNEXPLAINED,
     Fault,
     Remedy,
     RetryPlan,
@@ -39,6 +44,7 @@ from sftpgw.plan.retrying import (
     error_class,
     may_have_happened,
 )
+from sftpgw.s3.certificates import AuthoritiesUnusable, CertificateRefused, NoTlsInCommon
 from sftpgw.s3.credentials import CredentialSource
 from sftpgw.s3.endpoints import Endpoints
 from sftpgw.s3.hashing import Hasher
@@ -50,9 +56,11 @@ from sftpgw.s3.http import (
     HttpClient,
     HttpRequest,
 )
+from sftpgw.s3.proxies import ProxyUnusable
 from sftpgw.s3.refusals import AttemptFailed, refusal
 from sftpgw.s3.signing import HeaderList, Signer
 from sftpgw.s3.throttling import Place, Throttles
+from sftpgw.s3.tunnels import ProxyRefused
 from sftpgw.values import MIB, Body, StoreSettings
 from sftpgw.wire.s3xml import MalformedDocument
 
@@ -62,13 +70,21 @@ SLOW_PATIENCE_SECONDS = 300.0
 UNWANTED = "Unwanted"
 """A word of ours, where S3's would be: the request was given up because of whom it was for."""
 
+LONGEST_REASON = 500
+"""Characters of what a store says that are told."""
+
 HURRIED_ATTEMPTS = 3
 HURRIED_SECONDS = 5.0
 
-_FAULT_CODES = {
+_FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
     ExchangeTimedOut: TIMED_OUT,
+    CertificateRefused: CERTIFICATE_REFUSED,
+    NoTlsInCommon: TLS_FAILED,
+    ProxyRefused: PROXY_REFUSED,
+    ProxyUnusable: SETTINGS_UNUSABLE,
+    AuthoritiesUnusable: SETTINGS_UNUSABLE,
     MalformedDocument: BAD_ANSWER,
     MissingHeader: BAD_ANSWER,
 }
@@ -180,6 +196,8 @@ class Sender:
     hasher: Hasher
     throttles: Throttles
     requests: Counter[str] = field(default_factory=Counter)
+    transcoded: set[str] = field(default_factory=set)
+    """Buckets whose store decompresses objects unless it is asked not to."""
 
     def in_a_hurry(self) -> Sender:
         """The same, for requests that somebody waits for, and that may as well fail."""
@@ -331,12 +349,22 @@ class Sender:
         signed = HttpRequest(
             method=request.method,
             url=url,
-            headers=(*headers, ("User-Agent", USER_AGENT)),
+            headers=(*headers, *self._unsigned_headers(request)),
             body=request.body,
             patience_seconds=max(silence, SLOW_PATIENCE_SECONDS * request.is_slow),
             silence_seconds=silence,
         )
         return _SignedRequest(request, signed, credentials, endpoint.signing_region)
+
+    def _unsigned_headers(self, request: S3Request) -> HeaderList:
+        """What may be changed on its way: GCS does so with ``Accept-Encoding``.
+
+        It is sent where it has to be: elsewhere it gives proxies leave to compress.
+        """
+        agent = ("User-Agent", USER_AGENT)
+        if request.bucket in self.transcoded and request.method in ("GET", "HEAD"):
+            return (agent, ("Accept-Encoding", "gzip"))
+        return (agent,)
 
     def _refusal(self, request: _SignedRequest, reader: _AnswerReader) -> AttemptFailed:
         """What an answer that is not a 2xx says."""
@@ -361,7 +389,10 @@ class Sender:
     ) -> bool:
         """Do what may help; whether another attempt makes sense."""
         if again.remedy is Remedy.REFRESH_CREDENTIALS:
-            return await self.credentials.renew(request.credentials)
+            is_guess = failed.fault.code == UNEXPLAINED
+            return await self.credentials.renew(request.credentials, is_guess=is_guess)
+        if again.remedy is Remedy.ASK_FOR_STORED_BYTES:
+            self.transcoded.add(request.plain.bucket)
         if again.remedy is Remedy.FOLLOW_REGION:
             bucket, region = request.plain.bucket, failed.fault.other_region
             # Others may have followed meanwhile: then there is nothing new to tell.
@@ -440,6 +471,7 @@ def _facts(
         "key": request.key,
         "status": failed.fault.status,
         "code": failed.fault.code,
+        "reason": failed.message[:LONGEST_REASON],
         "request_id": failed.request_id,
         "attempt": attempt,
         "seconds": round(seconds, 3),

@@ -15,14 +15,13 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from twisted.web.http_headers import Headers
 
-from sftpgw.s3.checksums import told_checksum
+from sftpgw.s3.checksums import new_md5, told_checksum
 from sftpgw.s3.headers import header
 from sftpgw.values import Body, Checksum, ObjectInfo, StoredPart
 
@@ -58,21 +57,25 @@ def is_ours(found: ObjectInfo, headers: Headers, expected: Expected) -> bool:
     )
 
 
-def etag_of_body(body: Body) -> str:
-    """The ETag of bytes stored at once."""
-    digest = hashlib.md5(usedforsecurity=False)
+def etag_of_body(body: Body) -> str | None:
+    """The ETag of bytes stored at once; None if this Python has no MD5."""
+    digest = new_md5()
+    if digest is None:
+        return None
     for buffer in body:
         digest.update(buffer)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
 
 
 def etag_of_parts(parts: tuple[StoredPart, ...]) -> str | None:
-    """The ETag of a multipart upload; None if a part's ETag is no MD5."""
+    """The ETag of a multipart upload; None if a part's ETag is no MD5, or there is no MD5."""
     matches = [_MD5.fullmatch(part.etag) for part in parts]
     digests = [bytes.fromhex(match.group(1)) for match in matches if match]
-    if len(digests) < len(parts):
+    digest = new_md5()
+    if len(digests) < len(parts) or digest is None:
         return None
-    return f"{hashlib.md5(b''.join(digests), usedforsecurity=False).hexdigest()}-{len(parts)}"
+    digest.update(b"".join(digests))
+    return f"{digest.hexdigest()}-{len(parts)}"
 
 
 def _tells(etag: str, headers: Headers) -> bool:

@@ -6,6 +6,7 @@ Must not know: how they are sent, or what follows from an answer.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
@@ -66,6 +67,11 @@ def checksum_header(checksum: Checksum | None) -> HeaderList:
     if checksum is None:
         return ()
     return ((header_name(checksum.algorithm), s3xml.encode_checksum(checksum)),)
+
+
+def content_md5(digest: bytes) -> HeaderList:
+    """The MD5 of the bytes of this request, RFC 1864."""
+    return (("Content-MD5", base64.b64encode(digest).decode("ascii")),)
 
 
 def checksum_announcement(algorithm: ChecksumAlgorithm | None) -> HeaderList:

@@ -123,6 +123,7 @@ class _Walk:
 
     async def _exists(self, path: bytes) -> bool:
         try:
-            return await self._tree.stat(path) is not None
-        except NoSuchFile:
+            wanted = path + b"/" if self._wants_directory else path
+            return await self._tree.stat(wanted) is not None
+        except (NoSuchFile, NotADirectory):
             return False

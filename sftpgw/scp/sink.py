@@ -18,7 +18,8 @@ Rules
 4. When an upload has failed, the rest of the file is read and dropped: the protocol has no
    other way to the next file.
 5. The announced size goes to the upload, which picks its parts by it, and refuses at once what
-   can never be stored.
+   can never be stored. A file that exists is not truncated at its opening, as OpenSSH's sink does
+   it: it stays the same file (`plan/opening`), and is cut or lengthened to that size at its end.
 6. Directories nest as deep as keys can be long; what the sink keeps is their path.
 """
 
@@ -193,7 +194,7 @@ class Sink:
         try:
             writer = await self._tree.open_writer(
                 self._path(header.name),
-                WriteIntent(expected_bytes=header.size_bytes),
+                WriteIntent(truncate=False, expected_bytes=header.size_bytes),
                 AttributeChanges(modified_seconds=modified_seconds),
             )
         except CancelledError:
@@ -214,6 +215,7 @@ class Sink:
             await self._hear_source()
             if failure is not None:
                 raise failure
+            await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
         except BaseException:
             await writer.abandon()
             raise

@@ -476,7 +476,7 @@ HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
 }
 
 
-_FOR_WRITING = OpenFlag.WRITE | OpenFlag.APPEND
+_FOR_WRITING = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
 
 
 def _leave(opened: OpenFile | OpenDirectory) -> Deferred[None] | None:

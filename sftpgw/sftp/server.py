@@ -52,18 +52,20 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._open(filename, OpenFlag(flags & _KNOWN_FLAGS), attrs))
 
     async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
-        if not flags & (OpenFlag.WRITE | OpenFlag.APPEND):
+        """As OpenSSH's server does it: WRITE alone lets a handle write, with APPEND or without.
+
+        Without WRITE, even without READ, a handle reads; CREAT and TRUNC do what they say before.
+        """
+        intent = _intent_of(flags)
+        if flags & OpenFlag.WRITE:
+            writer = await self._tree.open_writer(path, intent, from_wire(attrs))
+            return WriteHandle(writer, self._look)
+        if flags & (OpenFlag.CREAT | OpenFlag.TRUNC):
+            reader = await self._tree.open_made(path, intent, from_wire(attrs))
+        else:
             reader = await self._tree.open_reader(path)
-            change = partial(self._tree.set_attributes, path)
-            return ReadHandle(reader, self._look, change, self._digester)
-        intent = WriteIntent(
-            create=bool(flags & OpenFlag.CREAT),
-            truncate=bool(flags & OpenFlag.TRUNC),
-            exclusive=bool(flags & OpenFlag.EXCL),
-            append=bool(flags & OpenFlag.APPEND),
-            read=bool(flags & OpenFlag.READ),
-        )
-        return WriteHandle(await self._tree.open_writer(path, intent, from_wire(attrs)), self._look)
+        change = partial(self._tree.set_attributes, path)
+        return ReadHandle(reader, self._look, change, self._digester)
 
     def removeFile(self, filename: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tree.remove_file(filename))
@@ -131,6 +133,16 @@ class GatewayServer:
 
 
 _KNOWN_FLAGS = 0x3F
+
+
+def _intent_of(flags: OpenFlag) -> WriteIntent:
+    return WriteIntent(
+        create=bool(flags & OpenFlag.CREAT),
+        truncate=bool(flags & OpenFlag.TRUNC),
+        exclusive=bool(flags & OpenFlag.EXCL),
+        append=bool(flags & OpenFlag.APPEND),
+        read=bool(flags & OpenFlag.READ),
+    )
 
 
 @implementer(IGatewayFile)

@@ -46,12 +46,15 @@ _IPV6_SITE_BITS = 64
 
 
 class Refusal(enum.Enum):
-    """Why a connection is not taken."""
+    """Why a connection is not taken. The last three are told by `balancers`."""
 
     FULL = "full"
     ADDRESS_BUSY = "address_busy"
     ADDRESS_FAST = "address_fast"
     EARLY_DROP = "early_drop"
+    NO_BALANCER = "no_balancer"
+    NO_HEADER = "no_header"
+    BAD_HEADER = "bad_header"
 
 
 @dataclass(slots=True)

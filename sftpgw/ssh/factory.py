@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
-from sftpgw.interfaces import Clock, DelayedCall, EventSink
+from sftpgw.interfaces import Clock, EventSink
 from sftpgw.ssh.admission import Admission, Refusal, Ticket
 from sftpgw.ssh.algorithms import (
     COMPRESSIONS,
@@ -27,12 +26,16 @@ from sftpgw.ssh.algorithms import (
     allowed,
 )
 from sftpgw.ssh.connection import GatewayConnection
+from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.userauth import GatewayUserAuth
 from sftpgw.values import SshSettings
 
 REFUSALS_TOLD_AFTER_SECONDS = 10.0
 """Connections that are refused become one event in so many seconds, however many they are."""
+
+SILENT_TOLD_AFTER_SECONDS = 60.0
+"""So do those that end without a byte from the client, such as scans and health checks."""
 
 
 def random_label() -> str:
@@ -75,21 +78,44 @@ class GatewayFactory(SSHFactory):
         self.sessions: set[GatewayTransport] = set()
         self.offer = Offer.of(settings)
         self._admission = Admission(settings, seconds=clock.seconds, random=chance)
-        self._refusals: Counter[str] = Counter()
-        self._last_refused = ""
-        self._telling: DelayedCall | None = None
+        self._refusals = Tally(
+            "connections-refused",
+            REFUSALS_TOLD_AFTER_SECONDS,
+            clock,
+            events,
+            lambda: {"connected": self._admission.open, "logging_in": self._admission.starting},
+        )
+        self._silent = Tally("connections-silent", SILENT_TOLD_AFTER_SECONDS, clock, events)
         self._waiting_for_all: list[Deferred[None]] = []
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 
     def buildProtocol(self, addr: Any) -> Any:
         """A transport for a connection that is admitted; None, and Twisted hangs up."""
-        host = getattr(addr, "host", None)
+        return self.take(getattr(addr, "host", None))
+
+    def take(
+        self,
+        host: str | None,
+        *,
+        seen_as: Any = None,
+        via: Any = None,
+        is_balancer: bool = False,
+    ) -> GatewayTransport | None:
+        """A transport for a connection if it is admitted; None if not.
+
+        :param host: the address that limits count; None if they do not concern the connection.
+        :param seen_as: the client's address, where it is not the peer's.
+        :param via: the address of the balancer that has handed the connection over.
+        :param is_balancer: whether it is a balancer's own: then it is no matter if it is silent.
+        """
         ticket = self._admission.admit(host)
         if isinstance(ticket, Refusal):
-            self._count_refusal(ticket, host)
+            self.refused(ticket, host)
             return None
-        return self._make_transport(ticket)
+        transport = self._make_transport(ticket)
+        transport.seen_as, transport.via, transport.is_balancer = seen_as, via, is_balancer
+        return transport
 
     def _make_transport(self, ticket: Ticket) -> GatewayTransport:
         """A transport with our lists of algorithms.
@@ -113,33 +139,21 @@ class GatewayFactory(SSHFactory):
         transport.supportedCompressions = list(COMPRESSIONS)
         return transport
 
-    def _count_refusal(self, refusal: Refusal, host: str | None) -> None:
-        self._refusals[refusal.value] += 1
-        self._last_refused = host or "local"
-        if self._telling is None:
-            self._telling = self.clock.callLater(REFUSALS_TOLD_AFTER_SECONDS, self._tell_refusals)
-
-    def _tell_refusals(self) -> None:
-        self._telling = None
-        counts, self._refusals = self._refusals, Counter()
-        self.events.tell(
-            "connections-refused",
-            **counts,
-            last_from=self._last_refused,
-            connected=self._admission.open,
-            logging_in=self._admission.starting,
-        )
+    def refused(self, refusal: Refusal, host: str | None) -> None:
+        """A connection was not taken."""
+        self._refusals.count(refusal.value, host)
 
     def stopFactory(self) -> None:
         """Called once no port listens any more: nobody is refused from now on."""
-        if self._telling is not None:
-            self._telling.cancel()
-            self._tell_refusals()
+        self._refusals.end()
+        self._silent.end()
 
     def session_ended(self, session: GatewayTransport) -> None:
         """Called by the transport when its connection is gone."""
         self.sessions.discard(session)
         session.ticket.closed()
+        if not session.has_spoken and not session.is_balancer:
+            self._silent.count("count", session.peer_host)
         if not self.sessions:
             waiting, self._waiting_for_all = self._waiting_for_all, []
             for each in waiting:

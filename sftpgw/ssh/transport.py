@@ -13,6 +13,7 @@ Rules:
 - After a disconnect, in either direction, nothing is dispatched or sent. Ten
   seconds later the socket is aborted: Conch waits for a flush that a client
   who does not read never grants.
+- A session is told of when its first byte has come: what only connects is counted by the factory.
 - A client who breaks the protocol is told so, and becomes one event. Only an
   error of our own is logged with a traceback, once: then, too, we hang up.
 """
@@ -70,6 +71,10 @@ class GatewayTransport(ExchangingTransport):
     avatar: Any
     heard_at_seconds = 0.0
     session = ""
+    seen_as: Any = None
+    via: Any = None
+    is_balancer = False
+    has_spoken = False
     _incoming: IncomingPackets
 
     def __init__(self) -> None:
@@ -85,7 +90,9 @@ class GatewayTransport(ExchangingTransport):
     def connectionMade(self) -> None:
         clock, settings = self.factory.clock, self.factory.settings
         self.session = self.factory.new_label()
-        self.events = self.factory.events.bind(session=self.session, peer=self._peer())
+        self.events = self.factory.events.bind(
+            session=self.session, peer=_address_text(self._peer())
+        )
         now_seconds = self._opened_at_seconds = self.heard_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._grace_expired)
         self._incoming = IncomingPackets(settings.packet_before_login_bytes)
@@ -110,17 +117,23 @@ class GatewayTransport(ExchangingTransport):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
-        self.events.tell("session-opened")
         with self.sending.together():
             self.sending.send_line(self.ourVersionString + b"\r\n")
             self.sendKexInit()
 
-    def _peer(self) -> str:
-        address = self.transport.getPeer()
-        host = getattr(address, "host", None)
-        if host is None:
-            return "local"
-        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    @property
+    def peer_host(self) -> str | None:
+        """The client's address, without its port; None if it has none."""
+        host: str | None = getattr(self._peer(), "host", None)
+        return host
+
+    def _peer(self) -> Any:
+        return self.seen_as or self.transport.getPeer()
+
+    def _tell_opened(self) -> None:
+        self.has_spoken = True
+        more = {} if self.via is None else {"via": _address_text(self.via)}
+        self.events.tell("session-opened", **more)
 
     def _grace_expired(self) -> None:
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
@@ -132,6 +145,8 @@ class GatewayTransport(ExchangingTransport):
 
         Replaces Conch's (750), which goes on after a disconnect (783).
         """
+        if not self.has_spoken:
+            self._tell_opened()
         if self._dead:
             return
         self._incoming.feed(data)
@@ -346,12 +361,20 @@ class GatewayTransport(ExchangingTransport):
             totals = self.avatar.totals()
             self.logoutFunction()
         seconds = self.factory.clock.seconds() - self._opened_at_seconds
-        self.events.tell(
-            "session-closed",
-            reason=self._close_reason or _why_lost(reason),
-            seconds=round(seconds, 3),
-            **totals,
-        )
+        if self.has_spoken:
+            self.events.tell(
+                "session-closed",
+                reason=self._close_reason or _why_lost(reason),
+                seconds=round(seconds, 3),
+                **totals,
+            )
+
+
+def _address_text(address: Any) -> str:
+    host = getattr(address, "host", None)
+    if host is None:
+        return "local"
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
 def _why_lost(reason: Failure | None) -> str:

@@ -36,6 +36,7 @@ class Reply:
     """One answer, or the lack of it.
 
     :param length: what ``Content-Length`` promises instead of the body's.
+    :param is_chunked: tell no length, and send the body in chunks.
     :param cut_after_bytes: close the connection after so much of the body.
     :param stalls: send what there is to send of the body, and then nothing, for ever.
     :param is_silent: never answer at all.
@@ -47,6 +48,7 @@ class Reply:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     length: int | None = None
+    is_chunked: bool = False
     cut_after_bytes: int | None = None
     stalls: bool = False
     is_silent: bool = False
@@ -258,7 +260,12 @@ class _Connection(Protocol):
     def _write(self, method: str, reply: Reply) -> None:
         body = b"" if method == "HEAD" else reply.body
         length = len(reply.body) if reply.length is None else reply.length
-        lines = [f"HTTP/1.1 {reply.status} Scripted", f"Content-Length: {length}"]
+        lines = [f"HTTP/1.1 {reply.status} Scripted"]
+        lines.append(
+            "Transfer-Encoding: chunked" if reply.is_chunked else f"Content-Length: {length}"
+        )
+        if reply.is_chunked and method != "HEAD":
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]
         self.transport.write("\r\n".join([*lines, "", ""]).encode())
         self.transport.write(body[: reply.cut_after_bytes])

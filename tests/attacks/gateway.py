@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.interfaces import BodySink, EventSink
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.balancers import BalancedFactory
 from sftpgw.testing.fake_store import FakeStore, StoredObject
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_pairs import make_factory
@@ -235,10 +237,15 @@ def serve(reactor: Any, settings: Mapping[str, Any]) -> None:
     gateway = TargetGateway(reactor, SshSettings(**settings))
     watch = Watch(reactor, gateway)
     port = reactor.listenTCP(0, gateway.factory, interface="127.0.0.1", backlog=1024)
+    balancers = (ip_network("127.0.0.0/8"),)
+    proxied = reactor.listenTCP(
+        0, BalancedFactory(gateway.factory, balancers), interface="127.0.0.1", backlog=1024
+    )
     answers = Answers(
         {b"measure": watch.measure, b"reset": watch.reset},
         lambda: reactor.callWhenRunning(reactor.stop),
     )
     StandardIO(answers, reactor=reactor)
-    answers.sendLine(json.dumps({"port": port.getHost().port}).encode())
+    ports = {"port": port.getHost().port, "proxied_port": proxied.getHost().port}
+    answers.sendLine(json.dumps(ports).encode())
     reactor.run()

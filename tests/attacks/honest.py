@@ -17,7 +17,7 @@ from tests.attacks.raw_ssh import Ended, RawClient
 
 ADDRESS = "127.0.0.1"
 FILE_BYTES = 200 * KIB
-ROUND_SECONDS = 30.0
+ROUND_SECONDS = 120.0
 PAUSE_SECONDS = 0.05
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_STRETCH_SECONDS = 0.25
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ class Target:
             text=True,
             bufsize=1,
         )
-        self.port: int = self._read()["port"]
+        ports = self._read()
+        self.port: int = ports["port"]
+        self.proxied_port: int = ports["proxied_port"]
+        """Where load balancers connect."""
         self.before = self.reset()
 
     def _read(self) -> Any:

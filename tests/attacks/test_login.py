@@ -29,7 +29,6 @@ pytestmark = pytest.mark.slow
 
 MakeClient = Callable[..., RawClient]
 TRIES = 6
-HONEST_SECONDS = 10.0
 LONE_ADDRESS = "127.0.0.2"
 
 
@@ -89,10 +88,8 @@ def test_slow_passwords_from_many_connections(
     for client in clients:
         client.send(*guesses)
     for _ in range(3):
-        began = time.monotonic()
         honest.demand_served()
-        assert time.monotonic() - began < HONEST_SECONDS
-    assert target.measure().told("login-failed") < TRIES * len(clients), "the guesses are over"
+        assert target.measure().told("login-failed") < TRIES * len(clients), "the guesses are over"
 
 
 def test_who_guesses_and_leaves_at_once_costs_no_work(attacker: MakeClient, target: Target) -> None:
@@ -119,7 +116,7 @@ def test_2000_connections_say_nothing(
     for _ in range(count):
         attacker(source=LONE_ADDRESS)
     honest.demand_served()
-    assert target.measure().told("session-opened")
+    assert target.measure().told("session-opened") < count / 10, "who says nothing is not told of"
 
 
 def test_40_connections_break_off_in_the_middle_of_a_packet(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -17,18 +16,14 @@ import pytest
 from bench.operations import OPERATIONS
 from bench.servers import KEY_PREFIX
 from sftpgw.demo import BUCKET, EmbeddedStore
+from tests.needs import needs
 
 REPOSITORY = Path(__file__).parent.parent.parent
-LIMIT_SECONDS = 120.0
+LIMIT_SECONDS = 600.0
 MIB = ("--size-mib", "1")
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "access", "AWS_SECRET_ACCESS_KEY": "secret"}
 
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(
-        shutil.which("sftp") is None, reason="needs sftp: apt-get install openssh-client"
-    ),
-]
+pytestmark = [pytest.mark.interop, needs("openssh")]
 
 
 def bench(

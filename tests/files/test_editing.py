@@ -87,7 +87,7 @@ class Process:
             clock=self.clock,
             events=self.events,
             below=info,
-            readback=Readback(plan, lambda: self._reader(info.etag)),
+            readback=Readback(plan, info, lambda base: self._reader(base.etag)),
         )
 
     def _reader(self, etag: str) -> Download:

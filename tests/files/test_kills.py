@@ -146,6 +146,22 @@ def replace(old: bytes, new: bytes) -> Callable[[SftpClient], None]:
     return lambda client: client.posix_rename(old, new)
 
 
+def while_open(
+    flags: int, steps: list[tuple[int, bytes]], meanwhile: Callable[[SftpClient], None]
+) -> Callable[[SftpClient], None]:
+    """WRITEs to /f, between the first and the others something else."""
+
+    def run(client: SftpClient) -> None:
+        handle = client.open(b"/f", flags)
+        write(client, handle, *steps[0])
+        meanwhile(client)
+        for offset, data in steps[1:]:
+            write(client, handle, offset, data)
+        client.close(handle)
+
+    return run
+
+
 def put_beside_and_replace(client: SftpClient) -> None:
     """As WinSCP and rsync-like tools do."""
     client.put(b"/f.part", NEW, step_bytes=STEP_BYTES)
@@ -187,6 +203,34 @@ JOBS = {
         replace(b"/f", b"/g"), {"f": LARGE, "g": OLD}, {"f": None, "g": LARGE}, {"f": "g"}
     ),
     "put beside, and replace": Job(put_beside_and_replace, {"f": OLD}, {"f": NEW}),
+    "rename while it is uploaded": Job(
+        while_open(CREATE, [(0, NEW[:40]), (40, NEW[40:])], rename(b"/f", b"/g")), {}, {"g": NEW}
+    ),
+    "rename while it is uploaded over one": Job(
+        while_open(CREATE, [(0, NEW[:40]), (40, NEW[40:])], rename(b"/f", b"/g")),
+        {"f": OLD},
+        {"f": None, "g": NEW},
+    ),
+    "rename while it is edited": Job(
+        while_open(OVER, [(70, TINY), (2, TINY), (130, TINY)], rename(b"/f", b"/g")),
+        {"f": LARGE},
+        {"f": None, "g": edited(LARGE, 70, 2, 130)},
+    ),
+    "rename while it is gone on with": Job(
+        while_open(OVER, [(len(OLD), NEW[:40]), (len(OLD) + 40, NEW[40:])], rename(b"/f", b"/g")),
+        {"f": OLD},
+        {"f": None, "g": OLD + NEW},
+    ),
+    "remove while it is uploaded": over(
+        OLD,
+        while_open(CREATE, [(0, NEW[:40]), (40, NEW[40:])], lambda client: client.remove(b"/f")),
+        None,
+    ),
+    "remove while it is edited": over(
+        OLD,
+        while_open(OVER, [(2, TINY), (60, NEW)], lambda client: client.remove(b"/f")),
+        None,
+    ),
     "rename a folder": Job(
         rename(b"/d", b"/n"),
         {**TREE, "d.txt": b"no"},
@@ -203,6 +247,13 @@ JOBS = {
 
 TRANSIENT: dict[tuple[str, str], set[bytes | None]] = {
     ("put beside, and replace", "f.part"): {NEW},
+    ("rename while it is uploaded", "f"): {NEW},
+    ("rename while it is uploaded over one", "f"): {NEW},
+    ("rename while it is uploaded over one", "g"): {OLD},
+    ("rename while it is edited", "f"): {edited(LARGE, 70, 2, 130)},
+    ("rename while it is edited", "g"): {LARGE},
+    ("rename while it is gone on with", "f"): {OLD + NEW},
+    ("rename while it is gone on with", "g"): {OLD},
 }
 """What is there on the way, and may stay if the way ends."""
 
@@ -310,6 +361,8 @@ def test_jobs_take_the_ways_that_they_are_named_for() -> None:
     assert requests("rename a large file")["copy_part"] > 2
     assert requests("put -p")["copy"] == 1
     assert requests("rename a folder")["copy"] == len(TREE)
+    for name in ("is uploaded", "is uploaded over one", "is edited", "is gone on with"):
+        assert requests(f"rename while it {name}")["complete_upload"] >= 1
 
 
 def test_a_half_file_would_be_seen() -> None:

@@ -550,19 +550,6 @@ class TestInFlight:
         result_of(writer.commit())
         assert contents(gateway) == ({"b": "new"} if replace else {"a": "new", "b": "b"})
 
-    def test_parts_that_are_on_their_way_belong_to_one_name(self) -> None:
-        gateway = GatewayInMemory(settings=StoreSettings(bucket="bucket", part_size_bytes=5 * MIB))
-        tree = gateway.tree()
-        seed(gateway, "d/x")
-        writer = start_writing(tree, b"/d/a", bytes(6 * MIB))
-        for old, new in ((b"/d/a", b"/b"), (b"/d", b"/e")):
-            error = error_of(tree.rename(old, new, replace=True))
-            assert isinstance(error, LimitReached)
-            assert "under way" in error.message
-        result_of(writer.commit())
-        result_of(tree.rename(b"/d", b"/e", replace=True))
-        assert keys(gateway) == ["e/a", "e/x"]
-
     def test_onto_a_file_that_is_only_in_flight(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, "a")
         writer = start_writing(tree, b"/b", b"b")

@@ -206,6 +206,66 @@ class TestStoredFiles:
             gateway.assert_idle()
 
 
+class TestFilesThatOthersWrite:
+    """A time that another session sets is that of what is stored, whatever becomes of uploads."""
+
+    @pytest.mark.parametrize("is_published", [True, False])
+    def test_it_is_not_lost_with_the_upload(
+        self, gateway: GatewayInMemory, is_published: bool
+    ) -> None:
+        gateway.store.seed(KEY, b"old")
+        writer = opened(gateway.tree())
+        writer.write(0, b"new")
+        result_of(gateway.tree().set_attributes(b"/a", times(5)))
+        assert (gateway.store.content(KEY), mtime(gateway)) == (b"old", "5")
+        result_of(writer.commit() if is_published else writer.abandon())
+        assert gateway.store.content(KEY) == (b"new" if is_published else b"old")
+        assert mtime(gateway) == (None if is_published else "5")
+
+    def test_a_file_that_is_not_stored_yet_has_it_when_it_is(
+        self, gateway: GatewayInMemory
+    ) -> None:
+        writer = opened(gateway.tree())
+        writer.write(0, b"new")
+        result_of(gateway.tree().set_attributes(b"/a", times(5)))
+        result_of(writer.commit())
+        assert mtime(gateway) == "5"
+
+    def test_the_session_that_writes_it_sets_that_of_what_it_writes(
+        self, gateway: GatewayInMemory
+    ) -> None:
+        gateway.store.seed(KEY, b"old", mtime="1")
+        tree = gateway.tree()
+        writer = opened(tree)
+        writer.write(0, b"new")
+        asked = tree.set_attributes(b"/a", times(5))
+        assert costs(gateway, asked) == {}
+        result_of(writer.commit())
+        assert (gateway.store.content(KEY), mtime(gateway)) == (b"new", "5")
+
+    def test_an_edit_goes_on_though_the_copy_has_another_etag(self) -> None:
+        gateway = GatewayInMemory(settings=SMALL_PARTS)
+        first = self.parts(gateway)
+        etag = gateway.store.objects[NAME].etag
+        writer = result_of(
+            gateway.tree().open_writer(b"/a", WriteIntent(truncate=False), NO_CHANGES)
+        )
+        writer.write(2, b"NEW")
+        result_of(gateway.tree().set_attributes(b"/a", times(5)))
+        assert gateway.store.objects[NAME].etag != etag
+        result_of(writer.commit())
+        assert gateway.store.content(KEY) == first[:2] + b"NEW" + first[5:]
+        gateway.assert_idle()
+
+    def parts(self, gateway: GatewayInMemory) -> bytes:
+        data = bytes(range(250)) * 400
+        writer = opened(gateway.tree())
+        writer.write(0, data)
+        result_of(writer.commit())
+        assert gateway.store.requests["upload_part"] == 2
+        return data
+
+
 class TestUploads:
     def test_with_open_or_before_the_end_it_is_free(self, gateway: GatewayInMemory) -> None:
         tree = gateway.tree(replace(ALICE, permissions=Permission.UPLOAD | Permission.OVERWRITE))

@@ -233,6 +233,14 @@ class MortalClient(SftpClient):
         return super().answer(request_id)
 
 
+def client_without_ssh(gateway: GatewayInMemory) -> SftpClient:
+    """A session of alice's that costs no key exchange, with SFTP negotiated."""
+    client = SftpClient(_Wire(gateway, gateway.subsystem(ALICE)))  # type: ignore[arg-type]
+    client.transmit(wire.encode_request(wire.Init(3)))
+    client.replies.clear()
+    return client
+
+
 class World:
     """A gateway on a store with some files of alice's.
 

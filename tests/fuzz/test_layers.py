@@ -12,6 +12,7 @@ from fuzz.seeds import HEADS, PIECES, seeds
 
 EXAMPLES = {
     "packets": 500,
+    "proxy": 300,
     "login": 300,
     "channels": 300,
     "sftp": 800,

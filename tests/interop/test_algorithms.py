@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 from dataclasses import dataclass, replace
@@ -27,7 +28,15 @@ import ssh2.sftp
 from tests.interop import matrix
 from tests.interop.conftest import WIDE
 from tests.interop.matrix import LOGINS, Row
-from tests.interop.spawning import CLIENT_SECONDS, Account, Bucket, Gateway, program
+from tests.interop.spawning import (
+    CLIENT_SECONDS,
+    Account,
+    Bucket,
+    Gateway,
+    fingerprint,
+    program,
+)
+from tests.needs import needs
 
 MIB = 1024 * 1024
 SIZE_BYTES = 3 * MIB + 1
@@ -95,10 +104,10 @@ def job(gateway: Gateway, account: Account, tmp_path: Path, request: pytest.Fixt
 
 @cache
 def openssh_has(kind: str) -> list[str]:
-    try:
-        done = subprocess.run(["ssh", "-Q", kind], capture_output=True, text=True, check=True)
-    except FileNotFoundError:
+    ssh = shutil.which("ssh")
+    if ssh is None:
         return [*matrix.AEAD_CIPHERS, *matrix.CTR_CIPHERS, *matrix.MACS, *matrix.KEY_EXCHANGES]
+    done = subprocess.run([ssh, "-Q", kind], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
@@ -107,6 +116,7 @@ OPENSSH_ROWS = matrix.rows(
 )
 
 
+@needs("openssh")
 @pytest.mark.parametrize("row", OPENSSH_ROWS, ids=str)
 def test_openssh(job: Job, bucket: Bucket, row: Row) -> None:
     values = {
@@ -130,6 +140,7 @@ def test_openssh(job: Job, bucket: Bucket, row: Row) -> None:
     assert printed.count("SSH2_MSG_NEWKEYS received") > 6
 
 
+@needs("openssh")
 def test_openssh_with_new_keys_for_every_packet(job: Job, bucket: Bucket) -> None:
     """16 bytes are the least RekeyLimit. Who moves data may exchange keys all the time."""
     options = ["-o", "LogLevel=DEBUG1", "-o", "RekeyLimit=16", *job.account.key_options]
@@ -164,6 +175,7 @@ PUTTY_TELLS = {"aesgcm": "AES-128 GCM", "chacha20": "ChaCha20", "aes": "AES-256 
 """The cipher of a group that it takes first, as it prints it."""
 
 
+@needs("putty")
 @pytest.mark.parametrize("row", PUTTY_ROWS, ids=str)
 def test_putty(job: Job, bucket: Bucket, host_keys: dict[str, Path], row: PuttyRow) -> None:
     printed = psftp(job, host_keys, row)
@@ -172,6 +184,7 @@ def test_putty(job: Job, bucket: Bucket, host_keys: dict[str, Path], row: PuttyR
     assert printed.count(initialised) > 12, printed  # in each direction, for each exchange
 
 
+@needs("putty")
 def test_putty_where_only_the_better_macs_are_offered(
     job: Job, bucket: Bucket, host_keys: dict[str, Path], config: Path
 ) -> None:
@@ -205,12 +218,6 @@ def psftp(job: Job, host_keys: dict[str, Path], row: PuttyRow) -> str:
         options += ["-hostkey", fingerprint(path)]
     command = [program("psftp"), *options, "-i", str(key), "-b", "batch", "127.0.0.1"]
     return job.run(*command, PUTTYDIR=str(job.folder))
-
-
-def fingerprint(key_file: Path) -> str:
-    command = ["ssh-keygen", "-l", "-E", "sha256", "-f", str(key_file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.split()[1]
 
 
 # paramiko.
@@ -375,6 +382,7 @@ CURL_LOGINS = ["ed25519", "ecdsa-256", "ecdsa-384", "ecdsa-521", "password"]
 """Not RSA: libssh2 before 1.11 signs with SHA-1 only."""
 
 
+@needs("curl")
 @pytest.mark.parametrize("login", CURL_LOGINS)
 def test_curl(job: Job, bucket: Bucket, login: str) -> None:
     command = [program("curl"), "-q", "--silent", "--show-error", "--insecure"]
@@ -394,11 +402,10 @@ def test_curl(job: Job, bucket: Bucket, login: str) -> None:
 NODE_ROWS = matrix.rows(key_exchanges=matrix.KEY_EXCHANGES[1:])
 
 
+@needs("node", "ssh2")
 @pytest.mark.parametrize("row", NODE_ROWS, ids=str)
 def test_node(job: Job, bucket: Bucket, row: Row) -> None:
     node = program("node")
-    if not (HERE / "node_modules/ssh2").exists():
-        pytest.skip("needs ssh2: apt-get install npm; npm install --prefix tests/interop")
     task = {
         "port": job.port,
         "user": "alice",

@@ -24,6 +24,7 @@ from tests.interop.spawning import (
     make_key,
     wait_until,
 )
+from tests.needs import needs
 
 PARTS = ("kex", "key", "enc", "mac")
 NOT_POST_QUANTUM = "does not provide protection against post-quantum attacks"
@@ -108,6 +109,7 @@ def test_connections_are_throttled(audit: dict[str, Any]) -> None:
     assert not [note for note in audit["additional_notes"] if "throttling" in note]
 
 
+@needs("openssh")
 def test_an_address_that_was_refused_is_let_in_again(
     audit: dict[str, Any], plain_gateway: Gateway, account: Account, tmp_path: Path
 ) -> None:

@@ -22,9 +22,11 @@ from tests.interop.spawning import (
     Gateway,
     Store,
     connect,
+    program,
     this_code,
     wait_until,
 )
+from tests.needs import needs
 
 
 def twistd(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -217,6 +219,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in text.split()]
 
 
+@needs("openssh")
 def test_sigterm_lets_an_upload_finish(
     config: Path, account: Account, tmp_path: Path, bucket: Bucket
 ) -> None:
@@ -226,7 +229,7 @@ def test_sigterm_lets_an_upload_finish(
     (tmp_path / "up").write_bytes(data)
     options = [*account.key_options, "-l", "8000"]  # kbit/s: two seconds
     process = subprocess.Popen(
-        ["sftp", "-P", str(gateway.port), *options, "-b", "-", client.host],
+        [program("sftp"), "-P", str(gateway.port), *options, "-b", "-", client.host],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ import paramiko
 import pytest
 
 from tests.interop.spawning import Account, Bucket, Client, Gateway, connect, program
+from tests.needs import needs
 
 MIB = 1024 * 1024
 SIZES = [0, 100, 4 * MIB, 6 * MIB, 21 * MIB]
@@ -39,6 +40,7 @@ def nothing_is_left(bucket: Bucket) -> Iterator[None]:
 
 
 class TestOpenSsh:
+    @needs("openssh")
     @pytest.mark.parametrize("first", SIZES[1:])
     @pytest.mark.parametrize("second", SIZES)
     def test_scp_over_a_file(self, alice: Client, bucket: Bucket, first: int, second: int) -> None:
@@ -47,6 +49,7 @@ class TestOpenSsh:
         alice.scp("up", ":scp")
         assert bucket.body("alice/scp") == content(second)
 
+    @needs("lftp", "openssh")
     @pytest.mark.parametrize("stored", [1, 4 * MIB, 9 * MIB])
     @pytest.mark.parametrize("command", ["reput up resumed", "put -a up resumed"])
     def test_an_upload_goes_on(
@@ -58,6 +61,7 @@ class TestOpenSsh:
         alice.sftp(command)
         assert bucket.body("alice/resumed") == data
 
+    @needs("openssh")
     def test_a_download_goes_on(self, alice: Client, bucket: Bucket) -> None:
         data = content(9 * MIB)
         bucket.put("alice/down", data)
@@ -66,6 +70,7 @@ class TestOpenSsh:
         assert (alice.folder / "down").read_bytes() == data
 
 
+@needs("lftp", "openssh")
 class TestLftp:
     @pytest.mark.parametrize("stored", [1, 4 * MIB, 9 * MIB])
     def test_an_upload_goes_on(self, alice: Client, bucket: Bucket, stored: int) -> None:

@@ -18,6 +18,9 @@ from tests.interop.trees import (
     make_tree,
     stored_time,
 )
+from tests.needs import needs
+
+pytestmark = needs("lftp", "openssh")
 
 
 @pytest.fixture

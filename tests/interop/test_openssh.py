@@ -24,6 +24,9 @@ from tests.interop.spawning import (
     program,
     wait_until,
 )
+from tests.needs import needs
+
+pytestmark = needs("openssh")
 
 MIB = 1024 * 1024
 

@@ -23,6 +23,7 @@ from tests.interop.spawning import (
     program,
     wait_until,
 )
+from tests.needs import needs
 
 MIB = 1024 * 1024
 SIZE = 24 * MIB
@@ -119,6 +120,7 @@ def arrived(client: Client, name: str) -> int:
     return sizes.get(name) or 0
 
 
+@needs("openssh")
 @pytest.mark.parametrize(
     ("command", "cut", "least"), [("reput", kill_openssh, 8 * MIB), ("put -a", cut_off, 16 * MIB)]
 )
@@ -133,6 +135,7 @@ def test_openssh_goes_on(alice: Client, bucket: Bucket, command: str, cut: Any, 
     assert bucket.body(f"alice/{name}") == data
 
 
+@needs("lftp", "openssh")
 def test_lftp_goes_on(alice: Client, bucket: Bucket) -> None:
     data = content("lftp")
     assert cut_off(alice, bucket, "kept-lftp", data) >= 16 * MIB
@@ -149,6 +152,7 @@ def test_lftp_goes_on(alice: Client, bucket: Bucket) -> None:
     assert bucket.body("alice/kept-lftp") == data
 
 
+@needs("openssh")
 def test_put_begins_anew(alice: Client, bucket: Bucket) -> None:
     cut_off(alice, bucket, "kept-anew", content("old"))
     data = content("new")
@@ -157,6 +161,7 @@ def test_put_begins_anew(alice: Client, bucket: Bucket) -> None:
     assert bucket.body("alice/kept-anew") == data
 
 
+@needs("openssh")
 def test_scp_begins_anew(alice: Client, bucket: Bucket) -> None:
     cut_off(alice, bucket, "kept-scp", content("old scp"))
     data = content("new scp")
@@ -165,6 +170,7 @@ def test_scp_begins_anew(alice: Client, bucket: Bucket) -> None:
     assert bucket.body("alice/kept-scp") == data
 
 
+@needs("openssh")
 def test_it_is_told_what_it_is_and_removed(alice: Client, bucket: Bucket) -> None:
     kept = cut_off(alice, bucket, "kept-rm", content("rm"))
     session = connect(alice.gateway, username="alice", password=alice.account.password)

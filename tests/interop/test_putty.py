@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.spawning import Bucket, Client, program
+from tests.interop.spawning import Bucket, Client, fingerprint, program
 from tests.interop.trees import (
     LONG_AGO,
     MIB,
@@ -25,7 +25,7 @@ class Putty:
     def __init__(self, client: Client, host_key: Path) -> None:
         self.client = client
         self._options = ["-batch", "-noagent", "-P", str(client.gateway.port), "-l", client.user]
-        self._options += ["-hostkey", _fingerprint(host_key), "-i", self._key()]
+        self._options += ["-hostkey", fingerprint(host_key), "-i", self._key()]
 
     def _key(self) -> str:
         path = str(self.client.folder / "key.ppk")
@@ -49,12 +49,6 @@ class Putty:
         done = self.client.run(["env", own, program(name), *arguments])
         assert (done.returncode == 0) is ok, done.stdout
         return done.stdout
-
-
-def _fingerprint(host_key: Path) -> str:
-    command = ["ssh-keygen", "-l", "-E", "sha256", "-f", str(host_key)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.split()[1]
 
 
 @pytest.fixture

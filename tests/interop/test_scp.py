@@ -21,9 +21,11 @@ from tests.interop.spawning import (
     Client,
     Gateway,
     connect,
+    fingerprint,
     program,
     wait_until,
 )
+from tests.needs import needs
 
 MIB = 1024 * 1024
 
@@ -61,6 +63,7 @@ def tree_of(root: Path) -> dict[str, bytes]:
 # OpenSSH.
 
 
+@needs("openssh")
 @pytest.mark.parametrize("size_bytes", [0, 1, 100_000, 8 * MIB, 21 * MIB + 7])
 def test_a_file_goes_up_and_down(alice: Client, bucket: Bucket, size_bytes: int) -> None:
     data = make_file(alice.folder / "up", size_bytes)
@@ -72,6 +75,7 @@ def test_a_file_goes_up_and_down(alice: Client, bucket: Bucket, size_bytes: int)
     assert bucket.uploads("alice/") == []
 
 
+@needs("openssh")
 def test_a_file_replaces_a_longer_and_a_shorter_one(alice: Client, bucket: Bucket) -> None:
     for size_bytes in (1000, 10, 9 * MIB, 9 * MIB):
         data = make_file(alice.folder / "up", size_bytes)
@@ -79,6 +83,7 @@ def test_a_file_replaces_a_longer_and_a_shorter_one(alice: Client, bucket: Bucke
         assert bucket.body("alice/again") == data
 
 
+@needs("openssh")
 def test_a_tree_goes_up_and_down_with_its_times(alice: Client, bucket: Bucket) -> None:
     files = make_tree(alice.folder / "tree")
     os.utime(alice.folder / "tree/one", (1_600_000_001, 1_500_000_001))
@@ -91,6 +96,7 @@ def test_a_tree_goes_up_and_down_with_its_times(alice: Client, bucket: Bucket) -
     assert int((alice.folder / "down/one").stat().st_mtime) == 1_500_000_001
 
 
+@needs("openssh")
 def test_a_tree_goes_into_a_directory_that_exists(alice: Client, bucket: Bucket) -> None:
     files = make_tree(alice.folder / "tree")
     alice.sftp("mkdir existing")
@@ -102,6 +108,7 @@ def test_a_tree_goes_into_a_directory_that_exists(alice: Client, bucket: Bucket)
     assert tree_of(alice.folder / "here/tree") == files
 
 
+@needs("openssh")
 def test_several_sources_need_a_directory(alice: Client, bucket: Bucket) -> None:
     for name in ("s1", "s2"):
         make_file(alice.folder / name, 100)
@@ -114,6 +121,7 @@ def test_several_sources_need_a_directory(alice: Client, bucket: Bucket) -> None
     assert sorted(tree_of(alice.folder / "down")) == ["s1", "s2"]
 
 
+@needs("openssh")
 def test_wildcards_are_for_the_gateway(alice: Client) -> None:
     wanted = {}
     for name in ("a one.txt", "b.txt", "c.log", "[d].txt"):
@@ -128,6 +136,7 @@ def test_wildcards_are_for_the_gateway(alice: Client) -> None:
     assert "No such file or directory" in alice.scp("-O", ":wild/*.nothing", "down", ok=False)
 
 
+@needs("openssh")
 @pytest.mark.parametrize("name", ["two words", "it's", 'say "hi"', "back\\slash", "$HOME;ls", "ä€"])
 def test_names_that_a_shell_would_take_apart(alice: Client, bucket: Bucket, name: str) -> None:
     data = make_file(alice.folder / "up", 77)
@@ -139,6 +148,7 @@ def test_names_that_a_shell_would_take_apart(alice: Client, bucket: Bucket, name
     assert (alice.folder / "down").read_bytes() == data
 
 
+@needs("openssh")
 def test_errors_in_the_middle_of_a_tree_do_not_lose_the_rest(alice: Client, bucket: Bucket) -> None:
     files = make_tree(alice.folder / "tree")
     bucket.put("alice/broken/tree/below", b"a file where a directory has to be")
@@ -152,11 +162,13 @@ def test_errors_in_the_middle_of_a_tree_do_not_lose_the_rest(alice: Client, buck
     assert sorted(tree_of(alice.folder / "down")) == ["one"]
 
 
+@needs("openssh")
 def test_a_directory_needs_r(alice: Client) -> None:
     alice.sftp("mkdir flat")
     assert "is a directory" in alice.scp("-O", ":flat", "down", ok=False)
 
 
+@needs("openssh")
 def test_from_one_user_to_another_through_the_client(
     alice: Client, bob: Client, bucket: Bucket, account: Account
 ) -> None:
@@ -172,6 +184,7 @@ def test_from_one_user_to_another_through_the_client(
     bucket.remove("dropper/third")
 
 
+@needs("openssh")
 def test_permissions_are_those_of_sftp(alice: Client, bob: Client, bucket: Bucket) -> None:
     make_file(alice.folder / "up", 10)
     assert "you may not upload" in bob.scp("-O", "up", ":forbidden", ok=False)
@@ -185,6 +198,7 @@ def test_permissions_are_those_of_sftp(alice: Client, bob: Client, bucket: Bucke
     bucket.remove("dropper/scp-dropped")
 
 
+@needs("openssh")
 def test_a_client_that_is_killed_leaves_nothing(alice: Client, bucket: Bucket) -> None:
     make_file(alice.folder / "up", 60 * MIB)
     bucket.put("alice/scp-cut-off", b"the old one")
@@ -198,6 +212,7 @@ def test_a_client_that_is_killed_leaves_nothing(alice: Client, bucket: Bucket) -
     assert bucket.body("alice/scp-cut-off") == b"the old one"
 
 
+@needs("openssh")
 @pytest.mark.slow
 def test_memory_stays_small(config: Path, account: Account, tmp_path: Path) -> None:
     gateway = Gateway.start("--config", str(config))
@@ -223,18 +238,13 @@ def pscp(client: Client, host_key: Path, *paths: str) -> subprocess.CompletedPro
     if not key.exists():
         converting = [program("puttygen"), str(client.account.key_file), "-O", "private"]
         subprocess.run([*converting, "-o", str(key)], check=True, stdin=subprocess.DEVNULL)
-    told = subprocess.run(
-        ["ssh-keygen", "-l", "-E", "sha256", "-f", str(host_key)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
     options = ["-scp", "-batch", "-noagent", "-P", str(client.gateway.port), "-l", client.user]
-    options += ["-hostkey", told.stdout.split()[1], "-i", str(key)]
+    options += ["-hostkey", fingerprint(host_key), "-i", str(key)]
     command = [program("pscp"), *options, *paths]
     return client.run(["env", f"PUTTYDIR={client.folder}", *command])
 
 
+@needs("putty")
 def test_putty(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> None:
     files = make_tree(alice.folder / "tree")
     host_key = host_keys["ed25519"]
@@ -252,6 +262,7 @@ def test_putty(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> Non
 # curl, by libssh2.
 
 
+@needs("curl")
 def test_curl(alice: Client, bucket: Bucket, account: Account) -> None:
     data = make_file(alice.folder / "up", 9 * MIB + 3)
     key = account.key_file
@@ -289,6 +300,7 @@ def test_asyncssh(alice: Client, bucket: Bucket, account: Account) -> None:
 # Commands.
 
 
+@needs("openssh", "coreutils")
 def test_sums_as_coreutils_print_them(alice: Client, bucket: Bucket) -> None:
     data = make_file(alice.folder / "up", 2 * MIB + 1)
     bucket.put("alice/sums/a b", data)
@@ -306,6 +318,7 @@ def test_sums_as_coreutils_print_them(alice: Client, bucket: Bucket) -> None:
     assert hashlib.md5(data).hexdigest() in done.stdout
 
 
+@needs("openssh")
 def test_what_is_left_of_a_shell(alice: Client) -> None:
     alice.sftp("mkdir left")
     assert alice.ssh("pwd").stdout == "/\n"
@@ -315,6 +328,7 @@ def test_what_is_left_of_a_shell(alice: Client) -> None:
     assert alice.ssh("pwd; ls").returncode == 127
 
 
+@needs("rclone")
 def test_rclone(alice: Client, bucket: Bucket, account: Account) -> None:
     files = make_tree(alice.folder / "tree")
     config = alice.folder / "rclone.conf"

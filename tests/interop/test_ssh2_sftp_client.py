@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.interop.spawning import Bucket, Client, program
 from tests.interop.trees import MIB, demand_copied, demand_stored, make_file, make_tree
+from tests.needs import needs
 
 HERE = Path(__file__).parent
 
 
+@needs("node", "ssh2-sftp-client")
 def test_what_scripts_do(alice: Client, bucket: Bucket) -> None:
     node = program("node")
-    if not (HERE / "node_modules/ssh2-sftp-client").exists():
-        pytest.skip(
-            "needs ssh2-sftp-client: apt-get install npm; npm install --prefix tests/interop"
-        )
     data = make_file(alice.folder / "up", 9 * MIB + 1)
     tree = make_tree(alice.folder / "tree")
     task = {"port": alice.gateway.port, "user": "alice", "key": str(alice.account.key_file)}

@@ -21,6 +21,7 @@ from tests.interop.terrapin import (
     between,
     sealed_bytes,
 )
+from tests.needs import needs
 
 
 class Suite(NamedTuple):
@@ -54,6 +55,7 @@ def openssh(alice: Client, port: int, suite: Suite) -> subprocess.CompletedProce
     return alice.run(command, "pwd\n")
 
 
+@needs("openssh")
 @pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
 @pytest.mark.parametrize(
     ("to", "before"),
@@ -83,6 +85,7 @@ def test_a_packet_that_was_taken_out_is_missed(
         assert "wrong time" in closing or "begins with KEXINIT" in closing
 
 
+@needs("openssh")
 @pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
 def test_whoever_changes_nothing_is_not_noticed(alice: Client, suite: Suite) -> None:
     with between(alice.gateway.port, to_client=UNCHANGED, to_gateway=UNCHANGED) as port:

@@ -18,6 +18,7 @@ from tests.interop.spawning import (
     wait_until,
 )
 from tests.interop.test_lftp import lftp
+from tests.needs import needs
 
 LONG_AGO = 1_500_000_000
 
@@ -58,6 +59,7 @@ def read(gateway: Gateway) -> int:
     return len(gateway.lines_with("file-read"))
 
 
+@needs("openssh")
 class TestOpenSSH:
     def test_put_p_and_get_p_keep_times(self, alice: Client) -> None:
         make_tree(alice.folder / "up")
@@ -102,6 +104,7 @@ class TestOpenSSH:
 
 
 class TestMirrors:
+    @needs("lftp", "openssh")
     def test_lftp_sends_nothing_the_second_time(self, alice: Client, gateway: Gateway) -> None:
         make_tree(alice.folder / "tree")
         lftp(alice, "mirror -R tree lftp-mirrored")
@@ -109,6 +112,7 @@ class TestMirrors:
         lftp(alice, "mirror -R tree lftp-mirrored")
         assert stored(gateway) == before
 
+    @needs("lftp", "openssh")
     def test_lftp_fetches_nothing_the_second_time(self, alice: Client, gateway: Gateway) -> None:
         make_tree(alice.folder / "tree")
         before = read(gateway)
@@ -120,6 +124,7 @@ class TestMirrors:
         wait_until(lambda: read(gateway) - before > len(times_of(alice.folder / "tree")))
         assert read(gateway) - before == len(times_of(alice.folder / "tree")) + 1
 
+    @needs("rclone")
     def test_rclone_copies_nothing_the_second_time(self, alice: Client, gateway: Gateway) -> None:
         make_tree(alice.folder / "tree")
         rclone(alice, "tree", ":sftp:/rcloned")
@@ -174,6 +179,7 @@ def same(one: paramiko.SFTPAttributes, other: paramiko.SFTPAttributes) -> bool:
     return [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
 
 
+@needs("lftp", "openssh", "rclone")
 def test_clients_that_set_times_later_serve_who_may_only_upload(
     dropper: Client, bucket: Bucket
 ) -> None:

@@ -7,13 +7,19 @@ import pytest
 from sftpgw import errors
 from sftpgw.plan.retrying import (
     BAD_ANSWER,
+    CERTIFICATE_REFUSED,
     CONNECT_FAILED,
     CONNECTION_LOST,
     CUT_BODY,
     FIRST_WAIT_SECONDS,
     LONGEST_WAIT_SECONDS,
+    PROXY_REFUSED,
     RENEWALS,
+    RESENDS,
+    SETTINGS_UNUSABLE,
     TIMED_OUT,
+    TLS_FAILED,
+    TRANSCODED,
     UNEXPLAINED,
     Fault,
     Remedy,
@@ -64,7 +70,25 @@ SLOW_DOWN = Fault("SlowDown", 503)
         (Fault(CONNECTION_LOST), Remedy.WAIT, errors.StoreUnavailable),
         (Fault(CONNECT_FAILED), Remedy.WAIT, errors.StoreUnavailable),
         (Fault(TIMED_OUT), Remedy.WAIT, errors.StoreUnavailable),
-        (Fault(BAD_ANSWER), Remedy.WAIT, errors.StoreUnavailable),
+        (Fault(BAD_ANSWER), Remedy.RESEND, errors.StoreUnavailable),
+        (Fault(TLS_FAILED), Remedy.RESEND, errors.StoreUnavailable),
+        (Fault(CERTIFICATE_REFUSED), Remedy.NONE, errors.StoreUnavailable),
+        (Fault(PROXY_REFUSED), Remedy.NONE, errors.StoreUnavailable),
+        (Fault(SETTINGS_UNUSABLE), Remedy.NONE, errors.StoreUnavailable),
+        (Fault(TRANSCODED, 200), Remedy.ASK_FOR_STORED_BYTES, errors.StoreError),
+        (Fault("KMS.ThrottlingException", 400), Remedy.WAIT, errors.StoreUnavailable),
+        (Fault("KMS.DependencyTimeoutException", 400), Remedy.WAIT, errors.StoreUnavailable),
+        (Fault("KMS.DisabledException", 400), Remedy.NONE, errors.StoreError),
+        (Fault("PriorRequestNotComplete", 400), Remedy.WAIT, errors.StoreUnavailable),
+        (Fault("RequestLimitExceeded", 503), Remedy.WAIT, errors.StoreUnavailable),
+        # The code decides, in whatever it comes.
+        (Fault("AccessDenied", 500), Remedy.NONE, errors.AccessDenied),
+        (Fault("NoSuchUpload", 500), Remedy.NONE, errors.NoSuchUpload),
+        (Fault("EntityTooSmall", 500), Remedy.NONE, errors.StoreUnavailable),
+        (Fault("InvalidPart", 500), Remedy.NONE, errors.StoreUnavailable),
+        (Fault("ExistingObjectIsDirectory", 500), Remedy.NONE, errors.StoreUnavailable),
+        (Fault("", 501), Remedy.NONE, errors.NotImplementedByStore),
+        (Fault("", 507), Remedy.NONE, errors.StoreUnavailable),
         (Fault(CUT_BODY), Remedy.WAIT, errors.StoreUnavailable),
         (
             Fault("ExpiredToken", 400),
@@ -91,6 +115,8 @@ def test_a_bare_404_is_what_the_request_says() -> None:
         (Fault(CONNECTION_LOST), True),
         (Fault(TIMED_OUT), True),
         (Fault(CONNECT_FAILED), False),
+        (Fault(CERTIFICATE_REFUSED), False),
+        (Fault(PROXY_REFUSED), False),
         (Fault("InternalError", 500), True),
         (SLOW_DOWN, True),
         (Fault("PreconditionFailed", 412), False),
@@ -118,6 +144,13 @@ def test_waits_double_up_to_a_bound() -> None:
     found = waits(plan(100, random=1.0), SLOW_DOWN, 50)
     assert found[:3] == [FIRST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2, FIRST_WAIT_SECONDS * 4]
     assert found[-1] == LONGEST_WAIT_SECONDS
+
+
+@pytest.mark.parametrize("code", [BAD_ANSWER, TLS_FAILED, "BadDigest"])
+def test_what_is_likely_to_stay_is_told_within_two_seconds(code: str) -> None:
+    retries = plan(100, random=1.0)
+    assert sum(waits(retries, Fault(code), RESENDS)) < 2.0
+    assert retries.after(Fault(code), 0.0) is None
 
 
 def test_waits_are_random_from_nothing_on() -> None:
@@ -190,6 +223,8 @@ def test_time_in_line_is_not_the_requests_own() -> None:
         (Fault("", 429), True),
         (Fault("TooManyRequests", 400), True),
         (Fault("SlowDown", 500), True),
+        (Fault("KMS.ThrottlingException", 400), True),
+        (Fault("KMS.DisabledException", 400), False),
         (Fault("InternalError", 500), False),
         (Fault("InternalError", 503), False),
         (Fault("XMinioServerNotInitialized", 503), False),

@@ -43,7 +43,7 @@ def connected(server: ScriptedS3, events: RecordedEvents) -> Iterator[Connect]:
     def make(*, credentials: Any = None, wall_clock: Any = None, **settings: Any) -> S3Client:
         changes = {"wall_clock": wall_clock} if wall_clock else {}
         client = connect(
-            moto_settings(server.url, "bucket", **(DEFAULTS | settings)),
+            moto_settings(bucket="bucket", **({"endpoint": server.url} | DEFAULTS | settings)),
             events,
             random=lambda: 0.0,
             credentials=credentials,

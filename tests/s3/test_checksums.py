@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
@@ -16,6 +18,7 @@ from sftpgw.s3.client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
 from sftpgw.testing.small_s3 import LONG_AGO
 from sftpgw.values import (
+    MIB,
     ByteRange,
     Capabilities,
     Checksum,
@@ -177,7 +180,8 @@ class TestWhatIsSent:
         ("settings", "header"),
         [
             ({"checksum": ChecksumChoice.NONE}, None),
-            ({"capabilities": Capabilities(checksums=False)}, None),
+            ({"checksum": ChecksumChoice.MD5}, "content-md5"),
+            ({"capabilities": Capabilities(checksums=False)}, "content-md5"),
             ({"checksum": ChecksumChoice.CRC32C}, "x-amz-checksum-crc32c"),
         ],
     )
@@ -194,10 +198,52 @@ class TestWhatIsSent:
         server.script(answer(), answer())
         for _ in range(2):
             await client.put(NAME, (b"x",), PLAIN)
-        sums = [name for name in server.requests[0].headers if "checksum" in name]
+        sums = [name for name in server.requests[0].headers if re.search("checksum|md5", name)]
         assert sums == ([header] if header else [])
         (chosen,) = [facts for name, facts in events.told if name == "capabilities-known"]
-        assert chosen["checksum"] == (header or "none").removeprefix("x-amz-checksum-")
+        assert chosen["checksum"] == re.sub("^(x-amz-checksum|content)-", "", header or "none")
+
+    @pytest_twisted.ensureDeferred
+    async def test_where_there_are_no_checksums_md5_is_sent(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        """Object Lock takes no upload without one of both. What is sent is signed, too."""
+        client = connected(checksum=ChecksumChoice.AUTO, capabilities=Capabilities(checksums=False))
+        body = (b"12", bytearray(b""), memoryview(b"x345")[1:], bytes(5 * MIB))
+        server.script(answer(), answer(), answer())
+        await client.put(NAME, body, PLAIN)
+        await client.upload_part(replace(UPLOAD, checksum=None), 1, body)
+        await client.put(NAME, (), PLAIN)
+        digests = [hashlib.md5(b"".join(body)).digest()] * 2 + [hashlib.md5().digest()]
+        told = [request.headers["content-md5"] for request in server.requests]
+        assert told == [base64.b64encode(digest).decode() for digest in digests]
+        assert all("content-md5" in each.headers["authorization"] for each in server.requests)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_checksum_makes_md5_needless(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(answer(), answer())
+        await client.put(NAME, (b"x",), PLAIN)
+        await client.upload_part(UPLOAD, 1, (b"x",))
+        assert not [each for each in server.requests if "content-md5" in each.headers]
+
+    @pytest_twisted.ensureDeferred
+    async def test_without_md5_none_is_sent(
+        self, server: ScriptedS3, connected: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A Python for FIPS 140 has none at all; a lost answer is settled without it."""
+
+        def refuse(data: bytes = b"", **options: object) -> None:
+            raise ValueError("[digital envelope routines] unsupported")
+
+        monkeypatch.setattr(hashlib, "md5", refuse)
+        client = connected(checksum=ChecksumChoice.MD5)
+        server.script(answer(), Reply(is_reset=True), error_reply(403, "AccessDenied"), Reply(404))
+        await client.put(NAME, (b"x",), PLAIN)
+        with pytest.raises(errors.AccessDenied):
+            await client.put(NAME, (b"x",), PLAIN)
+        assert not [each for each in server.requests if "content-md5" in each.headers]
 
     @pytest_twisted.ensureDeferred
     async def test_copied_parts(self, server: ScriptedS3, client: S3Client) -> None:

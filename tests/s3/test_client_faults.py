@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import formatdate
+from urllib.parse import parse_qsl
 
 import pytest
 import pytest_twisted
@@ -15,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw import errors
 from sftpgw.s3.client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_document, error_reply
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
 from sftpgw.values import (
     ByteRange,
     Capabilities,
@@ -34,13 +35,19 @@ UPLOAD = MultipartUpload(NAME, "upload-1")
 SOURCE = ObjectInfo(ObjectName("bucket", "a b/é"), 5, '"source"', 0.0)
 PLAIN = ObjectProperties()
 IF_ABSENT = WriteCondition.IF_ABSENT
-NOW = formatdate(usegmt=True)
+
+
+def now() -> str:
+    """The date of a reply. It has to be fresh: an old one is taken for a wrong clock of ours."""
+    return formatdate(usegmt=True)
+
+
 DATA = b"0123456789"
 
 
 def object_headers(etag: str = '"e1"', **more: str) -> dict[str, str]:
     named = {name.replace("_", "-"): value for name, value in more.items()}
-    return {"ETag": etag, "Last-Modified": NOW} | named
+    return {"ETag": etag, "Last-Modified": now()} | named
 
 
 def partial(start: int, stop: int, *, size: int = 10, **reply: object) -> Reply:
@@ -160,7 +167,7 @@ class TestRetries:
     async def test_head_has_only_a_status(
         self, server: ScriptedS3, client: S3Client, status: int, kind: type[errors.StoreError]
     ) -> None:
-        server.script(error_reply(status, "Unseen", {"Date": NOW}))
+        server.script(error_reply(status, "Unseen", {"Date": now()}))
         with pytest.raises(kind) as refused:
             await client.head(NAME)
         assert type(refused.value) is kind
@@ -535,7 +542,7 @@ class Renewable:
     async def current(self) -> ReadOnlyCredentials:
         return ReadOnlyCredentials(f"KEY{self.serial}", "secret", None)
 
-    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+    async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         self.serial += 1
         return True
 
@@ -590,6 +597,133 @@ class TestIdentityAndClock:
         dates = [request.headers["x-amz-date"] for request in server.requests]
         assert dates == ["20010909T014640Z", "20010909T024640Z"]
         assert ("clock-corrected", {"offset_seconds": 3600.0}) in events.told
+
+
+class TestStoredOrDecompressed:
+    """GCS decompresses what is stored with ``Content-Encoding: gzip``, unless it is told not to."""
+
+    @staticmethod
+    def gcs(request: Recorded) -> Reply:
+        packed, plain = DATA[:6], DATA * 3
+        stored = {"x-goog-stored-content-length": "6", "x-goog-stored-content-encoding": "gzip"}
+        if request.headers.get("accept-encoding") != "gzip":
+            return Reply(200, plain, object_headers(**stored), is_chunked=True)
+        headers = object_headers(content_encoding="gzip", **stored)
+        if "range" not in request.headers:
+            return Reply(200, packed, headers)
+        first, last = map(int, request.headers["range"].removeprefix("bytes=").split("-"))
+        body = packed[first : last + 1]
+        content_range = f"bytes {first}-{first + len(body) - 1}/6"
+        return Reply(206, body, headers | {"Content-Range": content_range})
+
+    @pytest_twisted.ensureDeferred
+    async def test_it_is_asked_for_as_it_is_stored(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.answer_with(self.gcs)
+        sink = await got(client, ByteRange(0, 4))
+        assert (sink.data, sink.info.size_bytes) == (DATA[:4], 6)
+        assert sink.info.system_headers == {"content-encoding": "gzip"}
+        assert len(server.requests) == 2
+        # From now on, that is what is asked for in this bucket; nowhere else, and unsigned.
+        assert (await got(client, ByteRange(4, 100))).data == DATA[4:6]
+        assert (await client.head(NAME)).size_bytes == 6
+        first, *others = server.requests
+        assert "accept-encoding" not in first.headers
+        assert [each.headers["accept-encoding"] for each in others] == ["gzip"] * 3
+        assert not [each for each in others if "accept-encoding" in each.headers["authorization"]]
+        server.script(stored('"e"', 0))
+        await client.put(NAME, (b"x",), PLAIN)
+        assert "accept-encoding" not in server.requests[-1].headers
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_head_learns_it_too(self, server: ScriptedS3, client: S3Client) -> None:
+        server.answer_with(self.gcs)
+        assert (await client.head(NAME)).size_bytes == 6
+        assert len(server.requests) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_another_length_than_the_stored_one(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        told = object_headers(**{"x-goog-stored-content-length": "6"})
+        server.script(Reply(200, DATA, told), Reply(200, DATA[:6], told))
+        assert (await got(client)).data == DATA[:6]
+
+    @pytest_twisted.ensureDeferred
+    async def test_in_vain_it_is_told_at_once(
+        self, server: ScriptedS3, connected: Connect, events: RecordedEvents
+    ) -> None:
+        client = connected(max_attempts=20)
+        server.script(*[Reply(200, DATA, object_headers(), is_chunked=True)] * 2)
+        with pytest.raises(errors.StoreError, match="another form of the object"):
+            await got(client)
+        assert len(server.requests) == 2
+        assert events.names() == ["s3-request-retried", "s3-request-failed"]
+
+
+class TestWhatIsTold:
+    @pytest_twisted.ensureDeferred
+    async def test_the_log_has_the_stores_message(
+        self, server: ScriptedS3, connected: Connect, events: RecordedEvents
+    ) -> None:
+        client = connected(max_attempts=2)
+        server.script(
+            error_reply(503, "SlowDown", message="Please reduce your request rate."),
+            error_reply(403, "AccessDenied", message="no kms:Decrypt for this key"),
+            *[error_reply(500, "InternalError", message="x" * 9000)] * 2,
+        )
+        with pytest.raises(errors.AccessDenied):
+            await got(client)
+        with pytest.raises(errors.StoreUnavailable):
+            await got(client)
+        assert [(name, str(facts["reason"])[:40]) for name, facts in events.told] == [
+            ("s3-request-retried", "Please reduce your request rate."),
+            ("s3-request-failed", "no kms:Decrypt for this key"),
+            ("s3-request-retried", "x" * 40),
+            ("s3-gave-up", "x" * 40),
+        ]
+        assert all(len(str(facts["reason"])) <= 500 for _, facts in events.told)
+
+    @pytest_twisted.ensureDeferred
+    async def test_an_error_within_a_success_is_told_by_its_code(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(max_attempts=20)
+        server.script(Reply(200, error_document("AccessDenied")))
+        with pytest.raises(errors.AccessDenied):
+            await client.copy(SOURCE, NAME)
+        # One copy, and one look at whether it has happened all the same.
+        assert [request.method for request in server.requests] == ["PUT", "HEAD"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_keys_that_are_asked_too_often(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(error_reply(400, "KMS.ThrottlingException"), Reply(200, DATA))
+        assert (await got(client)).data == DATA
+
+
+class TestBlankParameters:
+    """A policy's condition on a parameter that is missing does not hold, be it only blank."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_lists_tell_their_prefix_always(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(*[Reply(200, b"<ListBucketResult/>")] * 2)
+        server.script(Reply(200, b"<ListMultipartUploadsResult/>"))
+        await client.list("bucket", "")
+        await client.list("bucket", "a/", delimiter="/")
+        await client.list_uploads("bucket", "")
+        plain, below, uploads = [
+            dict(parse_qsl(each.target.partition("?")[2], keep_blank_values=True))
+            for each in server.requests
+        ]
+        assert (plain["prefix"], plain["delimiter"]) == ("", "")
+        assert (below["prefix"], below["delimiter"]) == ("a/", "/")
+        assert "continuation-token" not in plain
+        assert uploads == {"uploads": "", "encoding-type": "url", "prefix": ""}
 
 
 class TestWhatIsSent:

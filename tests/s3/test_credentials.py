@@ -17,6 +17,7 @@ from sftpgw.s3.credentials import (
     EARLY_REFRESH_PAUSE_SECONDS,
     LAST_SECONDS,
     PATIENCE_SECONDS,
+    SHORTEST_LIFE_SECONDS,
     RefreshedCredentials,
     StaticCredentials,
     credential_source,
@@ -170,6 +171,46 @@ def test_the_same_again_is_no_renewal() -> None:
     source = RefreshedCredentials(lambda: Credentials("A", "S"), at_once, Clock())
     first = result_of(start(source.current()))
     assert result_of(start(source.renew(first))) is False
+
+
+def test_a_guess_does_not_look_for_others_all_the_time() -> None:
+    """HEAD of an object with a customer's key is a bare 400, as expired credentials are."""
+    serial, clock = iter(range(1, 9)), Clock()
+    source = RefreshedCredentials(lambda: Credentials(f"A{next(serial)}", "S"), at_once, clock)
+    first = result_of(start(source.current()))
+    for _ in range(3):
+        assert result_of(start(source.renew(first, is_guess=True))) is False
+    assert result_of(start(source.current())) == first
+    clock.advance(SHORTEST_LIFE_SECONDS)
+    assert result_of(start(source.renew(first, is_guess=True))) is True
+    second = result_of(start(source.current()))
+    assert second.access_key == "A2"
+    assert result_of(start(source.renew(second, is_guess=True))) is False
+    # What the store has told for certain is believed at any time.
+    assert result_of(start(source.renew(second))) is True
+
+
+def test_after_a_wrong_guess_there_is_what_there_was() -> None:
+    """Others go on with it meanwhile, and afterwards if there is nothing else."""
+    found: list[Credentials | Exception] = [Credentials("A", "S"), OSError("no metadata")]
+    clock, thread = Clock(), HeldThread()
+
+    def resolve() -> Credentials:
+        answer = found.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    source = RefreshedCredentials(resolve, thread, clock)
+    waiting = start(source.current())
+    thread.run()
+    first = result_of(waiting)
+    clock.advance(SHORTEST_LIFE_SECONDS)
+    guessing = start(source.renew(first, is_guess=True))
+    assert result_of(start(source.current())) == first
+    thread.run()
+    assert result_of(guessing) is False
+    assert result_of(start(source.current())) == first
 
 
 def test_they_are_refreshed_before_they_expire() -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import pytest_twisted
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.interfaces import (
     IAddress,
@@ -24,11 +20,11 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from sftpgw.s3.bodies import WRITTEN_BYTES
+from sftpgw.s3.certificates import Authorities, CertificateRefused
 from sftpgw.s3.http import (
     LOOKUP_SECONDS,
     ConnectFailed,
@@ -37,6 +33,7 @@ from sftpgw.s3.http import (
     HttpRequest,
 )
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
+from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
 from sftpgw.values import Body
 
 AT_ONCE = 200
@@ -71,28 +68,21 @@ def client() -> Iterator[HttpClient]:
 
 
 @pytest.fixture(scope="module")
-def certificate() -> ssl.PrivateCertificate:
-    """A certificate for 127.0.0.1 that nobody trusts yet."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return ssl.PrivateCertificate.loadPEM(
-        pem + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+def authority() -> Authority:
+    return Authority.new()
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Issued:
+    """A certificate for 127.0.0.1, by an authority that only `ca_file` knows."""
+    return authority.issue([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+
+
+@pytest.fixture
+def ca_file(authority: Authority, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(authority.pem)
+    return str(path)
 
 
 @pytest_twisted.ensureDeferred
@@ -253,23 +243,22 @@ def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> N
     assert not [call for call in reactor.getDelayedCalls() if call.active()]
 
 
-# Twisted's own server and trust roots still hand pyOpenSSL objects around.
-hands_objects_around = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-
-@hands_objects_around
 @pytest_twisted.ensureDeferred
 async def test_bodies_follow_each_other_on_one_encrypted_connection(
-    certificate: ssl.PrivateCertificate,
+    certificate: Issued,
+    ca_file: str,
 ) -> None:
     """The first one has to wait for the handshake, and goes another way than those after it."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     server = ScriptedS3()
-    port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
-    policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
+    port = TlsServer(server, certificate)
+    await port.listen(reactor)
     client = HttpClient(
-        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+        reactor,
+        idle_connections=2,
+        connect_timeout_seconds=10.0,
+        find_authorities=lambda: Authorities(ca_file),
     )
     piece = bytes(range(251)) * 700
     bodies: list[Body] = [
@@ -282,14 +271,14 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     try:
         for body in bodies:
             server.script(Reply(200))
-            url = f"https://127.0.0.1:{port.getHost().port}/"
+            url = f"https://127.0.0.1:{port.port}/"
             await client.exchange(request_to(url, body), Answer())
         assert [each.body for each in server.requests] == [b"".join(body) for body in bodies]
         assert server.connections == 1
     finally:
         await client.close()
         await server.all_gone()
-        await port.stopListening()
+        await port.close()
 
 
 class Hasty(TwistedProtocol):
@@ -307,56 +296,61 @@ class Hasty(TwistedProtocol):
             self.transport.loseConnection()
 
 
-@hands_objects_around
 @pytest_twisted.ensureDeferred
 async def test_an_early_success_is_none_over_tls_either(
-    certificate: ssl.PrivateCertificate,
+    certificate: Issued,
+    ca_file: str,
 ) -> None:
     """What is written after the end of TLS is dropped in silence, and counts as sent."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     gone: Deferred[None] = Deferred()
     factory = Factory.forProtocol(lambda: Hasty(gone))  # type: ignore[arg-type]
-    port = reactor.listenSSL(0, factory, certificate.options(), interface="127.0.0.1")
-    policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
+    port = TlsServer(factory, certificate)
+    await port.listen(reactor)
     client = HttpClient(
-        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+        reactor,
+        idle_connections=2,
+        connect_timeout_seconds=10.0,
+        find_authorities=lambda: Authorities(ca_file),
     )
-    url = f"https://127.0.0.1:{port.getHost().port}/"
+    url = f"https://127.0.0.1:{port.port}/"
     try:
         with pytest.raises(ConnectionBroken):
             await client.exchange(request_to(url, (bytes(8_000_000),)), Answer())
     finally:
         await client.close()
         await gone
-        await port.stopListening()
+        await port.close()
 
 
-@hands_objects_around
 @pytest.mark.parametrize("is_trusted", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_encryption_and_trust(certificate: ssl.PrivateCertificate, is_trusted: bool) -> None:
+async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_trusted: bool) -> None:
     from twisted.internet import reactor  # noqa: PLC0415
 
     server = ScriptedS3()
-    port = reactor.listenSSL(0, server, certificate.options(), interface="127.0.0.1")
-    policy = BrowserLikePolicyForHTTPS(trustRoot=certificate) if is_trusted else None
+    port = TlsServer(server, certificate)
+    await port.listen(reactor)
     client = HttpClient(
-        reactor, idle_connections=2, connect_timeout_seconds=10.0, tls_policy=policy
+        reactor,
+        idle_connections=2,
+        connect_timeout_seconds=10.0,
+        find_authorities=lambda: Authorities(ca_file if is_trusted else ""),
     )
     body, answer = bytes(range(256)) * 4096, Answer()
     server.script(Reply(200, body))
-    url = f"https://127.0.0.1:{port.getHost().port}/"
+    url = f"https://127.0.0.1:{port.port}/"
     try:
         exchange = client.exchange(request_to(url, (body,)), answer)
         if is_trusted:
             await exchange
             assert (answer.body, server.requests[0].body) == (body, body)
         else:
-            with pytest.raises(ConnectionBroken):
+            with pytest.raises(CertificateRefused):
                 await exchange
             assert server.requests == []
     finally:
         await client.close()
         await server.all_gone()
-        await port.stopListening()
+        await port.close()

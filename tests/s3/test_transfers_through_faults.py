@@ -83,7 +83,7 @@ class Credentials:
     async def current(self) -> ReadOnlyCredentials:
         return self._current
 
-    async def renew(self, refused: ReadOnlyCredentials) -> bool:
+    async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         if refused == self._current:
             self.renewals += 1
             self._current = ReadOnlyCredentials(f"KEY{self.renewals}", "secret", None)
@@ -443,7 +443,7 @@ class TestDialects:
         assert ("conditional-complete" in lacking) == (dialect.conditions != "honoured")
         assert ("checksums" in lacking) == (dialect.checksums != "checked")
         assert ("object-size" in lacking) == (dialect.object_size == "refused")
-        assert (found["checksum"] == "none") == (dialect.checksums != "checked")
+        assert (found["checksum"] == "md5") == (dialect.checksums != "checked")
 
     @pytest_twisted.ensureDeferred
     async def test_a_store_that_wants_equal_parts_is_found_out_by_its_first_refusal(

@@ -12,8 +12,19 @@ from sftpgw.errors import AccessDenied, StoreUnavailable
 from sftpgw.scp.console import LINES_PER_TURN
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import GIB, KIB, MIB, Capabilities, LimitSettings, Permission, StoreSettings
+from sftpgw.values import (
+    GIB,
+    KIB,
+    MIB,
+    Capabilities,
+    LimitSettings,
+    ObjectName,
+    ObjectProperties,
+    Permission,
+    StoreSettings,
+)
 from sftpgw.wire import scp as wire
+from tests.results import result_of
 from tests.scp.talking import Talk, seed, stored
 
 OK = b"\0"
@@ -43,6 +54,37 @@ def test_one_file(gateway: GatewayInMemory) -> None:
     talk.end_input()
     assert talk.status == 0
     talk.demand_all_credited()
+
+
+@pytest.mark.parametrize("data", [b"", b"sh", b"older", b"much longer than the old one"])
+def test_a_file_that_exists_stays_the_same_file(gateway: GatewayInMemory, data: bytes) -> None:
+    """As with ``scp`` over SFTP: only bytes and time are new."""
+    name = ObjectName("bucket", "home/alice/f")
+    properties = ObjectProperties(
+        metadata={"mtime": "1", "note": "kept"},
+        content_type="text/x-test",
+        storage_class="STANDARD_IA",
+        system_headers={"cache-control": "no-store"},
+        tags={"a": "b"},
+    )
+    result_of(gateway.store.put(name, (b"older",), properties))
+    talk = Talk(gateway, b"scp -p -t f")
+    talk.say(b"T1500000000 0 1 0\n" + header(b"f", len(data)) + data + b"\0")
+    talk.end_input()
+    assert talk.status == 0
+    found = gateway.store.objects[name]
+    assert found.data == data
+    metadata = {"mtime": "1500000000", "note": "kept"}
+    assert found.properties == replace(properties, metadata=metadata)
+    assert gateway.store.requests["copy_part"] == gateway.store.requests["get"] == 0
+
+
+def test_a_new_file_costs_a_look_more(gateway: GatewayInMemory) -> None:
+    talk = Talk(gateway, b"scp -t f")
+    gateway.store.requests.clear()
+    talk.say(header(b"f", 5) + b"bytes\0")
+    talk.end_input()
+    assert gateway.store.requests == {"head": 1, "put": 1}
 
 
 def test_an_empty_file(gateway: GatewayInMemory) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpFailure
-from sftpgw.values import KIB, ObjectName, StoreSettings
+from sftpgw.values import KIB, FilesSettings, ObjectName, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -58,6 +58,7 @@ class Sessions(RuleBasedStateMachine):
         self.gateway = GatewayInMemory(
             store,
             settings=StoreSettings(part_size_bytes=100 * KIB, download_part_size_bytes=64 * KIB),
+            files=FilesSettings(strict_parents=True),
         )
         self.client = self.gateway.log_in()
         self.files: dict[bytes, bytes] = {}
@@ -103,25 +104,27 @@ class Sessions(RuleBasedStateMachine):
     @rule(directory=DIRECTORIES, name=NAMES, size=SIZES, seed=st.integers(0, 250))
     def put(self, directory: bytes, name: bytes, size: int, seed: int) -> None:
         path = b"/".join(filter(None, (directory, name)))
-        if path in self.directories() or self.is_ghost(path) or self.has_file_above(path):
+        if path in self.directories() or self.is_ghost(path) or self.client_writes_below(path):
             return
-        if self.client_writes_below(path):
+        if self.has_file_above(path):
+            self.attempt({Status.NO_SUCH_FILE}, self.client.open, path, CREATE)
             return
         data = content(seed, size)[:size]
         self.client.put(path, data, step_bytes=30 * KIB + 7)
         self.files[path] = data
 
     def has_file_above(self, path: bytes) -> bool:
-        """Where a key is both file and directory, S3 is no tree any more."""
-        return any(parent in self.files for parent in parents(path))
+        """Nothing is made there: S3 would be no tree any more."""
+        written = {writer.path for writer in self.open_writers}
+        return any(parent in self.files or parent in written for parent in parents(path))
 
     @rule(directory=DIRECTORIES, name=NAMES, exclusive=st.booleans(), target=writers)
     def open_writer(self, directory: bytes, name: bytes, exclusive: bool) -> Any:
         path = b"/".join(filter(None, (directory, name)))
-        if path in self.directories() or self.is_ghost(path) or self.has_file_above(path):
+        if path in self.directories() or self.is_ghost(path) or self.client_writes_below(path):
             return None
-        if self.client_writes_below(path):
-            return None
+        if self.has_file_above(path):
+            return self.attempt({Status.NO_SUCH_FILE}, self.client.open, path, CREATE)
         flags = CREATE | (OpenFlag.EXCL if exclusive else 0)
         expected = {Status.FAILURE} if exclusive and path in self.files else set()
         handle = self.attempt(expected, self.client.open, path, flags)
@@ -212,17 +215,67 @@ class Sessions(RuleBasedStateMachine):
             self.attempt({Status.EOF}, self.client.read, handle, offset, size)
         self.client.close(handle)
 
-    @rule(old=st.tuples(DIRECTORIES, NAMES), new=st.tuples(DIRECTORIES, NAMES), hard=st.booleans())
-    def rename(self, old: tuple[bytes, bytes], new: tuple[bytes, bytes], hard: bool) -> None:
+    @rule(
+        path=st.tuples(DIRECTORIES, NAMES),
+        flags=st.sampled_from([CREATE, OpenFlag.READ, OpenFlag.READ | OpenFlag.WRITE]),
+        seconds=st.integers(1, 1000),
+    )
+    def with_a_slash(self, path: tuple[bytes, bytes], flags: int, seconds: int) -> None:
+        """What ends with one is no file, whatever is done to it."""
+        joined = b"/".join(filter(None, path)) + b"/"
+        name = joined[:-1]
+        is_known = name in self.directories() or self.client_writes_below(name)
+        is_directory = is_known or self.is_ghost(name)
+        refusal = {Status.FAILURE if is_directory else Status.NO_SUCH_FILE}
+        of_open = {Status.FAILURE} if flags == CREATE else refusal
+        self.attempt(of_open, self.client.open, joined, flags)
+        self.attempt(refusal, self.client.remove, joined)
+        self.attempt(set() if is_directory else {Status.NO_SUCH_FILE}, self.client.stat, joined)
+        size = wire.ChangePath(Kind.SETSTAT, 0, joined, {"size": seconds})
+        self.attempt(refusal, self.client.ask, size)
+
+    @rule(
+        old=st.tuples(DIRECTORIES, NAMES),
+        new=st.tuples(DIRECTORIES, NAMES),
+        hard=st.booleans(),
+        slash=st.booleans(),
+    )
+    def rename_of_a_file_with_a_slash(
+        self, old: tuple[bytes, bytes], new: tuple[bytes, bytes], hard: bool, slash: bool
+    ) -> None:
+        """At the end of the old name or of the new one: nothing happens."""
         source, target = b"/".join(filter(None, old)), b"/".join(filter(None, new))
-        if self.has_file_above(target) or target.startswith(source + b"/"):
+        is_file = source in self.files or self.is_being_written(source)
+        if not is_file or source in self.directories() or self.client_writes_below(source):
+            return
+        rename = self.client.posix_rename if hard else self.client.rename
+        pair = (source + b"/", target) if slash else (source, target + b"/")
+        self.attempt({Status.NO_SUCH_FILE, Status.FAILURE}, rename, *pair)
+
+    @rule(
+        old=st.tuples(DIRECTORIES, NAMES),
+        new=st.tuples(DIRECTORIES, NAMES),
+        hard=st.booleans(),
+        slash=st.sampled_from([b"", b"/"]),
+    )
+    def rename(
+        self, old: tuple[bytes, bytes], new: tuple[bytes, bytes], hard: bool, slash: bytes
+    ) -> None:
+        """:param slash: behind both names, if it is a directory."""
+        source, target = b"/".join(filter(None, old)), b"/".join(filter(None, new))
+        if target.startswith(source + b"/"):
+            return
+        if self.has_file_above(target):
+            if not self.is_ghost(source) and source != target:
+                rename = self.client.posix_rename if hard else self.client.rename
+                self.attempt({Status.NO_SUCH_FILE}, rename, source, target)
             return
         if self.is_being_written(source) and source in self.directories():
             return  # as with a file that has others below it, on S3 it is no tree any more
         if source in self.files or self.is_being_written(source):
             self.rename_file(source, target, hard)
         elif source in self.directories() or self.client_writes_below(source):
-            self.rename_directory(source, target, hard)
+            self.rename_directory(source, target, hard, slash)
         elif not self.is_ghost(source):
             self.attempt({Status.NO_SUCH_FILE}, self.client.rename, source, target)
 
@@ -240,7 +293,7 @@ class Sessions(RuleBasedStateMachine):
             self.uploads_moved(source, target, may_replace=hard or target in self.files)
             self.emptied(source)
 
-    def rename_directory(self, source: bytes, target: bytes, hard: bool) -> None:
+    def rename_directory(self, source: bytes, target: bytes, hard: bool, slash: bytes) -> None:
         """Nothing but an empty directory may be replaced."""
         is_empty = target in self.directories() and not self.below(target)
         is_free = target not in self.files and target not in self.directories()
@@ -250,10 +303,11 @@ class Sessions(RuleBasedStateMachine):
             return
         is_fine = source == target or is_free or (hard and is_empty and not is_writing)
         rename = self.client.posix_rename if hard else self.client.rename
-        is_over_file = hard and (target in self.files or self.is_being_written(target))
+        is_over_file = target in self.files or self.is_being_written(target)
+        is_over_file &= hard or bool(slash)
         # A file in a directory's place is told as OpenSSH tells ENOTDIR.
         refusal = Status.NO_SUCH_FILE if is_over_file else Status.FAILURE
-        self.attempt(set() if is_fine else {refusal}, rename, source, target)
+        self.attempt(set() if is_fine else {refusal}, rename, source + slash, target + slash)
         if not is_fine or source == target:
             return
         if source not in self.directories():
@@ -297,6 +351,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(directory=DIRECTORIES.filter(bool))
     def mkdir(self, directory: bytes) -> None:
         if self.has_file_above(directory):
+            self.attempt({Status.NO_SUCH_FILE}, self.client.mkdir, directory)
             return
         exists = directory in self.directories() or directory in self.files
         exists = exists or self.client_writes_below(directory)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sftpgw.plan.permissions import NEEDS, Operation
+from sftpgw.plan.permissions import NEEDS, REWRITE, Operation
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.values import ALL_PERMISSIONS, Permission
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
+from tests.scp.talking import Talk
 
 TABLE = Path(__file__).parents[2] / "docs/permissions.rst"
 OVERLAY = OpenFlag.WRITE | OpenFlag.CREAT
@@ -27,6 +28,19 @@ def set_on_handle(client: SftpClient) -> None:
     handle = client.open(b"/file")
     client.ask(wire.ChangeHandle(0, handle, {"atime": 5, "mtime": 5}))
     client.close(handle)
+    assert client.stat(b"/file")["mtime"] == 5
+
+
+def set_on_write_handle(client: SftpClient) -> None:
+    """As ``reput -p`` does when nothing is missing."""
+    handle = client.open(b"/file", OVERLAY)
+    client.ask(wire.ChangeHandle(0, handle, {"atime": 5, "mtime": 5}))
+    client.close(handle)
+    assert client.stat(b"/file")["mtime"] == 5
+
+
+def open_with_time(client: SftpClient) -> None:
+    client.close(client.open(b"/file", OVERLAY, atime=5, mtime=5))
     assert client.stat(b"/file")["mtime"] == 5
 
 
@@ -46,6 +60,8 @@ ATTEMPTS: list[tuple[Operation, Permission, Callable[[SftpClient], object]]] = [
     (Operation.MAKE_DIRECTORY, Permission(0), lambda client: client.mkdir(b"/made")),
     (Operation.SET_TIMES, Permission(0), lambda client: client.set_times(b"/file", 5)),
     (Operation.SET_TIMES, Permission.DOWNLOAD, set_on_handle),
+    (Operation.SET_TIMES, REWRITE, set_on_write_handle),
+    (Operation.SET_TIMES, REWRITE, open_with_time),
 ]
 """An operation, what its request needs besides, and the request."""
 
@@ -80,7 +96,7 @@ def combinations(text: str) -> set[Permission]:
 def outcome(granted: Permission, attempt: Callable[[SftpClient], object]) -> Status:
     gateway = GatewayInMemory()
     for key in ("file", "b", "d/"):
-        gateway.store.seed(f"home/alice/{key}")
+        gateway.store.seed(f"home/alice/{key}", b"" if key.endswith("/") else b"data")
     client = gateway.log_in(replace(ALICE, permissions=granted))
     try:
         attempt(client)
@@ -121,6 +137,45 @@ def test_put_p_needs_no_setstat() -> None:
     client.close(handle)
     assert client.stat(b"/new")["mtime"] == 5
     client.ask(wire.ChangePath(Kind.SETSTAT, 0, b"/new", {"permissions": 0o600}))
+
+
+def test_an_empty_file_is_overwritten_by_an_empty_one_with_its_time() -> None:
+    """As ``scp -p`` does: with the right to upload it anew nothing else comes of it."""
+    gateway = GatewayInMemory()
+    gateway.store.seed("home/alice/file")
+    client = gateway.log_in(replace(ALICE, permissions=REWRITE))
+    handle = client.open(b"/file", OVERLAY)
+    client.ask(wire.ChangeHandle(0, handle, {"size": 0}))
+    client.ask(wire.ChangeHandle(0, handle, {"atime": 5, "mtime": 5}))
+    client.close(handle)
+    assert client.stat(b"/file")["mtime"] == 5
+
+
+def test_a_time_that_is_set_already_is_no_change() -> None:
+    gateway = GatewayInMemory()
+    gateway.store.seed("home/alice/file", b"data", mtime="5.25")
+    client = gateway.log_in(replace(ALICE, permissions=REWRITE))
+    client.close(client.open(b"/file", OVERLAY, atime=5, mtime=5))
+    assert gateway.store.requests["copy"] == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["md5sum", "sha1sum", "sha224sum", "sha256sum", "sha384sum", "sha512sum"]
+)
+def test_a_hash_is_part_of_the_content(command: str) -> None:
+    """It tells whether a guess is right: it is refused to who may do all but download."""
+    gateway = GatewayInMemory()
+    gateway.store.seed("home/alice/file", b"data")
+    gateway.store.requests.clear()
+    talk = Talk(
+        gateway,
+        command.encode() + b" /file",
+        replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.DOWNLOAD),
+    )
+    assert talk.heard() == b""
+    assert b"you may not download files here" in talk.channel.errors
+    assert talk.status == 1
+    assert gateway.store.requests["get"] == 0
 
 
 def test_a_size_and_a_time_at_once_need_both() -> None:

@@ -35,6 +35,7 @@ from tests.interop.spawning import (
     program,
     wait_until,
 )
+from tests.needs import needs
 from tests.soak.relay import Relay
 from tests.soak.stormy_s3 import State, StormyProcess, digest
 
@@ -52,7 +53,7 @@ DEFECTS = ("Traceback", "Unhandled", "defect ")
 VICTIMS = ("client", "store", "gateway")
 WRITES = ("put", "scp", "scp -O", "resume")
 
-pytestmark = [pytest.mark.slow, pytest.mark.interop]
+pytestmark = [pytest.mark.slow, pytest.mark.interop, needs("openssh")]
 
 
 class Town:
@@ -180,8 +181,9 @@ exempt_networks = 127.0.0.0/8
                 os.killpg(client, signal.SIGKILL)
             case "gateway":
                 self.gateway.process.kill()
+                self.gateway.process.wait()
             case "store":
-                self.relay.process.kill()
+                self.relay.kill()
 
     def _raise_the_dead(self) -> None:
         if self.relay.process.poll() is not None:

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
+from sftpgw.ssh.factory import SILENT_TOLD_AFTER_SECONDS
 from sftpgw.ssh.protection import Protection
 from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS
@@ -69,8 +70,10 @@ def fresh():
     fresh = Fresh()
     yield fresh
     fresh.pair.drop()
+    has_spoken = fresh.pair.server.has_spoken
+    assert fresh.events.names()[-1:] == (["session-closed"] if has_spoken else [])
+    fresh.pair.factory.stopFactory()
     assert fresh.clock.getDelayedCalls() == []
-    assert fresh.events.names()[-1] == "session-closed"
 
 
 @pytest.fixture
@@ -388,6 +391,24 @@ def test_whoever_says_nothing_at_all_is_cut_off(fresh: Fresh) -> None:
     assert fresh.is_hung_up()
 
 
+def test_ten_connections_without_a_byte_are_one_line() -> None:
+    clock, events = Clock(), RecordedEvents()
+    factory = make_factory(make_test_portal({}, {}), clock, events)
+    for _ in range(10):
+        ClientPair(factory, clock, greet=False).drop()
+    assert events.told == []
+    clock.advance(SILENT_TOLD_AFTER_SECONDS)
+    assert events.told == [("connections-silent", {"count": 10, "last_from": "local"})]
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_session_is_told_with_its_first_byte(fresh: Fresh) -> None:
+    assert fresh.events.told == []
+    fresh.hear(b"S")
+    fresh.hear(b"SH")
+    assert fresh.events.names() == ["session-opened"]
+
+
 def test_whoever_has_logged_in_is_not(pair: LoggedInPair) -> None:
     pair.clock.advance(DEFAULTS.login_grace_seconds + 1)
     pair.pump()
@@ -521,6 +542,7 @@ def test_where_a_client_comes_from(address: object, told: str) -> None:
     transport = MemoryTransport(server, is_server=True)
     transport.getPeer = lambda: address
     server.makeConnection(transport)
+    server.dataReceived(b"S")
     assert events.facts("session-opened")[0]["peer"] == told
     server.connectionLost(Failure(ConnectionDone()))
     assert clock.getDelayedCalls() == []

@@ -1,0 +1,234 @@
+"""TLS servers with certificates of every kind, and an HTTP proxy that leads to them.
+
+Knows: how certificates are made, right and wrong; CONNECT.
+Must not know: what is said inside.
+
+    authority = Authority.new()
+    server = TlsServer(factory, authority.issue(["store.example"]))
+    await server.listen(reactor)
+    proxy = TunnelProxy(server.port)            # whatever host is asked for, it leads there
+    await proxy.listen(reactor)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A certificate, its key, and what a server sends along.
+
+    :param chain: the authorities between this certificate and one that is trusted.
+    """
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+
+@dataclass(frozen=True)
+class Authority:
+    """Signs certificates."""
+
+    issued: Issued
+    below: tuple[x509.Certificate, ...] = field(default=())
+
+    @classmethod
+    def new(cls, name: str = "test authority", **changes: Any) -> Authority:
+        """One that signs itself; `changes` as for `issue`."""
+        return cls(
+            make_certificate(None, names=None, common_name=name, is_authority=True, **changes)
+        )
+
+    def issue(self, names: Sequence[x509.GeneralName | str] | None, **changes: Any) -> Issued:
+        """A certificate for a server; parameters as for `make_certificate`."""
+        issued = make_certificate(self.issued, names=names, **changes)
+        return Issued(issued.certificate, issued.key, self.below)
+
+    def delegate(self, **changes: Any) -> Authority:
+        """Another one, that this one has signed."""
+        values: dict[str, Any] = {"common_name": "delegate", "is_authority": True} | changes
+        issued = make_certificate(self.issued, names=None, **values)
+        return Authority(issued, (issued.certificate, *self.below))
+
+    @property
+    def pem(self) -> bytes:
+        return self.issued.pem
+
+
+def make_certificate(
+    issuer: Issued | None,
+    *,
+    names: Sequence[x509.GeneralName | str] | None,
+    common_name: str = "",
+    since: timedelta = -DAY,
+    until: timedelta = DAY,
+    is_authority: bool = False,
+    extensions: Iterable[x509.ExtensionType] = (),
+) -> Issued:
+    """A certificate and a new key.
+
+    :param issuer: who signs; None: it signs itself.
+    :param names: for subjectAltName, DNS names as text; None: it has none.
+    :param since: when it begins to be valid, from now; so `until`.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    attributes = [x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)] if common_name else []
+    subject = x509.Name(attributes)
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + since)
+        .not_valid_after(now + until)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+    )
+    if names is not None:
+        general = [x509.DNSName(name) if isinstance(name, str) else name for name in names]
+        builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _ServerCreator:
+    def __init__(self, issued: Issued) -> None:
+        self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        self._context.use_certificate(issued.certificate)
+        self._context.use_privatekey(issued.key)
+        for certificate in issued.chain:
+            self._context.add_extra_chain_cert(certificate)
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
+class TlsServer:
+    """Has `factory` served behind TLS, on a free port of the loopback interface."""
+
+    def __init__(self, factory: Factory, issued: Issued) -> None:
+        self._factory = TLSMemoryBIOFactory(_ServerCreator(issued), False, factory)
+        self._factory.noisy = False
+        self._port: Any = None
+
+    async def listen(self, reactor: Any) -> None:
+        endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+        self._port = await endpoint.listen(self._factory)
+
+    @property
+    def port(self) -> int:
+        return int(self._port.getHost().port)
+
+    async def close(self) -> None:
+        """Stop listening; connections stay."""
+        await maybeDeferred(self._port.stopListening)
+
+
+class TunnelProxy(Factory):
+    """An HTTP proxy that knows CONNECT only.
+
+    :param target_port: where all tunnels lead, on the loopback interface.
+    :param refusal: the status line that it answers with, instead of making tunnels.
+    """
+
+    noisy = False
+
+    def __init__(self, target_port: int, refusal: str = "") -> None:
+        self.heads: list[str] = []
+        """What was asked, as it came."""
+        self.refusal = refusal
+        self.target_port = target_port
+        self.reactor: Any = None
+        self._port: Any = None
+
+    async def listen(self, reactor: Any) -> None:
+        self.reactor = reactor
+        self._port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(self)
+
+    @property
+    def port(self) -> int:
+        return int(self._port.getHost().port)
+
+    def buildProtocol(self, addr: object) -> _ProxyConnection:
+        return _ProxyConnection(self)
+
+    async def close(self) -> None:
+        """Stop listening; tunnels stay until one end is gone."""
+        await maybeDeferred(self._port.stopListening)
+
+
+class _ProxyConnection(Protocol):
+    transport: Any
+
+    def __init__(self, owner: TunnelProxy) -> None:
+        self._owner = owner
+        self._head = b""
+        self._waiting = b""
+        self._other: Any = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._other is not None:
+            self._other.write(data)
+            return
+        self._head += data
+        head, end, self._waiting = self._head.partition(b"\r\n\r\n")
+        if not end:
+            return
+        self._owner.heads.append(head.decode("ascii"))
+        if self._owner.refusal:
+            self.transport.write(f"{self._owner.refusal}\r\n\r\n".encode())
+            self.transport.loseConnection()
+            return
+        endpoint = TCP4ClientEndpoint(self._owner.reactor, "127.0.0.1", self._owner.target_port)
+        factory = Factory.forProtocol(lambda: _FarEnd(self))
+        factory.noisy = False
+        endpoint.connect(factory).addCallbacks(self._connected, self._not_connected)
+
+    def _connected(self, far_end: Any) -> None:
+        self._other = far_end.transport
+        self.transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    def _not_connected(self, failure: Failure) -> None:
+        self.transport.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._other is not None:
+            self._other.loseConnection()
+
+
+class _FarEnd(Protocol):
+    def __init__(self, near: _ProxyConnection) -> None:
+        self._near = near
+
+    def dataReceived(self, data: bytes) -> None:
+        self._near.transport.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._near.transport.loseConnection()
