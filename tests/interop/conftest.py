@@ -73,7 +73,7 @@ def lacks(store: Store, s3: Any) -> frozenset[str]:
 
 
 @pytest.fixture
-def needs(lacks: frozenset[str]) -> Callable[..., None]:
+def assume(lacks: frozenset[str]) -> Callable[..., None]:
     """Skips the test, by name, if the S3 lacks one of these."""
     return partial(need, lacks)
 

@@ -20,9 +20,9 @@ def sftp(gateway: Gateway, account: Account) -> Iterator[paramiko.SFTPClient]:
 
 
 def test_keys_that_no_path_can_name_are_passed_over(
-    sftp: paramiko.SFTPClient, bucket: Bucket, gateway: Gateway, needs: Callable[..., None]
+    sftp: paramiko.SFTPClient, bucket: Bucket, gateway: Gateway, assume: Callable[..., None]
 ) -> None:
-    needs("empty-segments", "dot-segments")
+    assume("empty-segments", "dot-segments")
     for key in ("//x", "/./y", "/../z", "/ok", "/a\ttab", "/ü +%"):
         bucket.put(f"alice/odd{key}", key.encode())
     assert sorted(sftp.listdir("odd")) == ["a\ttab", "ok", "ü +%"]
@@ -42,9 +42,9 @@ def test_keys_that_no_path_can_name_are_passed_over(
 
 
 def test_a_folder_with_nothing_that_can_be_named_is_empty_and_is_not_removed(
-    sftp: paramiko.SFTPClient, bucket: Bucket, needs: Callable[..., None]
+    sftp: paramiko.SFTPClient, bucket: Bucket, assume: Callable[..., None]
 ) -> None:
-    needs("empty-segments")
+    assume("empty-segments")
     bucket.put("alice/nameless//x", b"kept")
     assert sftp.listdir("nameless") == []
     with pytest.raises(OSError, match="not empty"):
@@ -82,9 +82,9 @@ def test_setting_a_time_keeps_what_others_have_stored_with_an_object(
 
 
 def test_archived_files_are_shown_as_they_are_and_neither_read_nor_renamed(
-    sftp: paramiko.SFTPClient, bucket: Bucket, needs: Callable[..., None]
+    sftp: paramiko.SFTPClient, bucket: Bucket, assume: Callable[..., None]
 ) -> None:
-    needs("archives")
+    assume("archives")
     bucket.client.put_object(
         Bucket=bucket.name,
         Key=bucket.prefix + "alice/frozen/file",
