@@ -19,7 +19,8 @@ from twisted.internet.stdio import StandardIO
 from zope.interface import implementer
 
 from bench.filling import filling
-from sftpgw.auth.passwords import DEFAULT_DECOY
+from sftpgw.auth.keys import authorized_blob
+from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.errors import EndOfFile, Unsupported
@@ -140,10 +141,15 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
     def make_avatar(user: User, session: str) -> GatewayAvatar:
         return GatewayAvatar({b"sftp": sftp})
 
-    user = User(name="bench", bucket="none", key_prefix="", authorized_keys=(public_key,))
+    user = User(
+        name="bench",
+        bucket="none",
+        key_prefix="",
+        authorized_keys=frozenset((authorized_blob(public_key),)),
+    )
     return GatewayFactory(
         portal=make_portal(
-            StaticUserDirectory({"bench": user}), make_avatar, maybeDeferred, DEFAULT_DECOY
+            StaticUserDirectory({"bench": user}), make_avatar, maybeDeferred, Decoys([])
         ),
         host_keys=load_host_keys((host_key,)),
         settings=SshSettings(),

@@ -197,9 +197,13 @@ class ObjectStore(Protocol):
         """One page of ListObjectsV2, keys in UTF-8 binary order."""
 
     async def create_upload(
-        self, name: ObjectName, properties: ObjectProperties
+        self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
-        """CreateMultipartUpload."""
+        """CreateMultipartUpload.
+
+        :param copies: whether parts may be copied into it. Where that does not go together with
+            checksums, it gets none.
+        """
 
     async def upload_part(
         self,
@@ -214,7 +218,11 @@ class ObjectStore(Protocol):
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
-        """UploadPartCopy if the source still has its ETag. :raises PreconditionFailed:"""
+        """UploadPartCopy if the source still has its ETag.
+
+        :raises PreconditionFailed:
+        :raises CopiesLackChecksums: another upload, begun now to copy into, would do.
+        """
 
     async def complete_upload(
         self,
@@ -333,6 +341,10 @@ class FileWriter(Protocol):
     """A file open for writing. An error sticks: every later call raises it."""
 
     @property
+    def published_as(self) -> ObjectName | None:
+        """The object that `commit` would store, if it came now; None if it stores nothing."""
+
+    @property
     def traffic(self) -> Traffic: ...
 
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
@@ -393,6 +405,9 @@ class FileTree(Protocol):
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> FileWriter: ...
+
+    def path_of(self, writer: FileWriter) -> bytes | None:
+        """Under which path `writer` is to publish; None if under none of this user's."""
 
     async def open_directory(self, path: bytes) -> DirectoryReader: ...
 

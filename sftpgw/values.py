@@ -124,13 +124,15 @@ class MultipartUpload:
     """A multipart upload that S3 has opened.
 
     `checksum` is what was announced then; later requests must keep to it. Lists do not tell
-    it; they say when an upload was opened, 0 is unknown.
+    it; they say when an upload was opened, 0 is unknown. `may_refuse_copies`: nothing has shown
+    yet that parts can be copied into it.
     """
 
     name: ObjectName
     upload_id: str
     checksum: ChecksumAlgorithm | None = field(default=None, compare=False)
     initiated_seconds: float = field(default=0.0, compare=False)
+    may_refuse_copies: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class Capabilities:
     `conditional_copy`: CopyObject looks at If-None-Match and at If-Match of its target.
     `checksums`: CRC64NVME is checked with every PUT and part, and for the whole object.
     `object_size`: CompleteMultipartUpload does not mind being told the object's size.
+    `copied_checksums`: parts are copied into uploads with checksums, too, and have the right one.
+    `backslashes`: a key with a backslash is another key than the one with a slash there.
     """
 
     conditional_put: bool = True
@@ -173,6 +177,8 @@ class Capabilities:
     checksums: bool = True
     object_size: bool = True
     unequal_parts: bool = True
+    copied_checksums: bool = True
+    backslashes: bool = True
 
 
 # Files, as a client sees them.
@@ -273,15 +279,15 @@ class User:
     """Who may log in, how, and where that leads.
 
     `key_prefix` is empty (the whole bucket) or ends with a slash.
-    `authorized_keys` are lines as in OpenSSH's file; `password_hash` is bcrypt
-    (``$2b$…``) or argon2 (``$argon2id$…``).
+    `authorized_keys` are public keys in their one encoding (RFC 4253, 6.6), parsed when the
+    configuration is loaded; `password_hash` is bcrypt (``$2b$…``) or argon2 (``$argon2id$…``).
     """
 
     name: str
     bucket: str
     key_prefix: str
     permissions: Permission = ALL_PERMISSIONS
-    authorized_keys: tuple[str, ...] = ()
+    authorized_keys: frozenset[bytes] = frozenset()
     password_hash: str | None = field(default=None, repr=False)
 
 
@@ -391,6 +397,7 @@ class SshSettings:
     startup_rate_per_address: int = 2
     exempt_networks: tuple[Network, ...] = ()
     balancer_networks: tuple[Network, ...] = ()
+    banner: str = ""
     keepalive_interval_seconds: float = 60.0
     keepalive_count: int = 3
     idle_timeout_seconds: float = 1800.0

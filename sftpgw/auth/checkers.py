@@ -4,7 +4,10 @@ Knows: `UserDirectory`, keys and password hashes.
 Must not know: SSH packets, how many attempts there were, or what a user may do.
 
 A user who does not exist gets the same answers, after the same work, as one who
-exists without that key or password. The avatar id is the user's name as text.
+exists without that key or password: keys are parsed when the configuration is loaded, and looking
+one up takes no longer where there are many; a password is hashed as it is for one of the users.
+Names and passwords match in any spelling of the same characters (Unicode's canonical equivalence).
+The avatar id is the user's name as text.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
-from sftpgw.auth.keys import LoginKey, read_authorized_key, read_key_blob, verify_signature
-from sftpgw.auth.passwords import matches
+from sftpgw.auth.keys import LoginKey, read_key_blob, verify_signature
+from sftpgw.auth.passwords import Decoys, matches
 from sftpgw.interfaces import UserDirectory
+from sftpgw.plan.spellings import spellings
 from sftpgw.values import User
 
 RunInThread = Callable[..., Deferred[Any]]
@@ -49,8 +53,8 @@ class PublicKeyChecker:
     async def _check(self, credentials: Any) -> str:
         user = await find_user(self._directory, credentials.username)
         login_key = _read_offered_key(credentials.blob, credentials.algName)
-        lines = user.authorized_keys if user is not None else ()
-        if user is None or not _is_authorized(login_key.blob, lines):
+        keys = user.authorized_keys if user is not None else frozenset[bytes]()
+        if user is None or login_key.blob not in keys:
             raise UnauthorizedLogin("this key does not open this account")
         if credentials.signature is None:
             raise ValidPublicKey
@@ -65,18 +69,17 @@ class PublicKeyChecker:
 class PasswordChecker:
     """Checks a password against `User.password_hash`, in a thread.
 
-    :param decoy_hash: what to spend the time on when there is no hash to
-        check; see `passwords.choose_decoy`.
+    :param decoys: what to spend the time on when there is no hash to check.
     """
 
     credentialInterfaces = (IUsernamePassword,)
 
     def __init__(
-        self, directory: UserDirectory, run_in_thread: RunInThread, decoy_hash: str
+        self, directory: UserDirectory, run_in_thread: RunInThread, decoys: Decoys
     ) -> None:
         self._directory = directory
         self._run_in_thread = run_in_thread
-        self._decoy_hash = decoy_hash
+        self._decoys = decoys
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._check(credentials))
@@ -84,11 +87,10 @@ class PasswordChecker:
     async def _check(self, credentials: Any) -> str:
         user = await find_user(self._directory, credentials.username)
         known_hash = user.password_hash if user is not None else None
+        password_hash = known_hash or self._decoys.hash_for(credentials.username)
         check = _Check()
         try:
-            right = await self._run_in_thread(
-                check, credentials.password, known_hash or self._decoy_hash
-            )
+            right = await self._run_in_thread(check, credentials.password, password_hash)
         except CancelledError:
             check.is_wanted = False
             raise
@@ -98,7 +100,7 @@ class PasswordChecker:
 
 
 class _Check:
-    """`matches`, unless nobody wants to know any more by the time a thread is free.
+    """`matches` for any spelling, unless nobody wants to know by the time a thread is free.
 
     Or else whoever sends a guess and hangs up, again and again, keeps all threads
     busy for hours.
@@ -108,7 +110,9 @@ class _Check:
         self.is_wanted = True
 
     def __call__(self, password: bytes, password_hash: str) -> bool:
-        return self.is_wanted and matches(password, password_hash)
+        return any(
+            self.is_wanted and matches(spelling, password_hash) for spelling in spellings(password)
+        )
 
 
 async def find_user(directory: UserDirectory, username: bytes) -> User | None:
@@ -128,7 +132,3 @@ def _read_offered_key(blob: bytes, algorithm: bytes) -> LoginKey:
     if algorithm not in login_key.algorithms:
         raise UnauthorizedLogin("the algorithm is not accepted, or not for this key")
     return login_key
-
-
-def _is_authorized(blob: bytes, lines: tuple[str, ...]) -> bool:
-    return any(read_authorized_key(line).blob == blob for line in lines)

@@ -126,9 +126,9 @@ def read_authorized_key(line: str) -> LoginKey:
     return login_key
 
 
-def check_authorized_key(line: str) -> None:
-    """Whether an ``authorized_keys`` line can be used. :raises ValueError: if not; says why."""
-    read_authorized_key(line)
+def authorized_blob(line: str) -> bytes:
+    """The key of an ``authorized_keys`` line, encoded. :raises ValueError: it cannot be used."""
+    return read_authorized_key(line).blob
 
 
 def verify_signature(

@@ -7,8 +7,9 @@ take: call it in a thread.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
-from collections import Counter
 from collections.abc import Iterable
 
 import argon2
@@ -55,23 +56,24 @@ def matches(password: bytes, password_hash: str) -> bool:
     return found and usable
 
 
-def choose_decoy(password_hashes: Iterable[str]) -> str:
-    """A hash to spend time on when the user is unknown, whatever the outcome.
+class Decoys:
+    """Hashes to spend time on where there is none, whatever the outcome.
 
-    It is one of the commonest kind among `password_hashes` (same algorithm,
-    same cost), so that unknown users take as long as most of the known.
+    Each name that does not exist, or has no password, has one of the users' hashes, always the
+    same, after a restart, too. So such names take as long as the others: as many of them take the
+    time of each algorithm and cost as there are users with it.
+
+    :param password_hashes: those of all users.
     """
-    hashes = tuple(password_hashes)
-    if not hashes:
-        return DEFAULT_DECOY
-    kind, _ = Counter(map(_kind, hashes)).most_common(1)[0]
-    return next(text for text in hashes if _kind(text) == kind)
 
+    def __init__(self, password_hashes: Iterable[str]) -> None:
+        self._hashes = tuple(sorted(password_hashes)) or (DEFAULT_DECOY,)
+        self._secret = hashlib.sha256("\n".join(self._hashes).encode("ascii", "replace")).digest()
 
-def _kind(text: str) -> str:
-    """Algorithm and cost, without salt and digest."""
-    bcrypt_hash = _BCRYPT.fullmatch(text)
-    return f"bcrypt {bcrypt_hash[1]}" if bcrypt_hash else text.rsplit("$", 2)[0]
+    def hash_for(self, name: bytes) -> str:
+        """The hash that is checked for `name`. Which one it is cannot be told from outside."""
+        digest = hmac.digest(self._secret, name, "sha256")
+        return self._hashes[int.from_bytes(digest, "big") % len(self._hashes)]
 
 
 def _check_argon2(text: str) -> None:

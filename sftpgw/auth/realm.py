@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker, RunInThread
+from sftpgw.auth.passwords import Decoys
 from sftpgw.interfaces import UserDirectory
 from sftpgw.values import User
 
@@ -59,12 +60,12 @@ def make_portal(
     directory: UserDirectory,
     make_avatar: MakeAvatar,
     run_in_thread: RunInThread,
-    decoy_hash: str,
+    decoys: Decoys,
 ) -> Portal:
     """The portal with both checkers."""
     checkers: list[Any] = [
         PublicKeyChecker(directory),
-        PasswordChecker(directory, run_in_thread, decoy_hash),
+        PasswordChecker(directory, run_in_thread, decoys),
     ]
     portal = Portal(GatewayRealm(directory, make_avatar))
     for checker in checkers:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sftpgw.plan.spellings import normalized
 from sftpgw.values import User
 
 
 class StaticUserDirectory:
-    """A `UserDirectory` that never changes."""
+    """A `UserDirectory` that never changes. Names are found in any spelling."""
 
     def __init__(self, users: Mapping[str, User]) -> None:
-        self._users = dict(users)
+        self._users = {normalized(name): user for name, user in users.items()}
 
     async def find(self, name: str) -> User | None:
-        return self._users.get(name)
+        return self._users.get(normalized(name))

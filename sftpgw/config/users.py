@@ -6,7 +6,8 @@ Must not know: how keys and hashes are judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from sftpgw.values import StoreSettings, User
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
+
+ReadKey = Callable[[str], bytes]
+"""The key of a line of `authorized_keys`, encoded; raises ValueError as above."""
 
 EVERYBODY = "*"
 LONGEST_NAME = 128
@@ -45,7 +49,7 @@ OF_A_USER: Mapping[str, Key] = {
 
 
 def load_users(
-    file: Path, store: StoreSettings, check_key: Check, check_hash: Check, faults: Faults
+    file: Path, store: StoreSettings, read_key: ReadKey, check_hash: Check, faults: Faults
 ) -> dict[str, User]:
     """The users by name. A user at fault is among them, with harmless values in its gaps."""
     sections = read_sections(file, faults)
@@ -58,8 +62,10 @@ def load_users(
         values = own.values(OF_A_USER)
         _check_name(own)
         _check_prefix(own, values, store)
-        _check_login(own, values, check_key, check_hash)
+        values["authorized_keys"] = _read_keys(own, values.get("authorized_keys", ()), read_key)
+        _check_login(own, values, check_hash)
         users[name] = User(**{"bucket": store.bucket, "key_prefix": "", **values, "name": name})
+    _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
     if any(section.given.get("password_hash") for section in sections.values()):
@@ -112,18 +118,40 @@ def _check_prefix(section: Section, values: Mapping[str, Any], store: StoreSetti
         section.fault("key_prefix", text)
 
 
-def _check_login(
-    section: Section, values: Mapping[str, Any], check_key: Check, check_hash: Check
-) -> None:
-    for number, line in enumerate(values.get("authorized_keys", ()), start=1):
+def _check_alike(sections: Mapping[str, Section]) -> None:
+    """Users whose names are the same characters in different bytes could not be told apart."""
+    known: dict[str, str] = {}
+    for name, section in sections.items():
+        first = known.setdefault(unicodedata.normalize("NFC", name), name)
+        if first != name:
+            section.fault("", f"is the same name as an earlier one, in other bytes ({first!a})")
+
+
+def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> frozenset[bytes]:
+    keys = set()
+    for number, line in enumerate(lines, start=1):
         try:
-            check_key(line)
+            keys.add(read_key(line))
         except ValueError as error:
-            section.fault("authorized_keys", f"key {number}: {error}")
+            section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
+    return frozenset(keys)
+
+
+def _line_of(section: Section, wanted: str) -> str:
+    """Where the file has the line `wanted` of a section, as far as it can be found."""
+    is_inside = False
+    for number, line in enumerate(section.file.read_text("utf-8-sig").split("\n"), start=1):
+        is_inside = line.startswith(f"[{section.name}]") or (is_inside and not line.startswith("["))
+        if is_inside and line.strip().removeprefix("authorized_keys").strip(" \t=") == wanted:
+            return f" (line {number})"
+    return ""
+
+
+def _check_login(section: Section, values: Mapping[str, Any], check_hash: Check) -> None:
     if "password_hash" in values:
         try:
             check_hash(values["password_hash"])
         except ValueError as error:
             section.fault("password_hash", error)
-    if not values.get("authorized_keys") and not values.get("password_hash"):
+    if not section.given.get("authorized_keys") and not values.get("password_hash"):
         section.fault("", "cannot log in; give authorized_keys or password_hash")

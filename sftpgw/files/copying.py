@@ -7,7 +7,8 @@ Rules
 
 1. Up to 5 GiB a copy is one CopyObject, beyond that parts, copied side by side. Either way
    nothing is left out: metadata, tags, class, encryption. A time that was never stored with
-   the object, but shown, is from now on.
+   the object, but shown, is from now on. An empty directory's marker is put anew: stores that
+   keep files on a disk have directories there, which they do not copy.
 2. The store is told which version is meant, and, if so wanted, to replace nothing; where
    it cannot be told, it was looked at just before, and that is all that can be done.
 3. A copy counts when it is proved: by an ETag that is the MD5 of the same bytes, else by a
@@ -17,7 +18,11 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from sftpgw.errors import (
+    CopiesLackChecksums,
     LimitReached,
     NoSuchObject,
     ObjectChanged,
@@ -35,6 +40,7 @@ from sftpgw.plan.copying import (
     is_same,
     proves_same,
 )
+from sftpgw.plan.markers import is_empty_marker
 from sftpgw.plan.restating import restated, untold_time
 from sftpgw.values import (
     NO_METADATA,
@@ -42,6 +48,7 @@ from sftpgw.values import (
     MultipartUpload,
     ObjectInfo,
     ObjectName,
+    ObjectProperties,
     StoredPart,
     WriteCondition,
 )
@@ -87,6 +94,8 @@ class Copying:
         """
         if source.size_bytes > self._limit_bytes:
             etag = await self._copy_parts(source, target, condition)
+        elif is_empty_marker(source):
+            etag = await self._put_marker(source, target, condition)
         else:
             seconds = untold_time(source)
             properties = restated(source, modified_seconds=seconds) if seconds else None
@@ -95,6 +104,14 @@ class Copying:
             await self._verify(source, target, etag)
         return etag
 
+    async def _put_marker(
+        self, source: ObjectInfo, target: ObjectName, condition: WriteCondition
+    ) -> str:
+        properties = restated(source, tags=await self._tags(source))
+        if source.storage_class == "STANDARD":  # stores without classes know none by name
+            properties = replace(properties, storage_class="")
+        return await self._store.put(target, (), properties, condition)
+
     async def delete_version(self, name: ObjectName, etag: str, *, has_turn: bool = False) -> None:
         """Delete an object if it still is this version.
 
@@ -102,7 +119,7 @@ class Copying:
         :raises PreconditionFailed: it is another.
         """
         able = await self._store.learn_capabilities(name.bucket)
-        if able.conditional_delete:
+        if able.conditional_delete and etag:  # s3proxy has none for markers
             await self._store.delete(name, if_match=etag)
         elif has_turn:
             await self._delete_if_found(name, etag)
@@ -124,7 +141,7 @@ class Copying:
             found = await self._store.head(name)
             if found.etag != etag:
                 raise PreconditionFailed("it was replaced", code="PreconditionFailed")
-            await self._store.delete(name, if_match=etag)
+            await self._store.delete(name, if_match=etag or None)
         except NoSuchObject:
             return
 
@@ -139,9 +156,24 @@ class Copying:
                 f"this store cannot copy files over {self._limit_bytes} bytes, so they cannot be "
                 "renamed"
             )
-        tags = await self._store.tags(source.name) if source.tag_count else NO_METADATA
+        tags = await self._tags(source)
         properties = restated(source, modified_seconds=untold_time(source), tags=tags)
-        upload = await self._store.create_upload(target, properties)
+        try:
+            return await self._assembled(source, target, properties, condition)
+        except CopiesLackChecksums:  # that is known from now on
+            return await self._assembled(source, target, properties, condition)
+
+    async def _tags(self, source: ObjectInfo) -> Mapping[str, str]:
+        return await self._store.tags(source.name) if source.tag_count else NO_METADATA
+
+    async def _assembled(
+        self,
+        source: ObjectInfo,
+        target: ObjectName,
+        properties: ObjectProperties,
+        condition: WriteCondition,
+    ) -> str:
+        upload = await self._store.create_upload(target, properties, copies=True)
         self._in_flight.kept.add(upload)
         try:
             parts = await self._parts(upload, source)

@@ -28,8 +28,12 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from twisted.internet.defer import DeferredLock
+
 from sftpgw.errors import (
+    CopiesLackChecksums,
     NoSuchObject,
+    NoSuchUpload,
     ObjectChanged,
     PreconditionFailed,
     StoreError,
@@ -38,6 +42,7 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import Registration
 from sftpgw.files.interest import Interest
 from sftpgw.files.relocation import Relocator
+from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.commands import (
     AbortUpload,
@@ -100,6 +105,7 @@ class Sending:
     :param properties: what the object is created with, asked when that happens.
     :param keep: writes down an upload that is to stay open; whether it may.
     :param resumed: the object's own upload, if it is open already.
+    :param may_copy: parts may be copied into the object's own upload.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Sending:
         properties: Callable[[], Awaitable[ObjectProperties]],
         keep: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]] = _keep_nothing,
         resumed: MultipartUpload | None = None,
+        may_copy: bool = False,
     ) -> None:
         self._store = store
         self._interest = Interest()
@@ -128,7 +135,13 @@ class Sending:
         self._properties = properties
         self._has_kept = False
         self._keep = keep
+        self._may_copy = may_copy
         self._multiparts: dict[int, MultipartUpload] = {}
+        self._has_sent = False
+        self._copying = 0
+        self._has_copied = False
+        self._decisions = Waiting()
+        self._anew = DeferredLock()
         if resumed is not None:
             self._take_over(resumed)
         self._piece_etags: dict[int, str] = {}
@@ -149,8 +162,7 @@ class Sending:
             case OpenUpload():
                 await self._open(command.upload)
             case SendPart():
-                multipart = self._multiparts[command.upload]
-                return await self._wanted_from.upload_part(multipart, command.number, command.body)
+                return await self._send_part(command)
             case CopyBelow():
                 return await self._copy_below(command)
             case FetchBelow():
@@ -176,13 +188,36 @@ class Sending:
             properties = await self._properties()
             name = self._registration.name
             self._registration.bind(name)
-            self._take_over(await self._wanted_from.create_upload(name, properties))
+            self._take_over(await self._create_own(name, properties))
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
             created = await self._wanted_from.create_upload(name, PIECE_PROPERTIES)
             self._registration.keeps(created)
             self._multiparts[upload] = created
+
+    async def _create_own(self, name: ObjectName, properties: ObjectProperties) -> MultipartUpload:
+        return await self._wanted_from.create_upload(name, properties, copies=self._may_copy)
+
+    async def _send_part(self, part: SendPart) -> StoredPart:
+        """The bytes are held until it is known that the upload they are in stays."""
+        while True:
+            multipart = self._multiparts[part.upload]
+            try:
+                stored = await self._wanted_from.upload_part(multipart, part.number, part.body)
+            except NoSuchUpload:
+                if multipart is self._multiparts[part.upload]:
+                    raise
+                continue
+            while part.upload == 0 and self._is_undecided(multipart):
+                await self._decisions.turn()
+            if multipart is self._multiparts[part.upload]:
+                self._has_sent |= part.upload == 0
+                return stored
+
+    def _is_undecided(self, multipart: MultipartUpload) -> bool:
+        """A copy is under way that may be refused, so that another upload takes its place."""
+        return multipart.may_refuse_copies and bool(self._copying) and not self._has_copied
 
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
@@ -226,11 +261,38 @@ class Sending:
     # The object that is edited. It may be renamed while it is asked for.
 
     async def _copy_below(self, copy: CopyBelow) -> StoredPart:
-        async def ask(base: ObjectInfo) -> StoredPart:
-            multipart = self._multiparts[0]
-            return await self._wanted_from.copy_part(multipart, copy.number, base, copy.wanted)
+        self._copying += 1
+        try:
+            part = await self._of_base(lambda base: self._copied_below(base, copy))
+            self._has_copied = True
+            return part
+        finally:
+            self._copying -= 1
+            self._decisions.let_go()
 
-        return await self._of_base(ask)
+    async def _copied_below(self, base: ObjectInfo, copy: CopyBelow) -> StoredPart:
+        multipart, copy_part = self._multiparts[0], self._wanted_from.copy_part
+        try:
+            return await copy_part(multipart, copy.number, base, copy.wanted)
+        except CopiesLackChecksums:
+            await self._begin_anew(multipart)
+            return await copy_part(self._multiparts[0], copy.number, base, copy.wanted)
+
+    async def _begin_anew(self, refused: MultipartUpload) -> None:
+        """Open another upload, which parts can be copied into, instead of the one that refused.
+
+        :raises CopiesLackChecksums: bytes of the client's are in that already.
+        """
+        await self._anew.acquire()
+        try:
+            if self._multiparts[0] is not refused:
+                return  # another copy was refused before
+            if self._has_sent:
+                raise CopiesLackChecksums("parts were sent already", code="NotImplemented")
+            self._take_over(await self._create_own(refused.name, await self._properties()))
+            await self._abort(refused)
+        finally:
+            self._anew.release()
 
     async def _fetch_below(self, wanted: ByteRange) -> Body:
         async def ask(base: ObjectInfo) -> Body:

@@ -155,6 +155,7 @@ class Upload:
             properties=self._properties,
             keep=self._keep,
             resumed=resumed.upload if resumed else None,
+            may_copy=plan.may_copy,
         )
         self._place = Place(budget, clock, granted=self._look_around, shed=self._shed)
         self._running = 0
@@ -169,6 +170,11 @@ class Upload:
         self._moved_bytes = 0
 
     # FileWriter.
+
+    @property
+    def published_as(self) -> ObjectName | None:
+        registration = self._registration
+        return None if registration.is_removed else registration.name
 
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
         plan = self._plan

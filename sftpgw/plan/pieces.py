@@ -17,7 +17,8 @@ A multipart upload has 10,000 part numbers, and what is sent from memory is at m
    copied while the client waits for its CLOSE, and that should suit the file.
 4. All parts in pieces have the ladder's largest size; a piece is a whole number of them.
 5. No pieces where the store cannot copy parts, or wants equal ones: the copied parts
-   would be larger than the direct ones.
+   would be larger than the direct ones. Where copied parts and checksums exclude each other, a
+   new file has the checksums, unless it is known to be too large for that.
 6. What an edited file keeps of the old object is copied into upload 0 as well, where it
    comes: between direct parts, or behind a piece that ends there.
 
@@ -31,7 +32,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sftpgw.plan.partsizes import Ladder
-from sftpgw.values import GIB
+from sftpgw.values import GIB, Capabilities
 
 DIRECT_PARTS = 500
 COPY_LIMIT_BYTES = 5 * GIB
@@ -134,6 +135,21 @@ class Layout:
     @property
     def _direct_bytes(self) -> int:
         return self.ladder.start(self.direct_parts + 1)
+
+
+def layout_for(
+    ladder: Ladder, able: Capabilities, expected_bytes: int | None, *, is_edit: bool
+) -> Layout:
+    """The layout of a file for a store that is `able` to do this.
+
+    :param expected_bytes: how large it will be, where that was announced.
+    :param is_edit: parts are copied into it anyway.
+    """
+    direct = Layout(ladder, ladder.max_parts)
+    is_too_large = (expected_bytes or 0) > direct.capacity_bytes
+    if not able.copied_checksums and not is_edit and not is_too_large:
+        return direct
+    return choose_layout(ladder, part_copy=able.part_copy, unequal_parts=able.unequal_parts)
 
 
 def choose_layout(

@@ -135,6 +135,7 @@ class UploadPlan:
         self._appends = appends
         self._may_skip = may_skip
         self._kept = KeptParts(kept)
+        self._copies_below = below is not None and below.can_copy
         self._tail_bytes = tail_bytes if below is None else None
         self._edited = EditedFile(self._kept.below if kept else below)
         self._number = 1
@@ -170,6 +171,11 @@ class UploadPlan:
     def is_changed(self) -> bool:
         """Something would be published."""
         return self._edited.is_changed
+
+    @property
+    def may_copy(self) -> bool:
+        """Some of its parts may be copied: of the object below, or pieces."""
+        return self._copies_below or self._layout.pieces is not None
 
     @property
     def metadata_is_sent(self) -> bool:

@@ -10,8 +10,10 @@ Rules
 2. What `[s3] unsupported` names is not used, whatever was found.
 3. If it cannot be found out, all that `unsupported` does not name is believed. A
    store that was unreachable is asked again later; a refusal is final.
-4. Whether parts may differ in size is not tried out: it would take 10 MiB. A store that
-   refuses a file for it has told.
+4. Whether parts may differ in size is not tried out. A store that refuses a file for it has
+   told. So has one that refuses what it was found, or declared, to be able to do: that is
+   done without from then on, whatever is found later.
+5. What can be copied into uploads with checksums does not matter where there are none.
 """
 
 from __future__ import annotations
@@ -46,8 +48,17 @@ class Abilities(Protocol):
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         """Which checksum to send, by what is believed now."""
 
-    def must_do_without_unequal_parts(self, bucket: str) -> None:
-        """The store has refused a file for the sizes of its parts."""
+    def must_do_without(self, bucket: str, name: str) -> None:
+        """The store has refused what it was taken to be able to do.
+
+        :param name: of an attribute of `Capabilities`.
+        """
+
+    def is_proved(self, bucket: str, name: str) -> bool:
+        """Whether it has been seen that the store can do this, not only taken for granted."""
+
+    def proved(self, bucket: str, name: str) -> None:
+        """The store has just done it."""
 
     async def close(self) -> None:
         """Stop trying out; returns when nothing is left of it."""
@@ -71,8 +82,14 @@ class FixedAbilities:
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         return self._algorithm
 
-    def must_do_without_unequal_parts(self, bucket: str) -> None:
+    def must_do_without(self, bucket: str, name: str) -> None:
         """What was decided stays."""
+
+    def is_proved(self, bucket: str, name: str) -> bool:
+        return True
+
+    def proved(self, bucket: str, name: str) -> None:
+        """There was no doubt."""
 
     async def close(self) -> None:
         return
@@ -98,14 +115,23 @@ class FoundAbilities:
         self._clock = clock
         self._events = events
         self._found: dict[str, Capabilities] = {}
-        self._wants_equal_parts: set[str] = set()
+        self._proved: set[tuple[str, str]] = set()
+        self._refused: dict[str, set[str]] = {}
+        self._believed: dict[str, Capabilities] = {}
         self._not_before: dict[str, float] = {}
         self._running: dict[str, _Running] = {}
 
     def of(self, bucket: str) -> Capabilities:
-        found = self._found.get(bucket, self._declared)
-        # Apart from what was found: a probe may end, or begin, only after a refusal.
-        return replace(found, unequal_parts=False) if bucket in self._wants_equal_parts else found
+        if bucket not in self._believed:
+            self._believed[bucket] = self._judged(bucket)
+        return self._believed[bucket]
+
+    def _judged(self, bucket: str) -> Capabilities:
+        """What was found, but for what was refused: a probe may end, or begin, only after that."""
+        able = self._found.get(bucket, self._declared)
+        able = replace(able, **dict.fromkeys(self._refused.get(bucket, ()), False))
+        is_summed = chosen_algorithm(self._choice, is_able=able.checksums) is not None
+        return able if is_summed else replace(able, copied_checksums=True)
 
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         return chosen_algorithm(self._choice, is_able=self.of(bucket).checksums)
@@ -118,10 +144,17 @@ class FoundAbilities:
                 await self._tried_out(bucket)
         return self.of(bucket)
 
-    def must_do_without_unequal_parts(self, bucket: str) -> None:
-        if self.of(bucket).unequal_parts:
-            self._wants_equal_parts.add(bucket)
+    def must_do_without(self, bucket: str, name: str) -> None:
+        if getattr(self.of(bucket), name):
+            self._refused.setdefault(bucket, set()).add(name)
+            self._believed.pop(bucket, None)
             self._tell(bucket, "refusal")
+
+    def is_proved(self, bucket: str, name: str) -> bool:
+        return (bucket, name) in self._proved
+
+    def proved(self, bucket: str, name: str) -> None:
+        self._proved.add((bucket, name))
 
     async def close(self) -> None:
         for running in tuple(self._running.values()):
@@ -144,6 +177,7 @@ class FoundAbilities:
         except StoreError as error:
             self._unknown(bucket, error)
         else:
+            self._proved |= {(bucket, name) for name in _attributes(found, value=True)}
             self._settle(bucket, both(found, self._declared), "probe")
 
     def _unknown(self, bucket: str, error: StoreError) -> None:
@@ -157,6 +191,7 @@ class FoundAbilities:
 
     def _settle(self, bucket: str, capabilities: Capabilities, source: str) -> None:
         self._found[bucket] = capabilities
+        self._believed.pop(bucket, None)
         self._tell(bucket, source)
 
     def _tell(self, bucket: str, source: str) -> None:

@@ -7,16 +7,21 @@ Stores that ignore a condition or a checksum do so silently, so each check looks
 what became of the objects: a condition is supported if the store refused *and* left
 the object as it was. Whether the gateway may write, read and delete under the state
 prefix at all is tried first, and with one object: where it may not, no more than that
-is left behind. The probe's objects are tiny, live under the state prefix, and are
-removed again; it all takes about 50 requests. Whether parts may differ in size cannot
-be tried with tiny objects: that is taken from the settings.
+is left behind. The probe's objects live under the state prefix, and are removed again; it
+all takes about 70 requests. They are tiny, but for one of 5 MiB, which is sent to stores that
+passed all checks of copied parts before, or copy no ranges of less, as AWS: only with it can be
+tried what an edited file is made of, copied and sent parts in one upload with checksums.
+Whether parts may differ in size is taken from the settings.
+
+A check that a store answers oddly, or not at all, while it goes on to do plain things, has
+found that it lacks what was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sftpgw.errors import (
@@ -30,7 +35,13 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.interfaces import ObjectStore
+from sftpgw.plan.retrying import BAD_ANSWER, CONNECTION_LOST
+from sftpgw.s3.checksums import RunningChecksum
 from sftpgw.values import (
+    KIB,
+    MIB,
+    Body,
+    Buffer,
     ByteRange,
     Capabilities,
     Checksum,
@@ -44,8 +55,35 @@ from sftpgw.values import (
 
 PROPERTIES = ObjectProperties()
 WRONG_SUM = Checksum(ChecksumAlgorithm.CRC64NVME, 1)
+LARGE_BYTES = 5 * MIB
+"""The least that a part has which is not the last; of what is no larger, AWS copies no range."""
+
+ZEROS: Body = (bytes(64 * KIB),) * (LARGE_BYTES // (64 * KIB))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An object that is made of parts: a range of another one, and perhaps bytes that are sent.
+
+    :param body: the other object's; `copied`: what its range must come to.
+    """
+
+    source: str
+    body: Body
+    wanted: ByteRange
+    copied: Body
+    tail: Body = ()
+
+
+WHOLE = _Made("tiny", (b"123",), ByteRange(0, 3), (b"123",))
+RANGE = _Made("tiny", (b"123",), ByteRange(1, 3), (b"23",))
+LONG = _Made("large", (*ZEROS, b"1"), ByteRange(0, LARGE_BYTES), ZEROS, (b"2",))
+
+
 WRONG_ETAG = '"00000000000000000000000000000000"'
 
+_ODD_CODES = frozenset({BAD_ANSWER, CONNECTION_LOST})
+_ODD_STATUSES = frozenset({500, 501, 502})
 _NOT_NOW = (CredentialsUnavailable, NoSuchBucket, StoreUnavailable)
 _OTHER_TROUBLE = (AccessDenied, *_NOT_NOW)
 
@@ -78,21 +116,41 @@ class _Probe:
         self._unequal_parts = store.capabilities_of(bucket).unequal_parts
         self._bucket = bucket
         self._prefix = prefix
+        self._rights = ObjectName(bucket, f"{prefix}rights")
+        self._copies_tiny_ranges = False
         self._names: set[ObjectName] = set()
         self._uploads: list[MultipartUpload] = []
 
     async def run(self) -> Capabilities:
-        return Capabilities(
-            conditional_put=await self._conditional_put(),
-            conditional_complete=await self._conditional_complete(),
-            conditional_copy=await self._conditional_copy(),
-            conditional_delete=await self._conditional_delete(),
-            copy_source_condition=await self._copy_source_condition(),
-            part_copy=await self._part_copy(),
-            checksums=await self._checksums_of_puts() and await self._checksums_of_parts(),
-            object_size=await self._object_size(),
+        able = Capabilities(
+            conditional_put=await self._found(self._conditional_put),
+            conditional_complete=await self._found(self._conditional_complete),
+            conditional_copy=await self._found(self._conditional_copy),
+            conditional_delete=await self._found(self._conditional_delete),
+            copy_source_condition=await self._found(self._copy_source_condition),
+            part_copy=await self._found(self._part_copy),
+            checksums=await self._found(self._checksums_of_puts)
+            and await self._found(self._checksums_of_parts),
+            object_size=await self._found(self._object_size),
             unequal_parts=self._unequal_parts,
+            backslashes=await self._found(self._backslashes),
         )
+        if not (able.part_copy and able.checksums):
+            return able  # there is nothing that could not go together
+        return replace(able, copied_checksums=await self._found(self._copied_checksums))
+
+    async def _found(self, check: Callable[[], Awaitable[bool]]) -> bool:
+        """What a check finds; an answer that makes no sense is a no, if others do.
+
+        :raises StoreError: the store cannot be used now
+        """
+        try:
+            return await check()
+        except StoreUnavailable as error:
+            if error.code not in _ODD_CODES and error.status not in _ODD_STATUSES:
+                raise
+            await self.try_rights(self._rights)
+            return False
 
     async def try_rights(self, name: ObjectName) -> None:
         """:raises StoreError: the gateway may not write, read or delete here, or not now"""
@@ -149,16 +207,46 @@ class _Probe:
         return await _refused_by_condition(wrong) and await self._size_bytes(target) is None
 
     async def _part_copy(self) -> bool:
-        source = await self._stored("source", b"22")
-        upload = await self._upload(self._name("parts"))
+        """Whole objects, and ranges: of any object, or only of those that are worth it."""
+        if not await self._assembles(WHOLE):
+            return False
+        self._copies_tiny_ranges = await self._assembles(RANGE)
+        return self._copies_tiny_ranges or await self._assembles(LONG)
+
+    async def _copied_checksums(self) -> bool:
+        if self._copies_tiny_ranges and not await self._assembles(RANGE, with_checksums=True):
+            return False
+        return await self._assembles(LONG, with_checksums=True)
+
+    async def _assembles(self, made: _Made, *, with_checksums: bool = False) -> bool:
+        """Whether an object becomes what it is made of, and no checksum contradicts that."""
+        store = self._summing if with_checksums else self._store
+        source = await self._stored(made.source, *made.body)
+        name = self._name(f"from-{made.source}")
         try:
-            part = await self._store.copy_part(upload, 1, source, ByteRange(0, 2))
-            await self._store.complete_upload(upload, (part,))
+            upload = await self._upload(name, store, copies=True)
+            if with_checksums and upload.checksum is None:
+                return False
+            parts = [await store.copy_part(upload, 1, source, made.wanted)]
+            if parts[0].checksum not in (None, _checksum(made.copied)):
+                return False
+            if made.tail:
+                parts.append(await store.upload_part(upload, 2, made.tail))
+            await store.complete_upload(upload, tuple(parts))
+            found = await self._store.head(name, with_checksum=with_checksums)
         except _OTHER_TROUBLE:
             raise
         except StoreError:
             return False
-        return await self._size_bytes(upload.name) == 2
+        whole = (*made.copied, *made.tail)
+        is_right = found.checksum in (None, _checksum(whole))
+        return is_right and found.size_bytes == sum(map(len, whole))
+
+    async def _backslashes(self) -> bool:
+        name, other = self._name("back\\slash"), self._name("back/slash")
+        if await _refused(self._store.put(name, (b"1",), PROPERTIES)):
+            return False
+        return await self._size_bytes(name) == 1 and await self._size_bytes(other) is None
 
     async def _checksums_of_puts(self) -> bool:
         name = self._name("sum")
@@ -195,13 +283,15 @@ class _Probe:
         self._names.add(name)
         return name
 
-    async def _stored(self, key: str, body: bytes = b"1") -> ObjectInfo:
+    async def _stored(self, key: str, *body: Buffer) -> ObjectInfo:
         name = self._name(key)
-        await self._store.put(name, (body,), PROPERTIES)
+        await self._store.put(name, body or (b"1",), PROPERTIES)
         return await self._store.head(name)
 
-    async def _upload(self, name: ObjectName, store: ObjectStore | None = None) -> MultipartUpload:
-        upload = await (store or self._store).create_upload(name, PROPERTIES)
+    async def _upload(
+        self, name: ObjectName, store: ObjectStore | None = None, *, copies: bool = False
+    ) -> MultipartUpload:
+        upload = await (store or self._store).create_upload(name, PROPERTIES, copies=copies)
         self._uploads.append(upload)
         return upload
 
@@ -212,6 +302,13 @@ class _Probe:
             # What is missing is a 403 where the bucket may not be listed; and what is there
             # can be looked at, as `try_rights` has shown.
             return None
+
+
+def _checksum(body: Body) -> Checksum:
+    running = RunningChecksum(ChecksumAlgorithm.CRC64NVME)
+    for buffer in body:
+        running.update(buffer)
+    return running.checksum
 
 
 async def _refused(request: Coroutine[Any, Any, object]) -> bool:

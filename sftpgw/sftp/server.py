@@ -17,6 +17,8 @@ from zope.interface import implementer
 from sftpgw.errors import NoSuchFile, Unsupported
 from sftpgw.files.digests import Digester
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
+from sftpgw.plan.sentences import readable
+from sftpgw.plan.spellings import normalized_bytes
 from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.values import AttributeChanges, Body, FilesSettings, Space, WriteIntent
@@ -59,7 +61,7 @@ class GatewayServer:
         intent = _intent_of(flags)
         if flags & OpenFlag.WRITE:
             writer = await self._tree.open_writer(path, intent, from_wire(attrs))
-            return WriteHandle(writer, self._look)
+            return WriteHandle(writer, self._look, partial(self._tree.path_of, writer))
         if flags & (OpenFlag.CREAT | OpenFlag.TRUNC):
             reader = await self._tree.open_made(path, intent, from_wire(attrs))
         else:
@@ -115,7 +117,8 @@ class GatewayServer:
         return self.realPath(self.homeDirectory(user) + rest)
 
     def homeDirectory(self, user: bytes) -> bytes:
-        if user not in (b"", self.avatar.encode()):
+        own = normalized_bytes(self.avatar.encode())
+        if user and normalized_bytes(user) != own:
             # Whoever it is: nobody learns who else there is.
             raise NoSuchFile("no home directory but your own can be reached here")
         return b"/"
@@ -129,7 +132,7 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._tree.space(path))
 
     def extendedRequest(self, extendedName: bytes, extendedData: bytes) -> bytes:
-        raise NotImplementedError(f"extension {extendedName!r}")
+        raise NotImplementedError(f"extension {readable(extendedName)}")
 
 
 _KNOWN_FLAGS = 0x3F
@@ -193,6 +196,9 @@ class ReadHandle:
         made = self._digester.ranges(self._reader, algorithm, start, stop, block)
         return Deferred.fromCoroutine(made)
 
+    def publishedPath(self) -> None:
+        """It publishes nothing."""
+
     def close(self) -> None:
         self._reader.close()
 
@@ -202,12 +208,18 @@ class ReadHandle:
 
 @implementer(IGatewayFile)
 class WriteHandle:
-    """A file open for writing, or for both."""
+    """A file open for writing, or for both.
 
-    def __init__(self, writer: FileWriter, look: Appearance) -> None:
+    :param path: tells its path of the moment.
+    """
+
+    def __init__(
+        self, writer: FileWriter, look: Appearance, path: Callable[[], bytes | None]
+    ) -> None:
         self.traffic = writer.traffic
         self._writer = writer
         self._look = look
+        self._path = path
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._writer.read(offset, length)
@@ -229,6 +241,9 @@ class WriteHandle:
 
     def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
         raise Unsupported("a file that is being uploaded cannot be hashed before it is closed")
+
+    def publishedPath(self) -> bytes | None:
+        return self._path()
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())

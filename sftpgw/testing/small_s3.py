@@ -51,6 +51,7 @@ class Dialect:
     :param aborts: whether AbortMultipartUpload does what it says.
     :param folds_backslashes: whether ``a\\b`` is ``a/b``, as in SeaweedFS.
     :param has_folders: as in a file system, a key and one below it exclude each other (500).
+    :param max_name_bytes: of a segment of a key; versitygw and MinIO refuse more than 255 (400).
     """
 
     conditions: str = "honoured"
@@ -69,6 +70,7 @@ class Dialect:
     aborts: bool = True
     folds_backslashes: bool = False
     has_folders: bool = False
+    max_name_bytes: int = 1024
 
 
 @dataclass
@@ -95,7 +97,7 @@ class SmallS3:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, _Upload] = {}
         self.dialect = dialect or Dialect()
-        self._min_part_bytes = min_part_bytes
+        self.least_part_bytes = min_part_bytes
         self._serial = 0
         self._etags: dict[str, tuple[bytes, str]] = {}  # and the content that each is of
         self._sums: dict[str, Checksum] = {}  # of objects made of parts, as the store believes
@@ -108,6 +110,8 @@ class SmallS3:
             key = key.replace("\\", "/")
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         try:
+            if any(len(n.encode()) > self.dialect.max_name_bytes for n in key.split("/")):
+                raise _Refused(400, "KeyTooLongError")
             return self._operation(request.method, query)(request, key, query)
         except _Refused as refused:
             return refused.reply
@@ -127,6 +131,8 @@ class SmallS3:
         }
         if method == "GET" and "uploads" in query:
             return self._list_uploads
+        if method == "GET" and "uploadId" in query:
+            return self._list_parts
         return operations[method, "uploadId" in query]
 
     # Objects.
@@ -281,6 +287,10 @@ class SmallS3:
             del self.uploads[query["uploadId"]]
         return Reply(204)
 
+    def _list_parts(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+        self._upload(query)
+        return _document("ListPartsResult", UploadId=query["uploadId"])
+
     def _list_uploads(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         """One page of all there are."""
         is_wanted = query.get("encoding-type") == "url" and self.dialect.upload_keys != "plain"
@@ -310,7 +320,7 @@ class SmallS3:
         )
         if not wanted:
             return data
-        if not self.dialect.ranges_of_small and len(data) <= self._min_part_bytes:
+        if not self.dialect.ranges_of_small and len(data) <= self.least_part_bytes:
             raise _Refused(400, "InvalidRequest")
         return data[int(wanted[1]) : int(wanted[2]) + 1]
 
@@ -362,7 +372,7 @@ class SmallS3:
             raise _Refused(412, "PreconditionFailed")
 
     def _demand_sizes(self, sizes_bytes: list[int]) -> None:
-        if any(size_bytes < self._min_part_bytes for size_bytes in sizes_bytes[:-1]):
+        if any(size_bytes < self.least_part_bytes for size_bytes in sizes_bytes[:-1]):
             raise _Refused(400, "EntityTooSmall")
         if self.dialect.needs_equal_parts and len(set(sizes_bytes[:-1])) > 1:
             message = "All non-trailing parts must have the same length."  # in R2's words

@@ -47,7 +47,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from sftpgw.auth.passwords import DEFAULT_DECOY
+from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.interfaces import CommandFactory, EventSink, MemoryBudget, SubsystemFactory
@@ -326,12 +326,12 @@ def new_key() -> Key:
 
 def make_user(name: str, key: Key | None = None, password_hash: str | None = None) -> User:
     """A user who logs in with this key, this password, or both."""
-    lines = () if key is None else (key.public().toString("OPENSSH").decode("ascii"),)
+    keys = frozenset[bytes]() if key is None else frozenset((key.public().blob(),))
     return User(
         name=name,
         bucket="uploads",
         key_prefix=f"home/{name}/",
-        authorized_keys=lines,
+        authorized_keys=keys,
         password_hash=password_hash,
     )
 
@@ -358,7 +358,9 @@ def make_test_portal(  # noqa: PLR0917
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
-    return make_portal(StaticUserDirectory(users), make_avatar, maybeDeferred, cheap_decoy)
+    return make_portal(
+        StaticUserDirectory(users), make_avatar, maybeDeferred, Decoys([cheap_decoy])
+    )
 
 
 def make_factory(

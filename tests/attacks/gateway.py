@@ -32,6 +32,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
+from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.interfaces import BodySink, EventSink
@@ -127,12 +128,12 @@ def fill(store: DistantStore) -> None:
 
 def make_users() -> Mapping[str, User]:
     """honest and mallory log in with `KEY`, the others with `PASSWORD` too."""
-    line = Key(KEY).public().toString("OPENSSH").decode()
+    keys = frozenset((Key(KEY).public().blob(),))
 
     def user(name: str, cost: int | None = None, bucket: str = "bucket", prefix: str = "") -> User:
         hashed = cost and bcrypt.hashpw(PASSWORD, bcrypt.gensalt(cost)).decode()
         prefix = prefix or ("" if bucket == "archive" else f"home/{name}/")
-        return User(name, bucket, prefix, authorized_keys=(line,), password_hash=hashed or None)
+        return User(name, bucket, prefix, authorized_keys=keys, password_hash=hashed or None)
 
     everybody = [
         user("honest"),
@@ -155,8 +156,8 @@ class TargetGateway(GatewayInMemory):
         self.counted = CountedEvents()
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
-        decoy = bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()
-        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoy)
+        decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
+        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoys)
         self.factory = make_factory(portal, reactor, self.events, settings)
 
     def _avatar(self, user: User, session: str) -> GatewayAvatar:
@@ -166,6 +167,15 @@ class TargetGateway(GatewayInMemory):
         )
 
 
+def yardstick() -> float:
+    """How much CPU time this machine needs for a fixed amount of work in Python."""
+    began = time.thread_time()
+    names: dict[bytes, int] = {}
+    for number in range(30_000):
+        names[b"%d" % number] = number
+    return time.thread_time() - began
+
+
 class Watch:
     """What can be told of the process."""
 
@@ -173,6 +183,7 @@ class Watch:
         self._reactor = reactor
         self._gateway = gateway
         self._failures: list[str] = []
+        self._yardstick_seconds = yardstick()
         globalLogPublisher.addObserver(self._observe)
 
     def _observe(self, event: dict[str, Any]) -> None:
@@ -183,6 +194,7 @@ class Watch:
         gateway, store = self._gateway, cast(FakeStore, self._gateway.store)
         return {
             "worst_stretch_seconds": self._reactor.worst_stretch_seconds,
+            "yardstick_seconds": self._yardstick_seconds,
             "process_seconds": time.process_time(),
             "peak_bytes": _status_bytes("VmHWM:"),
             "resident_bytes": _status_bytes("VmRSS:"),
@@ -202,6 +214,7 @@ class Watch:
         self._gateway.counted.counts.clear()
         cast(FakeStore, self._gateway.store).requests.clear()
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts over
+        self._yardstick_seconds = yardstick()
         self._reactor.forget_stretches()
         return self.measure()
 

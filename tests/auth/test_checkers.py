@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,10 +20,12 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
+from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
 from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.plan.spellings import LONGEST_BYTES, normalized_bytes, spellings
 from sftpgw.testing.ssh_pairs import make_user, new_key
-from tests.results import failure_of
+from tests.results import failure_of, result_of
 
 KEY = new_key()
 HASH = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode("ascii")
@@ -31,6 +35,10 @@ DIRECTORY = StaticUserDirectory(
         "alice": make_user("alice", KEY, HASH),
         "keys-only": make_user("keys-only", KEY),
         "jörg": make_user("jörg", None, HASH),
+        "collector": replace(
+            make_user("collector"),
+            authorized_keys=frozenset(new_key().public().blob() for _ in range(50)),
+        ),
     }
 )
 MESSAGE = b"to be signed"
@@ -50,7 +58,7 @@ class Harness:
     def __init__(self) -> None:
         self.work: list[str] = []
         self.made: list[tuple[str, str]] = []
-        self.portal = make_portal(DIRECTORY, self._make_avatar, self._run, DECOY)
+        self.portal = make_portal(DIRECTORY, self._make_avatar, self._run, Decoys([DECOY]))
 
     def login(self, credentials: Any) -> Any:
         """The avatar, or the exception."""
@@ -79,7 +87,7 @@ def signed(user: bytes, key=KEY, message: bytes = MESSAGE) -> SSHPrivateKey:
 
 def test_the_interfaces_are_provided() -> None:
     keys: Any = PublicKeyChecker(DIRECTORY)
-    passwords: Any = PasswordChecker(DIRECTORY, maybeDeferred, DECOY)
+    passwords: Any = PasswordChecker(DIRECTORY, maybeDeferred, Decoys([DECOY]))
     realm: Any = GatewayRealm(DIRECTORY, lambda user, session: PlainAvatar())
     assert verifyObject(ICredentialsChecker, keys)
     assert verifyObject(ICredentialsChecker, passwords)
@@ -158,6 +166,64 @@ def test_wrong_passwords_are_refused_after_the_same_work(
     assert harness.made == []
 
 
+def calls_for(credentials: Any) -> int:
+    """How much is done until an answer: calls of Python and C."""
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    harness = Harness()
+    sys.setprofile(count)
+    try:
+        harness.login(credentials)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_a_question_about_a_key_is_the_same_work_whoever_is_asked_about() -> None:
+    """Where there are many keys, above all: none of them is parsed."""
+    key = new_key()
+    nobody, alice, collector = (
+        calls_for(offered(name, key)) for name in (b"nobody", b"alice", b"collector")
+    )
+    assert nobody == alice == collector
+
+
+JORG_NFC, JORG_NFD = "jörg".encode(), "jo\u0308rg".encode()
+
+
+@pytest.mark.parametrize("user", [JORG_NFC, JORG_NFD])
+@pytest.mark.parametrize("password", ["schlüssel", "schlu\u0308ssel"])
+def test_names_and_passwords_match_in_any_spelling(user: bytes, password: str) -> None:
+    for hashed in ("schlüssel", "schlu\u0308ssel"):
+        text = bcrypt.hashpw(hashed.encode(), bcrypt.gensalt(4)).decode()
+        directory = StaticUserDirectory({"jörg": make_user("jörg", None, text)})
+        checker = PasswordChecker(directory, maybeDeferred, Decoys([DECOY]))
+        done = checker.requestAvatarId(UsernamePassword(user, password.encode()))
+        assert result_of(done) == "jörg"
+
+
+def test_a_user_whose_name_is_written_in_two_parts_is_found_too() -> None:
+    directory = StaticUserDirectory({"jo\u0308rg": make_user("jo\u0308rg", KEY)})
+    for name in ("jörg", "jo\u0308rg"):
+        user = result_of(Deferred.fromCoroutine(directory.find(name)))
+        assert user.name == "jo\u0308rg"  # as users.ini has it, and key_prefix
+
+
+def test_spellings() -> None:
+    assert spellings(b"plain") == (b"plain",)
+    assert spellings(JORG_NFC) == (JORG_NFC, JORG_NFD)
+    assert spellings(JORG_NFD) == (JORG_NFD, JORG_NFC)
+    assert spellings(b"\xff\xfe") == (b"\xff\xfe",)
+    assert spellings("\ufb01".encode()) == ("\ufb01".encode(),)  # a ligature is no "fi"
+    long = "o\u0308".encode() * LONGEST_BYTES
+    assert spellings(long) == (long,)
+    assert normalized_bytes(long) == long
+
+
 def test_a_guess_is_not_checked_once_its_guesser_is_gone() -> None:
     waiting: list[Callable[[], bool]] = []
 
@@ -165,7 +231,7 @@ def test_a_guess_is_not_checked_once_its_guesser_is_gone() -> None:
         waiting.append(partial(function, *arguments))
         return Deferred()
 
-    checker = PasswordChecker(DIRECTORY, in_line, DECOY)
+    checker = PasswordChecker(DIRECTORY, in_line, Decoys([DECOY]))
     guesses = [checker.requestAvatarId(UsernamePassword(b"alice", b"secret")) for _ in range(2)]
     guesses[0].cancel()
     failure_of(guesses[0]).trap(CancelledError)

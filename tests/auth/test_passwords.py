@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import argon2
 import bcrypt
 import pytest
 
 from sftpgw.auth.passwords import (
     DEFAULT_DECOY,
+    Decoys,
     check_password_hash,
-    choose_decoy,
     matches,
 )
 
@@ -86,14 +88,25 @@ def test_an_unusable_hash_is_explained_without_quoting_it(text: str, complaint: 
     assert not text or text not in str(caught.value)
 
 
-def test_the_decoy_is_of_the_commonest_kind() -> None:
-    rare, common, same = argon2_hash(b"a"), bcrypt_hash(b"b", cost=5), bcrypt_hash(b"c", cost=5)
-    assert choose_decoy([rare, common, same]) == common
-    assert choose_decoy([rare]) == rare
+def test_names_that_do_not_exist_take_the_times_of_those_that_do() -> None:
+    rare, common, same = argon2_hash(b"a"), bcrypt_hash(b"b", cost=5), bcrypt_hash(b"c", cost=6)
+    decoys = Decoys([rare, common, same])
+    names = [b"name%d" % number for number in range(3000)]
+    chosen = Counter(decoys.hash_for(name) for name in names)
+    assert set(chosen) == {rare, common, same}
+    assert min(chosen.values()) > 800
+    # As a user's own hash: always the same, after a restart, too.
+    again = Decoys([same, rare, common])
+    assert [again.hash_for(name) for name in names] == [decoys.hash_for(name) for name in names]
+    # Which name has which cannot be told without knowing the hashes.
+    others = Decoys([argon2_hash(b"a"), bcrypt_hash(b"b", cost=5), bcrypt_hash(b"c", cost=6)])
+    assert [others.hash_for(name)[:3] for name in names] != [
+        decoys.hash_for(name)[:3] for name in names
+    ]
 
 
 def test_without_hashes_there_is_a_decoy_that_bcrypt_accepts() -> None:
-    decoy = choose_decoy([])
+    decoy = Decoys([]).hash_for(b"nobody")
     check_password_hash(decoy)
     # A malformed one would return at once instead of taking the time.
     with pytest.raises(ValueError, match="salt"):

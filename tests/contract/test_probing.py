@@ -11,7 +11,7 @@ import pytest_twisted
 from sftpgw.errors import AccessDenied, NoSuchObject, NotImplementedByStore, StoreUnavailable
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.values import Capabilities
+from sftpgw.values import Capabilities, ObjectInfo, ObjectName
 from tests.stores import (
     MOTO_CAPABILITIES,
     RecordedEvents,
@@ -24,7 +24,7 @@ from tests.stores import (
 CONDITIONS = [
     field.name
     for field in fields(Capabilities)
-    if "condition" in field.name or field.name == "checksums"
+    if "condition" in field.name or "checksums" in field.name
 ]
 
 
@@ -60,7 +60,7 @@ async def test_a_store_that_ignores_a_condition(condition: str) -> None:
     [
         ("put", 1, "conditional_put"),
         ("copy_part", 0, "part_copy"),
-        ("complete_upload", 3, "object_size"),
+        ("complete_upload", 4, "object_size"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -69,6 +69,60 @@ async def test_a_store_that_says_what_it_lacks(operation: str, skip: int, capabi
     error = NotImplementedByStore("no", code="NotImplemented", status=501)
     store.fail(operation, error, skip=skip)
     assert await probed(store) == replace(Capabilities(), **{capability: False})
+
+
+@pytest.mark.parametrize(
+    ("operation", "skip", "capability"),
+    [
+        ("copy", 0, "conditional_copy"),
+        ("complete_upload", 0, "conditional_complete"),
+        ("copy_part", 0, "part_copy"),
+        ("copy_part", 2, "copied_checksums"),
+        ("upload_part", 1, "checksums"),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("not an answer", code="BadAnswer"),
+        StoreUnavailable("a defect", code="InternalError", status=500),
+        StoreUnavailable("hung up", code="ConnectionLost"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_one_odd_answer_is_a_finding(
+    error: Exception, operation: str, skip: int, capability: str
+) -> None:
+    """As long as the store does what is plain: else it is away."""
+    store = FakeStore()
+    store.fail(operation, error, skip=skip)
+    assert await probed(store) == replace(Capabilities(), **{capability: False})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_is_away_has_no_odd_answers() -> None:
+    store, away = FakeStore(), StoreUnavailable("hung up", code="ConnectionLost")
+    store.fail("copy_part", away)
+    store.fail("put", away, skip=9)
+    with pytest.raises(StoreUnavailable):
+        await probed(store)
+
+
+class _Folds(FakeStore):
+    """A store on a file system that takes a backslash for a slash."""
+
+    async def put(self, name: ObjectName, *arguments: Any, **named: Any) -> str:
+        folded = ObjectName(name.bucket, name.key.replace("\\", "/"))
+        return await super().put(folded, *arguments, **named)
+
+    async def head(self, name: ObjectName, **named: Any) -> ObjectInfo:
+        folded = ObjectName(name.bucket, name.key.replace("\\", "/"))
+        return replace(await super().head(folded, **named), name=name)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_takes_a_backslash_for_a_slash() -> None:
+    assert await probed(_Folds()) == Capabilities(backslashes=False)
 
 
 @pytest.mark.parametrize("error", [AccessDenied("no"), StoreUnavailable("not now")])

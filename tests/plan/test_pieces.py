@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.plan.partsizes import MIN_PART_BYTES, Ladder, choose_ladder
-from sftpgw.plan.pieces import COPY_LIMIT_BYTES, Home, Layout, choose_layout
-from sftpgw.values import GIB, MIB
+from sftpgw.plan.pieces import COPY_LIMIT_BYTES, Home, Layout, choose_layout, layout_for
+from sftpgw.values import GIB, MIB, Capabilities
 
 LADDERS = st.builds(
     Ladder,
@@ -93,6 +93,24 @@ def test_no_pieces_where_parts_cannot_be_copied() -> None:
     layout = choose_layout(DEFAULT.ladder, part_copy=False, unequal_parts=True)
     assert layout.capacity_bytes == DEFAULT.ladder.capacity_bytes
     assert layout.home(10_000) == Home(0, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("able", "expected_bytes", "is_edit", "has_pieces"),
+    [
+        (Capabilities(), None, False, True),
+        (Capabilities(copied_checksums=False), None, False, False),
+        (Capabilities(copied_checksums=False), 500 * GIB, False, False),
+        (Capabilities(copied_checksums=False), 2048 * GIB, False, True),
+        (Capabilities(copied_checksums=False), None, True, True),
+        (Capabilities(copied_checksums=False, part_copy=False), 2048 * GIB, True, False),
+    ],
+)
+def test_a_file_keeps_its_checksums_while_it_can(
+    able: Capabilities, expected_bytes: int | None, is_edit: bool, has_pieces: bool
+) -> None:
+    layout = layout_for(DEFAULT.ladder, able, expected_bytes, is_edit=is_edit)
+    assert (layout.pieces is not None) == has_pieces
 
 
 def test_a_store_that_wants_equal_parts_gets_no_other() -> None:

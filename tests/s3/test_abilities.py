@@ -158,7 +158,7 @@ def test_a_store_that_is_away_is_asked_again_later() -> None:
 def test_a_refusal_outlives_the_probe_that_it_came_before() -> None:
     probing = Probing()
     probing.known()
-    probing.abilities.must_do_without_unequal_parts("bucket")
+    probing.abilities.must_do_without("bucket", "unequal_parts")
     probing.find(Capabilities())
     assert not probing.abilities.of("bucket").unequal_parts
     assert probing.abilities.of("other").unequal_parts
@@ -170,7 +170,7 @@ def test_a_refusal_does_not_keep_a_bucket_from_being_tried_out() -> None:
     probing = Probing()
     probing.known()
     probing.fail(StoreUnavailable("down"))
-    probing.abilities.must_do_without_unequal_parts("bucket")
+    probing.abilities.must_do_without("bucket", "unequal_parts")
     probing.clock.advance(AGAIN_SECONDS)
     later = probing.known()
     probing.find(NO_SUMS)
@@ -265,3 +265,28 @@ def test_the_choice_outranks_what_is_found(choice: ChecksumChoice) -> None:
     expected = "none" if chosen is None else chosen.value
     others = (ChecksumChoice.AUTO, ChecksumChoice.MD5)
     assert expected == (choice.value if choice not in others else "none")
+
+
+def test_what_copies_lack_does_not_matter_where_nothing_is_summed() -> None:
+    probing = Probing()
+    probing.known()
+    probing.find(Capabilities(checksums=False, copied_checksums=False))
+    assert probing.abilities.of("bucket") == NO_SUMS
+    silent = Probing(checksum=ChecksumChoice.NONE)
+    silent.known()
+    silent.find(Capabilities(copied_checksums=False))
+    assert silent.abilities.of("bucket").copied_checksums
+
+
+def test_only_what_was_seen_is_proved() -> None:
+    probing = Probing(probe=Probe.NO)
+    probing.known()
+    assert probing.abilities.of("bucket").copied_checksums
+    assert not probing.abilities.is_proved("bucket", "copied_checksums")
+    probing.abilities.proved("bucket", "copied_checksums")
+    assert probing.abilities.is_proved("bucket", "copied_checksums")
+    found = Probing()
+    found.known()
+    found.find(NO_COPY)
+    assert found.abilities.is_proved("bucket", "copied_checksums")
+    assert not found.abilities.is_proved("bucket", "conditional_copy")

@@ -26,7 +26,7 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.tree import Tree
 from sftpgw.s3.client import S3Client
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
-from sftpgw.testing.small_s3 import Dialect, SmallS3
+from sftpgw.testing.small_s3 import Dialect, SmallS3, checksum_text
 from sftpgw.values import (
     KIB,
     MIB,
@@ -36,18 +36,21 @@ from sftpgw.values import (
     ChecksumChoice,
     FilesSettings,
     LimitSettings,
+    ObjectName,
     OnDisconnect,
     Probe,
     StoreSettings,
     User,
     WriteIntent,
 )
+from sftpgw.wire.s3xml import encode_checksum
 from tests.s3.conftest import Connect
 from tests.stores import RecordedEvents
 
 PART_BYTES = 64 * KIB
 DATA = random.Random(4).randbytes(5 * PART_BYTES + 1000)
 SMALL = DATA[:1000]
+IN_PLACE = WriteIntent(create=False, truncate=False)
 EXCLUSIVE = WriteIntent(exclusive=True)
 SHORT = {"read_timeout_seconds": 0.2}
 
@@ -136,6 +139,15 @@ class Journey:
                 paused = writer.write(offset, data[offset : offset + 32 * KIB])
                 if paused is not None:
                     await paused
+            await writer.commit()
+        finally:
+            await writer.abandon()
+
+    async def append_on(self, tree: Tree, data: bytes) -> None:
+        intent = WriteIntent(truncate=False, append=True)
+        writer = await tree.open_writer(b"/file", intent, AttributeChanges())
+        try:
+            writer.write(0, data)
             await writer.commit()
         finally:
             await writer.abandon()
@@ -461,6 +473,63 @@ class TestDialects:
         told = [facts for name, facts in journey.events.told if name == "capabilities-known"]
         assert [facts["source"] for facts in told] == ["probe", "refusal"]
         assert "unequal-parts" in str(told[1]["lacking"])
+
+    @pytest.mark.parametrize("probe", Probe)
+    @pytest.mark.parametrize("manner", ["right", "refused", "untold"])
+    @pytest_twisted.ensureDeferred
+    async def test_a_file_is_appended_to(self, journey: Journey, manner: str, probe: Probe) -> None:
+        """Whether the store was found out before, or says no when it matters."""
+        journey.store.dialect = Dialect(copies_with_checksums=manner)
+        journey.store.objects["home/file"] = old = random.Random(6).randbytes(6 * MIB)
+        tree = journey.tree(probe=probe)
+        for _ in range(2):
+            await journey.append_on(tree, SMALL)
+        assert journey.published == {"home/file": old + 2 * SMALL}
+        found = [facts for name, facts in journey.events.told if name == "capabilities-known"]
+        assert ("copied-checksums" in str(found[-1]["lacking"])) == (manner == "refused")
+        refused = sum("copies" in str(facts) for name, facts in journey.events.told)
+        assert refused == 0
+        creations = [r for r in journey.server.requests if r.target.endswith("?uploads=")]
+        mine = [r for r in creations if r.target.startswith("/bucket/home/")]
+        announced = ["x-amz-checksum-algorithm" in request.headers for request in mine]
+        expected = [True, True]
+        if manner == "refused":
+            expected = [False, False] if probe is Probe.AUTO else [True, False, False]
+        assert announced == expected
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_false_checksum_is_kept(self, journey: Journey) -> None:
+        """A range that is copied is told, and kept, to have the checksum of the whole source."""
+        journey.store.dialect = Dialect(copies_with_checksums="whole")
+        journey.store.objects["home/file"] = old = random.Random(6).randbytes(11 * MIB)
+        tree = journey.tree(probe=Probe.AUTO)
+        writer = await tree.open_writer(
+            b"/file", WriteIntent(create=False, truncate=False), AttributeChanges()
+        )
+        writer.write(0, SMALL)
+        await writer.commit()
+        assert journey.published == {"home/file": SMALL + old[len(SMALL) :]}
+        head = await journey.connected(checksum=ChecksumChoice.AUTO).head(
+            ObjectName("bucket", "home/file"), with_checksum=True
+        )
+        assert head.checksum is not None
+        assert encode_checksum(head.checksum) == checksum_text(journey.published["home/file"])
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_was_sent_into_an_upload_that_takes_no_copies_is_told(
+        self, journey: Journey
+    ) -> None:
+        """The next try is made in the other way."""
+        journey.store.dialect = Dialect(copies_with_checksums="refused")
+        old = random.Random(6).randbytes(16 * MIB)
+        journey.store.objects["home/file"] = old
+        new = random.Random(7).randbytes(9 * MIB)
+        tree = journey.tree(probe=Probe.NO)
+        with pytest.raises(errors.CopiesLackChecksums):
+            await journey.put_on(tree, new, IN_PLACE)
+        assert journey.published == {"home/file": old}
+        await journey.put_on(tree, new, IN_PLACE)
+        assert journey.published == {"home/file": new + old[len(new) :]}
 
     @pytest_twisted.ensureDeferred
     async def test_without_a_probe_the_configuration_helps(self, journey: Journey) -> None:

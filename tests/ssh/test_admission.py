@@ -409,6 +409,20 @@ def test_a_user_with_too_many_connections_is_told() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_spellings_of_a_name_are_one_user() -> None:
+    key, clock = new_key(), Clock()
+    portal = make_test_portal({"jörg": make_user("jörg", key)}, {})
+    settings = SshSettings(connections_per_user=1)
+    factory = make_factory(portal, clock, RecordedEvents(), settings)
+    started = []
+    for name in ("jörg", "jo\u0308rg"):
+        connection = ClientConnection()
+        auth = ClientUserAuth(name.encode(), connection, key=key, password=None)
+        ClientPair(factory, clock, lambda client, auth=auth: client.requestService(auth))
+        started.append(connection.started)
+    assert started == [True, False]
+
+
 def test_a_login_and_the_end_of_a_connection_free_its_places() -> None:
     settings = SshSettings(max_connections=2, max_startups=StartupLimits(1, 100, 1))
     pair = LoggedInPair({b"sftp": RecordingSubsystem}, settings)
