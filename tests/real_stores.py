@@ -248,11 +248,28 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "versitygw": Kind(start_versitygw, ""),
-    "s3proxy": Kind(start_s3proxy, ""),
-    "minio": Kind(start_minio, ""),
-    "seaweedfs": Kind(start_seaweedfs, ""),
-    "ceph": Kind(start_ceph, ""),
+    "versitygw": Kind(
+        start_versitygw,
+        "archives conditional-copy copied-checksums dot-segments empty-segments"
+        " files-over-folders folders-with-bytes infrequent-access",
+    ),
+    "s3proxy": Kind(
+        start_s3proxy,
+        "aborted-uploads-told binary-order conditional-copy copied-checksums dot-segments"
+        " empty-segments files-over-folders folders-with-bytes infrequent-access object-size tags",
+    ),
+    "minio": Kind(
+        start_minio,
+        "archives conditional-copy conditional-delete copied-checksums dot-segments"
+        " empty-segments files-over-folders infrequent-access uploads-by-prefix",
+    ),
+    "seaweedfs": Kind(start_seaweedfs, "backslashes dot-segments empty-segments"),
+    "ceph": Kind(
+        start_ceph,
+        "aborted-uploads-told archives checksums completing-once conditional-complete"
+        " conditional-copy conditional-delete copy-source-condition infrequent-access"
+        " part-numbers-bounded",
+    ),
 }
 
 
