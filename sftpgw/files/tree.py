@@ -42,7 +42,6 @@ from sftpgw.files.timing import Timing
 from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.cutting import Below
-from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
 from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partials import Partial
@@ -117,7 +116,7 @@ class Tree:
         was_written = self._in_flight.newest(place.file) is not None
         info = None if own else await self._looking.file(place)
         if info is not None:
-            return attributes_of(info)
+            return self._resources.times.shown(info)
         writer = own or self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
@@ -216,6 +215,7 @@ class Tree:
             etag=etag,
             traffic=through or self._resources.traffic.begin(),
             is_below=through is not None,
+            shown=self._resources.times.shown,
         )
 
     async def open_writer(
