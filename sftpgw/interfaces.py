@@ -341,6 +341,10 @@ class FileWriter(Protocol):
     """A file open for writing. An error sticks: every later call raises it."""
 
     @property
+    def published_as(self) -> ObjectName | None:
+        """The object that `commit` would store, if it came now; None if it stores nothing."""
+
+    @property
     def traffic(self) -> Traffic: ...
 
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
@@ -401,6 +405,9 @@ class FileTree(Protocol):
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> FileWriter: ...
+
+    def path_of(self, writer: FileWriter) -> bytes | None:
+        """Under which path `writer` is to publish; None if under none of this user's."""
 
     async def open_directory(self, path: bytes) -> DirectoryReader: ...
 

@@ -6,15 +6,24 @@ Must not know: what is served. How to wind down is handed in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+ADOPTED = "systemd:"
+"""How an endpoint begins whose socket systemd has opened and hands over at the start."""
+
+LAST_PORT = 65535
+_ONE_CLIENT = frozenset({"stdio"})
+"""Endpoints that are one client's, and no server's."""
 
 Announce = Callable[[Any], None]
 """Takes the address of a port that listens."""
@@ -79,6 +88,46 @@ class GatewayService(Service):
             await self._wind_down()
         except Exception:
             self._log.failure("the gateway did not end in good order")
+
+
+def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+    """The endpoint that `text` describes, in Twisted's words.
+
+    :raises ValueError: it describes none; in words for who wrote it.
+    """
+    if text.partition(":")[0] in _ONE_CLIENT:
+        raise ValueError("it serves one client, on its own input and output")
+    port = re.match(r"(?:tcp[46]?|ssl):(?:port=)?(\d+)(?::|$)", text)
+    if port and int(port[1]) > LAST_PORT:
+        raise ValueError(f"ports go up to {LAST_PORT}")
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except Exception as error:  # whatever Twisted's parsers run into, each in its own way
+        raise ValueError(_why_no_endpoint(text, error)) from error
+    return endpoint
+
+
+def _why_no_endpoint(text: str, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, TypeError):
+        return _why_no_call(str(error))
+    if text.startswith(ADOPTED) and isinstance(error, LookupError):
+        return "systemd has handed over no such socket; start the service by its .socket unit"
+    if "invalid literal for int()" in str(error):
+        return "its port is no number"
+    return str(error) or type(error).__name__
+
+
+def _why_no_call(text: str) -> str:
+    """An endpoint's words become the arguments of a function: what Python says of these."""
+    missing = re.search(r"missing \d+ required .* arguments?: (.+)", text)
+    if missing:
+        return f"without {missing[1].replace(chr(39), '')}"
+    unknown = re.search(r"unexpected keyword argument '(.+?)'", text)
+    if unknown:
+        return f"{unknown[1]}= is not known there"
+    return r"a colon too many; an IPv6 address is written tcp6:2022:interface=\:\:1"
 
 
 def address_text(address: Any) -> str:

@@ -19,18 +19,18 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from twisted.application.service import IService
 from twisted.conch.ssh.keys import Key
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, LogPublisher
 from twisted.python import usage
+from twisted.python.failure import Failure
 
 from sftpgw import __version__, demo
 from sftpgw.auth.keys import authorized_blob
@@ -38,7 +38,15 @@ from sftpgw.auth.passwords import Decoys, check_password_hash
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.checks import Finding, Report, check_buckets
+from sftpgw.checks import (
+    Finding,
+    Level,
+    Report,
+    buckets_of,
+    check_buckets,
+    look_at_bucket,
+    reason_of,
+)
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.copying import Copying
@@ -53,13 +61,14 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
+from sftpgw.machine import check_addresses, check_descriptors, check_host_key_files
 from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.proxies import check_proxy
 from sftpgw.scp.commands import Session, make_console
-from sftpgw.services import GatewayService
+from sftpgw.services import ADOPTED, GatewayService, parse_endpoint
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.signals import ignore_signals
@@ -73,6 +82,7 @@ from sftpgw.ssh.hostkeys import (
     load_host_keys,
     missing_host_keys,
 )
+from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.telemetry.logs import LogSink
 from sftpgw.values import PROXIED, Capabilities, Network, Settings, User
 
@@ -82,6 +92,11 @@ GOODBYE_SECONDS = 2.0
 ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to leave nothing behind; a client that does
 not read is cut off after 10 of them."""
+
+LOOK_SECONDS = 10.0
+"""How long a bucket is waited for at the start, until the log is told."""
+
+ENDED_BY_SIGPIPE = 128 + signal.SIGPIPE
 
 WINDOWS = "/windows"
 """Who holds the memory of receive windows; no user has a slash in their name."""
@@ -138,19 +153,23 @@ class Options(usage.Options):
             self.settings = self.demonstration.settings
             self.host_keys = self.demonstration.host_keys
             return
-        self.settings = read_settings(self["config"])
+        self.settings = read_settings(self["config"], is_start=not self["check"])
         if self["check"]:
             react(check, (self.settings,))
         self.host_keys = open_host_keys(self.settings)
 
 
-def read_settings(path: str) -> Settings:
-    """Both ini files, with every check that another room can do. :raises ConfigError:"""
+def read_settings(path: str, *, is_start: bool = True) -> Settings:
+    """Both ini files, with every check that another room can do.
+
+    :param is_start: the gateway is about to start, so that systemd has handed its sockets over.
+    :raises ConfigError:
+    """
     settings = load_settings(
         path,
         read_key=authorized_blob,
         check_hash=check_password_hash,
-        check_endpoint=_check_endpoint,
+        check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),
         check_host_key=_check_host_key,
         check_ca_file=check_ca_file,
         check_proxy=check_proxy,
@@ -174,10 +193,11 @@ def open_host_keys(settings: Settings) -> tuple[Key, ...]:
     return keys
 
 
-def _check_endpoint(text: str) -> None:
+def _check_endpoint(text: str, *, is_start: bool) -> None:
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
 
-    endpoint_of(reactor, text, ())
+    if is_start or not text.removeprefix(PROXIED).startswith(ADOPTED):
+        endpoint_of(reactor, text, ())
 
 
 def endpoint_of(reactor: Any, text: str, networks: Sequence[Network]) -> IStreamServerEndpoint:
@@ -186,7 +206,7 @@ def endpoint_of(reactor: Any, text: str, networks: Sequence[Network]) -> IStream
     :raises ValueError: `text` is no endpoint.
     """
     inner = text.removeprefix(PROXIED)
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, inner)
+    endpoint = parse_endpoint(reactor, inner)
     if inner == text:
         return endpoint
     if inner.startswith(PROXIED):
@@ -203,8 +223,22 @@ def _check_host_key(path: str) -> None:
 
 def _tell_operator(text: str) -> None:
     """To standard error itself: twistd leads `sys.stderr` into its log."""
-    if sys.__stderr__ is not None:
-        print(text, file=sys.__stderr__, flush=True)
+    _print(text, sys.__stderr__)
+
+
+def _print(text: object, stream: TextIO | None) -> None:
+    """Print a line at once; a reader that has gone, as ``head`` does, ends the process.
+
+    :raises SystemExit: with the status that such a reader's writers have.
+    """
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # Python flushes once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(ENDED_BY_SIGPIPE) from None
 
 
 # --demo.
@@ -223,8 +257,7 @@ class Demonstration:
 
     def greet(self, address: Any) -> None:
         """Show how to log in. Not into the log, since the password is shown, too."""
-        if sys.__stdout__ is not None:
-            print(demo.greeting(address.port, self.password), file=sys.__stdout__, flush=True)
+        _print(demo.greeting(address.port, self.password), sys.__stdout__)
 
 
 # --check.
@@ -234,25 +267,41 @@ async def check(reactor: Any, settings: Settings) -> None:
     """Print a line for each finding. :raises SystemExit: with status 0 or 1."""
     found: list[Finding] = []
 
-    def report(is_ok: bool, text: str) -> None:
-        found.append(Finding(is_ok, text))
-        print(found[-1], flush=True)  # noqa: T201
+    def report(level: Level, text: str) -> None:
+        found.append(Finding(level, text))
+        _print(found[-1], sys.stdout)
 
-    report(True, f"configuration: {len(settings.users)} user(s), no faults")
+    report(Level.OK, f"configuration: {len(settings.users)} user(s), no faults")
     for warning in settings.warnings:
-        report(True, f"warning: {warning}")
-    for path in settings.gateway.host_keys:
-        exists = Path(path).exists()
-        report(True, f"host key {path}{'' if exists else ': to be made at the first start'}")
+        report(Level.NOTE, warning)
+    await _check_machine(reactor, settings, report)
     credentials = credential_source(settings.s3, deferToThread, reactor)
     try:
         access_key = (await credentials.current()).access_key
     except StoreError as error:
-        report(False, f"credentials: {error.message}")
+        report(Level.FAULT, f"credentials: {error.message}")
     else:
-        report(True, f"credentials: access key {access_key}")
+        report(Level.OK, f"credentials: access key {access_key}")
         await _check_store(reactor, settings, credentials, report)
-    raise SystemExit(0 if all(finding.is_ok for finding in found) else 1)
+    raise SystemExit(any(finding.level is Level.FAULT for finding in found))
+
+
+async def _check_machine(reactor: Any, settings: Settings, report: Report) -> None:
+    check_host_key_files(settings.gateway.host_keys, report)
+    _check_descriptors(settings, report)
+    endpoints = {}
+    for text in settings.gateway.listen:
+        inner = text.removeprefix(PROXIED)
+        if inner.startswith(ADOPTED):
+            report(Level.NOTE, f"listen {text}: not tried; systemd hands it over at the start")
+        else:
+            endpoints[text] = parse_endpoint(reactor, inner)
+    await check_addresses(endpoints, GatewayTransport.ourVersionString, deferToThread, report)
+
+
+def _check_descriptors(settings: Settings, report: Report) -> None:
+    store_connections = connections_worth_keeping(settings)
+    check_descriptors(settings.ssh.max_connections, store_connections, report)
 
 
 async def _check_store(
@@ -307,6 +356,7 @@ class Gateway:
             environment=os.environ,
             idle_connections=connections_worth_keeping(settings),
         )
+        self._looking: Deferred[None] | None = None
         self.sweeper = self._make_sweeper()
         self.finisher = self._make_finisher()
         hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
@@ -396,8 +446,42 @@ class Gateway:
             totals=resources.traffic.facts,
         )
 
+    def look_around(self) -> None:
+        """Tell the log at the start what does not work, before a client finds out."""
+        self._looking = Deferred.fromCoroutine(self._look_around())
+        self._looking.addErrback(self._stopped_looking)
+
+    def _stopped_looking(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._events.tell("defect", where="start", failure=failure)
+
+    async def _look_around(self) -> None:
+        _check_descriptors(self._settings, self._tell_finding)
+        # Hurried, and without events of its own: the findings tell.
+        store = self._store.believing(self._settings.s3.capabilities)
+        for bucket in buckets_of(self._settings):
+            looking = look_at_bucket(self._settings, store, bucket, self._tell_finding)
+            try:
+                await Deferred.fromCoroutine(looking).addTimeout(LOOK_SECONDS, self._reactor)
+            except WaitedTooLong:
+                why = f"no answer within {LOOK_SECONDS:.0f} seconds"
+                self._events.tell("bucket-unusable", bucket=bucket, why=why)
+                return  # others are not waited for, either
+            except StoreError as error:
+                self._events.tell("bucket-unusable", bucket=bucket, why=reason_of(error))
+                if not error.status:
+                    return
+
+    def _tell_finding(self, level: Level, text: str) -> None:
+        if level is Level.FAULT:
+            log.warn("{text}", text=text)
+        else:
+            log.info("{text}", text=text)
+
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
+        if self._looking is not None:
+            self._looking.cancel()
         self.sweeper.stop()
         self.finisher.stop()
         drain_seconds = self._settings.limits.drain_seconds
@@ -447,6 +531,7 @@ def makeService(options: Options) -> IService:
     networks = options.settings.ssh.balancer_networks
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
+    reactor.callWhenRunning(gateway.look_around)
     reactor.callWhenRunning(gateway.sweeper.start)
     reactor.callWhenRunning(gateway.finisher.start)
     reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)

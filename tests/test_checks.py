@@ -8,7 +8,8 @@ from types import MappingProxyType
 import pytest
 from twisted.internet.defer import Deferred
 
-from sftpgw.checks import Finding, check_buckets
+from sftpgw.checks import Finding, Level, check_buckets
+from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
 from sftpgw.interfaces import ObjectStore
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.values import (
@@ -16,42 +17,55 @@ from sftpgw.values import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    Permission,
     Settings,
     SshSettings,
     StoreSettings,
     User,
 )
+from sftpgw.values import Probe as ProbeChoice
 
 ALL = Capabilities()
 
 
-def findings(declared: Capabilities, able: Capabilities, *buckets: str) -> list[str]:
-    """What is reported on a fake store that has the bucket ``here`` and can do `able`."""
-    users = {bucket: User(bucket, bucket, "") for bucket in buckets}
-    settings = Settings(
+def settings_of(
+    *users: User, declared: Capabilities = ALL, probe: ProbeChoice = ProbeChoice.AUTO
+) -> Settings:
+    return Settings(
         GatewaySettings(),
-        StoreSettings(bucket="here", capabilities=declared),
+        StoreSettings(bucket="here", capabilities=declared, probe=probe),
         SshSettings(),
         LimitSettings(),
         FilesSettings(),
-        MappingProxyType(users),
+        MappingProxyType({user.name: user for user in users}),
     )
+
+
+def found(settings: Settings, store: FakeStore, able: Capabilities | StoreError = ALL) -> list[str]:
+    """What is reported on a store that can do `able`, or answers the probe with that."""
 
     async def probe(store: ObjectStore, bucket: str) -> Capabilities:
         assert bucket == "here"
+        if isinstance(able, StoreError):
+            raise able
         return able
 
-    found: list[str] = []
+    lines: list[str] = []
 
-    def report(is_ok: bool, text: str) -> None:
-        found.append(str(Finding(is_ok, text)))
+    def report(level: Level, text: str) -> None:
+        lines.append(str(Finding(level, text)))
 
-    store = FakeStore(buckets=("here",))
     done = Deferred.fromCoroutine(check_buckets(settings, store, probe, report))
     results: list[object] = []
     done.addBoth(results.append)
     assert results == [None]
-    return found
+    return lines
+
+
+def findings(declared: Capabilities, able: Capabilities, *buckets: str) -> list[str]:
+    """What is reported on a fake store that has the bucket ``here`` and can do `able`."""
+    users = [User(bucket, bucket, "") for bucket in buckets]
+    return found(settings_of(*users, declared=declared), FakeStore(buckets=("here",)), able)
 
 
 def test_a_missing_bucket_does_not_hide_the_next() -> None:
@@ -68,16 +82,18 @@ def test_a_missing_bucket_does_not_hide_the_next() -> None:
             ALL,
             replace(ALL, conditional_copy=False, part_copy=False),
             (
-                "fault: bucket here: the store lacks conditional-copy part-copy; "
-                "write into [s3]: unsupported = conditional-copy part-copy"
+                "note: bucket here: the store lacks conditional-copy part-copy; the gateway finds "
+                "that out, and does without; not to have it tried, write into [s3]: "
+                "unsupported = conditional-copy part-copy"
             ),
         ),
         (
             replace(ALL, unequal_parts=False),
             replace(ALL, conditional_put=False),
             (
-                "fault: bucket here: the store lacks conditional-put; "
-                "write into [s3]: unsupported = conditional-put unequal-parts"
+                "note: bucket here: the store lacks conditional-put; the gateway finds that out, "
+                "and does without; not to have it tried, write into [s3]: "
+                "unsupported = conditional-put unequal-parts"
             ),
         ),
         (
@@ -88,9 +104,140 @@ def test_a_missing_bucket_does_not_hide_the_next() -> None:
         (
             replace(ALL, conditional_put=False),
             ALL,
-            "ok: bucket here: the store can do what unsupported denies it: conditional-put",
+            "note: bucket here: the store can do what unsupported denies it: conditional-put",
         ),
     ],
 )
 def test_capabilities_are_compared(declared: Capabilities, able: Capabilities, text: str) -> None:
     assert findings(declared, able, "here")[-1] == text
+
+
+def test_what_is_lacking_is_a_fault_where_nothing_finds_it_out() -> None:
+    settings = settings_of(User("here", "here", ""), probe=ProbeChoice.NO)
+    able = replace(ALL, part_copy=False)
+    assert found(settings, FakeStore(buckets=("here",)), able)[-1] == (
+        "fault: bucket here: the store lacks part-copy; write into [s3]: unsupported = part-copy"
+    )
+
+
+ALICE = User("alice", "here", "home/alice/")
+WRITER = User("bob", "here", "in/", permissions=Permission.UPLOAD)
+REACHES = "the store can do what the gateway asks of it"
+
+
+def bare(kind: type[StoreError], status: int) -> StoreError:
+    """What an answer to HEAD tells."""
+    return kind(f"HeadBucket: HTTP status {status}", status=status)
+
+
+class TestRefusedHeads:
+    """HEAD has no body: what is wrong is asked once more by GET."""
+
+    @pytest.mark.parametrize(
+        ("head", "get", "told"),
+        [
+            (
+                bare(AccessDenied, 403),
+                AccessDenied(
+                    "ListObjectsV2: no such key id", code="InvalidAccessKeyId", status=403
+                ),
+                (
+                    "InvalidAccessKeyId: ListObjectsV2: no such key id; "
+                    "the store does not know access_key"
+                ),
+            ),
+            (
+                bare(AccessDenied, 403),
+                AccessDenied("ListObjectsV2: differs", code="SignatureDoesNotMatch", status=403),
+                (
+                    "SignatureDoesNotMatch: ListObjectsV2: differs; "
+                    "secret_key is not the one of access_key"
+                ),
+            ),
+            (
+                bare(NoSuchBucket, 404),
+                NoSuchObject("ListObjectsV2: no user", code="XAdminUserNotFound", status=404),
+                "XAdminUserNotFound: ListObjectsV2: no user",
+            ),
+            (
+                bare(NoSuchBucket, 404),
+                NoSuchObject("ListObjectsV2: HTTP status 404", status=404),
+                (
+                    "NoSuchBucket: HeadBucket: HTTP status 404; "
+                    "make the bucket, or write its right name"
+                ),
+            ),
+            (
+                bare(StoreError, 400),
+                StoreError("ListObjectsV2: bad", code="AuthorizationHeaderMalformed", status=400),
+                "AuthorizationHeaderMalformed: ListObjectsV2: bad",
+            ),
+        ],
+    )
+    def test_the_code_of_the_get_is_told(
+        self, head: StoreError, get: StoreError, told: str
+    ) -> None:
+        store = FakeStore(buckets=("here",))
+        store.fail("head_bucket", head)
+        store.fail("list", get)
+        assert found(settings_of(ALICE), store) == [f"fault: bucket here: {told}"]
+
+    def test_a_policy_for_prefixes_only_is_fine(self) -> None:
+        store = FakeStore(buckets=("here",))
+        store.fail("head_bucket", bare(AccessDenied, 403))
+        listed, able = found(settings_of(ALICE), store)
+        assert listed.startswith("ok: bucket here: home/alice/: may be listed")
+        assert able == f"ok: bucket here: {REACHES}"
+
+    def test_a_prefix_that_may_not_be_listed_is_a_fault_for_who_may_list(self) -> None:
+        store = FakeStore(buckets=("here",))
+        store.fail("head_bucket", bare(AccessDenied, 403))
+        denied = AccessDenied("ListObjectsV2: no", code="AccessDenied", status=403)
+        store.fail("list", denied, times=2)
+        assert found(settings_of(ALICE, WRITER), store) == [
+            "fault: bucket here: home/alice/: may not be listed: AccessDenied: ListObjectsV2: no",
+            "note: bucket here: in/: may not be listed: AccessDenied: ListObjectsV2: no",
+            f"ok: bucket here: {REACHES}",
+        ]
+
+    def test_a_store_that_is_away_is_not_asked_again(self) -> None:
+        store = FakeStore(buckets=("here",))
+        store.fail("head_bucket", StoreUnavailable("HeadBucket: refused", code="ConnectFailed"))
+        told = found(settings_of(ALICE), store)
+        assert told == ["fault: bucket here: ConnectFailed: HeadBucket: refused"]
+        assert store.requests["list"] == 0
+
+    def test_so_many_prefixes_are_asked_for(self) -> None:
+        users = [User(f"u{number}", "here", f"home/{number}/") for number in range(1000)]
+        store = FakeStore(buckets=("here",))
+        store.fail("head_bucket", bare(AccessDenied, 403))
+        found(settings_of(*users), store)
+        assert store.requests["list"] == 20
+
+
+class TestStatePrefix:
+    """Where nothing may be put under it, the gateway works, but for what needs it."""
+
+    DENIED = AccessDenied("PutObject: no", code="AccessDenied", status=403)
+
+    def test_it_is_a_note_where_users_files_can_be_stored(self) -> None:
+        store = FakeStore(buckets=("here",))
+        _, state, stored = found(settings_of(ALICE), store, self.DENIED)
+        assert state.startswith("note: bucket here: .sftpgw/: may not be written")
+        assert stored == "ok: bucket here: home/alice/: files may be stored"
+        assert not store.uploads
+        assert not store.objects
+
+    def test_it_is_a_fault_where_nothing_can(self) -> None:
+        store = FakeStore(buckets=("here",))
+        refused = AccessDenied("CreateMultipartUpload: no", code="AccessDenied", status=403)
+        store.fail("create_upload", refused)
+        assert found(settings_of(ALICE), store, self.DENIED)[-1] == (
+            "fault: bucket here: home/alice/: nothing can be stored: "
+            "AccessDenied: CreateMultipartUpload: no"
+        )
+
+    def test_it_is_nothing_to_those_who_only_download(self) -> None:
+        reader = User("carol", "here", "out/", permissions=Permission.DOWNLOAD)
+        told = found(settings_of(reader), FakeStore(buckets=("here",)), self.DENIED)
+        assert [line.partition(":")[0] for line in told] == ["ok", "note"]

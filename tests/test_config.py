@@ -466,6 +466,12 @@ region = elsewhere
     ]
 
 
+NO_LINE = (
+    "is neither [section] nor key = value; "
+    "a line that goes on with the value above begins with a blank"
+)
+
+
 def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
     faults = faults_of(
         load,
@@ -476,10 +482,26 @@ def test_lines_that_do_not_parse_hide_nothing(load: Load) -> None:
         "sftpgw.ini: line 1 comes before any [section]; move it into one",
         "sftpgw.ini: [s3] bucket: comes again in line 5; keep one",
         "sftpgw.ini: [s3]: comes again in line 8; keep one",
-        "sftpgw.ini: line 4 is neither [section] nor key = value",
-        "sftpgw.ini: line 10 is neither [section] nor key = value",
+        f"sftpgw.ini: line 4 {NO_LINE}",
+        f"sftpgw.ini: line 10 {NO_LINE}",
         "sftpgw.ini: [ssh] auth_tries: '0' is not a whole number from 1 to 100",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ssh-ed25519 AAAAC3Nza alice@laptop", "users.ini: line 4 "),
+        ("ecdsa-sha2-nistp256 AAAAE2Vjx alice", "users.ini: line 4 "),
+        ("ssh-rsa AAAAB3NzaC1yc2EAAA= alice", "users.ini: [alice]: ssh-rsa AAAAB3NzaC1yc2EAAA… "),
+    ],
+)
+def test_keys_that_are_not_indented_are_told_so(load: Load, line: str, told: str) -> None:
+    users = f"[alice]\nkey_prefix = a\nauthorized_keys =\n{line}\n"
+    assert faults_of(load, GATEWAY_INI, users)[0] == (
+        f"{told}is a public key at the beginning of a line; "
+        "put a blank in front of each line that belongs to authorized_keys"
+    )
 
 
 def test_files_that_cannot_be_read(load: Load, tmp_path: Path) -> None:
@@ -557,13 +579,17 @@ password_hash = $2b$
         ),
         ("[al]\nkey_prefix = a", "[al]: cannot log in; give authorized_keys or password_hash"),
         (
-            "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
-            "authorized_keys = junk",
+            (
+                "[b]\nkey_prefix = b\npassword_hash = $2b$\n[al]\nkey_prefix = a\n"
+                "authorized_keys = junk"
+            ),
             "[al] authorized_keys: key 1 (line 6): is not a key",
         ),
         (
-            "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
-            "[jo\u0308rg]\npassword_hash = $2b$",
+            (
+                "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
+                "[jo\u0308rg]\npassword_hash = $2b$"
+            ),
             "[jo\u0308rg]: is the same name as an earlier one, in other bytes ('j\\xf6rg')",
         ),
         ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),

@@ -23,6 +23,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "interfaces": frozenset(),
     "config": frozenset(),
     "checks": frozenset({"interfaces"}),
+    "machine": frozenset({"checks"}),
     "services": frozenset({"interfaces"}),
     "signals": frozenset(),
     "demo": frozenset({"config"}),

@@ -7,6 +7,7 @@ Must not know: which sections and keys there are, or what they mean.
 from __future__ import annotations
 
 import configparser
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,12 @@ from typing import Any
 
 from sftpgw.config.scalars import Parser, nearest
 
+_PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ +AAAA")
+NOT_INDENTED = (
+    "is a public key at the beginning of a line; "
+    "put a blank in front of each line that belongs to authorized_keys"
+)
+LONGEST_SHOWN = 30
 _SET_ASIDE = "\0duplicate "  # nobody types a NUL into a name
 
 
@@ -64,7 +71,9 @@ class Section:
         """The values by field; what is wrong or left blank is not among them."""
         values: dict[str, Any] = {}
         for name, text in self.given.items():
-            if name not in keys:
+            if name not in keys and _PUBLIC_KEY.match(name):
+                self.fault("", f"{name[:LONGEST_SHOWN]}… {NOT_INDENTED}")
+            elif name not in keys:
                 hint = nearest(name, keys) or f"; known: {', '.join(keys)}"
                 self.fault(name, f"is not a known key{hint}")
             elif text:
@@ -126,7 +135,16 @@ def _parse(text: str, file: Path, faults: Faults) -> configparser.ConfigParser:
             lines[error.lineno - 1] = ""
         except configparser.ParsingError as error:
             for number, _ in error.errors:
-                faults.add(file, f"line {number} is neither [section] nor key = value")
+                faults.add(file, f"line {number} {_why_no_line(lines[number - 1])}")
                 lines[number - 1] = ""
         else:
             return ini
+
+
+def _why_no_line(line: str) -> str:
+    if _PUBLIC_KEY.match(line):
+        return NOT_INDENTED
+    return (
+        "is neither [section] nor key = value; "
+        "a line that goes on with the value above begins with a blank"
+    )

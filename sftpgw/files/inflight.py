@@ -65,12 +65,14 @@ class Registration:
         self.is_removed = False
         self.has_ended = False
         self.may_replace = False
+        self.is_kept_open = False
         self.waits_for_key = False
         self._kept: set[Keepable] = set()
         self._registry = registry
         self._rebased = rebased
         self._before: list[Deferred[None]] = []
         self._waiting = Waiting()
+        self._closing = Waiting()
         self._holds = 0
         self._held = Waiting()
 
@@ -104,6 +106,7 @@ class Registration:
             self._before = self._registry.commits(name)
         self._registry.renamed(self, name)
         self.may_replace = self.may_replace or may_replace
+        self._closing.let_go()
 
     def rebase(self, base: ObjectInfo) -> None:
         """The object that is edited is somewhere else now, or has another ETag."""
@@ -115,6 +118,7 @@ class Registration:
         """It is to be published nowhere. Its writer notices nothing."""
         if not self.is_committing and not self.has_ended:
             self._registry.removed(self)
+            self._closing.let_go()
 
     def keeps(self, thing: Keepable) -> None:
         """Something in the store belongs to this upload until it ends: nobody sweeps it away."""
@@ -129,6 +133,16 @@ class Registration:
         if not self.is_committing and not self.is_removed:
             self._before = self._registry.commits(self.name, stored_now=has_key)
             self.is_committing = True
+            self._closing.let_go()
+
+    def kept_open(self) -> None:
+        """Its client was given time to close it, and has not: it is not waited for any more."""
+        self.is_kept_open = True
+        self._closing.let_go()
+
+    def closing(self) -> Deferred[None]:
+        """Fires when it is closed, renamed or gone, or else `kept_open`."""
+        return self._closing.turn()
 
     async def turn(self) -> bool:
         """Wait for the commits of this object that began before: the last CLOSE wins.
@@ -164,6 +178,7 @@ class Registration:
         self.has_ended = True
         self._registry.kept -= self._kept
         self._registry.forget(self)
+        self._closing.let_go()
         self._waiting.let_go()
 
     def end(self) -> Deferred[None]:
@@ -340,6 +355,14 @@ class InFlight:
         """The uploads to `name` that are not being published yet."""
         found = self._registrations.get(name, ())
         return tuple(each for each in found if not each.is_committing)
+
+    def to_be_closed(self, name: ObjectName, among: Container[FileWriter]) -> list[Registration]:
+        """Of some uploads, those to `name` whose CLOSE may come at any moment."""
+        return [
+            each
+            for each in self.writing(name)
+            if each.writer and each.writer in among and not each.is_kept_open
+        ]
 
     def writing_below(self, bucket: str, prefix: str) -> tuple[Registration, ...]:
         """Those to keys that begin with `prefix`."""

@@ -34,6 +34,7 @@ from sftpgw.plan.paths import Place
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
 LISTED_FOR_SECONDS = 2.0
+CLOSE_WAIT_SECONDS = 3.0
 MAX_REMEMBERED = 1024
 MAX_FILES_SEEN = 2048
 """Two full pages of a list, by the hashes of their keys."""
@@ -103,6 +104,23 @@ class Looking:
             return None
         await self._in_flight.settled(place.file)
         return self._in_flight.newest(place.file, self.own)
+
+    async def own_closed(self, place: Place) -> None:
+        """Wait until this session has closed what it writes here, for a few seconds at most.
+
+        sshfs sends the OPEN of a file before the CLOSE of a handle that its user has closed before.
+        What is opened must hold what was written through that: else ``echo line >> f``, again and
+        again, loses lines. A client that keeps the handle open is waited for in vain, once.
+        """
+        until_seconds = self._clock.seconds() + CLOSE_WAIT_SECONDS
+        for upload in self._in_flight.to_be_closed(place.file, self.own):
+            left_seconds = max(0.0, until_seconds - self._clock.seconds())
+            limit = self._clock.callLater(left_seconds, upload.kept_open)
+            try:
+                await upload.closing()
+            finally:
+                if limit.active():
+                    limit.cancel()
 
     async def file_if_told(self, place: Place) -> tuple[ObjectInfo | None, bool]:
         """The object of a place, and whether the store does not tell if there is one.

@@ -10,7 +10,8 @@ Rules
    a commit of it that is under way, as looking at it does.
 3. No check that costs a request is made unless its answer changes ours.
 4. A size is set by opening the file, cutting it and closing it, and needs what that needs.
-5. Who asks for a file sees what the OPENs of it come to that the session asked for before.
+5. An OPEN that needs to know what the file holds waits for a while for the CLOSE of a handle with
+   which the same session writes it: sshfs sends them the wrong way round.
 6. What can only be a directory (`Place.must_be_directory`) is no file, whatever has its name:
    it never reaches an object that is one.
 """
@@ -32,7 +33,6 @@ from sftpgw.files.downloads import Download
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
-from sftpgw.files.openings import Openings
 from sftpgw.files.partials import Partials, incomplete
 from sftpgw.files.patience import Patience
 from sftpgw.files.readback import NoReadback, Readback
@@ -41,6 +41,7 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.timing import Timing
 from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
+from sftpgw.interfaces import FileWriter
 from sftpgw.plan.cutting import Below
 from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
 from sftpgw.plan.opening import Opening, decide, must_look
@@ -85,7 +86,6 @@ class Tree:
             resources.clock,
             strict_parents=resources.files.strict_parents,
         )
-        self._openings = Openings()
         self._patience = Patience(resources.clock)
         self._timing = Timing(resources)
         self._partials = Partials(user.name, resources)
@@ -111,7 +111,6 @@ class Tree:
             return DIRECTORY
         if place.must_be_directory:
             return await self._stat_of_no_file(place)
-        await self._openings.settled(place.file)
         own = await self._looking.own_upload(place)
         was_written = self._in_flight.newest(place.file) is not None
         info = None if own else await self._looking.file(place)
@@ -148,7 +147,7 @@ class Tree:
     async def open_reader(self, path: bytes) -> Download:
         place = await self._enter_file(Operation.READ, path)
         self._in_flight.demand_open()
-        await self._openings.settled(place.file)
+        await self._looking.own_closed(place)
         await self._in_flight.settled(place.file)
         was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
@@ -230,8 +229,17 @@ class Tree:
         await self._demand_file_name(place, creates=intent.create)
         demand_writable(place)
         self._in_flight.demand_open()
-        with self._openings.opening(place.file):
-            return await self._open_writer(place, intent, changes, may_resume=may_resume)
+        if must_look(intent, may_overwrite=True):
+            await self._looking.own_closed(place)
+        return await self._open_writer(place, intent, changes, may_resume=may_resume)
+
+    def path_of(self, writer: FileWriter) -> bytes | None:
+        name = writer.published_as
+        if name is None or name.bucket != self._root.bucket:
+            return None
+        if not name.key.startswith(self._root.key_prefix):
+            return None  # another session, with another root, has renamed it
+        return ("/" + name.key[len(self._root.key_prefix) :]).encode()
 
     async def _open_writer(
         self, place: Place, intent: WriteIntent, changes: AttributeChanges, *, may_resume: bool
@@ -364,7 +372,6 @@ class Tree:
 
     async def remove_file(self, path: bytes) -> None:
         place = await self._enter_file(Operation.REMOVE, path)
-        await self._openings.settled(place.file)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
         info = await self._looking.file(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
@@ -387,7 +394,6 @@ class Tree:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
         self._in_flight.demand_open()
-        await self._openings.settled(source_place.file)
         self._in_flight.work_began()
         try:
             await self._renaming.rename(source_place, target, replace=replace)
@@ -413,7 +419,6 @@ class Tree:
             if not place.is_root and not await self._looking.is_directory(place):
                 raise await self._looking.no_directory(place)
             return
-        await self._openings.settled(place.file)
         changes = AttributeChanges(modified_seconds=seconds)
         if (own := await self._looking.own_upload(place)) is not None:
             await own.set_attributes(changes)

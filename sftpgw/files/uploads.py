@@ -171,6 +171,11 @@ class Upload:
 
     # FileWriter.
 
+    @property
+    def published_as(self) -> ObjectName | None:
+        registration = self._registration
+        return None if registration.is_removed else registration.name
+
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
         plan = self._plan
         self._note_progress(sum(map(len, pieces)))

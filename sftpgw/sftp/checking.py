@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import Unsupported
 from sftpgw.files.digests import ALGORITHMS
+from sftpgw.plan.ordering import Access
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 from sftpgw.sftp.handles import Handles, OpenFile
+from sftpgw.sftp.ordering import Sequencer, touched
 from sftpgw.wire import check_file as wire
 from sftpgw.wire.check_file import CheckFile
 from sftpgw.wire.sftp import Extended, OpenFlag, extended_reply
@@ -29,19 +31,29 @@ def check_handle(handles: Handles, request: Extended) -> Deferred[bytes]:
     return _reply(handles.file(wanted.subject).file, wanted, request)
 
 
-def check_name(server: IGatewayServer, handles: Handles, request: Extended) -> Deferred[bytes]:
-    """``check-file-name``."""
+def check_name(
+    server: IGatewayServer, handles: Handles, sequencer: Sequencer, request: Extended
+) -> Deferred[bytes]:
+    """``check-file-name``. Once the file is open, its name may change."""
     wanted = wire.parse(request.data, request.request_id)
     _choose(wanted)
     handles.reserve()
-    return Deferred.fromCoroutine(_check_named(server, handles, wanted, request))
+    return Deferred.fromCoroutine(_check_named(server, handles, sequencer, wanted, request))
 
 
 async def _check_named(
-    server: IGatewayServer, handles: Handles, wanted: CheckFile, request: Extended
+    server: IGatewayServer,
+    handles: Handles,
+    sequencer: Sequencer,
+    wanted: CheckFile,
+    request: Extended,
 ) -> bytes:
     try:
-        opened = server.openFile(wanted.subject, OpenFlag.READ, {})
+        opened = sequencer.run(
+            Access.READ,
+            touched(wanted.subject),
+            lambda: server.openFile(wanted.subject, OpenFlag.READ, {}),
+        )
         file = await opened if isinstance(opened, Deferred) else opened
     finally:
         handles.unreserve()

@@ -43,6 +43,9 @@ class IGatewayFile(ISFTPFile):
     def setAttrs(attrs: Attributes) -> Deferred[None] | None:
         """As in Conch."""
 
+    def publishedPath() -> bytes | None:
+        """What CLOSE would store the file as, if it came now; None if it stores nothing."""
+
     def close() -> Deferred[None] | None:
         """As in Conch, but called for CLOSE only. After ``abandon`` it fails."""
 

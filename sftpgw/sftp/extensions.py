@@ -16,10 +16,12 @@ from typing import TypeAlias
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
+from sftpgw.plan.ordering import Access
 from sftpgw.sftp import checking
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
 from sftpgw.sftp.copying import copy_data
 from sftpgw.sftp.handles import Handles
+from sftpgw.sftp.ordering import Sequencer, changing, touched
 from sftpgw.values import Space
 from sftpgw.wire import check_file, extended
 from sftpgw.wire import sftp as wire
@@ -37,11 +39,16 @@ class Session:
 
     server: IGatewayServer
     handles: Handles
+    sequencer: Sequencer
 
 
 def _posix_rename(session: Session, request: Extended) -> Reply:
     old, new = extended.parse_strings(request.data, 2, request.request_id)
-    return _confirmed(session.server.replaceFile(old, new), request)
+    return session.sequencer.run(
+        Access.CHANGE,
+        touched(old, new),
+        lambda: _confirmed(session.server.replaceFile(old, new), request),
+    )
 
 
 def _fsync(session: Session, request: Extended) -> Reply:
@@ -51,7 +58,11 @@ def _fsync(session: Session, request: Extended) -> Reply:
 
 def _lsetstat(session: Session, request: Extended) -> Reply:
     path, attributes = extended.parse_path_and_attributes(request.data, request.request_id)
-    return _confirmed(session.server.setAttrs(path, attributes), request)
+    return session.sequencer.run(
+        changing(attributes),
+        touched(path),
+        lambda: _confirmed(session.server.setAttrs(path, attributes), request),
+    )
 
 
 def _statvfs(session: Session, request: Extended) -> Reply:
@@ -95,7 +106,7 @@ def _copy_data(session: Session, request: Extended) -> Reply:
 
 
 def _check_file_name(session: Session, request: Extended) -> Reply:
-    return checking.check_name(session.server, session.handles, request)
+    return checking.check_name(session.server, session.handles, session.sequencer, request)
 
 
 def _check_file_handle(session: Session, request: Extended) -> Reply:

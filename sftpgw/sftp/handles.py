@@ -28,6 +28,7 @@ class OpenFile:
 
     path: bytes
     file: IGatewayFile
+    is_written: bool = False
 
 
 @dataclass(eq=False)

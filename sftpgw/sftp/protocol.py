@@ -10,18 +10,19 @@ Rules
    accepted, and a second one is refused.
 2. Every other request gets exactly one answer: by its handler in `HANDLERS`, or
    a STATUS for whatever was raised. Malformed and unknown requests too.
-3. Requests are begun in the order in which they came, and go on side by side;
-   their answers may overtake each other (section 3 of the draft). A file object
-   sees the calls on its handle in order, and keeps it. CLOSE takes the handle
-   away as it comes.
-4. At most `MAX_PENDING` requests and `MAX_PENDING_READ_BYTES` are under way at
+3. Requests are begun in the order in which they came, but for those that touch a path:
+   these wait for earlier ones that they conflict with (`plan/ordering`), and others overtake
+   them. They go on side by side; their answers may overtake each other (section 3 of the
+   draft). A file object sees the calls on its handle in order, and keeps it. CLOSE takes the
+   handle away as it comes.
+4. At most `MAX_PENDING` requests and `MAX_PENDING_READ_BYTES` are under way, or wait, at
    once, and none is begun while the client does not take its answers. The
    channel is credited a request's bytes when it is begun, a WRITE's when it is
    answered: so the client stops when we do.
 5. So many requests are begun in one turn of the reactor, which others wait for.
 6. A frame of an absurd length loses the stream: the channel is closed.
-7. A lost channel abandons what is open. CLOSE publishes. They are two doors.
-   It gives up an OPEN for reading at once: that may stand in line for memory. One for
+7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. They are two
+   doors. It gives up an OPEN for reading at once: that may stand in line for memory. One for
    writing may have laid claim to something, and is waited for.
 """
 
@@ -42,9 +43,11 @@ from sftpgw.errors import (
     Unsupported,
 )
 from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
+from sftpgw.plan.ordering import Access
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
+from sftpgw.sftp.ordering import Paths, Sequencer, changing, touched
 from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.values import Body, Buffer
 from sftpgw.wire import frames
@@ -88,6 +91,7 @@ class SFTPProtocol:
         self._events = events
         self._clock = clock
         self._handles = Handles(max_handles, random_bytes)
+        self._sequencer = Sequencer()
         self._frames = frames.Frames()
         self._transport: FlowControl
         self._has_begun = False
@@ -125,6 +129,7 @@ class SFTPProtocol:
         self._is_lost = True
         if self._next_turn is not None:
             self._next_turn.cancel()
+        self._sequencer.drop()
         for opening in tuple(self._opening_to_read):
             opening.cancel()
         for opened in self._handles.clear():
@@ -326,31 +331,38 @@ class SFTPProtocol:
     # Files and directories.
 
     def _open(self, request: wire.Open) -> Eventual[Answer]:
+        may_change = bool(request.flags & _FOR_WRITING)
+        is_written = bool(request.flags & OpenFlag.WRITE)
+
         def opening() -> Eventual[IGatewayFile]:
             found = self._server.openFile(request.path, request.flags, request.attributes)
-            return found if request.flags & _FOR_WRITING else self._given_up_if_lost(found)
+            return found if may_change else self._given_up_if_lost(found)
 
         def described(file: IGatewayFile) -> OpenFile:
             file.answerTogether(self._together)
-            return OpenFile(request.path, file)
+            return OpenFile(request.path, file, is_written=is_written)
 
-        return self._opened(opening, described, request.request_id)
+        access = Access.OPEN if may_change else Access.READ
+        return self._opened(access, request, opening, described)
 
     def _open_directory(self, request: wire.OnPath) -> Eventual[Answer]:
         def opening() -> Eventual[IGatewayDirectory]:
             return self._server.openDirectory(request.path)
 
-        return self._opened(
-            opening, lambda found: OpenDirectory(request.path, found), request.request_id
-        )
+        def described(directory: IGatewayDirectory) -> OpenDirectory:
+            return OpenDirectory(request.path, directory)
+
+        return self._opened(Access.LOOK, request, opening, described)
 
     def _opened(
         self,
+        access: Access,
+        request: wire.Open | wire.OnPath,
         opening: Callable[[], Eventual[Any]],
         described: Callable[[Any], OpenFile | OpenDirectory],
-        request_id: int,
     ) -> Deferred[Answer]:
-        """Open something, which counts against the limit from now on."""
+        """Open something when its turn has come. It counts against the limit from now on."""
+        paths = touched(request.path)
         self._handles.reserve()
 
         def unreserved(outcome: Any) -> Any:
@@ -361,9 +373,10 @@ class SFTPProtocol:
             if self._is_lost:
                 self._abandon(described(thing))
                 return ()
-            return (wire.handle(request_id, self._handles.add(described(thing))),)
+            return (wire.handle(request.request_id, self._handles.add(described(thing))),)
 
-        return maybeDeferred(opening).addBoth(unreserved).addCallback(added)
+        opened: Deferred[Any] = maybeDeferred(self._sequencer.run, access, paths, opening)
+        return opened.addBoth(unreserved).addCallback(added)
 
     def _given_up_if_lost(self, opening: Eventual[IGatewayFile]) -> Eventual[IGatewayFile]:
         if not isinstance(opening, Deferred):
@@ -389,8 +402,14 @@ class SFTPProtocol:
         return _confirmed(file.writeChunk(request.offset, request.data), request.request_id)
 
     def _change_handle(self, request: wire.ChangeHandle) -> Eventual[Answer]:
-        file = self._handles.file(request.handle).file
-        return _confirmed(file.setAttrs(request.attributes), request.request_id)
+        opened = self._handles.file(request.handle)
+        # A file that is only read is stored: its time changes by name.
+        is_of_name = "mtime" in request.attributes and not opened.is_written
+        return self._sequencer.run(
+            Access.CHANGE,
+            touched(opened.path) if is_of_name else (),
+            lambda: _confirmed(opened.file.setAttrs(request.attributes), request.request_id),
+        )
 
     def _on_handle(self, request: wire.OnHandle) -> Eventual[Answer]:
         if request.kind is Kind.READDIR:
@@ -402,10 +421,16 @@ class SFTPProtocol:
 
     def _close(self, request: wire.OnHandle) -> Eventual[Answer]:
         opened = self._handles.remove(request.handle)
-        if isinstance(opened, OpenFile):
-            return _confirmed(opened.file.close(), request.request_id)
-        opened.directory.close()
-        return _ok(request.request_id)
+        if isinstance(opened, OpenDirectory):
+            opened.directory.close()
+            return _ok(request.request_id)
+        file = opened.file
+        return self._sequencer.run(
+            Access.CLOSE,
+            _published_as(file),
+            lambda: _confirmed(file.close(), request.request_id),
+            current_paths=lambda: _published_as(file),
+        )
 
     async def _read_directory(self, request: wire.OnHandle) -> Answer:
         opened = self._handles.directory(request.handle)
@@ -431,8 +456,7 @@ class SFTPProtocol:
         server, path, request_id = self._server, request.path, request.request_id
         match request.kind:
             case Kind.STAT | Kind.LSTAT:
-                found = server.getAttrs(path, request.kind is Kind.STAT)
-                return _then(found, lambda found: _attributes(request_id, found))
+                return self._look(request)
             case Kind.OPENDIR:
                 return self._open_directory(request)
             case Kind.REALPATH:
@@ -440,23 +464,47 @@ class SFTPProtocol:
             case Kind.READLINK:
                 return _then(server.readLink(path), lambda path: _name(request_id, path))
             case Kind.REMOVE:
-                return _confirmed(server.removeFile(path), request_id)
-        return _confirmed(server.removeDirectory(path), request_id)
+                return self._change(request, lambda: server.removeFile(path), path)
+        return self._change(request, lambda: server.removeDirectory(path), path)
+
+    def _look(self, request: wire.OnPath) -> Eventual[Answer]:
+        def found() -> Eventual[Answer]:
+            attributes = self._server.getAttrs(request.path, request.kind is Kind.STAT)
+            return _then(attributes, lambda found: _attributes(request.request_id, found))
+
+        paths = touched(request.path)
+        is_root = paths == ((),)  # which is there, whatever happens
+        return self._sequencer.run(Access.LOOK, () if is_root else paths, found)
 
     def _on_two_paths(self, request: wire.OnTwoPaths) -> Eventual[Answer]:
-        both = self._server.renameFile if request.kind is Kind.RENAME else self._server.makeLink
-        return _confirmed(both(request.first, request.second), request.request_id)
+        first, second = request.first, request.second
+        if request.kind is not Kind.RENAME:
+            return _confirmed(self._server.makeLink(first, second), request.request_id)
+        return self._change(request, lambda: self._server.renameFile(first, second), first, second)
 
     def _change_path(self, request: wire.ChangePath) -> Eventual[Answer]:
-        is_mkdir = request.kind is Kind.MKDIR
-        change = self._server.makeDirectory if is_mkdir else self._server.setAttrs
-        return _confirmed(change(request.path, request.attributes), request.request_id)
+        path, attributes = request.path, request.attributes
+        if request.kind is Kind.MKDIR:
+            return self._change(request, lambda: self._server.makeDirectory(path, attributes), path)
+        return self._sequencer.run(
+            changing(attributes),
+            touched(path),
+            lambda: _confirmed(self._server.setAttrs(path, attributes), request.request_id),
+        )
+
+    def _change(
+        self, request: Any, change: Callable[[], Deferred[None] | None], *paths: bytes
+    ) -> Eventual[Answer]:
+        return self._sequencer.run(
+            Access.CHANGE, touched(*paths), lambda: _confirmed(change(), request.request_id)
+        )
 
     def _extended(self, request: wire.Extended) -> Eventual[Answer]:
         if request.name not in EXTENSIONS:
             raise Unsupported(f"extension {request.name[:64]!r} is not supported")
         _, handler = EXTENSIONS[request.name]
-        return _then(handler(Session(self._server, self._handles), request), lambda reply: (reply,))
+        session = Session(self._server, self._handles, self._sequencer)
+        return _then(handler(session, request), lambda reply: (reply,))
 
     def _unknown(self, request: wire.Unknown) -> Answer:
         raise Unsupported(f"SFTP version 3 has no packet of type {request.number}")
@@ -477,6 +525,12 @@ HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
 
 
 _FOR_WRITING = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
+
+
+def _published_as(file: IGatewayFile) -> Paths:
+    """What CLOSE of a file touches; nothing, if it publishes nothing."""
+    path = file.publishedPath()
+    return () if path is None else touched(path)
 
 
 def _leave(opened: OpenFile | OpenDirectory) -> Deferred[None] | None:

@@ -59,7 +59,7 @@ class GatewayServer:
         intent = _intent_of(flags)
         if flags & OpenFlag.WRITE:
             writer = await self._tree.open_writer(path, intent, from_wire(attrs))
-            return WriteHandle(writer, self._look)
+            return WriteHandle(writer, self._look, partial(self._tree.path_of, writer))
         if flags & (OpenFlag.CREAT | OpenFlag.TRUNC):
             reader = await self._tree.open_made(path, intent, from_wire(attrs))
         else:
@@ -193,6 +193,9 @@ class ReadHandle:
         made = self._digester.ranges(self._reader, algorithm, start, stop, block)
         return Deferred.fromCoroutine(made)
 
+    def publishedPath(self) -> None:
+        """It publishes nothing."""
+
     def close(self) -> None:
         self._reader.close()
 
@@ -202,12 +205,18 @@ class ReadHandle:
 
 @implementer(IGatewayFile)
 class WriteHandle:
-    """A file open for writing, or for both."""
+    """A file open for writing, or for both.
 
-    def __init__(self, writer: FileWriter, look: Appearance) -> None:
+    :param path: tells its path of the moment.
+    """
+
+    def __init__(
+        self, writer: FileWriter, look: Appearance, path: Callable[[], bytes | None]
+    ) -> None:
         self.traffic = writer.traffic
         self._writer = writer
         self._look = look
+        self._path = path
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._writer.read(offset, length)
@@ -229,6 +238,9 @@ class WriteHandle:
 
     def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
         raise Unsupported("a file that is being uploaded cannot be hashed before it is closed")
+
+    def publishedPath(self) -> bytes | None:
+        return self._path()
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())

@@ -20,6 +20,7 @@ from sftpgw.interfaces import EventSink
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
 _WARNINGS = frozenset(
     {
+        "bucket-unusable",
         "clock-corrected",
         "connections-refused",
         "login-refused",

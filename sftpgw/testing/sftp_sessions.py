@@ -252,10 +252,25 @@ class SftpClient:
         self.pair = pair
         self.channel = pair.open_subsystem(b"sftp", window_bytes=window_bytes, refill=reads)
         self.replies: dict[int, Reply] = {}
+        self.open_seconds = 0.0
+        """So much time passes while an OPEN is not answered: it may wait for a CLOSE."""
         self._frames = frames.Frames(2 * frames.MAX_FRAME_BYTES)
         self._ids = count(100)
 
     # Requests and replies.
+
+    def send_together(self, *requests: wire.Request) -> list[int]:
+        """Send requests in one flight; their ids."""
+        ids = [next(self._ids) for _ in requests]
+        numbered = zip(requests, ids, strict=True)
+        self.transmit(
+            b"".join(
+                wire.encode_request(replace(request, request_id=request_id))
+                for request, request_id in numbered
+                if not isinstance(request, wire.Init)
+            )
+        )
+        return ids
 
     def transmit(self, data: bytes) -> None:
         """Raw bytes; their replies are kept."""
@@ -300,7 +315,11 @@ class SftpClient:
     # What clients do.
 
     def open(self, path: bytes, flags: int = OpenFlag.READ, **attributes: int) -> bytes:
-        return self.ask(wire.Open(0, path, flags, attributes)).body
+        request_id = self.send(wire.Open(0, path, flags, attributes))
+        if request_id not in self.replies and self.open_seconds:
+            self.pair.clock.advance(self.open_seconds)
+            self.pump()
+        return self.answer(request_id).body
 
     def write(self, handle: bytes, offset: int, data: bytes) -> None:
         self.ask(wire.Write(0, handle, offset, (data,)))

@@ -442,67 +442,6 @@ def test_objects_are_stored_under_the_users_bucket() -> None:
     assert ObjectName("other", "a") in gateway.store.objects
 
 
-class TestBehindAnOpen:
-    """sshfs sends OPEN and LSTAT together: what it asks for is what the OPEN comes to."""
-
-    EXCLUSIVE = WriteIntent(exclusive=True)
-
-    def test_a_new_file_is_seen(self, gateway: GatewayInMemory, tree: Tree) -> None:
-        gate = gateway.store.hold("head")
-        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
-        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
-        gate.open_last()
-        gate.open()
-        writer = result_of(opening)
-        assert result_of(looking).size_bytes == 0
-        result_of(writer.abandon())
-
-    def test_a_refused_one_is_not_waited_for(self, gateway: GatewayInMemory, tree: Tree) -> None:
-        seed(gateway, "f")
-        gate = gateway.store.hold("head")
-        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
-        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
-        gate.open()
-        assert isinstance(failure_of(opening).value, AlreadyExists)
-        assert result_of(looking).size_bytes == 1
-        assert result_of(tree.stat(b"/f")).size_bytes == 1
-
-    def test_it_is_removed(self, gateway: GatewayInMemory, tree: Tree) -> None:
-        gate = gateway.store.hold("head")
-        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
-        removing = Deferred.fromCoroutine(tree.remove_file(b"/f"))
-        gate.open()
-        writer = result_of(opening)
-        result_of(removing)
-        result_of(writer.commit())
-        assert keys(gateway) == []
-
-    def test_all_of_two_are_waited_for(self, gateway: GatewayInMemory, tree: Tree) -> None:
-        gate = gateway.store.hold("head")
-        openings = [
-            Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
-            for _ in range(2)
-        ]
-        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
-        gate.open_last()
-        second = result_of(openings[1])
-        assert not looking.called
-        gate.open()
-        first = result_of(openings[0])
-        assert result_of(looking).size_bytes == 0
-        for writer in (first, second):
-            result_of(writer.abandon())
-
-    def test_who_is_gone_is_not_told(self, gateway: GatewayInMemory, tree: Tree) -> None:
-        gate = gateway.store.hold("head")
-        opening = Deferred.fromCoroutine(tree.open_writer(b"/f", self.EXCLUSIVE, NO_CHANGES))
-        looking = Deferred.fromCoroutine(tree.stat(b"/f"))
-        looking.cancel()
-        failure_of(looking)
-        gate.open()
-        result_of(result_of(opening).abandon())
-
-
 class LateAnswers(FakeStore):
     """What HEAD and GET have found is told when `answers` opens; it may be wrong by then."""
 

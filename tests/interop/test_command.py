@@ -94,7 +94,7 @@ def test_host_keys_that_no_listed_algorithm_fits_are_a_fault(
 def test_check_finds_nothing_wrong(config: Path) -> None:
     done = twistd("--config", str(config), "--check")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(line.startswith("ok: ") for line in done.stdout.splitlines())
+    assert all(line.startswith(("ok: ", "note: ")) for line in done.stdout.splitlines())
     assert "bucket" in done.stdout
     assert done.stderr == ""
 
@@ -130,9 +130,54 @@ def test_check_tells_what_the_store_lacks(config: Path, store: Store, tmp_path: 
         pytest.skip("this store can do everything")
     trusting = changed(config, tmp_path, r"^unsupported = .*$", "unsupported =")
     done = twistd("--config", str(trusting), "--check")
-    assert done.returncode == 1
-    (fault,) = (line for line in done.stdout.splitlines() if line.startswith("fault: "))
-    assert fault.endswith(f"write into [s3]: unsupported = {store.unsupported}")
+    assert done.returncode == 0, done.stdout
+    (note,) = (line for line in done.stdout.splitlines() if "the store lacks" in line)
+    assert note.startswith("note: ")
+    assert note.endswith(f"write into [s3]: unsupported = {store.unsupported}")
+
+
+def test_check_for_a_reader_that_goes_away(config: Path) -> None:
+    command = [*TWISTD, "-n", "--pidfile=", "sftpgw", "--config", str(config), "--check"]
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=this_code(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("ok: configuration: ")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(CLIENT_SECONDS) in (0, 128 + signal.SIGPIPE)
+
+
+def test_check_beside_the_gateway_that_runs(config: Path, tmp_path: Path) -> None:
+    gateway = Gateway.start("--config", str(config))
+    line = f"listen = tcp:{gateway.port}:interface=127.0.0.1"
+    done = twistd("--config", str(changed(config, tmp_path, r"^listen = .*$", line)), "--check")
+    gateway.stop()
+    assert done.returncode == 0, done.stdout
+    assert "a gateway listens there already; end it first" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "why"),
+    [
+        (r"^bucket = .*$", "bucket = no-such-bucket-here", "NoSuchBucket"),
+        (r"^endpoint = .*$", "endpoint = http://127.0.0.1:1", "ConnectFailed"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_told_at_the_start(
+    config: Path, tmp_path: Path, pattern: str, line: str, why: str
+) -> None:
+    """Within seconds, though requests go on to be tried for as long as retry_time says."""
+    gateway = Gateway.start("--config", str(changed(config, tmp_path, pattern, line)))
+    assert why in gateway.wait_for("bucket-unusable")
+    gateway.stop()
 
 
 def test_a_port_that_is_taken(config: Path, tmp_path: Path) -> None:
@@ -198,7 +243,7 @@ def test_secrets_that_all_can_read_are_told_of_at_the_start(config: Path) -> Non
             gateway.stop()
         checked = twistd("--config", str(own), "--check")
     assert checked.returncode == 0
-    assert "warning: " in checked.stdout
+    assert "note: " in checked.stdout
 
 
 def test_a_second_signal_ends_it_at_once(config: Path, account: Account, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from sftpgw.files.looking import CLOSE_WAIT_SECONDS
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpFailure
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.values import KIB, FilesSettings, ObjectName, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -60,12 +61,18 @@ class Sessions(RuleBasedStateMachine):
             settings=StoreSettings(part_size_bytes=100 * KIB, download_part_size_bytes=64 * KIB),
             files=FilesSettings(strict_parents=True),
         )
-        self.client = self.gateway.log_in()
+        self.client = self.log_in()
         self.files: dict[bytes, bytes] = {}
         self.made: set[bytes] = set()
         self.ghosts: set[bytes] = set()
         self.session = 1
         self.open_writers: list[Writer] = []
+
+    def log_in(self) -> SftpClient:
+        """It opens again what it has open for writing, for which the gateway waits in vain."""
+        client = self.gateway.log_in()
+        client.open_seconds = CLOSE_WAIT_SECONDS
+        return client
 
     # The model.
 
@@ -400,7 +407,7 @@ class Sessions(RuleBasedStateMachine):
         self.client.drop()
         assert self.gateway.budget.held_bytes == 0
         assert not self.gateway.store.uploads
-        self.client = self.gateway.log_in()
+        self.client = self.log_in()
         self.session += 1
         self.open_writers.clear()
         self.ghosts.clear()

@@ -1,0 +1,183 @@
+"""What ``--check`` asks of the machine: ports, the host keys' folders, file descriptors.
+
+Knows: how to try an address out without keeping it, and what the process may have open.
+Must not know: the configuration; what is to be tried is handed in.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import gatherResults, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+
+from sftpgw.checks import Level, Report
+from sftpgw.values import PROXIED
+
+OWN_DESCRIPTORS = 32
+"""What the process has open without any client: its log, its epoll, its threads' pipes."""
+
+GREETING_SECONDS = 2.0
+"""How long whoever listens on our address may take to say who it is."""
+
+_EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+InThread = Callable[..., Awaitable[Any]]
+
+
+# Ports.
+
+
+class _Nobody(Factory):
+    """Hangs up on whoever connects while an address is tried out."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        return None
+
+
+async def check_addresses(
+    endpoints: Mapping[str, IStreamServerEndpoint],
+    our_greeting: bytes,
+    in_thread: InThread,
+    report: Report,
+) -> None:
+    """Listen on each of `endpoints` for a moment.
+
+    A gateway that runs already and has the address is a note: whoever checks a changed
+    configuration means to restart it.
+
+    :param endpoints: by their text in the configuration.
+    :param our_greeting: what a gateway says first.
+    :param in_thread: runs what blocks.
+    """
+    ports: list[IListeningPort] = []
+    try:
+        for text, endpoint in endpoints.items():
+            try:
+                ports.append(await endpoint.listen(_Nobody()))
+            except CannotListenError as error:
+                if any(getattr(port.getHost(), "port", None) == error.port for port in ports):
+                    reason = "another line of listen has this port already; write it once"
+                    report(Level.FAULT, f"listen {text}: {reason}")
+                else:
+                    report(*await _judge_refusal(text, error, our_greeting, in_thread))
+            except Exception as error:
+                report(Level.FAULT, f"listen {text}: {_first_line(error)}")
+            else:
+                report(Level.OK, f"listen {text}: nothing else listens there")
+    finally:
+        await gatherResults([maybeDeferred(port.stopListening) for port in ports])
+
+
+async def _judge_refusal(
+    text: str, error: CannotListenError, our_greeting: bytes, in_thread: InThread
+) -> tuple[Level, str]:
+    reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+    if getattr(error.socketError, "errno", 0) == errno.EACCES:
+        reason += "; this account may not, another one may: check as the one that starts twistd"
+    if getattr(error.socketError, "errno", 0) != errno.EADDRINUSE:
+        return Level.FAULT, f"listen {text}: {reason}"
+    greeting = await in_thread(greeting_at, error.interface, error.port)
+    if greeting.startswith(our_greeting):
+        return Level.NOTE, f"listen {text}: a gateway listens there already; end it first"
+    if not greeting and text.startswith(PROXIED):
+        reason = (
+            "something listens there, and waits for a balancer; if it is a gateway, end it first"
+        )
+        return Level.NOTE, f"listen {text}: {reason}"
+    said = f", and says {greeting[:40]!r}" if greeting else ""
+    return Level.FAULT, f"listen {text}: {reason}: another process listens there{said}"
+
+
+def greeting_at(interface: str | None, port: int | str) -> bytes:
+    """What is said first by who listens on an address; empty if nothing is. Blocks.
+
+    :param interface: None if `port` is the path of a socket.
+    """
+    try:
+        with _connected(interface, port) as connection:
+            connection.settimeout(GREETING_SECONDS)
+            return connection.recv(255)
+    except OSError:
+        return b""
+
+
+def _connected(interface: str | None, port: int | str) -> socket.socket:
+    if interface is not None:
+        host = _EVERY_ADDRESS.get(interface, interface)
+        return socket.create_connection((host, int(port)), GREETING_SECONDS)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(GREETING_SECONDS)
+    connection.connect(str(port))
+    return connection
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+# Host keys.
+
+
+def check_host_key_files(paths: Sequence[str], report: Report) -> None:
+    """Whether each host key is there, or can be made."""
+    for path in paths:
+        folder = Path(path).parent
+        if Path(path).exists():
+            report(Level.OK, f"host key {path}")
+        elif not folder.is_dir():
+            report(Level.FAULT, f"host key {path}: cannot be made: no folder {folder}; make it")
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            text = f"cannot be made: this account may not write to {folder}"
+            report(Level.FAULT, f"host key {path}: {text}")
+        else:
+            report(Level.OK, f"host key {path}: to be made at the first start")
+
+
+# Descriptors.
+
+
+def check_descriptors(max_connections: int, store_connections: int, report: Report) -> None:
+    """Whether the process may have as much open as its limits let in.
+
+    :param max_connections: of clients, at once.
+    :param store_connections: to the store, at most.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        limit = max_connections + store_connections + OWN_DESCRIPTORS
+    report(*judge_descriptors(limit, max_connections, store_connections))
+
+
+def judge_descriptors(
+    limit: int, max_connections: int, store_connections: int
+) -> tuple[Level, str]:
+    """The finding for a limit of `limit` descriptors."""
+    least = max_connections + OWN_DESCRIPTORS
+    most = least + store_connections
+    how = "LimitNOFILE= in a systemd unit, ulimit -n in a shell"
+    if limit < least:
+        text = (
+            f"descriptors: this process may have {limit} open, and max_connections = "
+            f"{max_connections} takes {least}; raise that ({how}), or lower max_connections"
+        )
+        return Level.FAULT, text
+    if limit < most:
+        text = (
+            f"descriptors: this process may have {limit} open; when {max_connections} clients "
+            f"all transfer, up to {most} are of use ({how})"
+        )
+        return Level.NOTE, text
+    return Level.OK, f"descriptors: this process may have {limit} open"

@@ -1,0 +1,196 @@
+"""What --check asks of the machine it runs on."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+
+from sftpgw.checks import Finding, Level
+from sftpgw.machine import (
+    check_addresses,
+    check_descriptors,
+    check_host_key_files,
+    greeting_at,
+    judge_descriptors,
+)
+
+GREETING = b"SSH-2.0-sftpgw"
+
+
+class Reported:
+    """Keeps the lines that are reported."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, level: Level, text: str) -> None:
+        self.lines.append(str(Finding(level, text)))
+
+
+async def at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
+
+
+async def addresses(*texts: str) -> list[str]:
+    """What is reported of these endpoints."""
+    report = Reported()
+    endpoints = {text: serverFromString(reactor, text) for text in texts}
+    await check_addresses(endpoints, GREETING, at_once, report)
+    return report.lines
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def port_of(server: socket.socket) -> int:
+    return int(server.getsockname()[1])
+
+
+def greet(server: socket.socket, greeting: bytes) -> Thread:
+    """Say that to the one client that comes."""
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(greeting)
+
+    thread = Thread(target=serve)
+    thread.start()
+    return thread
+
+
+class TestAddresses:
+    @pytest_twisted.ensureDeferred
+    async def test_a_free_one(self) -> None:
+        text = "tcp:0:interface=127.0.0.1"
+        assert await addresses(text) == [f"ok: listen {text}: nothing else listens there"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_one_that_another_program_has(self, taken: socket.socket) -> None:
+        text = f"tcp:{port_of(taken)}:interface=127.0.0.1"
+        thread = greet(taken, b"220 ftp\r\n")
+        (line,) = await addresses(text)
+        thread.join()
+        assert line == (
+            f"fault: listen {text}: Address already in use: "
+            r"another process listens there, and says b'220 ftp\r\n'"
+        )
+
+    @pytest_twisted.ensureDeferred
+    async def test_one_that_a_gateway_has(self, taken: socket.socket) -> None:
+        text = f"tcp:{port_of(taken)}:interface=127.0.0.1"
+        thread = greet(taken, GREETING + b"\r\n")
+        (line,) = await addresses(text)
+        thread.join()
+        assert line == f"note: listen {text}: a gateway listens there already; end it first"
+
+    @pytest_twisted.ensureDeferred
+    async def test_one_where_a_gateway_waits_for_a_balancer(self, taken: socket.socket) -> None:
+        inner = f"tcp:{port_of(taken)}:interface=127.0.0.1"
+        thread = greet(taken, b"")
+        report = Reported()
+        endpoints = {f"haproxy:{inner}": serverFromString(reactor, inner)}
+        await check_addresses(endpoints, GREETING, at_once, report)
+        thread.join()
+        assert report.lines[0].startswith(f"note: listen haproxy:{inner}: something listens")
+
+    @pytest.mark.parametrize("other", ["", "127.0.0.2"])
+    @pytest_twisted.ensureDeferred
+    async def test_one_port_twice(self, taken: socket.socket, other: str) -> None:
+        port = port_of(taken)
+        taken.close()
+        texts = (f"tcp:{port}:interface=127.0.0.1", f"tcp:{port}:interface={other}")
+        told = (await addresses(*texts))[1]
+        if other:
+            assert told.startswith("ok: ")
+        else:
+            assert told.startswith(f"fault: listen {texts[1]}: another line of listen has this")
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("tcp:0:interface=192.0.2.1", "Cannot assign requested address"),
+            ("unix:/nowhere/socket", "No such file or directory"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_those_that_are_none(self, text: str, why: str) -> None:
+        assert await addresses(text) == [f"fault: listen {text}: {why}"]
+
+    def test_who_is_silent_says_nothing(self, taken: socket.socket) -> None:
+        port = port_of(taken)
+        taken.close()
+        assert greeting_at("127.0.0.1", port) == b""
+
+    def test_a_socket_file(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "socket")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path)
+            server.listen()
+            thread = greet(server, GREETING)
+            assert greeting_at(None, path) == GREETING
+            thread.join()
+
+
+class TestHostKeys:
+    def told(self, path: Path) -> str:
+        report = Reported()
+        check_host_key_files([str(path)], report)
+        (line,) = report.lines
+        return line
+
+    def test_one_that_exists(self, tmp_path: Path) -> None:
+        path = tmp_path / "key"
+        path.touch()
+        assert self.told(path) == f"ok: host key {path}"
+
+    def test_one_that_can_be_made(self, tmp_path: Path) -> None:
+        assert self.told(tmp_path / "key").endswith(": to be made at the first start")
+
+    def test_one_in_a_folder_that_does_not_exist(self, tmp_path: Path) -> None:
+        path = tmp_path / "folder" / "key"
+        why = f"cannot be made: no folder {path.parent}; make it"
+        assert self.told(path) == f"fault: host key {path}: {why}"
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_one_in_a_folder_of_others(self, tmp_path: Path) -> None:
+        tmp_path.chmod(0o500)
+        assert self.told(tmp_path / "key").startswith(f"fault: host key {tmp_path}/key: cannot be")
+
+
+class TestDescriptors:
+    @pytest.mark.parametrize(
+        ("limit", "level"),
+        [
+            (131, Level.FAULT),
+            (132, Level.NOTE),
+            (181, Level.NOTE),
+            (182, Level.OK),
+        ],
+    )
+    def test_what_clients_take_and_what_the_store_takes(self, limit: int, level: Level) -> None:
+        assert judge_descriptors(limit, 100, 50)[0] is level
+
+    def test_a_limit_that_is_too_low_names_what_is_needed(self) -> None:
+        _, text = judge_descriptors(100, 500, 0)
+        assert "may have 100 open" in text
+        assert "max_connections = 500 takes 532" in text
+        assert "LimitNOFILE=" in text
+
+    def test_the_process_has_a_limit(self) -> None:
+        report = Reported()
+        check_descriptors(10**9, 0, report)
+        check_descriptors(1, 0, report)
+        assert [line.partition(":")[0] for line in report.lines] in (["fault", "ok"], ["ok", "ok"])
