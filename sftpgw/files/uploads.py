@@ -218,6 +218,16 @@ class Upload:
             self._timing.demand_possible(self._plan.size_bytes)
         self._modified_seconds = seconds
 
+    @property
+    def takes_time(self) -> bool:
+        plan = self._plan
+        is_open = plan.is_changed and not plan.metadata_is_sent and plan.failure is None
+        return is_open and self._may_set_times and self._modified_seconds is None
+
+    def foresee_time(self, seconds: float) -> None:
+        if self.takes_time:
+            self._modified_seconds = seconds
+
     async def attributes(self) -> FileAttributes:
         modified_seconds = self._modified_seconds
         base = self._registration.base

@@ -44,6 +44,7 @@ from sftpgw.errors import (
 )
 from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
 from sftpgw.plan.ordering import Access
+from sftpgw.sftp.closing import CloseHold
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
@@ -76,6 +77,7 @@ class SFTPProtocol:
     """Implements `interfaces.Subsystem` on an `IGatewayServer`.
 
     :param random_bytes: a source of randomness for the names of handles.
+    :param close_wait_seconds: so long does CLOSE wait for a time (`sftp/closing`); None: never.
     """
 
     def __init__(
@@ -86,12 +88,16 @@ class SFTPProtocol:
         random_bytes: Callable[[int], bytes],
         events: EventSink,
         clock: Clock,
+        close_wait_seconds: float | None = None,
     ) -> None:
         self._server = server
         self._events = events
         self._clock = clock
         self._handles = Handles(max_handles, random_bytes)
         self._sequencer = Sequencer()
+        self._close_hold = CloseHold(
+            close_wait_seconds, clock, lambda request: self._carry_out(request, 0)
+        )
         self._frames = frames.Frames()
         self._transport: FlowControl
         self._has_begun = False
@@ -112,7 +118,8 @@ class SFTPProtocol:
 
     @property
     def is_busy(self) -> bool:
-        return self._pending > 0 or self._next_turn is not None
+        is_held = self._close_hold.is_holding
+        return self._pending > 0 or self._next_turn is not None or is_held
 
     def makeConnection(self, transport: FlowControl) -> None:
         self._transport = transport
@@ -129,6 +136,7 @@ class SFTPProtocol:
         self._is_lost = True
         if self._next_turn is not None:
             self._next_turn.cancel()
+        self._close_hold.release()
         self._sequencer.drop()
         for opening in tuple(self._opening_to_read):
             opening.cancel()
@@ -214,6 +222,17 @@ class SFTPProtocol:
         credit_bytes = size_bytes if isinstance(request, wire.Write) else 0
         if not credit_bytes:
             self._transport.consumed(size_bytes)
+        self._close_hold.release(behind=request)
+        if not self._holds(request):
+            self._carry_out(request, credit_bytes)
+
+    def _holds(self, request: Any) -> bool:
+        if not isinstance(request, wire.OnHandle) or request.kind is not Kind.CLOSE:
+            return False
+        opened = self._handles.find(request.handle)
+        return isinstance(opened, OpenFile) and self._close_hold.hold(request, opened.file)
+
+    def _carry_out(self, request: Any, credit_bytes: int) -> None:
         try:
             answer = HANDLERS[type(request)](self, request)
         except Exception:
@@ -324,6 +343,8 @@ class SFTPProtocol:
         self._transport.loseConnection()
 
     def _finish_if_done(self) -> None:
+        if self._input_has_ended:
+            self._close_hold.release()
         if self._input_has_ended and not self._pending:
             self._input_has_ended = False
             self._transport.finish(0)
