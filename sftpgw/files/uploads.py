@@ -249,7 +249,8 @@ class Upload:
             return
         refusal = await self._set_time_only()
         self._carry_out(self._plan.finish())
-        while not self._has_ended:
+        # What clears up behind a failure may take as long as the store is away.
+        while not self._has_ended and self._plan.failure is None:
             await self._next_end()
         self._demand_success()
         if refusal is not None:

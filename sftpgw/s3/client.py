@@ -480,16 +480,23 @@ class S3Client:
     ) -> str:
         """Publish an object. Refused after an answer was lost, it may be there: look.
 
+        Where the store was away for as long as it is waited for, somebody has waited for that
+        already: then it is a short look, and what it does not find is in doubt.
         Where the answer does not tell the object's ETag, it is there for sure: look, too.
         """
         trail, name = Trail(), ObjectName(request.bucket, request.key)
         try:
             etag = await self._send_for(request, read, trail)
-        except StoreError:
-            if trail.may_have_happened and (etag := await self._settled(name, expected()) or ""):
+        except StoreError as error:
+            look = self._last_look() if isinstance(error, StoreUnavailable) else self
+            if trail.may_have_happened and (etag := await look._settled(name, expected()) or ""):
                 return etag
             raise
         return etag or await self._etag_of_published(name, expected())
+
+    def _last_look(self) -> S3Client:
+        sender = self._sender.for_a_last_look()
+        return S3Client(sender, self._events, self._abilities, self._user, self._interest)
 
     async def _etag_of_published(self, name: ObjectName, sent: Expected) -> str:
         """The ETag of what the store has just published, without telling it.

@@ -76,6 +76,10 @@ LONGEST_REASON = 500
 HURRIED_ATTEMPTS = 3
 HURRIED_SECONDS = 5.0
 
+LAST_ATTEMPTS = 2
+LAST_SECONDS = 5.0
+"""How often, and for how long each time, a store is asked that was waited for in vain."""
+
 _FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
@@ -205,6 +209,16 @@ class Sender:
             self.settings,
             max_attempts=min(self.settings.max_attempts, HURRIED_ATTEMPTS),
             retry_time_seconds=min(self.settings.retry_time_seconds, HURRIED_SECONDS),
+        )
+        return replace(self, settings=settings)
+
+    def for_a_last_look(self) -> Sender:
+        """The same, for one question after the store was away for all of the time to retry."""
+        settings = replace(
+            self.settings,
+            max_attempts=min(self.settings.max_attempts, LAST_ATTEMPTS),
+            retry_time_seconds=0.0,
+            read_timeout_seconds=min(self.settings.read_timeout_seconds, LAST_SECONDS),
         )
         return replace(self, settings=settings)
 

@@ -49,6 +49,7 @@ from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGa
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
 from sftpgw.sftp.ordering import Paths, Sequencer, changing, touched
+from sftpgw.sftp.refusals import RefusalLog
 from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.values import Body, Buffer
 from sftpgw.wire import frames
@@ -64,8 +65,6 @@ REQUESTS_PER_TURN = 400
 
 OUTBOX_BYTES = 256 * 1024
 """Answers that come while requests are begun leave together, so many bytes at a time."""
-
-MAX_REFUSALS_TOLD = 100
 
 T = TypeVar("T")
 
@@ -107,7 +106,7 @@ class SFTPProtocol:
         self._is_paused = False
         self._next_turn: DelayedCall | None = None
         self._is_working = False
-        self._refusals_told = 0
+        self._refusals = RefusalLog(events)
         self._pending = 0
         self._pending_read_bytes = 0
         self._opening_to_read: set[Deferred[IGatewayFile]] = set()
@@ -137,6 +136,7 @@ class SFTPProtocol:
         if self._next_turn is not None:
             self._next_turn.cancel()
         self._close_hold.release()
+        self._refusals.all_ended()
         self._sequencer.drop()
         for opening in tuple(self._opening_to_read):
             opening.cancel()
@@ -227,7 +227,7 @@ class SFTPProtocol:
             self._carry_out(request, credit_bytes)
 
     def _holds(self, request: Any) -> bool:
-        if not isinstance(request, wire.OnHandle) or request.kind is not Kind.CLOSE:
+        if not _is_close(request):
             return False
         opened = self._handles.find(request.handle)
         return isinstance(opened, OpenFile) and self._close_hold.hold(request, opened.file)
@@ -287,24 +287,19 @@ class SFTPProtocol:
             where = type(request).__name__.lower()
             self._events.tell("defect", where=where, failure=failure)
         elif not _is_routine(request, error) and not self._has_given_up(error):
-            self._tell_refusal(request, code, sentence)
+            handle = self._sticking_handle(request)
+            self._refusals.refused(_name_of(request), code, sentence, handle=handle)
         return (wire.status(request.request_id, code, sentence),)
 
     def _has_given_up(self, error: BaseException) -> bool:
         return self._is_lost and isinstance(error, CancelledError)
 
-    def _tell_refusal(self, request: Any, code: Status, sentence: str) -> None:
-        self._tell_client_fault(
-            "request-refused", request=_name_of(request), status=code.name.lower(), why=sentence
-        )
-
-    def _tell_client_fault(self, event: str, **facts: str) -> None:
-        """A client can be wrong for ever; the log hears of it so many times."""
-        self._refusals_told += 1
-        if self._refusals_told <= MAX_REFUSALS_TOLD:
-            self._events.tell(event, **facts)
-        elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
-            self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)
+    def _sticking_handle(self, request: Any) -> bytes | None:
+        """The handle whose refusals are counted; that of a CLOSE is told in any case."""
+        handle: bytes | None = getattr(request, "handle", None)
+        if handle is None or _is_close(request) or self._handles.find(handle) is None:
+            return None
+        return handle
 
     # The beginning, the end, and lost streams.
 
@@ -325,7 +320,7 @@ class SFTPProtocol:
         if not self._has_begun:
             self._lose_stream(error.message)
             return
-        self._tell_client_fault("request-malformed", why=error.message)
+        self._refusals.told("request-malformed", why=error.message)
         if frame.head[0] == Kind.WRITE:
             self._fail_written(frame)
         code, sentence = status_of(error)
@@ -442,6 +437,7 @@ class SFTPProtocol:
 
     def _close(self, request: wire.OnHandle) -> Eventual[Answer]:
         opened = self._handles.remove(request.handle)
+        self._refusals.ended(request.handle)
         if isinstance(opened, OpenDirectory):
             opened.directory.close()
             return _ok(request.request_id)
@@ -566,6 +562,10 @@ def _is_routine(request: wire.Request, error: BaseException) -> bool:
     return isinstance(error, EndOfFile | NoSuchFile | NoSuchObject) or (
         isinstance(request, wire.Read) and isinstance(error, InvalidHandle)
     )
+
+
+def _is_close(request: Any) -> bool:
+    return isinstance(request, wire.OnHandle) and request.kind is Kind.CLOSE
 
 
 def _name_of(request: Any) -> str:
