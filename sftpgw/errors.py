@@ -156,6 +156,14 @@ class PartsMustBeEqual(StoreError):
     """The store takes no file whose parts differ in size."""
 
 
+class NameInTheWay(StoreError):
+    """There is a folder of this name, and the store cannot keep a file beside it."""
+
+
+class NameNotKept(StoreError):
+    """The store would take this name for another one."""
+
+
 class CopiesLackChecksums(StoreError):
     """The store copies no parts into an upload with checksums, or tells false ones of them.
 
@@ -165,6 +173,10 @@ class CopiesLackChecksums(StoreError):
 
 class StoreUnavailable(StoreError):
     """Still failing after every retry: throttled, broken, unreachable or silent."""
+
+
+class StoreUnreachable(StoreUnavailable):
+    """The gateway cannot reach it as it is set up: certificate, TLS, proxy. No wait helps."""
 
 
 class CredentialsUnavailable(StoreError):

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerE
 from twisted.internet.protocol import Factory, Protocol
 
 from sftpgw.checks import Level, Report
+from sftpgw.plan.sentences import readable
 from sftpgw.values import PROXIED
 
 OWN_DESCRIPTORS = 32
@@ -95,7 +96,7 @@ async def _judge_refusal(
             "something listens there, and waits for a balancer; if it is a gateway, end it first"
         )
         return Level.NOTE, f"listen {text}: {reason}"
-    said = f", and says {greeting[:40]!r}" if greeting else ""
+    said = f", and says {readable(greeting[:40])}" if greeting else ""
     return Level.FAULT, f"listen {text}: {reason}: another process listens there{said}"
 
 

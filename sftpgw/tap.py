@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,6 +64,7 @@ from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
 from sftpgw.machine import check_addresses, check_descriptors, check_host_key_files
 from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
+from sftpgw.s3.endpoints import Endpoints
 from sftpgw.s3.opening import open_store
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.proxies import check_proxy
@@ -85,7 +86,7 @@ from sftpgw.ssh.hostkeys import (
 )
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.values import PROXIED, Capabilities, Network, Settings, User
+from sftpgw.values import PROXIED, Capabilities, Network, Settings, StoreSettings, User
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -173,6 +174,7 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
         check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),
         check_host_key=_check_host_key,
         check_ca_file=check_ca_file,
+        bucket_check=_bucket_check,
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
     )
@@ -213,6 +215,18 @@ def endpoint_of(reactor: Any, text: str, networks: Sequence[Network]) -> IStream
     if inner.startswith(PROXIED):
         raise ValueError(f"{PROXIED} stands there twice")
     return BalancedEndpoint(endpoint, networks)
+
+
+def _bucket_check(store: StoreSettings) -> Callable[[str], None]:
+    endpoints = Endpoints(store)
+
+    def check_bucket(bucket: str) -> None:
+        try:
+            endpoints.of_bucket(bucket)
+        except StoreError as error:
+            raise ValueError(error.message) from error
+
+    return check_bucket
 
 
 def _check_host_key(path: str) -> None:

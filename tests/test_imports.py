@@ -23,7 +23,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "interfaces": frozenset(),
     "config": frozenset(),
     "checks": frozenset({"interfaces"}),
-    "machine": frozenset({"checks"}),
+    "machine": frozenset({"checks", "plan"}),
     "services": frozenset({"interfaces"}),
     "signals": frozenset(),
     "demo": frozenset({"config"}),

@@ -24,8 +24,8 @@ from zope.interface import implementer
 
 from sftpgw.auth.keys import LoginKey, read_key_blob, verify_signature
 from sftpgw.auth.passwords import Decoys, matches
-from sftpgw.auth.spellings import spellings
 from sftpgw.interfaces import UserDirectory
+from sftpgw.plan.spellings import spellings
 from sftpgw.values import User
 
 RunInThread = Callable[..., Deferred[Any]]

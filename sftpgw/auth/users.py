@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sftpgw.auth.spellings import normalized
+from sftpgw.plan.spellings import normalized
 from sftpgw.values import User
 
 

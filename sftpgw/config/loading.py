@@ -6,13 +6,14 @@ Must not know: how users are described (`users`) or values written (`scalars`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config import scalars
+from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.inifile import Faults, Key, Section, read_sections
 from sftpgw.config.scalars import (
@@ -46,6 +47,7 @@ from sftpgw.values import (
     SignPayload,
     SshSettings,
     StoreSettings,
+    User,
 )
 
 ALGORITHM_LISTS = (
@@ -107,6 +109,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
         "exempt_networks": Key("exempt_networks", scalars.networks),
         "balancer_networks": Key("balancer_networks", scalars.networks),
+        "banner_file": Key("banner", scalars.printable),
         "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
         "keepalive_count": Key("keepalive_count", count(1, 100)),
         "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
@@ -151,6 +154,7 @@ def load_settings(
     check_host_key: Check = str,
     check_ca_file: Check = str,
     check_proxy: Check = str,
+    bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
@@ -161,6 +165,8 @@ def load_settings(
     :param check_host_key: judges the path of a host key that exists.
     :param check_ca_file: judges the path of `ca_file`.
     :param check_proxy: judges `proxy`; must not repeat its password in its message.
+    :param bucket_check: what judges, for these settings of the store, whether a bucket can be
+        addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :raises ConfigError: with every fault of both files.
     """
@@ -183,12 +189,15 @@ def load_settings(
     _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
     _judge(parts["s3"], "proxy", store.proxy, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
+    if "banner" in given["ssh"]:
+        given["ssh"]["banner"] = read_banner(parts["ssh"], given["ssh"]["banner"])
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
     _check_balancers(parts["ssh"], ssh, gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, read_key, check_hash, faults)
+    _check_buckets(parts["s3"], store, users, users_file, bucket_check(store))
     if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if store.secret_key or store.session_token or "@" in store.proxy:
@@ -198,6 +207,33 @@ def load_settings(
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
     return Settings(gateway, store, ssh, limits, files, MappingProxyType(users), warnings)
+
+
+def _check_buckets(
+    section: Section,
+    store: StoreSettings,
+    users: Mapping[str, User],
+    users_file: Path,
+    check_bucket: Check,
+) -> None:
+    """Buckets that no request can be sent to with these settings; each is one fault."""
+    judged = {""}
+    for user in (User("", store.bucket, ""), *users.values()):
+        bucket = user.bucket
+        if bucket in judged:
+            continue
+        judged.add(bucket)
+        try:
+            if scalars.is_tenant_bucket(bucket) and not store.endpoint:
+                raise ValueError(
+                    f"{bucket}: is Ceph's tenant:bucket; set the endpoint of [s3], too"
+                )
+            check_bucket(bucket)
+        except ValueError as error:
+            if user.name:
+                section.faults.add(users_file, error, user.name, "bucket")
+            else:
+                section.fault("bucket", error)
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:

@@ -252,10 +252,44 @@ def matching(pattern: str, description: str) -> Callable[[str], str]:
     return parse
 
 
-bucket_name = matching(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}",
-    "a bucket name: 3 to 63 letters, digits, dots and hyphens, first a letter or digit",
+_BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}"
+_TENANT = re.compile(rf"[A-Za-z0-9_]*:{_BUCKET}")
+_ACCESS_POINT = re.compile(
+    r"arn:aws[a-z-]*:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[/:][a-z0-9][a-z0-9-]{1,48}[a-z0-9]"
 )
+RIGHT_ARN = "arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME"
+
+
+def bucket_name(text: str) -> str:
+    """A bucket, ``tenant:bucket`` of Ceph, or an access point by its ARN or its alias.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-points-naming.html
+    https://docs.ceph.com/en/latest/radosgw/multitenancy/
+    """
+    if text.startswith("arn:"):
+        return _access_point(text)
+    if not re.fullmatch(_BUCKET, text) and not _TENANT.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
+            f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
+        )
+    return text
+
+
+def _access_point(text: str) -> str:
+    if _ACCESS_POINT.fullmatch(text):
+        return text
+    if re.match(r"arn:[a-z-]+:s3::[0-9]*:accesspoint", text):
+        raise ValueError(
+            "is a multi-region access point, whose signatures (SigV4A) the gateway cannot make; "
+            f"write one of a region: {RIGHT_ARN}"
+        )
+    raise ValueError(f"{text!r} is not the ARN of an access point; write {RIGHT_ARN}")
+
+
+def is_tenant_bucket(bucket: str) -> bool:
+    """Whether a bucket is named as Ceph's ``tenant:bucket``."""
+    return _TENANT.fullmatch(bucket) is not None
 
 
 def endpoint(text: str) -> str:

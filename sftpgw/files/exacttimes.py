@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from sftpgw.errors import NoSuchObject, StoreError
 from sftpgw.files.resources import Resources
-from sftpgw.plan.markers import is_marker
+from sftpgw.plan.markers import is_empty_marker
 from sftpgw.values import ExactTimes, ListPage, ObjectInfo, ObjectName
 
 LOOKS_OF_ONE = 32
@@ -106,7 +106,7 @@ class PageTimes:
 
 
 def _is_file(info: ObjectInfo) -> bool:
-    return not is_marker(info)
+    return not is_empty_marker(info)
 
 
 def _timed(info: ObjectInfo, found: dict[ObjectName, float | None]) -> ObjectInfo:

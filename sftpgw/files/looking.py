@@ -13,7 +13,10 @@ Rules
    that something is being uploaded to.
 4. A session that writes a file sees what it has written of it; others see what is published,
    and the upload only where there is nothing else.
-5. Nothing is made below a file, as far as that is known for nothing: a file that this session
+5. What the listing of a directory shows as a directory is one, even where nothing is in it:
+   some stores keep folders that nothing makes one any more (`files/ghosts`). Where this session
+   has seen it listed, or is about to remove it, a LIST asks for it once more.
+6. Nothing is made below a file, as far as that is known for nothing: a file that this session
    has seen, or that is being written. What is only remembered is asked for before it is believed.
    With `[files] strict_parents` each directory above is asked for, a HEAD the first time. Where
    a store holds both a file and a directory of one name, the directory can be used.
@@ -29,14 +32,14 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
-from sftpgw.plan.markers import hadoop_marker, is_marker, marks_directory
-from sftpgw.plan.paths import Place
+from sftpgw.plan.markers import hadoop_marker, is_empty_marker, marks_directory
+from sftpgw.plan.paths import Place, is_longer_than_files
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
 LISTED_FOR_SECONDS = 2.0
 CLOSE_WAIT_SECONDS = 3.0
 MAX_REMEMBERED = 1024
-MAX_FILES_SEEN = 2048
+MAX_SEEN = 2048
 """Two full pages of a list, by the hashes of their keys."""
 
 
@@ -72,7 +75,8 @@ class Looking:
         self._listed: _Listed | None = None
         self._emptied: Recent[str, int] = Recent(MAX_REMEMBERED)
         self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
-        self._files_seen: Recent[int, None] = Recent(MAX_FILES_SEEN)
+        self._files_seen: Recent[int, None] = Recent(MAX_SEEN)
+        self._folders_seen: Recent[int, None] = Recent(MAX_SEEN)
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
@@ -89,7 +93,7 @@ class Looking:
             info = await self._store.head(place.file, with_checksum=with_checksum)
         except NoSuchObject:
             return None
-        if place.is_marker_content and is_marker(info):
+        if place.is_marker_content and is_empty_marker(info):
             return None
         self.saw_file(place)
         return info
@@ -150,7 +154,8 @@ class Looking:
         changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not _shows_something(page):
-            return self._is_implied(place) or await self.has_hadoop_marker(place)
+            is_there = self._is_implied(place) or await self.has_hadoop_marker(place)
+            return is_there or (self._was_listed(place) and await self.is_only_listed(place))
         self._learn(place, page)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
@@ -163,7 +168,9 @@ class Looking:
         page = self._just_listed(place) or await list_directory(self._store, place)
         is_there = _shows_something(page) or place.is_root or self._is_implied(place)
         if not is_there and not await self.has_hadoop_marker(place):
-            raise await self.no_directory(place)
+            is_there = self._was_listed(place) and await self.is_only_listed(place)
+            if not is_there:
+                raise await self.no_directory(place)
         self._learn(place, page)
         return page
 
@@ -207,8 +214,22 @@ class Looking:
         self.met(place)
         return False
 
+    async def is_only_listed(self, place: Place) -> bool:
+        """Whether what is above shows a directory here, in which nothing is. A LIST."""
+        page = await self._store.list(place.root.bucket, place.prefix[:-1], delimiter="/")
+        return place.prefix in page.prefixes
+
+    def _was_listed(self, place: Place) -> bool:
+        return hash(place.prefix) in self._folders_seen
+
     async def has_hadoop_marker(self, place: Place) -> bool:
-        """Whether an object stands for this directory in Hadoop's way. A HEAD."""
+        """Whether an object stands for this directory in Hadoop's way. A HEAD.
+
+        None, if such a name is longer than file systems have: no tool would have written it, and
+        stores on file systems refuse to look for it.
+        """
+        if is_longer_than_files(hadoop_marker(place).key):
+            return False
         try:
             return marks_directory(await self._store.head(hadoop_marker(place)))
         except NoSuchObject:
@@ -281,6 +302,8 @@ class Looking:
         self.met(directory)
         for info in page.objects:
             self._files_seen.keep(hash(info.name.key), None)
+        for prefix in page.prefixes:
+            self._folders_seen.keep(hash(prefix), None)
 
     def began(self, upload: FileWriter, place: Place) -> None:
         """This session writes a file."""
@@ -290,6 +313,7 @@ class Looking:
     def removed(self, place: Place) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""
         self._in_flight.directory_gone(place.root.bucket, place.prefix)
+        self._folders_seen.pop(hash(place.prefix), None)
         for prefix in [each for each in self._emptied if each.startswith(place.prefix)]:
             del self._emptied[prefix]
 

@@ -43,7 +43,13 @@ from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.interfaces import FileWriter
 from sftpgw.plan.cutting import Below
-from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
+from sftpgw.plan.markers import (
+    ENTRIES_TO_BE_EMPTY,
+    MARKER,
+    demand_empty,
+    demand_writable,
+    hadoop_marker,
+)
 from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
@@ -475,18 +481,21 @@ class Tree:
         place = self._enter(Operation.REMOVE_DIRECTORY, path)
         if place.is_root:
             raise DirectoryNotEmpty("/: cannot be removed")
-        page = await self._store.list(place.root.bucket, place.prefix, limit=2)
-        below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
-        if below:
-            raise DirectoryNotEmpty(why_not_empty(place, below[-1]))
+        page = await self._store.list(
+            place.root.bucket, place.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
+        )
+        demand_empty(place, page)
         is_used = self._in_flight.below(place.root.bucket, place.prefix)
         if is_used or await self._partials.is_any_in(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
         markers = [info.name for info in page.objects]
         if await self._looking.has_hadoop_marker(place):
             markers.append(hadoop_marker(place))
-        if not markers and not self._looking.has_emptied(place):
+        is_there = markers or self._looking.has_emptied(place)
+        if not is_there and not await self._looking.is_only_listed(place):
             raise await self._looking.no_directory(place)
+        # Of what is only a prefix, too: the store may keep it as a folder (`files/ghosts`).
+        markers = markers or [place.marker]
         await self._keeping.keep(place.parent, without=place.prefix)
         for marker in markers:
             await self._store.delete(marker)

@@ -159,7 +159,7 @@ class HttpClient:
             route = self._route(origin)
         except (AuthoritiesUnusable, ProxyUnusable):
             return fail()
-        exchange = _Exchange(self._reactor, request, sink, route.proxy, self._exchanges.discard)
+        exchange = _Exchange(self._reactor, request, sink, route, self._exchanges.discard)
         self._exchanges.add(exchange)
         connecting = self._pool.getConnection(origin, route.endpoint)
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
@@ -182,6 +182,7 @@ class HttpClient:
 
     def _new_route(self, scheme: str, host: str, port: int) -> _Route:
         proxy = self._proxies.of(scheme, host, port)
+        first_hop = f"{host}:{port}" if proxy is None else f"the proxy {proxy}"
         endpoint: IStreamClientEndpoint = HostnameEndpoint(
             self._reactor,
             host if proxy is None else proxy.host,
@@ -194,18 +195,20 @@ class HttpClient:
                 proxy = None  # of the tunnel, and of nothing that goes through it
             creator = self._tls_policy.creatorForNetloc(host.encode("ascii"), port)
             endpoint = wrapClientTLS(creator, endpoint)
-        return _Route(CountedEndpoint(endpoint, self._connections), proxy)
+        return _Route(CountedEndpoint(endpoint, self._connections), proxy, first_hop)
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
     """How a store is reached.
 
-    :param proxy: is told with each request where that is for.
+    :param proxy: is told with each request for whom that is.
+    :param first_hop: with whom a connection is made, for messages.
     """
 
     endpoint: IStreamClientEndpoint
     proxy: Proxy | None
+    first_hop: str
 
 
 class _Exchange(TwistedProtocol):
@@ -216,7 +219,7 @@ class _Exchange(TwistedProtocol):
         clock: Clock,
         request: HttpRequest,
         sink: AnswerSink,
-        proxy: Proxy | None,
+        route: _Route,
         forget: Callable[[_Exchange], None],
     ) -> None:
         self.finished: Deferred[None] = Deferred(self._cancelled)
@@ -226,7 +229,8 @@ class _Exchange(TwistedProtocol):
         self._patience_seconds = request.patience_seconds
         self._sink = sink
         self._forget = forget
-        self._outgoing = _OutgoingRequest(request, proxy, self._sent)
+        self._first_hop = route.first_hop
+        self._outgoing = _OutgoingRequest(request, route.proxy, self._sent)
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
         self._timer: Any = None
@@ -257,13 +261,12 @@ class _Exchange(TwistedProtocol):
         if failure.check(*FOR_GOOD):
             self._finish(failure)
             return
-        where = urlsplit(self._outgoing.absoluteURI.decode("ascii")).netloc
-        self._finish(Failure(ConnectFailed(f"{where}: {failure.getErrorMessage()}")))
+        self._finish(Failure(ConnectFailed(f"{self._first_hop}: {failure.getErrorMessage()}")))
 
     def _not_in_time(self, limit_seconds: float) -> None:
         self._timer = None
         text = f"no connection within {limit_seconds:g} seconds, the lookup of the name included"
-        self._finish(Failure(ConnectFailed(text)))
+        self._finish(Failure(ConnectFailed(f"{self._first_hop}: {text}")))
 
     def _sent(self, size_bytes: int, is_all: bool) -> None:
         """A piece of the body went out, or all of it."""

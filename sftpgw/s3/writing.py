@@ -31,6 +31,8 @@ from sftpgw.values import (
 from sftpgw.wire import s3xml
 
 MAX_PART_NUMBER = 10_000
+ARN = "arn:"
+"""How a bucket begins that is an access point."""
 
 
 def size_of(body: Body) -> int:
@@ -97,8 +99,15 @@ def object_size(size_bytes: int, *, is_supported: bool) -> HeaderList:
 
 
 def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
-    """What is copied; guarded: only if it is still the same."""
-    path = f"{source.name.bucket}/{source.name.key}"
+    """What is copied; guarded: only if it is still the same.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+    """
+    bucket = source.name.bucket
+    if bucket.startswith(ARN):
+        # By an access point an object has an ARN of its own, always with slashes.
+        bucket = f"{bucket.replace(':accesspoint:', ':accesspoint/')}/object"
+    path = f"{bucket}/{source.name.key}"
     headers: HeaderList = (("x-amz-copy-source", quote(path, safe="/" + UNRESERVED)),)
     if is_guarded:
         headers += (("x-amz-copy-source-if-match", source.etag),)

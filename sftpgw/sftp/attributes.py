@@ -25,11 +25,13 @@ RECENT_SECONDS = 183 * 24 * 3600
 class Appearance:
     """How files look to one user: an object has neither owner nor mode, so all look alike.
 
-    :param user: the name of both the owner and the group.
+    :param user: the name of both the owner and the group. In long names it has no blanks: clients
+        take these apart at white space, and would read the wrong column for the size.
     """
 
     def __init__(self, user: str, settings: FilesSettings) -> None:
         self._user = user
+        self._column = "_".join(user.split())
         self._uid = settings.uid
         self._gid = settings.gid
         self._file_mode = stat.S_IFREG | settings.file_mode
@@ -66,7 +68,7 @@ class Appearance:
     def _long_name(self, name: bytes, found: Attributes, now_seconds: float) -> bytes:
         mode = stat.filemode(found["permissions"])
         date = _date(found["mtime"], now_seconds)
-        owner = f"{self._user:<8} {self._user:<8}"
+        owner = f"{self._column:<8} {self._column:<8}"
         return f"{mode}   1 {owner} {found['size']:>8} {date} ".encode() + name
 
 

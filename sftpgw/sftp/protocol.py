@@ -44,6 +44,7 @@ from sftpgw.errors import (
 )
 from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
 from sftpgw.plan.ordering import Access
+from sftpgw.plan.sentences import readable
 from sftpgw.sftp.closing import CloseHold
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
@@ -518,7 +519,7 @@ class SFTPProtocol:
 
     def _extended(self, request: wire.Extended) -> Eventual[Answer]:
         if request.name not in EXTENSIONS:
-            raise Unsupported(f"extension {request.name[:64]!r} is not supported")
+            raise Unsupported(f"extension {readable(request.name[:64])} is not supported")
         _, handler = EXTENSIONS[request.name]
         session = Session(self._server, self._handles, self._sequencer)
         return _then(handler(session, request), lambda reply: (reply,))

@@ -17,6 +17,8 @@ from zope.interface import implementer
 from sftpgw.errors import NoSuchFile, Unsupported
 from sftpgw.files.digests import Digester
 from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
+from sftpgw.plan.sentences import readable
+from sftpgw.plan.spellings import normalized_bytes
 from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.values import AttributeChanges, Body, FilesSettings, Space, WriteIntent
@@ -115,7 +117,8 @@ class GatewayServer:
         return self.realPath(self.homeDirectory(user) + rest)
 
     def homeDirectory(self, user: bytes) -> bytes:
-        if user not in (b"", self.avatar.encode()):
+        own = normalized_bytes(self.avatar.encode())
+        if user and normalized_bytes(user) != own:
             # Whoever it is: nobody learns who else there is.
             raise NoSuchFile("no home directory but your own can be reached here")
         return b"/"
@@ -129,7 +132,7 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._tree.space(path))
 
     def extendedRequest(self, extendedName: bytes, extendedData: bytes) -> bytes:
-        raise NotImplementedError(f"extension {extendedName!r}")
+        raise NotImplementedError(f"extension {readable(extendedName)}")
 
 
 _KNOWN_FLAGS = 0x3F

@@ -142,17 +142,26 @@ class ExchangingTransport(SSHServerTransport):
         Conch goes on with the old ones until the client's NEWKEYS has come.
         """
         self._agreed = None
+        is_first = self._phase.is_first_exchange
         super()._keySetup(shared_secret, exchange_hash)
         self.sending.sealer = self.nextEncryptions.sealer
         if self._phase.is_strict:
             self.sending.sequence = 0
+        if is_first:
+            self._announce_extensions()
         self._phase.keys_computed()
 
     def sendExtInfo(self, extensions: Any) -> None:
-        """Announce the algorithms of logins, whatever the caller has.
+        """Nothing: Conch calls it before the new keys are in use.
 
-        Conch announces those of the host keys (`_keySetup`): with an ed25519
-        host key, clients then believe that their RSA keys are of no use.
+        It announces the algorithms of the host keys (`_keySetup`), too: with an ed25519 host key,
+        clients then believe that their RSA keys are of no use.
+        """
+
+    def _announce_extensions(self) -> None:
+        """The algorithms of logins, in the packet next to our first NEWKEYS (RFC 8308, 2.4).
+
+        libssh 0.10 does not hear it later, and then signs with SHA-1, or not at all.
         """
         algorithms = b",".join(self.factory.offer.login_key_algorithms)
         super().sendExtInfo([(b"server-sig-algs", algorithms)])

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import struct
 
+from sftpgw.plan.sentences import readable
+
 _UINT32 = struct.Struct(">L")
 
 
@@ -56,5 +58,4 @@ class Fields:
 
 def printable(data: bytes, limit: int = 128) -> str:
     """What a client sent, safe and short enough for a log line."""
-    text = data[:limit].decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return readable(data[:limit])

@@ -12,8 +12,8 @@ Rules:
 - All else that we say does not ask. What comes while TCP is full already is counted, and a client
   that asks for more than `UNREAD_CONTROL_BYTES` of it without reading is cut off.
 - From our KEXINIT to the client's NEWKEYS, only the key exchange itself and remarks may be sent
-  (RFC 4253, section 7.1). All else waits, in order and within the same bound; Conch's list has
-  none (641).
+  (RFC 4253, section 7.1), and EXT_INFO right behind our NEWKEYS (RFC 8308, section 2.4). All else
+  waits, in order and within the same bound; Conch's list has none (641).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import Any
 
 from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
 from twisted.conch.ssh.transport import (
-    MSG_EXT_INFO,
     MSG_KEXINIT,
     MSG_SERVICE_ACCEPT,
     MSG_SERVICE_REQUEST,
@@ -53,7 +52,6 @@ SEQUENCE_MASK = 0xFFFFFFFF
 _BELONG_TO_EXCHANGE = frozenset(range(1, 50)) - {
     MSG_SERVICE_REQUEST,
     MSG_SERVICE_ACCEPT,
-    MSG_EXT_INFO,
     MSG_KEXINIT,
 }
 

@@ -58,6 +58,10 @@ ABORT_AFTER_SECONDS = 10.0
 RECEIVED_BYTES = 256 * KIB
 """What is taken from TCP at a time: each time costs a round of the reactor. Twisted has 64 KiB."""
 
+PACKETS_PER_ITERATION = 256
+"""So many packets of one connection are dispatched in one reactor iteration. `RECEIVED_BYTES` may
+hold 4,000 small ones, each of them a request, and others wait meanwhile. One upload's hold 8."""
+
 
 class GatewayTransport(ExchangingTransport):
     """The server's end of one SSH connection."""
@@ -83,6 +87,8 @@ class GatewayTransport(ExchangingTransport):
         self._grace: DelayedCall | None = None
         self._vigil: Vigil | None = None
         self._abort: DelayedCall | None = None
+        self._next_packets: DelayedCall | None = None
+        self._arrived_meanwhile = bytearray()
         self._opened_at_seconds = 0.0
 
     # The connection begins.
@@ -149,8 +155,14 @@ class GatewayTransport(ExchangingTransport):
             self._tell_opened()
         if self._dead:
             return
-        self._incoming.feed(data)
         self.heard_at_seconds = self.factory.clock.seconds()
+        if self._next_packets is not None:
+            self._arrived_meanwhile += data
+            return
+        self._incoming.feed(data)
+        self._take_packets()
+
+    def _take_packets(self) -> None:
         try:
             with self.sending.together():
                 if self.gotVersion or self._take_version():
@@ -179,8 +191,9 @@ class GatewayTransport(ExchangingTransport):
         return True
 
     def _dispatch_packets(self) -> None:
-        while not self._dead:
-            payload = self.getPacket()
+        """Dispatch what is complete, so many packets at once that others are served in time."""
+        for _ in range(PACKETS_PER_ITERATION):
+            payload = None if self._dead else self.getPacket()
             if payload is None:
                 break
             if payload[0] == MSG_CHANNEL_DATA and self._login_done:
@@ -188,8 +201,25 @@ class GatewayTransport(ExchangingTransport):
                 self.service.ssh_CHANNEL_DATA(payload[1:])
             else:
                 self.dispatchMessage(payload[0], bytes(payload[1:]))
+        else:
+            self._continue_later()
         if self._keys.are_used_up:
             self.rekey()
+
+    def _continue_later(self) -> None:
+        """Let the reactor serve others. TCP holds back what the client sends meanwhile."""
+        if not self._dead:
+            self._next_packets = self.factory.clock.callLater(0, self._take_next_packets)
+            self.transport.pauseProducing()
+
+    def _take_next_packets(self) -> None:
+        self._next_packets = None
+        self._take_packets()
+        if self._next_packets is None and not self._dead:
+            self.transport.resumeProducing()
+            data, self._arrived_meanwhile = bytes(self._arrived_meanwhile), bytearray()
+            if data:
+                self.dataReceived(data)
 
     def getPacket(self) -> memoryview | None:
         """The next payload, or None until it is complete. Replaces Conch's: see `packets`."""
@@ -350,7 +380,7 @@ class GatewayTransport(ExchangingTransport):
         self._exchange_limit.end()
         if self._vigil is not None:
             self._vigil.stop()
-        for call in (self._grace, self._abort):
+        for call in (self._grace, self._abort, self._next_packets):
             _cancel(call)
         self.factory.session_ended(self)
         service, self.service = self.service, None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -63,14 +64,27 @@ def format_line(event: str, facts: Mapping[str, object]) -> str:
 
 
 def _value(fact: object) -> str:
-    if isinstance(fact, float):
-        return f"{fact:.3f}"
-    text = fact.decode("utf-8", "backslashreplace") if isinstance(fact, bytes) else str(fact)
+    text = _text(fact)
     if len(text) > _LONGEST_VALUE:
         text = text[:_LONGEST_VALUE] + "…"
     if _PLAIN.fullmatch(text) and text.isprintable():
         return text
     return '"' + "".join(map(_shown, text)) + '"'
+
+
+def _text(fact: object) -> str:
+    """A fact in words that are not Python's."""
+    if isinstance(fact, Enum):
+        return _text(fact.value)
+    if fact is None or isinstance(fact, bool):
+        return {None: "none", True: "yes", False: "no"}[fact]
+    if isinstance(fact, float):
+        return f"{fact:.3f}"
+    if isinstance(fact, bytes):
+        return fact.decode("utf-8", "backslashreplace")
+    if isinstance(fact, (list, tuple)):
+        return " ".join(map(_text, fact))
+    return str(fact)
 
 
 def _shown(character: str) -> str:

@@ -135,12 +135,15 @@ class FakeStore:
         min_part_bytes: int = 5 * MIB,
         chunk_bytes: int = 64 * 1024,
         page_limit: int = 1000,
+        keeps_folders: bool = False,
     ) -> None:
         self.buckets = set(buckets)
         self.objects: dict[ObjectName, StoredObject] = {}
         self.uploads: dict[str, OpenUpload] = {}
         self.requests: Counter[str] = Counter()
         self.now_seconds = 1_700_000_000.0
+        self.folders: set[ObjectName] = set()
+        self._keeps_folders = keeps_folders
         self._capabilities = capabilities or Capabilities()
         self._min_part_bytes = min_part_bytes
         self._chunk_bytes = chunk_bytes
@@ -262,7 +265,10 @@ class FakeStore:
         if name in self.objects:
             if self._capabilities.conditional_delete:
                 _demand_etag(self.objects[name], if_match)
-            del self.objects[name]
+            if not self._has_children(name):
+                del self.objects[name]
+        if not self._has_children(name):
+            self.folders.discard(name)
         self._leave("delete")
 
     async def copy(
@@ -305,7 +311,10 @@ class FakeStore:
         limit: int = 1000,
     ) -> ListPage:
         await self._enter("list", bucket)
-        rows = _grouped(self.keys(bucket), prefix, delimiter)
+        folders = [name.key for name in self.folders if name.bucket == bucket and delimiter]
+        rows = _grouped(
+            [*self.keys(bucket), *(key for key in folders if key != prefix)], prefix, delimiter
+        )
         after = token if token is not None else start_after
         rows = [row for row in rows if not after or _binary(row) > _binary(after)]
         size = min(limit, self._page_limit)
@@ -434,7 +443,17 @@ class FakeStore:
     def _store(self, name: ObjectName, data: bytes, properties: ObjectProperties, etag: str) -> str:
         self.now_seconds += 1
         self.objects[name] = StoredObject(data, etag, self.now_seconds, properties)
+        if self._keeps_folders:
+            ends = [end for end, character in enumerate(name.key, 1) if character == "/"]
+            self.folders.update(ObjectName(name.bucket, name.key[:end]) for end in ends)
         return etag
+
+    def _has_children(self, name: ObjectName) -> bool:
+        """Whether a folder that is kept has anything in it, so that it cannot be deleted."""
+        return name in self.folders and any(
+            each != name and each.bucket == name.bucket and each.key.startswith(name.key)
+            for each in (*self.objects, *self.folders)
+        )
 
     def _demand(self, name: ObjectName, condition: WriteCondition, enforced: bool) -> None:
         if enforced and condition is WriteCondition.IF_ABSENT and name in self.objects:

@@ -167,6 +167,15 @@ class TargetGateway(GatewayInMemory):
         )
 
 
+def yardstick() -> float:
+    """How much CPU time this machine needs for a fixed amount of work in Python."""
+    began = time.thread_time()
+    names: dict[bytes, int] = {}
+    for number in range(30_000):
+        names[b"%d" % number] = number
+    return time.thread_time() - began
+
+
 class Watch:
     """What can be told of the process."""
 
@@ -174,6 +183,7 @@ class Watch:
         self._reactor = reactor
         self._gateway = gateway
         self._failures: list[str] = []
+        self._yardstick_seconds = yardstick()
         globalLogPublisher.addObserver(self._observe)
 
     def _observe(self, event: dict[str, Any]) -> None:
@@ -184,6 +194,7 @@ class Watch:
         gateway, store = self._gateway, cast(FakeStore, self._gateway.store)
         return {
             "worst_stretch_seconds": self._reactor.worst_stretch_seconds,
+            "yardstick_seconds": self._yardstick_seconds,
             "process_seconds": time.process_time(),
             "peak_bytes": _status_bytes("VmHWM:"),
             "resident_bytes": _status_bytes("VmRSS:"),
@@ -203,6 +214,7 @@ class Watch:
         self._gateway.counted.counts.clear()
         cast(FakeStore, self._gateway.store).requests.clear()
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts over
+        self._yardstick_seconds = yardstick()
         self._reactor.forget_stretches()
         return self.measure()
 

@@ -190,6 +190,7 @@ def test_a_port_that_is_taken(config: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@needs("openssh")
 def test_the_demo_lets_its_user_in_and_ends_whole(tmp_path: Path, account: Account) -> None:
     gateway = Gateway.start("--demo")
     try:

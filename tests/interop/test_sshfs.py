@@ -108,6 +108,20 @@ def test_renamed_and_removed_while_it_is_written(mounted: Path, bucket: Bucket) 
     assert "two" not in keys(bucket, mounted)
 
 
+APPENDING = 'for i in $(seq 100); do echo "line $i" >> "$1" || exit 1; done'
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_no_appended_line_is_lost(mounted: Path, bucket: Bucket, attempt: int) -> None:
+    """sshfs sends the OPEN of a file before the CLOSE that its user has made before."""
+    path = mounted / f"log {attempt}"
+    subprocess.run(["sh", "-c", APPENDING, "sh", str(path)], check=True)
+    assert path.read_text() == "".join(f"line {each}\n" for each in range(1, 101))
+    settled(bucket, mounted)
+    stored = bucket.body(f"alice/{mounted.name}/{path.name}")
+    assert stored.decode() == path.read_text()
+
+
 def test_files_are_made_and_changed_in_place(mounted: Path, bucket: Bucket) -> None:
     path = mounted / "file"
     model = bytearray(make_file(path, 9 * MIB))

@@ -16,10 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw import errors
 from sftpgw.s3.client import S3Client
+from sftpgw.s3.sending import HURRIED_ATTEMPTS
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
 from sftpgw.values import (
     ByteRange,
     Capabilities,
+    ChecksumChoice,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -405,6 +407,28 @@ class TestLostAnswers:
         assert [request.method for request in server.requests] == ["PUT", "PUT", "HEAD"]
 
     @pytest_twisted.ensureDeferred
+    async def test_a_store_that_is_away_is_not_waited_for_twice(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        client = connected(max_attempts=6)
+        server.answer_with(lambda request: Reply(is_reset=True))
+        with pytest.raises(errors.StoreUnavailable):
+            await client.put(NAME, (DATA,), PLAIN)
+        methods = [request.method for request in server.requests]
+        assert methods == ["PUT"] * 6 + ["HEAD"] * HURRIED_ATTEMPTS
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_put_that_had_worked_with_a_key_that_is_gone(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
+        """The object's checksum is encrypted with it; what else there is of it, is not."""
+        client = connected(checksum=ChecksumChoice.AUTO)
+        ours = f'"{md5(DATA)}"'
+        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"))
+        server.script(Reply(400), stored(ours))
+        assert await client.put(NAME, (DATA,), PLAIN, IF_ABSENT) == ours
+
+    @pytest_twisted.ensureDeferred
     async def test_a_put_that_came_too_late(self, server: ScriptedS3, client: S3Client) -> None:
         others = f'"{md5(b"others")}"'
         server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(others))
@@ -637,10 +661,29 @@ class TestStoredOrDecompressed:
         assert "accept-encoding" not in server.requests[-1].headers
 
     @pytest_twisted.ensureDeferred
-    async def test_a_head_learns_it_too(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_a_head_tells_of_what_is_stored(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        """What a copy would not be told of its encoding, it would lose."""
         server.answer_with(self.gcs)
-        assert (await client.head(NAME)).size_bytes == 6
+        info = await client.head(NAME)
+        assert (info.size_bytes, info.system_headers) == (6, {"content-encoding": "gzip"})
+        told = object_headers(x_goog_stored_content_encoding="identity")
+        server.script(Reply(200, b"", told, length=6))
+        info = await client.head(NAME)
+        assert (info.size_bytes, info.system_headers) == (6, {})
         assert len(server.requests) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_tells_of_no_object_is_not_compressed(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.answer_with(self.gcs)
+        await got(client)
+        server.script(Reply(200, b"<ListBucketResult/>"), Reply(200, b"<Tagging/>"))
+        await client.list("bucket", "")
+        await client.tags(NAME)
+        assert not [each for each in server.requests[-2:] if "accept-encoding" in each.headers]
 
     @pytest_twisted.ensureDeferred
     async def test_another_length_than_the_stored_one(

@@ -247,6 +247,21 @@ async def test_a_proxy_that_refuses(
         await way.close()
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest_twisted.ensureDeferred
+async def test_whom_there_is_no_connection_to_is_told(connected: Connect, scheme: str) -> None:
+    for settings, words in (
+        ({"endpoint": f"{scheme}://127.0.0.1:1"}, "127.0.0.1:1: Connection was refused"),
+        (
+            {"endpoint": f"{scheme}://{HOST}", "proxy": "http://127.0.0.1:1"},
+            "the proxy 127.0.0.1:1: Connection was refused",
+        ),
+    ):
+        client = connected(max_attempts=1, **settings)
+        with pytest.raises(errors.StoreUnavailable, match=words):
+            await client.head_bucket("bucket")
+
+
 @pytest_twisted.ensureDeferred
 async def test_closing_while_the_proxy_is_silent(server: ScriptedS3, connected: Connect) -> None:
     client = connected(endpoint=f"https://{HOST}", proxy=server.url)

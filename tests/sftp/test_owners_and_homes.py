@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sftpgw.sftp.extensions import MAX_OWNERS
-from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
+from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.values import FilesSettings
 from sftpgw.wire import extended
 from sftpgw.wire import sftp as wire
@@ -66,8 +67,24 @@ class TestAttributes:
             b"old": b"-rw-r-----   1 alice    alice        1234 Sep 13  2020 old",
         }
 
+    def test_a_users_blanks_move_no_column(self, gateway: GatewayInMemory) -> None:
+        """FileZilla takes a long name apart at its blanks, and showed every size as 0."""
+        jurgen = replace(ALICE, name="jürgen von weiß")
+        gateway.store.seed("home/alice/a name", b"x" * 1234, mtime="1600000000")
+        ((name, long_name),) = gateway.log_in(jurgen).entries(b"/")
+        columns = long_name.decode().split(None, 8)
+        assert columns[2:5] == ["jürgen_von_weiß", "jürgen_von_weiß", "1234"]
+        assert columns[8].encode() == name == b"a name"
+
 
 class TestHomes:
+    def test_a_name_is_ones_own_in_any_spelling(self, gateway: GatewayInMemory) -> None:
+        client = gateway.log_in(replace(ALICE, name="jörg"))
+        for name in ("jörg", "jo\u0308rg"):
+            assert asked(client, b"home-directory", name.encode()).names == ((b"/", b"/"),)
+            path = f"~{name}/z".encode()
+            assert asked(client, b"expand-path@openssh.com", path).names == ((b"/z", b"/z"),)
+
     @pytest.mark.parametrize(
         ("path", "expected"),
         [

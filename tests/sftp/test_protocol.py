@@ -262,6 +262,23 @@ class TestBadInput:
         ):
             assert refusal(client, request)[0] is Status.OP_UNSUPPORTED
 
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [
+            (b"hardlink@openssh.com", "hardlink@openssh.com"),
+            ("größe".encode(), "größe"),
+            (b"a\xff\n'\x1b", "a\\xff\\x0a'\\x1b"),
+        ],
+    )
+    def test_an_extension_is_called_by_its_name_and_not_by_pythons(
+        self, client: SftpClient, name: bytes, shown: str
+    ) -> None:
+        code, sentence = refusal(client, wire.Extended(0, name, b""))[:2]
+        assert (code, sentence) == (
+            Status.OP_UNSUPPORTED,
+            f"extension {shown} is not supported",
+        )
+
     @settings(
         max_examples=60,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

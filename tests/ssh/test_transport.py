@@ -21,7 +21,7 @@ from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.factory import SILENT_TOLD_AFTER_SECONDS
 from sftpgw.ssh.protection import Protection
 from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
-from sftpgw.ssh.transport import ABORT_AFTER_SECONDS
+from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, PACKETS_PER_ITERATION
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -194,6 +194,33 @@ def test_a_packet_in_single_bytes(pair: LoggedInPair, made: list[RecordingSubsys
     for byte in pair.client_io.take():
         pair.server.dataReceived(bytes((byte,)))
     assert bytes(made[0].received) == b"x" * 100
+
+
+def test_many_small_packets_leave_time_for_others(
+    pair: LoggedInPair, made: list[RecordingSubsystem]
+) -> None:
+    channel = pair.open_subsystem()
+    told = [b"%05d" % number for number in range(2 * PACKETS_PER_ITERATION + 10)]
+    for each in told:
+        channel.write(each)
+    pair.server.dataReceived(pair.client_io.take())
+    assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_ITERATION])
+    channel.write(b"the last")
+    pair.server.dataReceived(pair.client_io.take())  # it stays behind what came before it
+    assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_ITERATION])
+    pair.clock.advance(0)
+    assert bytes(made[0].received) == b"".join(told) + b"the last"
+
+
+def test_packets_that_wait_are_forgotten_with_the_connection(
+    pair: LoggedInPair, made: list[RecordingSubsystem]
+) -> None:
+    channel = pair.open_subsystem()
+    for _ in range(PACKETS_PER_ITERATION + 10):
+        channel.write(b"x")
+    pair.server.dataReceived(pair.client_io.take())
+    pair.drop()
+    assert len(made[0].received) == PACKETS_PER_ITERATION
 
 
 def test_longer_packets_after_login_but_not_endless_ones(pair: LoggedInPair) -> None:

@@ -6,6 +6,7 @@ import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 
 from sftpgw.interfaces import EventSink
+from sftpgw.ssh.admission import Refusal
 from sftpgw.telemetry.logs import LogSink, format_line
 
 
@@ -25,6 +26,13 @@ from sftpgw.telemetry.logs import LogSink, format_line
         ("\x1b[2J\u2028\u202e", '"\\x1b[2J\\u2028\\u202e"'),
         (b"\xff", '"\\\\xff"'),
         ("x" * 5000, "x" * 1200 + "…"),
+        (None, "none"),
+        (True, "yes"),
+        (False, "no"),
+        (LogLevel.warn.name, "warn"),
+        (Refusal.EARLY_DROP, "early_drop"),
+        ((), '""'),
+        ((b"one", "two", 3), '"one two 3"'),
     ],
 )
 def test_a_value_stays_on_its_line(fact: object, shown: str) -> None:
