@@ -184,5 +184,9 @@ class StoreUnavailable(StoreError):
     """Still failing after every retry: throttled, broken, unreachable or silent."""
 
 
+class StoreUnreachable(StoreUnavailable):
+    """The gateway cannot reach it as it is set up: certificate, TLS, proxy. No wait helps."""
+
+
 class CredentialsUnavailable(StoreError):
     """No credentials could be found or refreshed."""

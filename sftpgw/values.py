@@ -397,6 +397,7 @@ class SshSettings:
     startup_rate_per_address: int = 2
     exempt_networks: tuple[Network, ...] = ()
     balancer_networks: tuple[Network, ...] = ()
+    banner: str = ""
     keepalive_interval_seconds: float = 60.0
     keepalive_count: int = 3
     idle_timeout_seconds: float = 1800.0

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config import scalars
+from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.inifile import Faults, Key, Section, read_sections
 from sftpgw.config.scalars import (
@@ -107,6 +108,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
         "exempt_networks": Key("exempt_networks", scalars.networks),
         "balancer_networks": Key("balancer_networks", scalars.networks),
+        "banner_file": Key("banner", scalars.printable),
         "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
         "keepalive_count": Key("keepalive_count", count(1, 100)),
         "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
@@ -184,6 +186,8 @@ def load_settings(
     _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
     _judge(parts["s3"], "proxy", store.proxy, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
+    if "banner" in given["ssh"]:
+        given["ssh"]["banner"] = read_banner(parts["ssh"], given["ssh"]["banner"])
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
     _check_balancers(parts["ssh"], ssh, gateway)

@@ -50,6 +50,7 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
     StoreUnavailable,
+    StoreUnreachable,
 )
 
 FIRST_WAIT_SECONDS = 0.2
@@ -189,6 +190,10 @@ _REMEDY_BY_STATUS = dict.fromkeys((408, 429, 500, 502, 503, 504), Remedy.WAIT)
 501, 505 and 507, nor 400: these tell of what stays."""
 
 _ERROR_BY_CODE: dict[str, type[StoreError]] = {
+    CERTIFICATE_REFUSED: StoreUnreachable,
+    TLS_FAILED: StoreUnreachable,
+    PROXY_REFUSED: StoreUnreachable,
+    SETTINGS_UNUSABLE: StoreUnreachable,
     "AccessDenied": AccessDenied,
     "AccountProblem": AccessDenied,
     "AllAccessDisabled": AccessDenied,

@@ -30,6 +30,10 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
         errors.CopiesLackChecksums,
         "the store refused to join parts, and is asked in another way from now on; send it again",
     ),
+    (
+        errors.StoreUnreachable,
+        "the gateway cannot reach its store as it is set up; tell the operator",
+    ),
     (errors.StoreUnavailable, "the store does not answer; try again later"),
     (errors.StoreError, "the store refused the request; the gateway's log says why"),
 )

@@ -40,8 +40,8 @@ from sftpgw.s3.checksums import (
     joined,
     new_md5,
 )
-from sftpgw.s3.downloads import Download, stored_size
-from sftpgw.s3.headers import object_info, property_headers
+from sftpgw.s3.downloads import Download
+from sftpgw.s3.headers import object_info, property_headers, stored_size
 from sftpgw.s3.refusals import is_for_checksums, is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours

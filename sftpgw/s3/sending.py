@@ -81,6 +81,7 @@ DOUBT_ATTEMPTS = 4
 HURRIED_ATTEMPTS = 3
 HURRIED_SECONDS = 5.0
 
+_TELL_OF_OBJECTS = frozenset({"GetObject", "HeadObject"})
 _FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
@@ -369,10 +370,11 @@ class Sender:
     def _unsigned_headers(self, request: S3Request) -> HeaderList:
         """What may be changed on its way: GCS does so with ``Accept-Encoding``.
 
-        It is sent where it has to be: elsewhere it gives proxies leave to compress.
+        It is sent where it has to be: elsewhere it gives proxies, and GCS itself with its lists,
+        leave to compress.
         """
         agent = ("User-Agent", USER_AGENT)
-        if request.bucket in self.transcoded and request.method in ("GET", "HEAD"):
+        if request.bucket in self.transcoded and request.operation in _TELL_OF_OBJECTS:
             return (agent, ("Accept-Encoding", "gzip"))
         return (agent,)
 
@@ -431,7 +433,7 @@ class Sender:
         if kind is StoreError and _cannot_be_there(request, failed.fault):
             kind = NoSuchObject
         if not issubclass(kind, _ROUTINE):
-            event = "s3-gave-up" if kind is StoreUnavailable else "s3-request-failed"
+            event = "s3-gave-up" if issubclass(kind, StoreUnavailable) else "s3-request-failed"
             events.tell(event, **facts)
         return kind(
             f"{request.operation}: {failed.message}",
