@@ -11,7 +11,7 @@ from sftpgw.config.inifile import Section
 from sftpgw.values import KIB
 
 LONGEST_BYTES = 16 * KIB
-"""As it is sent. Nobody reads more, and a client has to take it before it has logged in."""
+"""As it is sent. A client has to take it before it has logged in."""
 
 
 def read_banner(section: Section, name: str) -> str:

@@ -174,7 +174,7 @@ class Renaming:
         try:
             etag = await self._copying.copy(info, target.file, condition)
         except PreconditionFailed:
-            exists = await self._looking.file(target) is not None
+            exists = await self._looking.glance(target) is not None
             if condition is WriteCondition.IF_ABSENT and exists:
                 raise AlreadyExists(f"{target.path}: the file exists already") from None
             raise ObjectChanged("the file was replaced while it was being renamed") from None
