@@ -124,7 +124,8 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
     for name, section in sections.items():
         first = known.setdefault(unicodedata.normalize("NFC", name), name)
         if first != name:
-            section.fault("", f"is the same name as an earlier one, in other bytes ({first!a})")
+            text = "is the same name as one above it, whose letters are put together otherwise"
+            section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
 def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> frozenset[bytes]:
