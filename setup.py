@@ -37,6 +37,7 @@ setup(
         "awscrt>=0.32",
         "cryptography>=48",
         "service-identity>=24.1",
+        "idna>=3",
         "bcrypt>=4",
         "argon2-cffi>=23.1",
     ],
