@@ -97,7 +97,10 @@ def _login_pieces() -> list[bytes]:
         _userauth(b"bob", b"password", b"\1" + string(b"guess") + string(b"new")),
         _userauth(b"alice", b"publickey", b"\0" + key),
         _userauth(b"alice", b"publickey", b"\1" + key + signature),
-        _userauth(b"alice", b"keyboard-interactive", string(b"") + string(b"")),
+        _userauth(b"bob", b"keyboard-interactive", string(b"") + string(b"")),
+        b"\x0b" + struct.pack(">L", 1) + string(b"guess"),
+        _userauth(b"alice", b"keyboard-interactive", string(b"en") + string(b"pam")),
+        b"\x0b" + struct.pack(">L", 2) + string(b"one") + string(b"two"),
     ]
 
 

@@ -120,6 +120,15 @@ class NoSuchObject(StoreError):
     """404 on an object."""
 
 
+def refuses_one_object(error: StoreError) -> bool:
+    """Whether HEAD or GET of an object was refused for what this object is.
+
+    One that is encrypted with another's key is: 403 with KMS, 400 where the key is a customer's
+    (SSE-C). The store is well, and a list tells that the object is there.
+    """
+    return isinstance(error, AccessDenied) or (type(error) is StoreError and error.status == 400)
+
+
 class NoSuchBucket(StoreError):
     """404 on a bucket."""
 
@@ -156,6 +165,14 @@ class PartsMustBeEqual(StoreError):
     """The store takes no file whose parts differ in size."""
 
 
+class NameInTheWay(StoreError):
+    """There is a folder of this name, and the store cannot keep a file beside it."""
+
+
+class NameNotKept(StoreError):
+    """The store would take this name for another one."""
+
+
 class CopiesLackChecksums(StoreError):
     """The store copies no parts into an upload with checksums, or tells false ones of them.
 
@@ -165,6 +182,10 @@ class CopiesLackChecksums(StoreError):
 
 class StoreUnavailable(StoreError):
     """Still failing after every retry: throttled, broken, unreachable or silent."""
+
+
+class StoreUnreachable(StoreUnavailable):
+    """The gateway cannot reach it as it is set up: certificate, TLS, proxy. No wait helps."""
 
 
 class CredentialsUnavailable(StoreError):

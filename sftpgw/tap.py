@@ -70,6 +70,7 @@ from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.proxies import check_proxy
 from sftpgw.scp.commands import Session, make_console
 from sftpgw.services import ADOPTED, GatewayService, parse_endpoint
+from sftpgw.sftp.closing import close_wait_seconds
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.signals import ignore_signals
@@ -444,6 +445,7 @@ class Gateway:
                 random_bytes=secrets.token_bytes,
                 events=events,
                 clock=self._reactor,
+                close_wait_seconds=close_wait_seconds(files),
             )
 
         files = self._settings.files

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,8 @@ NEEDS = {
     "lftp": _programs("lftp", "lftp"),
     "putty": _programs("putty-tools", "psftp", "pscp", "puttygen"),
     "curl": _programs("curl", "curl"),
+    "libssh": Need(lambda: find_library("ssh") is not None, "apt-get install libssh-4"),
+    "haproxy": _programs("haproxy", "haproxy"),
     "rclone": _programs("rclone", "rclone"),
     "rsync": _programs("rsync", "rsync"),
     "git": _programs("git", "git"),

@@ -23,6 +23,7 @@ from sftpgw.values import (
     ChecksumChoice,
     ExactTimes,
     FilesSettings,
+    LateTimes,
     LimitSettings,
     OnDisconnect,
     Permission,
@@ -76,6 +77,7 @@ def load(tmp_path: Path) -> Load:
 
     def load(gateway_ini: str = GATEWAY_INI, users_ini: str | None = USERS_INI) -> Settings:
         (tmp_path / "host_key").touch()
+        (tmp_path / "banner.txt").write_text("Members only.\n")
         (tmp_path / "sftpgw.ini").write_text(gateway_ini, encoding="utf-8")
         if users_ini is not None:
             (tmp_path / "users.ini").write_text(users_ini, encoding="utf-8")
@@ -176,6 +178,7 @@ startups_per_address = 4
 startup_rate_per_address = 1
 exempt_networks = 10.0.0.0/8, 2001:db8::1
 balancer_networks = 10.9.0.0/24
+banner_file = banner.txt
 keepalive_interval = 0
 keepalive_count = 5
 idle_timeout = 0s
@@ -198,6 +201,8 @@ drain = 0s
 [files]
 exact_times = no
 setstat = fail
+late_times = defer
+late_times_wait = 0.05s
 rename_max_objects = 7
 on_disconnect = resume
 partials_kept = 36h
@@ -211,6 +216,8 @@ directory_mode = 750
     )
     assert settings.files == FilesSettings(
         setstat=SetStat.FAIL,
+        late_times=LateTimes.DEFER,
+        late_times_wait_seconds=0.05,
         exact_times=ExactTimes.NO,
         rename_max_objects=7,
         on_disconnect=OnDisconnect.RESUME,
@@ -260,6 +267,7 @@ directory_mode = 750
         startup_rate_per_address=1,
         exempt_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
         balancer_networks=(ip_network("10.9.0.0/24"),),
+        banner="Members only.\r\n",
         keepalive_interval_seconds=0,
         keepalive_count=5,
         idle_timeout_seconds=0,
@@ -300,7 +308,7 @@ def test_every_default_of_ssh_is_documented(load: Load) -> None:
     commented = dict(re.findall(r"^# (\w+) = (\S.*)$", example, re.MULTILINE))
     for name, key in SECTIONS["ssh"].items():
         default = getattr(SshSettings(), key.field)
-        if default == ():
+        if default in ((), ""):
             assert re.search(rf"^``{name}`` ", readme, re.MULTILINE), name
             assert re.search(rf"^# {name} =", example, re.MULTILINE), name
         else:
@@ -710,6 +718,52 @@ def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
     (tmp_path / "sftpgw.ini").write_text(text.replace("bucket =", "bucket = uploads", 1))
     settings = load_settings(tmp_path / "sftpgw.ini", read_key=read_key, check_hash=check_hash)
     assert settings.s3.bucket == "uploads"
+
+
+# The banner.
+
+BANNER_INI = GATEWAY_INI + "[ssh]\nbanner_file = own.txt\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "banner"),
+    [
+        (b"one", "one\r\n"),
+        (b"one\n\n  two\t\n\n", "one\r\n\r\n  two\t\r\n"),
+        (b"one\r\ntwo\r\n", "one\r\ntwo\r\n"),
+        ("\ufeffStra\u00dfe\u3000\u6f22".encode(), "Stra\u00dfe\u3000\u6f22\r\n"),
+        (b"{username} $HOME %u", "{username} $HOME %u\r\n"),
+    ],
+)
+def test_a_banner_is_sent_as_the_rfc_has_it(
+    load: Load, tmp_path: Path, content: bytes, banner: str
+) -> None:
+    (tmp_path / "own.txt").write_bytes(content)
+    assert load(BANNER_INI).ssh.banner == banner
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff", "is not UTF-8 at byte 0"),
+        (b" \n", "is empty"),
+        (b"x" * 16 * 1024, "is over 16KiB"),
+        (b"\n" * 9000 + b"x", "is over 16KiB"),
+        (b"one\n\x1b[2Jtwo", "has the control character U+001B in line 2"),
+        (b"one\0", "has the control character U+0000 in line 1"),
+        ("\u0085".encode(), "is empty"),
+        ("a\u009bb".encode(), "has the control character U+009B in line 1"),
+    ],
+)
+def test_a_banner_that_cannot_be_shown_is_a_fault(
+    load: Load, tmp_path: Path, content: bytes | None, fault: str
+) -> None:
+    if content is not None:
+        (tmp_path / "own.txt").write_bytes(content)
+    (found,) = faults_of(load, BANNER_INI)
+    assert found.startswith("sftpgw.ini: [ssh] banner_file: ")
+    assert f"own.txt {fault}" in found
 
 
 # Placeholders, and files that are open to all.

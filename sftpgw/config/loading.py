@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config import scalars
+from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.inifile import Faults, Key, Section, read_sections
 from sftpgw.config.scalars import (
@@ -37,6 +38,7 @@ from sftpgw.values import (
     ExactTimes,
     FilesSettings,
     GatewaySettings,
+    LateTimes,
     LimitSettings,
     OnDisconnect,
     Probe,
@@ -107,6 +109,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
         "exempt_networks": Key("exempt_networks", scalars.networks),
         "balancer_networks": Key("balancer_networks", scalars.networks),
+        "banner_file": Key("banner", scalars.printable),
         "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
         "keepalive_count": Key("keepalive_count", count(1, 100)),
         "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
@@ -126,6 +129,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     },
     "files": {
         "setstat": Key("setstat", one_of(SetStat)),
+        "late_times": Key("late_times", one_of(LateTimes)),
+        "late_times_wait": Key("late_times_wait_seconds", time(0, 10)),
         "exact_times": Key("exact_times", one_of(ExactTimes)),
         "rename_max_objects": Key("rename_max_objects", count(1, 10_000_000)),
         "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
@@ -184,6 +189,8 @@ def load_settings(
     _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
     _judge(parts["s3"], "proxy", store.proxy, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
+    if "banner" in given["ssh"]:
+        given["ssh"]["banner"] = read_banner(parts["ssh"], given["ssh"]["banner"])
     ssh = SshSettings(**given["ssh"])
     _check_connections(parts["ssh"], ssh)
     _check_balancers(parts["ssh"], ssh, gateway)

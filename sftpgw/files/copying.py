@@ -119,7 +119,7 @@ class Copying:
         :raises PreconditionFailed: it is another.
         """
         able = await self._store.learn_capabilities(name.bucket)
-        if able.conditional_delete:
+        if able.conditional_delete and etag:  # s3proxy has none for markers
             await self._store.delete(name, if_match=etag)
         elif has_turn:
             await self._delete_if_found(name, etag)
@@ -141,7 +141,7 @@ class Copying:
             found = await self._store.head(name)
             if found.etag != etag:
                 raise PreconditionFailed("it was replaced", code="PreconditionFailed")
-            await self._store.delete(name, if_match=etag)
+            await self._store.delete(name, if_match=etag or None)
         except NoSuchObject:
             return
 

@@ -12,12 +12,16 @@ by now was never copied, and stays; long after the crash, that may be the same b
 again, so that whoever takes up a rename looks at dates, too. Abandoned: each copy is removed,
 but only while the original is there and is the same; so nothing is ever the last of its kind
 that goes.
+
+Either way markers go last, the deepest first: stores that have directories remove none that
+anything is in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 from sftpgw.errors import (
     CredentialsUnavailable,
@@ -27,12 +31,13 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.copying import Copying
+from sftpgw.files.ghosts import clear_ghosts
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.records import Heartbeat, Record, list_records
 from sftpgw.files.recurring import Recurring
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.copying import is_surely_same
-from sftpgw.plan.markers import MARKER, is_marker
+from sftpgw.plan.markers import MARKER, is_empty_marker
 from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
 from sftpgw.values import ObjectName
 
@@ -46,6 +51,9 @@ UNGUARDED_SECONDS = 86400.0
 
 TOMBSTONE_SECONDS = 7 * 86400.0
 MAX_TOLD = 100
+
+
+Entries = tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +103,17 @@ class Finishing:
             if not is_done:
                 spared.append(entry)
 
+        with_markers: dict[int, Entries] = {}
         for number in pages:
-            try:
-                entries = await record.page(number)
-            except NoSuchObject:  # somebody else has been here, to the end
-                continue
-            await in_parallel(settle, entries, AT_ONCE)
+            entries = await _page(record, number)
+            await in_parallel(settle, [e for e in entries if not _is_of_marker(e)], AT_ONCE)
+            if any(map(_is_of_marker, entries)):
+                # Of all pages before, the numbers: memory holds one page.
+                with_markers = dict.fromkeys(with_markers, ()) | {number: entries}
+        for number, in_hand in reversed(with_markers.items()):
+            markers = filter(_is_of_marker, in_hand or await _page(record, number))
+            for _, level in groupby(sorted(markers, key=_depth, reverse=True), key=_depth):
+                await in_parallel(settle, level, AT_ONCE)
         return Finished(intent, outcome, len(spared))
 
     async def _delete_source(
@@ -135,7 +148,7 @@ class Finishing:
         """The target had a marker; a copy of one that holds bytes makes room for one again."""
         try:
             copied = await self._store.head(target, with_checksum=True)
-            if is_marker(copied):
+            if is_empty_marker(copied):
                 return True
             original = await self._store.head(source, with_checksum=True)
         except NoSuchObject:
@@ -144,6 +157,17 @@ class Finishing:
             return False
         await self._store.put(target, (), MARKER)
         return True
+
+    async def clear_folders(self, intent: Intent, outcome: Outcome) -> None:
+        """Behind `finish`, where the store keeps folders of its own (`files/ghosts`).
+
+        :raises StoreError:
+        """
+        gone, twin = intent.source, intent.target
+        if outcome is Outcome.ABANDONED:
+            gone, twin = twin, gone
+        spares_top = outcome is Outcome.ABANDONED and intent.over_marker
+        await clear_ghosts(self._store, intent.bucket, gone, twin=twin, spares_top=spares_top)
 
     # Records that were left alone.
 
@@ -173,6 +197,8 @@ class Finishing:
             await heartbeat.end()
         finally:
             heartbeat.stop()
+        if found.pages:  # else nothing was copied, and what is at the target is somebody's
+            await self.clear_folders(intent, outcome)
         if outcome is Outcome.MOVED:
             await record.remove(found.pages, (*found.claim_keys, found.claim_key))
         else:
@@ -196,6 +222,22 @@ class Finishing:
         if self._clock.seconds() - found.written_seconds > TOMBSTONE_SECONDS:
             for key in found.keys:
                 await self._store.delete(ObjectName(bucket, key))
+
+
+async def _page(record: Record, number: int) -> Entries:
+    """Nothing, if somebody else has been here, to the end."""
+    try:
+        return await record.page(number)
+    except NoSuchObject:
+        return ()
+
+
+def _is_of_marker(entry: Entry) -> bool:
+    return not entry.suffix or entry.suffix.endswith("/")
+
+
+def _depth(entry: Entry) -> int:
+    return entry.suffix.count("/")
 
 
 class Finisher:

@@ -13,7 +13,10 @@ Rules
    that something is being uploaded to.
 4. A session that writes a file sees what it has written of it; others see what is published,
    and the upload only where there is nothing else.
-5. Nothing is made below a file, as far as that is known for nothing: a file that this session
+5. What the listing of a directory shows as a directory is one, even where nothing is in it:
+   some stores keep folders that nothing makes one any more (`files/ghosts`). Where this session
+   has seen it listed, or is about to remove it, a LIST asks for it once more.
+6. Nothing is made below a file, as far as that is known for nothing: a file that this session
    has seen, or that is being written. What is only remembered is asked for before it is believed.
    With `[files] strict_parents` each directory above is asked for, a HEAD the first time. Where
    a store holds both a file and a directory of one name, the directory can be used.
@@ -21,22 +24,30 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakSet
 
-from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, NotADirectory
+from sftpgw.errors import (
+    AccessDenied,
+    IsADirectory,
+    NoSuchFile,
+    NoSuchObject,
+    NotADirectory,
+    StoreError,
+    refuses_one_object,
+)
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
-from sftpgw.plan.markers import hadoop_marker, is_marker, marks_directory
-from sftpgw.plan.paths import Place
+from sftpgw.plan.markers import hadoop_marker, is_empty_marker, marks_directory
+from sftpgw.plan.paths import Place, is_longer_than_files
 from sftpgw.values import FileKind, ListPage, ObjectInfo
 
 LISTED_FOR_SECONDS = 2.0
 CLOSE_WAIT_SECONDS = 3.0
 MAX_REMEMBERED = 1024
-MAX_FILES_SEEN = 2048
+MAX_SEEN = 2048
 """Two full pages of a list, by the hashes of their keys."""
 
 
@@ -72,7 +83,9 @@ class Looking:
         self._listed: _Listed | None = None
         self._emptied: Recent[str, int] = Recent(MAX_REMEMBERED)
         self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
-        self._files_seen: Recent[int, None] = Recent(MAX_FILES_SEEN)
+        self._files_seen: Recent[int, None] = Recent(MAX_SEEN)
+        self._folders_seen: Recent[int, None] = Recent(MAX_SEEN)
+        self._may_not_list = False
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
@@ -89,10 +102,40 @@ class Looking:
             info = await self._store.head(place.file, with_checksum=with_checksum)
         except NoSuchObject:
             return None
-        if place.is_marker_content and is_marker(info):
+        if place.is_marker_content and is_empty_marker(info):
             return None
         self.saw_file(place)
         return info
+
+    async def glance(self, place: Place) -> ObjectInfo | None:
+        """The object of a place, for what needs nothing of it but name, size and date.
+
+        A HEAD that is refused for this one object (`refuses_one_object`) says that there is one,
+        or that the store does not tell; then a LIST tells the rest.
+
+        :raises StoreError: neither tells.
+        """
+        try:
+            return await self.file(place)
+        except StoreError as error:
+            if not refuses_one_object(error) or (listed := await self._listed_file(place)) is None:
+                raise
+            self.saw_file(place)
+            return listed
+
+    async def _listed_file(self, place: Place) -> ObjectInfo | None:
+        """What a list says of an object, None if nothing. It sorts first of all with its prefix."""
+        if self._may_not_list:
+            return None
+        name = place.file
+        try:
+            page = await self._store.list(name.bucket, name.key, delimiter="/", limit=1)
+        except AccessDenied:
+            self._may_not_list = True
+            return None
+        found = next((info for info in page.objects if info.name == name), None)
+        is_marker = found is not None and place.is_marker_content and is_empty_marker(found)
+        return None if is_marker else found
 
     async def own_upload(self, place: Place) -> FileWriter | None:
         """What this session is writing here, as far as it is not yet published.
@@ -122,14 +165,23 @@ class Looking:
                 if limit.active():
                     limit.cancel()
 
-    async def file_if_told(self, place: Place) -> tuple[ObjectInfo | None, bool]:
+    async def file_if_told(
+        self, place: Place, *, needs_all: bool
+    ) -> tuple[ObjectInfo | None, bool]:
         """The object of a place, and whether the store does not tell if there is one.
 
+        :param needs_all: it is not only asked whether there is one.
         :raises AccessDenied: it does not tell, and could not keep us from overwriting it.
         """
         try:
             return await self.file(place), False
-        except AccessDenied:
+        except StoreError as error:
+            if not refuses_one_object(error):
+                raise
+            if (listed := await self._listed_file(place)) is not None:
+                if needs_all:
+                    raise
+                return listed, False
             able = await self._store.learn_capabilities(place.root.bucket)
             if able.conditional_put and able.conditional_complete:
                 return None, True
@@ -150,7 +202,8 @@ class Looking:
         changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not _shows_something(page):
-            return self._is_implied(place) or await self.has_hadoop_marker(place)
+            is_there = self._is_implied(place) or await self.has_hadoop_marker(place)
+            return is_there or (self._was_listed(place) and await self.is_only_listed(place))
         self._learn(place, page)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
@@ -163,7 +216,9 @@ class Looking:
         page = self._just_listed(place) or await list_directory(self._store, place)
         is_there = _shows_something(page) or place.is_root or self._is_implied(place)
         if not is_there and not await self.has_hadoop_marker(place):
-            raise await self.no_directory(place)
+            is_there = self._was_listed(place) and await self.is_only_listed(place)
+            if not is_there:
+                raise await self.no_directory(place)
         self._learn(place, page)
         return page
 
@@ -199,7 +254,7 @@ class Looking:
         if not (is_being_written or is_suspected or is_unknown):
             return False
         try:
-            is_file = is_being_written or await self._object(place) is not None
+            is_file = is_being_written or await self.glance(place) is not None
             if is_file and not await self.is_directory(place):
                 return True
         except AccessDenied:  # the store does not tell
@@ -207,16 +262,38 @@ class Looking:
         self.met(place)
         return False
 
+    async def is_only_listed(self, place: Place) -> bool:
+        """Whether what is above shows a directory here, in which nothing is. A LIST."""
+        page = await self._store.list(place.root.bucket, place.prefix[:-1], delimiter="/")
+        return place.prefix in page.prefixes
+
+    def _was_listed(self, place: Place) -> bool:
+        return hash(place.prefix) in self._folders_seen
+
     async def has_hadoop_marker(self, place: Place) -> bool:
-        """Whether an object stands for this directory in Hadoop's way. A HEAD."""
+        """Whether an object stands for this directory in Hadoop's way. A HEAD.
+
+        None, if such a name is longer than file systems have: no tool would have written it, and
+        stores on file systems refuse to look for it.
+        """
+        marker = hadoop_marker(place)
+        if is_longer_than_files(marker.key):
+            return False
         try:
-            return marks_directory(await self._store.head(hadoop_marker(place)))
+            return marks_directory(await self._store.head(marker))
         except NoSuchObject:
             return False
+        except StoreError as error:
+            if not refuses_one_object(error):
+                raise
+            # Its owner has encrypted it: it is there. Or else the store does not tell.
+            page = await self._store.list(marker.bucket, marker.key, delimiter="/", limit=1)
+            return any(info.name == marker and marks_directory(info) for info in page.objects)
 
     async def no_directory(self, place: Place) -> NoSuchFile | NotADirectory:
         """Why there is no directory at a place that has none."""
-        if not place.is_root and await self._object(place) is not None:
+        unended = replace(place, must_be_directory=False)
+        if await self.glance(unended) is not None:
             return NotADirectory(f"{place.path}: is not a directory")
         return NoSuchFile(f"{place.path}: No such file or directory")
 
@@ -281,6 +358,8 @@ class Looking:
         self.met(directory)
         for info in page.objects:
             self._files_seen.keep(hash(info.name.key), None)
+        for prefix in page.prefixes:
+            self._folders_seen.keep(hash(prefix), None)
 
     def began(self, upload: FileWriter, place: Place) -> None:
         """This session writes a file."""
@@ -290,6 +369,7 @@ class Looking:
     def removed(self, place: Place) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""
         self._in_flight.directory_gone(place.root.bucket, place.prefix)
+        self._folders_seen.pop(hash(place.prefix), None)
         for prefix in [each for each in self._emptied if each.startswith(place.prefix)]:
             del self._emptied[prefix]
 

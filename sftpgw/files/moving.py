@@ -24,6 +24,7 @@ from dataclasses import replace
 from secrets import token_hex
 
 from sftpgw.errors import (
+    AccessDenied,
     AlreadyExists,
     GatewayError,
     InvalidPath,
@@ -82,6 +83,7 @@ class Moving:
         self._heartbeat: Heartbeat | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
+        self._has_marker = False
         self._edited: list[tuple[ObjectInfo, ObjectInfo]] = []
         """What is being edited of what was copied, before and after."""
         self._has_been_done = False
@@ -157,6 +159,7 @@ class Moving:
                     self._tell("rename-left-behind", why="others rename the same files by now")
                     return True
                 await self._finish(Outcome.ABANDONED)
+                await self._finishing.clear_folders(self._intent, Outcome.ABANDONED)
             await self._remove_record()
         except GatewayError as error:
             self._tell("rename-left-behind", why=error.message)
@@ -242,6 +245,7 @@ class Moving:
                 return
 
         await in_parallel(look, listed, AT_ONCE)
+        self._has_marker |= any(info.name == self._source.marker for info in found)
         number = len(self._pages) + 1
         entries = tuple(
             Entry(self._suffix(info), info.etag, info.modified_seconds) for info in found
@@ -267,7 +271,8 @@ class Moving:
 
     async def _why_not(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
         try:
-            await self._store.head(target)
+            with suppress(AccessDenied):  # then it is there
+                await self._store.head(target)
         except NoSuchObject:
             return ObjectChanged(
                 f"{self._source.path}/{suffix}: was changed while the directory was being "
@@ -285,7 +290,7 @@ class Moving:
         try:
             spared = await self._finish(Outcome.MOVED)
             await self._remove_record()
-            is_left = await self._anything_left()
+            is_left = await self._anything_left_of_source()
         except StoreError as error:
             self._tell("rename-left-behind", why=error.message)
             raise StoreTrouble(
@@ -316,6 +321,20 @@ class Moving:
     async def _anything_left(self) -> bool:
         page = await self._store.list(self._bucket, self._intent.source, limit=10)
         return bool(self._visible(page.objects))
+
+    async def _anything_left_of_source(self) -> bool:
+        """A LIST, and a DELETE where there was no marker; more where something is left.
+
+        That may be objects of others, or folders that the store keeps.
+        """
+        source = self._intent.source
+        page = await self._store.list(self._bucket, source, delimiter="/", limit=10)
+        if page.prefixes or self._visible(page.objects):
+            await self._finishing.clear_folders(self._intent, Outcome.MOVED)
+            return await self._anything_left()
+        if not self._has_marker:
+            await self._store.delete(self._source.marker)
+        return False
 
     def _tell(self, event: str, **facts: object) -> None:
         self._resources.events.tell(event, key=self._intent.source, to=self._intent.target, **facts)

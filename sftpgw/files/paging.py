@@ -12,17 +12,18 @@ from sftpgw.values import ListPage
 
 
 async def all_pages(
-    store: ObjectStore, bucket: str, prefix: str, *, limit: int = 1000
+    store: ObjectStore, bucket: str, prefix: str, *, delimiter: str = "", limit: int = 1000
 ) -> AsyncIterator[ListPage]:
-    """What has keys below `prefix`, nothing grouped; the next page is asked for when it is wanted.
+    """What has keys below `prefix`, grouped by `delimiter` if there is one.
 
+    The next page is asked for when it is wanted.
     A store that repeats a token is at its end, or it would never be.
 
     :raises StoreError:
     """
     token: str | None = None
     while True:
-        page = await store.list(bucket, prefix, token=token, limit=limit)
+        page = await store.list(bucket, prefix, delimiter=delimiter, token=token, limit=limit)
         yield page
         if page.next_token is None or page.next_token == token:
             return

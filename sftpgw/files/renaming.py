@@ -44,7 +44,13 @@ from sftpgw.files.looking import Looking
 from sftpgw.files.moving import Moving
 from sftpgw.files.partials import Partials
 from sftpgw.files.resources import Resources
-from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
+from sftpgw.plan.markers import (
+    ENTRIES_TO_BE_EMPTY,
+    MARKER,
+    demand_empty,
+    demand_writable,
+    hadoop_marker,
+)
 from sftpgw.plan.paths import Place
 from sftpgw.plan.permissions import Operation, allows, require
 from sftpgw.values import FileKind, ObjectInfo, Permission, WriteCondition
@@ -168,7 +174,7 @@ class Renaming:
         try:
             etag = await self._copying.copy(info, target.file, condition)
         except PreconditionFailed:
-            exists = await self._looking.file(target) is not None
+            exists = await self._looking.glance(target) is not None
             if condition is WriteCondition.IF_ABSENT and exists:
                 raise AlreadyExists(f"{target.path}: the file exists already") from None
             raise ObjectChanged("the file was replaced while it was being renamed") from None
@@ -236,10 +242,10 @@ class Renaming:
             raise AlreadyExists(f"{target.path}: exists already")
         if kind is FileKind.FILE:
             raise NotADirectory(f"{target.path}: is a file")
-        page = await self._store.list(target.root.bucket, target.prefix, limit=2)
-        below = [info for info in page.objects if info.name != target.marker or info.size_bytes]
-        if below:
-            raise DirectoryNotEmpty(why_not_empty(target, below[-1]))
+        page = await self._store.list(
+            target.root.bucket, target.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
+        )
+        demand_empty(target, page)
         if self._in_flight.below(target.root.bucket, target.prefix):
             raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
         return bool(page.objects)

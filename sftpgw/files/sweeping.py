@@ -13,11 +13,14 @@ Rules
    abort_stale_uploads`, and does nothing if that is off: other programs may write there.
 3. Below the state prefix it does so always, after that time or a week, and deletes
    pieces and leftovers of probes of that age.
-4. It never touches what this process has in use, what has a record (`plan/partials`), or
-   what has no known age. Records that are older than `[files] partials_kept` are removed
+4. It never touches what this process has in use or what has a record (`plan/partials`). What
+   the store tells no age of is as old as this process has known it: the log says so once.
+   Records that are older than `[files] partials_kept` are removed
    first, with their uploads; where they cannot be read, no upload is aborted.
 5. What fails is told, and the rest goes on: with the next upload or object, or, where the
    store cannot be reached or listed, with the next prefix.
+6. What is told as aborted or deleted has been looked for again: a store that takes an id or a
+   name for another one says that it is gone, too.
 
 MinIO lists the uploads of one exact key only, so there is nothing to find; it aborts
 them itself after 24 hours.
@@ -31,12 +34,14 @@ from dataclasses import dataclass
 
 from sftpgw.errors import (
     CredentialsUnavailable,
+    NoSuchObject,
     PreconditionFailed,
     StoreError,
     StoreUnavailable,
 )
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.paging import all_pages
+from sftpgw.files.recent import Recent
 from sftpgw.files.recurring import Recurring
 from sftpgw.files.sending import pieces_prefix
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
@@ -45,6 +50,8 @@ from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName, StoreSettings
 
 EVERY_SECONDS = 3600.0
 FIRST_SECONDS = 60.0
+MOST_KNOWN = 10_000
+STILL_THERE = "the store says that it is gone, and it is still there"
 CLAIM_SECONDS = 3600.0
 OWN_SECONDS = 7 * 86400.0
 """So old may the gateway's own leftovers become if nothing else is said."""
@@ -115,6 +122,8 @@ class Sweeper:
         self._clock = clock
         self._events = events
         self._expire = expire
+        self._known_since: Recent[MultipartUpload, float] = Recent(MOST_KNOWN)
+        self._told: set[Target] = set()
         self._rounds = Recurring(
             self.sweep,
             first_seconds=FIRST_SECONDS,
@@ -148,14 +157,16 @@ class Sweeper:
             except StoreError as error:
                 self._tell_failure(error, bucket=target.bucket, prefix=target.prefix)
 
-    async def _clear_away(self, name: ObjectName, clearing: Awaitable[None]) -> None:
-        """:raises StoreError: nor would the next one succeed"""
+    async def _clear_away(self, name: ObjectName, clearing: Awaitable[None]) -> bool:
+        """Whether it is done. :raises StoreError: nor would the next one succeed"""
         try:
             await clearing
+            return True
         except (CredentialsUnavailable, StoreUnavailable):
             raise
         except StoreError as error:
             self._tell_failure(error, bucket=name.bucket, key=name.key)
+            return False
 
     def _tell_failure(self, error: StoreError, **where: str) -> None:
         self._events.tell("sweep-failed", why=error.message, code=error.code, **where)
@@ -164,12 +175,19 @@ class Sweeper:
         marker: tuple[str, str] | None = None
         while True:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
+            self._note_ages(target, page.uploads)
             stale = [upload for upload in page.uploads if self._may_abort(target, upload)]
             # Asked after that: what has just ended here has its record by now.
             recorded = await self._expire(target.bucket) if stale else frozenset()
-            for upload in stale:
-                if upload not in recorded:
-                    await self._clear_away(upload.name, self._abort(upload))
+            stale = [upload for upload in stale if upload not in recorded]
+            aborted = [
+                upload
+                for upload in stale
+                if await self._clear_away(upload.name, self._store.abort_upload(upload))
+            ]
+            if aborted:
+                again = await self._store.list_uploads(target.bucket, target.prefix, marker)
+                self._tell_aborted(aborted, again.uploads)
             if page.next_marker is None or page.next_marker == marker:
                 return
             marker = page.next_marker
@@ -177,19 +195,39 @@ class Sweeper:
     def _may_abort(self, target: Target, upload: MultipartUpload) -> bool:
         return (
             upload.name.key.startswith(target.prefix)
-            and self._is_old(upload.initiated_seconds, target)
+            and self._is_old(self._since(upload), target)
             and upload not in self._in_flight.kept
         )
 
-    async def _abort(self, upload: MultipartUpload) -> None:
-        await self._store.abort_upload(upload)
-        self._events.tell(
-            "stale-upload-aborted",
-            bucket=upload.name.bucket,
-            key=upload.name.key,
-            upload_id=upload.upload_id,
-            age_seconds=self._clock.seconds() - upload.initiated_seconds,
-        )
+    def _note_ages(self, target: Target, uploads: Iterable[MultipartUpload]) -> None:
+        """Remember since when those are known of which the store does not tell it."""
+        unknown = [upload for upload in uploads if not upload.initiated_seconds]
+        for upload in unknown:
+            self._known_since.keep(upload, self._since(upload))
+        if unknown and target not in self._told:
+            self._told.add(target)
+            self._events.tell(
+                "upload-ages-unknown",
+                bucket=target.bucket,
+                prefix=target.prefix,
+                uploads=len(unknown),
+            )
+
+    def _since(self, upload: MultipartUpload) -> float:
+        told = upload.initiated_seconds
+        return told or self._known_since.get(upload, self._clock.seconds())
+
+    def _tell_aborted(
+        self, aborted: Iterable[MultipartUpload], left: tuple[MultipartUpload, ...]
+    ) -> None:
+        for upload in aborted:
+            name = upload.name
+            facts = {"bucket": name.bucket, "key": name.key, "upload_id": upload.upload_id}
+            if upload in left:
+                self._events.tell("sweep-failed", why=STILL_THERE, code="", **facts)
+                continue
+            age_seconds = self._clock.seconds() - self._since(upload)
+            self._events.tell("stale-upload-aborted", age_seconds=age_seconds, **facts)
 
     async def _sweep_objects(self, target: Target) -> None:
         async for page in all_pages(self._store, target.bucket, target.prefix):
@@ -203,6 +241,11 @@ class Sweeper:
             await self._store.delete(found.name, if_match=found.etag)
         except PreconditionFailed:
             return  # it was written anew: it is not old any more
+        try:
+            if (await self._store.head(found.name)).etag == found.etag:
+                raise StoreError(STILL_THERE)
+        except NoSuchObject:
+            pass
         self._events.tell(
             "stale-piece-deleted",
             bucket=found.name.bucket,

@@ -43,8 +43,13 @@ from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.interfaces import FileWriter
 from sftpgw.plan.cutting import Below
-from sftpgw.plan.listing import attributes_of
-from sftpgw.plan.markers import MARKER, demand_writable, hadoop_marker, why_not_empty
+from sftpgw.plan.markers import (
+    ENTRIES_TO_BE_EMPTY,
+    MARKER,
+    demand_empty,
+    demand_writable,
+    hadoop_marker,
+)
 from sftpgw.plan.opening import Opening, decide, must_look
 from sftpgw.plan.partials import Partial
 from sftpgw.plan.partsizes import allowance_bytes, choose_ladder
@@ -114,9 +119,9 @@ class Tree:
             return await self._stat_of_no_file(place)
         own = await self._looking.own_upload(place)
         was_written = self._in_flight.newest(place.file) is not None
-        info = None if own else await self._looking.file(place)
+        info = None if own else await self._looking.glance(place)
         if info is not None:
-            return attributes_of(info)
+            return self._resources.times.shown(info)
         writer = own or self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
@@ -215,6 +220,7 @@ class Tree:
             etag=etag,
             traffic=through or self._resources.traffic.begin(),
             is_below=through is not None,
+            shown=self._resources.times.shown,
         )
 
     async def open_writer(
@@ -248,7 +254,9 @@ class Tree:
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
-            existing, is_hidden = await self._looking.file_if_told(place)
+            # With TRUNC nothing of it is kept, with EXCL there must be none.
+            needs_all = not (intent.truncate or (intent.create and intent.exclusive))
+            existing, is_hidden = await self._looking.file_if_told(place, needs_all=needs_all)
         if existing is None:
             await self._looking.demand_no_directory(place)
         found = None if existing else await self._partials.find(place.file)
@@ -373,7 +381,7 @@ class Tree:
     async def remove_file(self, path: bytes) -> None:
         place = await self._enter_file(Operation.REMOVE, path)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
-        info = await self._looking.file(place)
+        info = await self._looking.glance(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
         if info is None and not uploads and not was_partial:
             raise await self._looking.no_file(place)
@@ -475,18 +483,21 @@ class Tree:
         place = self._enter(Operation.REMOVE_DIRECTORY, path)
         if place.is_root:
             raise DirectoryNotEmpty("/: cannot be removed")
-        page = await self._store.list(place.root.bucket, place.prefix, limit=2)
-        below = [info for info in page.objects if info.name != place.marker or info.size_bytes]
-        if below:
-            raise DirectoryNotEmpty(why_not_empty(place, below[-1]))
+        page = await self._store.list(
+            place.root.bucket, place.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
+        )
+        demand_empty(place, page)
         is_used = self._in_flight.below(place.root.bucket, place.prefix)
         if is_used or await self._partials.is_any_in(place.root.bucket, place.prefix):
             raise DirectoryNotEmpty(f"{place.path}: the directory is not empty")
         markers = [info.name for info in page.objects]
         if await self._looking.has_hadoop_marker(place):
             markers.append(hadoop_marker(place))
-        if not markers and not self._looking.has_emptied(place):
+        is_there = markers or self._looking.has_emptied(place)
+        if not is_there and not await self._looking.is_only_listed(place):
             raise await self._looking.no_directory(place)
+        # Of what is only a prefix, too: the store may keep it as a folder (`files/ghosts`).
+        markers = markers or [place.marker]
         await self._keeping.keep(place.parent, without=place.prefix)
         for marker in markers:
             await self._store.delete(marker)

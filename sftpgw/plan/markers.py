@@ -16,11 +16,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-folders.html
 
 from __future__ import annotations
 
-from sftpgw.errors import PermissionDenied
+from sftpgw.errors import DirectoryNotEmpty, PermissionDenied
 from sftpgw.plan.paths import MARKER_CONTENT, Place
-from sftpgw.values import ObjectInfo, ObjectName, ObjectProperties
+from sftpgw.values import ListPage, ObjectInfo, ObjectName, ObjectProperties
 
 MARKER = ObjectProperties(content_type="application/x-directory")
+
+ENTRIES_TO_BE_EMPTY = 3
+"""What a list is asked for to see if a directory is empty: its marker, itself as a prefix, more."""
 
 HADOOP_SUFFIX = "_$folder$"
 
@@ -35,11 +38,6 @@ def hadoop_marker(place: Place) -> ObjectName:
     return ObjectName(place.root.bucket, place.prefix.removesuffix("/") + HADOOP_SUFFIX)
 
 
-def is_marker(info: ObjectInfo) -> bool:
-    """Whether an object is a directory's marker and nothing else."""
-    return info.name.key.endswith("/") and not info.size_bytes
-
-
 def demand_writable(place: Place) -> None:
     """:raises PermissionDenied: the name stands for what a marker holds."""
     if place.is_marker_content:
@@ -49,14 +47,20 @@ def demand_writable(place: Place) -> None:
         )
 
 
-def why_not_empty(directory: Place, below: ObjectInfo) -> str:
-    """Why a directory with this object in it cannot be removed or replaced."""
-    if below.name == directory.marker:
-        return (
-            f"{directory.path}: the folder's own object holds {below.size_bytes} bytes; remove "
-            f"{MARKER_CONTENT} in it first"
-        )
-    return f"{directory.path}: the directory is not empty"
+def demand_empty(directory: Place, page: ListPage) -> None:
+    """:param page: of what is directly in it; its marker may be there.
+
+    :raises DirectoryNotEmpty: there is more, or the marker holds bytes.
+    """
+    files = [info for info in page.objects if info.name != directory.marker]
+    if files or any(prefix != directory.prefix for prefix in page.prefixes):
+        raise DirectoryNotEmpty(f"{directory.path}: the directory is not empty")
+    for marker in page.objects:
+        if marker.size_bytes:
+            raise DirectoryNotEmpty(
+                f"{directory.path}: the folder's own object holds {marker.size_bytes} bytes; "
+                f"remove {MARKER_CONTENT} in it first"
+            )
 
 
 def marks_directory(info: ObjectInfo) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sftpgw.plan.markers import is_empty_marker
 from sftpgw.values import GIB, NO_METADATA, ObjectInfo, ObjectProperties
 
 MTIME = "mtime"
@@ -54,8 +55,7 @@ def untold_time(info: ObjectInfo) -> float | None:
 
     None: it has one of its own, or is a directory's marker, which shows none.
     """
-    is_marker = info.name.key.endswith("/")
-    return None if MTIME in info.metadata or is_marker else info.modified_seconds
+    return None if MTIME in info.metadata or is_empty_marker(info) else info.modified_seconds
 
 
 def is_archived(info: ObjectInfo) -> bool:

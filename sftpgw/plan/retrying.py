@@ -50,6 +50,7 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
     StoreUnavailable,
+    StoreUnreachable,
 )
 
 FIRST_WAIT_SECONDS = 0.2
@@ -189,6 +190,10 @@ _REMEDY_BY_STATUS = dict.fromkeys((408, 429, 500, 502, 503, 504), Remedy.WAIT)
 501, 505 and 507, nor 400: these tell of what stays."""
 
 _ERROR_BY_CODE: dict[str, type[StoreError]] = {
+    CERTIFICATE_REFUSED: StoreUnreachable,
+    TLS_FAILED: StoreUnreachable,
+    PROXY_REFUSED: StoreUnreachable,
+    SETTINGS_UNUSABLE: StoreUnreachable,
     "AccessDenied": AccessDenied,
     "AccountProblem": AccessDenied,
     "AllAccessDisabled": AccessDenied,
@@ -204,6 +209,7 @@ _ERROR_BY_CODE: dict[str, type[StoreError]] = {
     "ObjectNotInActiveTierError": ObjectArchived,  # as CopyObject says it
     "InvalidRange": RangeNotSatisfiable,
     "MethodNotAllowed": NotImplementedByStore,
+    "BucketNotFound": NoSuchBucket,
     "NoSuchBucket": NoSuchBucket,
     "NoSuchKey": NoSuchObject,
     "NoSuchUpload": NoSuchUpload,
@@ -219,6 +225,14 @@ _ERROR_BY_STATUS: dict[int, type[StoreError]] = {
     416: RangeNotSatisfiable,
     501: NotImplementedByStore,
 }
+
+
+_MISSING = frozenset(
+    {"", "404", "BlobNotFound", "FileNotFound", "KeyNotFound", "NoSuchObject", "NoSuchVersion"}
+    | {"NotFound", "ObjectNotFound", "ResourceNotFound"}
+)
+"""What a 404 may say of an object that is missing. Others say that a key, an account or what else
+the gateway has is not known: that is no word about a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +285,7 @@ def error_class(fault: Fault, missing: type[StoreError] = NoSuchObject) -> type[
     if fault.code in _STAYS:
         return StoreError
     if fault.status == 404:
-        return missing
+        return missing if fault.code in _MISSING else StoreError
     if fault.status in _ERROR_BY_STATUS:
         return _ERROR_BY_STATUS[fault.status]
     if fault.status == 0 or fault.status >= 500 or remedy_for(fault) is Remedy.WAIT:

@@ -24,9 +24,15 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
         errors.PartsMustBeEqual,
         "the store takes parts of one size only, as is known from now on; send the file again",
     ),
+    (errors.NameInTheWay, "there is a folder of this name, and this store cannot keep both"),
+    (errors.NameNotKept, "this store takes a backslash for a slash: give the file another name"),
     (
         errors.CopiesLackChecksums,
         "the store refused to join parts, and is asked in another way from now on; send it again",
+    ),
+    (
+        errors.StoreUnreachable,
+        "the gateway cannot reach its store as it is set up; tell the operator",
     ),
     (errors.StoreUnavailable, "the store does not answer; try again later"),
     (errors.StoreError, "the store refused the request; the gateway's log says why"),

@@ -19,6 +19,8 @@ from twisted.web.http_headers import Headers
 from sftpgw.errors import (
     AccessDenied,
     CopiesLackChecksums,
+    NameInTheWay,
+    NameNotKept,
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
@@ -38,8 +40,8 @@ from sftpgw.s3.checksums import (
     joined,
     new_md5,
 )
-from sftpgw.s3.downloads import Download, stored_size
-from sftpgw.s3.headers import object_info, property_headers
+from sftpgw.s3.downloads import Download
+from sftpgw.s3.headers import object_info, property_headers, stored_size
 from sftpgw.s3.refusals import is_for_checksums, is_for_unequal_parts
 from sftpgw.s3.sending import Answer, S3Request, Sender, Trail
 from sftpgw.s3.settling import Expected, etag_of_body, etag_of_parts, is_ours
@@ -150,6 +152,7 @@ class S3Client:
     ) -> None:
         if wanted is not None and not 0 <= wanted.start < wanted.stop:
             raise StoreError("an empty range", code="BadRequest")
+        self._demand_findable(name)
         download = Download(name, wanted, sink, if_match)
         await self._sender.send(
             download.next_request,
@@ -175,6 +178,8 @@ class S3Client:
         start_after: str = "",
         limit: int = 1000,
     ) -> ListPage:
+        if "\\" in prefix and not self._abilities.of(bucket).backslashes:
+            return ListPage((), (), None)
         query = [("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(limit))]
         # These two even if they are blank: policies compare them (s3:prefix, s3:delimiter), and a
         # parameter that is missing is not equal to "".
@@ -241,7 +246,7 @@ class S3Client:
         *,
         checksum: Checksum | None = None,
     ) -> str:
-        able = await self._abilities.known(name.bucket)
+        able = await self._able_to_keep(name)
         final_codes = DAMAGE if checksum else NO_CODES
         if checksum is None:
             checksum = await self._checksum(body, self._abilities.checksum(name.bucket))
@@ -258,6 +263,7 @@ class S3Client:
             body=body,
             missing=NoSuchBucket,
             final_codes=final_codes,
+            doubt=lambda: self._what_is_in_the_way(name),
         )
         began_seconds = self._sender.signer.now_seconds()
         return await self._send_settled(
@@ -270,6 +276,8 @@ class S3Client:
 
     async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
         headers: HeaderList = ()
+        if "\\" in name.key and not (await self._abilities.known(name.bucket)).backslashes:
+            return  # it would be another object that is deleted
         if if_match is not None and (await self._abilities.known(name.bucket)).conditional_delete:
             headers = (("If-Match", if_match),)
         trail = Trail()
@@ -292,7 +300,7 @@ class S3Client:
         *,
         if_match: str | None = None,
     ) -> str:
-        able = await self._abilities.known(target.bucket)
+        able = await self._able_to_keep(target)
         request = S3Request(
             "CopyObject",
             "PUT",
@@ -305,6 +313,7 @@ class S3Client:
                 *copied_properties(source, properties),
             ),
             is_slow=True,
+            doubt=lambda: self._what_is_in_the_way(target),
         )
         began_seconds = self._sender.signer.now_seconds()
         metadata = source.metadata if properties is None else properties.metadata
@@ -319,7 +328,7 @@ class S3Client:
     async def create_upload(
         self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
-        able = await self._abilities.known(name.bucket)
+        able = await self._able_to_keep(name)
         algorithm = self._abilities.checksum(name.bucket)
         if copies and not able.copied_checksums:
             algorithm = None
@@ -331,6 +340,7 @@ class S3Client:
             query=(("uploads", ""),),
             headers=self._creation(properties) + checksum_announcement(algorithm),
             missing=NoSuchBucket,
+            doubt=lambda: self._what_is_in_the_way(name),
         )
         created = await self._send_for(
             request, lambda answer: s3xml.parse_created_upload(answer.document, name)
@@ -422,6 +432,7 @@ class S3Client:
             missing=NoSuchUpload,
             is_slow=True,
             final_codes=CONFLICTS | DAMAGE,
+            doubt=lambda: self._why_not_completed(upload),
         )
         began_seconds = self._sender.signer.now_seconds()
         try:
@@ -431,6 +442,8 @@ class S3Client:
                 lambda: Expected(size_bytes, began_seconds, etag_of_parts(parts), checksum=whole),
             )
         except StoreError as error:
+            if upload.checksum is not None and whole is None and is_for_checksums(error):
+                raise self._copies_lack_checksums(upload, error.message) from error
             if not is_for_unequal_parts(error):
                 raise
             self._abilities.must_do_without(upload.name.bucket, "unequal_parts")
@@ -449,6 +462,31 @@ class S3Client:
             await self._send(request)
         except NoSuchUpload:
             return
+
+    # Why a store fails again and again. Each asks the store, which may be a file system.
+
+    async def _what_is_in_the_way(self, name: ObjectName) -> StoreError | None:
+        """A folder of this name, where that is one of a file system."""
+        try:
+            below = await self._hurried().list(name.bucket, f"{name.key}/", limit=1)
+        except StoreError:
+            return None
+        if not (below.objects or below.prefixes):
+            return None
+        return NameInTheWay(f"{name}: has the name of a folder", code="InternalError", status=500)
+
+    async def _why_not_completed(self, upload: MultipartUpload) -> StoreError | None:
+        """It is gone; whoever asks looks then whether it is there as an object."""
+        view, query = self._hurried(), (("max-parts", "1"), ("uploadId", upload.upload_id))
+        bucket, key = upload.name.bucket, upload.name.key
+        request = S3Request("ListParts", "GET", bucket, key, query=query, missing=NoSuchUpload)
+        try:
+            await view._send(request)
+        except NoSuchUpload as error:
+            return error
+        except StoreError:
+            return None
+        return await self._what_is_in_the_way(upload.name)
 
     # Common to several.
 
@@ -541,6 +579,8 @@ class S3Client:
     async def _head(
         self, name: ObjectName, *, with_checksum: bool = False
     ) -> tuple[ObjectInfo, Headers]:
+        self._demand_findable(name)
+
         def read(answer: Answer) -> tuple[ObjectInfo, Headers]:
             size_bytes = stored_size(answer.headers)
             return object_info(name, size_bytes, answer.headers), answer.headers
@@ -555,6 +595,21 @@ class S3Client:
         except NoSuchObject:
             return False
         return True
+
+    async def _able_to_keep(self, name: ObjectName) -> Capabilities:
+        """What the store can do, once that is known; and that it will not take `name` for another.
+
+        :raises NameNotKept:
+        """
+        able = await self._abilities.known(name.bucket)
+        if "\\" in name.key and not able.backslashes:
+            raise NameNotKept(f"{name}: is another name to this store", code="InvalidObjectName")
+        return able
+
+    def _demand_findable(self, name: ObjectName) -> None:
+        """:raises NoSuchObject: what the store would find is another object"""
+        if "\\" in name.key and not self._abilities.of(name.bucket).backslashes:
+            raise NoSuchObject(f"{name}: is another name to this store", code="NoSuchKey")
 
     def _creation(self, properties: ObjectProperties) -> HeaderList:
         return tuple(property_headers(properties, self._sender.settings.storage_class))

@@ -21,23 +21,20 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.interfaces import BodySink
 from sftpgw.plan.retrying import TRANSCODED, Fault
-from sftpgw.s3.headers import content_range, count, header, object_info
+from sftpgw.s3.headers import STORED_LENGTH, content_range, count, header, object_info
 from sftpgw.s3.refusals import AttemptFailed
 from sftpgw.s3.sending import S3Request
 from sftpgw.values import ByteRange, ObjectName
 from sftpgw.wire.s3xml import quoted
 
-STORED_LENGTH = "x-goog-stored-content-length"
-"""GCS tells it in answers to GET and HEAD, whether it decompresses or not."""
 
+def whole_size(headers: Headers) -> int:
+    """How many bytes a whole object has, by the answer to a GET that carries all of it.
 
-def stored_size(headers: Headers) -> int:
-    """How many bytes a whole object has, by the answer to a GET or HEAD of it.
-
-    :raises AttemptFailed: what the answer tells of is not what is stored
+    :raises AttemptFailed: what the answer carries is not what is stored
     :raises MissingHeader: it makes no sense
     """
-    told, stored = (header(headers, name) for name in ("content-length", STORED_LENGTH))
+    told, stored = header(headers, "content-length"), header(headers, STORED_LENGTH)
     if not told or (stored.isdecimal() and stored != told):
         text = "the store sends another form of the object than it has stored"
         raise AttemptFailed(Fault(TRANSCODED, 200), text)
@@ -110,7 +107,7 @@ class Download:
     def _promise(self, status: int, headers: Headers) -> tuple[int, int]:
         """The object's size and how much of it this answer carries."""
         if status != 206:
-            size_bytes = stored_size(headers)
+            size_bytes = whole_size(headers)
             if self._position or (self._stop is not None and self._stop < size_bytes):
                 raise AttemptFailed(Fault("RangeIgnored", 200), "the store ignores Range")
             return size_bytes, size_bytes

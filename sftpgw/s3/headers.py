@@ -41,6 +41,11 @@ ENCRYPTION_HEADERS = (
 )
 """How S3 encrypts an object; what is not stated becomes the bucket's default."""
 
+STORED_LENGTH = "x-goog-stored-content-length"
+STORED_ENCODING = "x-goog-stored-content-encoding"
+"""GCS tells of what is stored in answers to GET and HEAD, whether it decompresses it or not.
+https://docs.cloud.google.com/storage/docs/xml-api/reference-headers"""
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII | re.IGNORECASE)
 _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 
@@ -61,6 +66,11 @@ def count(headers: Headers, name: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise MissingHeader(f"{name}: {text[:50]!r}")
     return int(text)
+
+
+def stored_size(headers: Headers) -> int:
+    """How many bytes an object has, by the answer to HEAD. :raises MissingHeader:"""
+    return count(headers, STORED_LENGTH if header(headers, STORED_LENGTH) else "content-length")
 
 
 def content_range(headers: Headers) -> tuple[int, int, int]:
@@ -99,7 +109,7 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
         storage_class=header(headers, "x-amz-storage-class") or "STANDARD",
         metadata=dict(_metadata(headers)) or NO_METADATA,
         content_type=header(headers, "content-type"),
-        system_headers=_told(headers, SYSTEM_HEADERS),
+        system_headers=_system_headers(headers),
         encryption=_told(headers, ENCRYPTION_HEADERS),
         tag_count=int(tags) if tags.isascii() and tags.isdigit() else 0,
     )
@@ -146,6 +156,14 @@ def _metadata(headers: Headers) -> Iterator[tuple[str, str]]:
         if name.startswith(METADATA_PREFIX):
             joined = b",".join(values).decode("utf-8", "replace")
             yield name.removeprefix(METADATA_PREFIX), decode_value(joined)
+
+
+def _system_headers(headers: Headers) -> Mapping[str, str]:
+    told = _told(headers, SYSTEM_HEADERS)
+    stored = header(headers, STORED_ENCODING)
+    if stored in ("", "identity") or "content-encoding" in told:
+        return told
+    return {**told, "content-encoding": stored}
 
 
 def _told(headers: Headers, names: Iterable[str]) -> Mapping[str, str]:

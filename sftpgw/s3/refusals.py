@@ -13,6 +13,7 @@ from sftpgw.plan.retrying import UNEXPLAINED, Fault
 from sftpgw.s3.headers import date_seconds, header, retry_after_seconds
 from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, parse_error
 
+_CODE_CHARACTERS = 128
 SKEW_SECONDS = 15 * 60.0
 
 
@@ -61,7 +62,7 @@ def refusal(
     """
     document = _error_document(body)
     store_seconds = date_seconds(headers, "date")
-    code = document.code
+    code = document.code or _code_in_headers(headers)
     if is_head and not code:
         code = _code_of_a_bare_refusal(status, store_seconds, now_seconds)
     message = document.message or f"HTTP status {status}"
@@ -87,6 +88,15 @@ def _error_document(document: bytes) -> ErrorDocument:
         return parse_error(document)
     except MalformedDocument:
         return ErrorDocument("")  # a proxy's page, or nothing at all: the status decides
+
+
+def _code_in_headers(headers: Headers) -> str:
+    """What some stores say in ``x-…-error-code``, since an answer to HEAD has no body."""
+    for raw_name, values in headers.getAllRawHeaders():
+        name = raw_name.lower()
+        if name.startswith(b"x-") and name.endswith(b"-error-code"):
+            return values[0].decode("ascii", "replace").strip()[:_CODE_CHARACTERS]
+    return ""
 
 
 def _code_of_a_bare_refusal(status: int, store_seconds: float | None, now_seconds: float) -> str:

@@ -8,7 +8,7 @@ Must not know: what any one operation means.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.interfaces import Clock, EventSink, Interest
+from sftpgw.plan.paths import is_longer_than_files
 from sftpgw.plan.retrying import (
     BAD_ANSWER,
     CERTIFICATE_REFUSED,
@@ -73,9 +74,14 @@ UNWANTED = "Unwanted"
 LONGEST_REASON = 500
 """Characters of what a store says that are told."""
 
+_DEFECT = 500
+DOUBT_ATTEMPTS = 4
+"""After so many a store that has a defect may be one whose defect has a reason."""
+
 HURRIED_ATTEMPTS = 3
 HURRIED_SECONDS = 5.0
 
+_TELL_OF_OBJECTS = frozenset({"GetObject", "HeadObject"})
 _FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
@@ -99,6 +105,7 @@ class S3Request:
     :param missing: what a 404 without a code means.
     :param is_slow: the store may think for minutes (copies, Complete).
     :param final_codes: S3's codes after which this request is of no use again.
+    :param doubt: looks for what may be the reason if the store fails (500) again and again.
     """
 
     operation: str
@@ -111,6 +118,7 @@ class S3Request:
     missing: type[StoreError] = NoSuchObject
     is_slow: bool = False
     final_codes: frozenset[str] = frozenset()
+    doubt: Callable[[], Awaitable[StoreError | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +269,9 @@ class Sender:
             trail.may_have_happened |= may_have_happened(failed.fault)
             if again is None or not await self._remedied(again, failed, signed, events):
                 raise self._final(current, failed, events, facts) from failed
+            if (reason := await _reason(current, failed.fault, attempt)) is not None:
+                events.tell("s3-request-failed", **facts)
+                raise reason from failed
             if _is_lost(interest):
                 events.tell("s3-request-dropped", **facts)
                 continue
@@ -359,10 +370,11 @@ class Sender:
     def _unsigned_headers(self, request: S3Request) -> HeaderList:
         """What may be changed on its way: GCS does so with ``Accept-Encoding``.
 
-        It is sent where it has to be: elsewhere it gives proxies leave to compress.
+        It is sent where it has to be: elsewhere it gives proxies, and GCS itself with its lists,
+        leave to compress.
         """
         agent = ("User-Agent", USER_AGENT)
-        if request.bucket in self.transcoded and request.method in ("GET", "HEAD"):
+        if request.bucket in self.transcoded and request.operation in _TELL_OF_OBJECTS:
             return (agent, ("Accept-Encoding", "gzip"))
         return (agent,)
 
@@ -418,8 +430,10 @@ class Sender:
         facts: dict[str, object],
     ) -> StoreError:
         kind = error_class(failed.fault, request.missing)
+        if kind is StoreError and _cannot_be_there(request, failed.fault):
+            kind = NoSuchObject
         if not issubclass(kind, _ROUTINE):
-            event = "s3-gave-up" if kind is StoreUnavailable else "s3-request-failed"
+            event = "s3-gave-up" if issubclass(kind, StoreUnavailable) else "s3-request-failed"
             events.tell(event, **facts)
         return kind(
             f"{request.operation}: {failed.message}",
@@ -427,6 +441,22 @@ class Sender:
             status=failed.fault.status,
             request_id=failed.request_id,
         )
+
+
+async def _reason(request: S3Request, fault: Fault, attempt: int) -> StoreError | None:
+    """Why a store that fails will go on to do so, as far as that can be found out."""
+    if request.doubt is None or fault.status != _DEFECT or attempt % DOUBT_ATTEMPTS:
+        return None
+    return await request.doubt()
+
+
+def _cannot_be_there(request: S3Request, fault: Fault) -> bool:
+    """Whether a look for an object was refused since the store can have none of that name.
+
+    MinIO and versitygw answer 400 to a name of over 255 bytes, where S3 has 404.
+    """
+    is_look = request.method in ("HEAD", "GET") and bool(request.key)
+    return is_look and fault.status == 400 and is_longer_than_files(request.key)
 
 
 def _is_lost(interest: Interest | None) -> bool:

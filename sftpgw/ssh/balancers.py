@@ -9,7 +9,9 @@ Rules:
   socket, is trusted: permissions of its folder say who may connect to it.
 - There is no connection, for the limits or in the log, before the header is there: the client that
   it names is what is admitted and told.
-- What names no client is the balancer's own, a health check as a rule, without limits per address.
+- What names no client, or the balancer itself as HAProxy's checks by version 1 do, is the
+  balancer's own, a health check as a rule: without limits per address, and no matter if it is
+  silent.
 - What connects and leaves without a byte is a health check, too, and is not even counted. A header
   that is late or wrong is counted as a connection that was refused.
 - So many may be without a header as may be without a login. They are not among those.
@@ -58,7 +60,7 @@ class BalancedFactory(Factory):
         self.gateway.doStart()
 
     def doStop(self) -> None:
-        """Nothing listens here any more: nobody is waited for."""
+        """Nothing listens here any more: headers are waited for no longer."""
         super().doStop()
         for connection in tuple(self.waiting):
             connection.give_up()
@@ -115,7 +117,8 @@ class BalancedConnection(Protocol):
         self._stop_waiting()
         rest, self._begun = self._begun[header.size_bytes :], b""
         balancer = self.transport.getPeer()
-        if header.client is None:
+        own = address_of(getattr(balancer, "host", None))
+        if header.client is None or header.client[0] == str(own):
             client = self.factory.gateway.take(None, seen_as=balancer, is_balancer=True)
         else:
             address = _address(*header.client)
@@ -162,7 +165,7 @@ class BalancedEndpoint:
     """An endpoint on which balancers connect; takes the place of Twisted's ``haproxy:``.
 
     Twisted's tells the wrapped protocol of the connection before the header is there, waits for it
-    for ever, and lets everybody send one.
+    for ever, and lets any peer send one.
     """
 
     def __init__(self, endpoint: IStreamServerEndpoint, networks: Sequence[Network]) -> None:

@@ -1,6 +1,6 @@
 """The ssh-userauth service: requests to log in, answered one at a time.
 
-Knows: RFC 4252, and how often a client may try.
+Knows: RFC 4252, what of RFC 4256 asks for a password, and how often a client may try.
 Must not know: how a key or password is checked; the portal does.
 
 Rules:
@@ -13,6 +13,9 @@ Rules:
   about keys that are authorised are, too, up to `MAX_QUESTIONS`.
 - A question about another key is a try, but no failed login: an agent with several keys
   asks about each before it signs. It is an event of its own.
+- keyboard-interactive is another way to ask for the same password, in one prompt: the request is
+  the try, which its answer does not count again, and which is lost if another request comes first.
+- A banner, if there is one, comes before the answer to the first request, once.
 - Who has proven to be somebody may still have too many connections.
 - Whatever the portal says after the connection has ended, or after a success,
   is not heard; an avatar that comes too late is logged out again.
@@ -23,6 +26,7 @@ Rules:
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +41,7 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_TOO_MANY_CONNECTIONS,
 )
 from twisted.conch.ssh.userauth import (
+    MSG_USERAUTH_BANNER,
     MSG_USERAUTH_FAILURE,
     MSG_USERAUTH_PK_OK,
     MSG_USERAUTH_REQUEST,
@@ -52,8 +57,16 @@ from sftpgw.plan.spellings import normalized_bytes
 from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.logs import quiet_logger
 
+MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
+"""RFC 4256, section 5."""
+
+KEYBOARD_INTERACTIVE = b"keyboard-interactive"
+
+PROMPT = b"Password: "
+"""As sshd asks with PAM: clients that have been given a password know that this asks for it."""
+
 MAX_WAITING_REQUESTS = 8
-"""Requests that a client may send ahead of our answers."""
+"""Requests, and answers to our question, that a client may send ahead of our answers."""
 
 MAX_QUESTIONS = 20
 """How often a client may ask whether a key would do, and hear that it would."""
@@ -76,14 +89,19 @@ class LoginRequest:
 
 
 class GatewayUserAuth(SSHUserAuthServer):
-    """Login by public key or password, as far as the portal has checkers for them."""
+    """Login by public key or password, as far as the portal has checkers for them.
+
+    The password may come by keyboard-interactive, too, which Conch has for clients only.
+    """
 
     _log = quiet_logger("sftpgw.ssh")
     transport: Any
 
     def serviceStarted(self) -> None:
         """Replaces Conch's, which starts a timer on the global reactor."""
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._prompted: LoginRequest | None = None
+        self._has_shown_banner = False
         self._running: Deferred[None] | None = None
         self._busy = False
         self._failures = 0
@@ -96,6 +114,8 @@ class GatewayUserAuth(SSHUserAuthServer):
             for interface in self.portal.listCredentialsInterfaces()
             if interface in self.interfaceToMethod
         ]
+        if b"password" in self.supportedAuthentications:
+            self.supportedAuthentications.append(KEYBOARD_INTERACTIVE)
 
     def serviceStopped(self) -> None:
         """The connection is gone, or login is done."""
@@ -106,17 +126,16 @@ class GatewayUserAuth(SSHUserAuthServer):
                 self._running.cancel()
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
-        """Requests only. Replaces the dispatch by name, which logs passwords it cannot place."""
-        if messageNum == MSG_USERAUTH_REQUEST:
-            self.ssh_USERAUTH_REQUEST(packet)
-        else:
-            self.transport.sendUnimplemented()
+        """Queue a request, or an answer to our question, behind those that came before it.
 
-    def ssh_USERAUTH_REQUEST(self, packet: bytes) -> None:
-        """Queue the request behind those that came before it."""
+        Replaces the dispatch by name, which logs passwords it cannot place.
+        """
+        if messageNum not in (MSG_USERAUTH_REQUEST, MSG_USERAUTH_INFO_RESPONSE):
+            self.transport.sendUnimplemented()
+            return
         if len(self._waiting) >= MAX_WAITING_REQUESTS:
             raise MalformedPacket("too many login requests at once")
-        self._waiting.append(packet)
+        self._waiting.append((messageNum, packet))
         if not self._busy:
             self._busy = True
             self._running = Deferred.fromCoroutine(self._answer_all())
@@ -125,7 +144,11 @@ class GatewayUserAuth(SSHUserAuthServer):
     async def _answer_all(self) -> None:
         try:
             while self._waiting and not (self._over or self.transport.ended):
-                await self._answer(self._waiting.popleft())
+                message, packet = self._waiting.popleft()
+                if message == MSG_USERAUTH_REQUEST:
+                    await self._answer(packet)
+                else:
+                    await self._hear_answer(packet)
         finally:
             self._busy = False
 
@@ -145,8 +168,18 @@ class GatewayUserAuth(SSHUserAuthServer):
         if request.service != b"ssh-connection":
             self._give_up(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
             return
+        self._show_banner()
+        self._prompted = None
+        if self._has_no_try_left():
+            return
         self._failures += self._is_try(request)
-        credentials: Any = self._read_credentials(request)
+        if request.method == KEYBOARD_INTERACTIVE in self.supportedAuthentications:
+            self._prompt(request)
+        else:
+            await self._judge(request, self._read_credentials(request))
+
+    async def _judge(self, request: LoginRequest, credentials: Any) -> None:
+        """Ask the portal, and tell the client what it says."""
         may_ask = credentials is not None and self._is_allowed(credentials)
         outcome: Any = await self._ask_portal(credentials) if may_ask else None
         if self._over or self.transport.ended:
@@ -158,6 +191,38 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._confirm(credentials)
         else:
             self._fail(request, credentials)
+
+    def _show_banner(self) -> None:
+        """RFC 4252, section 5.4."""
+        banner = self.transport.factory.settings.banner
+        if banner and not self._has_shown_banner:
+            self.transport.sendPacket(MSG_USERAUTH_BANNER, NS(banner.encode()) + NS(b""))
+        self._has_shown_banner = True
+
+    # keyboard-interactive (RFC 4256).
+
+    def _prompt(self, request: LoginRequest) -> None:
+        """Ask for the password, whoever the user is: an unknown one is asked, too."""
+        request.details.string()  # a language
+        request.details.string()  # submethods, as a hint
+        request.details.end()
+        self._prompted = request
+        name, instruction, language = NS(b""), NS(b""), NS(b"")
+        question = struct.pack(">L", 1) + NS(PROMPT) + b"\0"  # without an echo
+        self.transport.sendPacket(
+            MSG_USERAUTH_INFO_REQUEST, name + instruction + language + question
+        )
+
+    async def _hear_answer(self, packet: bytes) -> None:
+        request, self._prompted = self._prompted, None
+        if request is None:
+            raise MalformedPacket("an answer without a question")
+        fields = Fields(packet)
+        credentials = None
+        if fields.uint32() == 1:  # or else it "MUST" fail (section 3.4)
+            credentials = UsernamePassword(request.name, fields.string())
+            fields.end()
+        await self._judge(request, credentials)
 
     def _is_try(self, request: LoginRequest) -> bool:
         is_first_none = request.method == b"none" and not self._has_asked_for_methods
@@ -262,13 +327,17 @@ class GatewayUserAuth(SSHUserAuthServer):
             is_question = isinstance(credentials, SSHPrivateKey) and credentials.signature is None
             event = "key-not-authorised" if is_question else "login-failed"
             self.transport.events.tell(event, **_facts(request, credentials))
-        if self._failures >= self.transport.factory.settings.auth_tries:
-            self._give_up(
-                DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures"
-            )
+        if self._has_no_try_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
         self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + b"\0")
+
+    def _has_no_try_left(self) -> bool:
+        """Whether all are used up: then the client has been hung up on."""
+        if self._failures < self.transport.factory.settings.auth_tries:
+            return False
+        self._give_up(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures")
+        return True
 
     def _give_up(self, reason: int, text: str) -> None:
         self._over = True

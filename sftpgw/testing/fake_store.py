@@ -125,6 +125,8 @@ class FakeStore:
     :param min_part_bytes: what Complete demands of every part but the last.
     :param chunk_bytes: how GET slices a body when it feeds a sink.
     :param page_limit: the largest page that a list returns, whatever is asked.
+    :param keeps_folders: whether directories that were made for a key stay when it is gone.
+    :ivar refused: by key, how HEAD, GET and copies of an object are refused.
     """
 
     def __init__(
@@ -135,12 +137,16 @@ class FakeStore:
         min_part_bytes: int = 5 * MIB,
         chunk_bytes: int = 64 * 1024,
         page_limit: int = 1000,
+        keeps_folders: bool = False,
     ) -> None:
         self.buckets = set(buckets)
         self.objects: dict[ObjectName, StoredObject] = {}
         self.uploads: dict[str, OpenUpload] = {}
         self.requests: Counter[str] = Counter()
         self.now_seconds = 1_700_000_000.0
+        self.folders: set[ObjectName] = set()
+        self._keeps_folders = keeps_folders
+        self.refused: dict[str, StoreError] = {}
         self._capabilities = capabilities or Capabilities()
         self._min_part_bytes = min_part_bytes
         self._chunk_bytes = chunk_bytes
@@ -215,6 +221,7 @@ class FakeStore:
 
     async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
         await self._enter("head", name.bucket)
+        self._demand_key(name)
         stored = self._find(name)
         info = stored.info(name)
         self._leave("head")
@@ -262,7 +269,10 @@ class FakeStore:
         if name in self.objects:
             if self._capabilities.conditional_delete:
                 _demand_etag(self.objects[name], if_match)
-            del self.objects[name]
+            if not self._has_children(name):
+                del self.objects[name]
+        if not self._has_children(name):
+            self.folders.discard(name)
         self._leave("delete")
 
     async def copy(
@@ -305,7 +315,10 @@ class FakeStore:
         limit: int = 1000,
     ) -> ListPage:
         await self._enter("list", bucket)
-        rows = _grouped(self.keys(bucket), prefix, delimiter)
+        folders = [name.key for name in self.folders if name.bucket == bucket and delimiter]
+        rows = _grouped(
+            [*self.keys(bucket), *(key for key in folders if key != prefix)], prefix, delimiter
+        )
         after = token if token is not None else start_after
         rows = [row for row in rows if not after or _binary(row) > _binary(after)]
         size = min(limit, self._page_limit)
@@ -425,7 +438,13 @@ class FakeStore:
             raise NoSuchObject(f"no object {name}", code="NoSuchKey", status=404)
         return self.objects[name]
 
+    def _demand_key(self, name: ObjectName) -> None:
+        """:raises StoreError: to be looked at, the object wants a key that the gateway lacks."""
+        if name.key in self.refused:
+            raise self.refused[name.key]
+
     def _readable(self, name: ObjectName) -> StoredObject:
+        self._demand_key(name)
         stored = self._find(name)
         if stored.properties.storage_class in ARCHIVES:
             raise ObjectArchived(f"{name} is archived", code="InvalidObjectState", status=403)
@@ -434,7 +453,17 @@ class FakeStore:
     def _store(self, name: ObjectName, data: bytes, properties: ObjectProperties, etag: str) -> str:
         self.now_seconds += 1
         self.objects[name] = StoredObject(data, etag, self.now_seconds, properties)
+        if self._keeps_folders:
+            ends = [end for end, character in enumerate(name.key, 1) if character == "/"]
+            self.folders.update(ObjectName(name.bucket, name.key[:end]) for end in ends)
         return etag
+
+    def _has_children(self, name: ObjectName) -> bool:
+        """Whether a folder that is kept has anything in it, so that it cannot be deleted."""
+        return name in self.folders and any(
+            each != name and each.bucket == name.bucket and each.key.startswith(name.key)
+            for each in (*self.objects, *self.folders)
+        )
 
     def _demand(self, name: ObjectName, condition: WriteCondition, enforced: bool) -> None:
         if enforced and condition is WriteCondition.IF_ABSENT and name in self.objects:

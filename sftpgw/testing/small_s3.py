@@ -51,6 +51,7 @@ class Dialect:
     :param aborts: whether AbortMultipartUpload does what it says.
     :param folds_backslashes: whether ``a\\b`` is ``a/b``, as in SeaweedFS.
     :param has_folders: as in a file system, a key and one below it exclude each other (500).
+    :param max_name_bytes: of a segment of a key; versitygw and MinIO refuse more than 255 (400).
     """
 
     conditions: str = "honoured"
@@ -69,6 +70,7 @@ class Dialect:
     aborts: bool = True
     folds_backslashes: bool = False
     has_folders: bool = False
+    max_name_bytes: int = 1024
 
 
 @dataclass
@@ -108,6 +110,8 @@ class SmallS3:
             key = key.replace("\\", "/")
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         try:
+            if any(len(n.encode()) > self.dialect.max_name_bytes for n in key.split("/")):
+                raise _Refused(400, "KeyTooLongError")
             return self._operation(request.method, query)(request, key, query)
         except _Refused as refused:
             return refused.reply
@@ -127,6 +131,8 @@ class SmallS3:
         }
         if method == "GET" and "uploads" in query:
             return self._list_uploads
+        if method == "GET" and "uploadId" in query:
+            return self._list_parts
         return operations[method, "uploadId" in query]
 
     # Objects.
@@ -280,6 +286,10 @@ class SmallS3:
         if self.dialect.aborts:
             del self.uploads[query["uploadId"]]
         return Reply(204)
+
+    def _list_parts(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+        self._upload(query)
+        return _document("ListPartsResult", UploadId=query["uploadId"])
 
     def _list_uploads(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         """One page of all there are."""

@@ -4,7 +4,8 @@ Knows: HAProxy's "The PROXY protocol", sections 2.1, 2.2 and 5.
 Must not know: sockets, or who may send a header.
 
 Stricter than Twisted's parsers (`twisted.protocols.haproxy`), which take text for an address, raise
-ValueError on a port that is none, and want the first 16 bytes in one piece.
+ValueError on a port that is none, and want the first 16 bytes in one piece. What version 2 adds
+behind the addresses (TLVs, a checksum among them) is skipped.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = range(1, 8)
 KEXINIT, NEWKEYS, KEX_INIT, KEX_REPLY = 20, 21, 30, 31
 USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS = 50, 51, 52
+USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE = 60, 61
 GLOBAL_REQUEST, REQUEST_FAILURE = 80, 82
 CHANNEL_OPEN, CHANNEL_CONFIRMATION, CHANNEL_OPEN_FAILURE, WINDOW_ADJUST = 90, 91, 92, 93
 CHANNEL_DATA, CHANNEL_EOF, CHANNEL_CLOSE = 94, 96, 97
@@ -85,6 +86,11 @@ def userauth(user: bytes, method: bytes, details: bytes = b"") -> bytes:
 
 def password(user: bytes, guess: bytes) -> bytes:
     return userauth(user, b"password", b"\0" + string(guess))
+
+
+def answer(guess: bytes) -> bytes:
+    """A USERAUTH_INFO_RESPONSE (RFC 4256, section 3.4)."""
+    return bytes([USERAUTH_INFO_RESPONSE]) + uint32(1) + string(guess)
 
 
 def channel_open(number: int, window_bytes: int = 2**21, max_packet_bytes: int = 2**15) -> bytes:

@@ -16,12 +16,15 @@ from tests.attacks.raw_ssh import (
     KEX_INIT,
     SERVICE_REQUEST,
     USERAUTH_FAILURE,
+    USERAUTH_INFO_REQUEST,
     USERAUTH_SUCCESS,
     Ended,
     RawClient,
+    answer,
     kexinit,
     password,
     string,
+    userauth,
 )
 from tests.attacks.target import Target
 
@@ -53,6 +56,30 @@ def test_5000_pipelined_passwords_with_the_right_one_last(
     assert USERAUTH_SUCCESS not in heard
     assert len(heard) <= TRIES
     assert target.measure().told("login-failed") <= TRIES
+
+
+def test_5000_pipelined_answers_with_the_right_one_last(
+    attacker: MakeClient, target: Target
+) -> None:
+    """By keyboard-interactive: asked for, or not."""
+    begin = userauth(b"cheap", b"keyboard-interactive", string(b"") + string(b""))
+    for asked in (begin, b""):
+        client = attacker().start().request_login()
+        guesses = [each for number in range(2500) for each in (asked, answer(b"%d" % number))]
+        with suppress(Ended):
+            client.send(begin, *filter(None, guesses), begin, answer(PASSWORD))
+        assert USERAUTH_SUCCESS not in outcomes(client)
+    assert target.measure().told("login-failed") <= 2 * TRIES
+
+
+def test_questions_are_asked_for_and_left_alone(attacker: MakeClient) -> None:
+    client = attacker().start().request_login()
+    begin = userauth(b"cheap", b"keyboard-interactive", string(b"") + string(b""))
+    for _ in range(TRIES):
+        client.send(begin)
+        client.expect(USERAUTH_INFO_REQUEST)
+    client.send(begin)
+    assert outcomes(client) == []
 
 
 @pytest.mark.parametrize("wrong", [TRIES - 1, TRIES])

@@ -26,8 +26,13 @@ NOW = 1_700_000_000.0
 class Process:
     """A sweeper, and what it works on."""
 
-    def __init__(self, *targets: Target, recorded: tuple[MultipartUpload, ...] = ()) -> None:
-        self.store = FakeStore(("bucket", "other"))
+    def __init__(
+        self,
+        *targets: Target,
+        recorded: tuple[MultipartUpload, ...] = (),
+        store: FakeStore | None = None,
+    ) -> None:
+        self.store = store or FakeStore(("bucket", "other"))
         self.in_flight = InFlight()
         self.clock = Clock()
         self.clock.advance(NOW)
@@ -87,6 +92,46 @@ def test_what_is_in_flight_or_recorded_or_of_unknown_age_is_spared() -> None:
     process.in_flight.kept.add(in_flight)
     result_of(process.sweeper.sweep())
     assert process.left() == {"home/in-flight", "home/recorded", "home/unknown"}
+
+
+def test_an_upload_of_unknown_age_is_as_old_as_it_has_been_known() -> None:
+    """SeaweedFS does not tell since when uploads are open."""
+    process = Process(HOMES)
+    process.upload("home/unknown", NOW / DAY)
+    for _ in range(8):
+        assert process.left() == {"home/unknown"}
+        result_of(process.sweeper.sweep())
+        process.clock.advance(DAY)
+    result_of(process.sweeper.sweep())
+    assert process.left() == set()
+    (facts,) = process.events.facts("stale-upload-aborted")
+    assert facts["age_seconds"] == pytest.approx(8 * DAY)
+    (told,) = process.events.facts("upload-ages-unknown")
+    assert (told["prefix"], told["uploads"]) == ("home/", 1)
+
+
+class _Pretends(FakeStore):
+    """A store that says it is done, and has not done it."""
+
+    async def abort_upload(self, upload: MultipartUpload) -> None:
+        return
+
+    async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
+        return
+
+
+def test_what_is_told_as_done_is_done() -> None:
+    process = Process(HOMES, PIECES, store=_Pretends(("bucket",)))
+    process.upload("home/old", 30)
+    process.object(".sftpgw/pieces/a", 8)
+    result_of(process.sweeper.sweep())
+    assert process.left() == {"home/old"}
+    assert not process.events.facts("stale-upload-aborted")
+    assert not process.events.facts("stale-piece-deleted")
+    assert [facts["key"] for facts in process.events.facts("sweep-failed")] == [
+        "home/old",
+        ".sftpgw/pieces/a",
+    ]
 
 
 def test_records_that_cannot_be_read_keep_uploads_where_they_are() -> None:

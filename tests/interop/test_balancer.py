@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from tests.interop.spawning import (
     program,
     wait_until,
 )
+from tests.needs import needs
 
 RELAY = """
 import os, select, socket, sys
@@ -67,6 +69,49 @@ def test_openssh_through_a_balancer(
     for event in ("session-opened", "login-succeeded", "session-closed"):
         assert all(CLIENT in line for line in behind.lines_with(f" {event} "))
     assert "via=127.0.0.1:" in behind.lines_with(" session-opened ")[0]
+
+
+HAPROXY = """
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1m
+    timeout server 1m
+listen one
+    bind fd@{one}
+    server gateway 127.0.0.1:{port} send-proxy check check-send-proxy inter 100ms
+listen two
+    bind fd@{two}
+    option tcp-check
+    tcp-check expect string SSH-2.0-
+    server gateway 127.0.0.1:{port} send-proxy-v2 check check-send-proxy inter 100ms
+"""
+
+
+@needs("haproxy")
+def test_openssh_through_haproxy(behind: Gateway, account: Account, tmp_path: Path) -> None:
+    """Both versions; its health checks, ten a second, are neither refused nor told of."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    one, two = (each.fileno() for each in sockets)
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(HAPROXY.format(one=one, two=two, port=behind.port))
+    earlier = len(behind.lines_with("connections-"))
+    with subprocess.Popen([program("haproxy"), "-f", str(config)], pass_fds=(one, two)) as process:
+        try:
+            for each in sockets:
+                port = each.getsockname()[1]
+                options = [*account.key_options, "-o", "BindAddress=127.0.0.77", "-P", str(port)]
+                client = Client(behind, account, tmp_path)
+                done = client.run([program("sftp"), *options, "-b", "-", client.host], "pwd\n")
+                assert done.returncode == 0, done.stdout
+            wait_until(lambda: len(behind.lines_with(" session-closed ")) >= 2)
+            opened = behind.lines_with("peer=127.0.0.77:")
+            assert sum(" session-opened " in line for line in opened) == 2
+            assert len(behind.lines_with("connections-")) == earlier
+        finally:
+            process.terminate()
+            for each in sockets:
+                each.close()
 
 
 def test_without_a_header_there_is_no_answer(behind: Gateway) -> None:

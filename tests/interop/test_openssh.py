@@ -274,13 +274,14 @@ def test_a_client_that_dies_leaves_nothing(alice: Client, bucket: Bucket) -> Non
     assert bucket.keys("alice/cut-off") == []
 
 
+@pytest.mark.parametrize("method", ["password", "keyboard-interactive"])
 def test_a_password_opens_and_a_wrong_one_does_not(
-    gateway: Gateway, account: Account, tmp_path: Path
+    gateway: Gateway, account: Account, tmp_path: Path, method: str
 ) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("#!/bin/sh\necho not it\n")
     wrong.chmod(0o700)
-    options = ["-o", "PreferredAuthentications=password", "-o", "NumberOfPasswordPrompts=2"]
+    options = ["-o", f"PreferredAuthentications={method}", "-o", "NumberOfPasswordPrompts=2"]
     command = [program("sftp"), "-P", str(gateway.port), *QUIET, *NO_HOST_FILE, *options]
     for askpass, status in ((account.askpass, 0), (wrong, 255)):
         done = subprocess.run(
@@ -293,7 +294,8 @@ def test_a_password_opens_and_a_wrong_one_does_not(
             check=False,
         )
         assert done.returncode == status, done.stderr
-    assert gateway.lines_with("login-failed")
+    for event in ("login-failed", "login-succeeded"):
+        assert any(event in line for line in gateway.lines_with(f"method={method}"))
     assert not gateway.lines_with(account.password, "not it")
 
 

@@ -661,10 +661,29 @@ class TestStoredOrDecompressed:
         assert "accept-encoding" not in server.requests[-1].headers
 
     @pytest_twisted.ensureDeferred
-    async def test_a_head_learns_it_too(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_a_head_tells_of_what_is_stored(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        """What a copy would not be told of its encoding, it would lose."""
         server.answer_with(self.gcs)
-        assert (await client.head(NAME)).size_bytes == 6
+        info = await client.head(NAME)
+        assert (info.size_bytes, info.system_headers) == (6, {"content-encoding": "gzip"})
+        told = object_headers(x_goog_stored_content_encoding="identity")
+        server.script(Reply(200, b"", told, length=6))
+        info = await client.head(NAME)
+        assert (info.size_bytes, info.system_headers) == (6, {})
         assert len(server.requests) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_tells_of_no_object_is_not_compressed(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.answer_with(self.gcs)
+        await got(client)
+        server.script(Reply(200, b"<ListBucketResult/>"), Reply(200, b"<Tagging/>"))
+        await client.list("bucket", "")
+        await client.tags(NAME)
+        assert not [each for each in server.requests[-2:] if "accept-encoding" in each.headers]
 
     @pytest_twisted.ensureDeferred
     async def test_another_length_than_the_stored_one(

@@ -11,6 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_twisted
 
+from sftpgw.errors import (
+    AccessDenied,
+    NameInTheWay,
+    NameNotKept,
+    NoSuchObject,
+    NoSuchUpload,
+    StoreError,
+)
 from sftpgw.files.copying import Copying
 from sftpgw.files.inflight import InFlight
 from sftpgw.s3.client import S3Client
@@ -28,7 +36,7 @@ from sftpgw.values import (
     Probe,
 )
 from tests.s3.conftest import Connect
-from tests.stores import RecordedEvents
+from tests.stores import CollectingSink, RecordedEvents
 
 PROPERTIES = ObjectProperties()
 NAME = ObjectName("bucket", "file")
@@ -141,6 +149,28 @@ class TestLists:
         page = await client.list("bucket", "")
         assert [(info.name.key, info.size_bytes) for info in page.objects] == left
 
+    @pytest.mark.parametrize("key", ["n" * 256, "d/" + "ä" * 128 + "/f"])
+    @pytest_twisted.ensureDeferred
+    async def test_what_cannot_be_there_is_not(
+        self, store: SmallS3, client: S3Client, key: str
+    ) -> None:
+        """MinIO and versitygw refuse to look for names of over 255 bytes."""
+        store.dialect = Dialect(max_name_bytes=255)
+        with pytest.raises(NoSuchObject):
+            await client.head(named(key))
+        with pytest.raises(NoSuchObject):
+            await client.get(named(key), ByteRange(0, 10), CollectingSink())
+
+    @pytest.mark.parametrize("key", ["n" * 255, "f"])
+    @pytest_twisted.ensureDeferred
+    async def test_another_refusal_of_a_look_stays_one(
+        self, server: ScriptedS3, client: S3Client, key: str
+    ) -> None:
+        server.disturb(lambda request: request.method == "HEAD", Reply(400))
+        with pytest.raises(StoreError) as caught:
+            await client.head(named(key))
+        assert not isinstance(caught.value, NoSuchObject)
+
     @pytest.mark.parametrize("upload_keys", ["told", "untold", "plain"])
     @pytest.mark.parametrize("key", ["a b", "a%20b", "a+b", "ab"])
     @pytest_twisted.ensureDeferred
@@ -223,3 +253,126 @@ class TestCopiesInParts:
         lacks_it = manner in ("refused", "whole")
         assert client.capabilities_of("bucket").copied_checksums is not lacks_it
         assert "copy-differed" not in events.names()
+
+
+def is_inventory(request: Recorded) -> bool:
+    return "list-type" in request.target
+
+
+class TestNames:
+    @pytest_twisted.ensureDeferred
+    async def test_a_backslash_is_refused_where_it_is_a_slash(
+        self, server: ScriptedS3, store: SmallS3, connected: Connect
+    ) -> None:
+        """Else reading, replacing or deleting the one would be done to the other."""
+        store.dialect = Dialect(folds_backslashes=True)
+        client = connected(probe=Probe.AUTO)
+        await client.put(named("a/b"), (b"slash",), PROPERTIES)
+        name, upload = named("a\\b"), None
+        source = await client.head(named("a/b"))
+        for work in (
+            client.put(name, (b"back",), PROPERTIES),
+            client.copy(source, name),
+            client.create_upload(name, PROPERTIES),
+        ):
+            with pytest.raises(NameNotKept):
+                upload = await work
+        for work in (client.head(name), client.get(name, None, CollectingSink())):
+            with pytest.raises(NoSuchObject):
+                await work
+        await client.delete(name)
+        assert (await client.list("bucket", "a\\")).objects == ()
+        assert upload is None
+        assert store.objects == {"a/b": b"slash"}
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_backslash_is_one_elsewhere(self, store: SmallS3, connected: Connect) -> None:
+        client = connected(probe=Probe.AUTO)
+        await client.put(named("a\\b"), (b"back",), PROPERTIES)
+        assert store.objects == {"a\\b": b"back"}
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_file_over_a_folder_is_told_after_a_few_tries(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client, events: RecordedEvents
+    ) -> None:
+        store.dialect = Dialect(has_folders=True)
+        store.objects["file/below"] = b"1"
+        with pytest.raises(NameInTheWay):
+            await client.put(NAME, (b"2",), PROPERTIES)
+        with pytest.raises(NameInTheWay):
+            await client.create_upload(NAME, PROPERTIES)
+        with pytest.raises(NameInTheWay):
+            await client.copy(await client.head(named("file/below")), NAME)
+        assert store.objects == {"file/below": b"1"}
+        assert methods(server)["PUT"] == methods(server)["POST"] * 2 == 8
+        assert events.names().count("s3-request-failed") == 3
+
+    @pytest.mark.parametrize("reply", [error_reply(403, "AccessDenied"), Reply(500)])
+    @pytest_twisted.ensureDeferred
+    async def test_a_defect_is_waited_for_where_nothing_explains_it(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client, reply: Reply
+    ) -> None:
+        server.disturb(lambda r: r.method == "PUT", *[error_reply(500, "InternalError")] * 9)
+        server.disturb(is_inventory, *[reply] * 2)
+        await client.put(NAME, (b"2",), PROPERTIES)
+        assert store.objects == {"file": b"2"}
+
+
+class TestComplete:
+    @pytest.mark.parametrize("was_stored", [False, True])
+    @pytest_twisted.ensureDeferred
+    async def test_an_upload_that_is_gone_may_be_a_defect(
+        self, server: ScriptedS3, store: SmallS3, client: S3Client, was_stored: bool
+    ) -> None:
+        """As Ceph says it: 500, completion is already in progress."""
+        upload = await client.create_upload(NAME, PROPERTIES)
+        part = await client.upload_part(upload, 1, (b"data",))
+        if was_stored:
+            await client.complete_upload(upload, (part,))
+        else:
+            await client.abort_upload(upload)
+
+        def answer(request: Recorded) -> Reply:
+            reply = store.answer(request)
+            is_complete = request.method == "POST" and reply.status == 404
+            return error_reply(500, "InternalError") if is_complete else reply
+
+        server.answer_with(answer)
+        before = len(server.requests)
+        if was_stored:
+            etag = await client.complete_upload(upload, (part,))
+            assert etag == (await client.head(NAME)).etag
+        else:
+            with pytest.raises(NoSuchUpload):
+                await client.complete_upload(upload, (part,))
+        assert len(server.requests) - before <= 7
+
+
+class TestMissing:
+    """A 404 says that a file is missing, unless it says what else is."""
+
+    @pytest.mark.parametrize("code", ["NoSuchKey", "NotFound", "ObjectNotFound", ""])
+    @pytest_twisted.ensureDeferred
+    async def test_a_file(self, server: ScriptedS3, client: S3Client, code: str) -> None:
+        server.script(error_reply(404, code))
+        with pytest.raises(NoSuchObject):
+            await client.get(NAME, None, CollectingSink())
+
+    @pytest.mark.parametrize("code", ["AccessKeyNotFound", "NoSuchAccount", "Gone"])
+    @pytest_twisted.ensureDeferred
+    async def test_something_else(self, server: ScriptedS3, client: S3Client, code: str) -> None:
+        server.script(error_reply(404, code), Reply(404, headers={"X-Some-Error-Code": code}))
+        for work in (client.get(NAME, None, CollectingSink()), client.head(NAME)):
+            with pytest.raises(StoreError) as refused:
+                await work
+            assert type(refused.value) is StoreError
+            assert refused.value.code == code
+
+    @pytest_twisted.ensureDeferred
+    async def test_head_has_a_code_in_its_headers_with_some_stores(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
+        server.script(Reply(403, headers={"x-minio-error-code": "InvalidAccessKeyId"}))
+        with pytest.raises(AccessDenied) as refused:
+            await client.head(NAME)
+        assert refused.value.code == "InvalidAccessKeyId"

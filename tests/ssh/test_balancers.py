@@ -236,8 +236,8 @@ def test_no_header_in_time_is_counted_and_hung_up_on(door: Door, data: bytes) ->
 
 
 def test_health_checks_are_quiet(door: Door) -> None:
-    """A balancer that only connects, says LOCAL, or UNKNOWN; it may read our first line."""
-    for data in (b"", LOCAL, b"PROXY UNKNOWN\r\n"):
+    """A balancer that only connects, says LOCAL or UNKNOWN, or names itself as HAProxy does."""
+    for data in (b"", LOCAL, b"PROXY UNKNOWN\r\n", header("10.0.0.5")):
         for _ in range(100):
             wire = door.connect(data)
             assert wire.said().startswith(b"SSH-2.0-sftpgw\r\n" if data else b"")

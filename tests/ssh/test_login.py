@@ -34,7 +34,9 @@ from sftpgw.values import SshSettings
 
 SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 5, 6, 7
 NEWKEYS = 21
-REQUEST, FAILURE, SUCCESS, PK_OK = 50, 51, 52, 60
+REQUEST, FAILURE, SUCCESS, BANNER, PK_OK = 50, 51, 52, 53, 60
+INFO_REQUEST, INFO_RESPONSE = 60, 61
+METHODS = b"publickey,password,keyboard-interactive"
 
 KEY = new_key()
 RSA_KEY = Key(rsa.generate_private_key(65537, 2048))
@@ -86,6 +88,15 @@ class Login:
         message = NS(self.pair.client.sessionID or b"") + bytes((REQUEST,)) + request
         signature = key.sign(message, signatureType=algorithm)
         self.ask(b"publickey", details + NS(signature), user)
+
+    def interact(self, user: bytes = b"alice") -> None:
+        """Begin keyboard-interactive."""
+        self.ask(b"keyboard-interactive", NS(b"") + NS(b""), user)
+
+    def answer(self, *answers: bytes) -> None:
+        """What the gateway has asked for."""
+        count = struct.pack(">L", len(answers))
+        self.pair.send_packet(INFO_RESPONSE, count + b"".join(map(NS, answers)))
 
     @property
     def disconnect_text(self) -> bytes | None:
@@ -149,7 +160,7 @@ def test_conchs_own_client_logs_in_with_either() -> None:
 @pytest.mark.parametrize("password", [b"", b"wrong", b"s" * 73, b"s" * 30_000, b"\xff\0"])
 def test_a_wrong_password_is_one_failure(login: Login, password: bytes) -> None:
     login.password(password)
-    assert login.heard(FAILURE) == [NS(b"publickey,password") + b"\0"]
+    assert login.heard(FAILURE) == [NS(METHODS) + b"\0"]
     assert not login.heard(SUCCESS)
     (facts,) = login.events.facts("login-failed")
     assert (facts["user"], facts["method"]) == ("alice", "password")
@@ -232,7 +243,7 @@ def test_a_change_of_password_fails(login: Login) -> None:
     assert len(login.heard(FAILURE)) == 1
 
 
-@pytest.mark.parametrize("method", [b"keyboard-interactive", b"hostbased", b"\xff", b"__init__"])
+@pytest.mark.parametrize("method", [b"gssapi-with-mic", b"hostbased", b"\xff", b"__init__"])
 def test_other_methods_fail(login: Login, method: bytes) -> None:
     login.ask(method)
     assert len(login.heard(FAILURE)) == 1
@@ -241,6 +252,132 @@ def test_other_methods_fail(login: Login, method: bytes) -> None:
 def test_another_service_than_connection_is_refused(login: Login) -> None:
     login.ask(b"password", b"\0" + NS(b"secret"), service=b"ssh-userauth")
     assert login.disconnect_text == b"no such service"
+
+
+# keyboard-interactive.
+
+
+@pytest.mark.parametrize("user", [b"alice", b"rita", b"nobody", b"\xff"])
+def test_everybody_is_asked_for_one_password_without_an_echo(login: Login, user: bytes) -> None:
+    login.interact(user)
+    question = struct.pack(">L", 1) + NS(b"Password: ") + b"\0"
+    assert login.heard(INFO_REQUEST) == [3 * NS(b"") + question]
+    assert not login.heard(FAILURE)
+    assert "login-failed" not in login.events.names()
+
+
+def test_the_answer_is_the_password(login: Login) -> None:
+    login.interact()
+    login.answer(b"secret")
+    assert login.heard(SUCCESS) == [b""]
+    (facts,) = login.events.facts("login-succeeded")
+    assert (facts["user"], facts["method"]) == ("alice", "keyboard-interactive")
+
+
+@pytest.mark.parametrize("answers", [(b"wrong",), (b"",), (), (b"secret", b"secret"), (b"",) * 99])
+def test_another_answer_is_one_failure(login: Login, answers: tuple[bytes, ...]) -> None:
+    login.interact()
+    login.answer(*answers)
+    assert login.heard(FAILURE) == [NS(METHODS) + b"\0"]
+    (facts,) = login.events.facts("login-failed")
+    assert (facts["user"], facts["method"]) == ("alice", "keyboard-interactive")
+    login.interact()
+    login.answer(b"secret")
+    assert login.heard(SUCCESS)
+
+
+def test_an_answer_is_for_the_user_who_was_asked(login: Login) -> None:
+    login.interact(b"rita")
+    login.ask(b"none", user=b"alice")
+    login.interact(b"rita")
+    login.answer(b"secret")
+    assert not login.heard(SUCCESS)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\0\0\0\1", b"\0\0\0\1\0\0\0\x20abc", b"\0\0\0\1" + NS(b"secret") + b"more"],
+)
+def test_a_malformed_answer_ends_the_connection(login: Login, payload: bytes) -> None:
+    login.interact()
+    login.pair.send_packet(INFO_RESPONSE, payload)
+    assert not login.heard(SUCCESS)
+    assert "protocol-broken" in login.events.names()
+
+
+@pytest.mark.parametrize("details", [b"", NS(b""), NS(b"") + NS(b"") + b"more"])
+def test_a_malformed_beginning_ends_the_connection(login: Login, details: bytes) -> None:
+    login.ask(b"keyboard-interactive", details)
+    assert "protocol-broken" in login.events.names()
+
+
+@pytest.mark.parametrize("before", [[], [b"none"], [b"keyboard-interactive", b"none"]])
+def test_an_answer_without_a_question_ends_the_connection(
+    login: Login, before: list[bytes]
+) -> None:
+    for method in before:
+        login.ask(method, b"" if method == b"none" else NS(b"") + NS(b""))
+    login.answer(b"secret")
+    assert login.disconnect_text == b"an answer without a question"
+    assert not login.heard(SUCCESS)
+
+
+def test_a_question_is_answered_once(login: Login) -> None:
+    login.interact()
+    login.answer(b"wrong")
+    login.answer(b"secret")
+    assert not login.heard(SUCCESS)
+
+
+def test_both_ways_to_send_a_password_count_together() -> None:
+    login = Login(settings=SshSettings(auth_tries=4))
+    login.ask(b"none")
+    for _ in range(2):
+        login.interact()
+        login.answer(b"wrong")
+        login.password(b"wrong")
+    assert login.disconnect_text == b"too many authentication failures"
+    assert len(login.events.facts("login-failed")) == 4
+    assert len(login.heard(FAILURE)) == 1 + 3
+
+
+def test_questions_that_are_left_alone_are_tries() -> None:
+    login = Login(settings=SshSettings(auth_tries=3))
+    for _ in range(3):
+        login.interact()
+    assert login.pair.connected
+    login.answer(b"wrong")
+    assert login.disconnect_text == b"too many authentication failures"
+    login = Login(settings=SshSettings(auth_tries=3))
+    for _ in range(4):
+        login.interact()
+    assert login.disconnect_text == b"too many authentication failures"
+    assert len(login.heard(INFO_REQUEST)) == 3
+
+
+def test_the_last_try_may_be_the_right_answer() -> None:
+    login = Login(settings=SshSettings(auth_tries=2))
+    login.password(b"wrong")
+    login.interact()
+    login.answer(b"secret")
+    assert login.heard(SUCCESS)
+
+
+# The banner.
+
+
+def test_a_banner_comes_once_before_the_first_answer() -> None:
+    login = Login(settings=SshSettings(banner="Nur f\u00fcr Mitglieder\r\n"))
+    login.ask(b"none")
+    login.password(b"secret")
+    heard = [number for number, _ in login.pair.client.heard if number >= REQUEST]
+    assert heard == [BANNER, FAILURE, SUCCESS]
+    assert login.heard(BANNER) == [NS("Nur f\u00fcr Mitglieder\r\n".encode()) + NS(b"")]
+
+
+def test_without_a_banner_nothing_is_said(login: Login) -> None:
+    login.ask(b"none")
+    assert login.heard(BANNER) == []
 
 
 @pytest.mark.parametrize("tries", [1, 3])
@@ -257,7 +394,7 @@ def test_the_last_try_is_answered_by_hanging_up(tries: int) -> None:
     assert login.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize("before", [b"none", b"keyboard-interactive"])
+@pytest.mark.parametrize("before", [b"none", b"hostbased"])
 def test_only_one_none_is_free(before: bytes) -> None:
     login = Login(settings=SshSettings(auth_tries=2))
     login.ask(before)
@@ -346,6 +483,36 @@ def test_pipelined_passwords_are_checked_one_at_a_time() -> None:
     assert thread.asked == [b"1", b"2", b"secret"]  # what follows a success is not looked at
     assert len(login.heard(FAILURE)) == 2
     assert login.heard(SUCCESS) == [b""]
+
+
+def test_pipelined_answers_are_checked_one_at_a_time() -> None:
+    """A second door would not have been better watched than the first."""
+    thread = SlowThread()
+    login = Login(thread.portal())
+    begin = NS(b"alice") + NS(b"ssh-connection") + NS(b"keyboard-interactive") + NS(b"") * 2
+    for guess in (b"1", b"secret"):
+        login.pair.client.sendPacket(REQUEST, begin)
+        login.pair.client.sendPacket(INFO_RESPONSE, struct.pack(">L", 1) + NS(guess))
+        login.pair.client.sendPacket(REQUEST, password_packet(b"2"))
+    login.pair.pump()
+    assert thread.asked == [b"1"]
+    for _ in range(3):
+        thread.waiting.pop()()
+    login.pair.pump()
+    assert thread.asked == [b"1", b"2", b"secret"]
+    assert len(login.heard(FAILURE)) == 2
+    assert login.heard(SUCCESS) == [b""]
+
+
+def test_a_flood_of_answers_is_cut_off() -> None:
+    thread = SlowThread()
+    login = Login(thread.portal())
+    login.interact()
+    for _ in range(50):
+        login.pair.client.sendPacket(INFO_RESPONSE, struct.pack(">L", 1) + NS(b"guess"))
+    login.pair.pump()
+    assert login.disconnect_text == b"too many login requests at once"
+    assert thread.asked == [b"guess"]
 
 
 def test_a_flood_of_passwords_is_cut_off_before_it_is_checked() -> None:
