@@ -355,6 +355,26 @@ class TestOverlap:
         assert codes(client, sent) == [OK] * 101
         assert stored(gateway) == {}
 
+    @pytest.mark.parametrize("count", [2, 3, 7])
+    def test_a_kept_directory_outlives_files_that_go_at_the_same_time(self, count: int) -> None:
+        """Each of them used to count on the other one."""
+        gateway = GatewayInMemory(files=FilesSettings(keep_empty_directories=True))
+        client = gateway.log_in()
+        seed(gateway, **{f"d__{each}": b"x" for each in range(count)})
+        gates = slow(gateway.store, "list", "delete")
+        half = count // 2
+        sent = client.send_together(
+            *(on_path(Kind.REMOVE, b"d/%d" % each) for each in range(half)),
+            *(rename(b"d/%d" % each, b"e/%d" % each) for each in range(half, count)),
+        )
+        while any(gate.waiting for gate in gates):
+            for gate in gates:
+                if gate.waiting:
+                    gate.open_last()
+                    client.pump()
+        assert codes(client, sent) == [OK] * count
+        assert sorted(stored(gateway)) == ["d/", *(f"e/{each}" for each in range(half, count))]
+
     def test_closes_overlap(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         handles = [client.open(b"d/%d" % each, CREATE) for each in range(20)]
         gate = gateway.store.hold("put")
