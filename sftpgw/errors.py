@@ -120,6 +120,15 @@ class NoSuchObject(StoreError):
     """404 on an object."""
 
 
+def refuses_one_object(error: StoreError) -> bool:
+    """Whether HEAD or GET of an object was refused for what this object is.
+
+    One that is encrypted with another's key is: 403 with KMS, 400 where the key is a customer's
+    (SSE-C). The store is well, and a list tells that the object is there.
+    """
+    return isinstance(error, AccessDenied) or (type(error) is StoreError and error.status == 400)
+
+
 class NoSuchBucket(StoreError):
     """404 on a bucket."""
 

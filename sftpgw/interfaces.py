@@ -364,6 +364,13 @@ class FileWriter(Protocol):
 
     async def attributes(self) -> FileAttributes: ...
 
+    @property
+    def takes_time(self) -> bool:
+        """Whether a time that came now would be stored with the file, and none has come yet."""
+
+    def foresee_time(self, seconds: float) -> None:
+        """The time that is about to be set once the file is published: it may have it at once."""
+
     async def sync(self) -> None:
         """Wait for the parts under way."""
 

@@ -429,6 +429,14 @@ class SetStat(enum.Enum):
     FAIL = "fail"
 
 
+class LateTimes(enum.Enum):
+    """What becomes of times that come when an object is stored, or its metadata are sent."""
+
+    APPLY = "apply"  # the object is copied onto itself
+    DEFER = "defer"  # the process remembers them, as long as it lives
+    IGNORE = "ignore"
+
+
 class ExactTimes(enum.Enum):
     """Whether listings show the times that were stored with files, for a HEAD each."""
 
@@ -449,6 +457,8 @@ class FilesSettings:
     """[files]. Modes are the nine permission bits."""
 
     setstat: SetStat = SetStat.IGNORE
+    late_times: LateTimes = LateTimes.APPLY
+    late_times_wait_seconds: float = 0.0
     exact_times: ExactTimes = ExactTimes.AUTO
     rename_max_objects: int = 100_000
     on_disconnect: OnDisconnect = OnDisconnect.DISCARD

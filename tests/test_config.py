@@ -23,6 +23,7 @@ from sftpgw.values import (
     ChecksumChoice,
     ExactTimes,
     FilesSettings,
+    LateTimes,
     LimitSettings,
     OnDisconnect,
     Permission,
@@ -200,6 +201,8 @@ drain = 0s
 [files]
 exact_times = no
 setstat = fail
+late_times = defer
+late_times_wait = 0.05s
 rename_max_objects = 7
 on_disconnect = resume
 partials_kept = 36h
@@ -213,6 +216,8 @@ directory_mode = 750
     )
     assert settings.files == FilesSettings(
         setstat=SetStat.FAIL,
+        late_times=LateTimes.DEFER,
+        late_times_wait_seconds=0.05,
         exact_times=ExactTimes.NO,
         rename_max_objects=7,
         on_disconnect=OnDisconnect.RESUME,

@@ -38,6 +38,7 @@ from sftpgw.values import (
     ExactTimes,
     FilesSettings,
     GatewaySettings,
+    LateTimes,
     LimitSettings,
     OnDisconnect,
     Probe,
@@ -128,6 +129,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     },
     "files": {
         "setstat": Key("setstat", one_of(SetStat)),
+        "late_times": Key("late_times", one_of(LateTimes)),
+        "late_times_wait": Key("late_times_wait_seconds", time(0, 10)),
         "exact_times": Key("exact_times", one_of(ExactTimes)),
         "rename_max_objects": Key("rename_max_objects", count(1, 10_000_000)),
         "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),

@@ -16,6 +16,7 @@ versions of an object.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -65,6 +66,7 @@ class Download:
     :param etag: the version to read; None takes the one that is there.
     :param traffic: counts what is read.
     :param is_below: it reads what is below a file that is being written, whose traffic this is.
+    :param shown: how the object looks as a file.
     """
 
     def __init__(
@@ -81,9 +83,11 @@ class Download:
         etag: str | None = None,
         traffic: Traffic | None = None,
         is_below: bool = False,
+        shown: Callable[[ObjectInfo], FileAttributes] = attributes_of,
     ) -> None:
         self.traffic = traffic or Traffic()
         self._is_below = is_below
+        self._shown = shown
         self._name = name
         self._etag = etag
         self._store = store
@@ -217,7 +221,7 @@ class Download:
                 self._fail(ObjectChanged(REPLACED))
                 raise ObjectChanged(REPLACED)
             self._info = info
-        return attributes_of(self._known)
+        return self._shown(self._known)
 
     def close(self) -> None:
         self._fail(InvalidHandle("the file is closed"))

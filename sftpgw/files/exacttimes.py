@@ -12,7 +12,9 @@ Rules
 2. So many HEADs of a listing are under way at once, and so many of all listings
    (`KnownTimes.looks`), in turns.
 3. A listing waits for a page's HEADs for `PATIENCE_SECONDS` at most. Where there was no
-   answer, the list's time is shown; after a refusal nothing more is asked.
+   answer, the list's time is shown. A refusal may be about its object only; but where
+   `MAX_REFUSED` came and no answer, all are refused, and nothing more is asked. Nor is anything
+   once the store has failed.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from sftpgw.errors import NoSuchObject, StoreError
+from sftpgw.errors import NoSuchObject, StoreError, refuses_one_object
 from sftpgw.files.resources import Resources
 from sftpgw.plan.markers import is_empty_marker
 from sftpgw.values import ExactTimes, ListPage, ObjectInfo, ObjectName
 
 LOOKS_OF_ONE = 32
 PATIENCE_SECONDS = 10.0
+MAX_REFUSED = 64
 
 
 class PageTimes:
@@ -47,6 +50,8 @@ class PageTimes:
         self._shows = choice is not ExactTimes.NO
         self._asks = choice is ExactTimes.YES or (choice is ExactTimes.AUTO and is_small)
         self._unknown: deque[ObjectInfo] = deque()
+        self._told = 0
+        self._refused = 0
 
     async def put_into(self, page: ListPage) -> ListPage:
         """The same page with exact times. Never raises."""
@@ -98,11 +103,19 @@ class PageTimes:
         except NoSuchObject:
             return
         except StoreError as error:
-            if self._asks:
-                self._events.tell("times-unknown", key=listed.name.key, why=error.message)
-            self.stop()
+            self._note_failure(listed, error)
             return
+        self._told += 1
         found[listed.name] = self._known.learn(listed, told, self._clock.seconds())
+
+    def _note_failure(self, listed: ObjectInfo, error: StoreError) -> None:
+        """The log hears of the first one of a listing."""
+        if self._asks and not self._refused:
+            self._events.tell("times-unknown", key=listed.name.key, why=error.message)
+        self._refused += 1
+        are_all_refused = not self._told and self._refused >= MAX_REFUSED
+        if are_all_refused or not refuses_one_object(error):
+            self.stop()
 
 
 def _is_file(info: ObjectInfo) -> bool:

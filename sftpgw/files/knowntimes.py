@@ -14,17 +14,18 @@ Rules
    have whole seconds: what is younger than `RACY_SECONDS` is not kept.
 2. What this process has stored is known before a list has told its date. It is recognised
    by a date that fits, clocks being apart by less than `SLACK_SECONDS`.
+3. A time may be *deferred* (`[files] late_times`): it is shown, and not stored.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import DeferredSemaphore
 
 from sftpgw.files.recent import Recent
-from sftpgw.plan.listing import modified_seconds
-from sftpgw.values import ObjectInfo
+from sftpgw.plan.listing import attributes_of, modified_seconds
+from sftpgw.values import FileAttributes, ObjectInfo
 
 KNOWN_FILES = 65_536
 """At 0.2 KiB each, whatever their keys are: 14 MiB."""
@@ -61,6 +62,7 @@ class KnownTimes:
     def __init__(self) -> None:
         self.looks = DeferredSemaphore(LOOKS_AT_ONCE)
         self._known: Recent[int, _Known] = Recent(KNOWN_FILES)
+        self._deferred: Recent[int, float] = Recent(KNOWN_FILES)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -68,6 +70,8 @@ class KnownTimes:
     def find(self, listed: ObjectInfo) -> float | None:
         """The exact time of an object in a list, None if it is not known."""
         content = _content(listed)
+        if content in self._deferred:
+            return self._deferred[content]
         known = self._known.get(content)
         if known is None or not known.is_of(listed):
             return None
@@ -83,12 +87,26 @@ class KnownTimes:
             self._keep(listed, _Known(seconds, int(listed.modified_seconds)))
         return seconds
 
+    def defer(self, info: ObjectInfo, seconds: float) -> None:
+        """Show this time for an object from now on, though it is not stored with it."""
+        self._deferred.keep(_content(info), seconds)
+
+    def deferred(self, info: ObjectInfo) -> float | None:
+        """The time to show for an object in place of its own, if there is one."""
+        return self._deferred.get(_content(info))
+
+    def shown(self, info: ObjectInfo) -> FileAttributes:
+        """An object as a file, with the time that this process shows for it."""
+        seconds, attributes = self.deferred(info), attributes_of(info)
+        return attributes if seconds is None else replace(attributes, modified_seconds=seconds)
+
     def stored(self, info: ObjectInfo, *, mtime_seconds: float | None, now_seconds: float) -> None:
         """This process has stored an object.
 
         :param info: its name, size and ETag, and the earliest date that it may have.
         :param mtime_seconds: the time that was stored with it, None without one.
         """
+        self._deferred.pop(_content(info), None)
         earliest, latest = info.modified_seconds - SLACK_SECONDS, now_seconds + SLACK_SECONDS
         self._keep(info, _Known(mtime_seconds, None, earliest, latest))
 

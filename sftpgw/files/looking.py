@@ -24,10 +24,18 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakSet
 
-from sftpgw.errors import AccessDenied, IsADirectory, NoSuchFile, NoSuchObject, NotADirectory
+from sftpgw.errors import (
+    AccessDenied,
+    IsADirectory,
+    NoSuchFile,
+    NoSuchObject,
+    NotADirectory,
+    StoreError,
+    refuses_one_object,
+)
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.recent import Recent
@@ -77,6 +85,7 @@ class Looking:
         self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
         self._files_seen: Recent[int, None] = Recent(MAX_SEEN)
         self._folders_seen: Recent[int, None] = Recent(MAX_SEEN)
+        self._may_not_list = False
         self.own: WeakSet[FileWriter] = WeakSet()
 
     # Files.
@@ -97,6 +106,36 @@ class Looking:
             return None
         self.saw_file(place)
         return info
+
+    async def glance(self, place: Place) -> ObjectInfo | None:
+        """The object of a place, for what needs nothing of it but name, size and date.
+
+        A HEAD that is refused for this one object (`refuses_one_object`) says that there is one,
+        or that the store does not tell; then a LIST tells the rest.
+
+        :raises StoreError: neither tells.
+        """
+        try:
+            return await self.file(place)
+        except StoreError as error:
+            if not refuses_one_object(error) or (listed := await self._listed_file(place)) is None:
+                raise
+            self.saw_file(place)
+            return listed
+
+    async def _listed_file(self, place: Place) -> ObjectInfo | None:
+        """What a list says of an object, None if nothing. It sorts first of all with its prefix."""
+        if self._may_not_list:
+            return None
+        name = place.file
+        try:
+            page = await self._store.list(name.bucket, name.key, delimiter="/", limit=1)
+        except AccessDenied:
+            self._may_not_list = True
+            return None
+        found = next((info for info in page.objects if info.name == name), None)
+        is_marker = found is not None and place.is_marker_content and is_empty_marker(found)
+        return None if is_marker else found
 
     async def own_upload(self, place: Place) -> FileWriter | None:
         """What this session is writing here, as far as it is not yet published.
@@ -126,14 +165,23 @@ class Looking:
                 if limit.active():
                     limit.cancel()
 
-    async def file_if_told(self, place: Place) -> tuple[ObjectInfo | None, bool]:
+    async def file_if_told(
+        self, place: Place, *, needs_all: bool
+    ) -> tuple[ObjectInfo | None, bool]:
         """The object of a place, and whether the store does not tell if there is one.
 
+        :param needs_all: it is not only asked whether there is one.
         :raises AccessDenied: it does not tell, and could not keep us from overwriting it.
         """
         try:
             return await self.file(place), False
-        except AccessDenied:
+        except StoreError as error:
+            if not refuses_one_object(error):
+                raise
+            if (listed := await self._listed_file(place)) is not None:
+                if needs_all:
+                    raise
+                return listed, False
             able = await self._store.learn_capabilities(place.root.bucket)
             if able.conditional_put and able.conditional_complete:
                 return None, True
@@ -206,7 +254,7 @@ class Looking:
         if not (is_being_written or is_suspected or is_unknown):
             return False
         try:
-            is_file = is_being_written or await self._object(place) is not None
+            is_file = is_being_written or await self.glance(place) is not None
             if is_file and not await self.is_directory(place):
                 return True
         except AccessDenied:  # the store does not tell
@@ -228,16 +276,24 @@ class Looking:
         None, if such a name is longer than file systems have: no tool would have written it, and
         stores on file systems refuse to look for it.
         """
-        if is_longer_than_files(hadoop_marker(place).key):
+        marker = hadoop_marker(place)
+        if is_longer_than_files(marker.key):
             return False
         try:
-            return marks_directory(await self._store.head(hadoop_marker(place)))
+            return marks_directory(await self._store.head(marker))
         except NoSuchObject:
             return False
+        except StoreError as error:
+            if not refuses_one_object(error):
+                raise
+            # Its owner has encrypted it: it is there. Or else the store does not tell.
+            page = await self._store.list(marker.bucket, marker.key, delimiter="/", limit=1)
+            return any(info.name == marker and marks_directory(info) for info in page.objects)
 
     async def no_directory(self, place: Place) -> NoSuchFile | NotADirectory:
         """Why there is no directory at a place that has none."""
-        if not place.is_root and await self._object(place) is not None:
+        unended = replace(place, must_be_directory=False)
+        if await self.glance(unended) is not None:
             return NotADirectory(f"{place.path}: is not a directory")
         return NoSuchFile(f"{place.path}: No such file or directory")
 

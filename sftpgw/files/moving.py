@@ -24,6 +24,7 @@ from dataclasses import replace
 from secrets import token_hex
 
 from sftpgw.errors import (
+    AccessDenied,
     AlreadyExists,
     GatewayError,
     InvalidPath,
@@ -270,7 +271,8 @@ class Moving:
 
     async def _why_not(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
         try:
-            await self._store.head(target)
+            with suppress(AccessDenied):  # then it is there
+                await self._store.head(target)
         except NoSuchObject:
             return ObjectChanged(
                 f"{self._source.path}/{suffix}: was changed while the directory was being "

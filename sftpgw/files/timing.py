@@ -11,7 +11,9 @@ Rules
    target must still be what was looked at; where the store does not look at such
    conditions, at least the uploads of this process wait.
 3. What is over 5 GiB or archived cannot be copied: `[files] setstat` decides.
-4. Times that come too late for an upload's metadata are set when it has been published,
+4. `[files] late_times` decides whether it is done at all. What is deferred is shown by this
+   process (`files/knowntimes`) and stored nowhere; what is ignored is not even that.
+5. Times that come too late for an upload's metadata are set when it has been published,
    before its CLOSE is answered; so are those of a file that was opened to be edited, and then
    was not. The file is stored by then: if they cannot be set the log
    says so, and CLOSE succeeds.
@@ -33,7 +35,7 @@ from sftpgw.errors import (
 from sftpgw.files.resources import Resources
 from sftpgw.plan.listing import modified_seconds
 from sftpgw.plan.restating import COPY_LIMIT_BYTES, is_archived, restated
-from sftpgw.values import ObjectInfo, ObjectName, SetStat
+from sftpgw.values import LateTimes, ObjectInfo, ObjectName, SetStat
 
 TOO_LARGE = "files over 5 GiB keep their time: S3 cannot copy them onto themselves"
 ARCHIVED = "archived files keep their time: the object must be restored before it can change"
@@ -48,6 +50,7 @@ class Timing:
         self._known = resources.times
         self._clock = resources.clock
         self._events = resources.events
+        self._late_times = resources.files.late_times
         self._must_not_ignore = resources.files.setstat is SetStat.FAIL
 
     async def set(self, name: ObjectName, seconds: float, path: str) -> None:
@@ -71,7 +74,8 @@ class Timing:
 
         :raises LimitReached: it cannot, and that is not to be ignored.
         """
-        if size_bytes > COPY_LIMIT_BYTES and self._must_not_ignore:
+        is_copied = self._late_times is LateTimes.APPLY
+        if size_bytes > COPY_LIMIT_BYTES and self._must_not_ignore and is_copied:
             raise LimitReached(TOO_LARGE)
 
     async def published(
@@ -84,7 +88,8 @@ class Timing:
         :param wanted: the time that it shall have.
         """
         self._remember(stored, created_with)
-        if wanted is not None and wanted != created_with:
+        is_late = wanted is not None and wanted != created_with
+        if wanted is not None and is_late and self._late_times is not LateTimes.IGNORE:
             await self.touched(stored, wanted)
 
     async def touched(self, stored: ObjectInfo, seconds: float) -> None:
@@ -100,7 +105,10 @@ class Timing:
             self._events.tell("time-not-set", key=stored.name.key, why=error.message)
 
     async def _change(self, info: ObjectInfo, seconds: float, path: str) -> None:
-        if int(modified_seconds(info)) == int(seconds):
+        if self._late_times is LateTimes.DEFER:
+            self._known.defer(info, seconds)
+        is_set = int(modified_seconds(info)) == int(seconds)
+        if is_set or self._late_times is not LateTimes.APPLY:
             return
         if info.size_bytes > COPY_LIMIT_BYTES:
             self._give_up(LimitReached(f"{path}: {TOO_LARGE}"), info)

@@ -43,7 +43,6 @@ from sftpgw.files.traffic import Traffic
 from sftpgw.files.uploads import Upload
 from sftpgw.interfaces import FileWriter
 from sftpgw.plan.cutting import Below
-from sftpgw.plan.listing import attributes_of
 from sftpgw.plan.markers import (
     ENTRIES_TO_BE_EMPTY,
     MARKER,
@@ -120,9 +119,9 @@ class Tree:
             return await self._stat_of_no_file(place)
         own = await self._looking.own_upload(place)
         was_written = self._in_flight.newest(place.file) is not None
-        info = None if own else await self._looking.file(place)
+        info = None if own else await self._looking.glance(place)
         if info is not None:
-            return attributes_of(info)
+            return self._resources.times.shown(info)
         writer = own or self._in_flight.newest(place.file)
         if writer is not None:
             return await writer.attributes()
@@ -221,6 +220,7 @@ class Tree:
             etag=etag,
             traffic=through or self._resources.traffic.begin(),
             is_below=through is not None,
+            shown=self._resources.times.shown,
         )
 
     async def open_writer(
@@ -254,7 +254,9 @@ class Tree:
         may_overwrite = allows(self._granted, Operation.OVERWRITE)
         existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
-            existing, is_hidden = await self._looking.file_if_told(place)
+            # With TRUNC nothing of it is kept, with EXCL there must be none.
+            needs_all = not (intent.truncate or (intent.create and intent.exclusive))
+            existing, is_hidden = await self._looking.file_if_told(place, needs_all=needs_all)
         if existing is None:
             await self._looking.demand_no_directory(place)
         found = None if existing else await self._partials.find(place.file)
@@ -379,15 +381,15 @@ class Tree:
     async def remove_file(self, path: bytes) -> None:
         place = await self._enter_file(Operation.REMOVE, path)
         uploads = self._in_flight.writing(place.file)  # later ones are another file
-        info = await self._looking.file(place)
+        info = await self._looking.glance(place)
         was_partial = await self._partials.drop(place.file, why="the file was removed")
         if info is None and not uploads and not was_partial:
             raise await self._looking.no_file(place)
         if info is not None and place.is_marker_content:
             await self._store.put(place.file, (), MARKER)  # the directory stays
         elif info is not None:
-            await self._keeping.keep(place.parent, without=place.file.key)
-            await self._store.delete(place.file)
+            async with self._keeping.kept(place.parent, without=place.file.key):
+                await self._store.delete(place.file)
         for upload in uploads:
             upload.remove()  # as on a disk, where it would go on without a name
         if any(upload.is_committing for upload in uploads):  # closed while we looked
@@ -496,9 +498,9 @@ class Tree:
             raise await self._looking.no_directory(place)
         # Of what is only a prefix, too: the store may keep it as a folder (`files/ghosts`).
         markers = markers or [place.marker]
-        await self._keeping.keep(place.parent, without=place.prefix)
-        for marker in markers:
-            await self._store.delete(marker)
+        async with self._keeping.kept(place.parent, without=place.prefix):
+            for marker in markers:
+                await self._store.delete(marker)
         self._events.tell("directory-removed", key=place.prefix)
         self._looking.changed(emptied=place.parent)
         self._looking.removed(place)

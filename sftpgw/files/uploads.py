@@ -218,6 +218,16 @@ class Upload:
             self._timing.demand_possible(self._plan.size_bytes)
         self._modified_seconds = seconds
 
+    @property
+    def takes_time(self) -> bool:
+        plan = self._plan
+        is_open = plan.is_changed and not plan.metadata_is_sent and plan.failure is None
+        return is_open and self._may_set_times and self._modified_seconds is None
+
+    def foresee_time(self, seconds: float) -> None:
+        if self.takes_time:
+            self._modified_seconds = seconds
+
     async def attributes(self) -> FileAttributes:
         modified_seconds = self._modified_seconds
         base = self._registration.base
@@ -239,7 +249,8 @@ class Upload:
             return
         refusal = await self._set_time_only()
         self._carry_out(self._plan.finish())
-        while not self._has_ended:
+        # What clears up behind a failure may take as long as the store is away.
+        while not self._has_ended and self._plan.failure is None:
             await self._next_end()
         self._demand_success()
         if refusal is not None:

@@ -176,6 +176,7 @@ def _client_context(authorities: Authorities) -> SSL.Context:
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_cipher_list(CIPHERS)
+    context.set_verify(SSL.VERIFY_PEER, _verify)
     if not authorities.ca_file:
         context.set_default_verify_paths()
         return context
@@ -208,7 +209,6 @@ class _VerifyingConnection(SSL.Connection):
         self.refusal = ""
         if not _is_address(host):  # RFC 6066, section 3: the name of a server is no address
             self.set_tlsext_host_name(host.encode("ascii"))
-        self.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
         self.set_connect_state()
 
     def do_handshake(self) -> None:

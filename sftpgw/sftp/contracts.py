@@ -46,6 +46,12 @@ class IGatewayFile(ISFTPFile):
     def publishedPath() -> bytes | None:
         """What CLOSE would store the file as, if it came now; None if it stores nothing."""
 
+    def takesTime() -> bool:
+        """Whether the file would be stored with a time that came now, and none has come yet."""
+
+    def foreseeTime(attrs: Attributes) -> None:
+        """These attributes come right behind CLOSE: the file may be stored with their time."""
+
     def close() -> Deferred[None] | None:
         """As in Conch, but called for CLOSE only. After ``abandon`` it fails."""
 

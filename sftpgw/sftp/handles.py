@@ -80,6 +80,10 @@ class Handles:
         self._open[name] = opened
         return name
 
+    def find(self, name: bytes) -> OpenFile | OpenDirectory | None:
+        """What this handle stands for, None for nothing."""
+        return self._open.get(name)
+
     def file(self, name: bytes) -> OpenFile:
         """:raises InvalidHandle: no open file has this handle."""
         found = self._open.get(name)

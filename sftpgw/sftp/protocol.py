@@ -45,10 +45,12 @@ from sftpgw.errors import (
 from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
 from sftpgw.plan.ordering import Access
 from sftpgw.plan.sentences import readable
+from sftpgw.sftp.closing import CloseHold
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
 from sftpgw.sftp.ordering import Paths, Sequencer, changing, touched
+from sftpgw.sftp.refusals import RefusalLog
 from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.values import Body, Buffer
 from sftpgw.wire import frames
@@ -65,8 +67,6 @@ REQUESTS_PER_TURN = 400
 OUTBOX_BYTES = 256 * 1024
 """Answers that come while requests are begun leave together, so many bytes at a time."""
 
-MAX_REFUSALS_TOLD = 100
-
 T = TypeVar("T")
 
 Answer: TypeAlias = Body
@@ -77,6 +77,7 @@ class SFTPProtocol:
     """Implements `interfaces.Subsystem` on an `IGatewayServer`.
 
     :param random_bytes: a source of randomness for the names of handles.
+    :param close_wait_seconds: so long does CLOSE wait for a time (`sftp/closing`); None: never.
     """
 
     def __init__(
@@ -87,12 +88,16 @@ class SFTPProtocol:
         random_bytes: Callable[[int], bytes],
         events: EventSink,
         clock: Clock,
+        close_wait_seconds: float | None = None,
     ) -> None:
         self._server = server
         self._events = events
         self._clock = clock
         self._handles = Handles(max_handles, random_bytes)
         self._sequencer = Sequencer()
+        self._close_hold = CloseHold(
+            close_wait_seconds, clock, lambda request: self._carry_out(request, 0)
+        )
         self._frames = frames.Frames()
         self._transport: FlowControl
         self._has_begun = False
@@ -102,7 +107,7 @@ class SFTPProtocol:
         self._is_paused = False
         self._next_turn: DelayedCall | None = None
         self._is_working = False
-        self._refusals_told = 0
+        self._refusals = RefusalLog(events)
         self._pending = 0
         self._pending_read_bytes = 0
         self._opening_to_read: set[Deferred[IGatewayFile]] = set()
@@ -113,7 +118,8 @@ class SFTPProtocol:
 
     @property
     def is_busy(self) -> bool:
-        return self._pending > 0 or self._next_turn is not None
+        is_held = self._close_hold.is_holding
+        return self._pending > 0 or self._next_turn is not None or is_held
 
     def makeConnection(self, transport: FlowControl) -> None:
         self._transport = transport
@@ -130,6 +136,8 @@ class SFTPProtocol:
         self._is_lost = True
         if self._next_turn is not None:
             self._next_turn.cancel()
+        self._close_hold.release()
+        self._refusals.all_ended()
         self._sequencer.drop()
         for opening in tuple(self._opening_to_read):
             opening.cancel()
@@ -215,6 +223,17 @@ class SFTPProtocol:
         credit_bytes = size_bytes if isinstance(request, wire.Write) else 0
         if not credit_bytes:
             self._transport.consumed(size_bytes)
+        self._close_hold.release(behind=request)
+        if not self._holds(request):
+            self._carry_out(request, credit_bytes)
+
+    def _holds(self, request: Any) -> bool:
+        if not _is_close(request):
+            return False
+        opened = self._handles.find(request.handle)
+        return isinstance(opened, OpenFile) and self._close_hold.hold(request, opened.file)
+
+    def _carry_out(self, request: Any, credit_bytes: int) -> None:
         try:
             answer = HANDLERS[type(request)](self, request)
         except Exception:
@@ -269,24 +288,19 @@ class SFTPProtocol:
             where = type(request).__name__.lower()
             self._events.tell("defect", where=where, failure=failure)
         elif not _is_routine(request, error) and not self._has_given_up(error):
-            self._tell_refusal(request, code, sentence)
+            handle = self._sticking_handle(request)
+            self._refusals.refused(_name_of(request), code, sentence, handle=handle)
         return (wire.status(request.request_id, code, sentence),)
 
     def _has_given_up(self, error: BaseException) -> bool:
         return self._is_lost and isinstance(error, CancelledError)
 
-    def _tell_refusal(self, request: Any, code: Status, sentence: str) -> None:
-        self._tell_client_fault(
-            "request-refused", request=_name_of(request), status=code.name.lower(), why=sentence
-        )
-
-    def _tell_client_fault(self, event: str, **facts: str) -> None:
-        """A client can be wrong for ever; the log hears of it so many times."""
-        self._refusals_told += 1
-        if self._refusals_told <= MAX_REFUSALS_TOLD:
-            self._events.tell(event, **facts)
-        elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
-            self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)
+    def _sticking_handle(self, request: Any) -> bytes | None:
+        """The handle whose refusals are counted; that of a CLOSE is told in any case."""
+        handle: bytes | None = getattr(request, "handle", None)
+        if handle is None or _is_close(request) or self._handles.find(handle) is None:
+            return None
+        return handle
 
     # The beginning, the end, and lost streams.
 
@@ -307,7 +321,7 @@ class SFTPProtocol:
         if not self._has_begun:
             self._lose_stream(error.message)
             return
-        self._tell_client_fault("request-malformed", why=error.message)
+        self._refusals.told("request-malformed", why=error.message)
         if frame.head[0] == Kind.WRITE:
             self._fail_written(frame)
         code, sentence = status_of(error)
@@ -325,6 +339,8 @@ class SFTPProtocol:
         self._transport.loseConnection()
 
     def _finish_if_done(self) -> None:
+        if self._input_has_ended:
+            self._close_hold.release()
         if self._input_has_ended and not self._pending:
             self._input_has_ended = False
             self._transport.finish(0)
@@ -422,6 +438,7 @@ class SFTPProtocol:
 
     def _close(self, request: wire.OnHandle) -> Eventual[Answer]:
         opened = self._handles.remove(request.handle)
+        self._refusals.ended(request.handle)
         if isinstance(opened, OpenDirectory):
             opened.directory.close()
             return _ok(request.request_id)
@@ -546,6 +563,10 @@ def _is_routine(request: wire.Request, error: BaseException) -> bool:
     return isinstance(error, EndOfFile | NoSuchFile | NoSuchObject) or (
         isinstance(request, wire.Read) and isinstance(error, InvalidHandle)
     )
+
+
+def _is_close(request: Any) -> bool:
+    return isinstance(request, wire.OnHandle) and request.kind is Kind.CLOSE
 
 
 def _name_of(request: Any) -> str:

@@ -199,6 +199,12 @@ class ReadHandle:
     def publishedPath(self) -> None:
         """It publishes nothing."""
 
+    def takesTime(self) -> bool:
+        return False
+
+    def foreseeTime(self, attrs: Attributes) -> None:
+        """It stores nothing."""
+
     def close(self) -> None:
         self._reader.close()
 
@@ -244,6 +250,13 @@ class WriteHandle:
 
     def publishedPath(self) -> bytes | None:
         return self._path()
+
+    def takesTime(self) -> bool:
+        return self._writer.takes_time
+
+    def foreseeTime(self, attrs: Attributes) -> None:
+        if (seconds := from_wire(attrs).modified_seconds) is not None:
+            self._writer.foresee_time(seconds)
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())

@@ -125,6 +125,8 @@ class FakeStore:
     :param min_part_bytes: what Complete demands of every part but the last.
     :param chunk_bytes: how GET slices a body when it feeds a sink.
     :param page_limit: the largest page that a list returns, whatever is asked.
+    :param keeps_folders: whether directories that were made for a key stay when it is gone.
+    :ivar refused: by key, how HEAD, GET and copies of an object are refused.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class FakeStore:
         self.now_seconds = 1_700_000_000.0
         self.folders: set[ObjectName] = set()
         self._keeps_folders = keeps_folders
+        self.refused: dict[str, StoreError] = {}
         self._capabilities = capabilities or Capabilities()
         self._min_part_bytes = min_part_bytes
         self._chunk_bytes = chunk_bytes
@@ -218,6 +221,7 @@ class FakeStore:
 
     async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
         await self._enter("head", name.bucket)
+        self._demand_key(name)
         stored = self._find(name)
         info = stored.info(name)
         self._leave("head")
@@ -434,7 +438,13 @@ class FakeStore:
             raise NoSuchObject(f"no object {name}", code="NoSuchKey", status=404)
         return self.objects[name]
 
+    def _demand_key(self, name: ObjectName) -> None:
+        """:raises StoreError: to be looked at, the object wants a key that the gateway lacks."""
+        if name.key in self.refused:
+            raise self.refused[name.key]
+
     def _readable(self, name: ObjectName) -> StoredObject:
+        self._demand_key(name)
         stored = self._find(name)
         if stored.properties.storage_class in ARCHIVES:
             raise ObjectArchived(f"{name} is archived", code="InvalidObjectState", status=403)

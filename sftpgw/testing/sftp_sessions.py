@@ -74,6 +74,7 @@ class GatewayInMemory:
     """What one process has: a store, a budget, the registry of files in flight, a clock.
 
     :param store: the fake one by default.
+    :param close_wait_seconds: as of `SFTPProtocol`; by default a CLOSE is carried out at once.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class GatewayInMemory:
         limits: LimitSettings | None = None,
         ssh: SshSettings | None = None,
         files: FilesSettings | None = None,
+        close_wait_seconds: float | None = None,
     ) -> None:
+        self.close_wait_seconds = close_wait_seconds
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
@@ -133,6 +136,7 @@ class GatewayInMemory:
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             events=self.events,
             clock=self.clock,
+            close_wait_seconds=self.close_wait_seconds,
         )
 
     def command(

@@ -474,6 +474,21 @@ class TestRemoved:
         gateway.assert_idle()
 
 
+def test_a_failure_is_told_before_all_is_cleared_up(gateway: GatewayInMemory, tree: Tree) -> None:
+    """A store that is away is waited for once, and not again to abort what it has."""
+    upload = begun(tree, b"/a")
+    gate = gateway.store.hold("abort_upload")
+    gateway.store.fail("complete_upload", StoreUnavailable("away"))
+    upload.write(len(FIRST), SECOND)
+    assert isinstance(failure_of(upload.commit()).value, StoreUnavailable)
+    assert gate.waiting == 1
+    idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+    assert not idle.called
+    gate.open()
+    result_of(idle)
+    gateway.assert_idle()
+
+
 class TestLibfuse:
     """sshfs unlinks an open file by renaming it, and removes that when it is closed."""
 

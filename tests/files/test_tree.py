@@ -215,6 +215,7 @@ class TestDirectories:
         tree = gateway.tree(replace(ALICE, permissions=granted))
         denied = AccessDenied("HeadObject", code="AccessDenied", status=403)
         gateway.store.fail("head", denied)
+        gateway.store.fail("list", denied)
         put(tree, b"/new", b"content", intent)
         assert gateway.store.content("home/alice/new") == b"content"
         gateway.store.fail("head", denied)

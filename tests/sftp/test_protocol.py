@@ -21,10 +21,10 @@ from sftpgw.errors import (
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.protocol import (
     MAX_PENDING,
-    MAX_REFUSALS_TOLD,
     REQUESTS_PER_TURN,
     SFTPProtocol,
 )
+from sftpgw.sftp.refusals import MAX_TOLD
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.testing.sftp_sessions import (
@@ -215,8 +215,44 @@ class TestBadInput:
             client.channel.write(wire.encode_request(request))
         client.pump()
         assert len(client.replies) == 500
-        assert len(gateway.events.facts("request-refused")) == MAX_REFUSALS_TOLD
+        assert len(gateway.events.facts("request-refused")) == MAX_TOLD
         assert len(gateway.events.facts("further-refusals-untold")) == 1
+
+    @pytest.mark.parametrize("ends", ["close", "drop"])
+    def test_a_refusal_that_sticks_is_told_once_and_counted(
+        self, gateway: GatewayInMemory, client: SftpClient, ends: str
+    ) -> None:
+        """As that of an upload which goes on behind bytes that are gone."""
+        gateway.store.fail("create_upload", NoSuchUpload("gone"))
+        large = b"x" * gateway.settings.part_size_bytes
+        handle, other = client.open(b"/a", CREATE), client.open(b"/b", CREATE)
+        for offset in range(0, len(large), 256 * KIB):
+            client.write(handle, offset, large[offset : offset + 256 * KIB])
+        for _ in range(65):
+            assert refusal(client, wire.Write(0, handle, len(large), (b"x",)))[0] is Status.FAILURE
+        client.write(other, 0, b"fine")
+        told = gateway.events.facts("request-refused")
+        assert [facts["request"] for facts in told] == ["write"]
+        if ends == "close":
+            assert refusal(client, wire.OnHandle(Kind.CLOSE, 0, handle))[0] is Status.FAILURE
+            told = gateway.events.facts("request-refused")
+            assert [facts["request"] for facts in told] == ["write", "close"]
+        else:
+            client.drop()
+        repeated = gateway.events.facts("refusals-repeated")
+        assert [(facts["times"], facts["why"]) for facts in repeated] == [(64, told[0]["why"])]
+
+    def test_another_reason_is_told_too(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        handle = client.open(b"/a", CREATE)
+        for request in (
+            *[wire.Read(0, handle, 0, 5)] * 3,
+            *[wire.OnHandle(Kind.READDIR, 0, handle)] * 2,
+            wire.Read(0, handle, 0, 5),
+        ):
+            refusal(client, request)
+        told = [facts["request"] for facts in gateway.events.facts("request-refused")]
+        assert told == ["read", "readdir", "read"]
+        assert [facts["times"] for facts in gateway.events.facts("refusals-repeated")] == [2, 1]
 
     def test_links_are_unsupported(self, client: SftpClient) -> None:
         for request in (

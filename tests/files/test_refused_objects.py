@@ -1,0 +1,137 @@
+"""One object that the gateway may not look at (SSE-C, another's KMS key) is one object."""
+
+from __future__ import annotations
+
+import pytest
+
+from sftpgw.errors import AccessDenied, StoreError, StoreUnavailable
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
+from sftpgw.wire.sftp import OpenFlag, Status
+
+HOME = "home/alice/"
+REFUSALS = (AccessDenied("403", status=403), StoreError("400", code="Unexplained", status=400))
+
+
+@pytest.fixture(params=REFUSALS, ids=["KMS", "SSE-C"])
+def gateway(request: pytest.FixtureRequest) -> GatewayInMemory:
+    gateway = GatewayInMemory()
+    gateway.store.seed(HOME + "secret", b"bytes", mtime="5")
+    gateway.store.refused[HOME + "secret"] = request.param
+    return gateway
+
+
+@pytest.fixture
+def client(gateway: GatewayInMemory) -> SftpClient:
+    return gateway.log_in()
+
+
+def keys(gateway: GatewayInMemory) -> list[str]:
+    return sorted(name.key.removeprefix(HOME) for name in gateway.store.objects)
+
+
+class TestOperationsThatNeedNothingOfIt:
+    def test_it_is_looked_at_as_a_listing_shows_it(self, client: SftpClient) -> None:
+        assert client.stat(b"/secret")["size"] == 5
+        assert client.stat(b"/secret") == client.listed(b"/")[b"secret"]
+
+    def test_it_is_removed(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        client.remove(b"/secret")
+        assert keys(gateway) == []
+
+    def test_it_is_replaced(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+        client.put(b"/secret", b"new", flags=OpenFlag.WRITE | OpenFlag.TRUNC)
+        del gateway.store.refused[HOME + "secret"]
+        assert client.get(b"/secret") == b"new"
+
+    def test_it_is_in_the_way_of_a_new_file_at_once(self, client: SftpClient) -> None:
+        with pytest.raises(SftpFailure, match="exists already"):
+            client.open(b"/secret", CREATE | OpenFlag.EXCL)
+
+    def test_it_is_in_the_way_of_a_rename(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.put(b"/f", b"x")
+        with pytest.raises(SftpFailure, match="exists already"):
+            client.rename(b"/f", b"/secret")
+        client.posix_rename(b"/f", b"/secret")
+        assert keys(gateway) == ["secret"]
+
+    def test_it_is_no_directory(self, client: SftpClient) -> None:
+        with pytest.raises(SftpFailure, match="is not a directory") as caught:
+            client.rmdir(b"/secret")
+        assert caught.value.code is Status.NO_SUCH_FILE
+        with pytest.raises(SftpFailure, match="is not a directory"):
+            client.stat(b"/secret/")
+        with pytest.raises(SftpFailure, match="is not a directory"):
+            client.mkdir(b"/secret/sub")
+
+    def test_a_folder_beside_a_refused_hadoop_marker_is_removed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.mkdir(b"/d")
+        gateway.store.seed(HOME + "d_$folder$", b"")
+        gateway.store.refused[HOME + "d_$folder$"] = gateway.store.refused[HOME + "secret"]
+        client.rmdir(b"/d")
+        assert keys(gateway) == ["secret"]
+
+
+class TestOperationsThatNeedAllOfIt:
+    @pytest.mark.parametrize("how", ["read", "edit", "rename", "touch"])
+    def test_they_fail_and_change_nothing(
+        self, gateway: GatewayInMemory, client: SftpClient, how: str
+    ) -> None:
+        with pytest.raises(SftpFailure):
+            match how:
+                case "read":
+                    client.get(b"/secret")
+                case "edit":
+                    client.open(b"/secret", OpenFlag.WRITE | OpenFlag.CREAT)
+                case "rename":
+                    client.rename(b"/secret", b"/n")
+                case "touch":
+                    client.set_times(b"/secret", 77)
+        assert gateway.store.content(HOME + "secret") == b"bytes"
+        assert keys(gateway) == ["secret"]
+
+
+class TestListings:
+    def test_the_others_keep_their_times(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        for number in range(199):
+            gateway.store.seed(HOME + f"f{number:03}", b"x", mtime="77")
+        listed = client.listed(b"/")
+        assert sum(found["mtime"] == 77 for found in listed.values()) == 199
+        assert len(gateway.events.facts("times-unknown")) == 1
+
+    def test_where_all_are_refused_it_stops_asking(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        for number in range(500):
+            gateway.store.seed(HOME + f"f{number:03}", b"x")
+            gateway.store.refused[HOME + f"f{number:03}"] = AccessDenied("403", status=403)
+        client.listed(b"/")
+        assert 64 <= gateway.store.requests["head"] < 64 + 32
+
+    def test_where_the_store_fails_it_stops_at_once(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        for number in range(500):
+            gateway.store.seed(HOME + f"f{number:03}", b"x")
+        gateway.store.fail("head", StoreUnavailable("down"), times=500)
+        client.listed(b"/")
+        assert gateway.store.requests["head"] <= 32
+
+
+def test_where_nothing_may_be_listed_that_is_found_out_once() -> None:
+    """Then HEAD answers 403 for what is missing, and nothing tells if it is there."""
+    gateway = GatewayInMemory()
+    client = gateway.log_in()
+    denied = AccessDenied("403", status=403)
+    gateway.store.fail("head", denied, times=3)
+    gateway.store.fail("list", denied, times=3)
+    for _ in range(3):
+        with pytest.raises(SftpFailure) as caught:
+            client.remove(b"/f")
+        assert caught.value.code is Status.PERMISSION_DENIED
+    assert gateway.store.requests == {"head": 3, "list": 1}
