@@ -56,6 +56,7 @@ from sftpgw.s3.http import (
     ExchangeTimedOut,
     HttpClient,
     HttpRequest,
+    NoHttp,
 )
 from sftpgw.s3.proxies import ProxyUnusable
 from sftpgw.s3.refusals import AttemptFailed, refusal
@@ -86,6 +87,7 @@ _FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
     ExchangeTimedOut: TIMED_OUT,
+    NoHttp: BAD_ANSWER,
     CertificateRefused: CERTIFICATE_REFUSED,
     NoTlsInCommon: TLS_FAILED,
     ProxyRefused: PROXY_REFUSED,

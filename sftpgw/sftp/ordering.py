@@ -148,5 +148,7 @@ def touched(*paths: bytes) -> Paths:
 
     :raises InvalidPath: a path is none.
     """
-    found = tuple(canonical(path) for path in paths)
-    return found if all(sum(map(len, each)) <= MAX_KEY_BYTES for each in found) else ()
+    found = tuple(map(canonical, paths))
+    if max(map(len, paths)) > MAX_KEY_BYTES:
+        return found if all(sum(map(len, each)) <= MAX_KEY_BYTES for each in found) else ()
+    return found

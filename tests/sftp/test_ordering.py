@@ -355,6 +355,23 @@ class TestOverlap:
         assert codes(client, sent) == [OK] * 101
         assert stored(gateway) == {}
 
+    @pytest.mark.parametrize("count", [2, 3, 7])
+    def test_a_kept_directory_outlives_files_that_go_at_the_same_time(self, count: int) -> None:
+        """Each of them used to count on the other one."""
+        gateway = GatewayInMemory(files=FilesSettings(keep_empty_directories=True))
+        client = gateway.log_in()
+        seed(gateway, **{f"d__{each}": b"x" for each in range(count)})
+        gate = gateway.store.hold("delete")
+        half = count // 2
+        sent = client.send_together(
+            *(on_path(Kind.REMOVE, b"d/%d" % each) for each in range(half)),
+            *(rename(b"d/%d" % each, b"e/%d" % each) for each in range(half, count)),
+        )
+        assert gate.waiting == count
+        open_all(client, [gate])
+        assert codes(client, sent) == [OK] * count
+        assert sorted(stored(gateway)) == ["d/", *(f"e/{each}" for each in range(half, count))]
+
     def test_closes_overlap(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         handles = [client.open(b"d/%d" % each, CREATE) for each in range(20)]
         gate = gateway.store.hold("put")
