@@ -236,6 +236,7 @@ class TestUploads:
             error_reply(404, "NoSuchBucket"),
             error_reply(400, "EntityTooLarge"),
             error_reply(400, "ExpiredToken"),
+            error_reply(405, "MethodNotAllowed"),
             error_reply(501, "NotImplemented"),
         ],
     )
@@ -244,7 +245,8 @@ class TestUploads:
     async def test_what_does_not_pass_publishes_nothing(
         self, journey: Journey, refusal: Reply, concerns: Callable[[Recorded], bool]
     ) -> None:
-        journey.server.disturb(concerns, refusal)
+        # What a store may lack is tried without it, once for each way and once for all together.
+        journey.server.disturb(concerns, *[refusal] * 4)
         with pytest.raises(errors.GatewayError):
             await journey.put()
         assert journey.published == {}
@@ -534,9 +536,35 @@ class TestDialects:
     @pytest_twisted.ensureDeferred
     async def test_without_a_probe_the_configuration_helps(self, journey: Journey) -> None:
         journey.store.dialect = Dialect(conditions="refused", checksums="refused")
-        with pytest.raises(errors.NotImplementedByStore):
-            await journey.put(SMALL)
-        assert journey.published == {}
         lacking = Capabilities(checksums=False, conditional_put=False)
         await journey.put(SMALL, EXCLUSIVE, capabilities=lacking)
         assert journey.published == {"home/file": SMALL}
+        told = [facts for name, facts in journey.events.told if name == "capabilities-known"]
+        assert [facts["source"] for facts in told] == ["unsupported"]
+
+    @pytest.mark.parametrize("data", [SMALL, DATA])
+    @pytest.mark.parametrize(
+        "dialect",
+        [
+            Dialect(conditions="refused"),
+            Dialect(checksums="refused"),
+            Dialect(object_size="refused"),
+            Dialect(conditions="refused", checksums="refused", object_size="refused"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_refusal_corrects_what_was_believed(
+        self, journey: Journey, dialect: Dialect, data: bytes
+    ) -> None:
+        journey.store.dialect = dialect
+        tree = journey.tree(probe=Probe.NO)
+        await journey.put_on(tree, data, EXCLUSIVE)
+        assert journey.published == {"home/file": data}
+        refused = sum(name == "s3-request-failed" for name in journey.events.names())
+        with pytest.raises(errors.AlreadyExists):
+            await journey.put_on(tree, SMALL, EXCLUSIVE)
+        journey.store.objects.clear()
+        await journey.put_on(tree, data, EXCLUSIVE)
+        assert journey.published == {"home/file": data}
+        failed = sum(name == "s3-request-failed" for name in journey.events.names())
+        assert failed == refused, "it is known by now"
