@@ -16,6 +16,10 @@ def version() -> str:
     return found[1]
 
 
+# moto's S3, and what its server is made of. Its extra "server" brings what all other services of
+# AWS need, too: 30 packages and 175 MB more.
+MOTO_S3 = ["moto[s3]>=5.1", "flask>=3", "flask-cors>=5"]
+
 setup(
     name="sftpgw",
     version=version(),
@@ -30,6 +34,8 @@ setup(
     # Makes `pip install -e` put this folder on the path, where twistd looks for plugins.
     package_dir={"": "."},
     package_data={"sftpgw": ["py.typed"]},
+    # Below the folder of the environment: .venv/share/sftpgw.
+    data_files=[("share/sftpgw", ["etc/sftpgw.ini", "etc/users.ini"])],
     zip_safe=False,
     install_requires=[
         "twisted[conch,tls]>=26.10",
@@ -42,13 +48,13 @@ setup(
         "argon2-cffi>=23.1",
     ],
     extras_require={
-        "demo": ["moto[s3,server]>=5.1"],
+        "demo": MOTO_S3,
         "fuzz": ["atheris>=3"],
         "test": [
             "asyncssh",
             "build",
             "hypothesis",
-            "moto[s3,server]>=5.1",
+            *MOTO_S3,
             "mypy",
             "mypy-zope",
             "paramiko",

@@ -58,7 +58,7 @@ class EmbeddedStore:
 
         :raises ConfigError: moto is not installed, or does not come up.
         """
-        if find_spec("moto") is None:
+        if any(find_spec(name) is None for name in ("moto", "flask", "flask_cors")):
             raise ConfigError(("--demo needs an S3 to embed: pip install 'sftpgw[demo]'",))
         process = subprocess.Popen(
             [sys.executable, "-m", "sftpgw.demo"],

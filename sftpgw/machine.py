@@ -1,4 +1,4 @@
-"""What ``--check`` asks of the machine: ports, the host keys' folders, file descriptors.
+"""What ``--check`` asks of the machine: ports, host keys' folders, descriptors, twistd's cache.
 
 Knows: how to try an address out without keeping it, and what the process may have open.
 Must not know: the configuration; what is to be tried is handed in.
@@ -19,12 +19,15 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
+import twisted.plugins
 from sftpgw.checks import Level, Report
 from sftpgw.plan.sentences import readable
 from sftpgw.values import PROXIED
 
 OWN_DESCRIPTORS = 32
 """What the process has open without any client: its log, its epoll, its threads' pipes."""
+
+PLUGIN_CACHE = "dropin.cache"
 
 GREETING_SECONDS = 2.0
 """How long whoever listens on our address may take to say who it is."""
@@ -182,3 +185,31 @@ def judge_descriptors(
         )
         return Level.NOTE, text
     return Level.OK, f"descriptors: this process may have {limit} open"
+
+
+# twistd's cache of plugins.
+
+
+def check_plugin_cache(report: Report) -> None:
+    """Say why twistd says at each start that it cannot write its cache; nothing where it does not.
+
+    twistd looks for plugins before there is a configuration, or a log that could leave this out.
+    """
+    for folder in map(Path, twisted.plugins.__path__):
+        if folder.is_dir() and is_cache_missed(folder) and not os.access(folder, os.W_OK):
+            text = (
+                f"plugin cache: this account may not write {folder / PLUGIN_CACHE}, which does no "
+                "harm, and which twistd logs at each start; to have it made once and for all, run "
+                "twistd --help as the account that has installed it"
+            )
+            report(Level.NOTE, text)
+
+
+def is_cache_missed(folder: Path) -> bool:
+    """Whether Twisted (``plugin.getCache``) takes the cache in `folder` for missing or old."""
+    try:
+        cached_seconds = (folder / PLUGIN_CACHE).stat().st_mtime
+        plugins = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+        return any(file.stat().st_mtime >= cached_seconds for file in plugins)
+    except OSError:
+        return True

@@ -61,7 +61,12 @@ from sftpgw.files.resources import Resources
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.files.tree import Tree
 from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
-from sftpgw.machine import check_addresses, check_descriptors, check_host_key_files
+from sftpgw.machine import (
+    check_addresses,
+    check_descriptors,
+    check_host_key_files,
+    check_plugin_cache,
+)
 from sftpgw.s3.certificates import check_ca_file
 from sftpgw.s3.credentials import CredentialSource, credential_source
 from sftpgw.s3.endpoints import Endpoints
@@ -263,6 +268,7 @@ class Demonstration:
     """An embedded S3, and what leads to it. Leaves nothing on disk."""
 
     def __init__(self) -> None:
+        _print("sftpgw: starting an S3 in memory; this takes some seconds", sys.__stdout__)
         self.store = demo.EmbeddedStore.start()
         self.password = demo.new_password()
         with TemporaryDirectory(prefix="sftpgw-demo-") as folder:
@@ -304,6 +310,7 @@ async def check(reactor: Any, settings: Settings) -> None:
 async def _check_machine(reactor: Any, settings: Settings, report: Report) -> None:
     check_host_key_files(settings.gateway.host_keys, report)
     _check_descriptors(settings, report)
+    check_plugin_cache(report)
     endpoints = {}
     for text in settings.gateway.listen:
         inner = text.removeprefix(PROXIED)
@@ -473,6 +480,7 @@ class Gateway:
 
     async def _look_around(self) -> None:
         _check_descriptors(self._settings, self._tell_finding)
+        check_plugin_cache(self._tell_finding)
         # Hurried, and without events of its own: the findings tell.
         store = self._store.believing(self._settings.s3.capabilities)
         for bucket in buckets_of(self._settings):

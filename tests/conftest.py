@@ -17,7 +17,10 @@ import pytest
 from hypothesis import settings
 from twisted.logger import formatEvent, globalLogPublisher
 
+from tests.abilities import pytest_terminal_summary
 from tests.needs import skip_without_needs
+
+__all__ = ["pytest_terminal_summary"]
 
 settings.register_profile("gate", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("search", deadline=None, derandomize=False, print_blob=True)

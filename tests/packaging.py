@@ -29,6 +29,13 @@ def check_help(bin_folder: Path, folder: str) -> None:
     assert done.stderr == "", done.stderr
 
 
+def check_examples(bin_folder: Path) -> None:
+    """The annotated configuration is installed, too."""
+    for name in ("sftpgw.ini", "users.ini"):
+        text = (bin_folder.parent / "share" / "sftpgw" / name).read_text(encoding="utf-8")
+        assert text.startswith("# "), text[:100]
+
+
 def check_demo(bin_folder: Path, folder: str) -> None:
     """``--demo`` comes up, and a client can log in and keep a file."""
     process = subprocess.Popen(
@@ -70,6 +77,7 @@ def main() -> None:
     bin_folder = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         check_help(bin_folder, folder)
+        check_examples(bin_folder)
         check_demo(bin_folder, folder)
         assert not list(Path(folder).iterdir()), "something was left on disk"
 

@@ -1,7 +1,9 @@
 """The stores that tests run against: the fake, moto's server, and a real one if there is one.
 
 A real store is named by ``SFTPGW_TEST_S3_ENDPOINT``, ``_BUCKET``, ``_ACCESS_KEY``
-and ``_SECRET_KEY`` in the environment (and ``_REGION``, if it is not us-east-1).
+and ``_SECRET_KEY`` in the environment (and ``_REGION``, if it is not us-east-1, and
+``_UNSUPPORTED``, if it needs that line in ``[s3]``; what tests may not assume of it is
+found out, see `tests.abilities`).
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.s3.client import S3Client
 from sftpgw.s3.opening import open_store
 from sftpgw.values import MIB, Capabilities, ObjectInfo, ObjectName, Probe, StoreSettings
+from tests.abilities import need
 
 MOTO_MIN_PART_BYTES = 64 * 1024
 REAL_MIN_PART_BYTES = 5 * MIB
 MOTO_CAPABILITIES = Capabilities(
     conditional_copy=False, copy_source_condition=False, checksums=False
 )
+
+# moto answers 500 for an upload it does not know, and completes one a second time.
+MOTO_LACKS = frozenset({"aborted-uploads-told", "completing-once"})
 
 REAL_STORE_VARIABLES = tuple(
     f"SFTPGW_TEST_S3_{name}" for name in ("ENDPOINT", "BUCKET", "ACCESS_KEY", "SECRET_KEY")
@@ -78,14 +84,21 @@ class CollectingSink:
 
 @dataclass(frozen=True)
 class StoreUnderTest:
-    """A store and what a test must know of it. `prefix` is this test's own."""
+    """A store and what a test must know of it. `prefix` is this test's own.
+
+    `lacks` has names of `tests.abilities.ABILITIES`, and of what the gateway can do without.
+    """
 
     store: ObjectStore
     bucket: str
     prefix: str
     min_part_bytes: int
     capabilities: Capabilities
-    quirks: frozenset[str] = frozenset()
+    lacks: frozenset[str] = frozenset()
+
+    def needs(self, *abilities: str) -> None:
+        """Skip the test, by name, if the store lacks one of these."""
+        need(self.lacks, *abilities)
 
     def name(self, key: str) -> ObjectName:
         return ObjectName(self.bucket, self.prefix + key)
@@ -147,12 +160,14 @@ def real_settings() -> StoreSettings | None:
         return None
     endpoint, bucket, access_key, secret_key = (os.environ[name] for name in REAL_STORE_VARIABLES)
     region = os.environ.get("SFTPGW_TEST_S3_REGION", "us-east-1")
+    unsupported = os.environ.get("SFTPGW_TEST_S3_UNSUPPORTED", "").replace("-", "_").split()
     return StoreSettings(
         bucket=bucket,
         endpoint=endpoint,
         region=region,
         access_key=access_key,
         secret_key=secret_key,
+        capabilities=Capabilities(**dict.fromkeys(unsupported, False)),
     )
 
 

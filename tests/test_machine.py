@@ -14,12 +14,15 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 
+import twisted.plugins
 from sftpgw.checks import Finding, Level
 from sftpgw.machine import (
     check_addresses,
     check_descriptors,
     check_host_key_files,
+    check_plugin_cache,
     greeting_at,
+    is_cache_missed,
     judge_descriptors,
 )
 
@@ -85,7 +88,7 @@ class TestAddresses:
         thread.join()
         assert line == (
             f"fault: listen {text}: Address already in use: "
-            r"another process listens there, and says b'220 ftp\r\n'"
+            r"another process listens there, and says 220 ftp\x0d\x0a"
         )
 
     @pytest_twisted.ensureDeferred
@@ -168,6 +171,49 @@ class TestHostKeys:
     def test_one_in_a_folder_of_others(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         assert self.told(tmp_path / "key").startswith(f"fault: host key {tmp_path}/key: cannot be")
+
+
+class TestPluginCache:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for name in ("__init__.py", "one.py", "two.py", "dropin.cache"):
+            (tmp_path / name).touch()
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("name", "seconds", "is_missed"),
+        [
+            ("dropin.cache", 2e9, False),
+            ("dropin.cache", 1e9, True),
+            ("__init__.py", 2e9, False),
+            ("one.py", 2e9, True),
+        ],
+    )
+    def test_it_is_as_old_as_the_newest_plugin(
+        self, folder: Path, name: str, seconds: float, is_missed: bool
+    ) -> None:
+        for file in folder.iterdir():
+            os.utime(file, (1.4e9, 1.4e9 if file.suffix == ".py" else 1.5e9))
+        os.utime(folder / name, (seconds, seconds))
+        assert is_cache_missed(folder) is is_missed
+
+    def test_there_may_be_none(self, folder: Path) -> None:
+        (folder / "dropin.cache").unlink()
+        assert is_cache_missed(folder)
+
+    def test_only_what_cannot_be_written_is_told(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "dropin.cache").unlink()
+        monkeypatch.setattr(twisted.plugins, "__path__", [str(folder), str(folder / "nowhere")])
+        report = Reported()
+        check_plugin_cache(report)
+        assert report.lines == []
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        check_plugin_cache(report)
+        (line,) = report.lines
+        assert line.startswith("note: plugin cache: this account may not write")
+        assert str(folder / "dropin.cache") in line
 
 
 class TestDescriptors:

@@ -391,8 +391,8 @@ class Tree:
         if info is not None and place.is_marker_content:
             await self._store.put(place.file, (), MARKER)  # the directory stays
         elif info is not None:
-            await self._keeping.keep(place.parent, without=place.file.key)
-            await self._store.delete(place.file)
+            async with self._keeping.kept(place.parent, without=place.file.key):
+                await self._store.delete(place.file)
         for upload in uploads:
             upload.remove()  # as on a disk, where it would go on without a name
         if any(upload.is_committing for upload in uploads):  # closed while we looked
@@ -512,9 +512,9 @@ class Tree:
             raise await self._looking.no_directory(place)
         # Of what is only a prefix, too: the store may keep it as a folder (`files/ghosts`).
         markers = markers or [place.marker]
-        await self._keeping.keep(place.parent, without=place.prefix)
-        for marker in markers:
-            await self._store.delete(marker)
+        async with self._keeping.kept(place.parent, without=place.prefix):
+            for marker in markers:
+                await self._store.delete(marker)
         self._events.tell("directory-removed", key=place.prefix)
         self._looking.changed(emptied=place.parent)
         self._looking.removed(place)

@@ -12,10 +12,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from sftpgw.interfaces import ObjectStore
+from sftpgw.s3.abilities import both, names
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.values import Probe, StoreSettings
+from tests.abilities import amazon_client, found_lacking
 from tests.stores import (
+    MOTO_LACKS,
     MOTO_MIN_PART_BYTES,
     REAL_MIN_PART_BYTES,
     REAL_STORE_VARIABLES,
@@ -29,9 +32,6 @@ from tests.stores import (
 )
 
 __all__ = ["moto_url"]
-
-# moto answers 500 for an upload it does not know, and completes one a second time.
-MOTO_QUIRKS = frozenset({"completes-twice", "no-NoSuchUpload"})
 
 
 def wait_for(work: Coroutine[Any, Any, Any]) -> Any:
@@ -47,6 +47,12 @@ def real_store_settings() -> StoreSettings:
     return wait_for(probed(settings))
 
 
+@pytest.fixture(scope="session")
+def real_store_lacks(real_store_settings: StoreSettings) -> frozenset[str]:
+    """What tests may not assume of the real store, by name."""
+    return lacking(real_store_settings, f"contract-{uuid.uuid4().hex}/")
+
+
 @pytest.fixture(params=["fake", "moto", *(["real"] if real_settings() else [])])
 def under_test(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
     prefix = f"contract-{uuid.uuid4().hex}/"
@@ -59,14 +65,16 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
         url, bucket = request.getfixturevalue("moto_url"), new_bucket_name()
         create_bucket(url, bucket)
         settings = moto_settings(url, bucket)
-        yield from connected(settings, prefix, MOTO_MIN_PART_BYTES, MOTO_QUIRKS)
+        lacks = MOTO_LACKS | frozenset(names(settings.capabilities, value=False))
+        yield from connected(settings, prefix, MOTO_MIN_PART_BYTES, lacks)
     else:
         settings = request.getfixturevalue("real_store_settings")
-        yield from connected(settings, prefix, REAL_MIN_PART_BYTES, frozenset())
+        lacks = request.getfixturevalue("real_store_lacks")
+        yield from connected(settings, prefix, REAL_MIN_PART_BYTES, lacks)
 
 
 def connected(
-    settings: StoreSettings, prefix: str, min_part_bytes: int, quirks: frozenset[str]
+    settings: StoreSettings, prefix: str, min_part_bytes: int, lacks: frozenset[str]
 ) -> Iterator[StoreUnderTest]:
     client = connect(settings)
     yield StoreUnderTest(
@@ -75,10 +83,24 @@ def connected(
         prefix,
         min_part_bytes,
         client.capabilities_of(settings.bucket),
-        quirks,
+        lacks,
     )
     wait_for(remove_all(client, settings.bucket, prefix))
     wait_for(client.close())
+
+
+def lacking(settings: StoreSettings, prefix: str) -> frozenset[str]:
+    """What a store lacks: found by Amazon's client, and known by `settings`."""
+    endpoint, access_key, secret_key = settings.endpoint, settings.access_key, settings.secret_key
+    assert endpoint is not None
+    assert access_key is not None
+    assert secret_key is not None
+    client = amazon_client(endpoint, access_key, secret_key, settings.region or "us-east-1")
+    try:
+        found = found_lacking(client, settings.bucket, prefix)
+    finally:
+        client.close()
+    return found | frozenset(names(settings.capabilities, value=False))
 
 
 async def probed(settings: StoreSettings) -> StoreSettings:
@@ -89,7 +111,7 @@ async def probed(settings: StoreSettings) -> StoreSettings:
         )
     finally:
         await client.close()
-    return replace(settings, capabilities=found, probe=Probe.NO)
+    return replace(settings, capabilities=both(found, settings.capabilities), probe=Probe.NO)
 
 
 async def remove_all(store: ObjectStore, bucket: str, prefix: str) -> None:

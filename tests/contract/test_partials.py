@@ -102,8 +102,7 @@ async def test_another_node_goes_on(under_test: StoreUnderTest) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_only_one_of_many_goes_on(under_test: StoreUnderTest) -> None:
-    if not under_test.capabilities.conditional_put:
-        pytest.skip("this store does not tell who was first")
+    under_test.needs("conditional-put")
     data = content(under_test)
     kept = await cut_off(under_test, data[: 3 * under_test.min_part_bytes + 10])
     opening = [

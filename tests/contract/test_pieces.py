@@ -70,8 +70,7 @@ class Collected:
 @pytest.mark.parametrize("parts", [2, 3, 6.5, 10])
 @pytest_twisted.ensureDeferred
 async def test_an_object_of_many_pieces(under_test: StoreUnderTest, parts: float) -> None:
-    if not under_test.capabilities.part_copy:
-        pytest.skip("this store cannot copy parts")
+    under_test.needs("part-copy")
     layout = in_pieces(under_test.min_part_bytes)
     size_bytes = int(parts * under_test.min_part_bytes)
     data = (bytes(range(251)) * (size_bytes // 251 + 1))[:size_bytes]

@@ -1,23 +1,24 @@
 """A spawned gateway on an S3, and the real clients that drive it.
 
 The S3 is an embedded one, or the store that SFTPGW_TEST_S3_ENDPOINT, _BUCKET, _ACCESS_KEY
-and _SECRET_KEY (and _UNSUPPORTED, as in sftpgw.ini) name. Everything is kept under a prefix
-of the run's own and removed at its end.
+and _SECRET_KEY (and _UNSUPPORTED and _REGION, as in sftpgw.ini) name. Everything is kept under
+a prefix of the run's own and removed at its end.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bcrypt
-import botocore.session
 import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
+from tests.abilities import amazon_client, found_lacking, need
 from tests.interop.matrix import MACS
 from tests.interop.spawning import KEY_KINDS, Account, Bucket, Client, Gateway, Store, make_key
 
@@ -49,6 +50,7 @@ def store() -> Iterator[Store]:
             os.environ["SFTPGW_TEST_S3_ACCESS_KEY"],
             os.environ["SFTPGW_TEST_S3_SECRET_KEY"],
             os.environ.get("SFTPGW_TEST_S3_UNSUPPORTED", ""),
+            os.environ.get("SFTPGW_TEST_S3_REGION", "us-east-1"),
         )
         return
     embedded = EmbeddedStore.start()
@@ -59,15 +61,21 @@ def store() -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def s3(store: Store) -> Iterator[Any]:
     """Amazon's own client, to see what is really there."""
-    client = botocore.session.get_session().create_client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=store.endpoint,
-        aws_access_key_id=store.access_key,
-        aws_secret_access_key=store.secret_key,
-    )
+    client = amazon_client(store.endpoint, store.access_key, store.secret_key, store.region)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def lacks(store: Store, s3: Any) -> frozenset[str]:
+    """What tests may not assume of the S3, by the names of `tests.abilities.ABILITIES`."""
+    return found_lacking(s3, store.bucket, f"interop-{secrets.token_hex(6)}/")
+
+
+@pytest.fixture
+def assume(lacks: frozenset[str]) -> Callable[..., None]:
+    """Skips the test, by name, if the S3 lacks one of these."""
+    return partial(need, lacks)
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +123,7 @@ host_keys =
 [s3]
 bucket = {store.bucket}
 endpoint = {store.endpoint}
+region = {store.region}
 access_key = {store.access_key}
 secret_key = {store.secret_key}
 unsupported = {store.unsupported}

@@ -90,6 +90,7 @@ class Store:
     access_key: str
     secret_key: str
     unsupported: str
+    region: str = "us-east-1"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,268 @@
+"""What tests assume of a store beyond what the gateway asks of it, each assumption by a name.
+
+A test that needs one says so, and is skipped with its name where the store lacks it. What a
+store lacks is found out by trying, with Amazon's own client, so that a fault of the gateway
+is never taken for one of the store. ``SFTPGW_TEST_S3_LACKS`` names what is expected to be
+lacking, what the gateway finds out by itself included (`sftpgw.values.Capabilities`, by the
+names of ``[s3] unsupported``); if it is set, a test fails where something else is found.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+VARIABLE = "SFTPGW_TEST_S3_LACKS"
+SKIPPED = "the store lacks "
+
+
+@dataclass
+class Trial:
+    """The part of a bucket in which one ability is tried."""
+
+    client: Any
+    bucket: str
+    prefix: str
+    uploads: list[dict[str, str]] = field(default_factory=list)
+
+    def where(self, key: str) -> dict[str, str]:
+        """The arguments that name an object."""
+        return {"Bucket": self.bucket, "Key": self.prefix + key}
+
+    def put(self, key: str, body: bytes = b"data", **properties: Any) -> None:
+        self.client.put_object(**self.where(key), Body=body, **properties)
+
+    def body(self, key: str) -> bytes:
+        with self.client.get_object(**self.where(key))["Body"] as body:
+            return bytes(body.read())
+
+    def keys(self) -> list[str]:
+        found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
+        return [each["Key"].removeprefix(self.prefix) for each in found.get("Contents", [])]
+
+    def begun(self, key: str, part: bytes = b"data") -> tuple[dict[str, str], str]:
+        """An upload with one part, and the part's ETag."""
+        where = self.where(key)
+        upload = where | {
+            "UploadId": self.client.create_multipart_upload(**where)["UploadId"],
+        }
+        self.uploads.append(upload)
+        told = self.client.upload_part(**upload, PartNumber=1, Body=part)
+        return upload, told["ETag"]
+
+    def complete(self, upload: dict[str, str], etags: Iterable[str]) -> None:
+        parts = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(etags, 1)]
+        self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+    def clear(self) -> None:
+        for upload in self.uploads:
+            with suppress(ClientError, ResponseParserError):
+                self.client.abort_multipart_upload(**upload)
+        with suppress(ClientError):
+            for key in sorted(self.keys(), reverse=True):
+                self.client.delete_object(**self.where(key))
+
+
+def _stored_under(*keys: str) -> Callable[[Trial], bool]:
+    """Whether these keys can be there at once, each with bytes of its own."""
+
+    def tried(trial: Trial) -> bool:
+        for key in keys:
+            trial.put(key, key.encode())
+        return trial.keys() == sorted(keys) and all(trial.body(key) == key.encode() for key in keys)
+
+    return tried
+
+
+def _infrequent_access(trial: Trial) -> bool:
+    """Of what is put, and of what is copied."""
+    trial.put("file", StorageClass="STANDARD_IA")
+    copied = trial.where("copy") | {"CopySource": trial.where("file")}
+    trial.client.copy_object(**copied, StorageClass="STANDARD_IA")
+    return all(_class_of(trial, key) == "STANDARD_IA" for key in ("file", "copy"))
+
+
+def _archives(trial: Trial) -> bool:
+    trial.put("file", StorageClass="GLACIER")
+    return _class_of(trial, "file") == "GLACIER"
+
+
+def _class_of(trial: Trial, key: str) -> str:
+    told = trial.client.head_object(**trial.where(key))
+    return str(told.get("StorageClass", "STANDARD"))
+
+
+def _binary_order(trial: Trial) -> bool:
+    """Of UTF-8. That of UTF-16 differs beyond the first 65,536 characters."""
+    keys = ["a-", "a0", "b", "\ufb00", "\U0001d11e"]
+    for key in reversed(keys):
+        trial.put(key)
+    return trial.keys() == keys
+
+
+def _tags(trial: Trial) -> bool:
+    trial.put("file", Tagging="a=b")
+    found = trial.client.get_object_tagging(**trial.where("file"))["TagSet"]
+    return bool(found == [{"Key": "a", "Value": "b"}])
+
+
+def _system_headers(trial: Trial) -> bool:
+    trial.put("file", CacheControl="no-store", ContentLanguage="en")
+    told = trial.client.head_object(**trial.where("file"))
+    return (told.get("CacheControl"), told.get("ContentLanguage")) == ("no-store", "en")
+
+
+def _listed_uploads(trial: Trial) -> list[dict[str, Any]]:
+    trial.begun("folder/file")
+    found = trial.client.list_multipart_uploads(Bucket=trial.bucket, Prefix=trial.prefix)
+    return list(found.get("Uploads", []))
+
+
+def _uploads_by_prefix(trial: Trial) -> bool:
+    return [each["Key"] for each in _listed_uploads(trial)] == [trial.prefix + "folder/file"]
+
+
+def _refuses_small_parts(trial: Trial) -> bool:
+    upload, first = trial.begun("file", b"small")
+    second = trial.client.upload_part(**upload, PartNumber=2, Body=b"small")["ETag"]
+    return _code(lambda: trial.complete(upload, (first, second))) == "EntityTooSmall"
+
+
+def _refuses_unknown_parts(trial: Trial) -> bool:
+    upload, _ = trial.begun("file")
+    return _code(lambda: trial.complete(upload, ('"' + 32 * "0" + '"',))) == "InvalidPart"
+
+
+def _bounds_part_numbers(trial: Trial) -> bool:
+    """Both bounds; the client checks neither."""
+    upload, _ = trial.begun("file")
+    return all(
+        _code(lambda n=n: trial.client.upload_part(**upload, PartNumber=n, Body=b"x"))
+        for n in (0, 10_001)
+    )
+
+
+def _tells_aborted_uploads(trial: Trial) -> bool:
+    upload, etag = trial.begun("file")
+    trial.client.abort_multipart_upload(**upload)
+    again = _code(lambda: trial.client.upload_part(**upload, PartNumber=1, Body=b"x"))
+    completed = _code(lambda: trial.complete(upload, (etag,)))
+    return (again, completed) == ("NoSuchUpload", "NoSuchUpload")
+
+
+def _aborts_twice(trial: Trial) -> bool:
+    upload, _ = trial.begun("file")
+    trial.client.abort_multipart_upload(**upload)
+    return _code(lambda: trial.client.abort_multipart_upload(**upload)) in ("", "NoSuchUpload")
+
+
+def _completes_once(trial: Trial) -> bool:
+    upload, etag = trial.begun("file")
+    trial.complete(upload, (etag,))
+    trial.client.delete_object(**trial.where("file"))
+    return _code(lambda: trial.complete(upload, (etag,))) == "NoSuchUpload"
+
+
+def _code(request: Callable[[], object]) -> str:
+    """The code of the refusal, or nothing if there was none."""
+    try:
+        request()
+    except ClientError as refusal:
+        return str(refusal.response["Error"]["Code"])
+    except ResponseParserError:
+        return "unreadable"
+    return ""
+
+
+ABILITIES: dict[str, Callable[[Trial], bool]] = {
+    "empty-segments": _stored_under("/leading", "a//b"),
+    "dot-segments": _stored_under("./dot", "up/../down"),
+    "backslashes": _stored_under("back\\slash"),
+    "folders-with-bytes": _stored_under("folder/"),
+    "files-over-folders": _stored_under("name", "name/file"),
+    "binary-order": _binary_order,
+    "infrequent-access": _infrequent_access,
+    "archives": _archives,
+    "tags": _tags,
+    "system-headers": _system_headers,
+    "uploads-by-prefix": _uploads_by_prefix,
+    "small-parts-refused": _refuses_small_parts,
+    "unknown-parts-refused": _refuses_unknown_parts,
+    "part-numbers-bounded": _bounds_part_numbers,
+    "aborted-uploads-told": _tells_aborted_uploads,
+    "aborting-twice": _aborts_twice,
+    "completing-once": _completes_once,
+}
+"""What a store has if it does as AWS does, by name, each with what tries it out."""
+
+
+def amazon_client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any:
+    """Amazon's own client, which leaves out checksums that not all stores know."""
+    return botocore.session.get_session().create_client(
+        "s3",
+        region_name=region,
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"total_max_attempts": 1},
+        ),
+    )
+
+
+def found_lacking(client: Any, bucket: str, prefix: str) -> frozenset[str]:
+    """Which of `ABILITIES` a store lacks. Blocks; leaves nothing under `prefix`."""
+    return frozenset(
+        name
+        for name, tried in ABILITIES.items()
+        if not _has(tried, Trial(client, bucket, f"{prefix}{name}/"))
+    )
+
+
+def _has(tried: Callable[[Trial], bool], trial: Trial) -> bool:
+    try:
+        return tried(trial)
+    except (ClientError, ResponseParserError):
+        return False
+    finally:
+        trial.clear()
+
+
+def expected_lacking() -> frozenset[str] | None:
+    """What ``SFTPGW_TEST_S3_LACKS`` says, None if it says nothing."""
+    text = os.environ.get(VARIABLE)
+    return None if text is None else frozenset(text.split())
+
+
+def need(lacks: frozenset[str], *abilities: str) -> None:
+    """Skip the test if the store lacks one of these."""
+    for ability in abilities:
+        if ability in lacks:
+            pytest.skip(f"{SKIPPED}{ability}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How many tests were skipped for want of which ability."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        found = re.search(rf"{SKIPPED}([a-z-]+)$", str(report.longrepr[2]))
+        if found:
+            counts[found[1]] += 1
+    if counts:
+        terminalreporter.section("skipped, since the store lacks", sep="=")
+        for ability, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:4} {ability}")
