@@ -594,7 +594,7 @@ password_hash = $2b$
                 "[*]\nkey_prefix = a\n[j\u00f6rg]\npassword_hash = $2b$\n"
                 "[jo\u0308rg]\npassword_hash = $2b$"
             ),
-            "[jo\u0308rg]: is the same name as an earlier one, in other bytes ('j\\xf6rg')",
+            "[jo\u0308rg]: is the same name as one above it, whose letters are put",
         ),
         ("[al]\nkey_prefix = a\npasword_hash = $2b$\nauthorized_keys = ssh-a", "[al] pasword_hash"),
         (

@@ -124,7 +124,8 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
     for name, section in sections.items():
         first = known.setdefault(unicodedata.normalize("NFC", name), name)
         if first != name:
-            section.fault("", f"is the same name as an earlier one, in other bytes ({first!a})")
+            text = "is the same name as one above it, whose letters are put together otherwise"
+            section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
 def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> frozenset[bytes]:
@@ -139,8 +140,12 @@ def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> fro
 
 def _line_of(section: Section, wanted: str) -> str:
     """Where the file has the line `wanted` of a section, as far as it can be found."""
+    try:
+        text = section.file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError):  # it has been read once, and has changed since
+        return ""
     is_inside = False
-    for number, line in enumerate(section.file.read_text("utf-8-sig").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         is_inside = line.startswith(f"[{section.name}]") or (is_inside and not line.startswith("["))
         if is_inside and line.strip().removeprefix("authorized_keys").strip(" \t=") == wanted:
             return f" (line {number})"

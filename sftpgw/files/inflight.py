@@ -19,6 +19,7 @@ stores no other file there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -197,6 +198,7 @@ class InFlight:
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._removed: set[Registration] = set()
         self._others = 0
+        self._leaving: Counter[tuple[str, str]] = Counter()
         self._idle = Waiting()
         self._is_draining = False
         self._gone: Recent[tuple[str, str], int] = Recent(MAX_GONE)
@@ -204,6 +206,22 @@ class InFlight:
     def changed(self) -> None:
         """Some session has changed what is stored: what was listed before is out of date."""
         self.changes += 1
+
+    @contextmanager
+    def leaving(self, bucket: str, key: str) -> Iterator[None]:
+        """An object, or what a prefix stands for, is about to be removed, or has just been."""
+        entry = (bucket, key)
+        self._leaving[entry] += 1
+        try:
+            yield
+        finally:
+            self._leaving[entry] -= 1
+            if not self._leaving[entry]:
+                del self._leaving[entry]
+
+    def leaving_below(self, bucket: str, prefix: str) -> set[str]:
+        """The keys and prefixes that are about to be removed and begin with `prefix`."""
+        return {key for held, key in self._leaving if held == bucket and key.startswith(prefix)}
 
     def directory_gone(self, bucket: str, prefix: str) -> None:
         """A directory was removed or renamed: no session shall believe in it any more."""

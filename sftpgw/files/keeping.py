@@ -1,6 +1,8 @@
 """Keeping directories that would be gone with their last file.
 
-Knows: whether it is wanted, and which request shows that a file is the last one.
+Knows: whether it is wanted, and which request shows that a file is the last one. Of files
+that are removed at the same time, be it by several sessions of the process, none is another's
+company.
 Must not know: what takes the file away.
 
 On S3 a directory is what its keys begin with, and ends with the last of them. With `[files]
@@ -9,6 +11,9 @@ something is removed or renamed.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sftpgw.files.resources import Resources
 from sftpgw.plan.markers import MARKER
@@ -20,16 +25,28 @@ class Keeping:
 
     def __init__(self, resources: Resources) -> None:
         self._store = resources.store
+        self._in_flight = resources.in_flight
         self._is_wanted = resources.files.keep_empty_directories
 
+    @asynccontextmanager
+    async def kept(self, directory: Place, *, without: str) -> AsyncIterator[None]:
+        """Make sure that `directory` outlives an entry, which is removed in here.
+
+        :param without: the entry: the key of a file, or a prefix.
+        """
+        with self._in_flight.leaving(directory.root.bucket, without):
+            await self.keep(directory, without=without)
+            yield
+
     async def keep(self, directory: Place, *, without: str) -> None:
-        """Make sure that `directory` outlives an entry: the key of a file, or a prefix."""
+        """Make sure that `directory` outlives an entry, which is removed next."""
         if not self._is_wanted or directory.is_root:
             return
-        # The entry, the state prefix, and one more.
-        page = await self._store.list(
-            directory.root.bucket, directory.prefix, delimiter="/", limit=3
-        )
+        bucket, prefix = directory.root.bucket, directory.prefix
+        leaving = {without, *self._in_flight.leaving_below(bucket, prefix)}
+        # These, the state prefix, and one more.
+        page = await self._store.list(bucket, prefix, delimiter="/", limit=len(leaving) + 2)
+        leaving |= self._in_flight.leaving_below(bucket, prefix)
         entries = [*(info.name.key for info in page.objects), *page.prefixes]
-        if all(key == without or is_hidden(directory.root, key) for key in entries):
+        if all(key in leaving or is_hidden(directory.root, key) for key in entries):
             await self._store.put(directory.marker, (), MARKER)

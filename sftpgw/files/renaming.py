@@ -144,8 +144,8 @@ class Renaming:
             etag = await self._copy_file(info, target, condition)
             self._in_flight.rebased(info, moved_info(info, name=target.file, etag=etag))
             redirect()
-        await self._keeping.keep(source.parent, without=info.name.key)
-        await self._delete_copied(info)
+        async with self._keeping.kept(source.parent, without=info.name.key):
+            await self._delete_copied(info)
         self._looking.saw_file(target)
         self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
 
@@ -222,11 +222,14 @@ class Renaming:
             finishing=self._finishing,
             may_overwrite=self._may_overwrite,
         )
-        count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
+        with self._in_flight.leaving(source.root.bucket, source.prefix):
+            count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
         self._events.tell("directory-renamed", key=source.prefix, to=target.prefix, objects=count)
         self._looking.removed(source)
+        for place in (source, target):
+            self._resources.times.forget_folder(place.marker)
 
     async def _demand_directory_free(self, target: Place, *, replace: bool) -> bool:
         """Whether the target, which may be taken, has a marker.

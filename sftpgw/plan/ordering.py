@@ -25,7 +25,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TypeAlias
 
@@ -69,7 +69,7 @@ class Ticket:
         """So many earlier requests must end first."""
         self.followers: dict[Ticket, None] = {}
         """Those that wait for this one, in the order in which they came."""
-        self.nodes: list[_Node] = []
+        self.nodes: tuple[_Node, ...] = ()
 
 
 class _Node:
@@ -82,24 +82,40 @@ class _Node:
         self.parent = parent
         self.children: dict[str, _Node] = {}
         self.here: dict[Ticket, None] = {}
-        self.below: dict[Ticket, int] = {}
-        """With the number of their paths: a rename may have two."""
         self.changes_here = 0
+        self.below = 0
+        """How many tickets' paths are below this one; and how many of these are changed."""
         self.changes_below = 0
+
+    def all_below(self) -> Iterator[Ticket]:
+        nodes = [*self.children.values()]
+        while nodes:
+            node = nodes.pop()
+            yield from node.here
+            nodes += node.children.values()
 
 
 class RequestOrder:
     """Decides when a request may begin.
 
     The cost of a request is that of its path's length, and of the requests that conflict with it.
+    A request that comes alone, as most do, has none before another one comes.
     """
 
     def __init__(self) -> None:
         self._root = _Node("", None)
+        self._lone: Ticket | None = None
+        self._lone_paths: Iterable[Segments] = ()
 
     def enter(self, access: Access, paths: Iterable[Segments]) -> Ticket:
         """A request has come that touches these paths. `begin` tells whether it may begin."""
         ticket = Ticket(access)
+        if self.is_empty:
+            self._lone, self._lone_paths = ticket, paths
+            return ticket
+        if self._lone is not None:
+            lone, self._lone = self._lone, None
+            self._place(lone, self._lone_paths)
         self._place(ticket, paths)
         return ticket
 
@@ -116,6 +132,8 @@ class RequestOrder:
     def leave(self, ticket: Ticket) -> list[Ticket]:
         """The request has ended, or will never begin. Returns those that wait for nothing now."""
         self._remove(ticket)
+        if not ticket.followers:
+            return []
         free = []
         for follower in ticket.followers:
             follower.awaited -= 1
@@ -127,47 +145,55 @@ class RequestOrder:
     @property
     def is_empty(self) -> bool:
         """Whether no request is in here."""
-        return not (self._root.here or self._root.below)
+        return self._lone is None and not (self._root.here or self._root.below)
 
     # The tree of paths.
 
     def _place(self, ticket: Ticket, paths: Iterable[Segments]) -> None:
         for path in paths:
-            node = self._root
-            for segment in path:
-                _relate_all(ticket, node.here, node.changes_here)
-                node.below[ticket] = node.below.get(ticket, 0) + 1
-                node.changes_below += ticket.access.changes
-                child = node.children.get(segment)
-                if child is None:
-                    child = node.children[segment] = _Node(segment, node)
-                node = child
+            node = self._reach(ticket, path)
             _relate_all(ticket, node.here, node.changes_here)
-            _relate_all(ticket, node.below, node.changes_below)
+            if node.below:
+                _relate_all(ticket, node.all_below(), node.changes_below)
             if ticket not in node.here:
                 node.here[ticket] = None
                 node.changes_here += ticket.access.changes
-            ticket.nodes.append(node)
+            ticket.nodes += (node,)
+
+    def _reach(self, ticket: Ticket, path: Segments) -> _Node:
+        """The node of a path; those above it know that `ticket` is below them."""
+        changes = ticket.access.changes
+        node = self._root
+        for segment in path:
+            if node.here:
+                _relate_all(ticket, node.here, node.changes_here)
+            node.below += 1
+            node.changes_below += changes
+            child = node.children.get(segment)
+            if child is None:
+                child = node.children[segment] = _Node(segment, node)
+            node = child
+        return node
 
     def _remove(self, ticket: Ticket) -> None:
+        if ticket is self._lone:
+            self._lone = None
+            return
         changes = ticket.access.changes
         for node in ticket.nodes:
             if node.here.pop(ticket, ticket) is None:
                 node.changes_here -= changes
-            _remove_from_above(ticket, node)
-        ticket.nodes = []
+            _remove_from_above(node, changes)
+        ticket.nodes = ()
 
 
-def _remove_from_above(ticket: Ticket, node: _Node) -> None:
-    changes = ticket.access.changes
+def _remove_from_above(node: _Node, changes: bool) -> None:
+    """One ticket less is below the nodes above this one; those that have none are forgotten."""
     while (parent := node.parent) is not None:
         if not (node.here or node.below):
             parent.children.pop(node.segment, None)
+        parent.below -= 1
         parent.changes_below -= changes
-        if parent.below[ticket] == 1:
-            del parent.below[ticket]
-        else:
-            parent.below[ticket] -= 1
         node = parent
 
 

@@ -39,6 +39,9 @@ _PASSING = (CredentialsUnavailable, StoreUnavailable)
 class Abilities(Protocol):
     """What a client asks before it relies on the store."""
 
+    is_adaptable: bool
+    """Whether a refusal changes what is believed."""
+
     def of(self, bucket: str) -> Capabilities:
         """What is believed now."""
 
@@ -66,6 +69,8 @@ class Abilities(Protocol):
 
 class FixedAbilities:
     """Abilities that somebody has decided on."""
+
+    is_adaptable = False
 
     def __init__(
         self, capabilities: Capabilities, choice: ChecksumChoice = ChecksumChoice.AUTO
@@ -100,6 +105,8 @@ class FoundAbilities:
 
     :param probe: tries out a bucket; raises StoreError.
     """
+
+    is_adaptable = True
 
     def __init__(
         self,

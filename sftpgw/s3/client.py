@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Sto
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -24,6 +24,7 @@ from sftpgw.errors import (
     NoSuchBucket,
     NoSuchObject,
     NoSuchUpload,
+    NotImplementedByStore,
     PartsMustBeEqual,
     PreconditionFailed,
     StoreError,
@@ -263,6 +264,10 @@ class S3Client:
             body=body,
             missing=NoSuchBucket,
             final_codes=final_codes,
+            optional=(
+                ("conditional_put", "If-None-Match"),
+                *self._optional_checksum(*checksum_header(checksum)),
+            ),
             doubt=lambda: self._what_is_in_the_way(name),
         )
         began_seconds = self._sender.signer.now_seconds()
@@ -280,11 +285,13 @@ class S3Client:
             return  # it would be another object that is deleted
         if if_match is not None and (await self._abilities.known(name.bucket)).conditional_delete:
             headers = (("If-Match", if_match),)
+        optional = (("conditional_delete", "If-Match"),)
+        request = S3Request(
+            "DeleteObject", "DELETE", name.bucket, name.key, headers=headers, optional=optional
+        )
         trail = Trail()
         try:
-            await self._send(
-                S3Request("DeleteObject", "DELETE", name.bucket, name.key, headers=headers), trail
-            )
+            await self._adapting(request, lambda adapted: self._send(adapted, trail))
         except NoSuchObject:
             return
         except PreconditionFailed:
@@ -313,6 +320,11 @@ class S3Client:
                 *copied_properties(source, properties),
             ),
             is_slow=True,
+            optional=(
+                ("conditional_copy", "If-None-Match"),
+                ("conditional_copy", "If-Match"),
+                ("copy_source_condition", "x-amz-copy-source-if-match"),
+            ),
             doubt=lambda: self._what_is_in_the_way(target),
         )
         began_seconds = self._sender.signer.now_seconds()
@@ -340,11 +352,16 @@ class S3Client:
             query=(("uploads", ""),),
             headers=self._creation(properties) + checksum_announcement(algorithm),
             missing=NoSuchBucket,
+            optional=self._optional_checksum(*checksum_announcement(algorithm)),
             doubt=lambda: self._what_is_in_the_way(name),
         )
-        created = await self._send_for(
-            request, lambda answer: s3xml.parse_created_upload(answer.document, name)
+        created = await self._adapting(
+            request,
+            lambda adapted: self._send_for(
+                adapted, lambda answer: s3xml.parse_created_upload(answer.document, name)
+            ),
         )
+        algorithm = self._abilities.checksum(name.bucket) and algorithm
         is_sure = algorithm is None or self._abilities.is_proved(name.bucket, "copied_checksums")
         return replace(created, checksum=algorithm, may_refuse_copies=not is_sure)
 
@@ -396,12 +413,33 @@ class S3Client:
                 raise
             raise self._copies_lack_checksums(upload, error.message) from error
         told = result.checksums.get(upload.checksum) if upload.checksum else None
-        is_whole = wanted.size_bytes == source.size_bytes
-        if told is not None and not is_whole and told == source.checksum:
-            raise self._copies_lack_checksums(upload, "a range has the checksum of the whole")
         if upload.checksum is not None:
-            self._abilities.proved(upload.name.bucket, "copied_checksums")
+            await self._demand_credible(upload, source, wanted, told)
         return StoredPart(number, wanted.size_bytes, result.etag, told)
+
+    async def _demand_credible(
+        self, upload: MultipartUpload, source: ObjectInfo, wanted: ByteRange, told: Checksum | None
+    ) -> None:
+        """What was told of a copied part is believed if it was seen before that it can be.
+
+        Else what can be seen must not be wrong: the checksum of the whole source is not that of a
+        range. Where none is told, the store refuses in the end what it has accepted so far.
+
+        :raises CopiesLackChecksums:
+        """
+        is_proved = self._abilities.is_proved(upload.name.bucket, "copied_checksums")
+        if told is None and not is_proved:
+            raise self._copies_lack_checksums(upload, "a copied part has no checksum")
+        if told is None or wanted.size_bytes == source.size_bytes:
+            return
+        whole = source.checksum
+        if whole is None and not is_proved:
+            with suppress(StoreError):
+                whole = (await self.head(source.name, with_checksum=True)).checksum
+        if told == whole:
+            raise self._copies_lack_checksums(upload, "a range has the checksum of the whole")
+        if whole is not None:
+            self._abilities.proved(upload.name.bucket, "copied_checksums")
 
     def _copies_lack_checksums(self, upload: MultipartUpload, why: str) -> CopiesLackChecksums:
         self._abilities.must_do_without(upload.name.bucket, "copied_checksums")
@@ -432,6 +470,10 @@ class S3Client:
             missing=NoSuchUpload,
             is_slow=True,
             final_codes=CONFLICTS | DAMAGE,
+            optional=(
+                ("conditional_complete", "If-None-Match"),
+                ("object_size", "x-amz-mp-object-size"),
+            ),
             doubt=lambda: self._why_not_completed(upload),
         )
         began_seconds = self._sender.signer.now_seconds()
@@ -515,6 +557,44 @@ class S3Client:
         )
         return found[-1]
 
+    async def _adapting(self, request: S3Request, send: Callable[[S3Request], Awaitable[T]]) -> T:
+        """Send; what the store lacks, against what was believed, is done without from now on.
+
+        :raises PreconditionFailed: a condition that was left out does not hold
+        """
+        try:
+            return await send(request)
+        except NotImplementedByStore:
+            if not self._abilities.is_adaptable:
+                raise
+            for lacking in _what_may_lack(request):
+                fewer = request.without(lacking)
+                await self._demand_what_is_gone(request, fewer)
+                with suppress(NotImplementedByStore):
+                    result = await send(fewer)
+                    for name in sorted(lacking):
+                        self._abilities.must_do_without(request.bucket, name)
+                    return result
+            raise
+
+    async def _demand_what_is_gone(self, request: S3Request, fewer: S3Request) -> None:
+        """Look whether the conditions hold that `fewer` does not ask for any more."""
+        conditions = {name: value for name, value in request.headers if name.startswith("If-")}
+        for name, value in conditions.items():
+            if (name, value) in fewer.headers:
+                continue
+            try:
+                found = (await self._head(ObjectName(request.bucket, request.key)))[0].etag
+            except NoSuchObject:
+                found = ""
+            if (name == "If-None-Match" and found) or (name == "If-Match" and found != value):
+                raise PreconditionFailed(f"{name} does not hold", code="PreconditionFailed")
+
+    def _optional_checksum(self, *headers: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+        """What can be done without, unless the configuration asks for it."""
+        is_asked_for = self._sender.settings.checksum is not ChecksumChoice.AUTO
+        return () if is_asked_for else tuple(("checksums", name) for name, _ in headers)
+
     async def _send_settled(
         self,
         request: S3Request,
@@ -527,7 +607,9 @@ class S3Client:
         """
         trail, name = Trail(), ObjectName(request.bucket, request.key)
         try:
-            etag = await self._send_for(request, read, trail)
+            etag = await self._adapting(
+                request, lambda adapted: self._send_for(adapted, read, trail)
+            )
         except StoreError as error:
             # A store that is away has been waited for: it is asked once more, and not again for as
             # long as that.
@@ -632,6 +714,15 @@ class S3Client:
         running = RunningChecksum(algorithm)
         await self._sender.hasher.feed(body, running.update, COMPUTE_STEP_BYTES)
         return running.checksum
+
+
+def _what_may_lack(request: S3Request) -> Iterator[frozenset[str]]:
+    """What of a request the store may have refused: each thing that it asks for, then all."""
+    asked = {name.lower() for name, _ in request.headers}
+    names = {name for name, header in request.optional if header.lower() in asked}
+    yield from (frozenset({name}) for name in sorted(names))
+    if len(names) > 1:
+        yield frozenset(names)
 
 
 def _etag_of_result(

@@ -66,6 +66,10 @@ FOR_GOOD = (
 """Why there is no connection, and the next request would get none either: nothing was sent."""
 
 
+NO_HTTP = "twisted.web._newclient.ParseError"
+"""By its name: Twisted raises it, and has no public one for it."""
+
+
 class ConnectFailed(Exception):
     """No connection could be made: the request was not sent."""
 
@@ -75,6 +79,10 @@ class ConnectionBroken(Exception):
 
     So it is with a success that was told before the body had left.
     """
+
+
+class NoHttp(Exception):
+    """What the other end has answered is no HTTP; the request may have been carried out."""
 
 
 class ExchangeTimedOut(Exception):
@@ -148,8 +156,8 @@ class HttpClient:
 
         Cancelling drops the connection.
 
-        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut: and those `FOR_GOOD`, and what
-            `sink` raises
+        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut, NoHttp: and those `FOR_GOOD`,
+            and what `sink` raises
         """
         if self._is_closed:
             return fail(ConnectFailed("the gateway has closed its connections"))
@@ -314,7 +322,13 @@ class _Exchange(TwistedProtocol):
             self._finish(Failure())
 
     def _broken(self, failure: Failure) -> None:
-        self._finish(_for_good(failure) or Failure(ConnectionBroken(_reasons(failure))))
+        if for_good := _among_reasons(failure, *FOR_GOOD):
+            self._finish(for_good)
+        elif _among_reasons(failure, NO_HTTP):
+            text = f"{self._first_hop} answers, but not in HTTP: {_reasons(failure)}"
+            self._finish(Failure(NoHttp(text)))
+        else:
+            self._finish(Failure(ConnectionBroken(_reasons(failure))))
 
     def _timed_out(self) -> None:
         self._timer = None
@@ -357,12 +371,12 @@ def _all_headers(response: IResponse) -> Headers:
     return headers
 
 
-def _for_good(failure: Failure) -> Failure | None:
-    """What is wrong with TLS, if that is among what Twisted's HTTP client has wrapped."""
-    if failure.check(*FOR_GOOD):
+def _among_reasons(failure: Failure, *kinds: type[Exception] | str) -> Failure | None:
+    """The failure of one of `kinds` that is this one, or that Twisted's HTTP client has wrapped."""
+    if failure.check(*kinds):
         return failure
     inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
-    found = (_for_good(each) for each in inner if isinstance(each, Failure))
+    found = (_among_reasons(each, *kinds) for each in inner if isinstance(each, Failure))
     return next(filter(None, found), None)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from twisted.web.http_headers import Headers
 
 from sftpgw.errors import StoreError
-from sftpgw.plan.retrying import UNEXPLAINED, Fault
+from sftpgw.plan.retrying import PROXY_REFUSED, UNEXPLAINED, Fault
 from sftpgw.s3.headers import date_seconds, header, retry_after_seconds
 from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, parse_error
 
 _CODE_CHARACTERS = 128
 SKEW_SECONDS = 15 * 60.0
+LONGEST_WORDS = 200
 
 
 class AttemptFailed(Exception):
@@ -63,9 +64,11 @@ def refusal(
     document = _error_document(body)
     store_seconds = date_seconds(headers, "date")
     code = document.code or _code_in_headers(headers)
+    if status == 407:
+        code = code or PROXY_REFUSED
     if is_head and not code:
         code = _code_of_a_bare_refusal(status, store_seconds, now_seconds)
-    message = document.message or f"HTTP status {status}"
+    message = document.message or f"HTTP status {status}{_plain_words(headers, body)}"
     true_region = header(headers, "x-amz-bucket-region") or document.region
     if true_region:
         message += f" (the bucket's region is {true_region[:64]})"
@@ -88,6 +91,13 @@ def _error_document(document: bytes) -> ErrorDocument:
         return parse_error(document)
     except MalformedDocument:
         return ErrorDocument("")  # a proxy's page, or nothing at all: the status decides
+
+
+def _plain_words(headers: Headers, body: bytes) -> str:
+    """What a server says that is no store: "Client sent an HTTP request to an HTTPS server"."""
+    is_text = header(headers, "content-type").partition(";")[0].strip().lower() == "text/plain"
+    words = body[:LONGEST_WORDS].decode("utf-8", "replace").strip() if is_text else ""
+    return f": {words}" if words else ""
 
 
 def _code_in_headers(headers: Headers) -> str:

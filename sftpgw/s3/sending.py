@@ -56,6 +56,7 @@ from sftpgw.s3.http import (
     ExchangeTimedOut,
     HttpClient,
     HttpRequest,
+    NoHttp,
 )
 from sftpgw.s3.proxies import ProxyUnusable
 from sftpgw.s3.refusals import AttemptFailed, refusal
@@ -86,6 +87,7 @@ _FAULT_CODES: dict[type[Exception], str] = {
     ConnectFailed: CONNECT_FAILED,
     ConnectionBroken: CONNECTION_LOST,
     ExchangeTimedOut: TIMED_OUT,
+    NoHttp: BAD_ANSWER,
     CertificateRefused: CERTIFICATE_REFUSED,
     NoTlsInCommon: TLS_FAILED,
     ProxyRefused: PROXY_REFUSED,
@@ -105,6 +107,8 @@ class S3Request:
     :param missing: what a 404 without a code means.
     :param is_slow: the store may think for minutes (copies, Complete).
     :param final_codes: S3's codes after which this request is of no use again.
+    :param optional: what the store may lack, by the names of `Capabilities`, and the header that
+        asks for it.
     :param doubt: looks for what may be the reason if the store fails (500) again and again.
     """
 
@@ -118,7 +122,14 @@ class S3Request:
     missing: type[StoreError] = NoSuchObject
     is_slow: bool = False
     final_codes: frozenset[str] = frozenset()
+    optional: tuple[tuple[str, str], ...] = ()
     doubt: Callable[[], Awaitable[StoreError | None]] | None = None
+
+    def without(self, lacking: frozenset[str]) -> S3Request:
+        """The same request, which does not ask for what the store is `lacking`."""
+        gone = {header.lower() for name, header in self.optional if name in lacking}
+        kept = tuple(pair for pair in self.headers if pair[0].lower() not in gone)
+        return replace(self, headers=kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         if self._has_no_try_left():
             return
         self._failures += self._is_try(request)
-        if request.method == KEYBOARD_INTERACTIVE in self.supportedAuthentications:
+        if self._is_interactive(request):
             self._prompt(request)
         else:
             await self._judge(request, self._read_credentials(request))
@@ -200,6 +200,10 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._has_shown_banner = True
 
     # keyboard-interactive (RFC 4256).
+
+    def _is_interactive(self, request: LoginRequest) -> bool:
+        is_asked_for = request.method == KEYBOARD_INTERACTIVE
+        return is_asked_for and KEYBOARD_INTERACTIVE in self.supportedAuthentications
 
     def _prompt(self, request: LoginRequest) -> None:
         """Ask for the password, whoever the user is: an unknown one is asked, too."""

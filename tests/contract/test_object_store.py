@@ -375,9 +375,11 @@ class TestList:
 
 
 class TestUploads:
-    async def begun(self, under_test: StoreUnderTest, key: str = "file") -> MultipartUpload:
+    async def begun(
+        self, under_test: StoreUnderTest, key: str = "file", *, copies: bool = False
+    ) -> MultipartUpload:
         return await under_test.store.create_upload(
-            under_test.name(key), ObjectProperties(metadata={"mtime": "7"})
+            under_test.name(key), ObjectProperties(metadata={"mtime": "7"}), copies=copies
         )
 
     @pytest_twisted.ensureDeferred
@@ -493,7 +495,7 @@ class TestUploads:
     async def test_stored_bytes_become_a_part(self, under_test: StoreUnderTest) -> None:
         under_test.needs("part-copy")
         source = await stored(under_test, "source é+", b"a" * under_test.min_part_bytes)
-        upload = await self.begun(under_test)
+        upload = await self.begun(under_test, copies=True)
         whole = await under_test.store.copy_part(upload, 1, source, ByteRange(0, source.size_bytes))
         end = await under_test.store.upload_part(upload, 2, (b"end",))
         await under_test.store.complete_upload(upload, (whole, end))

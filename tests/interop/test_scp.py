@@ -84,6 +84,26 @@ def test_a_file_replaces_a_longer_and_a_shorter_one(alice: Client, bucket: Bucke
 
 
 @needs("openssh")
+@pytest.mark.parametrize("classic", [("-O",), ()])
+def test_a_file_that_is_replaced_stays_the_same_file(
+    alice: Client, bucket: Bucket, classic: tuple[str, ...]
+) -> None:
+    bucket.client.put_object(
+        Bucket=bucket.name,
+        Key=bucket.prefix + "alice/typed",
+        Body=b"longer than the new one",
+        ContentType="text/x-test",
+        Metadata={"note": "kept", "mtime": "1"},
+    )
+    data = make_file(alice.folder / "up", 10)
+    alice.scp(*classic, "up", ":typed")
+    assert bucket.body("alice/typed") == data
+    assert bucket.metadata("alice/typed") == {"note": "kept"}
+    found = bucket.client.head_object(Bucket=bucket.name, Key=bucket.prefix + "alice/typed")
+    assert found["ContentType"] == "text/x-test"
+
+
+@needs("openssh")
 def test_a_tree_goes_up_and_down_with_its_times(alice: Client, bucket: Bucket) -> None:
     files = make_tree(alice.folder / "tree")
     os.utime(alice.folder / "tree/one", (1_600_000_001, 1_500_000_001))

@@ -30,6 +30,8 @@ from tests.interop.trees import (
 )
 from tests.needs import needs
 
+LARGE_BYTES = 20 * MIB + 7
+
 
 @pytest.fixture
 def mounted(gateway: Gateway, account: Account, tmp_path: Path, bucket: Bucket) -> Iterator[Path]:
@@ -93,6 +95,56 @@ def test_a_file_is_saved_as_editors_do(mounted: Path, bucket: Bucket) -> None:
         beside.rename(target)
         assert target.read_bytes() == b"version %d" % version
     wait_until(lambda: keys(bucket, mounted) == ["", "text"])
+
+
+def test_renamed_when_parts_of_it_are_sent(mounted: Path, bucket: Bucket) -> None:
+    """A log is rotated while it is written: its upload is bound to its first name."""
+    begun = os.urandom(LARGE_BYTES)
+    with (mounted / "log").open("wb") as old:
+        old.write(begun)
+        os.fsync(old)
+        (mounted / "log").rename(mounted / "log.1")
+        assert [path.name for path in mounted.iterdir()] == ["log.1"]
+        (mounted / "log").write_bytes(b"the next one")
+        old.write(b"the last line")
+    wait_until(lambda: keys(bucket, mounted) == ["", "log", "log.1"])
+    wait_until(lambda: bucket.body(f"alice/{mounted.name}/log") == b"the next one")
+    assert bucket.body(f"alice/{mounted.name}/log.1") == begun + b"the last line"
+
+
+def test_renamed_while_it_is_edited(mounted: Path, bucket: Bucket) -> None:
+    data = bytearray(os.urandom(LARGE_BYTES))
+    (mounted / "old").write_bytes(data)
+    with (mounted / "old").open("r+b") as edited:
+        edited.seek(5)
+        edited.write(b"EDIT")
+        edited.flush()
+        (mounted / "old").rename(mounted / "new")
+        edited.seek(len(data) - 4)
+        assert edited.read() == bytes(data[-4:])
+        edited.write(b"more")
+    data[5:9] = b"EDIT"
+    assert (mounted / "new").read_bytes() == bytes(data) + b"more"
+    wait_until(lambda: keys(bucket, mounted) == ["", "new"])
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_unlinked_while_it_is_written_and_made_anew(
+    mounted: Path, bucket: Bucket, is_new: bool
+) -> None:
+    """libfuse renames it to .fuse_hidden…, and removes that once it is closed."""
+    data = os.urandom(LARGE_BYTES)
+    if not is_new:
+        (mounted / "f").write_bytes(data)
+    with (mounted / "f").open("wb" if is_new else "r+b") as unlinked:
+        unlinked.write(data if is_new else b"edit")
+        os.fsync(unlinked)
+        (mounted / "f").unlink()
+        (mounted / "f").write_bytes(b"another one")
+        unlinked.write(b"more")
+    wait_until(lambda: keys(bucket, mounted) == ["", "f"])
+    assert (mounted / "f").read_bytes() == b"another one"
+    settled(bucket, mounted)
 
 
 def test_renamed_and_removed_while_it_is_written(mounted: Path, bucket: Bucket) -> None:

@@ -728,6 +728,32 @@ class TestWhatIsTold:
         ]
         assert all(len(str(facts["reason"])) <= 500 for _, facts in events.told)
 
+    @pytest.mark.parametrize(
+        ("reply", "words", "code"),
+        [
+            (
+                Reply(
+                    400,
+                    b"Client sent an HTTP request to an HTTPS server.\n",
+                    {"Content-Type": "text/plain; charset=utf-8"},
+                ),
+                "HTTP status 400: Client sent an HTTP request to an HTTPS server.",
+                "",
+            ),
+            (Reply(400, b"<html>no</html>", {"Content-Type": "text/html"}), "HTTP status 400", ""),
+            (Reply(407, b"login"), "HTTP status 407", "ProxyRefused"),
+        ],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_what_others_than_stores_say(
+        self, server: ScriptedS3, client: S3Client, *, reply: Reply, words: str, code: str
+    ) -> None:
+        server.script(reply)
+        with pytest.raises(errors.StoreError) as refused:
+            await got(client)
+        assert refused.value.message == f"GetObject: {words}"
+        assert refused.value.code == code
+
     @pytest_twisted.ensureDeferred
     async def test_an_error_within_a_success_is_told_by_its_code(
         self, server: ScriptedS3, connected: Connect

@@ -17,6 +17,8 @@ from sftpgw.errors import (
     NameNotKept,
     NoSuchObject,
     NoSuchUpload,
+    NotImplementedByStore,
+    PreconditionFailed,
     StoreError,
 )
 from sftpgw.files.copying import Copying
@@ -34,6 +36,7 @@ from sftpgw.values import (
     ObjectName,
     ObjectProperties,
     Probe,
+    WriteCondition,
 )
 from tests.s3.conftest import Connect
 from tests.stores import CollectingSink, RecordedEvents
@@ -55,7 +58,7 @@ def store(server: ScriptedS3) -> SmallS3:
 
 @pytest.fixture
 def client(connected: Connect, store: SmallS3) -> S3Client:
-    return connected(checksum=ChecksumChoice.AUTO)
+    return connected(checksum=ChecksumChoice.NONE)
 
 
 async def copied(client: S3Client, store: SmallS3, data: bytes = b"0123456789") -> str:
@@ -115,7 +118,7 @@ class TestResultsOfCopies:
         def is_look(request: Recorded) -> bool:
             return request.method == "HEAD" and request.target == "/bucket/file"
 
-        server.disturb(is_look, *[error_reply(403, "AccessDenied")] * 2)
+        server.disturb(is_look, error_reply(403, "AccessDenied"))
         etag = await copied(client, store)
         assert etag == (await client.head(NAME)).etag
 
@@ -250,7 +253,7 @@ class TestCopiesInParts:
         assert found.checksum == source.checksum
         assert found.etag == etag
         assert store.uploads == {}
-        lacks_it = manner in ("refused", "whole")
+        lacks_it = manner in ("refused", "whole") or (manner == "untold" and probe is Probe.NO)
         assert client.capabilities_of("bucket").copied_checksums is not lacks_it
         assert "copy-differed" not in events.names()
 
@@ -376,3 +379,59 @@ class TestMissing:
         with pytest.raises(AccessDenied) as refused:
             await client.head(NAME)
         assert refused.value.code == "InvalidAccessKeyId"
+
+
+class TestRefusalsAtRunTime:
+    """They contradict what was found, or declared: it is corrected, and nothing is destroyed."""
+
+    @pytest.fixture
+    def client(self, store: SmallS3, connected: Connect) -> S3Client:
+        store.dialect = Dialect(conditions="refused")
+        store.objects = {"file": b"old", "source": b"source"}
+        return connected(probe=Probe.NO)
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_must_not_be_replaced_is_looked_for(
+        self, store: SmallS3, client: S3Client
+    ) -> None:
+        absent = WriteCondition.IF_ABSENT
+        with pytest.raises(PreconditionFailed):
+            await client.put(NAME, (b"new",), PROPERTIES, absent)
+        with pytest.raises(PreconditionFailed):
+            await client.copy(await client.head(named("source")), NAME, absent)
+        upload = await client.create_upload(NAME, PROPERTIES)
+        part = await client.upload_part(upload, 1, (b"new",))
+        with pytest.raises(PreconditionFailed):
+            await client.complete_upload(upload, (part,), absent)
+        assert store.objects["file"] == b"old"
+        await client.abort_upload(upload)
+        await client.put(named("free"), (b"new",), PROPERTIES, absent)
+        assert store.objects["free"] == b"new"
+        assert not client.capabilities_of("bucket").conditional_put
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_has_another_version_is_spared(
+        self, store: SmallS3, client: S3Client
+    ) -> None:
+        with pytest.raises(PreconditionFailed):
+            await client.delete(NAME, if_match='"other"')
+        assert store.objects["file"] == b"old"
+        found = await client.head(NAME)
+        copied = await client.copy(await client.head(named("source")), NAME, if_match=found.etag)
+        assert store.objects["file"] == b"source"
+        await client.delete(NAME, if_match=copied)
+        assert "file" not in store.objects
+        able = client.capabilities_of("bucket")
+        assert not (able.conditional_delete)
+        assert not (able.conditional_copy)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_checksum_that_was_asked_for_is_not_left_out(
+        self, store: SmallS3, connected: Connect
+    ) -> None:
+        store.dialect = Dialect(checksums="refused")
+        client = connected(probe=Probe.NO, checksum=ChecksumChoice.CRC64NVME)
+        with pytest.raises(NotImplementedByStore):
+            await client.put(NAME, (b"new",), PROPERTIES)
+        with pytest.raises(NotImplementedByStore):
+            await client.create_upload(NAME, PROPERTIES)

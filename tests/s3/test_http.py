@@ -31,6 +31,7 @@ from sftpgw.s3.http import (
     ConnectionBroken,
     HttpClient,
     HttpRequest,
+    NoHttp,
 )
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
@@ -322,6 +323,33 @@ async def test_an_early_success_is_none_over_tls_either(
         await client.close()
         await gone
         await port.close()
+
+
+class OtherTongue(TwistedProtocol):
+    """Is no web server."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.gone.callback(None)  # type: ignore[union-attr]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_http(client: HttpClient) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    factory = Factory.forProtocol(OtherTongue)
+    factory.gone = Deferred()
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    host = f"127.0.0.1:{port.getHost().port}"
+    try:
+        with pytest.raises(NoHttp, match=f"{host} answers, but not in HTTP"):
+            await client.exchange(request_to(f"http://{host}/"), Answer())
+    finally:
+        await client.close()
+        await factory.gone
+        await port.stopListening()
 
 
 @pytest.mark.parametrize("is_trusted", [True, False])
