@@ -28,6 +28,7 @@ from sftpgw.s3.certificates import (
     AuthoritiesUnusable,
     CertificateRefused,
     NoTlsInCommon,
+    VerifyingPolicy,
     check_ca_file,
     name_fault,
 )
@@ -347,6 +348,24 @@ async def test_a_file_without_authorities_trusts_none(authority: Authority, tmp_
         assert shown.heard == b""
         with pytest.raises(ValueError, match=words):
             check_ca_file(str(path))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_changes_is_read_again(authority: Authority, tmp_path: Path) -> None:
+    """A damaged one is not: what was believed is believed on."""
+    path, other = tmp_path / "ca.pem", Authority.new("the next one")
+    path.write_bytes(authority.pem)
+    policy = VerifyingPolicy(lambda: Authorities(str(path)))
+    creator: Any = policy.creatorForNetloc(HOST.encode(), 443)
+    first, second = (creator.clientConnectionForTLS(None).get_context() for _ in range(2))
+    assert first is second
+    path.write_bytes(b"not a certificate")
+    assert creator.clientConnectionForTLS(None).get_context() is first
+    path.unlink()
+    assert creator.clientConnectionForTLS(None).get_context() is first
+    path.write_bytes(authority.pem + other.pem)
+    assert creator.clientConnectionForTLS(None).get_context() is not first
+    assert (await ask(HOST, other.issue([HOST]), str(path))).answer == b"hi"
 
 
 def test_a_file_with_authorities_is_fine(ca_file: str) -> None:
