@@ -91,7 +91,8 @@ def _folders_with_bytes(trial: Trial) -> bool:
     trial.put("folder/", b"bytes")
     copied = trial.where("copy") | {"CopySource": trial.where("folder/")}
     trial.client.copy_object(**copied)
-    return [trial.body(key) for key in trial.keys()] == [b"bytes", b"bytes"]
+    bodies = [trial.body(key) for key in ("folder/", "copy")]
+    return bodies == [b"bytes", b"bytes"] and trial.keys() == ["copy", "folder/"]
 
 
 def _files_over_folders(trial: Trial) -> bool:
