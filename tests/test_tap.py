@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from sftpgw.tap import connections_worth_keeping
+from sftpgw.errors import ConfigError
+from sftpgw.tap import connections_worth_keeping, read_settings
 from sftpgw.values import (
     GIB,
     MIB,
@@ -53,3 +55,24 @@ def test_so_are_no_more_than_clients_may_have() -> None:
 @pytest.mark.parametrize("clients", [1, 100_000])
 def test_there_are_bounds(clients: int) -> None:
     assert 64 <= kept(clients=clients, memory_bytes=1024 * GIB) <= 1024
+
+
+def test_what_leads_to_the_store_is_judged_before_the_start(tmp_path: Path) -> None:
+    """Without a request, and without a password in what is told."""
+    (tmp_path / "empty.pem").touch()
+    users = "[*]\nkey_prefix = a\n[al]\npassword_hash = $2b$04$" + "a" * 53 + "\n"
+    (tmp_path / "users.ini").write_text(users, encoding="utf-8")
+    path = tmp_path / "sftpgw.ini"
+    for lines, words in (
+        ("ca_file = empty.pem", f"[s3] ca_file: {tmp_path}/empty.pem: there is no certificate"),
+        ("ca_file = gone.pem", f"[s3] ca_file: {tmp_path}/gone.pem: No such file"),
+        ("proxy = https://me:secret@h", "[s3] proxy: https:// is not supported"),
+    ):
+        ini = f"[gateway]\ncreate_host_keys = yes\n[s3]\nbucket = uploads\n{lines}\n"
+        path.write_text(ini, encoding="utf-8")
+        path.chmod(0o600)
+        with pytest.raises(ConfigError) as refused:
+            read_settings(str(path))
+        (fault,) = refused.value.faults
+        assert words in fault
+        assert "secret" not in fault

@@ -27,6 +27,8 @@ from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.values import ObjectName
 
 MAX_KEY_BYTES = 1024
+MAX_PATH_BYTES = 16 * 1024
+"""Before it is resolved. Linux takes 4,096 (PATH_MAX, limits.h); a packet could hold 262,144."""
 MAX_NAME_BYTES = 255
 
 MARKER_CONTENT = "_$folder_content$"
@@ -104,8 +106,12 @@ class Place:
 def canonical(path: bytes) -> tuple[str, ...]:
     """The segments of a path, resolved.
 
-    :raises InvalidPath: NUL, or not UTF-8.
+    :raises InvalidPath: NUL, not UTF-8, or longer than any file system takes it.
     """
+    if len(path) > MAX_PATH_BYTES:
+        raise InvalidPath(
+            f"the path is too long: it has {len(path)} bytes, {MAX_PATH_BYTES} are taken"
+        )
     if b"\0" in path:
         raise InvalidPath("the path contains a NUL byte")
     try:

@@ -22,9 +22,10 @@ https://docs.openssl.org/3.5/man3/SSL_CTX_set_verify/
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography import x509
@@ -153,20 +154,66 @@ def _add_authorities(context: SSL.Context, path: str) -> None:
 class VerifyingPolicy:
     """Makes connections that go on only with the host that was asked for.
 
+    A file of authorities is read again when it has changed: private ones are renewed, and a gateway
+    runs for longer. What cannot be read then changes nothing.
+
     :param find_authorities: called when the first connection is made: those of the system take
         time and memory that http never needs.
     """
 
     def __init__(self, find_authorities: Callable[[], Authorities]) -> None:
         self._find_authorities = find_authorities
-        self._trust: tuple[SSL.Context, Authorities] | None = None
+        self._trust: _Trust | None = None
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> _VerifyingCreator:
         """:raises AuthoritiesUnusable: the file with the authorities cannot be read"""
+        self.trust()
+        return _VerifyingCreator(self, hostname.decode("ascii"))
+
+    def trust(self) -> _Trust:
+        """What a connection that is made now believes.
+
+        :raises AuthoritiesUnusable: nothing could be read so far
+        """
         if self._trust is None:
-            authorities = self._find_authorities()
-            self._trust = _client_context(authorities), authorities
-        return _VerifyingCreator(*self._trust, hostname.decode("ascii"))
+            self._trust = _Trust.load(self._find_authorities())
+        elif self._trust.version != _version(self._trust.authorities.ca_file):
+            try:
+                self._trust = _Trust.load(self._trust.authorities)
+            except AuthoritiesUnusable:
+                self._trust = replace(
+                    self._trust, version=_version(self._trust.authorities.ca_file)
+                )
+        return self._trust
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    """Authorities as OpenSSL has them.
+
+    :param version: of the file in which they are, None if there is none.
+    """
+
+    context: SSL.Context
+    authorities: Authorities
+    version: tuple[int, ...] | None
+
+    @classmethod
+    def load(cls, authorities: Authorities) -> _Trust:
+        """:raises AuthoritiesUnusable:"""
+        version = _version(authorities.ca_file)  # before the file is read: it may change meanwhile
+        return cls(_client_context(authorities), authorities, version)
+
+
+def _version(path: str) -> tuple[int, ...] | None:
+    """What changes with a file, None without one."""
+    if not path:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _client_context(authorities: Authorities) -> SSL.Context:
@@ -190,22 +237,21 @@ def _client_context(authorities: Authorities) -> SSL.Context:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _VerifyingCreator:
-    def __init__(self, context: SSL.Context, authorities: Authorities, host: str) -> None:
-        self._context = context
-        self._authorities = authorities
+    def __init__(self, policy: VerifyingPolicy, host: str) -> None:
+        self._policy = policy
         self._host = host.rstrip(".")
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        return _VerifyingConnection(self._context, self._authorities, self._host)
+        return _VerifyingConnection(self._policy.trust(), self._host)
 
 
 class _VerifyingConnection(SSL.Connection):
     """A connection that knows with whom it should be, and why it is not."""
 
-    def __init__(self, context: SSL.Context, authorities: Authorities, host: str) -> None:
-        super().__init__(context, None)
+    def __init__(self, trust: _Trust, host: str) -> None:
+        super().__init__(trust.context, None)
         self.host = host
-        self.authorities = authorities
+        self.authorities = trust.authorities
         self.refusal = ""
         if not _is_address(host):  # RFC 6066, section 3: the name of a server is no address
             self.set_tlsext_host_name(host.encode("ascii"))

@@ -21,7 +21,7 @@ from sftpgw.sftp import checking
 from sftpgw.sftp.contracts import Eventual, IGatewayServer
 from sftpgw.sftp.copying import copy_data
 from sftpgw.sftp.handles import Handles
-from sftpgw.sftp.ordering import Sequencer, changing, touched
+from sftpgw.sftp.ordering import HandleOrder, Sequencer, changing, touched
 from sftpgw.values import Space
 from sftpgw.wire import check_file, extended
 from sftpgw.wire import sftp as wire
@@ -40,6 +40,7 @@ class Session:
     server: IGatewayServer
     handles: Handles
     sequencer: Sequencer
+    handle_order: HandleOrder
 
 
 def _posix_rename(session: Session, request: Extended) -> Reply:
@@ -53,7 +54,8 @@ def _posix_rename(session: Session, request: Extended) -> Reply:
 
 def _fsync(session: Session, request: Extended) -> Reply:
     (name,) = extended.parse_strings(request.data, 1, request.request_id)
-    return _confirmed(session.handles.file(name).file.sync(), request)
+    opened = session.handles.file(name)
+    return session.handle_order.behind(opened, lambda: _confirmed(opened.file.sync(), request))
 
 
 def _lsetstat(session: Session, request: Extended) -> Reply:
@@ -101,8 +103,12 @@ def _users_groups_by_id(session: Session, request: Extended) -> Reply:
 def _copy_data(session: Session, request: Extended) -> Reply:
     wanted = extended.parse_copy_data(request.data, request.request_id)
     source, target = session.handles.file(wanted.source), session.handles.file(wanted.target)
-    done = Deferred.fromCoroutine(copy_data(source.file, target.file, wanted))
-    return _confirmed(done, request)
+    return session.handle_order.run(
+        (source, target),
+        lambda: _confirmed(
+            Deferred.fromCoroutine(copy_data(source.file, target.file, wanted)), request
+        ),
+    )
 
 
 def _check_file_name(session: Session, request: Extended) -> Reply:

@@ -29,6 +29,8 @@ class OpenFile:
     path: bytes
     file: IGatewayFile
     is_written: bool = False
+    in_order: int = 0
+    """Requests on this handle that `sftp.ordering.HandleOrder` has, and that have not ended."""
 
 
 @dataclass(eq=False)

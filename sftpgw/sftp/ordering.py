@@ -13,16 +13,17 @@ handed over the whole file.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from sftpgw.plan.ordering import Access, RequestOrder, Segments, Ticket
 from sftpgw.plan.paths import MAX_KEY_BYTES, canonical
 from sftpgw.sftp.contracts import Eventual
+from sftpgw.sftp.handles import OpenFile
 from sftpgw.wire.sftp import Attributes
 
 T = TypeVar("T")
@@ -134,6 +135,40 @@ class Sequencer:
             outcome.addBoth(waiting.answer.callback)
         else:
             waiting.answer.callback(outcome)
+
+
+class HandleOrder:
+    """The order of requests on handles where there is a long one: copy-data.
+
+    READ and WRITE are taken by a file in their order. copy-data is many of these; what comes behind
+    it on either handle, and depends on it, waits until it has ended. All else costs nothing here.
+    """
+
+    def __init__(self) -> None:
+        self._sequencer = Sequencer()
+
+    def run(self, files: Sequence[OpenFile], begin: Callable[[], Eventual[T]]) -> Deferred[T]:
+        """Begin a request on open files, now or when all earlier ones in here have ended."""
+        for file in files:
+            file.in_order += 1
+
+        def ended(outcome: T | Failure) -> T | Failure:
+            for file in files:
+                file.in_order -= 1
+            return outcome
+
+        paths = tuple((str(id(file)),) for file in files)
+        run: Callable[..., Any] = self._sequencer.run
+        outcome: Deferred[T] = maybeDeferred(run, Access.CHANGE, paths, begin)
+        return outcome.addBoth(ended)
+
+    def behind(self, file: OpenFile, begin: Callable[[], Eventual[T]]) -> Eventual[T]:
+        """Begin a request that waits for the end of what is in here, if there is anything."""
+        return self.run((file,), begin) if file.in_order else begin()
+
+    def drop(self) -> None:
+        """The session is lost: nothing that waits is begun any more."""
+        self._sequencer.drop()
 
 
 def changing(attributes: Attributes) -> Access:

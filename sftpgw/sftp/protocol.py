@@ -49,7 +49,7 @@ from sftpgw.sftp.closing import CloseHold
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS, Session
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
-from sftpgw.sftp.ordering import Paths, Sequencer, changing, touched
+from sftpgw.sftp.ordering import HandleOrder, Paths, Sequencer, changing, touched
 from sftpgw.sftp.refusals import RefusalLog
 from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.values import Body, Buffer
@@ -95,6 +95,7 @@ class SFTPProtocol:
         self._clock = clock
         self._handles = Handles(max_handles, random_bytes)
         self._sequencer = Sequencer()
+        self._handle_order = HandleOrder()
         self._close_hold = CloseHold(
             close_wait_seconds, clock, lambda request: self._carry_out(request, 0)
         )
@@ -139,6 +140,7 @@ class SFTPProtocol:
         self._close_hold.release()
         self._refusals.all_ended()
         self._sequencer.drop()
+        self._handle_order.drop()
         for opening in tuple(self._opening_to_read):
             opening.cancel()
         for opened in self._handles.clear():
@@ -415,18 +417,22 @@ class SFTPProtocol:
         return _then(data, lambda data: _data(request.request_id, data))
 
     def _write(self, request: wire.Write) -> Eventual[Answer]:
-        file = self._handles.file(request.handle).file
-        return _confirmed(file.writeChunk(request.offset, request.data), request.request_id)
+        opened = self._handles.file(request.handle)
+        if opened.in_order:
+            return self._handle_order.behind(opened, lambda: _written(opened.file, request))
+        return _written(opened.file, request)
 
     def _change_handle(self, request: wire.ChangeHandle) -> Eventual[Answer]:
         opened = self._handles.file(request.handle)
+
+        def change() -> Eventual[Answer]:
+            return _confirmed(opened.file.setAttrs(request.attributes), request.request_id)
+
+        if opened.is_written:
+            return self._handle_order.behind(opened, change)
         # A file that is only read is stored: its time changes by name.
-        is_of_name = "mtime" in request.attributes and not opened.is_written
-        return self._sequencer.run(
-            Access.CHANGE,
-            touched(opened.path) if is_of_name else (),
-            lambda: _confirmed(opened.file.setAttrs(request.attributes), request.request_id),
-        )
+        paths = touched(opened.path) if "mtime" in request.attributes else ()
+        return self._sequencer.run(Access.CHANGE, paths, change)
 
     def _on_handle(self, request: wire.OnHandle) -> Eventual[Answer]:
         if request.kind is Kind.READDIR:
@@ -442,7 +448,18 @@ class SFTPProtocol:
         if isinstance(opened, OpenDirectory):
             opened.directory.close()
             return _ok(request.request_id)
-        file = opened.file
+        if not opened.in_order:
+            return self._close_file(opened.file, request)
+
+        def dropped(failure: Failure) -> Failure:
+            if self._is_lost:
+                self._abandon(opened)  # what the client sent before may be missing
+            return failure
+
+        closed = self._handle_order.run((opened,), lambda: self._close_file(opened.file, request))
+        return closed.addErrback(dropped)
+
+    def _close_file(self, file: IGatewayFile, request: wire.OnHandle) -> Eventual[Answer]:
         return self._sequencer.run(
             Access.CLOSE,
             _published_as(file),
@@ -521,7 +538,7 @@ class SFTPProtocol:
         if request.name not in EXTENSIONS:
             raise Unsupported(f"extension {readable(request.name[:64])} is not supported")
         _, handler = EXTENSIONS[request.name]
-        session = Session(self._server, self._handles, self._sequencer)
+        session = Session(self._server, self._handles, self._sequencer, self._handle_order)
         return _then(handler(session, request), lambda reply: (reply,))
 
     def _unknown(self, request: wire.Unknown) -> Answer:
@@ -589,6 +606,10 @@ def _then(value: Eventual[T], make: Callable[[T], Answer]) -> Eventual[Answer]:
 def _confirmed(done: Deferred[None] | None, request_id: int) -> Eventual[Answer]:
     ok = _ok(request_id)
     return ok if done is None else done.addCallback(lambda _: ok)
+
+
+def _written(file: IGatewayFile, request: wire.Write) -> Eventual[Answer]:
+    return _confirmed(file.writeChunk(request.offset, request.data), request.request_id)
 
 
 def _data(request_id: int, data: Body) -> Answer:

@@ -62,6 +62,12 @@ def test_the_longest_key_is_1024_bytes() -> None:
         locate(ROOT, b"x" * (1025 - prefix_bytes))
 
 
+def test_a_path_that_only_costs_time_is_not_resolved() -> None:
+    assert canonical(b"./" * 8000 + b"a") == ("a",)
+    with pytest.raises(InvalidPath, match="too long"):
+        canonical(b"./" * 9000 + b"a")
+
+
 @pytest.mark.parametrize("path", [b".sftpgw", b"/.sftpgw/records/1", b"a/../.sftpgw/"])
 def test_the_gateways_own_keys_are_out_of_reach(path: bytes) -> None:
     with pytest.raises(PermissionDenied, match="reserved"):

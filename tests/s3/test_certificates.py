@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import pytest_twisted
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -25,6 +28,7 @@ from sftpgw.s3.certificates import (
     AuthoritiesUnusable,
     CertificateRefused,
     NoTlsInCommon,
+    VerifyingPolicy,
     check_ca_file,
     name_fault,
 )
@@ -346,6 +350,24 @@ async def test_a_file_without_authorities_trusts_none(authority: Authority, tmp_
             check_ca_file(str(path))
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_changes_is_read_again(authority: Authority, tmp_path: Path) -> None:
+    """A damaged one is not: what was believed is believed on."""
+    path, other = tmp_path / "ca.pem", Authority.new("the next one")
+    path.write_bytes(authority.pem)
+    policy = VerifyingPolicy(lambda: Authorities(str(path)))
+    creator: Any = policy.creatorForNetloc(HOST.encode(), 443)
+    first, second = (creator.clientConnectionForTLS(None).get_context() for _ in range(2))
+    assert first is second
+    path.write_bytes(b"not a certificate")
+    assert creator.clientConnectionForTLS(None).get_context() is first
+    path.unlink()
+    assert creator.clientConnectionForTLS(None).get_context() is first
+    path.write_bytes(authority.pem + other.pem)
+    assert creator.clientConnectionForTLS(None).get_context() is not first
+    assert (await ask(HOST, other.issue([HOST]), str(path))).answer == b"hi"
+
+
 def test_a_file_with_authorities_is_fine(ca_file: str) -> None:
     check_ca_file(ca_file)
 
@@ -356,3 +378,75 @@ def test_a_certificate_whose_names_cannot_be_read(authority: Authority) -> None:
     issued = authority.issue(None, extensions=[unread])
     with pytest.raises(ValueError, match="parsing asn1"):
         name_fault(issued.certificate, HOST)
+
+
+# OpenSSL's own comparison as the oracle. pyOpenSSL has no public way to it.
+
+NO_PARTIAL_WILDCARDS, NEVER_CHECK_SUBJECT = 0x4, 0x20  # x509v3.h
+
+LABELS = st.sampled_from(
+    ["aa", "bb", "store", "example", "*", "st*", "*e", "xn--bcher-kva", "", "AA"]
+)
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
+HOSTS = st.lists(
+    st.sampled_from(["aa", "bb", "store", "example", "xn--bcher-kva"]), min_size=1, max_size=4
+).map(".".join)
+
+
+class Oracle:
+    """What OpenSSL itself says of certificates by one authority."""
+
+    def __init__(self, ca_file: str) -> None:
+        self._ca_file = ca_file
+
+    def believes(self, issued: Issued, host: str) -> bool:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.load_verify_locations(self._ca_file)
+        context.set_verify(SSL.VERIFY_PEER)
+        client: Any = SSL.Connection(context, None)
+        parameters = SSL._lib.SSL_get0_param(client._ssl)  # type: ignore[attr-defined]
+        flags = NO_PARTIAL_WILDCARDS | NEVER_CHECK_SUBJECT
+        SSL._lib.X509_VERIFY_PARAM_set_hostflags(parameters, flags)  # type: ignore[attr-defined]
+        name = host.encode()
+        assert SSL._lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name)) == 1  # type: ignore[attr-defined]
+        client.set_connect_state()
+        served = SSL.Context(SSL.TLS_SERVER_METHOD)
+        served.use_certificate(issued.certificate)
+        served.use_privatekey(issued.key)
+        server = SSL.Connection(served, None)
+        server.set_accept_state()
+        return shake_hands(client, server)
+
+
+def shake_hands(client: SSL.Connection, server: SSL.Connection) -> bool:
+    for _ in range(3):
+        for one, other in ((client, server), (server, client)):
+            try:
+                one.do_handshake()
+            except SSL.WantReadError:
+                pass
+            except SSL.Error:
+                return False
+            with suppress(SSL.WantReadError):
+                other.bio_write(one.bio_read(65536))
+    return True
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(names=st.lists(NAMES, min_size=1, max_size=3), host=HOSTS)
+@example(names=["*.example"], host="aa.example")
+@example(names=["*.aa.example", "*"], host="store.aa.example")
+@example(names=["*.aa.example"], host="xn--bcher-kva.aa.example")
+def test_no_more_is_believed_than_openssl_believes(
+    authority: Authority, ca_file: str, names: list[str], host: str
+) -> None:
+    """Nor less, but for a star in the place of an international label, as RFC 9525 has it."""
+    issued = authority.issue(names)
+    is_fine = name_fault(issued.certificate, host) == ""
+    expected = Oracle(ca_file).believes(issued, host)
+    if host.startswith("xn--") and expected and not is_fine:
+        assert any(name.startswith("*.") for name in names)
+    else:
+        assert is_fine is expected

@@ -13,7 +13,7 @@ from sftpgw.files.looking import CLOSE_WAIT_SECONDS
 from sftpgw.sftp.protocol import MAX_PENDING
 from sftpgw.testing.fake_store import FakeStore, Gate
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, Reply, SftpClient, SftpFailure
-from sftpgw.values import FilesSettings
+from sftpgw.values import KIB, FilesSettings, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -590,6 +590,37 @@ class TestOpenedTwice:
         client.open(b"f", APPEND)
         assert gateway.log_in().get(b"f") == b"old\n"
 
+    def test_of_two_sessions_that_append_the_second_to_close_fails(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        seed(gateway, f=b"old\n")
+        other = gateway.log_in()
+        handles = [each.open(b"f", APPEND) for each in (client, other)]
+        for each, handle in zip((client, other), handles, strict=True):
+            each.write(handle, 0, b"line\n")
+        client.close(handles[0])
+        with pytest.raises(SftpFailure):
+            other.close(handles[1])
+        assert stored(gateway) == {"f": b"old\nline\n"}
+
+    def test_a_session_that_opens_behind_anothers_close_appends_to_that(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        seed(gateway, f=b"old\n")
+        handle = client.open(b"f", APPEND)
+        client.write(handle, 0, b"one\n")
+        gate = gateway.store.hold("put")
+        closed = client.send(closing(handle))
+        other = gateway.log_in()
+        opened = other.send(opening(b"f", APPEND))
+        open_all(client, [gate])
+        other.pump()
+        handle = other.replies[opened].body
+        other.write(handle, 0, b"two\n")
+        other.close(handle)
+        assert codes(client, [closed]) == [OK]
+        assert stored(gateway) == {"f": b"old\none\ntwo\n"}
+
     def test_a_client_that_leaves_meanwhile_leaves_nothing(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
@@ -601,6 +632,77 @@ class TestOpenedTwice:
         client.drop()
         gateway.assert_idle()
         assert stored(gateway) == {}
+
+
+class TestBehindCopyData:
+    """copy-data is many READs and WRITEs; what comes behind it comes behind all of them."""
+
+    DATA = bytes(range(256)) * 4096
+
+    @pytest.fixture
+    def gateway(self) -> GatewayInMemory:
+        """It fetches a file in several parts."""
+        settings = StoreSettings(bucket="bucket", download_part_size_bytes=64 * KIB)
+        return GatewayInMemory(settings=settings)
+
+    def copied(self, gateway: GatewayInMemory, client: SftpClient) -> tuple[bytes, bytes, Any]:
+        """A source and a target, and a gate that holds up the copy between them."""
+        seed(gateway, source=self.DATA)
+        source, target = client.open(b"source"), client.open(b"target", CREATE)
+        return source, target, gateway.store.hold("get")
+
+    def copying(self, source: bytes, target: bytes, at: int = 0) -> wire.Extended:
+        head = wire.string(source) + bytes(16) + wire.string(target) + at.to_bytes(8, "big")
+        return wire.Extended(0, b"copy-data", head)
+
+    def test_both_handles_are_closed_when_all_is_copied(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        """A file without its end was stored, and its CLOSE confirmed."""
+        source, target, gate = self.copied(gateway, client)
+        sent = client.send_together(self.copying(source, target), closing(source), closing(target))
+        open_all(client, [gate])
+        assert codes(client, sent) == [OK, OK, OK]
+        assert stored(gateway)["target"] == self.DATA
+
+    def test_what_is_written_behind_it_stays(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        source, target, gate = self.copied(gateway, client)
+        sent = client.send_together(
+            self.copying(source, target),
+            wire.Write(0, target, len(self.DATA) - 1, (b"one",)),
+            wire.Write(0, target, len(self.DATA) - 1, (b"two",)),
+            wire.Extended(0, b"fsync@openssh.com", wire.string(target)),
+            wire.ChangeHandle(0, target, {"size": len(self.DATA) + 1}),
+            closing(target),
+        )
+        open_all(client, [gate])
+        assert codes(client, sent) == [OK] * 6
+        assert stored(gateway)["target"] == self.DATA[:-1] + b"tw"
+
+    def test_two_copies_follow_each_other(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        source, target, gate = self.copied(gateway, client)
+        sent = client.send_together(
+            self.copying(source, target),
+            self.copying(source, target, len(self.DATA)),
+            closing(target),
+        )
+        open_all(client, [gate])
+        assert codes(client, sent) == [OK, OK, OK]
+        assert stored(gateway)["target"] == self.DATA * 2
+
+    def test_a_lost_client_leaves_nothing(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        source, target, gate = self.copied(gateway, client)
+        client.send_together(self.copying(source, target), closing(source), closing(target))
+        client.drop()
+        gate.open()
+        assert stored(gateway) == {"source": self.DATA}
+        gateway.assert_idle()
 
 
 # Whatever the store answers first.

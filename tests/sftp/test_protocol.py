@@ -155,7 +155,12 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         ("path", "why"),
-        [(b"a\0b", "NUL"), (b"\xff", "UTF-8"), (b"x" * 2000, "too long")],
+        [
+            (b"a\0b", "NUL"),
+            (b"\xff", "UTF-8"),
+            (b"x" * 2000, "too long"),
+            (b"a/" * 9000, "too long"),
+        ],
     )
     def test_paths_that_cannot_be(
         self, gateway: GatewayInMemory, client: SftpClient, path: bytes, why: str
