@@ -199,6 +199,7 @@ class Looking:
 
     async def is_directory(self, place: Place) -> bool:
         """Whether anything says so; the page is kept, since clients go on with OPENDIR. A LIST."""
+        self._listed = None
         changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not _shows_something(page):
@@ -207,6 +208,12 @@ class Looking:
         self._learn(place, page)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
+
+    def marker_seen(self, place: Place) -> ObjectInfo | None:
+        """The marker of a directory, if `is_directory` has just seen one."""
+        if self._listed is None or self._listed.prefix != place.prefix:
+            return None
+        return next((i for i in self._listed.page.objects if i.name == place.marker), None)
 
     async def first_page(self, place: Place) -> ListPage:
         """What a directory begins with; none or one LIST.
