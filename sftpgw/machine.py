@@ -138,16 +138,28 @@ def _first_line(error: Exception) -> str:
 def check_host_key_files(paths: Sequence[str], report: Report) -> None:
     """Whether each host key is there, or can be made."""
     for path in paths:
-        folder = Path(path).parent
-        if Path(path).exists():
-            report(Level.OK, f"host key {path}")
-        elif not folder.is_dir():
-            report(Level.FAULT, f"host key {path}: cannot be made: no folder {folder}; make it")
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            text = f"cannot be made: this account may not write to {folder}"
-            report(Level.FAULT, f"host key {path}: {text}")
+        why_not, is_there = _why_no_file(path)
+        if why_not:
+            report(Level.FAULT, f"host key {path}: {why_not}")
         else:
-            report(Level.OK, f"host key {path}: to be made at the first start")
+            later = "" if is_there else ": to be made at the first start"
+            report(Level.OK, f"host key {path}{later}")
+
+
+def _why_no_file(path: str) -> tuple[str, bool]:
+    """Why there can be no file at `path`, and whether there is one."""
+    folder = Path(path).parent
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        if not folder.is_dir():
+            return f"cannot be made: no folder {folder}; make it", False
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"cannot be made: this account may not write to {folder}", False
+        return "", False
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at: {_first_line(error)}", False
+    return "", True
 
 
 # Descriptors.

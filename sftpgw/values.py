@@ -191,11 +191,11 @@ class FileKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class FileAttributes:
-    """What STAT and READDIR tell of a file or directory."""
+    """What STAT and READDIR tell of a file or directory; without a time where there is none."""
 
     kind: FileKind
     size_bytes: int = 0
-    modified_seconds: float = 0.0
+    modified_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

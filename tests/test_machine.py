@@ -167,6 +167,19 @@ class TestHostKeys:
         why = f"cannot be made: no folder {path.parent}; make it"
         assert self.told(path) == f"fault: host key {path}: {why}"
 
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [("k" * 300, "File name too long"), ("k\0", "embedded null byte")],
+    )
+    def test_one_that_no_file_can_be_called(self, tmp_path: Path, name: str, why: str) -> None:
+        told = self.told(tmp_path / name)
+        assert told == f"fault: host key {tmp_path / name}: cannot be looked at: {why}"
+
+    def test_one_below_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        why = f"cannot be made: no folder {tmp_path / 'file'}; make it"
+        assert self.told(tmp_path / "file" / "key").endswith(why)
+
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
     def test_one_in_a_folder_of_others(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)

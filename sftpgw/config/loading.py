@@ -6,6 +6,7 @@ Must not know: how users are described (`users`) or values written (`scalars`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -259,7 +260,7 @@ def _check_listen(section: Section, gateway: GatewaySettings, check_endpoint: Ch
 
 def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key: Check) -> None:
     for path in gateway.host_keys:
-        if Path(path).is_file():
+        if os.path.isfile(path):
             try:
                 check_host_key(path)
             except ValueError as error:

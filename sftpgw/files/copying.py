@@ -95,7 +95,9 @@ class Copying:
         if source.size_bytes > self._limit_bytes:
             etag = await self._copy_parts(source, target, condition)
         elif is_empty_marker(source):
-            etag = await self._put_marker(source, target, condition)
+            etag = await self.put_marker(
+                source, target, condition, modified_seconds=untold_time(source)
+            )
         else:
             seconds = untold_time(source)
             properties = restated(source, modified_seconds=seconds) if seconds else None
@@ -104,10 +106,21 @@ class Copying:
             await self._verify(source, target, etag)
         return etag
 
-    async def _put_marker(
-        self, source: ObjectInfo, target: ObjectName, condition: WriteCondition
+    async def put_marker(
+        self,
+        source: ObjectInfo,
+        target: ObjectName,
+        condition: WriteCondition = WriteCondition.NONE,
+        *,
+        modified_seconds: float | None = None,
     ) -> str:
-        properties = restated(source, tags=await self._tags(source))
+        """Store a marker with all that `source` has, which is one, and its ETag.
+
+        :param modified_seconds: a new time, None keeps the old.
+        """
+        properties = restated(
+            source, modified_seconds=modified_seconds, tags=await self._tags(source)
+        )
         if source.storage_class == "STANDARD":  # stores without classes know none by name
             properties = replace(properties, storage_class="")
         return await self._store.put(target, (), properties, condition)

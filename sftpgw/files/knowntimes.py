@@ -12,7 +12,10 @@ Rules
 
 1. A time that was set anew leaves size and ETag as they were, and the dates of many stores
    have whole seconds: what is younger than `RACY_SECONDS` is not kept.
-2. What this process has stored is known before a list has told its date. It is recognised
+2. Of a folder, a list shows nothing by which its marker could be recognised. What was found out,
+   that there is none included, is believed for `FOLDER_SECONDS`; what this process changes of it
+   is forgotten at once.
+3. What this process has stored is known before a list has told its date. It is recognised
    by a date that fits, clocks being apart by less than `SLACK_SECONDS`.
 3. A time may be *deferred* (`[files] late_times`): it is shown, and not stored.
 """
@@ -25,13 +28,16 @@ from twisted.internet.defer import DeferredSemaphore
 
 from sftpgw.files.recent import Recent
 from sftpgw.plan.listing import attributes_of, modified_seconds
-from sftpgw.values import FileAttributes, ObjectInfo
+from sftpgw.values import FileAttributes, ObjectInfo, ObjectName
 
 KNOWN_FILES = 65_536
 """At 0.2 KiB each, whatever their keys are: 14 MiB."""
 
 LOOKS_AT_ONCE = 64
 """HEADs under way for the listings of all sessions."""
+
+KNOWN_FOLDERS = 16_384
+FOLDER_SECONDS = 60.0
 
 RACY_SECONDS = 5.0
 SLACK_SECONDS = 60.0
@@ -63,6 +69,7 @@ class KnownTimes:
         self.looks = DeferredSemaphore(LOOKS_AT_ONCE)
         self._known: Recent[int, _Known] = Recent(KNOWN_FILES)
         self._deferred: Recent[int, float] = Recent(KNOWN_FILES)
+        self._folders: Recent[int, tuple[float | None, float]] = Recent(KNOWN_FOLDERS)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -86,6 +93,24 @@ class KnownTimes:
         if now_seconds - listed.modified_seconds > RACY_SECONDS:
             self._keep(listed, _Known(seconds, int(listed.modified_seconds)))
         return seconds
+
+    def knows_folder(self, marker: ObjectName, now_seconds: float) -> bool:
+        """Whether `folder` tells the truth."""
+        known = self._folders.get(hash(marker))
+        return known is not None and now_seconds - known[1] <= FOLDER_SECONDS
+
+    def folder(self, marker: ObjectName) -> float | None:
+        """The time of a folder, as it was last seen; None if it has none, or is not known."""
+        known = self._folders.get(hash(marker))
+        return known[0] if known else None
+
+    def learn_folder(self, marker: ObjectName, seconds: float | None, now_seconds: float) -> None:
+        """A folder has this time now, or none."""
+        self._folders.keep(hash(marker), (seconds, now_seconds))
+
+    def forget_folder(self, marker: ObjectName) -> None:
+        """It was made, removed or renamed."""
+        self._folders.pop(hash(marker), None)
 
     def defer(self, info: ObjectInfo, seconds: float) -> None:
         """Show this time for an object from now on, though it is not stored with it."""

@@ -19,8 +19,8 @@ from sftpgw.files.exacttimes import PageTimes
 from sftpgw.files.resources import Resources
 from sftpgw.interfaces import FileWriter, ObjectStore
 from sftpgw.plan.listing import NOTHING_WRITTEN, EntrySieve
-from sftpgw.plan.paths import Place
-from sftpgw.values import DirectoryEntry, FileAttributes, ListPage
+from sftpgw.plan.paths import Place, is_hidden
+from sftpgw.values import DirectoryEntry, FileAttributes, ListPage, ObjectName
 
 _Prepared: TypeAlias = tuple[tuple[DirectoryEntry, ...], str | None]
 """A page's entries, and what leads to the next one."""
@@ -80,10 +80,16 @@ class Listing:
         bucket, prefix = self._place.root.bucket, self._place.prefix
         writers = self._in_flight.directly_below(bucket, prefix)
         own_writers = self._in_flight.directly_below(bucket, prefix, self._own)
-        exact = await self._times.put_into(page)
+        markers = [
+            ObjectName(bucket, each)
+            for each in page.prefixes
+            if each != prefix and not is_hidden(self._place.root, each)
+        ]
+        exact, folders = await self._times.put_into(page, markers)
         written = {key: await writer.attributes() for key, writer in writers}
         own = {key: await writer.attributes() for key, writer in own_writers}
-        return self._sieve.entries(exact, {**self._kept, **written}, own), page.next_token
+        entries = self._sieve.entries(exact, {**self._kept, **written}, own, folders)
+        return entries, page.next_token
 
     def _tell_skipped(self) -> None:
         if self._sieve.skipped:

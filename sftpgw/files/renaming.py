@@ -228,6 +228,8 @@ class Renaming:
             await self._store.put(target.marker, (), MARKER)
         self._events.tell("directory-renamed", key=source.prefix, to=target.prefix, objects=count)
         self._looking.removed(source)
+        for place in (source, target):
+            self._resources.times.forget_folder(place.marker)
 
     async def _demand_directory_free(self, target: Place, *, replace: bool) -> bool:
         """Whether the target, which may be taken, has a marker.

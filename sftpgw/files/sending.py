@@ -33,7 +33,6 @@ from twisted.internet.defer import DeferredLock
 from sftpgw.errors import (
     CopiesLackChecksums,
     NoSuchObject,
-    NoSuchUpload,
     ObjectChanged,
     PreconditionFailed,
     StoreError,
@@ -42,7 +41,6 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import Registration
 from sftpgw.files.interest import Interest
 from sftpgw.files.relocation import Relocator
-from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.commands import (
     AbortUpload,
@@ -59,6 +57,7 @@ from sftpgw.plan.commands import (
     PutWhole,
     SendPart,
 )
+from sftpgw.plan.partsizes import MAX_PARTS, MIN_PART_BYTES
 from sftpgw.values import (
     Body,
     ByteRange,
@@ -138,9 +137,6 @@ class Sending:
         self._may_copy = may_copy
         self._multiparts: dict[int, MultipartUpload] = {}
         self._has_sent = False
-        self._copying = 0
-        self._has_copied = False
-        self._decisions = Waiting()
         self._anew = DeferredLock()
         if resumed is not None:
             self._take_over(resumed)
@@ -188,7 +184,9 @@ class Sending:
             properties = await self._properties()
             name = self._registration.name
             self._registration.bind(name)
-            self._take_over(await self._create_own(name, properties))
+            own = await self._create_own(name, properties)
+            self._take_over(own)
+            await self._try_copying(own)
         else:
             name = self._piece_name(upload)
             self._registration.keeps(name)
@@ -199,25 +197,27 @@ class Sending:
     async def _create_own(self, name: ObjectName, properties: ObjectProperties) -> MultipartUpload:
         return await self._wanted_from.create_upload(name, properties, copies=self._may_copy)
 
-    async def _send_part(self, part: SendPart) -> StoredPart:
-        """The bytes are held until it is known that the upload they are in stays."""
-        while True:
-            multipart = self._multiparts[part.upload]
-            try:
-                stored = await self._wanted_from.upload_part(multipart, part.number, part.body)
-            except NoSuchUpload:
-                if multipart is self._multiparts[part.upload]:
-                    raise
-                continue
-            while part.upload == 0 and self._is_undecided(multipart):
-                await self._decisions.turn()
-            if multipart is self._multiparts[part.upload]:
-                self._has_sent |= part.upload == 0
-                return stored
+    async def _try_copying(self, own: MultipartUpload) -> None:
+        """Copy a part that nobody needs, before anything is sent that would have to be sent again.
 
-    def _is_undecided(self, multipart: MultipartUpload) -> bool:
-        """A copy is under way that may be refused, so that another upload takes its place."""
-        return multipart.may_refuse_copies and bool(self._copying) and not self._has_copied
+        Once for each bucket that could not be tried out before. A part that is not named at the end
+        is not in the object.
+        """
+        base = self._registration.base
+        if not own.may_refuse_copies or base is None or base.size_bytes < MIN_PART_BYTES:
+            return
+        wanted = ByteRange(0, MIN_PART_BYTES)
+        try:
+            await self._wanted_from.copy_part(own, MAX_PARTS, base, wanted)
+        except CopiesLackChecksums:
+            await self._begin_anew(own)
+        except StoreError:
+            return  # whatever it is, the first copy that matters tells
+
+    async def _send_part(self, part: SendPart) -> StoredPart:
+        self._has_sent |= part.upload == 0
+        multipart = self._multiparts[part.upload]
+        return await self._wanted_from.upload_part(multipart, part.number, part.body)
 
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
@@ -261,14 +261,7 @@ class Sending:
     # The object that is edited. It may be renamed while it is asked for.
 
     async def _copy_below(self, copy: CopyBelow) -> StoredPart:
-        self._copying += 1
-        try:
-            part = await self._of_base(lambda base: self._copied_below(base, copy))
-            self._has_copied = True
-            return part
-        finally:
-            self._copying -= 1
-            self._decisions.let_go()
+        return await self._of_base(lambda base: self._copied_below(base, copy))
 
     async def _copied_below(self, base: ObjectInfo, copy: CopyBelow) -> StoredPart:
         multipart, copy_part = self._multiparts[0], self._wanted_from.copy_part

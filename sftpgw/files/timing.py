@@ -104,6 +104,10 @@ class Timing:
         except (FileError, StoreError) as error:
             self._events.tell("time-not-set", key=stored.name.key, why=error.message)
 
+    async def set_in_turn(self, info: ObjectInfo, seconds: float, path: str) -> None:
+        """As `set`, for whoever has the object's turn and has just looked at it."""
+        await self._change(info, seconds, path)
+
     async def _change(self, info: ObjectInfo, seconds: float, path: str) -> None:
         if self._late_times is LateTimes.DEFER:
             self._known.defer(info, seconds)

@@ -30,6 +30,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.copying import Copying
 from sftpgw.files.downloads import Download
+from sftpgw.files.foldertimes import FolderTimes
 from sftpgw.files.keeping import Keeping
 from sftpgw.files.listings import Listing
 from sftpgw.files.looking import Looking
@@ -97,6 +98,7 @@ class Tree:
         self._partials = Partials(user.name, resources)
         self._keeping = Keeping(resources)
         copying = Copying(resources.store, resources.in_flight, resources.events)
+        self._folder_times = FolderTimes(resources, self._timing, copying)
         self._renaming = Renaming(
             user.permissions,
             self._looking,
@@ -130,7 +132,8 @@ class Tree:
 
     async def _stat_of_no_file(self, place: Place) -> FileAttributes:
         if await self._looking.is_directory(place):
-            return DIRECTORY
+            marker = self._looking.marker_seen(place)
+            return replace(DIRECTORY, modified_seconds=await self._folder_times.of(marker))
         if place.must_be_directory:
             raise await self._looking.no_directory(place)
         if (found := await self._partials.find(place.file)) is not None:
@@ -387,6 +390,7 @@ class Tree:
             raise await self._looking.no_file(place)
         if info is not None and place.is_marker_content:
             await self._store.put(place.file, (), MARKER)  # the directory stays
+            self._resources.times.forget_folder(place.file)
         elif info is not None:
             async with self._keeping.kept(place.parent, without=place.file.key):
                 await self._store.delete(place.file)
@@ -422,10 +426,11 @@ class Tree:
             await self.stat(path)  # a mode or an owner: only whether the file is there matters
 
     async def _set_time(self, place: Place, seconds: float) -> None:
-        """Of a directory it is accepted and not kept: there may be no object to keep it."""
-        if not place.may_be_file:
-            if not place.is_root and not await self._looking.is_directory(place):
-                raise await self._looking.no_directory(place)
+        """Of the root it is accepted and not kept: it may have no object to keep it."""
+        if place.is_root:
+            return
+        if place.must_be_directory:
+            await self._set_folder_time(place, seconds)
             return
         changes = AttributeChanges(modified_seconds=seconds)
         if (own := await self._looking.own_upload(place)) is not None:
@@ -437,9 +442,18 @@ class Tree:
         except NoSuchObject:
             if (writer := self._in_flight.newest(place.file)) is not None:
                 await writer.set_attributes(changes)
-            elif not await self._looking.is_directory(place):
-                await self._partials.demand_none(place.file, place.path)
-                raise NoSuchFile(f"{place.path}: No such file or directory") from None
+            else:
+                await self._set_folder_time(place, seconds)
+
+    async def _set_folder_time(self, place: Place, seconds: float) -> None:
+        if await self._looking.is_directory(place):
+            await self._folder_times.set(place, seconds)
+            self._looking.changed()
+            return
+        if place.must_be_directory:
+            raise await self._looking.no_directory(place)
+        await self._partials.demand_none(place.file, place.path)
+        raise NoSuchFile(f"{place.path}: No such file or directory")
 
     async def _resize(self, place: Place, size_bytes: int) -> None:
         """Cut a file, or make it longer with zeros."""
@@ -478,6 +492,7 @@ class Tree:
         self._events.tell("directory-made", key=place.prefix)
         self._looking.met(place)
         self._looking.changed()
+        self._resources.times.forget_folder(place.marker)
 
     async def remove_directory(self, path: bytes) -> None:
         place = self._enter(Operation.REMOVE_DIRECTORY, path)
@@ -504,6 +519,7 @@ class Tree:
         self._events.tell("directory-removed", key=place.prefix)
         self._looking.changed(emptied=place.parent)
         self._looking.removed(place)
+        self._resources.times.forget_folder(place.marker)
 
     # How it is found out.
 

@@ -359,7 +359,7 @@ class Upload:
         if base is None or seconds is None or timing is None or not is_untouched:
             return None
         if not self._may_set_times and base.size_bytes:
-            is_set = int(attributes_of(base).modified_seconds) == int(seconds)
+            is_set = int(attributes_of(base).modified_seconds or 0) == int(seconds)
             return None if is_set else PermissionDenied(NO_TIMES)
         try:
             await self._registration.turn()

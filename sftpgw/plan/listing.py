@@ -24,6 +24,7 @@ from sftpgw.plan.paths import MARKER_CONTENT, Root, can_be_named, is_hidden
 from sftpgw.values import DirectoryEntry, FileAttributes, FileKind, ListPage, ObjectInfo
 
 NOTHING_WRITTEN: Mapping[str, FileAttributes] = MappingProxyType({})
+NO_TIMES: Mapping[str, float | None] = MappingProxyType({})
 
 
 class EntrySieve:
@@ -44,16 +45,22 @@ class EntrySieve:
         page: ListPage,
         written: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
         own: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
+        folders: Mapping[str, float | None] = NO_TIMES,
     ) -> tuple[DirectoryEntry, ...]:
         """The entries of the next page, in S3's order of keys.
 
         :param written: by key, the files of the directory that are being written, to be shown
             where nothing is published.
         :param own: those that are to be shown whatever is published.
+        :param folders: the times of directories, by their prefixes.
         """
-        return tuple(self._sift(self._rows(page, {**written, **own}, own)))
+        return tuple(self._sift(self._rows(page, {**written, **own}, own), folders))
 
-    def _sift(self, rows: Iterable[tuple[str, FileAttributes | None]]) -> Iterator[DirectoryEntry]:
+    def _sift(
+        self,
+        rows: Iterable[tuple[str, FileAttributes | None]],
+        folders: Mapping[str, float | None],
+    ) -> Iterator[DirectoryEntry]:
         for key, found in rows:
             name = key[len(self._prefix) :].removesuffix("" if found else "/")
             if is_hidden(self._root, key):
@@ -70,7 +77,8 @@ class EntrySieve:
                 continue
             self._remember(directory or name)
             if directory is not None:
-                yield DirectoryEntry(directory, FileAttributes(FileKind.DIRECTORY))
+                attributes = FileAttributes(FileKind.DIRECTORY, 0, folders.get(key))
+                yield DirectoryEntry(directory, attributes)
             elif found is not None:
                 yield DirectoryEntry(name, found)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sftpgw.plan.markers import is_empty_marker
 from sftpgw.values import GIB, NO_METADATA, ObjectInfo, ObjectProperties
 
 MTIME = "mtime"
@@ -53,9 +52,9 @@ def restated(
 def untold_time(info: ObjectInfo) -> float | None:
     """The time that a copy has to be given to show what `info` shows, its date being another.
 
-    None: it has one of its own, or is a directory's marker, which shows none.
+    None: it has one of its own.
     """
-    return None if MTIME in info.metadata or is_empty_marker(info) else info.modified_seconds
+    return None if MTIME in info.metadata else info.modified_seconds
 
 
 def is_archived(info: ObjectInfo) -> bool:

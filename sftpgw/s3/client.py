@@ -413,12 +413,33 @@ class S3Client:
                 raise
             raise self._copies_lack_checksums(upload, error.message) from error
         told = result.checksums.get(upload.checksum) if upload.checksum else None
-        is_whole = wanted.size_bytes == source.size_bytes
-        if told is not None and not is_whole and told == source.checksum:
-            raise self._copies_lack_checksums(upload, "a range has the checksum of the whole")
         if upload.checksum is not None:
-            self._abilities.proved(upload.name.bucket, "copied_checksums")
+            await self._demand_credible(upload, source, wanted, told)
         return StoredPart(number, wanted.size_bytes, result.etag, told)
+
+    async def _demand_credible(
+        self, upload: MultipartUpload, source: ObjectInfo, wanted: ByteRange, told: Checksum | None
+    ) -> None:
+        """What was told of a copied part is believed if it was seen before that it can be.
+
+        Else what can be seen must not be wrong: the checksum of the whole source is not that of a
+        range. Where none is told, the store refuses in the end what it has accepted so far.
+
+        :raises CopiesLackChecksums:
+        """
+        is_proved = self._abilities.is_proved(upload.name.bucket, "copied_checksums")
+        if told is None and not is_proved:
+            raise self._copies_lack_checksums(upload, "a copied part has no checksum")
+        if told is None or wanted.size_bytes == source.size_bytes:
+            return
+        whole = source.checksum
+        if whole is None and not is_proved:
+            with suppress(StoreError):
+                whole = (await self.head(source.name, with_checksum=True)).checksum
+        if told == whole:
+            raise self._copies_lack_checksums(upload, "a range has the checksum of the whole")
+        if whole is not None:
+            self._abilities.proved(upload.name.bucket, "copied_checksums")
 
     def _copies_lack_checksums(self, upload: MultipartUpload, why: str) -> CopiesLackChecksums:
         self._abilities.must_do_without(upload.name.bucket, "copied_checksums")

@@ -61,6 +61,12 @@ class CredentialSource(Protocol):
         """
 
 
+NONE_FOUND = (
+    "no credentials were found; set access_key and secret_key in [s3], or what the usual AWS chain "
+    "finds: environment, profile, web identity, ECS, EC2"
+)
+
+
 def credential_source(
     settings: StoreSettings, in_thread: InThread, clock: Clock
 ) -> CredentialSource:
@@ -115,7 +121,7 @@ class RefreshedCredentials:
         elif self._is_due():
             self._refresh()
         if self._frozen is None:
-            raise CredentialsUnavailable("no credentials")
+            raise CredentialsUnavailable(NONE_FOUND)
         return self._frozen
 
     async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:

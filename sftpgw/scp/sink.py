@@ -26,6 +26,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError
@@ -37,6 +38,7 @@ from sftpgw.errors import (
     GatewayError,
     NoSuchFile,
     NotADirectory,
+    PermissionDenied,
 )
 from sftpgw.interfaces import FileTree, FileWriter
 from sftpgw.scp.console import Console, InputEnded, LineTooLong
@@ -75,6 +77,7 @@ class Sink:
         self._target_is_directory = False
         self._inside: list[bytes] = []
         """The directories that have begun, as whole paths."""
+        self._times_inside: list[Times | None] = []
         self._times: Times | None = None
         self._has_failed = False
 
@@ -124,7 +127,7 @@ class Sink:
                 self._times = header
                 self._console.write(wire.OK)
             case EndOfDirectory():
-                self._leave_directory()
+                await self._leave_directory()
             case DirectoryHeader():
                 await self._answer(self._enter_directory(header), header.name)
             case FileHeader():
@@ -156,12 +159,13 @@ class Sink:
     # Directories.
 
     async def _enter_directory(self, header: DirectoryHeader) -> None:
-        self._times = None
+        times, self._times = self._times, None
         if not self._options.is_recursive:
             raise MalformedLine("a directory comes, and -r was not asked for")
         path = self._path(header.name)
         await self._make_directory(path)
         self._inside.append(path)
+        self._times_inside.append(times)
 
     async def _make_directory(self, path: bytes) -> None:
         """Make it, unless it is there; whoever may not make directories can use what is."""
@@ -178,19 +182,26 @@ class Sink:
                 raise NotADirectory("is not a directory") from None
             raise
 
-    def _leave_directory(self) -> None:
+    async def _leave_directory(self) -> None:
+        """Its time is set once its last entry is there; whoever may not do that goes without."""
         if not self._inside:
             raise MalformedLine("the end of a directory that has not begun")
-        self._inside.pop()
-        self._console.write(wire.OK)
+        path, times = self._inside.pop(), self._times_inside.pop()
+        if times is None:
+            self._console.write(wire.OK)
+        else:
+            await self._answer(self._set_times(path, times), path.rpartition(b"/")[2])
+
+    async def _set_times(self, path: bytes, times: Times) -> None:
+        with suppress(PermissionDenied):
+            changes = AttributeChanges(modified_seconds=_seconds(times))
+            await self._tree.set_attributes(path + b"/", changes)
 
     # Files.
 
     async def _take_file(self, header: FileHeader) -> None:
         times, self._times = self._times, None
-        modified_seconds = None
-        if times is not None:
-            modified_seconds = times.modified_seconds + times.modified_microseconds / 1_000_000
+        modified_seconds = None if times is None else _seconds(times)
         try:
             writer = await self._tree.open_writer(
                 self._path(header.name),
@@ -257,3 +268,7 @@ class Sink:
         if await self._console.line(wire.MAX_LINE_BYTES) is None:
             raise InputEnded
         raise FileError(SHORT)
+
+
+def _seconds(times: Times) -> float:
+    return times.modified_seconds + times.modified_microseconds / 1_000_000

@@ -12,7 +12,8 @@ Rules
    zeros, followed by a warning, if it is at most `MAX_PADDING_BYTES`; beyond that the
    connection is worth less than the wait, and ends.
 4. A directory is listed page by page while its entries are sent; one reader is open for each
-   directory that has begun, at most `MAX_DEPTH`. Directories of an object store have no times.
+   directory that has begun, at most `MAX_DEPTH`. The times of directories are told if they
+   have any.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sftpgw.wire.scp import DirectoryHeader, EndOfDirectory, FileHeader, Times, 
 READ_BYTES = 256 * KIB
 MAX_PADDING_BYTES = 16 * MIB
 MAX_DEPTH = 100
+UNTIMED = FileAttributes(FileKind.DIRECTORY)
 
 
 @dataclass(eq=False, slots=True)
@@ -126,7 +128,7 @@ class Source:
                     continue
                 path = begun[-1].path_of(entry)
                 if entry.attributes.kind is FileKind.DIRECTORY:
-                    await self._skipping_errors(self._begin(path, begun), path)
+                    await self._skipping_errors(self._begin(path, begun, entry.attributes), path)
                 else:
                     await self._skipping_errors(self._send_file(path), path)
         finally:
@@ -139,7 +141,7 @@ class Source:
             await self._skipping_errors(self._send_file(path), path, (IsADirectory,))
         except IsADirectory as error:
             if self._options.is_recursive:
-                await self._skipping_errors(self._begin(path, begun), path)
+                await self._skipping_errors(self._begin_first(path, begun), path)
             else:
                 self.warn(f"{error.message}; -r copies those")
 
@@ -157,7 +159,14 @@ class Source:
         except Exception as error:
             self.warn(self._console.explained(error, path))
 
-    async def _begin(self, path: bytes, begun: list[_Directory]) -> None:
+    async def _begin_first(self, path: bytes, begun: list[_Directory]) -> None:
+        keeps_times = self._options.keeps_times
+        found = await self._tree.stat(path) if keeps_times else UNTIMED
+        await self._begin(path, begun, found)
+
+    async def _begin(
+        self, path: bytes, begun: list[_Directory], attributes: FileAttributes
+    ) -> None:
         """Announce a directory; if the client agrees, its entries come next."""
         if len(begun) == MAX_DEPTH:
             raise LimitReached(f"over {MAX_DEPTH} directories inside each other")
@@ -165,7 +174,9 @@ class Source:
         reader = await self._tree.open_directory(path)
         is_wanted = False
         try:
-            is_wanted = await self._say(DirectoryHeader(self._options.directory_mode, name))
+            header = DirectoryHeader(self._options.directory_mode, name)
+            wire.encode(header)
+            is_wanted = await self._say_times(attributes) and await self._say(header)
         finally:
             if is_wanted:
                 begun.append(_Directory(path, reader))
@@ -205,11 +216,14 @@ class Source:
         """Tell times and size; whether the client wants the file."""
         header = FileHeader(self._options.file_mode, found.size_bytes, name)
         wire.encode(header)  # a name that cannot be sent is found out before anything is said
-        if self._options.keeps_times:
-            seconds, micros = divmod(int(found.modified_seconds * 1_000_000), 1_000_000)
-            if not await self._say(Times(seconds, seconds, micros, micros)):
-                return False
-        return await self._say(header)
+        return await self._say_times(found) and await self._say(header)
+
+    async def _say_times(self, found: FileAttributes) -> bool:
+        """Whether the client agrees, which it also does if there is nothing to say."""
+        if not self._options.keeps_times or found.modified_seconds is None:
+            return True
+        seconds, micros = divmod(int(found.modified_seconds * 1_000_000), 1_000_000)
+        return await self._say(Times(seconds, seconds, micros, micros))
 
     async def _send_content(self, reader: FileReader, size_bytes: int, path: bytes) -> None:
         """Every byte that was announced, then whether they are right, then the client's word."""

@@ -40,16 +40,17 @@ class Appearance:
     def attributes(self, found: FileAttributes) -> Attributes:
         """What STAT answers."""
         is_directory = found.kind is FileKind.DIRECTORY
-        # Version 3 has 32 bits for times; what does not fit is cut off at the ends.
-        seconds = min(max(int(found.modified_seconds), 0), LAST_UINT32)
-        return {
+        told: Attributes = {
             "size": found.size_bytes,
             "uid": self._uid,
             "gid": self._gid,
             "permissions": self._directory_mode if is_directory else self._file_mode,
-            "atime": seconds,
-            "mtime": seconds,
         }
+        if found.modified_seconds is not None:
+            # Version 3 has 32 bits for times; what does not fit is cut off at the ends.
+            seconds = min(max(int(found.modified_seconds), 0), LAST_UINT32)
+            told |= {"atime": seconds, "mtime": seconds}
+        return told
 
     def entry(self, entry: DirectoryEntry, now_seconds: float) -> Name:
         """An entry of READDIR: name, long name, attributes."""
@@ -67,7 +68,8 @@ class Appearance:
 
     def _long_name(self, name: bytes, found: Attributes, now_seconds: float) -> bytes:
         mode = stat.filemode(found["permissions"])
-        date = _date(found["mtime"], now_seconds)
+        # A column has to be there, or clients read the others wrongly.
+        date = _date(found.get("mtime", 0), now_seconds)
         owner = f"{self._column:<8} {self._column:<8}"
         return f"{mode}   1 {owner} {found['size']:>8} {date} ".encode() + name
 

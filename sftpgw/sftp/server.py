@@ -21,7 +21,16 @@ from sftpgw.plan.sentences import readable
 from sftpgw.plan.spellings import normalized_bytes
 from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.values import AttributeChanges, Body, FilesSettings, Space, WriteIntent
+from sftpgw.values import (
+    AttributeChanges,
+    Body,
+    DirectoryEntry,
+    FileAttributes,
+    FileKind,
+    FilesSettings,
+    Space,
+    WriteIntent,
+)
 from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 
@@ -136,6 +145,10 @@ class GatewayServer:
 
 
 _KNOWN_FLAGS = 0x3F
+
+DOT_ENTRIES = tuple(
+    DirectoryEntry(name, FileAttributes(FileKind.DIRECTORY)) for name in (".", "..")
+)
 
 
 def _intent_of(flags: OpenFlag) -> WriteIntent:
@@ -271,17 +284,21 @@ async def _attributes(opened: FileReader | FileWriter, look: Appearance) -> Attr
 
 @implementer(IGatewayDirectory)
 class DirectoryHandle:
-    """A directory open for listing."""
+    """A directory open for listing. As with OpenSSH's server, itself and its parent come first."""
 
     def __init__(self, reader: DirectoryReader, look: Appearance, clock: Clock) -> None:
         self._reader = reader
         self._look = look
         self._clock = clock
         self._in_hand: deque[Name] = deque()
+        self._has_begun = False
 
     async def fill(self) -> None:
         """Take the next page in hand."""
         now_seconds = self._clock.seconds()
+        if not self._has_begun:
+            self._has_begun = True
+            self._in_hand += [self._look.entry(each, now_seconds) for each in DOT_ENTRIES]
         for entry in await self._reader.next_entries():
             self._in_hand.append(self._look.entry(entry, now_seconds))
 

@@ -45,6 +45,7 @@ from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 CREATE = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
+DOTS = (b".", b"..")
 ALICE = User("alice", "bucket", "home/alice/")
 
 
@@ -387,19 +388,21 @@ class SftpClient:
         return [name for name, _ in self.entries(path)]
 
     def entries(self, path: bytes) -> list[tuple[bytes, bytes]]:
-        """OPENDIR, READDIRs up to EOF, CLOSE: names and long names."""
+        """OPENDIR, READDIRs up to EOF, CLOSE: names and long names, but for ``.`` and ``..``."""
         handle = self.on_path(Kind.OPENDIR, path).body
         found = [entry for reply in self._readdirs(handle) for entry in reply.names]
+        found = [(name, long_name) for name, long_name in found if name not in DOTS]
         self.close(handle)
         return found
 
     def listed(self, path: bytes) -> dict[bytes, dict[str, int]]:
-        """OPENDIR, READDIRs up to EOF, CLOSE: names and attributes."""
+        """OPENDIR, READDIRs up to EOF, CLOSE: names and attributes, but for ``.`` and ``..``."""
         handle = self.on_path(Kind.OPENDIR, path).body
         found = {
             name: attributes
             for reply in self._readdirs(handle)
             for (name, _), attributes in zip(reply.names, reply.listed, strict=True)
+            if name not in DOTS
         }
         self.close(handle)
         return found

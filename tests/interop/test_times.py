@@ -72,6 +72,16 @@ class TestOpenSSH:
         alice.scp("-rp", ":/scp-keeping", "down")
         assert times_of(alice.folder / "down") == times_of(alice.folder / "up")
 
+    @pytest.mark.parametrize("mode", ["-rp", "-Orp"])
+    def test_scp_p_keeps_the_times_of_folders_both_ways(self, alice: Client, mode: str) -> None:
+        make_tree(alice.folder / "up")
+        for folder in ("up/sub", "up"):
+            os.utime(alice.folder / folder, (LONG_AGO, LONG_AGO))
+        alice.scp(mode, "up", f":/folders{mode}")
+        alice.scp(mode, f":/folders{mode}", "down")
+        for folder in ("down/sub", "down"):
+            assert int((alice.folder / folder).stat().st_mtime) == LONG_AGO
+
     def test_a_large_file_keeps_its_time(self, alice: Client, bucket: Bucket) -> None:
         path = alice.folder / "large"
         path.write_bytes(b"x" * 20_000_000)

@@ -58,7 +58,7 @@ def store(server: ScriptedS3) -> SmallS3:
 
 @pytest.fixture
 def client(connected: Connect, store: SmallS3) -> S3Client:
-    return connected(checksum=ChecksumChoice.AUTO)
+    return connected(checksum=ChecksumChoice.NONE)
 
 
 async def copied(client: S3Client, store: SmallS3, data: bytes = b"0123456789") -> str:
@@ -118,7 +118,7 @@ class TestResultsOfCopies:
         def is_look(request: Recorded) -> bool:
             return request.method == "HEAD" and request.target == "/bucket/file"
 
-        server.disturb(is_look, *[error_reply(403, "AccessDenied")] * 2)
+        server.disturb(is_look, error_reply(403, "AccessDenied"))
         etag = await copied(client, store)
         assert etag == (await client.head(NAME)).etag
 
@@ -253,7 +253,7 @@ class TestCopiesInParts:
         assert found.checksum == source.checksum
         assert found.etag == etag
         assert store.uploads == {}
-        lacks_it = manner in ("refused", "whole")
+        lacks_it = manner in ("refused", "whole") or (manner == "untold" and probe is Probe.NO)
         assert client.capabilities_of("bucket").copied_checksums is not lacks_it
         assert "copy-differed" not in events.names()
 

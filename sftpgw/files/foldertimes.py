@@ -1,0 +1,103 @@
+"""The times of folders, which their markers keep.
+
+Knows: which requests tell a folder's time, and which set it.
+Must not know: who may do it, SFTP.
+
+A folder that is only a prefix has no time, and none is told. One with a marker has the time that
+was stored with it (``x-amz-meta-mtime``), or else the marker's own date. A time that is set on a
+folder without a marker makes one: it lives on without files then, as on a disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sftpgw.errors import NoSuchObject, ObjectChanged, PreconditionFailed, StoreError
+from sftpgw.files.copying import Copying
+from sftpgw.files.resources import Resources
+from sftpgw.files.timing import Timing
+from sftpgw.plan.listing import modified_seconds
+from sftpgw.plan.markers import MARKER, is_empty_marker
+from sftpgw.plan.paths import Place
+from sftpgw.plan.restating import MTIME, mtime_text
+from sftpgw.values import ExactTimes, LateTimes, ObjectInfo, WriteCondition
+
+
+class FolderTimes:
+    """Tells and sets the times of folders for one session."""
+
+    def __init__(self, resources: Resources, timing: Timing, copying: Copying) -> None:
+        self._store = resources.store
+        self._in_flight = resources.in_flight
+        self._known = resources.times
+        self._clock = resources.clock
+        self._events = resources.events
+        self._timing = timing
+        self._copying = copying
+        self._is_exact = resources.files.exact_times is not ExactTimes.NO
+        self._are_ignored = resources.files.late_times is LateTimes.IGNORE
+
+    async def of(self, marker: ObjectInfo | None) -> float | None:
+        """The time of a folder. A HEAD, unless it is known or exact times are not wanted.
+
+        :param marker: as a list has just told; None if there is none.
+        """
+        if marker is None:
+            return None
+        if not self._is_exact:
+            return marker.modified_seconds
+        if (known := self._known.find(marker)) is not None:
+            return known
+        try:
+            told = await self._store.head(marker.name)
+        except NoSuchObject:
+            return None
+        except StoreError:
+            return marker.modified_seconds
+        self._known.learn(marker, told, self._clock.seconds())
+        return modified_seconds(told)
+
+    async def set(self, place: Place, seconds: float) -> None:
+        """Set the time of a folder that exists. A HEAD and a PUT.
+
+        Does nothing with `[files] late_times = ignore`.
+
+        :raises ObjectChanged: its marker was made by somebody else at the same moment.
+        :raises StoreError:
+        """
+        if self._are_ignored:
+            return
+        registration = self._in_flight.register(place.marker, None)
+        registration.committing()
+        try:
+            await registration.turn()
+            is_set = await self._set(place, seconds)
+        finally:
+            registration.ended()
+        self._known.forget_folder(place.marker)  # what is shown is what the store has kept
+        if is_set:
+            self._events.tell("time-set", key=place.prefix)
+
+    async def _set(self, place: Place, seconds: float) -> bool:
+        """Whether it was another one before."""
+        try:
+            info = await self._store.head(place.marker)
+        except NoSuchObject:
+            await self._make(place, seconds)
+            return True
+        if int(modified_seconds(info)) == int(seconds):
+            return False
+        if is_empty_marker(info):
+            await self._copying.put_marker(info, place.marker, modified_seconds=seconds)
+        else:  # its bytes are somebody's
+            await self._timing.set_in_turn(info, seconds, place.path)
+        return True
+
+    async def _make(self, place: Place, seconds: float) -> None:
+        properties = replace(MARKER, metadata={MTIME: mtime_text(seconds)})
+        try:
+            await self._store.put(place.marker, (), properties, WriteCondition.IF_ABSENT)
+        except PreconditionFailed:
+            raise ObjectChanged(
+                f"{place.path}: the folder was made by somebody else while its time was being set"
+            ) from None
