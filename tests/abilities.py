@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -83,6 +84,33 @@ def _stored_under(*keys: str) -> Callable[[Trial], bool]:
         return trial.keys() == sorted(keys) and all(trial.body(key) == key.encode() for key in keys)
 
     return tried
+
+
+def _folders_with_bytes(trial: Trial) -> bool:
+    """They are there, and can be copied."""
+    trial.put("folder/", b"bytes")
+    copied = trial.where("copy") | {"CopySource": trial.where("folder/")}
+    trial.client.copy_object(**copied)
+    bodies = [trial.body(key) for key in ("folder/", "copy")]
+    return bodies == [b"bytes", b"bytes"] and trial.keys() == ["copy", "folder/"]
+
+
+def _files_over_folders(trial: Trial) -> bool:
+    """Of folders that have files, and of those that are only made."""
+    keys = ["made", "made/", "name", "name/file"]
+    for key in keys:
+        trial.put(key, b"" if key.endswith("/") else key.encode())
+    return trial.keys() == keys and trial.body("name") == b"name"
+
+
+def _refuses_missing_buckets(trial: Trial) -> bool:
+    """Some make a bucket for whoever puts something into it."""
+    where = {"Bucket": f"no-such-bucket-{uuid.uuid4().hex[:12]}", "Key": "file"}
+    code = _code(lambda: trial.client.put_object(**where, Body=b""))
+    if not code:
+        trial.client.delete_object(**where)
+        trial.client.delete_bucket(Bucket=where["Bucket"])
+    return code == "NoSuchBucket"
 
 
 def _infrequent_access(trial: Trial) -> bool:
@@ -189,8 +217,9 @@ ABILITIES: dict[str, Callable[[Trial], bool]] = {
     "empty-segments": _stored_under("/leading", "a//b"),
     "dot-segments": _stored_under("./dot", "up/../down"),
     "backslashes": _stored_under("back\\slash"),
-    "folders-with-bytes": _stored_under("folder/"),
-    "files-over-folders": _stored_under("name", "name/file"),
+    "folders-with-bytes": _folders_with_bytes,
+    "files-over-folders": _files_over_folders,
+    "missing-buckets-refused": _refuses_missing_buckets,
     "binary-order": _binary_order,
     "infrequent-access": _infrequent_access,
     "archives": _archives,

@@ -263,7 +263,11 @@ KINDS: Mapping[str, Kind] = {
         "archives conditional-copy conditional-delete copied-checksums dot-segments"
         " empty-segments files-over-folders infrequent-access uploads-by-prefix",
     ),
-    "seaweedfs": Kind(start_seaweedfs, "backslashes dot-segments empty-segments"),
+    "seaweedfs": Kind(
+        start_seaweedfs,
+        "backslashes dot-segments empty-segments files-over-folders folders-with-bytes"
+        " missing-buckets-refused",
+    ),
     "ceph": Kind(
         start_ceph,
         "aborted-uploads-told archives checksums completing-once conditional-complete"

@@ -76,20 +76,15 @@ _CHAIN_FAULTS = {
 
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 
-_NO_TLS_IN_COMMON = (
-    "alert handshake failure",
-    "alert protocol version",
-    "http request",
-    "https proxy request",
-    "no protocols available",
-    "packet length too long",
-    "record layer failure",
-    "unknown protocol",
-    "unsupported protocol",
-    "wrong version number",
-    "wrong ssl version",
-)
-"""What OpenSSL says where the other end speaks no TLS, or none that we speak."""
+_PASSES = ("bad record mac", "decryption failed", "internal error", "unexpected eof", "user cancel")
+"""What OpenSSL says of a handshake that may as well succeed the next time."""
+
+_NO_TLS = ("http request", "packet length too long", "record layer failure", "wrong version number")
+"""What it says where the other end speaks no TLS at all."""
+
+
+_WANTS_OURS = ("certificate required", "alert bad certificate", "alert unknown ca")
+"""What it says where the other end wants a certificate of ours; in TLS 1.3 behind the handshake."""
 
 
 class _HandshakeFailed(Error):
@@ -107,12 +102,17 @@ class CertificateRefused(_HandshakeFailed):
     """The other end has not proved that it is the store."""
 
 
-class NoTlsInCommon(_HandshakeFailed):
-    """The other end speaks no TLS, or none that we speak."""
+class TlsFailed(_HandshakeFailed):
+    """The other end speaks no TLS, or none that we speak, and is likely to go on so."""
 
 
 class AuthoritiesUnusable(Exception):
     """The file with the trusted authorities cannot be read."""
+
+
+def wants_a_certificate(error: BaseException | None) -> bool:
+    """Whether a store has ended a connection because the gateway has shown no certificate."""
+    return isinstance(error, Error) and any(words in _reason(error) for words in _WANTS_OURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,7 @@ class _VerifyingConnection(SSL.Connection):
         self.set_connect_state()
 
     def do_handshake(self) -> None:
-        """:raises CertificateRefused, NoTlsInCommon, Error:"""
+        """:raises CertificateRefused, TlsFailed, Error:"""
         try:
             super().do_handshake()
         except (WantReadError, WantWriteError, SysCallError):
@@ -267,9 +267,9 @@ class _VerifyingConnection(SSL.Connection):
             if self.refusal:
                 raise CertificateRefused(self.refusal) from error
             reason = _reason(error)
-            if any(known in reason for known in _NO_TLS_IN_COMMON):
-                text = f"{self.host} speaks no TLS that we speak ({reason}); is it https there?"
-                raise NoTlsInCommon(text) from error
+            if reason and not any(passing in reason for passing in _PASSES):
+                hint = "; is it https there?" if any(no in reason for no in _NO_TLS) else ""
+                raise TlsFailed(f"TLS with {self.host} fails: {reason}{hint}") from error
             raise
 
 
@@ -366,6 +366,6 @@ def _short(name: x509.Name) -> str:
 
 
 def _reason(error: Error) -> str:
-    """What OpenSSL says, as text."""
+    """What OpenSSL says, as text; "" if it says nothing."""
     queue = error.args[0] if error.args else ()
-    return "; ".join(str(entry[-1]) for entry in queue) or str(error)
+    return "; ".join(str(entry[-1]) for entry in queue).lower()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
+from OpenSSL.SSL import Error as SslError
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -38,8 +39,9 @@ from sftpgw.s3.certificates import (
     Authorities,
     AuthoritiesUnusable,
     CertificateRefused,
-    NoTlsInCommon,
+    TlsFailed,
     VerifyingPolicy,
+    wants_a_certificate,
 )
 from sftpgw.s3.connections import Connections, CountedEndpoint
 from sftpgw.s3.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
@@ -59,7 +61,7 @@ _Origin: TypeAlias = tuple[str, str, int]
 FOR_GOOD = (
     AuthoritiesUnusable,
     CertificateRefused,
-    NoTlsInCommon,
+    TlsFailed,
     ProxyRefused,
     ProxyUnusable,
 )
@@ -238,6 +240,7 @@ class _Exchange(TwistedProtocol):
         self._sink = sink
         self._forget = forget
         self._first_hop = route.first_hop
+        self._partner = f"the proxy {route.proxy}" if route.proxy else urlsplit(request.url).netloc
         self._outgoing = _OutgoingRequest(request, route.proxy, self._sent)
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
@@ -322,10 +325,14 @@ class _Exchange(TwistedProtocol):
             self._finish(Failure())
 
     def _broken(self, failure: Failure) -> None:
+        of_tls = _among_reasons(failure, SslError)
         if for_good := _among_reasons(failure, *FOR_GOOD):
             self._finish(for_good)
+        elif of_tls is not None and wants_a_certificate(of_tls.value):
+            text = f"{self._partner} wants a certificate of the gateway, which it cannot show"
+            self._finish(Failure(TlsFailed(text)))
         elif _among_reasons(failure, NO_HTTP):
-            text = f"{self._first_hop} answers, but not in HTTP: {_reasons(failure)}"
+            text = f"{self._partner} answers, but not in HTTP: {_reasons(failure)}"
             self._finish(Failure(NoHttp(text)))
         else:
             self._finish(Failure(ConnectionBroken(_reasons(failure))))

@@ -45,7 +45,7 @@ from sftpgw.plan.retrying import (
     error_class,
     may_have_happened,
 )
-from sftpgw.s3.certificates import AuthoritiesUnusable, CertificateRefused, NoTlsInCommon
+from sftpgw.s3.certificates import AuthoritiesUnusable, CertificateRefused, TlsFailed
 from sftpgw.s3.credentials import CredentialSource
 from sftpgw.s3.endpoints import Endpoints
 from sftpgw.s3.hashing import Hasher
@@ -89,7 +89,7 @@ _FAULT_CODES: dict[type[Exception], str] = {
     ExchangeTimedOut: TIMED_OUT,
     NoHttp: BAD_ANSWER,
     CertificateRefused: CERTIFICATE_REFUSED,
-    NoTlsInCommon: TLS_FAILED,
+    TlsFailed: TLS_FAILED,
     ProxyRefused: PROXY_REFUSED,
     ProxyUnusable: SETTINGS_UNUSABLE,
     AuthoritiesUnusable: SETTINGS_UNUSABLE,

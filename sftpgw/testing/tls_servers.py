@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
@@ -31,6 +31,8 @@ from zope.interface import implementer
 
 DAY = timedelta(days=1)
 
+Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 
 @dataclass(frozen=True)
 class Issued:
@@ -40,7 +42,7 @@ class Issued:
     """
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     chain: tuple[x509.Certificate, ...] = ()
 
     @property
@@ -87,14 +89,18 @@ def make_certificate(
     until: timedelta = DAY,
     is_authority: bool = False,
     extensions: Iterable[x509.ExtensionType] = (),
+    rsa_bits: int = 0,
 ) -> Issued:
     """A certificate and a new key.
 
     :param issuer: who signs; None: it signs itself.
     :param names: for subjectAltName, DNS names as text; None: it has none.
+    :param rsa_bits: of an RSA key; 0: it is one of P-256.
     :param since: when it begins to be valid, from now; so `until`.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
+    key: Key = ec.generate_private_key(ec.SECP256R1())
+    if rsa_bits:
+        key = rsa.generate_private_key(65537, rsa_bits)
     attributes = [x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)] if common_name else []
     subject = x509.Name(attributes)
     now = datetime.now(UTC)
@@ -118,8 +124,11 @@ def make_certificate(
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _ServerCreator:
-    def __init__(self, issued: Issued) -> None:
+    def __init__(self, issued: Issued, *, wants_certificate: bool) -> None:
         self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        if wants_certificate:
+            self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+        self._context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")  # keys may be short, too
         self._context.use_certificate(issued.certificate)
         self._context.use_privatekey(issued.key)
         for certificate in issued.chain:
@@ -130,10 +139,16 @@ class _ServerCreator:
 
 
 class TlsServer:
-    """Has `factory` served behind TLS, on a free port of the loopback interface."""
+    """Has `factory` served behind TLS, on a free port of the loopback interface.
 
-    def __init__(self, factory: Factory, issued: Issued) -> None:
-        self._factory = TLSMemoryBIOFactory(_ServerCreator(issued), False, factory)
+    :param wants_certificate: of its clients, too.
+    """
+
+    def __init__(
+        self, factory: Factory, issued: Issued, *, wants_certificate: bool = False
+    ) -> None:
+        creator = _ServerCreator(issued, wants_certificate=wants_certificate)
+        self._factory = TLSMemoryBIOFactory(creator, False, factory)
         self._factory.noisy = False
         self._port: Any = None
 

@@ -92,8 +92,12 @@ class TestBuckets:
             await under_test.store.head_bucket(missing)
         with pytest.raises(NoSuchBucket):
             await under_test.store.list(missing, "")
+
+    @pytest_twisted.ensureDeferred
+    async def test_nothing_is_put_into_a_missing_bucket(self, under_test: StoreUnderTest) -> None:
+        under_test.needs("missing-buckets-refused")
         with pytest.raises(NoSuchBucket):
-            await under_test.store.put(ObjectName(missing, "x"), (b"",), PLAIN)
+            await under_test.store.put(ObjectName("no-such-bucket-of-sftpgw-tests", "x"), (), PLAIN)
 
 
 class TestPutAndGet:
@@ -507,7 +511,7 @@ class TestUploads:
         under_test.needs("part-copy")
         under_test.needs("copy-source-condition")
         source = await stored(under_test, "source", b"data")
-        upload = await self.begun(under_test)
+        upload = await self.begun(under_test, copies=True)
         with pytest.raises(PreconditionFailed):
             await under_test.store.copy_part(
                 upload, 1, replace(source, etag=OTHER_ETAG), ByteRange(0, 4)

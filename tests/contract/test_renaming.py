@@ -104,7 +104,9 @@ async def test_a_copy_has_all_that_the_original_has(
     assert kept(copied) == kept(source)
     if "tags" not in under_test.lacks:
         assert dict(await under_test.store.tags(target)) == dict(PROPERTIES[ability].tags or {})
-    assert copied.checksum == source.checksum
+    # A store whose sums are wrong for what is assembled of copies is asked for none.
+    has_none = copied.checksum is None and in_parts and "copied-checksums" in under_test.lacks
+    assert has_none or copied.checksum == source.checksum
     assert await content(under_test, "target +") == data
     assert not (await under_test.store.list_uploads(under_test.bucket, target.key)).uploads
     able = under_test.capabilities

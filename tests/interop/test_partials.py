@@ -190,7 +190,7 @@ def test_a_gateway_that_ends_keeps_it_and_another_one_goes_on(
         file.write(data[: 20 * MIB])
         ending.process.send_signal(signal.SIGTERM)
         ending.process.wait(60)
-    assert bucket.uploads("alice/") == ["alice/kept-ended"]
+    assert bucket.uploads("alice/kept-ended") == ["alice/kept-ended"]
     kept = arrived(alice, "kept-ended")
     assert 16 * MIB <= kept < 20 * MIB
     with connect(alice.gateway, username="alice", password=account.password) as session:

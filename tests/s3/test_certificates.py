@@ -27,7 +27,7 @@ from sftpgw.s3.certificates import (
     Authorities,
     AuthoritiesUnusable,
     CertificateRefused,
-    NoTlsInCommon,
+    TlsFailed,
     VerifyingPolicy,
     check_ca_file,
     name_fault,
@@ -92,7 +92,12 @@ class Shown:
 
 
 async def ask(
-    host: str, issued: Issued | None, ca_file: str, factory: Listener | None = None
+    host: str,
+    issued: Issued | None,
+    ca_file: str,
+    factory: Listener | None = None,
+    *,
+    wants_certificate: bool = False,
 ) -> Shown:
     """Ask `host` for something, where a server with the certificate `issued` stands.
 
@@ -105,7 +110,7 @@ async def ask(
         port: Any = reactor.listenTCP(0, listener, interface="127.0.0.1")
         number, stop = port.getHost().port, port.stopListening
     else:
-        server = TlsServer(listener, issued)
+        server = TlsServer(listener, issued, wants_certificate=wants_certificate)
         await server.listen(reactor)
         number, stop = server.port, lambda: Deferred.fromCoroutine(server.close())
     proxy = TunnelProxy(number)
@@ -234,6 +239,7 @@ BAD: dict[str, tuple[str, Make, str]] = {
         lambda a: a.delegate(extensions=[ELSEWHERE]).issue([HOST]),
         "not made for this name",
     ),
+    "a short key": (HOST, lambda a: a.issue([HOST], rsa_bits=1024), "its key is too short"),
     "for clients": (
         HOST,
         lambda a: a.issue([HOST], extensions=[usage(CLIENT_AUTH)]),
@@ -332,8 +338,18 @@ class _Talking(_Listening):
 @pytest_twisted.ensureDeferred
 async def test_https_where_there_is_http_is_told(ca_file: str) -> None:
     shown = await ask(HOST, None, ca_file, Talkative())
-    assert isinstance(shown.error, NoTlsInCommon)
-    assert f"{HOST} speaks no TLS that we speak" in str(shown.error)
+    assert isinstance(shown.error, TlsFailed)
+    assert f"TLS with {HOST} fails: " in str(shown.error)
+    assert "is it https there?" in str(shown.error)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_wants_a_certificate_of_ours(authority: Authority, ca_file: str) -> None:
+    """In TLS 1.3 it says so behind the handshake."""
+    shown = await ask(HOST, authority.issue([HOST]), ca_file, wants_certificate=True)
+    assert shown.heard == b""
+    assert isinstance(shown.error, TlsFailed)
+    assert f"{HOST} wants a certificate of the gateway" in str(shown.error)
 
 
 @pytest_twisted.ensureDeferred
