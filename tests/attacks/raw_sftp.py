@@ -172,7 +172,7 @@ class RawSftp:
         return self.ask(wire.OnPath(Kind.STAT, 0, path)).attributes()["size"]
 
     def entries(self, path: bytes) -> int:
-        """How many names a directory has, but for its own and its parent's."""
+        """How many names a directory has, besides ``.`` and ``..``."""
         handle, found = self.ask(wire.OnPath(Kind.OPENDIR, 0, path)).string(), 0
         while True:
             frame = self.reply(self.send(wire.OnHandle(Kind.READDIR, 0, handle)))

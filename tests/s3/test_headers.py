@@ -83,6 +83,14 @@ def test_properties() -> None:
     assert list(property_headers(chosen, "STANDARD_IA")) == [("x-amz-storage-class", "GLACIER")]
 
 
+def test_a_tag_has_no_plus_sign_for_a_blank() -> None:
+    """Ceph keeps the plus sign."""
+    properties = ObjectProperties(tags={"my project": "x y+z/&"})
+    assert list(property_headers(properties, "")) == [
+        ("x-amz-tagging", "my%20project=x%20y%2Bz%2F%26")
+    ]
+
+
 def test_a_content_range() -> None:
     assert content_range(headers(content_range="bytes 5-9/100")) == (5, 9, 100)
 
