@@ -304,7 +304,7 @@ class InFlight:
         """
         give_up_at = clock.seconds() + KEY_SECONDS
         while self.bound_elsewhere(key).difference(but_for):
-            left_seconds = give_up_at - clock.seconds()
+            left_seconds = max(0.0, give_up_at - clock.seconds())
             try:
                 await self._bindings.turn().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
             except TimeoutError:
