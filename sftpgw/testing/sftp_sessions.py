@@ -71,6 +71,14 @@ class Reply:
     attributes: dict[str, int] = field(default_factory=dict)
 
 
+class StrictClock(Clock):
+    """Refuses a delay below zero, as a reactor does and Twisted's `Clock` does not."""
+
+    def callLater(self, delay: float, callable: Any, *args: Any) -> Any:
+        assert delay >= 0, f"{delay} seconds from now"
+        return super().callLater(delay, callable, *args)
+
+
 class GatewayInMemory:
     """What one process has: a store, a budget, the registry of files in flight, a clock.
 
@@ -89,7 +97,7 @@ class GatewayInMemory:
         close_wait_seconds: float | None = None,
     ) -> None:
         self.close_wait_seconds = close_wait_seconds
-        self.clock = Clock()
+        self.clock = StrictClock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
         self.settings = settings or StoreSettings(bucket="bucket")
