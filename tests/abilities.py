@@ -122,8 +122,10 @@ def _infrequent_access(trial: Trial) -> bool:
 
 
 def _archives(trial: Trial) -> bool:
+    """They cannot be read before they are restored."""
     trial.put("file", StorageClass="GLACIER")
-    return _class_of(trial, "file") == "GLACIER"
+    is_kept = _class_of(trial, "file") == "GLACIER"
+    return is_kept and _code(lambda: trial.body("file")) == "InvalidObjectState"
 
 
 def _class_of(trial: Trial, key: str) -> str:

@@ -255,7 +255,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "s3proxy": Kind(
         start_s3proxy,
-        "aborted-uploads-told binary-order conditional-copy copied-checksums dot-segments"
+        "aborted-uploads-told archives binary-order conditional-copy copied-checksums dot-segments"
         " empty-segments files-over-folders folders-with-bytes infrequent-access object-size tags",
     ),
     "minio": Kind(
@@ -265,7 +265,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "seaweedfs": Kind(
         start_seaweedfs,
-        "backslashes dot-segments empty-segments files-over-folders folders-with-bytes"
+        "archives backslashes dot-segments empty-segments files-over-folders folders-with-bytes"
         " missing-buckets-refused",
     ),
     "ceph": Kind(
