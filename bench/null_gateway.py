@@ -24,6 +24,7 @@ from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.users import StaticUserDirectory
 from sftpgw.errors import EndOfFile, Unsupported
+from sftpgw.files.traffic import Traffic
 from sftpgw.interfaces import EventSink
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -42,6 +43,7 @@ class NullFile:
     """A file of `size_bytes` that forgets what is written to it."""
 
     def __init__(self, size_bytes: int) -> None:
+        self.traffic = Traffic()
         self._size_bytes = size_bytes
 
     def answerTogether(self, together: object) -> None:
@@ -61,6 +63,19 @@ class NullFile:
 
     def setAttrs(self, attrs: Attributes) -> None:
         """Forget it."""
+
+    def publishedPath(self) -> bytes | None:
+        """CLOSE stores nothing."""
+        return None
+
+    def takesTime(self) -> bool:
+        return False
+
+    def foreseeTime(self, attrs: Attributes) -> None:
+        """Forget it."""
+
+    def digests(self, algorithm: str, start: int, length: int, block: int) -> Any:
+        raise Unsupported("nothing is stored here")
 
     def sync(self) -> None:
         """Nothing is under way."""
@@ -100,7 +115,7 @@ class NullServer:
 
     openDirectory = removeFile = renameFile = replaceFile = _unsupported
     makeDirectory = removeDirectory = readLink = makeLink = space = _unsupported
-    extendedRequest = _unsupported
+    extendedRequest = expandPath = homeDirectory = namesOfOwners = _unsupported
 
 
 class Complaints:

@@ -74,7 +74,7 @@ class FolderTimes:
             is_set = await self._set(place, seconds)
         finally:
             registration.ended()
-        self._known.learn_folder(place.marker, seconds, self._clock.seconds())
+        self._known.forget_folder(place.marker)  # what is shown is what the store has kept
         if is_set:
             self._events.tell("time-set", key=place.prefix)
 

@@ -38,6 +38,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
+from sftpgw.files.paging import all_pages
 from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, is_empty_marker, marks_directory
@@ -47,6 +48,7 @@ from sftpgw.values import FileKind, ListPage, ObjectInfo
 LISTED_FOR_SECONDS = 2.0
 CLOSE_WAIT_SECONDS = 3.0
 MAX_REMEMBERED = 1024
+MAX_PAGES_OF_SIBLINGS = 5
 MAX_SEEN = 2048
 """Two full pages of a list, by the hashes of their keys."""
 
@@ -270,9 +272,22 @@ class Looking:
         return False
 
     async def is_only_listed(self, place: Place) -> bool:
-        """Whether what is above shows a directory here, in which nothing is. A LIST."""
-        page = await self._store.list(place.root.bucket, place.prefix[:-1], delimiter="/")
-        return place.prefix in page.prefixes
+        """Whether what is above shows a directory here, in which nothing is. A LIST, usually.
+
+        One character less of its name is asked for: SeaweedFS shows an empty folder in every list
+        but that of its own name. Of many names that begin alike, so many pages are looked at.
+        """
+        pages = 0
+        async for page in all_pages(
+            self._store, place.root.bucket, place.prefix[:-2], delimiter="/"
+        ):
+            pages += 1
+            if place.prefix in page.prefixes:
+                return True
+            has_passed = any(name > place.prefix for name in page.prefixes)
+            if has_passed or pages == MAX_PAGES_OF_SIBLINGS:
+                break
+        return False
 
     def _was_listed(self, place: Place) -> bool:
         return hash(place.prefix) in self._folders_seen

@@ -390,6 +390,7 @@ class Tree:
             raise await self._looking.no_file(place)
         if info is not None and place.is_marker_content:
             await self._store.put(place.file, (), MARKER)  # the directory stays
+            self._resources.times.forget_folder(place.file)
         elif info is not None:
             async with self._keeping.kept(place.parent, without=place.file.key):
                 await self._store.delete(place.file)

@@ -38,6 +38,10 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
     (errors.StoreError, "the store refused the request; the gateway's log says why"),
 )
 
+TOO_LONG = "the store takes no name as long as this one; choose a shorter one"
+TOO_LONG_CODES = frozenset({"KeyTooLongError", "XMinioInvalidObjectName"})
+"""S3's for a key of over 1,024 bytes; MinIO's for a name of over 255, a folder's of over 244."""
+
 INTERNAL = "internal error; the gateway's log says more"
 
 
@@ -49,6 +53,8 @@ def readable(name: bytes) -> str:
 
 def sentence_of(error: errors.GatewayError) -> str:
     """The sentence for an error that was raised on purpose."""
+    if isinstance(error, errors.StoreError) and error.code in TOO_LONG_CODES:
+        return TOO_LONG
     for kind, sentence in SENTENCES:
         if isinstance(error, kind):
             return sentence

@@ -418,9 +418,12 @@ class SFTPProtocol:
 
     def _write(self, request: wire.Write) -> Eventual[Answer]:
         opened = self._handles.file(request.handle)
-        if opened.in_order:
-            return self._handle_order.behind(opened, lambda: _written(opened.file, request))
-        return _written(opened.file, request)
+
+        def write() -> Eventual[Answer]:
+            written = opened.file.writeChunk(request.offset, request.data)
+            return _confirmed(written, request.request_id)
+
+        return self._handle_order.behind(opened, write) if opened.in_order else write()
 
     def _change_handle(self, request: wire.ChangeHandle) -> Eventual[Answer]:
         opened = self._handles.file(request.handle)
@@ -606,10 +609,6 @@ def _then(value: Eventual[T], make: Callable[[T], Answer]) -> Eventual[Answer]:
 def _confirmed(done: Deferred[None] | None, request_id: int) -> Eventual[Answer]:
     ok = _ok(request_id)
     return ok if done is None else done.addCallback(lambda _: ok)
-
-
-def _written(file: IGatewayFile, request: wire.Write) -> Eventual[Answer]:
-    return _confirmed(file.writeChunk(request.offset, request.data), request.request_id)
 
 
 def _data(request_id: int, data: Body) -> Answer:

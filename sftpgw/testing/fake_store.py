@@ -317,7 +317,9 @@ class FakeStore:
         await self._enter("list", bucket)
         folders = [name.key for name in self.folders if name.bucket == bucket and delimiter]
         rows = _grouped(
-            [*self.keys(bucket), *(key for key in folders if key != prefix)], prefix, delimiter
+            [*self.keys(bucket), *(key for key in folders if self._is_shown(key, prefix))],
+            prefix,
+            delimiter,
         )
         after = token if token is not None else start_after
         rows = [row for row in rows if not after or _binary(row) > _binary(after)]
@@ -457,6 +459,10 @@ class FakeStore:
             ends = [end for end, character in enumerate(name.key, 1) if character == "/"]
             self.folders.update(ObjectName(name.bucket, name.key[:end]) for end in ends)
         return etag
+
+    def _is_shown(self, folder: str, prefix: str) -> bool:
+        """SeaweedFS hides an empty folder from the lists of its own name."""
+        return folder.removesuffix("/") != prefix.removesuffix("/")
 
     def _has_children(self, name: ObjectName) -> bool:
         """Whether a folder that is kept has anything in it, so that it cannot be deleted."""

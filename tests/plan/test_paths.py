@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import InvalidPath, PermissionDenied
-from sftpgw.plan.paths import Root, can_be_named, canonical, locate
+from sftpgw.plan.paths import (
+    MARKER_CONTENT,
+    Root,
+    can_be_named,
+    canonical,
+    is_longer_than_files,
+    locate,
+)
 from sftpgw.values import ObjectName
 
 ROOT = Root("bucket", "home/alice/")
@@ -78,3 +85,43 @@ def test_the_gateways_own_keys_are_out_of_reach(path: bytes) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0"])
 def test_names_that_no_path_can_have(name: str) -> None:
     assert not can_be_named(name)
+
+
+@pytest.mark.parametrize("path", [b"f/", b"/f/", b"f//", b"f/.", b"f/./", b"f/g/..", b"./f/"])
+def test_what_ends_like_a_directory_is_one(path: bytes) -> None:
+    place = locate(ROOT, path)
+    assert place.must_be_directory
+    assert not place.may_be_file
+    assert place == locate(ROOT, b"f")
+
+
+@pytest.mark.parametrize("path", [b"f", b"./f", b"d/../f", b"/f", b"...", b"f.", b"f.."])
+def test_other_paths_may_be_files(path: bytes) -> None:
+    assert locate(ROOT, path).may_be_file
+
+
+@pytest.mark.parametrize("path", [b"", b"/", b".", b"/.."])
+def test_the_root_is_no_file(path: bytes) -> None:
+    assert not locate(ROOT, path).may_be_file
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("n" * 255, False),
+        ("n" * 256, True),
+        ("ä" * 127 + "/" + "ä" * 127, False),
+        ("d/" + "ä" * 128, True),
+        ("n" * 256 + "/f", True),
+        ("/".join(["n" * 200] * 5), False),
+        ("/".join(["n" * 200] * 6), True),
+    ],
+)
+def test_names_that_file_systems_have_no_room_for(key: str, expected: bool) -> None:
+    assert is_longer_than_files(key) is expected
+
+
+def test_a_markers_bytes_have_a_name_in_their_directory() -> None:
+    place = locate(ROOT, b"d/" + MARKER_CONTENT.encode())
+    assert place.file == place.parent.marker
+    assert place.path == f"/d/{MARKER_CONTENT}"

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied
+from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied, StoreError
 from sftpgw.plan.listing import EntrySieve, modified_seconds
 from sftpgw.plan.opening import Opening, decide, must_look
-from sftpgw.plan.paths import Root
+from sftpgw.plan.paths import MARKER_CONTENT, Root
 from sftpgw.plan.permissions import Operation, allows, require
+from sftpgw.plan.sentences import sentence_of
 from sftpgw.values import (
     ALL_PERMISSIONS,
     FileKind,
@@ -134,3 +135,20 @@ class TestListing:
     )
     def test_times_that_others_have_stored(self, mtime: str, seconds: float) -> None:
         assert modified_seconds(an_object(mtime=mtime)) == seconds
+
+
+def test_a_listing_shows_the_bytes_of_a_marker_and_the_times_of_folders() -> None:
+    page = ListPage((an_object("d/"), an_object("d/f")), ("d/", "d/made/", "d/only/"), None)
+    found = EntrySieve(Root("bucket", ""), "d/").entries(page, folders={"d/made/": 77.0})
+    assert [(each.name, each.attributes.kind) for each in found] == [
+        (MARKER_CONTENT, FileKind.FILE),
+        ("f", FileKind.FILE),
+        ("made", FileKind.DIRECTORY),
+        ("only", FileKind.DIRECTORY),
+    ]
+    assert [each.attributes.modified_seconds for each in found[2:]] == [77.0, None]
+
+
+@pytest.mark.parametrize("code", ["KeyTooLongError", "XMinioInvalidObjectName"])
+def test_a_name_that_the_store_does_not_take_is_told(code: str) -> None:
+    assert "choose a shorter one" in sentence_of(StoreError("PutObject", code=code, status=400))

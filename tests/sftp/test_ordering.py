@@ -16,6 +16,7 @@ from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, Reply, SftpCli
 from sftpgw.values import KIB, FilesSettings, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
+from tests.sftp.test_protocol import take_all_memory
 
 HOME = "home/alice/"
 APPEND = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.APPEND
@@ -482,6 +483,24 @@ class TestClose:
         assert stored(gateway) == {"a": b"", "b": b""}
         open_all(client, [gate])
         assert stored(gateway) == {"c": b"", "b": b""}
+
+    def test_what_stands_in_line_for_memory_does_not_hold_up_who_gives_it_back(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        seed(gateway, d__a=b"1")
+        handle = client.open(b"d/b", CREATE)
+        client.write(handle, 0, b"data")
+        before_bytes = gateway.budget.held_bytes
+        taken_bytes = take_all_memory(gateway) - before_bytes
+        sent = client.send_together(
+            opening(b"d/a", OpenFlag.READ), rename(b"d/a", b"d/c"), on_path(Kind.OPENDIR, b"d")
+        )
+        assert not client.replies
+        client.close(handle)
+        assert stored(gateway) == {"d/a": b"1", "d/b": b"data"}
+        gateway.budget.release(taken_bytes)
+        client.pump()
+        assert codes(client, sent) == [OK, OK, OK]
 
     def test_a_handle_dies_as_its_close_comes(
         self, gateway: GatewayInMemory, client: SftpClient

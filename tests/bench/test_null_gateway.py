@@ -1,0 +1,13 @@
+"""The gateway without files that bench measures has all that the SFTP protocol asks for."""
+
+from __future__ import annotations
+
+from zope.interface.verify import verifyObject
+
+from bench.null_gateway import NullFile, NullServer
+from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
+
+
+def test_it_keeps_the_contracts() -> None:
+    assert verifyObject(IGatewayFile, NullFile(3))
+    assert verifyObject(IGatewayServer, NullServer(3))
