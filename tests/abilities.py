@@ -52,12 +52,13 @@ class Trial:
         found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
         return [each["Key"].removeprefix(self.prefix) for each in found.get("Contents", [])]
 
-    def begun(self, key: str, part: bytes = b"data") -> tuple[dict[str, str], str]:
+    def begun(
+        self, key: str, part: bytes = b"data", **properties: Any
+    ) -> tuple[dict[str, str], str]:
         """An upload with one part, and the part's ETag."""
         where = self.where(key)
-        upload = where | {
-            "UploadId": self.client.create_multipart_upload(**where)["UploadId"],
-        }
+        begun = self.client.create_multipart_upload(**where, **properties)
+        upload = where | {"UploadId": begun["UploadId"]}
         self.uploads.append(upload)
         told = self.client.upload_part(**upload, PartNumber=1, Body=part)
         return upload, told["ETag"]
@@ -143,8 +144,25 @@ def _binary_order(trial: Trial) -> bool:
 
 def _tags(trial: Trial) -> bool:
     trial.put("file", Tagging="a=b")
-    found = trial.client.get_object_tagging(**trial.where("file"))["TagSet"]
+    found = trial.client.get_object_tagging(**trial.where("file")).get("TagSet")
     return bool(found == [{"Key": "a", "Value": "b"}])
+
+
+def _tags_of_uploads(trial: Trial) -> bool:
+    """Of what is stored in parts: they are told when it is begun."""
+    upload, etag = trial.begun("file", Tagging="a=b")
+    trial.complete(upload, (etag,))
+    return bool(trial.client.get_object_tagging(**trial.where("file")).get("TagSet"))
+
+
+def _tags_of_copies(trial: Trial) -> bool:
+    """Kept where an object is copied onto itself for the sake of its metadata."""
+    trial.put("file", Tagging="a=b")
+    where = trial.where("file")
+    trial.client.copy_object(
+        **where, CopySource=where, MetadataDirective="REPLACE", Metadata={"note": "new"}
+    )
+    return bool(trial.client.get_object_tagging(**where).get("TagSet"))
 
 
 def _system_headers(trial: Trial) -> bool:
@@ -226,6 +244,8 @@ ABILITIES: dict[str, Callable[[Trial], bool]] = {
     "infrequent-access": _infrequent_access,
     "archives": _archives,
     "tags": _tags,
+    "tags-of-copies": _tags_of_copies,
+    "tags-of-uploads": _tags_of_uploads,
     "system-headers": _system_headers,
     "uploads-by-prefix": _uploads_by_prefix,
     "small-parts-refused": _refuses_small_parts,

@@ -256,7 +256,8 @@ KINDS: Mapping[str, Kind] = {
     "s3proxy": Kind(
         start_s3proxy,
         "aborted-uploads-told archives binary-order conditional-copy copied-checksums dot-segments"
-        " empty-segments files-over-folders folders-with-bytes infrequent-access object-size tags",
+        " empty-segments files-over-folders folders-with-bytes infrequent-access object-size tags"
+        " tags-of-copies tags-of-uploads",
     ),
     "minio": Kind(
         start_minio,
@@ -272,7 +273,7 @@ KINDS: Mapping[str, Kind] = {
         start_ceph,
         "aborted-uploads-told archives checksums completing-once conditional-complete"
         " conditional-copy conditional-delete copy-source-condition infrequent-access"
-        " part-numbers-bounded",
+        " part-numbers-bounded tags-of-copies tags-of-uploads",
     ),
 }
 

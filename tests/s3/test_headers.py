@@ -112,3 +112,10 @@ def test_a_date_that_is_none(text: str) -> None:
 )
 def test_retry_after(text: str, seconds: float) -> None:
     assert retry_after_seconds(headers(retry_after=text)) == seconds
+
+
+def test_tags_are_encoded_in_the_way_that_all_stores_read() -> None:
+    """Ceph 16 kept the plus of ``x+y`` as a plus."""
+    properties = ObjectProperties(tags={"project": "x y", "k": "v=w+u/é&"})
+    expected = "project=x%20y&k=v%3Dw%2Bu%2F%C3%A9%26"
+    assert list(property_headers(properties, "")) == [("x-amz-tagging", expected)]
