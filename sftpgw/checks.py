@@ -20,10 +20,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from itertools import islice
 
+from twisted.internet.defer import Deferred, TimeoutError
+
 from sftpgw.errors import AccessDenied, StoreError
-from sftpgw.interfaces import ObjectStore
+from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.values import Capabilities, ObjectName, ObjectProperties, Permission, Settings, User
 from sftpgw.values import Probe as ProbeChoice
+
+LOOK_SECONDS = 10.0
+"""How long a bucket is waited for at the start, until the log is told."""
 
 MOST_PREFIXES = 20
 """So many prefixes of a bucket are looked at one by one; those of many users are alike."""
@@ -101,6 +106,29 @@ async def look_at_bucket(
             raise error if error.code else refused from None
     else:
         report(Level.OK, f"bucket {bucket}: exists, and these credentials reach it")
+
+
+async def look_at_buckets(
+    settings: Settings, store: ObjectStore, clock: Clock, events: EventSink, report: Report
+) -> None:
+    """As `look_at_bucket` for each, at the start: what cannot be used is an event, within seconds.
+
+    Where a store does not answer, its other buckets are not waited for.
+
+    :param store: one that gives up soon.
+    """
+    for bucket in buckets_of(settings):
+        looking = Deferred.fromCoroutine(look_at_bucket(settings, store, bucket, report))
+        try:
+            await looking.addTimeout(LOOK_SECONDS, clock)  # type: ignore[arg-type]
+        except TimeoutError:
+            why = f"no answer within {LOOK_SECONDS:.0f} seconds"
+            events.tell("bucket-unusable", bucket=bucket, why=why)
+            return
+        except StoreError as error:
+            events.tell("bucket-unusable", bucket=bucket, why=reason_of(error))
+            if not error.status:
+                return
 
 
 async def _look_by_get(settings: Settings, store: ObjectStore, bucket: str, report: Report) -> None:

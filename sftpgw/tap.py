@@ -42,10 +42,8 @@ from sftpgw.checks import (
     Finding,
     Level,
     Report,
-    buckets_of,
     check_buckets,
-    look_at_bucket,
-    reason_of,
+    look_at_buckets,
 )
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
@@ -99,9 +97,6 @@ GOODBYE_SECONDS = 2.0
 ABANDON_SECONDS = 20.0
 """How long uploads that were cut off may take to leave nothing behind; a client that does
 not read is cut off after 10 of them."""
-
-LOOK_SECONDS = 10.0
-"""How long a bucket is waited for at the start, until the log is told."""
 
 ENDED_BY_SIGPIPE = 128 + signal.SIGPIPE
 
@@ -483,18 +478,9 @@ class Gateway:
         check_plugin_cache(self._tell_finding)
         # Hurried, and without events of its own: the findings tell.
         store = self._store.believing(self._settings.s3.capabilities)
-        for bucket in buckets_of(self._settings):
-            looking = look_at_bucket(self._settings, store, bucket, self._tell_finding)
-            try:
-                await Deferred.fromCoroutine(looking).addTimeout(LOOK_SECONDS, self._reactor)
-            except WaitedTooLong:
-                why = f"no answer within {LOOK_SECONDS:.0f} seconds"
-                self._events.tell("bucket-unusable", bucket=bucket, why=why)
-                return  # others are not waited for, either
-            except StoreError as error:
-                self._events.tell("bucket-unusable", bucket=bucket, why=reason_of(error))
-                if not error.status:
-                    return
+        await look_at_buckets(
+            self._settings, store, self._reactor, self._events, self._tell_finding
+        )
 
     def _tell_finding(self, level: Level, text: str) -> None:
         if level is Level.FAULT:

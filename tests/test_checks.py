@@ -7,11 +7,13 @@ from types import MappingProxyType
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from sftpgw.checks import Finding, Level, check_buckets
+from sftpgw.checks import LOOK_SECONDS, Finding, Level, check_buckets, look_at_buckets
 from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
 from sftpgw.interfaces import ObjectStore
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import RecordedEvents
 from sftpgw.values import (
     Capabilities,
     FilesSettings,
@@ -241,3 +243,39 @@ class TestStatePrefix:
         reader = User("carol", "here", "out/", permissions=Permission.DOWNLOAD)
         told = found(settings_of(reader), FakeStore(buckets=("here",)), self.DENIED)
         assert [line.partition(":")[0] for line in told] == ["ok", "note"]
+
+
+class TestStart:
+    """What the log is told when the gateway starts."""
+
+    def told(self, store: FakeStore, *users: User) -> list[tuple[object, object]]:
+        clock, events = Clock(), RecordedEvents()
+        looking = look_at_buckets(
+            settings_of(*users), store, clock, events, lambda level, text: None
+        )
+        results: list[object] = []
+        Deferred.fromCoroutine(looking).addBoth(results.append)
+        clock.advance(LOOK_SECONDS - 1)
+        assert events.facts("bucket-unusable") == [] or results == [None]
+        clock.advance(1)
+        assert results == [None]
+        assert clock.getDelayedCalls() == []
+        return [(facts["bucket"], facts["why"]) for facts in events.facts("bucket-unusable")]
+
+    def test_each_bucket_that_is_not_there(self) -> None:
+        users = [User(name, name, "") for name in ("here", "gone", "lost")]
+        unusable = self.told(FakeStore(buckets=("here",)), *users)
+        assert [bucket for bucket, _ in unusable] == ["gone", "lost"]
+
+    def test_a_store_that_is_away_is_told_once(self) -> None:
+        store = FakeStore(buckets=("a", "b"))
+        away = StoreUnavailable("HeadBucket: h:1: refused", code="ConnectFailed")
+        store.fail("head_bucket", away, times=2)
+        unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
+        assert unusable == [("a", "ConnectFailed: HeadBucket: h:1: refused")]
+
+    def test_so_is_one_that_does_not_answer(self) -> None:
+        store = FakeStore(buckets=("a", "b"))
+        store.hold("head_bucket")
+        unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
+        assert unusable == [("a", "no answer within 10 seconds")]

@@ -129,7 +129,7 @@ def property_headers(properties: ObjectProperties, storage_class: str) -> Iterat
     yield from properties.system_headers.items()
     yield from properties.encryption.items()
     if properties.tags:
-        # A blank as %20, which all stores read: to Ceph 16 a plus is a plus.
+        # A blank as %20: Ceph takes a plus sign for one.
         yield "x-amz-tagging", urlencode(properties.tags, quote_via=quote)
 
 

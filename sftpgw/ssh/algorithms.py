@@ -29,6 +29,12 @@ KEY_EXCHANGES = (
     b"curve25519-sha256",
     b"curve25519-sha256@libssh.org",
 )
+NIST_KEY_EXCHANGES = (
+    b"ecdh-sha2-nistp256",
+    b"ecdh-sha2-nistp384",
+    b"ecdh-sha2-nistp521",
+)
+"""RFC 5656, section 4: off unless they are listed, for clients without Curve25519."""
 STRICT_BY_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_BY_CLIENT = b"kex-strict-c-v00@openssh.com"
 """Markers in the list of key exchanges (OpenSSH PROTOCOL, section 1.10): against Terrapin."""
@@ -72,7 +78,9 @@ def _texts(names: Iterable[bytes]) -> tuple[str, ...]:
 
 
 KNOWN: Mapping[str, tuple[str, ...]] = {
-    "key_exchanges": _texts(allowed(KEY_EXCHANGES, SSHTransportBase.supportedKeyExchanges)),
+    "key_exchanges": _texts(
+        allowed(KEY_EXCHANGES + NIST_KEY_EXCHANGES, SSHTransportBase.supportedKeyExchanges)
+    ),
     "ciphers": _texts(CIPHERS),
     "macs": _texts(MACS),
     "host_key_algorithms": _texts(HOST_KEY_SIGNATURES),

@@ -172,11 +172,11 @@ class RawSftp:
         return self.ask(wire.OnPath(Kind.STAT, 0, path)).attributes()["size"]
 
     def entries(self, path: bytes) -> int:
-        """How many names a directory has."""
+        """How many names a directory has, besides ``.`` and ``..``."""
         handle, found = self.ask(wire.OnPath(Kind.OPENDIR, 0, path)).string(), 0
         while True:
             frame = self.reply(self.send(wire.OnHandle(Kind.READDIR, 0, handle)))
             if frame[0] == Kind.STATUS:
                 self.close(handle)
-                return found
+                return found - 2
             found += int.from_bytes(frame[5:9], "big")

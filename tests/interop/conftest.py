@@ -19,7 +19,7 @@ import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
 from tests.abilities import amazon_client, found_lacking, need
-from tests.interop.matrix import MACS
+from tests.interop.matrix import KEY_EXCHANGES, MACS
 from tests.interop.spawning import KEY_KINDS, Account, Bucket, Client, Gateway, Store, make_key
 
 # What moto accepts and then ignores.
@@ -27,6 +27,7 @@ MOTO_LACKS = "checksums conditional-copy copy-source-condition"
 
 WIDE = f"""
 [ssh]
+key_exchanges = {" ".join(KEY_EXCHANGES)}
 macs = {" ".join(MACS)}
 exempt_networks = 127.0.0.0/8
 """

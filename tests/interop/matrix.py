@@ -14,7 +14,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import cycle, islice, product
 
-KEY_EXCHANGES = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
+KEY_EXCHANGES = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+)
 AEAD_CIPHERS = (
     "aes128-gcm@openssh.com",
     "aes256-gcm@openssh.com",

@@ -7,7 +7,14 @@ from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.internet.task import Clock
 
-from sftpgw.ssh.algorithms import CIPHERS, KEY_EXCHANGES, KNOWN, Offer, acceptable_macs
+from sftpgw.ssh.algorithms import (
+    CIPHERS,
+    KEY_EXCHANGES,
+    KNOWN,
+    NIST_KEY_EXCHANGES,
+    Offer,
+    acceptable_macs,
+)
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.protection import AEAD_CIPHERS
 from sftpgw.ssh.transport import GatewayTransport
@@ -48,10 +55,20 @@ def offered(settings: SshSettings) -> list[list[bytes]]:
 
 def test_no_plain_mac_unless_it_is_listed() -> None:
     key_exchanges, _, ciphers, _, macs, *_ = offered(SshSettings())
-    assert key_exchanges[:3] == list(KEY_EXCHANGES)
+    assert key_exchanges[:4] == [*KEY_EXCHANGES, b"kex-strict-s-v00@openssh.com"]
     assert ciphers == list(CIPHERS)
     assert all(name.endswith(b"-etm@openssh.com") for name in macs)
     assert offered(SshSettings(macs=("hmac-sha2-512",)))[4] == [b"hmac-sha2-512"]
+
+
+def test_no_curve_of_nist_unless_it_is_listed() -> None:
+    """For Ruby's net-ssh, which knows none but these without the gem x25519."""
+    assert not set(offered(SshSettings())[0]) & set(NIST_KEY_EXCHANGES)
+    listed = tuple(name.decode("ascii") for name in (*KEY_EXCHANGES, *NIST_KEY_EXCHANGES))
+    assert offered(SshSettings(key_exchanges=listed))[0][:6] == [
+        *KEY_EXCHANGES,
+        *NIST_KEY_EXCHANGES,
+    ]
 
 
 def test_each_list_can_be_narrowed_and_its_order_is_the_operators() -> None:
