@@ -104,14 +104,6 @@ def _files_over_folders(trial: Trial) -> bool:
     return trial.keys() == keys and trial.body("name") == b"name"
 
 
-def _folders_listed_below_themselves(trial: Trial) -> bool:
-    for key in ("folder/", "folder/file"):
-        trial.put(key, b"")
-    where = trial.where("folder/")
-    listed = trial.client.list_objects_v2(Bucket=where["Bucket"], Prefix=where["Key"])
-    return len(listed.get("Contents", [])) == 2
-
-
 def _folders_with_metadata(trial: Trial) -> bool:
     trial.put("folder/", b"", Metadata={"note": "kept"})
     told = trial.client.head_object(**trial.where("folder/"))
@@ -252,7 +244,6 @@ ABILITIES: dict[str, Callable[[Trial], bool]] = {
     "dot-segments": _stored_under("./dot", "up/../down"),
     "backslashes": _stored_under("back\\slash"),
     "folders-with-bytes": _folders_with_bytes,
-    "folders-listed-below-themselves": _folders_listed_below_themselves,
     "folders-with-metadata": _folders_with_metadata,
     "files-over-folders": _files_over_folders,
     "missing-buckets-refused": _refuses_missing_buckets,

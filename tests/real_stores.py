@@ -267,7 +267,7 @@ KINDS: Mapping[str, Kind] = {
     "seaweedfs": Kind(
         start_seaweedfs,
         "archives backslashes dot-segments empty-segments files-over-folders"
-        " folders-listed-below-themselves folders-with-bytes folders-with-metadata"
+        " folders-with-bytes folders-with-metadata"
         " missing-buckets-refused",
     ),
     "ceph": Kind(

@@ -112,13 +112,12 @@ def test_a_rename_onto_a_file_replaces_it_only_the_posix_way(alice: Client, buck
     assert bucket.body("alice/target") == b"new"
 
 
-def test_a_folder_is_renamed(alice: Client, bucket: Bucket, lacks: frozenset[str]) -> None:
+def test_a_folder_is_renamed(alice: Client, bucket: Bucket) -> None:
     data = make_file(alice.folder / "up", 5000)
     alice.sftp("mkdir trip", "mkdir trip/day", "put up trip/one", 'put up "trip/day/t w o"')
     alice.sftp("rename trip journey")
     kept = bucket.keys("alice/journey/")
-    expected = [f"alice/journey/{key}" for key in ("", "day/", "day/t w o", "one")]
-    assert kept == expected["folders-listed-below-themselves" in lacks :]
+    assert kept == [f"alice/journey/{key}" for key in ("", "day/", "day/t w o", "one")]
     assert bucket.body("alice/journey/day/t w o") == data
     assert bucket.keys("alice/trip") == []
     assert bucket.keys(".sftpgw/renames/") == []
