@@ -16,7 +16,7 @@ the store was opened and `pump` was called: their replies are in ``client.replie
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -74,9 +74,11 @@ class Reply:
 class StrictClock(Clock):
     """Refuses a delay below zero, as a reactor does and Twisted's `Clock` does not."""
 
-    def callLater(self, delay: float, callable: Any, *args: Any) -> Any:
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> Any:
         assert delay >= 0, f"{delay} seconds from now"
-        return super().callLater(delay, callable, *args)
+        return super().callLater(delay, callable, *args, **kw)
 
 
 class GatewayInMemory:
