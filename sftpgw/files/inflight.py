@@ -281,7 +281,7 @@ class InFlight:
         ]
 
     def bound(self, registration: Registration, key: ObjectName) -> None:
-        """Called by the registration itself, as the next two are."""
+        """Called by the registration itself, as `renamed`, `removed` and `forget` are."""
         self._bound.setdefault(key, set()).add(registration)
 
     def bound_elsewhere(self, key: ObjectName) -> frozenset[Registration]:
@@ -304,7 +304,7 @@ class InFlight:
         """
         give_up_at = clock.seconds() + KEY_SECONDS
         while self.bound_elsewhere(key).difference(but_for):
-            left_seconds = give_up_at - clock.seconds()
+            left_seconds = max(0.0, give_up_at - clock.seconds())
             try:
                 await self._bindings.turn().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
             except TimeoutError:

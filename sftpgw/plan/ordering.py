@@ -25,12 +25,16 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from typing import TypeAlias
 
 Segments: TypeAlias = tuple[str, ...]
 """A resolved path (`plan.paths.canonical`)."""
+
+TREE_SEGMENTS = 16
+"""So many segments of a path are nodes of the tree; a path of 1,000 bytes may have 500. What is
+equal as far as that is compared."""
 
 
 class Access(Enum):
@@ -60,7 +64,7 @@ class Access(Enum):
 class Ticket:
     """One request's place in the order, until `RequestOrder.leave`."""
 
-    __slots__ = ("access", "awaited", "followers", "has_begun", "nodes")
+    __slots__ = ("access", "awaited", "followers", "has_begun", "nodes", "paths")
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -70,6 +74,7 @@ class Ticket:
         self.followers: dict[Ticket, None] = {}
         """Those that wait for this one, in the order in which they came."""
         self.nodes: tuple[_Node, ...] = ()
+        self.paths: tuple[Segments, ...] = ()
 
 
 class _Node:
@@ -87,23 +92,19 @@ class _Node:
         """How many tickets' paths are below this one; and how many of these are changed."""
         self.changes_below = 0
 
-    def all_below(self) -> Iterator[Ticket]:
-        nodes = [*self.children.values()]
-        while nodes:
-            node = nodes.pop()
-            yield from node.here
-            nodes += node.children.values()
-
 
 class RequestOrder:
     """Decides when a request may begin.
 
-    The cost of a request is that of its path's length, and of the requests that conflict with it.
-    A request that comes alone, as most do, has none before another one comes.
+    The cost of a request is that of its path's length, and of the requests that conflict with it;
+    where something is below its path, of all that are in here. A request that comes alone, as most
+    do, has none before another one comes.
     """
 
     def __init__(self) -> None:
         self._root = _Node("", None)
+        self._placed: dict[Ticket, None] = {}
+        """Those that are in the tree."""
         self._lone: Ticket | None = None
         self._lone_paths: Iterable[Segments] = ()
 
@@ -145,20 +146,26 @@ class RequestOrder:
     @property
     def is_empty(self) -> bool:
         """Whether no request is in here."""
-        return self._lone is None and not (self._root.here or self._root.below)
+        return self._lone is None and not self._placed
 
     # The tree of paths.
 
     def _place(self, ticket: Ticket, paths: Iterable[Segments]) -> None:
         for path in paths:
-            node = self._reach(ticket, path)
-            _relate_all(ticket, node.here, node.changes_here)
-            if node.below:
-                _relate_all(ticket, node.all_below(), node.changes_below)
+            node = self._reach(ticket, path[:TREE_SEGMENTS])
+            if len(path) < TREE_SEGMENTS:
+                _relate_all(ticket, node.here, node.changes_here)
+            else:
+                _relate_all(ticket, _overlapping(path, node.here), node.changes_here)
+            if node.below and (node.changes_below or ticket.access.changes):
+                _relate_all(ticket, _overlapping(path, self._placed), node.changes_below)
             if ticket not in node.here:
                 node.here[ticket] = None
                 node.changes_here += ticket.access.changes
             ticket.nodes += (node,)
+            ticket.paths += (path,)
+        if ticket.paths:
+            self._placed[ticket] = None
 
     def _reach(self, ticket: Ticket, path: Segments) -> _Node:
         """The node of a path; those above it know that `ticket` is below them."""
@@ -184,7 +191,8 @@ class RequestOrder:
             if node.here.pop(ticket, ticket) is None:
                 node.changes_here -= changes
             _remove_from_above(node, changes)
-        ticket.nodes = ()
+        ticket.nodes = ticket.paths = ()
+        self._placed.pop(ticket, None)
 
 
 def _remove_from_above(node: _Node, changes: bool) -> None:
@@ -195,6 +203,16 @@ def _remove_from_above(node: _Node, changes: bool) -> None:
         parent.below -= 1
         parent.changes_below -= changes
         node = parent
+
+
+def _overlapping(path: Segments, tickets: Iterable[Ticket]) -> list[Ticket]:
+    """Those of some tickets that touch this path, or something above or below it."""
+    return [each for each in tickets if any(_overlap(path, other) for other in each.paths)]
+
+
+def _overlap(path: Segments, other: Segments) -> bool:
+    count = min(len(path), len(other))
+    return path[:count] == other[:count]
 
 
 def _relate_all(ticket: Ticket, others: Iterable[Ticket], changes: int) -> None:

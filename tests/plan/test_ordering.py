@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,9 @@ LOOK, READ, OPEN, CHANGE, CLOSE = Access
 
 def path(text: str) -> Segments:
     return tuple(filter(None, text.split("/")))
+
+
+DEEP = "/".join("a" * 300)
 
 
 def entered(order: RequestOrder, access: Access, *paths: str) -> tuple[Ticket, bool]:
@@ -54,6 +58,13 @@ def entered(order: RequestOrder, access: Access, *paths: str) -> tuple[Ticket, b
         ((OPEN, "f"), (CLOSE, "f"), True),
         ((READ, "f"), (CLOSE, "f"), True),
         ((CLOSE, "f"), (CLOSE, "f"), True),
+        ((CHANGE, f"{DEEP}/d/f1"), (CHANGE, f"{DEEP}/d/f2"), True),
+        ((CHANGE, f"{DEEP}/d"), (LOOK, f"{DEEP}/da"), True),
+        ((CHANGE, f"{DEEP}/d/f"), (CHANGE, f"{DEEP}/d"), False),
+        ((LOOK, f"{DEEP}/d"), (OPEN, f"{DEEP}/d/f"), False),
+        ((CHANGE, f"{DEEP}/d/f"), (LOOK, "a/a"), False),
+        ((CHANGE, "a"), (LOOK, f"{DEEP}/d/f"), False),
+        ((CHANGE, f"{DEEP}/d/f"), (LOOK, "a/b"), True),
     ],
 )
 def test_who_waits_for_whom(
@@ -81,6 +92,25 @@ def test_one_that_waits_holds_up_only_what_conflicts_with_it() -> None:
     assert has_begun
     assert order.leave(stuck) == [waiting]
     assert order.leave(waiting) == [behind]
+
+
+def test_long_paths_of_many_requests_take_little_memory() -> None:
+    """As many as a session may have under way, of two paths each, with 500 directories in each."""
+    order = RequestOrder()
+    tickets = [entered(order, CHANGE, "d")[0]]
+    long = "/".join("a" * 500)
+    tracemalloc.start()
+    try:
+        tickets += [
+            entered(order, CHANGE, f"d/{n}/{long}", f"d/-{n}/{long}")[0] for n in range(255)
+        ]
+        paths_bytes = 255 * 2 * 500 * 8
+        assert tracemalloc.get_traced_memory()[1] < 10 * 1024 * 1024 + 4 * paths_bytes
+    finally:
+        tracemalloc.stop()
+    for ticket in tickets:
+        order.leave(ticket)
+    assert order.is_empty
 
 
 def test_a_close_overtakes_what_has_not_begun_and_that_waits_for_it() -> None:
