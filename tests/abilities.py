@@ -52,12 +52,13 @@ class Trial:
         found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=self.prefix)
         return [each["Key"].removeprefix(self.prefix) for each in found.get("Contents", [])]
 
-    def begun(self, key: str, part: bytes = b"data") -> tuple[dict[str, str], str]:
+    def begun(
+        self, key: str, part: bytes = b"data", **properties: Any
+    ) -> tuple[dict[str, str], str]:
         """An upload with one part, and the part's ETag."""
         where = self.where(key)
-        upload = where | {
-            "UploadId": self.client.create_multipart_upload(**where)["UploadId"],
-        }
+        begun = self.client.create_multipart_upload(**where, **properties)
+        upload = where | {"UploadId": begun["UploadId"]}
         self.uploads.append(upload)
         told = self.client.upload_part(**upload, PartNumber=1, Body=part)
         return upload, told["ETag"]
@@ -103,6 +104,12 @@ def _files_over_folders(trial: Trial) -> bool:
     return trial.keys() == keys and trial.body("name") == b"name"
 
 
+def _folders_with_metadata(trial: Trial) -> bool:
+    trial.put("folder/", b"", Metadata={"note": "kept"})
+    told = trial.client.head_object(**trial.where("folder/"))
+    return bool(told["Metadata"] == {"note": "kept"})
+
+
 def _refuses_missing_buckets(trial: Trial) -> bool:
     """Some make a bucket for whoever puts something into it."""
     where = {"Bucket": f"no-such-bucket-{uuid.uuid4().hex[:12]}", "Key": "file"}
@@ -122,8 +129,10 @@ def _infrequent_access(trial: Trial) -> bool:
 
 
 def _archives(trial: Trial) -> bool:
+    """They cannot be read before they are restored."""
     trial.put("file", StorageClass="GLACIER")
-    return _class_of(trial, "file") == "GLACIER"
+    is_kept = _class_of(trial, "file") == "GLACIER"
+    return is_kept and _code(lambda: trial.body("file")) == "InvalidObjectState"
 
 
 def _class_of(trial: Trial, key: str) -> str:
@@ -141,8 +150,25 @@ def _binary_order(trial: Trial) -> bool:
 
 def _tags(trial: Trial) -> bool:
     trial.put("file", Tagging="a=b")
-    found = trial.client.get_object_tagging(**trial.where("file"))["TagSet"]
+    found = trial.client.get_object_tagging(**trial.where("file")).get("TagSet")
     return bool(found == [{"Key": "a", "Value": "b"}])
+
+
+def _tags_of_uploads(trial: Trial) -> bool:
+    """Of what is stored in parts: they are told when it is begun."""
+    upload, etag = trial.begun("file", Tagging="a=b")
+    trial.complete(upload, (etag,))
+    return bool(trial.client.get_object_tagging(**trial.where("file")).get("TagSet"))
+
+
+def _tags_of_copies(trial: Trial) -> bool:
+    """Kept where an object is copied onto itself for the sake of its metadata."""
+    trial.put("file", Tagging="a=b")
+    where = trial.where("file")
+    trial.client.copy_object(
+        **where, CopySource=where, MetadataDirective="REPLACE", Metadata={"note": "new"}
+    )
+    return bool(trial.client.get_object_tagging(**where).get("TagSet"))
 
 
 def _system_headers(trial: Trial) -> bool:
@@ -218,12 +244,15 @@ ABILITIES: dict[str, Callable[[Trial], bool]] = {
     "dot-segments": _stored_under("./dot", "up/../down"),
     "backslashes": _stored_under("back\\slash"),
     "folders-with-bytes": _folders_with_bytes,
+    "folders-with-metadata": _folders_with_metadata,
     "files-over-folders": _files_over_folders,
     "missing-buckets-refused": _refuses_missing_buckets,
     "binary-order": _binary_order,
     "infrequent-access": _infrequent_access,
     "archives": _archives,
     "tags": _tags,
+    "tags-of-copies": _tags_of_copies,
+    "tags-of-uploads": _tags_of_uploads,
     "system-headers": _system_headers,
     "uploads-by-prefix": _uploads_by_prefix,
     "small-parts-refused": _refuses_small_parts,

@@ -255,8 +255,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "s3proxy": Kind(
         start_s3proxy,
-        "aborted-uploads-told binary-order conditional-copy copied-checksums dot-segments"
-        " empty-segments files-over-folders folders-with-bytes infrequent-access object-size tags",
+        "aborted-uploads-told archives binary-order conditional-copy copied-checksums dot-segments"
+        " empty-segments files-over-folders folders-with-bytes infrequent-access object-size tags"
+        " tags-of-copies tags-of-uploads",
     ),
     "minio": Kind(
         start_minio,
@@ -265,14 +266,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "seaweedfs": Kind(
         start_seaweedfs,
-        "backslashes dot-segments empty-segments files-over-folders folders-with-bytes"
+        "archives backslashes dot-segments empty-segments files-over-folders"
+        " folders-with-bytes folders-with-metadata"
         " missing-buckets-refused",
     ),
     "ceph": Kind(
         start_ceph,
         "aborted-uploads-told archives checksums completing-once conditional-complete"
         " conditional-copy conditional-delete copy-source-condition infrequent-access"
-        " part-numbers-bounded",
+        " part-numbers-bounded tags-of-copies tags-of-uploads",
     ),
 }
 

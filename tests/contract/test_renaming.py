@@ -87,6 +87,8 @@ async def test_a_copy_has_all_that_the_original_has(
     under_test: StoreUnderTest, in_parts: bool, ability: str
 ) -> None:
     under_test.needs(ability, *(["part-copy"] if in_parts else []))
+    if in_parts and ability == "tags":
+        under_test.needs("tags-of-uploads")
     part_bytes = under_test.min_part_bytes
     data = bytes(range(251)) * (5 * part_bytes // 251)
     name, target = under_test.name("source é"), under_test.name("target +")

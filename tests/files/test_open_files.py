@@ -195,6 +195,20 @@ class TestBoundUploads:
         assert files(gateway) == {"log.1": WHOLE}
         gateway.assert_idle()
 
+    def test_its_time_is_over_while_the_reactor_was_busy(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        """What it waits for has changed by then, and is looked at before the timer is."""
+        upload = begun(tree, b"/log")
+        rename(tree, b"/log", b"/log.1")
+        storing = put(tree, b"/log", b"new")
+        gateway.clock.rightNow += KEY_SECONDS + 1
+        rename(tree, b"/log.1", b"/log.2")
+        gateway.clock.advance(0)
+        assert isinstance(failure_of(storing).value, LimitReached)
+        end(upload)
+        assert files(gateway) == {"log.2": WHOLE}
+
     @pytest.mark.parametrize("how", ["abandon", "remove"])
     def test_it_waits_no_longer_than_it_has_to(
         self, gateway: GatewayInMemory, tree: Tree, how: str

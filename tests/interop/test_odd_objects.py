@@ -57,7 +57,7 @@ def test_setting_a_time_keeps_what_others_have_stored_with_an_object(
 ) -> None:
     key = bucket.prefix + "alice/described"
     storage_class = "STANDARD" if "infrequent-access" in lacks else "STANDARD_IA"
-    tagging = {} if "tags" in lacks else {"Tagging": "a=b&c=d"}
+    tagging = {} if "tags-of-copies" in lacks else {"Tagging": "a=b&c=d"}
     bucket.client.put_object(
         Bucket=bucket.name,
         Key=key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import paramiko
@@ -73,7 +74,10 @@ class TestOpenSSH:
         assert times_of(alice.folder / "down") == times_of(alice.folder / "up")
 
     @pytest.mark.parametrize("mode", ["-rp", "-Orp"])
-    def test_scp_p_keeps_the_times_of_folders_both_ways(self, alice: Client, mode: str) -> None:
+    def test_scp_p_keeps_the_times_of_folders_both_ways(
+        self, alice: Client, mode: str, assume: Callable[..., None]
+    ) -> None:
+        assume("folders-with-metadata")
         make_tree(alice.folder / "up")
         for folder in ("up/sub", "up"):
             os.utime(alice.folder / folder, (LONG_AGO, LONG_AGO))
