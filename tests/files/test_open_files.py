@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from sftpgw.errors import (
     AlreadyExists,
@@ -25,7 +24,7 @@ from sftpgw.files.tree import Tree
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.unlinked import is_unlinked
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.sftp_sessions import GatewayInMemory, StrictClock
 from sftpgw.values import (
     MIB,
     NO_CHANGES,
@@ -485,14 +484,6 @@ class TestEdits:
         result_of(upload.commit())
         stored = gateway.store.objects[ObjectName("bucket", HOME + "b")]
         assert stored.properties.metadata["colour"] == "blue"
-
-
-class StrictClock(Clock):
-    """Refuses what the reactor refuses."""
-
-    def callLater(self, when: float, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        assert when >= 0
-        return super().callLater(when, *args, **kwargs)
 
 
 def test_a_key_is_waited_for_however_late_the_reactor_is() -> None:
