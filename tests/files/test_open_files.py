@@ -423,6 +423,24 @@ class TestEdits:
         assert files(gateway) == {"b": b"NEW content" if closes == "edit" else b"NEW"}
         gateway.assert_idle()
 
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_of_two_closes_that_wait_for_a_rename_the_last_one_wins(
+        self, gateway: GatewayInMemory, tree: Tree, first: int
+    ) -> None:
+        gateway.store.seed(HOME + "a", b"old content")
+        uploads = [opened(tree, b"/a") for _ in range(2)]
+        for letter, upload in zip((b"1", b"2"), uploads, strict=True):
+            upload.write(0, letter)
+        gate = gateway.store.hold("copy")
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        in_order = uploads if first == 0 else uploads[::-1]
+        closes = [Deferred.fromCoroutine(upload.commit()) for upload in in_order]
+        gate.open()
+        for done in [renaming, *closes]:
+            result_of(done)
+        assert files(gateway) == {"b": (b"2", b"1")[first]}
+        gateway.assert_idle()
+
     def test_a_rename_that_fails_lets_the_close_go_on(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
