@@ -441,6 +441,26 @@ class TestEdits:
         assert files(gateway) == {"b": (b"2", b"1")[first]}
         gateway.assert_idle()
 
+    def test_of_two_renames_to_one_name_neither_waits_for_the_close(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.seed(HOME + "a", b"old content")
+        upload = opened(tree, b"/a")
+        upload.write(0, b"NEW")
+        gates = [gateway.store.hold(operation) for operation in ("copy", "delete")]
+        renames = [
+            Deferred.fromCoroutine(each.rename(b"/a", b"/b", replace=False))
+            for each in (tree, gateway.tree())
+        ]
+        closing = Deferred.fromCoroutine(upload.commit())
+        for gate in gates:
+            gate.open()
+        result_of(renames[0])
+        assert isinstance(failure_of(renames[1]).value, AlreadyExists)
+        result_of(closing)
+        assert files(gateway) == {"b": b"NEW"}
+        gateway.assert_idle()
+
     def test_a_rename_that_fails_lets_the_close_go_on(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
