@@ -281,7 +281,7 @@ class InFlight:
         ]
 
     def bound(self, registration: Registration, key: ObjectName) -> None:
-        """Called by the registration itself, as the next two are."""
+        """Called by the registration itself, as `renamed`, `removed` and `forget` are."""
         self._bound.setdefault(key, set()).add(registration)
 
     def bound_elsewhere(self, key: ObjectName) -> frozenset[Registration]:
@@ -304,7 +304,7 @@ class InFlight:
         """
         give_up_at = clock.seconds() + KEY_SECONDS
         while self.bound_elsewhere(key).difference(but_for):
-            left_seconds = give_up_at - clock.seconds()
+            left_seconds = max(0.0, give_up_at - clock.seconds())
             try:
                 await self._bindings.turn().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
             except TimeoutError:
@@ -374,12 +374,14 @@ class InFlight:
         found = self._registrations.get(name, ())
         return tuple(each for each in found if not each.is_committing)
 
-    def to_be_closed(self, name: ObjectName, among: Container[FileWriter]) -> list[Registration]:
-        """Of some uploads, those to `name` whose CLOSE may come at any moment."""
+    def to_be_closed(
+        self, name: ObjectName, among: Container[FileWriter] | None
+    ) -> list[Registration]:
+        """Of some uploads, or of all, those to `name` whose CLOSE may come at any moment."""
         return [
             each
             for each in self.writing(name)
-            if each.writer and each.writer in among and not each.is_kept_open
+            if each.writer and (among is None or each.writer in among) and not each.is_kept_open
         ]
 
     def writing_below(self, bucket: str, prefix: str) -> tuple[Registration, ...]:

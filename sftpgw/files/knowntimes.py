@@ -17,7 +17,7 @@ Rules
    is forgotten at once.
 3. What this process has stored is known before a list has told its date. It is recognised
    by a date that fits, clocks being apart by less than `SLACK_SECONDS`.
-3. A time may be *deferred* (`[files] late_times`): it is shown, and not stored.
+4. A time may be *deferred* (`[files] late_times`): it is shown, and not stored.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ LOOKS_AT_ONCE = 64
 """HEADs under way for the listings of all sessions."""
 
 KNOWN_FOLDERS = 16_384
+"""At 0.22 KiB each: 4 MiB."""
+
 FOLDER_SECONDS = 60.0
 
 RACY_SECONDS = 5.0

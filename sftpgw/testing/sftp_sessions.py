@@ -16,7 +16,7 @@ the store was opened and `pump` was called: their replies are in ``client.replie
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -71,6 +71,16 @@ class Reply:
     attributes: dict[str, int] = field(default_factory=dict)
 
 
+class StrictClock(Clock):
+    """Refuses a delay below zero, as a reactor does and Twisted's `Clock` does not."""
+
+    def callLater(
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> Any:
+        assert delay >= 0, f"{delay} seconds from now"
+        return super().callLater(delay, callable, *args, **kw)
+
+
 class GatewayInMemory:
     """What one process has: a store, a budget, the registry of files in flight, a clock.
 
@@ -89,7 +99,7 @@ class GatewayInMemory:
         close_wait_seconds: float | None = None,
     ) -> None:
         self.close_wait_seconds = close_wait_seconds
-        self.clock = Clock()
+        self.clock = StrictClock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
         self.settings = settings or StoreSettings(bucket="bucket")
