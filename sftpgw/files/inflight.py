@@ -374,12 +374,14 @@ class InFlight:
         found = self._registrations.get(name, ())
         return tuple(each for each in found if not each.is_committing)
 
-    def to_be_closed(self, name: ObjectName, among: Container[FileWriter]) -> list[Registration]:
-        """Of some uploads, those to `name` whose CLOSE may come at any moment."""
+    def to_be_closed(
+        self, name: ObjectName, among: Container[FileWriter] | None
+    ) -> list[Registration]:
+        """Of some uploads, or of all, those to `name` whose CLOSE may come at any moment."""
         return [
             each
             for each in self.writing(name)
-            if each.writer and each.writer in among and not each.is_kept_open
+            if each.writer and (among is None or each.writer in among) and not each.is_kept_open
         ]
 
     def writing_below(self, bucket: str, prefix: str) -> tuple[Registration, ...]:

@@ -150,15 +150,18 @@ class Looking:
         await self._in_flight.settled(place.file)
         return self._in_flight.newest(place.file, self.own)
 
-    async def own_closed(self, place: Place) -> None:
+    async def own_closed(self, place: Place, *, appends: bool = False) -> None:
         """Wait until this session has closed what it writes here, for a few seconds at most.
 
         sshfs sends the OPEN of a file before the CLOSE of a handle that its user has closed before.
         What is opened must hold what was written through that: else ``echo line >> f``, again and
         again, loses lines. A client that keeps the handle open is waited for in vain, once.
+
+        :param appends: other sessions are waited for, too. With `max_conns`, sshfs sends that CLOSE
+            on another connection, and of two that append to the same bytes one must fail.
         """
         until_seconds = self._clock.seconds() + CLOSE_WAIT_SECONDS
-        for upload in self._in_flight.to_be_closed(place.file, self.own):
+        for upload in self._in_flight.to_be_closed(place.file, None if appends else self.own):
             left_seconds = max(0.0, until_seconds - self._clock.seconds())
             limit = self._clock.callLater(left_seconds, upload.kept_open)
             try:

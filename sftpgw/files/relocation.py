@@ -20,6 +20,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from sftpgw.errors import (
@@ -57,11 +58,17 @@ class Relocator:
         parts: tuple[StoredPart, ...],
         name: ObjectName,
         condition: WriteCondition,
+        *,
+        check: Callable[[], Awaitable[None]],
     ) -> str:
         """Returns the ETag that the file has under `name`, and nowhere else.
 
+        It comes right behind the `turn` of the upload's own registration, with nothing to wait for
+        in between: two uploads that have each other's keys would wait for each other.
+
         :param name: what the file is called now.
         :param condition: under which it may take that name.
+        :param check: raises what speaks against publishing it; called when nothing is waited for.
         :raises ObjectChanged: the first key is taken; the upload is still open.
         :raises AlreadyExists: the name is taken, and that was not to be replaced.
         :raises StoreTrouble: the file is stored, but not only under its name.
@@ -70,6 +77,7 @@ class Relocator:
         registration.committing(has_key=True)
         try:
             await registration.turn()
+            await check()
             await self._complete(upload, parts)
             return await self._move(upload.name, parts, name, condition)
         finally:

@@ -239,7 +239,7 @@ class Tree:
         demand_writable(place)
         self._in_flight.demand_open()
         if must_look(intent, may_overwrite=True):
-            await self._looking.own_closed(place)
+            await self._looking.own_closed(place, appends=intent.append)
         return await self._open_writer(place, intent, changes, may_resume=may_resume)
 
     def path_of(self, writer: FileWriter) -> bytes | None:

@@ -57,8 +57,10 @@ def parse_proxy(text: str) -> Proxy:
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
         port = url.port
-    except ValueError as error:
-        raise ValueError(f"is not a URL ({error}); {_RIGHT}") from None
+    except ValueError:  # whose words repeat what may be a password
+        raise ValueError(
+            f"is not a URL; {_RIGHT}, with %2F for / in a password, and so on"
+        ) from None
     if url.scheme != "http":
         raise ValueError(f"{url.scheme}:// is not supported, HTTP proxies are; {_RIGHT}")
     if not url.hostname or url.path not in ("", "/") or url.query or url.fragment:

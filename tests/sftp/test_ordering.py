@@ -614,6 +614,7 @@ class TestOpenedTwice:
     ) -> None:
         seed(gateway, f=b"old\n")
         other = gateway.log_in()
+        other.open_seconds = CLOSE_WAIT_SECONDS
         handles = [each.open(b"f", APPEND) for each in (client, other)]
         for each, handle in zip((client, other), handles, strict=True):
             each.write(handle, 0, b"line\n")
@@ -621,6 +622,24 @@ class TestOpenedTwice:
         with pytest.raises(SftpFailure):
             other.close(handles[1])
         assert stored(gateway) == {"f": b"old\nline\n"}
+
+    @pytest.mark.parametrize("old", [None, b"zero\n"])
+    def test_one_that_appends_waits_for_the_close_of_another_session(
+        self, gateway: GatewayInMemory, client: SftpClient, old: bytes | None
+    ) -> None:
+        """sshfs with max_conns closes on one connection, and opens on the next before."""
+        if old is not None:
+            seed(gateway, log=old)
+        first, other = client.open(b"log", APPEND), gateway.log_in()
+        client.write(first, 0, b"one\n")
+        sent = other.send(opening(b"log", APPEND))
+        assert sent not in other.replies
+        client.close(first)
+        other.pump()
+        second = other.replies[sent].body
+        other.write(second, 0, b"two\n")
+        other.close(second)
+        assert stored(gateway) == {"log": (old or b"") + b"one\ntwo\n"}
 
     def test_a_session_that_opens_behind_anothers_close_appends_to_that(
         self, gateway: GatewayInMemory, client: SftpClient
