@@ -20,6 +20,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from sftpgw.errors import (
@@ -34,6 +35,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.copying import Copying
+from sftpgw.files.existence import is_stored
 from sftpgw.files.inflight import InFlight
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName, StoredPart, WriteCondition
@@ -56,11 +58,17 @@ class Relocator:
         parts: tuple[StoredPart, ...],
         name: ObjectName,
         condition: WriteCondition,
+        *,
+        check: Callable[[], Awaitable[None]],
     ) -> str:
         """Returns the ETag that the file has under `name`, and nowhere else.
 
+        It comes right behind the `turn` of the upload's own registration, with nothing to wait for
+        in between: two uploads that have each other's keys would wait for each other.
+
         :param name: what the file is called now.
         :param condition: under which it may take that name.
+        :param check: raises what speaks against publishing it; called when nothing is waited for.
         :raises ObjectChanged: the first key is taken; the upload is still open.
         :raises AlreadyExists: the name is taken, and that was not to be replaced.
         :raises StoreTrouble: the file is stored, but not only under its name.
@@ -69,6 +77,7 @@ class Relocator:
         registration.committing(has_key=True)
         try:
             await registration.turn()
+            await check()
             await self._complete(upload, parts)
             return await self._move(upload.name, parts, name, condition)
         finally:
@@ -76,7 +85,7 @@ class Relocator:
 
     async def _complete(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> None:
         able = await self._store.learn_capabilities(upload.name.bucket)
-        if not able.conditional_complete and await self._exists(upload.name):
+        if not able.conditional_complete and await is_stored(self._store, upload.name):
             raise _taken(upload.name)
         try:
             await self._store.complete_upload(upload, parts, WriteCondition.IF_ABSENT)
@@ -125,7 +134,8 @@ class Relocator:
         except NoSuchObject:
             raise _overtaken(stored.name) from None
         except PreconditionFailed:
-            if condition is not WriteCondition.IF_ABSENT or not await self._exists(name):
+            may_be_taken = condition is WriteCondition.IF_ABSENT
+            if not may_be_taken or not await is_stored(self._store, name):
                 raise _overtaken(stored.name) from None
         await self._free(stored)
         raise AlreadyExists("somebody else has created this file meanwhile")
@@ -134,13 +144,6 @@ class Relocator:
         """Another file that is stored there by now is not touched."""
         with suppress(PreconditionFailed):
             await self._copying.delete_version(stored.name, stored.etag, has_turn=True)
-
-    async def _exists(self, name: ObjectName) -> bool:
-        try:
-            await self._store.head(name)
-        except NoSuchObject:
-            return False
-        return True
 
     def _tell_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
         self._events.tell("rename-left-behind", key=key.key, to=name.key, why=error.message)

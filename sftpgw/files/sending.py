@@ -236,16 +236,20 @@ class Sending:
 
     async def _complete(self, complete: CompleteUpload) -> None:
         await self._registration.turn()
-        if not self.has_moved:
-            await self._registration.wait_for_key(self._clock)
-        if self._has_kept:
-            await self._demand_unchanged()
         multipart = self._multiparts[0]
         name, condition = self._registration.name, self._current_condition
-        if name == multipart.name:
-            self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
-        else:
-            self.etag = await self._relocator.publish(multipart, complete.parts, name, condition)
+        if self.has_moved:
+            self.etag = await self._relocator.publish(
+                multipart, complete.parts, name, condition, check=self._check
+            )
+            return
+        await self._registration.wait_for_key(self._clock)
+        await self._check()
+        self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
+
+    async def _check(self) -> None:
+        if self._has_kept:
+            await self._demand_unchanged()
 
     @property
     def has_moved(self) -> bool:

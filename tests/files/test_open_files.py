@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from sftpgw.errors import (
     AlreadyExists,
@@ -19,7 +20,7 @@ from sftpgw.errors import (
     StoreTrouble,
     StoreUnavailable,
 )
-from sftpgw.files.inflight import KEY_SECONDS
+from sftpgw.files.inflight import KEY_SECONDS, InFlight
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.unlinked import is_unlinked
@@ -448,6 +449,34 @@ class TestEdits:
         assert files(gateway) == {"e/a": OLD[:at] + FIRST + OLD[at + len(FIRST) :]}
         gateway.assert_idle()
 
+    def test_two_that_have_taken_each_others_keys_do_not_wait_for_each_other(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        """libfuse's names leave the keys of what is open free, so that two can be swapped."""
+        gateway.store.seed(HOME + "a", OLD)
+        gateway.store.seed(HOME + "b", OLD[1:])
+        uploads = [opened(tree, path, EDIT) for path in (b"/a", b"/b")]
+        for upload in uploads:
+            upload.write(0, FIRST)
+        other = HIDDEN[:-1] + b"2"
+        rename(tree, b"/a", HIDDEN)
+        rename(tree, b"/b", other)
+        gate = gateway.store.hold("copy")
+        renames = [
+            Deferred.fromCoroutine(tree.rename(HIDDEN, b"/b", replace=False)),
+            Deferred.fromCoroutine(tree.rename(other, b"/a", replace=False)),
+        ]
+        gate.open()
+        for renaming in renames:
+            result_of(renaming)
+        gate = gateway.store.hold("head")
+        closes = [Deferred.fromCoroutine(upload.commit()) for upload in uploads]
+        gate.open()
+        for close in closes:
+            assert isinstance(failure_of(close).value, ObjectChanged)
+        assert files(gateway) == {"a": OLD[1:], "b": OLD}
+        gateway.assert_idle()
+
     def test_tags_and_metadata_stay(self, gateway: GatewayInMemory, tree: Tree) -> None:
         gateway.store.seed(HOME + "a", b"old content", colour="blue")
         upload = opened(tree, b"/a", EDIT)
@@ -456,6 +485,28 @@ class TestEdits:
         result_of(upload.commit())
         stored = gateway.store.objects[ObjectName("bucket", HOME + "b")]
         assert stored.properties.metadata["colour"] == "blue"
+
+
+class StrictClock(Clock):
+    """Refuses what the reactor refuses."""
+
+    def callLater(self, when: float, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        assert when >= 0
+        return super().callLater(when, *args, **kwargs)
+
+
+def test_a_key_is_waited_for_however_late_the_reactor_is() -> None:
+    """What wakes a waiting CLOSE may itself have come later than the wait was to end."""
+    registry, clock = InFlight(), StrictClock()
+    key, name, last = (ObjectName("bucket", each) for each in "abc")
+    upload = registry.register(key, None)
+    upload.bind(key)
+    upload.rename(name, may_replace=False)
+    waiting = Deferred.fromCoroutine(registry.free_key(key, clock))
+    clock.callLater(1, lambda: upload.rename(last, may_replace=False))
+    clock.advance(KEY_SECONDS + 1)
+    clock.advance(0)
+    assert isinstance(failure_of(waiting).value, LimitReached)
 
 
 class TestRemoved:

@@ -49,6 +49,9 @@ def test_what_a_proxy_is(text: str, proxy: Proxy) -> None:
         ("http://user:secret@", "is not a proxy"),
         ("http://h/path", "is not a proxy"),
         ("http://h:99999", "is not a URL"),
+        ("http://user:secret/2@h:3128", "is not a URL"),
+        ("http://user:secret#2@h:3128", "is not a URL"),
+        ("http://user:secret\u2100@h:3128", "is not a URL"),
         ("http://user:secret@pröxy", "not ASCII"),
     ],
 )
