@@ -301,7 +301,7 @@ def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySetting
     believes_all = [text for text in proxied if not text.startswith(f"{PROXIED}unix:")]
     if believes_all and not ssh.balancer_networks:
         text = (
-            f"is missing; on {believes_all[0]} it is believed who the client is: "
+            f"is missing; on {believes_all[0]} clients could claim any address: "
             "write the networks that your load balancers connect from, such as 10.0.0.0/24"
         )
         section.fault("balancer_networks", text)
