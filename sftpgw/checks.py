@@ -69,6 +69,34 @@ class Finding:
         return f"{self.level.value}: {self.text}"
 
 
+class RetryReporter:
+    """An `EventSink` for a store that is checked: reports, once, that it is waited for.
+
+    :param report: takes the note.
+    :param retry_time_seconds: how long the store is waited for, as ``[s3] retry_time`` says.
+    """
+
+    def __init__(self, report: Report, retry_time_seconds: float) -> None:
+        self._report = report
+        self._retry_time_seconds = retry_time_seconds
+        self._is_told = False
+
+    def tell(self, event: str, /, **facts: object) -> None:
+        """Note the second retry of a request: the first one may be about anything."""
+        if event != "s3-request-retried" or facts["attempt"] == 1 or self._is_told:
+            return
+        self._is_told = True
+        text = (
+            f"bucket {facts['bucket']}: {facts['code']}: {facts['reason']}; still trying, for up "
+            f"to {self._retry_time_seconds:.0f} seconds ([s3] retry_time)"
+        )
+        self._report(Level.NOTE, text)
+
+    def bind(self, **facts: object) -> RetryReporter:
+        """Itself: no fact about what is under way is reported."""
+        return self
+
+
 async def check_buckets(
     settings: Settings, store: ObjectStore, probe: Probe, report: Report
 ) -> None:

@@ -115,7 +115,7 @@ def _why_no_endpoint(text: str, error: Exception) -> str:
     if text.startswith(ADOPTED) and isinstance(error, LookupError):
         return "systemd has handed over no such socket; start the service by its .socket unit"
     if "invalid literal for int()" in str(error):
-        return "its port is no number"
+        return "its port is no number; endpoints have a line each"
     return str(error) or type(error).__name__
 
 

@@ -28,7 +28,7 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
-from twisted.logger import Logger, LogPublisher
+from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -42,6 +42,7 @@ from sftpgw.checks import (
     Finding,
     Level,
     Report,
+    RetryReporter,
     check_buckets,
     look_at_buckets,
 )
@@ -327,7 +328,7 @@ async def _check_store(
     store = open_store(
         settings.s3,
         reactor,
-        LogSink(Logger("sftpgw", observer=LogPublisher())),
+        RetryReporter(report, settings.s3.retry_time_seconds),
         wall_clock=time.time,
         random=random.random,
         in_thread=deferToThread,

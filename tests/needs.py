@@ -19,6 +19,8 @@ import pytest
 
 NODE_MODULES = Path(__file__).parent / "interop" / "node_modules"
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+PHPSECLIB = Path("/usr/share/php/phpseclib3/autoload.php")
+NET_SFTP = Path("/usr/share/rubygems-integration/all/gems")
 NPM = "apt-get install npm; npm install --prefix tests/interop"
 
 
@@ -57,6 +59,10 @@ NEEDS = {
     "node": _programs("nodejs", "node"),
     "ssh2": Need((NODE_MODULES / "ssh2").exists, NPM),
     "ssh2-sftp-client": Need((NODE_MODULES / "ssh2-sftp-client").exists, NPM),
+    "php": _programs("php-cli", "php"),
+    "phpseclib": Need(PHPSECLIB.exists, "apt-get install php-phpseclib3"),
+    "ruby": _programs("ruby", "ruby"),
+    "net-sftp": Need(lambda: any(NET_SFTP.glob("net-sftp-*")), "apt-get install ruby-net-sftp"),
     "sshfs": _programs("sshfs", "sshfs", "fusermount3"),
     "FUSE": Need(_fuse_opens, "a machine on which /dev/fuse can be opened"),
 }

@@ -9,7 +9,14 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.checks import LOOK_SECONDS, Finding, Level, check_buckets, look_at_buckets
+from sftpgw.checks import (
+    LOOK_SECONDS,
+    Finding,
+    Level,
+    RetryReporter,
+    check_buckets,
+    look_at_buckets,
+)
 from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
 from sftpgw.interfaces import ObjectStore
 from sftpgw.testing.fake_store import FakeStore
@@ -279,3 +286,14 @@ class TestStart:
         store.hold("head_bucket")
         unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
         assert unusable == [("a", "no answer within 10 seconds")]
+
+
+def test_it_is_told_once_that_a_store_is_waited_for() -> None:
+    notes: list[str] = []
+    reporter = RetryReporter(lambda level, text: notes.append(f"{level.value}: {text}"), 180.0)
+    for attempt in (1, 2, 3):
+        facts = {"bucket": "here", "code": "ConnectFailed", "reason": "refused", "key": ""}
+        reporter.bind(user="al").tell("s3-request-retried", attempt=attempt, **facts)
+    reporter.tell("s3-request-failed", attempt=4, **facts)
+    (note,) = notes
+    assert note.startswith("note: bucket here: ConnectFailed: refused; still trying, for up to 180")

@@ -165,7 +165,7 @@ max_attempts = 3
 retry_time = 90s
 probe = no
 abort_stale_uploads = 7d
-unsupported = conditional-copy part-copy
+unsupported = conditional-copy, part-copy
 [ssh]
 login_grace = 2m
 auth_tries = 3
@@ -412,7 +412,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         (
             "gateway",
             "listen = haproxy:tcp:2022",
-            "[ssh] balancer_networks: is missing; on haproxy:tcp:2022 it is believed who",
+            "[ssh] balancer_networks: is missing; on haproxy:tcp:2022 clients could",
         ),
         ("ssh", "ciphers = aes128-cbc", "[ssh] ciphers: 'aes128-cbc' is unknown, did you mean 'ae"),
         ("ssh", "macs = md5", "[ssh] macs: 'md5' is unknown; known: hmac-sha2-256-etm@openssh.com"),
@@ -532,7 +532,7 @@ def test_users_have_defaults_and_own_values(load: Load) -> None:
 [*]
 bucket = team-{username}
 key_prefix = home/{username}/
-permissions = list download
+permissions = list, download
 
 [alice]
 authorized_keys =

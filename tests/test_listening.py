@@ -12,8 +12,8 @@ from sftpgw.services import parse_endpoint
     ("text", "why"),
     [
         ("tcp", "without port"),
-        ("tcp:", "its port is no number"),
-        ("tcp:ssh", "its port is no number"),
+        ("tcp:", "its port is no number; endpoints have a line each"),
+        ("tcp:ssh", "its port is no number; endpoints have a line each"),
         ("tcp:99999", "ports go up to 65535"),
         (r"tcp6:port=99999:interface=\:\:1", "ports go up to 65535"),
         (

@@ -183,18 +183,9 @@ def load_settings(
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
-    if "ca_file" in given["s3"]:
-        given["s3"]["ca_file"] = str(file.parent / given["s3"]["ca_file"])
-    store = StoreSettings(**given["s3"])
-    _check_store(parts["s3"], store)
-    _judge(parts["s3"], "ca_file", store.ca_file, check_ca_file)
-    _judge(parts["s3"], "proxy", store.proxy, check_proxy)
+    store = _store_settings(parts["s3"], given["s3"], check_ca_file, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
-    if "banner" in given["ssh"]:
-        given["ssh"]["banner"] = read_banner(parts["ssh"], given["ssh"]["banner"])
-    ssh = SshSettings(**given["ssh"])
-    _check_connections(parts["ssh"], ssh)
-    _check_balancers(parts["ssh"], ssh, gateway)
+    ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, read_key, check_hash, faults)
@@ -208,6 +199,31 @@ def load_settings(
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
     return Settings(gateway, store, ssh, limits, files, MappingProxyType(users), warnings)
+
+
+def _store_settings(
+    section: Section, given: Mapping[str, Any], check_ca_file: Check, check_proxy: Check
+) -> StoreSettings:
+    anchored = dict(given)
+    if "ca_file" in given:
+        anchored["ca_file"] = str(section.file.parent / given["ca_file"])
+    store = StoreSettings(**anchored)
+    _check_store(section, store)
+    _judge(section, "ca_file", store.ca_file, check_ca_file)
+    _judge(section, "proxy", store.proxy, check_proxy)
+    return store
+
+
+def _ssh_settings(
+    section: Section, given: Mapping[str, Any], gateway: GatewaySettings
+) -> SshSettings:
+    read = dict(given)
+    if "banner" in given:
+        read["banner"] = read_banner(section, given["banner"])
+    ssh = SshSettings(**read)
+    _check_connections(section, ssh)
+    _check_balancers(section, ssh, gateway)
+    return ssh
 
 
 def _check_buckets(
@@ -285,7 +301,7 @@ def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySetting
     believes_all = [text for text in proxied if not text.startswith(f"{PROXIED}unix:")]
     if believes_all and not ssh.balancer_networks:
         text = (
-            f"is missing; on {believes_all[0]} it is believed who the client is: "
+            f"is missing; on {believes_all[0]} clients could claim any address: "
             "write the networks that your load balancers connect from, such as 10.0.0.0/24"
         )
         section.fault("balancer_networks", text)

@@ -331,17 +331,17 @@ def state_prefix(text: str) -> str:
 def capabilities(text: str) -> Capabilities:
     """All capabilities but those named in `text`, as ``conditional-copy part-copy``."""
     known = [field.name.replace("_", "-") for field in fields(Capabilities)]
-    names = text.split()
-    for name in names:
+    lacking = names(text)
+    for name in lacking:
         refuse_unknown(name, known)
-    return replace(Capabilities(), **{name.replace("-", "_"): False for name in names})
+    return replace(Capabilities(), **{name.replace("-", "_"): False for name in lacking})
 
 
 def permissions(text: str) -> Permission:
     """The permissions named in `text`."""
     known = [str(permission.name).lower() for permission in Permission]
     granted = Permission(0)
-    for name in text.split():
+    for name in names(text):
         refuse_unknown(name, known)
         granted |= Permission[name.upper()]
     return granted

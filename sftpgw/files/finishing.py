@@ -39,7 +39,7 @@ from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.copying import is_surely_same
 from sftpgw.plan.markers import MARKER, is_empty_marker
 from sftpgw.plan.moving import Entry, Found, Intent, Outcome, names
-from sftpgw.values import ObjectName
+from sftpgw.values import ObjectInfo, ObjectName
 
 AT_ONCE = 16
 """Requests of one rename that are under way at the same time."""
@@ -140,7 +140,7 @@ class Finishing:
             original = await self._store.head(source, with_checksum=True)
         except NoSuchObject:
             return False
-        if original.etag != entry.etag or not is_surely_same(original, copied):
+        if not _is_copy(original, copied, entry):
             return False
         return await self._delete_source(target, Entry(entry.suffix, copied.etag))
 
@@ -153,7 +153,7 @@ class Finishing:
             original = await self._store.head(source, with_checksum=True)
         except NoSuchObject:
             return True
-        if original.etag != entry.etag or not is_surely_same(original, copied):
+        if not _is_copy(original, copied, entry):
             return False
         await self._store.put(target, (), MARKER)
         return True
@@ -230,6 +230,11 @@ async def _page(record: Record, number: int) -> Entries:
         return await record.page(number)
     except NoSuchObject:
         return ()
+
+
+def _is_copy(original: ObjectInfo, copied: ObjectInfo, entry: Entry) -> bool:
+    """Whether the original still is what `entry` names, and what is at the target the same."""
+    return original.etag == entry.etag and is_surely_same(original, copied)
 
 
 def _is_of_marker(entry: Entry) -> bool:

@@ -40,7 +40,8 @@ class FolderTimes:
     async def of(self, marker: ObjectInfo | None) -> float | None:
         """The time of a folder. A HEAD, unless it is known or exact times are not wanted.
 
-        :param marker: as a list has just told; None if there is none.
+        :param marker: as a list has just told; None if there is none. Where it cannot be looked at,
+            its date in that list is the time.
         """
         if marker is None:
             return None

@@ -11,7 +11,7 @@ deepest go first. On S3 such a DELETE finds nothing, which is success.
 
 from __future__ import annotations
 
-from sftpgw.errors import NoSuchObject
+from sftpgw.files.existence import is_stored
 from sftpgw.files.paging import all_pages
 from sftpgw.interfaces import ObjectStore
 from sftpgw.plan.markers import is_empty_marker
@@ -42,7 +42,7 @@ async def clear_ghosts(
     async for page in all_pages(store, bucket, prefix, delimiter="/"):
         for info in page.objects:
             is_own_marker = info.name.key == prefix and is_empty_marker(info)
-            is_empty &= is_own_marker and await _is_there(store, ObjectName(bucket, twin))
+            is_empty &= is_own_marker and await is_stored(store, ObjectName(bucket, twin))
         for each in page.prefixes:
             if each != prefix and depth < MAX_DEPTH:
                 inner = twin + each.removeprefix(prefix)
@@ -50,11 +50,3 @@ async def clear_ghosts(
     if is_empty and not spares_top:
         await store.delete(ObjectName(bucket, prefix))
     return is_empty
-
-
-async def _is_there(store: ObjectStore, name: ObjectName) -> bool:
-    try:
-        await store.head(name)
-    except NoSuchObject:
-        return False
-    return True

@@ -34,6 +34,7 @@ from sftpgw.errors import (
     StoreTrouble,
     Unsupported,
 )
+from sftpgw.files.existence import is_stored
 from sftpgw.files.paging import all_pages
 from sftpgw.files.parallel import in_parallel
 from sftpgw.files.resources import Resources
@@ -254,12 +255,9 @@ class Partials:
 
     async def _is_stored(self, name: ObjectName) -> bool:
         try:
-            await self._store.head(name)
-        except NoSuchObject:
-            return False
+            return await is_stored(self._store, name)
         except AccessDenied:
             return True  # nobody can tell, so that nobody could find the partial either
-        return True
 
     async def _replace(self, record: ObjectName, partial: Partial) -> bool:
         before = await self._records.read(record)

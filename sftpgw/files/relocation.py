@@ -35,6 +35,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.copying import Copying
+from sftpgw.files.existence import is_stored
 from sftpgw.files.inflight import InFlight
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName, StoredPart, WriteCondition
@@ -84,7 +85,7 @@ class Relocator:
 
     async def _complete(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> None:
         able = await self._store.learn_capabilities(upload.name.bucket)
-        if not able.conditional_complete and await self._exists(upload.name):
+        if not able.conditional_complete and await is_stored(self._store, upload.name):
             raise _taken(upload.name)
         try:
             await self._store.complete_upload(upload, parts, WriteCondition.IF_ABSENT)
@@ -133,7 +134,8 @@ class Relocator:
         except NoSuchObject:
             raise _overtaken(stored.name) from None
         except PreconditionFailed:
-            if condition is not WriteCondition.IF_ABSENT or not await self._exists(name):
+            may_be_taken = condition is WriteCondition.IF_ABSENT
+            if not may_be_taken or not await is_stored(self._store, name):
                 raise _overtaken(stored.name) from None
         await self._free(stored)
         raise AlreadyExists("somebody else has created this file meanwhile")
@@ -142,13 +144,6 @@ class Relocator:
         """Another file that is stored there by now is not touched."""
         with suppress(PreconditionFailed):
             await self._copying.delete_version(stored.name, stored.etag, has_turn=True)
-
-    async def _exists(self, name: ObjectName) -> bool:
-        try:
-            await self._store.head(name)
-        except NoSuchObject:
-            return False
-        return True
 
     def _tell_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
         self._events.tell("rename-left-behind", key=key.key, to=name.key, why=error.message)

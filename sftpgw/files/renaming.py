@@ -30,13 +30,13 @@ from sftpgw.errors import (
     DirectoryNotEmpty,
     InvalidPath,
     IsADirectory,
-    NoSuchObject,
     NotADirectory,
     ObjectChanged,
     PermissionDenied,
     PreconditionFailed,
 )
 from sftpgw.files.copying import Copying
+from sftpgw.files.existence import is_stored
 from sftpgw.files.finishing import Finishing
 from sftpgw.files.inflight import Registration
 from sftpgw.files.keeping import Keeping
@@ -261,8 +261,6 @@ class Renaming:
     async def _adopt_hadoop_marker(self, source: Place) -> None:
         """Hadoop's marker is not below the directory; ours is, and so it moves along."""
         if await self._looking.has_hadoop_marker(source):
-            try:
-                await self._store.head(source.marker)  # it may hold bytes
-            except NoSuchObject:
+            if not await is_stored(self._store, source.marker):  # else it may hold bytes
                 await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))

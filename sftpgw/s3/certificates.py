@@ -44,6 +44,8 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from sftpgw.s3.endpoints import is_address
+
 CIPHERS = (
     b"ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:"
     b"ECDH+AES128:DH+AES:RSA+AESGCM:RSA+AES:!aNULL:!MD5:!DSS"
@@ -253,7 +255,7 @@ class _VerifyingConnection(SSL.Connection):
         self.host = host
         self.authorities = trust.authorities
         self.refusal = ""
-        if not _is_address(host):  # RFC 6066, section 3: the name of a server is no address
+        if not is_address(host):  # RFC 6066, section 3: the name of a server is no address
             self.set_tlsext_host_name(host.encode("ascii"))
         self.set_connect_state()
 
@@ -337,7 +339,7 @@ def name_fault(certificate: x509.Certificate, host: str) -> str:
     ]
     patterns: list[CertificatePattern] = [*_dns_patterns(names)]
     patterns += map(IPAddressPattern, addresses)
-    identity = IPAddress_ID(host) if _is_address(host) else DNS_ID(host)
+    identity = IPAddress_ID(host) if is_address(host) else DNS_ID(host)
     if patterns:
         # It raises where no pattern matches; what it returns otherwise is what matches.
         with suppress(Exception):
@@ -351,14 +353,6 @@ def _dns_patterns(names: Iterable[str]) -> Iterable[DNSPattern]:
     for name in names:
         with suppress(CertificateError):  # no name that there could be: not ours in any case
             yield DNSPattern.from_bytes(name.encode("utf-8"))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _short(name: x509.Name) -> str:

@@ -25,6 +25,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from sftpgw.s3.endpoints import is_address
+
 NO_PROXY_AT_ALL = "none"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -144,7 +146,7 @@ def is_exempt(host: str, port: int, entries: Iterable[str]) -> bool:
 def _is_below(host: str, entry: str) -> bool:
     domain = entry.removeprefix("*.").strip(".")
     return bool(domain) and (
-        host == domain or (not _is_address(host) and host.endswith(f".{domain}"))
+        host == domain or (not is_address(host) and host.endswith(f".{domain}"))
     )
 
 
@@ -156,14 +158,6 @@ def _is_within(host: str, network: str) -> bool:
 
 
 def _is_this_machine(host: str) -> bool:
-    if _is_address(host):
+    if is_address(host):
         return ipaddress.ip_address(host).is_loopback
     return host.rstrip(".").lower() == "localhost"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

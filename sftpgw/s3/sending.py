@@ -247,13 +247,7 @@ class Sender:
             or `MissingHeader` if it is none.
         :raises StoreError:
         """
-        plan = RetryPlan(
-            self.settings.max_attempts,
-            self.random,
-            self.clock.seconds(),
-            self.settings.retry_time_seconds,
-        )
-        trail = trail or Trail()
+        plan, trail = self._retry_plan(), trail or Trail()
         attempt, payload_hash = 0, ""
         while True:
             attempt += 1
@@ -289,6 +283,14 @@ class Sender:
             events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
             if again.wait_seconds:
                 await _while_wanted(self._pause(again.wait_seconds), interest)
+
+    def _retry_plan(self) -> RetryPlan:
+        return RetryPlan(
+            self.settings.max_attempts,
+            self.random,
+            self.clock.seconds(),
+            self.settings.retry_time_seconds,
+        )
 
     # One attempt.
 

@@ -58,6 +58,7 @@ class CloseHold:
 
     @property
     def is_holding(self) -> bool:
+        """Whether a CLOSE is held back."""
         return self._held is not None
 
     def hold(self, request: wire.OnHandle, file: IGatewayFile) -> bool:

@@ -15,7 +15,7 @@ authenticate what was encrypted, not what was sent, and only old clients need th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.conch.ssh.transport import SSHTransportBase
@@ -129,3 +129,37 @@ def acceptable_macs(
     if all(chosen and chosen[0] in AEAD_CIPHERS for chosen in ciphers):
         return [name for theirs in client_macs for name in theirs]
     return list(offer.macs)
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """That a client and we have no algorithm of one kind in common.
+
+    :param setting: the key of ``[ssh]`` that lists this kind.
+    :param theirs: what the client offers.
+    :param could_list: those of `theirs` that the setting may list. A host key algorithm
+        needs a host key, too.
+    """
+
+    setting: str
+    theirs: tuple[bytes, ...]
+    could_list: tuple[str, ...]
+
+
+_SETTINGS = ("key_exchanges", "host_key_algorithms", "ciphers", "ciphers", "macs", "macs")
+"""What lists the first names of a KEXINIT, in their order (RFC 4253, section 7.1)."""
+
+
+def first_mismatch(
+    theirs: Sequence[Sequence[bytes]], ours: Mapping[str, Collection[bytes]]
+) -> Mismatch | None:
+    """The first kind of algorithm without one in common, if there is one.
+
+    :param theirs: the lists of a client's KEXINIT, in their order.
+    :param ours: what we offer this client, by the keys of ``[ssh]``.
+    """
+    for setting, names in zip(_SETTINGS, theirs, strict=False):
+        if not allowed(names, ours[setting]):
+            could_list = (name for name in KNOWN[setting] if name.encode("ascii") in names)
+            return Mismatch(setting, tuple(names), tuple(could_list))
+    return None

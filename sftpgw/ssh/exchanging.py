@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.conch.ssh.transport import SSHServerTransport
 
-from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs
-from sftpgw.ssh.fields import Fields, MalformedPacket
+from sftpgw.interfaces import EventSink
+from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs, first_mismatch
+from sftpgw.ssh.fields import Fields, MalformedPacket, printable
 from sftpgw.ssh.phases import Phase
 from sftpgw.ssh.protection import Protection
 from sftpgw.ssh.rekeying import ClientExchanges, ExchangeLimit, KeysInUse
@@ -46,12 +47,16 @@ _NONSENSE_IN_KEX = (
     UnsupportedAlgorithm,
 )
 
+OFFERED_BYTES = 1024
+"""So much of a client's list of algorithms is told the log: no client's is longer."""
+
 
 class ExchangingTransport(SSHServerTransport):
     """Exchanges keys, first and again. What is declared here, `GatewayTransport` makes."""
 
     factory: GatewayFactory
     service: Any  # after login, a `GatewayConnection`
+    events: EventSink
     currentEncryptions: Any  # a `Protection`, where Conch has its `SSHCiphers`
     nextEncryptions: Any
     sending: Sending
@@ -70,7 +75,7 @@ class ExchangingTransport(SSHServerTransport):
         fields = Fields(packet)
         fields.raw(16)
         key_exchanges = fields.string().split(b",")
-        _, *rest = (fields.string().split(b",") for _ in range(9))
+        host_keys, *rest = (fields.string().split(b",") for _ in range(9))
         fields.boolean()
         fields.uint32()
         if self._phase.is_first_exchange and STRICT_BY_CLIENT in key_exchanges:
@@ -80,6 +85,7 @@ class ExchangingTransport(SSHServerTransport):
         if not self._is_exchanging:
             self._answer_kexinit()
         self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
+        self._tell_mismatch([key_exchanges, host_keys, *rest])
         with _blaming_the_client():
             super().ssh_KEXINIT(packet)
         self.supportedMACs = list(self.factory.offer.macs)
@@ -87,6 +93,25 @@ class ExchangingTransport(SSHServerTransport):
         if chosen is not None and not self._dead:
             self.nextEncryptions = Protection(
                 chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
+            )
+
+    def _tell_mismatch(self, theirs: list[list[bytes]]) -> None:
+        """Tell the log what there is not in common: Conch, which says goodbye, does not."""
+        ours = {
+            "key_exchanges": self.factory.offer.key_exchanges,
+            "host_key_algorithms": self.supportedPublicKeys,
+            "ciphers": self.supportedCiphers,
+            "macs": self.supportedMACs,
+        }
+        mismatch = first_mismatch(theirs, ours)
+        if mismatch is not None:
+            offered = printable(b" ".join(mismatch.theirs), OFFERED_BYTES)
+            could_list = " ".join(mismatch.could_list) or "none"
+            self.events.tell(
+                "algorithms-differ",
+                setting=mismatch.setting,
+                client_offers=offered,
+                could_list=could_list,
             )
 
     def ssh_KEX_DH_GEX_REQUEST_OLD(self, packet: bytes) -> None:

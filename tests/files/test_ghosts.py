@@ -122,14 +122,21 @@ class TestRenaming:
     def test_markers_go_last_and_the_deepest_first(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        """Over several pages of the record, too."""
-        for number in range(250):
-            client.mkdir(b"/d%03d" % (number // 125) if number % 125 == 0 else b"/x%d" % number)
-        client.mkdir(b"/deep")
-        for number in range(210):
-            client.mkdir(b"/deep/%03d" % number)
-            client.put(b"/deep/%03d/f" % number, b"x")
+        """So none is left to be cleared: no more is asked than of a store that keeps no folders.
+
+        Over several pages of the record, too.
+        """
+        plain = GatewayInMemory(FakeStore(min_part_bytes=1))
+        for each in (client, plain.log_in()):
+            each.mkdir(b"/deep")
+            for number in range(210):
+                each.mkdir(b"/deep/%03d" % number)
+                each.put(b"/deep/%03d/f" % number, b"x")
+        for store in (gateway.store, plain.store):
+            store.requests.clear()
         client.rename(b"/deep", b"/n")
+        plain.log_in().rename(b"/deep", b"/n")
+        assert gateway.store.requests == plain.store.requests
         assert [folder for folder in folders(gateway) if folder.startswith("deep")] == []
         assert b"deep" not in client.listdir(b"/")
 

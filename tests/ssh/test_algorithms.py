@@ -12,8 +12,10 @@ from sftpgw.ssh.algorithms import (
     KEY_EXCHANGES,
     KNOWN,
     NIST_KEY_EXCHANGES,
+    Mismatch,
     Offer,
     acceptable_macs,
+    first_mismatch,
 )
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.protection import AEAD_CIPHERS
@@ -176,3 +178,47 @@ def test_the_subsystem_works_with_each_plain_mac() -> None:
         pair.pump()
         assert bytes(made[0].received) == b"hello"
         pair.drop()
+
+
+OURS = {
+    "key_exchanges": KEY_EXCHANGES,
+    "host_key_algorithms": (b"ssh-ed25519",),
+    "ciphers": CIPHERS,
+    "macs": (ETM,),
+}
+CLIENT = [[KEY_EXCHANGES[1]], [b"ssh-ed25519"], [CTR], [CTR], [ETM], [ETM]]
+
+
+@pytest.mark.parametrize(
+    ("place", "theirs", "setting", "could_list"),
+    [
+        (0, [b"ecdh-sha2-nistp256", b"ext-info-c"], "key_exchanges", ("ecdh-sha2-nistp256",)),
+        (0, [b"kex-strict-s-v00@openssh.com"], "key_exchanges", ()),
+        (1, [b"ssh-dss", b"rsa-sha2-512"], "host_key_algorithms", ("rsa-sha2-512",)),
+        (2, [b"aes128-cbc"], "ciphers", ()),
+        (3, [b"aes128-cbc"], "ciphers", ()),
+        (4, [b"hmac-sha1", PLAIN], "macs", ("hmac-sha2-256",)),
+        (5, [b""], "macs", ()),
+    ],
+)
+def test_what_is_not_in_common_is_known(
+    place: int, theirs: list[bytes], setting: str, could_list: tuple[str, ...]
+) -> None:
+    assert first_mismatch(CLIENT, OURS) is None
+    lists = [*CLIENT[:place], theirs, *CLIENT[place + 1 :]]
+    assert first_mismatch(lists, OURS) == Mismatch(setting, tuple(theirs), could_list)
+
+
+def test_the_log_tells_what_a_client_without_anything_in_common_offers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ClientTransport, "supportedMACs", [b"hmac-sha1", PLAIN])
+    factory = factory_of(SshSettings())
+    pair = ClientPair(factory, factory.clock)
+    assert not pair.connected
+    assert isinstance(factory.events, RecordedEvents)
+    (facts,) = factory.events.facts("algorithms-differ")
+    assert facts["setting"] == "macs"
+    assert facts["client_offers"] == "hmac-sha1 hmac-sha2-256"
+    assert facts["could_list"] == "hmac-sha2-256"
+    pair.drop()

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 
 from sftpgw.interfaces import EventSink
 from sftpgw.ssh.admission import Refusal
 from sftpgw.telemetry.logs import LogSink, format_line
+
+REPOSITORY = Path(__file__).parent.parent.parent
+TELLERS = frozenset({"tell", "told", "_tell", "_tell_end", "tell_failure", "Tally"})
+"""What takes the name of an event first."""
+
+
+def events_in(source: str) -> set[str]:
+    """The events that a module names where it tells them, or chooses between them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        named: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            is_method = isinstance(node.func, ast.Attribute)
+            name = node.func.attr if is_method else ast.unparse(node.func)
+            named = node.args[:1] if name in TELLERS else []
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "event":
+            named = [each for each in ast.walk(node.value) if isinstance(each, ast.Constant)]
+        found |= {str(each.value) for each in named if isinstance(each, ast.Constant)}
+    return found
 
 
 @pytest.mark.parametrize(
@@ -53,3 +75,12 @@ def test_bound_facts_come_first_and_failures_are_warnings() -> None:
     ]
     assert [event["log_level"] for event in seen] == [LogLevel.info, LogLevel.warn, LogLevel.info]
     assert seen[0]["event"] == "file-stored"
+
+
+def test_the_readme_knows_every_event() -> None:
+    rooms = [each for each in (REPOSITORY / "sftpgw").iterdir() if each.name != "testing"]
+    files = [file for room in rooms for file in ([room] if room.is_file() else room.rglob("*.py"))]
+    events = set().union(*(events_in(file.read_text()) for file in files if file.suffix == ".py"))
+    assert {"file-stored", "upload-left-behind", "connections-refused"} <= events
+    readme = (REPOSITORY / "README.rst").read_text()
+    assert sorted(event for event in events if f"``{event}``" not in readme) == []
