@@ -19,8 +19,9 @@ stores no other file there.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
@@ -72,7 +73,7 @@ class Registration:
         self._kept: set[Keepable] = set()
         self._registry = registry
         self._rebased = rebased
-        self._number = 0
+        self.number = 0
         """Its place in the line of all CLOSEs."""
         self._has_key = False
         self._stored_before: tuple[Registration, ...] = ()
@@ -132,12 +133,13 @@ class Registration:
 
         :param has_key: only what is being stored now is waited for; all else waits for this one.
         """
-        if not self.is_committing and not self.is_removed:
-            self._number = next(self._registry.numbers)
+        if not (self.is_committing or self.is_removed or self.has_ended):
+            self.number = next(self._registry.numbers)
             self._has_key = has_key
             if has_key:
                 self._stored_before = self._registry.stored_now(self.name)
             self.is_committing = True
+            self._registry.joined(self)
             self._closing.let_go()
 
     def kept_open(self) -> None:
@@ -167,10 +169,9 @@ class Registration:
     def _gives_way(self) -> bool:
         if self._has_key:
             return not all(each.has_ended for each in self._stored_before)
-        return self.is_committing and any(
-            each.is_publishing or each._has_key or each._number < self._number
-            for each in self._registry.committing_to(self.name)
-            if each is not self
+        line = self._registry.committing_to(self.name) if self.is_committing else [self]
+        return line[0] is not self or any(
+            each.is_publishing or each._has_key for each in line if each is not self
         )
 
     async def wait_for_key(self, clock: Clock) -> bool:
@@ -213,6 +214,7 @@ class InFlight:
         """Let go whenever a CLOSE that waits for its turn may have it."""
         self._bound: dict[ObjectName, set[Registration]] = {}
         self._bindings = Waiting()
+        self._lines: dict[ObjectName, list[Registration]] = {}
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._removed: set[Registration] = set()
         self._others = 0
@@ -331,10 +333,17 @@ class InFlight:
                     "store needs the name once more for it; try again when that upload has ended"
                 ) from None
 
+    def joined(self, registration: Registration) -> None:
+        """It has been closed, or has another name since."""
+        line = self._lines.setdefault(registration.name, [])
+        insort(line, registration, key=lambda each: each.number)
+
     def renamed(self, registration: Registration, name: ObjectName) -> None:
         self._drop(registration)
         registration.name = name
         self._registrations.setdefault(name, []).append(registration)
+        if registration.is_committing:
+            self.joined(registration)
         self.changed()
         self._bindings.let_go()
         self.turns.let_go()
@@ -364,10 +373,9 @@ class InFlight:
         self._tell_if_idle()
 
     def _drop(self, registration: Registration) -> None:
-        left = self._registrations[registration.name]
-        left.remove(registration)
-        if not left:
-            del self._registrations[registration.name]
+        _remove(self._registrations, registration)
+        if registration.is_committing:
+            _remove(self._lines, registration)
 
     def newest(
         self, name: ObjectName, among: Container[FileWriter] | None = None
@@ -425,9 +433,9 @@ class InFlight:
         for ended in [each.end() for each in self.committing_to(name)]:
             await ended
 
-    def committing_to(self, name: ObjectName) -> tuple[Registration, ...]:
-        """The commits of `name` that are under way."""
-        return tuple(each for each in self._registrations.get(name, ()) if each.is_committing)
+    def committing_to(self, name: ObjectName) -> Sequence[Registration]:
+        """The commits of `name` that are under way, in the order of their CLOSEs."""
+        return self._lines.get(name, ())
 
     def stored_now(self, name: ObjectName) -> tuple[Registration, ...]:
         """Those of them that wait for nothing but the store."""
@@ -449,3 +457,10 @@ class InFlight:
     def _tell_if_idle(self) -> None:
         if not self._is_busy:
             self._idle.let_go()
+
+
+def _remove(lists: dict[ObjectName, list[Registration]], registration: Registration) -> None:
+    left = lists[registration.name]
+    left.remove(registration)
+    if not left:
+        del lists[registration.name]

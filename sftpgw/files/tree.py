@@ -167,10 +167,18 @@ class Tree:
                 return await self.open_reader(path)  # it was closed while we looked
             await self._partials.demand_none(place.file, place.path)
             raise await self._looking.no_file(place) from None
-        if place.is_marker_content and not (await download.attributes()).size_bytes:
-            download.close()
-            raise await self._looking.no_file(place)
+        if place.is_marker_content:
+            await self._demand_content(download, place)
         return download
+
+    async def _demand_content(self, download: Download, place: Place) -> None:
+        """:raises NoSuchFile: the marker of the place's directory holds no bytes."""
+        try:
+            if not (await download.attributes()).size_bytes:
+                raise await self._looking.no_file(place)
+        except BaseException:  # the client may be gone
+            download.close()
+            raise
 
     async def open_made(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from sftpgw.errors import StoreUnavailable
 from sftpgw.plan.paths import MARKER_CONTENT
@@ -12,7 +13,7 @@ from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpCli
 from sftpgw.values import FilesSettings, ObjectName
 from sftpgw.wire.sftp import OpenFlag, Status
 from tests.files.worlds import finisher
-from tests.results import result_of
+from tests.results import failure_of, result_of
 
 HOME = "home/alice/"
 CONTENT = MARKER_CONTENT.encode()
@@ -76,6 +77,18 @@ class TestItCanBeSeen:
         gateway.store.seed(HOME + "d/" + MARKER_CONTENT, b"another")
         assert client.listdir(b"/d") == [CONTENT]
         assert client.get(b"/d/" + CONTENT) == b"precious"
+
+
+def test_what_is_given_up_while_it_is_opened_holds_up_no_shutdown(
+    gateway: GatewayInMemory,
+) -> None:
+    gateway.store.seed(HOME + "e/")
+    gate = gateway.store.hold("head")
+    opening = Deferred.fromCoroutine(gateway.tree().open_reader(b"/e/" + CONTENT))
+    assert gate.waiting
+    opening.cancel()
+    failure_of(opening)
+    result_of(gateway.in_flight.idle())
 
 
 class TestItIsRemovedOnPurposeOnly:
