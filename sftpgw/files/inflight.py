@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from twisted.internet.defer import Deferred, TimeoutError
 
@@ -71,11 +72,13 @@ class Registration:
         self._kept: set[Keepable] = set()
         self._registry = registry
         self._rebased = rebased
-        self._before: list[Deferred[None]] = []
+        self._number = 0
+        """Its place in the line of all CLOSEs."""
+        self._has_key = False
+        self._stored_before: tuple[Registration, ...] = ()
         self._waiting = Waiting()
         self._closing = Waiting()
         self._holds = 0
-        self._held = Waiting()
 
     def bind(self, key: ObjectName) -> None:
         """What has been sent belongs to this key."""
@@ -96,15 +99,13 @@ class Registration:
         finally:
             self._holds -= 1
             if not self._holds:
-                self._held.let_go()
+                self._registry.turns.let_go()
 
     def rename(self, name: ObjectName, *, may_replace: bool) -> None:
         """It is to be published as `name`; it must be movable.
 
         :param may_replace: even if the file was to be a new one, when it was opened.
         """
-        if self.is_committing:
-            self._before = self._registry.commits(name)
         self._registry.renamed(self, name)
         self.may_replace = self.may_replace or may_replace
         self._closing.let_go()
@@ -132,7 +133,10 @@ class Registration:
         :param has_key: only what is being stored now is waited for; all else waits for this one.
         """
         if not self.is_committing and not self.is_removed:
-            self._before = self._registry.commits(self.name, stored_now=has_key)
+            self._number = next(self._registry.numbers)
+            self._has_key = has_key
+            if has_key:
+                self._stored_before = self._registry.stored_now(self.name)
             self.is_committing = True
             self._closing.let_go()
 
@@ -148,15 +152,26 @@ class Registration:
     async def turn(self) -> bool:
         """Wait for the commits of this object that began before: the last CLOSE wins.
 
-        A rename of it that is under way is waited for, too. From now on it keeps its name.
+        What counts is which name it has by now. Of two that wait, the later one waits for the
+        other, whatever names they had: so none wait for each other. A rename of it that is under
+        way is waited for, too. From now on it keeps its name.
         Returns whether there was anything to wait for.
         """
         has_waited = False
-        while self._before or self._holds:
+        while self._holds or self._gives_way():
             has_waited = True
-            await (self._before.pop() if self._before else self._held.turn())
+            await self._registry.turns.turn()
         self.is_publishing = True
         return has_waited
+
+    def _gives_way(self) -> bool:
+        if self._has_key:
+            return not all(each.has_ended for each in self._stored_before)
+        return self.is_committing and any(
+            each.is_publishing or each._has_key or each._number < self._number
+            for each in self._registry.committing_to(self.name)
+            if each is not self
+        )
 
     async def wait_for_key(self, clock: Clock) -> bool:
         """Wait until no renamed upload is bound to this name; whether there was one.
@@ -193,6 +208,9 @@ class InFlight:
     def __init__(self) -> None:
         self.changes = 0
         self.kept: set[Keepable] = set()
+        self.numbers = count(1)
+        self.turns = Waiting()
+        """Let go whenever a CLOSE that waits for its turn may have it."""
         self._bound: dict[ObjectName, set[Registration]] = {}
         self._bindings = Waiting()
         self._registrations: dict[ObjectName, list[Registration]] = {}
@@ -319,6 +337,7 @@ class InFlight:
         self._registrations.setdefault(name, []).append(registration)
         self.changed()
         self._bindings.let_go()
+        self.turns.let_go()
 
     def removed(self, registration: Registration) -> None:
         if registration in self._removed:
@@ -341,6 +360,7 @@ class InFlight:
             self._removed.remove(registration)
         else:
             self._drop(registration)
+        self.turns.let_go()
         self._tell_if_idle()
 
     def _drop(self, registration: Registration) -> None:
@@ -402,18 +422,20 @@ class InFlight:
 
     async def settled(self, name: ObjectName) -> None:
         """Wait for the commits of `name` that are under way now."""
-        for ended in self.commits(name):
+        for ended in [each.end() for each in self.committing_to(name)]:
             await ended
 
-    def commits(self, name: ObjectName, *, stored_now: bool = False) -> list[Deferred[None]]:
-        """One Deferred for each commit of `name` under way; it fires at the end of that.
+    def committing_to(self, name: ObjectName) -> tuple[Registration, ...]:
+        """The commits of `name` that are under way."""
+        return tuple(each for each in self._registrations.get(name, ()) if each.is_committing)
 
-        :param stored_now: only those that wait for nothing but the store.
-        """
-        commits = [each for each in self._registrations.get(name, ()) if each.is_committing]
-        if stored_now:
-            commits = [each for each in commits if each.is_publishing and not each.waits_for_key]
-        return [each.end() for each in commits]
+    def stored_now(self, name: ObjectName) -> tuple[Registration, ...]:
+        """Those of them that wait for nothing but the store."""
+        return tuple(
+            each
+            for each in self.committing_to(name)
+            if each.is_publishing and not each.waits_for_key
+        )
 
     async def idle(self) -> None:
         """Wait until no transfer is left."""

@@ -138,12 +138,15 @@ class Renaming:
         if info is None:
             redirect()
             return
-        with ExitStack() as holding:
-            for upload in movable:
-                holding.enter_context(upload.held())
-            etag = await self._copy_file(info, target, condition)
-            self._in_flight.rebased(info, moved_info(info, name=target.file, etag=etag))
-            redirect()
+        try:
+            with ExitStack() as holding:  # what is held must not be waited for in here
+                for upload in movable:
+                    holding.enter_context(upload.held())
+                etag = await self._copy_file(info, target, condition)
+                self._in_flight.rebased(info, moved_info(info, name=target.file, etag=etag))
+                redirect()
+        except PreconditionFailed:
+            raise await self._why_not_copied(target, condition) from None
         async with self._keeping.kept(source.parent, without=info.name.key):
             await self._delete_copied(info)
         self._looking.saw_file(target)
@@ -169,17 +172,19 @@ class Renaming:
         return WriteCondition.NONE if replace and self._may_overwrite else WriteCondition.IF_ABSENT
 
     async def _copy_file(self, info: ObjectInfo, target: Place, condition: WriteCondition) -> str:
-        """Returns the copy's ETag."""
+        """Returns the copy's ETag. :raises PreconditionFailed:"""
         began_seconds = self._resources.clock.seconds()
-        try:
-            etag = await self._copying.copy(info, target.file, condition)
-        except PreconditionFailed:
-            exists = await self._looking.glance(target) is not None
-            if condition is WriteCondition.IF_ABSENT and exists:
-                raise AlreadyExists(f"{target.path}: the file exists already") from None
-            raise ObjectChanged("the file was replaced while it was being renamed") from None
+        etag = await self._copying.copy(info, target.file, condition)
         self._resources.copied(info, target.file, etag, began_seconds)
         return etag
+
+    async def _why_not_copied(
+        self, target: Place, condition: WriteCondition
+    ) -> AlreadyExists | ObjectChanged:
+        exists = await self._looking.glance(target) is not None
+        if condition is WriteCondition.IF_ABSENT and exists:
+            return AlreadyExists(f"{target.path}: the file exists already")
+        return ObjectChanged("the file was replaced while it was being renamed")
 
     async def _delete_copied(self, source: ObjectInfo) -> None:
         try:

@@ -432,6 +432,8 @@ class Tree:
         if place.must_be_directory:
             await self._set_folder_time(place, seconds)
             return
+        if place.is_marker_content and await self._looking.file(place) is None:
+            raise await self._looking.no_file(place)  # the folder's own time is set by its name
         changes = AttributeChanges(modified_seconds=seconds)
         if (own := await self._looking.own_upload(place)) is not None:
             await own.set_attributes(changes)

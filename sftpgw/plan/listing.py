@@ -69,7 +69,7 @@ class EntrySieve:
                 if found is not None and found.size_bytes:
                     yield DirectoryEntry(MARKER_CONTENT, found)
                 continue
-            if not can_be_named(name):
+            if not (can_be_named(name) or key.rstrip("/") == MARKER_CONTENT):  # of a whole bucket
                 self.skipped += 1
                 continue
             directory = name if found is None else hadoop_directory(name, found.size_bytes)

@@ -39,11 +39,14 @@ def hadoop_marker(place: Place) -> ObjectName:
 
 
 def demand_writable(place: Place) -> None:
-    """:raises PermissionDenied: the name stands for what a marker holds."""
-    if place.is_marker_content:
+    """:raises PermissionDenied: the name stands for what a marker holds, or is below such a name.
+
+    What was stored below it could not be seen: no listing shows a folder of that name.
+    """
+    if MARKER_CONTENT in place.segments[0 if place.root.key_prefix else 1 :]:
         raise PermissionDenied(
-            f"{place.path}: this name stands for the bytes of the folder's own object; they can "
-            "be read and removed, not written or renamed"
+            f"{place.path}: {MARKER_CONTENT} stands for the bytes of the folder's own object; they "
+            "can be read and removed, not written or renamed"
         )
 
 

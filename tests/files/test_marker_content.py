@@ -46,11 +46,17 @@ class TestItCanBeSeen:
     ) -> None:
         client.mkdir(b"/e")
         assert client.listdir(b"/e") == []
-        for asked in (client.stat, client.get, client.remove):
+        for asked in (
+            client.stat,
+            client.get,
+            client.remove,
+            lambda name: client.set_times(name, 77),
+        ):
             with pytest.raises(SftpFailure) as caught:
                 asked(b"/e/" + CONTENT)
             assert caught.value.code is Status.NO_SUCH_FILE
         assert stored(gateway) == {"d/": b"precious", "e/": b""}
+        assert client.stat(b"/e").get("mtime") != 77
 
     def test_the_user_s_root_has_one_too(
         self, gateway: GatewayInMemory, client: SftpClient
@@ -147,6 +153,9 @@ class TestNothingWritesIt:
             lambda: client.mkdir(name),
             lambda: client.posix_rename(b"/f", name),
             lambda: client.rename(name, b"/g"),
+            lambda: client.put(name + b"/f", b"new"),
+            lambda: client.mkdir(name + b"/e/g"),
+            lambda: client.rename(b"/f", name + b"/f"),
         ):
             with pytest.raises(SftpFailure) as caught:
                 refused()
@@ -159,4 +168,5 @@ def test_a_whole_bucket_s_root_has_no_object_of_its_own() -> None:
     gateway = GatewayInMemory()
     client = gateway.log_in(replace(ALICE, key_prefix=""))
     client.put(b"/" + CONTENT, b"a file")
+    assert client.listdir(b"/") == [CONTENT]
     assert ObjectName("bucket", MARKER_CONTENT) in gateway.store.objects

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from sftpgw.errors import (
     AlreadyExists,
@@ -25,7 +24,7 @@ from sftpgw.files.tree import Tree
 from sftpgw.files.uploads import Upload
 from sftpgw.plan.unlinked import is_unlinked
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.sftp_sessions import GatewayInMemory, StrictClock
 from sftpgw.values import (
     MIB,
     NO_CHANGES,
@@ -424,6 +423,44 @@ class TestEdits:
         assert files(gateway) == {"b": b"NEW content" if closes == "edit" else b"NEW"}
         gateway.assert_idle()
 
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_of_two_closes_that_wait_for_a_rename_the_last_one_wins(
+        self, gateway: GatewayInMemory, tree: Tree, first: int
+    ) -> None:
+        gateway.store.seed(HOME + "a", b"old content")
+        uploads = [opened(tree, b"/a") for _ in range(2)]
+        for letter, upload in zip((b"1", b"2"), uploads, strict=True):
+            upload.write(0, letter)
+        gate = gateway.store.hold("copy")
+        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        in_order = uploads if first == 0 else uploads[::-1]
+        closes = [Deferred.fromCoroutine(upload.commit()) for upload in in_order]
+        gate.open()
+        for done in [renaming, *closes]:
+            result_of(done)
+        assert files(gateway) == {"b": (b"2", b"1")[first]}
+        gateway.assert_idle()
+
+    def test_of_two_renames_to_one_name_neither_waits_for_the_close(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.seed(HOME + "a", b"old content")
+        upload = opened(tree, b"/a")
+        upload.write(0, b"NEW")
+        gates = [gateway.store.hold(operation) for operation in ("copy", "delete")]
+        renames = [
+            Deferred.fromCoroutine(each.rename(b"/a", b"/b", replace=False))
+            for each in (tree, gateway.tree())
+        ]
+        closing = Deferred.fromCoroutine(upload.commit())
+        for gate in gates:
+            gate.open()
+        result_of(renames[0])
+        assert isinstance(failure_of(renames[1]).value, AlreadyExists)
+        result_of(closing)
+        assert files(gateway) == {"b": b"NEW"}
+        gateway.assert_idle()
+
     def test_a_rename_that_fails_lets_the_close_go_on(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
@@ -485,14 +522,6 @@ class TestEdits:
         result_of(upload.commit())
         stored = gateway.store.objects[ObjectName("bucket", HOME + "b")]
         assert stored.properties.metadata["colour"] == "blue"
-
-
-class StrictClock(Clock):
-    """Refuses what the reactor refuses."""
-
-    def callLater(self, when: float, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        assert when >= 0
-        return super().callLater(when, *args, **kwargs)
 
 
 def test_a_key_is_waited_for_however_late_the_reactor_is() -> None:
