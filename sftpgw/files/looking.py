@@ -393,9 +393,10 @@ class Looking:
 
     def removed(self, place: Place) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""
-        self._in_flight.directory_gone(place.root.bucket, place.prefix)
-        self._folders_seen.pop(hash(place.prefix), None)
-        for prefix in [each for each in self._emptied if each.startswith(place.prefix)]:
+        gone = place.prefix
+        self._in_flight.directory_gone(place.root.bucket, gone)
+        self._folders_seen.pop(hash(gone), None)
+        for prefix in [each for each in self._emptied if each.startswith(gone)]:
             del self._emptied[prefix]
 
     def has_emptied(self, place: Place) -> bool:

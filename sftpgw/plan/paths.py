@@ -84,7 +84,7 @@ class Place:
     @property
     def prefix(self) -> str:
         """What the keys of everything below begin with; also the key of the marker."""
-        joined = "".join(segment + "/" for segment in self.segments)
+        joined = "/".join((*self.segments, ""))
         return self.root.key_prefix + joined
 
     @property
