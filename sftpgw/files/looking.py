@@ -150,8 +150,8 @@ class Looking:
         await self._in_flight.settled(place.file)
         return self._in_flight.newest(place.file, self.own)
 
-    async def own_closed(self, place: Place, *, appends: bool = False) -> None:
-        """Wait until this session has closed what it writes here, for a few seconds at most.
+    async def wait_for_close(self, place: Place, *, appends: bool = False) -> None:
+        """Wait until what is written here is closed, by this session, for a few seconds at most.
 
         sshfs sends the OPEN of a file before the CLOSE of a handle that its user has closed before.
         What is opened must hold what was written through that: else ``echo line >> f``, again and

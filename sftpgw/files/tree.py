@@ -156,7 +156,7 @@ class Tree:
     async def open_reader(self, path: bytes) -> Download:
         place = await self._enter_file(Operation.READ, path)
         self._in_flight.demand_open()
-        await self._looking.own_closed(place)
+        await self._looking.wait_for_close(place)
         await self._in_flight.settled(place.file)
         was_written = bool(self._in_flight.writing(place.file))
         download = self._download(place.file)
@@ -247,7 +247,7 @@ class Tree:
         demand_writable(place)
         self._in_flight.demand_open()
         if must_look(intent, may_overwrite=True):
-            await self._looking.own_closed(place, appends=intent.append)
+            await self._looking.wait_for_close(place, appends=intent.append)
         return await self._open_writer(place, intent, changes, may_resume=may_resume)
 
     def path_of(self, writer: FileWriter) -> bytes | None:

@@ -44,6 +44,8 @@ TOO_LONG_CODES = frozenset({"KeyTooLongError", "XMinioInvalidObjectName"})
 
 INTERNAL = "internal error; the gateway's log says more"
 
+GIVEN_UP = "the gateway has given the request up, since the session ends; try again later"
+
 
 def readable(name: bytes) -> str:
     """What a client calls something, as text: what cannot be shown is an escape."""

@@ -12,8 +12,10 @@ answers so, and look what is there when they get that code, not when they get FA
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
+
 from sftpgw import errors
-from sftpgw.plan.sentences import INTERNAL, sentence_of
+from sftpgw.plan.sentences import GIVEN_UP, INTERNAL, sentence_of
 from sftpgw.wire.sftp import Malformed, Status
 
 CODES: tuple[tuple[type[Exception], Status], ...] = (
@@ -36,11 +38,14 @@ CODES: tuple[tuple[type[Exception], Status], ...] = (
 def status_of(error: BaseException) -> tuple[Status, str]:
     """The code and the sentence for an error that a handler raised.
 
-    What is not in the map is a defect: FAILURE, and no word of its inside.
+    What is not in the map is a defect: FAILURE, and no word of its inside; but for what was
+    cancelled, since the session or the gateway ends.
     """
     for kind, code in CODES:
         if isinstance(error, kind):
             return code, _sentence(error)
+    if isinstance(error, CancelledError):
+        return Status.FAILURE, GIVEN_UP
     return Status.FAILURE, INTERNAL
 
 

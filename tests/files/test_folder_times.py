@@ -81,6 +81,24 @@ class TestWhatIsSet:
         assert (stored.data, stored.properties.metadata["mtime"]) == (b"", "77")
         assert stored.properties.content_type == "application/x-directory"
 
+    def test_one_that_is_being_set_is_waited_for(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
+        client.mkdir(b"/d")
+        other = gateway.log_in()
+        gateway.store.requests.clear()
+        gate = gateway.store.hold("put")
+        setting = [
+            each.send(wire.ChangePath(Kind.SETSTAT, 0, b"/d", {"atime": at, "mtime": at}))
+            for each, at in ((client, 5), (other, 7))
+        ]
+        assert gateway.store.requests["put"] == 1
+        gate.open()
+        for each, request_id in zip((client, other), setting, strict=True):
+            each.pump()
+            each.answer(request_id)
+        assert both(client, b"d") == (7, 7)
+
     def test_setting_the_same_one_stores_nothing(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:

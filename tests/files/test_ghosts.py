@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.files.looking import MAX_PAGES_OF_SIBLINGS
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire.sftp import Status
@@ -71,6 +72,15 @@ class TestRemoving:
         client.mkdir(b"/d")
         client.rmdir(b"/d")
         assert folders(gateway) == [""]
+
+    def test_many_names_that_begin_alike_are_not_all_looked_at(self) -> None:
+        gateway = GatewayInMemory(FakeStore(page_limit=2))
+        for number in range(20):
+            gateway.store.seed(f"{HOME}aa{number:02}", b"x")
+        client = gateway.log_in()
+        with pytest.raises(SftpFailure, match="No such file"):
+            client.rmdir(b"/ab")
+        assert gateway.store.requests["list"] == 1 + MAX_PAGES_OF_SIBLINGS
 
 
 class TestRenaming:

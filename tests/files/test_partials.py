@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from sftpgw.errors import (
     AccessDenied,
@@ -21,6 +22,7 @@ from sftpgw.errors import (
     Unsupported,
     UploadFailed,
 )
+from sftpgw.files.looking import CLOSE_WAIT_SECONDS
 from sftpgw.files.partials import Expiring
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads import KEEP_SECONDS, Upload
@@ -695,7 +697,11 @@ class TestWhoComesTooLate:
         write(ghost, data[: 9 * STEP])
         told = kept_bytes(gateway)
         assert told == 9 * STEP
-        upload = opened(gateway.tree(), WriteIntent(truncate=False, append=append))
+        intent = WriteIntent(truncate=False, append=append)
+        opening = Deferred.fromCoroutine(gateway.tree().open_writer(b"/file", intent, NO_CHANGES))
+        assert opening.called is not append  # which waits for a CLOSE that never comes
+        gateway.clock.advance(CLOSE_WAIT_SECONDS)
+        upload = result_of(opening)
         write_carelessly(upload, data, told)
         assert isinstance(error_of(upload.commit()), UploadFailed)
         result_of(ghost.abandon())

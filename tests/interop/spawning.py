@@ -111,6 +111,13 @@ class Bucket:
         with found["Body"] as body:
             return bytes(body.read())
 
+    def body_if_any(self, key: str) -> bytes | None:
+        """None if there is no such object."""
+        try:
+            return self.body(key)
+        except self.client.exceptions.NoSuchKey:
+            return None
+
     def metadata(self, key: str) -> dict[str, str]:
         """What is said of an object under ``x-amz-meta-``."""
         found = self.client.head_object(Bucket=self.name, Key=self.prefix + key)

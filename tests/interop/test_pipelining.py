@@ -99,12 +99,14 @@ def statuses(answers: list[tuple[Status | None, bytes]]) -> set[Status | None]:
 
 def test_a_folder_is_removed_behind_all_that_is_in_it(pipeline: Pipeline, bucket: Bucket) -> None:
     for _ in range(ROUNDS):
-        names = [b"away/%s/%d" % (folder, each) for folder in (b"x", b"y") for each in range(8)]
+        names = [
+            b"ahead-away/%s/%d" % (folder, each) for folder in (b"x", b"y") for each in range(8)
+        ]
         opened = pipeline.send(
-            on_path(Kind.MKDIR, b"away"),
-            on_path(Kind.MKDIR, b"away/x"),
-            on_path(Kind.MKDIR, b"away/y"),
-            on_path(Kind.STAT, b"away/y"),
+            on_path(Kind.MKDIR, b"ahead-away"),
+            on_path(Kind.MKDIR, b"ahead-away/x"),
+            on_path(Kind.MKDIR, b"ahead-away/y"),
+            on_path(Kind.STAT, b"ahead-away/y"),
             *map(opening, names),
         )
         assert statuses(opened[:3]) == {Status.OK}
@@ -112,14 +114,14 @@ def test_a_folder_is_removed_behind_all_that_is_in_it(pipeline: Pipeline, bucket
         removed = pipeline.send(
             *(closing(handle) for _, handle in opened[4:]),
             *(on_path(Kind.REMOVE, name) for name in names),
-            on_path(Kind.RMDIR, b"away/x"),
-            on_path(Kind.RMDIR, b"away/y"),
-            on_path(Kind.RMDIR, b"away"),
-            on_path(Kind.STAT, b"away"),
+            on_path(Kind.RMDIR, b"ahead-away/x"),
+            on_path(Kind.RMDIR, b"ahead-away/y"),
+            on_path(Kind.RMDIR, b"ahead-away"),
+            on_path(Kind.STAT, b"ahead-away"),
         )
         assert statuses(removed[:-1]) == {Status.OK}
         assert statuses(removed[-1:]) == {Status.NO_SUCH_FILE}
-        assert bucket.keys("alice/away") == []
+        assert bucket.keys("alice/ahead-away") == []
 
 
 def test_a_name_is_free_for_a_new_file(pipeline: Pipeline, bucket: Bucket) -> None:

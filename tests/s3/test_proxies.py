@@ -9,14 +9,19 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import StringTransport
 
 from sftpgw import errors
+from sftpgw.s3.connections import Connections
 from sftpgw.s3.opening import authorities_of
 from sftpgw.s3.proxies import Proxies, Proxy, ProxyUnusable, check_proxy, is_exempt, parse_proxy
+from sftpgw.s3.tunnels import LONGEST_HEAD_BYTES, ProxyRefused, TunnelEndpoint
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, TlsServer, TunnelProxy
 from sftpgw.values import ObjectName, ObjectProperties, StoreSettings
+from tests.results import failure_of
 from tests.s3.conftest import Connect
 from tests.stores import RecordedEvents
 
@@ -24,6 +29,30 @@ NAME = ObjectName("bucket", "a b/é")
 HOST = "store.example"
 BASIC = "Basic " + base64.b64encode("user:pä:ss@".encode()).decode()
 STORED = Reply(200, headers={"ETag": '"e"'})
+
+
+class AtOnce:
+    """An endpoint whose connections are made at once, and lead nowhere."""
+
+    def __init__(self) -> None:
+        self.transport = StringTransport()
+        self.protocol: Any = None
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+        return succeed(self.protocol)
+
+
+def test_an_answer_without_end_is_not_kept() -> None:
+    to_proxy = AtOnce()
+    tunnel = TunnelEndpoint(to_proxy, Proxy("proxy.example", 3128), HOST, 443, Connections())
+    connecting = tunnel.connect(Factory())
+    to_proxy.protocol.dataReceived(b"HTTP/1.1 200 OK\r\nX: " + b"x" * (LONGEST_HEAD_BYTES - 100))
+    assert not to_proxy.transport.disconnected
+    to_proxy.protocol.dataReceived(b"x" * 200)
+    assert to_proxy.transport.disconnected
+    assert isinstance(failure_of(connecting).value, ProxyRefused)
 
 
 @pytest.mark.parametrize(

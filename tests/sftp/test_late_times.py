@@ -52,14 +52,8 @@ def set_times(path: bytes = b"/f", **more: int) -> wire.ChangePath:
 
 
 def pipelined(client: SftpClient, *requests: wire.Request) -> list[int]:
-    """Their ids; all are sent in one packet."""
-    ids = [next(client._ids) for _ in requests]
-    client.transmit(
-        b"".join(
-            wire.encode_request(replace(request, request_id=request_id))
-            for request, request_id in zip(requests, ids, strict=True)
-        )
-    )
+    """Their ids; all are sent in one packet, and time is given to each wait."""
+    ids = client.send_together(*requests)
     settle(client)
     return ids
 
@@ -216,6 +210,14 @@ class TestLater:
         client.put(b"/g", b"other")
         settle(client)
         assert client.stat(b"/g")["mtime"] != LONG_AGO
+
+    def test_deferred_it_is_not_that_of_the_same_bytes_stored_anew(self) -> None:
+        gateway = gateway_with(LateTimes.DEFER)
+        client = self.uploaded(gateway)
+        client.ask(set_times())
+        client.close(begun(client))
+        settle(client)
+        assert client.stat(b"/f")["mtime"] != LONG_AGO
 
     def test_deferred_a_later_one_counts(self) -> None:
         gateway = gateway_with(LateTimes.DEFER)

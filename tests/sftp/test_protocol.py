@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.conch.interfaces import ISFTPFile, ISFTPServer
+from twisted.internet.defer import CancelledError
 from zope.interface.verify import verifyObject
 
 from sftpgw.errors import (
@@ -572,6 +573,12 @@ class TestStoreErrors:
         code, sentence = status_of(ZeroDivisionError("secret"))
         assert code is Status.FAILURE
         assert "secret" not in sentence
+
+    def test_what_is_given_up_at_the_end_is_no_internal_error(self) -> None:
+        """The gateway's log has nothing more to say of it."""
+        status, sentence = status_of(CancelledError())
+        assert status is Status.FAILURE
+        assert sentence.startswith("the gateway has given the request up")
 
 
 class TestExtensions:

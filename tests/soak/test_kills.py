@@ -183,7 +183,8 @@ exempt_networks = 127.0.0.0/8
                 self.gateway.process.kill()
                 self.gateway.process.wait()
             case "store":
-                self.relay.kill()
+                self.relay.process.kill()
+                self.relay.process.wait()
 
     def _raise_the_dead(self) -> None:
         if self.relay.process.poll() is not None:

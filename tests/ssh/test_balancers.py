@@ -235,6 +235,13 @@ def test_no_header_in_time_is_counted_and_hung_up_on(door: Door, data: bytes) ->
     assert door.refusals() == {"no_header": 1, "last_from": "10.0.0.5"}
 
 
+def test_a_header_takes_no_longer_than_a_login_may() -> None:
+    door = Door(SshSettings(login_grace_seconds=HEADER_SECONDS / 2))
+    wire = door.connect()
+    door.clock.advance(HEADER_SECONDS / 2)
+    assert wire.is_cut_off
+
+
 def test_health_checks_are_quiet(door: Door) -> None:
     """A balancer that only connects, says LOCAL or UNKNOWN, or names itself as HAProxy does."""
     for data in (b"", LOCAL, b"PROXY UNKNOWN\r\n", header("10.0.0.5")):
