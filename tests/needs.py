@@ -64,6 +64,8 @@ NEEDS = {
     "ruby": _programs("ruby", "ruby"),
     "net-sftp": Need(lambda: any(NET_SFTP.glob("net-sftp-*")), "apt-get install ruby-net-sftp"),
     "sshfs": _programs("sshfs", "sshfs", "fusermount3"),
+    "root": Need(lambda: os.geteuid() == 0, "be root"),
+    "a plain user": Need(lambda: os.geteuid() != 0, "be no root, who may do all"),
     "FUSE": Need(_fuse_opens, "a machine on which /dev/fuse can be opened"),
 }
 

@@ -51,6 +51,7 @@ def behind(config: Path) -> Iterator[Gateway]:
     assert not gateway.lines_with("Traceback", "Unhandled")
 
 
+@needs("openssh")
 @pytest.mark.parametrize("header", [V1, V2], ids=["version 1", "version 2"])
 def test_openssh_through_a_balancer(
     behind: Gateway, account: Account, tmp_path: Path, header: str
@@ -88,7 +89,7 @@ listen two
 """
 
 
-@needs("haproxy")
+@needs("haproxy", "openssh")
 def test_openssh_through_haproxy(behind: Gateway, account: Account, tmp_path: Path) -> None:
     """Both versions; its health checks, ten a second, are neither refused nor told of."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]

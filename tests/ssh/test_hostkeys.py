@@ -28,6 +28,7 @@ from sftpgw.ssh.hostkeys import (
 )
 from sftpgw.testing.ssh_pairs import RecordedEvents, make_test_portal
 from sftpgw.values import SshSettings
+from tests.needs import needs
 
 PLAIN = NoEncryption()
 
@@ -158,7 +159,7 @@ def test_a_key_that_others_can_read_is_refused_as_by_sshd(tmp_path: Path, mode: 
         load_host_keys([path])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+@needs("root")
 def test_another_owner_may_let_a_group_read_it(tmp_path: Path) -> None:
     path = write(tmp_path / "host", Ed25519PrivateKey.generate())
     os.chown(path, 65534, 0)
