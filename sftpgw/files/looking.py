@@ -43,7 +43,7 @@ from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, is_empty_marker, marks_directory
 from sftpgw.plan.paths import Place, is_longer_than_files
-from sftpgw.values import FileKind, ListPage, ObjectInfo
+from sftpgw.values import FileKind, ListPage, ObjectInfo, ObjectName
 
 LISTED_FOR_SECONDS = 2.0
 CLOSE_WAIT_SECONDS = 3.0
@@ -126,18 +126,21 @@ class Looking:
             return listed
 
     async def _listed_file(self, place: Place) -> ObjectInfo | None:
-        """What a list says of an object, None if nothing. It sorts first of all with its prefix."""
+        """What a list says of the object of a place; None if it may not be listed, or is not."""
         if self._may_not_list:
             return None
-        name = place.file
         try:
-            page = await self._store.list(name.bucket, name.key, delimiter="/", limit=1)
+            found = await self._row(place.file)
         except AccessDenied:
             self._may_not_list = True
             return None
-        found = next((info for info in page.objects if info.name == name), None)
         is_marker = found is not None and place.is_marker_content and is_empty_marker(found)
         return None if is_marker else found
+
+    async def _row(self, name: ObjectName) -> ObjectInfo | None:
+        """What a list says of one object, which sorts first of all that its key begins. A LIST."""
+        page = await self._store.list(name.bucket, name.key, delimiter="/", limit=1)
+        return next((info for info in page.objects if info.name == name), None)
 
     async def own_upload(self, place: Place) -> FileWriter | None:
         """What this session is writing here, as far as it is not yet published.
@@ -312,8 +315,8 @@ class Looking:
             if not refuses_one_object(error):
                 raise
             # Its owner has encrypted it: it is there. Or else the store does not tell.
-            page = await self._store.list(marker.bucket, marker.key, delimiter="/", limit=1)
-            return any(info.name == marker and marks_directory(info) for info in page.objects)
+            found = await self._row(marker)
+            return found is not None and marks_directory(found)
 
     async def no_directory(self, place: Place) -> NoSuchFile | NotADirectory:
         """Why there is no directory at a place that has none."""
