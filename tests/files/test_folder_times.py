@@ -12,16 +12,6 @@ from sftpgw.wire.sftp import Kind, Status
 HOME = "home/alice/"
 
 
-@pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def both(client: SftpClient, name: bytes) -> tuple[int | None, int | None]:
     """What STAT tells of a folder, and what the listing of its parent does."""
     return client.stat(b"/" + name).get("mtime"), client.listed(b"/")[name].get("mtime")

@@ -20,11 +20,6 @@ def gateway() -> GatewayInMemory:
     return GatewayInMemory(FakeStore(min_part_bytes=1, keeps_folders=True))
 
 
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def folders(gateway: GatewayInMemory) -> list[str]:
     found = (name.key for name in gateway.store.folders)
     return sorted(key.removeprefix(HOME) for key in found if key.startswith(HOME))

@@ -26,11 +26,6 @@ def gateway() -> GatewayInMemory:
     return gateway
 
 
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def stored(gateway: GatewayInMemory) -> dict[str, bytes]:
     return {name.key.removeprefix(HOME): held.data for name, held in gateway.store.objects.items()}
 

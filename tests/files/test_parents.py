@@ -16,16 +16,6 @@ from tests.results import failure_of, result_of
 HOME = "home/alice/"
 
 
-@pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def keys(gateway: GatewayInMemory) -> list[str]:
     return [name.key.removeprefix(HOME) for name in gateway.store.objects]
 

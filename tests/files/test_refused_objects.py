@@ -20,11 +20,6 @@ def gateway(request: pytest.FixtureRequest) -> GatewayInMemory:
     return gateway
 
 
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def keys(gateway: GatewayInMemory) -> list[str]:
     return sorted(name.key.removeprefix(HOME) for name in gateway.store.objects)
 

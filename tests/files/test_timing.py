@@ -54,11 +54,6 @@ class LargeStore(FakeStore):
         return replace(await super().head(name), size_bytes=6 * GIB)
 
 
-@pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
 def times(seconds: float) -> AttributeChanges:
     return AttributeChanges(modified_seconds=seconds)
 

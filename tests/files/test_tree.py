@@ -40,11 +40,6 @@ NO_CHANGES = AttributeChanges()
 
 
 @pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
-@pytest.fixture
 def tree(gateway: GatewayInMemory) -> Tree:
     return gateway.tree()
 

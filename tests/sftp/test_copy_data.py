@@ -27,11 +27,6 @@ def gateway() -> GatewayInMemory:
     return gateway
 
 
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def copy_data(
     source: bytes, target: bytes, *, offset: int = 0, length: int = 0, to: int = 0
 ) -> wire.Extended:

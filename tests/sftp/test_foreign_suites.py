@@ -9,16 +9,6 @@ from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 
-@pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 class TestWhatIsNotThere:
     @pytest.mark.parametrize("kind", [Kind.STAT, Kind.LSTAT, Kind.OPENDIR, Kind.RMDIR, Kind.REMOVE])
     def test_it_is_said_in_the_words_that_scripts_search_for(

@@ -23,16 +23,6 @@ APPEND = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.APPEND
 OK, MISSING, REFUSED = Status.OK, Status.NO_SUCH_FILE, Status.FAILURE
 
 
-@pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def seed(gateway: GatewayInMemory, **contents: bytes) -> None:
     for name, data in contents.items():
         gateway.store.seed(HOME + name.replace("__", "/"), data)

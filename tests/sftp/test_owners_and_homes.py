@@ -23,11 +23,6 @@ def gateway() -> GatewayInMemory:
     return GatewayInMemory(files=OWNED)
 
 
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def code_of(client: SftpClient, name: bytes, *strings: bytes) -> Status:
     with pytest.raises(SftpFailure) as refused:
         asked(client, name, *strings)

@@ -44,16 +44,6 @@ from tests.results import result_of
 from tests.wire.test_sftp import REQUESTS
 
 
-@pytest.fixture
-def gateway() -> GatewayInMemory:
-    return GatewayInMemory()
-
-
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def refusal(client: SftpClient, request: wire.Request) -> tuple[Status, str]:
     with pytest.raises(SftpFailure) as caught:
         client.ask(request)

@@ -28,11 +28,6 @@ def gateway() -> Iterator[GatewayInMemory]:
     gateway.assert_idle()
 
 
-@pytest.fixture
-def client(gateway: GatewayInMemory) -> SftpClient:
-    return gateway.log_in()
-
-
 def told(gateway: GatewayInMemory, event: str) -> dict[str, object]:
     """The last such event, without what is not about bytes."""
     facts = dict(gateway.events.facts(event)[-1])
