@@ -191,7 +191,6 @@ class ObjectStore(Protocol):
         *,
         delimiter: str = "",
         token: str | None = None,
-        start_after: str = "",
         limit: int = 1000,
     ) -> ListPage:
         """One page of ListObjectsV2, keys in UTF-8 binary order."""

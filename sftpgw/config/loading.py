@@ -138,6 +138,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
         "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
         "strict_parents": Key("strict_parents", yes_or_no),
+        "hadoop_markers": Key("hadoop_markers", yes_or_no),
         "uid": Key("uid", count(0, 2**32 - 1)),
         "gid": Key("gid", count(0, 2**32 - 1)),
         "file_mode": Key("file_mode", scalars.mode),

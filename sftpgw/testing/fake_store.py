@@ -311,7 +311,6 @@ class FakeStore:
         *,
         delimiter: str = "",
         token: str | None = None,
-        start_after: str = "",
         limit: int = 1000,
     ) -> ListPage:
         await self._enter("list", bucket)
@@ -321,8 +320,7 @@ class FakeStore:
             prefix,
             delimiter,
         )
-        after = token if token is not None else start_after
-        rows = [row for row in rows if not after or _binary(row) > _binary(after)]
+        rows = [row for row in rows if token is None or _binary(row) > _binary(token)]
         size = min(limit, self._page_limit)
         page, more = rows[:size], len(rows) > size
         prefixes = tuple(row for row in page if _is_group(row, prefix, delimiter))
