@@ -62,6 +62,7 @@ from sftpgw.s3.writing import (
     read_result,
     size_of,
 )
+from sftpgw.s3_limits import MAX_LISTED_KEYS
 from sftpgw.values import (
     Body,
     ByteRange,
@@ -176,7 +177,7 @@ class S3Client:
         *,
         delimiter: str = "",
         token: str | None = None,
-        limit: int = 1000,
+        limit: int = MAX_LISTED_KEYS,
     ) -> ListPage:
         if "\\" in prefix and not self._abilities.of(bucket).backslashes:
             return ListPage((), (), None)
