@@ -29,6 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from weakref import WeakSet
 
+from sftpgw.aio.lru import LRUDict
 from sftpgw.errors import (
     AccessDenied,
     IsADirectory,
@@ -41,7 +42,6 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.paging import all_pages
-from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, is_empty_marker, marks_directory
 from sftpgw.plan.paths import Place, is_longer_than_files
@@ -89,11 +89,11 @@ class Looking:
         self._in_flight = in_flight
         self._clock = clock
         self._listed: _Listed | None = None
-        self._emptied: Recent[str, int] = Recent(MAX_REMEMBERED)
-        self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
-        self._files_seen: Recent[int, None] = Recent(MAX_SEEN)
-        self._folders_seen: Recent[int, None] = Recent(MAX_SEEN)
-        self._hadoop_markers_seen: Recent[int, None] = Recent(MAX_SEEN)
+        self._emptied: LRUDict[str, int] = LRUDict(MAX_REMEMBERED)
+        self._met: LRUDict[str, None] = LRUDict(MAX_REMEMBERED)
+        self._files_seen: LRUDict[int, None] = LRUDict(MAX_SEEN)
+        self._folders_seen: LRUDict[int, None] = LRUDict(MAX_SEEN)
+        self._hadoop_markers_seen: LRUDict[int, None] = LRUDict(MAX_SEEN)
         self._may_not_list = False
         self.own: WeakSet[FileWriter] = WeakSet()
 
@@ -380,33 +380,33 @@ class Looking:
         """Something is different now; `emptied` has perhaps lost its last entry."""
         self._in_flight.changed()
         while emptied is not None and not emptied.is_root:
-            self._emptied.keep(emptied.prefix, self._in_flight.changes)
+            self._emptied.put(emptied.prefix, self._in_flight.changes)
             emptied = emptied.parent
 
     def met(self, directory: Place) -> None:
         """This session has seen or made a directory."""
-        self._met.keep(directory.prefix, None)
+        self._met.put(directory.prefix, None)
         self._files_seen.pop(hash(directory.file.key), None)
 
     def saw_file(self, place: Place) -> None:
         """This session has seen or made a file."""
-        self._files_seen.keep(hash(place.file.key), None)
+        self._files_seen.put(hash(place.file.key), None)
         self._met.pop(place.prefix, None)
 
     def _learn(self, directory: Place, page: ListPage) -> None:
         """A page of a directory was seen, and the files in it."""
         self.met(directory)
         for info in page.objects:
-            self._files_seen.keep(hash(info.name.key), None)
+            self._files_seen.put(hash(info.name.key), None)
         for prefix in page.prefixes:
-            self._folders_seen.keep(hash(prefix), None)
+            self._folders_seen.put(hash(prefix), None)
         self.learn_hadoop_markers(page)
 
     def learn_hadoop_markers(self, page: ListPage) -> None:
         """Remember which directories a page of a listing shows by Hadoop's markers."""
         for info in page.objects:
             if marks_directory(info):
-                self._hadoop_markers_seen.keep(hash(info.name.key), None)
+                self._hadoop_markers_seen.put(hash(info.name.key), None)
 
     def began(self, upload: FileWriter, place: Place) -> None:
         """This session writes a file."""
