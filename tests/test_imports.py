@@ -13,11 +13,12 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 
-OPEN_TO_ALL = frozenset({"values", "errors", "bytequeue", "outflow", "__init__"})
+OPEN_TO_ALL = frozenset({"values", "errors", "s3_limits", "bytequeue", "outflow", "__init__"})
 ALLOWED: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "errors": frozenset(),
     "values": frozenset(),
+    "s3_limits": frozenset(),
     "bytequeue": frozenset(),
     "outflow": frozenset(),
     "interfaces": frozenset(),

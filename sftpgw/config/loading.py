@@ -29,6 +29,7 @@ from sftpgw.config.scalars import (
 )
 from sftpgw.config.users import Check, ReadKey, load_users
 from sftpgw.errors import ConfigError
+from sftpgw.s3_limits import MAX_PART_BYTES, MIN_PART_BYTES
 from sftpgw.values import (
     GIB,
     KIB,
@@ -84,7 +85,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "state_prefix": Key("state_prefix", scalars.state_prefix),
         "sign_payload": Key("sign_payload", one_of(SignPayload)),
         "checksum": Key("checksum", one_of(ChecksumChoice)),
-        "part_size": Key("part_size_bytes", size(5 * MIB, 5 * GIB)),  # S3's own bounds
+        "part_size": Key("part_size_bytes", size(MIN_PART_BYTES, MAX_PART_BYTES)),
         "upload_concurrency": Key("upload_concurrency", count(1, 64)),
         "download_part_size": Key("download_part_size_bytes", size(64 * KIB, GIB)),
         "download_concurrency": Key("download_concurrency", count(1, 64)),
@@ -138,6 +139,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
         "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
         "strict_parents": Key("strict_parents", yes_or_no),
+        "hadoop_markers": Key("hadoop_markers", yes_or_no),
         "uid": Key("uid", count(0, 2**32 - 1)),
         "gid": Key("gid", count(0, 2**32 - 1)),
         "file_mode": Key("file_mode", scalars.mode),
