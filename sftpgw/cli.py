@@ -114,12 +114,12 @@ def _demo(given: Namespace) -> int:
 
 
 def _twistd(given: Namespace, *options: str) -> int:
-    from twisted.scripts.twistd import ServerOptions, runApp  # noqa: PLC0415 - heavy
+    from twisted.scripts import twistd  # noqa: PLC0415 - heavy, and hash-password needs none of it
 
-    twistd = ServerOptions()
+    options_of_twistd = twistd.ServerOptions()  # type: ignore[attr-defined]
     runner = ("--nodaemon", f"--pidfile={given.pidfile}", f"--logfile={given.logfile}")
-    twistd.parseOptions([*runner, "sftpgw", *options])
-    runApp(twistd)
+    options_of_twistd.parseOptions([*runner, "sftpgw", *options])
+    twistd.runApp(options_of_twistd)
     return 0
 
 
