@@ -14,7 +14,7 @@ import getpass
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from sftpgw import __version__
 from sftpgw.auth.passwords import MAX_PASSWORD_BYTES, hash_password
@@ -116,7 +116,8 @@ def _demo(given: Namespace) -> int:
 def _twistd(given: Namespace, *options: str) -> int:
     from twisted.scripts import twistd  # noqa: PLC0415 - heavy, and hash-password needs none of it
 
-    options_of_twistd = twistd.ServerOptions()  # type: ignore[attr-defined]
+    make_options: Any = twistd.ServerOptions  # type: ignore[attr-defined]
+    options_of_twistd = make_options()
     runner = ("--nodaemon", f"--pidfile={given.pidfile}", f"--logfile={given.logfile}")
     options_of_twistd.parseOptions([*runner, "sftpgw", *options])
     twistd.runApp(options_of_twistd)
