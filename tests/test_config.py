@@ -36,6 +36,8 @@ from sftpgw.values import (
     StoreSettings,
 )
 
+REPOSITORY = Path(__file__).parent.parent
+
 GATEWAY_INI = """
 [gateway]
 host_keys = host_key
@@ -206,6 +208,7 @@ on_disconnect = resume
 partials_kept = 36h
 keep_empty_directories = yes
 strict_parents = yes
+hadoop_markers = yes
 uid = 1000
 gid = 4294967294
 file_mode = 0600
@@ -222,6 +225,7 @@ directory_mode = 750
         partials_kept_seconds=36 * 3600,
         keep_empty_directories=True,
         strict_parents=True,
+        hadoop_markers=True,
         uid=1000,
         gid=2**32 - 2,
         file_mode=0o600,

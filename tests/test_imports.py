@@ -13,11 +13,12 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 
-OPEN_TO_ALL = frozenset({"values", "errors", "bytequeue", "outflow", "__init__"})
+OPEN_TO_ALL = frozenset({"values", "errors", "s3_limits", "bytequeue", "outflow", "__init__"})
 ALLOWED: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "errors": frozenset(),
     "values": frozenset(),
+    "s3_limits": frozenset(),
     "bytequeue": frozenset(),
     "outflow": frozenset(),
     "interfaces": frozenset(),
@@ -26,7 +27,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "machine": frozenset({"checks", "plan"}),
     "services": frozenset({"interfaces"}),
     "signals": frozenset(),
-    "demo": frozenset({"config"}),
+    "demo": frozenset({"auth"}),
     "plan": frozenset(),
     "wire": frozenset(),
     "s3": frozenset({"plan", "wire", "interfaces"}),
@@ -39,6 +40,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 ALLOWED["testing"] = frozenset(ALLOWED)
 ALLOWED["tap"] = frozenset(ALLOWED)
+ALLOWED["cli"] = frozenset({"auth", "tap"})
 PURE = ("plan", "wire")
 IMPURE = frozenset({"twisted", "zope", "os", "socket", "time", "random", "asyncio", "threading"})
 

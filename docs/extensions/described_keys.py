@@ -58,8 +58,8 @@ EXAMPLE_VALUES = {
 EXAMPLE_HEAD = """\
 # sftpgw: an SFTP server whose disk is S3.
 #
-#     twistd -n --pidfile= sftpgw --config sftpgw.ini --check
-#     twistd -n --pidfile= sftpgw --config sftpgw.ini
+#     sftpgw check --config sftpgw.ini
+#     sftpgw serve --config sftpgw.ini
 #
 # What is commented out shows the default. Fill in the bucket, replace the key in users.ini,
 # and this file works as it is. Comments have a line of their own: behind a value, # and ;

@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 
+from sftpgw.s3_limits import MAX_KEY_BYTES
 from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
 
 Value_co = TypeVar("Value_co", covariant=True)
@@ -48,7 +49,7 @@ class ValueFormat(Generic[Value_co]):
 _UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BOOLEANS = configparser.ConfigParser.BOOLEAN_STATES
-_LONGEST_PREFIX_BYTES = 900  # a key has 1,024
+_LONGEST_PREFIX_BYTES = 900  # the rest of MAX_KEY_BYTES is for names
 
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 _OTHER_PLACEHOLDER = re.compile(r"(?:^|(?<=/))(?:\$\w+|%\(\w+\)s?|%[A-Za-z]|<[\w -]+>)(?=/|$)")
@@ -84,7 +85,9 @@ def key_prefix(text: str) -> str:
             )
     _refuse_controls(text)
     if len(inner.encode()) > _LONGEST_PREFIX_BYTES:
-        raise ValueError(f"is over {_LONGEST_PREFIX_BYTES} bytes; a key has 1,024, names included")
+        raise ValueError(
+            f"is over {_LONGEST_PREFIX_BYTES} bytes; a key has {MAX_KEY_BYTES:,}, names included"
+        )
     return inner + "/"
 
 

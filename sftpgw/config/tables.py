@@ -23,6 +23,7 @@ from sftpgw.config.scalars import (
     size,
     time,
 )
+from sftpgw.s3_limits import MAX_PART_BYTES, MIN_PART_BYTES
 from sftpgw.values import (
     GIB,
     KIB,
@@ -159,7 +160,7 @@ S3_KEYS: Mapping[str, Key] = {
     ),
     "part_size": Key(
         "part_size_bytes",
-        size(5 * MIB, 5 * GIB),  # S3's own bounds
+        size(MIN_PART_BYTES, MAX_PART_BYTES),
         "The size of the first parts of an upload. Large files get larger parts.",
     ),
     "upload_concurrency": Key(
@@ -416,6 +417,13 @@ FILES_KEYS: Mapping[str, Key] = {
         "Whether nothing new is ever put below a file. ``yes`` costs a HEAD for each folder above "
         "something new that the session has not seen yet. What is known to be a file is refused "
         "in any case.",
+    ),
+    "hadoop_markers": Key(
+        "hadoop_markers",
+        FLAG,
+        "Whether a request looks for Hadoop's marker (``name_$folder$``) of a folder in which "
+        "nothing is. ``yes`` costs a HEAD for each look at a name that does not exist. A folder "
+        "that a listing has shown is found in any case.",
     ),
     "uid": Key(
         "uid",

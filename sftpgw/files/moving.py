@@ -42,7 +42,8 @@ from sftpgw.files.parallel import in_parallel
 from sftpgw.files.records import Heartbeat, Record, list_records
 from sftpgw.files.resources import Resources
 from sftpgw.plan.moving import LEASE_SECONDS, Entry, Found, Intent, Outcome, records_prefix
-from sftpgw.plan.paths import MAX_KEY_BYTES, Place, is_hidden
+from sftpgw.plan.paths import Place, is_hidden
+from sftpgw.s3_limits import MAX_KEY_BYTES, MAX_LISTED_KEYS
 from sftpgw.values import KIB, ObjectInfo, ObjectName, WriteCondition
 
 PAGE_OBJECTS = 200
@@ -223,7 +224,7 @@ class Moving:
                     path = self._suffix(info)
                     raise InvalidPath(f"{path}: its path would be longer than S3 allows")
 
-        await self._each_page(count, 1000)
+        await self._each_page(count, MAX_LISTED_KEYS)
 
     async def _each_page(self, work: Callable[[Objects], Awaitable[None]], limit: int) -> None:
         async for page in all_pages(self._store, self._bucket, self._intent.source, limit=limit):
