@@ -28,7 +28,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "machine": frozenset({"checks", "plan"}),
     "services": frozenset({"interfaces"}),
     "signals": frozenset(),
-    "demo": frozenset({"config"}),
+    "demo": frozenset({"auth"}),
     "plan": frozenset(),
     "wire": frozenset(),
     "s3": frozenset({"aio", "plan", "wire", "interfaces"}),
@@ -41,6 +41,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 ALLOWED["testing"] = frozenset(ALLOWED)
 ALLOWED["tap"] = frozenset(ALLOWED)
+ALLOWED["cli"] = frozenset({"auth", "tap"})
 PURE = ("plan", "wire")
 IMPURE = frozenset({"twisted", "zope", "os", "socket", "time", "random", "asyncio", "threading"})
 
