@@ -99,7 +99,7 @@ def gateway_faults(load: Load, section: str, line: str) -> list[str]:
     return faults_of(load, GATEWAY_INI + f"[{section}]\n{line}\n")
 
 
-def test_defaults(load: Load, tmp_path: Path) -> None:
+def test_a_minimal_file_leaves_the_defaults(load: Load, tmp_path: Path) -> None:
     settings = load()
     assert settings.gateway.listen == ("tcp:2022",)
     assert settings.gateway.host_keys == (str(tmp_path / "host_key"),)
