@@ -19,8 +19,7 @@ import sys
 from importlib.util import find_spec
 from types import MappingProxyType
 
-import bcrypt
-
+from sftpgw.auth.passwords import hash_password
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
     Capabilities,
@@ -90,8 +89,7 @@ class EmbeddedStore:
 
 def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
     """One user, on loopback, with all permissions and the whole bucket of the embedded S3."""
-    password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
-    user = User(USER_NAME, BUCKET, "", password_hash=password_hash)
+    user = User(USER_NAME, BUCKET, "", password_hash=hash_password(password.encode()))
     return Settings(
         gateway=GatewaySettings(
             listen=(f"tcp:{_free_port()}:interface={LOOPBACK}",),

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.s3_limits import MAX_LISTED_KEYS
 from sftpgw.values import (
     AttributeChanges,
     Body,
@@ -191,8 +192,7 @@ class ObjectStore(Protocol):
         *,
         delimiter: str = "",
         token: str | None = None,
-        start_after: str = "",
-        limit: int = 1000,
+        limit: int = MAX_LISTED_KEYS,
     ) -> ListPage:
         """One page of ListObjectsV2, keys in UTF-8 binary order."""
 

@@ -465,6 +465,7 @@ class FilesSettings:
     partials_kept_seconds: float = 7 * 86400.0
     keep_empty_directories: bool = False
     strict_parents: bool = False
+    hadoop_markers: bool = False
     uid: int = 0
     gid: int = 0
     file_mode: int = 0o644

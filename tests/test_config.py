@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sftpgw.config import load_settings
-from sftpgw.config.loading import SECTIONS
+from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
@@ -278,22 +278,6 @@ def test_the_smallest_packet_after_login_holds_what_a_channel_announces() -> Non
     parse = SECTIONS["ssh"]["packet_after_login"].parse
     assert parse("257KiB") == MAX_PACKET_BYTES + KIB
     assert SshSettings().packet_after_login_bytes == MAX_PACKET_BYTES + KIB
-
-
-def test_every_default_of_ssh_is_documented(load: Load) -> None:
-    """README's table and the example in etc/ show what leaving a key out means."""
-    readme = (REPOSITORY / "README.rst").read_text(encoding="utf-8")
-    example = (REPOSITORY / "etc" / "sftpgw.ini").read_text(encoding="utf-8")
-    table = dict(re.findall(r"^``(\w+)`` +``(.+?)``", readme, re.MULTILINE))
-    commented = dict(re.findall(r"^# (\w+) = (\S.*)$", example, re.MULTILINE))
-    for name, key in SECTIONS["ssh"].items():
-        default = getattr(SshSettings(), key.field)
-        if default in ((), ""):
-            assert re.search(rf"^``{name}`` ", readme, re.MULTILINE), name
-            assert re.search(rf"^# {name} =", example, re.MULTILINE), name
-        else:
-            assert key.parse(table[name]) == default
-            assert key.parse(commented[name]) == default
 
 
 def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:

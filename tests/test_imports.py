@@ -13,11 +13,13 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 
-OPEN_TO_ALL = frozenset({"values", "errors", "bytequeue", "outflow", "__init__"})
+OPEN_TO_ALL = frozenset({"values", "errors", "s3_limits", "bytequeue", "outflow", "__init__"})
 ALLOWED: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "errors": frozenset(),
     "values": frozenset(),
+    "aio": frozenset({"interfaces"}),
+    "s3_limits": frozenset(),
     "bytequeue": frozenset(),
     "outflow": frozenset(),
     "interfaces": frozenset(),
@@ -26,19 +28,20 @@ ALLOWED: dict[str, frozenset[str]] = {
     "machine": frozenset({"checks", "plan"}),
     "services": frozenset({"interfaces"}),
     "signals": frozenset(),
-    "demo": frozenset({"config"}),
+    "demo": frozenset({"auth"}),
     "plan": frozenset(),
     "wire": frozenset(),
-    "s3": frozenset({"plan", "wire", "interfaces"}),
-    "files": frozenset({"plan", "interfaces"}),
-    "sftp": frozenset({"files", "plan", "wire", "interfaces"}),
-    "scp": frozenset({"files", "plan", "wire", "interfaces"}),
+    "s3": frozenset({"aio", "plan", "wire", "interfaces"}),
+    "files": frozenset({"aio", "plan", "interfaces"}),
+    "sftp": frozenset({"aio", "files", "plan", "wire", "interfaces"}),
+    "scp": frozenset({"aio", "files", "plan", "wire", "interfaces"}),
     "auth": frozenset({"plan", "interfaces"}),
-    "ssh": frozenset({"auth", "plan", "wire", "interfaces"}),
+    "ssh": frozenset({"aio", "auth", "plan", "wire", "interfaces"}),
     "telemetry": frozenset({"interfaces"}),
 }
 ALLOWED["testing"] = frozenset(ALLOWED)
 ALLOWED["tap"] = frozenset(ALLOWED)
+ALLOWED["cli"] = frozenset({"auth", "tap"})
 PURE = ("plan", "wire")
 IMPURE = frozenset({"twisted", "zope", "os", "socket", "time", "random", "asyncio", "threading"})
 
@@ -117,6 +120,7 @@ def test_the_plugin_knows_nothing_of_ours() -> None:
         ("plan", "def late():\n    from time import monotonic"),
         ("wire", "from twisted.internet.defer import Deferred"),
         ("plan", "from sftpgw.interfaces import Clock"),
+        ("plan", "from sftpgw.aio.notifier import Notifier"),
         ("files", "from sftpgw.s3.client import S3Client"),
         ("files", "from sftpgw import s3"),
         ("s3", "import sftpgw.files"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sftpgw.config.scalars import Parser, nearest
+from sftpgw.config.scalars import ValueFormat, nearest
 
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ +AAAA")
 NOT_INDENTED = (
@@ -26,14 +26,25 @@ _SET_ASIDE = "\0duplicate "  # nobody types a NUL into a name
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that may be given: the field of `sftpgw.values` it fills, and how it is written.
+    """A key that may be given.
 
+    :param field: the field of `sftpgw.values` that it fills.
+    :param format: how its value is written.
+    :param meaning: what it does, in a sentence or two of reStructuredText. The configuration
+        reference and the annotated example in ``etc/`` are made of it.
+    :param since: the first version that has the key.
     :param if_blank: what is wrong with a blank value; empty if it means "the default".
     """
 
     field: str
-    parse: Parser
+    format: ValueFormat[object]
+    meaning: str
+    since: str = "0.1.0"
     if_blank: str = ""
+
+    def parse(self, text: str) -> object:
+        """The value of `text`. :raises ValueError: it has none."""
+        return self.format.parse(text)
 
 
 class Faults:

@@ -1,7 +1,8 @@
-"""sftpgw.ini, and with it everything.
+"""Loads the configuration: sftpgw.ini, and the users file that it names.
 
-Knows: the sections and keys of sftpgw.ini and their bounds, and what cannot work together.
-Must not know: how users are described (`users`) or values written (`scalars`).
+Knows: which settings cannot work together.
+Must not know: the keys (`tables`), how users are described (`users`) or values are written
+(`scalars`).
 """
 
 from __future__ import annotations
@@ -16,134 +17,22 @@ from typing import Any
 from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
-from sftpgw.config.inifile import Faults, Key, Section, read_sections
-from sftpgw.config.scalars import (
-    count,
-    matching,
-    never_or,
-    one_of,
-    size,
-    size_text,
-    time,
-    yes_or_no,
-)
+from sftpgw.config.inifile import Faults, Section, read_sections
+from sftpgw.config.scalars import size_text
+from sftpgw.config.tables import SECTIONS
 from sftpgw.config.users import Check, ReadKey, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.values import (
-    GIB,
-    KIB,
-    MIB,
     PROXIED,
     Addressing,
-    ChecksumChoice,
-    ExactTimes,
     FilesSettings,
     GatewaySettings,
-    LateTimes,
     LimitSettings,
-    OnDisconnect,
-    Probe,
-    SetStat,
     Settings,
-    SignPayload,
     SshSettings,
     StoreSettings,
     User,
 )
-
-ALGORITHM_LISTS = (
-    "key_exchanges",
-    "ciphers",
-    "macs",
-    "host_key_algorithms",
-    "login_key_algorithms",
-)
-
-DAY = 86400
-
-SECTIONS: Mapping[str, Mapping[str, Key]] = {
-    "gateway": {
-        "listen": Key("listen", scalars.lines),
-        "host_keys": Key("host_keys", scalars.lines),
-        "create_host_keys": Key("create_host_keys", yes_or_no),
-        "users": Key("users", scalars.printable),
-    },
-    "s3": {
-        "bucket": Key("bucket", scalars.bucket_name),
-        "region": Key("region", matching(r"[A-Za-z0-9_-]{1,64}", "a region such as eu-west-1")),
-        "endpoint": Key("endpoint", scalars.endpoint),
-        "addressing": Key("addressing", one_of(Addressing)),
-        "access_key": Key("access_key", scalars.printable),
-        "secret_key": Key("secret_key", scalars.secret),
-        "session_token": Key("session_token", scalars.secret),
-        "role_arn": Key("role_arn", matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…")),
-        "ca_file": Key("ca_file", scalars.printable),
-        "proxy": Key("proxy", scalars.secret),
-        "storage_class": Key("storage_class", matching(r"[A-Z0-9_]+", "one like STANDARD_IA")),
-        "accelerate": Key("accelerate", yes_or_no),
-        "state_prefix": Key("state_prefix", scalars.state_prefix),
-        "sign_payload": Key("sign_payload", one_of(SignPayload)),
-        "checksum": Key("checksum", one_of(ChecksumChoice)),
-        "part_size": Key("part_size_bytes", size(5 * MIB, 5 * GIB)),  # S3's own bounds
-        "upload_concurrency": Key("upload_concurrency", count(1, 64)),
-        "download_part_size": Key("download_part_size_bytes", size(64 * KIB, GIB)),
-        "download_concurrency": Key("download_concurrency", count(1, 64)),
-        "connect_timeout": Key("connect_timeout_seconds", time(0.1, 600)),
-        "read_timeout": Key("read_timeout_seconds", time(0.1, 3600)),
-        "max_attempts": Key("max_attempts", count(1, 1000)),
-        "retry_time": Key("retry_time_seconds", time(0, 3600)),
-        "probe": Key("probe", one_of(Probe)),
-        "abort_stale_uploads": Key(
-            "abort_stale_uploads_seconds", scalars.off_or(time(3600, 365 * DAY))
-        ),
-        "unsupported": Key("capabilities", scalars.capabilities),
-    },
-    "ssh": {
-        "login_grace": Key("login_grace_seconds", time(1, 3600)),
-        "auth_tries": Key("auth_tries", count(1, 100)),
-        "sessions_per_connection": Key("sessions_per_connection", count(1, 1000)),
-        "handles_per_session": Key("handles_per_session", count(1, 100_000)),
-        "max_connections": Key("max_connections", count(1, 100_000)),
-        "connections_per_user": Key("connections_per_user", count(1, 100_000)),
-        "max_startups": Key("max_startups", scalars.startup_limits),
-        "startups_per_address": Key("startups_per_address", count(1, 10_000)),
-        "startup_rate_per_address": Key("startup_rate_per_address", count(1, 10_000)),
-        "exempt_networks": Key("exempt_networks", scalars.networks),
-        "balancer_networks": Key("balancer_networks", scalars.networks),
-        "banner_file": Key("banner", scalars.printable),
-        "keepalive_interval": Key("keepalive_interval_seconds", never_or(time(1, 86400))),
-        "keepalive_count": Key("keepalive_count", count(1, 100)),
-        "idle_timeout": Key("idle_timeout_seconds", never_or(time(1, 30 * 86400))),
-        # Up to 32 GiB, packets cannot be counted out: `ssh.rekeying` tells why.
-        "rekey_bytes": Key("rekey_bytes", size(MIB, 32 * GIB)),
-        "rekey_interval": Key("rekey_interval_seconds", time(60, 86400)),
-        "key_exchange_timeout": Key("key_exchange_timeout_seconds", time(1, 3600)),
-        "packet_before_login": Key("packet_before_login_bytes", size(8 * KIB, MIB)),
-        # At least what a channel announces (`ssh.channels`), and 1 KiB.
-        "packet_after_login": Key("packet_after_login_bytes", size(257 * KIB, 4 * MIB)),
-        **{name: Key(name, scalars.names) for name in ALGORITHM_LISTS},
-    },
-    "limits": {
-        "memory": Key("memory_bytes", size(16 * MIB, 1024 * GIB)),
-        "reorder_allowance": Key("reorder_allowance_bytes", size(KIB, GIB)),
-        "drain": Key("drain_seconds", time(0, 3600)),
-    },
-    "files": {
-        "setstat": Key("setstat", one_of(SetStat)),
-        "late_times": Key("late_times", one_of(LateTimes)),
-        "late_times_wait": Key("late_times_wait_seconds", time(0, 10)),
-        "exact_times": Key("exact_times", one_of(ExactTimes)),
-        "rename_max_objects": Key("rename_max_objects", count(1, 10_000_000)),
-        "on_disconnect": Key("on_disconnect", one_of(OnDisconnect)),
-        "partials_kept": Key("partials_kept_seconds", time(60, 365 * DAY)),
-        "keep_empty_directories": Key("keep_empty_directories", yes_or_no),
-        "strict_parents": Key("strict_parents", yes_or_no),
-        "uid": Key("uid", count(0, 2**32 - 1)),
-        "gid": Key("gid", count(0, 2**32 - 1)),
-        "file_mode": Key("file_mode", scalars.mode),
-        "directory_mode": Key("directory_mode", scalars.mode),
-    },
-}
 
 
 def load_settings(

@@ -14,7 +14,8 @@ from typing import Any
 
 from sftpgw.config import scalars
 from sftpgw.config.exposure import warn_if_open_to_all
-from sftpgw.config.inifile import Faults, Key, Section, read_sections
+from sftpgw.config.inifile import Faults, Section, read_sections
+from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.values import StoreSettings, User
 
 Check = Callable[[str], object]
@@ -23,29 +24,10 @@ Check = Callable[[str], object]
 ReadKey = Callable[[str], bytes]
 """The key of a line of `authorized_keys`, encoded; raises ValueError as above."""
 
-EVERYBODY = "*"
+ALL_USERS = "*"
 LONGEST_NAME = 128
 AT_FAULT = "at-fault/"
 """Stands for a prefix that was refused, so that it is one fault and no more."""
-
-OF_EVERYBODY: Mapping[str, Key] = {
-    "bucket": Key("bucket", scalars.bucket_name),
-    "key_prefix": Key(
-        "key_prefix",
-        scalars.key_prefix,
-        if_blank="is blank; write / for the whole bucket, or leave the key out for the default",
-    ),
-    "permissions": Key(
-        "permissions",
-        scalars.permissions,
-        if_blank="grants nothing; name some, or leave the key out for the default",
-    ),
-}
-OF_A_USER: Mapping[str, Key] = {
-    **OF_EVERYBODY,
-    "authorized_keys": Key("authorized_keys", scalars.lines),
-    "password_hash": Key("password_hash", str),
-}
 
 
 def load_users(
@@ -55,11 +37,11 @@ def load_users(
     sections = read_sections(file, faults)
     if sections is None:
         return {}
-    defaults = _defaults(sections.pop(EVERYBODY, None))
+    defaults = _defaults(sections.pop(ALL_USERS, None))
     users = {}
     for name, section in sections.items():
         own = _named(replace(section, given={**defaults, **section.given}), name)
-        values = own.values(OF_A_USER)
+        values = own.values(USER_KEYS)
         _check_name(own)
         _check_prefix(own, values, store)
         values["authorized_keys"] = _read_keys(own, values.get("authorized_keys", ()), read_key)
@@ -78,7 +60,7 @@ def _defaults(everybody: Section | None) -> dict[str, str]:
     if everybody is None:
         return {}
     trial = _named(everybody, "user")
-    good = trial.values(OF_EVERYBODY)
+    good = trial.values(DEFAULT_KEYS)
     defaults = {key: everybody.given[key] for key in good if trial.given[key] != AT_FAULT}
     if "key_prefix" in everybody.given:
         defaults.setdefault("key_prefix", AT_FAULT)
@@ -90,7 +72,7 @@ def _named(section: Section, name: str) -> Section:
     given: dict[str, str] = {}
     for key, text in section.given.items():
         try:
-            is_template = key in OF_EVERYBODY
+            is_template = key in DEFAULT_KEYS
             given[key] = (
                 scalars.fill_placeholders(text, {"username": name}) if is_template else text
             )

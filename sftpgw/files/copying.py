@@ -34,7 +34,6 @@ from sftpgw.files.inflight import InFlight
 from sftpgw.files.parallel import in_parallel
 from sftpgw.interfaces import EventSink, ObjectStore
 from sftpgw.plan.copying import (
-    COPY_LIMIT_BYTES,
     PART_BYTES,
     copy_ranges,
     is_same,
@@ -42,6 +41,7 @@ from sftpgw.plan.copying import (
 )
 from sftpgw.plan.markers import is_empty_marker
 from sftpgw.plan.restating import restated, untold_time
+from sftpgw.s3_limits import MAX_COPY_BYTES
 from sftpgw.values import (
     NO_METADATA,
     ByteRange,
@@ -68,7 +68,7 @@ class Copying:
         in_flight: InFlight,
         events: EventSink,
         *,
-        limit_bytes: int = COPY_LIMIT_BYTES,
+        limit_bytes: int = MAX_COPY_BYTES,
         part_bytes: int = PART_BYTES,
         at_once: int = 8,
     ) -> None:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
+from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import (
     CredentialsUnavailable,
     GatewayError,
@@ -33,8 +34,7 @@ from sftpgw.errors import (
 from sftpgw.files.copying import Copying
 from sftpgw.files.ghosts import clear_ghosts
 from sftpgw.files.parallel import in_parallel
-from sftpgw.files.records import Heartbeat, Record, list_records
-from sftpgw.files.recurring import Recurring
+from sftpgw.files.records import Record, heartbeat, list_records
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.copying import is_surely_same
 from sftpgw.plan.markers import MARKER, is_empty_marker
@@ -191,12 +191,12 @@ class Finishing:
         await record.write_intent(intent)
         if outcome is None:
             outcome = await record.decide(Outcome.ABANDONED)
-        heartbeat = Heartbeat(lambda: record.write_intent(intent), self._clock)
+        beating = heartbeat(lambda: record.write_intent(intent), self._clock)
         try:
             finished = await self.finish(record, found.pages, intent, outcome, is_late=True)
-            await heartbeat.end()
+            await beating.finish()
         finally:
-            heartbeat.stop()
+            beating.stop()
         if found.pages:  # else nothing was copied, and what is at the target is somebody's
             await self.clear_folders(intent, outcome)
         if outcome is Outcome.MOVED:
@@ -269,14 +269,13 @@ class Finisher:
         self._clock = clock
         self._events = events
         self._told: set[tuple[str, str, str]] = set()
-        self._rounds = Recurring(
+        self._rounds = PeriodicTask(
             self.look,
             first_seconds=FIRST_SECONDS,
             every_seconds=EVERY_SECONDS,
             clock=clock,
+            on_failure=lambda failure: events.tell("defect", where="finisher", failure=failure),
             random=random,
-            events=events,
-            where="finisher",
         )
 
     def start(self) -> None:

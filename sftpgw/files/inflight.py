@@ -27,9 +27,9 @@ from itertools import count
 
 from twisted.internet.defer import Deferred, TimeoutError
 
+from sftpgw.aio.lru import LRUDict
+from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import LimitReached
-from sftpgw.files.recent import Recent
-from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, FileWriter
 from sftpgw.plan.unlinked import is_unlinked
 from sftpgw.values import MultipartUpload, ObjectInfo, ObjectName
@@ -77,8 +77,8 @@ class Registration:
         """Its place in the line of all CLOSEs."""
         self._has_key = False
         self._stored_before: tuple[Registration, ...] = ()
-        self._waiting = Waiting()
-        self._closing = Waiting()
+        self._waiting = Notifier()
+        self._closing = Notifier()
         self._holds = 0
 
     def bind(self, key: ObjectName) -> None:
@@ -100,7 +100,7 @@ class Registration:
         finally:
             self._holds -= 1
             if not self._holds:
-                self._registry.turns.let_go()
+                self._registry.turns.notify_all()
 
     def rename(self, name: ObjectName, *, may_replace: bool) -> None:
         """It is to be published as `name`; it must be movable.
@@ -109,7 +109,7 @@ class Registration:
         """
         self._registry.renamed(self, name)
         self.may_replace = self.may_replace or may_replace
-        self._closing.let_go()
+        self._closing.notify_all()
 
     def rebase(self, base: ObjectInfo) -> None:
         """The object that is edited is somewhere else now, or has another ETag."""
@@ -121,7 +121,7 @@ class Registration:
         """It is to be published nowhere. Its writer notices nothing."""
         if not self.is_committing and not self.has_ended:
             self._registry.removed(self)
-            self._closing.let_go()
+            self._closing.notify_all()
 
     def keeps(self, thing: Keepable) -> None:
         """Something in the store belongs to this upload until it ends: nobody sweeps it away."""
@@ -140,16 +140,16 @@ class Registration:
                 self._stored_before = self._registry.stored_now(self.name)
             self.is_committing = True
             self._registry.joined(self)
-            self._closing.let_go()
+            self._closing.notify_all()
 
     def kept_open(self) -> None:
         """Its client was given time to close it, and has not: it is not waited for any more."""
         self.is_kept_open = True
-        self._closing.let_go()
+        self._closing.notify_all()
 
     def closing(self) -> Deferred[None]:
         """Fires when it is closed, renamed or gone, or else `kept_open`."""
-        return self._closing.turn()
+        return self._closing.wait()
 
     async def turn(self) -> bool:
         """Wait for the commits of this object that began before: the last CLOSE wins.
@@ -162,7 +162,7 @@ class Registration:
         has_waited = False
         while self._holds or self._gives_way():
             has_waited = True
-            await self._registry.turns.turn()
+            await self._registry.turns.wait()
         self.is_publishing = True
         return has_waited
 
@@ -195,12 +195,12 @@ class Registration:
         self.has_ended = True
         self._registry.kept -= self._kept
         self._registry.forget(self)
-        self._closing.let_go()
-        self._waiting.let_go()
+        self._closing.notify_all()
+        self._waiting.notify_all()
 
     def end(self) -> Deferred[None]:
         """Fires when it has ended."""
-        return self._waiting.turn()
+        return self._waiting.wait()
 
 
 class InFlight:
@@ -210,18 +210,18 @@ class InFlight:
         self.changes = 0
         self.kept: set[Keepable] = set()
         self.numbers = count(1)
-        self.turns = Waiting()
+        self.turns = Notifier()
         """Let go whenever a CLOSE that waits for its turn may have it."""
         self._bound: dict[ObjectName, set[Registration]] = {}
-        self._bindings = Waiting()
+        self._bindings = Notifier()
         self._lines: dict[ObjectName, list[Registration]] = {}
         self._registrations: dict[ObjectName, list[Registration]] = {}
         self._removed: set[Registration] = set()
         self._others = 0
         self._leaving: Counter[tuple[str, str]] = Counter()
-        self._idle = Waiting()
+        self._idle = Notifier()
         self._is_draining = False
-        self._gone: Recent[tuple[str, str], int] = Recent(MAX_GONE)
+        self._gone: LRUDict[tuple[str, str], int] = LRUDict(MAX_GONE)
 
     def changed(self) -> None:
         """Some session has changed what is stored: what was listed before is out of date."""
@@ -246,7 +246,7 @@ class InFlight:
     def directory_gone(self, bucket: str, prefix: str) -> None:
         """A directory was removed or renamed: no session shall believe in it any more."""
         self.changed()
-        self._gone.keep((bucket, prefix), self.changes)
+        self._gone.put((bucket, prefix), self.changes)
 
     def is_gone(self, bucket: str, prefix: str, since: int) -> bool:
         """Whether a directory, or one above it, has gone since there were so many changes."""
@@ -326,7 +326,7 @@ class InFlight:
         while self.bound_elsewhere(key).difference(but_for):
             left_seconds = max(0.0, give_up_at - clock.seconds())
             try:
-                await self._bindings.turn().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
+                await self._bindings.wait().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
             except TimeoutError:
                 raise LimitReached(
                     "a file that had this name is being uploaded under another one still, and the "
@@ -345,8 +345,8 @@ class InFlight:
         if registration.is_committing:
             self.joined(registration)
         self.changed()
-        self._bindings.let_go()
-        self.turns.let_go()
+        self._bindings.notify_all()
+        self.turns.notify_all()
 
     def removed(self, registration: Registration) -> None:
         if registration in self._removed:
@@ -355,7 +355,7 @@ class InFlight:
         self._removed.add(registration)
         self.changed()
         registration.is_removed = True
-        self._bindings.let_go()
+        self._bindings.notify_all()
 
     def forget(self, registration: Registration) -> None:
         self.changed()
@@ -364,12 +364,12 @@ class InFlight:
             self._bound[key].remove(registration)
             if not self._bound[key]:
                 del self._bound[key]
-            self._bindings.let_go()
+            self._bindings.notify_all()
         if registration in self._removed:
             self._removed.remove(registration)
         else:
             self._drop(registration)
-        self.turns.let_go()
+        self.turns.notify_all()
         self._tell_if_idle()
 
     def _drop(self, registration: Registration) -> None:
@@ -448,7 +448,7 @@ class InFlight:
     async def idle(self) -> None:
         """Wait until no transfer is left."""
         while self._is_busy:
-            await self._idle.turn()
+            await self._idle.wait()
 
     @property
     def _is_busy(self) -> bool:
@@ -456,7 +456,7 @@ class InFlight:
 
     def _tell_if_idle(self) -> None:
         if not self._is_busy:
-            self._idle.let_go()
+            self._idle.notify_all()
 
 
 def _remove(lists: dict[ObjectName, list[Registration]], registration: Registration) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 
 from twisted.internet.defer import DeferredSemaphore
 
-from sftpgw.files.recent import Recent
+from sftpgw.aio.lru import LRUDict
 from sftpgw.plan.listing import attributes_of, modified_seconds
 from sftpgw.values import FileAttributes, ObjectInfo, ObjectName
 
@@ -69,9 +69,9 @@ class KnownTimes:
 
     def __init__(self) -> None:
         self.looks = DeferredSemaphore(LOOKS_AT_ONCE)
-        self._known: Recent[int, _Known] = Recent(KNOWN_FILES)
-        self._deferred: Recent[int, float] = Recent(KNOWN_FILES)
-        self._folders: Recent[int, tuple[float | None, float]] = Recent(KNOWN_FOLDERS)
+        self._known: LRUDict[int, _Known] = LRUDict(KNOWN_FILES)
+        self._deferred: LRUDict[int, float] = LRUDict(KNOWN_FILES)
+        self._folders: LRUDict[int, tuple[float | None, float]] = LRUDict(KNOWN_FOLDERS)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -108,7 +108,7 @@ class KnownTimes:
 
     def learn_folder(self, marker: ObjectName, seconds: float | None, now_seconds: float) -> None:
         """A folder has this time now, or none."""
-        self._folders.keep(hash(marker), (seconds, now_seconds))
+        self._folders.put(hash(marker), (seconds, now_seconds))
 
     def forget_folder(self, marker: ObjectName) -> None:
         """It was made, removed or renamed."""
@@ -116,7 +116,7 @@ class KnownTimes:
 
     def defer(self, info: ObjectInfo, seconds: float) -> None:
         """Show this time for an object from now on, though it is not stored with it."""
-        self._deferred.keep(_content(info), seconds)
+        self._deferred.put(_content(info), seconds)
 
     def deferred(self, info: ObjectInfo) -> float | None:
         """The time to show for an object in place of its own, if there is one."""
@@ -138,7 +138,7 @@ class KnownTimes:
         self._keep(info, _Known(mtime_seconds, None, earliest, latest))
 
     def _keep(self, info: ObjectInfo, known: _Known) -> None:
-        self._known.keep(_content(info), known)
+        self._known.put(_content(info), known)
 
 
 def _content(info: ObjectInfo) -> int:

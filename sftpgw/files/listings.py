@@ -9,7 +9,7 @@ not yet published, are those of the moment at which their page came.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
@@ -26,12 +26,17 @@ _Prepared: TypeAlias = tuple[tuple[DirectoryEntry, ...], str | None]
 """A page's entries, and what leads to the next one."""
 
 
+def _forget_page(_: ListPage) -> None:
+    """No one remembers what the page shows."""
+
+
 class Listing:
     """Implements `interfaces.DirectoryReader`.
 
     :param first: the page that showed that the directory exists.
     :param kept: by key, the files whose upload was cut off (`files/partials`).
     :param own: the session's own uploads: it sees what it has written.
+    :param on_page: is called with each later page, before its entries are shown.
     """
 
     def __init__(
@@ -41,8 +46,11 @@ class Listing:
         resources: Resources,
         kept: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
         own: Collection[FileWriter] = (),
+        *,
+        on_page: Callable[[ListPage], None] = _forget_page,
     ) -> None:
         self._place = place
+        self._on_page = on_page
         self._kept = kept
         self._own = own
         self._store = resources.store
@@ -74,7 +82,9 @@ class Listing:
             coming.cancel()
 
     async def _fetch(self, token: str) -> _Prepared:
-        return await self._prepare(await list_directory(self._store, self._place, token))
+        page = await list_directory(self._store, self._place, token)
+        self._on_page(page)
+        return await self._prepare(page)
 
     async def _prepare(self, page: ListPage) -> _Prepared:
         bucket, prefix = self._place.root.bucket, self._place.prefix

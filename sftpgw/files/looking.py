@@ -15,7 +15,9 @@ Rules
    and the upload only where there is nothing else.
 5. What the listing of a directory shows as a directory is one, even where nothing is in it:
    some stores keep folders that nothing makes one any more (`files/ghosts`). Where this session
-   has seen it listed, or is about to remove it, a LIST asks for it once more.
+   has seen it listed, or is about to remove it, a LIST asks for it once more. Hadoop's marker
+   lies beside its directory: a HEAD asks for it where this session has seen it listed, or is about
+   to remove or rename the directory; with `[files] hadoop_markers`, always.
 6. Nothing is made below a file, as far as that is known for nothing: a file that this session
    has seen, or that is being written. What is only remembered is asked for before it is believed.
    With `[files] strict_parents` each directory above is asked for, a HEAD the first time. Where
@@ -27,6 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from weakref import WeakSet
 
+from sftpgw.aio.lru import LRUDict
 from sftpgw.errors import (
     AccessDenied,
     IsADirectory,
@@ -39,7 +42,6 @@ from sftpgw.errors import (
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.listings import list_directory
 from sftpgw.files.paging import all_pages
-from sftpgw.files.recent import Recent
 from sftpgw.interfaces import Clock, FileWriter, ObjectStore
 from sftpgw.plan.markers import hadoop_marker, is_empty_marker, marks_directory
 from sftpgw.plan.paths import Place, is_longer_than_files
@@ -68,6 +70,8 @@ class Looking:
 
     :param strict_parents: whether a request is spent on what is not known of the directories
         above something new.
+    :param hadoop_markers: whether a request is spent on a directory that only Hadoop's marker
+        could stand for, and no listing has shown.
     """
 
     def __init__(
@@ -77,16 +81,19 @@ class Looking:
         clock: Clock,
         *,
         strict_parents: bool = False,
+        hadoop_markers: bool = False,
     ) -> None:
         self._store = store
+        self._hadoop_markers = hadoop_markers
         self._strict_parents = strict_parents
         self._in_flight = in_flight
         self._clock = clock
         self._listed: _Listed | None = None
-        self._emptied: Recent[str, int] = Recent(MAX_REMEMBERED)
-        self._met: Recent[str, None] = Recent(MAX_REMEMBERED)
-        self._files_seen: Recent[int, None] = Recent(MAX_SEEN)
-        self._folders_seen: Recent[int, None] = Recent(MAX_SEEN)
+        self._emptied: LRUDict[str, int] = LRUDict(MAX_REMEMBERED)
+        self._met: LRUDict[str, None] = LRUDict(MAX_REMEMBERED)
+        self._files_seen: LRUDict[int, None] = LRUDict(MAX_SEEN)
+        self._folders_seen: LRUDict[int, None] = LRUDict(MAX_SEEN)
+        self._hadoop_markers_seen: LRUDict[int, None] = LRUDict(MAX_SEEN)
         self._may_not_list = False
         self.own: WeakSet[FileWriter] = WeakSet()
 
@@ -211,8 +218,7 @@ class Looking:
         changes, at_seconds = self._in_flight.changes, self._clock.seconds()
         page = await list_directory(self._store, place)
         if not _shows_something(page):
-            is_there = self._is_implied(place) or await self.has_hadoop_marker(place)
-            return is_there or (self._was_listed(place) and await self.is_only_listed(place))
+            return self._is_implied(place) or await self._stands_without_entries(place)
         self._learn(place, page)
         self._listed = _Listed(place.prefix, page, changes, at_seconds)
         return True
@@ -230,10 +236,8 @@ class Looking:
         """
         page = self._just_listed(place) or await list_directory(self._store, place)
         is_there = _shows_something(page) or place.is_root or self._is_implied(place)
-        if not is_there and not await self.has_hadoop_marker(place):
-            is_there = self._was_listed(place) and await self.is_only_listed(place)
-            if not is_there:
-                raise await self.no_directory(place)
+        if not is_there and not await self._stands_without_entries(place):
+            raise await self.no_directory(place)
         self._learn(place, page)
         return page
 
@@ -295,8 +299,16 @@ class Looking:
                 break
         return False
 
-    def _was_listed(self, place: Place) -> bool:
-        return hash(place.prefix) in self._folders_seen
+    async def _stands_without_entries(self, place: Place) -> bool:
+        """Whether a directory exists although no key begins with its prefix.
+
+        No request, unless this session has seen it listed, or `hadoop_markers` asks for one.
+        """
+        was_seen = hash(hadoop_marker(place).key) in self._hadoop_markers_seen
+        if (was_seen or self._hadoop_markers) and await self.has_hadoop_marker(place):
+            return True
+        was_listed = hash(place.prefix) in self._folders_seen
+        return was_listed and await self.is_only_listed(place)
 
     async def has_hadoop_marker(self, place: Place) -> bool:
         """Whether an object stands for this directory in Hadoop's way. A HEAD.
@@ -368,26 +380,33 @@ class Looking:
         """Something is different now; `emptied` has perhaps lost its last entry."""
         self._in_flight.changed()
         while emptied is not None and not emptied.is_root:
-            self._emptied.keep(emptied.prefix, self._in_flight.changes)
+            self._emptied.put(emptied.prefix, self._in_flight.changes)
             emptied = emptied.parent
 
     def met(self, directory: Place) -> None:
         """This session has seen or made a directory."""
-        self._met.keep(directory.prefix, None)
+        self._met.put(directory.prefix, None)
         self._files_seen.pop(hash(directory.file.key), None)
 
     def saw_file(self, place: Place) -> None:
         """This session has seen or made a file."""
-        self._files_seen.keep(hash(place.file.key), None)
+        self._files_seen.put(hash(place.file.key), None)
         self._met.pop(place.prefix, None)
 
     def _learn(self, directory: Place, page: ListPage) -> None:
         """A page of a directory was seen, and the files in it."""
         self.met(directory)
         for info in page.objects:
-            self._files_seen.keep(hash(info.name.key), None)
+            self._files_seen.put(hash(info.name.key), None)
         for prefix in page.prefixes:
-            self._folders_seen.keep(hash(prefix), None)
+            self._folders_seen.put(hash(prefix), None)
+        self.learn_hadoop_markers(page)
+
+    def learn_hadoop_markers(self, page: ListPage) -> None:
+        """Remember which directories a page of a listing shows by Hadoop's markers."""
+        for info in page.objects:
+            if marks_directory(info):
+                self._hadoop_markers_seen.put(hash(info.name.key), None)
 
     def began(self, upload: FileWriter, place: Place) -> None:
         """This session writes a file."""
@@ -399,6 +418,7 @@ class Looking:
         gone = place.prefix
         self._in_flight.directory_gone(place.root.bucket, gone)
         self._folders_seen.pop(hash(gone), None)
+        self._hadoop_markers_seen.pop(hash(hadoop_marker(place).key), None)
         for prefix in [each for each in self._emptied if each.startswith(gone)]:
             del self._emptied[prefix]
 

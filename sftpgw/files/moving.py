@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
+from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import (
     AccessDenied,
     AlreadyExists,
@@ -39,10 +40,11 @@ from sftpgw.files.copying import Copying
 from sftpgw.files.finishing import AT_ONCE, Finishing
 from sftpgw.files.paging import all_pages
 from sftpgw.files.parallel import in_parallel
-from sftpgw.files.records import Heartbeat, Record, list_records
+from sftpgw.files.records import Record, heartbeat, list_records
 from sftpgw.files.resources import Resources
 from sftpgw.plan.moving import LEASE_SECONDS, Entry, Found, Intent, Outcome, records_prefix
-from sftpgw.plan.paths import MAX_KEY_BYTES, Place, is_hidden
+from sftpgw.plan.paths import Place, is_hidden
+from sftpgw.s3_limits import MAX_KEY_BYTES, MAX_LISTED_KEYS
 from sftpgw.values import KIB, ObjectInfo, ObjectName, WriteCondition
 
 PAGE_OBJECTS = 200
@@ -80,7 +82,7 @@ class Moving:
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
         key_prefix = f"{records_prefix(self._state_prefix)}{token_hex(12)}/"
         self._record = Record(self._store, self._bucket, key_prefix)
-        self._heartbeat: Heartbeat | None = None
+        self._heartbeat: PeriodicTask | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
         self._has_marker = False
@@ -104,7 +106,7 @@ class Moving:
             raise LimitReached("there is no memory to rename a directory now; try again")
         try:
             await self._write_intent()
-            self._heartbeat = Heartbeat(self._write_intent, self._resources.clock)
+            self._heartbeat = heartbeat(self._write_intent, self._resources.clock)
             await self._copy(demand_free, before_deleting)
             if not self._has_been_done:
                 await self._delete()
@@ -117,7 +119,7 @@ class Moving:
     async def _remove_record(self) -> None:
         """An intent that was written behind this would keep others away, for nothing."""
         if self._heartbeat is not None:
-            await self._heartbeat.end()
+            await self._heartbeat.finish()
         await self._record.remove(self._pages)
 
     async def _write_intent(self) -> None:
@@ -223,7 +225,7 @@ class Moving:
                     path = self._suffix(info)
                     raise InvalidPath(f"{path}: its path would be longer than S3 allows")
 
-        await self._each_page(count, 1000)
+        await self._each_page(count, MAX_LISTED_KEYS)
 
     async def _each_page(self, work: Callable[[Objects], Awaitable[None]], limit: int) -> None:
         async for page in all_pages(self._store, self._bucket, self._intent.source, limit=limit):

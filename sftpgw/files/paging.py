@@ -8,11 +8,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sftpgw.interfaces import ObjectStore
+from sftpgw.s3_limits import MAX_LISTED_KEYS
 from sftpgw.values import ListPage
 
 
 async def all_pages(
-    store: ObjectStore, bucket: str, prefix: str, *, delimiter: str = "", limit: int = 1000
+    store: ObjectStore,
+    bucket: str,
+    prefix: str,
+    *,
+    delimiter: str = "",
+    limit: int = MAX_LISTED_KEYS,
 ) -> AsyncIterator[ListPage]:
     """What has keys below `prefix`, grouped by `delimiter` if there is one.
 

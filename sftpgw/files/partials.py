@@ -49,7 +49,7 @@ from sftpgw.plan.partials import (
     record_name,
     records_prefix,
 )
-from sftpgw.plan.partsizes import MIN_PART_BYTES
+from sftpgw.s3_limits import MIN_PART_BYTES
 from sftpgw.values import (
     Capabilities,
     FileAttributes,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import EndOfFile, FileError, GatewayError
 from sftpgw.files.downloads import Download
 from sftpgw.files.traffic import Traffic
@@ -63,7 +64,7 @@ class Readback:
         self._reader: Download | None = None
         self._is_open = False
         self._is_closed = False
-        self._waiting: list[Deferred[None]] = []
+        self._opening_ended = Notifier()
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         """As `interfaces.FileWriter.read`."""
@@ -130,13 +131,8 @@ class Readback:
     async def _opened(self) -> Download:
         """The reader; who comes while it is being opened waits for that."""
         while (reader := self._reader) is None or not self._is_open:
-            await (self._open_reader() if reader is None else self._next_opening())
+            await (self._open_reader() if reader is None else self._opening_ended.wait())
         return reader
-
-    def _next_opening(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
 
     async def _open_reader(self) -> None:
         base = self._base
@@ -146,22 +142,14 @@ class Readback:
             await reader.open(may_wait=False)  # the upload may hold what it would wait for
         except BaseException:
             self._reader = None
-            self._tell_waiting(Failure())
+            self._opening_ended.notify_all(Failure())
             raise
         self._is_open = True
         if base is not self._base:
             self._let_go_of_reader()
         elif self._is_closed:
             reader.close()
-        self._tell_waiting(None)
-
-    def _tell_waiting(self, failure: Failure | None) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if failure is None:
-                each.callback(None)
-            else:
-                each.errback(failure)
+        self._opening_ended.notify_all()
 
     def _here(self, source: Source) -> Body:
         assert not isinstance(source, ByteRange), "what is elsewhere is waited for"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
+from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import (
     ConditionalConflict,
     NoSuchObject,
@@ -131,47 +132,24 @@ async def list_records(store: ObjectStore, bucket: str, state_prefix: str) -> tu
     return find_records(state_prefix, objects)
 
 
-class Heartbeat:
-    """Does something now and then, from its making to `stop` or `end`. That it fails matters to
-    nobody.
+def heartbeat(beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> PeriodicTask:
+    """Begin to renew a lease: call `beat` every `BEAT_SECONDS`, until the task is stopped.
+
+    A beat that the store refuses is left out: the next one follows in time.
     """
+    task = PeriodicTask(
+        beat,
+        first_seconds=BEAT_SECONDS,
+        every_seconds=BEAT_SECONDS,
+        clock=clock,
+        on_failure=_pass_over_store_error,
+    )
+    task.start()
+    return task
 
-    def __init__(self, beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> None:
-        self._beat = beat
-        self._clock = clock
-        self._running: Deferred[None] | None = None
-        self._is_over = False
-        self._timer = clock.callLater(BEAT_SECONDS, self._begin)
 
-    def stop(self) -> None:
-        """At once; what is under way may be carried out or not."""
-        self._let_none_follow()
-        if self._running is not None:
-            self._running.cancel()
-
-    async def end(self) -> None:
-        """Returns when nothing is under way any more, and nothing follows."""
-        self._let_none_follow()
-        if self._running is not None:
-            await self._running
-
-    def _let_none_follow(self) -> None:
-        self._is_over = True
-        if self._timer.active():
-            self._timer.cancel()
-
-    def _begin(self) -> None:
-        self._running = Deferred.fromCoroutine(self._beat_once())
-
-    async def _beat_once(self) -> None:
-        try:
-            await self._beat()
-        except CancelledError:
-            return
-        except StoreError:
-            pass
-        if not self._is_over:
-            self._timer = self._clock.callLater(BEAT_SECONDS, self._begin)
+def _pass_over_store_error(failure: Failure) -> None:
+    failure.trap(StoreError)
 
 
 def _parsed(parse: Callable[[], T]) -> T:

@@ -198,7 +198,8 @@ class Renaming:
     # Directories.
 
     async def _rename_directory(self, source: Place, target: Place, *, replace: bool) -> None:
-        if not await self._looking.is_directory(source):
+        looking = self._looking
+        if not (await looking.is_directory(source) or await looking.has_hadoop_marker(source)):
             if source.may_be_file and self._in_flight.newest(source.file) is not None:
                 # Its upload has come in between; whoever looks for the file waits for it.
                 await self.rename(source, target, replace=replace)

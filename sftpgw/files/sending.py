@@ -57,7 +57,7 @@ from sftpgw.plan.commands import (
     PutWhole,
     SendPart,
 )
-from sftpgw.plan.partsizes import MAX_PARTS, MIN_PART_BYTES
+from sftpgw.s3_limits import MAX_PARTS, MIN_PART_BYTES
 from sftpgw.values import (
     Body,
     ByteRange,

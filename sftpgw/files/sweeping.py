@@ -32,6 +32,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from sftpgw.aio.lru import LRUDict
+from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import (
     CredentialsUnavailable,
     NoSuchObject,
@@ -41,8 +43,6 @@ from sftpgw.errors import (
 )
 from sftpgw.files.inflight import InFlight
 from sftpgw.files.paging import all_pages
-from sftpgw.files.recent import Recent
-from sftpgw.files.recurring import Recurring
 from sftpgw.files.sending import pieces_prefix
 from sftpgw.interfaces import Clock, EventSink, ObjectStore
 from sftpgw.plan.partials import claims_prefix
@@ -122,16 +122,15 @@ class Sweeper:
         self._clock = clock
         self._events = events
         self._expire = expire
-        self._known_since: Recent[MultipartUpload, float] = Recent(MOST_KNOWN)
+        self._known_since: LRUDict[MultipartUpload, float] = LRUDict(MOST_KNOWN)
         self._told: set[Target] = set()
-        self._rounds = Recurring(
+        self._rounds = PeriodicTask(
             self.sweep,
             first_seconds=FIRST_SECONDS,
             every_seconds=EVERY_SECONDS,
             clock=clock,
+            on_failure=lambda failure: events.tell("defect", where="sweeper", failure=failure),
             random=random,
-            events=events,
-            where="sweeper",
         )
 
     def start(self) -> None:
@@ -203,7 +202,7 @@ class Sweeper:
         """Remember since when those are known of which the store does not tell it."""
         unknown = [upload for upload in uploads if not upload.initiated_seconds]
         for upload in unknown:
-            self._known_since.keep(upload, self._since(upload))
+            self._known_since.put(upload, self._since(upload))
         if unknown and target not in self._told:
             self._told.add(target)
             self._events.tell(

@@ -34,7 +34,8 @@ from sftpgw.errors import (
 )
 from sftpgw.files.resources import Resources
 from sftpgw.plan.listing import modified_seconds
-from sftpgw.plan.restating import COPY_LIMIT_BYTES, is_archived, restated
+from sftpgw.plan.restating import is_archived, restated
+from sftpgw.s3_limits import MAX_COPY_BYTES
 from sftpgw.values import LateTimes, ObjectInfo, ObjectName, SetStat
 
 TOO_LARGE = "files over 5 GiB keep their time: S3 cannot copy them onto themselves"
@@ -75,7 +76,7 @@ class Timing:
         :raises LimitReached: it cannot, and that is not to be ignored.
         """
         is_copied = self._late_times is LateTimes.APPLY
-        if size_bytes > COPY_LIMIT_BYTES and self._must_not_ignore and is_copied:
+        if size_bytes > MAX_COPY_BYTES and self._must_not_ignore and is_copied:
             raise LimitReached(TOO_LARGE)
 
     async def published(
@@ -114,7 +115,7 @@ class Timing:
         is_set = int(modified_seconds(info)) == int(seconds)
         if is_set or self._late_times is not LateTimes.APPLY:
             return
-        if info.size_bytes > COPY_LIMIT_BYTES:
+        if info.size_bytes > MAX_COPY_BYTES:
             self._give_up(LimitReached(f"{path}: {TOO_LARGE}"), info)
             return
         if is_archived(info):

@@ -92,6 +92,7 @@ class Tree:
             resources.in_flight,
             resources.clock,
             strict_parents=resources.files.strict_parents,
+            hadoop_markers=resources.files.hadoop_markers,
         )
         self._patience = Patience(resources.clock)
         self._timing = Timing(resources)
@@ -144,7 +145,15 @@ class Tree:
         place = self._enter(Operation.LIST, path)
         page = await self._looking.first_page(place)
         kept = await self._partials.in_directory(place.root.bucket, place.prefix)
-        return Listing(place, page, self._resources, kept, self._looking.own)
+        looking = self._looking
+        return Listing(
+            place,
+            page,
+            self._resources,
+            kept,
+            looking.own,
+            on_page=looking.learn_hadoop_markers,
+        )
 
     async def space(self, path: bytes) -> Space:
         self._enter(Operation.LOOK, path)
@@ -273,8 +282,6 @@ class Tree:
         found = None if existing else await self._partials.find(place.file)
         if found is not None and not may_resume:
             raise incomplete(found, place.path)
-        if existing is None and found is None:
-            await self._looking.demand_no_directory(place)
         if existing is None and intent.create:
             await self._looking.demand_no_file_above(place)
         opening = decide(

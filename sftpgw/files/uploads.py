@@ -39,6 +39,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import (
     AlreadyExists,
     ConditionalConflict,
@@ -62,7 +63,6 @@ from sftpgw.files.relocation import Relocator
 from sftpgw.files.sending import Sending
 from sftpgw.files.timing import Timing
 from sftpgw.files.traffic import Traffic, upload_purpose
-from sftpgw.files.waiting import Waiting
 from sftpgw.interfaces import Clock, EventSink, MemoryBudget, ObjectStore
 from sftpgw.plan.commands import Command, Commands, CompleteUpload, FetchBelow, PutWhole
 from sftpgw.plan.listing import attributes_of
@@ -162,8 +162,8 @@ class Upload:
         self._has_failed_in_time = False
         """It has failed, and not only since the file was removed."""
         self._hurry: Any = None
-        self._paused: list[Deferred[None]] = []
-        self._steps = Waiting()
+        self._paused = Notifier(self._on_none_withheld)
+        self._steps = Notifier()
         self._has_ended = False
         self._opened_seconds = self._written_seconds = clock.seconds()
         self._silent_since_seconds = self._slow_since_seconds = self._opened_seconds
@@ -190,15 +190,12 @@ class Upload:
         return self._withheld_answer()
 
     def _withheld_answer(self) -> Deferred[None]:
-        paused: Deferred[None] = Deferred(self._stop_waiting)
-        self._paused.append(paused)
+        withheld = self._paused.wait()
         self._patience.withheld(self)
-        return paused
+        return withheld.addCallback(lambda _: self._demand_welcome())
 
-    def _stop_waiting(self, paused: Deferred[None]) -> None:
-        self._paused.remove(paused)
-        if not self._paused:
-            self._patience.answered(self)
+    def _on_none_withheld(self) -> None:
+        self._patience.answered(self)
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         self._demand_success()
@@ -439,7 +436,7 @@ class Upload:
             self._resume_writers()
         if self._running == 0 and self._plan.phase in (Phase.DONE, Phase.FAILED):
             self._end()
-        self._steps.let_go()
+        self._steps.notify_all()
 
     def _note_failure(self) -> None:
         """What fails for want of the object below may do so since that is being removed."""
@@ -448,16 +445,10 @@ class Upload:
             self._has_failed_in_time |= not isinstance(failure, ObjectChanged)
 
     def _resume_writers(self) -> None:
-        paused, self._paused = self._paused, []
-        if paused:
+        if self._paused:
             # However long they had to wait, nobody could write more before.
             self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
-            self._patience.answered(self)
-        for each in paused:
-            if self._plan.failure is None or self._is_nobodys:
-                each.callback(None)
-            else:
-                each.errback(Failure(self._plan.failure))
+            self._paused.notify_all()
 
     # Memory.
 
@@ -532,7 +523,7 @@ class Upload:
 
     def _next_end(self) -> Deferred[None]:
         """Fires after the next step."""
-        return self._steps.turn()
+        return self._steps.wait()
 
     @property
     def _is_nobodys(self) -> bool:

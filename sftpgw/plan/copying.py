@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import re
 
+from sftpgw.s3_limits import MAX_PARTS
 from sftpgw.values import GIB, ByteRange, ObjectInfo
 
-COPY_LIMIT_BYTES = 5 * GIB
 PART_BYTES = GIB
 """Parts of this size are copied side by side faster than few large ones."""
-
-MAX_PARTS = 10_000
 
 _PLAIN_MD5 = re.compile(r'"[0-9a-f]{32}"')
 

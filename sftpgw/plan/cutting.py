@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.plan.extents import Extents
-from sftpgw.plan.partsizes import MIN_PART_BYTES
-from sftpgw.plan.pieces import COPY_LIMIT_BYTES
+from sftpgw.s3_limits import MAX_PART_BYTES, MIN_PART_BYTES
 from sftpgw.values import MIB, ByteRange
 
 CLOSE_BYTES = MIB
@@ -44,7 +43,7 @@ class Below:
     size_bytes: int
     can_copy: bool = True
     min_part_bytes: int = MIN_PART_BYTES
-    copy_limit_bytes: int = COPY_LIMIT_BYTES
+    copy_limit_bytes: int = MAX_PART_BYTES
     part_stops: frozenset[int] = frozenset()
 
 

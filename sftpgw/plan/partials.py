@@ -29,6 +29,7 @@ from itertools import accumulate
 from typing import Any
 
 from sftpgw.plan.cutting import Below
+from sftpgw.s3_limits import MAX_PARTS
 from sftpgw.values import (
     Checksum,
     ChecksumAlgorithm,
@@ -38,7 +39,6 @@ from sftpgw.values import (
 )
 
 VERSION = 1
-MAX_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sftpgw.s3_limits import MAX_PARTS
 from sftpgw.values import MIB
 
-MAX_PARTS = 10_000
-MIN_PART_BYTES = 5 * MIB
 LARGEST_PART_BYTES = 64 * MIB
 STEP_PARTS = 100
 UPLOAD_SHARE = 2

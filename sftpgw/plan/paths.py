@@ -24,9 +24,9 @@ import re
 from dataclasses import dataclass, field
 
 from sftpgw.errors import InvalidPath, PermissionDenied
+from sftpgw.s3_limits import MAX_KEY_BYTES
 from sftpgw.values import ObjectName
 
-MAX_KEY_BYTES = 1024
 MAX_PATH_BYTES = 16 * 1024
 """Before it is resolved. Linux takes 4,096 (PATH_MAX, limits.h); a packet could hold 262,144."""
 MAX_NAME_BYTES = 255

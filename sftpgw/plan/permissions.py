@@ -7,8 +7,9 @@ Whether there is something to overwrite is known only further in: what may be ne
 passes the gate as `WRITE` or `RENAME` first, and as `OVERWRITE` once a file was found
 there, or else is done in a way that cannot replace anything (`plan/opening`, and the rename
 in `files/`). Who sets the size of a file overwrites
-it. READ through a handle that writes needs what READ needs, asked at its OPEN. `HASH` and `COPY`
-are done on handles that are open: they need what these have needed, and are asked nowhere else.
+it. READ through a handle that writes needs what READ needs, asked at its OPEN. Hashes and copies
+are made of handles that are open: they need what the OPENs have needed, and no operation of
+their own.
 """
 
 from __future__ import annotations
@@ -25,12 +26,10 @@ class Operation(enum.Enum):
     LOOK = "look at files"
     LIST = "list directories"
     READ = "download files"
-    HASH = "compute hashes of files"
     WRITE = "upload files"
     OVERWRITE = "overwrite files"
     CHANGE = "change files in place"
     TRUNCATE = "change the size of files"
-    COPY = "copy files"
     REMOVE = "remove files"
     REMOVE_DIRECTORY = "remove directories"
     RENAME = "rename files"
@@ -45,13 +44,10 @@ NEEDS: dict[Operation, tuple[Permission, ...]] = {
     Operation.LOOK: (Permission.LIST, Permission.DOWNLOAD, Permission.UPLOAD),
     Operation.LIST: (Permission.LIST,),
     Operation.READ: (Permission.DOWNLOAD,),
-    # A hash tells whether a guess at the content is right.
-    Operation.HASH: (Permission.DOWNLOAD,),
     Operation.WRITE: (Permission.UPLOAD,),
     Operation.OVERWRITE: (Permission.OVERWRITE,),
     Operation.CHANGE: (REWRITE,),
     Operation.TRUNCATE: (REWRITE,),
-    Operation.COPY: (Permission.DOWNLOAD | Permission.UPLOAD,),
     Operation.REMOVE: (Permission.DELETE,),
     Operation.REMOVE_DIRECTORY: (Permission.DELETE,),
     Operation.RENAME: (Permission.RENAME,),

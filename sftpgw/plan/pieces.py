@@ -32,10 +32,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sftpgw.plan.partsizes import Ladder
+from sftpgw.s3_limits import MAX_PART_BYTES
 from sftpgw.values import GIB, Capabilities
 
 DIRECT_PARTS = 500
-COPY_LIMIT_BYTES = 5 * GIB
 FIRST_PIECE_BYTES = GIB
 STEP_PIECES = 20
 
@@ -158,7 +158,7 @@ def choose_layout(
     part_copy: bool,
     unequal_parts: bool,
     direct_parts: int = DIRECT_PARTS,
-    copy_limit_bytes: int = COPY_LIMIT_BYTES,
+    copy_limit_bytes: int = MAX_PART_BYTES,
     first_piece_bytes: int = FIRST_PIECE_BYTES,
     step_pieces: int = STEP_PIECES,
 ) -> Layout:

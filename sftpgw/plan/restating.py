@@ -13,12 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sftpgw.values import GIB, NO_METADATA, ObjectInfo, ObjectProperties
+from sftpgw.values import NO_METADATA, ObjectInfo, ObjectProperties
 
 MTIME = "mtime"
-
-COPY_LIMIT_BYTES = 5 * GIB
-"""The largest object that CopyObject takes."""
 
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes whose objects are neither read nor copied before they were restored. A copy of a

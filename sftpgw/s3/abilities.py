@@ -19,11 +19,14 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 
+from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import CredentialsUnavailable, StoreError, StoreUnavailable
 from sftpgw.interfaces import Clock, EventSink
 from sftpgw.s3.checksums import chosen_algorithm
@@ -219,35 +222,21 @@ class _Running:
     def __init__(self, patience_until: float) -> None:
         self.patience_until = patience_until
         self.work: Deferred[None] = Deferred()
-        self._waiting: list[Deferred[None]] = []
+        self._ended = Notifier()
 
     def start(self, work: Coroutine[Any, Any, None], ended: Callable[[], object]) -> None:
         """:param ended: called at the end, before those who wait."""
         self.work = Deferred.fromCoroutine(work)
         self.work.addErrback(lambda failure: failure.trap(CancelledError))
         self.work.addBoth(lambda _: ended())
-        self.work.addBoth(lambda _: self._tell_all())
+        self.work.addBoth(lambda _: self._ended.notify_all())
 
     async def ended(self, clock: Clock, limit_seconds: float) -> None:
         """Returns at the end, or after `limit_seconds`."""
         if self.work.called or limit_seconds <= 0:
             return
-        mine: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(mine)
-        timer = clock.callLater(limit_seconds, self._tell, mine)
-        try:
-            await mine
-        finally:
-            if timer.active():
-                timer.cancel()
-
-    def _tell(self, waiting: Deferred[None]) -> None:
-        self._waiting.remove(waiting)
-        waiting.callback(None)
-
-    def _tell_all(self) -> None:
-        for waiting in tuple(self._waiting):
-            self._tell(waiting)
+        with suppress(WaitedTooLong):
+            await self._ended.wait().addTimeout(limit_seconds, clock)  # type: ignore[arg-type]
 
 
 class Nobody:

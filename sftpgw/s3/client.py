@@ -62,6 +62,7 @@ from sftpgw.s3.writing import (
     read_result,
     size_of,
 )
+from sftpgw.s3_limits import MAX_LISTED_KEYS
 from sftpgw.values import (
     Body,
     ByteRange,
@@ -176,8 +177,7 @@ class S3Client:
         *,
         delimiter: str = "",
         token: str | None = None,
-        start_after: str = "",
-        limit: int = 1000,
+        limit: int = MAX_LISTED_KEYS,
     ) -> ListPage:
         if "\\" in prefix and not self._abilities.of(bucket).backslashes:
             return ListPage((), (), None)
@@ -185,8 +185,8 @@ class S3Client:
         # These two even if they are blank: policies compare them (s3:prefix, s3:delimiter), and a
         # parameter that is missing is not equal to "".
         query += [("prefix", prefix), ("delimiter", delimiter)]
-        optional = (("continuation-token", token or ""), ("start-after", start_after))
-        query += [(name, value) for name, value in optional if value]
+        if token:
+            query.append(("continuation-token", token))
         request = S3Request("ListObjectsV2", "GET", bucket, query=tuple(query))
         page = await self._send_for(request, lambda a: s3xml.parse_object_list(a.document, bucket))
         if all(info.size_bytes >= 0 for info in page.objects):

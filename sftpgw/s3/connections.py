@@ -18,6 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sftpgw.aio.notifier import Notifier
 from sftpgw.s3.tls import tcp_below
 from sftpgw.values import KIB, MIB
 
@@ -33,21 +34,19 @@ class Connections:
 
     def __init__(self) -> None:
         self._open: set[object] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._last_gone = Notifier()
 
     def came(self, connection: object) -> None:
         self._open.add(connection)
 
     def went(self, connection: object) -> None:
         self._open.discard(connection)
-        while self._waiting and not self._open:
-            self._waiting.pop().callback(None)
+        if not self._open:
+            self._last_gone.notify_all()
 
     async def all_gone(self) -> None:
         if self._open:
-            gone: Deferred[None] = Deferred(self._waiting.remove)
-            self._waiting.append(gone)
-            await gone
+            await self._last_gone.wait()
 
 
 class _CountedConnection(ProtocolWrapper):

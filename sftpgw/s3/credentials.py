@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Never, Protocol
 
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
@@ -24,7 +24,9 @@ from botocore.credentials import (
 )
 from botocore.session import Session
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
+from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import CredentialsUnavailable
 from sftpgw.interfaces import Clock
 from sftpgw.values import StoreSettings
@@ -109,7 +111,7 @@ class RefreshedCredentials:
         self._early_refresh_after = 0.0
         self._obtained_seconds = 0.0
         self._is_refreshing = False
-        self._waiting: list[Deferred[None]] = []
+        self._refresh_ended = Notifier()
 
     async def current(self) -> ReadOnlyCredentials:
         if self._frozen is None or self._ends_within(WAIT_FROM_SECONDS):
@@ -155,19 +157,9 @@ class RefreshedCredentials:
 
     async def _refreshed(self) -> None:
         """Refresh, or wait for the refresh under way; its failure is everybody's."""
-        mine: Deferred[None] = Deferred()
-        timer = self._clock.callLater(PATIENCE_SECONDS, self._give_up, mine)
-        self._waiting.append(mine)
+        ended = self._refresh_ended.wait()
         self._refresh()
-        try:
-            await mine
-        finally:
-            if timer.active():
-                timer.cancel()
-
-    def _give_up(self, waiting: Deferred[None]) -> None:
-        self._waiting.remove(waiting)
-        waiting.errback(CredentialsUnavailable("credentials: nobody answers"))
+        await ended.addTimeout(PATIENCE_SECONDS, self._clock, _give_up)  # type: ignore[arg-type]
 
     def _refresh(self) -> None:
         """Not awaited: whoever started it may be cancelled, the others still wait."""
@@ -184,20 +176,21 @@ class RefreshedCredentials:
         if found is not None:
             self._source, self._frozen = found
             self._obtained_seconds = self._clock.seconds()
-        for waiting in self._served():
-            waiting.callback(None)
+        self._end_refresh()
 
     def _not_loaded(self, failure: Any) -> None:
         # The class is enough: messages of the chain may quote what it read.
         error = CredentialsUnavailable(f"credentials: {failure.type.__name__}")
-        for waiting in self._served():
-            waiting.errback(error)
+        self._end_refresh(Failure(error))
 
-    def _served(self) -> list[Deferred[None]]:
+    def _end_refresh(self, failure: Failure | None = None) -> None:
         self._is_refreshing = False
         self._early_refresh_after = self._clock.seconds() + EARLY_REFRESH_PAUSE_SECONDS
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        self._refresh_ended.notify_all(failure)
+
+
+def _give_up(_: object, __: float) -> Never:
+    raise CredentialsUnavailable("credentials: nobody answers")
 
 
 def resolve_credentials(settings: StoreSettings) -> Credentials | None:

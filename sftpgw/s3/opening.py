@@ -13,13 +13,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
+from sftpgw.aio.hasher import Hasher
 from sftpgw.interfaces import Clock, EventSink
 from sftpgw.s3.abilities import FixedAbilities, FoundAbilities, Nobody
 from sftpgw.s3.certificates import Authorities
 from sftpgw.s3.client import S3Client
 from sftpgw.s3.credentials import CredentialSource, InThread, credential_source
 from sftpgw.s3.endpoints import Endpoints
-from sftpgw.s3.hashing import Hasher
 from sftpgw.s3.http import HttpClient
 from sftpgw.s3.probing import probe_capabilities
 from sftpgw.s3.proxies import Proxies

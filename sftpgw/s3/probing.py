@@ -37,9 +37,9 @@ from sftpgw.errors import (
 from sftpgw.interfaces import ObjectStore
 from sftpgw.plan.retrying import BAD_ANSWER, CONNECTION_LOST
 from sftpgw.s3.checksums import RunningChecksum
+from sftpgw.s3_limits import MIN_PART_BYTES
 from sftpgw.values import (
     KIB,
-    MIB,
     Body,
     Buffer,
     ByteRange,
@@ -55,7 +55,7 @@ from sftpgw.values import (
 
 PROPERTIES = ObjectProperties()
 WRONG_SUM = Checksum(ChecksumAlgorithm.CRC64NVME, 1)
-LARGE_BYTES = 5 * MIB
+LARGE_BYTES = MIN_PART_BYTES
 """The least that a part has which is not the last; of what is no larger, AWS copies no range."""
 
 ZEROS: Body = (bytes(64 * KIB),) * (LARGE_BYTES // (64 * KIB))

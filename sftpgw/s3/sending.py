@@ -16,6 +16,7 @@ from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
+from sftpgw.aio.hasher import Hasher
 from sftpgw.errors import (
     CredentialsUnavailable,
     NoSuchObject,
@@ -48,7 +49,6 @@ from sftpgw.plan.retrying import (
 from sftpgw.s3.certificates import AuthoritiesUnusable, CertificateRefused, TlsFailed
 from sftpgw.s3.credentials import CredentialSource
 from sftpgw.s3.endpoints import Endpoints
-from sftpgw.s3.hashing import Hasher
 from sftpgw.s3.headers import MissingHeader
 from sftpgw.s3.http import (
     ConnectFailed,

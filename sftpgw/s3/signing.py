@@ -20,8 +20,8 @@ from botocore.auth import SIGV4_TIMESTAMP, UNSIGNED_PAYLOAD, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
+from sftpgw.aio.hasher import Hasher
 from sftpgw.s3.endpoints import BucketEndpoint
-from sftpgw.s3.hashing import Hasher
 from sftpgw.values import MIB, Body, SignPayload
 
 HeaderList = tuple[tuple[str, str], ...]

@@ -19,6 +19,7 @@ from sftpgw.s3.headers import MissingHeader, header, property_headers
 from sftpgw.s3.refusals import AttemptFailed, refused_inside_success
 from sftpgw.s3.sending import Answer
 from sftpgw.s3.signing import HeaderList
+from sftpgw.s3_limits import MAX_PARTS
 from sftpgw.values import (
     Body,
     Checksum,
@@ -30,7 +31,6 @@ from sftpgw.values import (
 )
 from sftpgw.wire import s3xml
 
-MAX_PART_NUMBER = 10_000
 ARN = "arn:"
 """How a bucket begins that is an access point."""
 
@@ -45,7 +45,7 @@ def size_of(body: Body) -> int:
 
 def part_query(upload: MultipartUpload, number: int) -> tuple[tuple[str, str], ...]:
     """:raises StoreError: there is no part of this number"""
-    if not 1 <= number <= MAX_PART_NUMBER:
+    if not 1 <= number <= MAX_PARTS:
         raise StoreError(f"there is no part number {number}", code="InvalidArgument")
     return ("partNumber", str(number)), ("uploadId", upload.upload_id)
 

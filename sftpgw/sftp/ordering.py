@@ -21,7 +21,8 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from sftpgw.plan.ordering import Access, RequestOrder, Segments, Ticket
-from sftpgw.plan.paths import MAX_KEY_BYTES, canonical
+from sftpgw.plan.paths import canonical
+from sftpgw.s3_limits import MAX_KEY_BYTES
 from sftpgw.sftp.contracts import Eventual
 from sftpgw.sftp.handles import OpenFile
 from sftpgw.wire.sftp import Attributes

@@ -15,8 +15,8 @@ from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
 
+from sftpgw.aio.notifier import Notifier
 from sftpgw.interfaces import Clock, EventSink
 from sftpgw.ssh.admission import Admission, Refusal, Ticket
 from sftpgw.ssh.algorithms import (
@@ -86,7 +86,7 @@ class GatewayFactory(SSHFactory):
             lambda: {"connected": self._admission.open, "logging_in": self._admission.starting},
         )
         self._silent = Tally("connections-silent", SILENT_TOLD_AFTER_SECONDS, clock, events)
-        self._waiting_for_all: list[Deferred[None]] = []
+        self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 
@@ -155,16 +155,12 @@ class GatewayFactory(SSHFactory):
         if not session.has_spoken and not session.is_balancer:
             self._silent.count("count", session.peer_host)
         if not self.sessions:
-            waiting, self._waiting_for_all = self._waiting_for_all, []
-            for each in waiting:
-                each.callback(None)
+            self._last_gone.notify_all()
 
     async def all_gone(self) -> None:
         """Wait until no client is connected."""
         if self.sessions:
-            gone: Deferred[None] = Deferred(self._waiting_for_all.remove)
-            self._waiting_for_all.append(gone)
-            await gone
+            await self._last_gone.wait()
 
     def disconnect_all(self, text: str) -> None:
         """Say goodbye to every client that is connected."""

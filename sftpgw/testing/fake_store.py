@@ -32,9 +32,8 @@ from sftpgw.errors import (
 from sftpgw.interfaces import BodySink, Interest
 from sftpgw.plan.restating import ARCHIVES
 from sftpgw.s3.checksums import RunningChecksum, joined
+from sftpgw.s3_limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MAX_PARTS, MIN_PART_BYTES
 from sftpgw.values import (
-    GIB,
-    MIB,
     Body,
     ByteRange,
     Capabilities,
@@ -49,8 +48,6 @@ from sftpgw.values import (
     UploadsPage,
     WriteCondition,
 )
-
-COPY_LIMIT_BYTES = 5 * GIB
 
 
 @dataclass(frozen=True)
@@ -134,9 +131,9 @@ class FakeStore:
         buckets: Iterable[str] = ("bucket",),
         *,
         capabilities: Capabilities | None = None,
-        min_part_bytes: int = 5 * MIB,
+        min_part_bytes: int = MIN_PART_BYTES,
         chunk_bytes: int = 64 * 1024,
-        page_limit: int = 1000,
+        page_limit: int = MAX_LISTED_KEYS,
         keeps_folders: bool = False,
     ) -> None:
         self.buckets = set(buckets)
@@ -286,7 +283,7 @@ class FakeStore:
     ) -> str:
         await self._enter("copy", target.bucket)
         stored = self._copy_source(source)
-        if len(stored.data) > COPY_LIMIT_BYTES:
+        if len(stored.data) > MAX_COPY_BYTES:
             raise StoreError("over 5 GiB", code="InvalidRequest", status=400)
         self._demand(target, condition, self._capabilities.conditional_copy)
         if if_match is not None and self._capabilities.conditional_copy:
@@ -311,8 +308,7 @@ class FakeStore:
         *,
         delimiter: str = "",
         token: str | None = None,
-        start_after: str = "",
-        limit: int = 1000,
+        limit: int = MAX_LISTED_KEYS,
     ) -> ListPage:
         await self._enter("list", bucket)
         folders = [name.key for name in self.folders if name.bucket == bucket and delimiter]
@@ -321,8 +317,7 @@ class FakeStore:
             prefix,
             delimiter,
         )
-        after = token if token is not None else start_after
-        rows = [row for row in rows if not after or _binary(row) > _binary(after)]
+        rows = [row for row in rows if token is None or _binary(row) > _binary(token)]
         size = min(limit, self._page_limit)
         page, more = rows[:size], len(rows) > size
         prefixes = tuple(row for row in page if _is_group(row, prefix, delimiter))
@@ -499,7 +494,7 @@ class FakeStore:
         return self.uploads[upload.upload_id]
 
     def _keep_part(self, upload: MultipartUpload, number: int, data: bytes) -> StoredPart:
-        if not 1 <= number <= 10_000:
+        if not 1 <= number <= MAX_PARTS:
             raise StoreError("part number", code="InvalidArgument", status=400)
         etag = _md5(data)
         self._upload(upload).parts[number] = (data, etag)

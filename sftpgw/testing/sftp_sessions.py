@@ -37,6 +37,7 @@ from sftpgw.scp.console import Console
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
 from sftpgw.values import KIB, MIB, FilesSettings, LimitSettings, SshSettings, StoreSettings, User
@@ -195,7 +196,7 @@ class GatewayInMemory:
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:
-            client.transmit(wire.encode_request(wire.Init(3)))
+            client.transmit(encode_request(wire.Init(3)))
             assert client.replies.pop(3).kind is Kind.VERSION
         return client
 
@@ -280,7 +281,7 @@ class SftpClient:
         numbered = zip(requests, ids, strict=True)
         self.transmit(
             b"".join(
-                wire.encode_request(replace(request, request_id=request_id))
+                encode_request(replace(request, request_id=request_id))
                 for request, request_id in numbered
                 if not isinstance(request, wire.Init)
             )
@@ -306,7 +307,7 @@ class SftpClient:
         """Send a request under a fresh id, and return that."""
         assert not isinstance(request, wire.Init)
         request_id = next(self._ids)
-        self.transmit(wire.encode_request(replace(request, request_id=request_id)))
+        self.transmit(encode_request(replace(request, request_id=request_id)))
         return request_id
 
     def ask(self, request: wire.Request) -> Reply:

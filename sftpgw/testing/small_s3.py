@@ -194,7 +194,7 @@ class SmallS3:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         inner, folders = "", set()
         for each in sorted(self.objects):
-            if not each.startswith(prefix) or each <= query.get("start-after", ""):
+            if not each.startswith(prefix):
                 continue
             head, found, _ = each[len(prefix) :].partition(delimiter or "\0")
             if found:

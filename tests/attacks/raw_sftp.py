@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -55,7 +56,7 @@ class RawSftp:
         self.number, self.remote_window_bytes = struct.unpack_from(">2L", opened, 5)
         self._request_subsystem()
         if greet:
-            self.transmit(wire.encode_request(wire.Init(3)))
+            self.transmit(encode_request(wire.Init(3)))
             self.reply(wire.VERSION)
 
     def _request_subsystem(self) -> None:
@@ -122,7 +123,7 @@ class RawSftp:
         """Send a request under a fresh id, and return that."""
         assert not isinstance(request, wire.Init)
         request_id = next(self._ids)
-        self.transmit(wire.encode_request(replace(request, request_id=request_id)))
+        self.transmit(encode_request(replace(request, request_id=request_id)))
         return request_id
 
     def reply(self, request_id: int) -> bytes:

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.values import KIB, MIB
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
@@ -60,7 +61,7 @@ def test_the_window_grows_beyond_its_numbers(session: RawSftp, times: int) -> No
 
 def test_more_data_than_the_window_allows(session: RawSftp) -> None:
     """Who does not take answers gets no more window, and may not write beyond it."""
-    request = wire.encode_request(wire.OnPath(Kind.REALPATH, 0, b"x" * 1000))
+    request = encode_request(wire.OnPath(Kind.REALPATH, 0, b"x" * 1000))
     with pytest.raises(Ended):
         for _ in range(20_000):
             session.client.send(session.data(request * 30))

@@ -374,15 +374,6 @@ class TestList:
         assert await keys_of(under_test, limit=2) == keys
         assert await keys_of(under_test, limit=6) == keys
 
-    @pytest_twisted.ensureDeferred
-    async def test_start_after(self, under_test: StoreUnderTest) -> None:
-        for key in ("a", "b", "c"):
-            await stored(under_test, key)
-        page = await under_test.store.list(
-            under_test.bucket, under_test.prefix, start_after=under_test.prefix + "a", limit=1
-        )
-        assert [info.name.key for info in page.objects] == [under_test.prefix + "b"]
-
 
 class TestUploads:
     async def begun(

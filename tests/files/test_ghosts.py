@@ -8,6 +8,7 @@ from sftpgw.errors import StoreUnavailable
 from sftpgw.files.looking import MAX_PAGES_OF_SIBLINGS
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
+from sftpgw.values import FilesSettings
 from sftpgw.wire.sftp import Status
 from tests.files.worlds import finisher
 from tests.results import result_of
@@ -148,7 +149,7 @@ class TestRenaming:
 
 def test_no_look_for_a_hadoop_marker_whose_name_no_file_system_takes() -> None:
     """MinIO and versitygw refuse such a look, s3proxy fails: STAT and RMDIR failed with it."""
-    gateway = GatewayInMemory()
+    gateway = GatewayInMemory(files=FilesSettings(hadoop_markers=True))
     client = gateway.log_in()
     for name, heads in ((b"n" * 246, 2), (b"n" * 247, 1)):
         gateway.store.requests.clear()

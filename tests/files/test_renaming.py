@@ -739,9 +739,9 @@ class TestKeptDirectories:
 
 
 class TestHadoopMarkers:
-    def test_hadoop_markers_are_directories_and_no_files(
-        self, gateway: GatewayInMemory, tree: Tree
-    ) -> None:
+    def test_hadoop_markers_are_directories_and_no_files(self) -> None:
+        gateway = GatewayInMemory(files=FilesSettings(hadoop_markers=True))
+        tree = gateway.tree()
         for key in ("d_$folder$", "e/", "e/x", "e_$folder$", "f", "f_$folder$"):
             gateway.store.seed("home/alice/" + key)
         gateway.store.seed("home/alice/data_$folder$", b"a file")
@@ -757,6 +757,45 @@ class TestHadoopMarkers:
         ]
         empty = result_of(tree.open_directory(b"/d"))
         assert result_of(empty.next_entries()) == ()
+
+    def test_without_the_option_no_request_looks_for_what_no_listing_has_shown(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
+        gateway.store.seed("home/alice/d_$folder$")
+        gateway.store.requests.clear()
+        for path in (b"/d", b"/missing"):
+            assert isinstance(error_of(tree.stat(path)), NoSuchFile)
+        assert gateway.store.requests == {"head": 2, "list": 2}
+
+    def test_what_a_listing_has_shown_is_found(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gateway.store.seed("home/alice/d_$folder$")
+        gateway.store.seed("home/alice/e_$folder$")
+        result_of(tree.open_directory(b"/"))
+        for path in (b"/d", b"/e"):
+            assert result_of(tree.stat(path)).kind is FileKind.DIRECTORY
+            reader = result_of(tree.open_directory(path))
+            assert result_of(reader.next_entries()) == ()
+        gateway.store.requests.clear()
+        assert isinstance(error_of(tree.stat(b"/missing")), NoSuchFile)
+        assert gateway.store.requests == {"head": 1, "list": 1}
+
+    def test_so_is_what_a_later_page_has_shown(self) -> None:
+        gateway = GatewayInMemory(FakeStore(page_limit=2))
+        tree = gateway.tree()
+        for key in ("a", "b", "c", "d_$folder$"):
+            gateway.store.seed("home/alice/" + key)
+        reader = result_of(tree.open_directory(b"/"))
+        while result_of(reader.next_entries()):
+            pass
+        assert result_of(tree.stat(b"/d")).kind is FileKind.DIRECTORY
+
+    def test_what_is_removed_is_forgotten(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gateway.store.seed("home/alice/d_$folder$")
+        result_of(tree.open_directory(b"/"))
+        result_of(tree.remove_directory(b"/d"))
+        gateway.store.requests.clear()
+        assert isinstance(error_of(tree.stat(b"/d")), NoSuchFile)
+        assert gateway.store.requests == {"head": 1, "list": 1}
 
     def test_mkdir_refuses_them_and_rmdir_removes_them(
         self, gateway: GatewayInMemory, tree: Tree

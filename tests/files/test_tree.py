@@ -101,6 +101,19 @@ class TestCosts:
         assert self.costs(gateway, tree.open_directory(b"/d")) == {}
         assert self.costs(gateway, tree.stat(b"/")) == {}
 
+    def test_stat_of_what_does_not_exist(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        gateway.store.requests.clear()
+        assert isinstance(error_of(tree.stat(b"/nope")), NoSuchFile)
+        assert gateway.store.requests == {"head": 1, "list": 1}
+
+    def test_a_file_where_a_directory_was_met(self, gateway: GatewayInMemory, tree: Tree) -> None:
+        seed(gateway, "d/f")
+        result_of(tree.stat(b"/d"))
+        result_of(gateway.tree().remove_file(b"/d/f"))
+        gateway.store.requests.clear()
+        result_of(tree.open_writer(b"/d", WriteIntent(), NO_CHANGES))
+        assert gateway.store.requests == {"list": 1}
+
     def test_a_directory_of_many_pages(self, tree: Tree, gateway: GatewayInMemory) -> None:
         for index in range(2500):
             gateway.store.seed(f"home/alice/d/{index}")

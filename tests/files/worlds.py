@@ -30,6 +30,7 @@ from sftpgw.files.partials import Expiring
 from sftpgw.files.sweeping import Sweeper, targets_of
 from sftpgw.interfaces import Subsystem
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, Reply, SftpClient, SftpFailure
 from sftpgw.values import LimitSettings, StoreSettings
 from sftpgw.wire import sftp as wire
@@ -236,7 +237,7 @@ class MortalClient(SftpClient):
 def client_without_ssh(gateway: GatewayInMemory) -> SftpClient:
     """A session of alice's that costs no key exchange, with SFTP negotiated."""
     client = SftpClient(_Wire(gateway, gateway.subsystem(ALICE)))  # type: ignore[arg-type]
-    client.transmit(wire.encode_request(wire.Init(3)))
+    client.transmit(encode_request(wire.Init(3)))
     client.replies.clear()
     return client
 
@@ -263,7 +264,7 @@ class World:
         """A session of alice's."""
         wires = _Wire(self.gateway, self.gateway.subsystem(ALICE))
         client = MortalClient(wires, None)
-        client.transmit(wire.encode_request(wire.Init(3)))
+        client.transmit(encode_request(wire.Init(3)))
         client.sent = 0
         client._dies_at, client._in_the_middle = dies_at, in_the_middle
         self._client = client

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw.plan.copying import (
-    COPY_LIMIT_BYTES,
     copy_ranges,
     is_same,
     is_surely_same,
     proves_same,
 )
+from sftpgw.s3_limits import MAX_COPY_BYTES
 from sftpgw.values import GIB, Checksum, ChecksumAlgorithm, ObjectInfo, ObjectName
 
 MD5 = f'"{"a" * 32}"'
@@ -42,7 +42,7 @@ def test_ranges_cover_all_once_and_are_equal_but_the_last(
 def test_the_largest_object_of_all_fits_the_numbers_and_the_limit_of_a_part() -> None:
     ranges = copy_ranges(10_000 * 5 * GIB)
     assert len(ranges) == 10_000
-    assert {each.size_bytes for each in ranges} == {COPY_LIMIT_BYTES}
+    assert {each.size_bytes for each in ranges} == {MAX_COPY_BYTES}
 
 
 @pytest.mark.parametrize(

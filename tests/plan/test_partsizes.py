@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.plan.partsizes import MAX_PARTS, MIN_PART_BYTES, Ladder, choose_ladder
+from sftpgw.plan.partsizes import Ladder, choose_ladder
+from sftpgw.s3_limits import MAX_PARTS, MIN_PART_BYTES
 from sftpgw.values import GIB, MIB, LimitSettings, StoreSettings
 
 LADDERS = st.builds(

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.plan.partsizes import MIN_PART_BYTES, Ladder, choose_ladder
-from sftpgw.plan.pieces import COPY_LIMIT_BYTES, Home, Layout, choose_layout, layout_for
+from sftpgw.plan.partsizes import Ladder, choose_ladder
+from sftpgw.plan.pieces import Home, Layout, choose_layout, layout_for
+from sftpgw.s3_limits import MAX_PART_BYTES, MIN_PART_BYTES
 from sftpgw.values import GIB, MIB, Capabilities
 
 LADDERS = st.builds(
@@ -86,7 +87,7 @@ def test_what_the_default_holds() -> None:
     assert DEFAULT.capacity_bytes / (1024 * GIB) == pytest.approx(46.2, abs=0.05)
     assert DEFAULT.pieces is not None
     assert DEFAULT.pieces.first_bytes == GIB
-    assert DEFAULT.pieces.top_bytes == COPY_LIMIT_BYTES
+    assert DEFAULT.pieces.top_bytes == MAX_PART_BYTES
 
 
 def test_no_pieces_where_parts_cannot_be_copied() -> None:

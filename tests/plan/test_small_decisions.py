@@ -86,7 +86,7 @@ class TestPermissions:
             granted |= {op for op in Operation if allows(permission, op)}
         assert alone == {
             Permission.LIST: {Operation.LOOK, Operation.LIST},
-            Permission.DOWNLOAD: {Operation.LOOK, Operation.READ, Operation.HASH},
+            Permission.DOWNLOAD: {Operation.LOOK, Operation.READ},
             Permission.UPLOAD: {Operation.LOOK, Operation.WRITE},
             Permission.OVERWRITE: {Operation.OVERWRITE},
             Permission.DELETE: {Operation.REMOVE, Operation.REMOVE_DIRECTORY},

@@ -12,8 +12,8 @@ from botocore.credentials import ReadOnlyCredentials
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
+from sftpgw.aio.hasher import Hasher
 from sftpgw.s3.endpoints import BucketEndpoint
-from sftpgw.s3.hashing import Hasher
 from sftpgw.s3.signing import Signer
 from sftpgw.values import Body, SignPayload
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.values import MIB, Permission, SshSettings, StoreSettings
 from sftpgw.wire import check_file
@@ -66,7 +67,7 @@ def test_check_file_answers_for_ranges_and_blocks(gateway: GatewayInMemory) -> N
 
 def test_check_file_is_advertised(gateway: GatewayInMemory) -> None:
     client = gateway.log_in(greet=False)
-    client.transmit(wire.encode_request(wire.Init(3)))
+    client.transmit(encode_request(wire.Init(3)))
     body = client.replies.pop(3).body
     for name in (b"check-file-name", b"check-file-handle", b"check-file"):
         assert (

@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.values import KIB, StoreSettings
 from sftpgw.wire import sftp as wire
@@ -43,7 +44,7 @@ def refused(client: SftpClient, request: wire.Request) -> Status:
 
 def test_copy_data_is_advertised(gateway: GatewayInMemory) -> None:
     client = gateway.log_in(greet=False)
-    client.transmit(wire.encode_request(wire.Init(3)))
+    client.transmit(encode_request(wire.Init(3)))
     assert dict(wire.Fields(client.replies[3].body, 0, 0).pairs())[b"copy-data"] == b"1"
 
 

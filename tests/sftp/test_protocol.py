@@ -28,6 +28,7 @@ from sftpgw.sftp.protocol import (
 from sftpgw.sftp.refusals import MAX_TOLD
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
     CREATE,
     GatewayInMemory,
@@ -64,7 +65,7 @@ def take_all_memory(gateway: GatewayInMemory) -> int:
 class TestNegotiation:
     def test_version_3_and_the_extensions_of_openssh(self, gateway: GatewayInMemory) -> None:
         client = gateway.log_in(greet=False)
-        client.transmit(wire.encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
+        client.transmit(encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
         offered = dict(wire.Fields(client.replies[3].body, 0, 0).pairs())
         assert offered[b"posix-rename@openssh.com"] == b"1"
         assert offered[b"statvfs@openssh.com"] == b"2"
@@ -73,17 +74,17 @@ class TestNegotiation:
     @pytest.mark.parametrize("version", [0, 1, 2])
     def test_older_versions_are_refused(self, gateway: GatewayInMemory, version: int) -> None:
         client = gateway.log_in(greet=False)
-        client.transmit(wire.encode_request(wire.Init(version)))
+        client.transmit(encode_request(wire.Init(version)))
         assert client.channel.closed_by_server
 
     def test_nothing_is_accepted_before_init(self, gateway: GatewayInMemory) -> None:
         client = gateway.log_in(greet=False)
-        client.transmit(wire.encode_request(wire.OnPath(Kind.REMOVE, 1, b"/a")))
+        client.transmit(encode_request(wire.OnPath(Kind.REMOVE, 1, b"/a")))
         assert client.channel.closed_by_server
         assert not gateway.store.requests
 
     def test_a_second_init_is_refused(self, client: SftpClient) -> None:
-        client.transmit(wire.encode_request(wire.Init(3)))
+        client.transmit(encode_request(wire.Init(3)))
         assert client.channel.closed_by_server
 
 
@@ -195,7 +196,7 @@ class TestBadInput:
     ) -> None:
         handle = client.open(b"/a", CREATE)
         client.write(handle, 0, b"begin")
-        body = wire.encode_request(wire.Write(7, handle, 5, (b"truncated",)))[4:-3]
+        body = encode_request(wire.Write(7, handle, 5, (b"truncated",)))[4:-3]
         client.transmit(struct.pack(">L", len(body)) + body)
         assert client.replies.pop(7).code is Status.BAD_MESSAGE
         with pytest.raises(SftpFailure):
@@ -208,7 +209,7 @@ class TestBadInput:
     ) -> None:
         for index in range(500):
             request = wire.OnHandle(Kind.FSTAT, index, b"nonsense")
-            client.channel.write(wire.encode_request(request))
+            client.channel.write(encode_request(request))
         client.pump()
         assert len(client.replies) == 500
         assert len(gateway.events.facts("request-refused")) == MAX_TOLD
@@ -323,7 +324,7 @@ class TestLimits:
     def test_requests_that_are_answered_at_once_do_not_nest(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
         stream = b"".join(
-            wire.encode_request(wire.OnHandle(Kind.FSTAT, index, handle)) for index in range(3000)
+            encode_request(wire.OnHandle(Kind.FSTAT, index, handle)) for index in range(3000)
         )
         client.transmit(stream)
         assert sorted(client.replies) == list(range(3000))
@@ -348,7 +349,7 @@ class TestLimits:
         handle = client.open(b"/big")
         for index in range(300):
             client.channel.write(
-                wire.encode_request(wire.Read(index, handle, index * 100 * KIB, 100 * KIB))
+                encode_request(wire.Read(index, handle, index * 100 * KIB, 100 * KIB))
             )
         client.pump()
         assert sorted(client.replies) == list(range(300))
@@ -366,7 +367,7 @@ class TestLimits:
         handle = client.open(b"/big", CREATE)
         for index in range(160):
             write = wire.Write(index, handle, index * 255 * KIB, (bytes(255 * KIB),))
-            client.channel.write(wire.encode_request(write))
+            client.channel.write(encode_request(write))
         client.pump()
         held_bytes = gateway.budget.held_bytes
         assert 20 * MIB <= held_bytes <= 30 * MIB
@@ -704,9 +705,9 @@ def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel
     protocol, channel = gateway.subsystem(), Channel()
     protocol.makeConnection(channel)
     requests = [wire.OnPath(Kind.REALPATH, number, b"") for number in range(count)]
-    protocol.dataReceived(wire.encode_request(wire.Init(3)))
+    protocol.dataReceived(encode_request(wire.Init(3)))
     assert channel.replies() == 1
-    protocol.dataReceived(b"".join(map(wire.encode_request, requests)))
+    protocol.dataReceived(b"".join(map(encode_request, requests)))
     return protocol, channel
 
 

@@ -8,7 +8,7 @@ import pytest
 from twisted.conch.ssh.common import NS
 from twisted.internet.task import Clock
 
-from sftpgw.config.loading import SECTIONS
+from sftpgw.config.tables import SECTIONS
 from sftpgw.ssh.channels import PAUSE_ABOVE_BYTES
 from sftpgw.ssh.rekeying import (
     BYTES_AN_EXCHANGE,

@@ -12,6 +12,7 @@ from sftpgw.files.memory import Budget
 from sftpgw.sftp.protocol import OUTBOX_BYTES
 from sftpgw.ssh.unsent import LOT_BYTES, UNREAD_SECONDS
 from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
@@ -82,7 +83,7 @@ def ask_for_all(client: SftpClient, handle: bytes) -> None:
     """READs for a whole file, of which next to nothing will be read."""
     for number in range(UNREAD_READS):
         request = wire.Read(1000 + number, handle, number * READ_BYTES, READ_BYTES)
-        client.channel.write(wire.encode_request(request))  # type: ignore[no-untyped-call]
+        client.channel.write(encode_request(request))  # type: ignore[no-untyped-call]
     client.pair.pump()
 
 

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
 
-from sftpgw.s3.hashing import Hasher
+from sftpgw.aio.hasher import Hasher
 from sftpgw.values import Buffer
 
 STEP_BYTES = 10
