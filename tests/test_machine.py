@@ -77,12 +77,12 @@ def greet(server: socket.socket, greeting: bytes) -> Thread:
 
 class TestAddresses:
     @pytest_twisted.ensureDeferred
-    async def test_a_free_one(self) -> None:
+    async def test_a_free_port_is_fine(self) -> None:
         text = "tcp:0:interface=127.0.0.1"
         assert await addresses(text) == [f"ok: listen {text}: nothing else listens there"]
 
     @pytest_twisted.ensureDeferred
-    async def test_one_that_another_program_has(self, taken: socket.socket) -> None:
+    async def test_a_port_of_another_program_is_a_fault(self, taken: socket.socket) -> None:
         text = f"tcp:{port_of(taken)}:interface=127.0.0.1"
         thread = greet(taken, b"220 ftp\r\n")
         (line,) = await addresses(text)
@@ -93,7 +93,7 @@ class TestAddresses:
         )
 
     @pytest_twisted.ensureDeferred
-    async def test_one_that_a_gateway_has(self, taken: socket.socket) -> None:
+    async def test_a_port_of_a_gateway_is_a_note(self, taken: socket.socket) -> None:
         text = f"tcp:{port_of(taken)}:interface=127.0.0.1"
         thread = greet(taken, GREETING + b"\r\n")
         (line,) = await addresses(text)
@@ -101,7 +101,9 @@ class TestAddresses:
         assert line == f"note: listen {text}: a gateway listens there already; end it first"
 
     @pytest_twisted.ensureDeferred
-    async def test_one_where_a_gateway_waits_for_a_balancer(self, taken: socket.socket) -> None:
+    async def test_a_port_where_a_gateway_waits_for_a_balancer_is_a_note(
+        self, taken: socket.socket
+    ) -> None:
         inner = f"tcp:{port_of(taken)}:interface=127.0.0.1"
         thread = greet(taken, b"")
         report = Reported()
@@ -112,7 +114,9 @@ class TestAddresses:
 
     @pytest.mark.parametrize("other", ["", "127.0.0.2"])
     @pytest_twisted.ensureDeferred
-    async def test_one_port_twice(self, taken: socket.socket, other: str) -> None:
+    async def test_a_port_listed_twice_on_one_interface_is_a_fault(
+        self, taken: socket.socket, other: str
+    ) -> None:
         port = port_of(taken)
         taken.close()
         texts = (f"tcp:{port}:interface=127.0.0.1", f"tcp:{port}:interface={other}")
@@ -130,7 +134,7 @@ class TestAddresses:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_those_that_are_none(self, text: str, why: str) -> None:
+    async def test_malformed_addresses_are_faults(self, text: str, why: str) -> None:
         assert await addresses(text) == [f"fault: listen {text}: {why}"]
 
     def test_who_is_silent_says_nothing(self, taken: socket.socket) -> None:
@@ -138,7 +142,7 @@ class TestAddresses:
         taken.close()
         assert greeting_at("127.0.0.1", port) == b""
 
-    def test_a_socket_file(self, tmp_path: Path) -> None:
+    def test_the_greeting_behind_a_socket_file_is_read(self, tmp_path: Path) -> None:
         path = str(tmp_path / "socket")
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path)
@@ -155,15 +159,15 @@ class TestHostKeys:
         (line,) = report.lines
         return line
 
-    def test_one_that_exists(self, tmp_path: Path) -> None:
+    def test_a_host_key_that_exists_is_fine(self, tmp_path: Path) -> None:
         path = tmp_path / "key"
         path.touch()
         assert self.told(path) == f"ok: host key {path}"
 
-    def test_one_that_can_be_made(self, tmp_path: Path) -> None:
+    def test_a_host_key_that_can_be_made_is_fine(self, tmp_path: Path) -> None:
         assert self.told(tmp_path / "key").endswith(": to be made at the first start")
 
-    def test_one_in_a_folder_that_does_not_exist(self, tmp_path: Path) -> None:
+    def test_a_host_key_in_a_missing_directory_is_a_fault(self, tmp_path: Path) -> None:
         path = tmp_path / "folder" / "key"
         why = f"cannot be made: no folder {path.parent}; make it"
         assert self.told(path) == f"fault: host key {path}: {why}"
@@ -172,17 +176,19 @@ class TestHostKeys:
         ("name", "why"),
         [("k" * 300, "File name too long"), ("k\0", "embedded null byte")],
     )
-    def test_one_that_no_file_can_be_called(self, tmp_path: Path, name: str, why: str) -> None:
+    def test_a_host_key_whose_name_no_file_can_have_is_a_fault(
+        self, tmp_path: Path, name: str, why: str
+    ) -> None:
         told = self.told(tmp_path / name)
         assert told == f"fault: host key {tmp_path / name}: cannot be looked at: {why}"
 
-    def test_one_below_a_file(self, tmp_path: Path) -> None:
+    def test_a_host_key_below_a_file_is_a_fault(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         why = f"cannot be made: no folder {tmp_path / 'file'}; make it"
         assert self.told(tmp_path / "file" / "key").endswith(why)
 
     @needs("a plain user")
-    def test_one_in_a_folder_of_others(self, tmp_path: Path) -> None:
+    def test_a_host_key_in_a_read_only_directory_is_a_fault(self, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         assert self.told(tmp_path / "key").startswith(f"fault: host key {tmp_path}/key: cannot be")
 
@@ -203,7 +209,7 @@ class TestPluginCache:
             ("one.py", 2e9, True),
         ],
     )
-    def test_it_is_as_old_as_the_newest_plugin(
+    def test_the_plugin_cache_is_compared_with_the_newest_plugin(
         self, folder: Path, name: str, seconds: float, is_missed: bool
     ) -> None:
         for file in folder.iterdir():
@@ -211,7 +217,7 @@ class TestPluginCache:
         os.utime(folder / name, (seconds, seconds))
         assert is_cache_missed(folder) is is_missed
 
-    def test_there_may_be_none(self, folder: Path) -> None:
+    def test_a_missing_plugin_cache_is_fine(self, folder: Path) -> None:
         (folder / "dropin.cache").unlink()
         assert is_cache_missed(folder)
 

@@ -33,7 +33,9 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(1, 60))
-def test_as_a_bytearray(steps: list[tuple[int, ...] | int], limit_bytes: int) -> None:
+def test_the_buffer_behaves_as_a_bytearray(
+    steps: list[tuple[int, ...] | int], limit_bytes: int
+) -> None:
     outflow, socket, model, number = Outflow(), Socket(), bytearray(), 0
     for step in steps:
         if isinstance(step, tuple):

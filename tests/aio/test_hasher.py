@@ -37,7 +37,7 @@ def test_what_fits_into_a_step_is_done_at_once() -> None:
     assert not clock.getDelayedCalls()
 
 
-def test_a_turn_is_bounded() -> None:
+def test_a_step_is_bounded() -> None:
     clock = IterationClock()
     large = Feeding(Hasher(clock), b"a" * 37, b"b" * 3, b"c" * 3)
     done_bytes = []
@@ -51,7 +51,7 @@ def test_a_turn_is_bounded() -> None:
     assert max(map(len, large.pieces)) <= STEP_BYTES
 
 
-def test_many_share_the_turns() -> None:
+def test_many_hashes_share_the_iterations() -> None:
     """Two bodies at once take as many turns as one after the other, and keep their order."""
     clock = IterationClock()
     hasher = Hasher(clock)
@@ -68,7 +68,7 @@ def test_many_share_the_turns() -> None:
     assert not clock.getDelayedCalls()
 
 
-def test_who_gives_up_leaves_the_line() -> None:
+def test_a_cancelled_hash_leaves_the_queue() -> None:
     clock = IterationClock()
     hasher = Hasher(clock)
     first, second = (Feeding(hasher, bytes(30)) for _ in range(2))
@@ -82,7 +82,7 @@ def test_who_gives_up_leaves_the_line() -> None:
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 10, 11, 1000])
-def test_nothing_is_lost(size_bytes: int) -> None:
+def test_each_hash_covers_every_byte(size_bytes: int) -> None:
     clock, digest = IterationClock(), hashlib.sha256()
     data = bytes(range(256)) * 4
     body = (data[: size_bytes // 3], memoryview(data)[size_bytes // 3 : size_bytes])

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SESSIONS = 10
 
 
-def test_500_channels(mallory: RawClient) -> None:
+def test_opening_500_channels_is_refused_beyond_the_limit(mallory: RawClient) -> None:
     mallory.send(*[channel_open(number) for number in range(500)])
     heard = [mallory.receive()[0] for _ in range(500)]
     assert heard.count(CHANNEL_CONFIRMATION) == SESSIONS

@@ -61,7 +61,9 @@ async def stored(under_test: StoreUnderTest) -> Collected:
 
 @pytest.mark.parametrize("old_parts", [0.5, 1, 7.5])
 @pytest_twisted.ensureDeferred
-async def test_a_resume(under_test: StoreUnderTest, old_parts: float) -> None:
+async def test_a_resumed_upload_copies_the_stored_bytes(
+    under_test: StoreUnderTest, old_parts: float
+) -> None:
     old = content(int(old_parts * under_test.min_part_bytes))
     new = content(2 * under_test.min_part_bytes + 9)
     upload = await opened(under_test, old)

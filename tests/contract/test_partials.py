@@ -85,7 +85,7 @@ def content(under_test: StoreUnderTest) -> bytes:
 
 
 @pytest_twisted.ensureDeferred
-async def test_another_node_goes_on(under_test: StoreUnderTest) -> None:
+async def test_another_process_resumes_a_suspended_upload(under_test: StoreUnderTest) -> None:
     data, part_bytes = content(under_test), under_test.min_part_bytes
     kept = await cut_off(under_test, data[: 3 * part_bytes + 10])
     assert kept == 3 * part_bytes
@@ -104,7 +104,7 @@ async def test_another_node_goes_on(under_test: StoreUnderTest) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_only_one_of_many_goes_on(under_test: StoreUnderTest) -> None:
+async def test_only_one_of_many_resumes_a_suspended_upload(under_test: StoreUnderTest) -> None:
     under_test.needs("conditional-put")
     data = content(under_test)
     kept = await cut_off(under_test, data[: 3 * under_test.min_part_bytes + 10])
@@ -129,7 +129,7 @@ async def test_only_one_of_many_goes_on(under_test: StoreUnderTest) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_is_removed_and_it_expires(under_test: StoreUnderTest) -> None:
+async def test_a_suspended_upload_can_be_removed_and_expires(under_test: StoreUnderTest) -> None:
     from twisted.internet import reactor  # noqa: PLC0415
 
     data = content(under_test)

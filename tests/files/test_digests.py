@@ -55,7 +55,7 @@ def finish(clock: Clock, work: Deferred[list[bytes]]) -> list[bytes]:
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("size_bytes", [0, 1, STEP_BYTES, 2 * STEP_BYTES + 3])
 @pytest.mark.parametrize("is_late", [False, True])
-def test_whole_files(name: str, size_bytes: int, is_late: bool) -> None:
+def test_digests_of_whole_files(name: str, size_bytes: int, is_late: bool) -> None:
     clock, data = Clock(), bytes(range(256)) * (size_bytes // 256 + 1)
     data = data[:size_bytes]
     reader = Reader(clock, data, is_late=is_late)
@@ -67,7 +67,7 @@ def test_whole_files(name: str, size_bytes: int, is_late: bool) -> None:
 
 @settings(max_examples=50)
 @given(st.binary(max_size=300), st.integers(0, 320), st.integers(0, 320), st.integers(0, 90))
-def test_ranges_and_blocks(data: bytes, start: int, length: int, block: int) -> None:
+def test_digests_of_ranges_and_blocks(data: bytes, start: int, length: int, block: int) -> None:
     clock = Clock()
     stop = start + length if length else 0
     work = Digester(clock).ranges(Reader(clock, data), "md5", start, stop, block)
@@ -87,7 +87,7 @@ def test_too_many_blocks_are_refused_before_anything_is_read() -> None:
     assert reader.lengths == []
 
 
-def test_one_step_in_each_turn_and_everybody_in_turn() -> None:
+def test_one_step_in_each_reactor_iteration_round_robin() -> None:
     clock = IterationClock()
     digester = Digester(clock)
     readers = [Reader(clock, bytes(5 * STEP_BYTES)) for _ in range(3)]
@@ -104,7 +104,7 @@ def test_one_step_in_each_turn_and_everybody_in_turn() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_whoever_gives_up_leaves_the_line() -> None:
+def test_a_cancelled_digest_leaves_the_queue() -> None:
     clock = Clock()
     digester = Digester(clock)
     first, second = digester.next_step(), digester.next_step()

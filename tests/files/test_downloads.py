@@ -284,7 +284,7 @@ def test_without_any_memory_a_read_waits_in_line_and_holds_nothing() -> None:
     assert opened.budget.held_bytes == 0
 
 
-def test_whoever_closes_leaves_the_line() -> None:
+def test_a_closed_download_leaves_the_queue() -> None:
     opened, others_bytes = out_of_memory()
     late = opened.download.read(900, 1200)
     assert isinstance(late, Deferred)
@@ -304,7 +304,7 @@ class TestOpeningWithoutMemory:
         assert opened.budget.try_charge(others_bytes)
         return opened, others_bytes
 
-    def test_it_waits_in_line_and_holds_nothing(self) -> None:
+    def test_an_open_waits_in_the_queue_and_holds_nothing(self) -> None:
         opened, others_bytes = self.opened(left_bytes=900)
         opening = Deferred.fromCoroutine(opened.download.open())
         assert not opening.called
@@ -316,7 +316,7 @@ class TestOpeningWithoutMemory:
         assert opened.budget.held_bytes == 0
         assert not opened.clock.getDelayedCalls()
 
-    def test_after_a_minute_it_fails(self) -> None:
+    def test_an_open_that_waits_for_a_minute_fails(self) -> None:
         opened, others_bytes = self.opened()
         opening = Deferred.fromCoroutine(opened.download.open())
         opened.clock.pump([10.0] * 5)
@@ -329,7 +329,7 @@ class TestOpeningWithoutMemory:
         assert not opened.clock.getDelayedCalls()
         assert not opened.store.requests
 
-    def test_whoever_is_cancelled_leaves_the_line(self) -> None:
+    def test_a_cancelled_open_leaves_the_queue(self) -> None:
         opened, others_bytes = self.opened()
         opening = Deferred.fromCoroutine(opened.download.open())
         opening.cancel()
@@ -337,7 +337,7 @@ class TestOpeningWithoutMemory:
         assert (opened.budget.waiting, opened.budget.held_bytes) == (0, others_bytes)
         assert not opened.clock.getDelayedCalls()
 
-    def test_who_needs_less_passes_it(self) -> None:
+    def test_an_open_that_needs_less_memory_passes_it(self) -> None:
         opened, _ = self.opened(left_bytes=900)
         opening = Deferred.fromCoroutine(opened.download.open())
         small = Opened(part_bytes=800, beside=opened)
@@ -347,7 +347,7 @@ class TestOpeningWithoutMemory:
         opening.cancel()
 
     @pytest.mark.parametrize("waits_with", ["open", "read"])
-    def test_who_waits_asks_again_and_again_whether_others_have_gone_idle(
+    def test_a_waiting_read_asks_idle_transfers_for_memory_periodically(
         self, waits_with: str
     ) -> None:
         opened, others_bytes = out_of_memory() if waits_with == "read" else self.opened()
@@ -424,7 +424,7 @@ def test_a_missing_object_is_told_at_open() -> None:
     assert opened.budget.held_bytes == 0
 
 
-def test_closing_answers_who_waits_and_drops_the_requests() -> None:
+def test_closing_fails_the_waiting_reads_and_drops_the_requests() -> None:
     opened = Opened()
     opened.store.hold("body")
     result_of(opened.download.open())

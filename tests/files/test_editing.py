@@ -240,7 +240,9 @@ class TestConditions:
 
     @pytest.mark.parametrize("condition", [True, False])
     @pytest.mark.parametrize("size", [4, 60])
-    def test_before_it_is_needed(self, condition: bool, size: int) -> None:
+    def test_an_object_replaced_before_its_bytes_are_needed_fails_the_commit(
+        self, condition: bool, size: int
+    ) -> None:
         process = Process(content(size), copy_source_condition=condition)
         upload = process.open()
         upload.write(size, b"more")
@@ -252,7 +254,7 @@ class TestConditions:
         process.assert_idle()
 
     @pytest.mark.parametrize("condition", [True, False])
-    def test_between_two_copies(self, condition: bool) -> None:
+    def test_an_object_replaced_between_two_copies_fails_the_commit(self, condition: bool) -> None:
         process = Process(content(100), copy_source_condition=condition)
         gate = process.store.hold("copy_part")
         upload = process.open()
@@ -265,7 +267,7 @@ class TestConditions:
         assert process.content == bytes(100)
         process.assert_idle()
 
-    def test_when_it_is_gone(self) -> None:
+    def test_an_object_deleted_meanwhile_fails_the_commit(self) -> None:
         process = Process(content(60))
         upload = process.open()
         upload.write(60, b"more")
@@ -492,7 +494,9 @@ class TestTree:
         assert stored(gateway) == second
         assert gateway.store.requests == {"head": 1, "put": 1}
 
-    def test_it_stays_the_same_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_an_edited_file_keeps_its_properties_but_not_its_mtime(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         properties = ObjectProperties(
             metadata={"owner": "ann", "mtime": "1"},
             content_type="text/plain",
@@ -530,7 +534,9 @@ class TestTree:
         result_of(upload.commit())
         assert stored(gateway) == b"new"
 
-    def test_replaced_it_is_a_new_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_replaced_file_has_the_properties_of_a_new_one(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         seed(gateway, b"old", ObjectProperties(content_type="text/plain", tags={"team": "red"}))
         upload = opened(tree, WriteIntent())
         upload.write(0, b"new")

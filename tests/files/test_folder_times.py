@@ -71,7 +71,7 @@ class TestWhatIsSet:
         assert (stored.data, stored.properties.metadata["mtime"]) == (b"", "77")
         assert stored.properties.content_type == "application/x-directory"
 
-    def test_one_that_is_being_set_is_waited_for(
+    def test_a_directory_time_that_is_being_set_is_waited_for(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.mkdir(b"/d")
@@ -124,7 +124,9 @@ class TestWhatIsSet:
         assert gateway.store.content(HOME + "d/") == b"precious"
         assert client.stat(b"/d")["mtime"] == 77
 
-    def test_it_moves_with_the_folder(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_directory_time_moves_with_the_directory(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.mkdir(b"/d")
         made = int(gateway.store.now_seconds)
         client.mkdir(b"/d/sub")
@@ -176,7 +178,7 @@ class TestScp:
 
 class TestDots:
     @pytest.mark.parametrize("path", [b"/", b"/d", b"/d/empty"])
-    def test_they_come_first_and_once(
+    def test_dot_entries_come_first_and_once(
         self, gateway: GatewayInMemory, client: SftpClient, path: bytes
     ) -> None:
         for number in range(3):

@@ -96,14 +96,14 @@ class TestRenaming:
         assert [folder for folder in folders(gateway) if folder.startswith("d")] == []
         assert [key for key in gateway.store.keys() if "/d/" in key] == []  # noqa: SIM118
 
-    def test_nor_of_a_folder_without_markers(
+    def test_nothing_is_left_of_a_directory_without_markers(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.put(b"/d/f", b"x")
         client.rename(b"/d", b"/n")
         assert folders(gateway) == ["", "n/"]
 
-    def test_nor_under_the_new_one_if_it_comes_to_nothing(
+    def test_nothing_is_left_under_the_new_name_if_the_rename_fails(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         self.fill(client)

@@ -158,7 +158,7 @@ def test_finishing_may_die_at_every_request_too() -> None:
         assert users_files(gateway.store) in (FILES, renamed(FILES))
 
 
-def test_two_that_finish_at_the_same_time_do_not_harm_each_other() -> None:
+def test_two_processes_that_complete_a_rename_at_the_same_time_do_no_harm() -> None:
     for store in deaths():
         one, other = reborn(store), reborn(store)
         gate = one.store.hold("delete")
@@ -189,7 +189,7 @@ def test_only_one_takes_up_a_rename_at_the_same_time() -> None:
         demand_nothing_lost(store)
 
 
-def test_who_was_given_up_takes_nothing_away_from_who_renames_again() -> None:
+def test_an_abandoned_rename_takes_nothing_away_from_a_later_one() -> None:
     gateway = GatewayInMemory()
     for key, data in FILES.items():
         gateway.store.seed(HOME + key, data)
@@ -282,7 +282,7 @@ def test_a_copy_whose_original_is_gone_is_the_last_of_its_kind_and_stays() -> No
         assert ("n/a" in users_files(gateway.store)) is copied
 
 
-def test_who_finishes_a_rename_keeps_others_away() -> None:
+def test_a_process_that_completes_a_rename_keeps_others_away() -> None:
     store = killed(20)
     assert store is not None
     gateway = reborn(store)
@@ -344,7 +344,7 @@ def test_tombstones_and_unreadable_records() -> None:
     assert len(gateway.events.facts("finish-failed")) == 1, "told once"
 
 
-def test_it_looks_soon_after_the_start_and_then_every_few_minutes() -> None:
+def test_recovery_looks_soon_after_the_start_and_then_every_few_minutes() -> None:
     gateway = GatewayInMemory()
     service = finisher(gateway)
     service.start()

@@ -305,7 +305,7 @@ def demand_all_well(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_undisturbed_it_is_done(name: str) -> None:
+def test_each_job_succeeds_undisturbed(name: str) -> None:
     world = lived(name)
     assert not world.has_failed
     assert world.files() == JOBS[name].after
@@ -314,7 +314,7 @@ def test_undisturbed_it_is_done(name: str) -> None:
 
 @pytest.mark.parametrize("fate", Fate, ids=lambda fate: fate.name)
 @pytest.mark.parametrize("name", JOBS)
-def test_at_every_request(name: str, fate: Fate) -> None:
+def test_a_job_killed_at_any_request_leaves_whole_files(name: str, fate: Fate) -> None:
     number = 0
     while (world := lived(name, Death(fate, number))).store.has_struck:
         demand_all_well(world, name)

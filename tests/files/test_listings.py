@@ -95,7 +95,7 @@ class TestExactTimes:
             assert (len(found), heads(gateway)) == (25, expected)
             assert (set(found.values()) == {OLD}) is (files is ALWAYS)
 
-    def test_never_is_never(self) -> None:
+    def test_without_exact_times_no_file_is_asked_for(self) -> None:
         gateway = GatewayInMemory(files=NEVER)
         seed(gateway, "a")
         assert listed(gateway.tree())["a"] != OLD
@@ -138,7 +138,7 @@ class TestExactTimes:
         assert heads(gateway) < exacttimes.MAX_REFUSED + exacttimes.LOOKS_OF_ONE
         assert len(gateway.events.facts("times-unknown")) == 1
 
-    def test_so_many_are_asked_for_at_once_and_nobody_waits_for_ever(self) -> None:
+    def test_requests_for_mtimes_are_bounded_in_number_and_time(self) -> None:
         gateway = GatewayInMemory()
         seed(gateway, *map(str, range(100)))
         gate = gateway.store.hold("head")
@@ -169,7 +169,7 @@ class TestExactTimes:
 class TestKnownTimes:
     INFO = ObjectInfo(ObjectName("bucket", "k"), 3, '"e"', 1000.0)
 
-    def test_it_forgets_what_was_looked_up_least_recently(
+    def test_the_cache_forgets_the_least_recently_used_mtime(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(knowntimes, "KNOWN_FILES", 2)
@@ -206,7 +206,7 @@ class TestKnownTimes:
 
 
 class TestFilesBeingWritten:
-    def test_they_are_listed_with_the_size_they_have(self) -> None:
+    def test_files_being_written_are_listed_with_their_current_size(self) -> None:
         gateway = GatewayInMemory()
         seed(gateway, "a", "c", "z/x")
         writer = opened(gateway.tree(), b"/d/b", b"four")

@@ -31,7 +31,7 @@ def stored(gateway: GatewayInMemory) -> dict[str, bytes]:
 
 
 class TestItCanBeSeen:
-    def test_it_is_listed_and_read_as_a_file_in_its_folder(self, client: SftpClient) -> None:
+    def test_bytes_of_a_marker_are_a_file_in_its_directory(self, client: SftpClient) -> None:
         assert client.listdir(b"/") == [b"d"]
         assert client.listed(b"/d")[CONTENT]["size"] == 8
         assert client.stat(b"/d/" + CONTENT)["size"] == 8
@@ -61,7 +61,9 @@ class TestItCanBeSeen:
         assert set(client.listdir(b"/")) == {b"d", CONTENT}
         assert client.get(b"/" + CONTENT) == b"of the root"
 
-    def test_its_time_is_the_one_that_is_set_on_it(self, client: SftpClient) -> None:
+    def test_the_file_of_a_markers_bytes_has_the_time_that_is_set_on_it(
+        self, client: SftpClient
+    ) -> None:
         client.set_times(b"/d/" + CONTENT, 77)
         assert client.stat(b"/d/" + CONTENT)["mtime"] == 77
         assert client.listed(b"/d")[CONTENT]["mtime"] == 77
@@ -109,7 +111,9 @@ class TestItIsRemovedOnPurposeOnly:
                 rename(b"/e", b"/d")
         assert stored(gateway) == {"d/": b"precious", "e/": b"", "e/f": b"file"}
 
-    def test_it_moves_with_its_folder(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_bytes_of_a_marker_move_with_their_directory(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.mkdir(b"/e")
         client.posix_rename(b"/d", b"/e")
         assert stored(gateway) == {"e/": b"precious"}

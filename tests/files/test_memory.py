@@ -251,7 +251,7 @@ class TestTurns:
         alice.unwatch(sheds[0])
         assert alice.spare_bytes == 16
 
-    def test_who_leaves_lets_others_pass(self) -> None:
+    def test_a_request_that_leaves_the_queue_lets_others_pass(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(5)
         large, small = budget.share("a").acquire(9), budget.share("b").acquire(5)
@@ -262,7 +262,7 @@ class TestTurns:
         result_of(small)
         assert budget.held_bytes == 10
 
-    def test_who_is_greedy(self) -> None:
+    def test_a_user_above_an_equal_share_is_over_it_while_others_wait(self) -> None:
         budget = Budget(10)
         many, few = budget.share("many"), budget.share("few")
         assert many.try_acquire(7)
@@ -277,7 +277,7 @@ class TestPlace:
     def place(self, budget: Budget, clock: Clock) -> Place:
         return Place(budget, clock, granted=lambda: None, shed=lambda: None)
 
-    def test_in_line_it_holds_only_what_is_on_its_way(self) -> None:
+    def test_a_queued_reservation_holds_only_what_is_being_sent(self) -> None:
         budget, clock = Budget(10), Clock()
         assert budget.try_charge(5)
         place = self.place(budget, clock)
@@ -294,7 +294,7 @@ class TestPlace:
         assert budget.held_bytes == 0
         assert not clock.getDelayedCalls()
 
-    def test_who_needs_less_leaves_the_line(self) -> None:
+    def test_a_reservation_that_needs_less_leaves_the_queue(self) -> None:
         budget, clock = Budget(10), Clock()
         assert budget.try_charge(8)
         place = self.place(budget, clock)
@@ -304,7 +304,7 @@ class TestPlace:
         place.close()
         assert not clock.getDelayedCalls()
 
-    def test_it_asks_in_vain_once_it_has_given_way(self) -> None:
+    def test_a_reservation_closed_by_pressure_stays_out_of_the_queue(self) -> None:
         budget, clock = Budget(10), Clock()
         assert budget.try_charge(8)
 
@@ -338,7 +338,7 @@ class TestStarving:
                     except GatewayError as error:
                         client.error = error
 
-    def test_they_give_way_as_far_as_is_needed(self) -> None:
+    def test_slow_uploads_fail_only_as_many_as_needed(self) -> None:
         process = Process(budget=8 * PART)
         slow = self.trickling(process, 8)
         assert process.budget.held_bytes == 8 * PART
@@ -362,7 +362,7 @@ class TestStarving:
             result_of(client.upload.abandon())
         process.assert_idle()
 
-    def test_who_holds_no_more_than_a_share_may_be_slow(self) -> None:
+    def test_an_upload_within_its_share_may_be_slow(self) -> None:
         process = Process(budget=8 * PART)
         (slow,) = self.trickling(process, 1, "bob")
         greedy = self.trickling(process, 7)
@@ -379,7 +379,7 @@ class TestStarving:
             result_of(client.upload.abandon())
         process.assert_idle()
 
-    def test_who_has_waited_long_is_not_taken_for_idle_before_it_can_go_on(self) -> None:
+    def test_an_upload_that_waited_long_is_not_stalled_before_it_can_go_on(self) -> None:
         process = Process(budget=2 * PART)
         assert process.budget.try_charge(2 * PART)
         alice, bob = process.client(4 * PART), process.client(4 * PART, "bob")
@@ -458,7 +458,7 @@ class TestOneWindow:
         assert (process.budget.waiting, session.outcomes) == (1, ["open", "open"])
         return process, session
 
-    def test_who_is_held_up_by_another_file_of_the_session_is_not_silent(self) -> None:
+    def test_an_upload_behind_another_of_its_session_is_not_stalled(self) -> None:
         process, session = self.held_up()
         process.clock.pump([PRESS_SECONDS] * 12)
         process.budget.release(7 * PART - 1)
@@ -466,7 +466,7 @@ class TestOneWindow:
         assert session.outcomes == ["stored", "stored"]
         process.assert_idle()
 
-    def test_its_minute_begins_when_it_can_go_on(self) -> None:
+    def test_the_stall_timeout_begins_when_the_upload_can_go_on(self) -> None:
         process, session = self.held_up()
         process.clock.pump([PRESS_SECONDS] * 12)
         process.budget.release(PART)
@@ -480,7 +480,7 @@ class TestOneWindow:
         run(process, [other, *session.files], Random(1))
         process.assert_idle()
 
-    def test_it_gives_way_at_last_if_nobody_else_does(self) -> None:
+    def test_a_withheld_upload_fails_at_last_if_no_other_gives_memory_back(self) -> None:
         process, session = self.held_up()
         process.clock.pump([PRESS_SECONDS] * int(HELD_UP_SECONDS / PRESS_SECONDS + 1))
         session.go_on_while_possible()
@@ -491,7 +491,7 @@ class TestOneWindow:
         process.budget.release(7 * PART - 1)
         process.assert_idle()
 
-    def test_who_is_held_up_by_nobody_has_a_minute(self) -> None:
+    def test_an_upload_behind_no_other_stalls_after_a_minute(self) -> None:
         process = Process(budget=PART)
         idle = Session(process, [0] * 4, closes=False)
         idle.go_on_while_possible()
@@ -511,7 +511,7 @@ class TestOneWindow:
         st.integers(2, 5),
         st.randoms(use_true_random=False),
     )
-    def test_whatever_they_send_all_files_end_and_nobody_waits_for_ever(
+    def test_sessions_of_any_steps_end_without_a_deadlock(
         self, sessions_steps: list[list[int]], parts: int, random: Random
     ) -> None:
         process = Process(budget=parts * PART)

@@ -176,7 +176,7 @@ class Disk:
 
 @pytest.mark.parametrize("conditions", [True, False])
 @pytest.mark.parametrize("seed", range(40))
-def test_it_is_as_on_a_disk(seed: int, conditions: bool) -> None:
+def test_open_renamed_and_removed_files_behave_as_on_a_disk(seed: int, conditions: bool) -> None:
     able = Capabilities(
         conditional_put=conditions,
         conditional_complete=conditions,

@@ -23,7 +23,7 @@ class Work:
         await self.under_way[thing]
 
 
-def test_so_many_at_once_until_all_are_done() -> None:
+def test_a_limited_number_runs_at_once_until_all_are_done() -> None:
     work = Work()
     done = Deferred.fromCoroutine(in_parallel(work.do, range(5), 2))
     assert work.begun == [0, 1]
@@ -36,7 +36,7 @@ def test_so_many_at_once_until_all_are_done() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
-def test_nothing_to_do(at_once: int) -> None:
+def test_no_work_ends_at_once(at_once: int) -> None:
     result_of(in_parallel(Work().do, (), at_once))
 
 
@@ -51,7 +51,7 @@ def test_after_a_failure_nothing_is_begun_and_the_rest_is_waited_for() -> None:
     assert str(failure_of(done).value) == "one"
 
 
-def test_cancelled_it_drops_all() -> None:
+def test_cancelling_drops_all_work() -> None:
     work = Work()
     done = Deferred.fromCoroutine(in_parallel(work.do, range(9), 3))
     done.cancel()

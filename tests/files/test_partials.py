@@ -176,7 +176,9 @@ class TestGoingOn:
         store = FakeStore(min_part_bytes=1, capabilities=Capabilities(unequal_parts=False))
         assert cut(node(store, part_bytes=8 * MIB), content(14 * MIB)) == 8 * MIB
 
-    def test_again_and_again(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_an_upload_can_be_suspended_and_resumed_several_times(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         data = content(30 * STEP)
         assert cut(first, data[: 9 * STEP]) == 2 * PART
         assert cut(first, data[: 10 * STEP], start=2 * PART, intent=ON) == 2 * PART
@@ -186,7 +188,9 @@ class TestGoingOn:
         go_on(first, data)
         assert_only(store, data)
 
-    def test_appending(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_suspended_upload_is_resumed_by_appending(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         data = content(25 * STEP)
         kept = cut(first, data[: 9 * STEP])
         upload = opened(first.tree(), WriteIntent(truncate=False, append=True))
@@ -257,7 +261,9 @@ class TestGoingOn:
         result_of(upload.abandon())
         assert kept_bytes(first) == kept
 
-    def test_its_time_and_properties_stay(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_resumed_upload_keeps_its_time_and_properties(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         data = content(20 * STEP)
         upload = opened(first.tree(), NEW, modified_seconds=5.0)
         write(upload, data[: 9 * STEP])
@@ -481,7 +487,9 @@ class TestOthers:
 
 
 class TestWhatItIs:
-    def test_it_is_shown(self, first: GatewayInMemory, second: GatewayInMemory) -> None:
+    def test_a_suspended_upload_is_listed_with_its_durable_size(
+        self, first: GatewayInMemory, second: GatewayInMemory
+    ) -> None:
         kept = cut(first, content(9 * STEP))
         assert kept_bytes(second) == kept
         first.store.seed("home/alice/other", b"x")
@@ -489,7 +497,9 @@ class TestWhatItIs:
         assert listed(second.tree()) == {"file": kept, "other": 1, "sub": 0}
         assert listed(second.tree(), b"/sub") == {"file": 1}
 
-    def test_it_is_no_file_yet(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_suspended_upload_cannot_be_read_renamed_or_changed(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         kept = cut(first, content(9 * STEP))
         tree = first.tree()
         for refused in (
@@ -518,7 +528,9 @@ class TestWhatItIs:
         assert command.status == 1
 
     @pytest.mark.parametrize("how", ["put", "large put", "remove", "posix-rename"])
-    def test_it_is_dropped(self, store: FakeStore, first: GatewayInMemory, how: str) -> None:
+    def test_a_suspended_upload_is_aborted_when_its_name_is_removed_or_replaced(
+        self, store: FakeStore, first: GatewayInMemory, how: str
+    ) -> None:
         cut(first, content(9 * STEP))
         tree = first.tree()
         data: bytes | None = content(20 * STEP if how == "large put" else STEP)
@@ -546,7 +558,9 @@ class TestWhatItIs:
         result_of(tree.remove_directory(b"/d"))
         assert not store.keys()
 
-    def test_what_it_costs(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_resuming_costs_the_requests_that_are_documented(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         """As README's table has it."""
         tree = first.tree()
         store.seed("home/alice/a", b"x")
@@ -658,7 +672,7 @@ class TestWhoComesTooLate:
     """A client that was told of bytes, which are gone when it opens the file."""
 
     @pytest.mark.parametrize("append", [False, True])
-    def test_after_a_claim(
+    def test_a_resume_behind_a_claim_by_another_fails(
         self, store: FakeStore, first: GatewayInMemory, second: GatewayInMemory, append: bool
     ) -> None:
         data = content(20 * STEP)
@@ -674,7 +688,7 @@ class TestWhoComesTooLate:
         assert_only(store, data)
 
     @pytest.mark.parametrize("append", [False, True])
-    def test_when_less_is_kept_than_was(
+    def test_a_resume_fails_where_less_is_durable_than_the_client_was_told(
         self, store: FakeStore, first: GatewayInMemory, append: bool
     ) -> None:
         data = content(40 * STEP)
@@ -687,7 +701,7 @@ class TestWhoComesTooLate:
         assert_only(store, data)
 
     @pytest.mark.parametrize("append", [False, True])
-    def test_while_the_old_session_is_not_known_to_be_lost(
+    def test_a_resume_fails_while_the_lost_session_still_holds_the_upload(
         self, store: FakeStore, append: bool
     ) -> None:
         """Without the option, too: STAT shows what is being uploaded."""

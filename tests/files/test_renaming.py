@@ -151,7 +151,7 @@ class TestFiles:
         result_of(tree.rename(b"/a", b"/./a", replace=False))
         assert keys(gateway) == ["a"]
 
-    def test_what_is_missing(self, tree: Tree) -> None:
+    def test_a_missing_source_is_no_such_file(self, tree: Tree) -> None:
         assert isinstance(error_of(tree.rename(b"/no", b"/b", replace=False)), NoSuchFile)
 
     @pytest.mark.parametrize("replace", [True, False])
@@ -255,7 +255,7 @@ class TestLargeFiles:
         result_of(store.put(name, (self.DATA,), properties))
         return result_of(store.head(name, with_checksum=True)), properties
 
-    def test_it_is_copied_in_parts_with_all_that_it_has(self) -> None:
+    def test_a_large_file_is_copied_in_parts_with_its_properties(self) -> None:
         store = FakeStore(min_part_bytes=1)
         source, properties = self.source(store)
         target = ObjectName("bucket", "b")
@@ -277,7 +277,7 @@ class TestLargeFiles:
         result_of(copying)
 
     @pytest.mark.parametrize("operation", ["copy_part", "complete_upload", "tags", "head"])
-    def test_what_fails_leaves_nothing(self, operation: str) -> None:
+    def test_a_failed_copy_leaves_nothing(self, operation: str) -> None:
         store = FakeStore(min_part_bytes=1)
         source, _ = self.source(store)
         store.fail(operation, StoreUnavailable("down"), skip=1 if operation == "copy_part" else 0)
@@ -286,7 +286,7 @@ class TestLargeFiles:
         assert not store.uploads
         assert store.content("a") == self.DATA
 
-    def test_it_does_not_replace_unless_it_may(self) -> None:
+    def test_a_large_file_does_not_replace_another_under_if_absent(self) -> None:
         store = FakeStore(min_part_bytes=1)
         source, _ = self.source(store)
         store.seed("b", b"b")
@@ -353,7 +353,7 @@ class TestDirectories:
         gate.open()
         result_of(renaming)
 
-    def test_metadata_is_kept(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_metadata_of_its_files_stays(self, gateway: GatewayInMemory, tree: Tree) -> None:
         gateway.store.seed("home/alice/d/a", b"x", mtime="5")
         result_of(tree.rename(b"/d", b"/e", replace=False))
         assert result_of(tree.stat(b"/e/a")).modified_seconds == 5
@@ -381,7 +381,9 @@ class TestDirectories:
         assert gateway.budget.held_bytes == 0
 
     @pytest.mark.parametrize("replace", [True, False])
-    def test_onto_itself(self, gateway: GatewayInMemory, tree: Tree, replace: bool) -> None:
+    def test_a_directory_renamed_onto_itself_changes_nothing(
+        self, gateway: GatewayInMemory, tree: Tree, replace: bool
+    ) -> None:
         seed(gateway, "d/a")
         result_of(tree.rename(b"/d", b"/d/", replace=replace))
         assert keys(gateway) == ["d/a"]
@@ -394,7 +396,7 @@ class TestDirectories:
         result_of(tree.rename(b"/d", b"/empty", replace=True))
         assert keys(gateway) == sorted({"empty/", *(s.replace("d/", "empty/") for s in sources)})
 
-    def test_too_many(self) -> None:
+    def test_a_directory_of_too_many_objects_is_refused(self) -> None:
         gateway = GatewayInMemory(files=FilesSettings(rename_max_objects=2))
         seed(gateway, "d/a", "d/b")
         result_of(gateway.tree().rename(b"/d", b"/e", replace=False))
@@ -623,7 +625,9 @@ class TestInFlight:
         assert contents(gateway) == {}
         gateway.assert_idle()
 
-    def test_removed_and_abandoned(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_removed_and_abandoned_upload_leaves_nothing(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         writer = start_writing(tree, b"/a", b"new")
         result_of(tree.remove_file(b"/a"))
         result_of(writer.abandon())
@@ -725,7 +729,7 @@ class TestKeptDirectories:
         result_of(gateway.tree().rename(b"/d/e", b"/n", replace=False))
         assert keys(gateway) == ["d/", "n/a"]
 
-    def test_it_costs_nothing_where_it_is_not_wanted(
+    def test_without_the_option_no_request_is_made(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, "d/a")
@@ -735,7 +739,7 @@ class TestKeptDirectories:
 
 
 class TestHadoopMarkers:
-    def test_they_are_directories_and_no_files(self) -> None:
+    def test_hadoop_markers_are_directories_and_no_files(self) -> None:
         gateway = GatewayInMemory(files=FilesSettings(hadoop_markers=True))
         tree = gateway.tree()
         for key in ("d_$folder$", "e/", "e/x", "e_$folder$", "f", "f_$folder$"):
@@ -804,7 +808,7 @@ class TestHadoopMarkers:
         result_of(tree.remove_directory(b"/e"))
         assert keys(gateway) == []
 
-    def test_renamed_they_become_ours(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_renamed_hadoop_markers_become_ours(self, gateway: GatewayInMemory, tree: Tree) -> None:
         gateway.store.seed("home/alice/d_$folder$")
         result_of(tree.rename(b"/d", b"/n", replace=False))
         assert keys(gateway) == ["n/"]

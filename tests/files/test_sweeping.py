@@ -202,7 +202,7 @@ def test_an_error_of_one_bucket_does_not_stop_the_others() -> None:
     ]
 
 
-def test_one_that_cannot_be_removed_is_in_nobodys_way() -> None:
+def test_an_upload_that_cannot_be_aborted_does_not_stop_the_others() -> None:
     process = Process(HOMES, PIECES)
     process.upload("home/locked", 8)
     process.upload("home/old", 8)
@@ -229,7 +229,7 @@ def test_a_store_that_goes_down_is_not_asked_for_each() -> None:
     assert len(process.events.facts("sweep-failed")) == 1
 
 
-def test_it_runs_soon_after_the_start_and_then_every_hour() -> None:
+def test_the_sweeper_runs_soon_after_the_start_and_then_every_hour() -> None:
     process = Process(HOMES)
     process.sweeper.start()
     assert process.store.requests["list_uploads"] == 0
@@ -288,7 +288,7 @@ class TestTargets:
         User("e", "other", "home/e/"),
     )
 
-    def test_only_our_own_if_it_is_off(self) -> None:
+    def test_only_the_state_prefix_is_swept_if_the_option_is_off(self) -> None:
         targets = targets_of(StoreSettings(), self.USERS)
         assert [(target.bucket, target.prefix) for target in targets] == [
             ("bucket", ".sftpgw/pieces/"),
@@ -301,7 +301,7 @@ class TestTargets:
         assert [target.stale_seconds for target in targets] == 2 * [7 * DAY, 7 * DAY, 3600]
         assert all(target.has_objects for target in targets)
 
-    def test_each_prefix_once(self) -> None:
+    def test_each_prefix_is_swept_once(self) -> None:
         settings = StoreSettings(abort_stale_uploads_seconds=2 * DAY)
         targets = [target for target in targets_of(settings, self.USERS) if not target.has_objects]
         assert [(target.bucket, target.prefix) for target in targets] == [

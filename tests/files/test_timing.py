@@ -111,7 +111,9 @@ class TestStoredFiles:
         assert isinstance(failure_of(tree.set_attributes(b"/no", times(5))).value, NoSuchFile)
         assert gateway.store.requests["copy"] == 0
 
-    def test_it_needs_the_permission_and_a_mode_does_not(self, gateway: GatewayInMemory) -> None:
+    def test_setting_a_time_needs_the_permission_and_setting_a_mode_does_not(
+        self, gateway: GatewayInMemory
+    ) -> None:
         gateway.store.seed(KEY, mtime="1")
         tree = gateway.tree(replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT))
         refused = failure_of(tree.set_attributes(b"/a", times(5))).value
@@ -119,7 +121,7 @@ class TestStoredFiles:
         result_of(tree.set_attributes(b"/a", NO_CHANGES))
         assert mtime(gateway) == "1"
 
-    def test_somebody_elses_overwrite_is_not_undone(self, gateway: GatewayInMemory) -> None:
+    def test_an_overwrite_by_others_is_not_undone(self, gateway: GatewayInMemory) -> None:
         gateway.store.seed(KEY, b"old")
         gate = gateway.store.hold("copy")
         setting = Deferred.fromCoroutine(gateway.tree().set_attributes(b"/a", times(5)))
@@ -205,7 +207,7 @@ class TestFilesThatOthersWrite:
     """A time that another session sets is that of what is stored, whatever becomes of uploads."""
 
     @pytest.mark.parametrize("is_published", [True, False])
-    def test_it_is_not_lost_with_the_upload(
+    def test_a_time_set_on_a_stored_file_is_not_that_of_the_upload(
         self, gateway: GatewayInMemory, is_published: bool
     ) -> None:
         gateway.store.seed(KEY, b"old")
@@ -262,7 +264,9 @@ class TestFilesThatOthersWrite:
 
 
 class TestUploads:
-    def test_with_open_or_before_the_end_it_is_free(self, gateway: GatewayInMemory) -> None:
+    def test_a_time_set_at_open_or_before_the_end_costs_no_request(
+        self, gateway: GatewayInMemory
+    ) -> None:
         tree = gateway.tree(replace(ALICE, permissions=Permission.UPLOAD | Permission.OVERWRITE))
         for early, late in ((5.0, None), (None, 5.0), (4.0, 5.0)):
             writer = opened(tree, AttributeChanges(modified_seconds=early))
@@ -272,7 +276,7 @@ class TestUploads:
             assert costs(gateway, writer.commit()) == {"put": 1}
             assert mtime(gateway) == "5"
 
-    def test_too_late_for_the_metadata_it_is_set_at_the_end(self) -> None:
+    def test_a_time_too_late_for_the_metadata_is_set_by_a_copy_at_the_end(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS)
         writer = self.sent(gateway)
         result_of(writer.set_attributes(times(5)))
@@ -282,7 +286,7 @@ class TestUploads:
         assert mtime(gateway) == "5"
         gateway.assert_idle()
 
-    def test_repeated_as_sftp_does_it_costs_nothing(self) -> None:
+    def test_the_same_time_set_twice_costs_no_request(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS)
         writer = self.sent(gateway, times(5))
         result_of(writer.set_attributes(times(5)))
@@ -291,7 +295,7 @@ class TestUploads:
         assert mtime(gateway) == "5"
 
     @pytest.mark.parametrize("operation", ["head", "copy"])
-    def test_if_it_cannot_be_set_the_file_is_stored_all_the_same(self, operation: str) -> None:
+    def test_a_time_that_cannot_be_set_does_not_fail_the_upload(self, operation: str) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS)
         writer = self.sent(gateway)
         result_of(writer.set_attributes(times(5)))
@@ -308,7 +312,7 @@ class TestUploads:
         result_of(writer.commit())
         assert gateway.events.facts("defect")[0]["where"] == "upload"
 
-    def test_it_is_not_set_on_what_somebody_else_has_stored_since(self) -> None:
+    def test_a_time_is_not_set_on_an_object_that_others_have_stored_since(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS)
         writer = self.sent(gateway)
         result_of(writer.set_attributes(times(5)))
@@ -319,7 +323,7 @@ class TestUploads:
         result_of(committing)
         assert mtime(gateway) == "7"
 
-    def test_one_that_will_be_impossible_is_refused_while_that_can_be_told(self) -> None:
+    def test_a_time_that_cannot_be_set_later_is_refused_early(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS, files=FAIL)
         timing = gateway.tree()._timing
         timing.demand_possible(5 * GIB)
@@ -327,7 +331,7 @@ class TestUploads:
             timing.demand_possible(5 * GIB + 1)
         GatewayInMemory().tree()._timing.demand_possible(6 * GIB)
 
-    def test_set_by_path_it_reaches_the_file_that_is_being_written(
+    def test_a_time_set_by_path_reaches_the_file_being_written(
         self, gateway: GatewayInMemory
     ) -> None:
         tree = gateway.tree()

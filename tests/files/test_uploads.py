@@ -219,7 +219,7 @@ def test_many_large_uploads_with_little_memory_all_finish() -> None:
     process.assert_idle()
 
 
-def test_who_no_longer_needs_memory_leaves_the_line() -> None:
+def test_an_upload_that_no_longer_needs_memory_leaves_the_queue() -> None:
     process = Process(budget=2 * PART)
     gate = process.store.hold("upload_part")
     first, second = process.upload(), process.upload(ObjectName("bucket", "second"))
@@ -431,7 +431,7 @@ def test_sync_waits_for_what_is_under_way_and_tells_its_errors() -> None:
     process.assert_idle()
 
 
-def test_others_wait_for_a_commit_under_way() -> None:
+def test_other_requests_wait_for_a_commit_under_way() -> None:
     process = Process()
     gate = process.store.hold("put")
     upload = process.upload()
@@ -451,7 +451,7 @@ class TestPieces:
     """An upload that goes on behind its last part number."""
 
     @pytest.mark.parametrize("parts", [2, 2.5, 4, 6, 7.25, 10])
-    def test_it_is_stored_whole(self, parts: float) -> None:
+    def test_a_file_with_staging_uploads_is_stored_whole(self, parts: float) -> None:
         process = Process()
         upload = process.upload(layout=IN_PIECES, modified_seconds=5.0, storage_class="GLACIER_IR")
         data = bytes(range(251)) * (IN_PIECES.capacity_bytes // 251 + 1)
@@ -463,7 +463,7 @@ class TestPieces:
         assert (stored.metadata, stored.storage_class) == ({"mtime": "5"}, "GLACIER_IR")
         process.assert_idle()
 
-    def test_the_requests_of_a_piece(self) -> None:
+    def test_the_requests_of_a_staging_upload(self) -> None:
         process = Process()
         upload = process.upload(layout=IN_PIECES)
         write_all(upload, b"x" * (4 * PART))
@@ -476,7 +476,7 @@ class TestPieces:
             "delete": 1,
         }
 
-    def test_it_is_copied_and_deleted_while_the_next_one_arrives(self) -> None:
+    def test_a_staging_object_is_copied_and_deleted_while_the_next_one_arrives(self) -> None:
         process = Process()
         upload = process.upload(layout=IN_PIECES)
         gate = process.store.hold("copy_part")

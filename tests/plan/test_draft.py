@@ -27,7 +27,7 @@ class TestExtents:
         OFFSETS,
         OFFSETS,
     )
-    def test_it_is_a_set_of_offsets(
+    def test_extents_behave_as_a_set_of_offsets(
         self, steps: list[tuple[str, int, int]], start: int, stop: int
     ) -> None:
         extents, model = Extents(), set[int]()
@@ -83,7 +83,7 @@ STEPS = st.lists(
 class TestDraft:
     @settings(max_examples=1000)
     @given(STEPS, st.integers(1, 14), st.integers(1, 12))
-    def test_it_is_a_file_with_holes(
+    def test_a_write_buffer_behaves_as_a_file_with_holes(
         self, steps: list[tuple[str, int, bytes]], small_bytes: int, cut: int
     ) -> None:
         draft, model, floor = Draft(small_bytes), dict[int, int](), 0

@@ -293,7 +293,7 @@ class TestFailures:
         store.carry_out_all()
         assert store.published is None
 
-    def test_before_a_whole_part_lies_behind_it_it_may_be_written(self) -> None:
+    def test_skipped_bytes_may_be_written_until_a_whole_part_lies_behind_them(self) -> None:
         plan, store = editing(content(100))
         store.take(plan.write(100, b"x" * 7))
         store.take(plan.write(50, b"y"))

@@ -52,7 +52,9 @@ def test_what_is_escaped_matches_itself_and_nothing_else(name: str) -> None:
         ("*ä?", ["ä€", "xä€"], ["ä"]),
     ],
 )
-def test_corners(pattern: str, matching: list[str], others: list[str]) -> None:
+def test_corner_cases_match_as_documented(
+    pattern: str, matching: list[str], others: list[str]
+) -> None:
     for name in matching:
         assert Pattern(pattern).matches(name), name
     for name in others:

@@ -67,7 +67,7 @@ def entered(order: RequestOrder, access: Access, *paths: str) -> tuple[Ticket, b
         ((CHANGE, f"{DEEP}/d/f"), (LOOK, "a/b"), True),
     ],
 )
-def test_who_waits_for_whom(
+def test_requests_wait_for_earlier_ones_that_conflict(
     earlier: tuple[Any, ...], later: tuple[Any, ...], overlap: bool
 ) -> None:
     order = RequestOrder()
@@ -81,7 +81,7 @@ def test_who_waits_for_whom(
     assert order.is_empty
 
 
-def test_one_that_waits_holds_up_only_what_conflicts_with_it() -> None:
+def test_a_waiting_request_holds_up_only_what_conflicts_with_it() -> None:
     order = RequestOrder()
     stuck, _ = entered(order, CHANGE, "d", "e")
     waiting, has_begun = entered(order, LOOK, "d/f")

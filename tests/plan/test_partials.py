@@ -332,7 +332,7 @@ class TestGoingOn:
         store.carry_out_all()
         assert store.published == data_of(8) + b"n" * 40
 
-    def test_whatever_is_refused_it_is_kept_again(self) -> None:
+    def test_a_resumed_upload_that_fails_is_suspended_again(self) -> None:
         store = self.kept(17)
         store.take(store.plan.write(1000, b"too far"))
         assert isinstance(store.plan.failure, LimitReached)
@@ -424,7 +424,7 @@ class TestText:
         with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
             parse_partial(text, "bucket")
 
-    def test_nobody_finds_what_belongs_to_others(self) -> None:
+    def test_no_user_finds_the_records_of_others(self) -> None:
         name = ObjectName("bucket", "home/file")
         names = {
             record_name(".s/", user, ObjectName("bucket", key))

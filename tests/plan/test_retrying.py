@@ -99,7 +99,9 @@ SLOW_DOWN = Fault("SlowDown", 503)
         (Fault("RequestTimeTooSkewed", 403), Remedy.CORRECT_CLOCK, errors.AccessDenied),
     ],
 )
-def test_the_tables(fault: Fault, remedy: Remedy, kind: type[errors.StoreError]) -> None:
+def test_each_fault_has_its_remedy_and_error(
+    fault: Fault, remedy: Remedy, kind: type[errors.StoreError]
+) -> None:
     assert remedy_for(fault) is remedy
     assert error_class(fault) is kind
 
@@ -163,7 +165,7 @@ def test_attempts_are_bounded() -> None:
     assert retries.after(SLOW_DOWN, 0.0) is None
 
 
-def test_a_single_attempt() -> None:
+def test_a_single_attempt_is_not_repeated() -> None:
     assert plan(max_attempts=1).after(SLOW_DOWN, 0.0) is None
 
 

@@ -75,7 +75,7 @@ class TestOpening:
 
 class TestPermissions:
     @pytest.mark.parametrize("operation", Operation)
-    def test_everything_needs_something(self, operation: Operation) -> None:
+    def test_each_operation_needs_a_permission(self, operation: Operation) -> None:
         require(ALL_PERMISSIONS, operation, "/p")
         with pytest.raises(PermissionDenied, match=f"/p: you may not {operation.value}"):
             require(Permission(0), operation, "/p")

@@ -61,7 +61,7 @@ def test_requests_that_were_refused_together_halve_it_once() -> None:
     assert throttle.limit == 4
 
 
-def test_it_grows_by_one_for_as_many_successes_as_it_allows() -> None:
+def test_the_limit_grows_by_one_after_as_many_successes_as_it_allows() -> None:
     throttle = throttled(to=4)
     limits = []
     for _ in range(9):
@@ -72,7 +72,7 @@ def test_it_grows_by_one_for_as_many_successes_as_it_allows() -> None:
     assert limits == [4, 4, 4, 5, 5, 5, 5, 5, 6]
 
 
-def test_it_does_not_grow_while_it_is_in_nobodys_way() -> None:
+def test_the_limit_does_not_grow_while_no_request_waits() -> None:
     throttle = throttled(to=4)
     for _ in range(100):
         throttle.began()
@@ -81,7 +81,7 @@ def test_it_does_not_grow_while_it_is_in_nobodys_way() -> None:
     assert throttle.limit == 4
 
 
-def test_it_is_over_at_the_ceiling() -> None:
+def test_the_throttle_ends_at_the_ceiling() -> None:
     throttle = throttled(to=32)
     throttle.began()
     over = [throttle.served(0.0, is_crowded=True) for _ in range(sum(range(32, 64)))]
@@ -89,7 +89,7 @@ def test_it_is_over_at_the_ceiling() -> None:
     assert throttle.limit is None
 
 
-def test_it_is_over_after_a_calm_minute() -> None:
+def test_the_throttle_ends_after_a_calm_minute() -> None:
     throttle = throttled(to=4)
     throttle.began()
     assert not throttle.served(CALM_SECONDS - 1, is_crowded=False)
@@ -98,7 +98,7 @@ def test_it_is_over_after_a_calm_minute() -> None:
 
 
 @given(st.lists(st.sampled_from(["begin", "serve", "refuse", "drop"]), max_size=200))
-def test_whatever_happens_there_is_room_for_one(events: list[str]) -> None:
+def test_the_limit_never_falls_below_one(events: list[str]) -> None:
     throttle = Throttle(ceiling=8)
     begun: list[int] = []
     for event in events:

@@ -409,7 +409,7 @@ def test_a_part_that_fails_ends_the_upload() -> None:
 class TestOverlay:
     """An object stays below what is written, and nothing of it is needed."""
 
-    def test_untouched_it_stays(self) -> None:
+    def test_an_untouched_overlay_changes_nothing(self) -> None:
         plan, _ = started(below=Below(20, can_copy=False))
         assert plan.size_bytes == 20
         assert plan.truncate(20) == NOTHING
@@ -417,18 +417,20 @@ class TestOverlay:
         assert plan.phase is Phase.DONE
 
     @pytest.mark.parametrize("size", [3, 6])
-    def test_written_from_the_start_to_the_old_end_or_farther(self, size: int) -> None:
+    def test_an_overlay_written_from_the_start_to_the_end_needs_nothing_of_its_base(
+        self, size: int
+    ) -> None:
         plan, _ = started(below=Below(3, can_copy=False))
         plan.write(0, b"x" * size)
         assert plan.finish() == (PutWhole((bytearray(b"x" * size),), size),)
 
-    def test_shorter_and_cut_there(self) -> None:
+    def test_an_overlay_written_shorter_and_cut_there_needs_nothing_of_its_base(self) -> None:
         plan, _ = started(below=Below(20, can_copy=False))
         plan.write(0, b"xyz")
         plan.truncate(3)
         assert plan.finish() == (PutWhole((bytearray(b"xyz"),), 3),)
 
-    def test_cut_to_nothing(self) -> None:
+    def test_an_overlay_cut_to_nothing_is_an_empty_file(self) -> None:
         plan, _ = started(below=Below(20, can_copy=False))
         plan.truncate(0)
         assert plan.finish() == (PutWhole((), 0),)

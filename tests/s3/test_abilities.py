@@ -179,7 +179,7 @@ def test_a_refusal_does_not_keep_a_bucket_from_being_tried_out() -> None:
     assert not found.unequal_parts
 
 
-def test_nobody_waits_for_long() -> None:
+def test_a_probe_is_waited_for_only_so_long() -> None:
     probing = Probing(capabilities=NO_COPY)
     first = probing.known()
     probing.clock.advance(PATIENCE_SECONDS - 1)
@@ -191,7 +191,7 @@ def test_nobody_waits_for_long() -> None:
     assert result_of(probing.known()).checksums is False
 
 
-def test_closing_ends_it() -> None:
+def test_closing_cancels_the_probe() -> None:
     probing = Probing()
     waiting = probing.known()
     closing = Deferred.fromCoroutine(probing.abilities.close())

@@ -89,7 +89,7 @@ def test_configured_keys_are_used_as_they_are() -> None:
     assert result_of(start(source.renew(found))) is False
 
 
-def test_the_environment(no_surroundings: pytest.MonkeyPatch) -> None:
+def test_credentials_come_from_the_environment(no_surroundings: pytest.MonkeyPatch) -> None:
     no_surroundings.setenv("AWS_ACCESS_KEY_ID", "EK")
     no_surroundings.setenv("AWS_SECRET_ACCESS_KEY", "ES")
     source = credential_source(StoreSettings(), at_once, Clock())
@@ -105,7 +105,7 @@ def test_a_role_is_assumed(no_surroundings: pytest.MonkeyPatch, moto_url: str) -
     assert found.token
 
 
-def test_nothing_anywhere(no_surroundings: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_an_error(no_surroundings: pytest.MonkeyPatch) -> None:
     assert resolve_credentials(StoreSettings()) is None
     source = credential_source(StoreSettings(), at_once, Clock())
     with pytest.raises(CredentialsUnavailable):
@@ -123,7 +123,7 @@ def test_all_who_wait_share_one_search() -> None:
     assert thread.waiting == []
 
 
-def test_who_gives_up_does_not_take_the_others_along() -> None:
+def test_one_cancelled_waiter_does_not_cancel_the_others() -> None:
     thread = HeldThread()
     source = RefreshedCredentials(lambda: Credentials("A", "S"), thread, Clock())
     first, second = start(source.current()), start(source.current())
@@ -134,7 +134,7 @@ def test_who_gives_up_does_not_take_the_others_along() -> None:
     assert result_of(second).access_key == "A"
 
 
-def test_a_failure_is_everybodys_and_not_for_ever() -> None:
+def test_a_failure_reaches_all_waiters_and_is_not_remembered() -> None:
     answers: list[Any] = [OSError("secret-in-a-message"), Credentials("A", "S")]
 
     def resolve() -> Credentials:
@@ -190,7 +190,7 @@ def test_a_guess_does_not_look_for_others_all_the_time() -> None:
     assert result_of(start(source.renew(second))) is True
 
 
-def test_after_a_wrong_guess_there_is_what_there_was() -> None:
+def test_a_wrong_guess_does_not_replace_the_credentials() -> None:
     """Others go on with it meanwhile, and afterwards if there is nothing else."""
     found: list[Credentials | Exception] = [Credentials("A", "S"), OSError("no metadata")]
     clock, thread = Clock(), HeldThread()
@@ -213,7 +213,7 @@ def test_after_a_wrong_guess_there_is_what_there_was() -> None:
     assert result_of(start(source.current())) == first
 
 
-def test_they_are_refreshed_before_they_expire() -> None:
+def test_credentials_are_refreshed_before_they_expire() -> None:
     serial = iter(range(1, 9))
 
     def metadata() -> dict[str, str]:
@@ -274,7 +274,7 @@ def test_a_refresh_before_the_end_may_fail() -> None:
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
-def test_they_are_used_to_their_end(is_silent: bool) -> None:
+def test_credentials_are_used_until_they_expire(is_silent: bool) -> None:
     """Whoever gives them out may be away for their last two minutes."""
     end = now = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
     now -= datetime.timedelta(minutes=12)

@@ -138,7 +138,7 @@ class TestLists:
         [(error_reply(404, "NoSuchKey"), [("b", 2)]), (Reply(403), [("a", 0), ("b", 2)])],
     )
     @pytest_twisted.ensureDeferred
-    async def test_one_that_cannot_be_asked_for_spoils_no_list(
+    async def test_a_size_that_cannot_be_asked_for_spoils_no_list(
         self,
         server: ScriptedS3,
         store: SmallS3,
@@ -224,7 +224,7 @@ class TestProbing:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_what_goes_together(
+    async def test_the_probe_finds_what_copies_and_checksums_exclude(
         self, store: SmallS3, connected: Connect, dialect: Dialect, expected: Capabilities
     ) -> None:
         store.dialect = dialect

@@ -58,7 +58,9 @@ def sent(client: S3Client, interest: Interest, number: int = 1) -> Deferred[Stor
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_pause_ends(server: ScriptedS3, client: S3Client, pauses: Pauses) -> None:
+async def test_a_cancelled_request_leaves_its_pause(
+    server: ScriptedS3, client: S3Client, pauses: Pauses
+) -> None:
     interest = Interest()
     server.script(REFUSAL)
     part = sent(client, interest)
@@ -71,7 +73,7 @@ async def test_a_pause_ends(server: ScriptedS3, client: S3Client, pauses: Pauses
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_place_in_the_line_is_left(
+async def test_a_cancelled_request_leaves_the_queue(
     server: ScriptedS3, client: S3Client, pauses: Pauses
 ) -> None:
     interest, held = Interest(), Deferred[Reply]()
@@ -115,7 +117,7 @@ async def test_what_is_on_its_way_is_waited_for(
 
 
 @pytest_twisted.ensureDeferred
-async def test_nothing_is_begun(server: ScriptedS3, client: S3Client) -> None:
+async def test_a_cancelled_request_is_not_begun(server: ScriptedS3, client: S3Client) -> None:
     interest = Interest()
     interest.lose()
     with pytest.raises(errors.StoreUnavailable):
@@ -136,7 +138,7 @@ async def test_what_others_want_of_the_same_store_goes_on(
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_is_cancelled_is_cancelled(
+async def test_a_cancelled_deferred_fails_with_cancelled_error(
     server: ScriptedS3, client: S3Client, pauses: Pauses
 ) -> None:
     interest = Interest()

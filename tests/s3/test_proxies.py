@@ -113,7 +113,7 @@ def test_none_is_a_proxy_setting() -> None:
         ({"HTTPS_PROXY": "http://p:1"}, "https", "::1", None),
     ],
 )
-def test_the_environment(
+def test_the_proxy_of_the_environment_is_used(
     environment: Mapping[str, str], scheme: str, host: str, proxy: str | None
 ) -> None:
     found = Proxies("", environment).of(scheme, host, 443)
@@ -151,7 +151,7 @@ def test_a_proxy_of_the_environment_that_is_none() -> None:
         ("2001:db8::7", "[2001:db8::7]:80", False),
     ],
 )
-def test_who_is_exempt(host: str, entry: str, expected: bool) -> None:
+def test_hosts_of_no_proxy_are_exempt(host: str, entry: str, expected: bool) -> None:
     assert is_exempt(host, 443, ["other", entry]) is expected
 
 
@@ -343,7 +343,7 @@ class TestAuthorities:
             ("", {}, ("", "[s3] ca_file")),
         ],
     )
-    def test_the_order(
+    def test_authorities_are_looked_for_in_botocores_order(
         self, profile: Path, ca_file: str, environment: dict[str, str], found: tuple[str, str]
     ) -> None:
         authorities = authorities_of(StoreSettings(ca_file=ca_file), environment)

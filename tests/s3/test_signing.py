@@ -71,7 +71,9 @@ def signed(
         ),
     ],
 )
-def test_the_published_examples(request_parts: dict[str, object], signature: str) -> None:
+def test_signatures_are_those_of_the_published_examples(
+    request_parts: dict[str, object], signature: str
+) -> None:
     headers = signed(**request_parts)  # type: ignore[arg-type]
     assert headers["authorization"].endswith(f"Signature={signature}")
     assert headers["host"] == "examplebucket.s3.amazonaws.com"

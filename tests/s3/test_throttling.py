@@ -69,7 +69,7 @@ class TestTheLine:
             crowd.go(crowd.begun[-1])
         assert crowd.begun == ["ann-1", "ann-2", "bob-1", "cid-1", "ann-3", "bob-2"]
 
-    def test_nobody_waits_for_what_may_take_minutes(self) -> None:
+    def test_requests_that_may_take_minutes_count_but_hold_up_no_other(self) -> None:
         crowd = Crowd()
         crowd.throttle()
         crowd.come("ann-1", "bob-slow", "cid-1", "dan-1")
@@ -81,7 +81,7 @@ class TestTheLine:
         crowd.go("cid-1")
         assert crowd.begun[-1] == "dan-1"
 
-    def test_who_is_cancelled_leaves_the_line(self) -> None:
+    def test_a_cancelled_request_leaves_the_queue(self) -> None:
         crowd = Crowd()
         crowd.throttle()
         crowd.come("ann-1", "ann-2", "bob-1", "bob-2")
@@ -170,7 +170,7 @@ class TestRequests:
         assert events.names().count("throttling-began") == 1
 
     @pytest_twisted.ensureDeferred
-    async def test_who_waits_can_give_up_and_does_not_run_out_of_time(
+    async def test_a_queued_request_can_be_cancelled_and_its_deadline_does_not_run(
         self, server: ScriptedS3, events: RecordedEvents
     ) -> None:
         clock, stored = task.Clock(), []

@@ -294,7 +294,7 @@ class TestUploads:
 
     @pytest.mark.parametrize("data", [SMALL, DATA])
     @pytest_twisted.ensureDeferred
-    async def test_somebody_elses_file_stays(self, journey: Journey, data: bytes) -> None:
+    async def test_a_file_of_others_stays(self, journey: Journey, data: bytes) -> None:
         """It comes while the answer to ours is lost, and has the same size."""
         theirs = bytes(len(data))
         concerns = is_put if data is SMALL else is_complete

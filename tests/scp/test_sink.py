@@ -42,7 +42,7 @@ def gateway():
     assert gateway.clock.getDelayedCalls() == []
 
 
-def test_one_file(gateway: GatewayInMemory) -> None:
+def test_one_file_is_stored(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t 'a file'")
     assert talk.heard() == OK
     assert talk.say(header(b"other", 5)) == OK
@@ -87,7 +87,7 @@ def test_a_new_file_costs_a_look_more(gateway: GatewayInMemory) -> None:
     assert gateway.store.requests == {"head": 1, "put": 1}
 
 
-def test_an_empty_file(gateway: GatewayInMemory) -> None:
+def test_an_empty_file_is_stored(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t empty")
     assert talk.say(header(b"x", 0)) == OK + OK
     assert talk.say(b"\0") == OK
@@ -110,7 +110,7 @@ def test_files_into_a_directory_with_their_times(gateway: GatewayInMemory) -> No
     assert metadata["b"] == {}
 
 
-def test_a_tree(gateway: GatewayInMemory) -> None:
+def test_a_tree_is_stored(gateway: GatewayInMemory) -> None:
     tree = b"D0755 0 t\n" + header(b"a", 1) + b"A\0" + b"D0700 0 below\n" + header(b"b", 2)
     talk = Talk(gateway, b"scp -r -t new")
     assert talk.heard() + talk.say(tree + b"BB\0E\nE\n") == OK * 9
@@ -225,7 +225,7 @@ def test_a_file_that_can_never_be_stored_is_refused_at_once() -> None:
     gateway.assert_idle()
 
 
-def test_permissions(gateway: GatewayInMemory) -> None:
+def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/there": b"old"})
     user = replace(ALICE, permissions=Permission.LIST)
     talk = Talk(gateway, b"scp -t there", user)

@@ -57,7 +57,7 @@ def test_times_and_empty_files(gateway: GatewayInMemory) -> None:
     assert fetch(gateway, b"scp -pf /a") == (expected, 0)
 
 
-def test_a_tree(gateway: GatewayInMemory) -> None:
+def test_a_tree_is_sent(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/t/a": b"A", b"/t/d/b": b"BB", b"/t/e/": b""})
     expected = b"D0755 0 t\nC0644 1 a\nA\0D0755 0 d\nC0644 2 b\nBB\0E\nD0755 0 e\nE\nE\n"
     assert fetch(gateway, b"scp -r -f t") == (expected, 0)
@@ -132,7 +132,7 @@ def test_names_that_scp_cannot_send_are_told(gateway: GatewayInMemory) -> None:
     assert status == 1
 
 
-def test_permissions(gateway: GatewayInMemory) -> None:
+def test_the_source_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/a": b"A"})
     talk = Talk(gateway, b"scp -f a", replace(ALICE, permissions=Permission.UPLOAD))
     assert talk.say(OK) == b"\1scp: /a: you may not download files here\n"
@@ -244,7 +244,9 @@ def test_directories_nest_only_so_deep(
         (b"*.lit", [b"*.lit"]),
     ],
 )
-def test_patterns(gateway: GatewayInMemory, pattern: bytes, names: list[bytes]) -> None:
+def test_patterns_are_expanded(
+    gateway: GatewayInMemory, pattern: bytes, names: list[bytes]
+) -> None:
     paths = [b"/a.txt", b"/b.txt", b"/z.log", b"/.hidden", b"/d/c.txt", b"/d/x", b"/e/c.txt"]
     seed(gateway, dict.fromkeys([*paths, b"/*.lit"], b""))
     expected = b"".join(b"C0644 0 %s\n\0" % name for name in names)

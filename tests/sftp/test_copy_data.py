@@ -42,13 +42,13 @@ def refused(client: SftpClient, request: wire.Request) -> Status:
     return caught.value.code
 
 
-def test_it_is_offered(gateway: GatewayInMemory) -> None:
+def test_copy_data_is_advertised(gateway: GatewayInMemory) -> None:
     client = gateway.log_in(greet=False)
     client.transmit(encode_request(wire.Init(3)))
     assert dict(wire.Fields(client.replies[3].body, 0, 0).pairs())[b"copy-data"] == b"1"
 
 
-def test_a_whole_file(gateway: GatewayInMemory, client: SftpClient) -> None:
+def test_a_whole_file_is_copied(gateway: GatewayInMemory, client: SftpClient) -> None:
     source, target = client.open(b"/source"), client.open(b"/copy", CREATE)
     client.ask(copy_data(source, target))
     client.close(source)
@@ -70,7 +70,7 @@ def test_a_whole_file(gateway: GatewayInMemory, client: SftpClient) -> None:
         ((2**63, 0, 0), b""),
     ],
 )
-def test_ranges(
+def test_ranges_are_copied(
     gateway: GatewayInMemory, client: SftpClient, span: tuple[int, int, int], expected: bytes
 ) -> None:
     offset, length, to = span

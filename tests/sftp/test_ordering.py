@@ -222,7 +222,7 @@ class TestOneFlight:
         assert codes(client, sent) == [OK, OK, OK]
         assert client.replies[sent[2]].attributes["mtime"] == 5
 
-    def test_so_do_times_that_are_set_through_a_handle_for_reading(
+    def test_times_set_through_a_handle_for_reading_come_before_a_rename(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         seed(gateway, a=b"1")
@@ -291,7 +291,9 @@ class TestBehindAnOpen:
         open_all(client, [gate])
         assert codes(client, sent) == [REFUSED, OK]
 
-    def test_it_is_removed(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_remove_behind_an_exclusive_open_removes_the_file(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         gate = gateway.store.hold("head")
         sent = client.send_together(opening(b"f", self.EXCLUSIVE), on_path(Kind.REMOVE, b"f"))
         open_all(client, [gate])
@@ -311,7 +313,9 @@ class TestOverlap:
         open_all(client, [gate])
         assert len(client.replies) == 1000
 
-    def test_so_do_lookups_of_one_name(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_lookups_of_one_name_overlap(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         seed(gateway, d__f=b"1")
         gates = slow(gateway.store, "head", "list", "get")
         client.send_together(
@@ -369,7 +373,7 @@ class TestOverlap:
         client.send_together(*map(closing, handles))
         assert gate.waiting == 20
 
-    def test_one_that_never_ends_holds_up_only_its_own_path(
+    def test_a_request_that_never_ends_holds_up_only_its_own_path(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         seed(gateway, d__f=b"1", e=b"2")
@@ -383,7 +387,7 @@ class TestOverlap:
         open_all(client, [gate])
         assert codes(client, [stuck, behind]) == [OK, OK]
 
-    def test_those_that_wait_count_as_under_way(
+    def test_waiting_requests_count_as_under_way(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         seed(gateway, a=b"1")
@@ -445,7 +449,7 @@ class TestLost:
 
 
 class TestClose:
-    def test_it_waits_for_a_rename_and_goes_by_the_new_name(
+    def test_close_waits_for_a_rename_and_publishes_under_the_new_name(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         """It used to be stored under the old name, and the rename to fail."""
@@ -461,7 +465,7 @@ class TestClose:
         assert stored(gateway) == {"b": b"new"}
         assert client.read(client.replies[sent[2]].body, 0, 10) == b"new"
 
-    def test_it_waits_for_no_opening(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_close_waits_for_no_open(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         """Its end may be what gives that memory."""
         seed(gateway, a=b"1", b=b"2")
         handles = [client.open(each, CREATE) for each in (b"a", b"b")]
@@ -529,7 +533,7 @@ class TestOpenedTwice:
         client.close(second)
         assert stored(gateway) == {"log": (old or b"") + b"one\ntwo\n"}
 
-    def test_it_is_read_as_it_was_closed(
+    def test_a_file_opened_for_reading_before_its_close_is_read_as_closed(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         seed(gateway, f=b"old\n")
@@ -544,7 +548,9 @@ class TestOpenedTwice:
         client.close(first)
         assert codes(client, [sent]) == [REFUSED]
 
-    def test_it_is_cut_as_it_was_closed(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_file_is_truncated_as_it_was_closed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         seed(gateway, f=b"old\n")
         handle = client.open(b"f", APPEND)
         client.write(handle, 0, b"one\n")
@@ -554,7 +560,7 @@ class TestOpenedTwice:
         assert codes(client, sent) == [OK, OK]
         assert stored(gateway) == {"f": b"old\non"}
 
-    def test_one_that_replaces_it_need_not_wait(
+    def test_an_open_that_truncates_does_not_wait_for_the_close(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         first, sent = self.opened_again(client, b"f", CREATE)
@@ -614,7 +620,7 @@ class TestOpenedTwice:
         assert stored(gateway) == {"f": b"old\nline\n"}
 
     @pytest.mark.parametrize("old", [None, b"zero\n"])
-    def test_one_that_appends_waits_for_the_close_of_another_session(
+    def test_an_open_that_appends_waits_for_the_close_of_another_session(
         self, gateway: GatewayInMemory, client: SftpClient, old: bytes | None
     ) -> None:
         """sshfs with max_conns closes on one connection, and opens on the next before."""

@@ -119,7 +119,7 @@ class TestBadInput:
         assert gateway.log_in().listdir(b"/") == []
 
     @pytest.mark.parametrize("handle", [b"", b"0000000000000001", b"x" * 300])
-    def test_made_up_handles(self, client: SftpClient, handle: bytes) -> None:
+    def test_made_up_handles_are_refused(self, client: SftpClient, handle: bytes) -> None:
         requests: list[wire.Request] = [
             wire.Read(0, handle, 0, 10),
             wire.Write(0, handle, 0, (b"x",)),
@@ -573,21 +573,21 @@ class TestStoreErrors:
 
 
 class TestExtensions:
-    def test_statvfs_and_fstatvfs(self, client: SftpClient) -> None:
+    def test_statvfs_and_fstatvfs_are_answered(self, client: SftpClient) -> None:
         by_path = space_figures(client.extended(b"statvfs@openssh.com", wire.string(b"/")))
         directory = client.on_path(Kind.OPENDIR, b"/").body
         by_handle = client.extended(b"fstatvfs@openssh.com", wire.string(directory))
         assert by_path == space_figures(by_handle)
         assert by_path[2] == by_path[3] > 0
 
-    def test_limits(self, client: SftpClient) -> None:
+    def test_limits_are_told(self, client: SftpClient) -> None:
         reply = client.extended(b"limits@openssh.com", b"")
         frame, read, write, handles = struct.unpack(">4Q", reply.body)
         assert read == write == 255 * KIB
         assert frame >= write + 1024
         assert handles == SshSettings().handles_per_session
 
-    def test_fsync(self, client: SftpClient) -> None:
+    def test_fsync_is_answered(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
         client.extended(b"fsync@openssh.com", wire.string(handle))
 
@@ -596,7 +596,7 @@ class TestExtensions:
         assert code is Status.OP_UNSUPPORTED
         assert "nonsense@example.com" in message
 
-    def test_malformed_payloads(self, client: SftpClient) -> None:
+    def test_malformed_payloads_are_bad_messages(self, client: SftpClient) -> None:
         for name in (b"posix-rename@openssh.com", b"statvfs@openssh.com", b"fsync@openssh.com"):
             code, _ = refusal(client, wire.Extended(0, name, b"\0\0\0\x09x"))
             assert code is Status.BAD_MESSAGE

@@ -171,7 +171,7 @@ def test_what_has_no_address_is_counted_in_total_only(host: str | None) -> None:
     assert door.admission.admit(host) is Refusal.FULL
 
 
-def test_exempt_networks() -> None:
+def test_exempt_networks_have_no_limit_per_address() -> None:
     networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
     door = Door(replace(OPEN_HOUSE, startups_per_address=1, exempt_networks=networks))
     assert len(door.take_all(ALICE)) == 100
@@ -212,7 +212,7 @@ def test_a_place_that_is_claimed_twice_is_one() -> None:
 # In total.
 
 
-def test_so_many_connections_in_total() -> None:
+def test_connections_are_limited_in_total() -> None:
     door = Door(replace(OPEN_HOUSE, max_connections=3))
     tickets = [door.take(f"192.0.2.{number}") for number in range(3)]
     for ticket in tickets:
@@ -222,7 +222,7 @@ def test_so_many_connections_in_total() -> None:
     door.take()
 
 
-def test_early_drops() -> None:
+def test_early_drops_follow_the_configured_share() -> None:
     networks = (ip_network("0.0.0.0/0"),)
     door = Door(SshSettings(max_startups=StartupLimits(10, 30, 20), exempt_networks=networks))
     tickets = [door.take() for _ in range(10)]

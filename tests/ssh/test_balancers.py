@@ -260,7 +260,7 @@ def test_a_client_without_an_address_is_seen_as_the_balancer(door: Door) -> None
     wire.drop()
 
 
-def test_so_many_may_be_without_a_header() -> None:
+def test_connections_without_a_header_are_limited() -> None:
     door = Door(SshSettings(max_startups=StartupLimits(1, 100, 3)))
     waiting = [door.connect() for _ in range(3)]
     assert not any(wire.is_refused for wire in waiting)

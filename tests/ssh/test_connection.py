@@ -75,7 +75,7 @@ def test_a_client_that_takes_only_tiny_packets_is_refused(pair: LoggedInPair, si
     assert pair.connected
 
 
-def test_so_many_sessions_and_no_more() -> None:
+def test_sessions_are_limited() -> None:
     pair = LoggedInPair({b"sftp": RecordingSubsystem}, SshSettings(sessions_per_connection=3))
     channels = [pair.open_subsystem() for _ in range(3)]
     with pytest.raises(SubsystemRefused, match="too many sessions"):

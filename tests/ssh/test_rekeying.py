@@ -122,7 +122,7 @@ def test_the_server_rekeys_with_both_ways_full(talks: list[Talk]) -> None:
     assert talk.exchanges > 3
 
 
-def test_it_rekeys_only_when_it_is_due(talks: list[Talk]) -> None:
+def test_the_server_rekeys_only_when_due(talks: list[Talk]) -> None:
     talk = begin(talks, SshSettings(rekey_bytes=MIB))
     talk.channel.write(b"x" * (MIB - 64 * KIB))
     talk.pair.pump()
@@ -136,7 +136,7 @@ def test_it_rekeys_only_when_it_is_due(talks: list[Talk]) -> None:
     assert talk.exchanges == 1
 
 
-def test_it_rekeys_after_an_hour(talks: list[Talk]) -> None:
+def test_the_server_rekeys_after_an_hour(talks: list[Talk]) -> None:
     talk = begin(talks, SshSettings(idle_timeout_seconds=0, keepalive_interval_seconds=0))
     for _ in range(3 * 60):
         talk.pair.clock.advance(60)
@@ -285,7 +285,7 @@ def test_both_kexinits_cross(talks: list[Talk]) -> None:
     assert not talk.pair.server.ended
 
 
-def test_they_cross_again_and_again(talks: list[Talk]) -> None:
+def test_both_kexinits_cross_again_and_again(talks: list[Talk]) -> None:
     talk = begin(talks, SshSettings(rekey_bytes=64 * KIB))
     for number in range(30):
         talk.channel.write(bytes((number,)) * 70_000)
@@ -340,7 +340,7 @@ def test_a_user_may_not_exchange_keys_without_end(talks: list[Talk]) -> None:
     assert talk.pair.client.disconnect_text == b"too many key exchanges"
 
 
-def test_whoever_moves_data_may_exchange_keys_all_the_time(talks: list[Talk]) -> None:
+def test_a_client_that_moves_data_may_exchange_keys_all_the_time(talks: list[Talk]) -> None:
     talk = begin(talks)
     for _ in range(CLIENT_EXCHANGES + 50):
         talk.channel.write(b"x" * BYTES_AN_EXCHANGE)

@@ -105,7 +105,7 @@ def test_the_banner_tells_no_version(fresh: Fresh) -> None:
     assert fresh.said().startswith(b"SSH-2.0-sftpgw\r\n")
 
 
-def test_what_is_offered(fresh: Fresh) -> None:
+def test_no_weak_algorithm_is_offered(fresh: Fresh) -> None:
     kexinit = fresh.said().partition(b"\r\n")[2][5:]
     lists = [names.split(b",") for names in getNS(kexinit[17:], 8)[:-1]]
     assert lists[0][:2] == [b"mlkem768x25519-sha256", b"curve25519-sha256"]
@@ -126,7 +126,7 @@ def test_what_is_offered(fresh: Fresh) -> None:
         b"hello\r\n" + BANNER,
     ],
 )
-def test_whoever_is_no_ssh_client_is_hung_up_on(fresh: Fresh, line: bytes) -> None:
+def test_a_peer_that_speaks_no_ssh_is_hung_up_on(fresh: Fresh, line: bytes) -> None:
     fresh.hear(line)
     assert fresh.is_hung_up()
 
@@ -308,7 +308,7 @@ def test_a_client_that_is_not_strict_may_remark(fresh: Fresh) -> None:
     assert not fresh.is_hung_up()
 
 
-def test_we_announce_strictness(fresh: Fresh) -> None:
+def test_a_strict_exchange_is_announced(fresh: Fresh) -> None:
     assert b"kex-strict-s-v00@openssh.com" in fresh.said()
 
 
@@ -401,7 +401,7 @@ def test_a_key_exchange_has_a_time_limit(pair: LoggedInPair) -> None:
 # Limits and goodbyes.
 
 
-def test_whoever_does_not_log_in_is_cut_off() -> None:
+def test_a_client_that_does_not_log_in_is_cut_off() -> None:
     fresh = Fresh(greet=True)
     fresh.clock.advance(59)
     fresh.pair.pump()
@@ -413,7 +413,7 @@ def test_whoever_does_not_log_in_is_cut_off() -> None:
     assert fresh.clock.getDelayedCalls() == []
 
 
-def test_whoever_says_nothing_at_all_is_cut_off(fresh: Fresh) -> None:
+def test_a_silent_client_is_cut_off(fresh: Fresh) -> None:
     fresh.clock.advance(60)
     assert fresh.is_hung_up()
 
@@ -436,7 +436,7 @@ def test_a_session_is_told_with_its_first_byte(fresh: Fresh) -> None:
     assert fresh.events.names() == ["session-opened"]
 
 
-def test_whoever_has_logged_in_is_not(pair: LoggedInPair) -> None:
+def test_a_client_that_has_logged_in_is_not_cut_off(pair: LoggedInPair) -> None:
     pair.clock.advance(DEFAULTS.login_grace_seconds + 1)
     pair.pump()
     assert pair.connected

@@ -65,7 +65,7 @@ def test_what_waits_is_counted_until_it_is_taken(
 
 
 @pytest.mark.parametrize("by_client", [True, False])
-def test_what_nobody_will_take_counts_no_more(
+def test_replies_that_will_never_be_taken_are_released(
     pair: LoggedInPair, made: list[RecordingSubsystem], budget: Budget, by_client: bool
 ) -> None:
     channel = pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)
@@ -116,7 +116,7 @@ def test_many_clients_that_do_not_read_stay_within_the_budget() -> None:
     assert gateway.budget.held_bytes == 0
 
 
-def test_who_does_not_read_for_a_minute_gives_way_to_who_waits_for_memory(
+def test_a_client_that_does_not_read_for_a_minute_is_closed_when_others_wait(
     made: list[RecordingSubsystem],
 ) -> None:
     budget = Budget(8 * MIB)

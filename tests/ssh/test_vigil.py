@@ -90,7 +90,7 @@ def test_a_silent_client_is_asked_each_minute_and_stays(watches: list[Watch]) ->
     assert watch.pair.connected
 
 
-def test_whoever_talks_is_not_asked(watches: list[Watch]) -> None:
+def test_a_client_that_talks_gets_no_keepalive(watches: list[Watch]) -> None:
     watch = begin(watches, NEVER_IDLE)
     for _ in range(20):
         watch.channel.write(b"x")
@@ -98,7 +98,7 @@ def test_whoever_talks_is_not_asked(watches: list[Watch]) -> None:
     assert watch.questions == 0
 
 
-def test_whoever_does_not_answer_is_given_up(watches: list[Watch]) -> None:
+def test_a_client_that_does_not_answer_is_disconnected(watches: list[Watch]) -> None:
     watch = begin(watches)
     watch.wait_alone(239)
     assert not watch.pair.server.ended
@@ -173,7 +173,7 @@ def test_keepalives_can_be_turned_off(watches: list[Watch]) -> None:
     assert watch.questions == 0
 
 
-def test_nobody_is_asked_before_login_or_during_a_key_exchange(watches: list[Watch]) -> None:
+def test_no_keepalive_before_login_or_during_a_key_exchange(watches: list[Watch]) -> None:
     watch = begin(watches)
     watch.wait_alone(59)
     watch.pair.server.rekey()
