@@ -24,10 +24,12 @@ Rules
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
+
+from sftpgw.aio.fair_queue import FairQueue
 
 OVERDRAFT_SHARE = 10
 PLENTY_SHARE = 2
@@ -44,8 +46,7 @@ class Budget:
         self.limit_bytes = limit_bytes
         self.held_bytes = 0
         self._held_by: Counter[str] = Counter()
-        # Who is next comes first; whoever was served goes to the end.
-        self._line: dict[str, deque[tuple[int, Deferred[None]]]] = {}
+        self._queue: FairQueue[int] = FairQueue(self._serve)
         self._watchers: dict[Callable[[], None], str | None] = {}  # and whose transfer it is
         self._transfers: Counter[str] = Counter()
 
@@ -65,10 +66,10 @@ class Budget:
     @property
     def waiting(self) -> int:
         """How many stand in line."""
-        return sum(map(len, self._line.values()))
+        return len(self._queue)
 
     def try_acquire(self, size_bytes: int, user: str = "") -> bool:
-        if self._line or not self._fits(size_bytes):
+        if self._queue or not self._fits(size_bytes):
             return False
         self._count(user, size_bytes)
         return True
@@ -86,21 +87,20 @@ class Budget:
     def acquire(self, size_bytes: int, user: str = "") -> Deferred[None] | None:
         if self.try_acquire(size_bytes, user):
             return None
-        turn: Deferred[None] = Deferred(lambda turn: self._leave(user, turn))
-        self._line.setdefault(user, deque()).append((size_bytes, turn))
+        granted = self._queue.put(user, size_bytes)
         self.press()
-        return turn
+        return granted
 
     def release(self, size_bytes: int, user: str = "") -> None:
         self._count(user, -size_bytes)
         self._serve()
 
     def is_greedy(self, user: str = "") -> bool:
-        if not self._line:
+        if not self._queue:
             return False
-        if user == next(iter(self._line)):
+        if user == self._queue.next_user:
             return True
-        users = len(self._held_by.keys() | self._line.keys())
+        users = len(self._held_by.keys() | self._queue.users)
         return self._held_by[user] > self.limit_bytes // users
 
     @property
@@ -129,7 +129,7 @@ class Budget:
 
     def press(self) -> None:
         for shed in tuple(self._watchers):
-            if not self._line:
+            if not self._queue:
                 return
             shed()
 
@@ -146,24 +146,10 @@ class Budget:
         return self.held_bytes + size_bytes <= self.limit_bytes or self.held_bytes == 0
 
     def _serve(self) -> None:
-        while self._line:
-            user, asked = next(iter(self._line.items()))
-            if not self._fits(asked[0][0]):
-                return
-            size_bytes, turn = asked.popleft()
-            del self._line[user]
-            if asked:
-                self._line[user] = asked
+        while self._queue and self._fits(self._queue.next_item):
+            user, size_bytes, granted = self._queue.pop()
             self._count(user, size_bytes)
-            turn.callback(None)
-
-    def _leave(self, user: str, turn: Deferred[None]) -> None:
-        left = deque(entry for entry in self._line[user] if entry[1] is not turn)
-        if left:
-            self._line[user] = left
-        else:
-            del self._line[user]
-        self._serve()
+            granted.callback(None)
 
 
 class Share:

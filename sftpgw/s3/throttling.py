@@ -12,11 +12,11 @@ that where only one may be in flight.
 
 from __future__ import annotations
 
-from collections import deque
 from types import TracebackType
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.aio.fair_queue import FairQueue
 from sftpgw.interfaces import Clock, EventSink
 from sftpgw.plan.throttling import Throttle
 
@@ -93,16 +93,14 @@ class _Line:
         self._clock = clock
         self._events = events
         self._told_seconds: float | None = None  # when the log was told that requests wait
-        # Who is next comes first; whoever had a turn goes to the end.
-        self._waiting: dict[str, deque[tuple[Place, Deferred[None]]]] = {}
+        self._queue: FairQueue[Place] = FairQueue()
         self._is_calling = False
 
     def enter(self, place: Place, user: str) -> Deferred[None] | None:
-        if self.throttle.has_room and not self._waiting:
+        if self.throttle.has_room and not self._queue:
             place.begin()
             return None
-        turn: Deferred[None] = Deferred(lambda turn: self._give_up(user, turn))
-        self._waiting.setdefault(user, deque()).append((place, turn))
+        turn = self._queue.put(user, place)
         self._tell_begin()
         return turn
 
@@ -114,7 +112,7 @@ class _Line:
         self.throttle.refused(began, self._clock.seconds())
 
     def served(self) -> None:
-        is_over = self.throttle.served(self._clock.seconds(), is_crowded=bool(self._waiting))
+        is_over = self.throttle.served(self._clock.seconds(), is_crowded=bool(self._queue))
         if is_over and self._told_seconds is not None:
             seconds, self._told_seconds = self._clock.seconds() - self._told_seconds, None
             self._events.tell(
@@ -136,19 +134,8 @@ class _Line:
         if self._is_calling:
             return
         self._is_calling = True
-        while self._waiting and self.throttle.has_room:
-            user, places = next(iter(self._waiting.items()))
-            place, turn = places.popleft()
-            del self._waiting[user]
-            if places:
-                self._waiting[user] = places
+        while self._queue and self.throttle.has_room:
+            _, place, turn = self._queue.pop()
             place.begin()
             turn.callback(None)
         self._is_calling = False
-
-    def _give_up(self, user: str, turn: Deferred[None]) -> None:
-        left = deque(entry for entry in self._waiting[user] if entry[1] is not turn)
-        if left:
-            self._waiting[user] = left
-        else:
-            del self._waiting[user]

@@ -80,7 +80,7 @@ async def _digest_of_input(console: Console, digester: Digester, algorithm: str)
             pieces = await console.take(STEP_BYTES)
         except InputEnded:
             return digest.digest()
-        await digester.turn()
+        await digester.next_step()
         for piece in pieces:
             digest.update(piece)
         console.credit(sum(map(len, pieces)))

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sftpgw.aio.token_bucket import TokenBucket
 from sftpgw.interfaces import Clock, DelayedCall
 from sftpgw.values import KIB
 
@@ -76,8 +77,7 @@ class ClientExchanges:
 
     def __init__(self) -> None:
         self._left_before_login = EXCHANGES_BEFORE_LOGIN
-        self._left = 0.0
-        self._counted_at_seconds = float("-inf")
+        self._after_login: TokenBucket | None = None
         self._counted_bytes = 0
 
     def may_begin(self, now_seconds: float, moved_bytes: int | None) -> bool:
@@ -88,11 +88,13 @@ class ClientExchanges:
         if moved_bytes is None:
             self._left_before_login -= 1
             return self._left_before_login >= 0
-        earned = (now_seconds - self._counted_at_seconds) / SECONDS_AN_EXCHANGE
-        earned += (moved_bytes - self._counted_bytes) / BYTES_AN_EXCHANGE
-        self._counted_at_seconds, self._counted_bytes = now_seconds, moved_bytes
-        self._left = min(self._left + earned, CLIENT_EXCHANGES) - 1
-        return self._left >= 0
+        if self._after_login is None:
+            self._after_login = TokenBucket(CLIENT_EXCHANGES, 1 / SECONDS_AN_EXCHANGE, now_seconds)
+        self._after_login.refill(now_seconds)
+        self._after_login.add((moved_bytes - self._counted_bytes) / BYTES_AN_EXCHANGE)
+        self._counted_bytes = moved_bytes
+        self._after_login.spend()
+        return self._after_login.tokens >= 0
 
 
 class ExchangeLimit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from sftpgw.errors import LimitReached
 from sftpgw.files.digests import ALGORITHMS, MAX_BLOCKS, STEP_BYTES, Digester
 from sftpgw.files.traffic import Traffic
 from sftpgw.values import Body, FileAttributes, FileKind
+from tests.iterations import IterationClock
 
 
 class Reader:
@@ -87,15 +87,8 @@ def test_too_many_blocks_are_refused_before_anything_is_read() -> None:
     assert reader.lengths == []
 
 
-class Turns(Clock):
-    """What is put off is due in the next second: Twisted's advances through all at once."""
-
-    def callLater(self, delay: float, callable: Any, *args: Any) -> Any:
-        return super().callLater(delay + 1, callable, *args)
-
-
 def test_one_step_in_each_reactor_iteration_round_robin() -> None:
-    clock = Turns()
+    clock = IterationClock()
     digester = Digester(clock)
     readers = [Reader(clock, bytes(5 * STEP_BYTES)) for _ in range(3)]
     work = [Deferred.fromCoroutine(digester.whole(reader, "crc32")) for reader in readers]
@@ -104,8 +97,9 @@ def test_one_step_in_each_reactor_iteration_round_robin() -> None:
         assert sum(done) == 3 + turn
         assert max(done) - min(done) <= 1
         assert len(clock.getDelayedCalls()) == 1
-        clock.advance(1)
-    clock.pump([1, 1, 1])
+        clock.iterate()
+    for _ in range(3):
+        clock.iterate()
     assert all(each.called for each in work)
     assert clock.getDelayedCalls() == []
 
@@ -113,12 +107,12 @@ def test_one_step_in_each_reactor_iteration_round_robin() -> None:
 def test_a_cancelled_digest_leaves_the_queue() -> None:
     clock = Clock()
     digester = Digester(clock)
-    first, second = digester.turn(), digester.turn()
+    first, second = digester.next_step(), digester.next_step()
     first.addErrback(lambda failure: None)
     first.cancel()
     clock.advance(0)
     assert second.called
-    third = digester.turn()
+    third = digester.next_step()
     third.addErrback(lambda failure: None)
     third.cancel()
     assert clock.getDelayedCalls() == []
