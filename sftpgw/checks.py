@@ -23,9 +23,12 @@ from itertools import islice
 from twisted.internet.defer import Deferred, TimeoutError
 
 from sftpgw.errors import AccessDenied, StoreError
-from sftpgw.interfaces import Clock, EventSink, ObjectStore
-from sftpgw.values import Capabilities, ObjectName, ObjectProperties, Permission, Settings, User
-from sftpgw.values import Probe as ProbeChoice
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import Probe as ProbeChoice
+from sftpgw.model.settings import Settings
+from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
+from sftpgw.model.users import Permission, User
 
 LOOK_SECONDS = 10.0
 """How long a bucket is waited for at the start, until the log is told."""

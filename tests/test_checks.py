@@ -18,21 +18,19 @@ from sftpgw.checks import (
     look_at_buckets,
 )
 from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
-from sftpgw.interfaces import ObjectStore
-from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.ssh_pairs import RecordedEvents
-from sftpgw.values import (
-    Capabilities,
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
-    Permission,
     Settings,
     SshSettings,
     StoreSettings,
-    User,
 )
-from sftpgw.values import Probe as ProbeChoice
+from sftpgw.model.settings import Probe as ProbeChoice
+from sftpgw.model.store import Capabilities, ObjectStore
+from sftpgw.model.users import Permission, User
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import RecordedEvents
 
 ALL = Capabilities()
 

@@ -15,20 +15,12 @@ import pytest
 from sftpgw.config import load_settings
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
+from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    KIB,
-    MIB,
-    Capabilities,
-    LimitSettings,
-    Permission,
-    Settings,
-    SshSettings,
-    StartupLimits,
-    StoreSettings,
-)
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -121,7 +121,7 @@ def test_the_plugin_knows_nothing_of_ours() -> None:
         ("wire", "from twisted.internet.defer import Deferred"),
         ("plan", "from sftpgw.interfaces import Clock"),
         ("plan", "from sftpgw.aio.notifier import Notifier"),
-        ("files", "from sftpgw.s3.client import S3Client"),
+        ("files", "from sftpgw.s3.s3_client import S3Client"),
         ("files", "from sftpgw import s3"),
         ("s3", "import sftpgw.files"),
         ("ssh", "from sftpgw.sftp.protocol import SftpProtocol"),
@@ -139,8 +139,8 @@ def test_a_breach_is_seen(room: str, source: str) -> None:
     ("room", "source"),
     [
         ("plan", "import math\nfrom sftpgw.values import MIB"),
-        ("ssh", "from sftpgw import __version__\nfrom sftpgw.auth.keys import fingerprint"),
-        ("testing", "from sftpgw.s3.client import S3Client"),
+        ("ssh", "from sftpgw import __version__\nfrom sftpgw.auth.login_keys import fingerprint"),
+        ("testing", "from sftpgw.s3.s3_client import S3Client"),
         ("tap", "from sftpgw.demo import EmbeddedStore"),
     ],
 )

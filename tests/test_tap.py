@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from sftpgw.errors import ConfigError
-from sftpgw.tap import connections_worth_keeping, read_settings
-from sftpgw.values import (
-    GIB,
-    MIB,
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -19,6 +16,8 @@ from sftpgw.values import (
     SshSettings,
     StoreSettings,
 )
+from sftpgw.model.units import GIB, MIB
+from sftpgw.tap import connections_worth_keeping, read_settings
 
 DEFAULTS = Settings(
     GatewaySettings(), StoreSettings(), SshSettings(), LimitSettings(), FilesSettings(), {}

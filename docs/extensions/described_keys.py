@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from sftpgw.config.inifile import Key  # noqa: E402
+from sftpgw.config.ini_file import Key  # noqa: E402
 from sftpgw.config.scalars import size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
 from sftpgw.ssh.algorithms import KNOWN, Offer  # noqa: E402
-from sftpgw.values import (  # noqa: E402
-    Capabilities,
+from sftpgw.model.store import Capabilities
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,

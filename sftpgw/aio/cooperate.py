@@ -13,7 +13,7 @@ from collections import deque
 
 from twisted.internet.defer import Deferred
 
-from sftpgw.interfaces import Clock, DelayedCall
+from sftpgw.model.clock import Clock, DelayedCall
 
 
 class StepQueue:

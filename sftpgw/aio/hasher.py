@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from twisted.internet.defer import DeferredLock
 
 from sftpgw.aio.cooperate import StepQueue
-from sftpgw.interfaces import Clock
-from sftpgw.values import Body, Buffer
+from sftpgw.model.clock import Clock
+from sftpgw.model.units import Body, Buffer
 
 Update = Callable[[Buffer], None]
 

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.interfaces import Clock, DelayedCall
+from sftpgw.model.clock import Clock, DelayedCall
 
 
 def _no_spread() -> float:

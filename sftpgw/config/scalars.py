@@ -21,8 +21,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 
-from sftpgw.s3_limits import MAX_KEY_BYTES
-from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
+from sftpgw.model.limits import MAX_KEY_BYTES
+from sftpgw.model.settings import Network, StartupLimits
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import Permission
 
 Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)

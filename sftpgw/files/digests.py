@@ -24,8 +24,9 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.aio.cooperate import StepQueue
 from sftpgw.errors import LimitReached
-from sftpgw.interfaces import Clock, FileReader
-from sftpgw.values import KIB, Buffer
+from sftpgw.model.clock import Clock
+from sftpgw.model.filesystem import FileReader
+from sftpgw.model.units import KIB, Buffer
 
 STEP_BYTES = 512 * KIB
 """About a millisecond of MD5, the slowest of them on most machines."""

@@ -1,6 +1,6 @@
 """One command's run: its input, its outputs and its end.
 
-Knows: the channel below (`FlowControl`), what waits, and that a command is a coroutine.
+Knows: the channel below (`SubsystemTransport`), what waits, and that a command is a coroutine.
 Must not know: what commands do.
 
 Rules
@@ -22,11 +22,13 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.bytequeue import ByteQueue
+from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.errors import GatewayError
-from sftpgw.interfaces import Clock, EventSink, FlowControl
-from sftpgw.plan.sentences import INTERNAL, sentence_of
-from sftpgw.values import Body, Buffer
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.messages import INTERNAL, sentence_of
+from sftpgw.model.subsystem import SubsystemTransport
+from sftpgw.model.units import Body, Buffer
 
 LINES_PER_TURN = 200
 MAX_REFUSALS_TOLD = 100
@@ -56,7 +58,7 @@ class Console:
         self._command = command
         self._events = events
         self._clock = clock
-        self._channel: FlowControl
+        self._channel: SubsystemTransport
         self._input = ByteQueue()
         self._input_has_ended = False
         self._running: Deferred[None] | None = None
@@ -74,7 +76,7 @@ class Console:
     def is_busy(self) -> bool:
         return self._running is not None and self._waiting is None
 
-    def makeConnection(self, transport: FlowControl) -> None:
+    def makeConnection(self, transport: SubsystemTransport) -> None:
         self._channel = transport
         running = Deferred.fromCoroutine(self._run())
         self._running = running

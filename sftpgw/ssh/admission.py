@@ -37,7 +37,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from itertools import islice
 
 from sftpgw.aio.token_bucket import TokenBucket
-from sftpgw.values import Network, SshSettings, StartupLimits
+from sftpgw.model.settings import Network, SshSettings, StartupLimits
 
 MAX_SOURCES = 10_000
 """About 3 MiB."""
@@ -66,7 +66,7 @@ class _Source:
     starting: int = 0
 
 
-class Ticket:
+class AdmissionTicket:
     """The place of one connection that was taken. Each method may be called again in vain."""
 
     __slots__ = ("_admission", "_is_open", "_is_starting", "_network", "_user")
@@ -126,7 +126,7 @@ class Admission:
         """How many addresses something is known of."""
         return len(self._sources)
 
-    def admit(self, host: str | None) -> Ticket | Refusal:
+    def admit(self, host: str | None) -> AdmissionTicket | Refusal:
         """Take a connection from the address `host`, or say why not."""
         if self.open >= self._settings.max_connections:
             return Refusal.FULL
@@ -140,7 +140,7 @@ class Admission:
             self._count(network)
         self.open += 1
         self.starting += 1
-        return Ticket(self, network)
+        return AdmissionTicket(self, network)
 
     def _limited_network(self, host: str | None) -> Network | None:
         address = address_of(host)

@@ -17,19 +17,15 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
 
 from sftpgw.aio.notifier import Notifier
-from sftpgw.interfaces import Clock, EventSink
-from sftpgw.ssh.admission import Admission, Refusal, Ticket
-from sftpgw.ssh.algorithms import (
-    COMPRESSIONS,
-    STRICT_BY_SERVER,
-    Offer,
-    allowed,
-)
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import SshSettings
+from sftpgw.ssh.admission import Admission, AdmissionTicket, Refusal
+from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.userauth import GatewayUserAuth
-from sftpgw.values import SshSettings
 
 REFUSALS_TOLD_AFTER_SECONDS = 10.0
 """Connections that are refused become one event in so many seconds, however many they are."""
@@ -117,7 +113,7 @@ class GatewayFactory(SSHFactory):
         transport.seen_as, transport.via, transport.is_balancer = seen_as, via, is_balancer
         return transport
 
-    def _make_transport(self, ticket: Ticket) -> GatewayTransport:
+    def _make_transport(self, ticket: AdmissionTicket) -> GatewayTransport:
         """A transport with our lists of algorithms.
 
         Replaces Conch's `buildProtocol`, which adds SHA-1 signatures (transport 479, keys

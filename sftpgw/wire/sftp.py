@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body
+from sftpgw.model.units import Body
 from sftpgw.wire.frames import Frame
 
 MAX_READ_BYTES = 255 * 1024
@@ -228,7 +228,7 @@ _TYPE_AND_ID = struct.Struct(">BL")
 _LENGTH_TYPE_ID = struct.Struct(">LBL")
 
 
-class Fields:
+class SftpFields:
     """Reads the fields of one body from left to right."""
 
     __slots__ = ("_at", "_frame", "_request_id")
@@ -339,11 +339,11 @@ def parse_request(frame: Frame) -> Request:
     if number == Kind.WRITE:
         return _parse_write(request_id, frame)
     if number == Kind.INIT:
-        fields = Fields(frame.head, 1, 0)
+        fields = SftpFields(frame.head, 1, 0)
         return Init(fields.uint32(), fields.pairs())
     if number not in _REQUESTS:
         return Unknown(number, request_id)
-    fields = Fields(frame.head, 5, request_id)
+    fields = SftpFields(frame.head, 5, request_id)
     request = _parse_body(Kind(number), request_id, fields)
     fields.end()
     return request
@@ -351,7 +351,7 @@ def parse_request(frame: Frame) -> Request:
 
 def parse_handle(frame: Frame) -> bytes:
     """The handle that a request on a handle begins with. :raises Malformed:"""
-    return Fields(frame.head, 5, 0).string()
+    return SftpFields(frame.head, 5, 0).string()
 
 
 def _parse_write(request_id: int, frame: Frame) -> Write:
@@ -359,7 +359,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
 
     Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
     """
-    fields = Fields(frame.head, 5, request_id)
+    fields = SftpFields(frame.head, 5, request_id)
     handle, offset, data_bytes = fields.string(), fields.uint64(), fields.uint32()
     fields.end()
     there_bytes = sum(map(len, frame.tail))
@@ -372,7 +372,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
     return Write(request_id, handle, offset, data)
 
 
-def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911
+def _parse_body(kind: Kind, request_id: int, fields: SftpFields) -> Request:  # noqa: PLR0911
     """One line for each layout; the hot one first."""
     match kind:
         case Kind.READ:

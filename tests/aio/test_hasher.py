@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.aio.hasher import Hasher
-from sftpgw.values import Buffer
+from sftpgw.model.units import Buffer
 from tests.iterations import IterationClock
 
 STEP_BYTES = 10

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
+from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.sftp_requests import encode_request
-from sftpgw.values import KIB, MIB
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
 from tests.attacks.raw_sftp import RawSftp

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sftpgw.values import KIB
+from sftpgw.model.units import KIB
 from tests.attacks.raw_command import CHANNEL_REQUEST, RawCommand
 from tests.attacks.raw_ssh import (
     CHANNEL_CLOSE,

@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from sftpgw.values import KIB, MIB
+from sftpgw.model.units import KIB, MIB
 from tests.attacks.gateway import KEY
 from tests.attacks.honest import HonestUser
 from tests.attacks.raw_sftp import RawSftp

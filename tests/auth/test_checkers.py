@@ -22,8 +22,8 @@ from zope.interface.verify import verifyObject
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
-from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.plan.spellings import LONGEST_BYTES, normalized_bytes, spellings
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
 from sftpgw.testing.ssh_pairs import make_user, new_key
 from tests.results import failure_of, result_of
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
 
-from sftpgw.auth.keys import (
+from sftpgw.auth.login_keys import (
     LOGIN_ALGORITHMS,
     authorized_blob,
     read_authorized_key,

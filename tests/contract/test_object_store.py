@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import pytest_twisted
 
+from sftpgw.aio.cancel import CancelToken
 from sftpgw.errors import (
     NoSuchBucket,
     NoSuchObject,
@@ -15,8 +16,7 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
 )
-from sftpgw.files.interest import Interest
-from sftpgw.values import (
+from sftpgw.model.store import (
     ByteRange,
     MultipartUpload,
     ObjectInfo,
@@ -401,11 +401,11 @@ class TestUploads:
 
     @pytest_twisted.ensureDeferred
     async def test_what_is_wanted_is_done_and_stays(self, under_test: StoreUnderTest) -> None:
-        interest = Interest()
-        wanted = under_test.store.while_wanted(interest)
+        cancel_token = CancelToken()
+        wanted = under_test.store.with_cancel(cancel_token)
         upload = await wanted.create_upload(under_test.name("file"), ObjectProperties())
         part = await wanted.upload_part(upload, 1, (b"wanted",))
-        interest.lose()
+        cancel_token.lose()
         await under_test.store.complete_upload(upload, (part,))
         assert await content(under_test, upload.name) == b"wanted"
 

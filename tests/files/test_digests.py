@@ -13,8 +13,9 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import LimitReached
 from sftpgw.files.digests import ALGORITHMS, MAX_BLOCKS, STEP_BYTES, Digester
-from sftpgw.files.traffic import Traffic
-from sftpgw.values import Body, FileAttributes, FileKind
+from sftpgw.files.traffic import FileTraffic
+from sftpgw.model.filesystem import FileAttributes, FileKind
+from sftpgw.model.units import Body
 from tests.iterations import IterationClock
 
 
@@ -23,7 +24,7 @@ class Reader:
 
     def __init__(self, clock: Clock, data: bytes, *, is_late: bool = False) -> None:
         self.lengths: list[int] = []
-        self.traffic = Traffic()
+        self.traffic = FileTraffic()
         self._clock = clock
         self._data = data
         self._is_late = is_late

@@ -19,23 +19,16 @@ from sftpgw.errors import (
     StoreTrouble,
     StoreUnavailable,
 )
-from sftpgw.files.inflight import KEY_SECONDS, InFlight
+from sftpgw.files.renames.silly_rename import is_silly_rename
+from sftpgw.files.transfers import KEY_SECONDS, TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.files.uploads import Upload
-from sftpgw.plan.unlinked import is_unlinked
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectName
+from sftpgw.model.units import MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory, StrictClock
-from sftpgw.values import (
-    MIB,
-    NO_CHANGES,
-    AttributeChanges,
-    Capabilities,
-    FilesSettings,
-    ObjectName,
-    OnDisconnect,
-    StoreSettings,
-    WriteIntent,
-)
 from tests.results import failure_of, result_of
 
 HOME = "home/alice/"
@@ -234,9 +227,9 @@ class TestBoundUploads:
         gateway.store.seed(HOME + "c", b"c")
         upload = begun(tree, b"/a")
         rename(tree, b"/a", b"/b")
-        renaming = Deferred.fromCoroutine(tree.rename(b"/c", b"/a", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/c", b"/a", replace=False))
         end(upload)
-        result_of(renaming)
+        result_of(renamer)
         assert files(gateway) == {"b": WHOLE, "a": b"c"}
 
     @pytest.mark.parametrize("conditions", [True, False])
@@ -422,11 +415,11 @@ class TestEdits:
         upload = opened(tree, b"/a", EDIT if closes == "edit" else None)
         upload.write(0, b"NEW")
         gate = gateway.store.hold("copy")
-        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
         closing = Deferred.fromCoroutine(upload.commit())
         assert not closing.called
         gate.open()
-        result_of(renaming)
+        result_of(renamer)
         result_of(closing)
         assert files(gateway) == {"b": b"NEW content" if closes == "edit" else b"NEW"}
         gateway.assert_idle()
@@ -440,11 +433,11 @@ class TestEdits:
         for letter, upload in zip((b"1", b"2"), uploads, strict=True):
             upload.write(0, letter)
         gate = gateway.store.hold("copy")
-        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
         in_order = uploads if first == 0 else uploads[::-1]
         closes = [Deferred.fromCoroutine(upload.commit()) for upload in in_order]
         gate.open()
-        for done in [renaming, *closes]:
+        for done in [renamer, *closes]:
             result_of(done)
         assert files(gateway) == {"b": (b"2", b"1")[first]}
         gateway.assert_idle()
@@ -477,10 +470,10 @@ class TestEdits:
         upload.write(0, b"NEW")
         gate = gateway.store.hold("copy")
         gateway.store.fail("copy", StoreUnavailable("down"))
-        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
         closing = Deferred.fromCoroutine(upload.commit())
         gate.open()
-        assert isinstance(failure_of(renaming).value, StoreError)
+        assert isinstance(failure_of(renamer).value, StoreError)
         result_of(closing)
         assert files(gateway) == {"a": b"NEW content"}
 
@@ -514,8 +507,8 @@ class TestEdits:
             Deferred.fromCoroutine(tree.rename(other, b"/a", replace=False)),
         ]
         gate.open()
-        for renaming in renames:
-            result_of(renaming)
+        for renamer in renames:
+            result_of(renamer)
         gate = gateway.store.hold("head")
         closes = [Deferred.fromCoroutine(upload.commit()) for upload in uploads]
         gate.open()
@@ -536,7 +529,7 @@ class TestEdits:
 
 def test_a_key_is_waited_for_however_late_the_reactor_is() -> None:
     """What wakes a waiting CLOSE may itself have come later than the wait was to end."""
-    registry, clock = InFlight(), StrictClock()
+    registry, clock = TransferRegistry(), StrictClock()
     key, name, last = (ObjectName("bucket", each) for each in "abc")
     upload = registry.register(key, None)
     upload.bind(key)
@@ -586,7 +579,7 @@ def test_a_failure_is_told_before_all_is_cleared_up(gateway: GatewayInMemory, tr
     upload.write(len(FIRST), SECOND)
     assert isinstance(failure_of(upload.commit()).value, StoreUnavailable)
     assert gate.waiting == 1
-    idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+    idle = Deferred.fromCoroutine(gateway.transfers.idle())
     assert not idle.called
     gate.open()
     result_of(idle)
@@ -636,4 +629,4 @@ class TestLibfuse:
         ],
     )
     def test_names_of_files_that_sshfs_has_unlinked(self, key: str, is_hidden: bool) -> None:
-        assert is_unlinked(key) is is_hidden
+        assert is_silly_rename(key) is is_hidden

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from sftpgw.errors import AccessDenied, NotADirectory
+from sftpgw.model.settings import FilesSettings
+from sftpgw.model.users import Permission
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import FilesSettings, Permission
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.results import failure_of, result_of

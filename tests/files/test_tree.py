@@ -20,20 +20,11 @@ from sftpgw.errors import (
     PermissionDenied,
 )
 from sftpgw.files.tree import Tree
-from sftpgw.interfaces import DirectoryReader
+from sftpgw.model.filesystem import AttributeChanges, DirectoryReader, FileKind, WriteIntent
+from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName
+from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
 from sftpgw.testing.fake_store import FakeStore, Gate
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    AttributeChanges,
-    Capabilities,
-    FileKind,
-    ObjectInfo,
-    ObjectName,
-    Permission,
-    User,
-    WriteIntent,
-)
 from tests.results import failure_of, result_of
 
 NO_CHANGES = AttributeChanges()
@@ -362,10 +353,10 @@ class TestListing:
     ) -> None:
         seed(gateway, "d/old")
         gate = gateway.store.hold("list")
-        looking = Deferred.fromCoroutine(tree.stat(b"/d"))
+        lookup = Deferred.fromCoroutine(tree.stat(b"/d"))
         put(gateway.tree(), b"/d/new", b"x")
         gate.open()
-        result_of(looking)
+        result_of(lookup)
         assert names(result_of(tree.open_directory(b"/d"))) == ["new", "old"]
 
 
@@ -378,8 +369,8 @@ class TestDraining:
         seed(gateway, "a")
         reader = result_of(tree.open_reader(b"/a"))
         writer = result_of(tree.open_writer(b"/b", WriteIntent(), NO_CHANGES))
-        gateway.in_flight.drain()
-        idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+        gateway.transfers.drain()
+        idle = Deferred.fromCoroutine(gateway.transfers.idle())
         assert isinstance(error_of(tree.open_reader(b"/a")), LimitReached)
         opening = tree.open_writer(b"/c", WriteIntent(), NO_CHANGES)
         assert isinstance(error_of(opening), LimitReached)
@@ -394,7 +385,7 @@ class TestDraining:
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         assert isinstance(error_of(tree.open_reader(b"/nope")), NoSuchFile)
-        result_of(gateway.in_flight.idle())
+        result_of(gateway.transfers.idle())
 
 
 class TestPermissions:
@@ -500,19 +491,19 @@ class TestWhileItIsPublished:
     ) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
         writer.write(0, b"data")
-        looking = Deferred.fromCoroutine(other.stat(b"/f"))
+        lookup = Deferred.fromCoroutine(other.stat(b"/f"))
         result_of(writer.commit())
         store.answers.open()
-        assert result_of(looking).size_bytes == 4
+        assert result_of(lookup).size_bytes == 4
 
     def test_stat_does_not_find_what_was_given_up(
         self, store: LateAnswers, tree: Tree, other: Tree
     ) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
-        looking = Deferred.fromCoroutine(other.stat(b"/f"))
+        lookup = Deferred.fromCoroutine(other.stat(b"/f"))
         result_of(writer.abandon())
         store.answers.open()
-        assert isinstance(failure_of(looking).value, NoSuchFile)
+        assert isinstance(failure_of(lookup).value, NoSuchFile)
 
     @pytest.mark.parametrize("is_slow", [False, True])
     def test_open_finds_a_file_while_it_is_published(

@@ -28,14 +28,7 @@ import ssh2.sftp
 from tests.interop import matrix
 from tests.interop.conftest import WIDE
 from tests.interop.matrix import LOGINS, Row
-from tests.interop.spawning import (
-    CLIENT_SECONDS,
-    Account,
-    Bucket,
-    Gateway,
-    fingerprint,
-    program,
-)
+from tests.interop.spawning import CLIENT_SECONDS, Account, Bucket, Gateway, fingerprint, program
 from tests.needs import needs
 
 MIB = 1024 * 1024

@@ -14,15 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.spawning import (
-    Account,
-    Bucket,
-    Client,
-    Gateway,
-    connect,
-    program,
-    wait_until,
-)
+from tests.interop.spawning import Account, Bucket, Client, Gateway, connect, program, wait_until
 from tests.needs import needs
 
 MIB = 1024 * 1024

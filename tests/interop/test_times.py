@@ -9,15 +9,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tests.interop.spawning import (
-    Account,
-    Bucket,
-    Client,
-    Gateway,
-    connect,
-    program,
-    wait_until,
-)
+from tests.interop.spawning import Account, Bucket, Client, Gateway, connect, program, wait_until
 from tests.interop.test_lftp import lftp
 from tests.needs import needs
 

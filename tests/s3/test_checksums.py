@@ -13,17 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw import errors
-from sftpgw.s3.checksums import RunningChecksum, chosen_algorithm, joined
-from sftpgw.s3.client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.testing.small_s3 import LONG_AGO
-from sftpgw.values import (
-    MIB,
+from sftpgw.model.settings import ChecksumChoice
+from sftpgw.model.store import (
     ByteRange,
     Capabilities,
     Checksum,
     ChecksumAlgorithm,
-    ChecksumChoice,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -31,8 +26,13 @@ from sftpgw.values import (
     StoredPart,
     WriteCondition,
 )
+from sftpgw.model.units import MIB
+from sftpgw.s3.checksums import RunningChecksum, chosen_algorithm, joined
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.small_s3 import LONG_AGO
 from sftpgw.wire.s3xml import decode_checksum, encode_checksum
-from tests.s3.conftest import Connect
+from tests.scripted_server import Connect
 from tests.stores import RecordedEvents
 
 CRC64NVME = ChecksumAlgorithm.CRC64NVME

@@ -15,13 +15,10 @@ from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw import errors
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.sending import HURRIED_ATTEMPTS
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
-from sftpgw.values import (
+from sftpgw.model.settings import ChecksumChoice
+from sftpgw.model.store import (
     ByteRange,
     Capabilities,
-    ChecksumChoice,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -29,7 +26,10 @@ from sftpgw.values import (
     StoredPart,
     WriteCondition,
 )
-from tests.s3.conftest import Connect
+from sftpgw.s3.request_executor import HURRIED_ATTEMPTS
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from tests.scripted_server import Connect
 from tests.stores import CollectingSink, RecordedEvents
 
 NAME = ObjectName("bucket", "key")
@@ -121,7 +121,7 @@ class TestRetries:
     ) -> None:
         server.script(*[error_reply(503, "SlowDown")] * 3)
         with pytest.raises(errors.StoreUnavailable):
-            await client.believing(Capabilities()).head(NAME)
+            await client.assuming(Capabilities()).head(NAME)
         assert client.requests["HeadObject"] == 3
 
     @pytest_twisted.ensureDeferred

@@ -21,24 +21,23 @@ from sftpgw.errors import (
     PreconditionFailed,
     StoreError,
 )
-from sftpgw.files.copying import Copying
-from sftpgw.files.inflight import InFlight
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.probing import probe_capabilities
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
-from sftpgw.testing.small_s3 import Dialect, SmallS3
-from sftpgw.values import (
-    MIB,
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.settings import ChecksumChoice, Probe
+from sftpgw.model.store import (
     ByteRange,
     Capabilities,
-    ChecksumChoice,
     MultipartUpload,
     ObjectName,
     ObjectProperties,
-    Probe,
     WriteCondition,
 )
-from tests.s3.conftest import Connect
+from sftpgw.model.units import MIB
+from sftpgw.s3.probe import probe_capabilities
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
+from sftpgw.testing.small_s3 import Dialect, SmallS3
+from tests.scripted_server import Connect
 from tests.stores import CollectingSink, RecordedEvents
 
 PROPERTIES = ObjectProperties()
@@ -245,7 +244,7 @@ class TestCopiesInParts:
         store.dialect = Dialect(copies_with_checksums=manner)
         store.objects["source"] = data = bytes(range(10))
         client = connected(checksum=ChecksumChoice.AUTO, probe=probe)
-        copying = Copying(client, InFlight(), events, limit_bytes=5, part_bytes=4)
+        copying = Copier(client, TransferRegistry(), events, limit_bytes=5, part_bytes=4)
         source = await client.head(named("source"), with_checksum=True)
         etag = await copying.copy(source, NAME)
         found = await client.head(NAME, with_checksum=True)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.web.http_headers import Headers
 
+from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.s3.headers import (
     MissingHeader,
     content_range,
@@ -18,7 +19,6 @@ from sftpgw.s3.headers import (
     property_headers,
     retry_after_seconds,
 )
-from sftpgw.values import ObjectName, ObjectProperties
 
 
 def headers(**values: str) -> Headers:

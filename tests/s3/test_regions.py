@@ -7,10 +7,11 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from sftpgw import errors
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.endpoints import Endpoints
+from sftpgw.aws.endpoints import Endpoints
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import ObjectName, ObjectProperties
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.values import ObjectName, ObjectProperties, StoreSettings
 from tests.stores import CollectingSink, RecordedEvents
 
 NAME = ObjectName("bucket", "key")

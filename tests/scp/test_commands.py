@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import Permission
 from sftpgw.scp.console import MAX_REFUSALS_TOLD, Console
 from sftpgw.scp.sums import print_sums, sum_line
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import KIB, MIB, Permission
 from tests.scp.talking import Channel, Talk, seed
 
 

@@ -9,20 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import AccessDenied, StoreUnavailable
+from sftpgw.model.settings import LimitSettings, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import Permission
 from sftpgw.scp.console import LINES_PER_TURN
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import (
-    GIB,
-    KIB,
-    MIB,
-    Capabilities,
-    LimitSettings,
-    ObjectName,
-    ObjectProperties,
-    Permission,
-    StoreSettings,
-)
 from sftpgw.wire import scp as wire
 from tests.results import result_of
 from tests.scp.talking import Talk, seed, stored

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.settings import ExactTimes, FilesSettings, StoreSettings
+from sftpgw.model.store import ObjectName
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import Permission
 from sftpgw.scp import source
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import KIB, MIB, ExactTimes, FilesSettings, ObjectName, Permission, StoreSettings
 from tests.scp.talking import Channel, Talk, seed
 
 OK = b"\0"
@@ -266,7 +269,7 @@ def test_a_pattern_without_a_match_is_told_as_it_is(gateway: GatewayInMemory) ->
 def test_a_pattern_lists_only_so_many_directories(
     gateway: GatewayInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sftpgw.scp.matching.MAX_LISTED", 3)
+    monkeypatch.setattr("sftpgw.scp.glob.expansion.MAX_LISTED", 3)
     seed(gateway, {b"/%d/x" % number: b"" for number in range(5)})
     heard, status = fetch(gateway, b"scp -f */x*")
     assert heard.endswith(b"\1scp: the pattern leads into more than 3 directories\n")
@@ -276,7 +279,7 @@ def test_a_pattern_lists_only_so_many_directories(
 
 
 def test_many_names_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sftpgw.scp.matching.STEPS_PER_TURN", 100)
+    monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_TURN", 100)
     gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
     for number in range(100):
         gateway.store.seed(f"home/alice/{number:03}", b"")

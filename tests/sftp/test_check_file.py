@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.settings import SshSettings, StoreSettings
+from sftpgw.model.units import MIB
+from sftpgw.model.users import Permission
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import MIB, Permission, SshSettings, StoreSettings
 from sftpgw.wire import check_file
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Extended, Malformed, Status

@@ -180,10 +180,10 @@ class TestWithoutWaitingForAnswers:
         handle = client.open(b"/file", CREATE)
         client.write(handle, 0, b"hello world")
         other = gateway.log_in()
-        looking, storing = gateway.store.hold("head"), gateway.store.hold("put")
+        lookup, storing = gateway.store.hold("head"), gateway.store.hold("put")
         cut = other.send(wire.ChangePath(Kind.SETSTAT, 0, b"/file", {"size": 5}))
         client.send(wire.OnHandle(Kind.CLOSE, 0, handle))
-        looking.open()
+        lookup.open()
         other.pump()
         storing.open()
         for each in (client, other, client, other):

@@ -6,17 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sftpgw.sftp.closing import close_wait_seconds
+from sftpgw.model.settings import FilesSettings, LateTimes, StoreSettings
+from sftpgw.model.store import ObjectName
+from sftpgw.model.units import KIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.sftp.close_hold import close_wait_seconds
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    KIB,
-    FilesSettings,
-    LateTimes,
-    ObjectName,
-    Permission,
-    StoreSettings,
-)
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
 

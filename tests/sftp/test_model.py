@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from sftpgw.files.looking import CLOSE_WAIT_SECONDS
+from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
+from sftpgw.model.settings import FilesSettings, StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import KIB, FilesSettings, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 

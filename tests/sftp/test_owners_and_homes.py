@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from sftpgw.model.settings import FilesSettings
 from sftpgw.sftp.extensions import MAX_OWNERS
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import FilesSettings
 from sftpgw.wire import extended
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Status

@@ -19,13 +19,13 @@ from sftpgw.errors import (
     StoreError,
     StoreUnavailable,
 )
+from sftpgw.model.filesystem import AttributeChanges as Changes
+from sftpgw.model.filesystem import WriteIntent
+from sftpgw.model.settings import SshSettings, StoreSettings
+from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import (
-    MAX_PENDING,
-    REQUESTS_PER_TURN,
-    SFTPProtocol,
-)
-from sftpgw.sftp.refusals import MAX_TOLD
+from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_TURN, SFTPProtocol
+from sftpgw.sftp.refusal_log import MAX_TOLD
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.testing.sftp_requests import encode_request
@@ -36,8 +36,6 @@ from sftpgw.testing.sftp_sessions import (
     SftpFailure,
     space_figures,
 )
-from sftpgw.values import KIB, MIB, Buffer, SshSettings, StoreSettings, WriteIntent
-from sftpgw.values import AttributeChanges as Changes
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -66,7 +64,7 @@ class TestNegotiation:
     def test_version_3_and_the_extensions_of_openssh(self, gateway: GatewayInMemory) -> None:
         client = gateway.log_in(greet=False)
         client.transmit(encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
-        offered = dict(wire.Fields(client.replies[3].body, 0, 0).pairs())
+        offered = dict(wire.SftpFields(client.replies[3].body, 0, 0).pairs())
         assert offered[b"posix-rename@openssh.com"] == b"1"
         assert offered[b"statvfs@openssh.com"] == b"2"
         assert b"limits@openssh.com" in offered

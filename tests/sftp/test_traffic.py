@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from sftpgw.errors import AccessDenied
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import KIB, FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 

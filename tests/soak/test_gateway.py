@@ -15,7 +15,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from sftpgw.values import MIB
+from sftpgw.model.units import MIB
 from tests.interop.spawning import Gateway, wait_until
 from tests.soak.clients import Fleet
 from tests.soak.stormy_s3 import State, StormyProcess

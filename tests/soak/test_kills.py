@@ -25,15 +25,8 @@ from pathlib import Path
 
 import pytest
 
-from sftpgw.values import KIB, MIB
-from tests.interop.spawning import (
-    Account,
-    Client,
-    Gateway,
-    make_key,
-    program,
-    wait_until,
-)
+from sftpgw.model.units import KIB, MIB
+from tests.interop.spawning import Account, Client, Gateway, make_key, program, wait_until
 from tests.needs import needs
 from tests.soak.relay import Relay
 from tests.soak.stormy_s3 import State, StormyProcess, digest

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.balancers import (
     HEADER_SECONDS,
     BalancedConnection,
@@ -35,7 +36,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings, StartupLimits
 from sftpgw.wire.proxy_header import V2_START
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("2001:db8::/64"))

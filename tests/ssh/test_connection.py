@@ -8,14 +8,10 @@ import pytest
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS
 
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.connection import MAX_REFUSALS_TOLD
 from sftpgw.testing.ssh_clients import ClientChannel
-from sftpgw.testing.ssh_pairs import (
-    LoggedInPair,
-    RecordingSubsystem,
-    SubsystemRefused,
-)
-from sftpgw.values import SshSettings
+from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
 GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 80, 81, 82
 OPEN, OPEN_CONFIRMATION, OPEN_FAILURE = 90, 91, 92

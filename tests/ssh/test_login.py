@@ -15,10 +15,11 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.auth.keys import LOGIN_ALGORITHMS, fingerprint
+from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, matches
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.userauth import MAX_QUESTIONS
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
@@ -30,7 +31,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings
 
 SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 5, 6, 7
 NEWKEYS = 21
@@ -610,6 +610,6 @@ def test_the_client_learns_the_algorithms_before_it_has_sent_newkeys(strict: boo
     pair.client.makeConnection(pair.client_io)
     pair.pump()
     # KEXINIT, KEX_REPLY and NEWKEYS; a strict exchange counts anew behind that.
-    assert pair.server.sending.sequence == (1 if strict else 4)
+    assert pair.server.packet_writer.sequence == (1 if strict else 4)
     assert pair.client.answers(EXT_INFO)
     pair.drop()

@@ -16,11 +16,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.factory import SILENT_TOLD_AFTER_SECONDS
-from sftpgw.ssh.protection import Protection
-from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
+from sftpgw.ssh.packet_cipher import PacketCiphers
+from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, PACKETS_PER_ITERATION
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
@@ -31,7 +32,6 @@ from sftpgw.testing.ssh_pairs import (
     make_factory,
     make_test_portal,
 )
-from sftpgw.values import SshSettings
 
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST = 1, 2, 3, 4, 5
 KEXINIT, NEWKEYS, KEX_INIT = 20, 21, 30
@@ -235,9 +235,9 @@ def test_sequence_numbers_start_over_at_two_to_the_32(pair: LoggedInPair) -> Non
     pair.client.outgoingPacketSequence = pair.server.incomingPacketSequence = last
     pair.send_packet(IGNORE, NS(b""))
     assert pair.server.incomingPacketSequence == 0
-    pair.server.sending.sequence = pair.client.incomingPacketSequence = last
+    pair.server.packet_writer.sequence = pair.client.incomingPacketSequence = last
     pair.server.sendPacket(IGNORE, NS(b""))
-    assert pair.server.sending.sequence == 0
+    assert pair.server.packet_writer.sequence == 0
     pair.pump()
     assert pair.connected
 
@@ -505,7 +505,7 @@ def test_an_error_of_ours_in_a_key_exchange_is_not_blamed_on_the_client(
     def fail(*_: object) -> None:
         raise KeyError("a bug")
 
-    where = {"setKeys": Protection, "transport_writable": GatewayConnection}[broken]
+    where = {"setKeys": PacketCiphers, "transport_writable": GatewayConnection}[broken]
     pair.server.rekey()
     monkeypatch.setattr(where, broken, fail)
     pair.pump()
@@ -583,7 +583,7 @@ def test_all_sessions_can_be_sent_away(pair: LoggedInPair) -> None:
 
 
 def test_the_transport_has_a_pull_producer(pair: LoggedInPair) -> None:
-    producer: Any = pair.server.sending
+    producer: Any = pair.server.packet_writer
     assert verifyObject(IPullProducer, producer)
     assert pair.server_io.producer is producer
 

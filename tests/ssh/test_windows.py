@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.files.memory import Budget
+from sftpgw.files.memory.budget import Budget
+from sftpgw.model.units import KIB, MIB
 from sftpgw.ssh.windows import (
     LEAST_WINDOW_BYTES,
     LONGEST_REQUEST_BYTES,
     WINDOW_BYTES,
     ReceiveWindow,
 )
-from sftpgw.values import KIB, MIB
 
 
 def send_all(window: ReceiveWindow, times: int) -> None:

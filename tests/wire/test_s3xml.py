@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.values import ObjectName, StoredPart
+from sftpgw.model.store import ObjectName, StoredPart
 from sftpgw.wire import s3xml
 from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, WriteResult
 
