@@ -11,7 +11,6 @@ resolved once and kept, until the store says that it is in another region.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -26,15 +25,6 @@ from sftpgw.model.settings import Addressing, StoreSettings
 UNRESERVED = "-_.~"
 
 _REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes part of a host name
-
-
-def is_address(host: str) -> bool:
-    """Whether a URL's host is an IP address, not a name (RFC 3986, section 3.2.2)."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

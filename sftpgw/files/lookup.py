@@ -14,7 +14,8 @@ Rules
 4. A session that writes a file sees what it has written of it; others see what is published,
    and the upload only where there is nothing else.
 5. What the listing of a directory shows as a directory is one, even where nothing is in it:
-   some stores keep folders that nothing makes one any more (`files/housekeeping/ghost_directories`). Where this session
+   some stores keep folders that nothing makes one any more
+   (`files/housekeeping/ghost_directories`). Where this session
    has seen it listed, or is about to remove it, a LIST asks for it once more. Hadoop's marker
    lies beside its directory: a HEAD asks for it where this session has seen it listed, or is about
    to remove or rename the directory; with `[files] hadoop_markers`, always.
@@ -42,10 +43,11 @@ from sftpgw.errors import (
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.listing.listing import list_directory
 from sftpgw.files.listing.markers import hadoop_marker, is_empty_marker, marks_directory
-from sftpgw.files.paths import Location, is_longer_than_files
+from sftpgw.files.paths import Location
 from sftpgw.files.transfers import TransferRegistry
 from sftpgw.model.clock import Clock
 from sftpgw.model.filesystem import FileKind, FileWriter
+from sftpgw.model.limits import is_longer_than_files
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName, ObjectStore
 
 LISTED_FOR_SECONDS = 2.0

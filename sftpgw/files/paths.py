@@ -29,7 +29,6 @@ from sftpgw.model.store import ObjectName
 
 MAX_PATH_BYTES = 16 * 1024
 """Before it is resolved. Linux takes 4,096 (PATH_MAX, limits.h); a packet could hold 262,144."""
-MAX_NAME_BYTES = 255
 
 MARKER_CONTENT = "_$folder_content$"
 """What the bytes of a directory's own object are called in it (`files/listing/markers`)."""
@@ -148,17 +147,6 @@ def locate(root: Root, path: bytes) -> Location:
 def is_hidden(root: Root, key: str) -> bool:
     """Whether a key, or the prefix of a directory, is the gateway's own."""
     return bool(root.state_prefix) and key.startswith(root.state_prefix)
-
-
-def is_longer_than_files(key: str) -> bool:
-    """Whether a store that keeps its objects as files may be unable to have this key.
-
-    A name has at most 255 bytes there (NAME_MAX of ext4 and XFS); S3 knows no names, only keys.
-    """
-    encoded = key.encode("utf-8", "surrogateescape")
-    return len(encoded) > MAX_KEY_BYTES or any(
-        len(name) > MAX_NAME_BYTES for name in encoded.split(b"/")
-    )
 
 
 def can_be_named(segment: str) -> bool:

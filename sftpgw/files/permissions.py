@@ -5,7 +5,8 @@ Must not know: who asks, and how the operation is done.
 
 Whether there is something to overwrite is known only further in: what may be new or not
 passes the gate as `WRITE` or `RENAME` first, and as `OVERWRITE` once a file was found
-there, or else is done in a way that cannot replace anything (`files/uploads/open_mode`, and the rename
+there, or else is done in a way that cannot replace anything (`files/uploads/open_mode`, and the
+rename
 in `files/`). Who sets the size of a file overwrites
 it. READ through a handle that writes needs what READ needs, asked at its OPEN. Hashes and copies
 are made of handles that are open: they need what the OPENs have needed, and no operation of

@@ -3,7 +3,8 @@
 Knows: what a client sent and was sent, apart from what the gateway read for itself.
 Must not know: files, or who adds up.
 
-Each open file has a `FileTraffic` of its own: whoever reads or writes adds to its numbers, an addition
+Each open file has a `FileTraffic` of its own: whoever reads or writes adds to its numbers, an
+addition
 each. A session adds them up when they end, and when it is asked.
 
 A file's *size* is another thing: a resume sends five bytes of a large file, an edit sends what

@@ -539,7 +539,8 @@ class Tree:
         is_there = markers or self._lookup.has_emptied(location)
         if not is_there and not await self._lookup.is_only_listed(location):
             raise await self._lookup.no_directory(location)
-        # Of what is only a prefix, too: the store may keep it as a folder (`files/housekeeping/ghost_directories`).
+        # Of what is only a prefix, too: the store may keep it as a folder
+        # (`files/housekeeping/ghost_directories`).
         markers = markers or [location.marker]
         async with self._empty_directories.kept(location.parent, without=location.prefix):
             for marker in markers:

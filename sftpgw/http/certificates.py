@@ -44,7 +44,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from sftpgw.aws.endpoints import is_address
+from sftpgw.http.hosts import is_address
 
 CIPHERS = (
     b"ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:"

@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from sftpgw.aws.endpoints import is_address
+from sftpgw.http.hosts import is_address
 
 NO_PROXY_AT_ALL = "none"
 DEFAULT_PORTS = {"http": 80, "https": 443}

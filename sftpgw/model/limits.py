@@ -30,3 +30,17 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html"""
 MAX_LISTED_KEYS = 1000
 """The keys and common prefixes on one page of ListObjectsV2 (``max-keys``).
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html"""
+
+MAX_NAME_BYTES = 255
+"""The longest name of a file where a store keeps objects as files (NAME_MAX of ext4 and XFS)."""
+
+
+def is_longer_than_files(key: str) -> bool:
+    """Whether a store that keeps its objects as files may be unable to have this key.
+
+    A name has at most 255 bytes there (NAME_MAX of ext4 and XFS); S3 knows no names, only keys.
+    """
+    encoded = key.encode("utf-8", "surrogateescape")
+    return len(encoded) > MAX_KEY_BYTES or any(
+        len(name) > MAX_NAME_BYTES for name in encoded.split(b"/")
+    )

@@ -84,7 +84,7 @@ class StoreSettings:
     retry_time_seconds: float = 180.0
     probe: Probe = Probe.AUTO
     abort_stale_uploads_seconds: float | None = None
-    capabilities: Capabilities = Capabilities()
+    capabilities: Capabilities = field(default_factory=Capabilities)
 
 
 Network: TypeAlias = IPv4Network | IPv6Network

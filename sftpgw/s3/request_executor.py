@@ -28,7 +28,6 @@ from sftpgw.errors import (
     StoreError,
     StoreUnavailable,
 )
-from sftpgw.files.paths import is_longer_than_files
 from sftpgw.http.certificates import AuthoritiesUnusable, CertificateRefused, TlsFailed
 from sftpgw.http.client import (
     ConnectFailed,
@@ -42,6 +41,7 @@ from sftpgw.http.proxies import ProxyUnusable
 from sftpgw.http.tunnels import ProxyRefused
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.limits import is_longer_than_files
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Cancellation
 from sftpgw.model.units import MIB, Body

@@ -19,7 +19,8 @@ Rules
    other way to the next file.
 5. The announced size goes to the upload, which picks its parts by it, and refuses at once what
    can never be stored. A file that exists is not truncated at its opening, as OpenSSH's sink does
-   it: it stays the same file (`files/uploads/open_mode`), and is cut or lengthened to that size at its end.
+   it: it stays the same file (`files/uploads/open_mode`), and is cut or lengthened to that size at
+   its end.
 6. Directories nest as deep as keys can be long; what the sink keeps is their path.
 """
 

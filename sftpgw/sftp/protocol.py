@@ -11,7 +11,8 @@ Rules
 2. Every other request gets exactly one answer: by its handler in `HANDLERS`, or
    a STATUS for whatever was raised. Malformed and unknown requests too.
 3. Requests are begun in the order in which they came, but for those that touch a path:
-   these wait for earlier ones that they conflict with (`sftp/request_order/plan`), and others overtake
+   these wait for earlier ones that they conflict with (`sftp/request_order/plan`), and others
+   overtake
    them. They go on side by side; their answers may overtake each other (section 3 of the
    draft). A file object sees the calls on its handle in order, and keeps it. CLOSE takes the
    handle away as it comes.

@@ -10,7 +10,8 @@ Rules:
   the subsystem says `consumed`, as `windows` decides. Conch refills it before
   the bytes are delivered (connection 262), so that nothing ever stops a writer.
 - What goes out waits in a queue until the client's window and the connection
-  have room, and it is our turn (`scheduler`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
+  have room, and it is our turn (`scheduler`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused,
+  below
   `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
 - The client's EOF ends the input only: answers under way still go out. Conch
   closes the channel at once (session 237-248).

@@ -14,9 +14,9 @@ from sftpgw.files.paths import (
     Root,
     can_be_named,
     canonical,
-    is_longer_than_files,
     locate,
 )
+from sftpgw.model.limits import is_longer_than_files
 from sftpgw.model.store import ObjectName
 
 ROOT = Root("bucket", "home/alice/")

@@ -1,4 +1,5 @@
-"""One download: fetches what `downloads/plan/read_ahead` decides, and answers READs as bytes arrive.
+"""One download: fetches what `downloads/plan/read_ahead` decides, and answers READs as bytes
+arrive.
 
 Knows: the store, the budget, the ranges under way, and who waits for which bytes.
 Must not know: SFTP, what is fetched when, how bytes are kept (`ranges`).

@@ -13,7 +13,8 @@ Rules
    abort_stale_uploads`, and does nothing if that is off: other programs may write there.
 3. Below the state prefix it does so always, after that time or a week, and deletes
    pieces and leftovers of probes of that age.
-4. It never touches what this process has in use or what has a record (`uploads/suspended/plan`). What
+4. It never touches what this process has in use or what has a record (`uploads/suspended/plan`).
+   What
    the store tells no age of is as old as this process has known it: the log says so once.
    Records that are older than `[files] partials_kept` are removed
    first, with their uploads; where they cannot be read, no upload is aborted.

@@ -45,7 +45,8 @@ def demand_writable(location: Location) -> None:
     """
     if MARKER_CONTENT in location.segments[0 if location.root.key_prefix else 1 :]:
         raise PermissionDenied(
-            f"{location.path}: {MARKER_CONTENT} stands for the bytes of the folder's own object; they "
+            f"{location.path}: {MARKER_CONTENT} stands for the bytes of the folder's own object; "
+            f"they "
             "can be read and removed, not written or renamed"
         )
 

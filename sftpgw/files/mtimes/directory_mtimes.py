@@ -101,5 +101,6 @@ class DirectoryMtimes:
             await self._store.put(location.marker, (), properties, WriteCondition.IF_ABSENT)
         except PreconditionFailed:
             raise ObjectChanged(
-                f"{location.path}: the folder was made by somebody else while its time was being set"
+                f"{location.path}: the folder was made by somebody else while its time was being "
+                f"set"
             ) from None

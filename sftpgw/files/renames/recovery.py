@@ -158,7 +158,8 @@ class RenameCompleter:
         return True
 
     async def clear_folders(self, intent: Intent, outcome: Outcome) -> None:
-        """Behind `finish`, where the store keeps folders of its own (`files/housekeeping/ghost_directories`).
+        """Behind `finish`, where the store keeps folders of its own
+        (`files/housekeeping/ghost_directories`).
 
         :raises StoreError:
         """

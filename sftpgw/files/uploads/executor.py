@@ -7,7 +7,8 @@ Must not know: which command follows, memory, SFTP.
 The object's own multipart upload is the first request of all that change anything, so that
 metadata and class are fixed there, and the condition and the order of commits belong to its
 completion.
-Pieces are plain objects of the standard class (`uploads/plan/staging_layout`), named after that upload:
+Pieces are plain objects of the standard class (`uploads/plan/staging_layout`), named after that
+upload:
 whoever knows its id finds them.
 
 What is kept of the object below is fetched and copied under the ETag that it had at OPEN,

@@ -9,7 +9,8 @@ carried out by a coroutine of its own (`files/uploads/executor`); how it ended g
 plan as an event, and that is all that leads on.
 
 Copies of a byte on its whole way through the process, beside those that the kernel makes: one
-over http, five over https; one more in packets that have not come in one piece (`ssh/packet_reader`),
+over http, five over https; one more in packets that have not come in one piece
+(`ssh/packet_reader`),
 and where a piece of a WRITE is a small part of its packet (`wire/frames`).
 
 - the packet, one: the cipher writes it anew (`ssh/packet_cipher`).
@@ -518,7 +519,8 @@ class Upload:
         stall_timeout = self._stall_timeout
         return LimitReached(
             f"{'nothing' if is_silent else 'hardly anything'} was written for "
-            f"{stall_timeout.limit_seconds:.0f} seconds while others waited for memory; send the file "
+            f"{stall_timeout.limit_seconds:.0f} seconds while others waited for memory; send the "
+            f"file "
             f"again{', and fewer at the same time' if stall_timeout.is_held_up else ''}"
         )
 

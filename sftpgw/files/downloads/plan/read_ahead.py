@@ -1,7 +1,8 @@
 """What a download fetches next.
 
 Knows: which bytes were asked for, which are here or on their way, and by
-`downloads/plan/access_pattern` how the reader moves. Must not know: how bytes are fetched, or what they are.
+`downloads/plan/access_pattern` how the reader moves. Must not know: how bytes are fetched, or what
+they are.
 
 Rules
 

@@ -13,7 +13,8 @@ for that is fetched, and sent as if it had been written.
 3. Everything else goes into parts of the usual size.
 4. Several small kept runs in one part are fetched one after the other, but together if
    they lie close: a request costs more than some bytes too many.
-5. Where the file below is an upload that was cut off (`uploads/suspended/plan`), its first parts are
+5. Where the file below is an upload that was cut off (`uploads/suspended/plan`), its first parts
+   are
    taken as they are, if a kept run ends where a part does. Else it would have to be fetched.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html

@@ -6,7 +6,8 @@ Must not know: how parts come about, or how a request is sent.
 Rules
 
 1. An upload is opened when its first part is there, or is to be copied; upload 0 is the
-   object's own, the others are pieces (`uploads/plan/staging_layout`), which are not opened before it.
+   object's own, the others are pieces (`uploads/plan/staging_layout`), which are not opened before
+   it.
 2. Parts are sent in their order, at most `concurrency` at once; their bytes are kept
    until the store confirms them.
 3. A piece that is full is completed once its parts are stored, then copied into

@@ -14,7 +14,8 @@ Rules
    the first byte that is missing. Farther away they fail at once.
 4. What is sealed cannot be changed any more: a write into it fails.
 5. Over an object that stays below (an *overlay*), what was not written is *kept*: it is
-   not missing. `uploads/plan/boundaries` says what of it is copied and what is fetched into the draft.
+   not missing. `uploads/plan/boundaries` says what of it is copied and what is fetched into the
+   draft.
    It is sealed only when a whole part of new bytes lies behind it, and nothing else was
    written (a resume), or when more than `reorder_bytes` wait behind it: until then, writes
    may go back. What follows the last write waits for the end, since the file may be cut.
@@ -27,7 +28,8 @@ Rules
 9. The first failure ends it: it stays in `failure`. No command follows but those that
    clear up, and they only when nothing else is under way. Nothing that is under way need
    be tried again (`is_given_up`).
-10. A lost client ends it, too. If it may be *kept* (`uploads/suspended/plan`), what is whole of it is
+10. A lost client ends it, too. If it may be *kept* (`uploads/suspended/plan`), what is whole of it
+is
     sent before, and a tail of at least `min_part_bytes` as a part of its own; then its upload
     stays open, with a record. The first part that cannot be sent any more ends that. Until
     it is told to hurry, what is under way is worth trying again.

@@ -1,6 +1,7 @@
 """Uploads that were cut off, and are kept for their clients to go on with.
 
-Knows: how their records (`uploads/suspended/plan`) are written, found, claimed and removed, and what
+Knows: how their records (`uploads/suspended/plan`) are written, found, claimed and removed, and
+what
 a client is told of such a file.
 Must not know: how an upload goes on, or SFTP.
 

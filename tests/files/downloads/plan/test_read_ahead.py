@@ -1,4 +1,5 @@
-"""What a download fetches, step by step. How readers fare in time: tests/files/downloads/test_access_patterns.py."""
+"""What a download fetches, step by step. How readers fare in time:
+tests/files/downloads/test_access_patterns.py."""
 
 from __future__ import annotations
 

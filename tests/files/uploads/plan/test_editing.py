@@ -1,4 +1,5 @@
-"""`uploads/plan/upload_plan` over an existing object, against a byte array: writes, cuts, gaps, reads."""
+"""`uploads/plan/upload_plan` over an existing object, against a byte array: writes, cuts, gaps,
+reads."""
 
 from __future__ import annotations
 

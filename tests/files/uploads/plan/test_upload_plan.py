@@ -1,4 +1,5 @@
-"""`uploads/plan/upload_plan` against a byte array: any order, overlap and gaps, any speed of the store."""
+"""`uploads/plan/upload_plan` against a byte array: any order, overlap and gaps, any speed of the
+store."""
 
 from __future__ import annotations
 

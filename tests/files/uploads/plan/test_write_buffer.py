@@ -1,4 +1,5 @@
-"""`uploads/plan/extents` against a set of offsets, `uploads/plan/write_buffer` against a dict of bytes."""
+"""`uploads/plan/extents` against a set of offsets, `uploads/plan/write_buffer` against a dict of
+bytes."""
 
 from __future__ import annotations
 
