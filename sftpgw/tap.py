@@ -423,6 +423,8 @@ class Gateway:
         events = self._events.bind(session=session, user=user.name)
         memory = self._budget.share(user.name)
         context = SessionContext(
+            user=user.name,
+            session=session,
             store=self._store.bind(session=session, user=user.name),
             budget=memory,
             transfers=self._transfers,

@@ -127,7 +127,17 @@ class GatewayInMemory:
         traffic: SessionTraffic | None = None,
     ) -> Tree:
         """The files of a user, in a session that counts in `traffic`."""
-        context = SessionContext(
+        return Tree(user, self.context(user, store, traffic))
+
+    def context(
+        self,
+        user: User = ALICE,
+        store: ObjectStore | None = None,
+        traffic: SessionTraffic | None = None,
+    ) -> SessionContext:
+        """What the files of one more session of a user's stand on."""
+        return SessionContext(
+            user=user.name,
             store=store or self.store,
             budget=self.budget,
             transfers=self.transfers,
@@ -139,7 +149,6 @@ class GatewayInMemory:
             files=self.files,
             traffic=traffic or SessionTraffic(),
         )
-        return Tree(user, context)
 
     def subsystem(self, user: User = ALICE, traffic: SessionTraffic | None = None) -> SFTPProtocol:
         """An SFTP server for a session of a user."""
