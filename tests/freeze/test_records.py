@@ -1,8 +1,8 @@
 """What the gateway writes for itself into a bucket, against ``records.txt``.
 
 The gateway itself is driven, on a store that remembers what was written below the state prefix:
-key, properties and body, byte for byte. What is committed there, and what older versions have written
-(``record_texts.txt``), is then read back.
+key, properties and body, byte for byte. What is committed there, and what older versions have
+written (``record_texts.txt``), is then read back.
 """
 
 from __future__ import annotations
