@@ -36,6 +36,8 @@ setup(
     package_data={"sftpgw": ["py.typed"]},
     # Below the folder of the environment: .venv/share/sftpgw.
     data_files=[("share/sftpgw", ["etc/sftpgw.ini", "etc/users.ini"])],
+    # Beside twistd's own `twistd sftpgw`; the same code.
+    entry_points={"console_scripts": ["sftpgw = sftpgw.cli:main"]},
     zip_safe=False,
     install_requires=[
         "twisted[conch,tls]>=26.10",

@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.drivers import Client
 from bench.processes import BenchError, running
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.frames import Frames
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -67,7 +68,7 @@ class PlainSession:
         return reply
 
     def _send(self, request: wire.Request) -> None:
-        self._input.write(wire.encode_request(request))
+        self._input.write(encode_request(request))
         self._input.flush()
 
     def _next(self) -> Reply:

@@ -23,9 +23,12 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from fuzz.scripts import Script
+from sftpgw.model.settings import SshSettings
+from sftpgw.model.units import Buffer
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.ssh.balancers import HEADER_SECONDS, BalancedFactory
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_clients import MemoryTransport
 from sftpgw.testing.ssh_pairs import (
@@ -37,7 +40,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import Buffer, SshSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.frames import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Frames
 from sftpgw.wire.sftp import Kind, Malformed
@@ -291,7 +293,7 @@ def sftp(data: bytes) -> None:
     protocol, channel = gateway.subsystem(), Recorder()
     with no_failure_logged():
         protocol.makeConnection(channel)
-        protocol.dataReceived(wire.encode_request(wire.Init(3)))
+        protocol.dataReceived(encode_request(wire.Init(3)))
         sent = [_request(protocol, *numbered) for numbered in enumerate(script.pieces(), 1)]
         for gate in gates:
             gate.open()
@@ -370,7 +372,7 @@ def codec(data: bytes) -> None:
         with suppress(Malformed):
             request = _parsed(wire.string(piece.ljust(MIN_FRAME_BYTES, b"\0")))
             if not isinstance(request, wire.Unknown):
-                assert _parsed(wire.encode_request(request)) == request
+                assert _parsed(encode_request(request)) == request
 
 
 def _parsed(framed: bytes) -> wire.Request:

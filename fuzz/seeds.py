@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 
 from fuzz.scripts import script
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.proxy_header import V2_START
@@ -74,12 +75,12 @@ def _in_segments(body: bytes) -> list[bytes]:
 
 def _frames() -> list[bytes]:
     """Type, id and body of each request."""
-    return [wire.encode_request(request)[4:] for request in _requests()]
+    return [encode_request(request)[4:] for request in _requests()]
 
 
 def _frame_of(request: wire.Request) -> bytes:
     """Type and body: the id is the layer's."""
-    frame = wire.encode_request(request)
+    frame = encode_request(request)
     return frame[4:5] + frame[9:]
 
 
@@ -170,7 +171,7 @@ PIECES: dict[str, list[bytes]] = {
     "login": _login_pieces(),
     "channels": _channel_pieces(),
     "sftp": [_frame_of(request) for request in _requests()],
-    "stream": [wire.encode_request(each) for each in (wire.Init(3), *_requests())],
+    "stream": [encode_request(each) for each in (wire.Init(3), *_requests())],
     "commands": _lines_of_scp(),
     "codec": _frames(),
 }
@@ -181,7 +182,7 @@ _CREATE = wire.Open(0, b"/b", CREATE, {})
 LARGE: dict[str, list[list[bytes]]] = {
     "sftp": [[_frame_of(_CREATE), large] for large in _large_writes()],
     "stream": [
-        [wire.encode_request(wire.Init(3)), wire.encode_request(_CREATE), *_in_segments(large)]
+        [encode_request(wire.Init(3)), encode_request(_CREATE), *_in_segments(large)]
         for large in _large_writes()
     ],
     "codec": [[large[:1] + bytes(4) + large[1:]] for large in _large_writes()],

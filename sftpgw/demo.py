@@ -19,11 +19,9 @@ import sys
 from importlib.util import find_spec
 from types import MappingProxyType
 
-import bcrypt
-
+from sftpgw.auth.passwords import hash_password
 from sftpgw.errors import ConfigError
-from sftpgw.values import (
-    Capabilities,
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -31,8 +29,9 @@ from sftpgw.values import (
     Settings,
     SshSettings,
     StoreSettings,
-    User,
 )
+from sftpgw.model.store import Capabilities
+from sftpgw.model.users import User
 
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 2022
@@ -90,8 +89,7 @@ class EmbeddedStore:
 
 def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
     """One user, on loopback, with all permissions and the whole bucket of the embedded S3."""
-    password_hash = bcrypt.hashpw(password.encode(), bcrypt.gensalt()).decode()
-    user = User(USER_NAME, BUCKET, "", password_hash=password_hash)
+    user = User(USER_NAME, BUCKET, "", password_hash=hash_password(password.encode()))
     return Settings(
         gateway=GatewaySettings(
             listen=(f"tcp:{_free_port()}:interface={LOOPBACK}",),

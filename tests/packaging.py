@@ -29,6 +29,19 @@ def check_help(bin_folder: Path, folder: str) -> None:
     assert done.stderr == "", done.stderr
 
 
+def check_command(bin_folder: Path, folder: str) -> None:
+    """There is a ``sftpgw``, and it is the one that was installed."""
+    done = subprocess.run(
+        [bin_folder / "sftpgw", "--version"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    assert done.stdout.startswith("sftpgw "), done.stdout
+
+
 def check_examples(bin_folder: Path) -> None:
     """The annotated configuration is installed, too."""
     for name in ("sftpgw.ini", "users.ini"):
@@ -37,9 +50,9 @@ def check_examples(bin_folder: Path) -> None:
 
 
 def check_demo(bin_folder: Path, folder: str) -> None:
-    """``--demo`` comes up, and a client can log in and keep a file."""
+    """The demo comes up, and a client can log in and keep a file."""
     process = subprocess.Popen(
-        [bin_folder / "twistd", "-n", "--pidfile=", "sftpgw", "--demo"],
+        [bin_folder / "sftpgw", "demo"],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -77,6 +90,7 @@ def main() -> None:
     bin_folder = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         check_help(bin_folder, folder)
+        check_command(bin_folder, folder)
         check_examples(bin_folder)
         check_demo(bin_folder, folder)
         assert not list(Path(folder).iterdir()), "something was left on disk"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from sftpgw.plan.sentences import readable
+from sftpgw.model.messages import readable
 
 _UINT32 = struct.Struct(">L")
 
@@ -18,7 +18,7 @@ class MalformedPacket(Exception):
     """The peer has broken the protocol; the message is what it is told before we hang up."""
 
 
-class Fields:
+class PacketFields:
     """A cursor over a payload. Every method raises `MalformedPacket` at its end."""
 
     __slots__ = ("_offset", "_payload")

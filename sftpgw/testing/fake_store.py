@@ -29,14 +29,12 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
 )
-from sftpgw.interfaces import BodySink, Interest
-from sftpgw.plan.restating import ARCHIVES
-from sftpgw.s3.checksums import RunningChecksum, joined
-from sftpgw.values import (
-    GIB,
-    MIB,
-    Body,
+from sftpgw.files.copies.preserved_properties import ARCHIVES
+from sftpgw.model.limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MAX_PARTS, MIN_PART_BYTES
+from sftpgw.model.store import (
+    BodySink,
     ByteRange,
+    Cancellation,
     Capabilities,
     Checksum,
     ChecksumAlgorithm,
@@ -49,8 +47,8 @@ from sftpgw.values import (
     UploadsPage,
     WriteCondition,
 )
-
-COPY_LIMIT_BYTES = 5 * GIB
+from sftpgw.model.units import Body
+from sftpgw.s3.checksums import RunningChecksum, joined
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class StoredObject:
 
 
 @dataclass
-class OpenUpload:
+class StartedUpload:
     """A multipart upload under way; `parts` maps number to (data, etag)."""
 
     upload: MultipartUpload
@@ -134,14 +132,14 @@ class FakeStore:
         buckets: Iterable[str] = ("bucket",),
         *,
         capabilities: Capabilities | None = None,
-        min_part_bytes: int = 5 * MIB,
+        min_part_bytes: int = MIN_PART_BYTES,
         chunk_bytes: int = 64 * 1024,
-        page_limit: int = 1000,
+        page_limit: int = MAX_LISTED_KEYS,
         keeps_folders: bool = False,
     ) -> None:
         self.buckets = set(buckets)
         self.objects: dict[ObjectName, StoredObject] = {}
-        self.uploads: dict[str, OpenUpload] = {}
+        self.uploads: dict[str, StartedUpload] = {}
         self.requests: Counter[str] = Counter()
         self.now_seconds = 1_700_000_000.0
         self.folders: set[ObjectName] = set()
@@ -207,11 +205,11 @@ class FakeStore:
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def believing(self, capabilities: Capabilities) -> FakeStore:
+    def assuming(self, capabilities: Capabilities) -> FakeStore:
         """Itself: it is what its own capabilities say, whatever others believe."""
         return self
 
-    def while_wanted(self, interest: Interest) -> FakeStore:
+    def with_cancel(self, cancel_token: Cancellation) -> FakeStore:
         """Itself: it sends nothing again, and lets nobody wait for better times."""
         return self
 
@@ -286,7 +284,7 @@ class FakeStore:
     ) -> str:
         await self._enter("copy", target.bucket)
         stored = self._copy_source(source)
-        if len(stored.data) > COPY_LIMIT_BYTES:
+        if len(stored.data) > MAX_COPY_BYTES:
             raise StoreError("over 5 GiB", code="InvalidRequest", status=400)
         self._demand(target, condition, self._capabilities.conditional_copy)
         if if_match is not None and self._capabilities.conditional_copy:
@@ -311,8 +309,7 @@ class FakeStore:
         *,
         delimiter: str = "",
         token: str | None = None,
-        start_after: str = "",
-        limit: int = 1000,
+        limit: int = MAX_LISTED_KEYS,
     ) -> ListPage:
         await self._enter("list", bucket)
         folders = [name.key for name in self.folders if name.bucket == bucket and delimiter]
@@ -321,8 +318,7 @@ class FakeStore:
             prefix,
             delimiter,
         )
-        after = token if token is not None else start_after
-        rows = [row for row in rows if not after or _binary(row) > _binary(after)]
+        rows = [row for row in rows if token is None or _binary(row) > _binary(token)]
         size = min(limit, self._page_limit)
         page, more = rows[:size], len(rows) > size
         prefixes = tuple(row for row in page if _is_group(row, prefix, delimiter))
@@ -344,7 +340,7 @@ class FakeStore:
             ChecksumAlgorithm.CRC64NVME if has_sums else None,
             self.now_seconds,
         )
-        self.uploads[upload.upload_id] = OpenUpload(upload, properties)
+        self.uploads[upload.upload_id] = StartedUpload(upload, properties)
         self._leave("create_upload")
         return upload
 
@@ -493,13 +489,13 @@ class FakeStore:
                 raise StoreError("the body broke off", code="ConnectionLost")
             sink.received(chunk)
 
-    def _upload(self, upload: MultipartUpload) -> OpenUpload:
+    def _upload(self, upload: MultipartUpload) -> StartedUpload:
         if upload.upload_id not in self.uploads:
             raise NoSuchUpload(f"no upload {upload.upload_id}", code="NoSuchUpload", status=404)
         return self.uploads[upload.upload_id]
 
     def _keep_part(self, upload: MultipartUpload, number: int, data: bytes) -> StoredPart:
-        if not 1 <= number <= 10_000:
+        if not 1 <= number <= MAX_PARTS:
             raise StoreError("part number", code="InvalidArgument", status=400)
         etag = _md5(data)
         self._upload(upload).parts[number] = (data, etag)
@@ -516,7 +512,7 @@ class FakeStore:
             raise StoreError("other bytes than claimed", code="BadDigest", status=400)
         return running.checksum
 
-    def _named_part(self, opened: OpenUpload, part: StoredPart) -> bytes:
+    def _named_part(self, opened: StartedUpload, part: StoredPart) -> bytes:
         data, etag = opened.parts.get(part.number, (b"", ""))
         if etag != part.etag:
             raise StoreError(f"part {part.number}", code="InvalidPart", status=400)

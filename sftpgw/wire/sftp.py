@@ -13,7 +13,7 @@ Rules
    the last field, but for INIT's extensions, and what clients leave behind a WRITE.
 4. Attributes are dicts in Conch's words: size, uid, gid, permissions, atime,
    mtime. Extended attributes are checked and dropped.
-5. The parser understands what the writer writes, and back.
+5. The parser reads back what `testing/sftp_requests` writes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body
+from sftpgw.model.units import Body
 from sftpgw.wire.frames import Frame
 
 MAX_READ_BYTES = 255 * 1024
@@ -226,10 +226,9 @@ _UINT32 = struct.Struct(">L")
 _UINT64 = struct.Struct(">Q")
 _TYPE_AND_ID = struct.Struct(">BL")
 _LENGTH_TYPE_ID = struct.Struct(">LBL")
-_READ_TAIL = struct.Struct(">QL")
 
 
-class Fields:
+class SftpFields:
     """Reads the fields of one body from left to right."""
 
     __slots__ = ("_at", "_frame", "_request_id")
@@ -340,11 +339,11 @@ def parse_request(frame: Frame) -> Request:
     if number == Kind.WRITE:
         return _parse_write(request_id, frame)
     if number == Kind.INIT:
-        fields = Fields(frame.head, 1, 0)
+        fields = SftpFields(frame.head, 1, 0)
         return Init(fields.uint32(), fields.pairs())
     if number not in _REQUESTS:
         return Unknown(number, request_id)
-    fields = Fields(frame.head, 5, request_id)
+    fields = SftpFields(frame.head, 5, request_id)
     request = _parse_body(Kind(number), request_id, fields)
     fields.end()
     return request
@@ -352,7 +351,7 @@ def parse_request(frame: Frame) -> Request:
 
 def parse_handle(frame: Frame) -> bytes:
     """The handle that a request on a handle begins with. :raises Malformed:"""
-    return Fields(frame.head, 5, 0).string()
+    return SftpFields(frame.head, 5, 0).string()
 
 
 def _parse_write(request_id: int, frame: Frame) -> Write:
@@ -360,7 +359,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
 
     Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
     """
-    fields = Fields(frame.head, 5, request_id)
+    fields = SftpFields(frame.head, 5, request_id)
     handle, offset, data_bytes = fields.string(), fields.uint64(), fields.uint32()
     fields.end()
     there_bytes = sum(map(len, frame.tail))
@@ -373,7 +372,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
     return Write(request_id, handle, offset, data)
 
 
-def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911
+def _parse_body(kind: Kind, request_id: int, fields: SftpFields) -> Request:  # noqa: PLR0911
     """One line for each layout; the hot one first."""
     match kind:
         case Kind.READ:
@@ -464,39 +463,3 @@ def _reply(kind: Kind, request_id: int, body: bytes) -> bytes:
 
 def _framed(body: bytes) -> bytes:
     return _UINT32.pack(len(body)) + body
-
-
-# The client's side: requests as bytes.
-
-
-def encode_request(request: Request) -> bytes:
-    """Write a request, length included, so that `Frames` and `parse_request` read it back."""
-    if isinstance(request, Init):
-        pairs = b"".join(string(name) + string(data) for name, data in request.extensions)
-        return _framed(bytes([Kind.INIT]) + _UINT32.pack(request.version) + pairs)
-    kind, body = _encode_body(request)
-    return _reply(kind, request.request_id, body)
-
-
-def _encode_body(request: Request) -> tuple[Kind, bytes]:  # noqa: PLR0911
-    match request:
-        case Open(_, path, flags, found):
-            return Kind.OPEN, string(path) + _UINT32.pack(flags) + pack_attributes(found)
-        case Read(_, name, offset, length):
-            return Kind.READ, string(name) + _READ_TAIL.pack(offset, length)
-        case Write(_, name, offset, data):
-            body = string(b"".join(data))
-            return Kind.WRITE, string(name) + _UINT64.pack(offset) + body
-        case OnHandle(kind, _, name):
-            return kind, string(name)
-        case OnPath(kind, _, path):
-            return kind, string(path)
-        case ChangeHandle(_, name, found):
-            return Kind.FSETSTAT, string(name) + pack_attributes(found)
-        case ChangePath(kind, _, path, found):
-            return kind, string(path) + pack_attributes(found)
-        case OnTwoPaths(kind, _, first, second):
-            return kind, string(first) + string(second)
-        case Extended(_, name, data):
-            return Kind.EXTENDED, string(name) + data
-    raise TypeError(f"{request} is not something that a client sends")

@@ -112,8 +112,3 @@ class _Growing:
         if self._may_be_home and (text + b"/").startswith(b"~/"):
             text, pattern = b"/" + text[2:], b"/" + pattern[2:]
         return Word(text, pattern if self._is_pattern else None)
-
-
-def quote(text: bytes) -> bytes:
-    """A word that stands for `text`."""
-    return b"'" + text.replace(b"'", b"'\\''") + b"'"

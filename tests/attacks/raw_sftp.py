@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -55,7 +56,7 @@ class RawSftp:
         self.number, self.remote_window_bytes = struct.unpack_from(">2L", opened, 5)
         self._request_subsystem()
         if greet:
-            self.transmit(wire.encode_request(wire.Init(3)))
+            self.transmit(encode_request(wire.Init(3)))
             self.reply(wire.VERSION)
 
     def _request_subsystem(self) -> None:
@@ -122,7 +123,7 @@ class RawSftp:
         """Send a request under a fresh id, and return that."""
         assert not isinstance(request, wire.Init)
         request_id = next(self._ids)
-        self.transmit(wire.encode_request(replace(request, request_id=request_id)))
+        self.transmit(encode_request(replace(request, request_id=request_id)))
         return request_id
 
     def reply(self, request_id: int) -> bytes:
@@ -136,12 +137,12 @@ class RawSftp:
         frame = self.reply(request_id)
         return Status(int.from_bytes(frame[5:9], "big")) if frame[0] == Kind.STATUS else None
 
-    def ask(self, request: wire.Request) -> wire.Fields:
+    def ask(self, request: wire.Request) -> wire.SftpFields:
         """The body of the answer, which must be a good one."""
         frame = self.reply(self.send(request))
         is_error = frame[0] == Kind.STATUS and frame[5:9] != bytes(4)
         assert not is_error, (request, frame)
-        return wire.Fields(frame, 5, 0)
+        return wire.SftpFields(frame, 5, 0)
 
     def open(self, path: bytes, flags: int = OpenFlag.READ) -> bytes:
         return self.ask(wire.Open(0, path, flags, {})).string()
@@ -165,7 +166,7 @@ class RawSftp:
         frames = [self.reply(each) for each in ids]
         assert {frame[0] for frame in frames} <= {Kind.DATA}
         self.close(handle)
-        return b"".join(wire.Fields(frame, 5, 0).string() for frame in frames)
+        return b"".join(wire.SftpFields(frame, 5, 0).string() for frame in frames)
 
     def stat(self, path: bytes) -> int:
         """The size of a file."""

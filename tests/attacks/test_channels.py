@@ -6,7 +6,8 @@ import struct
 
 import pytest
 
-from sftpgw.values import KIB, MIB
+from sftpgw.model.units import KIB, MIB
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
 from tests.attacks.raw_sftp import RawSftp
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 SESSIONS = 10
 
 
-def test_500_channels(mallory: RawClient) -> None:
+def test_opening_500_channels_is_refused_beyond_the_limit(mallory: RawClient) -> None:
     mallory.send(*[channel_open(number) for number in range(500)])
     heard = [mallory.receive()[0] for _ in range(500)]
     assert heard.count(CHANNEL_CONFIRMATION) == SESSIONS
@@ -60,7 +61,7 @@ def test_the_window_grows_beyond_its_numbers(session: RawSftp, times: int) -> No
 
 def test_more_data_than_the_window_allows(session: RawSftp) -> None:
     """Who does not take answers gets no more window, and may not write beyond it."""
-    request = wire.encode_request(wire.OnPath(Kind.REALPATH, 0, b"x" * 1000))
+    request = encode_request(wire.OnPath(Kind.REALPATH, 0, b"x" * 1000))
     with pytest.raises(Ended):
         for _ in range(20_000):
             session.client.send(session.data(request * 30))

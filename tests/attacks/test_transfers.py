@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sftpgw.values import KIB, MIB
+from sftpgw.model.units import KIB, MIB
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.attacks.gateway import HUGE_BYTES, KEY, MANY_NAMES
@@ -70,7 +71,7 @@ def test_a_writer_never_waits_for_answers(session: RawSftp) -> None:
 
 def test_a_writer_never_reads_anything(session: RawSftp) -> None:
     handle = session.open(b"/deaf", CREATE)
-    write = wire.encode_request(wire.Write(0, handle, 0, (bytes(100),)))
+    write = encode_request(wire.Write(0, handle, 0, (bytes(100),)))
     with pytest.raises((Ended, TimeoutError)):
         session.client.socket.settimeout(0.5)
         for _ in range(4_000):
@@ -126,7 +127,7 @@ def test_strings_are_cut_short_in_every_request(session: RawSftp, target: Target
     target.reset()
     request_id = 1_000_000
     for request in every_request(handle):
-        whole = wire.encode_request(request)[4:]
+        whole = encode_request(request)[4:]
         for size in range(5, len(whole)):
             request_id += 1
             body = whole[:1] + struct.pack(">L", request_id) + whole[5:size]
@@ -185,8 +186,8 @@ def crowded(request: bytes) -> bytes:
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        wire.encode_request(wire.OnPath(Kind.STAT, 1, b"")),
-        wire.encode_request(wire.OnPath(Kind.REALPATH, 1, b"")),
+        encode_request(wire.OnPath(Kind.STAT, 1, b"")),
+        encode_request(wire.OnPath(Kind.REALPATH, 1, b"")),
         wire.string(struct.pack(">BL", 99, 1)),
         wire.string(struct.pack(">BLL", Kind.READ, 1, 0)),
         wire.string(struct.pack(">BLL", Kind.WRITE, 1, 0)),

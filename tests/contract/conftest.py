@@ -11,11 +11,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from sftpgw.interfaces import ObjectStore
-from sftpgw.s3.abilities import both, names
-from sftpgw.s3.probing import probe_capabilities
+from sftpgw.model.settings import Probe, StoreSettings
+from sftpgw.model.store import ObjectStore
+from sftpgw.s3.capabilities import both, names
+from sftpgw.s3.probe import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.values import Probe, StoreSettings
 from tests.abilities import amazon_client, found_lacking
 from tests.stores import (
     MOTO_LACKS,

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.files.downloads import Download
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.memory import Budget
-from sftpgw.interfaces import BodySink
+from sftpgw.files.downloads.download import Download
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.store import BodySink, ByteRange, ObjectInfo, ObjectName
+from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.ssh_pairs import RecordedEvents
-from sftpgw.values import KIB, MIB, ByteRange, ObjectInfo, ObjectName
 
 NAME = ObjectName("bucket", "file")
 CHUNK = bytes(256 * KIB)
@@ -143,7 +143,7 @@ class TimedReading:
             NAME,
             store=self.store,
             budget=self.budget,
-            in_flight=InFlight(),
+            transfers=TransferRegistry(),
             clock=self.clock,
             events=RecordedEvents(),
             part_bytes=8 * MIB,

@@ -12,6 +12,7 @@ from itertools import count
 import paramiko
 import pytest
 
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -29,7 +30,7 @@ class Pipeline:
         self._channel = channel
         self._frames = frames.Frames()
         self._ids = count(1)
-        channel.sendall(wire.encode_request(wire.Init(3)))
+        channel.sendall(encode_request(wire.Init(3)))
         self._next()
 
     def send(self, *requests: bytes) -> list[tuple[Status | None, bytes]]:

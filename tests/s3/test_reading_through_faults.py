@@ -12,12 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from sftpgw.errors import ObjectChanged, StoreUnavailable
-from sftpgw.files.downloads import Download
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.memory import Budget
-from sftpgw.s3.client import S3Client
+from sftpgw.files.downloads.download import Download
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.store import ObjectName
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.values import ObjectName
 from tests.stores import RecordedEvents
 
 DATA = bytes(range(100))
@@ -46,7 +46,7 @@ def download(client: S3Client, events: RecordedEvents) -> Iterator[Download]:
         ObjectName("bucket", "key"),
         store=client,
         budget=budget,
-        in_flight=InFlight(),
+        transfers=TransferRegistry(),
         clock=Clock(),
         events=events,
         part_bytes=40,

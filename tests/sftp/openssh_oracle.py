@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
 from tests.needs import SFTP_SERVER
@@ -46,7 +47,7 @@ class Oracle:
             cwd=self.home,
         )
         self._ids: Iterator[int] = count(1)
-        self._send(wire.encode_request(wire.Init(3)))
+        self._send(encode_request(wire.Init(3)))
         assert self._receive()[0] == Kind.VERSION
         return self
 
@@ -65,7 +66,7 @@ class Oracle:
     def ask(self, request: wire.Request) -> OracleReply:
         """The reply to a request, whatever it is. Paths are relative to the directory."""
         assert not isinstance(request, wire.Init)
-        self._send(wire.encode_request(replace(request, request_id=next(self._ids))))
+        self._send(encode_request(replace(request, request_id=next(self._ids))))
         return _parsed(self._receive())
 
     def _send(self, data: bytes) -> None:
@@ -87,7 +88,7 @@ def _exactly(pipe: IO[bytes], size_bytes: int) -> bytes:
 
 
 def _parsed(frame: bytes) -> OracleReply:
-    kind, fields = Kind(frame[0]), wire.Fields(frame, 5, 0)
+    kind, fields = Kind(frame[0]), wire.SftpFields(frame, 5, 0)
     match kind:
         case Kind.STATUS:
             return OracleReply(kind, code=Status(fields.uint32()))

@@ -19,15 +19,16 @@ from sftpgw.errors import (
     StoreError,
     StoreUnavailable,
 )
+from sftpgw.model.filesystem import AttributeChanges as Changes
+from sftpgw.model.filesystem import WriteIntent
+from sftpgw.model.settings import SshSettings, StoreSettings
+from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import (
-    MAX_PENDING,
-    REQUESTS_PER_TURN,
-    SFTPProtocol,
-)
-from sftpgw.sftp.refusals import MAX_TOLD
+from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_TURN, SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
+from sftpgw.telemetry.limited import MAX_TOLD
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
     CREATE,
     GatewayInMemory,
@@ -35,8 +36,6 @@ from sftpgw.testing.sftp_sessions import (
     SftpFailure,
     space_figures,
 )
-from sftpgw.values import KIB, MIB, Buffer, SshSettings, StoreSettings, WriteIntent
-from sftpgw.values import AttributeChanges as Changes
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -64,8 +63,8 @@ def take_all_memory(gateway: GatewayInMemory) -> int:
 class TestNegotiation:
     def test_version_3_and_the_extensions_of_openssh(self, gateway: GatewayInMemory) -> None:
         client = gateway.log_in(greet=False)
-        client.transmit(wire.encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
-        offered = dict(wire.Fields(client.replies[3].body, 0, 0).pairs())
+        client.transmit(encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
+        offered = dict(wire.SftpFields(client.replies[3].body, 0, 0).pairs())
         assert offered[b"posix-rename@openssh.com"] == b"1"
         assert offered[b"statvfs@openssh.com"] == b"2"
         assert b"limits@openssh.com" in offered
@@ -73,17 +72,17 @@ class TestNegotiation:
     @pytest.mark.parametrize("version", [0, 1, 2])
     def test_older_versions_are_refused(self, gateway: GatewayInMemory, version: int) -> None:
         client = gateway.log_in(greet=False)
-        client.transmit(wire.encode_request(wire.Init(version)))
+        client.transmit(encode_request(wire.Init(version)))
         assert client.channel.closed_by_server
 
     def test_nothing_is_accepted_before_init(self, gateway: GatewayInMemory) -> None:
         client = gateway.log_in(greet=False)
-        client.transmit(wire.encode_request(wire.OnPath(Kind.REMOVE, 1, b"/a")))
+        client.transmit(encode_request(wire.OnPath(Kind.REMOVE, 1, b"/a")))
         assert client.channel.closed_by_server
         assert not gateway.store.requests
 
     def test_a_second_init_is_refused(self, client: SftpClient) -> None:
-        client.transmit(wire.encode_request(wire.Init(3)))
+        client.transmit(encode_request(wire.Init(3)))
         assert client.channel.closed_by_server
 
 
@@ -118,7 +117,7 @@ class TestBadInput:
         assert gateway.log_in().listdir(b"/") == []
 
     @pytest.mark.parametrize("handle", [b"", b"0000000000000001", b"x" * 300])
-    def test_made_up_handles(self, client: SftpClient, handle: bytes) -> None:
+    def test_made_up_handles_are_refused(self, client: SftpClient, handle: bytes) -> None:
         requests: list[wire.Request] = [
             wire.Read(0, handle, 0, 10),
             wire.Write(0, handle, 0, (b"x",)),
@@ -195,7 +194,7 @@ class TestBadInput:
     ) -> None:
         handle = client.open(b"/a", CREATE)
         client.write(handle, 0, b"begin")
-        body = wire.encode_request(wire.Write(7, handle, 5, (b"truncated",)))[4:-3]
+        body = encode_request(wire.Write(7, handle, 5, (b"truncated",)))[4:-3]
         client.transmit(struct.pack(">L", len(body)) + body)
         assert client.replies.pop(7).code is Status.BAD_MESSAGE
         with pytest.raises(SftpFailure):
@@ -208,7 +207,7 @@ class TestBadInput:
     ) -> None:
         for index in range(500):
             request = wire.OnHandle(Kind.FSTAT, index, b"nonsense")
-            client.channel.write(wire.encode_request(request))
+            client.channel.write(encode_request(request))
         client.pump()
         assert len(client.replies) == 500
         assert len(gateway.events.facts("request-refused")) == MAX_TOLD
@@ -323,7 +322,7 @@ class TestLimits:
     def test_requests_that_are_answered_at_once_do_not_nest(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
         stream = b"".join(
-            wire.encode_request(wire.OnHandle(Kind.FSTAT, index, handle)) for index in range(3000)
+            encode_request(wire.OnHandle(Kind.FSTAT, index, handle)) for index in range(3000)
         )
         client.transmit(stream)
         assert sorted(client.replies) == list(range(3000))
@@ -348,7 +347,7 @@ class TestLimits:
         handle = client.open(b"/big")
         for index in range(300):
             client.channel.write(
-                wire.encode_request(wire.Read(index, handle, index * 100 * KIB, 100 * KIB))
+                encode_request(wire.Read(index, handle, index * 100 * KIB, 100 * KIB))
             )
         client.pump()
         assert sorted(client.replies) == list(range(300))
@@ -366,7 +365,7 @@ class TestLimits:
         handle = client.open(b"/big", CREATE)
         for index in range(160):
             write = wire.Write(index, handle, index * 255 * KIB, (bytes(255 * KIB),))
-            client.channel.write(wire.encode_request(write))
+            client.channel.write(encode_request(write))
         client.pump()
         held_bytes = gateway.budget.held_bytes
         assert 20 * MIB <= held_bytes <= 30 * MIB
@@ -572,21 +571,21 @@ class TestStoreErrors:
 
 
 class TestExtensions:
-    def test_statvfs_and_fstatvfs(self, client: SftpClient) -> None:
+    def test_statvfs_and_fstatvfs_are_answered(self, client: SftpClient) -> None:
         by_path = space_figures(client.extended(b"statvfs@openssh.com", wire.string(b"/")))
         directory = client.on_path(Kind.OPENDIR, b"/").body
         by_handle = client.extended(b"fstatvfs@openssh.com", wire.string(directory))
         assert by_path == space_figures(by_handle)
         assert by_path[2] == by_path[3] > 0
 
-    def test_limits(self, client: SftpClient) -> None:
+    def test_limits_are_told(self, client: SftpClient) -> None:
         reply = client.extended(b"limits@openssh.com", b"")
         frame, read, write, handles = struct.unpack(">4Q", reply.body)
         assert read == write == 255 * KIB
         assert frame >= write + 1024
         assert handles == SshSettings().handles_per_session
 
-    def test_fsync(self, client: SftpClient) -> None:
+    def test_fsync_is_answered(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
         client.extended(b"fsync@openssh.com", wire.string(handle))
 
@@ -595,7 +594,7 @@ class TestExtensions:
         assert code is Status.OP_UNSUPPORTED
         assert "nonsense@example.com" in message
 
-    def test_malformed_payloads(self, client: SftpClient) -> None:
+    def test_malformed_payloads_are_bad_messages(self, client: SftpClient) -> None:
         for name in (b"posix-rename@openssh.com", b"statvfs@openssh.com", b"fsync@openssh.com"):
             code, _ = refusal(client, wire.Extended(0, name, b"\0\0\0\x09x"))
             assert code is Status.BAD_MESSAGE
@@ -704,9 +703,9 @@ def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel
     protocol, channel = gateway.subsystem(), Channel()
     protocol.makeConnection(channel)
     requests = [wire.OnPath(Kind.REALPATH, number, b"") for number in range(count)]
-    protocol.dataReceived(wire.encode_request(wire.Init(3)))
+    protocol.dataReceived(encode_request(wire.Init(3)))
     assert channel.replies() == 1
-    protocol.dataReceived(b"".join(map(wire.encode_request, requests)))
+    protocol.dataReceived(b"".join(map(encode_request, requests)))
     return protocol, channel
 
 

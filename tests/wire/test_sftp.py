@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.frames import MAX_FRAME_BYTES, Frame, Frames, FramingLost
 from sftpgw.wire.sftp import Kind, Malformed
@@ -86,7 +87,7 @@ def whole(request: wire.Request) -> wire.Request:
 def test_what_is_written_is_read_back(
     requests: list[wire.Request], cuts: list[int], small_bytes: int
 ) -> None:
-    stream = b"".join(map(wire.encode_request, requests))
+    stream = b"".join(map(encode_request, requests))
     frames = frames_of(stream, cuts, small_bytes)
     assert [whole(wire.parse_request(frame)) for frame in frames] == requests
 
@@ -96,7 +97,7 @@ def test_what_is_written_is_read_back(
 def test_a_truncated_body_is_malformed_and_carries_its_id(
     request: wire.Request, data: st.DataObject
 ) -> None:
-    frame = wire.encode_request(request)[4:]
+    frame = encode_request(request)[4:]
     shorter = frame[: data.draw(st.integers(5, max(5, len(frame) - 1)))]
     if shorter == frame:
         return
@@ -112,7 +113,7 @@ def test_a_truncated_body_is_malformed_and_carries_its_id(
 @settings(max_examples=300)
 @given(REQUESTS.filter(lambda r: not isinstance(r, LENIENT)), TEXT)
 def test_bytes_behind_the_last_field_are_malformed(request: wire.Request, more: bytes) -> None:
-    frame = wire.encode_request(request)[4:]
+    frame = encode_request(request)[4:]
     if more:
         with pytest.raises(Malformed, match="too many"):
             parse(frame + more)
@@ -129,7 +130,7 @@ def test_any_frame_parses_or_is_malformed(frame: bytes) -> None:
 
 def test_what_clients_leave_behind_a_write_is_dropped() -> None:
     write = wire.Write(7, b"h", 3, (b"data",))
-    assert parse(wire.encode_request(write)[4:] + bytes(15536)) == write
+    assert parse(encode_request(write)[4:] + bytes(15536)) == write
 
 
 def test_a_string_that_claims_more_than_is_there() -> None:
@@ -154,7 +155,7 @@ def test_an_absurd_length_loses_the_stream(length: int) -> None:
 
 def test_the_largest_write_fits_into_a_frame() -> None:
     write = wire.Write(1, b"h" * 64, 0, (bytes(wire.MAX_WRITE_BYTES),))
-    assert parse(wire.encode_request(write)[4:]) == write
+    assert parse(encode_request(write)[4:]) == write
 
 
 def test_extended_attributes_are_checked_and_dropped() -> None:
@@ -175,7 +176,7 @@ def test_attribute_flags_of_later_versions_are_malformed() -> None:
 
 @given(attributes())
 def test_attributes_are_packed_as_they_are_read(found: wire.Attributes) -> None:
-    fields = wire.Fields(wire.pack_attributes(found), 0, 0)
+    fields = wire.SftpFields(wire.pack_attributes(found), 0, 0)
     assert fields.attributes() == found
     fields.end()
 
@@ -194,7 +195,7 @@ def test_replies_have_their_layout() -> None:
 
 
 def test_a_writes_data_is_not_copied_but_where_it_is_small_beside_its_packet() -> None:
-    first = wire.encode_request(wire.Write(1, b"h", 0, (b"a" * 900, b"b" * 100)))
+    first = encode_request(wire.Write(1, b"h", 0, (b"a" * 900, b"b" * 100)))
     packets = [first[:500], first[500:]]
     frames = Frames(small_piece_bytes=1)
     for packet in packets:
@@ -202,7 +203,7 @@ def test_a_writes_data_is_not_copied_but_where_it_is_small_beside_its_packet() -
     (frame,) = [frames.next()]
     assert frame is not None
     assert [piece.obj for piece in frame.tail if isinstance(piece, memoryview)] == packets
-    frames.feed(wire.encode_request(wire.Write(2, b"h", 0, (b"small",))) + bytes(1000))
+    frames.feed(encode_request(wire.Write(2, b"h", 0, (b"small",))) + bytes(1000))
     (frame,) = [frames.next()]
     assert frame is not None
     assert frame.tail == (b"small",)
@@ -217,7 +218,7 @@ def test_a_write_whose_handle_is_absurd_is_malformed() -> None:
 
 
 def test_what_is_dropped_behind_a_write_is_not_kept_in_memory() -> None:
-    write = wire.encode_request(wire.Write(1, b"h", 0, (bytes(5000),)))[4:] + bytes(100_000)
+    write = encode_request(wire.Write(1, b"h", 0, (bytes(5000),)))[4:] + bytes(100_000)
     request = parse_exactly(write)
     assert isinstance(request, wire.Write)
     assert [memoryview(piece).obj for piece in request.data] == [bytes(5000)]

@@ -1,0 +1,159 @@
+"""The ``sftpgw`` command: ``serve``, ``check``, ``demo`` and ``hash-password``.
+
+``serve`` and ``demo`` run twistd's application runner in this process, in the foreground. So
+``twistd -n --pidfile= sftpgw --config FILE`` and ``sftpgw serve --config FILE`` are the same
+program, and what twistd can do beyond (a daemon, another user, a chroot) is asked of twistd.
+
+Exit statuses: 0; 1 if the configuration, the store or the password has a fault; 2 if the command
+line is wrong; 130 if Ctrl-C ended a question. A gateway that a signal ends, ends with that signal.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from sftpgw import __version__
+from sftpgw.auth.passwords import MAX_PASSWORD_BYTES, hash_password
+
+FAULT = 1
+INTERRUPTED = 130
+
+DESCRIPTION = "An SFTP and SCP server whose disk is Amazon S3, or any store that speaks S3."
+STATUSES = """\
+exit status:
+  0    done
+  1    the configuration, the store or the password has a fault
+  2    the command line is wrong
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param arguments: what stands behind ``sftpgw``; None: those of this process.
+    :returns: the exit status.
+    :raises SystemExit: with the exit status, where the command ends the process itself.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        run: int = given.run(given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return run
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="sftpgw",
+        description=DESCRIPTION,
+        epilog=STATUSES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sftpgw {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = commands.add_parser("serve", help="run the gateway in the foreground")
+    _add_config(serve)
+    _add_runner_options(serve)
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser(
+        "check", help="validate the configuration, try out the store, and exit with 0 or 1"
+    )
+    _add_config(check)
+    check.set_defaults(run=_check, logfile="-", pidfile="")
+
+    demo = commands.add_parser(
+        "demo", help="try it out: an S3 in memory and a user, nothing to configure"
+    )
+    _add_runner_options(demo)
+    demo.set_defaults(run=_demo)
+
+    hashing = commands.add_parser(
+        "hash-password",
+        help="print the hash of a password for users.ini",
+        description="Asks for a password twice, without echo, and prints its hash (argon2id). "
+        "Where standard input is no terminal, its first line is the password.",
+    )
+    hashing.set_defaults(run=_hash_password)
+    return parser
+
+
+def _add_config(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--config", "-c", required=True, metavar="FILE", help="the path of an sftpgw.ini"
+    )
+
+
+def _add_runner_options(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--logfile",
+        metavar="FILE",
+        default="-",
+        help="write the log there; default: standard output",
+    )
+    command.add_argument(
+        "--pidfile", metavar="FILE", default="", help="write the process id there; default: nowhere"
+    )
+
+
+def _serve(given: Namespace) -> int:
+    return _twistd(given, "--config", given.config)
+
+
+def _check(given: Namespace) -> int:
+    return _twistd(given, "--config", given.config, "--check")
+
+
+def _demo(given: Namespace) -> int:
+    return _twistd(given, "--demo")
+
+
+def _twistd(given: Namespace, *options: str) -> int:
+    from twisted.scripts import twistd  # noqa: PLC0415 - heavy, and hash-password needs none of it
+
+    make_options: Any = twistd.ServerOptions  # type: ignore[attr-defined]
+    options_of_twistd = make_options()
+    runner = ("--nodaemon", f"--pidfile={given.pidfile}", f"--logfile={given.logfile}")
+    options_of_twistd.parseOptions([*runner, "sftpgw", *options])
+    twistd.runApp(options_of_twistd)
+    return 0
+
+
+def _hash_password(_given: Namespace) -> int:
+    try:
+        password = _ask_twice() if sys.stdin.isatty() else _first_line(sys.stdin)
+        _write(sys.stdout, hash_password(password))
+    except ValueError as fault:
+        _write(sys.stderr, f"sftpgw hash-password: {fault}")
+        return FAULT
+    return 0
+
+
+def _ask_twice() -> bytes:
+    try:
+        password = getpass.getpass("Password: ")
+        again = getpass.getpass("The same again: ")
+    except EOFError:
+        raise ValueError("no password was given") from None
+    if password != again:
+        raise ValueError("the two passwords differ")
+    return password.encode("utf-8", "surrogateescape")
+
+
+def _first_line(source: TextIO) -> bytes:
+    line = source.buffer.readline(MAX_PASSWORD_BYTES + 2)
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
