@@ -17,20 +17,14 @@ from typing import Any
 import pytest
 
 from sftpgw.config import load_settings
-from sftpgw.config.loading import SECTIONS
-from sftpgw.config.users import OF_A_USER, OF_EVERYBODY
+from sftpgw.config.loader import SECTIONS
+from sftpgw.config.users_ini import DEFAULT_KEYS, USER_KEYS
 from sftpgw.errors import ConfigError
+from sftpgw.model.settings import Settings, StartupLimits
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.ssh.algorithms import KNOWN, Offer
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    GIB,
-    KIB,
-    MIB,
-    Capabilities,
-    Permission,
-    Settings,
-    StartupLimits,
-)
 from tests.freeze.tables import demand_same, rows_of
 
 TABLE = "ini_keys.txt"
@@ -184,7 +178,7 @@ class Loader:
         """What a text of the row's key means."""
         settings = self.load(row, text, is_alone=is_alone)
         if row.is_of_users:
-            return getattr(settings.users["alice"], OF_A_USER[row.key].field)
+            return getattr(settings.users["alice"], USER_KEYS[row.key].field)
         if row.name == "[gateway] users":
             return tuple(settings.users)
         if row.key in KNOWN:
@@ -213,7 +207,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
 
 def test_every_key_is_in_the_table() -> None:
     found = {f"[{section}] {key}" for section, keys in SECTIONS.items() for key in keys}
-    found |= {f"[*] {key}" for key in OF_EVERYBODY} | {f"[USER] {key}" for key in OF_A_USER}
+    found |= {f"[*] {key}" for key in DEFAULT_KEYS} | {f"[USER] {key}" for key in USER_KEYS}
     demand_same(TABLE, {row.name for row in ROWS}, found, "a key of an ini file")
 
 

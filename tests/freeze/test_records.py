@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from sftpgw.files.sweeping import targets_of
-from sftpgw.files.uploads import Upload
-from sftpgw.plan.moving import (
+from sftpgw.files.housekeeping.sweeper import targets_of
+from sftpgw.files.renames.plan import (
     Entry,
     Intent,
     Outcome,
@@ -26,29 +25,30 @@ from sftpgw.plan.moving import (
     parse_intent,
     parse_page,
 )
-from sftpgw.plan.partials import Partial, parse_partial, partial_text, record_name
-from sftpgw.s3.probing import probe_capabilities
-from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import (
-    KIB,
-    NO_CHANGES,
-    AttributeChanges,
-    Body,
+from sftpgw.files.uploads.suspended.plan import (
+    SuspendedUpload,
+    parse_partial,
+    partial_text,
+    record_name,
+)
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.store import (
     Checksum,
     ChecksumAlgorithm,
-    FilesSettings,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
     ObjectProperties,
-    OnDisconnect,
     StoredPart,
-    StoreSettings,
     WriteCondition,
-    WriteIntent,
 )
-from tests.files.test_uploads import IN_PIECES, PART, Process, write_all
+from sftpgw.model.units import KIB, Body
+from sftpgw.s3.probe import probe_capabilities
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
+from tests.files.uploads.test_upload import IN_PIECES, PART, Process, write_all
 from tests.files.worlds import finisher
 from tests.freeze.tables import DELIBERATE, FOLDER
 from tests.results import result_of
@@ -220,7 +220,7 @@ def body_of(section: str, ending: str) -> bytes:
     return str(found).encode()
 
 
-PARTIAL = Partial(
+PARTIAL = SuspendedUpload(
     "ali\xe9ce",
     MultipartUpload(
         ObjectName("bucket", "home/ä b/\U0001f600"), "id/+=", ChecksumAlgorithm.CRC64NVME
@@ -252,7 +252,7 @@ def test_fixed_values_have_fixed_texts(
     assert text.decode() == frozen, DELIBERATE.format(table="tests/freeze/record_texts.txt")
     found = parse(frozen.encode(), "bucket")
     assert found == value
-    if isinstance(found, Partial):
+    if isinstance(found, SuspendedUpload):
         assert found.upload.checksum is PARTIAL.upload.checksum  # which == does not compare
 
 
