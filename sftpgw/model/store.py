@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -169,6 +169,19 @@ class Capabilities:
     unequal_parts: bool = True
     copied_checksums: bool = True
     backslashes: bool = True
+
+    def attributes(self, *, value: bool) -> list[str]:
+        """The names of the fields that are `value`."""
+        known = [field.name for field in fields(self)]
+        return [name for name in known if getattr(self, name) is value]
+
+    def names(self, *, value: bool) -> list[str]:
+        """The same, as `[s3] unsupported` spells them."""
+        return [name.replace("_", "-") for name in self.attributes(value=value)]
+
+    def without(self, names: Iterable[str]) -> Capabilities:
+        """The same but for `names`, spelled either way, which are lacking."""
+        return replace(self, **{name.replace("-", "_"): False for name in names})
 
 
 # The store.

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -141,7 +141,7 @@ class ProbedCapabilities:
     def _judged(self, bucket: str) -> Capabilities:
         """What was found, but for what was refused: a probe may end, or begin, only after that."""
         able = self._found.get(bucket, self._declared)
-        able = replace(able, **dict.fromkeys(self._refused.get(bucket, ()), False))
+        able = able.without(self._refused.get(bucket, ()))
         is_summed = chosen_algorithm(self._choice, is_able=able.checksums) is not None
         return able if is_summed else replace(able, copied_checksums=True)
 
@@ -189,8 +189,9 @@ class ProbedCapabilities:
         except StoreError as error:
             self._unknown(bucket, error)
         else:
-            self._proved |= {(bucket, name) for name in _attributes(found, value=True)}
-            self._settle(bucket, both(found, self._declared), "probe")
+            self._proved |= {(bucket, name) for name in found.attributes(value=True)}
+            lacking = self._declared.attributes(value=False)
+            self._settle(bucket, found.without(lacking), "probe")
 
     def _unknown(self, bucket: str, error: StoreError) -> None:
         self._events.tell(
@@ -213,7 +214,7 @@ class ProbedCapabilities:
             "capabilities-known",
             bucket=bucket,
             source=source,
-            lacking=" ".join(names(self.of(bucket), value=False)),
+            lacking=" ".join(self.of(bucket).names(value=False)),
             checksum=algorithm.value if algorithm else other,
         )
 
@@ -249,19 +250,3 @@ class SilentSink:
 
     def bind(self, **facts: object) -> EventSink:
         return self
-
-
-def both(found: Capabilities, declared: Capabilities) -> Capabilities:
-    """What is in both of them."""
-    lacking = dict.fromkeys(_attributes(declared, value=False), False)
-    return replace(found, **lacking)
-
-
-def names(capabilities: Capabilities, *, value: bool) -> list[str]:
-    """Those that are `value`, by their names in sftpgw.ini."""
-    return [name.replace("_", "-") for name in _attributes(capabilities, value=value)]
-
-
-def _attributes(capabilities: Capabilities, *, value: bool) -> list[str]:
-    known = [field.name for field in fields(Capabilities)]
-    return [name for name in known if getattr(capabilities, name) is value]

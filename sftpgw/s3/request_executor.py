@@ -14,6 +14,7 @@ from typing import Protocol
 
 from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.web.http_headers import Headers
 
 from sftpgw.aio.hasher import Hasher
@@ -285,7 +286,8 @@ class RequestExecutor:
                 continue
             events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
             if again.wait_seconds:
-                await _while_wanted(self._pause(again.wait_seconds), cancel_token)
+                pause: Deferred[None] = deferLater(self.clock, again.wait_seconds)  # type: ignore[arg-type]
+                await _while_wanted(pause, cancel_token)
 
     def _retry_plan(self) -> RetryPlan:
         return RetryPlan(
@@ -434,11 +436,6 @@ class RequestExecutor:
             self.signer.correct_clock(failed.store_seconds)
             events.tell("clock-corrected", offset_seconds=round(self.signer.offset_seconds, 1))
         return True
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        over: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self.clock.callLater(seconds, over.callback, None)
-        return over
 
     def _final(
         self,

@@ -21,7 +21,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.python.failure import Failure
 
 from sftpgw.errors import (
@@ -159,16 +160,10 @@ class Download:
         if turn is None:
             return
         request_reclaim_while_waiting(self._budget, self._clock, turn)
-        limit = self._clock.callLater(OPEN_PATIENCE_SECONDS, turn.cancel)
         try:
-            await turn
-        except CancelledError:
-            if limit.active():
-                raise
+            await turn.addTimeout(OPEN_PATIENCE_SECONDS, self._clock)  # type: ignore[arg-type]
+        except WaitedTooLong:
             raise LimitReached(NO_MEMORY) from None
-        finally:
-            if limit.active():
-                limit.cancel()
 
     def learned(self, info: ObjectInfo, first: Segment) -> None:
         """The first answer: until now nobody knew where the object ends."""
