@@ -76,6 +76,8 @@ class Session:
         self._shared = shared
         self._user = user
         self.context = SessionContext(
+            user=user.name,
+            session=label,
             store=shared.store.bind(session=label, user=user.name),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,

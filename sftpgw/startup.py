@@ -116,11 +116,11 @@ def _check_host_key(path: str) -> None:
 
 
 def idle_connections(settings: Settings) -> int:
-    """How many idle connections are kept for each host of the store: one for each request at once.
+    """How many idle connections to keep for each host of the store.
 
-    A client needs one for each small file, HEAD and LIST. Requests that move whole parts are no more
-    than the memory holds parts, and no more than all clients may have. Renames of directories and
-    the times in listings need some of their own.
+    A client needs one for each small file, HEAD and LIST. Requests that move whole parts are no
+    more than the memory holds parts, and no more than all clients may have. Renames of
+    directories and the times in listings need some of their own.
     """
     s3, clients = settings.s3, settings.ssh.max_connections
     part_bytes = min(s3.part_size_bytes, s3.download_part_size_bytes)
