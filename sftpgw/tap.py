@@ -33,48 +33,45 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from sftpgw import __version__, demo
-from sftpgw.auth.keys import authorized_blob
+from sftpgw.auth.login_keys import authorized_blob
 from sftpgw.auth.passwords import Decoys, check_password_hash
 from sftpgw.auth.realm import make_portal
+from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.threads import LoginThreads
-from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.checks import (
-    Finding,
-    Level,
-    Report,
-    RetryReporter,
-    check_buckets,
-    look_at_buckets,
-)
+from sftpgw.aws.credentials import CredentialSource, credential_source
+from sftpgw.aws.endpoints import Endpoints
+from sftpgw.checks import Finding, Level, Report, RetryReporter, check_buckets, look_at_buckets
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
-from sftpgw.files.copying import Copying
+from sftpgw.files.copies.copier import Copier
 from sftpgw.files.digests import Digester
-from sftpgw.files.finishing import AT_ONCE as RENAMES_AT_ONCE
-from sftpgw.files.finishing import Finisher, Finishing
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.knowntimes import LOOKS_AT_ONCE, KnownTimes
-from sftpgw.files.memory import Budget
-from sftpgw.files.partials import Expiring
-from sftpgw.files.resources import Resources
-from sftpgw.files.sweeping import Sweeper, targets_of
+from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import LOOKS_AT_ONCE, MtimeCache
+from sftpgw.files.renames.recovery import AT_ONCE as RENAMES_AT_ONCE
+from sftpgw.files.renames.recovery import RenameCompleter, RenameRecovery
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.interfaces import EventSink, ObjectStore, Subsystem
-from sftpgw.machine import (
+from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.http.certificates import check_ca_file
+from sftpgw.http.proxies import check_proxy
+from sftpgw.machine_checks import (
     check_addresses,
     check_descriptors,
     check_host_key_files,
     check_plugin_cache,
 )
-from sftpgw.s3.certificates import check_ca_file
-from sftpgw.s3.credentials import CredentialSource, credential_source
-from sftpgw.s3.endpoints import Endpoints
-from sftpgw.s3.opening import open_store
-from sftpgw.s3.probing import probe_capabilities
-from sftpgw.s3.proxies import check_proxy
-from sftpgw.scp.commands import Session, make_console
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import PROXIED, Network, Settings, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectStore
+from sftpgw.model.subsystem import Subsystem
+from sftpgw.model.users import User
+from sftpgw.s3.probe import probe_capabilities
+from sftpgw.s3.store_factory import open_store
+from sftpgw.scp.commands import CommandContext, make_console
 from sftpgw.services import ADOPTED, GatewayService, parse_endpoint
-from sftpgw.sftp.closing import close_wait_seconds
+from sftpgw.sftp.close_hold import close_wait_seconds
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.signals import ignore_signals
@@ -82,7 +79,7 @@ from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedEndpoint
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.hostkeys import (
+from sftpgw.ssh.host_keys import (
     check_host_key_algorithms,
     create_missing_host_keys,
     load_host_keys,
@@ -90,7 +87,6 @@ from sftpgw.ssh.hostkeys import (
 )
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.telemetry.logs import LogSink
-from sftpgw.values import PROXIED, Capabilities, Network, Settings, StoreSettings, User
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -357,8 +353,8 @@ class Gateway:
         self._settings = settings
         self._reactor = reactor
         self._events: EventSink = LogSink(log)
-        self._in_flight = InFlight()
-        self._times = KnownTimes()
+        self._transfers = TransferRegistry()
+        self._times = MtimeCache()
         self._digester = Digester(reactor)
         self._budget = Budget.within(settings.limits.memory_bytes)
         self._window_memory = self._budget.share(
@@ -374,7 +370,7 @@ class Gateway:
             environment=os.environ,
             idle_connections=connections_worth_keeping(settings),
         )
-        self._looking: Deferred[None] | None = None
+        self._lookup: Deferred[None] | None = None
         self.sweeper = self._make_sweeper()
         self.finisher = self._make_finisher()
         hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
@@ -393,7 +389,7 @@ class Gateway:
 
     def _make_sweeper(self) -> Sweeper:
         settings = self._settings
-        expiring = Expiring(
+        expiring = SuspendedExpiry(
             self._store,
             settings.s3.state_prefix,
             settings.files.partials_kept_seconds,
@@ -403,19 +399,19 @@ class Gateway:
         return Sweeper(
             targets_of(settings.s3, settings.users.values()),
             store=self._store,
-            in_flight=self._in_flight,
+            transfers=self._transfers,
             clock=self._reactor,
             events=self._events,
             random=random.random,
             expire=expiring.expire,
         )
 
-    def _make_finisher(self) -> Finisher:
-        copying = Copying(self._store, self._in_flight, self._events)
-        return Finisher(
+    def _make_finisher(self) -> RenameRecovery:
+        copier = Copier(self._store, self._transfers, self._events)
+        return RenameRecovery(
             tuple(sorted({user.bucket for user in self._settings.users.values()})),
             self._settings.s3.state_prefix,
-            finishing=Finishing(self._store, copying, self._reactor, self._events),
+            completer=RenameCompleter(self._store, copier, self._reactor, self._events),
             store=self._store,
             clock=self._reactor,
             events=self._events,
@@ -426,10 +422,12 @@ class Gateway:
         """What `user` can open in this session: SFTP and commands, on the user's own files."""
         events = self._events.bind(session=session, user=user.name)
         memory = self._budget.share(user.name)
-        resources = Resources(
+        context = SessionContext(
+            user=user.name,
+            session=session,
             store=self._store.bind(session=session, user=user.name),
             budget=memory,
-            in_flight=self._in_flight,
+            transfers=self._transfers,
             times=self._times,
             clock=self._reactor,
             events=events,
@@ -437,7 +435,7 @@ class Gateway:
             limits=self._settings.limits,
             files=self._settings.files,
         )
-        tree = Tree(user, resources)
+        tree = Tree(user, context)
 
         def sftp() -> Subsystem:
             files = self._settings.files
@@ -452,7 +450,7 @@ class Gateway:
             )
 
         files = self._settings.files
-        commands = Session(tree, self._digester, files.file_mode, files.directory_mode)
+        commands = CommandContext(tree, self._digester, files.file_mode, files.directory_mode)
 
         def command(line: bytes) -> Subsystem:
             return make_console(line, commands, events=events, clock=self._reactor)
@@ -462,13 +460,13 @@ class Gateway:
             window_memory=self._window_memory,
             commands=command,
             answer_memory=memory,
-            totals=resources.traffic.facts,
+            totals=context.traffic.facts,
         )
 
     def look_around(self) -> None:
         """Tell the log at the start what does not work, before a client finds out."""
-        self._looking = Deferred.fromCoroutine(self._look_around())
-        self._looking.addErrback(self._stopped_looking)
+        self._lookup = Deferred.fromCoroutine(self._look_around())
+        self._lookup.addErrback(self._stopped_looking)
 
     def _stopped_looking(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -478,7 +476,7 @@ class Gateway:
         _check_descriptors(self._settings, self._tell_finding)
         check_plugin_cache(self._tell_finding)
         # Hurried, and without events of its own: the findings tell.
-        store = self._store.believing(self._settings.s3.capabilities)
+        store = self._store.assuming(self._settings.s3.capabilities)
         await look_at_buckets(
             self._settings, store, self._reactor, self._events, self._tell_finding
         )
@@ -491,20 +489,20 @@ class Gateway:
 
     async def wind_down(self) -> None:
         """Let transfers finish, cut off those that do not, say goodbye, let go of the store."""
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._lookup is not None:
+            self._lookup.cancel()
         self.sweeper.stop()
         self.finisher.stop()
         drain_seconds = self._settings.limits.drain_seconds
         self._events.tell(
             "draining", sessions=len(self.factory.sessions), at_most_seconds=drain_seconds
         )
-        self._in_flight.drain()
-        await self._at_most(drain_seconds, self._in_flight.idle())
+        self._transfers.drain()
+        await self._at_most(drain_seconds, self._transfers.idle())
         # Whoever has just been told that a file is stored hangs up without being asked.
         await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
-        await self._at_most(ABANDON_SECONDS, self._in_flight.idle())
+        await self._at_most(ABANDON_SECONDS, self._transfers.idle())
         await self._store.close()
 
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:

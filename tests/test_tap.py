@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from sftpgw.errors import ConfigError
-from sftpgw.tap import connections_worth_keeping, read_settings
-from sftpgw.values import (
-    GIB,
-    MIB,
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -19,6 +16,8 @@ from sftpgw.values import (
     SshSettings,
     StoreSettings,
 )
+from sftpgw.model.units import GIB, MIB
+from sftpgw.tap import connections_worth_keeping, read_settings
 
 DEFAULTS = Settings(
     GatewaySettings(), StoreSettings(), SshSettings(), LimitSettings(), FilesSettings(), {}
@@ -35,25 +34,25 @@ def kept(*, clients: int = 100, memory_bytes: int = 512 * MIB, **s3: int) -> int
     return connections_worth_keeping(settings)
 
 
-def test_each_client_may_keep_one_busy() -> None:
+def test_one_connection_is_kept_for_each_client() -> None:
     assert connections_worth_keeping(DEFAULTS) >= DEFAULTS.ssh.max_connections
     assert kept(clients=300) - kept(clients=200) == 100
 
 
-def test_parts_that_memory_has_room_for_are_under_way_at_once() -> None:
+def test_connections_are_kept_for_the_parts_that_memory_can_hold() -> None:
     assert kept(memory_bytes=GIB) - kept(memory_bytes=512 * MIB) == 64
     assert kept(part_size_bytes=16 * MIB) == kept()
     assert kept() - kept(part_size_bytes=16 * MIB, download_part_size_bytes=16 * MIB) == 32
 
 
-def test_so_are_no_more_than_clients_may_have() -> None:
+def test_no_more_connections_are_kept_than_clients_have_parts() -> None:
     few = kept(clients=2, upload_concurrency=6)
     assert kept(clients=2, upload_concurrency=6, memory_bytes=GIB) == few
     assert kept(clients=2, upload_concurrency=1, download_concurrency=7) - few == 2
 
 
 @pytest.mark.parametrize("clients", [1, 100_000])
-def test_there_are_bounds(clients: int) -> None:
+def test_kept_connections_have_bounds(clients: int) -> None:
     assert 64 <= kept(clients=clients, memory_bytes=1024 * GIB) <= 1024
 
 

@@ -19,12 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from sftpgw.config.inifile import Key  # noqa: E402
+from sftpgw.config.ini_file import Key  # noqa: E402
 from sftpgw.config.scalars import size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
-from sftpgw.ssh.algorithms import KNOWN, Offer  # noqa: E402
-from sftpgw.values import (  # noqa: E402
-    Capabilities,
+from sftpgw.model.settings import (  # noqa: E402
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -32,6 +30,8 @@ from sftpgw.values import (  # noqa: E402
     StartupLimits,
     StoreSettings,
 )
+from sftpgw.model.store import Capabilities  # noqa: E402
+from sftpgw.ssh.algorithms import KNOWN, Offer  # noqa: E402
 
 USERS = "users.ini"
 """What stands for a section's name where a key belongs to users.ini."""

@@ -14,15 +14,18 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import idna
 
-from sftpgw.s3_limits import MAX_KEY_BYTES
-from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
+from sftpgw.model.limits import MAX_KEY_BYTES
+from sftpgw.model.settings import Network, StartupLimits
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import Permission
 
 Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)
@@ -356,7 +359,7 @@ def state_prefix(text: str) -> str:
     return prefix
 
 
-CAPABILITY_NAMES = tuple(field.name.replace("_", "-") for field in fields(Capabilities))
+CAPABILITY_NAMES = tuple(Capabilities().names(value=True))
 PERMISSION_NAMES = tuple(str(permission.name).lower() for permission in Permission)
 
 
@@ -365,7 +368,7 @@ def capabilities(text: str) -> Capabilities:
     lacking = names(text)
     for name in lacking:
         refuse_unknown(name, CAPABILITY_NAMES)
-    return replace(Capabilities(), **{name.replace("-", "_"): False for name in lacking})
+    return Capabilities().without(lacking)
 
 
 def permissions(text: str) -> Permission:

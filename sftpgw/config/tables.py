@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sftpgw.config import scalars
-from sftpgw.config.inifile import Key
+from sftpgw.config.ini_file import Key
 from sftpgw.config.scalars import (
     CAPABILITY_NAMES,
     PERMISSION_NAMES,
@@ -23,11 +23,8 @@ from sftpgw.config.scalars import (
     size,
     time,
 )
-from sftpgw.s3_limits import MAX_PART_BYTES, MIN_PART_BYTES
-from sftpgw.values import (
-    GIB,
-    KIB,
-    MIB,
+from sftpgw.model.limits import MAX_PART_BYTES, MIN_PART_BYTES
+from sftpgw.model.settings import (
     Addressing,
     ChecksumChoice,
     ExactTimes,
@@ -37,6 +34,7 @@ from sftpgw.values import (
     SetStat,
     SignPayload,
 )
+from sftpgw.model.units import GIB, KIB, MIB
 
 DAY = 86400
 

@@ -16,7 +16,7 @@ from enum import Enum
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from sftpgw.interfaces import EventSink
+from sftpgw.model.events import EventSink
 
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
 _WARNINGS = frozenset(

@@ -9,20 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import AccessDenied, StoreUnavailable
+from sftpgw.model.settings import LimitSettings, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import Permission
 from sftpgw.scp.console import LINES_PER_TURN
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import (
-    GIB,
-    KIB,
-    MIB,
-    Capabilities,
-    LimitSettings,
-    ObjectName,
-    ObjectProperties,
-    Permission,
-    StoreSettings,
-)
 from sftpgw.wire import scp as wire
 from tests.results import result_of
 from tests.scp.talking import Talk, seed, stored
@@ -42,7 +35,7 @@ def gateway():
     assert gateway.clock.getDelayedCalls() == []
 
 
-def test_one_file(gateway: GatewayInMemory) -> None:
+def test_one_file_is_stored(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t 'a file'")
     assert talk.heard() == OK
     assert talk.say(header(b"other", 5)) == OK
@@ -87,7 +80,7 @@ def test_a_new_file_costs_a_look_more(gateway: GatewayInMemory) -> None:
     assert gateway.store.requests == {"head": 1, "put": 1}
 
 
-def test_an_empty_file(gateway: GatewayInMemory) -> None:
+def test_an_empty_file_is_stored(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t empty")
     assert talk.say(header(b"x", 0)) == OK + OK
     assert talk.say(b"\0") == OK
@@ -110,7 +103,7 @@ def test_files_into_a_directory_with_their_times(gateway: GatewayInMemory) -> No
     assert metadata["b"] == {}
 
 
-def test_a_tree(gateway: GatewayInMemory) -> None:
+def test_a_tree_is_stored(gateway: GatewayInMemory) -> None:
     tree = b"D0755 0 t\n" + header(b"a", 1) + b"A\0" + b"D0700 0 below\n" + header(b"b", 2)
     talk = Talk(gateway, b"scp -r -t new")
     assert talk.heard() + talk.say(tree + b"BB\0E\nE\n") == OK * 9
@@ -225,7 +218,7 @@ def test_a_file_that_can_never_be_stored_is_refused_at_once() -> None:
     gateway.assert_idle()
 
 
-def test_permissions(gateway: GatewayInMemory) -> None:
+def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/there": b"old"})
     user = replace(ALICE, permissions=Permission.LIST)
     talk = Talk(gateway, b"scp -t there", user)

@@ -6,17 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from sftpgw.sftp.closing import close_wait_seconds
+from sftpgw.model.settings import FilesSettings, LateTimes, StoreSettings
+from sftpgw.model.store import ObjectName
+from sftpgw.model.units import KIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.sftp.close_hold import close_wait_seconds
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    KIB,
-    FilesSettings,
-    LateTimes,
-    ObjectName,
-    Permission,
-    StoreSettings,
-)
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
 
@@ -73,7 +68,9 @@ class TestRightBehindClose:
 
     @pytest.mark.parametrize("late_times", [LateTimes.APPLY, LateTimes.DEFER])
     @pytest.mark.parametrize("data", [b"data", b""])
-    def test_it_makes_one_version(self, late_times: LateTimes, data: bytes) -> None:
+    def test_a_time_right_behind_close_makes_one_version(
+        self, late_times: LateTimes, data: bytes
+    ) -> None:
         gateway = gateway_with(late_times)
         client = gateway.log_in()
         handle = begun(client, data)
@@ -98,7 +95,7 @@ class TestRightBehindClose:
         assert gateway.store.requests["copy"] == 0
 
     @pytest.mark.parametrize("wait_seconds", [0.0, 0.02])
-    def test_it_does_not_wait_for_long(self, wait_seconds: float) -> None:
+    def test_close_waits_for_a_time_only_so_long(self, wait_seconds: float) -> None:
         gateway = gateway_with(wait_seconds=wait_seconds)
         client = gateway.log_in()
         closing = client.send(close(begun(client)))

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from sftpgw.errors import AccessDenied
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import KIB, FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -72,7 +73,9 @@ WRITE = OpenFlag.WRITE
 
 
 class TestWritten:
-    def test_an_upload(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_an_uploads_bytes_are_counted(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         expected = {"bytes": len(DATA), "purpose": "upload", "received_bytes": len(DATA)}
         assert told(gateway, "file-stored") == expected
@@ -114,7 +117,7 @@ class TestWritten:
         assert told(gateway, "file-stored") == expected
         client.drop()
 
-    def test_a_copy(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_copys_bytes_are_counted(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         client.put(b"/f", DATA)
         copied(client, b"/f", b"/g")
         size = len(DATA)
@@ -153,7 +156,9 @@ class TestWritten:
 
 
 class TestRead:
-    def test_a_download(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_downloads_bytes_are_counted(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         client.get(b"/f")
         size = len(DATA)
@@ -175,7 +180,9 @@ class TestRead:
         assert told(gateway, "file-read") == expected
         assert totals(client) == [size, 0, 0, size]
 
-    def test_one_handle_for_both(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_one_handle_counts_bytes_both_ways(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         handle = client.open(b"/f")
         hashed(client, handle, by=b"check-file-handle")
@@ -218,7 +225,7 @@ class TestRead:
 
 
 class TestCommands:
-    def test_scp_both_ways(self, gateway: GatewayInMemory) -> None:
+    def test_scp_bytes_are_counted_both_ways(self, gateway: GatewayInMemory) -> None:
         sink = gateway.open_command(b"scp -t /f")
         line = b"C0644 5 f\n"
         sink.say(line + b"12345\0")
@@ -240,7 +247,9 @@ class TestCommands:
             (closed,) = command.pair.events.facts("session-closed")
             assert [closed[name] for name in TOTALS] == [received_bytes, sent_bytes, 0, 0]
 
-    def test_a_sum(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_sums_bytes_are_counted_as_hashed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         client.drop()
         command = gateway.open_command(b"md5sum /f")

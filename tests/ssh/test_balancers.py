@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.balancers import (
     HEADER_SECONDS,
     BalancedConnection,
@@ -35,7 +36,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings, StartupLimits
 from sftpgw.wire.proxy_header import V2_START
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("2001:db8::/64"))
@@ -260,7 +260,7 @@ def test_a_client_without_an_address_is_seen_as_the_balancer(door: Door) -> None
     wire.drop()
 
 
-def test_so_many_may_be_without_a_header() -> None:
+def test_connections_without_a_header_are_limited() -> None:
     door = Door(SshSettings(max_startups=StartupLimits(1, 100, 3)))
     waiting = [door.connect() for _ in range(3)]
     assert not any(wire.is_refused for wire in waiting)

@@ -9,6 +9,7 @@ import pytest
 from twisted.conch.ssh.common import NS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
+from sftpgw.model.units import KIB, MIB
 from sftpgw.ssh.channels import (
     MAX_ERROR_BYTES,
     MAX_PACKET_BYTES,
@@ -18,12 +19,7 @@ from sftpgw.ssh.channels import (
 )
 from sftpgw.ssh.windows import WINDOW_BYTES
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, ClientChannel
-from sftpgw.testing.ssh_pairs import (
-    LoggedInPair,
-    RecordingSubsystem,
-    SubsystemRefused,
-)
-from sftpgw.values import KIB, MIB
+from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
 WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE, REQUEST = 93, 94, 95, 96, 97, 98
 
