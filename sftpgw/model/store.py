@@ -363,3 +363,10 @@ class ObjectStore(Protocol):
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
         """One page of ListMultipartUploads."""
+
+
+class SharedStore(ObjectStore, Protocol):
+    """The store that all sessions share."""
+
+    def bind(self, **facts: object) -> ObjectStore:
+        """The same store, whose events carry `facts`: the session, the user."""
