@@ -355,7 +355,7 @@ class TestUploads:
         assert journey.budget.held_bytes == 0
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_kept_for_a_resume_is_sent_again(self, journey: Journey) -> None:
+    async def test_parts_of_an_upload_being_suspended_are_retried(self, journey: Journey) -> None:
         journey.files = FilesSettings(on_disconnect=OnDisconnect.RESUME)
         refusals = [error_reply(503, "SlowDown")] * 10
         journey.server.disturb(lambda request: "partNumber" in request.target, *refusals)

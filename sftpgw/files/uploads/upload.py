@@ -40,6 +40,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import (
     AlreadyExists,
@@ -534,8 +535,7 @@ class Upload:
         if self._has_ended:
             return
         self._has_ended = True
-        if self._hurry is not None and self._hurry.active():
-            self._hurry.cancel()
+        cancel_pending(self._hurry)
         self._reservation.close()
         self._readback.close()
         failure = self._plan.failure

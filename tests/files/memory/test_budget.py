@@ -182,7 +182,7 @@ def test_two_hundred_uploads_through_a_few_parts_all_end(seed: int) -> None:
 
 
 @pytest.mark.parametrize("parts", [3, 4, 5])
-def test_what_comes_back_goes_to_the_line_and_not_to_who_gave_it(parts: int) -> None:
+def test_released_memory_goes_to_the_queue_and_not_to_the_releasing_upload(parts: int) -> None:
     """Fast uploads recycle the whole budget; one that comes later must get its turn."""
     process = Process(budget=parts * PART)
     gate = process.store.hold("upload_part")

@@ -294,7 +294,7 @@ class TestMemory:
         assert process.content == content(4) + b"x"
         process.assert_idle()
 
-    def test_scattered_edits_never_stand_in_line(self) -> None:
+    def test_scattered_edits_never_queue_for_memory(self) -> None:
         process = Process(content(60), budget=100)
         assert process.budget.try_charge(105)
         upload = process.open()
@@ -587,7 +587,7 @@ class TestTree:
         assert isinstance(failure_of(cutting).value, PermissionDenied)
         assert stored(gateway) == b"old"
 
-    def test_who_may_not_download_may_not_read_what_is_written(
+    def test_a_user_who_may_not_download_cannot_read_a_file_being_written(
         self, gateway: GatewayInMemory
     ) -> None:
         seed(gateway, b"old")

@@ -563,7 +563,7 @@ class TestPieces:
         assert process.store.keys() == []
         process.assert_idle()
 
-    def test_a_piece_that_cannot_be_deleted_is_told_and_the_file_stored(self) -> None:
+    def test_a_staging_object_that_cannot_be_deleted_is_logged_and_the_file_stored(self) -> None:
         process = Process()
         process.store.fail("delete", StoreUnavailable("down"))
         upload = process.upload(layout=IN_PIECES)
@@ -597,7 +597,7 @@ class TestBudget:
         result_of(small)
         assert budget.held_bytes == 10
 
-    def test_who_leaves_the_line_lets_others_pass(self) -> None:
+    def test_an_upload_that_leaves_the_queue_lets_others_pass(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(5)
         large, small = budget.acquire(9), budget.acquire(5)
