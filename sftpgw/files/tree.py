@@ -163,7 +163,7 @@ class Tree:
         except NoSuchObject:
             if was_written and not self._transfers.writing(location.file):
                 return await self.open_reader(path)  # it was closed while we looked
-            await self._suspended_uploads.demand_none(location.file, location.path)
+            await self._suspended_uploads.require_none(location.file, location.path)
             raise await self._lookup.no_file(location) from None
         if location.is_marker_content:
             await self._demand_content(download, location)
@@ -277,7 +277,7 @@ class Tree:
             self._suspended_uploads.is_wanted or self._transfers.newest(location.file)
         )
         if found is not None:
-            resumed = await self._suspended_uploads.go_on(
+            resumed = await self._suspended_uploads.resume(
                 found, location.path, truncate=intent.truncate
             )
             mode = replace(mode, resumed=resumed)
@@ -367,7 +367,7 @@ class Tree:
             return
         if location.must_be_directory:
             raise await self._lookup.no_directory(location)
-        await self._suspended_uploads.demand_none(location.file, location.path)
+        await self._suspended_uploads.require_none(location.file, location.path)
         raise NoSuchFile(f"{location.path}: No such file or directory")
 
     async def _resize(self, location: Location, size_bytes: int) -> None:

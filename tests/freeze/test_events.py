@@ -22,7 +22,7 @@ from tests.freeze.tables import demand_same, rows_of
 
 TABLE = "events.txt"
 PRODUCT = Path(sftpgw.__file__).parent
-TELLERS = frozenset({"tell", "told", "_tell", "_tell_end", "tell_failure", "Tally"})
+TELLERS = frozenset({"tell", "told", "_tell", "_tell_end", "_emit_end", "tell_failure", "Tally"})
 """What takes the name of an event first."""
 
 NO_FIELDS = frozenset({"failure"})

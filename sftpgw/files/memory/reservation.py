@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
 
-PRESS_SECONDS = 10.0
+RECLAIM_SECONDS = 10.0
 """How often who stands in line asks whether somebody has gone idle."""
 
 
@@ -27,7 +27,7 @@ def request_reclaim_while_waiting(budget: MemoryBudget, clock: Clock, turn: Defe
     """Until `turn` has come, ask from time to time who holds memory in vain."""
     repeated = LoopingCall(budget.request_reclaim)
     repeated.clock = clock  # type: ignore[assignment]
-    repeated.start(PRESS_SECONDS, now=False)
+    repeated.start(RECLAIM_SECONDS, now=False)
 
     def over(outcome: Any) -> Any:
         if repeated.running:
@@ -49,13 +49,13 @@ class Reservation:
         budget: MemoryBudget,
         clock: Clock,
         *,
-        granted: Callable[[], None],
+        on_granted: Callable[[], None],
         on_pressure: Callable[[], None],
     ) -> None:
         self.held_bytes = 0
         self._budget = budget
         self._clock = clock
-        self._tell_granted = granted
+        self._tell_granted = on_granted
         self._shed = on_pressure
         self._sent_bytes = 0
         self._asked_bytes = 0

@@ -209,7 +209,7 @@ class Renamer:
                 await self.rename(source, target, replace=replace)
                 return
             if source.may_be_file:
-                await self._suspended_uploads.demand_none(source.file, source.path)
+                await self._suspended_uploads.require_none(source.file, source.path)
             raise await self._lookup.no_file(source)
         if target == source:
             return

@@ -75,10 +75,10 @@ from sftpgw.model.units import Body
 
 T = TypeVar("T")
 
-PIECE_PROPERTIES = ObjectProperties(storage_class="STANDARD")
+STAGING_PROPERTIES = ObjectProperties(storage_class="STANDARD")
 
 
-def pieces_prefix(state_prefix: str) -> str:
+def staging_prefix(state_prefix: str) -> str:
     """Where pieces are, in each bucket."""
     return f"{state_prefix}pieces/"
 
@@ -109,7 +109,9 @@ class UploadExecutor:
         state_prefix: str,
         condition: WriteCondition,
         properties: Callable[[], Awaitable[ObjectProperties]],
-        keep: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]] = _keep_nothing,
+        suspend: Callable[
+            [MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]
+        ] = _keep_nothing,
         resumed: MultipartUpload | None = None,
         may_copy: bool = False,
     ) -> None:
@@ -123,15 +125,15 @@ class UploadExecutor:
         self._state_prefix = state_prefix
         self._condition = condition
         self._properties = properties
-        self._has_kept = False
-        self._keep = keep
+        self._uses_base = False
+        self._suspend = suspend
         self._may_copy = may_copy
         self._multiparts: dict[int, MultipartUpload] = {}
         self._has_sent = False
-        self._anew = DeferredLock()
+        self._replacing = DeferredLock()
         if resumed is not None:
             self._take_over(resumed)
-        self._piece_etags: dict[int, str] = {}
+        self._staging_etags: dict[int, str] = {}
         self.etag = ""
         """The object's, once it has been published."""
 
@@ -147,17 +149,17 @@ class UploadExecutor:
         """
         match command:
             case CreateUpload():
-                await self._open(command.upload)
+                await self._create(command.upload)
             case SendPart():
                 return await self._send_part(command)
             case CopyBase():
-                return await self._copy_below(command)
+                return await self._copy_base(command)
             case FetchBase():
-                return await self._fetch_below(command.wanted)
+                return await self._fetch_base(command.wanted)
             case CompleteStaging():
-                await self._complete_piece(command)
+                await self._complete_staging(command)
             case CopyStaging():
-                return await self._copy_piece(command)
+                return await self._copy_staging(command)
             case CompleteUpload():
                 await self._complete(command)
             case PutWhole():
@@ -167,10 +169,10 @@ class UploadExecutor:
             case AbortUpload():
                 await self._abort(self._multiparts[command.upload])
             case SuspendUpload():
-                await self._keep_open(command)
+                await self._suspend_upload(command)
         return None
 
-    async def _open(self, upload: int) -> None:
+    async def _create(self, upload: int) -> None:
         if upload == 0:
             properties = await self._properties()
             name = self._registration.name
@@ -179,9 +181,9 @@ class UploadExecutor:
             self._take_over(own)
             await self._try_copying(own)
         else:
-            name = self._piece_name(upload)
+            name = self._staging_name(upload)
             self._registration.pin(name)
-            created = await self._wanted_from.create_upload(name, PIECE_PROPERTIES)
+            created = await self._wanted_from.create_upload(name, STAGING_PROPERTIES)
             self._registration.pin(created)
             self._multiparts[upload] = created
 
@@ -220,8 +222,8 @@ class UploadExecutor:
         properties = await self._properties()
         has_waited = await self._registration.commit.wait()
         has_waited |= await self._registration.wait_for_key(self._clock)
-        if has_waited and self._has_kept:
-            await self._demand_unchanged()
+        if has_waited and self._uses_base:
+            await self._require_unchanged()
         name = self._registration.name
         self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
@@ -239,8 +241,8 @@ class UploadExecutor:
         self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
 
     async def _check(self) -> None:
-        if self._has_kept:
-            await self._demand_unchanged()
+        if self._uses_base:
+            await self._require_unchanged()
 
     @property
     def has_moved(self) -> bool:
@@ -255,10 +257,10 @@ class UploadExecutor:
 
     # The object that is edited. It may be renamed while it is asked for.
 
-    async def _copy_below(self, copy: CopyBase) -> StoredPart:
-        return await self._of_base(lambda base: self._copied_below(base, copy))
+    async def _copy_base(self, copy: CopyBase) -> StoredPart:
+        return await self._of_base(lambda base: self._copied_base(base, copy))
 
-    async def _copied_below(self, base: ObjectInfo, copy: CopyBase) -> StoredPart:
+    async def _copied_base(self, base: ObjectInfo, copy: CopyBase) -> StoredPart:
         multipart, copy_part = self._multiparts[0], self._wanted_from.copy_part
         try:
             return await copy_part(multipart, copy.number, base, copy.wanted)
@@ -271,7 +273,7 @@ class UploadExecutor:
 
         :raises CopiesLackChecksums: bytes of the client's are in that already.
         """
-        await self._anew.acquire()
+        await self._replacing.acquire()
         try:
             if self._multiparts[0] is not refused:
                 return  # another copy was refused before
@@ -280,9 +282,9 @@ class UploadExecutor:
             self._take_over(await self._create_own(refused.name, await self._properties()))
             await self._abort(refused)
         finally:
-            self._anew.release()
+            self._replacing.release()
 
-    async def _fetch_below(self, wanted: ByteRange) -> Body:
+    async def _fetch_base(self, wanted: ByteRange) -> Body:
         async def ask(base: ObjectInfo) -> Body:
             fetched = BodyCollector(wanted.size_bytes)
             await self._wanted_from.get(base.name, wanted, fetched, if_match=base.etag)
@@ -294,7 +296,7 @@ class UploadExecutor:
 
     async def _of_base(self, ask: Callable[[ObjectInfo], Awaitable[T]]) -> T:
         """:raises ObjectChanged: it is not what it was, under the name that it has now."""
-        self._has_kept = True
+        self._uses_base = True
         while True:
             base = self._known_base
             try:
@@ -303,7 +305,7 @@ class UploadExecutor:
                 if base is self._known_base:
                     raise _changed() from None
 
-    async def _demand_unchanged(self) -> None:
+    async def _require_unchanged(self) -> None:
         """Nobody has replaced what the edit was made of: its bytes would come back."""
         base = self._known_base
         try:
@@ -320,26 +322,26 @@ class UploadExecutor:
 
     # Pieces.
 
-    def _piece_name(self, piece: int) -> ObjectName:
+    def _staging_name(self, piece: int) -> ObjectName:
         owner = hashlib.sha256(self._multiparts[0].upload_id.encode()).hexdigest()[:32]
-        key = f"{pieces_prefix(self._state_prefix)}{owner}/{piece:05}"
+        key = f"{staging_prefix(self._state_prefix)}{owner}/{piece:05}"
         return ObjectName(self._registration.name.bucket, key)
 
-    async def _complete_piece(self, complete: CompleteStaging) -> None:
+    async def _complete_staging(self, complete: CompleteStaging) -> None:
         multipart = self._multiparts[complete.upload]
         etag = await self._wanted_from.complete_upload(multipart, complete.parts)
-        self._piece_etags[complete.upload] = etag
+        self._staging_etags[complete.upload] = etag
 
-    async def _copy_piece(self, copy: CopyStaging) -> StoredPart:
-        etag = self._piece_etags[copy.upload]
-        source = ObjectInfo(self._piece_name(copy.upload), copy.size_bytes, etag, 0.0)
+    async def _copy_staging(self, copy: CopyStaging) -> StoredPart:
+        etag = self._staging_etags[copy.upload]
+        source = ObjectInfo(self._staging_name(copy.upload), copy.size_bytes, etag, 0.0)
         whole = ByteRange(0, copy.size_bytes)
         return await self._wanted_from.copy_part(self._multiparts[0], copy.number, source, whole)
 
     # What is left is swept away later, and told to the operator at once.
 
     async def _drop(self, piece: int) -> None:
-        name = self._piece_name(piece)
+        name = self._staging_name(piece)
         try:
             await self._store.delete(name)
         except StoreError as error:
@@ -351,20 +353,20 @@ class UploadExecutor:
         except StoreError as error:
             self.tell_failure("upload-left-behind", error, upload_id=multipart.upload_id)
 
-    async def _keep_open(self, command: SuspendUpload) -> None:
+    async def _suspend_upload(self, command: SuspendUpload) -> None:
         """What is published before is not overtaken: nobody needs the upload then.
 
         Nor is it found again once its file has another name than the upload.
         """
         multipart = self._multiparts[0]
         await self._registration.commit.wait()
-        is_kept = False
+        is_suspended = False
         try:
             if not self._registration.is_removed and not self.has_moved:
-                is_kept = await self._keep(multipart, command.parts)
+                is_suspended = await self._suspend(multipart, command.parts)
         except StoreError as error:
             self.tell_failure("upload-not-kept", error, upload_id=multipart.upload_id)
-        if not is_kept:
+        if not is_suspended:
             await self._abort(multipart)
 
     def tell_failure(self, event: str, error: Exception, **facts: object) -> None:

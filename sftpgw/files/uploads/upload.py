@@ -93,7 +93,7 @@ NO_TIMES = "nothing was written to the file, and you may not set the times of st
 
 DEFAULT_MODE = OpenMode()
 
-KEEP_SECONDS = 10.0
+SUSPEND_SECONDS = 10.0
 """So long is anything more sent once the client is lost. What is under way then may end."""
 
 
@@ -156,17 +156,20 @@ class Upload:
             state_prefix=context.settings.state_prefix,
             condition=mode.condition,
             properties=self._properties,
-            keep=self._keep,
+            suspend=self._suspend,
             resumed=resumed.upload if resumed else None,
             may_copy=plan.may_copy,
         )
         self._reservation = Reservation(
-            context.budget, context.clock, granted=self._look_around, on_pressure=self._shed
+            context.budget,
+            context.clock,
+            on_granted=self._after_step,
+            on_pressure=self._on_pressure,
         )
         self._running = 0
         self._has_failed_in_time = False
         """It has failed, and not only since the file was removed."""
-        self._hurry: Any = None
+        self._suspend_deadline: Any = None
         self._paused = Notifier(self._on_none_withheld)
         self._steps = Notifier()
         self._has_ended = False
@@ -194,15 +197,15 @@ class Upload:
             since_seconds=self._opened_seconds,
         )
 
-    def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
+    def write(self, offset: int, *fragments: Buffer) -> Deferred[None] | None:
         plan = self._plan
-        self._note_progress(sum(map(len, pieces)))
-        commands = plan.write(offset, *pieces)
+        self._note_progress(sum(map(len, fragments)))
+        commands = plan.write(offset, *fragments)
         if commands or plan.failure is not None:
             self._carry_out(commands)
         else:
             self._settle_memory()
-        self._demand_welcome()
+        self._require_accepted()
         if not self._reservation.is_waiting and not plan.is_congested:
             return None
         return self._withheld_answer()
@@ -210,13 +213,13 @@ class Upload:
     def _withheld_answer(self) -> Deferred[None]:
         withheld = self._paused.wait()
         self._stall_timeout.withheld(self)
-        return withheld.addCallback(lambda _: self._demand_welcome())
+        return withheld.addCallback(lambda _: self._require_accepted())
 
     def _on_none_withheld(self) -> None:
         self._stall_timeout.answered(self)
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
-        self._demand_success()
+        self._require_success()
         return self._readback.read(offset, length)
 
     async def set_attributes(self, changes: AttributeChanges) -> None:
@@ -224,7 +227,7 @@ class Upload:
             self._carry_out(self._plan.truncate(changes.size_bytes))
         if changes.modified_seconds is not None:
             self._set_time(changes.modified_seconds)
-        self._demand_welcome()
+        self._require_accepted()
 
     def _set_time(self, seconds: float) -> None:
         """Metadata is fixed when the object is created; what comes later is set at the end."""
@@ -254,8 +257,8 @@ class Upload:
 
     async def sync(self) -> None:
         while self._running and self._plan.failure is None:
-            await self._next_end()
-        self._demand_welcome()
+            await self._next_step()
+        self._require_accepted()
 
     async def commit(self) -> None:
         self._registration.close()
@@ -266,8 +269,8 @@ class Upload:
         self._carry_out(self._plan.finish())
         # What clears up behind a failure may take as long as the store is away.
         while not self._has_ended and self._plan.failure is None:
-            await self._next_end()
-        self._demand_success()
+            await self._next_step()
+        self._require_success()
         if refusal is not None:
             raise refusal
 
@@ -279,14 +282,14 @@ class Upload:
         it is removed: it may be open twice.
         """
         is_hidden = is_silly_rename(self._registration.name.key) and self._executor.has_moved
-        return self._is_nobodys or (is_hidden and self._plan.failure is None)
+        return self._is_unwanted or (is_hidden and self._plan.failure is None)
 
     async def _drop(self) -> None:
         """The file has no name any more, so that nobody misses what was written to it."""
-        self._tell_end("upload-dropped", self._plan.size_bytes)
+        self._emit_end("upload-dropped", self._plan.size_bytes)
         self._carry_out(self._plan.fail(UploadFailed("the file was removed")))
         while not self._has_ended:
-            await self._next_end()
+            await self._next_step()
 
     async def abandon(self) -> None:
         if not self._has_ended:
@@ -295,15 +298,15 @@ class Upload:
                 self._events.tell("upload-abandoned", **told, **self._purpose())
             if self._suspended_uploads is not None:
                 self._registration.close()  # who opens the file again waits for the record
-            self._carry_out(self._plan.lose())
-            if self._plan.is_keeping and self._hurry is None:
-                self._hurry = self._clock.callLater(KEEP_SECONDS, self._hurry_up)
+            self._carry_out(self._plan.client_lost())
+            if self._plan.is_suspending and self._suspend_deadline is None:
+                self._suspend_deadline = self._clock.callLater(SUSPEND_SECONDS, self._stop_sending)
         while not self._has_ended:
-            await self._next_end()
+            await self._next_step()
 
-    def _hurry_up(self) -> None:
-        if self._plan.is_keeping:
-            self._carry_out(self._plan.hurry())
+    def _stop_sending(self) -> None:
+        if self._plan.is_suspending:
+            self._carry_out(self._plan.stop_sending())
 
     # Commands.
 
@@ -312,7 +315,7 @@ class Upload:
         for command in commands:
             done = Deferred.fromCoroutine(self._carry_out_one(command))
             done.addCallback(self._command_ended)
-        self._look_around()
+        self._after_step()
 
     async def _carry_out_one(self, command: Command) -> Commands:
         """Carry out one command; how it ends is the plan's next event."""
@@ -323,13 +326,13 @@ class Upload:
         except Exception as error:
             return self._plan.failed(command, self._explained(error))
         if isinstance(command, PutWhole | CompleteUpload):
-            self._tell_end("file-stored", command.size_bytes)
+            self._emit_end("file-stored", command.size_bytes)
             await self._settle_time(command.size_bytes)
         if isinstance(command, CompleteUpload) and self._suspended_uploads is not None:
             await self._suspended_uploads.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
 
-    def _tell_end(self, event: str, size_bytes: int) -> None:
+    def _emit_end(self, event: str, size_bytes: int) -> None:
         self._events.tell(
             event,
             key=self._registration.name.key,
@@ -344,7 +347,7 @@ class Upload:
         purpose = upload_purpose(
             self.traffic,
             self._plan.size_bytes if size_bytes is None else size_bytes,
-            below_bytes=None if base is None else base.size_bytes,
+            base_bytes=None if base is None else base.size_bytes,
             is_resumed=self._is_resumed,
         )
         return {"purpose": purpose, **self.traffic.written_facts()}
@@ -389,13 +392,13 @@ class Upload:
         base, tags = await self._base_and_tags()
         if base is None:
             return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
-        kept = restated(base, tags=tags)
+        preserved = restated(base, tags=tags)
         # The bytes are new, so that the old time is not theirs.
-        others = {name: value for name, value in kept.metadata.items() if name != MTIME}
+        others = {name: value for name, value in preserved.metadata.items() if name != MTIME}
         # Stores without classes know none by name.
-        is_usual = kept.storage_class == "STANDARD" and not self._storage_class
-        storage_class = "" if is_usual else kept.storage_class
-        return replace(kept, metadata=others | metadata, storage_class=storage_class)
+        is_usual = preserved.storage_class == "STANDARD" and not self._storage_class
+        storage_class = "" if is_usual else preserved.storage_class
+        return replace(preserved, metadata=others | metadata, storage_class=storage_class)
 
     async def _base_and_tags(self) -> tuple[ObjectInfo | None, Mapping[str, str]]:
         while (base := self._registration.base) is not None and base.tag_count:
@@ -406,10 +409,10 @@ class Upload:
                     break  # nothing of it may be needed; if something is, that fails
         return base, NO_METADATA
 
-    async def _keep(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
+    async def _suspend(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
         if self._suspended_uploads is None:
             return False
-        return await self._suspended_uploads.keep(
+        return await self._suspended_uploads.suspend(
             SuspendedUpload(
                 self._suspended_uploads.user,
                 upload,
@@ -446,7 +449,7 @@ class Upload:
             self._events.tell("defect", where="upload", failure=failure)
         return UploadFailed("the upload failed for an internal reason; see the gateway's log")
 
-    def _look_around(self) -> None:
+    def _after_step(self) -> None:
         """After every change: memory to settle, clients to answer, an end to announce."""
         if self._plan.is_given_up:
             self._executor.give_up()
@@ -500,8 +503,8 @@ class Upload:
         """Wait for what the plan needs now; it was told to the budget, or will be at once."""
         self._settle_memory()
         while self._reservation.is_waiting and self._plan.failure is None:
-            await self._next_end()
-        self._demand_success()
+            await self._next_step()
+        self._require_success()
 
     def _note_progress(self, size_bytes: int) -> None:
         self._written_seconds = self._silent_since_seconds = self._clock.seconds()
@@ -511,7 +514,7 @@ class Upload:
             self._moved_bytes = 0
             self._slow_since_seconds = self._silent_since_seconds
 
-    def _shed(self) -> None:
+    def _on_pressure(self) -> None:
         """Others wait for memory. Who holds some and does not move on with it gives way."""
         if not self._reservation.held_bytes or self._running or self._reservation.is_waiting:
             return
@@ -535,7 +538,7 @@ class Upload:
         if self._has_ended:
             return
         self._has_ended = True
-        cancel_pending(self._hurry)
+        cancel_pending(self._suspend_deadline)
         self._reservation.close()
         self._readback.close()
         failure = self._plan.failure
@@ -544,20 +547,20 @@ class Upload:
         self._registration.end()
         self.traffic.end()
 
-    def _next_end(self) -> Deferred[None]:
+    def _next_step(self) -> Deferred[None]:
         """Fires after the next step."""
         return self._steps.wait()
 
     @property
-    def _is_nobodys(self) -> bool:
+    def _is_unwanted(self) -> bool:
         """The file was removed; what has failed since then is of no account, as on a disk."""
         return self._registration.is_removed and not self._has_failed_in_time
 
-    def _demand_welcome(self) -> None:
-        if not self._is_nobodys:
-            self._demand_success()
+    def _require_accepted(self) -> None:
+        if not self._is_unwanted:
+            self._require_success()
 
-    def _demand_success(self) -> None:
+    def _require_success(self) -> None:
         if self._plan.failure is not None:
             # Raised again and again, it must not drag its first traceback along.
             raise self._plan.failure.with_traceback(None)

@@ -49,9 +49,9 @@ from sftpgw.files.uploads.suspended.plan import (
     SuspendedUpload,
     claim_name,
     directory_prefix,
-    parse_partial,
-    partial_text,
+    parse_record,
     record_name,
+    record_text,
     records_prefix,
 )
 from sftpgw.model.clock import Clock
@@ -69,7 +69,7 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 
-AT_ONCE = 16
+CONCURRENCY = 16
 NEVER_BYTES = 1 << 62
 
 
@@ -78,12 +78,14 @@ class FoundUpload:
     """A partial, and the version of its record."""
 
     record: ObjectInfo
-    partial: SuspendedUpload
+    suspended: SuspendedUpload
 
     @property
     def attributes(self) -> FileAttributes:
         """As a file: what there is of it, and since when."""
-        return FileAttributes(FileKind.FILE, self.partial.size_bytes, self.record.modified_seconds)
+        return FileAttributes(
+            FileKind.FILE, self.suspended.size_bytes, self.record.modified_seconds
+        )
 
 
 class SuspendedRecords:
@@ -105,20 +107,20 @@ class SuspendedRecords:
             self._events.tell("partial-unreadable", record=record.key, why=error.message)
             return None
 
-    async def write(self, record: ObjectName, partial: SuspendedUpload) -> None:
+    async def write(self, record: ObjectName, suspended: SuspendedUpload) -> None:
         """:raises PreconditionFailed, ConditionalConflict: there is one."""
-        text = partial_text(partial)
+        text = record_text(suspended)
         await write_state_object(self._store, record, text, WriteCondition.IF_ABSENT)
 
     async def claim(self, found: FoundUpload) -> bool:
         """Take the record away; False if somebody else has done that, or is about to."""
         await self._store.learn_capabilities(found.record.name.bucket)
-        name = claim_name(self._state_prefix, found.partial.upload)
+        name = claim_name(self._state_prefix, found.suspended.upload)
         if not await claim(self._store, name, b"{}"):
             return False
         try:
             again = await self.read(found.record.name)
-            if again is None or again.partial != found.partial:
+            if again is None or again.suspended != found.suspended:
                 return False
             await self._store.delete(found.record.name)
             return True
@@ -136,13 +138,15 @@ class SuspendedRecords:
         """Abort the upload; False if it is somebody else's by now."""
         if not await self.claim(found):
             return False
-        partial = found.partial
+        suspended = found.suspended
         try:
-            await self._store.abort_upload(partial.upload)
+            await self._store.abort_upload(suspended.upload)
         except StoreError as error:
-            self._events.tell("upload-left-behind", key=partial.upload.name.key, why=error.message)
+            self._events.tell(
+                "upload-left-behind", key=suspended.upload.name.key, why=error.message
+            )
         self._events.tell(
-            "partial-dropped", key=partial.upload.name.key, bytes=partial.size_bytes, why=why
+            "partial-dropped", key=suspended.upload.name.key, bytes=suspended.size_bytes, why=why
         )
         return True
 
@@ -171,21 +175,21 @@ class SuspendedUploads:
         if not self.is_wanted:
             return None
         found = await self._records.read(record_name(self._state_prefix, self.user, name))
-        is_ours = found is not None and found.partial.upload.name == name
+        is_ours = found is not None and found.suspended.upload.name == name
         return found if is_ours else None
 
     async def in_directory(self, bucket: str, key_prefix: str) -> dict[str, FileAttributes]:
         """By key, all that is kept of a directory's files. A LIST, and a GET for each."""
-        kept: dict[str, FileAttributes] = {}
+        found_by_key: dict[str, FileAttributes] = {}
 
         async def read(record: ObjectInfo) -> None:
             found = await self._records.read(record.name)
             if found is not None:
-                kept[found.partial.upload.name.key] = found.attributes
+                found_by_key[found.suspended.upload.name.key] = found.attributes
 
         page = await self._page(bucket, key_prefix)
-        await in_parallel(read, page.objects, AT_ONCE)
-        return kept
+        await in_parallel(read, page.objects, CONCURRENCY)
+        return found_by_key
 
     async def is_any_in(self, bucket: str, key_prefix: str) -> bool:
         """Whether anything is kept of a directory's files. A LIST."""
@@ -198,7 +202,7 @@ class SuspendedUploads:
         prefix = directory_prefix(self._state_prefix, self.user, key_prefix)
         return await self._store.list(bucket, prefix)
 
-    async def demand_none(self, name: ObjectName, path: str) -> None:
+    async def require_none(self, name: ObjectName, path: str) -> None:
         """What could be done with a whole file. :raises Unsupported: there is a part of it."""
         found = await self.find(name)
         if found is not None:
@@ -206,7 +210,7 @@ class SuspendedUploads:
 
     # Changing.
 
-    async def go_on(
+    async def resume(
         self, found: FoundUpload, path: str, *, truncate: bool
     ) -> SuspendedUpload | None:
         """The file is opened: its upload goes on, or is dropped if the file begins anew.
@@ -220,9 +224,11 @@ class SuspendedUploads:
             raise ObjectChanged(
                 f"{path}: another session is sending the rest of this file; look again later"
             )
-        partial = found.partial
-        self._events.tell("partial-resumed", key=partial.upload.name.key, bytes=partial.size_bytes)
-        return partial
+        suspended = found.suspended
+        self._events.tell(
+            "partial-resumed", key=suspended.upload.name.key, bytes=suspended.size_bytes
+        )
+        return suspended
 
     async def drop(self, name: ObjectName, *, why: str) -> bool:
         """Forget what is kept under a name; whether there was something. A GET, mostly."""
@@ -240,24 +246,24 @@ class SuspendedUploads:
         except StoreError as error:
             self._events.tell("partial-left-behind", key=name.key, why=error.message)
 
-    async def keep(
-        self, partial: SuspendedUpload, facts: Mapping[str, object] = MappingProxyType({})
+    async def suspend(
+        self, suspended: SuspendedUpload, facts: Mapping[str, object] = MappingProxyType({})
     ) -> bool:
         """Write down an upload that stays open; False if it shall not.
 
         :param facts: what else the log is told.
         :raises StoreError: it could not be written down.
         """
-        name = partial.upload.name
+        name = suspended.upload.name
         if not self.is_wanted or await self._is_stored(name):
             return False
         record = record_name(self._state_prefix, self.user, name)
         try:
-            await self._records.write(record, partial)
+            await self._records.write(record, suspended)
         except (PreconditionFailed, ConditionalConflict):
-            if not await self._replace(record, partial):
+            if not await self._replace(record, suspended):
                 return False
-        self._events.tell("partial-kept", key=name.key, bytes=partial.size_bytes, **facts)
+        self._events.tell("partial-kept", key=name.key, bytes=suspended.size_bytes, **facts)
         return True
 
     async def _is_stored(self, name: ObjectName) -> bool:
@@ -266,13 +272,13 @@ class SuspendedUploads:
         except AccessDenied:
             return True  # nobody can tell, so that nobody could find the partial either
 
-    async def _replace(self, record: ObjectName, partial: SuspendedUpload) -> bool:
+    async def _replace(self, record: ObjectName, suspended: SuspendedUpload) -> bool:
         before = await self._records.read(record)
-        if before is None or before.partial.began_seconds > partial.began_seconds:
+        if before is None or before.suspended.began_seconds > suspended.began_seconds:
             return False
         if not await self._records.drop(before, why="a later upload was kept"):
             return False
-        await self._records.write(record, partial)
+        await self._records.write(record, suspended)
         return True
 
 
@@ -286,13 +292,13 @@ class SuspendedExpiry:
         self,
         store: ObjectStore,
         state_prefix: str,
-        kept_seconds: float,
+        keep_seconds: float,
         clock: Clock,
         events: EventSink,
     ) -> None:
         self._store = store
         self._state_prefix = state_prefix
-        self._kept_seconds = kept_seconds
+        self._keep_seconds = keep_seconds
         self._clock = clock
         self._records = SuspendedRecords(store, state_prefix, events)
 
@@ -304,25 +310,25 @@ class SuspendedExpiry:
         left: set[MultipartUpload] = set()
         async for page in all_pages(self._store, bucket, records_prefix(self._state_prefix)):
             for record in page.objects:
-                left |= await self._look(record)
+                left |= await self._examine(record)
         return frozenset(left)
 
-    async def _look(self, record: ObjectInfo) -> set[MultipartUpload]:
+    async def _examine(self, record: ObjectInfo) -> set[MultipartUpload]:
         age_seconds = self._clock.seconds() - record.modified_seconds
         found = await self._records.read(record.name)
         if found is None:
-            if age_seconds > self._kept_seconds:
+            if age_seconds > self._keep_seconds:
                 await self._store.delete(record.name, if_match=record.etag)
             return set()
-        if age_seconds > self._kept_seconds and await self._records.drop(found, why="expired"):
+        if age_seconds > self._keep_seconds and await self._records.drop(found, why="expired"):
             return set()
-        return {found.partial.upload}
+        return {found.suspended.upload}
 
 
 def incomplete(found: FoundUpload, path: str) -> FileError:
     """Why a file that was cut off cannot be read, hashed, renamed or changed."""
     return Unsupported(
-        f"{path}: only the first {found.partial.size_bytes} bytes of this file have arrived; "
+        f"{path}: only the first {found.suspended.size_bytes} bytes of this file have arrived; "
         "send the rest (reput, put -c, put -a), or remove it"
     )
 
@@ -330,6 +336,6 @@ def incomplete(found: FoundUpload, path: str) -> FileError:
 def _parsed(text: StateObject) -> SuspendedUpload:
     """:raises StoreTrouble: it makes no sense"""
     try:
-        return parse_partial(text.data, text.info.name.bucket)
+        return parse_record(text.data, text.info.name.bucket)
     except ValueError as error:
         raise StoreTrouble(f"the record of a partial cannot be read: {error}") from None
