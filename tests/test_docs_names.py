@@ -14,11 +14,12 @@ import pytest
 import service_identity
 
 import twisted
+from tests.test_imports import ALLOWED, OPEN_TO_ALL
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "sftpgw"
 TWISTED = Path(twisted.__file__).parent
-PAGES = ("glossary", "conch")
+PAGES = ("architecture", "glossary", "conch")
 
 TOP_LEVEL = frozenset(path.stem for path in PACKAGE.iterdir() if path.stem[0] != "_")
 LITERAL = re.compile(r"``([^`]+)``")
@@ -116,6 +117,19 @@ def test_what_a_page_names_exists(page: str) -> None:
     text = (REPOSITORY / "docs" / f"{page}.rst").read_text(encoding="utf-8")
     missing = {name for name in LITERAL.findall(text) if is_known(name) is False}
     assert not missing
+
+
+def told(package: str) -> str:
+    """What the table says that `package` may import, by the list that is enforced."""
+    if package in ("tap", "testing"):
+        return {"tap": "all", "testing": "all but tap"}[package]
+    return ", ".join(sorted(ALLOWED[package] - OPEN_TO_ALL)) or "–"
+
+
+def test_the_table_of_packages_is_the_one_that_is_enforced() -> None:
+    text = (REPOSITORY / "docs" / "architecture.rst").read_text(encoding="utf-8")
+    rows = re.findall(r"^   \* - ``(\w+)``\n     - .+\n     - (.+)$", text, re.MULTILINE)
+    assert dict(rows) == {package: told(package) for package in ALLOWED if package != "__init__"}
 
 
 @pytest.mark.parametrize("page", PAGES)

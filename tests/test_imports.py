@@ -38,8 +38,16 @@ ALLOWED: dict[str, frozenset[str]] = {
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset(),
 }
-ALLOWED["testing"] = frozenset(ALLOWED)
-ALLOWED["tap"] = frozenset(ALLOWED)
+ALLOWED["terminal"] = frozenset()
+ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
+LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
+ALLOWED["startup"] = LAYERS_BELOW
+ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup"}
+ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
+ALLOWED["testing"] = LAYERS_BELOW | {"session"}
+ALLOWED["tap"] = frozenset(
+    {"check_command", "demo", "gateway", "services", "signals", "startup", "terminal"}
+)
 ALLOWED["cli"] = frozenset({"auth", "tap"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random

@@ -198,15 +198,15 @@ class BodySink(Protocol):
 
 
 class Cancellation(Protocol):
-    """Whether anybody still wants what a request is for. Once lost it stays so."""
+    """Whether the result of a request is still wanted. Once cancelled it stays so."""
 
     @property
-    def is_lost(self) -> bool: ...
+    def is_cancelled(self) -> bool: ...
 
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake`, once, when the interest is lost; now if it is already."""
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Call `on_cancel`, once, when the token is cancelled; now if it is already."""
 
-    def unwatch(self, wake: Callable[[], None]) -> None:
+    def unwatch(self, on_cancel: Callable[[], None]) -> None:
         """Do not call it any more."""
 
 
@@ -363,3 +363,10 @@ class ObjectStore(Protocol):
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
         """One page of ListMultipartUploads."""
+
+
+class SharedStore(ObjectStore, Protocol):
+    """The store that all sessions share."""
+
+    def bind(self, **facts: object) -> ObjectStore:
+        """The same store, whose events carry `facts`: the session, the user."""

@@ -281,7 +281,7 @@ class RequestExecutor:
             if (reason := await _reason(current, failed.fault, attempt)) is not None:
                 events.tell("s3-request-failed", **facts)
                 raise reason from failed
-            if _is_lost(cancel_token):
+            if _is_cancelled(cancel_token):
                 events.tell("s3-request-dropped", **facts)
                 continue
             events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
@@ -474,13 +474,13 @@ def _cannot_be_there(request: S3Request, fault: Fault) -> bool:
     return is_look and fault.status == 400 and is_longer_than_files(request.key)
 
 
-def _is_lost(cancel_token: Cancellation | None) -> bool:
-    return cancel_token is not None and cancel_token.is_lost
+def _is_cancelled(cancel_token: Cancellation | None) -> bool:
+    return cancel_token is not None and cancel_token.is_cancelled
 
 
 def _demand_interest(request: S3Request, cancel_token: Cancellation | None) -> None:
     """:raises StoreUnavailable: nobody wants it any more"""
-    if _is_lost(cancel_token):
+    if _is_cancelled(cancel_token):
         raise StoreUnavailable(f"{request.operation}: nobody waits for it", code=UNWANTED)
 
 
@@ -493,7 +493,7 @@ async def _while_wanted(waiting: Deferred[None], cancel_token: Cancellation | No
     try:
         await waiting
     except CancelledError:
-        if not cancel_token.is_lost:
+        if not cancel_token.is_cancelled:
             raise
     finally:
         cancel_token.unwatch(waiting.cancel)

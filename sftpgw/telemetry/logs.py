@@ -32,7 +32,7 @@ _WARNINGS = frozenset(
         "upload-left-behind",
     }
 )
-_LONGEST_VALUE = 1200  # more than MAX_KEY_BYTES of `s3_limits`
+_LONGEST_VALUE = 1200  # more than `model.limits.MAX_KEY_BYTES`
 
 
 class LogSink:

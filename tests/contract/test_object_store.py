@@ -300,7 +300,7 @@ class TestCopy:
         assert await content(under_test, new.name) == b"data"
 
     @pytest_twisted.ensureDeferred
-    async def test_metadata_replaced_in_place_only_if_nobody_else_has(
+    async def test_metadata_replaced_in_place_only_if_no_other_client_has(
         self, under_test: StoreUnderTest
     ) -> None:
         under_test.needs("conditional-copy")
@@ -405,7 +405,7 @@ class TestUploads:
         wanted = under_test.store.with_cancel(cancel_token)
         upload = await wanted.create_upload(under_test.name("file"), ObjectProperties())
         part = await wanted.upload_part(upload, 1, (b"wanted",))
-        cancel_token.lose()
+        cancel_token.cancel()
         await under_test.store.complete_upload(upload, (part,))
         assert await content(under_test, upload.name) == b"wanted"
 

@@ -38,6 +38,7 @@ def tree_on(under_test: StoreUnderTest) -> Tree:
     clock = Clock()
     clock.advance(2_000_000_000)
     context = SessionContext(
+        user="alice",
         store=under_test.store,
         budget=Budget(64 * MIB),
         transfers=TransferRegistry(),
@@ -114,7 +115,7 @@ async def test_a_copy_has_all_that_the_original_has(
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_checksum_is_told_to_whoever_asks(under_test: StoreUnderTest) -> None:
+async def test_head_tells_the_checksum_on_request(under_test: StoreUnderTest) -> None:
     name = under_test.name("file")
     await under_test.store.put(name, (b"data",), ObjectProperties())
     assert (await under_test.store.head(name)).checksum is None

@@ -12,9 +12,11 @@ from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import NO_METADATA, ObjectInfo
 from sftpgw.model.units import KIB
-from tests.stores import RecordedEvents, StoreUnderTest
+from sftpgw.testing.session_contexts import session_context
+from tests.stores import StoreUnderTest
 
 
 def in_pieces(part_bytes: int) -> StagingLayout:
@@ -35,19 +37,15 @@ def begun(
 ) -> tuple[Upload, TransferRegistry]:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    transfers = TransferRegistry()
-    upload = Upload(
-        UploadPlan(layout, concurrency=2),
-        under_test.name(key),
-        store=under_test.store,
+    context = session_context(
+        under_test.store,
         budget=Budget(100 * layout.ladder.top_bytes),
-        transfers=transfers,
-        clock=reactor,  # type: ignore[arg-type]
-        events=RecordedEvents(),
-        state_prefix=f"{under_test.prefix}.sftpgw/",
-        modified_seconds=7.0,
+        clock=reactor,
+        settings=StoreSettings(state_prefix=f"{under_test.prefix}.sftpgw/"),
     )
-    return upload, transfers
+    plan = UploadPlan(layout, concurrency=2)
+    upload = Upload(context, plan, under_test.name(key), modified_seconds=7.0)
+    return upload, context.transfers
 
 
 async def write_all(upload: Upload, data: bytes) -> None:
@@ -72,7 +70,7 @@ class Collected:
 
 @pytest.mark.parametrize("parts", [2, 3, 6.5, 10])
 @pytest_twisted.ensureDeferred
-async def test_an_object_of_many_pieces(under_test: StoreUnderTest, parts: float) -> None:
+async def test_an_object_of_many_staging_uploads(under_test: StoreUnderTest, parts: float) -> None:
     under_test.needs("part-copy")
     layout = in_pieces(under_test.min_part_bytes)
     size_bytes = int(parts * under_test.min_part_bytes)
@@ -89,7 +87,7 @@ async def test_an_object_of_many_pieces(under_test: StoreUnderTest, parts: float
 
 
 @pytest_twisted.ensureDeferred
-async def test_abandoned_it_leaves_nothing(under_test: StoreUnderTest) -> None:
+async def test_an_abandoned_file_leaves_no_staging_object(under_test: StoreUnderTest) -> None:
     layout = in_pieces(under_test.min_part_bytes)
     upload, transfers = begun(under_test, "large", layout)
     await write_all(upload, b"x" * (5 * under_test.min_part_bytes + 1))

@@ -109,6 +109,7 @@ class Journey:
     def tree_on(self, client: S3Client, reactor: Any) -> Tree:
         limits = LimitSettings(memory_bytes=self.budget.limit_bytes)
         context = SessionContext(
+            user="alice",
             store=client,
             budget=self.budget,
             transfers=TransferRegistry(),
@@ -354,7 +355,7 @@ class TestUploads:
         assert journey.budget.held_bytes == 0
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_kept_for_a_resume_is_sent_again(self, journey: Journey) -> None:
+    async def test_parts_of_an_upload_being_suspended_are_retried(self, journey: Journey) -> None:
         journey.files = FilesSettings(on_disconnect=OnDisconnect.RESUME)
         refusals = [error_reply(503, "SlowDown")] * 10
         journey.server.disturb(lambda request: "partNumber" in request.target, *refusals)

@@ -197,6 +197,8 @@ def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None
     Talk(gateway, b"cd nowhere")
     (facts,) = gateway.events.facts("command-ended")
     assert facts == {
+        "session": "session",
+        "user": "alice",
         "command": b"cd nowhere",
         "status": 1,
         "input_bytes": 0,

@@ -94,7 +94,7 @@ def test_an_address_has_so_many_strangers_at_once() -> None:
     door.take()
 
 
-def test_who_leaves_without_a_login_stays_counted_for_a_while() -> None:
+def test_a_client_that_leaves_without_a_login_stays_counted_for_a_while() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=5, startup_rate_per_address=2))
     for _ in range(5):
         door.take().closed()
@@ -129,7 +129,7 @@ def test_logins_are_not_slowed_down() -> None:
         ticket.closed()
 
 
-def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
+def test_a_clock_that_is_set_back_locks_no_client_out() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=5, startup_rate_per_address=2))
     door.now = 1e6
     ticket = door.take()
@@ -200,7 +200,7 @@ def test_a_user_has_so_many_connections_wherever_they_come_from() -> None:
     assert not door.take().claim(b"alice")
 
 
-def test_a_place_that_is_claimed_twice_is_one() -> None:
+def test_a_login_that_is_counted_twice_is_one() -> None:
     door = Door(replace(OPEN_HOUSE, connections_per_user=1))
     ticket = door.take()
     assert ticket.claim(b"alice")
@@ -287,7 +287,7 @@ def share_let_in(settings: SshSettings, flooders: int) -> float:
 
 
 @pytest.mark.parametrize("flooders", [3, 10, 20, 100])
-def test_few_addresses_that_take_all_they_get_lock_nobody_out(flooders: int) -> None:
+def test_few_addresses_that_take_all_they_get_lock_no_other_out(flooders: int) -> None:
     assert share_let_in(SshSettings(), flooders) > 0.95
 
 
@@ -425,7 +425,7 @@ def test_spellings_of_a_name_are_one_user() -> None:
     assert started == [True, False]
 
 
-def test_a_login_and_the_end_of_a_connection_free_its_places() -> None:
+def test_a_login_and_the_end_of_a_connection_free_its_counts() -> None:
     settings = SshSettings(max_connections=2, max_startups=StartupLimits(1, 100, 1))
     pair = LoggedInPair({b"sftp": RecordingSubsystem}, settings)
     stranger = ClientPair(pair.factory, pair.clock)

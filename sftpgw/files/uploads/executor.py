@@ -137,7 +137,7 @@ class UploadExecutor:
 
     def give_up(self) -> None:
         """What is on its way is the last that is sent, but for what publishes or clears up."""
-        self._cancel_token.lose()
+        self._cancel_token.cancel()
 
     async def carry_out(self, command: Command) -> Outcome:
         """Returns what a part has become, or what was fetched.

@@ -147,7 +147,7 @@ def test_records_are_looked_at_without_any_upload() -> None:
     assert process.expired == ["bucket"]
 
 
-def test_old_pieces_are_deleted_and_young_or_kept_ones_are_not() -> None:
+def test_old_staging_objects_are_deleted_and_young_or_pinned_ones_are_not() -> None:
     process = Process(PIECES)
     for key, age_days in (("a", 8), ("b", 6), ("kept", 8)):
         process.object(f".sftpgw/pieces/{key}", age_days)

@@ -150,9 +150,9 @@ class SuspendedRecords:
 class SuspendedUploads:
     """One user's partials, for one session."""
 
-    def __init__(self, user: str, context: SessionContext) -> None:
+    def __init__(self, context: SessionContext) -> None:
         self.is_wanted = context.files.on_disconnect is OnDisconnect.RESUME
-        self.user = user
+        self.user = context.user
         self._store = context.store
         self._state_prefix = context.settings.state_prefix
         self._events = context.events
