@@ -32,6 +32,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.model.clock import DelayedCall
 from sftpgw.model.settings import Network
 from sftpgw.ssh.admission import Refusal, address_of
@@ -160,8 +161,7 @@ class BalancedConnection(Protocol):
 
     def _stop_waiting(self) -> None:
         self.factory.waiting.discard(self)
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        cancel_pending(self._deadline)
 
 
 @implementer(IStreamServerEndpoint)

@@ -36,7 +36,7 @@ class AcceptedClient:
     is_balancer: bool = False
 
 
-class Session(Protocol):
+class OpenConnection(Protocol):
     """A connection, as its factory sees it."""
 
     @property
@@ -66,8 +66,8 @@ class ConnectionContext(Protocol):
     services: dict[bytes, Any]
     new_label: Callable[[], str]
 
-    def session_began(self, session: Session) -> None:
+    def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""
 
-    def session_ended(self, session: Session) -> None:
+    def connection_ended(self, connection: OpenConnection) -> None:
         """Forget a connection that is gone."""

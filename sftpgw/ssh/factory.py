@@ -23,7 +23,7 @@ from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.admission import Admission, ProcessAdmission, Refusal
 from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
 from sftpgw.ssh.connection import GatewayConnection
-from sftpgw.ssh.context import AcceptedClient, Session
+from sftpgw.ssh.context import AcceptedClient, OpenConnection
 from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.userauth import GatewayUserAuth
@@ -76,7 +76,7 @@ class GatewayFactory(SSHFactory):
         self.clock = clock
         self.events = events
         self.new_label = new_label
-        self.sessions: set[Session] = set()
+        self.connections: set[OpenConnection] = set()
         self.offer = Offer.of(settings)
         self._admission: Admission = admission or ProcessAdmission(
             settings, seconds=clock.seconds, random=random.random
@@ -148,22 +148,22 @@ class GatewayFactory(SSHFactory):
         self._refusals.end()
         self._silent.end()
 
-    def session_began(self, session: Session) -> None:
+    def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""
-        self.sessions.add(session)
+        self.connections.add(connection)
 
-    def session_ended(self, session: Session) -> None:
+    def connection_ended(self, connection: OpenConnection) -> None:
         """Forget a connection that is gone, and give its position back."""
-        self.sessions.discard(session)
-        session.client.ticket.closed()
-        if not session.has_spoken and not session.client.is_balancer:
-            self._silent.count("count", session.peer_host)
-        if not self.sessions:
+        self.connections.discard(connection)
+        connection.client.ticket.closed()
+        if not connection.has_spoken and not connection.client.is_balancer:
+            self._silent.count("count", connection.peer_host)
+        if not self.connections:
             self._last_gone.notify_all()
 
     async def all_gone(self) -> None:
         """Wait until no client is connected."""
-        if self.sessions:
+        if self.connections:
             await self._last_gone.wait()
 
     def disconnect_all(self, text: str) -> None:
@@ -171,5 +171,5 @@ class GatewayFactory(SSHFactory):
 
         :param text: the reason, for the clients and the log.
         """
-        for session in tuple(self.sessions):
-            session.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+        for connection in tuple(self.connections):
+            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.settings import SshSettings
 
@@ -78,8 +79,7 @@ class ClientAliveMonitor:
 
     def stop(self) -> None:
         """Watch no longer: the connection has ended."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        cancel_pending(self._call)
 
     def _check(self) -> None:
         now_seconds = self._clock.seconds()

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.aio.token_bucket import TokenBucket
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.units import KIB
@@ -141,8 +142,7 @@ class ExchangeLimit:
 
     def end(self) -> None:
         """Stop the time: the exchange is over, or the connection."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        cancel_pending(self._call)
 
     def _wait(self, rounds_left: int) -> None:
         self.end()

@@ -36,8 +36,9 @@ from twisted.conch.ssh.transport import (
 )
 from twisted.python.failure import Failure
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.model.clock import DelayedCall
-from sftpgw.ssh.context import AcceptedClient, ConnectionContext, Session
+from sftpgw.ssh.context import AcceptedClient, ConnectionContext, OpenConnection
 from sftpgw.ssh.fields import PacketFields, printable
 from sftpgw.ssh.keepalive import ClientAliveMonitor, MonitoredClient
 from sftpgw.ssh.kex import KexTransport
@@ -76,7 +77,7 @@ class GatewayTransport(KexTransport):
         self.events = self.context.events.bind(session=self.session, peer=peer)
         self._opened_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._on_grace_expired)
-        self.context.session_began(self)
+        self.context.connection_began(self)
         super().connectionMade()
         with self.packet_writer.cork():
             self.packet_writer.send_line(self.ourVersionString + b"\r\n")
@@ -114,7 +115,7 @@ class GatewayTransport(KexTransport):
         """Apply the limits for clients that have logged in. Called by the login service."""
         self.is_logged_in = True
         self._reader.largest_bytes = self.context.settings.packet_after_login_bytes
-        _cancel(self._grace)
+        cancel_pending(self._grace)
         self.client.ticket.logged_in()
         self._alive_monitor = ClientAliveMonitor(self, self.context.settings, self.context.clock)
 
@@ -205,8 +206,8 @@ class GatewayTransport(KexTransport):
         self._exchange_limit.end()
         self._stop_monitor()
         for call in (self._grace, self._abort, self._next_packets):
-            _cancel(call)
-        self.context.session_ended(self)
+            cancel_pending(call)
+        self.context.connection_ended(self)
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
@@ -241,11 +242,6 @@ def _why_lost(reason: Failure | None) -> str:
     return text.rstrip(".") or "connection lost"
 
 
-def _keeps_its_promises(transport: GatewayTransport) -> tuple[MonitoredClient, Session]:
+def _keeps_its_promises(transport: GatewayTransport) -> tuple[MonitoredClient, OpenConnection]:
     """Never called: mypy proves here that the transport fits both interfaces."""
     return transport, transport
-
-
-def _cancel(call: DelayedCall | None) -> None:
-    if call is not None and call.active():
-        call.cancel()

@@ -88,7 +88,7 @@ def pair(made):
     yield pair
     pair.drop()
     assert pair.clock.getDelayedCalls() == []
-    assert pair.factory.sessions == set()
+    assert pair.factory.connections == set()
 
 
 def plain_packet(payload: bytes, padding_bytes: int | None = None) -> bytes:
