@@ -1,6 +1,6 @@
 """The gateway's SSH and SFTP with nothing behind them: ``python -m bench.null_gateway``.
 
-Knows: the gateway's rooms `ssh`, `auth` and `sftp`, put together as `sftpgw.tap` does.
+Knows: the gateway's packages `ssh`, `auth` and `sftp`, put together as `sftpgw.session` does.
 Must not know: any store. What is written is dropped, what is read is made up.
 
 Prints its port when it listens, and ends when its standard input does.

@@ -179,7 +179,7 @@ def connect(settings: StoreSettings, events: EventSink | None = None, **changes:
 
     arguments: dict[str, Any] = {
         "wall_clock": time.time,
-        "random": random.random,
+        "random": random.Random(1).random,
         "in_thread": threads.deferToThread,
     }
     return open_store(settings, reactor, events or RecordedEvents(), **(arguments | changes))

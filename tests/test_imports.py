@@ -32,14 +32,22 @@ ALLOWED: dict[str, frozenset[str]] = {
     "aws": frozenset({"aio", "http"}),
     "s3": frozenset({"aio", "aws", "http", "wire"}),
     "files": frozenset({"aio"}),
-    "sftp": frozenset({"aio", "files", "wire"}),
-    "scp": frozenset({"aio", "files", "wire"}),
+    "sftp": frozenset({"aio", "files", "wire", "telemetry"}),
+    "scp": frozenset({"aio", "files", "wire", "telemetry"}),
     "auth": frozenset({"aio"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset(),
 }
-ALLOWED["testing"] = frozenset(ALLOWED)
-ALLOWED["tap"] = frozenset(ALLOWED)
+ALLOWED["terminal"] = frozenset()
+ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
+LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
+ALLOWED["startup"] = LAYERS_BELOW
+ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup"}
+ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
+ALLOWED["testing"] = LAYERS_BELOW | {"session"}
+ALLOWED["tap"] = frozenset(
+    {"check_command", "demo", "gateway", "services", "signals", "startup", "terminal"}
+)
 ALLOWED["cli"] = frozenset({"auth", "tap"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random
@@ -59,6 +67,7 @@ PURE = frozenset(
         "model.messages",
         "model.normalization",
         "model.units",
+        "s3.error_codes",
     }
 )
 # Values and the Protocols that use them: pure code imports the values.

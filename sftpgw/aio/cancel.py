@@ -1,7 +1,6 @@
-"""Whether anybody still wants what is asked of the store.
+"""A cancel token: whether the result of a request is still wanted.
 
-Knows: that, and who is to be woken when it ends.
-Must not know: what was asked for.
+Knows: that, and what is to be woken when it ends. Must not know: what was asked for.
 """
 
 from __future__ import annotations
@@ -10,26 +9,26 @@ from collections.abc import Callable
 
 
 class CancelToken:
-    """Implements `interfaces.Interest`."""
+    """Implements `model.store.Cancellation`. Once cancelled it stays so."""
 
     def __init__(self) -> None:
-        self.is_lost = False
+        self.is_cancelled = False
         self._watchers: list[Callable[[], None]] = []
 
-    def lose(self) -> None:
-        """Nobody does. Whoever watches hears it before this returns."""
-        self.is_lost = True
+    def cancel(self) -> None:
+        """The result is no longer wanted. Each watcher is called before this returns."""
+        self.is_cancelled = True
         while self._watchers:
             self._watchers.pop(0)()
 
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake`, once, when the interest is lost; now if it is already."""
-        if self.is_lost:
-            wake()
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Call `on_cancel`, once, when the token is cancelled; now if it is already."""
+        if self.is_cancelled:
+            on_cancel()
         else:
-            self._watchers.append(wake)
+            self._watchers.append(on_cancel)
 
-    def unwatch(self, wake: Callable[[], None]) -> None:
+    def unwatch(self, on_cancel: Callable[[], None]) -> None:
         """Do not call it any more."""
-        if wake in self._watchers:
-            self._watchers.remove(wake)
+        if on_cancel in self._watchers:
+            self._watchers.remove(on_cancel)

@@ -14,7 +14,7 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -359,7 +359,7 @@ def state_prefix(text: str) -> str:
     return prefix
 
 
-CAPABILITY_NAMES = tuple(field.name.replace("_", "-") for field in fields(Capabilities))
+CAPABILITY_NAMES = tuple(Capabilities().names(value=True))
 PERMISSION_NAMES = tuple(str(permission.name).lower() for permission in Permission)
 
 
@@ -368,7 +368,7 @@ def capabilities(text: str) -> Capabilities:
     lacking = names(text)
     for name in lacking:
         refuse_unknown(name, CAPABILITY_NAMES)
-    return replace(Capabilities(), **{name.replace("-", "_"): False for name in lacking})
+    return Capabilities().without(lacking)
 
 
 def permissions(text: str) -> Permission:

@@ -30,6 +30,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from weakref import WeakSet
 
+from twisted.internet.defer import TimeoutError as WaitedTooLong
+
 from sftpgw.aio.lru import LRUDict
 from sftpgw.errors import (
     AccessDenied,
@@ -181,12 +183,10 @@ class Lookup:
         until_seconds = self._clock.seconds() + CLOSE_WAIT_SECONDS
         for upload in self._transfers.to_be_closed(location.file, None if appends else self.own):
             left_seconds = max(0.0, until_seconds - self._clock.seconds())
-            limit = self._clock.callLater(left_seconds, upload.kept_open)
             try:
-                await upload.closing()
-            finally:
-                if limit.active():
-                    limit.cancel()
+                await upload.closing().addTimeout(left_seconds, self._clock)  # type: ignore[arg-type]
+            except WaitedTooLong:
+                upload.kept_open()
 
     async def file_if_told(
         self, location: Location, *, needs_all: bool

@@ -26,7 +26,6 @@ from sftpgw.errors import (
     IsADirectory,
     NoSuchFile,
     NoSuchObject,
-    PermissionDenied,
 )
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.downloads.download import Download
@@ -40,21 +39,14 @@ from sftpgw.files.listing.markers import (
     hadoop_marker,
 )
 from sftpgw.files.lookup import Lookup
-from sftpgw.files.memory.stall import StallTimeout
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.paths import Location, Root, canonical, locate
 from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.renames.renamer import Renamer
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.traffic import FileTraffic
-from sftpgw.files.uploads.open_mode import Opening, decide, must_look
-from sftpgw.files.uploads.plan.boundaries import BaseObject
-from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
-from sftpgw.files.uploads.plan.staging_layout import layout_for
-from sftpgw.files.uploads.plan.upload_plan import UploadPlan
-from sftpgw.files.uploads.readback import NoReadback, Readback
-from sftpgw.files.uploads.suspended.plan import SuspendedUpload
+from sftpgw.files.uploads.open_mode import decide, must_look
+from sftpgw.files.uploads.opener import UploadOpener
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import (
@@ -66,7 +58,6 @@ from sftpgw.model.filesystem import (
     Space,
     WriteIntent,
 )
-from sftpgw.model.store import ObjectInfo, ObjectName
 from sftpgw.model.units import GIB, MIB
 from sftpgw.model.users import User
 
@@ -92,9 +83,9 @@ class Tree:
             strict_parents=context.files.strict_parents,
             hadoop_markers=context.files.hadoop_markers,
         )
-        self._stall_timeout = StallTimeout(context.clock)
+        self._upload_opener = UploadOpener(context)
         self._mtime_setter = MtimeSetter(context)
-        self._suspended_uploads = SuspendedUploads(user.name, context)
+        self._suspended_uploads = SuspendedUploads(context)
         self._empty_directories = EmptyDirectories(context)
         copier = Copier(context.store, context.transfers, context.events)
         self._directory_mtimes = DirectoryMtimes(context, self._mtime_setter, copier)
@@ -166,7 +157,7 @@ class Tree:
         await self._lookup.wait_for_close(location)
         await self._transfers.settled(location.file)
         was_written = bool(self._transfers.writing(location.file))
-        download = self._download(location.file)
+        download = Download(self._context, location.file, path=location.path)
         try:
             await download.open()
         except NoSuchObject:
@@ -223,24 +214,6 @@ class Tree:
             if intent.exclusive:
                 raise
 
-    def _download(
-        self, name: ObjectName, etag: str | None = None, *, through: FileTraffic | None = None
-    ) -> Download:
-        return Download(
-            name,
-            store=self._store,
-            budget=self._context.budget,
-            transfers=self._transfers,
-            clock=self._context.clock,
-            events=self._events,
-            part_bytes=self._context.settings.download_part_size_bytes,
-            concurrency=self._context.settings.download_concurrency,
-            etag=etag,
-            traffic=through or self._context.traffic.begin(),
-            is_below=through is not None,
-            shown=self._context.times.shown,
-        )
-
     async def open_writer(
         self,
         path: bytes,
@@ -287,15 +260,15 @@ class Tree:
             raise incomplete(found, location.path)
         if existing is None and intent.create:
             await self._lookup.demand_no_file_above(location)
-        opening = decide(
+        mode = decide(
             intent,
             existing,
             may_overwrite=may_overwrite,
             path=location.path,
             is_hidden=is_hidden,
-            is_partial=found is not None,
+            is_suspended=found is not None,
         )
-        if opening.overlaid is not None:
+        if mode.base is not None:
             require(self._granted, Operation.CHANGE, location.path)
             await self._store.learn_capabilities(self._root.bucket)
         # Nothing can be gone on with; but has the client been told so?
@@ -303,107 +276,23 @@ class Tree:
         may_skip = is_sure or not (
             self._suspended_uploads.is_wanted or self._transfers.newest(location.file)
         )
-        resumed = None
         if found is not None:
             resumed = await self._suspended_uploads.go_on(
                 found, location.path, truncate=intent.truncate
             )
+            mode = replace(mode, resumed=resumed)
         self._lookup.changed()
-        plan = self._upload_plan(intent, opening.overlaid, resumed, may_skip=may_skip)
-        upload = self._upload(location, intent, opening, changes, plan=plan, resumed=resumed)
+        upload = self._upload_opener.open(
+            location,
+            intent,
+            mode,
+            changes,
+            may_skip=may_skip,
+            may_read=allows(self._granted, Operation.READ),
+            may_set_times=allows(self._granted, Operation.SET_TIMES),
+        )
         self._lookup.began(upload, location)
         return upload
-
-    def _upload(
-        self,
-        location: Location,
-        intent: WriteIntent,
-        opening: Opening,
-        changes: AttributeChanges,
-        *,
-        plan: UploadPlan,
-        resumed: SuspendedUpload | None,
-    ) -> Upload:
-        traffic = self._context.traffic.begin()
-        return Upload(
-            plan,
-            location.file,
-            store=self._store,
-            budget=self._context.budget,
-            transfers=self._transfers,
-            clock=self._context.clock,
-            events=self._events,
-            state_prefix=self._context.settings.state_prefix,
-            condition=opening.condition,
-            storage_class=self._context.settings.storage_class,
-            modified_seconds=changes.modified_seconds,
-            mtime_setter=self._mtime_setter,
-            may_set_times=allows(self._granted, Operation.SET_TIMES),
-            stall_timeout=self._stall_timeout,
-            below=opening.overlaid,
-            readback=self._readback(location, intent, plan, opening.overlaid, traffic),
-            suspended_uploads=self._suspended_uploads
-            if self._suspended_uploads.is_wanted
-            else None,
-            resumed=resumed,
-            traffic=traffic,
-        )
-
-    def _upload_plan(
-        self,
-        intent: WriteIntent,
-        overlaid: ObjectInfo | None,
-        resumed: SuspendedUpload | None,
-        *,
-        may_skip: bool,
-    ) -> UploadPlan:
-        """What the store can do is asked at each OPEN: it may have been found out meanwhile."""
-        able = self._store.capabilities_of(self._root.bucket)
-        settings, limits = self._context.settings, self._context.limits
-        ladder = choose_ladder(
-            settings.part_size_bytes,
-            limits.memory_bytes,
-            concurrency=settings.upload_concurrency,
-            unequal_parts=able.unequal_parts,
-            expected_bytes=intent.expected_bytes,
-        )
-        below = None
-        if overlaid is not None:
-            below = BaseObject(overlaid.size_bytes, can_copy=able.part_copy and able.unequal_parts)
-        plan = UploadPlan(
-            layout_for(ladder, able, intent.expected_bytes, is_edit=overlaid is not None),
-            concurrency=settings.upload_concurrency,
-            allowance_bytes=allowance_bytes(limits.memory_bytes),
-            reorder_bytes=limits.reorder_allowance_bytes,
-            below=below,
-            appends=intent.append,
-            kept=resumed.parts if resumed else (),
-            tail_bytes=self._suspended_uploads.tail_bytes(able),
-            may_skip=may_skip,
-        )
-        if intent.expected_bytes is not None:
-            plan.expect(intent.expected_bytes)
-        return plan
-
-    def _readback(
-        self,
-        location: Location,
-        intent: WriteIntent,
-        plan: UploadPlan,
-        overlaid: ObjectInfo | None,
-        traffic: FileTraffic,
-    ) -> Readback | NoReadback | None:
-        """How to read through a handle that writes; None if it was not opened for that."""
-        if not intent.read:
-            return None
-        if not allows(self._granted, Operation.READ):
-            return NoReadback(PermissionDenied(f"{location.path}: you may not download files here"))
-        return Readback(
-            plan,
-            overlaid,
-            lambda base: self._download(base.name, base.etag, through=traffic),
-            traffic=traffic,
-        )
 
     async def remove_file(self, path: bytes) -> None:
         location = await self._enter_file(Operation.REMOVE, path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -170,6 +170,19 @@ class Capabilities:
     copied_checksums: bool = True
     backslashes: bool = True
 
+    def attributes(self, *, value: bool) -> list[str]:
+        """The names of the fields that are `value`."""
+        known = [field.name for field in fields(self)]
+        return [name for name in known if getattr(self, name) is value]
+
+    def names(self, *, value: bool) -> list[str]:
+        """The same, as `[s3] unsupported` spells them."""
+        return [name.replace("_", "-") for name in self.attributes(value=value)]
+
+    def without(self, names: Iterable[str]) -> Capabilities:
+        """The same but for `names`, spelled either way, which are lacking."""
+        return replace(self, **{name.replace("-", "_"): False for name in names})
+
 
 # The store.
 
@@ -185,15 +198,15 @@ class BodySink(Protocol):
 
 
 class Cancellation(Protocol):
-    """Whether anybody still wants what a request is for. Once lost it stays so."""
+    """Whether the result of a request is still wanted. Once cancelled it stays so."""
 
     @property
-    def is_lost(self) -> bool: ...
+    def is_cancelled(self) -> bool: ...
 
-    def watch(self, wake: Callable[[], None]) -> None:
-        """Call `wake`, once, when the interest is lost; now if it is already."""
+    def watch(self, on_cancel: Callable[[], None]) -> None:
+        """Call `on_cancel`, once, when the token is cancelled; now if it is already."""
 
-    def unwatch(self, wake: Callable[[], None]) -> None:
+    def unwatch(self, on_cancel: Callable[[], None]) -> None:
         """Do not call it any more."""
 
 
@@ -350,3 +363,10 @@ class ObjectStore(Protocol):
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
     ) -> UploadsPage:
         """One page of ListMultipartUploads."""
+
+
+class SharedStore(ObjectStore, Protocol):
+    """The store that all sessions share."""
+
+    def bind(self, **facts: object) -> ObjectStore:
+        """The same store, whose events carry `facts`: the session, the user."""

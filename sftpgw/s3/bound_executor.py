@@ -43,7 +43,10 @@ class BoundExecutor:
         await self.executor.send(next_request, self.context, stream=stream)
 
     async def send_for(
-        self, request: S3Request, read: Callable[[Response], T], attempt_log: AttemptLog | None = None
+        self,
+        request: S3Request,
+        read: Callable[[Response], T],
+        attempt_log: AttemptLog | None = None,
     ) -> T:
         """Send for the value that `read` finds in the response.
 

@@ -62,10 +62,10 @@ class Publisher:
             # A store that is away has been waited for already: a short deadline is enough.
             is_away = isinstance(error, StoreUnavailable)
             reads = self._reads.with_short_deadline() if is_away else self._reads
-            if attempt_log.may_have_happened:
-                if etag := await _etag_if_ours(reads, name, expected()):
-                    return etag
-            raise
+            if not attempt_log.may_have_happened:
+                raise
+            if not (etag := await _etag_if_ours(reads, name, expected())):
+                raise
         return etag or await self._etag_of_published(name, expected())
 
     async def _etag_of_published(self, name: ObjectName, sent: Expected) -> str:

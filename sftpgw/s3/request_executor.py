@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from sftpgw.aws.credentials import CredentialSource
 from sftpgw.errors import (
@@ -46,7 +47,7 @@ from sftpgw.s3.s3_request import (
     Response,
     S3Request,
 )
-from sftpgw.s3.throttle.queue import Slot, Throttles
+from sftpgw.s3.throttle.queue import Throttles
 
 MAX_REASON_CHARACTERS = 500
 """The longest text of a store that is put into an event."""
@@ -242,12 +243,13 @@ class RequestExecutor:
         if (reason := await _reason(request, last.fault, attempt)) is not None:
             events.tell("s3-request-failed", **facts)
             raise reason from last.failed
-        if _is_lost(context.cancel_token):
+        if _is_cancelled(context.cancel_token):
             events.tell("s3-request-dropped", **facts)
             return
         events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
         if again.wait_seconds:
-            await _wait_while_wanted(self._pause(again.wait_seconds), context.cancel_token)
+            pause: Deferred[None] = deferLater(self.clock, again.wait_seconds)  # type: ignore[arg-type]
+            await _wait_while_wanted(pause, context.cancel_token)
 
     async def _remedied(self, again: TryAgain, last: _FailedAttempt, events: EventSink) -> bool:
         """Apply the remedy; returns whether another attempt makes sense."""
@@ -269,11 +271,6 @@ class RequestExecutor:
             signer.correct_clock(last.failed.store_seconds)
             events.tell("clock-corrected", offset_seconds=round(signer.offset_seconds, 1))
         return True
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        over: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self.clock.callLater(seconds, over.callback, None)
-        return over
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +300,7 @@ def _next_request(request: S3Request | Callable[[], S3Request]) -> S3Request:
     return request() if callable(request) else request
 
 
-def _final_error(
-    last: _FailedAttempt, events: EventSink, facts: dict[str, object]
-) -> StoreError:
+def _final_error(last: _FailedAttempt, events: EventSink, facts: dict[str, object]) -> StoreError:
     """The error to raise after the last attempt; logs it unless it is a normal result."""
     request, failed = last.signed.plain, last.failed
     kind = error_class(last.fault, request.missing)
@@ -339,19 +334,19 @@ def _cannot_exist(request: S3Request, fault: Fault) -> bool:
     return is_read and fault.status == 400 and is_longer_than_files(request.key)
 
 
-def _is_lost(cancel_token: Cancellation | None) -> bool:
-    return cancel_token is not None and cancel_token.is_lost
+def _is_cancelled(cancel_token: Cancellation | None) -> bool:
+    return cancel_token is not None and cancel_token.is_cancelled
 
 
 def _require_wanted(request: S3Request, cancel_token: Cancellation | None) -> None:
     """:raises StoreUnavailable: the result is not wanted any more"""
-    if _is_lost(cancel_token):
+    if _is_cancelled(cancel_token):
         message = f"{request.operation}: its result is not wanted any more"
         raise StoreUnavailable(message, code=NOT_WANTED)
 
 
 async def _wait_while_wanted(waiting: Deferred[None], cancel_token: Cancellation | None) -> None:
-    """Wait until `waiting` fires, or `cancel_token` is lost."""
+    """Wait until `waiting` fires, or `cancel_token` is cancelled."""
     if cancel_token is None:
         await waiting
         return
@@ -359,7 +354,7 @@ async def _wait_while_wanted(waiting: Deferred[None], cancel_token: Cancellation
     try:
         await waiting
     except CancelledError:
-        if not cancel_token.is_lost:
+        if not cancel_token.is_cancelled:
             raise
     finally:
         cancel_token.unwatch(waiting.cancel)

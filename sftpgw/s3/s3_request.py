@@ -73,7 +73,7 @@ class RequestContext:
 
     :param events: takes the events of the request.
     :param user: the user whose fair share of a throttled bucket it counts against.
-    :param cancel_token: once it is lost, the attempt in flight is the last one; None: never.
+    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None: never.
     """
 
     events: EventSink

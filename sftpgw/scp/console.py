@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from sftpgw.buffers.byte_queue import ByteQueue
@@ -29,9 +30,9 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.messages import INTERNAL, sentence_of
 from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Body, Buffer
+from sftpgw.telemetry.limited import LimitedEvents
 
 LINES_PER_TURN = 200
-MAX_REFUSALS_TOLD = 100
 STATUS_OF_DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -66,7 +67,7 @@ class Console:
         self._is_paused = False
         self._is_lost = False
         self._lines_in_turn = 0
-        self._refusals_told = 0
+        self._refusals = LimitedEvents(events)
         self.input_bytes = 0
         self.output_bytes = 0
 
@@ -206,9 +207,7 @@ class Console:
 
     async def next_turn(self) -> None:
         """Let everybody else go first."""
-        turn: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self._clock.callLater(0, turn.callback, None)
-        await turn
+        await deferLater(self._clock, 0)  # type: ignore[arg-type]
 
     # Output.
 
@@ -238,15 +237,7 @@ class Console:
             sentence = sentence_of(error)
             if path and not sentence.startswith("/"):
                 sentence = f"{path.decode('utf-8', 'replace')}: {sentence}"
-            self._tell_refusal(sentence)
+            self._refusals.tell("request-refused", request="command", why=sentence)
             return sentence
         self._events.tell("defect", where="command", failure=Failure(error))
         return INTERNAL
-
-    def _tell_refusal(self, sentence: str) -> None:
-        """A client can be wrong for ever; the log hears of it so many times."""
-        self._refusals_told += 1
-        if self._refusals_told <= MAX_REFUSALS_TOLD:
-            self._events.tell("request-refused", request="command", why=sentence)
-        elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
-            self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)

@@ -13,10 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sftpgw.model.events import EventSink
+from sftpgw.telemetry.limited import LimitedEvents
 from sftpgw.wire.sftp import Status
-
-MAX_TOLD = 100
-"""A client can be wrong for ever; the log hears of it so many times in a session."""
 
 
 @dataclass(slots=True)
@@ -32,8 +30,7 @@ class RefusalLog:
     """Tells the refusals of one session."""
 
     def __init__(self, events: EventSink) -> None:
-        self._events = events
-        self._told = 0
+        self._limited = LimitedEvents(events)
         self._sticking: dict[bytes, _Sticking] = {}
 
     def refused(
@@ -65,11 +62,7 @@ class RefusalLog:
 
     def told(self, event: str, **facts: str | int) -> None:
         """Tell what a client has done wrong, unless it was told of too much already."""
-        self._told += 1
-        if self._told <= MAX_TOLD:
-            self._events.tell(event, **facts)
-        elif self._told == MAX_TOLD + 1:
-            self._events.tell("further-refusals-untold", told=MAX_TOLD)
+        self._limited.tell(event, **facts)
 
     def _tell_repeated(self, sticking: _Sticking | None) -> None:
         if sticking is not None and sticking.repeated:

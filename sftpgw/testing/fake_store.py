@@ -205,6 +205,9 @@ class FakeStore:
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
+    def bind(self, **facts: object) -> FakeStore:
+        return self
+
     def assuming(self, capabilities: Capabilities) -> FakeStore:
         """Itself: it is what its own capabilities say, whatever others believe."""
         return self

@@ -27,18 +27,22 @@ from twisted.internet.task import Clock
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
-from sftpgw.files.session_context import SessionContext
-from sftpgw.files.traffic import SessionTraffic
 from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.model.settings import FilesSettings, LimitSettings, SshSettings, StoreSettings
-from sftpgw.model.store import ObjectStore
+from sftpgw.model.settings import (
+    FilesSettings,
+    GatewaySettings,
+    LimitSettings,
+    Settings,
+    SshSettings,
+    StoreSettings,
+)
+from sftpgw.model.store import SharedStore
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import User
-from sftpgw.scp.commands import CommandContext, make_console
 from sftpgw.scp.console import Console
+from sftpgw.session import Session, SharedContext
 from sftpgw.sftp.protocol import SFTPProtocol
-from sftpgw.sftp.server import GatewayServer
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.ssh_clients import ClientChannel
@@ -88,7 +92,7 @@ class GatewayInMemory:
     """What one process has: a store, a budget, the registry of files in flight, a clock.
 
     :param store: the fake one by default.
-    :param close_wait_seconds: as of `SFTPProtocol`; by default a CLOSE is carried out at once.
+    :param holds_closes: as of `SharedContext`; by default a CLOSE is carried out at once.
     """
 
     def __init__(
@@ -99,9 +103,8 @@ class GatewayInMemory:
         limits: LimitSettings | None = None,
         ssh: SshSettings | None = None,
         files: FilesSettings | None = None,
-        close_wait_seconds: float | None = None,
+        holds_closes: bool = False,
     ) -> None:
-        self.close_wait_seconds = close_wait_seconds
         self.clock = StrictClock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
@@ -109,6 +112,7 @@ class GatewayInMemory:
         self.limits = limits or LimitSettings()
         self.ssh = ssh or SshSettings()
         self.files = files or FilesSettings()
+        self.holds_closes = holds_closes
         self.budget = Budget(self.limits.memory_bytes)
         self.transfers = TransferRegistry()
         self.times = MtimeCache()
@@ -117,61 +121,54 @@ class GatewayInMemory:
 
     @cached_property
     def digester(self) -> Digester:
-        """What makes the process's digests."""
+        """Hashes stored files, for all sessions."""
         return Digester(self.clock)
 
-    def tree(
-        self,
-        user: User = ALICE,
-        store: ObjectStore | None = None,
-        traffic: SessionTraffic | None = None,
-    ) -> Tree:
-        """The files of a user, in a session that counts in `traffic`."""
-        context = SessionContext(
+    def shared(self, store: SharedStore | None = None) -> SharedContext:
+        """What all sessions share, on another `store` if one is given."""
+        return SharedContext(
+            settings=Settings(
+                GatewaySettings(), self.settings, self.ssh, self.limits, self.files, {}
+            ),
             store=store or self.store,
             budget=self.budget,
-            transfers=self.transfers,
-            times=self.times,
+            digester=self.digester,
             clock=self.clock,
             events=self.events,
-            settings=self.settings,
-            limits=self.limits,
-            files=self.files,
-            traffic=traffic or SessionTraffic(),
-        )
-        return Tree(user, context)
-
-    def subsystem(self, user: User = ALICE, traffic: SessionTraffic | None = None) -> SFTPProtocol:
-        """An SFTP server for a session of a user."""
-        tree = self.tree(user, traffic=traffic)
-        return SFTPProtocol(
-            GatewayServer(user.name, tree, self.clock, self.files, self.digester),
-            max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
-            events=self.events,
-            clock=self.clock,
-            close_wait_seconds=self.close_wait_seconds,
+            holds_closes=self.holds_closes,
+            transfers=self.transfers,
+            mtimes=self.times,
         )
 
-    def command(
-        self, line: bytes, user: User = ALICE, traffic: SessionTraffic | None = None
-    ) -> Console:
+    def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
+        """A session of `user`, as after a login."""
+        return Session(self.shared(store), user, "session")
+
+    def tree(self, user: User = ALICE, store: SharedStore | None = None) -> Tree:
+        """The files of a user, in a session of its own."""
+        return self.session(user, store).tree
+
+    def subsystem(self, user: User = ALICE) -> SFTPProtocol:
+        """An SFTP server for a session of a user."""
+        return self.session(user).sftp()
+
+    def command(self, line: bytes, user: User = ALICE) -> Console:
         """What runs a command line in a session of a user."""
-        session = CommandContext(self.tree(user, traffic=traffic), self.digester)
-        return make_console(line, session, events=self.events, clock=self.clock)
+        return self.session(user).command(line)
 
     def open_command(
         self, line: bytes, user: User = ALICE, *, reads: bool = True, window_bytes: int = 2 * MIB
     ) -> ExecutedCommand:
         """A client of a user's that runs a command line, and widens its window if it `reads`."""
-        traffic = SessionTraffic()
+        session = self.session(user)
         pair = LoggedInPair(
             {},
             self.ssh,
             clock=self.clock,
-            commands=lambda line: self.command(line, user, traffic),
-            answer_memory=self.budget,
-            totals=traffic.facts,
+            commands=session.command,
+            answer_memory=session.context.budget,
+            totals=session.traffic.facts,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
         return ExecutedCommand(pair, channel)
@@ -188,13 +185,13 @@ class GatewayInMemory:
 
         :param reads: whether it widens its window of `window_bytes` as it reads.
         """
-        traffic = SessionTraffic()
+        session = self.session(user)
         pair = LoggedInPair(
-            {b"sftp": lambda: self.subsystem(user, traffic)},
+            {b"sftp": session.sftp},
             self.ssh,
             clock=self.clock,
-            answer_memory=self.budget,
-            totals=traffic.facts,
+            answer_memory=session.context.budget,
+            totals=session.traffic.facts,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:

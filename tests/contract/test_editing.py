@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import ObjectChanged
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -16,8 +16,9 @@ from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges
 from sftpgw.model.store import ObjectProperties
+from sftpgw.testing.session_contexts import session_context
 from tests.contract.test_staging import Collected
-from tests.stores import RecordedEvents, StoreUnderTest
+from tests.stores import StoreUnderTest
 
 PROPERTIES = ObjectProperties(metadata={"owner": "ann", "mtime": "1"}, content_type="text/x-test")
 
@@ -36,16 +37,9 @@ async def opened(under_test: StoreUnderTest, base: bytes) -> Upload:
     can_copy = under_test.capabilities.part_copy and under_test.capabilities.unequal_parts
     below = BaseObject(info.size_bytes, can_copy, part_bytes, copy_limit_bytes=3 * part_bytes)
     layout = StagingLayout(Ladder(part_bytes, part_bytes), 10_000)
-    return Upload(
-        UploadPlan(layout, below=below),
-        name,
-        store=store,
-        budget=Budget(100 * part_bytes),
-        transfers=TransferRegistry(),
-        clock=reactor,  # type: ignore[arg-type]
-        events=RecordedEvents(),
-        below=info,
-    )
+    context = session_context(store, budget=Budget(100 * part_bytes), clock=reactor)
+    plan = UploadPlan(layout, below=below)
+    return Upload(context, plan, name, mode=OpenMode(base=info))
 
 
 async def write(upload: Upload, offset: int, data: bytes) -> None:

@@ -405,7 +405,7 @@ class TestUploads:
         wanted = under_test.store.with_cancel(cancel_token)
         upload = await wanted.create_upload(under_test.name("file"), ObjectProperties())
         part = await wanted.upload_part(upload, 1, (b"wanted",))
-        cancel_token.lose()
+        cancel_token.cancel()
         await under_test.store.complete_upload(upload, (part,))
         assert await content(under_test, upload.name) == b"wanted"
 

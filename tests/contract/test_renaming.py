@@ -38,6 +38,7 @@ def tree_on(under_test: StoreUnderTest) -> Tree:
     clock = Clock()
     clock.advance(2_000_000_000)
     context = SessionContext(
+        user="alice",
         store=under_test.store,
         budget=Budget(64 * MIB),
         transfers=TransferRegistry(),

@@ -12,9 +12,11 @@ from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import NO_METADATA, ObjectInfo
 from sftpgw.model.units import KIB
-from tests.stores import RecordedEvents, StoreUnderTest
+from sftpgw.testing.session_contexts import session_context
+from tests.stores import StoreUnderTest
 
 
 def in_pieces(part_bytes: int) -> StagingLayout:
@@ -35,19 +37,15 @@ def begun(
 ) -> tuple[Upload, TransferRegistry]:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    transfers = TransferRegistry()
-    upload = Upload(
-        UploadPlan(layout, concurrency=2),
-        under_test.name(key),
-        store=under_test.store,
+    context = session_context(
+        under_test.store,
         budget=Budget(100 * layout.ladder.top_bytes),
-        transfers=transfers,
-        clock=reactor,  # type: ignore[arg-type]
-        events=RecordedEvents(),
-        state_prefix=f"{under_test.prefix}.sftpgw/",
-        modified_seconds=7.0,
+        clock=reactor,
+        settings=StoreSettings(state_prefix=f"{under_test.prefix}.sftpgw/"),
     )
-    return upload, transfers
+    plan = UploadPlan(layout, concurrency=2)
+    upload = Upload(context, plan, under_test.name(key), modified_seconds=7.0)
+    return upload, context.transfers
 
 
 async def write_all(upload: Upload, data: bytes) -> None:

@@ -29,6 +29,7 @@ def node(under_test: StoreUnderTest) -> Tree:
     from twisted.internet import reactor  # noqa: PLC0415
 
     context = SessionContext(
+        user="alice",
         store=under_test.store,
         budget=Budget(512 * MIB),
         transfers=TransferRegistry(),

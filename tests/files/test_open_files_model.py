@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from sftpgw.errors import ObjectChanged
-from sftpgw.files import tree as tree_module
+from sftpgw.files.uploads import opener
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -35,9 +35,9 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     layout = StagingLayout(
         Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES)
     )
-    monkeypatch.setattr(tree_module, "layout_for", lambda *_, **__: layout)
+    monkeypatch.setattr(opener, "layout_for", lambda *_, **__: layout)
     monkeypatch.setattr(
-        tree_module, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
+        opener, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
     )
 
 

@@ -10,7 +10,7 @@ from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied, StoreErro
 from sftpgw.files.listing.plan import EntrySieve, modified_seconds
 from sftpgw.files.paths import MARKER_CONTENT, Root
 from sftpgw.files.permissions import Operation, allows, require
-from sftpgw.files.uploads.open_mode import Opening, decide, must_look
+from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look
 from sftpgw.model.filesystem import FileKind, WriteIntent
 from sftpgw.model.messages import sentence_of
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName, WriteCondition
@@ -21,7 +21,7 @@ def an_object(key: str = "k", size_bytes: int = 3, **metadata: str) -> ObjectInf
     return ObjectInfo(ObjectName("bucket", key), size_bytes, '"e"', 5.0, metadata=metadata)
 
 
-class TestOpening:
+class TestOpenMode:
     @pytest.mark.parametrize(
         ("intent", "looks"),
         [
@@ -38,7 +38,7 @@ class TestOpening:
         assert must_look(intent, may_overwrite=False)
 
     def test_replacing_is_unconditional(self) -> None:
-        assert decide(WriteIntent(), an_object(), may_overwrite=True, path="/k") == Opening()
+        assert decide(WriteIntent(), an_object(), may_overwrite=True, path="/k") == OpenMode()
 
     def test_exclusive_is_decided_by_the_store_in_the_end(self) -> None:
         opening = decide(WriteIntent(exclusive=True), None, may_overwrite=True, path="/k")
@@ -59,11 +59,11 @@ class TestOpening:
     def test_without_truncate_it_is_an_overlay(self) -> None:
         below = an_object()
         opening = decide(WriteIntent(truncate=False), below, may_overwrite=True, path="/k")
-        assert opening.overlaid is below
+        assert opening.base is below
 
     def test_with_truncate_nothing_of_it_stays(self) -> None:
         intent = WriteIntent(append=True)
-        assert decide(intent, an_object(), may_overwrite=True, path="/k").overlaid is None
+        assert decide(intent, an_object(), may_overwrite=True, path="/k").base is None
 
 
 class TestPermissions:

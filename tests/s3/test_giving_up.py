@@ -65,7 +65,7 @@ async def test_a_cancelled_request_leaves_its_pause(
     server.script(REFUSAL)
     part = sent(client, cancel_token)
     await pauses.begun
-    cancel_token.lose()
+    cancel_token.cancel()
     with pytest.raises(errors.StoreUnavailable):
         await part
     assert len(server.requests) == 1
@@ -84,7 +84,7 @@ async def test_a_cancelled_request_leaves_the_queue(
     in_flight = sent(client, CancelToken(), 2)
     waiting = [sent(client, cancel_token, number) for number in (3, 4)]
     following = sent(client, CancelToken(), 5)
-    cancel_token.lose()
+    cancel_token.cancel()
     for each in (refused, *waiting):
         with pytest.raises(errors.StoreUnavailable):
             await each
@@ -104,7 +104,7 @@ async def test_what_is_on_its_way_is_waited_for(
     server.answer_with(lambda _: held)
     part = sent(client, cancel_token)
     await server.arrived(1)
-    cancel_token.lose()
+    cancel_token.cancel()
     assert not part.called
     held.callback(reply)
     if reply is FINE:
@@ -119,7 +119,7 @@ async def test_what_is_on_its_way_is_waited_for(
 @pytest_twisted.ensureDeferred
 async def test_a_cancelled_request_is_not_begun(server: ScriptedS3, client: S3Client) -> None:
     cancel_token = CancelToken()
-    cancel_token.lose()
+    cancel_token.cancel()
     with pytest.raises(errors.StoreUnavailable):
         await sent(client, cancel_token)
     assert server.requests == []
@@ -131,7 +131,7 @@ async def test_what_others_want_of_the_same_store_goes_on(
 ) -> None:
     client, cancel_token = connected(), CancelToken()
     client.with_cancel(cancel_token)
-    cancel_token.lose()
+    cancel_token.cancel()
     server.script(REFUSAL, REFUSAL, Reply(204))
     await client.abort_upload(UPLOAD)
     assert len(server.requests) == 3
@@ -148,5 +148,5 @@ async def test_a_cancelled_deferred_fails_with_cancelled_error(
     part.cancel()
     with pytest.raises(CancelledError):
         await part
-    cancel_token.lose()
+    cancel_token.cancel()
     assert not pauses.getDelayedCalls()

@@ -109,6 +109,7 @@ class Journey:
     def tree_on(self, client: S3Client, reactor: Any) -> Tree:
         limits = LimitSettings(memory_bytes=self.budget.limit_bytes)
         context = SessionContext(
+            user="alice",
             store=client,
             budget=self.budget,
             transfers=TransferRegistry(),

@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 from sftpgw.errors import StoreUnavailable
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import Permission
-from sftpgw.scp.console import MAX_REFUSALS_TOLD, Console
+from sftpgw.scp.console import Console
 from sftpgw.scp.sums import print_sums, sum_line
+from sftpgw.telemetry.limited import MAX_TOLD
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.scp.talking import Channel, Talk, seed
 
@@ -187,8 +188,8 @@ def test_a_defect_is_told_and_logged(gateway: GatewayInMemory) -> None:
 
 
 def test_refusals_are_told_to_the_log_only_so_often(gateway: GatewayInMemory) -> None:
-    Talk(gateway, b"md5sum " + b"x " * (MAX_REFUSALS_TOLD + 20))
-    assert len(gateway.events.facts("request-refused")) == MAX_REFUSALS_TOLD
+    Talk(gateway, b"md5sum " + b"x " * (MAX_TOLD + 20))
+    assert len(gateway.events.facts("request-refused")) == MAX_TOLD
     assert len(gateway.events.facts("further-refusals-untold")) == 1
 
 
@@ -196,6 +197,8 @@ def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None
     Talk(gateway, b"cd nowhere")
     (facts,) = gateway.events.facts("command-ended")
     assert facts == {
+        "session": "session",
+        "user": "alice",
         "command": b"cd nowhere",
         "status": 1,
         "input_bytes": 0,

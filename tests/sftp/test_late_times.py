@@ -10,7 +10,6 @@ from sftpgw.model.settings import FilesSettings, LateTimes, StoreSettings
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB
 from sftpgw.model.users import ALL_PERMISSIONS, Permission
-from sftpgw.sftp.close_hold import close_wait_seconds
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
@@ -27,7 +26,7 @@ def gateway_with(
     return GatewayInMemory(
         settings=StoreSettings(bucket="bucket", part_size_bytes=64 * KIB),
         files=files,
-        close_wait_seconds=close_wait_seconds(files),
+        holds_closes=True,
     )
 
 

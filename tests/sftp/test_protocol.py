@@ -25,9 +25,9 @@ from sftpgw.model.settings import SshSettings, StoreSettings
 from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_TURN, SFTPProtocol
-from sftpgw.sftp.refusal_log import MAX_TOLD
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
+from sftpgw.telemetry.limited import MAX_TOLD
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
     CREATE,

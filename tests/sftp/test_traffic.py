@@ -32,7 +32,7 @@ def gateway() -> Iterator[GatewayInMemory]:
 def told(gateway: GatewayInMemory, event: str) -> dict[str, object]:
     """The last such event, without what is not about bytes."""
     facts = dict(gateway.events.facts(event)[-1])
-    for name in ("key", "seconds", "why"):
+    for name in ("session", "user", "key", "seconds", "why"):
         facts.pop(name, None)
     return facts
 
@@ -51,7 +51,7 @@ def edit(client: SftpClient, flags: int, *writes: tuple[int, bytes]) -> None:
 
 
 def copied(client: SftpClient, source: bytes, target: bytes) -> None:
-    """copy-data of a whole file, turns of the reactor taken."""
+    """copy-data of a whole file, one step a reactor iteration."""
     read, write = client.open(source), client.open(target, CREATE)
     ranges = struct.pack(">QQ", 0, 0), struct.pack(">Q", 0)
     wanted = wire.string(read) + ranges[0] + wire.string(write) + ranges[1]

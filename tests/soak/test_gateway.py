@@ -30,13 +30,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.interop]
 
 
 @pytest.fixture
-def seed() -> int:
-    seed = int(os.environ.get("SFTPGW_SOAK_SEED", secrets.randbelow(10**6)))
-    print(f"SFTPGW_SOAK_SEED={seed}")  # noqa: T201
-    return seed
-
-
-@pytest.fixture
 def store(seed: int) -> Iterator[StormyProcess]:
     store = StormyProcess.start(seed)
     yield store

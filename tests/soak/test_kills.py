@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import subprocess
 import threading
@@ -244,13 +243,6 @@ exempt_networks = 127.0.0.0/8
             assert digest(data) in found, f"{name} is lost"
             assert found <= {digest(data), None}, f"{name} is not what it was"
         return there
-
-
-@pytest.fixture
-def seed() -> int:
-    seed = int(os.environ.get("SFTPGW_SOAK_SEED", secrets.randbelow(10**6)))
-    print(f"SFTPGW_SOAK_SEED={seed}")  # noqa: T201
-    return seed
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ versions of an object.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.python.failure import Failure
 
 from sftpgw.errors import (
@@ -36,15 +36,11 @@ from sftpgw.errors import (
 )
 from sftpgw.files.downloads.fetched_ranges import FetchedRange, OpeningRange
 from sftpgw.files.downloads.plan.read_ahead import Fetch, ReadAhead, Segment
-from sftpgw.files.listing.plan import attributes_of
 from sftpgw.files.memory.reservation import request_reclaim_while_waiting
+from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import EDIT, FileTraffic
-from sftpgw.files.transfers import TransferRegistry
-from sftpgw.model.clock import Clock
-from sftpgw.model.events import EventSink
 from sftpgw.model.filesystem import Cork, FileAttributes
-from sftpgw.model.memory import MemoryBudget
-from sftpgw.model.store import ByteRange, ObjectInfo, ObjectName, ObjectStore
+from sftpgw.model.store import ByteRange, ObjectInfo, ObjectName
 from sftpgw.model.units import KIB, Body
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
@@ -66,42 +62,38 @@ class _WaitingRead:
 
 
 class Download:
-    """Implements `interfaces.FileReader`.
+    """Implements `FileReader`.
 
-    :param etag: the version to read; None takes the one that is there.
-    :param traffic: counts what is read.
-    :param is_below: it reads what is below a file that is being written, whose traffic this is.
-    :param shown: how the object looks as a file.
+    :param context: what the session's files stand on.
+    :param name: the object that is read.
+    :param path: the file's path, as the client opened it.
+    :param etag: the version to read; None takes the current one.
+    :param edit_traffic: the traffic of the file that is being written over this object; None if
+        the object is read for itself.
     """
 
     def __init__(
         self,
+        context: SessionContext,
         name: ObjectName,
         *,
-        store: ObjectStore,
-        budget: MemoryBudget,
-        transfers: TransferRegistry,
-        clock: Clock,
-        events: EventSink,
-        part_bytes: int,
-        concurrency: int,
+        path: str = "",
         etag: str | None = None,
-        traffic: FileTraffic | None = None,
-        is_below: bool = False,
-        shown: Callable[[ObjectInfo], FileAttributes] = attributes_of,
+        edit_traffic: FileTraffic | None = None,
     ) -> None:
-        self.traffic = traffic or FileTraffic()
-        self._is_below = is_below
-        self._shown = shown
+        self.traffic = edit_traffic or context.traffic.begin()
+        self._is_below = edit_traffic is not None
+        self._shown = context.times.shown
         self._name = name
+        self._path = path
         self._etag = etag
-        self._store = store
-        self._budget = budget
-        self._transfers = transfers
-        self._clock = clock
-        self._events = events
-        self._part_bytes = part_bytes
-        self._concurrency = concurrency
+        self._store = context.store
+        self._budget = context.budget
+        self._transfers = context.transfers
+        self._clock = context.clock
+        self._events = context.events
+        self._part_bytes = part_bytes = context.settings.download_part_size_bytes
+        self._concurrency = concurrency = context.settings.download_concurrency
         self._info: ObjectInfo | None = None
         self._plan = ReadAhead(0, part_bytes=part_bytes, concurrency=concurrency)
         self._ranges: dict[Segment, FetchedRange] = {}
@@ -112,7 +104,7 @@ class Download:
         # Of the budget: our place in its line, and what it has granted, not yet in use.
         self._turn: Deferred[None] | None = None
         self._granted_bytes = 0
-        self._opened_seconds = clock.seconds()
+        self._opened_seconds = context.clock.seconds()
         self._answered_bytes = 0
         # False after a failure: read-ahead is not tried again before the next READ.
         self._reads_ahead = True
@@ -159,16 +151,10 @@ class Download:
         if turn is None:
             return
         request_reclaim_while_waiting(self._budget, self._clock, turn)
-        limit = self._clock.callLater(OPEN_PATIENCE_SECONDS, turn.cancel)
         try:
-            await turn
-        except CancelledError:
-            if limit.active():
-                raise
+            await turn.addTimeout(OPEN_PATIENCE_SECONDS, self._clock)  # type: ignore[arg-type]
+        except WaitedTooLong:
             raise LimitReached(NO_MEMORY) from None
-        finally:
-            if limit.active():
-                limit.cancel()
 
     def learned(self, info: ObjectInfo, first: Segment) -> None:
         """The first answer: until now nobody knew where the object ends."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sftpgw.errors import StoreTrouble
+from sftpgw.errors import ConditionalConflict, PreconditionFailed, StoreTrouble
+from sftpgw.files.body_collector import BodyCollector
 from sftpgw.model.store import ObjectInfo, ObjectName, ObjectProperties, ObjectStore, WriteCondition
 from sftpgw.model.units import MIB
 
@@ -35,27 +36,24 @@ async def write_state_object(
     await store.put(name, (text,), PROPERTIES, condition)
 
 
+async def claim(store: ObjectStore, name: ObjectName, text: bytes = b"") -> bool:
+    """Create a record that stands for a claim; False if it exists: another one was first.
+
+    A store that knows no conditions says yes to all.
+    """
+    try:
+        await write_state_object(store, name, text, WriteCondition.IF_ABSENT)
+    except (PreconditionFailed, ConditionalConflict):
+        return False
+    return True
+
+
 async def read_state_object(store: ObjectStore, name: ObjectName) -> StateObject:
     """:raises NoSuchObject:
     :raises StoreTrouble: it is too large to be a record.
     """
-    sink = _Sink()
-    await store.get(name, None, sink)
-    if sink.info is None or sink.info.size_bytes > MAX_TEXT_BYTES:
+    found = BodyCollector(MAX_TEXT_BYTES)
+    await store.get(name, None, found)
+    if found.info is None or not found.is_complete:
         raise StoreTrouble(f"{name.key} is no record of the gateway's: it is too large")
-    return StateObject(sink.info, b"".join(sink.pieces))
-
-
-class _Sink:
-    """A `BodySink` for small objects."""
-
-    def __init__(self) -> None:
-        self.info: ObjectInfo | None = None
-        self.pieces: list[bytes] = []
-
-    def began(self, info: ObjectInfo) -> None:
-        self.info = info
-
-    def received(self, data: bytes) -> None:
-        if self.info is not None and self.info.size_bytes <= MAX_TEXT_BYTES:
-            self.pieces.append(data)
+    return StateObject(found.info, b"".join(found.body))

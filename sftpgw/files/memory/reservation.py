@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
@@ -24,18 +25,15 @@ PRESS_SECONDS = 10.0
 
 def request_reclaim_while_waiting(budget: MemoryBudget, clock: Clock, turn: Deferred[None]) -> None:
     """Until `turn` has come, ask from time to time who holds memory in vain."""
-    next_time: Any
-
-    def request_reclaim() -> None:
-        nonlocal next_time
-        next_time = clock.callLater(PRESS_SECONDS, request_reclaim)
-        budget.request_reclaim()
+    repeated = LoopingCall(budget.request_reclaim)
+    repeated.clock = clock  # type: ignore[assignment]
+    repeated.start(PRESS_SECONDS, now=False)
 
     def over(outcome: Any) -> Any:
-        next_time.cancel()
+        if repeated.running:
+            repeated.stop()
         return outcome
 
-    next_time = clock.callLater(PRESS_SECONDS, request_reclaim)
     turn.addBoth(over)
 
 

@@ -20,7 +20,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.housekeeping.pages import all_pages
-from sftpgw.files.housekeeping.state_objects import read_state_object, write_state_object
+from sftpgw.files.housekeeping.state_objects import claim, read_state_object, write_state_object
 from sftpgw.files.renames.plan import (
     BEAT_SECONDS,
     INTENT,
@@ -91,11 +91,7 @@ class RenameJournal:
 
     async def claim(self, key: str) -> bool:
         """Whether nobody else has claimed it. A store that does not decide that says yes."""
-        try:
-            await self._put(key, b"", WriteCondition.IF_ABSENT)
-        except (PreconditionFailed, ConditionalConflict):
-            return False
-        return True
+        return await claim(self._store, ObjectName(self._bucket, key))
 
     async def decided(self) -> Outcome | None:
         """The outcome, None if there is none yet. :raises StoreTrouble: it makes no sense"""

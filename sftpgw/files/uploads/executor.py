@@ -40,6 +40,7 @@ from sftpgw.errors import (
     StoreError,
     StoreTrouble,
 )
+from sftpgw.files.body_collector import BodyCollector
 from sftpgw.files.transfers import Registration
 from sftpgw.files.uploads.plan.upload_commands import (
     AbortUpload,
@@ -84,19 +85,6 @@ def pieces_prefix(state_prefix: str) -> str:
 
 async def _keep_nothing(upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
     return False
-
-
-class _Fetched:
-    """The bytes of a GET, as a `BodySink`."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def began(self, info: ObjectInfo) -> None:
-        """Nothing new: it is the version that was asked for."""
-
-    def received(self, data: bytes) -> None:
-        self.pieces.append(data)
 
 
 class UploadExecutor:
@@ -149,7 +137,7 @@ class UploadExecutor:
 
     def give_up(self) -> None:
         """What is on its way is the last that is sent, but for what publishes or clears up."""
-        self._cancel_token.lose()
+        self._cancel_token.cancel()
 
     async def carry_out(self, command: Command) -> Outcome:
         """Returns what a part has become, or what was fetched.
@@ -296,11 +284,11 @@ class UploadExecutor:
 
     async def _fetch_below(self, wanted: ByteRange) -> Body:
         async def ask(base: ObjectInfo) -> Body:
-            fetched = _Fetched()
+            fetched = BodyCollector(wanted.size_bytes)
             await self._wanted_from.get(base.name, wanted, fetched, if_match=base.etag)
-            if sum(map(len, fetched.pieces)) != wanted.size_bytes:
+            if fetched.size_bytes != wanted.size_bytes:
                 raise StoreTrouble("the store sent less than the object's size promises")
-            return tuple(fetched.pieces)
+            return fetched.body
 
         return await self._of_base(ask)
 

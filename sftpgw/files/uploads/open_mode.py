@@ -23,16 +23,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied
+from sftpgw.files.uploads.suspended.plan import SuspendedUpload
 from sftpgw.model.filesystem import WriteIntent
 from sftpgw.model.store import ObjectInfo, WriteCondition
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """How to write: `overlaid` is the object that stays below, if any."""
+class OpenMode:
+    """How a file is written.
+
+    :param condition: what must hold when the object is stored.
+    :param base: the object that is edited; None for a file that starts empty. What is published
+        has its class, tags and metadata.
+    :param resumed: the suspended upload that goes on.
+    """
 
     condition: WriteCondition = WriteCondition.NONE
-    overlaid: ObjectInfo | None = None
+    base: ObjectInfo | None = None
+    resumed: SuspendedUpload | None = None
 
 
 def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
@@ -47,25 +55,25 @@ def decide(
     may_overwrite: bool,
     path: str,
     is_hidden: bool = False,
-    is_partial: bool = False,
-) -> Opening:
+    is_suspended: bool = False,
+) -> OpenMode:
     """Grant or refuse. `existing` is None if nothing is there or nobody looked.
 
     :param is_hidden: somebody looked, and was not told.
-    :param is_partial: the user's last upload of it was cut off, and kept.
+    :param is_suspended: the user's last upload of it was cut off, and kept.
     :raises NoSuchFile, AlreadyExists, PermissionDenied:
     """
     if existing is None:
-        if is_partial and intent.exclusive and intent.create:
+        if is_suspended and intent.exclusive and intent.create:
             raise AlreadyExists(f"{path}: a part of the file exists already; go on with it")
         if is_hidden and not intent.create:
             raise PermissionDenied(f"{path}: the store does not tell whether the file exists")
-        if not intent.create and not is_partial:
+        if not intent.create and not is_suspended:
             raise NoSuchFile(f"{path}: No such file or directory")
         guarded = intent.exclusive or not may_overwrite or is_hidden
-        return Opening(WriteCondition.IF_ABSENT if guarded else WriteCondition.NONE)
+        return OpenMode(WriteCondition.IF_ABSENT if guarded else WriteCondition.NONE)
     if intent.exclusive and intent.create:
         raise AlreadyExists(f"{path}: the file exists already")
     if not may_overwrite:
         raise PermissionDenied(f"{path}: the file exists, and you may not overwrite files here")
-    return Opening(overlaid=None if intent.truncate else existing)
+    return OpenMode(base=None if intent.truncate else existing)

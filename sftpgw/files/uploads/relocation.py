@@ -36,13 +36,11 @@ from sftpgw.errors import (
 )
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.existence import is_stored
-from sftpgw.files.transfers import TransferRegistry
-from sftpgw.model.events import EventSink
+from sftpgw.files.session_context import SessionContext
 from sftpgw.model.store import (
     MultipartUpload,
     ObjectInfo,
     ObjectName,
-    ObjectStore,
     StoredPart,
     WriteCondition,
 )
@@ -51,13 +49,11 @@ from sftpgw.model.store import (
 class Relocator:
     """Completes uploads under their first key and moves them to their name."""
 
-    def __init__(
-        self, store: ObjectStore, transfers: TransferRegistry, copier: Copier, events: EventSink
-    ) -> None:
-        self._store = store
-        self._transfers = transfers
-        self._copier = copier
-        self._events = events
+    def __init__(self, context: SessionContext) -> None:
+        self._store = context.store
+        self._transfers = context.transfers
+        self._copier = Copier(context.store, context.transfers, context.events)
+        self._events = context.events
 
     async def publish(
         self,

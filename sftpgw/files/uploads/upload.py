@@ -54,16 +54,16 @@ from sftpgw.errors import (
     Unsupported,
     UploadFailed,
 )
-from sftpgw.files.copies.copier import Copier
 from sftpgw.files.copies.preserved_properties import MTIME, mtime_text, restated
 from sftpgw.files.listing.plan import attributes_of
 from sftpgw.files.memory.reservation import Reservation
-from sftpgw.files.memory.stall import StallTimeout
 from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.renames.silly_rename import is_silly_rename
+from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import FileTraffic, upload_purpose
-from sftpgw.files.transfers import Registration, TransferRegistry
+from sftpgw.files.transfers import Registration
 from sftpgw.files.uploads.executor import UploadExecutor
+from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.upload_commands import (
     Command,
     Commands,
@@ -76,96 +76,89 @@ from sftpgw.files.uploads.readback import NoReadback, Readback
 from sftpgw.files.uploads.relocation import Relocator
 from sftpgw.files.uploads.suspended.plan import SuspendedUpload
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
-from sftpgw.model.clock import Clock
-from sftpgw.model.events import EventSink
 from sftpgw.model.filesystem import AttributeChanges, FileAttributes, FileKind
-from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.store import (
     NO_METADATA,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
     ObjectProperties,
-    ObjectStore,
     StoredPart,
-    WriteCondition,
 )
 from sftpgw.model.units import Body, Buffer
 
 NO_TIMES = "nothing was written to the file, and you may not set the times of stored files here"
+
+DEFAULT_MODE = OpenMode()
 
 KEEP_SECONDS = 10.0
 """So long is anything more sent once the client is lost. What is under way then may end."""
 
 
 class Upload:
-    """Implements `interfaces.FileWriter` on a multipart upload or a single PutObject.
+    """Implements `FileWriter` on a multipart upload or a single PutObject.
 
-    :param below: the object that stays below what is written; what is published has its
-        class, tags and metadata. It is the registration's base from then on.
-    :param may_set_times: of a file that is stored, and that nothing is written to.
-    :param patience: with the uploads of its session; of its own by default.
-    :param readback: reads what is being written, if the file was opened for that.
-    :param partials: where it is written down if its client is lost; None if that is never.
-    :param resumed: the upload that goes on; the plan has its parts.
-    :param traffic: counts what is written.
+    :param context: what the session's files stand on.
+    :param plan: decides what is sent, and when.
+    :param name: the object that CLOSE publishes.
+    :param path: the file's path, as the client opened it.
+    :param mode: the condition of the publication, the object that is edited and the suspended
+        upload that goes on.
+    :param modified_seconds: the mtime that OPEN asks for.
+    :param may_set_times: whether the user may set the mtime of a stored file that nothing is
+        written to.
+    :param readback: reads what is being written; None if the file was not opened for that.
+    :param traffic: counts what is written; by default, a new part of the session's traffic.
     """
 
     def __init__(
         self,
+        context: SessionContext,
         plan: UploadPlan,
         name: ObjectName,
         *,
-        store: ObjectStore,
-        budget: MemoryBudget,
-        transfers: TransferRegistry,
-        clock: Clock,
-        events: EventSink,
-        state_prefix: str = ".sftpgw/",
-        condition: WriteCondition = WriteCondition.NONE,
-        storage_class: str = "",
+        path: str = "",
+        mode: OpenMode = DEFAULT_MODE,
         modified_seconds: float | None = None,
-        mtime_setter: MtimeSetter | None = None,
         may_set_times: bool = True,
-        stall_timeout: StallTimeout | None = None,
-        below: ObjectInfo | None = None,
         readback: Readback | NoReadback | None = None,
-        suspended_uploads: SuspendedUploads | None = None,
-        resumed: SuspendedUpload | None = None,
         traffic: FileTraffic | None = None,
     ) -> None:
-        self.traffic = traffic or FileTraffic()
+        self.traffic = traffic or context.traffic.begin()
+        resumed = mode.resumed
+        suspended_uploads = SuspendedUploads(context)
+        self._path = path
         self._plan = plan
-        self._clock = clock
-        self._events = events
-        self._store = store
-        self._storage_class = storage_class
+        self._clock = context.clock
+        self._events = context.events
+        self._store = context.store
+        self._storage_class = context.settings.storage_class
         self._readback = readback or NoReadback(Unsupported("the file is open for writing only"))
         self._modified_seconds = modified_seconds
         self._is_resumed = resumed is not None
         self._created_with = resumed.created_with if resumed else None
-        self._suspended_uploads = suspended_uploads
-        self._mtime_setter = mtime_setter
+        self._suspended_uploads = suspended_uploads if suspended_uploads.is_wanted else None
+        self._mtime_setter = MtimeSetter(context)
         self._may_set_times = may_set_times
-        self._stall_timeout = stall_timeout or StallTimeout(clock)
-        self._registration: Registration = transfers.register(
-            name, self, below, self._readback.rebase
+        self._stall_timeout = context.stall_timeout
+        self._registration: Registration = context.transfers.register(
+            name, self, mode.base, self._readback.rebase
         )
         self._executor = UploadExecutor(
-            store=store,
+            store=context.store,
             registration=self._registration,
-            relocator=Relocator(store, transfers, Copier(store, transfers, events), events),
-            clock=clock,
-            events=events,
-            state_prefix=state_prefix,
-            condition=condition,
+            relocator=Relocator(context),
+            clock=context.clock,
+            events=context.events,
+            state_prefix=context.settings.state_prefix,
+            condition=mode.condition,
             properties=self._properties,
             keep=self._keep,
             resumed=resumed.upload if resumed else None,
             may_copy=plan.may_copy,
         )
         self._reservation = Reservation(
-            budget, clock, granted=self._look_around, on_pressure=self._shed
+            context.budget, context.clock, granted=self._look_around, on_pressure=self._shed
         )
         self._running = 0
         self._has_failed_in_time = False
@@ -174,7 +167,7 @@ class Upload:
         self._paused = Notifier(self._on_none_withheld)
         self._steps = Notifier()
         self._has_ended = False
-        self._opened_seconds = self._written_seconds = clock.seconds()
+        self._opened_seconds = self._written_seconds = context.clock.seconds()
         self._silent_since_seconds = self._slow_since_seconds = self._opened_seconds
         self._moved_bytes = 0
 
@@ -220,7 +213,7 @@ class Upload:
     def _set_time(self, seconds: float) -> None:
         """Metadata is fixed when the object is created; what comes later is set at the end."""
         is_late = self._plan.metadata_is_sent and seconds != self._created_with
-        if is_late and self._mtime_setter is not None:
+        if is_late:
             self._mtime_setter.demand_possible(self._plan.size_bytes)
         self._modified_seconds = seconds
 
@@ -342,8 +335,6 @@ class Upload:
 
     async def _settle_time(self, size_bytes: int) -> None:
         """The file is stored: whatever becomes of its time, the upload has succeeded."""
-        if self._mtime_setter is None:
-            return
         name = self._registration.name
         stored = ObjectInfo(name, size_bytes, self._executor.etag, self._opened_seconds)
         try:
@@ -361,15 +352,15 @@ class Upload:
         """
         seconds = self._modified_seconds
         is_untouched = not self._plan.is_changed and self._plan.failure is None
-        mtime_setter, base = self._mtime_setter, self._registration.base
-        if base is None or seconds is None or mtime_setter is None or not is_untouched:
+        base = self._registration.base
+        if base is None or seconds is None or not is_untouched:
             return None
         if not self._may_set_times and base.size_bytes:
             is_set = int(attributes_of(base).modified_seconds or 0) == int(seconds)
             return None if is_set else PermissionDenied(NO_TIMES)
         try:
             await self._registration.turn()
-            await mtime_setter.touched(self._registration.base or base, seconds)
+            await self._mtime_setter.touched(self._registration.base or base, seconds)
         except Exception:
             self._unforeseen(Failure())
         return None

@@ -24,9 +24,10 @@ from sftpgw.errors import (
 )
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import BodySink, ObjectName
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
 from tests.results import failure_of, result_of
 
@@ -55,16 +56,14 @@ class Opened:
         self.budget = beside.budget if beside else Budget(budget)
         self.events = RecordedEvents()
         self.clock = beside.clock if beside else Clock()
-        self.download = Download(
-            NAME,
-            store=self.store,
+        context = session_context(
+            self.store,
             budget=self.budget,
-            transfers=TransferRegistry(),
             clock=self.clock,
             events=self.events,
-            part_bytes=part_bytes,
-            concurrency=3,
+            settings=StoreSettings(download_part_size_bytes=part_bytes, download_concurrency=3),
         )
+        self.download = Download(context, NAME)
 
     def open(self) -> Opened:
         result_of(self.download.open())

@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 from sftpgw.errors import GatewayError, LimitReached
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.memory.reservation import PRESS_SECONDS, Reservation
-from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS, StallTimeout
+from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
+from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import Ladder, allowance_bytes
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -24,6 +25,7 @@ from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB
 from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
 from tests.results import result_of
 
@@ -37,6 +39,7 @@ OPERATIONS = ("put", "create_upload", "upload_part", "complete_upload")
 class Client:
     """Sends a file in order, with a few answers outstanding; then closes it."""
 
+    context: SessionContext
     upload: Upload
     size_bytes: int
     window: int
@@ -92,8 +95,9 @@ class Process:
         *,
         allowance: int = 0,
         largest: int = 2 * PART,
-        stall_timeout: StallTimeout | None = None,
+        beside: Client | None = None,
     ) -> Client:
+        """:param beside: another file of the same session."""
         plan = UploadPlan(
             StagingLayout(Ladder(PART, largest, step_parts=2), 10_000),
             concurrency=self.concurrency,
@@ -101,17 +105,20 @@ class Process:
             reorder_bytes=PART,
             small_bytes=SMALL,
         )
-        upload = Upload(
-            plan,
-            ObjectName("bucket", f"{next(self.names)}"),
-            store=self.store,
+        context = beside.context if beside else self.context(user)
+        upload = Upload(context, plan, ObjectName("bucket", f"{next(self.names)}"))
+        return Client(context, upload, size_bytes, window)
+
+    def context(self, user: str) -> SessionContext:
+        """A session of a user's."""
+        return session_context(
+            self.store,
+            user=user,
             budget=self.budget.share(user),
             transfers=self.transfers,
             clock=self.clock,
             events=self.events,
-            stall_timeout=stall_timeout,
         )
-        return Client(upload, size_bytes, window)
 
     def assert_within_bounds(self) -> None:
         assert 0 <= self.budget.held_bytes <= self.budget.limit_bytes * 1.1
@@ -412,11 +419,11 @@ class Session:
     def __init__(
         self, process: Process, steps: list[int], *, user: str = "alice", closes: bool = True
     ) -> None:
-        stall_timeout = StallTimeout(process.clock)
         sizes = [steps.count(number) * STEP for number in range(max(steps) + 1)]
-        self.files = [
-            process.client(size, user, largest=PART, stall_timeout=stall_timeout) for size in sizes
-        ]
+        self.files: list[Client] = []
+        for size in sizes:
+            beside = self.files[0] if self.files else None
+            self.files.append(process.client(size, user, largest=PART, beside=beside))
         self._rest = deque(self.files[number] for number in steps)
         self._closes = closes
 

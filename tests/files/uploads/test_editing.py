@@ -27,6 +27,7 @@ from sftpgw.files.downloads.download import Download
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.tree import Tree
+from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -35,10 +36,11 @@ from sftpgw.files.uploads.readback import Readback
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
 from sftpgw.model.settings import LimitSettings, StoreSettings
-from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
+from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.model.units import MIB
 from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.testing.ssh_pairs import RecordedEvents
 from tests.results import failure_of, result_of
@@ -63,6 +65,14 @@ class Process:
         self.transfers = TransferRegistry()
         self.clock = Clock()
         self.events = RecordedEvents()
+        self._context = session_context(
+            self.store,
+            budget=self.budget,
+            transfers=self.transfers,
+            clock=self.clock,
+            events=self.events,
+            settings=StoreSettings(download_part_size_bytes=32, download_concurrency=2),
+        )
 
     def open(self, name: ObjectName = NAME, **options: Any) -> Upload:
         """The file opened for reading and writing."""
@@ -71,29 +81,15 @@ class Process:
         options = {"concurrency": 2, "reorder_bytes": 24, "small_bytes": 4, **options}
         plan = UploadPlan(LAYOUT, below=below, **options)
         return Upload(
+            self._context,
             plan,
             name,
-            store=self.store,
-            budget=self.budget,
-            transfers=self.transfers,
-            clock=self.clock,
-            events=self.events,
-            below=info,
-            readback=Readback(plan, info, lambda base: self._reader(base.etag)),
+            mode=OpenMode(base=info),
+            readback=Readback(plan, info, self._reader),
         )
 
-    def _reader(self, etag: str) -> Download:
-        return Download(
-            NAME,
-            store=self.store,
-            budget=self.budget,
-            transfers=self.transfers,
-            clock=self.clock,
-            events=self.events,
-            part_bytes=32,
-            concurrency=2,
-            etag=etag,
-        )
+    def _reader(self, base: ObjectInfo) -> Download:
+        return Download(self._context, NAME, etag=base.etag)
 
     @property
     def content(self) -> bytes:

@@ -18,14 +18,17 @@ from sftpgw.errors import (
 )
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges
+from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName, WriteCondition
 from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
 from tests.results import failure_of, result_of
 
@@ -55,17 +58,28 @@ class Process:
         self.events = RecordedEvents()
 
     def upload(
-        self, name: ObjectName = NAME, *, layout: StagingLayout = PLAIN, **options: object
+        self,
+        name: ObjectName = NAME,
+        *,
+        layout: StagingLayout = PLAIN,
+        storage_class: str = "",
+        condition: WriteCondition = WriteCondition.NONE,
+        modified_seconds: float | None = None,
     ) -> Upload:
-        return Upload(
-            UploadPlan(layout, concurrency=2, reorder_bytes=4 * PART),
-            name,
-            store=self.store,
+        context = session_context(
+            self.store,
             budget=self.budget,
             transfers=self.transfers,
             clock=self.clock,
             events=self.events,
-            **options,  # type: ignore[arg-type]
+            settings=StoreSettings(storage_class=storage_class),
+        )
+        return Upload(
+            context,
+            UploadPlan(layout, concurrency=2, reorder_bytes=4 * PART),
+            name,
+            mode=OpenMode(condition),
+            modified_seconds=modified_seconds,
         )
 
     def assert_idle(self) -> None:

@@ -40,6 +40,7 @@ from sftpgw.files.existence import is_stored
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.housekeeping.state_objects import (
     StateObject,
+    claim,
     read_state_object,
     write_state_object,
 )
@@ -112,10 +113,8 @@ class SuspendedRecords:
     async def claim(self, found: FoundUpload) -> bool:
         """Take the record away; False if somebody else has done that, or is about to."""
         await self._store.learn_capabilities(found.record.name.bucket)
-        claim = claim_name(self._state_prefix, found.partial.upload)
-        try:
-            await write_state_object(self._store, claim, b"{}", WriteCondition.IF_ABSENT)
-        except (PreconditionFailed, ConditionalConflict):
+        name = claim_name(self._state_prefix, found.partial.upload)
+        if not await claim(self._store, name, b"{}"):
             return False
         try:
             again = await self.read(found.record.name)
@@ -124,7 +123,7 @@ class SuspendedRecords:
             await self._store.delete(found.record.name)
             return True
         finally:
-            await self._forget(claim)
+            await self._forget(name)
 
     async def _forget(self, claim: ObjectName) -> None:
         """What is left is swept away later; until then nobody can claim this upload."""
@@ -151,9 +150,9 @@ class SuspendedRecords:
 class SuspendedUploads:
     """One user's partials, for one session."""
 
-    def __init__(self, user: str, context: SessionContext) -> None:
+    def __init__(self, context: SessionContext) -> None:
         self.is_wanted = context.files.on_disconnect is OnDisconnect.RESUME
-        self.user = user
+        self.user = context.user
         self._store = context.store
         self._state_prefix = context.settings.state_prefix
         self._events = context.events

@@ -1,4 +1,4 @@
-"""What is derived from the settings when the rooms are put together."""
+"""What is found out and decided before the gateway starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sftpgw.model.settings import (
     StoreSettings,
 )
 from sftpgw.model.units import GIB, MIB
-from sftpgw.tap import connections_worth_keeping, read_settings
+from sftpgw.startup import idle_connections, read_settings
 
 DEFAULTS = Settings(
     GatewaySettings(), StoreSettings(), SshSettings(), LimitSettings(), FilesSettings(), {}
@@ -31,11 +31,11 @@ def kept(*, clients: int = 100, memory_bytes: int = 512 * MIB, **s3: int) -> int
         ssh=SshSettings(max_connections=clients),
         limits=LimitSettings(memory_bytes=memory_bytes),
     )
-    return connections_worth_keeping(settings)
+    return idle_connections(settings)
 
 
 def test_one_connection_is_kept_for_each_client() -> None:
-    assert connections_worth_keeping(DEFAULTS) >= DEFAULTS.ssh.max_connections
+    assert idle_connections(DEFAULTS) >= DEFAULTS.ssh.max_connections
     assert kept(clients=300) - kept(clients=200) == 100
 
 
