@@ -211,7 +211,7 @@ def test_progress_starts_afresh_but_not_for_ever() -> None:
     assert rounds == MAX_RENEWALS + 1
 
 
-def test_time_in_line_is_not_the_requests_own() -> None:
+def test_time_in_the_queue_does_not_count_against_the_deadline() -> None:
     plan = RetryPlan(10, lambda: 0.0, 0.0, 20.0)
     plan.queued(100.0)
     assert plan.after(Fault("SlowDown", 503), 110.0) is not None
