@@ -104,8 +104,8 @@ class Door:
 def door() -> Iterator[Door]:
     door = Door()
     yield door
-    for session in tuple(door.gateway.sessions):
-        session.connectionLost(Failure(ConnectionDone()))
+    for connection in tuple(door.gateway.connections):
+        connection.connectionLost(Failure(ConnectionDone()))
     door.port.doStart()
     door.port.doStop()
     assert not door.port.waiting
