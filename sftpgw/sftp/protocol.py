@@ -39,6 +39,8 @@ from twisted.python.failure import Failure
 from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject, Unsupported
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import Defect
+from sftpgw.model.events.session_events import RequestMalformed, StreamLost
 from sftpgw.model.messages import readable
 from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Body, Buffer
@@ -276,7 +278,7 @@ class SFTPProtocol:
 
     def _answer_lost(self, failure: Failure) -> None:
         """A defect of ours: rather than wait for ever, the client learns that it is alone."""
-        self._events.tell("defect", where="answer", failure=failure)
+        self._events.emit(Defect(where="answer", failure=failure))
         self._lose_stream("internal error")
 
     def _explained(self, request: Any, failure: Failure) -> Answer:
@@ -285,7 +287,7 @@ class SFTPProtocol:
         code, sentence = status_of(error)
         if not is_foreseen(error) and not isinstance(error, CancelledError):
             where = type(request).__name__.lower()
-            self._events.tell("defect", where=where, failure=failure)
+            self._events.emit(Defect(where=where, failure=failure))
         elif not _is_routine(request, error) and not self._has_given_up(error):
             handle = self._sticking_handle(request)
             self._refusals.refused(_name_of(request), code, sentence, handle=handle)
@@ -320,7 +322,7 @@ class SFTPProtocol:
         if not self._has_begun:
             self._lose_stream(error.message)
             return
-        self._refusals.told("request-malformed", why=error.message)
+        self._refusals.emit(RequestMalformed(reason=error.message))
         if frame.head[0] == Kind.WRITE:
             self._fail_written(frame)
         code, sentence = status_of(error)
@@ -331,8 +333,8 @@ class SFTPProtocol:
         with suppress(Malformed, InvalidHandle):
             self._abandon(self._handles.file(wire.parse_handle(frame)))
 
-    def _lose_stream(self, why: str) -> None:
-        self._events.tell("stream-lost", why=why)
+    def _lose_stream(self, reason: str) -> None:
+        self._events.emit(StreamLost(reason=reason))
         self._stream_is_lost = True
         self._send_outbox()
         self._transport.loseConnection()
@@ -483,7 +485,7 @@ class SFTPProtocol:
     def _abandon(self, opened: OpenFile | OpenDirectory) -> None:
         """The client is gone: there is nobody to hear of errors, only the log."""
         maybeDeferred(_leave, opened).addErrback(
-            lambda failure: self._events.tell("defect", where="abandon", failure=failure)
+            lambda failure: self._events.emit(Defect(where="abandon", failure=failure))
         )
 
     # Paths.
