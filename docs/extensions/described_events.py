@@ -75,7 +75,7 @@ def describe_events() -> tuple[DescribedEvent, ...]:
 
 
 def describe_warnings() -> tuple[DescribedEvent, ...]:
-    """The events that somebody has to look at, for the troubleshooting page."""
+    """The events that need attention, for the troubleshooting page."""
     return tuple(map(describe_event, (e for e in EVENTS if e.level is not EventLevel.INFO)))
 
 
