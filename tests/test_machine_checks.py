@@ -137,7 +137,7 @@ class TestAddresses:
     async def test_malformed_addresses_are_faults(self, text: str, why: str) -> None:
         assert await addresses(text) == [f"fault: listen {text}: {why}"]
 
-    def test_who_is_silent_says_nothing(self, taken: socket.socket) -> None:
+    def test_a_port_without_a_listener_has_no_greeting(self, taken: socket.socket) -> None:
         port = port_of(taken)
         taken.close()
         assert greeting_at("127.0.0.1", port) == b""

@@ -38,25 +38,31 @@ class ConfigurationReference(SphinxDirective):
 def directive_lines(key: DescribedKey) -> Iterator[str]:
     """The reStructuredText that describes `key`."""
     yield f".. confval:: {key.title}"
-    yield f"   :type: {key.kind}"
-    if key.default:
-        yield f"   :default: ``{key.default}``"
     yield ""
     yield f"   {key.meaning}"
     yield ""
-    if key.bounds:
-        label = {"names": "Known", "choice": "One of", "number": "From", "size": "From"}
-        yield f"   :{label.get(key.kind, 'From' if key.kind == 'time' else 'Written as')}:"
-        yield f"      {bounds_markup(key)}"
-    yield f"   :Since: {key.since}"
+    yield "   .. rst-class:: key-facts"
+    yield ""
+    yield f"   {facts(key)}"
     yield ""
 
 
-def bounds_markup(key: DescribedKey) -> str:
-    """The bounds, with the words that a file may have set as literals."""
+def facts(key: DescribedKey) -> str:
+    """Type, bounds, default and first version, in one line."""
+    default = f"default: ``{key.default}``" if key.default else "no default"
+    return f"{written(key)} · {default} · since {key.since}"
+
+
+def written(key: DescribedKey) -> str:
+    """The type with its bounds; words that a file may have are literals."""
+    if not key.bounds:
+        return key.kind
     if key.kind in ("names", "choice"):
-        return ", ".join(f"``{word}``" for word in key.bounds.replace(",", " ").split())
-    return key.bounds
+        words = ", ".join(f"``{word}``" for word in key.bounds.replace(",", " ").split())
+        return f"{'names of' if key.kind == 'names' else 'one of'} {words}"
+    if key.kind in ("number", "size", "time"):
+        return f"{key.kind} from {key.bounds}"
+    return f"{key.kind}: ``{key.bounds}``" if key.kind == "URL" else f"{key.kind}: {key.bounds}"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

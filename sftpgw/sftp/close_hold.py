@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import FileError
 from sftpgw.files.paths import canonical
 from sftpgw.model.clock import Clock, DelayedCall
@@ -81,8 +82,7 @@ class CloseHold:
         held, self._held = self._held, None
         if held is None:
             return
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_pending(self._timer)
         if _sets_time_of(behind, held.file):
             held.file.foreseeTime(behind.attributes)
         self._carry_out(held.request)

@@ -112,7 +112,7 @@ def test_missing_credentials_are_an_error(no_surroundings: pytest.MonkeyPatch) -
         result_of(start(source.current()))
 
 
-def test_all_who_wait_share_one_search() -> None:
+def test_all_waiters_share_one_search() -> None:
     thread = HeldThread()
     source = RefreshedCredentials(lambda: Credentials("A", "S"), thread, Clock())
     waiting = [start(source.current()) for _ in range(3)]

@@ -29,7 +29,7 @@ def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
     assert queue.take(10) == ()
 
 
-def test_a_piece_that_fits_is_not_copied() -> None:
+def test_a_fragment_that_fits_is_not_copied() -> None:
     queue = ByteQueue()
     piece = b"x" * SMALL_PIECE_BYTES
     queue.append(piece)
@@ -37,7 +37,7 @@ def test_a_piece_that_fits_is_not_copied() -> None:
     assert taken is piece
 
 
-def test_small_pieces_are_joined() -> None:
+def test_small_fragments_are_joined() -> None:
     queue = ByteQueue()
     large = b"x" * SMALL_PIECE_BYTES
     for piece in (b"a", b"b", large, b"c", b"d"):
@@ -45,7 +45,7 @@ def test_small_pieces_are_joined() -> None:
     assert queue.take(2 * SMALL_PIECE_BYTES) == (b"ab", large, b"cd")
 
 
-def test_clear_forgets_a_half_taken_piece() -> None:
+def test_clear_forgets_a_half_taken_fragment() -> None:
     queue = ByteQueue()
     queue.append(b"abc")
     queue.take(1)

@@ -300,7 +300,7 @@ class TestCopy:
         assert await content(under_test, new.name) == b"data"
 
     @pytest_twisted.ensureDeferred
-    async def test_metadata_replaced_in_place_only_if_nobody_else_has(
+    async def test_metadata_replaced_in_place_only_if_no_other_client_has(
         self, under_test: StoreUnderTest
     ) -> None:
         under_test.needs("conditional-copy")

@@ -13,7 +13,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
 from sftpgw.model.store import ObjectInfo, ObjectProperties, WriteCondition
@@ -115,7 +115,7 @@ async def test_a_copy_has_all_that_the_original_has(
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_checksum_is_told_to_whoever_asks(under_test: StoreUnderTest) -> None:
+async def test_head_tells_the_checksum_on_request(under_test: StoreUnderTest) -> None:
     name = under_test.name("file")
     await under_test.store.put(name, (b"data",), ObjectProperties())
     assert (await under_test.store.head(name)).checksum is None

@@ -7,7 +7,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
@@ -70,7 +70,7 @@ class Collected:
 
 @pytest.mark.parametrize("parts", [2, 3, 6.5, 10])
 @pytest_twisted.ensureDeferred
-async def test_an_object_of_many_pieces(under_test: StoreUnderTest, parts: float) -> None:
+async def test_an_object_of_many_staging_uploads(under_test: StoreUnderTest, parts: float) -> None:
     under_test.needs("part-copy")
     layout = in_pieces(under_test.min_part_bytes)
     size_bytes = int(parts * under_test.min_part_bytes)
@@ -87,7 +87,7 @@ async def test_an_object_of_many_pieces(under_test: StoreUnderTest, parts: float
 
 
 @pytest_twisted.ensureDeferred
-async def test_abandoned_it_leaves_nothing(under_test: StoreUnderTest) -> None:
+async def test_an_abandoned_file_leaves_no_staging_object(under_test: StoreUnderTest) -> None:
     layout = in_pieces(under_test.min_part_bytes)
     upload, transfers = begun(under_test, "large", layout)
     await write_all(upload, b"x" * (5 * under_test.min_part_bytes + 1))

@@ -18,6 +18,7 @@ import pytest
 from sftpgw.files import tree
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.renames import directory_rename
+from sftpgw.files.uploads import opener
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -265,9 +266,9 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     layout = StagingLayout(
         Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES)
     )
-    monkeypatch.setattr(tree, "layout_for", lambda *_, **__: layout)
+    monkeypatch.setattr(opener, "layout_for", lambda *_, **__: layout)
     monkeypatch.setattr(
-        tree, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
+        opener, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
     )
     monkeypatch.setattr(tree, "Copier", partial(Copier, limit_bytes=100, part_bytes=40))
     monkeypatch.setattr(directory_rename, "PAGE_OBJECTS", 2)

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from sftpgw.errors import ObjectChanged
-from sftpgw.files import tree as tree_module
+from sftpgw.files.uploads import opener
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -35,9 +35,9 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     layout = StagingLayout(
         Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES)
     )
-    monkeypatch.setattr(tree_module, "layout_for", lambda *_, **__: layout)
+    monkeypatch.setattr(opener, "layout_for", lambda *_, **__: layout)
     monkeypatch.setattr(
-        tree_module, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
+        opener, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
     )
 
 
@@ -167,7 +167,7 @@ class Disk:
 
     def is_owed(self, name: str, but_for: list[Handle]) -> bool:
         """A renamed upload needs this name once more: who publishes there would wait."""
-        owed = self.gateway.transfers.bound_elsewhere(ObjectName("bucket", HOME + name))
+        owed = self.gateway.transfers.bindings.bound_elsewhere(ObjectName("bucket", HOME + name))
         return bool({each.writer for each in owed} - {handle.upload for handle in but_for})
 
     def check(self) -> None:
@@ -201,7 +201,7 @@ def test_open_renamed_and_removed_files_behave_as_on_a_disk(seed: int, condition
         if len(disk.handles) == before:  # each waits for the name of another one
             disk.abandon(disk.handles[0])
     gateway.assert_idle()
-    assert not gateway.transfers.kept
+    assert not gateway.transfers.pinned
     assert [name for name in gateway.store.objects if not name.key.startswith(HOME)] == []
 
 

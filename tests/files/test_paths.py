@@ -44,7 +44,7 @@ def test_no_path_leads_out_of_the_prefix(path: bytes) -> None:
     assert not any(segment in ("", ".", "..") for segment in place.segments)
 
 
-def test_a_place_has_a_file_a_marker_and_a_parent() -> None:
+def test_a_location_has_a_file_a_marker_and_a_parent() -> None:
     place = locate(ROOT, b"/a/b")
     assert place.path == "/a/b"
     assert place.file == ObjectName("bucket", "home/alice/a/b")

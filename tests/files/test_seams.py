@@ -196,7 +196,7 @@ def opened_later(gateway: GatewayInMemory) -> Deferred[None]:
 # Interrupted renames.
 
 
-def test_a_record_that_cannot_be_finished_keeps_no_other_from_it() -> None:
+def test_a_rename_that_cannot_be_completed_holds_up_no_other() -> None:
     gateway = GatewayInMemory()
     for number in (1, 2):
         intent = b'{"version": 1, "source": "home/alice/%d/", "target": "x%d/"}' % (number, number)

@@ -46,7 +46,7 @@ class TestOpenMode:
         with pytest.raises(AlreadyExists):
             decide(WriteIntent(exclusive=True), an_object(), may_overwrite=True, path="/k")
 
-    def test_who_may_not_overwrite_creates_only(self) -> None:
+    def test_a_user_who_may_not_overwrite_can_only_create(self) -> None:
         opening = decide(WriteIntent(), None, may_overwrite=False, path="/k")
         assert opening.condition is WriteCondition.IF_ABSENT
         with pytest.raises(PermissionDenied, match="/k"):

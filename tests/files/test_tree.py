@@ -207,7 +207,7 @@ class TestDirectories:
             (WriteIntent(), ALL_PERMISSIONS & ~Permission.OVERWRITE),
         ],
     )
-    def test_where_nobody_may_list_new_files_can_be_stored(
+    def test_without_the_right_to_list_new_files_can_be_stored(
         self, gateway: GatewayInMemory, intent: WriteIntent, granted: Permission
     ) -> None:
         """HEAD of what is missing is a 403 there. What exists after all is not replaced."""
@@ -223,7 +223,7 @@ class TestDirectories:
         assert isinstance(error_of(writer.commit()), AlreadyExists)
         assert gateway.store.content("home/alice/new") == b"content"
 
-    def test_where_nobody_may_list_files_are_not_replaced_by_chance(self) -> None:
+    def test_without_the_right_to_list_files_are_not_replaced_by_chance(self) -> None:
         """A store without conditions could not keep us from it, so OPEN is refused."""
         lacking = Capabilities(conditional_complete=False)
         gateway = GatewayInMemory(FakeStore(capabilities=lacking))
@@ -233,7 +233,7 @@ class TestDirectories:
         # Who replaces whatever is there needs not look.
         put(gateway.tree(), b"/a", b"content")
 
-    def test_where_nobody_may_list_what_must_exist_is_denied(
+    def test_without_the_right_to_list_operations_on_existing_files_are_denied(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         gateway.store.fail("head", AccessDenied("no"))
@@ -429,7 +429,7 @@ class TestPermissions:
         assert names(result_of(bob.open_directory(b"/"))) == []
         assert isinstance(error_of(bob.stat(b"/../alice/a")), NoSuchFile)
 
-    def test_the_state_prefix_is_hidden_from_who_has_the_whole_bucket(
+    def test_the_state_prefix_is_hidden_from_a_user_of_the_whole_bucket(
         self, gateway: GatewayInMemory
     ) -> None:
         gateway.store.seed(".sftpgw/record", b"s")

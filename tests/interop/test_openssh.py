@@ -227,7 +227,7 @@ def test_times_are_kept(alice: Client) -> None:
     assert (alice.folder / "down").stat().st_mtime == 1_500_000_000
 
 
-def test_permissions_are_kept_to(alice: Client, bob: Client, bucket: Bucket) -> None:
+def test_permissions_are_enforced(alice: Client, bob: Client, bucket: Bucket) -> None:
     data = make_file(alice.folder / "up", 300)
     alice.sftp("put up shared")
     bob.sftp("ls", "get shared down")

@@ -186,7 +186,7 @@ def same(one: paramiko.SFTPAttributes, other: paramiko.SFTPAttributes) -> bool:
 
 
 @needs("lftp", "openssh", "rclone")
-def test_clients_that_set_times_later_serve_who_may_only_upload(
+def test_clients_that_set_times_later_work_for_users_who_may_only_upload(
     dropper: Client, bucket: Bucket
 ) -> None:
     make_tree(dropper.folder / "tree")

@@ -22,7 +22,7 @@ from sftpgw.errors import (
     StoreError,
 )
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.settings import ChecksumChoice, Probe
 from sftpgw.model.store import (
     ByteRange,
@@ -91,7 +91,7 @@ class TestResultsOfCopies:
 
     @pytest.mark.parametrize("manner", ["quoted", "bare", "missing"])
     @pytest_twisted.ensureDeferred
-    async def test_an_object_has_one_etag_whoever_tells_it(
+    async def test_an_object_has_one_etag_in_every_response(
         self, store: SmallS3, client: S3Client, manner: str
     ) -> None:
         store.dialect = Dialect(copied_etag=manner)

@@ -105,7 +105,7 @@ async def test_a_store_that_stays_down_fails_the_read_and_the_next_one_may_succe
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_opening_that_nobody_reads_on_is_cut_off_and_what_it_brought_is_kept(
+async def test_an_unread_first_range_is_cut_off_and_its_bytes_stay(
     server: ScriptedS3, download: Download
 ) -> None:
     server.script(replace(part(0, 40), body=DATA[:15], length=40, stalls=True))

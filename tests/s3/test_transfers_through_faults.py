@@ -22,7 +22,7 @@ from sftpgw import errors
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.settings import (
@@ -355,7 +355,7 @@ class TestUploads:
         assert journey.budget.held_bytes == 0
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_kept_for_a_resume_is_sent_again(self, journey: Journey) -> None:
+    async def test_parts_of_an_upload_being_suspended_are_retried(self, journey: Journey) -> None:
         journey.files = FilesSettings(on_disconnect=OnDisconnect.RESUME)
         refusals = [error_reply(503, "SlowDown")] * 10
         journey.server.disturb(lambda request: "partNumber" in request.target, *refusals)

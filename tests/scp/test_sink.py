@@ -117,7 +117,7 @@ def test_a_tree_is_stored(gateway: GatewayInMemory) -> None:
     assert stored(gateway)["new/t/a"] == b"Z"
 
 
-def test_nobody_gets_above_the_target(gateway: GatewayInMemory) -> None:
+def test_no_name_leads_above_the_target(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/in/": b""})
     talk = Talk(gateway, b"scp -r -t in")
     answer = talk.say(b"D0755 0 ..\n" + header(b"a", 1) + b"A\0")
@@ -130,7 +130,7 @@ def test_nobody_gets_above_the_target(gateway: GatewayInMemory) -> None:
     "line",
     [b"nonsense\n", b"\n", b"C0644 x a\n", b"E\n", b"D0755 0 d\n", b"C" * wire.MAX_LINE_BYTES],
 )
-def test_a_line_that_is_none_ends_everything(gateway: GatewayInMemory, line: bytes) -> None:
+def test_a_malformed_line_ends_the_command(gateway: GatewayInMemory, line: bytes) -> None:
     talk = Talk(gateway, b"scp -t target")
     talk.heard()
     answer = talk.say(line)
@@ -234,7 +234,7 @@ def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> Non
     assert stored(gateway) == {"there": b"old"}
 
 
-def test_whoever_may_not_make_directories_uses_what_is_there(gateway: GatewayInMemory) -> None:
+def test_a_user_who_may_not_make_directories_uses_existing_ones(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/d/x": b"x"})
     user = replace(ALICE, permissions=Permission.UPLOAD)
     talk = Talk(gateway, b"scp -r -t .", user)
@@ -375,7 +375,7 @@ def test_a_client_that_takes_no_answers_is_not_heard_any_further(gateway: Gatewa
     talk.drop()
 
 
-def test_many_lines_take_several_turns(gateway: GatewayInMemory) -> None:
+def test_many_lines_take_several_iterations(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t a")
     talk.heard()
     talk.console.dataReceived(b"T1 0 1 0\n" * (3 * LINES_PER_TURN))

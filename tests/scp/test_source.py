@@ -174,7 +174,7 @@ def test_of_a_large_file_no_padding_is_sent(monkeypatch: pytest.MonkeyPatch) -> 
     gateway.assert_idle()
 
 
-def test_a_reader_who_stops_is_waited_for() -> None:
+def test_a_client_that_stops_reading_is_waited_for() -> None:
     """What is read and not yet taken is bounded, and the channel says by what."""
     gateway = GatewayInMemory()
     seed(gateway, {b"/big": bytes(20 * MIB)})
@@ -278,7 +278,7 @@ def test_a_pattern_lists_only_so_many_directories(
     assert heard == b"\1scp: more than 16 patterns in one path\n"
 
 
-def test_many_names_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_TURN", 100)
     gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
     for number in range(100):

@@ -81,7 +81,7 @@ def test_ranges_are_copied(
     assert gateway.store.content("home/alice/copy") == expected
 
 
-def test_pieces_of_several_files_make_one(gateway: GatewayInMemory, client: SftpClient) -> None:
+def test_ranges_of_several_files_make_one(gateway: GatewayInMemory, client: SftpClient) -> None:
     gateway.store.seed("home/alice/other", b"other")
     target = client.open(b"/copy", CREATE)
     client.ask(copy_data(client.open(b"/other"), target))
@@ -123,7 +123,7 @@ def test_a_store_that_fails_fails_the_copy_and_the_file(
     assert gateway.store.keys() == ["home/alice/source"]
 
 
-def test_who_hangs_up_in_the_middle_publishes_nothing(
+def test_a_client_that_hangs_up_in_the_middle_publishes_nothing(
     gateway: GatewayInMemory, client: SftpClient
 ) -> None:
     gateway.store.seed("home/alice/source", 4 * DATA)

@@ -39,7 +39,7 @@ class TestTheSizeOfAnOpenFile:
         client.write(handle, 3, b"and new")
         return handle
 
-    def test_whoever_writes_it_sees_what_is_written(
+    def test_the_writing_session_sees_what_is_written(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         handle = self.open_and_write(gateway, client)
@@ -128,7 +128,7 @@ class TestAFileInADirectorysPlace:
         with pytest.raises(SftpFailure, match=r"is a directory"):
             client.put(b"/folder", b"x")
 
-    def test_what_is_gone_is_in_nobodys_way(
+    def test_a_removed_file_is_in_the_way_of_none(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.mkdir(b"/folder")
@@ -136,7 +136,7 @@ class TestAFileInADirectorysPlace:
         client.put(b"/folder", b"x")
         assert client.get(b"/folder") == b"x"
 
-    def test_nobody_pays_who_has_met_none(
+    def test_a_put_beside_a_directory_is_one_request(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.mkdir(b"/folder")

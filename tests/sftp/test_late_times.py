@@ -140,7 +140,7 @@ class TestRightBehindClose:
             client.answer(request_id)
         assert (mtime(gateway), gateway.store.requests["copy"]) == (str(LONG_AGO), 0)
 
-    def test_who_may_set_no_times_sets_none(self) -> None:
+    def test_a_user_without_setstat_sets_no_times(self) -> None:
         gateway = gateway_with()
         client = gateway.log_in(replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT))
         closing, setting = pipelined(client, close(begun(client)), set_times())

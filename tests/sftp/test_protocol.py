@@ -722,7 +722,9 @@ def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMem
     assert not protocol.is_busy
 
 
-def test_a_client_that_leaves_between_two_turns_leaves_nothing(gateway: GatewayInMemory) -> None:
+def test_a_client_that_leaves_between_two_iterations_leaves_nothing(
+    gateway: GatewayInMemory,
+) -> None:
     protocol, _ = crowded(gateway, REQUESTS_PER_ITERATION + 1)
     protocol.connectionLost(None)
     assert gateway.clock.getDelayedCalls() == []

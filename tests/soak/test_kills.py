@@ -255,7 +255,7 @@ def town(tmp_path: Path, seed: int) -> Iterator[Town]:
         town.end()
 
 
-def test_whoever_is_killed_every_file_is_whole(town: Town) -> None:
+def test_every_file_is_whole_whichever_process_is_killed(town: Town) -> None:
     until = time.monotonic() + float(os.environ.get("SFTPGW_SOAK_SECONDS", SHORT_SECONDS))
     outcomes: Counter[tuple[str, str, bool]] = Counter()
     town.fill()

@@ -104,8 +104,8 @@ class Door:
 def door() -> Iterator[Door]:
     door = Door()
     yield door
-    for session in tuple(door.gateway.sessions):
-        session.connectionLost(Failure(ConnectionDone()))
+    for connection in tuple(door.gateway.connections):
+        connection.connectionLost(Failure(ConnectionDone()))
     door.port.doStart()
     door.port.doStop()
     assert not door.port.waiting
@@ -125,7 +125,7 @@ def test_the_endpoint_is_one() -> None:
         ("::ffff:192.0.2.1", "192.0.2.1:4711"),
     ],
 )
-def test_the_client_is_who_the_header_names(door: Door, host: str, told: str) -> None:
+def test_the_client_is_the_one_that_the_header_names(door: Door, host: str, told: str) -> None:
     wire = door.connect(header(host) + VERSION)
     assert wire.said().startswith(b"SSH-2.0-sftpgw\r\n")
     (opened,) = door.events.facts("session-opened")
@@ -136,7 +136,7 @@ def test_the_client_is_who_the_header_names(door: Door, host: str, told: str) ->
 
 
 @pytest.mark.parametrize("cut", [1, 5, 7, 20, 39])
-def test_a_header_in_pieces(door: Door, cut: int) -> None:
+def test_a_header_may_arrive_in_fragments(door: Door, cut: int) -> None:
     data = header() + VERSION
     wire = door.connect(data[:cut])
     assert wire.said() == b""
@@ -269,7 +269,7 @@ def test_connections_without_a_header_are_limited() -> None:
     assert not door.connect().is_refused
 
 
-def test_nobody_is_waited_for_once_nothing_listens(door: Door) -> None:
+def test_no_header_is_waited_for_once_nothing_listens(door: Door) -> None:
     door.port.doStart()
     waiting, session = door.connect(), door.connect(header() + VERSION)
     door.port.doStop()

@@ -82,7 +82,7 @@ def test_a_consumer_gets_everything(talk: Conversation) -> None:
     assert bytes(talk.subsystem.received) == sent
 
 
-def test_nobody_can_consume_more_than_came(talk: Conversation) -> None:
+def test_no_more_can_be_consumed_than_arrived(talk: Conversation) -> None:
     talk.channel.write(b"12345")
     talk.pair.pump()
     with pytest.raises(ValueError, match="consumed"):

@@ -48,7 +48,7 @@ def test_payloads_of_every_size_arrive_one_after_the_other(cipher: bytes, mac: b
 
 
 @pytest.mark.parametrize(("cipher", "mac"), PAIRS)
-def test_a_packet_arrives_in_pieces(cipher: bytes, mac: bytes) -> None:
+def test_a_packet_arrives_in_fragments(cipher: bytes, mac: bytes) -> None:
     sender, receiver = two_sides(cipher, mac)
     packet = b"".join(sender.sealer.seal((b"payload",), 0))
     lengths = []
@@ -72,7 +72,7 @@ def test_every_flipped_bit_behind_the_length_is_found(cipher: bytes, mac: bytes)
 
 
 @pytest.mark.parametrize(("cipher", "mac"), PAIRS)
-def test_a_packet_out_of_its_turn_is_found(cipher: bytes, mac: bytes) -> None:
+def test_a_packet_out_of_sequence_is_found(cipher: bytes, mac: bytes) -> None:
     sender, receiver = two_sides(cipher, mac)
     sender.sealer.seal((b"first",), 0)
     second = b"".join(sender.sealer.seal((b"second, of the same size",), 1))

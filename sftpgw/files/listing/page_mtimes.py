@@ -26,6 +26,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import NoSuchObject, StoreError, refuses_one_object
 from sftpgw.files.listing.markers import is_empty_marker
 from sftpgw.files.listing.plan import modified_seconds
@@ -99,8 +100,7 @@ class PageMtimes:
         try:
             await ended
         finally:
-            if timer.active():
-                timer.cancel()
+            cancel_pending(timer)
 
     def _lose_patience(self, ended: Deferred[Any]) -> None:
         self._unknown.clear()

@@ -223,7 +223,7 @@ def test_the_end_of_file_is_told_after_the_bytes_before_it() -> None:
     opened.download.close()
 
 
-def test_a_refusal_is_told_in_turn() -> None:
+def test_a_refusal_is_answered_in_order() -> None:
     opened = Opened()
     gate = opened.store.hold("body")
     result_of(opened.download.open())
@@ -248,7 +248,7 @@ def test_an_empty_file_that_was_replaced_fails() -> None:
     opened.download.close()
 
 
-def test_read_ahead_is_given_back_when_others_stand_in_line() -> None:
+def test_read_ahead_is_given_back_when_others_queue_for_memory() -> None:
     opened = Opened(budget=1000)
     opened.open()
     assert opened.budget.held_bytes == 1000
@@ -268,7 +268,7 @@ def out_of_memory() -> tuple[Opened, int]:
     return opened, others_bytes
 
 
-def test_without_any_memory_a_read_waits_in_line_and_holds_nothing() -> None:
+def test_without_any_memory_a_read_queues_and_holds_nothing() -> None:
     opened, others_bytes = out_of_memory()
     late, later = opened.download.read(900, 1200), opened.download.read(2100, 100)
     assert isinstance(late, Deferred)

@@ -128,7 +128,7 @@ class TestItIsRemovedOnPurposeOnly:
         client.rename(b"/d", b"/e")
         assert stored(gateway) == {"e/": b"precious"}
 
-    def test_a_folder_that_is_kept_keeps_it(self) -> None:
+    def test_an_empty_directory_that_is_preserved_keeps_the_bytes_of_its_marker(self) -> None:
         gateway = GatewayInMemory(files=FilesSettings(keep_empty_directories=True))
         gateway.store.seed(HOME + "d/", b"precious")
         gateway.store.seed(HOME + "d/f", b"file")

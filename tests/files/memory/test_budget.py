@@ -17,7 +17,7 @@ from sftpgw.files.memory.budget import Budget
 from sftpgw.files.memory.reservation import PRESS_SECONDS, Reservation
 from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import Ladder, allowance_bytes
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
@@ -182,7 +182,7 @@ def test_two_hundred_uploads_through_a_few_parts_all_end(seed: int) -> None:
 
 
 @pytest.mark.parametrize("parts", [3, 4, 5])
-def test_what_comes_back_goes_to_the_line_and_not_to_who_gave_it(parts: int) -> None:
+def test_released_memory_goes_to_the_queue_and_not_to_the_releasing_upload(parts: int) -> None:
     """Fast uploads recycle the whole budget; one that comes later must get its turn."""
     process = Process(budget=parts * PART)
     gate = process.store.hold("upload_part")

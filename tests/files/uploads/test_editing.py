@@ -25,7 +25,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
@@ -99,7 +99,7 @@ class Process:
         assert self.budget.held_bytes == 0
         assert self.budget.waiting == 0
         assert not self.store.uploads
-        assert not self.transfers.kept
+        assert not self.transfers.pinned
         result_of(self.transfers.idle())
         assert self.events.facts("defect") == []
         assert not self.clock.getDelayedCalls()
@@ -294,7 +294,7 @@ class TestMemory:
         assert process.content == content(4) + b"x"
         process.assert_idle()
 
-    def test_scattered_edits_never_stand_in_line(self) -> None:
+    def test_scattered_edits_never_queue_for_memory(self) -> None:
         process = Process(content(60), budget=100)
         assert process.budget.try_charge(105)
         upload = process.open()
@@ -587,7 +587,7 @@ class TestTree:
         assert isinstance(failure_of(cutting).value, PermissionDenied)
         assert stored(gateway) == b"old"
 
-    def test_who_may_not_download_may_not_read_what_is_written(
+    def test_a_user_who_may_not_download_cannot_read_a_file_being_written(
         self, gateway: GatewayInMemory
     ) -> None:
         seed(gateway, b"old")

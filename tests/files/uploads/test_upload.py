@@ -17,7 +17,7 @@ from sftpgw.errors import (
     UploadFailed,
 )
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
@@ -85,7 +85,7 @@ class Process:
     def assert_idle(self) -> None:
         assert self.budget.held_bytes == 0
         assert not self.store.uploads
-        assert not self.transfers.kept
+        assert not self.transfers.pinned
         assert not any(name.key.startswith(".sftpgw/") for name in self.store.objects)
         result_of(self.transfers.idle())
         assert self.events.facts("defect") == []
@@ -500,7 +500,7 @@ class TestPieces:
         (piece,) = process.store.keys()
         assert piece.startswith(".sftpgw/pieces/")
         assert piece.endswith("/00001")
-        assert ObjectName("bucket", piece) in process.transfers.kept
+        assert ObjectName("bucket", piece) in process.transfers.pinned
         gate.open()
         assert process.store.keys() == []
         result_of(upload.abandon())
@@ -563,7 +563,7 @@ class TestPieces:
         assert process.store.keys() == []
         process.assert_idle()
 
-    def test_a_piece_that_cannot_be_deleted_is_told_and_the_file_stored(self) -> None:
+    def test_a_staging_object_that_cannot_be_deleted_is_logged_and_the_file_stored(self) -> None:
         process = Process()
         process.store.fail("delete", StoreUnavailable("down"))
         upload = process.upload(layout=IN_PIECES)
@@ -597,7 +597,7 @@ class TestBudget:
         result_of(small)
         assert budget.held_bytes == 10
 
-    def test_who_leaves_the_line_lets_others_pass(self) -> None:
+    def test_an_upload_that_leaves_the_queue_lets_others_pass(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(5)
         large, small = budget.acquire(9), budget.acquire(5)

@@ -249,7 +249,7 @@ class TestOneFlight:
         assert codes(client, sent) == [OK, OK]
         assert stored(gateway) == {"b": b"12"}
 
-    def test_lsetstat_and_check_file_take_their_turn(
+    def test_lsetstat_and_check_file_wait_in_order(
         self, gateway: GatewayInMemory, client: SftpClient, gates: list[Gate]
     ) -> None:
         seed(gateway, a=b"1")
@@ -352,7 +352,9 @@ class TestOverlap:
         assert stored(gateway) == {}
 
     @pytest.mark.parametrize("count", [2, 3, 7])
-    def test_a_kept_directory_outlives_files_that_go_at_the_same_time(self, count: int) -> None:
+    def test_a_preserved_directory_outlives_files_that_are_removed_at_the_same_time(
+        self, count: int
+    ) -> None:
         """Each of them used to count on the other one."""
         gateway = GatewayInMemory(files=FilesSettings(keep_empty_directories=True))
         client = gateway.log_in()
@@ -479,7 +481,7 @@ class TestClose:
         open_all(client, [gate])
         assert stored(gateway) == {"c": b"", "b": b""}
 
-    def test_what_stands_in_line_for_memory_does_not_hold_up_who_gives_it_back(
+    def test_an_open_that_queues_for_memory_does_not_hold_up_the_close_that_releases_it(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         seed(gateway, d__a=b"1")
@@ -542,7 +544,7 @@ class TestOpenedTwice:
         client.close(first)
         assert client.read(client.replies[sent].body, 0, 100) == b"old\none\n"
 
-    def test_a_new_one_exists_for_who_wants_to_create_it(
+    def test_a_new_file_exists_for_an_exclusive_create(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         first, sent = self.opened_again(client, b"f", CREATE | OpenFlag.EXCL)

@@ -224,7 +224,7 @@ def opened(reader: Reader, received_bytes: int) -> Segment:
     return segment
 
 
-def test_what_a_large_file_was_opened_with_is_cut_off_if_nobody_reads_on() -> None:
+def test_the_first_range_of_a_large_file_is_cut_off_if_the_client_does_not_read_on() -> None:
     reader = Reader()
     segment = opened(reader, MIB)
     assert not reader.plan.runs_too_far(segment)
@@ -235,7 +235,7 @@ def test_what_a_large_file_was_opened_with_is_cut_off_if_nobody_reads_on() -> No
     reader.read(2 * MIB)
 
 
-def test_what_a_large_file_was_opened_with_goes_on_while_it_is_read() -> None:
+def test_the_first_range_of_a_large_file_goes_on_while_it_is_read() -> None:
     reader = Reader()
     segment = opened(reader, 3 * MIB)
     for offset in range(0, 2 * MIB, STEP):
@@ -243,7 +243,7 @@ def test_what_a_large_file_was_opened_with_goes_on_while_it_is_read() -> None:
     assert not reader.plan.runs_too_far(segment)
 
 
-def test_a_file_of_one_part_is_kept_whole() -> None:
+def test_a_file_of_one_part_stays_in_memory_whole() -> None:
     reader = Reader(PART)
     segment = opened(reader, PART)
     assert not reader.plan.runs_too_far(segment)

@@ -241,7 +241,7 @@ class TestRequests:
         store.take(tuple(store.plan.finish()))
         assert not any(isinstance(command, CopyBase | FetchBase) for command in seen)
 
-    def test_the_kept_rest_is_copied_at_the_end(self) -> None:
+    def test_the_preserved_rest_is_copied_at_the_end(self) -> None:
         plan, store = editing(content(30))
         store.take(plan.write(0, b"x" * 8))
         store.carry_out_all()
@@ -264,7 +264,7 @@ class TestRequests:
         store.carry_out_all()
         assert store.published == content(30)[:20]
 
-    def test_a_cut_while_bytes_are_fetched_is_kept_to(self) -> None:
+    def test_a_truncation_while_bytes_are_fetched_holds(self) -> None:
         plan, store = editing(content(4))
         store.take(plan.write(4, b"x" * 8))
         assert store.pending == [FetchBase(ByteRange(0, 4))]

@@ -91,7 +91,7 @@ def test_what_the_default_holds() -> None:
     assert DEFAULT.pieces.top_bytes == MAX_PART_BYTES
 
 
-def test_no_pieces_where_parts_cannot_be_copied() -> None:
+def test_no_staging_uploads_where_parts_cannot_be_copied() -> None:
     layout = choose_layout(DEFAULT.ladder, part_copy=False, unequal_parts=True)
     assert layout.capacity_bytes == DEFAULT.ladder.capacity_bytes
     assert layout.home(10_000) == Home(0, 10_000)
@@ -123,6 +123,6 @@ def test_a_store_that_wants_equal_parts_gets_no_other() -> None:
     assert {layout.size_bytes(number) for number in range(1, 10_001)} == {MIN_PART_BYTES}
 
 
-def test_parts_as_large_as_a_copy_make_pieces_of_one_part() -> None:
+def test_parts_as_large_as_a_copy_make_staging_uploads_of_one_part() -> None:
     layout = choose_layout(Ladder(5 * GIB, 5 * GIB), part_copy=True, unequal_parts=True)
     assert layout.capacity_bytes == 10_000 * 5 * GIB

@@ -216,7 +216,7 @@ def test_what_is_reported_stored_is_what_was_written(
     st.lists(st.integers(0, 5), max_size=60),
     st.one_of(st.none(), st.integers(0, 45)),
 )
-def test_any_size_passes_in_pieces_and_any_failure_leaves_nothing(
+def test_any_size_passes_in_staging_uploads_and_any_failure_leaves_nothing(
     size_bytes: int, step_bytes: int, order: list[int], failing: int | None
 ) -> None:
     plan, store = started(IN_PIECES)
@@ -322,7 +322,7 @@ def test_a_file_over_all_parts_is_refused_at_the_first_byte_beyond() -> None:
     assert "part_size" in plan.failure.message
 
 
-def test_a_file_over_all_pieces_is_refused_at_the_first_byte_beyond() -> None:
+def test_a_file_over_all_staging_uploads_is_refused_at_the_first_byte_beyond() -> None:
     plan, store = started(IN_PIECES)
     for offset in range(0, IN_PIECES.capacity_bytes, 8):
         store.take(plan.write(offset, b"x" * 8))
@@ -340,7 +340,7 @@ def test_growing_a_file_beyond_all_parts_is_refused() -> None:
     assert "16 bytes" in plan.failure.message
 
 
-def test_a_piece_is_joined_while_the_next_one_arrives() -> None:
+def test_a_staging_upload_is_joined_while_the_next_one_arrives() -> None:
     plan, store = started(IN_PIECES)
     store.take(plan.write(0, b"x" * 40))
     store.carry_out_all()

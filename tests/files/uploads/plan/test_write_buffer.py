@@ -128,7 +128,7 @@ class TestDraft:
         assert [len(piece) for piece in draft.body] == [10, 2, 10]
         assert draft.body[2] is large
 
-    def test_small_pieces_are_joined_up_to_a_bound(self) -> None:
+    def test_small_fragments_are_joined_up_to_a_bound(self) -> None:
         draft = WriteBuffer()
         draft.write(0, b"x")
         for _ in range(2 * JOINED_BYTES // 1000):

@@ -217,7 +217,7 @@ class TestWhatIsKept:
         store.carry_out_all()
         assert store.kept_data == data_of(8)
 
-    def test_pieces_that_are_stored_stay_and_others_go(self) -> None:
+    def test_complete_staging_objects_stay_and_others_go(self) -> None:
         for size_bytes in (41, 60, 70, 77):
             store = begun(IN_PIECES)
             kept = lost_after(store, size_bytes)
@@ -231,7 +231,7 @@ class TestWhatIsKept:
             store.carry_out_all()
             assert store.published == data
 
-    def test_of_a_closed_file_nothing(self) -> None:
+    def test_a_closed_file_is_not_suspended(self) -> None:
         store = begun()
         store.take(store.plan.write(0, data_of(20)))
         store.take(store.plan.finish())
@@ -240,7 +240,7 @@ class TestWhatIsKept:
         assert store.kept == ()
         store.assert_nothing_left()
 
-    def test_without_being_asked_nothing(self) -> None:
+    def test_an_upload_that_is_not_to_be_suspended_is_aborted(self) -> None:
         plan = UploadPlan(PLAIN)
         store = KeepingStore(plan)
         assert lost_after(store, 20) == b""
@@ -315,7 +315,7 @@ class TestGoingOn:
         store.assert_nothing_left()
 
     @pytest.mark.parametrize("at", [1, 7, 9, 15])
-    def test_what_is_neither_kept_nor_written_anew_is_missed(self, at: int) -> None:
+    def test_bytes_that_are_neither_preserved_nor_written_fail_the_upload(self, at: int) -> None:
         store = self.kept(17)
         store.take(store.plan.write(at, b"n" * 40))
         store.take(store.plan.finish())
@@ -339,7 +339,7 @@ class TestGoingOn:
         store.carry_out_all()
         assert store.kept_data == data_of(16)
 
-    def test_closed_unchanged_it_is_kept_again(self) -> None:
+    def test_a_resumed_upload_that_is_closed_unchanged_is_suspended_again(self) -> None:
         store = self.kept(17)
         store.take(store.plan.finish())
         store.carry_out_all()

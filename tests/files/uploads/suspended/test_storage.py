@@ -152,7 +152,9 @@ class TestGoingOn:
         assert cut(first, bytes(size_bytes)) == 0
         assert_only(store, None)
 
-    def test_a_tail_that_makes_a_part_is_kept_but_for_its_last_byte(self, store: FakeStore) -> None:
+    def test_a_tail_large_enough_for_a_part_is_suspended_but_for_its_last_byte(
+        self, store: FakeStore
+    ) -> None:
         gateway = node(store, part_bytes=8 * MIB)
         data = content(15 * MIB)
         assert cut(gateway, data[: 6 * MIB]) == 6 * MIB - 1
@@ -264,7 +266,9 @@ class TestGoingOn:
         assert result_of(first.tree().stat(b"/file")).modified_seconds == 5.0
         assert store.requests["copy"] == 0
 
-    def test_what_is_kept_cannot_be_read_through_the_handle(self, first: GatewayInMemory) -> None:
+    def test_suspended_bytes_cannot_be_read_through_the_handle(
+        self, first: GatewayInMemory
+    ) -> None:
         kept = cut(first, content(17 * STEP))
         upload = opened(first.tree(), WriteIntent(truncate=False, read=True))
         with pytest.raises(Unsupported):
@@ -450,7 +454,7 @@ class TestOthers:
             assert kept_bytes(first) == 2 * PART
             assert len(store.uploads) == len(records(store)) == 1
 
-    def test_what_was_kept_during_an_upload_goes_with_its_end(
+    def test_a_record_written_during_an_upload_is_removed_at_its_end(
         self, store: FakeStore, first: GatewayInMemory, second: GatewayInMemory
     ) -> None:
         ghost = opened(first.tree())
@@ -463,7 +467,7 @@ class TestOthers:
         result_of(upload.commit())
         assert_only(store, data)
 
-    def test_who_may_only_upload_goes_on_and_replaces_nothing(
+    def test_a_user_who_may_only_upload_resumes_and_replaces_nothing(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         dropper = User("alice", "bucket", "home/alice/", Permission.UPLOAD)
@@ -575,7 +579,7 @@ class TestWhatItIs:
         going_on = costs(tree.open_writer(b"/file", ON, NO_CHANGES))
         assert going_on == {"head": 1, "get": 2, "put": 1, "delete": 2}
 
-    def test_without_the_option_nothing_is_kept_or_asked_for(self, store: FakeStore) -> None:
+    def test_without_the_option_nothing_is_suspended_or_asked_for(self, store: FakeStore) -> None:
         kept = cut(node(store), content(9 * STEP))
         assert kept
         gateway = node(store, files=FilesSettings())
@@ -587,7 +591,7 @@ class TestWhatItIs:
         result_of(upload.abandon())
         assert len(store.uploads) == len(records(store)) == 1
 
-    def test_where_nobody_may_list_nothing_is_kept(
+    def test_without_the_right_to_list_nothing_is_suspended(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         upload = opened(first.tree())
@@ -662,7 +666,7 @@ def _started(work: Coroutine[Any, Any, Any]) -> Any:
     return Deferred.fromCoroutine(work)
 
 
-class TestWhoComesTooLate:
+class TestResumeOfLostBytes:
     """A client that was told of bytes, which are gone when it opens the file."""
 
     @pytest.mark.parametrize("append", [False, True])
