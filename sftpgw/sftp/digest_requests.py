@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred
 from sftpgw.errors import Unsupported
 from sftpgw.files.digests import ALGORITHMS
 from sftpgw.sftp.contracts import IGatewayFile
+from sftpgw.sftp.handler_context import HandlerContext
 from sftpgw.sftp.handles import Handles, OpenFile
 from sftpgw.sftp.replies import Reply
-from sftpgw.sftp.request_context import RequestContext
 from sftpgw.sftp.request_order.plan import Access
 from sftpgw.sftp.request_order.sequencer import touched_paths
 from sftpgw.wire import check_file as wire
@@ -34,7 +34,7 @@ def check_handle(handles: Handles, request: Extended) -> Deferred[Reply]:
     return _reply(handles.file(wanted.subject).file, wanted, request)
 
 
-def check_name(context: RequestContext, request: Extended) -> Deferred[Reply]:
+def check_name(context: HandlerContext, request: Extended) -> Deferred[Reply]:
     """``check-file-name``. Once the file is open, its name may change."""
     wanted = wire.parse(request.data, request.request_id)
     _choose(wanted)
@@ -42,7 +42,7 @@ def check_name(context: RequestContext, request: Extended) -> Deferred[Reply]:
     return Deferred.fromCoroutine(_check_named(context, wanted, request))
 
 
-async def _check_named(context: RequestContext, wanted: CheckFile, request: Extended) -> Reply:
+async def _check_named(context: HandlerContext, wanted: CheckFile, request: Extended) -> Reply:
     try:
         opening = context.sequencer.run(
             Access.READ,

@@ -17,8 +17,8 @@ from sftpgw.errors import LimitReached
 from sftpgw.sftp import digest_requests, replies
 from sftpgw.sftp.contracts import Eventual
 from sftpgw.sftp.copy_data import copy_data
+from sftpgw.sftp.handler_context import HandlerContext
 from sftpgw.sftp.replies import Reply
-from sftpgw.sftp.request_context import RequestContext
 from sftpgw.sftp.request_order.plan import Access
 from sftpgw.sftp.request_order.sequencer import access_of_change, touched_paths
 from sftpgw.wire import check_file, extended
@@ -29,7 +29,7 @@ MAX_OWNERS = 1024
 """The reply to more might be larger than the packets that clients take."""
 
 
-def _posix_rename(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _posix_rename(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     old, new = extended.parse_strings(request.data, 2, request.request_id)
     return context.sequencer.run(
         Access.CHANGE,
@@ -38,7 +38,7 @@ def _posix_rename(context: RequestContext, request: Extended) -> Eventual[Reply]
     )
 
 
-def _fsync(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _fsync(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (name,) = extended.parse_strings(request.data, 1, request.request_id)
     opened = context.handles.file(name)
     return context.handle_order.behind(
@@ -46,7 +46,7 @@ def _fsync(context: RequestContext, request: Extended) -> Eventual[Reply]:
     )
 
 
-def _lsetstat(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _lsetstat(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     path, attributes = extended.parse_path_and_attributes(request.data, request.request_id)
     return context.sequencer.run(
         access_of_change(attributes),
@@ -55,33 +55,33 @@ def _lsetstat(context: RequestContext, request: Extended) -> Eventual[Reply]:
     )
 
 
-def _statvfs(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _statvfs(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (path,) = extended.parse_strings(request.data, 1, request.request_id)
     return _space(context, path, request)
 
 
-def _fstatvfs(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _fstatvfs(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (name,) = extended.parse_strings(request.data, 1, request.request_id)
     return _space(context, context.handles.path(name), request)
 
 
-def _limits(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _limits(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     extended.parse_strings(request.data, 0, request.request_id)
     payload = extended.limits_reply(context.handles.limit)
     return (wire.extended_reply(request.request_id, payload),)
 
 
-def _expand_path(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _expand_path(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (path,) = extended.parse_strings(request.data, 1, request.request_id)
     return _path(context.server.expandPath(path), request)
 
 
-def _home_directory(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _home_directory(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (user,) = extended.parse_strings(request.data, 1, request.request_id)
     return _path(context.server.homeDirectory(user), request)
 
 
-def _users_groups_by_id(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _users_groups_by_id(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     uids, gids = extended.parse_owners(request.data, request.request_id)
     if len(uids) + len(gids) > MAX_OWNERS:
         raise LimitReached(f"names of at most {MAX_OWNERS} owners can be asked for at once")
@@ -89,7 +89,7 @@ def _users_groups_by_id(context: RequestContext, request: Extended) -> Eventual[
     return (wire.extended_reply(request.request_id, extended.owners_reply(*names)),)
 
 
-def _copy_data(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _copy_data(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     wanted = extended.parse_copy_data(request.data, request.request_id)
     source, target = context.handles.file(wanted.source), context.handles.file(wanted.target)
     return context.handle_order.run(
@@ -101,15 +101,15 @@ def _copy_data(context: RequestContext, request: Extended) -> Eventual[Reply]:
     )
 
 
-def _check_file_name(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _check_file_name(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     return digest_requests.check_name(context, request)
 
 
-def _check_file_handle(context: RequestContext, request: Extended) -> Eventual[Reply]:
+def _check_file_handle(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     return digest_requests.check_handle(context.handles, request)
 
 
-def _space(context: RequestContext, path: bytes, request: Extended) -> Eventual[Reply]:
+def _space(context: HandlerContext, path: bytes, request: Extended) -> Eventual[Reply]:
     found = context.server.space(path)
     return replies.then(found, lambda found: replies.space(request.request_id, found))
 
@@ -118,7 +118,7 @@ def _path(found: Eventual[bytes], request: Extended) -> Eventual[Reply]:
     return replies.then(found, lambda found: replies.path(request.request_id, found))
 
 
-EXTENSIONS: dict[bytes, tuple[bytes, Callable[[RequestContext, Extended], Eventual[Reply]]]] = {
+EXTENSIONS: dict[bytes, tuple[bytes, Callable[[HandlerContext, Extended], Eventual[Reply]]]] = {
     b"posix-rename@openssh.com": (b"1", _posix_rename),
     b"statvfs@openssh.com": (b"2", _statvfs),
     b"fstatvfs@openssh.com": (b"2", _fstatvfs),

@@ -23,9 +23,9 @@ from sftpgw.model.messages import readable
 from sftpgw.sftp import replies
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile
 from sftpgw.sftp.extensions import EXTENSIONS
+from sftpgw.sftp.handler_context import HandlerContext
 from sftpgw.sftp.handles import OpenDirectory, OpenFile
 from sftpgw.sftp.replies import Reply
-from sftpgw.sftp.request_context import RequestContext
 from sftpgw.sftp.request_order.plan import Access
 from sftpgw.sftp.request_order.sequencer import Paths, access_of_change, touched_paths
 from sftpgw.wire import sftp as wire
@@ -47,7 +47,7 @@ class RequestHandlers:
 
     def __init__(
         self,
-        context: RequestContext,
+        context: HandlerContext,
         events: EventSink,
         *,
         cork: Cork,

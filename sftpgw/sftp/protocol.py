@@ -41,11 +41,11 @@ from sftpgw.model.units import Buffer
 from sftpgw.sftp.close_hold import CloseHold
 from sftpgw.sftp.contracts import IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS
+from sftpgw.sftp.handler_context import HandlerContext
 from sftpgw.sftp.handlers import HANDLERS, RequestHandlers
 from sftpgw.sftp.handles import Handles, OpenFile
 from sftpgw.sftp.refusal_log import RefusalLog
 from sftpgw.sftp.replies import Reply
-from sftpgw.sftp.request_context import RequestContext
 from sftpgw.sftp.statuses import is_foreseen, status_of
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
@@ -91,7 +91,7 @@ class SFTPProtocol:
         self._handles = Handles(max_handles, random_bytes)
         self._refusals = RefusalLog(events)
         self._handlers = RequestHandlers(
-            RequestContext(server, self._handles),
+            HandlerContext(server, self._handles),
             events,
             cork=self._cork,
             on_closed=self._refusals.ended,

@@ -10,7 +10,7 @@ from sftpgw.sftp.request_order.sequencer import HandleOrder, Sequencer
 
 
 @dataclass(frozen=True)
-class RequestContext:
+class HandlerContext:
     """What the handlers of requests use.
 
     :param server: the files of the session.
