@@ -166,7 +166,7 @@ def test_a_whole_session_runs_behind_a_header(door: Door) -> None:
 
 def test_a_failed_login_names_the_client(door: Door) -> None:
     wire = door.connect(header() + VERSION)
-    transport = next(iter(door.gateway.sessions))
+    transport = next(iter(door.gateway.connections))
     transport.events.emit(LoginFailedEvent(user="alice", method="password"))
     assert door.events.facts("login-failed")[0]["peer"] == "192.0.2.1:4711"
     wire.drop()
