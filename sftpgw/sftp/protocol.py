@@ -36,12 +36,8 @@ from twisted.python.failure import Failure
 from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.events import EventSink
-<<<<<<< HEAD
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import RequestMalformed, StreamLost
-from sftpgw.model.messages import readable
-=======
->>>>>>> main
 from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Buffer
 from sftpgw.sftp.close_hold import CloseHold
@@ -282,15 +278,9 @@ class SFTPProtocol:
             buffers, self._outbox, self._outbox_bytes = self._outbox, [], 0
             self._transport.write(*buffers)
 
-<<<<<<< HEAD
-    def _answer_lost(self, failure: Failure) -> None:
-        """A defect of ours: rather than wait for ever, the client learns that it is alone."""
-        self._events.emit(Defect(where="answer", failure=failure))
-=======
     def _on_reply_lost(self, failure: Failure) -> None:
         """A defect of the gateway. The client would wait for ever, so the channel is closed."""
-        self._events.tell("defect", where="answer", failure=failure)
->>>>>>> main
+        self._events.emit(Defect(where="answer", failure=failure))
         self._lose_stream("internal error")
 
     def _explain(self, request: Any, failure: Failure) -> Reply:
@@ -299,15 +289,9 @@ class SFTPProtocol:
         code, sentence = status_of(error)
         if not is_foreseen(error) and not isinstance(error, CancelledError):
             where = type(request).__name__.lower()
-<<<<<<< HEAD
             self._events.emit(Defect(where=where, failure=failure))
-        elif not _is_routine(request, error) and not self._has_given_up(error):
-            handle = self._sticking_handle(request)
-=======
-            self._events.tell("defect", where=where, failure=failure)
         elif not _is_routine(request, error) and not self._was_cancelled(error):
             handle = self._counted_handle(request)
->>>>>>> main
             self._refusals.refused(_name_of(request), code, sentence, handle=handle)
         return (wire.status(request.request_id, code, sentence),)
 
@@ -364,240 +348,6 @@ class SFTPProtocol:
             self._input_has_ended = False
             self._transport.finish(0)
 
-<<<<<<< HEAD
-    # Files and directories.
-
-    def _open(self, request: wire.Open) -> Eventual[Answer]:
-        may_change = bool(request.flags & _FOR_WRITING)
-        is_written = bool(request.flags & OpenFlag.WRITE)
-
-        def opening() -> Eventual[IGatewayFile]:
-            found = self._server.openFile(request.path, request.flags, request.attributes)
-            return found if may_change else self._given_up_if_lost(found)
-
-        def described(file: IGatewayFile) -> OpenFile:
-            file.corkWith(self._cork)
-            return OpenFile(request.path, file, is_written=is_written)
-
-        access = Access.OPEN if may_change else Access.READ
-        return self._opened(access, request, opening, described)
-
-    def _open_directory(self, request: wire.OnPath) -> Eventual[Answer]:
-        def opening() -> Eventual[IGatewayDirectory]:
-            return self._server.openDirectory(request.path)
-
-        def described(directory: IGatewayDirectory) -> OpenDirectory:
-            return OpenDirectory(request.path, directory)
-
-        return self._opened(Access.LOOK, request, opening, described)
-
-    def _opened(
-        self,
-        access: Access,
-        request: wire.Open | wire.OnPath,
-        opening: Callable[[], Eventual[Any]],
-        described: Callable[[Any], OpenFile | OpenDirectory],
-    ) -> Deferred[Answer]:
-        """Open something when its turn has come. It counts against the limit from now on."""
-        paths = touched(request.path)
-        self._handles.reserve()
-
-        def unreserved(outcome: Any) -> Any:
-            self._handles.unreserve()
-            return outcome
-
-        def added(thing: Any) -> Answer:
-            if self._is_lost:
-                self._abandon(described(thing))
-                return ()
-            return (wire.handle(request.request_id, self._handles.add(described(thing))),)
-
-        opened: Deferred[Any] = maybeDeferred(self._sequencer.run, access, paths, opening)
-        return opened.addBoth(unreserved).addCallback(added)
-
-    def _given_up_if_lost(self, opening: Eventual[IGatewayFile]) -> Eventual[IGatewayFile]:
-        if not isinstance(opening, Deferred):
-            return opening
-
-        def over(outcome: T) -> T:
-            self._opening_to_read.discard(opening)
-            return outcome
-
-        self._opening_to_read.add(opening)
-        return opening.addBoth(over)
-
-    def _read(self, request: wire.Read) -> Eventual[Answer]:
-        file = self._handles.file(request.handle).file
-        length = min(request.length, wire.MAX_READ_BYTES)
-        if not length:  # asyncssh's read() at the end of a file; OpenSSH answers so
-            return _data(request.request_id, ())
-        data = file.readChunk(request.offset, length)
-        return _then(data, lambda data: _data(request.request_id, data))
-
-    def _write(self, request: wire.Write) -> Eventual[Answer]:
-        opened = self._handles.file(request.handle)
-
-        def write() -> Eventual[Answer]:
-            written = opened.file.writeChunk(request.offset, request.data)
-            return _confirmed(written, request.request_id)
-
-        # `behind` asks the same; that is a call less for each WRITE.
-        return self._handle_order.behind(opened, write) if opened.in_order else write()
-
-    def _change_handle(self, request: wire.ChangeHandle) -> Eventual[Answer]:
-        opened = self._handles.file(request.handle)
-
-        def change() -> Eventual[Answer]:
-            return _confirmed(opened.file.setAttrs(request.attributes), request.request_id)
-
-        if opened.is_written:
-            return self._handle_order.behind(opened, change)
-        # A file that is only read is stored: its time changes by name.
-        paths = touched(opened.path) if "mtime" in request.attributes else ()
-        return self._sequencer.run(Access.CHANGE, paths, change)
-
-    def _on_handle(self, request: wire.OnHandle) -> Eventual[Answer]:
-        if request.kind is Kind.READDIR:
-            return Deferred.fromCoroutine(self._read_directory(request))
-        if request.kind is Kind.FSTAT:
-            found = self._handles.file(request.handle).file.getAttrs()
-            return _then(found, lambda found: _attributes(request.request_id, found))
-        return self._close(request)
-
-    def _close(self, request: wire.OnHandle) -> Eventual[Answer]:
-        opened = self._handles.remove(request.handle)
-        self._refusals.ended(request.handle)
-        if isinstance(opened, OpenDirectory):
-            opened.directory.close()
-            return _ok(request.request_id)
-        if not opened.in_order:
-            return self._close_file(opened.file, request)
-
-        def dropped(failure: Failure) -> Failure:
-            if self._is_lost:
-                self._abandon(opened)  # what the client sent before may be missing
-            return failure
-
-        closed = self._handle_order.run((opened,), lambda: self._close_file(opened.file, request))
-        return closed.addErrback(dropped)
-
-    def _close_file(self, file: IGatewayFile, request: wire.OnHandle) -> Eventual[Answer]:
-        return self._sequencer.run(
-            Access.CLOSE,
-            _published_as(file),
-            lambda: _confirmed(file.close(), request.request_id),
-            current_paths=lambda: _published_as(file),
-        )
-
-    async def _read_directory(self, request: wire.OnHandle) -> Answer:
-        opened = self._handles.directory(request.handle)
-        await opened.turn.acquire()
-        try:
-            if not opened.left_over:
-                opened.left_over.extend(await opened.directory.nextEntries())
-            if not opened.left_over:
-                raise EndOfFile("end of directory")
-            return (wire.names(request.request_id, _reply_full(opened)),)
-        finally:
-            opened.turn.release()
-
-    def _abandon(self, opened: OpenFile | OpenDirectory) -> None:
-        """The client is gone: there is nobody to hear of errors, only the log."""
-        maybeDeferred(_leave, opened).addErrback(
-            lambda failure: self._events.emit(Defect(where="abandon", failure=failure))
-        )
-
-    # Paths.
-
-    def _on_path(self, request: wire.OnPath) -> Eventual[Answer]:
-        server, path, request_id = self._server, request.path, request.request_id
-        match request.kind:
-            case Kind.STAT | Kind.LSTAT:
-                return self._look(request)
-            case Kind.OPENDIR:
-                return self._open_directory(request)
-            case Kind.REALPATH:
-                return _then(server.realPath(path), lambda path: _name(request_id, path))
-            case Kind.READLINK:
-                return _then(server.readLink(path), lambda path: _name(request_id, path))
-            case Kind.REMOVE:
-                return self._change(request, lambda: server.removeFile(path), path)
-        return self._change(request, lambda: server.removeDirectory(path), path)
-
-    def _look(self, request: wire.OnPath) -> Eventual[Answer]:
-        def found() -> Eventual[Answer]:
-            attributes = self._server.getAttrs(request.path, request.kind is Kind.STAT)
-            return _then(attributes, lambda found: _attributes(request.request_id, found))
-
-        paths = touched(request.path)
-        is_root = paths == ((),)  # which is there, whatever happens
-        return self._sequencer.run(Access.LOOK, () if is_root else paths, found)
-
-    def _on_two_paths(self, request: wire.OnTwoPaths) -> Eventual[Answer]:
-        first, second = request.first, request.second
-        if request.kind is not Kind.RENAME:
-            return _confirmed(self._server.makeLink(first, second), request.request_id)
-        return self._change(request, lambda: self._server.renameFile(first, second), first, second)
-
-    def _change_path(self, request: wire.ChangePath) -> Eventual[Answer]:
-        path, attributes = request.path, request.attributes
-        if request.kind is Kind.MKDIR:
-            return self._change(request, lambda: self._server.makeDirectory(path, attributes), path)
-        return self._sequencer.run(
-            changing(attributes),
-            touched(path),
-            lambda: _confirmed(self._server.setAttrs(path, attributes), request.request_id),
-        )
-
-    def _change(
-        self, request: Any, change: Callable[[], Deferred[None] | None], *paths: bytes
-    ) -> Eventual[Answer]:
-        return self._sequencer.run(
-            Access.CHANGE, touched(*paths), lambda: _confirmed(change(), request.request_id)
-        )
-
-    def _extended(self, request: wire.Extended) -> Eventual[Answer]:
-        if request.name not in EXTENSIONS:
-            raise Unsupported(f"extension {readable(request.name[:64])} is not supported")
-        _, handler = EXTENSIONS[request.name]
-        session = ExtensionContext(self._server, self._handles, self._sequencer, self._handle_order)
-        return _then(handler(session, request), lambda reply: (reply,))
-
-    def _unknown(self, request: wire.Unknown) -> Answer:
-        raise Unsupported(f"SFTP version 3 has no packet of type {request.number}")
-
-
-HANDLERS: dict[type, Callable[[SFTPProtocol, Any], Eventual[Answer]]] = {
-    wire.Write: SFTPProtocol._write,
-    wire.Read: SFTPProtocol._read,
-    wire.Open: SFTPProtocol._open,
-    wire.OnHandle: SFTPProtocol._on_handle,
-    wire.OnPath: SFTPProtocol._on_path,
-    wire.ChangeHandle: SFTPProtocol._change_handle,
-    wire.ChangePath: SFTPProtocol._change_path,
-    wire.OnTwoPaths: SFTPProtocol._on_two_paths,
-    wire.Extended: SFTPProtocol._extended,
-    wire.Unknown: SFTPProtocol._unknown,
-}
-
-
-_FOR_WRITING = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
-
-
-def _published_as(file: IGatewayFile) -> Paths:
-    """What CLOSE of a file touches; nothing, if it publishes nothing."""
-    path = file.publishedPath()
-    return () if path is None else touched(path)
-
-
-def _leave(opened: OpenFile | OpenDirectory) -> Deferred[None] | None:
-    if isinstance(opened, OpenFile):
-        return opened.file.abandon()
-    opened.directory.close()
-    return None
-
-=======
->>>>>>> main
 
 def _is_routine(request: wire.Request, error: BaseException) -> bool:
     """What every session brings: the end of a file, a missing name, READs after CLOSE."""
