@@ -51,6 +51,8 @@ setup(
     ],
     extras_require={
         "demo": MOTO_S3,
+        # svgbob draws the figures: without a program of the system, and without a browser's help.
+        "docs": ["furo", "sphinx>=8.2", "sphinxcontrib-svgbob>=0.3.2"],
         "fuzz": ["atheris>=3"],
         "test": [
             "asyncssh",

@@ -1,6 +1,6 @@
 """The gateway's SSH and SFTP with nothing behind them: ``python -m bench.null_gateway``.
 
-Knows: the gateway's rooms `ssh`, `auth` and `sftp`, put together as `sftpgw.tap` does.
+Knows: the gateway's packages `ssh`, `auth` and `sftp`, put together as `sftpgw.session` does.
 Must not know: any store. What is written is dropped, what is read is made up.
 
 Prints its port when it listens, and ends when its standard input does.
@@ -19,19 +19,21 @@ from twisted.internet.stdio import StandardIO
 from zope.interface import implementer
 
 from bench.filling import filling
-from sftpgw.auth.keys import authorized_blob
+from sftpgw.auth.login_keys import authorized_blob
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.errors import EndOfFile, Unsupported
-from sftpgw.files.traffic import Traffic
-from sftpgw.interfaces import EventSink
+from sftpgw.files.traffic import FileTraffic
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import SshSettings
+from sftpgw.model.units import Body
+from sftpgw.model.users import User
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.hostkeys import create_host_key, load_host_keys
-from sftpgw.values import Body, SshSettings, User
+from sftpgw.ssh.host_keys import create_host_key, load_host_keys
 from sftpgw.wire.sftp import Attributes
 
 _DIRECTORY = {"permissions": 0o040755}
@@ -43,10 +45,10 @@ class NullFile:
     """A file of `size_bytes` that forgets what is written to it."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.traffic = Traffic()
+        self.traffic = FileTraffic()
         self._size_bytes = size_bytes
 
-    def answerTogether(self, together: object) -> None:
+    def corkWith(self, cork: object) -> None:
         """Every READ is answered at once."""
 
     def readChunk(self, offset: int, length: int) -> Body:

@@ -23,6 +23,8 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from fuzz.scripts import Script
+from sftpgw.model.settings import SshSettings
+from sftpgw.model.units import Buffer
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.ssh.balancers import HEADER_SECONDS, BalancedFactory
 from sftpgw.testing.fake_store import FakeStore
@@ -38,7 +40,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import Buffer, SshSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.frames import MAX_FRAME_BYTES, MIN_FRAME_BYTES, Frames
 from sftpgw.wire.sftp import Kind, Malformed

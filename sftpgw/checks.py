@@ -17,15 +17,18 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import islice
 
 from twisted.internet.defer import Deferred, TimeoutError
 
 from sftpgw.errors import AccessDenied, StoreError
-from sftpgw.interfaces import Clock, EventSink, ObjectStore
-from sftpgw.values import Capabilities, ObjectName, ObjectProperties, Permission, Settings, User
-from sftpgw.values import Probe as ProbeChoice
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import Probe as ProbeChoice
+from sftpgw.model.settings import Settings
+from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
+from sftpgw.model.users import Permission, User
 
 LOOK_SECONDS = 10.0
 """How long a bucket is waited for at the start, until the log is told."""
@@ -224,28 +227,19 @@ def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[User]
 def judge_capabilities(bucket: str, settings: Settings, able: Capabilities) -> tuple[Level, str]:
     """Whether the store can do all that the configuration does not declare unsupported."""
     declared = settings.s3.capabilities
-    lacking = [name for name in _names(able, False) if name in _names(declared, True)]
+    lacking = [name for name in able.names(value=False) if name in declared.names(value=True)]
     if lacking:
-        every = " ".join(sorted({*_names(able, False), *_names(declared, False)}))
+        every = " ".join(sorted({*able.names(value=False), *declared.names(value=False)}))
         text = f"bucket {bucket}: the store lacks {' '.join(lacking)}; "
         if settings.s3.probe is ProbeChoice.NO:
             return Level.FAULT, f"{text}write into [s3]: unsupported = {every}"
         text += "the gateway finds that out, and does without; not to have it tried, write into"
         return Level.NOTE, f"{text} [s3]: unsupported = {every}"
-    spare = [name for name in _names(declared, False) if name in _names(able, True)]
+    spare = [name for name in declared.names(value=False) if name in able.names(value=True)]
     if spare:
         text = f"the store can do what unsupported denies it: {' '.join(spare)}"
         return Level.NOTE, f"bucket {bucket}: {text}"
     return Level.OK, f"bucket {bucket}: the store can do what the gateway asks of it"
-
-
-def _names(capabilities: Capabilities, value: bool) -> list[str]:
-    """Those capabilities that are `value`, by their names in sftpgw.ini."""
-    return [
-        field.name.replace("_", "-")
-        for field in fields(Capabilities)
-        if getattr(capabilities, field.name) is value
-    ]
 
 
 def reason_of(error: StoreError) -> str:

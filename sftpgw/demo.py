@@ -21,8 +21,7 @@ from types import MappingProxyType
 
 from sftpgw.auth.passwords import hash_password
 from sftpgw.errors import ConfigError
-from sftpgw.values import (
-    Capabilities,
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -30,8 +29,9 @@ from sftpgw.values import (
     Settings,
     SshSettings,
     StoreSettings,
-    User,
 )
+from sftpgw.model.store import Capabilities
+from sftpgw.model.users import User
 
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 2022

@@ -21,10 +21,12 @@ from typing import Any
 import pytest
 from twisted.internet import threads
 
-from sftpgw.interfaces import EventSink, ObjectStore
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.opening import open_store
-from sftpgw.values import MIB, Capabilities, ObjectInfo, ObjectName, Probe, StoreSettings
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import Probe, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectStore
+from sftpgw.model.units import MIB
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.s3.store_factory import open_store
 from tests.abilities import need
 
 MOTO_MIN_PART_BYTES = 64 * 1024
@@ -177,7 +179,7 @@ def connect(settings: StoreSettings, events: EventSink | None = None, **changes:
 
     arguments: dict[str, Any] = {
         "wall_clock": time.time,
-        "random": random.random,
+        "random": random.Random(1).random,
         "in_thread": threads.deferToThread,
     }
     return open_store(settings, reactor, events or RecordedEvents(), **(arguments | changes))

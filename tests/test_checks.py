@@ -18,21 +18,19 @@ from sftpgw.checks import (
     look_at_buckets,
 )
 from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
-from sftpgw.interfaces import ObjectStore
-from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.ssh_pairs import RecordedEvents
-from sftpgw.values import (
-    Capabilities,
+from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
     LimitSettings,
-    Permission,
     Settings,
     SshSettings,
     StoreSettings,
-    User,
 )
-from sftpgw.values import Probe as ProbeChoice
+from sftpgw.model.settings import Probe as ProbeChoice
+from sftpgw.model.store import Capabilities, ObjectStore
+from sftpgw.model.users import Permission, User
+from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.ssh_pairs import RecordedEvents
 
 ALL = Capabilities()
 
@@ -117,7 +115,9 @@ def test_a_missing_bucket_does_not_hide_the_next() -> None:
         ),
     ],
 )
-def test_capabilities_are_compared(declared: Capabilities, able: Capabilities, text: str) -> None:
+def test_declared_and_found_capabilities_are_compared(
+    declared: Capabilities, able: Capabilities, text: str
+) -> None:
     assert findings(declared, able, "here")[-1] == text
 
 
@@ -198,7 +198,7 @@ class TestRefusedHeads:
         assert listed.startswith("ok: bucket here: home/alice/: may be listed")
         assert able == f"ok: bucket here: {REACHES}"
 
-    def test_a_prefix_that_may_not_be_listed_is_a_fault_for_who_may_list(self) -> None:
+    def test_a_prefix_that_may_not_be_listed_is_a_fault_for_users_who_may_list(self) -> None:
         store = FakeStore(buckets=("here",))
         store.fail("head_bucket", bare(AccessDenied, 403))
         denied = AccessDenied("ListObjectsV2: no", code="AccessDenied", status=403)
@@ -216,7 +216,7 @@ class TestRefusedHeads:
         assert told == ["fault: bucket here: ConnectFailed: HeadBucket: refused"]
         assert store.requests["list"] == 0
 
-    def test_so_many_prefixes_are_asked_for(self) -> None:
+    def test_the_number_of_prefixes_asked_for_is_bounded(self) -> None:
         users = [User(f"u{number}", "here", f"home/{number}/") for number in range(1000)]
         store = FakeStore(buckets=("here",))
         store.fail("head_bucket", bare(AccessDenied, 403))
@@ -229,7 +229,7 @@ class TestStatePrefix:
 
     DENIED = AccessDenied("PutObject: no", code="AccessDenied", status=403)
 
-    def test_it_is_a_note_where_users_files_can_be_stored(self) -> None:
+    def test_a_refused_state_prefix_is_a_note_where_files_can_be_stored(self) -> None:
         store = FakeStore(buckets=("here",))
         _, state, stored = found(settings_of(ALICE), store, self.DENIED)
         assert state.startswith("note: bucket here: .sftpgw/: may not be written")
@@ -237,7 +237,7 @@ class TestStatePrefix:
         assert not store.uploads
         assert not store.objects
 
-    def test_it_is_a_fault_where_nothing_can(self) -> None:
+    def test_a_refused_state_prefix_is_a_fault_where_nothing_can_be_stored(self) -> None:
         store = FakeStore(buckets=("here",))
         refused = AccessDenied("CreateMultipartUpload: no", code="AccessDenied", status=403)
         store.fail("create_upload", refused)
@@ -246,7 +246,7 @@ class TestStatePrefix:
             "AccessDenied: CreateMultipartUpload: no"
         )
 
-    def test_it_is_nothing_to_those_who_only_download(self) -> None:
+    def test_a_refused_state_prefix_does_not_matter_to_users_who_only_download(self) -> None:
         reader = User("carol", "here", "out/", permissions=Permission.DOWNLOAD)
         told = found(settings_of(reader), FakeStore(buckets=("here",)), self.DENIED)
         assert [line.partition(":")[0] for line in told] == ["ok", "note"]
@@ -281,14 +281,14 @@ class TestStart:
         unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
         assert unusable == [("a", "ConnectFailed: HeadBucket: h:1: refused")]
 
-    def test_so_is_one_that_does_not_answer(self) -> None:
+    def test_a_store_that_does_not_answer_is_told_once(self) -> None:
         store = FakeStore(buckets=("a", "b"))
         store.hold("head_bucket")
         unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
         assert unusable == [("a", "no answer within 10 seconds")]
 
 
-def test_it_is_told_once_that_a_store_is_waited_for() -> None:
+def test_waiting_for_a_store_is_told_once() -> None:
     notes: list[str] = []
     reporter = RetryReporter(lambda level, text: notes.append(f"{level.value}: {text}"), 180.0)
     for attempt in (1, 2, 3):

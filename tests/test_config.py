@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import fields, replace
+from enum import Enum
 from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,30 +13,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from sftpgw.config import load_settings
-from sftpgw.config.loading import SECTIONS
+from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
+from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    KIB,
-    MIB,
-    Addressing,
-    ChecksumChoice,
-    ExactTimes,
-    FilesSettings,
-    LateTimes,
-    LimitSettings,
-    OnDisconnect,
-    Permission,
-    Probe,
-    SetStat,
-    Settings,
-    SignPayload,
-    SshSettings,
-    StartupLimits,
-    StoreSettings,
-)
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -105,7 +91,7 @@ def gateway_faults(load: Load, section: str, line: str) -> list[str]:
     return faults_of(load, GATEWAY_INI + f"[{section}]\n{line}\n")
 
 
-def test_defaults(load: Load, tmp_path: Path) -> None:
+def test_a_minimal_file_leaves_the_defaults(load: Load, tmp_path: Path) -> None:
     settings = load()
     assert settings.gateway.listen == ("tcp:2022",)
     assert settings.gateway.host_keys == (str(tmp_path / "host_key"),)
@@ -126,165 +112,149 @@ def test_stale_uploads_may_be_left_alone(load: Load) -> None:
     assert load(ini).s3.abort_stale_uploads_seconds is None
 
 
-def test_every_key_is_read(load: Load) -> None:
-    settings = load(
-        """
-[gateway]
-listen =
-    tcp:2022
-    tcp:2222:interface=127.0.0.1
-    haproxy:tcp:2223
-host_keys =
-    host_key
-    /elsewhere/key
-create_host_keys = yes
-users = users.ini
-[s3]
-bucket = uploads
-region = eu-central-1
-endpoint = http://localhost:9000/
-addressing = path
-access_key = AKIA
-secret_key = 50%;#= secret
-session_token = token
-role_arn = arn:aws:iam::123456789012:role/gateway
-ca_file = ca/store.pem
-proxy = http://user:50%;#= word@proxy.example:3128
-storage_class = INTELLIGENT_TIERING
-accelerate = no
-state_prefix = /state
-sign_payload = no
-checksum = crc32c
-part_size = 16MiB
-upload_concurrency = 8
-download_part_size = 4 MiB
-download_concurrency = 2
-connect_timeout = 5s
-read_timeout = 1.5m
-max_attempts = 3
-retry_time = 90s
-probe = no
-abort_stale_uploads = 7d
-unsupported = conditional-copy, part-copy
-[ssh]
-login_grace = 2m
-auth_tries = 3
-sessions_per_connection = 5
-handles_per_session = 100
-max_connections = 50
-connections_per_user = 7
-max_startups = 10:50:20
-startups_per_address = 4
-startup_rate_per_address = 1
-exempt_networks = 10.0.0.0/8, 2001:db8::1
-balancer_networks = 10.9.0.0/24
-banner_file = banner.txt
-keepalive_interval = 0
-keepalive_count = 5
-idle_timeout = 0s
-rekey_bytes = 64MiB
-rekey_interval = 10m
-key_exchange_timeout = 30s
-packet_before_login = 64KiB
-packet_after_login = 1MiB
-key_exchanges = curve25519-sha256
-ciphers = aes128-ctr,aes256-ctr
-macs =
-    hmac-sha2-256-etm@openssh.com
-    hmac-sha2-256
-host_key_algorithms = rsa-sha2-256
-login_key_algorithms = ssh-ed25519
-[limits]
-memory = 1GiB
-reorder_allowance = 512KiB
-drain = 0s
-[files]
-exact_times = no
-setstat = fail
-late_times = defer
-late_times_wait = 0.05s
-rename_max_objects = 7
-on_disconnect = resume
-partials_kept = 36h
-keep_empty_directories = yes
-strict_parents = yes
-hadoop_markers = yes
-uid = 1000
-gid = 4294967294
-file_mode = 0600
-directory_mode = 750
-"""
+KEYS = [(section, name) for section in SECTIONS for name in SECTIONS[section] if name != "users"]
+
+SAMPLES = (
+    *("yes", "no", "64MiB", "512KiB", "90s", "5s", "7d", "250", "7", "10:50:20", "10.0.0.0/8"),
+    *("http://elsewhere:9000", "arn:aws:iam::123456789012:role/gateway", "part-copy"),
+)
+"""Each key takes one of these, or a member of its enumeration or list of algorithms."""
+
+JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
+"""Text for keys whose values are judged after they were parsed."""
+
+COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "host_keys": (("gateway", "create_host_keys", "yes"),),
+    "access_key": (("s3", "secret_key", "hush"),),
+    "secret_key": (("s3", "access_key", "AKIA"),),
+    "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
+}
+"""What has to be given beside a key that is of no use alone."""
+
+
+def ini_text(*lines: tuple[str, str, str]) -> str:
+    """sftpgw.ini with these sections, keys and values, and the two keys that every one needs."""
+    ini: dict[str, dict[str, str]] = {
+        "gateway": {"host_keys": "host_key"},
+        "s3": {"bucket": "uploads"},
+    }
+    for section, name, text in lines:
+        ini.setdefault(section, {})[name] = text
+    return "\n".join(
+        line
+        for section, values in ini.items()
+        for line in (f"[{section}]", *(f"{name} = {text}" for name, text in values.items()))
     )
-    assert settings.files == FilesSettings(
-        setstat=SetStat.FAIL,
-        late_times=LateTimes.DEFER,
-        late_times_wait_seconds=0.05,
-        exact_times=ExactTimes.NO,
-        rename_max_objects=7,
-        on_disconnect=OnDisconnect.RESUME,
-        partials_kept_seconds=36 * 3600,
-        keep_empty_directories=True,
-        strict_parents=True,
-        hadoop_markers=True,
-        uid=1000,
-        gid=2**32 - 2,
-        file_mode=0o600,
-        directory_mode=0o750,
-    )
-    assert settings.gateway.listen == (
-        "tcp:2022",
-        "tcp:2222:interface=127.0.0.1",
-        "haproxy:tcp:2223",
-    )
-    assert settings.gateway.host_keys[1] == "/elsewhere/key"
-    assert settings.gateway.create_host_keys
-    store = settings.s3
-    assert store.endpoint == "http://localhost:9000"
-    assert store.addressing is Addressing.PATH
-    assert store.secret_key == "50%;#= secret"
-    assert store.ca_file.endswith("/ca/store.pem")
-    assert store.proxy == "http://user:50%;#= word@proxy.example:3128"
-    assert "word" not in repr(store)
-    assert store.state_prefix == "state/"
-    assert store.sign_payload is SignPayload.NO
-    assert store.checksum is ChecksumChoice.CRC32C
-    assert store.retry_time_seconds == 90
-    assert store.probe is Probe.NO
-    assert store.part_size_bytes == 16 * MIB
-    assert store.download_part_size_bytes == 4 * MIB
-    assert store.read_timeout_seconds == 90
-    assert store.abort_stale_uploads_seconds == 7 * 86400
-    assert not store.capabilities.conditional_copy
-    assert not store.capabilities.part_copy
-    assert store.capabilities.conditional_put
-    assert settings.ssh == SshSettings(
-        login_grace_seconds=120,
-        auth_tries=3,
-        sessions_per_connection=5,
-        handles_per_session=100,
-        max_connections=50,
-        connections_per_user=7,
-        max_startups=StartupLimits(10, 50, 20),
-        startups_per_address=4,
-        startup_rate_per_address=1,
-        exempt_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
-        balancer_networks=(ip_network("10.9.0.0/24"),),
-        banner="Members only.\r\n",
-        keepalive_interval_seconds=0,
-        keepalive_count=5,
-        idle_timeout_seconds=0,
-        rekey_bytes=64 * MIB,
-        rekey_interval_seconds=600,
-        key_exchange_timeout_seconds=30,
-        packet_before_login_bytes=64 * 1024,
-        packet_after_login_bytes=MIB,
-        key_exchanges=("curve25519-sha256",),
-        ciphers=("aes128-ctr", "aes256-ctr"),
-        macs=("hmac-sha2-256-etm@openssh.com", "hmac-sha2-256"),
-        host_key_algorithms=("rsa-sha2-256",),
-        login_key_algorithms=("ssh-ed25519",),
-    )
-    assert settings.limits == LimitSettings(1024 * MIB, 512 * 1024, 0)
+
+
+def text_unlike(default: object, name: str, parse: Callable[[str], object]) -> str:
+    """Text that `parse` takes for another value than the default."""
+    if name in JUDGED:
+        return JUDGED[name]
+    members = [member.value for member in type(default)] if isinstance(default, Enum) else []
+    for text in (*members, *KNOWN.get(name, ()), *SAMPLES):
+        try:
+            if parse(text) != default:
+                return str(text)
+        except ValueError:
+            continue
+    raise AssertionError(f"no sample is a value of {name}: add one to SAMPLES")
+
+
+@pytest.mark.parametrize(("section", "name"), KEYS)
+def test_each_key_sets_its_field_and_no_other(
+    load: Load, tmp_path: Path, section: str, name: str
+) -> None:
+    keys, companions = SECTIONS[section], COMPANIONS.get(name, ())
+    before = getattr(load(), section)
+    text = text_unlike(getattr(before, keys[name].field), name, keys[name].parse)
+    after = getattr(load(ini_text(*companions, (section, name, text))), section)
+    expected = {
+        keys[beside].field: keys[beside].parse(given)
+        for its_section, beside, given in companions
+        if its_section == section
+    }
+    expected[keys[name].field] = {
+        "host_keys": (str(tmp_path / text),),
+        "ca_file": str(tmp_path / text),
+        "banner_file": "Members only.\r\n",
+    }.get(name, keys[name].parse(text))
+    assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
+    assert after == replace(before, **expected)
+
+
+def test_each_field_of_the_settings_has_a_key(load: Load) -> None:
+    settings = load()
+    for section, keys in SECTIONS.items():
+        named = [key.field for key in keys.values()]
+        if section == "gateway":
+            named.remove("users")
+        assert sorted(named) == sorted(each.name for each in fields(getattr(settings, section)))
+
+
+def test_the_users_file_is_the_one_that_is_named(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "partners.ini").write_text(USERS_INI.replace("alice", "bob"))
+    assert list(load(ini_text(("gateway", "users", "partners.ini"))).users) == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("section", "lines", "field", "value"),
+    [
+        (
+            "gateway",
+            "listen =\n    tcp:2022\n    tcp:2222:interface=127.0.0.1",
+            "listen",
+            ("tcp:2022", "tcp:2222:interface=127.0.0.1"),
+        ),
+        ("s3", "endpoint = http://localhost:9000/", "endpoint", "http://localhost:9000"),
+        ("s3", "secret_key = 50%;#= hush\naccess_key = A", "secret_key", "50%;#= hush"),
+        (
+            "s3",
+            "proxy = http://u:50%;#= hush@proxy:3128",
+            "proxy",
+            "http://u:50%;#= hush@proxy:3128",
+        ),
+        ("s3", "state_prefix = /state", "state_prefix", "state/"),
+        ("s3", "part_size = 16 MiB", "part_size_bytes", 16 * MIB),
+        ("s3", "read_timeout = 1.5m", "read_timeout_seconds", 90.0),
+        ("s3", "retry_time = 90s", "retry_time_seconds", 90.0),
+        ("s3", "abort_stale_uploads = 7d", "abort_stale_uploads_seconds", 7 * 86400.0),
+        (
+            "s3",
+            "unsupported = conditional-copy, part-copy",
+            "capabilities",
+            Capabilities(conditional_copy=False, part_copy=False),
+        ),
+        ("ssh", "max_startups = 10:50:20", "max_startups", StartupLimits(10, 50, 20)),
+        (
+            "ssh",
+            "exempt_networks = 10.0.0.0/8, 2001:db8::1",
+            "exempt_networks",
+            (ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128")),
+        ),
+        ("ssh", "keepalive_interval = 0", "keepalive_interval_seconds", 0.0),
+        ("ssh", "idle_timeout = 0s", "idle_timeout_seconds", 0.0),
+        ("ssh", "ciphers = aes128-ctr,aes256-ctr", "ciphers", ("aes128-ctr", "aes256-ctr")),
+        (
+            "ssh",
+            "macs =\n    hmac-sha2-256-etm@openssh.com\n    hmac-sha2-256",
+            "macs",
+            ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-256"),
+        ),
+        ("files", "partials_kept = 36h", "partials_kept_seconds", 36 * 3600.0),
+        ("files", "gid = 4294967294", "gid", 2**32 - 2),
+        ("files", "file_mode = 0600", "file_mode", 0o600),
+        ("files", "directory_mode = 750", "directory_mode", 0o750),
+    ],
+)
+def test_values_in_each_spelling(
+    load: Load, section: str, lines: str, field: str, value: object
+) -> None:
+    name, _, text = lines.partition(" =")
+    settings = load(ini_text((section, name, text.strip(" "))))
+    assert getattr(getattr(settings, section), field) == value
+    assert "hush" not in repr(settings)
 
 
 def test_each_unknown_algorithm_is_a_fault(load: Load) -> None:
@@ -300,22 +270,6 @@ def test_the_smallest_packet_after_login_holds_what_a_channel_announces() -> Non
     parse = SECTIONS["ssh"]["packet_after_login"].parse
     assert parse("257KiB") == MAX_PACKET_BYTES + KIB
     assert SshSettings().packet_after_login_bytes == MAX_PACKET_BYTES + KIB
-
-
-def test_every_default_of_ssh_is_documented(load: Load) -> None:
-    """README's table and the example in etc/ show what leaving a key out means."""
-    readme = (REPOSITORY / "README.rst").read_text(encoding="utf-8")
-    example = (REPOSITORY / "etc" / "sftpgw.ini").read_text(encoding="utf-8")
-    table = dict(re.findall(r"^``(\w+)`` +``(.+?)``", readme, re.MULTILINE))
-    commented = dict(re.findall(r"^# (\w+) = (\S.*)$", example, re.MULTILINE))
-    for name, key in SECTIONS["ssh"].items():
-        default = getattr(SshSettings(), key.field)
-        if default in ((), ""):
-            assert re.search(rf"^``{name}`` ", readme, re.MULTILINE), name
-            assert re.search(rf"^# {name} =", example, re.MULTILINE), name
-        else:
-            assert key.parse(table[name]) == default
-            assert key.parse(commented[name]) == default
 
 
 def test_paths_are_relative_to_the_file(load: Load, tmp_path: Path) -> None:

@@ -22,11 +22,10 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import CancelledError, Deferred
 from zope.interface import implementer
 
-from sftpgw.auth.keys import LoginKey, read_key_blob, verify_signature
+from sftpgw.auth.login_keys import LoginKey, read_key_blob, verify_signature
 from sftpgw.auth.passwords import Decoys, matches
-from sftpgw.interfaces import UserDirectory
-from sftpgw.plan.spellings import spellings
-from sftpgw.values import User
+from sftpgw.model.normalization import spellings
+from sftpgw.model.users import User, UserDirectory
 
 RunInThread = Callable[..., Deferred[Any]]
 """``deferToThread``, or in tests something that runs the call at once."""

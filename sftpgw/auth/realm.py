@@ -18,8 +18,7 @@ from zope.interface import implementer
 
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker, RunInThread
 from sftpgw.auth.passwords import Decoys
-from sftpgw.interfaces import UserDirectory
-from sftpgw.values import User
+from sftpgw.model.users import User, UserDirectory
 
 
 class Avatar(Protocol):

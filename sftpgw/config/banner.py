@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import unicodedata
 
-from sftpgw.config.inifile import Section
-from sftpgw.values import KIB
+from sftpgw.config.ini_file import Section
+from sftpgw.model.units import KIB
 
 LONGEST_BYTES = 16 * KIB
 """As it is sent. A client has to take it before it has logged in."""

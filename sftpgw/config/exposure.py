@@ -8,7 +8,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from sftpgw.config.inifile import Faults
+from sftpgw.config.ini_file import Faults
 
 
 def is_open_to_all(file: Path) -> bool:

@@ -14,18 +14,40 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import idna
 
-from sftpgw.s3_limits import MAX_KEY_BYTES
-from sftpgw.values import GIB, KIB, MIB, Capabilities, Network, Permission, StartupLimits
+from sftpgw.model.limits import MAX_KEY_BYTES
+from sftpgw.model.settings import Network, StartupLimits
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import Permission
 
-Parser = Callable[[str], object]
+Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class ValueFormat(Generic[Value_co]):
+    """How a value is written.
+
+    :param parse: makes the value of its text; raises ValueError in words for who wrote it.
+    :param kind: the name of the format in the configuration reference: ``size``.
+    :param bounds: which values are taken, as they are written: ``5MiB to 5GiB``.
+    """
+
+    parse: Callable[[str], Value_co]
+    kind: str
+    bounds: str = ""
+
+    def __call__(self, text: str) -> Value_co:
+        """The value of `text`. :raises ValueError: it has none."""
+        return self.parse(text)
+
 
 _UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -177,21 +199,27 @@ def yes_or_no(text: str) -> bool:
     return _BOOLEANS[text.lower()]
 
 
-def size(smallest_bytes: int, largest_bytes: int) -> Callable[[str], int]:
-    """A parser of sizes within these bounds."""
+def size(smallest_bytes: int, largest_bytes: int) -> ValueFormat[int]:
+    """Sizes within these bounds."""
     bounds = f"{size_text(smallest_bytes)} to {size_text(largest_bytes)}"
-    return _within(_parse_size, smallest_bytes, largest_bytes, bounds)
+    parse = _within(_parse_size, smallest_bytes, largest_bytes, bounds)
+    return ValueFormat(parse, "size", bounds)
 
 
-def time(smallest_seconds: float, largest_seconds: float) -> Callable[[str], float]:
-    """A parser of times within these bounds."""
-    bounds = f"{_time_text(smallest_seconds)} to {_time_text(largest_seconds)}"
-    return _within(_parse_time, smallest_seconds, largest_seconds, bounds)
+def time(smallest_seconds: float, largest_seconds: float) -> ValueFormat[float]:
+    """Times within these bounds."""
+    bounds = f"{time_text(smallest_seconds)} to {time_text(largest_seconds)}"
+    parse = _within(_parse_time, smallest_seconds, largest_seconds, bounds)
+    return ValueFormat(parse, "time", bounds)
 
 
-def never_or(parse: Callable[[str], float]) -> Callable[[str], float]:
-    """A parser of times that takes 0, too: never."""
-    return lambda text: 0.0 if text in ("0", "0s") else parse(text)
+def never_or(times: ValueFormat[float]) -> ValueFormat[float]:
+    """`times`, and 0, which means never."""
+
+    def parse_or_never(text: str) -> float:
+        return 0.0 if text in ("0", "0s") else times.parse(text)
+
+    return replace(times, parse=parse_or_never, bounds=f"{times.bounds}, or 0 for never")
 
 
 def _within(
@@ -206,53 +234,53 @@ def _within(
     return parse_within
 
 
-def count(smallest: int, largest: int) -> Callable[[str], int]:
-    """A parser of whole numbers within these bounds."""
+def count(smallest: int, largest: int) -> ValueFormat[int]:
+    """Whole numbers within these bounds."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,10}", text) or not smallest <= int(text) <= largest:
             raise ValueError(f"{text!r} is not a whole number from {smallest} to {largest}")
         return int(text)
 
-    return parse
+    return ValueFormat(parse, "number", f"{smallest} to {largest}")
 
 
-def off_or(parse: Parser) -> Parser:
-    """A parser of ``off``, which is None, and of what `parse` takes."""
+def off_or(other: ValueFormat[Value_co]) -> ValueFormat[Value_co | None]:
+    """``off``, which is None, and the values of `other`."""
 
-    def parse_or_off(text: str) -> object:
+    def parse_or_off(text: str) -> Value_co | None:
         if text == "off":
             return None
         try:
-            return parse(text)
+            return other.parse(text)
         except ValueError as error:
             raise ValueError(f"{error}, or off") from None
 
-    return parse_or_off
+    return ValueFormat(parse_or_off, other.kind, f"{other.bounds}, or off")
 
 
-def one_of(kind: type[Enum]) -> Callable[[str], Enum]:
-    """A parser of the values of `kind`."""
+def one_of(kind: type[Enum]) -> ValueFormat[Enum]:
+    """The values of `kind`."""
+    known = ", ".join(member.value for member in kind)
 
     def parse(text: str) -> Enum:
         try:
             return kind(text)
         except ValueError:
-            names = [member.value for member in kind]
-            raise ValueError(f"{text!r} is not one of {', '.join(names)}") from None
+            raise ValueError(f"{text!r} is not one of {known}") from None
 
-    return parse
+    return ValueFormat(parse, "choice", known)
 
 
-def matching(pattern: str, description: str) -> Callable[[str], str]:
-    """A parser of what matches `pattern`, which a person knows as `description`."""
+def matching(pattern: str, description: str) -> ValueFormat[str]:
+    """Text that matches `pattern`, which a person knows as `description`."""
 
     def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise ValueError(f"{text!r} is not {description}")
         return text
 
-    return parse
+    return ValueFormat(parse, "text", description)
 
 
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}"
@@ -331,21 +359,23 @@ def state_prefix(text: str) -> str:
     return prefix
 
 
+CAPABILITY_NAMES = tuple(Capabilities().names(value=True))
+PERMISSION_NAMES = tuple(str(permission.name).lower() for permission in Permission)
+
+
 def capabilities(text: str) -> Capabilities:
     """All capabilities but those named in `text`, as ``conditional-copy part-copy``."""
-    known = [field.name.replace("_", "-") for field in fields(Capabilities)]
     lacking = names(text)
     for name in lacking:
-        refuse_unknown(name, known)
-    return replace(Capabilities(), **{name.replace("-", "_"): False for name in lacking})
+        refuse_unknown(name, CAPABILITY_NAMES)
+    return Capabilities().without(lacking)
 
 
 def permissions(text: str) -> Permission:
     """The permissions named in `text`."""
-    known = [str(permission.name).lower() for permission in Permission]
     granted = Permission(0)
     for name in names(text):
-        refuse_unknown(name, known)
+        refuse_unknown(name, PERMISSION_NAMES)
         granted |= Permission[name.upper()]
     return granted
 
@@ -356,7 +386,7 @@ def refuse_unknown(name: str, known: Collection[str]) -> None:
         raise ValueError(f"{name!r} is unknown{nearest(name, known)}; known: {' '.join(known)}")
 
 
-def _time_text(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """`seconds` as one writes them: in days or hours if they are many."""
     if seconds > 86400 and seconds % 86400 == 0:
         return f"{seconds / 86400:g}d"

@@ -7,8 +7,8 @@ Rules
 
 1. A file is read in steps of `STEP_BYTES` through its reader, whose memory the budget counts;
    no step is asked for before the last one is hashed.
-2. In each turn of the reactor one step is hashed, however many files wait for theirs: they
-   take turns. A thread would fight for Python's lock with all that is under way.
+2. In each iteration of the reactor one step is hashed, however many files wait for theirs: they
+   take turns (`aio/cooperate`). A thread would fight for Python's lock with all that is under way.
 3. A range ends where the file does. A range of nothing has the digest of nothing, once; in
    blocks it has none.
 """
@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.aio.cooperate import StepQueue
 from sftpgw.errors import LimitReached
-from sftpgw.interfaces import Clock, FileReader
-from sftpgw.values import KIB, Buffer
+from sftpgw.model.clock import Clock
+from sftpgw.model.filesystem import FileReader
+from sftpgw.model.units import KIB, Buffer
 
 STEP_BYTES = 512 * KIB
 """About a millisecond of MD5, the slowest of them on most machines."""
@@ -72,15 +73,13 @@ ALGORITHMS: dict[str, Callable[[], Digest]] = {
 
 
 class Digester:
-    """Makes digests for the whole process, a step in each turn of the reactor.
+    """Makes digests for the whole process, a step in each iteration of the reactor.
 
-    :param clock: whose turns are meant; nothing is timed.
+    :param clock: whose iterations are meant; nothing is timed.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._waiting: deque[Deferred[None]] = deque()
-        self._next: Any = None
+        self._steps = StepQueue(clock)
 
     async def whole(self, reader: FileReader, algorithm: str) -> bytes:
         """The digest of a whole file. :raises FileError, StoreError: as reading it does."""
@@ -117,32 +116,12 @@ class Digester:
             data = reader.read(start, min(STEP_BYTES, stop - start))
             pieces = await data if isinstance(data, Deferred) else data
             reader.traffic.hashed(sum(map(len, pieces)))
-            await self.turn()
+            await self.next_step()
             for piece in pieces:
                 digest.update(piece)
                 start += len(piece)
         return digest.digest()
 
-    def turn(self) -> Deferred[None]:
-        """Fires when a step may be hashed; cancel it to leave the line."""
-        turn: Deferred[None] = Deferred(self._leave)
-        self._waiting.append(turn)
-        self._schedule()
-        return turn
-
-    def _leave(self, turn: Deferred[None]) -> None:
-        self._waiting.remove(turn)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if self._waiting and self._next is None:
-            self._next = self._clock.callLater(0, self._grant)
-        elif not self._waiting and self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def _grant(self) -> None:
-        self._next = None
-        turn = self._waiting.popleft()
-        self._schedule()
-        turn.callback(None)
+    def next_step(self) -> Deferred[None]:
+        """Fires when a step may be hashed. Cancel it to leave the queue."""
+        return self._steps.next_step()

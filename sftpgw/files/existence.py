@@ -6,8 +6,7 @@ Knows: the request that tells it. Must not know: what it is asked for.
 from __future__ import annotations
 
 from sftpgw.errors import NoSuchObject
-from sftpgw.interfaces import ObjectStore
-from sftpgw.values import ObjectName
+from sftpgw.model.store import ObjectName, ObjectStore
 
 
 async def is_stored(store: ObjectStore, name: ObjectName) -> bool:

@@ -3,7 +3,8 @@
 Knows: what a client sent and was sent, apart from what the gateway read for itself.
 Must not know: files, or who adds up.
 
-Each open file has a `Traffic` of its own: whoever reads or writes adds to its numbers, an addition
+Each open file has a `FileTraffic` of its own: whoever reads or writes adds to its numbers, an
+addition
 each. A session adds them up when they end, and when it is asked.
 
 A file's *size* is another thing: a resume sends five bytes of a large file, an edit sends what
@@ -18,7 +19,7 @@ DOWNLOAD, HASH, COPY = "download", "hash", "copy"
 UPLOAD, RESUME, EDIT = "upload", "resume", "edit"
 
 
-class Traffic:
+class FileTraffic:
     """Bytes of one open file, or of a whole session.
 
     :ivar read_bytes: read of the file, whatever for.
@@ -37,7 +38,7 @@ class Traffic:
         "written_bytes",
     )
 
-    def __init__(self, ended: Callable[[Traffic], None] = lambda traffic: None) -> None:
+    def __init__(self, ended: Callable[[FileTraffic], None] = lambda traffic: None) -> None:
         self._ended = ended
         self.read_bytes = self.hashed_bytes = self.copied_out_bytes = 0
         self.written_bytes = self.copied_in_bytes = 0
@@ -64,7 +65,7 @@ class Traffic:
         """So many of the bytes written come from another file."""
         self.copied_in_bytes += size_bytes
 
-    def add(self, other: Traffic) -> None:
+    def add(self, other: FileTraffic) -> None:
         """Count what `other` has counted."""
         self.read_bytes += other.read_bytes
         self.hashed_bytes += other.hashed_bytes
@@ -99,22 +100,22 @@ class SessionTraffic:
     """The sum of one session's files, open ones included."""
 
     def __init__(self) -> None:
-        self._open: set[Traffic] = set()
-        self._ended = Traffic()
+        self._open: set[FileTraffic] = set()
+        self._ended = FileTraffic()
 
-    def begin(self) -> Traffic:
+    def begin(self) -> FileTraffic:
         """For a file that is opened."""
-        traffic = Traffic(self._end)
+        traffic = FileTraffic(self._end)
         self._open.add(traffic)
         return traffic
 
-    def _end(self, traffic: Traffic) -> None:
+    def _end(self, traffic: FileTraffic) -> None:
         self._open.remove(traffic)
         self._ended.add(traffic)
 
     def facts(self) -> dict[str, int]:
         """For the event about a session that has ended."""
-        total = Traffic()
+        total = FileTraffic()
         for each in (self._ended, *self._open):
             total.add(each)
         return {
@@ -126,7 +127,7 @@ class SessionTraffic:
 
 
 def upload_purpose(
-    traffic: Traffic, size_bytes: int, *, below_bytes: int | None, is_resumed: bool
+    traffic: FileTraffic, size_bytes: int, *, below_bytes: int | None, is_resumed: bool
 ) -> str:
     """Why a file is written.
 

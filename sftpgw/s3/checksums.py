@@ -19,8 +19,10 @@ from typing import Any
 from awscrt import checksums
 from twisted.web.http_headers import Headers
 
+from sftpgw.model.settings import ChecksumChoice
+from sftpgw.model.store import Checksum, ChecksumAlgorithm, StoredPart
+from sftpgw.model.units import MIB, Buffer
 from sftpgw.s3.headers import header
-from sftpgw.values import MIB, Buffer, Checksum, ChecksumAlgorithm, ChecksumChoice, StoredPart
 from sftpgw.wire.s3xml import decode_checksum
 
 FULL_OBJECT = "FULL_OBJECT"

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 
 from twisted.web.http_headers import Headers
 
-from sftpgw.values import NO_METADATA, ObjectInfo, ObjectName, ObjectProperties
+from sftpgw.model.store import NO_METADATA, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.wire.s3xml import quoted
 
 METADATA_PREFIX = "x-amz-meta-"

@@ -16,13 +16,14 @@ from typing import Any, TypeAlias
 
 from sftpgw.errors import GatewayError, NotADirectory
 from sftpgw.files.digests import Digester
-from sftpgw.interfaces import Clock, EventSink, FileTree
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.filesystem import FileKind, FileTree
 from sftpgw.scp.console import Console
-from sftpgw.scp.matching import expand
-from sftpgw.scp.sink import Sink, SinkOptions
-from sftpgw.scp.source import Source, SourceOptions
+from sftpgw.scp.glob.expansion import expand
+from sftpgw.scp.sink import ScpSink, SinkOptions
+from sftpgw.scp.source import ScpSource, SourceOptions
 from sftpgw.scp.sums import print_sums
-from sftpgw.values import FileKind
 from sftpgw.wire.shell import BadCommandLine, Word, split
 
 NOT_FOUND = 127
@@ -31,7 +32,7 @@ MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class CommandContext:
     """What commands of one user's session work with; the modes are those to be shown."""
 
     tree: FileTree
@@ -41,11 +42,13 @@ class Session:
 
 
 Words: TypeAlias = tuple[Word, ...]
-Runner: TypeAlias = Callable[[Session, Console, Words], Coroutine[Any, Any, int]]
+Runner: TypeAlias = Callable[[CommandContext, Console, Words], Coroutine[Any, Any, int]]
 """Takes the words behind the command's own, and returns the exit status."""
 
 
-def make_console(line: bytes, session: Session, *, events: EventSink, clock: Clock) -> Console:
+def make_console(
+    line: bytes, session: CommandContext, *, events: EventSink, clock: Clock
+) -> Console:
     """What runs a command line; an unknown command's console says so."""
 
     async def command(console: Console) -> int:
@@ -62,7 +65,7 @@ def make_console(line: bytes, session: Session, *, events: EventSink, clock: Clo
     return Console(command, events=events, clock=clock)
 
 
-async def run(line: bytes, session: Session, console: Console) -> int:
+async def run(line: bytes, session: CommandContext, console: Console) -> int:
     """Run a command line on a console; its exit status."""
     try:
         words = split(line)
@@ -108,7 +111,7 @@ def take_options(words: Words, known: str) -> tuple[frozenset[str], Words]:
 # The commands.
 
 
-async def _scp(session: Session, console: Console, words: Words) -> int:
+async def _scp(session: CommandContext, console: Console, words: Words) -> int:
     """``scp -t TARGET`` and ``scp -f SOURCE…``, as scp clients start it at the other end."""
     options, operands = take_options(words, "tfrpdvqC")
     if ("t" in options) is ("f" in options):
@@ -120,25 +123,25 @@ async def _scp(session: Session, console: Console, words: Words) -> int:
     if len(operands) != 1:
         raise UsageError("ambiguous target; quote blanks in its name")
     sink_options = SinkOptions("r" in options, "d" in options)
-    return await Sink(console, session.tree, operands[0].text, sink_options).run()
+    return await ScpSink(console, session.tree, operands[0].text, sink_options).run()
 
 
 async def _send(
-    session: Session, console: Console, options: frozenset[str], operands: Words
+    session: CommandContext, console: Console, options: frozenset[str], operands: Words
 ) -> int:
     source_options = SourceOptions(
         "r" in options, "p" in options, session.file_mode, session.directory_mode
     )
     async with aclosing(expand(session.tree, operands, console.next_turn)) as paths:
-        return await Source(console, session.tree, source_options).run(paths)
+        return await ScpSource(console, session.tree, source_options).run(paths)
 
 
-async def _pwd(session: Session, console: Console, words: Words) -> int:
+async def _pwd(session: CommandContext, console: Console, words: Words) -> int:
     console.write(b"/\n")
     return 0
 
 
-async def _cd(session: Session, console: Console, words: Words) -> int:
+async def _cd(session: CommandContext, console: Console, words: Words) -> int:
     """Whether one could: the next command is on another channel, and starts at ``/``."""
     _, operands = take_options(words, "LP")
     if len(operands) > 1:
@@ -156,7 +159,7 @@ async def _cd(session: Session, console: Console, words: Words) -> int:
 def _sum_command(algorithm: str) -> Runner:
     """``md5sum FILE…`` and its kin, as coreutils have them."""
 
-    async def run_sum(session: Session, console: Console, words: Words) -> int:
+    async def run_sum(session: CommandContext, console: Console, words: Words) -> int:
         options, operands = take_options(words, "bt")
         async with aclosing(
             expand(session.tree, operands or (Word(b"-"),), console.next_turn)

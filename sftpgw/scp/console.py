@@ -1,6 +1,6 @@
 """One command's run: its input, its outputs and its end.
 
-Knows: the channel below (`FlowControl`), what waits, and that a command is a coroutine.
+Knows: the channel below (`SubsystemTransport`), what waits, and that a command is a coroutine.
 Must not know: what commands do.
 
 Rules
@@ -20,16 +20,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from sftpgw.bytequeue import ByteQueue
+from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.errors import GatewayError
-from sftpgw.interfaces import Clock, EventSink, FlowControl
-from sftpgw.plan.sentences import INTERNAL, sentence_of
-from sftpgw.values import Body, Buffer
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.messages import INTERNAL, sentence_of
+from sftpgw.model.subsystem import SubsystemTransport
+from sftpgw.model.units import Body, Buffer
+from sftpgw.telemetry.limited import LimitedEvents
 
 LINES_PER_TURN = 200
-MAX_REFUSALS_TOLD = 100
 STATUS_OF_DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -56,7 +59,7 @@ class Console:
         self._command = command
         self._events = events
         self._clock = clock
-        self._channel: FlowControl
+        self._channel: SubsystemTransport
         self._input = ByteQueue()
         self._input_has_ended = False
         self._running: Deferred[None] | None = None
@@ -64,7 +67,7 @@ class Console:
         self._is_paused = False
         self._is_lost = False
         self._lines_in_turn = 0
-        self._refusals_told = 0
+        self._refusals = LimitedEvents(events)
         self.input_bytes = 0
         self.output_bytes = 0
 
@@ -74,7 +77,7 @@ class Console:
     def is_busy(self) -> bool:
         return self._running is not None and self._waiting is None
 
-    def makeConnection(self, transport: FlowControl) -> None:
+    def makeConnection(self, transport: SubsystemTransport) -> None:
         self._channel = transport
         running = Deferred.fromCoroutine(self._run())
         self._running = running
@@ -204,9 +207,7 @@ class Console:
 
     async def next_turn(self) -> None:
         """Let everybody else go first."""
-        turn: Deferred[None] = Deferred(lambda _: call.cancel())
-        call = self._clock.callLater(0, turn.callback, None)
-        await turn
+        await deferLater(self._clock, 0)  # type: ignore[arg-type]
 
     # Output.
 
@@ -236,15 +237,7 @@ class Console:
             sentence = sentence_of(error)
             if path and not sentence.startswith("/"):
                 sentence = f"{path.decode('utf-8', 'replace')}: {sentence}"
-            self._tell_refusal(sentence)
+            self._refusals.tell("request-refused", request="command", why=sentence)
             return sentence
         self._events.tell("defect", where="command", failure=Failure(error))
         return INTERNAL
-
-    def _tell_refusal(self, sentence: str) -> None:
-        """A client can be wrong for ever; the log hears of it so many times."""
-        self._refusals_told += 1
-        if self._refusals_told <= MAX_REFUSALS_TOLD:
-            self._events.tell("request-refused", request="command", why=sentence)
-        elif self._refusals_told == MAX_REFUSALS_TOLD + 1:
-            self._events.tell("further-refusals-untold", told=MAX_REFUSALS_TOLD)

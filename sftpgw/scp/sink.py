@@ -19,7 +19,8 @@ Rules
    other way to the next file.
 5. The announced size goes to the upload, which picks its parts by it, and refuses at once what
    can never be stored. A file that exists is not truncated at its opening, as OpenSSH's sink does
-   it: it stays the same file (`plan/opening`), and is cut or lengthened to that size at its end.
+   it: it stays the same file (`files/uploads/open_mode`), and is cut or lengthened to that size at
+   its end.
 6. Directories nest as deep as keys can be long; what the sink keeps is their path.
 """
 
@@ -40,9 +41,8 @@ from sftpgw.errors import (
     NotADirectory,
     PermissionDenied,
 )
-from sftpgw.interfaces import FileTree, FileWriter
+from sftpgw.model.filesystem import AttributeChanges, FileKind, FileTree, FileWriter, WriteIntent
 from sftpgw.scp.console import Console, InputEnded, LineTooLong
-from sftpgw.values import AttributeChanges, FileKind, WriteIntent
 from sftpgw.wire import scp as wire
 from sftpgw.wire.scp import (
     DirectoryHeader,
@@ -64,7 +64,7 @@ class SinkOptions:
     must_be_directory: bool = False
 
 
-class Sink:
+class ScpSink:
     """Takes what one client sends into `target`."""
 
     def __init__(

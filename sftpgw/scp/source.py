@@ -26,9 +26,16 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.errors import GatewayError, IsADirectory, LimitReached
-from sftpgw.interfaces import DirectoryReader, FileReader, FileTree
+from sftpgw.model.filesystem import (
+    DirectoryEntry,
+    DirectoryReader,
+    FileAttributes,
+    FileKind,
+    FileReader,
+    FileTree,
+)
+from sftpgw.model.units import KIB, MIB
 from sftpgw.scp.console import Console, InputEnded, LineTooLong
-from sftpgw.values import KIB, MIB, DirectoryEntry, FileAttributes, FileKind
 from sftpgw.wire import scp as wire
 from sftpgw.wire.scp import DirectoryHeader, EndOfDirectory, FileHeader, Times, UnfitName
 
@@ -67,7 +74,7 @@ class GivenUp(Exception):
 _ENDING: tuple[type[Exception], ...] = (CancelledError, GivenUp, InputEnded, LineTooLong)
 
 
-class Source:
+class ScpSource:
     """Sends files and trees to one client."""
 
     def __init__(self, console: Console, tree: FileTree, options: SourceOptions) -> None:

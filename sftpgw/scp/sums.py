@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator
 
 from sftpgw.errors import GatewayError
 from sftpgw.files.digests import ALGORITHMS, Digester
-from sftpgw.interfaces import FileTree
+from sftpgw.model.filesystem import FileTree
+from sftpgw.model.units import KIB
 from sftpgw.scp.console import Console, InputEnded
-from sftpgw.values import KIB
 
 STANDARD_INPUT = b"-"
 STEP_BYTES = 256 * KIB
@@ -80,7 +80,7 @@ async def _digest_of_input(console: Console, digester: Digester, algorithm: str)
             pieces = await console.take(STEP_BYTES)
         except InputEnded:
             return digest.digest()
-        await digester.turn()
+        await digester.next_step()
         for piece in pieces:
             digest.update(piece)
         console.credit(sum(map(len, pieces)))

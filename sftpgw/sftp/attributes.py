@@ -9,13 +9,8 @@ from __future__ import annotations
 import stat
 import time
 
-from sftpgw.values import (
-    AttributeChanges,
-    DirectoryEntry,
-    FileAttributes,
-    FileKind,
-    FilesSettings,
-)
+from sftpgw.model.filesystem import AttributeChanges, DirectoryEntry, FileAttributes, FileKind
+from sftpgw.model.settings import FilesSettings
 from sftpgw.wire.sftp import Attributes, Name
 
 LAST_UINT32 = 0xFFFFFFFF

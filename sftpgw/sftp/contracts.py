@@ -15,8 +15,8 @@ from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from sftpgw.interfaces import Together, Traffic
-from sftpgw.values import Body, Space
+from sftpgw.model.filesystem import Cork, Space, TrafficCounter
+from sftpgw.model.units import Body
 from sftpgw.wire.sftp import Attributes, Name
 
 T = TypeVar("T")
@@ -26,12 +26,12 @@ Eventual: TypeAlias = T | Deferred[T]
 class IGatewayFile(ISFTPFile):
     """An open file. Its calls come in the order of the client's requests."""
 
-    traffic: Traffic = Attribute("Takes note of what is not for the client, nor from it.")
+    traffic: TrafficCounter = Attribute("Takes note of what is not for the client, nor from it.")
 
     def readChunk(offset: int, length: int) -> Eventual[Body]:
         """As in Conch, but in pieces, which nobody has joined yet."""
 
-    def answerTogether(together: Together) -> None:
+    def corkWith(cork: Cork) -> None:
         """Hold ``together()`` while several READs are answered: they leave together then."""
 
     def writeChunk(offset: int, data: Body) -> Deferred[None] | None:

@@ -11,7 +11,8 @@ Rules
 2. Every other request gets exactly one answer: by its handler in `HANDLERS`, or
    a STATUS for whatever was raised. Malformed and unknown requests too.
 3. Requests are begun in the order in which they came, but for those that touch a path:
-   these wait for earlier ones that they conflict with (`plan/ordering`), and others overtake
+   these wait for earlier ones that they conflict with (`sftp/request_order/plan`), and others
+   overtake
    them. They go on side by side; their answers may overtake each other (section 3 of the
    draft). A file object sees the calls on its handle in order, and keeps it. CLOSE takes the
    handle away as it comes.
@@ -35,24 +36,20 @@ from typing import Any, TypeAlias, TypeVar
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import (
-    EndOfFile,
-    InvalidHandle,
-    NoSuchFile,
-    NoSuchObject,
-    Unsupported,
-)
-from sftpgw.interfaces import Clock, DelayedCall, EventSink, FlowControl
-from sftpgw.plan.ordering import Access
-from sftpgw.plan.sentences import readable
-from sftpgw.sftp.closing import CloseHold
+from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject, Unsupported
+from sftpgw.model.clock import Clock, DelayedCall
+from sftpgw.model.events import EventSink
+from sftpgw.model.messages import readable
+from sftpgw.model.subsystem import SubsystemTransport
+from sftpgw.model.units import Body, Buffer
+from sftpgw.sftp.close_hold import CloseHold
 from sftpgw.sftp.contracts import Eventual, IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.extensions import EXTENSIONS, Session
+from sftpgw.sftp.extensions import EXTENSIONS, ExtensionContext
 from sftpgw.sftp.handles import Handles, OpenDirectory, OpenFile
-from sftpgw.sftp.ordering import HandleOrder, Paths, Sequencer, changing, touched
-from sftpgw.sftp.refusals import RefusalLog
+from sftpgw.sftp.refusal_log import RefusalLog
+from sftpgw.sftp.request_order.plan import Access
+from sftpgw.sftp.request_order.sequencer import HandleOrder, Paths, Sequencer, changing, touched
 from sftpgw.sftp.statuses import is_foreseen, status_of
-from sftpgw.values import Body, Buffer
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed, OpenFlag, Status
@@ -77,7 +74,7 @@ class SFTPProtocol:
     """Implements `interfaces.Subsystem` on an `IGatewayServer`.
 
     :param random_bytes: a source of randomness for the names of handles.
-    :param close_wait_seconds: so long does CLOSE wait for a time (`sftp/closing`); None: never.
+    :param close_wait_seconds: so long does CLOSE wait for a time (`sftp/close_hold`); None: never.
     """
 
     def __init__(
@@ -100,7 +97,7 @@ class SFTPProtocol:
             close_wait_seconds, clock, lambda request: self._carry_out(request, 0)
         )
         self._frames = frames.Frames()
-        self._transport: FlowControl
+        self._transport: SubsystemTransport
         self._has_begun = False
         self._input_has_ended = False
         self._is_lost = False
@@ -122,7 +119,7 @@ class SFTPProtocol:
         is_held = self._close_hold.is_holding
         return self._pending > 0 or self._next_turn is not None or is_held
 
-    def makeConnection(self, transport: FlowControl) -> None:
+    def makeConnection(self, transport: SubsystemTransport) -> None:
         self._transport = transport
 
     def dataReceived(self, data: bytes | memoryview) -> None:
@@ -169,7 +166,7 @@ class SFTPProtocol:
             self._finish_if_done()
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def _cork(self) -> Iterator[None]:
         """Answers that come in here leave together, and with those to what is begun next."""
         if self._is_working:
             yield
@@ -358,7 +355,7 @@ class SFTPProtocol:
             return found if may_change else self._given_up_if_lost(found)
 
         def described(file: IGatewayFile) -> OpenFile:
-            file.answerTogether(self._together)
+            file.corkWith(self._cork)
             return OpenFile(request.path, file, is_written=is_written)
 
         access = Access.OPEN if may_change else Access.READ
@@ -542,7 +539,7 @@ class SFTPProtocol:
         if request.name not in EXTENSIONS:
             raise Unsupported(f"extension {readable(request.name[:64])} is not supported")
         _, handler = EXTENSIONS[request.name]
-        session = Session(self._server, self._handles, self._sequencer, self._handle_order)
+        session = ExtensionContext(self._server, self._handles, self._sequencer, self._handle_order)
         return _then(handler(session, request), lambda reply: (reply,))
 
     def _unknown(self, request: wire.Unknown) -> Answer:

@@ -16,21 +16,26 @@ from zope.interface import implementer
 
 from sftpgw.errors import NoSuchFile, Unsupported
 from sftpgw.files.digests import Digester
-from sftpgw.interfaces import Clock, DirectoryReader, FileReader, FileTree, FileWriter, Together
-from sftpgw.plan.sentences import readable
-from sftpgw.plan.spellings import normalized_bytes
-from sftpgw.sftp.attributes import Appearance, from_wire
-from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.values import (
+from sftpgw.model.clock import Clock
+from sftpgw.model.filesystem import (
     AttributeChanges,
-    Body,
+    Cork,
     DirectoryEntry,
+    DirectoryReader,
     FileAttributes,
     FileKind,
-    FilesSettings,
+    FileReader,
+    FileTree,
+    FileWriter,
     Space,
     WriteIntent,
 )
+from sftpgw.model.messages import readable
+from sftpgw.model.normalization import normalized_bytes
+from sftpgw.model.settings import FilesSettings
+from sftpgw.model.units import Body
+from sftpgw.sftp.attributes import Appearance, from_wire
+from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
 from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 
@@ -184,8 +189,8 @@ class ReadHandle:
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._reader.read(offset, length)
 
-    def answerTogether(self, together: Together) -> None:
-        self._reader.answer_together(together)
+    def corkWith(self, cork: Cork) -> None:
+        self._reader.cork_with(cork)
 
     def writeChunk(self, offset: int, data: Body) -> None:
         raise Unsupported("the file is open for reading only")
@@ -243,7 +248,7 @@ class WriteHandle:
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._writer.read(offset, length)
 
-    def answerTogether(self, together: Together) -> None:
+    def corkWith(self, cork: Cork) -> None:
         """Answers that leave one by one are fast enough here."""
 
     def writeChunk(self, offset: int, data: Body) -> Deferred[None] | None:

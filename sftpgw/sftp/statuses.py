@@ -4,7 +4,7 @@ Knows: every error class and the code of SFTP version 3 that fits it best.
 Must not know: how an answer is sent.
 
 Codes over 8 belong to later versions and confuse clients of this one, so most
-of what has no code of its own is FAILURE, and the sentence (`plan/sentences`) says the rest.
+of what has no code of its own is FAILURE, and the sentence (`model/messages`) says the rest.
 
 A file where a directory is needed is NO_SUCH_FILE: clients were written against OpenSSH, which
 answers so, and look what is there when they get that code, not when they get FAILURE.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 
 from sftpgw import errors
-from sftpgw.plan.sentences import GIVEN_UP, INTERNAL, sentence_of
+from sftpgw.model.messages import GIVEN_UP, INTERNAL, sentence_of
 from sftpgw.wire.sftp import Malformed, Status
 
 CODES: tuple[tuple[type[Exception], Status], ...] = (

@@ -12,13 +12,13 @@ Rules:
   places their address holds already. The second half of the way is for addresses that hold
   none, so that a few, whatever they do, do not lock out the others.
 - An IPv4 address, or an IPv6 /64, has so many connections at once that have not logged in.
-  It may begin as many in a row, and `rate` a second after that. A login gives its place in
-  the row back, so that scripts may log in all day. An address without logins makes us
+  A token bucket holds as many tokens, one for each that it begins, and gains `rate` a second. A
+  login gives its token back, so that scripts may log in all day. An address without logins makes us
   exchange keys `rate` times a second in the long run (CVE-2002-20001, "DHEat").
 - Exempt networks are spared the third rule, and in the second it does not matter what they
   hold. So is what has no address, such as a UNIX socket.
 - A refusal is remembered nowhere, and what is known of an address only until it has its
-  row back, or until `MAX_SOURCES` others are known.
+  tokens back, or until `MAX_SOURCES` others are known.
 
 What this cannot do: tell people from attackers who have half as many addresses as there are
 places, or more. Those take nearly every place that becomes free, and make us exchange keys
@@ -36,7 +36,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import islice
 
-from sftpgw.values import Network, SshSettings, StartupLimits
+from sftpgw.aio.token_bucket import TokenBucket
+from sftpgw.model.settings import Network, SshSettings, StartupLimits
 
 MAX_SOURCES = 10_000
 """About 3 MiB."""
@@ -59,23 +60,13 @@ class Refusal(enum.Enum):
 
 @dataclass(slots=True)
 class _Source:
-    """What is known of one address or site. `row` is what it may begin at once."""
+    """What is known of one address or site. `startups` has a token for each that it may begin."""
 
-    row: float
-    counted_at_seconds: float
+    startups: TokenBucket
     starting: int = 0
 
-    def count_on(self, now_seconds: float, rate: float, most: float) -> None:
-        """Add what the time since the last count has brought.
 
-        A clock that was set back brings nothing, and is the measure from then on.
-        """
-        gained = max(0.0, now_seconds - self.counted_at_seconds) * rate
-        self.row = min(self.row + gained, most)
-        self.counted_at_seconds = now_seconds
-
-
-class Ticket:
+class AdmissionTicket:
     """The place of one connection that was taken. Each method may be called again in vain."""
 
     __slots__ = ("_admission", "_is_open", "_is_starting", "_network", "_user")
@@ -135,7 +126,7 @@ class Admission:
         """How many addresses something is known of."""
         return len(self._sources)
 
-    def admit(self, host: str | None) -> Ticket | Refusal:
+    def admit(self, host: str | None) -> AdmissionTicket | Refusal:
         """Take a connection from the address `host`, or say why not."""
         if self.open >= self._settings.max_connections:
             return Refusal.FULL
@@ -149,7 +140,7 @@ class Admission:
             self._count(network)
         self.open += 1
         self.starting += 1
-        return Ticket(self, network)
+        return AdmissionTicket(self, network)
 
     def _limited_network(self, host: str | None) -> Network | None:
         address = address_of(host)
@@ -163,41 +154,42 @@ class Admission:
             return None
         if source.starting >= self._settings.startups_per_address:
             return Refusal.ADDRESS_BUSY
-        self._count_on(source)
-        return Refusal.ADDRESS_FAST if source.row < 1 else None
+        source.startups.refill(self._seconds())
+        return Refusal.ADDRESS_FAST if source.startups.tokens < 1 else None
 
     def _held_by(self, network: Network) -> int:
         source = self._sources.get(network)
         return 0 if source is None else source.starting
 
-    def _count_on(self, source: _Source) -> None:
-        rate = self._settings.startup_rate_per_address
-        source.count_on(self._seconds(), rate, self._settings.startups_per_address)
-
     def _count(self, network: Network) -> None:
         source = self._sources.get(network)
         if source is None:
             self._forget()
-            source = _Source(float(self._settings.startups_per_address), self._seconds())
-            self._sources[network] = source
+            source = self._sources[network] = _Source(self._full_bucket())
         source.starting += 1
         self._settle(network, source, -1)
 
+    def _full_bucket(self) -> TokenBucket:
+        settings = self._settings
+        capacity, rate = settings.startups_per_address, settings.startup_rate_per_address
+        return TokenBucket(capacity, rate, self._seconds())
+
     def _settle(self, network: Network, source: _Source, change: int) -> None:
-        """Change the row; who was heard of last is forgotten last."""
-        self._count_on(source)
-        source.row = min(source.row + change, self._settings.startups_per_address)
+        """Change the tokens; the address that was heard of last is forgotten last."""
+        source.startups.refill(self._seconds())
+        source.startups.add(change)
         self._sources.move_to_end(network)
 
     def _forget(self) -> None:
-        """Drop addresses that have their row back, and the oldest if there are too many.
+        """Drop addresses that have their tokens back, and the oldest if there are too many.
 
         At most as many are stuck here as there are clients that have not logged in.
         """
         for network, source in tuple(islice(self._sources.items(), 2)):
-            self._count_on(source)
-            whole = source.row >= self._settings.startups_per_address
-            if not source.starting and (whole or len(self._sources) >= MAX_SOURCES):
+            source.startups.refill(self._seconds())
+            if not source.starting and (
+                source.startups.is_full or len(self._sources) >= MAX_SOURCES
+            ):
                 del self._sources[network]
             elif source.starting:
                 self._sources.move_to_end(network)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from twisted.conch.ssh.transport import SSHTransportBase
 
-from sftpgw.auth.keys import LOGIN_ALGORITHMS
-from sftpgw.ssh.protection import AEAD_CIPHERS
-from sftpgw.values import SshSettings
+from sftpgw.auth.login_keys import LOGIN_ALGORITHMS
+from sftpgw.model.settings import SshSettings
+from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 
 KEY_EXCHANGES = (
     b"mlkem768x25519-sha256",

@@ -17,7 +17,8 @@ from twisted.conch.ssh.connection import (
 )
 from zope.interface import implementer
 
-from sftpgw.interfaces import CommandFactory, MemoryBudget, Subsystem, SubsystemFactory
+from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.subsystem import CommandFactory, Subsystem, SubsystemFactory
 from sftpgw.ssh.channels import SessionChannel
 
 _FORWARDING = frozenset(

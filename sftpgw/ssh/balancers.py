@@ -32,10 +32,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sftpgw.interfaces import DelayedCall
+from sftpgw.model.clock import DelayedCall
+from sftpgw.model.settings import Network
 from sftpgw.ssh.admission import Refusal, address_of
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.values import Network
 from sftpgw.wire.proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
 
 HEADER_SECONDS = 10.0

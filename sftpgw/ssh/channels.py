@@ -10,7 +10,8 @@ Rules:
   the subsystem says `consumed`, as `windows` decides. Conch refills it before
   the bytes are delivered (connection 262), so that nothing ever stops a writer.
 - What goes out waits in a queue until the client's window and the connection
-  have room, and it is our turn (`turns`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused, below
+  have room, and it is our turn (`scheduler`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused,
+  below
   `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
 - The client's EOF ends the input only: answers under way still go out. Conch
   closes the channel at once (session 237-248).
@@ -30,13 +31,13 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from sftpgw.bytequeue import ByteQueue
-from sftpgw.interfaces import FlowControl, Subsystem
-from sftpgw.ssh.fields import Fields, MalformedPacket
-from sftpgw.ssh.logs import quiet_logger
-from sftpgw.ssh.unsent import UnsentMemory
+from sftpgw.buffers.byte_queue import ByteQueue
+from sftpgw.model.subsystem import Subsystem, SubsystemTransport
+from sftpgw.model.units import KIB, MIB, Body, Buffer
+from sftpgw.ssh.conch_logger import quiet_logger
+from sftpgw.ssh.fields import MalformedPacket, PacketFields
+from sftpgw.ssh.outbound import OutboundBudget
 from sftpgw.ssh.windows import ReceiveWindow
-from sftpgw.values import KIB, MIB, Body, Buffer
 
 MAX_PACKET_BYTES = 256 * KIB
 MAX_SENT_BYTES = 256 * KIB
@@ -52,7 +53,7 @@ _MAX_WINDOW_BYTES = 2**32 - 1
 
 
 class SessionChannel(SSHChannel):
-    """A ``session`` channel that runs one subsystem or command; its `FlowControl`, too."""
+    """A ``session`` channel that runs one subsystem or command; its `SubsystemTransport`, too."""
 
     name = b"session"
     _log = quiet_logger("sftpgw.ssh")
@@ -73,7 +74,7 @@ class SessionChannel(SSHChannel):
         self._started = False
         self._outgoing = ByteQueue()
         self._errors = ByteQueue()
-        self._unsent = UnsentMemory(
+        self._outbound = OutboundBudget(
             avatar.answer_memory,
             self._now_seconds,
             self._give_up_unread,
@@ -107,7 +108,7 @@ class SessionChannel(SSHChannel):
         return self._subsystem is not None and self._subsystem.is_busy
 
     def _choose(self, data: bytes, lookup: Callable[[bytes], Subsystem | None]) -> bool:
-        fields = Fields(data)
+        fields = PacketFields(data)
         name = fields.string()
         fields.end()
         # Once it has begun or ended, there is nobody to tell another one of the end.
@@ -183,7 +184,7 @@ class SessionChannel(SSHChannel):
     def _send(self) -> None:
         """Send what can be sent, then pause, resume or end as that leaves things."""
         if self._sendable_bytes:
-            self.conn.turns.ask(self)
+            self.conn.scheduler.ask(self)
         self._act_on_what_waits()
 
     @property
@@ -217,7 +218,7 @@ class SessionChannel(SSHChannel):
             size_bytes -= taken_bytes
 
     def _act_on_what_waits(self) -> None:
-        self._unsent.is_now(self._outgoing.size_bytes)
+        self._outbound.resize(self._outgoing.size_bytes)
         if self._exit_status is not None:
             self._finish_when_drained(self._exit_status)
         else:
@@ -278,7 +279,7 @@ class SessionChannel(SSHChannel):
     def _forget_output(self) -> None:
         self._outgoing.clear()
         self._errors.clear()
-        self._unsent.is_now(0)
+        self._outbound.resize(0)
 
     def _tell_lost(self, reason: Exception) -> None:
         self._window.close()
@@ -292,6 +293,6 @@ class SessionChannel(SSHChannel):
             self._log.failure("a subsystem could not end")
 
 
-def _is_flow_control(channel: SessionChannel) -> FlowControl:
+def _is_flow_control(channel: SessionChannel) -> SubsystemTransport:
     """Never called: mypy proves here that the channel keeps its promise."""
     return channel

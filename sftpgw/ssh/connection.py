@@ -34,11 +34,11 @@ from twisted.conch.ssh.connection import (
     SSHConnection,
 )
 
+from sftpgw.model.units import KIB, Body
+from sftpgw.ssh.channel_scheduler import ChannelScheduler
 from sftpgw.ssh.channels import SessionChannel
-from sftpgw.ssh.fields import Fields, MalformedPacket, printable
-from sftpgw.ssh.logs import quiet_logger
-from sftpgw.ssh.turns import Turns
-from sftpgw.values import KIB, Body
+from sftpgw.ssh.conch_logger import quiet_logger
+from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
 
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
 """A client that takes less per packet would turn one answer into thousands of them."""
@@ -77,7 +77,7 @@ class GatewayConnection(SSHConnection):
         self._told_refusals: set[tuple[str, bytes]] = set()
         self._unanswered_keepalives = 0
         self.moved_bytes = 0
-        self.turns = Turns(lambda: bool(self.transport.can_send))
+        self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch without logging what the client sent, as `SSHService` does."""
@@ -91,7 +91,7 @@ class GatewayConnection(SSHConnection):
 
     def transport_writable(self) -> None:
         """The connection takes data again: after a slow reader, or a key exchange."""
-        self.turns.go_on()
+        self.scheduler.go_on()
 
     @property
     def is_busy(self) -> bool:
@@ -102,7 +102,7 @@ class GatewayConnection(SSHConnection):
 
     def ssh_GLOBAL_REQUEST(self, packet: bytes) -> None:
         """Refuse: forwarding is not offered, and keepalives want any answer at all."""
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         name, wants_reply = fields.string(), fields.boolean()
         self._tell_refusal("global-request", name)
         if wants_reply:
@@ -134,7 +134,7 @@ class GatewayConnection(SSHConnection):
     # Channels come and go.
 
     def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         kind = fields.string()
         number, window_bytes, max_packet_bytes = (fields.uint32() for _ in range(3))
         try:
@@ -177,7 +177,7 @@ class GatewayConnection(SSHConnection):
         self.transport.sendPacket(MSG_CHANNEL_OPEN_CONFIRMATION, payload)
 
     def ssh_CHANNEL_CLOSE(self, packet: bytes) -> None:
-        channel = self._channel(Fields(packet))
+        channel = self._channel(PacketFields(packet))
         channel.remoteClosed = True
         channel.closeReceived()
         if channel.localClosed:
@@ -186,12 +186,12 @@ class GatewayConnection(SSHConnection):
             self.sendClose(channel)
 
     def ssh_CHANNEL_EOF(self, packet: bytes) -> None:
-        self._channel(Fields(packet)).eofReceived()
+        self._channel(PacketFields(packet)).eofReceived()
 
     # What flows on a channel.
 
     def ssh_CHANNEL_REQUEST(self, packet: bytes) -> None:
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         channel = self._channel(fields)
         name, wants_reply = fields.string(), fields.boolean()
         granted = channel.requestReceived(name, fields.rest())
@@ -204,7 +204,7 @@ class GatewayConnection(SSHConnection):
         channel.start()
 
     def ssh_CHANNEL_WINDOW_ADJUST(self, packet: bytes) -> None:
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         self._channel(fields).addWindowBytes(fields.uint32())
 
     def ssh_CHANNEL_DATA(self, packet: bytes | memoryview) -> None:
@@ -222,7 +222,7 @@ class GatewayConnection(SSHConnection):
         channel.dataReceived(data)
 
     def ssh_CHANNEL_EXTENDED_DATA(self, packet: bytes) -> None:
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         channel, kind = self._channel(fields), fields.uint32()
         data = fields.string()
         self._count(channel, len(data))
@@ -259,7 +259,7 @@ class GatewayConnection(SSHConnection):
         self.moved_bytes += size_bytes
         self.transport.send_payloads(MSG_CHANNEL_EXTENDED_DATA, ((header, *pieces),))
 
-    def _channel(self, fields: Fields) -> SessionChannel:
+    def _channel(self, fields: PacketFields) -> SessionChannel:
         """The channel whose number comes next in `fields`."""
         channel = self.channels.get(fields.uint32())
         if channel is None:

@@ -15,21 +15,17 @@ from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
 
-from sftpgw.interfaces import Clock, EventSink
-from sftpgw.ssh.admission import Admission, Refusal, Ticket
-from sftpgw.ssh.algorithms import (
-    COMPRESSIONS,
-    STRICT_BY_SERVER,
-    Offer,
-    allowed,
-)
+from sftpgw.aio.notifier import Notifier
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import SshSettings
+from sftpgw.ssh.admission import Admission, AdmissionTicket, Refusal
+from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.userauth import GatewayUserAuth
-from sftpgw.values import SshSettings
 
 REFUSALS_TOLD_AFTER_SECONDS = 10.0
 """Connections that are refused become one event in so many seconds, however many they are."""
@@ -86,7 +82,7 @@ class GatewayFactory(SSHFactory):
             lambda: {"connected": self._admission.open, "logging_in": self._admission.starting},
         )
         self._silent = Tally("connections-silent", SILENT_TOLD_AFTER_SECONDS, clock, events)
-        self._waiting_for_all: list[Deferred[None]] = []
+        self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 
@@ -117,7 +113,7 @@ class GatewayFactory(SSHFactory):
         transport.seen_as, transport.via, transport.is_balancer = seen_as, via, is_balancer
         return transport
 
-    def _make_transport(self, ticket: Ticket) -> GatewayTransport:
+    def _make_transport(self, ticket: AdmissionTicket) -> GatewayTransport:
         """A transport with our lists of algorithms.
 
         Replaces Conch's `buildProtocol`, which adds SHA-1 signatures (transport 479, keys
@@ -155,16 +151,12 @@ class GatewayFactory(SSHFactory):
         if not session.has_spoken and not session.is_balancer:
             self._silent.count("count", session.peer_host)
         if not self.sessions:
-            waiting, self._waiting_for_all = self._waiting_for_all, []
-            for each in waiting:
-                each.callback(None)
+            self._last_gone.notify_all()
 
     async def all_gone(self) -> None:
         """Wait until no client is connected."""
         if self.sessions:
-            gone: Deferred[None] = Deferred(self._waiting_for_all.remove)
-            self._waiting_for_all.append(gone)
-            await gone
+            await self._last_gone.wait()
 
     def disconnect_all(self, text: str) -> None:
         """Say goodbye to every client that is connected."""

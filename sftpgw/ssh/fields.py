@@ -1,59 +1,30 @@
 """The fields of an SSH packet's payload, read with bounds.
 
-Knows: RFC 4251, section 5, "Data Type Representations".
-Must not know: any message. Takes the place of Conch's `getNS`, which returns
-less than the length promises when a packet is cut short.
+Knows: what the peer is told of a packet that is malformed. Must not know: any message.
+Takes the place of Conch's `getNS`, which returns less than the length promises when a packet is
+cut short.
 """
 
 from __future__ import annotations
 
-import struct
-
-from sftpgw.plan.sentences import readable
-
-_UINT32 = struct.Struct(">L")
+from sftpgw.model.messages import readable
+from sftpgw.wire.field_cursor import FieldCursor
 
 
 class MalformedPacket(Exception):
     """The peer has broken the protocol; the message is what it is told before we hang up."""
 
 
-class Fields:
-    """A cursor over a payload. Every method raises `MalformedPacket` at its end."""
+class PacketFields(FieldCursor):
+    """The fields of one payload. Each method raises `MalformedPacket`."""
 
-    __slots__ = ("_offset", "_payload")
+    __slots__ = ()
 
-    def __init__(self, payload: bytes) -> None:
-        self._payload = payload
-        self._offset = 0
+    def cut_short(self, why: str) -> MalformedPacket:
+        return MalformedPacket("a packet ends before its fields do")
 
-    def raw(self, size_bytes: int) -> bytes:
-        """Bytes without a length before them."""
-        end = self._offset + size_bytes
-        if end > len(self._payload):
-            raise MalformedPacket("a packet ends before its fields do")
-        taken = self._payload[self._offset : end]
-        self._offset = end
-        return taken
-
-    def uint32(self) -> int:
-        value: int = _UINT32.unpack(self.raw(4))[0]
-        return value
-
-    def boolean(self) -> bool:
-        return self.raw(1) != b"\0"
-
-    def string(self) -> bytes:
-        return self.raw(self.uint32())
-
-    def rest(self) -> bytes:
-        """Everything that is left."""
-        return self.raw(len(self._payload) - self._offset)
-
-    def end(self) -> None:
-        """Insist that nothing is left."""
-        if self._offset != len(self._payload):
-            raise MalformedPacket("a packet goes on after its last field")
+    def too_long(self, why: str) -> MalformedPacket:
+        return MalformedPacket("a packet goes on after its last field")
 
 
 def printable(data: bytes, limit: int = 128) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from sftpgw.interfaces import Clock, DelayedCall, EventSink
+from sftpgw.model.clock import Clock, DelayedCall
+from sftpgw.model.events import EventSink
 
 
 class Tally:

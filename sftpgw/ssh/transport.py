@@ -3,7 +3,7 @@
 Knows: who hears which message, the limits before and after login, and the session's
 label. What may be said when is in `phases`, what a packet is in `packets`, how it is
 encrypted in `protection`, how keys are exchanged in `exchanging`, and what waits on its way
-out in `sending`.
+out in `packet_writer`.
 Must not know: users, or channels' contents.
 
 Rules:
@@ -41,17 +41,18 @@ from twisted.conch.ssh.transport import (
 from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 
-from sftpgw.interfaces import DelayedCall, EventSink
-from sftpgw.ssh.admission import Ticket
-from sftpgw.ssh.exchanging import ExchangingTransport
-from sftpgw.ssh.fields import Fields, MalformedPacket, printable
-from sftpgw.ssh.logs import quiet_logger
-from sftpgw.ssh.packets import IncomingPackets, NoClient
-from sftpgw.ssh.protection import DamagedPacket, Protection
-from sftpgw.ssh.rekeying import ExchangeLimit, KeysInUse
-from sftpgw.ssh.sending import SEQUENCE_MASK, Sending
-from sftpgw.ssh.vigil import Vigil, Watched
-from sftpgw.values import KIB, Body
+from sftpgw.model.clock import DelayedCall
+from sftpgw.model.events import EventSink
+from sftpgw.model.units import KIB, Body
+from sftpgw.ssh.admission import AdmissionTicket
+from sftpgw.ssh.conch_logger import quiet_logger
+from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
+from sftpgw.ssh.keepalive import ClientAliveMonitor, MonitoredClient
+from sftpgw.ssh.kex import KexTransport
+from sftpgw.ssh.packet_cipher import DamagedPacket, PacketCiphers
+from sftpgw.ssh.packet_reader import NoClient, PacketReader
+from sftpgw.ssh.packet_writer import SEQUENCE_MASK, PacketWriter
+from sftpgw.ssh.rekey import ExchangeLimit, KeyUsage
 
 ABORT_AFTER_SECONDS = 10.0
 
@@ -63,7 +64,7 @@ PACKETS_PER_ITERATION = 256
 hold 4,000 small ones, each of them a request, and others wait meanwhile. One upload's hold 8."""
 
 
-class GatewayTransport(ExchangingTransport):
+class GatewayTransport(KexTransport):
     """The server's end of one SSH connection."""
 
     _log = quiet_logger("sftpgw.ssh")
@@ -71,7 +72,7 @@ class GatewayTransport(ExchangingTransport):
 
     transport: Any
     events: EventSink
-    ticket: Ticket
+    ticket: AdmissionTicket
     avatar: Any
     heard_at_seconds = 0.0
     session = ""
@@ -79,13 +80,13 @@ class GatewayTransport(ExchangingTransport):
     via: Any = None
     is_balancer = False
     has_spoken = False
-    _incoming: IncomingPackets
+    _incoming: PacketReader
 
     def __init__(self) -> None:
         super().__init__()
         self._close_reason = ""
         self._grace: DelayedCall | None = None
-        self._vigil: Vigil | None = None
+        self._alive_monitor: ClientAliveMonitor | None = None
         self._abort: DelayedCall | None = None
         self._next_packets: DelayedCall | None = None
         self._arrived_meanwhile = bytearray()
@@ -101,8 +102,8 @@ class GatewayTransport(ExchangingTransport):
         )
         now_seconds = self._opened_at_seconds = self.heard_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._grace_expired)
-        self._incoming = IncomingPackets(settings.packet_before_login_bytes)
-        self._keys = KeysInUse(settings.rekey_bytes, settings.rekey_interval_seconds, now_seconds)
+        self._incoming = PacketReader(settings.packet_before_login_bytes)
+        self._keys = KeyUsage(settings.rekey_bytes, settings.rekey_interval_seconds, now_seconds)
         self._exchange_limit = ExchangeLimit(
             clock,
             settings.key_exchange_timeout_seconds,
@@ -110,21 +111,21 @@ class GatewayTransport(ExchangingTransport):
             self._kex_expired,
         )
         self.factory.sessions.add(self)
-        self.currentEncryptions = Protection(b"none", b"none", b"none", b"none")
-        self.sending = Sending(
+        self.currentEncryptions = PacketCiphers(b"none", b"none", b"none", b"none")
+        self.packet_writer = PacketWriter(
             self.transport,
             self.currentEncryptions.sealer,
             self._keys,
             self._room_again,
             self._cut_off,
         )
-        self.sending.start()
+        self.packet_writer.start()
         self.transport.bufferSize = RECEIVED_BYTES
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # or small answers wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
-        with self.sending.together():
-            self.sending.send_line(self.ourVersionString + b"\r\n")
+        with self.packet_writer.cork():
+            self.packet_writer.send_line(self.ourVersionString + b"\r\n")
             self.sendKexInit()
 
     @property
@@ -164,7 +165,7 @@ class GatewayTransport(ExchangingTransport):
 
     def _take_packets(self) -> None:
         try:
-            with self.sending.together():
+            with self.packet_writer.cork():
                 if self.gotVersion or self._take_version():
                     self._dispatch_packets()
         except DamagedPacket:
@@ -251,7 +252,7 @@ class GatewayTransport(ExchangingTransport):
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """ssh-userauth, once. ssh-connection follows from login, not from a request."""
-        name = Fields(packet).string()
+        name = PacketFields(packet).string()
         if self.service is not None or name != b"ssh-userauth":
             self.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service now")
             return
@@ -260,7 +261,7 @@ class GatewayTransport(ExchangingTransport):
 
     def ssh_DISCONNECT(self, packet: bytes) -> None:
         """The client's goodbye. Conch logs it as an error."""
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         code, text = fields.uint32(), fields.string()
         self._hang_up(f"client: {printable(text)} ({code})")
 
@@ -278,20 +279,20 @@ class GatewayTransport(ExchangingTransport):
     @property
     def can_send(self) -> bool:
         """Whether channel data sent now would leave, rather than wait in memory."""
-        return not self._dead and self.sending.has_room
+        return not self._dead and self.packet_writer.has_room
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Seal a message and send it, or keep it until a key exchange is over.
 
-        Replaces Conch's; see `sending`. Nothing follows a disconnect.
+        Replaces Conch's; see `packet_writer`. Nothing follows a disconnect.
         """
         if not self._dead:
-            self.sending.send(messageType, ((payload,),))
+            self.packet_writer.send(messageType, ((payload,),))
 
     def send_payloads(self, messageType: int, payloads: Iterable[Body]) -> None:
         """As `sendPacket`, for some in a row, in pieces that need not be joined first."""
         if not self._dead:
-            self.sending.send(messageType, payloads)
+            self.packet_writer.send(messageType, payloads)
 
     def sendUnimplemented(self) -> None:
         """Name the packet at fault; Conch has already counted on by then."""
@@ -319,7 +320,7 @@ class GatewayTransport(ExchangingTransport):
         self._incoming.largest_bytes = self.factory.settings.packet_after_login_bytes
         _cancel(self._grace)
         self.ticket.logged_in()
-        self._vigil = Vigil(self, self.factory.settings, self.factory.clock)
+        self._alive_monitor = ClientAliveMonitor(self, self.factory.settings, self.factory.clock)
 
     @property
     def moved_bytes(self) -> int:
@@ -331,7 +332,7 @@ class GatewayTransport(ExchangingTransport):
         """Whether something that the client has asked for is under way."""
         return bool(self.service.is_busy)
 
-    def ask_for_a_sign_of_life(self) -> None:
+    def send_keepalive_probe(self) -> None:
         """Send a keepalive, unless a key exchange is under way: that has a limit of its own."""
         if not self._is_exchanging:
             self.service.send_keepalive()
@@ -365,10 +366,10 @@ class GatewayTransport(ExchangingTransport):
             return
         self._dead = True
         self._close_reason = reason
-        self._incoming = IncomingPackets(0)  # what has arrived is let go of
-        if self._vigil is not None:
-            self._vigil.stop()
-        self.sending.end()
+        self._incoming = PacketReader(0)  # what has arrived is let go of
+        if self._alive_monitor is not None:
+            self._alive_monitor.stop()
+        self.packet_writer.end()
         self.transport.loseConnection()
         self._abort = self.factory.clock.callLater(
             ABORT_AFTER_SECONDS, self.transport.abortConnection
@@ -378,8 +379,8 @@ class GatewayTransport(ExchangingTransport):
         """Stop the service and log out. Replaces Conch's, which logs."""
         self._dead = True
         self._exchange_limit.end()
-        if self._vigil is not None:
-            self._vigil.stop()
+        if self._alive_monitor is not None:
+            self._alive_monitor.stop()
         for call in (self._grace, self._abort, self._next_packets):
             _cancel(call)
         self.factory.session_ended(self)
@@ -413,7 +414,7 @@ def _why_lost(reason: Failure | None) -> str:
     return text.rstrip(".") or "connection lost"
 
 
-def _is_watched(transport: GatewayTransport) -> Watched:
+def _is_watched(transport: GatewayTransport) -> MonitoredClient:
     """Never called: mypy proves here that the vigil can watch it."""
     return transport
 

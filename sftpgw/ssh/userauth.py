@@ -52,10 +52,10 @@ from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
-from sftpgw.auth.keys import fingerprint
-from sftpgw.plan.spellings import normalized_bytes
-from sftpgw.ssh.fields import Fields, MalformedPacket, printable
-from sftpgw.ssh.logs import quiet_logger
+from sftpgw.auth.login_keys import fingerprint
+from sftpgw.model.normalization import normalized_bytes
+from sftpgw.ssh.conch_logger import quiet_logger
+from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
 
 MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
 """RFC 4256, section 5."""
@@ -80,7 +80,7 @@ class LoginRequest:
     """As the client has sent it: that is what it signs."""
     service: bytes
     method: bytes
-    details: Fields
+    details: PacketFields
 
     @property
     def name(self) -> bytes:
@@ -163,7 +163,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, "internal error")
 
     async def _answer(self, packet: bytes) -> None:
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         request = LoginRequest(fields.string(), fields.string(), fields.string(), fields)
         if request.service != b"ssh-connection":
             self._give_up(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
@@ -221,7 +221,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         request, self._prompted = self._prompted, None
         if request is None:
             raise MalformedPacket("an answer without a question")
-        fields = Fields(packet)
+        fields = PacketFields(packet)
         credentials = None
         if fields.uint32() == 1:  # or else it "MUST" fail (section 3.4)
             credentials = UsernamePassword(request.name, fields.string())

@@ -14,8 +14,8 @@ of connections has a limit of its own. A further one is not.
 
 from __future__ import annotations
 
-from sftpgw.interfaces import MemoryBudget
-from sftpgw.values import KIB, MIB
+from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.units import KIB, MIB
 
 WINDOW_BYTES = 2 * MIB
 LEAST_WINDOW_BYTES = 336 * KIB

@@ -16,7 +16,7 @@ from enum import Enum
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
-from sftpgw.interfaces import EventSink
+from sftpgw.model.events import EventSink
 
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
 _WARNINGS = frozenset(
@@ -32,7 +32,7 @@ _WARNINGS = frozenset(
         "upload-left-behind",
     }
 )
-_LONGEST_VALUE = 1200  # more than MAX_KEY_BYTES of `s3_limits`
+_LONGEST_VALUE = 1200  # more than `model.limits.MAX_KEY_BYTES`
 
 
 class LogSink:

@@ -29,13 +29,12 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
 )
-from sftpgw.interfaces import BodySink, Interest
-from sftpgw.plan.restating import ARCHIVES
-from sftpgw.s3.checksums import RunningChecksum, joined
-from sftpgw.s3_limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MAX_PARTS, MIN_PART_BYTES
-from sftpgw.values import (
-    Body,
+from sftpgw.files.copies.preserved_properties import ARCHIVES
+from sftpgw.model.limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MAX_PARTS, MIN_PART_BYTES
+from sftpgw.model.store import (
+    BodySink,
     ByteRange,
+    Cancellation,
     Capabilities,
     Checksum,
     ChecksumAlgorithm,
@@ -48,6 +47,8 @@ from sftpgw.values import (
     UploadsPage,
     WriteCondition,
 )
+from sftpgw.model.units import Body
+from sftpgw.s3.checksums import RunningChecksum, joined
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class StoredObject:
 
 
 @dataclass
-class OpenUpload:
+class StartedUpload:
     """A multipart upload under way; `parts` maps number to (data, etag)."""
 
     upload: MultipartUpload
@@ -138,7 +139,7 @@ class FakeStore:
     ) -> None:
         self.buckets = set(buckets)
         self.objects: dict[ObjectName, StoredObject] = {}
-        self.uploads: dict[str, OpenUpload] = {}
+        self.uploads: dict[str, StartedUpload] = {}
         self.requests: Counter[str] = Counter()
         self.now_seconds = 1_700_000_000.0
         self.folders: set[ObjectName] = set()
@@ -204,11 +205,14 @@ class FakeStore:
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def believing(self, capabilities: Capabilities) -> FakeStore:
+    def bind(self, **facts: object) -> FakeStore:
+        return self
+
+    def assuming(self, capabilities: Capabilities) -> FakeStore:
         """Itself: it is what its own capabilities say, whatever others believe."""
         return self
 
-    def while_wanted(self, interest: Interest) -> FakeStore:
+    def with_cancel(self, cancel_token: Cancellation) -> FakeStore:
         """Itself: it sends nothing again, and lets nobody wait for better times."""
         return self
 
@@ -339,7 +343,7 @@ class FakeStore:
             ChecksumAlgorithm.CRC64NVME if has_sums else None,
             self.now_seconds,
         )
-        self.uploads[upload.upload_id] = OpenUpload(upload, properties)
+        self.uploads[upload.upload_id] = StartedUpload(upload, properties)
         self._leave("create_upload")
         return upload
 
@@ -488,7 +492,7 @@ class FakeStore:
                 raise StoreError("the body broke off", code="ConnectionLost")
             sink.received(chunk)
 
-    def _upload(self, upload: MultipartUpload) -> OpenUpload:
+    def _upload(self, upload: MultipartUpload) -> StartedUpload:
         if upload.upload_id not in self.uploads:
             raise NoSuchUpload(f"no upload {upload.upload_id}", code="NoSuchUpload", status=404)
         return self.uploads[upload.upload_id]
@@ -511,7 +515,7 @@ class FakeStore:
             raise StoreError("other bytes than claimed", code="BadDigest", status=400)
         return running.checksum
 
-    def _named_part(self, opened: OpenUpload, part: StoredPart) -> bytes:
+    def _named_part(self, opened: StartedUpload, part: StoredPart) -> bytes:
         data, etag = opened.parts.get(part.number, (b"", ""))
         if etag != part.etag:
             raise StoreError(f"part {part.number}", code="InvalidPart", status=400)

@@ -25,22 +25,28 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from sftpgw.files.digests import Digester
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.knowntimes import KnownTimes
-from sftpgw.files.memory import Budget
-from sftpgw.files.resources import Resources
-from sftpgw.files.traffic import SessionTraffic
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.interfaces import ObjectStore
-from sftpgw.scp.commands import Session, make_console
+from sftpgw.model.settings import (
+    FilesSettings,
+    GatewaySettings,
+    LimitSettings,
+    Settings,
+    SshSettings,
+    StoreSettings,
+)
+from sftpgw.model.store import SharedStore
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import User
 from sftpgw.scp.console import Console
+from sftpgw.session import Session, SharedContext
 from sftpgw.sftp.protocol import SFTPProtocol
-from sftpgw.sftp.server import GatewayServer
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
-from sftpgw.values import KIB, MIB, FilesSettings, LimitSettings, SshSettings, StoreSettings, User
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -60,7 +66,7 @@ class SftpFailure(Exception):
 
 
 @dataclass(frozen=True)
-class Reply:
+class SftpReply:
     """What the server answered: its kind, and the field that this kind has."""
 
     kind: Kind
@@ -86,7 +92,7 @@ class GatewayInMemory:
     """What one process has: a store, a budget, the registry of files in flight, a clock.
 
     :param store: the fake one by default.
-    :param close_wait_seconds: as of `SFTPProtocol`; by default a CLOSE is carried out at once.
+    :param holds_closes: as of `SharedContext`; by default a CLOSE is carried out at once.
     """
 
     def __init__(
@@ -97,9 +103,8 @@ class GatewayInMemory:
         limits: LimitSettings | None = None,
         ssh: SshSettings | None = None,
         files: FilesSettings | None = None,
-        close_wait_seconds: float | None = None,
+        holds_closes: bool = False,
     ) -> None:
-        self.close_wait_seconds = close_wait_seconds
         self.clock = StrictClock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
@@ -107,69 +112,63 @@ class GatewayInMemory:
         self.limits = limits or LimitSettings()
         self.ssh = ssh or SshSettings()
         self.files = files or FilesSettings()
+        self.holds_closes = holds_closes
         self.budget = Budget(self.limits.memory_bytes)
-        self.in_flight = InFlight()
-        self.times = KnownTimes()
+        self.transfers = TransferRegistry()
+        self.times = MtimeCache()
         self.events = RecordedEvents()
         self._serials = count(1)
 
     @cached_property
     def digester(self) -> Digester:
-        """What makes the process's digests."""
+        """Hashes stored files, for all sessions."""
         return Digester(self.clock)
 
-    def tree(
-        self,
-        user: User = ALICE,
-        store: ObjectStore | None = None,
-        traffic: SessionTraffic | None = None,
-    ) -> Tree:
-        """The files of a user, in a session that counts in `traffic`."""
-        resources = Resources(
+    def shared(self, store: SharedStore | None = None) -> SharedContext:
+        """What all sessions share, on another `store` if one is given."""
+        return SharedContext(
+            settings=Settings(
+                GatewaySettings(), self.settings, self.ssh, self.limits, self.files, {}
+            ),
             store=store or self.store,
             budget=self.budget,
-            in_flight=self.in_flight,
-            times=self.times,
+            digester=self.digester,
             clock=self.clock,
             events=self.events,
-            settings=self.settings,
-            limits=self.limits,
-            files=self.files,
-            traffic=traffic or SessionTraffic(),
-        )
-        return Tree(user, resources)
-
-    def subsystem(self, user: User = ALICE, traffic: SessionTraffic | None = None) -> SFTPProtocol:
-        """An SFTP server for a session of a user."""
-        tree = self.tree(user, traffic=traffic)
-        return SFTPProtocol(
-            GatewayServer(user.name, tree, self.clock, self.files, self.digester),
-            max_handles=self.ssh.handles_per_session,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
-            events=self.events,
-            clock=self.clock,
-            close_wait_seconds=self.close_wait_seconds,
+            holds_closes=self.holds_closes,
+            transfers=self.transfers,
+            mtimes=self.times,
         )
 
-    def command(
-        self, line: bytes, user: User = ALICE, traffic: SessionTraffic | None = None
-    ) -> Console:
+    def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
+        """A session of `user`, as after a login."""
+        return Session(self.shared(store), user, "session")
+
+    def tree(self, user: User = ALICE, store: SharedStore | None = None) -> Tree:
+        """The files of a user, in a session of its own."""
+        return self.session(user, store).tree
+
+    def subsystem(self, user: User = ALICE) -> SFTPProtocol:
+        """An SFTP server for a session of a user."""
+        return self.session(user).sftp()
+
+    def command(self, line: bytes, user: User = ALICE) -> Console:
         """What runs a command line in a session of a user."""
-        session = Session(self.tree(user, traffic=traffic), self.digester)
-        return make_console(line, session, events=self.events, clock=self.clock)
+        return self.session(user).command(line)
 
     def open_command(
         self, line: bytes, user: User = ALICE, *, reads: bool = True, window_bytes: int = 2 * MIB
     ) -> ExecutedCommand:
         """A client of a user's that runs a command line, and widens its window if it `reads`."""
-        traffic = SessionTraffic()
+        session = self.session(user)
         pair = LoggedInPair(
             {},
             self.ssh,
             clock=self.clock,
-            commands=lambda line: self.command(line, user, traffic),
-            answer_memory=self.budget,
-            totals=traffic.facts,
+            commands=session.command,
+            answer_memory=session.context.budget,
+            totals=session.traffic.facts,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
         return ExecutedCommand(pair, channel)
@@ -186,13 +185,13 @@ class GatewayInMemory:
 
         :param reads: whether it widens its window of `window_bytes` as it reads.
         """
-        traffic = SessionTraffic()
+        session = self.session(user)
         pair = LoggedInPair(
-            {b"sftp": lambda: self.subsystem(user, traffic)},
+            {b"sftp": session.sftp},
             self.ssh,
             clock=self.clock,
-            answer_memory=self.budget,
-            totals=traffic.facts,
+            answer_memory=session.context.budget,
+            totals=session.traffic.facts,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:
@@ -267,7 +266,7 @@ class SftpClient:
     ) -> None:
         self.pair = pair
         self.channel = pair.open_subsystem(b"sftp", window_bytes=window_bytes, refill=reads)
-        self.replies: dict[int, Reply] = {}
+        self.replies: dict[int, SftpReply] = {}
         self.open_seconds = 0.0
         """So much time passes while an OPEN is not answered: it may wait for a CLOSE."""
         self._frames = frames.Frames(2 * frames.MAX_FRAME_BYTES)
@@ -310,11 +309,11 @@ class SftpClient:
         self.transmit(encode_request(replace(request, request_id=request_id)))
         return request_id
 
-    def ask(self, request: wire.Request) -> Reply:
+    def ask(self, request: wire.Request) -> SftpReply:
         """The answer to a request. :raises SftpFailure: a STATUS that is not OK."""
         return self.answer(self.send(request))
 
-    def answer(self, request_id: int) -> Reply:
+    def answer(self, request_id: int) -> SftpReply:
         """The reply that has come for a request. :raises SftpFailure:"""
         assert request_id in self.replies, (
             f"no answer to {request_id}: {self.pair.events.told[-3:]}"
@@ -368,7 +367,7 @@ class SftpClient:
         self.close(handle)
         return data
 
-    def on_path(self, kind: Kind, path: bytes) -> Reply:
+    def on_path(self, kind: Kind, path: bytes) -> SftpReply:
         return self.ask(wire.OnPath(kind, 0, path))
 
     def stat(self, path: bytes) -> dict[str, int]:
@@ -392,7 +391,7 @@ class SftpClient:
     def posix_rename(self, old: bytes, new: bytes) -> None:
         self.extended(b"posix-rename@openssh.com", wire.string(old) + wire.string(new))
 
-    def extended(self, name: bytes, data: bytes) -> Reply:
+    def extended(self, name: bytes, data: bytes) -> SftpReply:
         return self.ask(wire.Extended(0, name, data))
 
     def listdir(self, path: bytes) -> list[bytes]:
@@ -418,7 +417,7 @@ class SftpClient:
         self.close(handle)
         return found
 
-    def _readdirs(self, handle: bytes) -> Iterator[Reply]:
+    def _readdirs(self, handle: bytes) -> Iterator[SftpReply]:
         while True:
             try:
                 yield self.ask(wire.OnHandle(Kind.READDIR, 0, handle))
@@ -428,29 +427,29 @@ class SftpClient:
                 return
 
 
-def _parse_reply(frame: bytes) -> tuple[int, Reply]:
+def _parse_reply(frame: bytes) -> tuple[int, SftpReply]:
     kind, request_id = Kind(frame[0]), int.from_bytes(frame[1:5], "big")
-    fields = wire.Fields(frame, 5, request_id)
+    fields = wire.SftpFields(frame, 5, request_id)
     match kind:
         case Kind.STATUS:
             code, message = Status(fields.uint32()), fields.string().decode()
-            return request_id, Reply(kind, code=code, message=message)
+            return request_id, SftpReply(kind, code=code, message=message)
         case Kind.HANDLE | Kind.DATA:
-            return request_id, Reply(kind, body=fields.string())
+            return request_id, SftpReply(kind, body=fields.string())
         case Kind.ATTRS:
-            return request_id, Reply(kind, attributes=fields.attributes())
+            return request_id, SftpReply(kind, attributes=fields.attributes())
         case Kind.NAME:
             entries, listed = [], []
             for _ in range(fields.uint32()):
                 entries.append((fields.string(), fields.string()))
                 listed.append(fields.attributes())
-            return request_id, Reply(kind, names=tuple(entries), listed=tuple(listed))
+            return request_id, SftpReply(kind, names=tuple(entries), listed=tuple(listed))
         case Kind.EXTENDED_REPLY:
-            return request_id, Reply(kind, body=fields.rest())
+            return request_id, SftpReply(kind, body=fields.rest())
     assert kind is Kind.VERSION, kind
-    return request_id, Reply(kind, body=fields.rest())
+    return request_id, SftpReply(kind, body=fields.rest())
 
 
-def space_figures(reply: Reply) -> tuple[int, ...]:
+def space_figures(reply: SftpReply) -> tuple[int, ...]:
     """The eleven numbers of a statvfs reply."""
     return struct.unpack(">11Q", reply.body)

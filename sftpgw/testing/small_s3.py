@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from sftpgw.model.store import Checksum, ChecksumAlgorithm, StoredPart
+from sftpgw.model.units import KIB
 from sftpgw.s3.checksums import RunningChecksum, header_name, joined
 from sftpgw.testing.scripted_s3 import Recorded, Reply, error_reply
-from sftpgw.values import KIB, Checksum, ChecksumAlgorithm, StoredPart
 from sftpgw.wire.s3xml import encode_checksum
 
 LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -74,7 +75,7 @@ class Dialect:
 
 
 @dataclass
-class _Upload:
+class _SmallUpload:
     """:param sums: what the store believes of its parts, if it was told to keep any"""
 
     key: str
@@ -95,7 +96,7 @@ class SmallS3:
 
     def __init__(self, dialect: Dialect | None = None, *, min_part_bytes: int = 64 * KIB) -> None:
         self.objects: dict[str, bytes] = {}
-        self.uploads: dict[str, _Upload] = {}
+        self.uploads: dict[str, _SmallUpload] = {}
         self.dialect = dialect or Dialect()
         self.least_part_bytes = min_part_bytes
         self._serial = 0
@@ -220,7 +221,7 @@ class SmallS3:
         has_sums = request.headers.get("x-amz-checksum-algorithm") == "CRC64NVME"
         is_checking = self.dialect.checksums == "checked"
         sums: dict[int, Checksum] | None = {} if has_sums and is_checking else None
-        self.uploads[f"u{self._serial}"] = _Upload(key, sums=sums)
+        self.uploads[f"u{self._serial}"] = _SmallUpload(key, sums=sums)
         return _document("InitiateMultipartUploadResult", UploadId=f"u{self._serial}")
 
     def _upload_part(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
@@ -233,7 +234,7 @@ class SmallS3:
             upload.sums[number] = _checksum(request.body)
         return Reply(200, headers={"ETag": _etag(request.body), **told})
 
-    def _copy_part(self, request: Recorded, upload: _Upload, number: int, key: str) -> Reply:
+    def _copy_part(self, request: Recorded, upload: _SmallUpload, number: int, key: str) -> Reply:
         manner = self.dialect.copies_with_checksums
         if upload.sums is not None and manner == "refused":
             message = 'checksum missing, want "CRC64NVME", got ""'
@@ -270,7 +271,7 @@ class SmallS3:
         told = {"ETag": self._etag_of(key)} if self.dialect.complete_etag == "told" else {}
         return _document("CompleteMultipartUploadResult", **told)
 
-    def _believed_sum(self, upload: _Upload, numbers: list[int]) -> Checksum | None:
+    def _believed_sum(self, upload: _SmallUpload, numbers: list[int]) -> Checksum | None:
         """The checksum that the store joins from those it has of the parts, right or not."""
         if upload.sums is None or not all(number in upload.sums for number in numbers):
             return None
@@ -348,7 +349,7 @@ class SmallS3:
             self._etags[key] = self.objects[key], etag
         return etag
 
-    def _upload(self, query: Mapping[str, str]) -> _Upload:
+    def _upload(self, query: Mapping[str, str]) -> _SmallUpload:
         if query["uploadId"] not in self.uploads:
             raise _Refused(404, "NoSuchUpload")
         return self.uploads[query["uploadId"]]

@@ -24,7 +24,7 @@ from twisted.internet.interfaces import ISystemHandle
 from twisted.test.iosim import FakeTransport
 from zope.interface import implementer
 
-from sftpgw.values import KIB, Buffer
+from sftpgw.model.units import KIB, Buffer
 
 SOCKET_BYTES = 256 * KIB
 """What a socket holds for the network."""

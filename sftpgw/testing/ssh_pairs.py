@@ -49,8 +49,13 @@ from twisted.python.failure import Failure
 
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.interfaces import CommandFactory, EventSink, MemoryBudget, SubsystemFactory
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.model.events import EventSink
+from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.settings import SshSettings
+from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
+from sftpgw.model.units import KIB
+from sftpgw.model.users import User
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -63,7 +68,6 @@ from sftpgw.testing.ssh_clients import (
     MemoryTransport,
     StrictClientTransport,
 )
-from sftpgw.values import KIB, SshSettings, User
 
 MAX_ROUNDS = 10_000
 
@@ -178,7 +182,7 @@ class ClientPair:
     @property
     def unread_bytes(self) -> int:
         """What the server has said and the client has not read: in its socket, and for it."""
-        return self.server_io.waiting_bytes + self.server.sending.waiting_bytes
+        return self.server_io.waiting_bytes + self.server.packet_writer.waiting_bytes
 
     def pump(self) -> None:
         """Move bytes both ways, and run calls that are due, until nothing moves."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sftpgw.wire.sftp import Fields, string
+from sftpgw.wire.sftp import SftpFields, string
 
 BY_NAME = b"check-file-name"
 BY_HANDLE = b"check-file-handle"
@@ -38,7 +38,7 @@ class CheckFile:
 
 def parse(data: bytes, request_id: int) -> CheckFile:
     """:raises Malformed: the fields are not those of a request, or the blocks too small."""
-    fields = Fields(data, 0, request_id)
+    fields = SftpFields(data, 0, request_id)
     subject, algorithms = fields.string(), fields.string()
     start, length, block_bytes = fields.uint64(), fields.uint64(), fields.uint32()
     fields.end()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sftpgw.wire.frames import MAX_FRAME_BYTES
-from sftpgw.wire.sftp import MAX_READ_BYTES, MAX_WRITE_BYTES, Attributes, Fields, string
+from sftpgw.wire.sftp import MAX_READ_BYTES, MAX_WRITE_BYTES, Attributes, SftpFields, string
 
 # Requests.
 
@@ -21,7 +21,7 @@ def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]
 
     :raises Malformed: there is less, or more.
     """
-    fields = Fields(data, 0, request_id)
+    fields = SftpFields(data, 0, request_id)
     strings = tuple(fields.string() for _ in range(count))
     fields.end()
     return strings
@@ -29,7 +29,7 @@ def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]
 
 def parse_path_and_attributes(data: bytes, request_id: int) -> tuple[bytes, Attributes]:
     """The payload of lsetstat@openssh.com. :raises Malformed:"""
-    fields = Fields(data, 0, request_id)
+    fields = SftpFields(data, 0, request_id)
     path, attributes = fields.string(), fields.attributes()
     fields.end()
     return path, attributes
@@ -40,7 +40,7 @@ def parse_owners(data: bytes, request_id: int) -> tuple[tuple[int, ...], tuple[i
 
     :raises Malformed: a list has an odd length.
     """
-    fields = Fields(data, 0, request_id)
+    fields = SftpFields(data, 0, request_id)
     uids, gids = fields.string(), fields.string()
     fields.end()
     if len(uids) % 4 or len(gids) % 4:
@@ -61,7 +61,7 @@ class CopyData:
 
 def parse_copy_data(data: bytes, request_id: int) -> CopyData:
     """OpenSSH PROTOCOL, section 4.10. :raises Malformed:"""
-    fields = Fields(data, 0, request_id)
+    fields = SftpFields(data, 0, request_id)
     source, source_offset, length_bytes = fields.string(), fields.uint64(), fields.uint64()
     target, target_offset = fields.string(), fields.uint64()
     fields.end()

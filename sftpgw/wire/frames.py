@@ -13,9 +13,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from sftpgw.bytequeue import SMALL_PIECE_BYTES, ByteQueue
+from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES, ByteQueue
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body, Buffer
+from sftpgw.model.units import Body, Buffer
 
 MAX_FRAME_BYTES = 256 * 1024 + 1024
 MIN_FRAME_BYTES = 5

@@ -24,7 +24,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, ParseError, SubElement, TreeBuilder, XMLParser
 
-from sftpgw.values import (
+from sftpgw.model.store import (
     Checksum,
     ChecksumAlgorithm,
     ListPage,

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sftpgw.errors import GatewayError
-from sftpgw.values import Body
+from sftpgw.model.units import Body
+from sftpgw.wire.field_cursor import FieldCursor
 from sftpgw.wire.frames import Frame
 
 MAX_READ_BYTES = 255 * 1024
@@ -228,39 +229,17 @@ _TYPE_AND_ID = struct.Struct(">BL")
 _LENGTH_TYPE_ID = struct.Struct(">LBL")
 
 
-class Fields:
-    """Reads the fields of one body from left to right."""
+class SftpFields(FieldCursor):
+    """The fields of one request or reply.
 
-    __slots__ = ("_at", "_frame", "_request_id")
+    :param request_id: what an error carries, so that the request can be answered.
+    """
 
-    def __init__(self, frame: bytes, at: int, request_id: int) -> None:
-        self._frame = frame
-        self._at = at
+    __slots__ = ("_request_id",)
+
+    def __init__(self, frame: bytes, offset: int, request_id: int) -> None:
+        super().__init__(frame, offset)
         self._request_id = request_id
-
-    def uint32(self) -> int:
-        return self._number(_UINT32)
-
-    def uint64(self) -> int:
-        return self._number(_UINT64)
-
-    def _number(self, layout: struct.Struct) -> int:
-        stop = self._at + layout.size
-        if stop > len(self._frame):
-            raise self.malformed("it ends in the middle of a number")
-        (number,) = layout.unpack_from(self._frame, self._at)
-        self._at = stop
-        return int(number)
-
-    def string(self) -> bytes:
-        length = self.uint32()
-        stop = self._at + length
-        if stop > len(self._frame):
-            left = len(self._frame) - self._at
-            raise self.malformed(f"a string claims {length} bytes, {left} are there")
-        text = self._frame[self._at : stop]
-        self._at = stop
-        return text
 
     def attributes(self) -> Attributes:
         flags = self.uint32()
@@ -284,23 +263,16 @@ class Fields:
         for _ in range(2 * count):
             self.string()
 
-    def rest(self) -> bytes:
-        rest = self._frame[self._at :]
-        self._at = len(self._frame)
-        return rest
-
     def pairs(self) -> tuple[tuple[bytes, bytes], ...]:
         found = []
-        while self._at < len(self._frame):
+        while self.left_bytes:
             found.append((self.string(), self.string()))
         return tuple(found)
 
-    def end(self) -> None:
-        if self._at != len(self._frame):
-            raise self.malformed(f"{len(self._frame) - self._at} bytes too many")
-
     def malformed(self, why: str) -> Malformed:
         return Malformed(f"malformed packet: {why}", self._request_id)
+
+    cut_short = too_long = malformed
 
 
 _SIZE, _OWNER, _PERMISSIONS, _TIMES, _EXTENDED = 0x1, 0x2, 0x4, 0x8, 0x80000000
@@ -339,11 +311,11 @@ def parse_request(frame: Frame) -> Request:
     if number == Kind.WRITE:
         return _parse_write(request_id, frame)
     if number == Kind.INIT:
-        fields = Fields(frame.head, 1, 0)
+        fields = SftpFields(frame.head, 1, 0)
         return Init(fields.uint32(), fields.pairs())
     if number not in _REQUESTS:
         return Unknown(number, request_id)
-    fields = Fields(frame.head, 5, request_id)
+    fields = SftpFields(frame.head, 5, request_id)
     request = _parse_body(Kind(number), request_id, fields)
     fields.end()
     return request
@@ -351,7 +323,7 @@ def parse_request(frame: Frame) -> Request:
 
 def parse_handle(frame: Frame) -> bytes:
     """The handle that a request on a handle begins with. :raises Malformed:"""
-    return Fields(frame.head, 5, 0).string()
+    return SftpFields(frame.head, 5, 0).string()
 
 
 def _parse_write(request_id: int, frame: Frame) -> Write:
@@ -359,7 +331,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
 
     Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
     """
-    fields = Fields(frame.head, 5, request_id)
+    fields = SftpFields(frame.head, 5, request_id)
     handle, offset, data_bytes = fields.string(), fields.uint64(), fields.uint32()
     fields.end()
     there_bytes = sum(map(len, frame.tail))
@@ -372,7 +344,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
     return Write(request_id, handle, offset, data)
 
 
-def _parse_body(kind: Kind, request_id: int, fields: Fields) -> Request:  # noqa: PLR0911
+def _parse_body(kind: Kind, request_id: int, fields: SftpFields) -> Request:  # noqa: PLR0911
     """One line for each layout; the hot one first."""
     match kind:
         case Kind.READ:

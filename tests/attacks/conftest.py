@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from sftpgw.values import MIB
+from sftpgw.model.units import MIB
 from tests.attacks.gateway import KEY
 from tests.attacks.honest import HonestUser
 from tests.attacks.raw_sftp import RawSftp

@@ -34,23 +34,17 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.interfaces import BodySink, EventSink
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import SshSettings
+from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
 from sftpgw.testing.fake_store import FakeStore, StoredObject
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_pairs import make_factory
-from sftpgw.values import (
-    KIB,
-    MIB,
-    MultipartUpload,
-    ObjectName,
-    ObjectProperties,
-    SshSettings,
-    StoredPart,
-    User,
-)
 
 KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"the key of all users here").digest())
 PASSWORD = b"the right one"

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Self
 
-from sftpgw.values import KIB
+from sftpgw.model.units import KIB
 from tests.attacks.gateway import KEY
 from tests.attacks.raw_sftp import RawSftp
 from tests.attacks.raw_ssh import Ended, RawClient

@@ -137,12 +137,12 @@ class RawSftp:
         frame = self.reply(request_id)
         return Status(int.from_bytes(frame[5:9], "big")) if frame[0] == Kind.STATUS else None
 
-    def ask(self, request: wire.Request) -> wire.Fields:
+    def ask(self, request: wire.Request) -> wire.SftpFields:
         """The body of the answer, which must be a good one."""
         frame = self.reply(self.send(request))
         is_error = frame[0] == Kind.STATUS and frame[5:9] != bytes(4)
         assert not is_error, (request, frame)
-        return wire.Fields(frame, 5, 0)
+        return wire.SftpFields(frame, 5, 0)
 
     def open(self, path: bytes, flags: int = OpenFlag.READ) -> bytes:
         return self.ask(wire.Open(0, path, flags, {})).string()
@@ -166,7 +166,7 @@ class RawSftp:
         frames = [self.reply(each) for each in ids]
         assert {frame[0] for frame in frames} <= {Kind.DATA}
         self.close(handle)
-        return b"".join(wire.Fields(frame, 5, 0).string() for frame in frames)
+        return b"".join(wire.SftpFields(frame, 5, 0).string() for frame in frames)
 
     def stat(self, path: bytes) -> int:
         """The size of a file."""

@@ -7,7 +7,6 @@ judge it is, or SFTP.
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections import deque
@@ -75,7 +74,9 @@ def kexinit(**suite: bytes) -> bytes:
     lists = [names["kex"], names["host_key"]]
     for kind in ("cipher", "mac", "compression"):
         lists += [names[kind]] * 2
-    return bytes([KEXINIT]) + os.urandom(16) + b"".join(map(string, [*lists, b"", b""])) + bytes(5)
+    return (
+        bytes([KEXINIT]) + bytes(range(16)) + b"".join(map(string, [*lists, b"", b""])) + bytes(5)
+    )
 
 
 def userauth(user: bytes, method: bytes, details: bytes = b"") -> bytes:

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
+from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.sftp_requests import encode_request
-from sftpgw.values import KIB, MIB
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
 from tests.attacks.raw_sftp import RawSftp
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SESSIONS = 10
 
 
-def test_500_channels(mallory: RawClient) -> None:
+def test_opening_500_channels_is_refused_beyond_the_limit(mallory: RawClient) -> None:
     mallory.send(*[channel_open(number) for number in range(500)])
     heard = [mallory.receive()[0] for _ in range(500)]
     assert heard.count(CHANNEL_CONFIRMATION) == SESSIONS

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sftpgw.values import KIB
+from sftpgw.model.units import KIB
 from tests.attacks.raw_command import CHANNEL_REQUEST, RawCommand
 from tests.attacks.raw_ssh import (
     CHANNEL_CLOSE,
@@ -74,21 +74,21 @@ def test_a_line_without_end(mallory: RawClient) -> None:
         command.listen_for(b"\0\0")
 
 
-def test_times_upon_times_whose_answers_nobody_reads(mallory: RawClient) -> None:
+def test_times_without_end_whose_replies_stay_unread(mallory: RawClient) -> None:
     command = RawCommand(mallory, b"scp -t .", window_bytes=1)
     with pytest.raises(Ended):
         for _ in range(2000):
             command.client.send(command.data(b"T0 0 0 0\n" * 3000))
 
 
-def test_times_upon_times(mallory: RawClient) -> None:
+def test_a_flood_of_time_lines_holds_up_no_other_user(mallory: RawClient) -> None:
     """No other user waits for all of them."""
     command = RawCommand(mallory, b"scp -t .")
     for _ in range(30):
         command.transmit(b"T0 0 0 0\n" * 3000)
 
 
-def test_directories_inside_directories(mallory: RawClient) -> None:
+def test_endlessly_nested_directories_are_bounded(mallory: RawClient) -> None:
     command = RawCommand(mallory, b"scp -r -t .")
     for _ in range(2000):
         command.transmit(b"D0755 0 d\n")
@@ -105,7 +105,7 @@ def test_a_file_of_the_greatest_size(mallory: RawClient) -> None:
     command.transmit(bytes(1000 * KIB))
 
 
-def test_patterns_of_stars(mallory: RawClient) -> None:
+def test_patterns_of_many_stars_take_no_time(mallory: RawClient) -> None:
     command = RawCommand(mallory, b"md5sum " + b"*a" * 200 + b"/" + b"*/" * 10)
     with pytest.raises(Ended):
         command.listen_for(b"nothing of the kind")

@@ -119,7 +119,7 @@ def test_slow_passwords_from_many_connections(
         assert target.measure().told("login-failed") < TRIES * len(clients), "the guesses are over"
 
 
-def test_who_guesses_and_leaves_at_once_costs_no_work(attacker: MakeClient, target: Target) -> None:
+def test_a_guesser_that_leaves_at_once_costs_no_work(attacker: MakeClient, target: Target) -> None:
     """Each guess would keep a thread busy after its guesser is gone."""
     count = 150
     began = time.process_time()

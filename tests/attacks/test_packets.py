@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from sftpgw.values import KIB, MIB
+from sftpgw.model.units import KIB, MIB
 from tests.attacks.gateway import KEY
 from tests.attacks.honest import HonestUser
 from tests.attacks.raw_sftp import RawSftp
@@ -140,7 +140,9 @@ def test_kexinits_without_an_exchange(mallory: RawClient, repeated: int) -> None
     assert "wrong time" in mallory.wait_for_the_end()
 
 
-def test_keys_are_exchanged_by_who_does_not_read(attacker: MakeClient, honest: HonestUser) -> None:
+def test_a_client_that_does_not_read_exchanges_keys(
+    attacker: MakeClient, honest: HonestUser
+) -> None:
     """What they were sent waits; what they could still be sent does not pile up."""
     for _ in range(30):
         client = attacker(receive_bytes=2048)
@@ -173,7 +175,7 @@ def test_questions_without_reading_the_answers(mallory: RawClient) -> None:
             mallory.send(*[question] * 1000)
 
 
-def test_messages_that_nobody_knows(mallory: RawClient) -> None:
+def test_messages_of_unknown_types(mallory: RawClient) -> None:
     """Each is answered with UNIMPLEMENTED, until the client has not read too many of them."""
     with pytest.raises(Ended):
         for _ in range(500):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.sftp_requests import encode_request
-from sftpgw.values import KIB, MIB
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.attacks.gateway import HUGE_BYTES, KEY, MANY_NAMES

@@ -22,8 +22,8 @@ from zope.interface.verify import verifyObject
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
-from sftpgw.auth.users import StaticUserDirectory
-from sftpgw.plan.spellings import LONGEST_BYTES, normalized_bytes, spellings
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
 from sftpgw.testing.ssh_pairs import make_user, new_key
 from tests.results import failure_of, result_of
 
@@ -183,7 +183,7 @@ def calls_for(credentials: Any) -> int:
     return calls
 
 
-def test_a_question_about_a_key_is_the_same_work_whoever_is_asked_about() -> None:
+def test_a_question_about_a_key_is_the_same_work_for_known_and_unknown_users() -> None:
     """Where there are many keys, above all: none of them is parsed."""
     key = new_key()
     nobody, alice, collector = (
@@ -213,7 +213,7 @@ def test_a_user_whose_name_is_written_in_two_parts_is_found_too() -> None:
         assert user.name == "jo\u0308rg"  # as users.ini has it, and key_prefix
 
 
-def test_spellings() -> None:
+def test_spellings_of_a_name_in_composed_and_decomposed_letters() -> None:
     assert spellings(b"plain") == (b"plain",)
     assert spellings(JORG_NFC) == (JORG_NFC, JORG_NFD)
     assert spellings(JORG_NFD) == (JORG_NFD, JORG_NFC)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
 
-from sftpgw.auth.keys import (
+from sftpgw.auth.login_keys import (
     LOGIN_ALGORITHMS,
     authorized_blob,
     read_authorized_key,
@@ -125,7 +125,7 @@ def test_a_security_key_that_was_touched_is_accepted() -> None:
     assert verify_signature(login_key, device.kind, device.sign(MESSAGE, 1), MESSAGE)
 
 
-def test_a_security_key_that_nobody_touched_is_refused() -> None:
+def test_a_security_key_that_was_not_touched_is_refused() -> None:
     device = SecurityKey()
     login_key = read_key_blob(device.blob)
     assert not verify_signature(login_key, device.kind, device.sign(MESSAGE, 0), MESSAGE)

@@ -8,12 +8,7 @@ import argon2
 import bcrypt
 import pytest
 
-from sftpgw.auth.passwords import (
-    DEFAULT_DECOY,
-    Decoys,
-    check_password_hash,
-    matches,
-)
+from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, check_password_hash, matches
 
 
 def bcrypt_hash(password: bytes, prefix: bytes = b"2b", cost: int = 4) -> str:

@@ -8,6 +8,6 @@ from bench.null_gateway import NullFile, NullServer
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 
 
-def test_it_keeps_the_contracts() -> None:
+def test_the_null_gateway_implements_the_interfaces() -> None:
     assert verifyObject(IGatewayFile, NullFile(3))
     assert verifyObject(IGatewayServer, NullServer(3))

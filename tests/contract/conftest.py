@@ -11,11 +11,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from sftpgw.interfaces import ObjectStore
-from sftpgw.s3.abilities import both, names
-from sftpgw.s3.probing import probe_capabilities
+from sftpgw.model.settings import Probe, StoreSettings
+from sftpgw.model.store import ObjectStore
+from sftpgw.s3.probe import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.values import Probe, StoreSettings
 from tests.abilities import amazon_client, found_lacking
 from tests.stores import (
     MOTO_LACKS,
@@ -65,7 +64,7 @@ def under_test(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
         url, bucket = request.getfixturevalue("moto_url"), new_bucket_name()
         create_bucket(url, bucket)
         settings = moto_settings(url, bucket)
-        lacks = MOTO_LACKS | frozenset(names(settings.capabilities, value=False))
+        lacks = MOTO_LACKS | frozenset(settings.capabilities.names(value=False))
         yield from connected(settings, prefix, MOTO_MIN_PART_BYTES, lacks)
     else:
         settings = request.getfixturevalue("real_store_settings")
@@ -100,7 +99,7 @@ def lacking(settings: StoreSettings, prefix: str) -> frozenset[str]:
         found = found_lacking(client, settings.bucket, prefix)
     finally:
         client.close()
-    return found | frozenset(names(settings.capabilities, value=False))
+    return found | frozenset(settings.capabilities.names(value=False))
 
 
 async def probed(settings: StoreSettings) -> StoreSettings:
@@ -111,7 +110,8 @@ async def probed(settings: StoreSettings) -> StoreSettings:
         )
     finally:
         await client.close()
-    return replace(settings, capabilities=both(found, settings.capabilities), probe=Probe.NO)
+    lacking = settings.capabilities.names(value=False)
+    return replace(settings, capabilities=found.without(lacking), probe=Probe.NO)
 
 
 async def remove_all(store: ObjectStore, bucket: str, prefix: str) -> None:

@@ -7,16 +7,18 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import ObjectChanged
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.memory import Budget
-from sftpgw.files.uploads import Upload
-from sftpgw.plan.cutting import Below
-from sftpgw.plan.partsizes import Ladder
-from sftpgw.plan.pieces import Layout
-from sftpgw.plan.uploading import UploadPlan
-from sftpgw.values import AttributeChanges, ObjectProperties
-from tests.contract.test_pieces import Collected
-from tests.stores import RecordedEvents, StoreUnderTest
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.uploads.open_mode import OpenMode
+from sftpgw.files.uploads.plan.boundaries import BaseObject
+from sftpgw.files.uploads.plan.part_sizes import Ladder
+from sftpgw.files.uploads.plan.staging_layout import StagingLayout
+from sftpgw.files.uploads.plan.upload_plan import UploadPlan
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import AttributeChanges
+from sftpgw.model.store import ObjectProperties
+from sftpgw.testing.session_contexts import session_context
+from tests.contract.test_staging import Collected
+from tests.stores import StoreUnderTest
 
 PROPERTIES = ObjectProperties(metadata={"owner": "ann", "mtime": "1"}, content_type="text/x-test")
 
@@ -33,18 +35,11 @@ async def opened(under_test: StoreUnderTest, base: bytes) -> Upload:
     await store.put(name, (base,), PROPERTIES)
     info = await store.head(name)
     can_copy = under_test.capabilities.part_copy and under_test.capabilities.unequal_parts
-    below = Below(info.size_bytes, can_copy, part_bytes, copy_limit_bytes=3 * part_bytes)
-    layout = Layout(Ladder(part_bytes, part_bytes), 10_000)
-    return Upload(
-        UploadPlan(layout, below=below),
-        name,
-        store=store,
-        budget=Budget(100 * part_bytes),
-        in_flight=InFlight(),
-        clock=reactor,  # type: ignore[arg-type]
-        events=RecordedEvents(),
-        below=info,
-    )
+    below = BaseObject(info.size_bytes, can_copy, part_bytes, copy_limit_bytes=3 * part_bytes)
+    layout = StagingLayout(Ladder(part_bytes, part_bytes), 10_000)
+    context = session_context(store, budget=Budget(100 * part_bytes), clock=reactor)
+    plan = UploadPlan(layout, below=below)
+    return Upload(context, plan, name, mode=OpenMode(base=info))
 
 
 async def write(upload: Upload, offset: int, data: bytes) -> None:
@@ -61,7 +56,9 @@ async def stored(under_test: StoreUnderTest) -> Collected:
 
 @pytest.mark.parametrize("old_parts", [0.5, 1, 7.5])
 @pytest_twisted.ensureDeferred
-async def test_a_resume(under_test: StoreUnderTest, old_parts: float) -> None:
+async def test_a_resumed_upload_copies_the_stored_bytes(
+    under_test: StoreUnderTest, old_parts: float
+) -> None:
     old = content(int(old_parts * under_test.min_part_bytes))
     new = content(2 * under_test.min_part_bytes + 9)
     upload = await opened(under_test, old)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import pytest_twisted
 
+from sftpgw.aio.cancel import CancelToken
 from sftpgw.errors import (
     NoSuchBucket,
     NoSuchObject,
@@ -15,8 +16,7 @@ from sftpgw.errors import (
     RangeNotSatisfiable,
     StoreError,
 )
-from sftpgw.files.interest import Interest
-from sftpgw.values import (
+from sftpgw.model.store import (
     ByteRange,
     MultipartUpload,
     ObjectInfo,
@@ -115,7 +115,7 @@ class TestPutAndGet:
         assert sink.info.modified_seconds > 1_000_000_000
 
     @pytest_twisted.ensureDeferred
-    async def test_an_empty_object(self, under_test: StoreUnderTest) -> None:
+    async def test_an_empty_object_comes_back_empty(self, under_test: StoreUnderTest) -> None:
         name = under_test.name("empty")
         await under_test.store.put(name, (), PLAIN)
         sink = CollectingSink()
@@ -123,7 +123,9 @@ class TestPutAndGet:
         assert (sink.data, sink.info.size_bytes) == (b"", 0)
 
     @pytest_twisted.ensureDeferred
-    async def test_a_few_mebibytes(self, under_test: StoreUnderTest) -> None:
+    async def test_an_object_of_a_few_mebibytes_comes_back_whole(
+        self, under_test: StoreUnderTest
+    ) -> None:
         data = bytes(range(256)) * 4096 * 3 + b"odd"
         name = under_test.name("large")
         await under_test.store.put(name, (data[:1000], data[1000:]), PLAIN)
@@ -131,7 +133,9 @@ class TestPutAndGet:
 
     @pytest.mark.parametrize(("key", "ability"), AWKWARD_KEYS.items())
     @pytest_twisted.ensureDeferred
-    async def test_awkward_keys(self, under_test: StoreUnderTest, key: str, ability: str) -> None:
+    async def test_awkward_keys_stay_as_they_are(
+        self, under_test: StoreUnderTest, key: str, ability: str
+    ) -> None:
         under_test.needs(ability)
         info = await stored(under_test, key, key.encode())
         assert info.size_bytes == len(key.encode())
@@ -156,7 +160,7 @@ class TestPutAndGet:
         assert info.storage_class == "STANDARD"
 
     @pytest_twisted.ensureDeferred
-    async def test_put_replaces(self, under_test: StoreUnderTest) -> None:
+    async def test_put_replaces_an_object(self, under_test: StoreUnderTest) -> None:
         old = await stored(under_test, "file", b"old", mtime="1")
         new = await stored(under_test, "file", b"newer")
         assert new.etag != old.etag
@@ -164,7 +168,7 @@ class TestPutAndGet:
         assert await content(under_test, new.name) == b"newer"
 
     @pytest_twisted.ensureDeferred
-    async def test_put_if_absent(self, under_test: StoreUnderTest) -> None:
+    async def test_put_if_absent_does_not_replace(self, under_test: StoreUnderTest) -> None:
         under_test.needs("conditional-put")
         name = under_test.name("file")
         await under_test.store.put(name, (b"first",), PLAIN, IF_ABSENT)
@@ -173,7 +177,7 @@ class TestPutAndGet:
         assert await content(under_test, name) == b"first"
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_missing(self, under_test: StoreUnderTest) -> None:
+    async def test_a_missing_object_is_no_such_object(self, under_test: StoreUnderTest) -> None:
         sink = CollectingSink()
         with pytest.raises(NoSuchObject):
             await under_test.store.head(under_test.name("none"))
@@ -188,7 +192,7 @@ class TestRanges:
         [(0, 1, b"0"), (3, 7, b"3456"), (9, 10, b"9"), (5, 999, b"56789"), (0, 10, b"0123456789")],
     )
     @pytest_twisted.ensureDeferred
-    async def test_a_range(
+    async def test_a_range_is_the_bytes_that_were_asked_for(
         self, under_test: StoreUnderTest, start: int, stop: int, expected: bytes
     ) -> None:
         info = await stored(under_test, "file", b"0123456789")
@@ -199,7 +203,7 @@ class TestRanges:
 
     @pytest.mark.parametrize(("data", "start"), [(b"0123", 4), (b"0123", 50), (b"", 0)])
     @pytest_twisted.ensureDeferred
-    async def test_behind_the_end(
+    async def test_a_range_behind_the_end_is_not_satisfiable(
         self, under_test: StoreUnderTest, data: bytes, start: int
     ) -> None:
         info = await stored(under_test, "file", data)
@@ -220,7 +224,9 @@ class TestRanges:
 
 class TestDelete:
     @pytest_twisted.ensureDeferred
-    async def test_it_is_gone_and_may_go_again(self, under_test: StoreUnderTest) -> None:
+    async def test_a_deleted_object_is_gone_and_may_be_deleted_again(
+        self, under_test: StoreUnderTest
+    ) -> None:
         info = await stored(under_test, "file")
         await under_test.store.delete(info.name)
         with pytest.raises(NoSuchObject):
@@ -266,7 +272,7 @@ class TestCopy:
         assert await content(under_test, name) == b"data"
 
     @pytest_twisted.ensureDeferred
-    async def test_a_missing_source(self, under_test: StoreUnderTest) -> None:
+    async def test_a_missing_source_is_no_such_object(self, under_test: StoreUnderTest) -> None:
         source = await stored(under_test, "source")
         await under_test.store.delete(source.name)
         with pytest.raises(NoSuchObject):
@@ -294,7 +300,7 @@ class TestCopy:
         assert await content(under_test, new.name) == b"data"
 
     @pytest_twisted.ensureDeferred
-    async def test_metadata_replaced_in_place_only_if_nobody_else_has(
+    async def test_metadata_replaced_in_place_only_if_no_other_client_has(
         self, under_test: StoreUnderTest
     ) -> None:
         under_test.needs("conditional-copy")
@@ -318,7 +324,7 @@ class TestCopy:
 
 class TestList:
     @pytest_twisted.ensureDeferred
-    async def test_nothing(self, under_test: StoreUnderTest) -> None:
+    async def test_an_empty_prefix_lists_nothing(self, under_test: StoreUnderTest) -> None:
         page = await under_test.store.list(under_test.bucket, under_test.prefix)
         assert (page.objects, page.prefixes, page.next_token) == ((), (), None)
 
@@ -361,7 +367,7 @@ class TestList:
         assert await keys_of(under_test) == sorted(keys, key=str.encode) == keys
 
     @pytest_twisted.ensureDeferred
-    async def test_pages_join_up(self, under_test: StoreUnderTest) -> None:
+    async def test_pages_together_are_the_whole_list(self, under_test: StoreUnderTest) -> None:
         keys = ["a", "b/1", "b/2", "c", "d/1", "e"]
         for key in keys:
             await stored(under_test, key)
@@ -395,11 +401,11 @@ class TestUploads:
 
     @pytest_twisted.ensureDeferred
     async def test_what_is_wanted_is_done_and_stays(self, under_test: StoreUnderTest) -> None:
-        interest = Interest()
-        wanted = under_test.store.while_wanted(interest)
+        cancel_token = CancelToken()
+        wanted = under_test.store.with_cancel(cancel_token)
         upload = await wanted.create_upload(under_test.name("file"), ObjectProperties())
         part = await wanted.upload_part(upload, 1, (b"wanted",))
-        interest.lose()
+        cancel_token.cancel()
         await under_test.store.complete_upload(upload, (part,))
         assert await content(under_test, upload.name) == b"wanted"
 
@@ -438,7 +444,7 @@ class TestUploads:
             await under_test.store.upload_part(upload, number, (b"x",))
 
     @pytest_twisted.ensureDeferred
-    async def test_complete_if_absent(self, under_test: StoreUnderTest) -> None:
+    async def test_complete_if_absent_does_not_replace(self, under_test: StoreUnderTest) -> None:
         under_test.needs("conditional-complete")
         upload = await self.begun(under_test)
         part = await under_test.store.upload_part(upload, 1, (b"late",))
@@ -448,7 +454,7 @@ class TestUploads:
         assert await content(under_test, upload.name) == b"early"
 
     @pytest_twisted.ensureDeferred
-    async def test_aborted_is_gone(self, under_test: StoreUnderTest) -> None:
+    async def test_an_aborted_upload_is_not_listed(self, under_test: StoreUnderTest) -> None:
         under_test.needs("aborting-twice")
         upload = await self.begun(under_test)
         await under_test.store.upload_part(upload, 1, (b"x",))

@@ -6,7 +6,9 @@ import pytest
 import pytest_twisted
 
 from sftpgw.errors import ObjectChanged
-from sftpgw.values import MIB, NO_CHANGES, ObjectProperties, WriteIntent
+from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
+from sftpgw.model.store import ObjectProperties
+from sftpgw.model.units import MIB
 from tests.contract.test_renaming import content, keys_of, tree_on
 from tests.stores import StoreUnderTest
 

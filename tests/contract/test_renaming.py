@@ -9,22 +9,16 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from sftpgw.errors import AlreadyExists, NoSuchObject, PreconditionFailed
-from sftpgw.files.copying import Copying
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.knowntimes import KnownTimes
-from sftpgw.files.memory import Budget
-from sftpgw.files.resources import Resources
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.values import (
-    MIB,
-    FilesSettings,
-    LimitSettings,
-    ObjectInfo,
-    ObjectProperties,
-    StoreSettings,
-    User,
-    WriteCondition,
-)
+from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
+from sftpgw.model.store import ObjectInfo, ObjectProperties, WriteCondition
+from sftpgw.model.units import MIB
+from sftpgw.model.users import User
 from tests.stores import CollectingSink, RecordedEvents, StoreUnderTest
 
 PLAIN = ObjectProperties(metadata={"mtime": "5.5", "colour": "blue"}, content_type="text/x-test")
@@ -43,18 +37,19 @@ def tree_on(under_test: StoreUnderTest) -> Tree:
     """The files below the test's prefix, with the gateway's records below it, too."""
     clock = Clock()
     clock.advance(2_000_000_000)
-    resources = Resources(
+    context = SessionContext(
+        user="alice",
         store=under_test.store,
         budget=Budget(64 * MIB),
-        in_flight=InFlight(),
+        transfers=TransferRegistry(),
         clock=clock,
         events=RecordedEvents(),
         settings=StoreSettings(state_prefix=f"{under_test.prefix}.own/"),
         limits=LimitSettings(),
         files=FilesSettings(),
-        times=KnownTimes(),
+        times=MtimeCache(),
     )
-    return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), resources)
+    return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
 
 
 async def content(under_test: StoreUnderTest, key: str) -> bytes:
@@ -94,14 +89,14 @@ async def test_a_copy_has_all_that_the_original_has(
     name, target = under_test.name("source é"), under_test.name("target +")
     await under_test.store.put(name, (data,), PROPERTIES[ability])
     source = await under_test.store.head(name, with_checksum=True)
-    copying = Copying(
+    copier = Copier(
         under_test.store,
-        InFlight(),
+        TransferRegistry(),
         RecordedEvents(),
         limit_bytes=part_bytes if in_parts else 9 * part_bytes,
         part_bytes=2 * part_bytes,
     )
-    await copying.copy(source, target, WriteCondition.IF_ABSENT)
+    await copier.copy(source, target, WriteCondition.IF_ABSENT)
     copied = await under_test.store.head(target, with_checksum=True)
     assert kept(copied) == kept(source)
     if "tags" not in under_test.lacks:
@@ -114,13 +109,13 @@ async def test_a_copy_has_all_that_the_original_has(
     able = under_test.capabilities
     if able.conditional_complete if in_parts else able.conditional_copy:
         with pytest.raises(PreconditionFailed):
-            await copying.copy(source, target, WriteCondition.IF_ABSENT)
+            await copier.copy(source, target, WriteCondition.IF_ABSENT)
     with pytest.raises(NoSuchObject):
-        await copying.copy(replace(source, name=under_test.name("none")), target)
+        await copier.copy(replace(source, name=under_test.name("none")), target)
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_checksum_is_told_to_whoever_asks(under_test: StoreUnderTest) -> None:
+async def test_head_tells_the_checksum_on_request(under_test: StoreUnderTest) -> None:
     name = under_test.name("file")
     await under_test.store.put(name, (b"data",), ObjectProperties())
     assert (await under_test.store.head(name)).checksum is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +13,10 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import LimitReached
 from sftpgw.files.digests import ALGORITHMS, MAX_BLOCKS, STEP_BYTES, Digester
-from sftpgw.files.traffic import Traffic
-from sftpgw.values import Body, FileAttributes, FileKind
+from sftpgw.files.traffic import FileTraffic
+from sftpgw.model.filesystem import FileAttributes, FileKind
+from sftpgw.model.units import Body
+from tests.iterations import IterationClock
 
 
 class Reader:
@@ -23,7 +24,7 @@ class Reader:
 
     def __init__(self, clock: Clock, data: bytes, *, is_late: bool = False) -> None:
         self.lengths: list[int] = []
-        self.traffic = Traffic()
+        self.traffic = FileTraffic()
         self._clock = clock
         self._data = data
         self._is_late = is_late
@@ -55,7 +56,7 @@ def finish(clock: Clock, work: Deferred[list[bytes]]) -> list[bytes]:
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("size_bytes", [0, 1, STEP_BYTES, 2 * STEP_BYTES + 3])
 @pytest.mark.parametrize("is_late", [False, True])
-def test_whole_files(name: str, size_bytes: int, is_late: bool) -> None:
+def test_digests_of_whole_files(name: str, size_bytes: int, is_late: bool) -> None:
     clock, data = Clock(), bytes(range(256)) * (size_bytes // 256 + 1)
     data = data[:size_bytes]
     reader = Reader(clock, data, is_late=is_late)
@@ -67,7 +68,7 @@ def test_whole_files(name: str, size_bytes: int, is_late: bool) -> None:
 
 @settings(max_examples=50)
 @given(st.binary(max_size=300), st.integers(0, 320), st.integers(0, 320), st.integers(0, 90))
-def test_ranges_and_blocks(data: bytes, start: int, length: int, block: int) -> None:
+def test_digests_of_ranges_and_blocks(data: bytes, start: int, length: int, block: int) -> None:
     clock = Clock()
     stop = start + length if length else 0
     work = Digester(clock).ranges(Reader(clock, data), "md5", start, stop, block)
@@ -87,15 +88,8 @@ def test_too_many_blocks_are_refused_before_anything_is_read() -> None:
     assert reader.lengths == []
 
 
-class Turns(Clock):
-    """What is put off is due in the next second: Twisted's advances through all at once."""
-
-    def callLater(self, delay: float, callable: Any, *args: Any) -> Any:
-        return super().callLater(delay + 1, callable, *args)
-
-
-def test_one_step_in_each_turn_and_everybody_in_turn() -> None:
-    clock = Turns()
+def test_one_step_in_each_reactor_iteration_round_robin() -> None:
+    clock = IterationClock()
     digester = Digester(clock)
     readers = [Reader(clock, bytes(5 * STEP_BYTES)) for _ in range(3)]
     work = [Deferred.fromCoroutine(digester.whole(reader, "crc32")) for reader in readers]
@@ -104,21 +98,22 @@ def test_one_step_in_each_turn_and_everybody_in_turn() -> None:
         assert sum(done) == 3 + turn
         assert max(done) - min(done) <= 1
         assert len(clock.getDelayedCalls()) == 1
-        clock.advance(1)
-    clock.pump([1, 1, 1])
+        clock.iterate()
+    for _ in range(3):
+        clock.iterate()
     assert all(each.called for each in work)
     assert clock.getDelayedCalls() == []
 
 
-def test_whoever_gives_up_leaves_the_line() -> None:
+def test_a_cancelled_digest_leaves_the_queue() -> None:
     clock = Clock()
     digester = Digester(clock)
-    first, second = digester.turn(), digester.turn()
+    first, second = digester.next_step(), digester.next_step()
     first.addErrback(lambda failure: None)
     first.cancel()
     clock.advance(0)
     assert second.called
-    third = digester.turn()
+    third = digester.next_step()
     third.addErrback(lambda failure: None)
     third.cancel()
     assert clock.getDelayedCalls() == []

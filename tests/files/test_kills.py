@@ -15,13 +15,15 @@ from functools import partial
 
 import pytest
 
-from sftpgw.files import moving, tree
-from sftpgw.files.copying import Copying
-from sftpgw.plan.cutting import Below
-from sftpgw.plan.partsizes import Ladder
-from sftpgw.plan.pieces import Layout
+from sftpgw.files import tree
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.renames import directory_rename
+from sftpgw.files.uploads import opener
+from sftpgw.files.uploads.plan.boundaries import BaseObject
+from sftpgw.files.uploads.plan.part_sizes import Ladder
+from sftpgw.files.uploads.plan.staging_layout import StagingLayout
+from sftpgw.model.store import ObjectName
 from sftpgw.testing.sftp_sessions import CREATE, SftpClient
-from sftpgw.values import ObjectName
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag
 from tests.files.worlds import HOME, PART_BYTES, Death, Fate, World
@@ -261,11 +263,15 @@ TRANSIENT: dict[tuple[str, str], set[bytes | None]] = {
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts, pieces, copies and pages as in files of terabytes."""
-    layout = Layout(Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES))
-    monkeypatch.setattr(tree, "layout_for", lambda *_, **__: layout)
-    monkeypatch.setattr(tree, "Below", partial(Below, min_part_bytes=5, copy_limit_bytes=50))
-    monkeypatch.setattr(tree, "Copying", partial(Copying, limit_bytes=100, part_bytes=40))
-    monkeypatch.setattr(moving, "PAGE_OBJECTS", 2)
+    layout = StagingLayout(
+        Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES)
+    )
+    monkeypatch.setattr(opener, "layout_for", lambda *_, **__: layout)
+    monkeypatch.setattr(
+        opener, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
+    )
+    monkeypatch.setattr(tree, "Copier", partial(Copier, limit_bytes=100, part_bytes=40))
+    monkeypatch.setattr(directory_rename, "PAGE_OBJECTS", 2)
 
 
 def demand_invariants(world: World, name: str) -> None:
@@ -305,7 +311,7 @@ def demand_all_well(world: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_undisturbed_it_is_done(name: str) -> None:
+def test_each_job_succeeds_undisturbed(name: str) -> None:
     world = lived(name)
     assert not world.has_failed
     assert world.files() == JOBS[name].after
@@ -314,7 +320,7 @@ def test_undisturbed_it_is_done(name: str) -> None:
 
 @pytest.mark.parametrize("fate", Fate, ids=lambda fate: fate.name)
 @pytest.mark.parametrize("name", JOBS)
-def test_at_every_request(name: str, fate: Fate) -> None:
+def test_a_job_killed_at_any_request_leaves_whole_files(name: str, fate: Fate) -> None:
     number = 0
     while (world := lived(name, Death(fate, number))).store.has_struck:
         demand_all_well(world, name)

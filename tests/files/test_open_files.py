@@ -19,23 +19,16 @@ from sftpgw.errors import (
     StoreTrouble,
     StoreUnavailable,
 )
-from sftpgw.files.inflight import KEY_SECONDS, InFlight
+from sftpgw.files.renames.silly_rename import is_silly_rename
+from sftpgw.files.transfers import KEY_SECONDS, TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.files.uploads import Upload
-from sftpgw.plan.unlinked import is_unlinked
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectName
+from sftpgw.model.units import MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory, StrictClock
-from sftpgw.values import (
-    MIB,
-    NO_CHANGES,
-    AttributeChanges,
-    Capabilities,
-    FilesSettings,
-    ObjectName,
-    OnDisconnect,
-    StoreSettings,
-    WriteIntent,
-)
 from tests.results import failure_of, result_of
 
 HOME = "home/alice/"
@@ -114,7 +107,7 @@ def read(upload: Upload, offset: int, length: int) -> bytes:
 class TestBoundUploads:
     """The first part is sent: the store can complete the upload under its first key only."""
 
-    def test_it_is_published_under_its_new_name_alone(
+    def test_a_renamed_upload_is_published_under_its_new_name_alone(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         upload = begun(tree, b"/d/a")
@@ -130,7 +123,9 @@ class TestBoundUploads:
         assert [facts["key"] for facts in stored] == [HOME + "b"]
         assert [(facts["key"], facts["to"]) for facts in renamed] == [(HOME + "d/a", HOME + "b")]
 
-    def test_it_keeps_what_it_was_created_with(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_renamed_upload_keeps_its_properties(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         changes = AttributeChanges(modified_seconds=1_600_000_000.0)
         upload = result_of(tree.open_writer(b"/a", WriteIntent(), changes))
         upload.write(0, FIRST)
@@ -154,7 +149,9 @@ class TestBoundUploads:
         assert files(gateway) == {"b": WHOLE}
         gateway.assert_idle()
 
-    def test_renamed_twice_and_back(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_an_upload_renamed_twice_and_back_is_stored_under_its_first_name(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         upload = begun(tree, b"/a")
         for old, new in ((b"/a", b"/b"), (b"/b", b"/c"), (b"/c", b"/a")):
             rename(tree, old, new)
@@ -181,7 +178,7 @@ class TestBoundUploads:
         gateway.assert_idle()
 
     @pytest.mark.parametrize("size", [5, 2 * PART])
-    def test_it_does_not_wait_for_ever(
+    def test_a_new_file_waits_for_the_old_name_only_so_long(
         self, gateway: GatewayInMemory, tree: Tree, size: int
     ) -> None:
         upload = begun(tree, b"/log")
@@ -194,7 +191,7 @@ class TestBoundUploads:
         assert files(gateway) == {"log.1": WHOLE}
         gateway.assert_idle()
 
-    def test_its_time_is_over_while_the_reactor_was_busy(
+    def test_a_wait_for_a_key_that_ends_late_looks_at_the_key_first(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         """What it waits for has changed by then, and is looked at before the timer is."""
@@ -209,7 +206,7 @@ class TestBoundUploads:
         assert files(gateway) == {"log.2": WHOLE}
 
     @pytest.mark.parametrize("how", ["abandon", "remove"])
-    def test_it_waits_no_longer_than_it_has_to(
+    def test_a_new_file_waits_no_longer_than_the_old_name_is_bound(
         self, gateway: GatewayInMemory, tree: Tree, how: str
     ) -> None:
         upload = begun(tree, b"/log")
@@ -230,9 +227,9 @@ class TestBoundUploads:
         gateway.store.seed(HOME + "c", b"c")
         upload = begun(tree, b"/a")
         rename(tree, b"/a", b"/b")
-        renaming = Deferred.fromCoroutine(tree.rename(b"/c", b"/a", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/c", b"/a", replace=False))
         end(upload)
-        result_of(renaming)
+        result_of(renamer)
         assert files(gateway) == {"b": WHOLE, "a": b"c"}
 
     @pytest.mark.parametrize("conditions", [True, False])
@@ -275,7 +272,7 @@ class TestBoundUploads:
         assert files(gateway)["a"] == WHOLE
         assert len(gateway.events.facts("rename-left-behind")) == 1
 
-    def test_who_asks_for_either_name_meanwhile_waits(
+    def test_requests_for_either_name_wait_for_the_commit(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         upload = begun(tree, b"/a")
@@ -292,7 +289,9 @@ class TestBoundUploads:
         assert isinstance(failure_of(looks[0]).value, NoSuchFile)
         assert result_of(looks[1]).size_bytes == len(WHOLE)
 
-    def test_with_its_folder(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_an_upload_is_published_in_its_renamed_directory(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         gateway.store.seed(HOME + "d/x", b"x")
         upload = begun(tree, b"/d/a")
         rename(tree, b"/d", b"/e")
@@ -300,7 +299,7 @@ class TestBoundUploads:
         assert files(gateway) == {"e/a": WHOLE, "e/x": b"x"}
         gateway.assert_idle()
 
-    def test_it_is_not_kept_for_a_resume_under_a_name_that_it_has_no_more(self) -> None:
+    def test_a_renamed_upload_is_not_suspended_under_its_old_name(self) -> None:
         gateway = GatewayInMemory(
             FakeStore(),
             settings=StoreSettings(bucket="bucket", part_size_bytes=PART),
@@ -331,7 +330,7 @@ class TestEdits:
         assert files(gateway) == {"b": OLD[:2] + b"NEW" + OLD[5:6] + b"ER" + OLD[8:size]}
         gateway.assert_idle()
 
-    def test_so_does_an_append_of_which_parts_are_sent(
+    def test_an_append_with_sent_parts_follows_its_file(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         gateway.store.seed(HOME + "a", OLD)
@@ -389,7 +388,9 @@ class TestEdits:
         assert files(gateway) == {"b": bytes(expected)}
         gateway.assert_idle()
 
-    def test_reads_go_on(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_reads_of_a_renamed_edited_file_go_on(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         gateway.store.seed(HOME + "a", OLD)
         upload = opened(tree, b"/a", EDIT)
         upload.write(0, b"X")
@@ -414,11 +415,11 @@ class TestEdits:
         upload = opened(tree, b"/a", EDIT if closes == "edit" else None)
         upload.write(0, b"NEW")
         gate = gateway.store.hold("copy")
-        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
         closing = Deferred.fromCoroutine(upload.commit())
         assert not closing.called
         gate.open()
-        result_of(renaming)
+        result_of(renamer)
         result_of(closing)
         assert files(gateway) == {"b": b"NEW content" if closes == "edit" else b"NEW"}
         gateway.assert_idle()
@@ -432,11 +433,11 @@ class TestEdits:
         for letter, upload in zip((b"1", b"2"), uploads, strict=True):
             upload.write(0, letter)
         gate = gateway.store.hold("copy")
-        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
         in_order = uploads if first == 0 else uploads[::-1]
         closes = [Deferred.fromCoroutine(upload.commit()) for upload in in_order]
         gate.open()
-        for done in [renaming, *closes]:
+        for done in [renamer, *closes]:
             result_of(done)
         assert files(gateway) == {"b": (b"2", b"1")[first]}
         gateway.assert_idle()
@@ -469,15 +470,17 @@ class TestEdits:
         upload.write(0, b"NEW")
         gate = gateway.store.hold("copy")
         gateway.store.fail("copy", StoreUnavailable("down"))
-        renaming = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
+        renamer = Deferred.fromCoroutine(tree.rename(b"/a", b"/b", replace=False))
         closing = Deferred.fromCoroutine(upload.commit())
         gate.open()
-        assert isinstance(failure_of(renaming).value, StoreError)
+        assert isinstance(failure_of(renamer).value, StoreError)
         result_of(closing)
         assert files(gateway) == {"a": b"NEW content"}
 
     @pytest.mark.parametrize("at", [2, len(OLD)])
-    def test_with_its_folder(self, gateway: GatewayInMemory, tree: Tree, at: int) -> None:
+    def test_an_edit_is_published_in_its_renamed_directory(
+        self, gateway: GatewayInMemory, tree: Tree, at: int
+    ) -> None:
         gateway.store.seed(HOME + "d/a", OLD)
         upload = opened(tree, b"/d/a", EDIT)
         upload.write(at, FIRST)
@@ -504,8 +507,8 @@ class TestEdits:
             Deferred.fromCoroutine(tree.rename(other, b"/a", replace=False)),
         ]
         gate.open()
-        for renaming in renames:
-            result_of(renaming)
+        for renamer in renames:
+            result_of(renamer)
         gate = gateway.store.hold("head")
         closes = [Deferred.fromCoroutine(upload.commit()) for upload in uploads]
         gate.open()
@@ -526,7 +529,7 @@ class TestEdits:
 
 def test_a_key_is_waited_for_however_late_the_reactor_is() -> None:
     """What wakes a waiting CLOSE may itself have come later than the wait was to end."""
-    registry, clock = InFlight(), StrictClock()
+    registry, clock = TransferRegistry(), StrictClock()
     key, name, last = (ObjectName("bucket", each) for each in "abc")
     upload = registry.register(key, None)
     upload.bind(key)
@@ -576,7 +579,7 @@ def test_a_failure_is_told_before_all_is_cleared_up(gateway: GatewayInMemory, tr
     upload.write(len(FIRST), SECOND)
     assert isinstance(failure_of(upload.commit()).value, StoreUnavailable)
     assert gate.waiting == 1
-    idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+    idle = Deferred.fromCoroutine(gateway.transfers.idle())
     assert not idle.called
     gate.open()
     result_of(idle)
@@ -625,5 +628,5 @@ class TestLibfuse:
             (".fuse_hidden0000000200000001/x", False),
         ],
     )
-    def test_their_names(self, key: str, is_hidden: bool) -> None:
-        assert is_unlinked(key) is is_hidden
+    def test_names_of_files_that_sshfs_has_unlinked(self, key: str, is_hidden: bool) -> None:
+        assert is_silly_rename(key) is is_hidden

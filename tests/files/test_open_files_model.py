@@ -13,14 +13,15 @@ from functools import partial
 import pytest
 
 from sftpgw.errors import ObjectChanged
-from sftpgw.files import tree as tree_module
-from sftpgw.files.uploads import Upload
-from sftpgw.plan.cutting import Below
-from sftpgw.plan.partsizes import Ladder
-from sftpgw.plan.pieces import Layout
+from sftpgw.files.uploads import opener
+from sftpgw.files.uploads.plan.boundaries import BaseObject
+from sftpgw.files.uploads.plan.part_sizes import Ladder
+from sftpgw.files.uploads.plan.staging_layout import StagingLayout
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
+from sftpgw.model.store import Capabilities, ObjectName
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from sftpgw.values import NO_CHANGES, Capabilities, ObjectName, WriteIntent
 from tests.results import failure_of, result_of
 
 HOME = "home/alice/"
@@ -31,9 +32,13 @@ STEPS = 80
 
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = Layout(Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES))
-    monkeypatch.setattr(tree_module, "layout_for", lambda *_, **__: layout)
-    monkeypatch.setattr(tree_module, "Below", partial(Below, min_part_bytes=5, copy_limit_bytes=50))
+    layout = StagingLayout(
+        Ladder(PART_BYTES, PART_BYTES), 4, Ladder(2 * PART_BYTES, 2 * PART_BYTES)
+    )
+    monkeypatch.setattr(opener, "layout_for", lambda *_, **__: layout)
+    monkeypatch.setattr(
+        opener, "BaseObject", partial(BaseObject, min_part_bytes=5, copy_limit_bytes=50)
+    )
 
 
 @dataclass(eq=False)
@@ -110,7 +115,7 @@ class Disk:
             handle.name = None
         for handle in moved:
             handle.name = target
-            self.renamed_when_bound += handle.upload._sending.has_moved
+            self.renamed_when_bound += handle.upload._executor.has_moved
         if source in self.published:
             self.published[target] = self.published.pop(source)
 
@@ -162,7 +167,7 @@ class Disk:
 
     def is_owed(self, name: str, but_for: list[Handle]) -> bool:
         """A renamed upload needs this name once more: who publishes there would wait."""
-        owed = self.gateway.in_flight.bound_elsewhere(ObjectName("bucket", HOME + name))
+        owed = self.gateway.transfers.bound_elsewhere(ObjectName("bucket", HOME + name))
         return bool({each.writer for each in owed} - {handle.upload for handle in but_for})
 
     def check(self) -> None:
@@ -176,7 +181,7 @@ class Disk:
 
 @pytest.mark.parametrize("conditions", [True, False])
 @pytest.mark.parametrize("seed", range(40))
-def test_it_is_as_on_a_disk(seed: int, conditions: bool) -> None:
+def test_open_renamed_and_removed_files_behave_as_on_a_disk(seed: int, conditions: bool) -> None:
     able = Capabilities(
         conditional_put=conditions,
         conditional_complete=conditions,
@@ -196,7 +201,7 @@ def test_it_is_as_on_a_disk(seed: int, conditions: bool) -> None:
         if len(disk.handles) == before:  # each waits for the name of another one
             disk.abandon(disk.handles[0])
     gateway.assert_idle()
-    assert not gateway.in_flight.kept
+    assert not gateway.transfers.kept
     assert [name for name in gateway.store.objects if not name.key.startswith(HOME)] == []
 
 

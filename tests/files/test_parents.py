@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from sftpgw.errors import AccessDenied, NotADirectory
+from sftpgw.model.settings import FilesSettings
+from sftpgw.model.users import Permission
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import FilesSettings, Permission
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.results import failure_of, result_of
@@ -34,7 +35,7 @@ class TestTrailingSlashes:
                 client.rename(name, b"/archive/")
         assert keys(gateway) == ["in_a", "in_b", "in_c"]
 
-    def test_it_costs_nothing_where_a_file_is_to_be_created(
+    def test_a_trailing_slash_costs_no_request_where_a_file_is_created(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         with pytest.raises(SftpFailure, match="is a directory"):
@@ -200,7 +201,7 @@ class TestOpenToReadThatCreates:
             replies.append(each.replies.pop(request_id))
         assert sorted(reply.kind for reply in replies) == [Kind.STATUS, Kind.HANDLE]
 
-    def test_one_that_is_created_meanwhile_is_read_as_it_is(
+    def test_a_file_that_is_created_meanwhile_is_read_as_it_is(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         gate = gateway.store.hold("put")
@@ -211,7 +212,7 @@ class TestOpenToReadThatCreates:
         assert client.read(client.answer(asked).body, 0, 10) == b"theirs"
         assert gateway.store.content(HOME + "f") == b"theirs"
 
-    def test_it_needs_the_permissions_of_both(self) -> None:
+    def test_an_open_that_creates_and_reads_needs_both_permissions(self) -> None:
         gateway = GatewayInMemory()
         gateway.store.seed(HOME + "f", b"bytes")
         reader = gateway.log_in(replace(ALICE, permissions=Permission.DOWNLOAD))

@@ -25,24 +25,28 @@ def keys(gateway: GatewayInMemory) -> list[str]:
 
 
 class TestOperationsThatNeedNothingOfIt:
-    def test_it_is_looked_at_as_a_listing_shows_it(self, client: SftpClient) -> None:
+    def test_stat_of_a_refused_object_shows_what_a_list_says(self, client: SftpClient) -> None:
         assert client.stat(b"/secret")["size"] == 5
         assert client.stat(b"/secret") == client.listed(b"/")[b"secret"]
 
-    def test_it_is_removed(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_refused_object_can_be_removed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.remove(b"/secret")
         assert keys(gateway) == []
 
-    def test_it_is_replaced(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_refused_object_can_be_replaced(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/secret", b"new", flags=OpenFlag.WRITE | OpenFlag.TRUNC)
         del gateway.store.refused[HOME + "secret"]
         assert client.get(b"/secret") == b"new"
 
-    def test_it_is_in_the_way_of_a_new_file_at_once(self, client: SftpClient) -> None:
+    def test_a_refused_object_fails_an_exclusive_create_at_once(self, client: SftpClient) -> None:
         with pytest.raises(SftpFailure, match="exists already"):
             client.open(b"/secret", CREATE | OpenFlag.EXCL)
 
-    def test_it_is_in_the_way_of_a_rename(
+    def test_a_refused_object_is_replaced_by_posix_rename_only(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.put(b"/f", b"x")
@@ -51,7 +55,7 @@ class TestOperationsThatNeedNothingOfIt:
         client.posix_rename(b"/f", b"/secret")
         assert keys(gateway) == ["secret"]
 
-    def test_it_is_no_directory(self, client: SftpClient) -> None:
+    def test_a_refused_object_is_no_directory(self, client: SftpClient) -> None:
         with pytest.raises(SftpFailure, match="is not a directory") as caught:
             client.rmdir(b"/secret")
         assert caught.value.code is Status.NO_SUCH_FILE
@@ -72,7 +76,7 @@ class TestOperationsThatNeedNothingOfIt:
 
 class TestOperationsThatNeedAllOfIt:
     @pytest.mark.parametrize("how", ["read", "edit", "rename", "touch"])
-    def test_they_fail_and_change_nothing(
+    def test_operations_on_its_bytes_fail_and_change_nothing(
         self, gateway: GatewayInMemory, client: SftpClient, how: str
     ) -> None:
         with pytest.raises(SftpFailure):

@@ -6,23 +6,16 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import AccessDenied, AlreadyExists, ObjectChanged
+from sftpgw.files.renames.plan import LEASE_SECONDS
 from sftpgw.files.tree import Tree
-from sftpgw.files.uploads import Upload
-from sftpgw.plan.moving import LEASE_SECONDS
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import Capabilities, ObjectName
+from sftpgw.model.units import MIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    MIB,
-    NO_CHANGES,
-    AttributeChanges,
-    Capabilities,
-    ObjectName,
-    Permission,
-    StoreSettings,
-    User,
-    WriteIntent,
-)
 from tests.files.worlds import HOME, finisher
 from tests.results import failure_of, result_of
 
@@ -181,10 +174,10 @@ def test_what_is_stored_while_its_old_version_is_renamed_is_not_deleted_with_it(
     gateway = GatewayInMemory(store)
     store.seed(HOME + "f", b"old")
     gate = store.hold("delete")
-    renaming = Deferred.fromCoroutine(gateway.tree().rename(b"/f", b"/g", replace=False))
+    renamer = Deferred.fromCoroutine(gateway.tree().rename(b"/f", b"/g", replace=False))
     upload = opened_later(gateway)
     gate.open()
-    result_of(renaming)
+    result_of(renamer)
     result_of(upload)
     assert (stored(gateway, "g"), stored(gateway, "f")) == (b"old", b"new")
 
@@ -203,7 +196,7 @@ def opened_later(gateway: GatewayInMemory) -> Deferred[None]:
 # Interrupted renames.
 
 
-def test_a_record_that_cannot_be_finished_keeps_no_other_from_it() -> None:
+def test_a_rename_that_cannot_be_completed_holds_up_no_other() -> None:
     gateway = GatewayInMemory()
     for number in (1, 2):
         intent = b'{"version": 1, "source": "home/alice/%d/", "target": "x%d/"}' % (number, number)

@@ -20,20 +20,11 @@ from sftpgw.errors import (
     PermissionDenied,
 )
 from sftpgw.files.tree import Tree
-from sftpgw.interfaces import DirectoryReader
+from sftpgw.model.filesystem import AttributeChanges, DirectoryReader, FileKind, WriteIntent
+from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName
+from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
 from sftpgw.testing.fake_store import FakeStore, Gate
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    AttributeChanges,
-    Capabilities,
-    FileKind,
-    ObjectInfo,
-    ObjectName,
-    Permission,
-    User,
-    WriteIntent,
-)
 from tests.results import failure_of, result_of
 
 NO_CHANGES = AttributeChanges()
@@ -78,11 +69,11 @@ class TestCosts:
         result_of(work)
         return dict(gateway.store.requests)
 
-    def test_a_small_new_file(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_small_new_file_is_one_put(self, gateway: GatewayInMemory, tree: Tree) -> None:
         put(tree, b"/a", b"x")
         assert gateway.store.requests == {"put": 1}
 
-    def test_a_small_download(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_small_download_is_one_request(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, "a")
         reader = result_of(tree.open_reader(b"/a"))
         assert reader.read(0, 10) == (b"a",)
@@ -166,7 +157,7 @@ class TestLooking:
         result_of(writer.abandon())
         assert isinstance(error_of(tree.stat(b"/a")), NoSuchFile)
 
-    def test_who_opens_right_after_a_close_waits_for_the_commit(
+    def test_an_open_right_after_a_close_waits_for_the_commit(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         gate = gateway.store.hold("put")
@@ -216,7 +207,7 @@ class TestDirectories:
             (WriteIntent(), ALL_PERMISSIONS & ~Permission.OVERWRITE),
         ],
     )
-    def test_where_nobody_may_list_new_files_can_be_stored(
+    def test_without_the_right_to_list_new_files_can_be_stored(
         self, gateway: GatewayInMemory, intent: WriteIntent, granted: Permission
     ) -> None:
         """HEAD of what is missing is a 403 there. What exists after all is not replaced."""
@@ -232,7 +223,7 @@ class TestDirectories:
         assert isinstance(error_of(writer.commit()), AlreadyExists)
         assert gateway.store.content("home/alice/new") == b"content"
 
-    def test_where_nobody_may_list_files_are_not_replaced_by_chance(self) -> None:
+    def test_without_the_right_to_list_files_are_not_replaced_by_chance(self) -> None:
         """A store without conditions could not keep us from it, so OPEN is refused."""
         lacking = Capabilities(conditional_complete=False)
         gateway = GatewayInMemory(FakeStore(capabilities=lacking))
@@ -242,7 +233,7 @@ class TestDirectories:
         # Who replaces whatever is there needs not look.
         put(gateway.tree(), b"/a", b"content")
 
-    def test_where_nobody_may_list_what_must_exist_is_denied(
+    def test_without_the_right_to_list_operations_on_existing_files_are_denied(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         gateway.store.fail("head", AccessDenied("no"))
@@ -312,7 +303,9 @@ class TestFiles:
         assert isinstance(error_of(tree.remove_file(b"/d")), IsADirectory)
         assert isinstance(error_of(tree.remove_file(b"/nope")), NoSuchFile)
 
-    def test_exclusive(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_an_exclusive_create_fails_on_an_existing_file(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         seed(gateway, "a")
         intent = WriteIntent(exclusive=True)
         assert isinstance(error_of(tree.open_writer(b"/a", intent, NO_CHANGES)), AlreadyExists)
@@ -340,7 +333,7 @@ class TestFiles:
 
 
 class TestListing:
-    def test_after_close_nothing_more_is_fetched(
+    def test_a_closed_listing_fetches_nothing_more(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         for index in range(3500):
@@ -360,10 +353,10 @@ class TestListing:
     ) -> None:
         seed(gateway, "d/old")
         gate = gateway.store.hold("list")
-        looking = Deferred.fromCoroutine(tree.stat(b"/d"))
+        lookup = Deferred.fromCoroutine(tree.stat(b"/d"))
         put(gateway.tree(), b"/d/new", b"x")
         gate.open()
-        result_of(looking)
+        result_of(lookup)
         assert names(result_of(tree.open_directory(b"/d"))) == ["new", "old"]
 
 
@@ -376,8 +369,8 @@ class TestDraining:
         seed(gateway, "a")
         reader = result_of(tree.open_reader(b"/a"))
         writer = result_of(tree.open_writer(b"/b", WriteIntent(), NO_CHANGES))
-        gateway.in_flight.drain()
-        idle = Deferred.fromCoroutine(gateway.in_flight.idle())
+        gateway.transfers.drain()
+        idle = Deferred.fromCoroutine(gateway.transfers.idle())
         assert isinstance(error_of(tree.open_reader(b"/a")), LimitReached)
         opening = tree.open_writer(b"/c", WriteIntent(), NO_CHANGES)
         assert isinstance(error_of(opening), LimitReached)
@@ -392,7 +385,7 @@ class TestDraining:
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         assert isinstance(error_of(tree.open_reader(b"/nope")), NoSuchFile)
-        result_of(gateway.in_flight.idle())
+        result_of(gateway.transfers.idle())
 
 
 class TestPermissions:
@@ -416,7 +409,9 @@ class TestPermissions:
         }
 
     @pytest.mark.parametrize("missing", Permission)
-    def test_each_is_enforced(self, gateway: GatewayInMemory, missing: Permission) -> None:
+    def test_each_permission_is_enforced(
+        self, gateway: GatewayInMemory, missing: Permission
+    ) -> None:
         seed(gateway, "a", "b", "m/")
         before = keys(gateway)
         user = User("alice", "bucket", ALICE.key_prefix, ALL_PERMISSIONS & ~missing)
@@ -434,7 +429,7 @@ class TestPermissions:
         assert names(result_of(bob.open_directory(b"/"))) == []
         assert isinstance(error_of(bob.stat(b"/../alice/a")), NoSuchFile)
 
-    def test_the_state_prefix_is_hidden_from_who_has_the_whole_bucket(
+    def test_the_state_prefix_is_hidden_from_a_user_of_the_whole_bucket(
         self, gateway: GatewayInMemory
     ) -> None:
         gateway.store.seed(".sftpgw/record", b"s")
@@ -491,25 +486,29 @@ class TestWhileItIsPublished:
         """Another session: it asks the store, and not only what it has written itself."""
         return gateway.tree()
 
-    def test_stat_finds_it(self, store: LateAnswers, tree: Tree, other: Tree) -> None:
+    def test_stat_finds_a_file_while_it_is_published(
+        self, store: LateAnswers, tree: Tree, other: Tree
+    ) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
         writer.write(0, b"data")
-        looking = Deferred.fromCoroutine(other.stat(b"/f"))
+        lookup = Deferred.fromCoroutine(other.stat(b"/f"))
         result_of(writer.commit())
         store.answers.open()
-        assert result_of(looking).size_bytes == 4
+        assert result_of(lookup).size_bytes == 4
 
     def test_stat_does_not_find_what_was_given_up(
         self, store: LateAnswers, tree: Tree, other: Tree
     ) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
-        looking = Deferred.fromCoroutine(other.stat(b"/f"))
+        lookup = Deferred.fromCoroutine(other.stat(b"/f"))
         result_of(writer.abandon())
         store.answers.open()
-        assert isinstance(failure_of(looking).value, NoSuchFile)
+        assert isinstance(failure_of(lookup).value, NoSuchFile)
 
     @pytest.mark.parametrize("is_slow", [False, True])
-    def test_open_finds_it(self, store: LateAnswers, tree: Tree, is_slow: bool) -> None:
+    def test_open_finds_a_file_while_it_is_published(
+        self, store: LateAnswers, tree: Tree, is_slow: bool
+    ) -> None:
         writer = result_of(tree.open_writer(b"/f", WriteIntent(), NO_CHANGES))
         writer.write(0, b"data")
         opening = Deferred.fromCoroutine(tree.open_reader(b"/f"))

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.files.downloads import Download
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.memory import Budget
-from sftpgw.interfaces import BodySink
+from sftpgw.files.downloads.download import Download
+from sftpgw.files.memory.budget import Budget
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import BodySink, ByteRange, ObjectInfo, ObjectName
+from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
-from sftpgw.testing.ssh_pairs import RecordedEvents
-from sftpgw.values import KIB, MIB, ByteRange, ObjectInfo, ObjectName
+from sftpgw.testing.session_contexts import session_context
 
 NAME = ObjectName("bucket", "file")
 CHUNK = bytes(256 * KIB)
@@ -139,16 +139,13 @@ class TimedReading:
             bytes_per_second=store_bytes_per_second,
         )
         self.budget = Budget(budget_bytes)
-        self.download = Download(
-            NAME,
-            store=self.store,
+        context = session_context(
+            self.store,
             budget=self.budget,
-            in_flight=InFlight(),
             clock=self.clock,
-            events=RecordedEvents(),
-            part_bytes=8 * MIB,
-            concurrency=4,
+            settings=StoreSettings(download_part_size_bytes=8 * MIB, download_concurrency=4),
         )
+        self.download = Download(context, NAME)
         self._rate = reader_bytes_per_second
         self._pipelined = pipelined
         self._round_trip_seconds = round_trip_seconds

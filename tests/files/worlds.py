@@ -24,15 +24,15 @@ from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
 from sftpgw.errors import StoreUnavailable
-from sftpgw.files.copying import Copying
-from sftpgw.files.finishing import Finisher, Finishing
-from sftpgw.files.partials import Expiring
-from sftpgw.files.sweeping import Sweeper, targets_of
-from sftpgw.interfaces import Subsystem
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
+from sftpgw.files.renames.recovery import RenameCompleter, RenameRecovery
+from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.model.settings import LimitSettings, StoreSettings
+from sftpgw.model.subsystem import Subsystem
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
-from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, Reply, SftpClient, SftpFailure
-from sftpgw.values import LimitSettings, StoreSettings
+from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, SftpClient, SftpFailure, SftpReply
 from sftpgw.wire import sftp as wire
 from tests.results import result_of
 
@@ -228,7 +228,7 @@ class MortalClient(SftpClient):
         self.sent += 1
         super().transmit(data)
 
-    def answer(self, request_id: int) -> Reply:
+    def answer(self, request_id: int) -> SftpReply:
         if request_id not in self.replies:
             raise Over
         return super().answer(request_id)
@@ -305,11 +305,11 @@ class World:
         sweeper = Sweeper(
             targets_of(settings, [ALICE]),
             store=gateway.store,
-            in_flight=gateway.in_flight,
+            transfers=gateway.transfers,
             clock=gateway.clock,
             events=gateway.events,
             random=lambda: 0.5,
-            expire=Expiring(
+            expire=SuspendedExpiry(
                 gateway.store, settings.state_prefix, 86400.0, gateway.clock, gateway.events
             ).expire,
         )
@@ -322,13 +322,13 @@ class World:
         return gateway
 
 
-def finisher(gateway: GatewayInMemory) -> Finisher:
+def finisher(gateway: GatewayInMemory) -> RenameRecovery:
     """What finishes interrupted renames in the process that `gateway` is."""
-    copying = Copying(gateway.store, gateway.in_flight, gateway.events)
-    return Finisher(
+    copier = Copier(gateway.store, gateway.transfers, gateway.events)
+    return RenameRecovery(
         ("bucket",),
         gateway.settings.state_prefix,
-        finishing=Finishing(gateway.store, copying, gateway.clock, gateway.events),
+        completer=RenameCompleter(gateway.store, copier, gateway.clock, gateway.events),
         store=gateway.store,
         clock=gateway.clock,
         events=gateway.events,

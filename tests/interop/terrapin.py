@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sftpgw.auth.keys import LOGIN_ALGORITHMS
+from sftpgw.auth.login_keys import LOGIN_ALGORITHMS
 
 MSG_KEXINIT, MSG_NEWKEYS = 20, 21
 

@@ -28,14 +28,7 @@ import ssh2.sftp
 from tests.interop import matrix
 from tests.interop.conftest import WIDE
 from tests.interop.matrix import LOGINS, Row
-from tests.interop.spawning import (
-    CLIENT_SECONDS,
-    Account,
-    Bucket,
-    Gateway,
-    fingerprint,
-    program,
-)
+from tests.interop.spawning import CLIENT_SECONDS, Account, Bucket, Gateway, fingerprint, program
 from tests.needs import needs
 
 MIB = 1024 * 1024
@@ -118,7 +111,7 @@ OPENSSH_ROWS = matrix.rows(
 
 @needs("openssh")
 @pytest.mark.parametrize("row", OPENSSH_ROWS, ids=str)
-def test_openssh(job: Job, bucket: Bucket, row: Row) -> None:
+def test_openssh_connects_with_each_algorithm(job: Job, bucket: Bucket, row: Row) -> None:
     values = {
         "LogLevel": "DEBUG3",  # OpenSSH takes the first value of an option
         "Ciphers": row.cipher,
@@ -177,7 +170,9 @@ PUTTY_TELLS = {"aesgcm": "AES-128 GCM", "chacha20": "ChaCha20", "aes": "AES-256 
 
 @needs("putty")
 @pytest.mark.parametrize("row", PUTTY_ROWS, ids=str)
-def test_putty(job: Job, bucket: Bucket, host_keys: dict[str, Path], row: PuttyRow) -> None:
+def test_putty_connects_with_each_algorithm(
+    job: Job, bucket: Bucket, host_keys: dict[str, Path], row: PuttyRow
+) -> None:
     printed = psftp(job, host_keys, row)
     job.demand_equal(bucket)
     initialised = f"Initialised {PUTTY_TELLS[row.cipher]}"
@@ -251,7 +246,7 @@ PARAMIKO_ROWS = matrix.rows(
 
 
 @pytest.mark.parametrize("row", PARAMIKO_ROWS, ids=str)
-def test_paramiko(job: Job, bucket: Bucket, row: Row) -> None:
+def test_paramiko_connects_with_each_algorithm(job: Job, bucket: Bucket, row: Row) -> None:
     chosen = {
         "ciphers": row.cipher,
         "macs": row.mac,
@@ -296,7 +291,7 @@ def test_asyncssh_has_the_key_exchange_that_others_lack() -> None:
 
 
 @pytest.mark.parametrize("row", ASYNCSSH_ROWS, ids=str)
-def test_asyncssh(job: Job, bucket: Bucket, row: Row) -> None:
+def test_asyncssh_connects_with_each_algorithm(job: Job, bucket: Bucket, row: Row) -> None:
     asyncio.run(asyncssh_round_trip(job, row))
     job.demand_equal(bucket)
 
@@ -346,7 +341,7 @@ LIBSSH2_ROWS = matrix.rows(
 
 
 @pytest.mark.parametrize("row", LIBSSH2_ROWS, ids=str)
-def test_libssh2(job: Job, bucket: Bucket, row: Row) -> None:
+def test_libssh2_connects_with_each_algorithm(job: Job, bucket: Bucket, row: Row) -> None:
     methods = {
         ssh2.session.LIBSSH2_METHOD_CRYPT_CS: row.cipher,
         ssh2.session.LIBSSH2_METHOD_CRYPT_SC: row.cipher,
@@ -384,7 +379,7 @@ CURL_LOGINS = ["ed25519", "ecdsa-256", "ecdsa-384", "ecdsa-521", "password"]
 
 @needs("curl")
 @pytest.mark.parametrize("login", CURL_LOGINS)
-def test_curl(job: Job, bucket: Bucket, login: str) -> None:
+def test_curl_connects_with_each_algorithm(job: Job, bucket: Bucket, login: str) -> None:
     command = [program("curl"), "-q", "--silent", "--show-error", "--insecure"]
     if login == "password":
         command += ["--user", f"alice:{job.account.password}"]
@@ -404,7 +399,7 @@ NODE_ROWS = matrix.rows(key_exchanges=matrix.KEY_EXCHANGES[1:])
 
 @needs("node", "ssh2")
 @pytest.mark.parametrize("row", NODE_ROWS, ids=str)
-def test_node(job: Job, bucket: Bucket, row: Row) -> None:
+def test_node_connects_with_each_algorithm(job: Job, bucket: Bucket, row: Row) -> None:
     node = program("node")
     task = {
         "port": job.port,

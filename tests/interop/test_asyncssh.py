@@ -110,7 +110,9 @@ def test_many_files_at_once(alice: Client, bucket: Bucket, run: Callable[[Job], 
     demand_copied(folder, alice.folder / "down", times=False)
 
 
-def test_patterns_and_trees(alice: Client, bucket: Bucket, run: Callable[[Job], None]) -> None:
+def test_patterns_and_trees_are_copied(
+    alice: Client, bucket: Bucket, run: Callable[[Job], None]
+) -> None:
     tree = make_tree(alice.folder / "tree")
     (alice.folder / "down").mkdir()
 

@@ -81,7 +81,7 @@ def notes(audit: dict[str, Any], *levels: str) -> set[tuple[str, str]]:
     }
 
 
-def test_something_was_audited(audit: dict[str, Any]) -> None:
+def test_ssh_audit_has_seen_our_algorithms(audit: dict[str, Any]) -> None:
     assert all(audit[part] for part in PARTS)
     assert {each["algorithm"] for each in audit["key"]} == {
         "ssh-ed25519",

@@ -12,14 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.spawning import (
-    CLIENT_SECONDS,
-    Account,
-    Client,
-    Gateway,
-    program,
-    wait_until,
-)
+from tests.interop.spawning import CLIENT_SECONDS, Account, Client, Gateway, program, wait_until
 from tests.needs import needs
 
 RELAY = """

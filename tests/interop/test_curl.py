@@ -53,7 +53,9 @@ def test_a_file_goes_up_and_down(alice: Client, bucket: Bucket, curl: Run, schem
         ("9437180-99999999", slice(9_437_180, None)),
     ],
 )
-def test_a_range(alice: Client, bucket: Bucket, curl: Run, spec: str, expected: slice) -> None:
+def test_a_range_is_fetched(
+    alice: Client, bucket: Bucket, curl: Run, spec: str, expected: slice
+) -> None:
     data = content(SIZE_BYTES)
     bucket.put("alice/curl-range", data)
     curl("-r", spec, "-o", "down", "/curl-range")
@@ -61,7 +63,9 @@ def test_a_range(alice: Client, bucket: Bucket, curl: Run, spec: str, expected: 
 
 
 @pytest.mark.parametrize("there_bytes", [100, 6 * MIB, SIZE_BYTES - 1])
-def test_transfers_go_on(alice: Client, bucket: Bucket, curl: Run, there_bytes: int) -> None:
+def test_broken_transfers_are_resumed(
+    alice: Client, bucket: Bucket, curl: Run, there_bytes: int
+) -> None:
     data = make_file(alice.folder / "up", SIZE_BYTES)
     bucket.put("alice/curl-on", data[:there_bytes])
     curl("-C", "-", "-T", "up", "/curl-on")
@@ -73,7 +77,9 @@ def test_transfers_go_on(alice: Client, bucket: Bucket, curl: Run, there_bytes: 
 
 
 @pytest.mark.parametrize("there_bytes", [0, 100, 6 * MIB])
-def test_what_is_appended(alice: Client, bucket: Bucket, curl: Run, there_bytes: int) -> None:
+def test_appended_bytes_are_stored(
+    alice: Client, bucket: Bucket, curl: Run, there_bytes: int
+) -> None:
     data = make_file(alice.folder / "up", 6 * MIB)
     bucket.put("alice/curl-log", content(there_bytes, "old"))
     curl("--append", "-T", "up", "/curl-log")

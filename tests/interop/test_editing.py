@@ -94,7 +94,7 @@ class TestLftp:
 
 class TestParamiko:
     @pytest.mark.parametrize("size", [100, 4 * MIB, 12 * MIB])
-    def test_reading_and_writing(
+    def test_a_file_is_read_and_written_through_one_handle(
         self, sftp: paramiko.SFTPClient, bucket: Bucket, size: int
     ) -> None:
         model = bytearray(content(size))
@@ -112,7 +112,7 @@ class TestParamiko:
             assert file.read(10) == b""
         assert bucket.body("alice/both") == model
 
-    def test_scattered_edits(self, sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
+    def test_scattered_edits_are_stored(self, sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
         model = bytearray(content(30 * MIB))
         bucket.put("alice/scattered", bytes(model))
         with sftp.open("scattered", "r+") as file:
@@ -136,7 +136,7 @@ class TestParamiko:
 
     @pytest.mark.parametrize("size", [0, 100, 7 * MIB])
     @pytest.mark.parametrize("mode", ["a", "a+"])
-    def test_appending(
+    def test_appended_bytes_go_to_the_end(
         self, sftp: paramiko.SFTPClient, bucket: Bucket, size: int, mode: str
     ) -> None:
         bucket.put("alice/log", content(size))
@@ -146,7 +146,9 @@ class TestParamiko:
         assert bucket.body("alice/log") == content(size) + b"one\ntwo\n"
 
     @pytest.mark.parametrize("mode", ["w", "w+"])
-    def test_starting_again(self, sftp: paramiko.SFTPClient, bucket: Bucket, mode: str) -> None:
+    def test_an_open_that_truncates_starts_again(
+        self, sftp: paramiko.SFTPClient, bucket: Bucket, mode: str
+    ) -> None:
         bucket.put("alice/again", content(100))
         with sftp.open("again", mode) as file:
             file.write(b"new")
@@ -155,7 +157,9 @@ class TestParamiko:
                 assert file.read() == b"ew"
         assert bucket.body("alice/again") == b"new"
 
-    def test_an_exclusive_one(self, sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
+    def test_an_exclusive_open_fails_on_a_file(
+        self, sftp: paramiko.SFTPClient, bucket: Bucket
+    ) -> None:
         with sftp.open("only", "w+x") as file:
             file.write(b"first")
             file.seek(0)
@@ -165,7 +169,9 @@ class TestParamiko:
         assert bucket.body("alice/only") == b"first"
 
     @pytest.mark.parametrize("size", [0, 10, 6 * MIB, 9 * MIB, 9 * MIB + 100])
-    def test_truncating(self, sftp: paramiko.SFTPClient, bucket: Bucket, size: int) -> None:
+    def test_a_file_is_truncated(
+        self, sftp: paramiko.SFTPClient, bucket: Bucket, size: int
+    ) -> None:
         data = content(9 * MIB)
         expected = data[:size] + bytes(max(0, size - len(data)))
         bucket.put("alice/cut", data)

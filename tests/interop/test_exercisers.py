@@ -36,7 +36,9 @@ def local(tmp_path: Path) -> LocalFiles:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_one_file_by_sftp(sftp: paramiko.SFTPClient, bucket: Bucket, seed: int) -> None:
+def test_random_steps_on_one_file_by_sftp_match_a_disk(
+    sftp: paramiko.SFTPClient, bucket: Bucket, seed: int
+) -> None:
     files = SftpFiles(sftp, "")
     path = f"exercised-{seed}"
     FileExerciser(files, path, seed=seed, largest_bytes=LARGEST_BYTES).run(STEPS)
@@ -44,17 +46,21 @@ def test_one_file_by_sftp(sftp: paramiko.SFTPClient, bucket: Bucket, seed: int) 
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-def test_one_file_by_sshfs(mounted: Path, seed: int) -> None:
+def test_random_steps_on_one_file_by_sshfs_match_a_disk(mounted: Path, seed: int) -> None:
     files = LocalFiles(mounted)
     FileExerciser(files, "exercised", seed=seed, largest_bytes=LARGEST_BYTES).run(STEPS)
 
 
 @pytest.mark.parametrize("seed", [5, 6])
-def test_a_tree_by_sftp(sftp: paramiko.SFTPClient, local: LocalFiles, seed: int) -> None:
+def test_random_steps_on_a_tree_by_sftp_match_a_disk(
+    sftp: paramiko.SFTPClient, local: LocalFiles, seed: int
+) -> None:
     sftp.mkdir(f"tree-{seed}")
     TreeExerciser(SftpFiles(sftp, f"tree-{seed}"), local, seed=seed).run(STEPS)
 
 
 @pytest.mark.parametrize("seed", [7, 8])
-def test_a_tree_by_sshfs(mounted: Path, local: LocalFiles, seed: int) -> None:
+def test_random_steps_on_a_tree_by_sshfs_match_a_disk(
+    mounted: Path, local: LocalFiles, seed: int
+) -> None:
     TreeExerciser(LocalFiles(mounted), local, seed=seed).run(STEPS)

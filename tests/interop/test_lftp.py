@@ -52,7 +52,7 @@ def test_a_file_goes_up_and_down(client: Client, bucket: Bucket) -> None:
     assert (client.folder / "down").read_bytes() == data
 
 
-def test_everyday_commands(client: Client, bucket: Bucket) -> None:
+def test_everyday_commands_work(client: Client, bucket: Bucket) -> None:
     (client.folder / "up").write_bytes(b"hello")
     printed = lftp(
         client,
@@ -111,7 +111,7 @@ def test_a_file_comes_down_in_segments(client: Client, bucket: Bucket) -> None:
 
 
 @pytest.mark.parametrize("stored_bytes", [1, 5 * MIB, 9 * MIB])
-def test_a_download_goes_on(client: Client, bucket: Bucket, stored_bytes: int) -> None:
+def test_a_broken_download_is_resumed(client: Client, bucket: Bucket, stored_bytes: int) -> None:
     data = content(9 * MIB)
     bucket.put("alice/lftp-reget", data)
     (client.folder / "down").write_bytes(data[:stored_bytes])
@@ -145,7 +145,7 @@ def test_many_files_by_patterns(client: Client, bucket: Bucket) -> None:
     assert bucket.keys("alice/lftp-many") == []
 
 
-def test_what_it_lists(client: Client, bucket: Bucket) -> None:
+def test_cls_lists_names_sizes_and_times(client: Client, bucket: Bucket) -> None:
     make_file(client.folder / "dated", 6 * MIB)
     printed = lftp(client, "mkdir lftp-list", "put -O lftp-list dated", "cls -l lftp-list")
     assert f" {6 * MIB} " in printed

@@ -36,6 +36,6 @@ def test_a_key_of_each_kind_opens(gateway: Gateway, account: Account, kind: str)
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_keyboard_interactive(gateway: Gateway, account: Account, is_right: bool) -> None:
+def test_keyboard_interactive_opens(gateway: Gateway, account: Account, is_right: bool) -> None:
     done = log_in(gateway, "password", account.password if is_right else "wrong")
     assert (done.returncode == 0) is is_right, done.stderr

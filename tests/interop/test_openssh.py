@@ -72,7 +72,7 @@ def test_memory_stays_small(config: Path, account: Account, tmp_path: Path) -> N
         gateway.stop()
 
 
-def test_looking_around(alice: Client) -> None:
+def test_pwd_ls_and_cd_work(alice: Client) -> None:
     make_file(alice.folder / "a file", 1234)
     printed = alice.sftp(
         "pwd", "mkdir around", "cd around", "pwd", "mkdir below", 'put "a file"', "ls -1", "ls -l"
@@ -90,7 +90,7 @@ def test_looking_around(alice: Client) -> None:
     assert directory_line.endswith(" below")
 
 
-def test_renaming_and_removing(alice: Client, bucket: Bucket) -> None:
+def test_files_and_directories_are_renamed_and_removed(alice: Client, bucket: Bucket) -> None:
     data = make_file(alice.folder / "up", 5000)
     alice.sftp("mkdir moves", "put up moves/one", "rename moves/one moves/two")
     assert bucket.body("alice/moves/two") == data
@@ -158,7 +158,7 @@ def test_what_is_not_there_is_refused(alice: Client) -> None:
     alice.sftp("ln -s a b", ok=False)
 
 
-def test_nobody_leaves_the_prefix(alice: Client, bucket: Bucket) -> None:
+def test_no_path_leaves_the_prefix(alice: Client, bucket: Bucket) -> None:
     bucket.put("secret", b"not hers")
     alice.sftp("get ../secret", ok=False)
     alice.sftp("get /../../secret", ok=False)
@@ -191,7 +191,7 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("first", "second"), [(9000, 100), (100, 9000), (9 * MIB, 17 * MIB)])
-def test_scp_overwrites(alice: Client, bucket: Bucket, first: int, second: int) -> None:
+def test_scp_overwrites_a_file(alice: Client, bucket: Bucket, first: int, second: int) -> None:
     make_file(alice.folder / "first", first)
     data = make_file(alice.folder / "second", second)
     name = f"scp-{first}-{second}"
@@ -227,7 +227,7 @@ def test_times_are_kept(alice: Client) -> None:
     assert (alice.folder / "down").stat().st_mtime == 1_500_000_000
 
 
-def test_permissions_are_kept_to(alice: Client, bob: Client, bucket: Bucket) -> None:
+def test_permissions_are_enforced(alice: Client, bob: Client, bucket: Bucket) -> None:
     data = make_file(alice.folder / "up", 300)
     alice.sftp("put up shared")
     bob.sftp("ls", "get shared down")

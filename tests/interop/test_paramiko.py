@@ -86,7 +86,7 @@ def test_reading_ahead_and_here_and_there(sftp: paramiko.SFTPClient, bucket: Buc
         assert list(file.readv(wanted)) == [data[at : at + size] for at, size in wanted]
 
 
-def test_writing_without_waiting(sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
+def test_pipelined_writes_are_stored(sftp: paramiko.SFTPClient, bucket: Bucket) -> None:
     data = content(9 * MIB)
     with sftp.open("pipelined", "wb") as file:
         file.set_pipelined(True)
@@ -130,7 +130,7 @@ def fetch(sftp: paramiko.SFTPClient, folder: str, target: Path) -> None:
         os.utime(target / found.filename, (found.st_atime, found.st_mtime))
 
 
-def test_stat_and_seek(sftp: paramiko.SFTPClient) -> None:
+def test_stat_tells_the_size_and_seek_reads_there(sftp: paramiko.SFTPClient) -> None:
     data = random.Random(2).randbytes(3_000_000)
     sftp.putfo(BytesIO(data), "seekable")
     sftp.chmod("seekable", 0o600)
@@ -151,7 +151,7 @@ def test_an_exclusive_create_fails_on_a_file(sftp: paramiko.SFTPClient, bucket: 
     assert bucket.body("alice/exclusive") == b"first"
 
 
-def test_directories(sftp: paramiko.SFTPClient) -> None:
+def test_directories_are_made_listed_and_removed(sftp: paramiko.SFTPClient) -> None:
     sftp.mkdir("folder")
     with sftp.open("folder/file", "w") as file:
         file.write("text")

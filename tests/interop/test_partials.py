@@ -14,15 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.spawning import (
-    Account,
-    Bucket,
-    Client,
-    Gateway,
-    connect,
-    program,
-    wait_until,
-)
+from tests.interop.spawning import Account, Bucket, Client, Gateway, connect, program, wait_until
 from tests.needs import needs
 
 MIB = 1024 * 1024
@@ -124,7 +116,9 @@ def arrived(client: Client, name: str) -> int:
 @pytest.mark.parametrize(
     ("command", "cut", "least"), [("reput", kill_openssh, 8 * MIB), ("put -a", cut_off, 16 * MIB)]
 )
-def test_openssh_goes_on(alice: Client, bucket: Bucket, command: str, cut: Any, least: int) -> None:
+def test_openssh_resumes_a_suspended_upload(
+    alice: Client, bucket: Bucket, command: str, cut: Any, least: int
+) -> None:
     name = f"kept-ssh-{command[-1]}"
     data = content(name)
     kept = cut(alice, bucket, name, data)
@@ -136,7 +130,7 @@ def test_openssh_goes_on(alice: Client, bucket: Bucket, command: str, cut: Any, 
 
 
 @needs("lftp", "openssh")
-def test_lftp_goes_on(alice: Client, bucket: Bucket) -> None:
+def test_lftp_resumes_a_suspended_upload(alice: Client, bucket: Bucket) -> None:
     data = content("lftp")
     assert cut_off(alice, bucket, "kept-lftp", data) >= 16 * MIB
     asking = shlex.quote(" ".join(["ssh", "-a", "-x", *alice.account.key_options]))
@@ -153,7 +147,7 @@ def test_lftp_goes_on(alice: Client, bucket: Bucket) -> None:
 
 
 @needs("openssh")
-def test_put_begins_anew(alice: Client, bucket: Bucket) -> None:
+def test_put_over_a_suspended_upload_stores_the_new_file(alice: Client, bucket: Bucket) -> None:
     cut_off(alice, bucket, "kept-anew", content("old"))
     data = content("new")
     (alice.folder / "kept-anew").write_bytes(data)
@@ -162,7 +156,7 @@ def test_put_begins_anew(alice: Client, bucket: Bucket) -> None:
 
 
 @needs("openssh")
-def test_scp_begins_anew(alice: Client, bucket: Bucket) -> None:
+def test_scp_over_a_suspended_upload_stores_the_new_file(alice: Client, bucket: Bucket) -> None:
     cut_off(alice, bucket, "kept-scp", content("old scp"))
     data = content("new scp")
     (alice.folder / "kept-scp").write_bytes(data)
@@ -171,7 +165,9 @@ def test_scp_begins_anew(alice: Client, bucket: Bucket) -> None:
 
 
 @needs("openssh")
-def test_it_is_told_what_it_is_and_removed(alice: Client, bucket: Bucket) -> None:
+def test_a_suspended_upload_is_explained_to_the_client_and_removed(
+    alice: Client, bucket: Bucket
+) -> None:
     kept = cut_off(alice, bucket, "kept-rm", content("rm"))
     session = connect(alice.gateway, username="alice", password=alice.account.password)
     with session, pytest.raises(OSError, match=f"first {kept} bytes .* send the rest"):
@@ -180,7 +176,7 @@ def test_it_is_told_what_it_is_and_removed(alice: Client, bucket: Bucket) -> Non
     assert arrived(alice, "kept-rm") == 0
 
 
-def test_a_gateway_that_ends_keeps_it_and_another_one_goes_on(
+def test_a_gateway_that_ends_suspends_an_upload_and_another_one_resumes_it(
     resuming: Path, account: Account, bucket: Bucket, tmp_path: Path, alice: Client
 ) -> None:
     data = content("ended")

@@ -65,7 +65,9 @@ def test_a_file_goes_up_and_down(alice: Client, putty: Putty, bucket: Bucket) ->
 
 
 @pytest.mark.parametrize("stored_bytes", [100, 6 * MIB])
-def test_transfers_go_on(alice: Client, putty: Putty, bucket: Bucket, stored_bytes: int) -> None:
+def test_broken_transfers_are_resumed(
+    alice: Client, putty: Putty, bucket: Bucket, stored_bytes: int
+) -> None:
     data = make_file(alice.folder / "up", 9 * MIB)
     bucket.put("alice/putty-on", data[:stored_bytes])
     (alice.folder / "down").write_bytes(data[:stored_bytes])
@@ -75,7 +77,7 @@ def test_transfers_go_on(alice: Client, putty: Putty, bucket: Bucket, stored_byt
     assert bucket.uploads("alice/putty-on") == []
 
 
-def test_everyday_commands(alice: Client, putty: Putty, bucket: Bucket) -> None:
+def test_everyday_commands_work(alice: Client, putty: Putty, bucket: Bucket) -> None:
     for name in ("a.txt", "b.txt", "c.log"):
         make_file(alice.folder / name, 70)
     printed = putty.psftp(

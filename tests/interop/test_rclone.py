@@ -65,7 +65,9 @@ def test_a_tree_is_synced_and_checked(alice: Client, rclone: Run, bucket: Bucket
     assert NOTHING in rclone("sync", "to:rc-sync", "back")
 
 
-def test_without_a_shell_and_without_times(alice: Client, rclone: Run, bucket: Bucket) -> None:
+def test_rclone_works_without_a_shell_and_without_times(
+    alice: Client, rclone: Run, bucket: Bucket
+) -> None:
     """For accounts that may not change what they have uploaded: nothing but sizes is compared."""
     tree = make_tree(alice.folder / "tree")
     flags = ["--sftp-shell-type=none", "--sftp-disable-hashcheck", "--sftp-set-modtime=false"]
@@ -98,7 +100,7 @@ def test_a_folder_is_moved(alice: Client, rclone: Run, bucket: Bucket) -> None:
     assert bucket.keys("alice/rc-before") == []
 
 
-def test_what_it_lists(alice: Client, rclone: Run, bucket: Bucket) -> None:
+def test_lsl_lists_names_sizes_and_times(alice: Client, rclone: Run, bucket: Bucket) -> None:
     make_tree(alice.folder / "tree")
     rclone("copy", "tree", "to:rc-list")
     listed = {}

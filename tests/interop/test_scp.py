@@ -265,7 +265,7 @@ def pscp(client: Client, host_key: Path, *paths: str) -> subprocess.CompletedPro
 
 
 @needs("putty")
-def test_putty(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> None:
+def test_pscp_copies_both_ways(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> None:
     files = make_tree(alice.folder / "tree")
     host_key = host_keys["ed25519"]
     done = pscp(alice, host_key, "-r", "-p", "tree", "127.0.0.1:putty")
@@ -283,7 +283,7 @@ def test_putty(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> Non
 
 
 @needs("curl")
-def test_curl(alice: Client, bucket: Bucket, account: Account) -> None:
+def test_curl_copies_both_ways_by_scp(alice: Client, bucket: Bucket, account: Account) -> None:
     data = make_file(alice.folder / "up", 9 * MIB + 3)
     key = account.key_file
     command = [program("curl"), "-q", "--silent", "--show-error", "--insecure", "--user", "alice:"]
@@ -301,7 +301,7 @@ def test_curl(alice: Client, bucket: Bucket, account: Account) -> None:
 # asyncssh, whose scp is one of its own.
 
 
-def test_asyncssh(alice: Client, bucket: Bucket, account: Account) -> None:
+def test_asyncssh_copies_both_ways_by_scp(alice: Client, bucket: Bucket, account: Account) -> None:
     files = make_tree(alice.folder / "tree")
 
     async def copy() -> None:
@@ -349,7 +349,7 @@ def test_what_is_left_of_a_shell(alice: Client) -> None:
 
 
 @needs("rclone")
-def test_rclone(alice: Client, bucket: Bucket, account: Account) -> None:
+def test_rclone_uses_the_checksum_commands(alice: Client, bucket: Bucket, account: Account) -> None:
     files = make_tree(alice.folder / "tree")
     config = alice.folder / "rclone.conf"
     config.write_text(

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 @needs("node", "ssh2-sftp-client")
-def test_what_scripts_do(alice: Client, bucket: Bucket) -> None:
+def test_the_operations_of_ssh2_sftp_client_work(alice: Client, bucket: Bucket) -> None:
     node = program("node")
     data = make_file(alice.folder / "up", 9 * MIB + 1)
     tree = make_tree(alice.folder / "tree")

@@ -23,6 +23,7 @@ from tests.interop.trees import (
     LARGE,
     LONG_AGO,
     MIB,
+    content,
     demand_copied,
     demand_stored,
     make_file,
@@ -99,7 +100,7 @@ def test_a_file_is_saved_as_editors_do(mounted: Path, bucket: Bucket) -> None:
 
 def test_renamed_when_parts_of_it_are_sent(mounted: Path, bucket: Bucket) -> None:
     """A log is rotated while it is written: its upload is bound to its first name."""
-    begun = os.urandom(LARGE_BYTES)
+    begun = content(LARGE_BYTES)
     with (mounted / "log").open("wb") as old:
         old.write(begun)
         os.fsync(old)
@@ -114,7 +115,7 @@ def test_renamed_when_parts_of_it_are_sent(mounted: Path, bucket: Bucket) -> Non
 
 
 def test_renamed_while_it_is_edited(mounted: Path, bucket: Bucket) -> None:
-    data = bytearray(os.urandom(LARGE_BYTES))
+    data = bytearray(content(LARGE_BYTES))
     (mounted / "old").write_bytes(data)
     with (mounted / "old").open("r+b") as edited:
         edited.seek(5)
@@ -134,7 +135,7 @@ def test_unlinked_while_it_is_written_and_made_anew(
     mounted: Path, bucket: Bucket, is_new: bool
 ) -> None:
     """libfuse renames it to .fuse_hidden…, and removes that once it is closed."""
-    data = os.urandom(LARGE_BYTES)
+    data = content(LARGE_BYTES)
     if not is_new:
         (mounted / "f").write_bytes(data)
     with (mounted / "f").open("wb" if is_new else "r+b") as unlinked:

@@ -87,7 +87,7 @@ def test_a_packet_that_was_taken_out_is_missed(
 
 @needs("openssh")
 @pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
-def test_whoever_changes_nothing_is_not_noticed(alice: Client, suite: Suite) -> None:
+def test_a_relay_that_changes_nothing_is_not_noticed(alice: Client, suite: Suite) -> None:
     with between(alice.gateway.port, to_client=UNCHANGED, to_gateway=UNCHANGED) as port:
         assert openssh(alice, port, suite).returncode == 0
 

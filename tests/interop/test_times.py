@@ -9,15 +9,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from tests.interop.spawning import (
-    Account,
-    Bucket,
-    Client,
-    Gateway,
-    connect,
-    program,
-    wait_until,
-)
+from tests.interop.spawning import Account, Bucket, Client, Gateway, connect, program, wait_until
 from tests.interop.test_lftp import lftp
 from tests.needs import needs
 
@@ -94,7 +86,7 @@ class TestOpenSSH:
         alice.sftp("get -p large-keeping down")
         assert int((alice.folder / "down").stat().st_mtime) == LONG_AGO
 
-    def test_who_may_only_upload_can_use_p(self, dropper: Client) -> None:
+    def test_a_user_who_may_only_upload_can_use_put_p(self, dropper: Client) -> None:
         path = dropper.folder / "timed"
         path.write_bytes(b"data")
         os.utime(path, (LONG_AGO, LONG_AGO))
@@ -102,7 +94,7 @@ class TestOpenSSH:
         dropper.scp("-p", "timed", ":/timed-by-scp")
         assert dropper.sftp("ls -l timed*").count("2017") == 2
 
-    def test_home_directories(self, alice: Client, bucket: Bucket) -> None:
+    def test_home_directories_are_expanded(self, alice: Client, bucket: Bucket) -> None:
         (alice.folder / "f").write_bytes(b"home")
         alice.scp("f", ":~/from-home")
         assert bucket.body("alice/from-home") == b"home"
@@ -110,7 +102,7 @@ class TestOpenSSH:
         assert (alice.folder / "back").read_bytes() == b"home"
         alice.scp(":~nobody/from-home", "back", ok=False)
 
-    def test_ls_shows_names(self, alice: Client) -> None:
+    def test_ls_l_shows_owner_names(self, alice: Client) -> None:
         (alice.folder / "f").write_bytes(b"x")
         alice.sftp("put f named")
         # The link count that it does not know tells that the client has made the line itself.
@@ -194,7 +186,7 @@ def same(one: paramiko.SFTPAttributes, other: paramiko.SFTPAttributes) -> bool:
 
 
 @needs("lftp", "openssh", "rclone")
-def test_clients_that_set_times_later_serve_who_may_only_upload(
+def test_clients_that_set_times_later_work_for_users_who_may_only_upload(
     dropper: Client, bucket: Bucket
 ) -> None:
     make_tree(dropper.folder / "tree")

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 @needs("php", "phpseclib")
-def test_phpseclib(alice: Client, bucket: Bucket) -> None:
+def test_phpseclib_copies_a_tree_with_pipelined_requests(alice: Client, bucket: Bucket) -> None:
     data = make_file(alice.folder / "up", 6 * MIB + 1)
     task = {
         "port": alice.gateway.port,
@@ -37,7 +37,7 @@ def test_phpseclib(alice: Client, bucket: Bucket) -> None:
 
 
 @needs("ruby", "net-sftp")
-def test_net_sftp(alice: Client, bucket: Bucket) -> None:
+def test_net_sftp_copies_a_tree_with_pipelined_requests(alice: Client, bucket: Bucket) -> None:
     tree = make_tree(alice.folder / "tree")
     task = {
         "port": alice.gateway.port,

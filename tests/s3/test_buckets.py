@@ -12,17 +12,11 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.session import Session
 
-from sftpgw.s3.client import S3Client
+from sftpgw.model.settings import Addressing
+from sftpgw.model.store import ByteRange, MultipartUpload, ObjectInfo, ObjectName, ObjectProperties
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
-from sftpgw.values import (
-    Addressing,
-    ByteRange,
-    MultipartUpload,
-    ObjectInfo,
-    ObjectName,
-    ObjectProperties,
-)
-from tests.s3.conftest import Connect
+from tests.scripted_server import Connect
 
 ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
 ALIAS = "mine-aqfqprnstn7aefdfbarligizwgyfouse1a-s3alias"

@@ -13,17 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw import errors
-from sftpgw.s3.checksums import RunningChecksum, chosen_algorithm, joined
-from sftpgw.s3.client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.testing.small_s3 import LONG_AGO
-from sftpgw.values import (
-    MIB,
+from sftpgw.model.settings import ChecksumChoice
+from sftpgw.model.store import (
     ByteRange,
     Capabilities,
     Checksum,
     ChecksumAlgorithm,
-    ChecksumChoice,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -31,8 +26,13 @@ from sftpgw.values import (
     StoredPart,
     WriteCondition,
 )
+from sftpgw.model.units import MIB
+from sftpgw.s3.checksums import RunningChecksum, chosen_algorithm, joined
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.small_s3 import LONG_AGO
 from sftpgw.wire.s3xml import decode_checksum, encode_checksum
-from tests.s3.conftest import Connect
+from tests.scripted_server import Connect
 from tests.stores import RecordedEvents
 
 CRC64NVME = ChecksumAlgorithm.CRC64NVME
@@ -85,7 +85,9 @@ class TestAlgorithms:
             (ChecksumAlgorithm.CRC32, 0xCBF43926),
         ],
     )
-    def test_they_are_the_published_ones(self, algorithm: ChecksumAlgorithm, check: int) -> None:
+    def test_checksums_are_those_of_the_published_vectors(
+        self, algorithm: ChecksumAlgorithm, check: int
+    ) -> None:
         found = sum_of(b"1234", b"", b"56789", algorithm=algorithm)
         assert found == Checksum(algorithm, check)
         assert decode_checksum(encode_checksum(found), algorithm) == found
@@ -117,7 +119,7 @@ class TestAlgorithms:
             (ChecksumChoice.NONE, True, None),
         ],
     )
-    def test_which_is_chosen(
+    def test_the_algorithm_is_chosen_by_configuration_and_capability(
         self, choice: ChecksumChoice, is_able: bool, algorithm: ChecksumAlgorithm | None
     ) -> None:
         assert chosen_algorithm(choice, is_able=is_able) is algorithm
@@ -125,7 +127,9 @@ class TestAlgorithms:
 
 class TestWhatIsSent:
     @pytest_twisted.ensureDeferred
-    async def test_a_put(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_a_put_has_the_checksum_of_its_body(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
         server.script(answer())
         await client.put(NAME, (b"one", bytearray(b"two"), memoryview(b"three")), PLAIN)
         (request,) = server.requests
@@ -133,7 +137,9 @@ class TestWhatIsSent:
         assert HEADER in request.headers["authorization"]
 
     @pytest_twisted.ensureDeferred
-    async def test_a_multipart_upload(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_a_multipart_upload_has_checksums_of_parts_and_object(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
         created = Reply(
             200,
             b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
@@ -246,7 +252,9 @@ class TestWhatIsSent:
         assert not [each for each in server.requests if "content-md5" in each.headers]
 
     @pytest_twisted.ensureDeferred
-    async def test_copied_parts(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_copied_parts_take_the_checksum_that_the_store_tells(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
         """Their sums are the store's; without them it makes the object's sum itself."""
         source = ObjectInfo(ObjectName("bucket", "source"), 5, '"s"', 0.0)
         known = result("CopyPartResult", f"<ChecksumCRC64NVME>{OTHER}</ChecksumCRC64NVME>")
@@ -291,7 +299,7 @@ class TestWhatTheStoreTells:
         "refusal", [error_reply(400, "BadDigest"), answer('"bad"', **{HEADER: OTHER})]
     )
     @pytest_twisted.ensureDeferred
-    async def test_but_not_for_ever(
+    async def test_a_part_that_arrives_damaged_every_time_fails(
         self, server: ScriptedS3, client: S3Client, refusal: Reply
     ) -> None:
         server.script(*[refusal] * 8)
@@ -318,7 +326,7 @@ class TestWhatTheStoreTells:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_nor_is_an_upload_completed_damaged(
+    async def test_an_upload_completed_damaged_is_not_reported_stored(
         self, server: ScriptedS3, client: S3Client, reply: Reply
     ) -> None:
         server.script(reply, Reply(404))
@@ -363,7 +371,7 @@ class TestLostAnswers:
         ("checksum", "size_bytes"), [(OTHER, 6), (text_of(b"onetwo"), 7), (OTHER, 7)]
     )
     @pytest_twisted.ensureDeferred
-    async def test_so_is_what_is_not_ours(
+    async def test_an_object_with_another_checksum_is_not_taken_for_ours(
         self, server: ScriptedS3, client: S3Client, checksum: str, size_bytes: int
     ) -> None:
         server.script(

@@ -15,13 +15,10 @@ from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw import errors
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.sending import HURRIED_ATTEMPTS
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
-from sftpgw.values import (
+from sftpgw.model.settings import ChecksumChoice
+from sftpgw.model.store import (
     ByteRange,
     Capabilities,
-    ChecksumChoice,
     MultipartUpload,
     ObjectInfo,
     ObjectName,
@@ -29,7 +26,10 @@ from sftpgw.values import (
     StoredPart,
     WriteCondition,
 )
-from tests.s3.conftest import Connect
+from sftpgw.s3.request_executor import HURRIED_ATTEMPTS
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from tests.scripted_server import Connect
 from tests.stores import CollectingSink, RecordedEvents
 
 NAME = ObjectName("bucket", "key")
@@ -92,7 +92,7 @@ class TestRetries:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_what_passes(
+    async def test_faults_that_pass_are_retried(
         self, server: ScriptedS3, client: S3Client, events: RecordedEvents, fault: Reply
     ) -> None:
         server.script(fault, stored('"new"', 0))
@@ -102,7 +102,7 @@ class TestRetries:
         assert events.names() == ["capabilities-known", "s3-request-retried"]
 
     @pytest_twisted.ensureDeferred
-    async def test_attempts_end(
+    async def test_attempts_are_bounded(
         self, server: ScriptedS3, connected: Connect, events: RecordedEvents
     ) -> None:
         client = connected(max_attempts=3).bind(session="s1")
@@ -121,11 +121,13 @@ class TestRetries:
     ) -> None:
         server.script(*[error_reply(503, "SlowDown")] * 3)
         with pytest.raises(errors.StoreUnavailable):
-            await client.believing(Capabilities()).head(NAME)
+            await client.assuming(Capabilities()).head(NAME)
         assert client.requests["HeadObject"] == 3
 
     @pytest_twisted.ensureDeferred
-    async def test_nobody_listens(self, server: ScriptedS3, connected: Connect) -> None:
+    async def test_an_unreachable_store_is_given_up(
+        self, server: ScriptedS3, connected: Connect
+    ) -> None:
         client = connected(max_attempts=2, connect_timeout_seconds=5.0)
         await server.close()
         with pytest.raises(errors.StoreUnavailable) as gave_up:
@@ -641,7 +643,7 @@ class TestStoredOrDecompressed:
         return Reply(206, body, headers | {"Content-Range": content_range})
 
     @pytest_twisted.ensureDeferred
-    async def test_it_is_asked_for_as_it_is_stored(
+    async def test_a_compressed_object_is_asked_for_as_it_is_stored(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         server.answer_with(self.gcs)

@@ -21,24 +21,23 @@ from sftpgw.errors import (
     PreconditionFailed,
     StoreError,
 )
-from sftpgw.files.copying import Copying
-from sftpgw.files.inflight import InFlight
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.probing import probe_capabilities
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
-from sftpgw.testing.small_s3 import Dialect, SmallS3
-from sftpgw.values import (
-    MIB,
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.settings import ChecksumChoice, Probe
+from sftpgw.model.store import (
     ByteRange,
     Capabilities,
-    ChecksumChoice,
     MultipartUpload,
     ObjectName,
     ObjectProperties,
-    Probe,
     WriteCondition,
 )
-from tests.s3.conftest import Connect
+from sftpgw.model.units import MIB
+from sftpgw.s3.probe import probe_capabilities
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
+from sftpgw.testing.small_s3 import Dialect, SmallS3
+from tests.scripted_server import Connect
 from tests.stores import CollectingSink, RecordedEvents
 
 PROPERTIES = ObjectProperties()
@@ -92,7 +91,7 @@ class TestResultsOfCopies:
 
     @pytest.mark.parametrize("manner", ["quoted", "bare", "missing"])
     @pytest_twisted.ensureDeferred
-    async def test_an_object_has_one_etag_whoever_tells_it(
+    async def test_an_object_has_one_etag_in_every_response(
         self, store: SmallS3, client: S3Client, manner: str
     ) -> None:
         store.dialect = Dialect(copied_etag=manner)
@@ -138,7 +137,7 @@ class TestLists:
         [(error_reply(404, "NoSuchKey"), [("b", 2)]), (Reply(403), [("a", 0), ("b", 2)])],
     )
     @pytest_twisted.ensureDeferred
-    async def test_one_that_cannot_be_asked_for_spoils_no_list(
+    async def test_a_size_that_cannot_be_asked_for_spoils_no_list(
         self,
         server: ScriptedS3,
         store: SmallS3,
@@ -224,7 +223,7 @@ class TestProbing:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_what_goes_together(
+    async def test_the_probe_finds_what_copies_and_checksums_exclude(
         self, store: SmallS3, connected: Connect, dialect: Dialect, expected: Capabilities
     ) -> None:
         store.dialect = dialect
@@ -245,7 +244,7 @@ class TestCopiesInParts:
         store.dialect = Dialect(copies_with_checksums=manner)
         store.objects["source"] = data = bytes(range(10))
         client = connected(checksum=ChecksumChoice.AUTO, probe=probe)
-        copying = Copying(client, InFlight(), events, limit_bytes=5, part_bytes=4)
+        copying = Copier(client, TransferRegistry(), events, limit_bytes=5, part_bytes=4)
         source = await client.head(named("source"), with_checksum=True)
         etag = await copying.copy(source, NAME)
         found = await client.head(NAME, with_checksum=True)

@@ -11,10 +11,10 @@ from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw import errors
-from sftpgw.files.interest import Interest
-from sftpgw.s3.client import S3Client
+from sftpgw.aio.cancel import CancelToken
+from sftpgw.model.store import MultipartUpload, ObjectName, StoredPart
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.values import MultipartUpload, ObjectName, StoredPart
 from tests.s3.test_outages import FINE, client_on
 from tests.stores import RecordedEvents
 
@@ -52,18 +52,20 @@ def client(server: ScriptedS3, events: RecordedEvents, pauses: Pauses) -> Iterat
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
 
 
-def sent(client: S3Client, interest: Interest, number: int = 1) -> Deferred[StoredPart]:
-    wanted = client.while_wanted(interest).bind(session="s1")
+def sent(client: S3Client, cancel_token: CancelToken, number: int = 1) -> Deferred[StoredPart]:
+    wanted = client.with_cancel(cancel_token).bind(session="s1")
     return Deferred.fromCoroutine(wanted.upload_part(UPLOAD, number, (b"x",)))
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_pause_ends(server: ScriptedS3, client: S3Client, pauses: Pauses) -> None:
-    interest = Interest()
+async def test_a_cancelled_request_leaves_its_pause(
+    server: ScriptedS3, client: S3Client, pauses: Pauses
+) -> None:
+    cancel_token = CancelToken()
     server.script(REFUSAL)
-    part = sent(client, interest)
+    part = sent(client, cancel_token)
     await pauses.begun
-    interest.lose()
+    cancel_token.cancel()
     with pytest.raises(errors.StoreUnavailable):
         await part
     assert len(server.requests) == 1
@@ -71,18 +73,18 @@ async def test_a_pause_ends(server: ScriptedS3, client: S3Client, pauses: Pauses
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_place_in_the_line_is_left(
+async def test_a_cancelled_request_leaves_the_queue(
     server: ScriptedS3, client: S3Client, pauses: Pauses
 ) -> None:
-    interest, held = Interest(), Deferred[Reply]()
+    cancel_token, held = CancelToken(), Deferred[Reply]()
     server.script(REFUSAL)
     server.answer_with(lambda _: held)
-    refused = sent(client, interest, 1)
+    refused = sent(client, cancel_token, 1)
     await pauses.begun
-    in_flight = sent(client, Interest(), 2)
-    waiting = [sent(client, interest, number) for number in (3, 4)]
-    following = sent(client, Interest(), 5)
-    interest.lose()
+    in_flight = sent(client, CancelToken(), 2)
+    waiting = [sent(client, cancel_token, number) for number in (3, 4)]
+    following = sent(client, CancelToken(), 5)
+    cancel_token.cancel()
     for each in (refused, *waiting):
         with pytest.raises(errors.StoreUnavailable):
             await each
@@ -98,11 +100,11 @@ async def test_what_is_on_its_way_is_waited_for(
     server: ScriptedS3, client: S3Client, events: RecordedEvents, reply: Reply
 ) -> None:
     """Its outcome counts; there is no other attempt."""
-    interest, held = Interest(), Deferred[Reply]()
+    cancel_token, held = CancelToken(), Deferred[Reply]()
     server.answer_with(lambda _: held)
-    part = sent(client, interest)
+    part = sent(client, cancel_token)
     await server.arrived(1)
-    interest.lose()
+    cancel_token.cancel()
     assert not part.called
     held.callback(reply)
     if reply is FINE:
@@ -115,11 +117,11 @@ async def test_what_is_on_its_way_is_waited_for(
 
 
 @pytest_twisted.ensureDeferred
-async def test_nothing_is_begun(server: ScriptedS3, client: S3Client) -> None:
-    interest = Interest()
-    interest.lose()
+async def test_a_cancelled_request_is_not_begun(server: ScriptedS3, client: S3Client) -> None:
+    cancel_token = CancelToken()
+    cancel_token.cancel()
     with pytest.raises(errors.StoreUnavailable):
-        await sent(client, interest)
+        await sent(client, cancel_token)
     assert server.requests == []
 
 
@@ -127,24 +129,24 @@ async def test_nothing_is_begun(server: ScriptedS3, client: S3Client) -> None:
 async def test_what_others_want_of_the_same_store_goes_on(
     server: ScriptedS3, connected: Any
 ) -> None:
-    client, interest = connected(), Interest()
-    client.while_wanted(interest)
-    interest.lose()
+    client, cancel_token = connected(), CancelToken()
+    client.with_cancel(cancel_token)
+    cancel_token.cancel()
     server.script(REFUSAL, REFUSAL, Reply(204))
     await client.abort_upload(UPLOAD)
     assert len(server.requests) == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_is_cancelled_is_cancelled(
+async def test_a_cancelled_deferred_fails_with_cancelled_error(
     server: ScriptedS3, client: S3Client, pauses: Pauses
 ) -> None:
-    interest = Interest()
+    cancel_token = CancelToken()
     server.script(REFUSAL)
-    part = sent(client, interest)
+    part = sent(client, cancel_token)
     await pauses.begun
     part.cancel()
     with pytest.raises(CancelledError):
         await part
-    interest.lose()
+    cancel_token.cancel()
     assert not pauses.getDelayedCalls()

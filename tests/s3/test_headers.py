@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.web.http_headers import Headers
 
+from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.s3.headers import (
     MissingHeader,
     content_range,
@@ -18,14 +19,13 @@ from sftpgw.s3.headers import (
     property_headers,
     retry_after_seconds,
 )
-from sftpgw.values import ObjectName, ObjectProperties
 
 
 def headers(**values: str) -> Headers:
     return Headers({name.replace("_", "-"): [value] for name, value in values.items()})
 
 
-def test_an_object() -> None:
+def test_an_object_is_read_from_its_headers() -> None:
     info = object_info(
         ObjectName("b", "k"),
         7,
@@ -72,7 +72,7 @@ def test_what_is_not_encoded_is_left_alone(text: str) -> None:
     assert decode_value(text) == text
 
 
-def test_properties() -> None:
+def test_properties_become_headers() -> None:
     properties = ObjectProperties({"MTime": "1"}, "text/plain", "")
     assert list(property_headers(properties, "")) == [
         ("x-amz-meta-mtime", "1"),
@@ -91,7 +91,7 @@ def test_a_tag_has_no_plus_sign_for_a_blank() -> None:
     ]
 
 
-def test_a_content_range() -> None:
+def test_a_content_range_is_read() -> None:
     assert content_range(headers(content_range="bytes 5-9/100")) == (5, 9, 100)
 
 
@@ -118,5 +118,5 @@ def test_a_date_that_is_none(text: str) -> None:
     ("text", "seconds"),
     [("", 0.0), ("3", 3.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("9" * 400, 999999.0)],
 )
-def test_retry_after(text: str, seconds: float) -> None:
+def test_retry_after_is_read_in_seconds(text: str, seconds: float) -> None:
     assert retry_after_seconds(headers(retry_after=text)) == seconds

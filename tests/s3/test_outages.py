@@ -17,18 +17,13 @@ from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
 from zope.interface import implementer
 
 from sftpgw import errors
-from sftpgw.plan.retrying import CONNECT_FAILED, Fault, RetryPlan
-from sftpgw.s3.client import S3Client
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import ByteRange, MultipartUpload, ObjectName, ObjectProperties
+from sftpgw.model.units import MIB
+from sftpgw.s3.retry.plan import CONNECT_FAILED, Fault, RetryPlan
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.values import (
-    MIB,
-    ByteRange,
-    MultipartUpload,
-    ObjectName,
-    ObjectProperties,
-    StoreSettings,
-)
-from tests.s3.conftest import DEFAULTS
+from tests.scripted_server import DEFAULTS
 from tests.stores import CollectingSink, RecordedEvents, connect, moto_settings
 
 NAME = ObjectName("bucket", "key")

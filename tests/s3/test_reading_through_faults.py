@@ -9,15 +9,16 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock, deferLater
+from twisted.internet.task import deferLater
 
 from sftpgw.errors import ObjectChanged, StoreUnavailable
-from sftpgw.files.downloads import Download
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.memory import Budget
-from sftpgw.s3.client import S3Client
+from sftpgw.files.downloads.download import Download
+from sftpgw.files.memory.budget import Budget
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import ObjectName
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.values import ObjectName
+from sftpgw.testing.session_contexts import session_context
 from tests.stores import RecordedEvents
 
 DATA = bytes(range(100))
@@ -42,16 +43,9 @@ def events() -> RecordedEvents:
 @pytest.fixture
 def download(client: S3Client, events: RecordedEvents) -> Iterator[Download]:
     budget = Budget(10_000)
-    download = Download(
-        ObjectName("bucket", "key"),
-        store=client,
-        budget=budget,
-        in_flight=InFlight(),
-        clock=Clock(),
-        events=events,
-        part_bytes=40,
-        concurrency=1,
-    )
+    settings = StoreSettings(download_part_size_bytes=40, download_concurrency=1)
+    context = session_context(client, budget=budget, events=events, settings=settings)
+    download = Download(context, ObjectName("bucket", "key"))
     yield download
     download.close()
     assert budget.held_bytes == 0
@@ -111,7 +105,7 @@ async def test_a_store_that_stays_down_fails_the_read_and_the_next_one_may_succe
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_opening_that_nobody_reads_on_is_cut_off_and_what_it_brought_is_kept(
+async def test_an_unread_first_range_is_cut_off_and_its_bytes_stay(
     server: ScriptedS3, download: Download
 ) -> None:
     server.script(replace(part(0, 40), body=DATA[:15], length=40, stalls=True))

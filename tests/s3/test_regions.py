@@ -7,10 +7,11 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from sftpgw import errors
-from sftpgw.s3.client import S3Client
-from sftpgw.s3.endpoints import Endpoints
+from sftpgw.aws.endpoints import Endpoints
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import ObjectName, ObjectProperties
+from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
-from sftpgw.values import ObjectName, ObjectProperties, StoreSettings
 from tests.stores import CollectingSink, RecordedEvents
 
 NAME = ObjectName("bucket", "key")
@@ -37,7 +38,7 @@ def regions(server: ScriptedS3) -> list[str]:
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_it_is_followed_and_remembered(
+async def test_a_redirect_to_a_region_is_followed_and_remembered(
     server: ScriptedS3, client: S3Client, events: RecordedEvents, refusal: Reply
 ) -> None:
     server.script(refusal, FINE, FINE)
@@ -60,7 +61,7 @@ async def test_head_says_so_in_a_header_only(
 
 
 @pytest_twisted.ensureDeferred
-async def test_those_under_way_follow_too_and_it_is_told_once(
+async def test_requests_under_way_follow_too_and_it_is_logged_once(
     server: ScriptedS3, client: S3Client, events: RecordedEvents
 ) -> None:
     server.disturb(
@@ -74,7 +75,7 @@ async def test_those_under_way_follow_too_and_it_is_told_once(
 
 
 @pytest_twisted.ensureDeferred
-async def test_only_once(server: ScriptedS3, client: S3Client) -> None:
+async def test_a_redirect_back_is_not_followed(server: ScriptedS3, client: S3Client) -> None:
     back = {"x-amz-bucket-region": HERE}
     server.script(
         error_reply(301, "PermanentRedirect", MOVED), error_reply(301, "PermanentRedirect", back)

@@ -19,32 +19,28 @@ from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import Deferred
 
 from sftpgw import errors
-from sftpgw.files.inflight import InFlight
-from sftpgw.files.knowntimes import KnownTimes
-from sftpgw.files.memory import Budget
-from sftpgw.files.resources import Resources
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.transfers import TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.s3.client import S3Client
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
-from sftpgw.testing.small_s3 import Dialect, SmallS3, checksum_text
-from sftpgw.values import (
-    KIB,
-    MIB,
-    AttributeChanges,
-    Body,
-    Capabilities,
+from sftpgw.model.filesystem import AttributeChanges, WriteIntent
+from sftpgw.model.settings import (
     ChecksumChoice,
     FilesSettings,
     LimitSettings,
-    ObjectName,
     OnDisconnect,
     Probe,
     StoreSettings,
-    User,
-    WriteIntent,
 )
+from sftpgw.model.store import Capabilities, ObjectName
+from sftpgw.model.units import KIB, MIB, Body
+from sftpgw.model.users import User
+from sftpgw.s3.s3_client import S3Client
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from sftpgw.testing.small_s3 import Dialect, SmallS3, checksum_text
 from sftpgw.wire.s3xml import encode_checksum
-from tests.s3.conftest import Connect
+from tests.scripted_server import Connect
 from tests.stores import RecordedEvents
 
 PART_BYTES = 64 * KIB
@@ -112,18 +108,19 @@ class Journey:
 
     def tree_on(self, client: S3Client, reactor: Any) -> Tree:
         limits = LimitSettings(memory_bytes=self.budget.limit_bytes)
-        resources = Resources(
+        context = SessionContext(
+            user="alice",
             store=client,
             budget=self.budget,
-            in_flight=InFlight(),
-            times=KnownTimes(),
+            transfers=TransferRegistry(),
+            times=MtimeCache(),
             clock=reactor,
             events=self.events,
             settings=StoreSettings(part_size_bytes=PART_BYTES, download_part_size_bytes=PART_BYTES),
             limits=limits,
             files=self.files,
         )
-        return Tree(User("alice", "bucket", "home/"), resources)
+        return Tree(User("alice", "bucket", "home/"), context)
 
     async def put(
         self, data: bytes = DATA, intent: WriteIntent | None = None, **settings: Any
@@ -294,7 +291,7 @@ class TestUploads:
 
     @pytest.mark.parametrize("data", [SMALL, DATA])
     @pytest_twisted.ensureDeferred
-    async def test_somebody_elses_file_stays(self, journey: Journey, data: bytes) -> None:
+    async def test_a_file_of_others_stays(self, journey: Journey, data: bytes) -> None:
         """It comes while the answer to ours is lost, and has the same size."""
         theirs = bytes(len(data))
         concerns = is_put if data is SMALL else is_complete
@@ -358,7 +355,7 @@ class TestUploads:
         assert journey.budget.held_bytes == 0
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_kept_for_a_resume_is_sent_again(self, journey: Journey) -> None:
+    async def test_parts_of_an_upload_being_suspended_are_retried(self, journey: Journey) -> None:
         journey.files = FilesSettings(on_disconnect=OnDisconnect.RESUME)
         refusals = [error_reply(503, "SlowDown")] * 10
         journey.server.disturb(lambda request: "partNumber" in request.target, *refusals)

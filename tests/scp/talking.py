@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
+from sftpgw.model.units import Buffer
+from sftpgw.model.users import User
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import Buffer, User
 
 
 class Channel:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import StoreUnavailable
-from sftpgw.scp.console import MAX_REFUSALS_TOLD, Console
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import Permission
+from sftpgw.scp.console import Console
 from sftpgw.scp.sums import print_sums, sum_line
+from sftpgw.telemetry.limited import MAX_TOLD
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import KIB, MIB, Permission
 from tests.scp.talking import Channel, Talk, seed
 
 
@@ -59,13 +61,13 @@ def test_there_is_no_shell(gateway: GatewayInMemory, line: bytes) -> None:
         (b"cd a b", b"cd: too many arguments\n"),
     ],
 )
-def test_misuse(gateway: GatewayInMemory, line: bytes, complaint: bytes) -> None:
+def test_misuse_is_explained(gateway: GatewayInMemory, line: bytes, complaint: bytes) -> None:
     talk = Talk(gateway, line)
     assert talk.status == 2
     assert talk.channel.errors == complaint
 
 
-def test_pwd_and_cd(gateway: GatewayInMemory) -> None:
+def test_pwd_and_cd_print_what_a_shell_would(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/d/a": b""})
     assert Talk(gateway, b"pwd").heard() == b"/\n"
     for line, status in ((b"cd", 0), (b"cd d", 0), (b"cd ~/d", 0), (b"cd d/a", 1), (b"cd x", 1)):
@@ -78,7 +80,7 @@ def test_pwd_and_cd(gateway: GatewayInMemory) -> None:
 
 
 @pytest.mark.parametrize("name", ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"])
-def test_sums_of_files(gateway: GatewayInMemory, name: str) -> None:
+def test_sums_of_files_are_printed(gateway: GatewayInMemory, name: str) -> None:
     data = b"x" * (3 * MIB + 1)
     seed(gateway, {b"/a b": data, b"/empty": b""})
     talk = Talk(gateway, f"{name}sum 'a b' empty".encode())
@@ -88,7 +90,7 @@ def test_sums_of_files(gateway: GatewayInMemory, name: str) -> None:
 
 
 @pytest.mark.parametrize("line", [b"md5sum", b"md5sum -", b"md5sum -b -"])
-def test_sums_of_the_standard_input(gateway: GatewayInMemory, line: bytes) -> None:
+def test_sums_of_the_standard_input_are_printed(gateway: GatewayInMemory, line: bytes) -> None:
     """rclone asks whether there is an md5sum by having it hash nothing."""
     talk = Talk(gateway, line)
     talk.say(b"ab")
@@ -186,8 +188,8 @@ def test_a_defect_is_told_and_logged(gateway: GatewayInMemory) -> None:
 
 
 def test_refusals_are_told_to_the_log_only_so_often(gateway: GatewayInMemory) -> None:
-    Talk(gateway, b"md5sum " + b"x " * (MAX_REFUSALS_TOLD + 20))
-    assert len(gateway.events.facts("request-refused")) == MAX_REFUSALS_TOLD
+    Talk(gateway, b"md5sum " + b"x " * (MAX_TOLD + 20))
+    assert len(gateway.events.facts("request-refused")) == MAX_TOLD
     assert len(gateway.events.facts("further-refusals-untold")) == 1
 
 
@@ -195,6 +197,8 @@ def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None
     Talk(gateway, b"cd nowhere")
     (facts,) = gateway.events.facts("command-ended")
     assert facts == {
+        "session": "session",
+        "user": "alice",
         "command": b"cd nowhere",
         "status": 1,
         "input_bytes": 0,
@@ -202,7 +206,7 @@ def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None
     }
 
 
-def test_through_ssh(gateway: GatewayInMemory) -> None:
+def test_a_command_runs_through_ssh(gateway: GatewayInMemory) -> None:
     command = gateway.open_command(b"cd nowhere")
     assert command.status == 1
     assert command.complaints == b"cd: /nowhere: No such file or directory\n"

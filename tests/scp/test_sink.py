@@ -9,20 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import AccessDenied, StoreUnavailable
+from sftpgw.model.settings import LimitSettings, StoreSettings
+from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import Permission
 from sftpgw.scp.console import LINES_PER_TURN
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import (
-    GIB,
-    KIB,
-    MIB,
-    Capabilities,
-    LimitSettings,
-    ObjectName,
-    ObjectProperties,
-    Permission,
-    StoreSettings,
-)
 from sftpgw.wire import scp as wire
 from tests.results import result_of
 from tests.scp.talking import Talk, seed, stored
@@ -42,7 +35,7 @@ def gateway():
     assert gateway.clock.getDelayedCalls() == []
 
 
-def test_one_file(gateway: GatewayInMemory) -> None:
+def test_one_file_is_stored(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t 'a file'")
     assert talk.heard() == OK
     assert talk.say(header(b"other", 5)) == OK
@@ -87,7 +80,7 @@ def test_a_new_file_costs_a_look_more(gateway: GatewayInMemory) -> None:
     assert gateway.store.requests == {"head": 1, "put": 1}
 
 
-def test_an_empty_file(gateway: GatewayInMemory) -> None:
+def test_an_empty_file_is_stored(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t empty")
     assert talk.say(header(b"x", 0)) == OK + OK
     assert talk.say(b"\0") == OK
@@ -110,7 +103,7 @@ def test_files_into_a_directory_with_their_times(gateway: GatewayInMemory) -> No
     assert metadata["b"] == {}
 
 
-def test_a_tree(gateway: GatewayInMemory) -> None:
+def test_a_tree_is_stored(gateway: GatewayInMemory) -> None:
     tree = b"D0755 0 t\n" + header(b"a", 1) + b"A\0" + b"D0700 0 below\n" + header(b"b", 2)
     talk = Talk(gateway, b"scp -r -t new")
     assert talk.heard() + talk.say(tree + b"BB\0E\nE\n") == OK * 9
@@ -124,7 +117,7 @@ def test_a_tree(gateway: GatewayInMemory) -> None:
     assert stored(gateway)["new/t/a"] == b"Z"
 
 
-def test_nobody_gets_above_the_target(gateway: GatewayInMemory) -> None:
+def test_no_name_leads_above_the_target(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/in/": b""})
     talk = Talk(gateway, b"scp -r -t in")
     answer = talk.say(b"D0755 0 ..\n" + header(b"a", 1) + b"A\0")
@@ -137,7 +130,7 @@ def test_nobody_gets_above_the_target(gateway: GatewayInMemory) -> None:
     "line",
     [b"nonsense\n", b"\n", b"C0644 x a\n", b"E\n", b"D0755 0 d\n", b"C" * wire.MAX_LINE_BYTES],
 )
-def test_a_line_that_is_none_ends_everything(gateway: GatewayInMemory, line: bytes) -> None:
+def test_a_malformed_line_ends_the_command(gateway: GatewayInMemory, line: bytes) -> None:
     talk = Talk(gateway, b"scp -t target")
     talk.heard()
     answer = talk.say(line)
@@ -225,7 +218,7 @@ def test_a_file_that_can_never_be_stored_is_refused_at_once() -> None:
     gateway.assert_idle()
 
 
-def test_permissions(gateway: GatewayInMemory) -> None:
+def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/there": b"old"})
     user = replace(ALICE, permissions=Permission.LIST)
     talk = Talk(gateway, b"scp -t there", user)
@@ -241,7 +234,7 @@ def test_permissions(gateway: GatewayInMemory) -> None:
     assert stored(gateway) == {"there": b"old"}
 
 
-def test_whoever_may_not_make_directories_uses_what_is_there(gateway: GatewayInMemory) -> None:
+def test_a_user_who_may_not_make_directories_uses_existing_ones(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/d/x": b"x"})
     user = replace(ALICE, permissions=Permission.UPLOAD)
     talk = Talk(gateway, b"scp -r -t .", user)
@@ -382,7 +375,7 @@ def test_a_client_that_takes_no_answers_is_not_heard_any_further(gateway: Gatewa
     talk.drop()
 
 
-def test_many_lines_take_several_turns(gateway: GatewayInMemory) -> None:
+def test_many_lines_take_several_iterations(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t a")
     talk.heard()
     talk.console.dataReceived(b"T1 0 1 0\n" * (3 * LINES_PER_TURN))

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.settings import ExactTimes, FilesSettings, StoreSettings
+from sftpgw.model.store import ObjectName
+from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import Permission
 from sftpgw.scp import source
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
-from sftpgw.values import KIB, MIB, ExactTimes, FilesSettings, ObjectName, Permission, StoreSettings
 from tests.scp.talking import Channel, Talk, seed
 
 OK = b"\0"
@@ -57,7 +60,7 @@ def test_times_and_empty_files(gateway: GatewayInMemory) -> None:
     assert fetch(gateway, b"scp -pf /a") == (expected, 0)
 
 
-def test_a_tree(gateway: GatewayInMemory) -> None:
+def test_a_tree_is_sent(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/t/a": b"A", b"/t/d/b": b"BB", b"/t/e/": b""})
     expected = b"D0755 0 t\nC0644 1 a\nA\0D0755 0 d\nC0644 2 b\nBB\0E\nD0755 0 e\nE\nE\n"
     assert fetch(gateway, b"scp -r -f t") == (expected, 0)
@@ -132,7 +135,7 @@ def test_names_that_scp_cannot_send_are_told(gateway: GatewayInMemory) -> None:
     assert status == 1
 
 
-def test_permissions(gateway: GatewayInMemory) -> None:
+def test_the_source_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/a": b"A"})
     talk = Talk(gateway, b"scp -f a", replace(ALICE, permissions=Permission.UPLOAD))
     assert talk.say(OK) == b"\1scp: /a: you may not download files here\n"
@@ -171,7 +174,7 @@ def test_of_a_large_file_no_padding_is_sent(monkeypatch: pytest.MonkeyPatch) -> 
     gateway.assert_idle()
 
 
-def test_a_reader_who_stops_is_waited_for() -> None:
+def test_a_client_that_stops_reading_is_waited_for() -> None:
     """What is read and not yet taken is bounded, and the channel says by what."""
     gateway = GatewayInMemory()
     seed(gateway, {b"/big": bytes(20 * MIB)})
@@ -244,7 +247,9 @@ def test_directories_nest_only_so_deep(
         (b"*.lit", [b"*.lit"]),
     ],
 )
-def test_patterns(gateway: GatewayInMemory, pattern: bytes, names: list[bytes]) -> None:
+def test_patterns_are_expanded(
+    gateway: GatewayInMemory, pattern: bytes, names: list[bytes]
+) -> None:
     paths = [b"/a.txt", b"/b.txt", b"/z.log", b"/.hidden", b"/d/c.txt", b"/d/x", b"/e/c.txt"]
     seed(gateway, dict.fromkeys([*paths, b"/*.lit"], b""))
     expected = b"".join(b"C0644 0 %s\n\0" % name for name in names)
@@ -264,7 +269,7 @@ def test_a_pattern_without_a_match_is_told_as_it_is(gateway: GatewayInMemory) ->
 def test_a_pattern_lists_only_so_many_directories(
     gateway: GatewayInMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sftpgw.scp.matching.MAX_LISTED", 3)
+    monkeypatch.setattr("sftpgw.scp.glob.expansion.MAX_LISTED", 3)
     seed(gateway, {b"/%d/x" % number: b"" for number in range(5)})
     heard, status = fetch(gateway, b"scp -f */x*")
     assert heard.endswith(b"\1scp: the pattern leads into more than 3 directories\n")
@@ -273,8 +278,8 @@ def test_a_pattern_lists_only_so_many_directories(
     assert heard == b"\1scp: more than 16 patterns in one path\n"
 
 
-def test_many_names_take_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sftpgw.scp.matching.STEPS_PER_TURN", 100)
+def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_TURN", 100)
     gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
     for number in range(100):
         gateway.store.seed(f"home/alice/{number:03}", b"")

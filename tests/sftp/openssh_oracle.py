@@ -88,7 +88,7 @@ def _exactly(pipe: IO[bytes], size_bytes: int) -> bytes:
 
 
 def _parsed(frame: bytes) -> OracleReply:
-    kind, fields = Kind(frame[0]), wire.Fields(frame, 5, 0)
+    kind, fields = Kind(frame[0]), wire.SftpFields(frame, 5, 0)
     match kind:
         case Kind.STATUS:
             return OracleReply(kind, code=Status(fields.uint32()))

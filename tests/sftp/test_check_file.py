@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.settings import SshSettings, StoreSettings
+from sftpgw.model.units import MIB
+from sftpgw.model.users import Permission
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import MIB, Permission, SshSettings, StoreSettings
 from sftpgw.wire import check_file
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Extended, Malformed, Status
@@ -55,7 +57,7 @@ def test_by_name_and_by_handle(gateway: GatewayInMemory) -> None:
     client.drop()
 
 
-def test_ranges_and_blocks(gateway: GatewayInMemory) -> None:
+def test_check_file_answers_for_ranges_and_blocks(gateway: GatewayInMemory) -> None:
     client = gateway.log_in()
     client.put(b"/a", DATA)
     body = check(client, b"check-file-name", payload(b"a", b"md5", 100, 700_000, 300_000))
@@ -65,7 +67,7 @@ def test_ranges_and_blocks(gateway: GatewayInMemory) -> None:
     client.drop()
 
 
-def test_it_is_advertised(gateway: GatewayInMemory) -> None:
+def test_check_file_is_advertised(gateway: GatewayInMemory) -> None:
     client = gateway.log_in(greet=False)
     client.transmit(encode_request(wire.Init(3)))
     body = client.replies.pop(3).body
@@ -90,7 +92,9 @@ def test_it_is_advertised(gateway: GatewayInMemory) -> None:
         (b"check-file", payload(b"a", b"md5"), Status.FAILURE),
     ],
 )
-def test_refusals(gateway: GatewayInMemory, name: bytes, data: bytes, code: Status) -> None:
+def test_check_file_refuses_what_it_cannot_answer(
+    gateway: GatewayInMemory, name: bytes, data: bytes, code: Status
+) -> None:
     client = gateway.log_in()
     client.put(b"/a", b"x")
     with pytest.raises(SftpFailure) as caught:

@@ -7,9 +7,10 @@ import struct
 import pytest
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.settings import StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import KIB, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
 from tests.results import result_of
@@ -42,13 +43,13 @@ def refused(client: SftpClient, request: wire.Request) -> Status:
     return caught.value.code
 
 
-def test_it_is_offered(gateway: GatewayInMemory) -> None:
+def test_copy_data_is_advertised(gateway: GatewayInMemory) -> None:
     client = gateway.log_in(greet=False)
     client.transmit(encode_request(wire.Init(3)))
-    assert dict(wire.Fields(client.replies[3].body, 0, 0).pairs())[b"copy-data"] == b"1"
+    assert dict(wire.SftpFields(client.replies[3].body, 0, 0).pairs())[b"copy-data"] == b"1"
 
 
-def test_a_whole_file(gateway: GatewayInMemory, client: SftpClient) -> None:
+def test_a_whole_file_is_copied(gateway: GatewayInMemory, client: SftpClient) -> None:
     source, target = client.open(b"/source"), client.open(b"/copy", CREATE)
     client.ask(copy_data(source, target))
     client.close(source)
@@ -70,7 +71,7 @@ def test_a_whole_file(gateway: GatewayInMemory, client: SftpClient) -> None:
         ((2**63, 0, 0), b""),
     ],
 )
-def test_ranges(
+def test_ranges_are_copied(
     gateway: GatewayInMemory, client: SftpClient, span: tuple[int, int, int], expected: bytes
 ) -> None:
     offset, length, to = span
@@ -80,7 +81,7 @@ def test_ranges(
     assert gateway.store.content("home/alice/copy") == expected
 
 
-def test_pieces_of_several_files_make_one(gateway: GatewayInMemory, client: SftpClient) -> None:
+def test_ranges_of_several_files_make_one(gateway: GatewayInMemory, client: SftpClient) -> None:
     gateway.store.seed("home/alice/other", b"other")
     target = client.open(b"/copy", CREATE)
     client.ask(copy_data(client.open(b"/other"), target))
@@ -122,7 +123,7 @@ def test_a_store_that_fails_fails_the_copy_and_the_file(
     assert gateway.store.keys() == ["home/alice/source"]
 
 
-def test_who_hangs_up_in_the_middle_publishes_nothing(
+def test_a_client_that_hangs_up_in_the_middle_publishes_nothing(
     gateway: GatewayInMemory, client: SftpClient
 ) -> None:
     gateway.store.seed("home/alice/source", 4 * DATA)
@@ -133,7 +134,7 @@ def test_who_hangs_up_in_the_middle_publishes_nothing(
     assert gateway.budget.held_bytes < 3 * LARGE
     client.drop()
     gate.open()
-    result_of(gateway.in_flight.idle())
+    result_of(gateway.transfers.idle())
     gateway.assert_idle()
     assert gateway.store.keys() == ["home/alice/source"]
 
@@ -143,12 +144,12 @@ def test_a_source_that_is_closed_in_the_middle_is_copied_first(
 ) -> None:
     source, target = client.open(b"/source"), client.open(b"/copy", CREATE)
     gate = gateway.store.hold("get")
-    copying = client.send(copy_data(source, target, offset=LARGE // 2))
+    copier = client.send(copy_data(source, target, offset=LARGE // 2))
     closing = client.send(wire.OnHandle(Kind.CLOSE, 0, source))
     assert closing not in client.replies
     gate.open()
     client.pump()
-    client.answer(copying)
+    client.answer(copier)
     client.answer(closing)
     client.close(target)
     assert (

@@ -11,7 +11,7 @@ from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 class TestWhatIsNotThere:
     @pytest.mark.parametrize("kind", [Kind.STAT, Kind.LSTAT, Kind.OPENDIR, Kind.RMDIR, Kind.REMOVE])
-    def test_it_is_said_in_the_words_that_scripts_search_for(
+    def test_a_missing_file_is_told_in_the_words_that_scripts_search_for(
         self, client: SftpClient, kind: Kind
     ) -> None:
         """paramiko's users look for "No such file" in the message."""
@@ -39,7 +39,7 @@ class TestTheSizeOfAnOpenFile:
         client.write(handle, 3, b"and new")
         return handle
 
-    def test_whoever_writes_it_sees_what_is_written(
+    def test_the_writing_session_sees_what_is_written(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         handle = self.open_and_write(gateway, client)
@@ -56,7 +56,7 @@ class TestTheSizeOfAnOpenFile:
         assert other.stat(b"/file")["size"] == 3
         assert other.get(b"/file") == b"old"
 
-    def test_its_time_is_the_published_one_until_it_is_changed(
+    def test_an_open_file_has_the_published_time_until_it_is_changed(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.put(b"/file", b"old")
@@ -82,7 +82,7 @@ class TestADirectoryThatOneSessionEmptied:
         return gateway.log_in()
 
     @pytest.mark.parametrize("moved", [b"/top", b"/top/folder"])
-    def test_it_is_gone_when_another_one_has_moved_it(
+    def test_an_emptied_directory_is_gone_when_another_session_has_moved_it(
         self, client: SftpClient, other: SftpClient, moved: bytes
     ) -> None:
         other.mkdir(b"/top/folder")
@@ -90,7 +90,7 @@ class TestADirectoryThatOneSessionEmptied:
         with pytest.raises(SftpFailure, match=r"No such file"):
             client.stat(b"/top/folder")
 
-    def test_it_is_gone_when_another_one_has_removed_it(
+    def test_an_emptied_directory_is_gone_when_another_session_has_removed_it(
         self, client: SftpClient, other: SftpClient
     ) -> None:
         other.mkdir(b"/top/folder")
@@ -98,7 +98,7 @@ class TestADirectoryThatOneSessionEmptied:
         with pytest.raises(SftpFailure, match=r"No such file"):
             client.stat(b"/top/folder")
 
-    def test_it_is_there_again_when_it_is_emptied_again(
+    def test_an_emptied_directory_is_there_again_when_it_is_emptied_again(
         self, client: SftpClient, other: SftpClient
     ) -> None:
         other.mkdir(b"/top/folder")
@@ -128,7 +128,7 @@ class TestAFileInADirectorysPlace:
         with pytest.raises(SftpFailure, match=r"is a directory"):
             client.put(b"/folder", b"x")
 
-    def test_what_is_gone_is_in_nobodys_way(
+    def test_a_removed_file_is_in_the_way_of_none(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.mkdir(b"/folder")
@@ -136,7 +136,7 @@ class TestAFileInADirectorysPlace:
         client.put(b"/folder", b"x")
         assert client.get(b"/folder") == b"x"
 
-    def test_nobody_pays_who_has_met_none(
+    def test_a_put_beside_a_directory_is_one_request(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.mkdir(b"/folder")
@@ -180,10 +180,10 @@ class TestWithoutWaitingForAnswers:
         handle = client.open(b"/file", CREATE)
         client.write(handle, 0, b"hello world")
         other = gateway.log_in()
-        looking, storing = gateway.store.hold("head"), gateway.store.hold("put")
+        lookup, storing = gateway.store.hold("head"), gateway.store.hold("put")
         cut = other.send(wire.ChangePath(Kind.SETSTAT, 0, b"/file", {"size": 5}))
         client.send(wire.OnHandle(Kind.CLOSE, 0, handle))
-        looking.open()
+        lookup.open()
         other.pump()
         storing.open()
         for each in (client, other, client, other):

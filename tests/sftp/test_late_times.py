@@ -6,17 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from sftpgw.sftp.closing import close_wait_seconds
+from sftpgw.model.settings import FilesSettings, LateTimes, StoreSettings
+from sftpgw.model.store import ObjectName
+from sftpgw.model.units import KIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import (
-    ALL_PERMISSIONS,
-    KIB,
-    FilesSettings,
-    LateTimes,
-    ObjectName,
-    Permission,
-    StoreSettings,
-)
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
 
@@ -32,7 +26,7 @@ def gateway_with(
     return GatewayInMemory(
         settings=StoreSettings(bucket="bucket", part_size_bytes=64 * KIB),
         files=files,
-        close_wait_seconds=close_wait_seconds(files),
+        holds_closes=True,
     )
 
 
@@ -73,7 +67,9 @@ class TestRightBehindClose:
 
     @pytest.mark.parametrize("late_times", [LateTimes.APPLY, LateTimes.DEFER])
     @pytest.mark.parametrize("data", [b"data", b""])
-    def test_it_makes_one_version(self, late_times: LateTimes, data: bytes) -> None:
+    def test_a_time_right_behind_close_makes_one_version(
+        self, late_times: LateTimes, data: bytes
+    ) -> None:
         gateway = gateway_with(late_times)
         client = gateway.log_in()
         handle = begun(client, data)
@@ -98,7 +94,7 @@ class TestRightBehindClose:
         assert gateway.store.requests["copy"] == 0
 
     @pytest.mark.parametrize("wait_seconds", [0.0, 0.02])
-    def test_it_does_not_wait_for_long(self, wait_seconds: float) -> None:
+    def test_close_waits_for_a_time_only_so_long(self, wait_seconds: float) -> None:
         gateway = gateway_with(wait_seconds=wait_seconds)
         client = gateway.log_in()
         closing = client.send(close(begun(client)))
@@ -144,7 +140,7 @@ class TestRightBehindClose:
             client.answer(request_id)
         assert (mtime(gateway), gateway.store.requests["copy"]) == (str(LONG_AGO), 0)
 
-    def test_who_may_set_no_times_sets_none(self) -> None:
+    def test_a_user_without_setstat_sets_no_times(self) -> None:
         gateway = gateway_with()
         client = gateway.log_in(replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT))
         closing, setting = pipelined(client, close(begun(client)), set_times())

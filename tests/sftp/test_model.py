@@ -9,10 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from sftpgw.files.looking import CLOSE_WAIT_SECONDS
+from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
+from sftpgw.model.settings import FilesSettings, StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import KIB, FilesSettings, ObjectName, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -121,9 +122,12 @@ class Sessions(RuleBasedStateMachine):
         self.files[path] = data
 
     def has_file_above(self, path: bytes) -> bool:
-        """Nothing is made there: S3 would be no tree any more."""
-        written = {writer.path for writer in self.open_writers}
-        return any(parent in self.files or parent in written for parent in parents(path))
+        """Nothing is made there: S3 would be no tree any more.
+
+        A name that is written to as a file may be made as a directory meanwhile; then it is one.
+        """
+        above = parents(path) - self.directories()
+        return any(parent in self.files or self.is_being_written(parent) for parent in above)
 
     @rule(directory=DIRECTORIES, name=NAMES, exclusive=st.booleans(), target=writers)
     def open_writer(self, directory: bytes, name: bytes, exclusive: bool) -> Any:
@@ -339,8 +343,7 @@ class Sessions(RuleBasedStateMachine):
                 writer.is_exclusive &= not may_replace
 
     def is_being_written(self, path: bytes) -> bool:
-        name = ObjectName("bucket", f"home/alice/{path.decode()}")
-        return bool(self.gateway.in_flight.writing(name))
+        return any(writer.path == path for writer in self.open_writers)
 
     @rule(path=st.tuples(DIRECTORIES, NAMES))
     def remove(self, path: tuple[bytes, bytes]) -> None:
@@ -383,14 +386,19 @@ class Sessions(RuleBasedStateMachine):
             self.ghosts.discard(directory)
 
     def client_writes_below(self, directory: bytes) -> bool:
-        prefix = f"home/alice/{directory.decode()}/"
-        return self.gateway.in_flight.below("bucket", prefix)
+        """Whether a file is open for writing under a name in `directory`, however deep."""
+        prefix = directory + b"/"
+        return any(writer.path and writer.path.startswith(prefix) for writer in self.open_writers)
 
     def being_written(self, directory: bytes) -> set[bytes]:
-        """The names that open uploads of the living sessions have in a directory."""
-        prefix = f"home/alice/{directory.decode()}/".replace("//", "/")
-        found = self.gateway.in_flight.directly_below("bucket", prefix)
-        return {key.removeprefix(prefix).encode() for key, _ in found}
+        """The names of files in `directory` itself that are open for writing."""
+        return {
+            name
+            for head, _, name in (
+                writer.path.rpartition(b"/") for writer in self.open_writers if writer.path
+            )
+            if head == directory
+        }
 
     @rule(directory=DIRECTORIES)
     def listdir(self, directory: bytes) -> None:

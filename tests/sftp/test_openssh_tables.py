@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sftpgw.model.settings import FilesSettings
 from sftpgw.testing.sftp_sessions import GatewayInMemory
-from sftpgw.testing.sftp_sessions import Reply as GatewayReply
-from sftpgw.values import FilesSettings
+from sftpgw.testing.sftp_sessions import SftpReply as GatewayReply
 from sftpgw.wire import sftp as wire
 from tests.files.worlds import client_without_ssh
 from tests.needs import needs

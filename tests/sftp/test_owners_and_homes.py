@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from sftpgw.model.settings import FilesSettings
 from sftpgw.sftp.extensions import MAX_OWNERS
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import FilesSettings
 from sftpgw.wire import extended
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Status
@@ -92,11 +92,13 @@ class TestHomes:
             (b"~/../..", b"/"),
         ],
     )
-    def test_expand_path(self, client: SftpClient, path: bytes, expected: bytes) -> None:
+    def test_expand_path_expands_the_home(
+        self, client: SftpClient, path: bytes, expected: bytes
+    ) -> None:
         assert asked(client, b"expand-path@openssh.com", path).names == ((expected, expected),)
 
     @pytest.mark.parametrize("user", [b"", b"alice"])
-    def test_home_directory(self, client: SftpClient, user: bytes) -> None:
+    def test_home_directory_is_the_root(self, client: SftpClient, user: bytes) -> None:
         assert asked(client, b"home-directory", user).names == ((b"/", b"/"),)
 
     def test_other_users_have_no_home_whether_they_exist_or_not(self, client: SftpClient) -> None:
@@ -104,7 +106,7 @@ class TestHomes:
         assert code_of(client, b"home-directory", b"bob") is Status.NO_SUCH_FILE
         assert code_of(client, b"home-directory", b"\xff") is Status.NO_SUCH_FILE
 
-    def test_malformed_ones(self, client: SftpClient) -> None:
+    def test_malformed_home_requests_are_refused(self, client: SftpClient) -> None:
         assert code_of(client, b"home-directory") is Status.BAD_MESSAGE
         assert code_of(client, b"expand-path@openssh.com", b"~", b"~") is Status.BAD_MESSAGE
         assert code_of(client, b"expand-path@openssh.com", b"~/\0") is Status.FAILURE
@@ -116,7 +118,7 @@ class TestOwners:
     def ids(self, *numbers: int) -> bytes:
         return struct.pack(f">{len(numbers)}I", *numbers)
 
-    def test_names_for_ids(self, client: SftpClient) -> None:
+    def test_ids_have_the_names_of_the_user(self, client: SftpClient) -> None:
         reply = asked(client, self.NAME, self.ids(0, 1001, 0xFFFFFFFF), self.ids(2002, 1001))
         users, groups = extended.parse_strings(reply.body, 2, 0)
         assert extended.parse_strings(users, 3, 0) == (b"", b"alice", b"")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sftpgw.plan.permissions import NEEDS, REWRITE, Operation
+from sftpgw.files.permissions import NEEDS, REWRITE, Operation
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import ALL_PERMISSIONS, Permission
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.scp.talking import Talk

@@ -19,15 +19,15 @@ from sftpgw.errors import (
     StoreError,
     StoreUnavailable,
 )
+from sftpgw.model.filesystem import AttributeChanges as Changes
+from sftpgw.model.filesystem import WriteIntent
+from sftpgw.model.settings import SshSettings, StoreSettings
+from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import (
-    MAX_PENDING,
-    REQUESTS_PER_TURN,
-    SFTPProtocol,
-)
-from sftpgw.sftp.refusals import MAX_TOLD
+from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_TURN, SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
+from sftpgw.telemetry.limited import MAX_TOLD
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
     CREATE,
@@ -36,8 +36,6 @@ from sftpgw.testing.sftp_sessions import (
     SftpFailure,
     space_figures,
 )
-from sftpgw.values import KIB, MIB, Buffer, SshSettings, StoreSettings, WriteIntent
-from sftpgw.values import AttributeChanges as Changes
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -66,7 +64,7 @@ class TestNegotiation:
     def test_version_3_and_the_extensions_of_openssh(self, gateway: GatewayInMemory) -> None:
         client = gateway.log_in(greet=False)
         client.transmit(encode_request(wire.Init(6, ((b"vendor-id", b"x"),))))
-        offered = dict(wire.Fields(client.replies[3].body, 0, 0).pairs())
+        offered = dict(wire.SftpFields(client.replies[3].body, 0, 0).pairs())
         assert offered[b"posix-rename@openssh.com"] == b"1"
         assert offered[b"statvfs@openssh.com"] == b"2"
         assert b"limits@openssh.com" in offered
@@ -119,7 +117,7 @@ class TestBadInput:
         assert gateway.log_in().listdir(b"/") == []
 
     @pytest.mark.parametrize("handle", [b"", b"0000000000000001", b"x" * 300])
-    def test_made_up_handles(self, client: SftpClient, handle: bytes) -> None:
+    def test_made_up_handles_are_refused(self, client: SftpClient, handle: bytes) -> None:
         requests: list[wire.Request] = [
             wire.Read(0, handle, 0, 10),
             wire.Write(0, handle, 0, (b"x",)),
@@ -573,21 +571,21 @@ class TestStoreErrors:
 
 
 class TestExtensions:
-    def test_statvfs_and_fstatvfs(self, client: SftpClient) -> None:
+    def test_statvfs_and_fstatvfs_are_answered(self, client: SftpClient) -> None:
         by_path = space_figures(client.extended(b"statvfs@openssh.com", wire.string(b"/")))
         directory = client.on_path(Kind.OPENDIR, b"/").body
         by_handle = client.extended(b"fstatvfs@openssh.com", wire.string(directory))
         assert by_path == space_figures(by_handle)
         assert by_path[2] == by_path[3] > 0
 
-    def test_limits(self, client: SftpClient) -> None:
+    def test_limits_are_told(self, client: SftpClient) -> None:
         reply = client.extended(b"limits@openssh.com", b"")
         frame, read, write, handles = struct.unpack(">4Q", reply.body)
         assert read == write == 255 * KIB
         assert frame >= write + 1024
         assert handles == SshSettings().handles_per_session
 
-    def test_fsync(self, client: SftpClient) -> None:
+    def test_fsync_is_answered(self, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
         client.extended(b"fsync@openssh.com", wire.string(handle))
 
@@ -596,7 +594,7 @@ class TestExtensions:
         assert code is Status.OP_UNSUPPORTED
         assert "nonsense@example.com" in message
 
-    def test_malformed_payloads(self, client: SftpClient) -> None:
+    def test_malformed_payloads_are_bad_messages(self, client: SftpClient) -> None:
         for name in (b"posix-rename@openssh.com", b"statvfs@openssh.com", b"fsync@openssh.com"):
             code, _ = refusal(client, wire.Extended(0, name, b"\0\0\0\x09x"))
             assert code is Status.BAD_MESSAGE
@@ -724,7 +722,9 @@ def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMem
     assert not protocol.is_busy
 
 
-def test_a_client_that_leaves_between_two_turns_leaves_nothing(gateway: GatewayInMemory) -> None:
+def test_a_client_that_leaves_between_two_iterations_leaves_nothing(
+    gateway: GatewayInMemory,
+) -> None:
     protocol, _ = crowded(gateway, REQUESTS_PER_TURN + 1)
     protocol.connectionLost(None)
     assert gateway.clock.getDelayedCalls() == []

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from sftpgw.errors import AccessDenied
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
-from sftpgw.values import KIB, FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
@@ -31,7 +32,7 @@ def gateway() -> Iterator[GatewayInMemory]:
 def told(gateway: GatewayInMemory, event: str) -> dict[str, object]:
     """The last such event, without what is not about bytes."""
     facts = dict(gateway.events.facts(event)[-1])
-    for name in ("key", "seconds", "why"):
+    for name in ("session", "user", "key", "seconds", "why"):
         facts.pop(name, None)
     return facts
 
@@ -50,7 +51,7 @@ def edit(client: SftpClient, flags: int, *writes: tuple[int, bytes]) -> None:
 
 
 def copied(client: SftpClient, source: bytes, target: bytes) -> None:
-    """copy-data of a whole file, turns of the reactor taken."""
+    """copy-data of a whole file, one step a reactor iteration."""
     read, write = client.open(source), client.open(target, CREATE)
     ranges = struct.pack(">QQ", 0, 0), struct.pack(">Q", 0)
     wanted = wire.string(read) + ranges[0] + wire.string(write) + ranges[1]
@@ -72,7 +73,9 @@ WRITE = OpenFlag.WRITE
 
 
 class TestWritten:
-    def test_an_upload(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_an_uploads_bytes_are_counted(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         expected = {"bytes": len(DATA), "purpose": "upload", "received_bytes": len(DATA)}
         assert told(gateway, "file-stored") == expected
@@ -114,7 +117,7 @@ class TestWritten:
         assert told(gateway, "file-stored") == expected
         client.drop()
 
-    def test_a_copy(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_copys_bytes_are_counted(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         client.put(b"/f", DATA)
         copied(client, b"/f", b"/g")
         size = len(DATA)
@@ -153,7 +156,9 @@ class TestWritten:
 
 
 class TestRead:
-    def test_a_download(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_downloads_bytes_are_counted(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         client.get(b"/f")
         size = len(DATA)
@@ -175,7 +180,9 @@ class TestRead:
         assert told(gateway, "file-read") == expected
         assert totals(client) == [size, 0, 0, size]
 
-    def test_one_handle_for_both(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_one_handle_counts_bytes_both_ways(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         handle = client.open(b"/f")
         hashed(client, handle, by=b"check-file-handle")
@@ -218,7 +225,7 @@ class TestRead:
 
 
 class TestCommands:
-    def test_scp_both_ways(self, gateway: GatewayInMemory) -> None:
+    def test_scp_bytes_are_counted_both_ways(self, gateway: GatewayInMemory) -> None:
         sink = gateway.open_command(b"scp -t /f")
         line = b"C0644 5 f\n"
         sink.say(line + b"12345\0")
@@ -240,7 +247,9 @@ class TestCommands:
             (closed,) = command.pair.events.facts("session-closed")
             assert [closed[name] for name in TOTALS] == [received_bytes, sent_bytes, 0, 0]
 
-    def test_a_sum(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_sums_bytes_are_counted_as_hashed(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         client.put(b"/f", DATA)
         client.drop()
         command = gateway.open_command(b"md5sum /f")

@@ -25,7 +25,7 @@ import asyncssh
 import paramiko
 from paramiko.sftp import CMD_CLOSE
 
-from sftpgw.values import KIB, MIB
+from sftpgw.model.units import KIB, MIB
 from tests.soak.stormy_s3 import State
 
 PATIENCE_SECONDS = 90.0
@@ -67,7 +67,7 @@ class Model:
     def of(self, path: str) -> Possible:
         return self.certain.get(path, NOTHING) | self.unless_told.get(path, frozenset())
 
-    def is_now(self, path: str, *contents: Content | None) -> None:
+    def resize(self, path: str, *contents: Content | None) -> None:
         self.certain[path] = frozenset(contents)
         self.unless_told.pop(path, None)
 
@@ -96,7 +96,7 @@ class Actor:
 
     def stored(self, path: str, content: Content) -> None:
         self.did["stored"] += 1
-        self.model.is_now(path, content)
+        self.model.resize(path, content)
 
     def not_stored(self, path: str, content: Content) -> None:
         self.did["not stored"] += 1
@@ -104,8 +104,8 @@ class Actor:
 
     def moved(self, old: str, new: str) -> None:
         self.did["moved"] += 1
-        self.model.is_now(new, *(self.model.of(old) - NOTHING))
-        self.model.is_now(old, None)
+        self.model.resize(new, *(self.model.of(old) - NOTHING))
+        self.model.resize(old, None)
 
     def not_moved(self, old: str, new: str) -> None:
         self.did["not moved"] += 1
@@ -114,7 +114,7 @@ class Actor:
 
     def removed(self, path: str) -> None:
         self.did["removed"] += 1
-        self.model.is_now(path, None)
+        self.model.resize(path, None)
 
     def not_removed(self, path: str) -> None:
         self.did["not removed"] += 1

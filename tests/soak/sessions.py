@@ -14,13 +14,9 @@ import random
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
-from sftpgw.testing.sftp_sessions import (
-    CREATE,
-    GatewayInMemory,
-    Reply,
-    SftpClient,
-)
-from sftpgw.values import KIB, LimitSettings, StoreSettings
+from sftpgw.model.settings import LimitSettings, StoreSettings
+from sftpgw.model.units import KIB
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpReply
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.soak.storms import StormyStore
@@ -31,7 +27,7 @@ STEP_BYTES = 2000
 AHEAD = 6
 PATIENCE_SECONDS = 3600.0
 
-Asking = Generator[int, Reply, None]
+Asking = Generator[int, SftpReply, None]
 """Yields the id of the request whose reply it waits for."""
 
 Content = bytes | None
@@ -101,7 +97,7 @@ class Actor:
         assert not (stored and failed), f"{path!r}: CLOSE confirmed what a WRITE had failed"
         self._model.files[path] = {data} if stored else before
 
-    def _all(self, requests: Iterator[wire.Request]) -> Generator[int, Reply, bool]:
+    def _all(self, requests: Iterator[wire.Request]) -> Generator[int, SftpReply, bool]:
         """Send several ahead; whether one of them failed."""
         waiting: list[int] = []
         failed = False

@@ -26,9 +26,9 @@ from urllib.parse import unquote, urlsplit
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
+from sftpgw.model.units import MIB
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
 from sftpgw.testing.small_s3 import Dialect, SmallS3
-from sftpgw.values import MIB
 from tests.interop.spawning import REPOSITORY, START_SECONDS, this_code
 
 FAULT_SHARE = 0.05

@@ -15,7 +15,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from sftpgw.values import MIB
+from sftpgw.model.units import MIB
 from tests.interop.spawning import Gateway, wait_until
 from tests.soak.clients import Fleet
 from tests.soak.stormy_s3 import State, StormyProcess
@@ -27,13 +27,6 @@ REST_BYTES = 100 * MIB
 """What the process needs beside what its transfers may hold."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.interop]
-
-
-@pytest.fixture
-def seed() -> int:
-    seed = int(os.environ.get("SFTPGW_SOAK_SEED", secrets.randbelow(10**6)))
-    print(f"SFTPGW_SOAK_SEED={seed}")  # noqa: T201
-    return seed
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import subprocess
 import threading
@@ -26,15 +25,8 @@ from pathlib import Path
 
 import pytest
 
-from sftpgw.values import KIB, MIB
-from tests.interop.spawning import (
-    Account,
-    Client,
-    Gateway,
-    make_key,
-    program,
-    wait_until,
-)
+from sftpgw.model.units import KIB, MIB
+from tests.interop.spawning import Account, Client, Gateway, make_key, program, wait_until
 from tests.needs import needs
 from tests.soak.relay import Relay
 from tests.soak.stormy_s3 import State, StormyProcess, digest
@@ -254,13 +246,6 @@ exempt_networks = 127.0.0.0/8
 
 
 @pytest.fixture
-def seed() -> int:
-    seed = int(os.environ.get("SFTPGW_SOAK_SEED", secrets.randbelow(10**6)))
-    print(f"SFTPGW_SOAK_SEED={seed}")  # noqa: T201
-    return seed
-
-
-@pytest.fixture
 def town(tmp_path: Path, seed: int) -> Iterator[Town]:
     town = Town(tmp_path, seed)
     try:
@@ -270,7 +255,7 @@ def town(tmp_path: Path, seed: int) -> Iterator[Town]:
         town.end()
 
 
-def test_whoever_is_killed_every_file_is_whole(town: Town) -> None:
+def test_every_file_is_whole_whichever_process_is_killed(town: Town) -> None:
     until = time.monotonic() + float(os.environ.get("SFTPGW_SOAK_SECONDS", SHORT_SECONDS))
     outcomes: Counter[tuple[str, str, bool]] = Counter()
     town.fill()

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.task import Clock
 
+from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.admission import (
     MAX_SOURCES,
     Admission,
+    AdmissionTicket,
     Refusal,
-    Ticket,
     address_of,
     drop_probability,
     site_of,
@@ -35,7 +36,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings, StartupLimits
 
 ALICE, BOB = "192.0.2.1", "192.0.2.2"
 OPEN_HOUSE = SshSettings(max_startups=StartupLimits(10_000, 100, 10_000), max_connections=10_000)
@@ -54,15 +54,17 @@ class Door:
         chance = chance or (lambda: self.luck)
         self.admission = Admission(settings, seconds=lambda: self.now, random=chance)
 
-    def take(self, host: str | None = ALICE) -> Ticket:
+    def take(self, host: str | None = ALICE) -> AdmissionTicket:
         ticket = self.admission.admit(host)
-        assert isinstance(ticket, Ticket), ticket
+        assert isinstance(ticket, AdmissionTicket), ticket
         return ticket
 
-    def take_all(self, host: str | None = ALICE, most: int = 100) -> list[Ticket]:
+    def take_all(self, host: str | None = ALICE, most: int = 100) -> list[AdmissionTicket]:
         """As many as it takes, up to `most`."""
-        tickets: list[Ticket] = []
-        while len(tickets) < most and isinstance(ticket := self.admission.admit(host), Ticket):
+        tickets: list[AdmissionTicket] = []
+        while len(tickets) < most and isinstance(
+            ticket := self.admission.admit(host), AdmissionTicket
+        ):
             tickets.append(ticket)
         return tickets
 
@@ -92,7 +94,7 @@ def test_an_address_has_so_many_strangers_at_once() -> None:
     door.take()
 
 
-def test_who_leaves_without_a_login_stays_counted_for_a_while() -> None:
+def test_a_client_that_leaves_without_a_login_stays_counted_for_a_while() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=5, startup_rate_per_address=2))
     for _ in range(5):
         door.take().closed()
@@ -113,7 +115,7 @@ def test_the_rate_that_ssh_audit_calls_safe_is_never_exceeded() -> None:
     taken = 0
     for tick in range(1500):
         door.now = tick / 1000
-        if isinstance(ticket := door.admission.admit(ALICE), Ticket):
+        if isinstance(ticket := door.admission.admit(ALICE), AdmissionTicket):
             taken += 1
             ticket.closed()
     assert taken / 1.5 < 20
@@ -127,7 +129,7 @@ def test_logins_are_not_slowed_down() -> None:
         ticket.closed()
 
 
-def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
+def test_a_clock_that_is_set_back_locks_no_client_out() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=5, startup_rate_per_address=2))
     door.now = 1e6
     ticket = door.take()
@@ -171,7 +173,7 @@ def test_what_has_no_address_is_counted_in_total_only(host: str | None) -> None:
     assert door.admission.admit(host) is Refusal.FULL
 
 
-def test_exempt_networks() -> None:
+def test_exempt_networks_have_no_limit_per_address() -> None:
     networks = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
     door = Door(replace(OPEN_HOUSE, startups_per_address=1, exempt_networks=networks))
     assert len(door.take_all(ALICE)) == 100
@@ -198,7 +200,7 @@ def test_a_user_has_so_many_connections_wherever_they_come_from() -> None:
     assert not door.take().claim(b"alice")
 
 
-def test_a_place_that_is_claimed_twice_is_one() -> None:
+def test_a_login_that_is_counted_twice_is_one() -> None:
     door = Door(replace(OPEN_HOUSE, connections_per_user=1))
     ticket = door.take()
     assert ticket.claim(b"alice")
@@ -212,7 +214,7 @@ def test_a_place_that_is_claimed_twice_is_one() -> None:
 # In total.
 
 
-def test_so_many_connections_in_total() -> None:
+def test_connections_are_limited_in_total() -> None:
     door = Door(replace(OPEN_HOUSE, max_connections=3))
     tickets = [door.take(f"192.0.2.{number}") for number in range(3)]
     for ticket in tickets:
@@ -222,7 +224,7 @@ def test_so_many_connections_in_total() -> None:
     door.take()
 
 
-def test_early_drops() -> None:
+def test_early_drops_follow_the_configured_share() -> None:
     networks = (ip_network("0.0.0.0/0"),)
     door = Door(SshSettings(max_startups=StartupLimits(10, 30, 20), exempt_networks=networks))
     tickets = [door.take() for _ in range(10)]
@@ -265,7 +267,7 @@ def test_drops_grow_from_the_start_to_the_full(
 def share_let_in(settings: SshSettings, flooders: int) -> float:
     """Of an honest client's tries, while so many addresses take what they get and keep it."""
     door = Door(settings, random.Random(1).random)
-    held: deque[tuple[float, Ticket]] = deque()
+    held: deque[tuple[float, AdmissionTicket]] = deque()
     tries = let_in = 0
     for tick in range(600):
         door.now = tick / 2
@@ -273,11 +275,11 @@ def share_let_in(settings: SshSettings, flooders: int) -> float:
             held.popleft()[1].closed()
         for number in range(flooders):
             flooder = door.admission.admit(f"198.51.{number // 256}.{number % 256}")
-            if isinstance(flooder, Ticket):
+            if isinstance(flooder, AdmissionTicket):
                 held.append((door.now, flooder))
         if door.now > settings.login_grace_seconds:
             tries += 1
-            if isinstance(honest := door.admission.admit(ALICE), Ticket):
+            if isinstance(honest := door.admission.admit(ALICE), AdmissionTicket):
                 let_in += 1
                 honest.logged_in()
                 honest.closed()
@@ -285,7 +287,7 @@ def share_let_in(settings: SshSettings, flooders: int) -> float:
 
 
 @pytest.mark.parametrize("flooders", [3, 10, 20, 100])
-def test_few_addresses_that_take_all_they_get_lock_nobody_out(flooders: int) -> None:
+def test_few_addresses_that_take_all_they_get_lock_no_other_out(flooders: int) -> None:
     assert share_let_in(SshSettings(), flooders) > 0.95
 
 
@@ -312,14 +314,14 @@ def test_the_books_are_right_whatever_happens(steps: list[tuple[str, int]]) -> N
     )
     door = Door(settings)
     door.luck = 0.6
-    tickets: list[Ticket] = []
-    logged_in: set[Ticket] = set()
+    tickets: list[AdmissionTicket] = []
+    logged_in: set[AdmissionTicket] = set()
     for step, number in steps:
         if step == "wait":
             door.now += number
         elif step == "admit":
             taken = door.admission.admit(f"192.0.2.{number}")
-            if isinstance(taken, Ticket):
+            if isinstance(taken, AdmissionTicket):
                 tickets.append(taken)
         elif tickets:
             ticket = tickets[number % len(tickets)]
@@ -423,7 +425,7 @@ def test_spellings_of_a_name_are_one_user() -> None:
     assert started == [True, False]
 
 
-def test_a_login_and_the_end_of_a_connection_free_its_places() -> None:
+def test_a_login_and_the_end_of_a_connection_free_its_counts() -> None:
     settings = SshSettings(max_connections=2, max_startups=StartupLimits(1, 100, 1))
     pair = LoggedInPair({b"sftp": RecordingSubsystem}, settings)
     stranger = ClientPair(pair.factory, pair.clock)

@@ -7,6 +7,7 @@ from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.internet.task import Clock
 
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import (
     CIPHERS,
     KEY_EXCHANGES,
@@ -18,7 +19,7 @@ from sftpgw.ssh.algorithms import (
     first_mismatch,
 )
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.ssh.protection import AEAD_CIPHERS
+from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.testing.ssh_clients import ClientTransport
 from sftpgw.testing.ssh_pairs import (
@@ -29,7 +30,6 @@ from sftpgw.testing.ssh_pairs import (
     make_test_portal,
     new_key,
 )
-from sftpgw.values import SshSettings
 
 KEXINIT = 20
 GCM, CTR = b"aes128-gcm@openssh.com", b"aes128-ctr"

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.balancers import (
     HEADER_SECONDS,
     BalancedConnection,
@@ -35,7 +36,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings, StartupLimits
 from sftpgw.wire.proxy_header import V2_START
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("2001:db8::/64"))
@@ -125,7 +125,7 @@ def test_the_endpoint_is_one() -> None:
         ("::ffff:192.0.2.1", "192.0.2.1:4711"),
     ],
 )
-def test_the_client_is_who_the_header_names(door: Door, host: str, told: str) -> None:
+def test_the_client_is_the_one_that_the_header_names(door: Door, host: str, told: str) -> None:
     wire = door.connect(header(host) + VERSION)
     assert wire.said().startswith(b"SSH-2.0-sftpgw\r\n")
     (opened,) = door.events.facts("session-opened")
@@ -136,7 +136,7 @@ def test_the_client_is_who_the_header_names(door: Door, host: str, told: str) ->
 
 
 @pytest.mark.parametrize("cut", [1, 5, 7, 20, 39])
-def test_a_header_in_pieces(door: Door, cut: int) -> None:
+def test_a_header_may_arrive_in_fragments(door: Door, cut: int) -> None:
     data = header() + VERSION
     wire = door.connect(data[:cut])
     assert wire.said() == b""
@@ -260,7 +260,7 @@ def test_a_client_without_an_address_is_seen_as_the_balancer(door: Door) -> None
     wire.drop()
 
 
-def test_so_many_may_be_without_a_header() -> None:
+def test_connections_without_a_header_are_limited() -> None:
     door = Door(SshSettings(max_startups=StartupLimits(1, 100, 3)))
     waiting = [door.connect() for _ in range(3)]
     assert not any(wire.is_refused for wire in waiting)
@@ -269,7 +269,7 @@ def test_so_many_may_be_without_a_header() -> None:
     assert not door.connect().is_refused
 
 
-def test_nobody_is_waited_for_once_nothing_listens(door: Door) -> None:
+def test_no_header_is_waited_for_once_nothing_listens(door: Door) -> None:
     door.port.doStart()
     waiting, session = door.connect(), door.connect(header() + VERSION)
     door.port.doStop()

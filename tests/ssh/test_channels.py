@@ -9,6 +9,7 @@ import pytest
 from twisted.conch.ssh.common import NS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 
+from sftpgw.model.units import KIB, MIB
 from sftpgw.ssh.channels import (
     MAX_ERROR_BYTES,
     MAX_PACKET_BYTES,
@@ -18,12 +19,7 @@ from sftpgw.ssh.channels import (
 )
 from sftpgw.ssh.windows import WINDOW_BYTES
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, ClientChannel
-from sftpgw.testing.ssh_pairs import (
-    LoggedInPair,
-    RecordingSubsystem,
-    SubsystemRefused,
-)
-from sftpgw.values import KIB, MIB
+from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
 WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE, REQUEST = 93, 94, 95, 96, 97, 98
 
@@ -86,7 +82,7 @@ def test_a_consumer_gets_everything(talk: Conversation) -> None:
     assert bytes(talk.subsystem.received) == sent
 
 
-def test_nobody_can_consume_more_than_came(talk: Conversation) -> None:
+def test_no_more_can_be_consumed_than_arrived(talk: Conversation) -> None:
     talk.channel.write(b"12345")
     talk.pair.pump()
     with pytest.raises(ValueError, match="consumed"):

@@ -8,14 +8,10 @@ import pytest
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS
 
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.connection import MAX_REFUSALS_TOLD
 from sftpgw.testing.ssh_clients import ClientChannel
-from sftpgw.testing.ssh_pairs import (
-    LoggedInPair,
-    RecordingSubsystem,
-    SubsystemRefused,
-)
-from sftpgw.values import SshSettings
+from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
 GLOBAL_REQUEST, REQUEST_SUCCESS, REQUEST_FAILURE = 80, 81, 82
 OPEN, OPEN_CONFIRMATION, OPEN_FAILURE = 90, 91, 92
@@ -75,7 +71,7 @@ def test_a_client_that_takes_only_tiny_packets_is_refused(pair: LoggedInPair, si
     assert pair.connected
 
 
-def test_so_many_sessions_and_no_more() -> None:
+def test_sessions_are_limited() -> None:
     pair = LoggedInPair({b"sftp": RecordingSubsystem}, SshSettings(sessions_per_connection=3))
     channels = [pair.open_subsystem() for _ in range(3)]
     with pytest.raises(SubsystemRefused, match="too many sessions"):

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.ssh.fields import Fields, MalformedPacket, printable
+from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
 
 
 def test_each_kind_of_field_in_turn() -> None:
-    fields = Fields(b"\0\0\0\x02hi" + b"\x01" + b"\0\0\1\0" + b"raw" + b"the rest")
+    fields = PacketFields(b"\0\0\0\x02hi" + b"\x01" + b"\0\0\1\0" + b"raw" + b"the rest")
     assert fields.string() == b"hi"
     assert fields.boolean() is True
     assert fields.uint32() == 256
@@ -24,12 +24,12 @@ def test_each_kind_of_field_in_turn() -> None:
 )
 def test_a_string_that_is_cut_short(payload: bytes) -> None:
     with pytest.raises(MalformedPacket, match="ends before"):
-        Fields(payload).string()
+        PacketFields(payload).string()
 
 
 def test_a_packet_that_goes_on() -> None:
     with pytest.raises(MalformedPacket, match="goes on"):
-        Fields(b"x").end()
+        PacketFields(b"x").end()
 
 
 @given(st.binary(max_size=300))

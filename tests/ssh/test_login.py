@@ -15,10 +15,11 @@ from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.auth.keys import LOGIN_ALGORITHMS, fingerprint
+from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, matches
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.users import StaticUserDirectory
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.userauth import MAX_QUESTIONS
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
@@ -30,7 +31,6 @@ from sftpgw.testing.ssh_pairs import (
     make_user,
     new_key,
 )
-from sftpgw.values import SshSettings
 
 SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 5, 6, 7
 NEWKEYS = 21
@@ -111,7 +111,7 @@ def login():
     assert login.clock.getDelayedCalls() == []
 
 
-def test_a_password(login: Login) -> None:
+def test_a_right_password_opens(login: Login) -> None:
     login.password(b"secret")
     assert login.heard(SUCCESS) == [b""]
     assert login.events.facts("login-succeeded") == [
@@ -135,7 +135,7 @@ def test_a_password(login: Login) -> None:
         (RSA_KEY, b"rsa-sha2-512", b"rita"),
     ],
 )
-def test_a_key(login: Login, key: Key, algorithm: bytes, user: bytes) -> None:
+def test_an_authorized_key_opens(login: Login, key: Key, algorithm: bytes, user: bytes) -> None:
     login.offer(key, algorithm, user)
     assert login.heard(PK_OK) == [NS(algorithm) + NS(key.public().blob())]
     login.sign(key, algorithm, user)
@@ -258,7 +258,7 @@ def test_another_service_than_connection_is_refused(login: Login) -> None:
 
 
 @pytest.mark.parametrize("user", [b"alice", b"rita", b"nobody", b"\xff"])
-def test_everybody_is_asked_for_one_password_without_an_echo(login: Login, user: bytes) -> None:
+def test_every_user_is_asked_for_one_password_without_an_echo(login: Login, user: bytes) -> None:
     login.interact(user)
     question = struct.pack(">L", 1) + NS(b"Password: ") + b"\0"
     assert login.heard(INFO_REQUEST) == [3 * NS(b"") + question]
@@ -600,7 +600,7 @@ def test_the_client_learns_which_algorithms_its_keys_may_use() -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_it_does_so_before_it_has_sent_newkeys(strict: bool) -> None:
+def test_the_client_learns_the_algorithms_before_it_has_sent_newkeys(strict: bool) -> None:
     """RFC 8308, section 2.4: in the packet next to our NEWKEYS. libssh 0.10 hears no later one."""
     clock = Clock()
     factory = make_factory(make_test_portal({}, {}), clock, RecordedEvents())
@@ -610,6 +610,6 @@ def test_it_does_so_before_it_has_sent_newkeys(strict: bool) -> None:
     pair.client.makeConnection(pair.client_io)
     pair.pump()
     # KEXINIT, KEX_REPLY and NEWKEYS; a strict exchange counts anew behind that.
-    assert pair.server.sending.sequence == (1 if strict else 4)
+    assert pair.server.packet_writer.sequence == (1 if strict else 4)
     assert pair.client.answers(EXT_INFO)
     pair.drop()

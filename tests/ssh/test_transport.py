@@ -16,11 +16,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.factory import SILENT_TOLD_AFTER_SECONDS
-from sftpgw.ssh.protection import Protection
-from sftpgw.ssh.sending import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
+from sftpgw.ssh.packet_cipher import PacketCiphers
+from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, PACKETS_PER_ITERATION
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
@@ -31,7 +32,6 @@ from sftpgw.testing.ssh_pairs import (
     make_factory,
     make_test_portal,
 )
-from sftpgw.values import SshSettings
 
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST = 1, 2, 3, 4, 5
 KEXINIT, NEWKEYS, KEX_INIT = 20, 21, 30
@@ -105,7 +105,7 @@ def test_the_banner_tells_no_version(fresh: Fresh) -> None:
     assert fresh.said().startswith(b"SSH-2.0-sftpgw\r\n")
 
 
-def test_what_is_offered(fresh: Fresh) -> None:
+def test_no_weak_algorithm_is_offered(fresh: Fresh) -> None:
     kexinit = fresh.said().partition(b"\r\n")[2][5:]
     lists = [names.split(b",") for names in getNS(kexinit[17:], 8)[:-1]]
     assert lists[0][:2] == [b"mlkem768x25519-sha256", b"curve25519-sha256"]
@@ -126,7 +126,7 @@ def test_what_is_offered(fresh: Fresh) -> None:
         b"hello\r\n" + BANNER,
     ],
 )
-def test_whoever_is_no_ssh_client_is_hung_up_on(fresh: Fresh, line: bytes) -> None:
+def test_a_peer_that_speaks_no_ssh_is_hung_up_on(fresh: Fresh, line: bytes) -> None:
     fresh.hear(line)
     assert fresh.is_hung_up()
 
@@ -235,9 +235,9 @@ def test_sequence_numbers_start_over_at_two_to_the_32(pair: LoggedInPair) -> Non
     pair.client.outgoingPacketSequence = pair.server.incomingPacketSequence = last
     pair.send_packet(IGNORE, NS(b""))
     assert pair.server.incomingPacketSequence == 0
-    pair.server.sending.sequence = pair.client.incomingPacketSequence = last
+    pair.server.packet_writer.sequence = pair.client.incomingPacketSequence = last
     pair.server.sendPacket(IGNORE, NS(b""))
-    assert pair.server.sending.sequence == 0
+    assert pair.server.packet_writer.sequence == 0
     pair.pump()
     assert pair.connected
 
@@ -308,7 +308,7 @@ def test_a_client_that_is_not_strict_may_remark(fresh: Fresh) -> None:
     assert not fresh.is_hung_up()
 
 
-def test_we_announce_strictness(fresh: Fresh) -> None:
+def test_a_strict_exchange_is_announced(fresh: Fresh) -> None:
     assert b"kex-strict-s-v00@openssh.com" in fresh.said()
 
 
@@ -401,7 +401,7 @@ def test_a_key_exchange_has_a_time_limit(pair: LoggedInPair) -> None:
 # Limits and goodbyes.
 
 
-def test_whoever_does_not_log_in_is_cut_off() -> None:
+def test_a_client_that_does_not_log_in_is_cut_off() -> None:
     fresh = Fresh(greet=True)
     fresh.clock.advance(59)
     fresh.pair.pump()
@@ -413,7 +413,7 @@ def test_whoever_does_not_log_in_is_cut_off() -> None:
     assert fresh.clock.getDelayedCalls() == []
 
 
-def test_whoever_says_nothing_at_all_is_cut_off(fresh: Fresh) -> None:
+def test_a_silent_client_is_cut_off(fresh: Fresh) -> None:
     fresh.clock.advance(60)
     assert fresh.is_hung_up()
 
@@ -436,7 +436,7 @@ def test_a_session_is_told_with_its_first_byte(fresh: Fresh) -> None:
     assert fresh.events.names() == ["session-opened"]
 
 
-def test_whoever_has_logged_in_is_not(pair: LoggedInPair) -> None:
+def test_a_client_that_has_logged_in_is_not_cut_off(pair: LoggedInPair) -> None:
     pair.clock.advance(DEFAULTS.login_grace_seconds + 1)
     pair.pump()
     assert pair.connected
@@ -505,7 +505,7 @@ def test_an_error_of_ours_in_a_key_exchange_is_not_blamed_on_the_client(
     def fail(*_: object) -> None:
         raise KeyError("a bug")
 
-    where = {"setKeys": Protection, "transport_writable": GatewayConnection}[broken]
+    where = {"setKeys": PacketCiphers, "transport_writable": GatewayConnection}[broken]
     pair.server.rekey()
     monkeypatch.setattr(where, broken, fail)
     pair.pump()
@@ -583,7 +583,7 @@ def test_all_sessions_can_be_sent_away(pair: LoggedInPair) -> None:
 
 
 def test_the_transport_has_a_pull_producer(pair: LoggedInPair) -> None:
-    producer: Any = pair.server.sending
+    producer: Any = pair.server.packet_writer
     assert verifyObject(IPullProducer, producer)
     assert pair.server_io.producer is producer
 

@@ -1,6 +1,6 @@
 """Known answers: every cipher and MAC against published vectors and against asyncssh's.
 
-Everything goes through `Protection`, as the transport uses it. No published vector is an
+Everything goes through `PacketCiphers`, as the transport uses it. No published vector is an
 SSH packet, so those are taken apart: the key stream, the tag, the MAC.
 """
 
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 from sftpgw.ssh.algorithms import CIPHERS, MACS
-from sftpgw.ssh.protection import AEAD_CIPHERS, DamagedPacket, Protection, payload_of
+from sftpgw.ssh.packet_cipher import AEAD_CIPHERS, DamagedPacket, PacketCiphers, payload_of
 
 PAIRS = [
     (cipher, mac) for cipher in CIPHERS for mac in (MACS[:1] if cipher in AEAD_CIPHERS else MACS)
@@ -34,18 +34,20 @@ _CYCLE = bytes(range(251))
 SEQUENCES = [0, 1, 2, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 2, 2**32 - 1]
 
 
-def protection(cipher: bytes, mac: bytes, *, iv: bytes, key: bytes, mac_key: bytes) -> Protection:
+def protection(
+    cipher: bytes, mac: bytes, *, iv: bytes, key: bytes, mac_key: bytes
+) -> PacketCiphers:
     """Both directions with the same keys."""
-    side = Protection(cipher, cipher, mac, mac)
+    side = PacketCiphers(cipher, cipher, mac, mac)
     side.setKeys(iv, key, iv, key, mac_key, mac_key)
     return side
 
 
-def sealed(side: Protection, payload: bytes, sequence: int) -> bytes:
+def sealed(side: PacketCiphers, payload: bytes, sequence: int) -> bytes:
     return b"".join(side.sealer.seal((payload[:1], payload[1:]), sequence))
 
 
-def opened_body(side: Protection, packet: bytes, sequence: int) -> bytes:
+def opened_body(side: PacketCiphers, packet: bytes, sequence: int) -> bytes:
     """Padding length, payload and padding of the one packet that has arrived."""
     length = side.opener.length(memoryview(packet), sequence)
     assert length == len(packet) - 4 - side.opener.tail_bytes
@@ -135,7 +137,7 @@ def test_the_invocation_counter_goes_on_as_asyncsshs(cipher: bytes, count: int) 
 # length, the padding's length, and the payload.
 
 
-def clear_start(packet: bytes, payload: bytes, side: Protection) -> bytes:
+def clear_start(packet: bytes, payload: bytes, side: PacketCiphers) -> bytes:
     """What is known of the clear text of `packet`, which protects `payload`."""
     length = len(packet) - 4 - side.opener.tail_bytes
     return length.to_bytes(4, "big") + bytes((length - 1 - len(payload),)) + payload

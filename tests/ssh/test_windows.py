@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.files.memory import Budget
+from sftpgw.files.memory.budget import Budget
+from sftpgw.model.units import KIB, MIB
 from sftpgw.ssh.windows import (
     LEAST_WINDOW_BYTES,
     LONGEST_REQUEST_BYTES,
     WINDOW_BYTES,
     ReceiveWindow,
 )
-from sftpgw.values import KIB, MIB
 
 
 def send_all(window: ReceiveWindow, times: int) -> None:
@@ -22,7 +22,7 @@ def send_all(window: ReceiveWindow, times: int) -> None:
         left_bytes = window.consumed(left_bytes)
 
 
-def test_without_a_budget_it_is_full_from_the_start() -> None:
+def test_without_a_budget_the_window_is_full_from_the_start() -> None:
     window = ReceiveWindow(None)
     window.open()
     assert window.size_bytes == WINDOW_BYTES
@@ -30,7 +30,7 @@ def test_without_a_budget_it_is_full_from_the_start() -> None:
     assert window.consumed(1) == WINDOW_BYTES // 2
 
 
-def test_it_grows_as_it_is_used_and_is_counted() -> None:
+def test_a_window_grows_as_it_is_used_and_is_counted() -> None:
     budget = Budget(16 * MIB)
     window = ReceiveWindow(budget)
     window.open()
@@ -42,7 +42,7 @@ def test_it_grows_as_it_is_used_and_is_counted() -> None:
     assert budget.held_bytes == 0
 
 
-def test_it_does_not_grow_beyond_what_windows_may_hold() -> None:
+def test_windows_together_do_not_grow_beyond_their_share() -> None:
     share = Budget(16 * MIB).share("/windows", 1 * MIB)
     window = ReceiveWindow(share)
     window.open()
@@ -55,7 +55,7 @@ def test_it_does_not_grow_beyond_what_windows_may_hold() -> None:
     window.close()
 
 
-def test_it_shrinks_as_the_client_gives_back_when_others_wait() -> None:
+def test_a_window_shrinks_while_others_wait_for_memory() -> None:
     budget = Budget(16 * MIB)
     window = ReceiveWindow(budget)
     window.open()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 
-from sftpgw.interfaces import EventSink
+from sftpgw.model.events import EventSink
 from sftpgw.ssh.admission import Refusal
 from sftpgw.telemetry.logs import LogSink, format_line
 

@@ -110,7 +110,7 @@ def test_what_is_no_header(data: bytes) -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", V2_START]))
-def test_whatever_comes_it_is_waited_for_taken_or_refused(data: bytes, start: bytes) -> None:
+def test_any_bytes_are_waited_for_taken_or_refused(data: bytes, start: bytes) -> None:
     try:
         header = parse_proxy_header(start + data)
     except BadProxyHeader:

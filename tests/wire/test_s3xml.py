@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.values import ObjectName, StoredPart
+from sftpgw.model.store import ObjectName, StoredPart
 from sftpgw.wire import s3xml
 from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, WriteResult
 
@@ -36,7 +36,7 @@ def row(key: str, size: str = "5", time: str = "2026-01-02T03:04:05.000Z") -> st
 
 class TestObjectList:
     @pytest.mark.parametrize("xmlns", [XMLNS, ""])
-    def test_a_page(self, xmlns: str) -> None:
+    def test_a_page_of_objects_is_parsed(self, xmlns: str) -> None:
         page = s3xml.parse_object_list(
             listing(
                 "<IsTruncated>true</IsTruncated><NextContinuationToken>a+b/=</NextContinuationToken>"
@@ -95,7 +95,7 @@ class TestObjectList:
 
 
 class TestUploads:
-    def test_created(self) -> None:
+    def test_the_id_of_a_created_upload_is_parsed(self) -> None:
         kind = "InitiateMultipartUploadResult"
         document = f"<{kind}{XMLNS}><UploadId>id</UploadId></{kind}>".encode()
         upload = s3xml.parse_created_upload(document, ObjectName("b", "k"))
@@ -140,7 +140,7 @@ class TestUploads:
 
 
 class TestWriteResults:
-    def test_success(self) -> None:
+    def test_a_successful_result_is_parsed(self) -> None:
         document = f"<CopyObjectResult{XMLNS}><ETag>&quot;e&quot;</ETag></CopyObjectResult>"
         result = s3xml.parse_write_result(document.encode(), "CopyObjectResult")
         assert result == WriteResult('"e"')
@@ -168,12 +168,12 @@ class TestWriteResults:
         document = f"<{kind}><ETag></ETag></{kind}>"
         assert s3xml.parse_write_result(document.encode(), kind) == WriteResult("")
 
-    def test_a_part_cannot(self) -> None:
+    def test_a_copied_part_without_an_etag_is_malformed(self) -> None:
         with pytest.raises(MalformedDocument, match="ETag"):
             s3xml.parse_write_result(b"<CopyPartResult/>", "CopyPartResult")
 
 
-def test_an_error_document() -> None:
+def test_an_error_document_is_parsed() -> None:
     document = b"<Error><Code>C</Code><RequestId>R</RequestId><Region>eu-x-1</Region></Error>"
     assert s3xml.parse_error(document) == ErrorDocument("C", "", "R", "eu-x-1")
 

@@ -176,7 +176,7 @@ def test_attribute_flags_of_later_versions_are_malformed() -> None:
 
 @given(attributes())
 def test_attributes_are_packed_as_they_are_read(found: wire.Attributes) -> None:
-    fields = wire.Fields(wire.pack_attributes(found), 0, 0)
+    fields = wire.SftpFields(wire.pack_attributes(found), 0, 0)
     assert fields.attributes() == found
     fields.end()
 

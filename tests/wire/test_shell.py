@@ -71,7 +71,7 @@ def test_any_line_comes_apart_or_is_refused(line: bytes) -> None:
         (b"line\\\nbreak 'li\nne'", [b"line\nbreak", b"li\nne"]),
     ],
 )
-def test_words(line: bytes, words: list[bytes]) -> None:
+def test_words_are_split_as_by_a_shell(line: bytes, words: list[bytes]) -> None:
     assert texts(line) == words
 
 
@@ -88,7 +88,7 @@ def test_words(line: bytes, words: list[bytes]) -> None:
         (b"a]", None),
     ],
 )
-def test_patterns(line: bytes, pattern: bytes | None) -> None:
+def test_patterns_keep_their_meaning(line: bytes, pattern: bytes | None) -> None:
     (word,) = split(line)
     assert word.pattern == pattern
 

@@ -1,0 +1,1 @@
+"""Small tools for asynchronous work, without knowledge of files, SSH or S3."""

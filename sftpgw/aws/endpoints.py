@@ -1,0 +1,126 @@
+"""Which URL and signing region a bucket has.
+
+Knows: AWS's endpoint rules, by way of botocore's rule set (regions, partitions,
+accelerate, path and virtual-host addressing, access point ARNs), and how a key
+becomes a path.
+Must not know: requests.
+
+botocore's provider only reads its data files: 2 MiB, and no client. A bucket is
+resolved once and kept, until the store says that it is in another region.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from botocore.endpoint_provider import EndpointProvider
+from botocore.exceptions import BotoCoreError
+from botocore.loaders import Loader
+
+from sftpgw.errors import StoreError
+from sftpgw.model.settings import Addressing, StoreSettings
+
+UNRESERVED = "-_.~"
+
+_REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes part of a host name
+
+
+@dataclass(frozen=True, slots=True)
+class BucketEndpoint:
+    """Where a bucket's requests go; `base_url` does not end with a slash."""
+
+    base_url: str
+    signing_region: str
+    signing_name: str
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.base_url.startswith("https:")
+
+    def url(self, key: str = "", query: tuple[tuple[str, str], ...] = ()) -> str:
+        """The URL of a key, or of the bucket; encoded once, as S3 signs it, and never normalised.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+        """
+        path = quote(key, safe="/" + UNRESERVED)
+        pairs = sorted(
+            (quote(name, safe=UNRESERVED), quote(value, safe=UNRESERVED)) for name, value in query
+        )
+        parameters = "&".join(f"{name}={value}" for name, value in pairs)
+        return f"{self.base_url}/{path}" + (f"?{parameters}" if parameters else "")
+
+
+class Endpoints:
+    """The endpoints of every bucket that is asked for."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._parameters = _parameters(settings)
+        self._region = settings.region
+        self._provider: EndpointProvider | None = None
+        self._known: dict[str, BucketEndpoint] = {}
+        self._moved: dict[str, str] = {}
+
+    def of_bucket(self, bucket: str) -> BucketEndpoint:
+        """:raises StoreError: no URL can be made for this bucket and region"""
+        if bucket not in self._known:
+            self._known[bucket] = self._resolve(bucket, self._region)
+        return self._known[bucket]
+
+    def move(self, bucket: str, region: str) -> bool:
+        """The bucket is in `region`, the store says; whether that is new.
+
+        :raises StoreError: no URL can be made for it there; the bucket stays where it was
+        """
+        if not _REGION.fullmatch(region):
+            raise StoreError(f"{bucket}: {region[:64]!r} is no region", code="NoEndpoint")
+        if self._moved.get(bucket, self._region) == region:
+            return False
+        self._known[bucket] = self._resolve(bucket, region)
+        self._moved[bucket] = region
+        return True
+
+    def _resolve(self, bucket: str, region: str) -> BucketEndpoint:
+        if self._provider is None:
+            loader = Loader()
+            self._provider = EndpointProvider(
+                loader.load_service_model("s3", "endpoint-rule-set-1"),
+                loader.load_data("partitions"),
+            )
+        try:
+            found = self._provider.resolve_endpoint(
+                Bucket=bucket, Region=region, **self._parameters
+            )
+        except BotoCoreError as error:
+            raise StoreError(f"no endpoint for {bucket}: {error}", code="NoEndpoint") from error
+        for scheme in found.properties.get("authSchemes", ()):
+            if scheme["name"] == "sigv4":
+                return BucketEndpoint(
+                    found.url.rstrip("/"),
+                    scheme.get("signingRegion") or region,
+                    scheme.get("signingName") or "s3",
+                )
+        raise StoreError(f"{bucket} needs a signature that we cannot make", code="NoEndpoint")
+
+
+def _parameters(settings: StoreSettings) -> dict[str, object]:
+    """The rule set's parameters but for bucket and region.
+
+    As in botocore, a custom endpoint means paths unless told.
+    """
+    forced_path = settings.addressing is Addressing.PATH or (
+        bool(settings.endpoint) and settings.addressing is not Addressing.VIRTUAL
+    )
+    parameters: dict[str, object] = {
+        "UseFIPS": False,
+        "UseDualStack": False,
+        "ForcePathStyle": forced_path,
+        "Accelerate": settings.accelerate,
+        "UseGlobalEndpoint": False,
+        "DisableMultiRegionAccessPoints": True,
+        "DisableS3ExpressSessionAuth": True,
+    }
+    if settings.endpoint:
+        parameters["Endpoint"] = settings.endpoint
+    return parameters

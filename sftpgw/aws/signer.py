@@ -1,0 +1,102 @@
+"""AWS Signature Version 4 for S3, with botocore's signer.
+
+Knows: which headers a signed request has, the hash of a body in pieces, a clock
+that may be off.
+Must not know: where credentials come from or how a request is sent.
+
+botocore's signer reads the system clock and hashes one ``bytes``; here the time
+is an argument, so that a wrong clock can be corrected, and the body stays in
+its buffers. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from botocore.auth import SIGV4_TIMESTAMP, UNSIGNED_PAYLOAD, S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+
+from sftpgw.aio.hasher import Hasher
+from sftpgw.aws.endpoints import BucketEndpoint
+from sftpgw.model.settings import SignPayload
+from sftpgw.model.units import MIB, Body
+
+HeaderList = tuple[tuple[str, str], ...]
+
+SHA256_STEP_BYTES = 2 * MIB
+"""So much is hashed at a time: 2 milliseconds, 5 where the processor has no SHA-256."""
+
+
+class Signer:
+    """Signs requests with a clock that can be put right.
+
+    :param wall_clock: seconds since 1970.
+    """
+
+    def __init__(
+        self, sign_payload: SignPayload, wall_clock: Callable[[], float], hasher: Hasher
+    ) -> None:
+        self._sign_payload = sign_payload
+        self._hasher = hasher
+        self._wall_clock = wall_clock
+        self.offset_seconds = 0.0
+        """How far the store's clock is ahead of ours."""
+
+    def now_seconds(self) -> float:
+        """The time by the store's clock, seconds since 1970."""
+        return self._wall_clock() + self.offset_seconds
+
+    def correct_clock(self, store_seconds: float) -> None:
+        """Sign from now on by the clock of a store that says it is `store_seconds`."""
+        self.offset_seconds = store_seconds - self._wall_clock()
+
+    def sign(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: HeaderList,
+        payload_hash: str,
+        endpoint: BucketEndpoint,
+        credentials: ReadOnlyCredentials,
+    ) -> HeaderList:
+        """`headers`, ``Host`` and what the signature needs.
+
+        :param payload_hash: what `payload_hash` returned for the body.
+        """
+        request = AWSRequest(method=method, url=url, headers=dict(headers))
+        request.headers["Host"] = urlsplit(url).netloc
+        request.context["payload_hash"] = payload_hash
+        request.context["seconds"] = self.now_seconds()
+        auth = _Auth(credentials, endpoint.signing_name, endpoint.signing_region)
+        auth.add_auth(request)
+        return tuple((name, str(value)) for name, value in request.headers.items())
+
+    async def payload_hash(self, body: Body, endpoint: BucketEndpoint) -> str:
+        """The SHA-256 of `body` in hex, or the word that says that it is not signed."""
+        if self._sign_payload is SignPayload.NO or (
+            self._sign_payload is SignPayload.AUTO and endpoint.is_encrypted
+        ):
+            return str(UNSIGNED_PAYLOAD)
+        digest = hashlib.sha256()
+        await self._hasher.feed(body, digest.update, SHA256_STEP_BYTES)
+        return digest.hexdigest()
+
+
+class _Auth(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """botocore's signer, told the time and the body's hash."""
+
+    def add_auth(self, request: AWSRequest) -> None:
+        moment = datetime.datetime.fromtimestamp(request.context["seconds"], datetime.UTC)
+        request.context["timestamp"] = moment.strftime(SIGV4_TIMESTAMP)
+        self._modify_request_before_signing(request)
+        to_sign = self.string_to_sign(request, self.canonical_request(request))
+        self._inject_signature_to_request(request, self.signature(to_sign, request))
+
+    def payload(self, request: AWSRequest) -> str:
+        payload_hash: str = request.context["payload_hash"]
+        return payload_hash

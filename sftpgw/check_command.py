@@ -1,0 +1,92 @@
+"""``--check``: a line for each finding about the configuration, the machine and the store."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sys
+import time
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from sftpgw.aws.credentials import CredentialSource, credential_source
+from sftpgw.checks import Finding, Level, Report, RetryReporter, check_buckets
+from sftpgw.errors import StoreError
+from sftpgw.machine_checks import (
+    check_addresses,
+    check_descriptors,
+    check_host_key_files,
+    check_plugin_cache,
+)
+from sftpgw.model.settings import PROXIED, Settings
+from sftpgw.model.store import Capabilities, ObjectStore
+from sftpgw.s3.probe import probe_capabilities
+from sftpgw.s3.store_factory import open_store
+from sftpgw.services import ADOPTED, parse_endpoint
+from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.startup import idle_connections
+from sftpgw.terminal import print_line
+
+
+async def check(reactor: Any, settings: Settings) -> None:
+    """Print a line for each finding. :raises SystemExit: with status 0 or 1."""
+    found: list[Finding] = []
+
+    def report(level: Level, text: str) -> None:
+        found.append(Finding(level, text))
+        print_line(found[-1], sys.stdout)
+
+    report(Level.OK, f"configuration: {len(settings.users)} user(s), no faults")
+    for warning in settings.warnings:
+        report(Level.NOTE, warning)
+    await _check_machine(reactor, settings, report)
+    credentials = credential_source(settings.s3, deferToThread, reactor)
+    try:
+        access_key = (await credentials.current()).access_key
+    except StoreError as error:
+        report(Level.FAULT, f"credentials: {error.message}")
+    else:
+        report(Level.OK, f"credentials: access key {access_key}")
+        await _check_store(reactor, settings, credentials, report)
+    raise SystemExit(any(finding.level is Level.FAULT for finding in found))
+
+
+async def _check_machine(reactor: Any, settings: Settings, report: Report) -> None:
+    check_host_key_files(settings.gateway.host_keys, report)
+    check_descriptors(settings.ssh.max_connections, idle_connections(settings), report)
+    check_plugin_cache(report)
+    endpoints = {}
+    for text in settings.gateway.listen:
+        inner = text.removeprefix(PROXIED)
+        if inner.startswith(ADOPTED):
+            report(Level.NOTE, f"listen {text}: not tried; systemd hands it over at the start")
+        else:
+            endpoints[text] = parse_endpoint(reactor, inner)
+    await check_addresses(endpoints, GatewayTransport.ourVersionString, deferToThread, report)
+
+
+async def _check_store(
+    reactor: Any, settings: Settings, credentials: CredentialSource, report: Report
+) -> None:
+    store = open_store(
+        settings.s3,
+        reactor,
+        RetryReporter(report, settings.s3.retry_time_seconds),
+        wall_clock=time.time,
+        random=random.random,
+        in_thread=deferToThread,
+        credentials=credentials,
+        environment=os.environ,
+    )
+
+    async def probe(store: ObjectStore, bucket: str) -> Capabilities:
+        return await probe_capabilities(
+            store, bucket, settings.s3.state_prefix, secrets.token_hex(8)
+        )
+
+    try:
+        await check_buckets(settings, store, probe, report)
+    finally:
+        await store.close()

@@ -1,0 +1,241 @@
+"""Loads the configuration: sftpgw.ini, and the users file that it names.
+
+Knows: which settings cannot work together.
+Must not know: the keys (`tables`), how users are described (`users`) or values are written
+(`scalars`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sftpgw.config import scalars
+from sftpgw.config.banner import read_banner
+from sftpgw.config.exposure import warn_if_open_to_all
+from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.scalars import size_text
+from sftpgw.config.tables import SECTIONS
+from sftpgw.config.users_ini import Check, ReadKey, load_users
+from sftpgw.errors import ConfigError
+from sftpgw.model.settings import (
+    PROXIED,
+    Addressing,
+    FilesSettings,
+    GatewaySettings,
+    LimitSettings,
+    Settings,
+    SshSettings,
+    StoreSettings,
+)
+from sftpgw.model.users import User
+
+
+def load_settings(
+    config_path: Path | str,
+    *,
+    read_key: ReadKey,
+    check_hash: Check,
+    check_endpoint: Check = str,
+    check_host_key: Check = str,
+    check_ca_file: Check = str,
+    check_proxy: Check = str,
+    bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
+    known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Settings:
+    """Read sftpgw.ini and the users file that it names.
+
+    :param read_key: reads one line of `authorized_keys`.
+    :param check_hash: judges a `password_hash`; must not repeat it in its message.
+    :param check_endpoint: judges one Twisted endpoint of `listen`.
+    :param check_host_key: judges the path of a host key that exists.
+    :param check_ca_file: judges the path of `ca_file`.
+    :param check_proxy: judges `proxy`; must not repeat its password in its message.
+    :param bucket_check: what judges, for these settings of the store, whether a bucket can be
+        addressed.
+    :param known_algorithms: what may be named in a list of [ssh], by the list's key.
+    :raises ConfigError: with every fault of both files.
+    """
+    file = Path(config_path).absolute()
+    faults = Faults()
+    sections = read_sections(file, faults)
+    if sections is None:
+        raise ConfigError(tuple(faults.lines))
+    _refuse_unknown(sections)
+    parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
+    given = {name: part.values(SECTIONS[name]) for name, part in parts.items()}
+    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
+    gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
+    _check_listen(parts["gateway"], gateway, check_endpoint)
+    _check_host_keys(parts["gateway"], gateway, check_host_key)
+    store = _store_settings(parts["s3"], given["s3"], check_ca_file, check_proxy)
+    _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
+    ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
+    limits = LimitSettings(**given["limits"])
+    _check_limits(parts["limits"], limits, store)
+    users = load_users(users_file, store, read_key, check_hash, faults)
+    _check_buckets(parts["s3"], store, users, users_file, bucket_check(store))
+    if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
+        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    if store.secret_key or store.session_token or "@" in store.proxy:
+        warn_if_open_to_all(file, "the credentials of [s3]", faults)
+    if faults.lines:
+        raise ConfigError(tuple(faults.lines))
+    files = FilesSettings(**given["files"])
+    warnings = tuple(faults.warnings)
+    return Settings(gateway, store, ssh, limits, files, MappingProxyType(users), warnings)
+
+
+def _store_settings(
+    section: Section, given: Mapping[str, Any], check_ca_file: Check, check_proxy: Check
+) -> StoreSettings:
+    anchored = dict(given)
+    if "ca_file" in given:
+        anchored["ca_file"] = str(section.file.parent / given["ca_file"])
+    store = StoreSettings(**anchored)
+    _check_store(section, store)
+    _judge(section, "ca_file", store.ca_file, check_ca_file)
+    _judge(section, "proxy", store.proxy, check_proxy)
+    return store
+
+
+def _ssh_settings(
+    section: Section, given: Mapping[str, Any], gateway: GatewaySettings
+) -> SshSettings:
+    read = dict(given)
+    if "banner" in given:
+        read["banner"] = read_banner(section, given["banner"])
+    ssh = SshSettings(**read)
+    _check_connections(section, ssh)
+    _check_balancers(section, ssh, gateway)
+    return ssh
+
+
+def _check_buckets(
+    section: Section,
+    store: StoreSettings,
+    users: Mapping[str, User],
+    users_file: Path,
+    check_bucket: Check,
+) -> None:
+    """Buckets that no request can be sent to with these settings; each is one fault."""
+    judged = {""}
+    for user in (User("", store.bucket, ""), *users.values()):
+        bucket = user.bucket
+        if bucket in judged:
+            continue
+        judged.add(bucket)
+        try:
+            if scalars.is_tenant_bucket(bucket) and not store.endpoint:
+                raise ValueError(
+                    f"{bucket}: is Ceph's tenant:bucket; set the endpoint of [s3], too"
+                )
+            check_bucket(bucket)
+        except ValueError as error:
+            if user.name:
+                section.faults.add(users_file, error, user.name, "bucket")
+            else:
+                section.fault("bucket", error)
+
+
+def _refuse_unknown(sections: Mapping[str, Section]) -> None:
+    for name, section in sections.items():
+        if name not in SECTIONS:
+            hint = scalars.nearest(name, SECTIONS) or f"; known: {', '.join(SECTIONS)}"
+            section.fault("", f"is not a known section{hint}")
+
+
+def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
+    names = gateway.host_keys or ("ssh_host_ed25519_key",)
+    return replace(gateway, host_keys=tuple(str(folder / name) for name in names))
+
+
+def _check_listen(section: Section, gateway: GatewaySettings, check_endpoint: Check) -> None:
+    for endpoint in gateway.listen:
+        try:
+            check_endpoint(endpoint)
+        except ValueError as error:
+            text = f"{endpoint!r} is not a Twisted endpoint ({error}); write one such as tcp:2022"
+            section.fault("listen", text)
+
+
+def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key: Check) -> None:
+    for path in gateway.host_keys:
+        if os.path.isfile(path):
+            try:
+                check_host_key(path)
+            except ValueError as error:
+                section.fault("host_keys", error)
+            else:
+                warn_if_open_to_all(Path(path), "a private key", section.faults)
+        elif not gateway.create_host_keys:
+            text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
+            section.fault("host_keys", text)
+
+
+def _judge(section: Section, key: str, value: str, check: Check) -> None:
+    try:
+        if value:
+            check(value)
+    except ValueError as error:
+        section.fault(key, error)
+
+
+def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySettings) -> None:
+    proxied = [text for text in gateway.listen if text.startswith(PROXIED)]
+    believes_all = [text for text in proxied if not text.startswith(f"{PROXIED}unix:")]
+    if believes_all and not ssh.balancer_networks:
+        text = (
+            f"is missing; on {believes_all[0]} clients could claim any address: "
+            "write the networks that your load balancers connect from, such as 10.0.0.0/24"
+        )
+        section.fault("balancer_networks", text)
+    elif ssh.balancer_networks and not proxied:
+        text = f"is of no use; write listen = {PROXIED}tcp:2022 where load balancers connect"
+        section.fault("balancer_networks", text)
+
+
+def _check_algorithms(
+    section: Section, given: Mapping[str, Any], known: Mapping[str, Collection[str]]
+) -> None:
+    for key, algorithms in known.items():
+        for name in given.get(key, ()):
+            try:
+                scalars.refuse_unknown(name, algorithms)
+            except ValueError as error:
+                section.fault(key, error)
+
+
+def _check_connections(section: Section, ssh: SshSettings) -> None:
+    full = ssh.max_startups.full
+    if ssh.max_connections < full:
+        text = (
+            f"{ssh.max_connections} is less than the third number of max_startups; "
+            f"write {full} or more, or lower max_startups"
+        )
+        section.fault("max_connections", text)
+
+
+def _check_store(section: Section, store: StoreSettings) -> None:
+    """Settings that are fine alone and cannot work together."""
+    if bool(store.access_key) != bool(store.secret_key):
+        missing = "secret_key" if store.access_key else "access_key"
+        section.fault(missing, "is missing; set both access_key and secret_key, or neither")
+    if store.session_token and not store.access_key:
+        section.fault("session_token", "needs the access_key and secret_key that it belongs to")
+    if store.accelerate and (store.endpoint or store.addressing is Addressing.PATH):
+        text = "works on AWS only, without endpoint and without addressing = path"
+        section.fault("accelerate", text)
+
+
+def _check_limits(section: Section, limits: LimitSettings, store: StoreSettings) -> None:
+    least_bytes = 2 * max(store.part_size_bytes, store.download_part_size_bytes)
+    if limits.memory_bytes < least_bytes:
+        text = f"must hold two parts of [s3]; write {size_text(least_bytes)} or more"
+        section.fault("memory", text)
+    if limits.reorder_allowance_bytes > limits.memory_bytes:
+        section.fault("reorder_allowance", "must not be larger than memory")

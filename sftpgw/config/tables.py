@@ -1,0 +1,488 @@
+"""Every key of both ini files: how it is written, its bounds, and what it does.
+
+The loader reads the files by these tables. The configuration reference in ``docs/`` and the
+annotated examples in ``etc/`` are made of them, so that the three cannot differ. Defaults are
+those of the settings in `sftpgw.values`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sftpgw.config import scalars
+from sftpgw.config.ini_file import Key
+from sftpgw.config.scalars import (
+    CAPABILITY_NAMES,
+    PERMISSION_NAMES,
+    ValueFormat,
+    count,
+    matching,
+    never_or,
+    off_or,
+    one_of,
+    size,
+    time,
+)
+from sftpgw.model.limits import MAX_PART_BYTES, MIN_PART_BYTES
+from sftpgw.model.settings import (
+    Addressing,
+    ChecksumChoice,
+    ExactTimes,
+    LateTimes,
+    OnDisconnect,
+    Probe,
+    SetStat,
+    SignPayload,
+)
+from sftpgw.model.units import GIB, KIB, MIB
+
+DAY = 86400
+
+BUCKET = ValueFormat(
+    scalars.bucket_name,
+    "text",
+    "a bucket, an access point of AWS by its ARN or alias, or tenant:bucket of Ceph",
+)
+CAPABILITIES = ValueFormat(scalars.capabilities, "names", " ".join(CAPABILITY_NAMES))
+ENDPOINT = ValueFormat(scalars.endpoint, "URL", "http://HOST[:PORT] or https://HOST[:PORT]")
+ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a line")
+FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
+HASH = ValueFormat(str, "secret", "a bcrypt or argon2 hash")
+MODE = ValueFormat(scalars.mode, "mode", "three octal digits, as in chmod")
+NAMES = ValueFormat(scalars.names, "names")
+NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")
+PATH = ValueFormat(scalars.printable, "path")
+PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
+PERMISSIONS = ValueFormat(scalars.permissions, "names", " ".join(PERMISSION_NAMES))
+PREFIX = ValueFormat(scalars.key_prefix, "prefix", "names between single slashes, up to 900 bytes")
+PUBLIC_KEYS = ValueFormat(scalars.lines, "lines", "public keys of OpenSSH, one a line")
+SECRET = ValueFormat(scalars.secret, "secret")
+STARTUPS = ValueFormat(scalars.startup_limits, "start:percent:full", "percent: 1 to 100")
+STATE_PREFIX = ValueFormat(scalars.state_prefix, "prefix", "not the whole bucket")
+TEXT = ValueFormat(scalars.printable, "text")
+
+GATEWAY_KEYS: Mapping[str, Key] = {
+    "listen": Key(
+        "listen",
+        ENDPOINTS,
+        "Where the gateway listens. ``haproxy:tcp:2022`` is for load balancers that send the "
+        "PROXY protocol, and needs ``balancer_networks``.",
+    ),
+    "host_keys": Key(
+        "host_keys",
+        PATHS,
+        "The private keys with which the server proves its identity. A key that other accounts "
+        "can read is refused, as sshd does.",
+    ),
+    "create_host_keys": Key(
+        "create_host_keys",
+        FLAG,
+        "Make each host key that does not exist: RSA of 3072 bits if the file's name has ``rsa`` "
+        "in it, ECDSA on P-256 if it has ``ecdsa``, else ed25519. An existing file is never "
+        "touched. Where the file system does not last, make the keys once with ssh-keygen and "
+        "leave this at ``no``.",
+    ),
+    "users": Key("users", PATH, "The file that says who may log in."),
+}
+
+S3_KEYS: Mapping[str, Key] = {
+    "bucket": Key(
+        "bucket",
+        BUCKET,
+        "The bucket of all users who do not name another one. An ARN names the region, too.",
+    ),
+    "region": Key(
+        "region",
+        matching(r"[A-Za-z0-9_-]{1,64}", "a region such as eu-west-1"),
+        "The region of the bucket. A bucket in another region is followed there, and the log says "
+        "so.",
+    ),
+    "endpoint": Key("endpoint", ENDPOINT, "The address of a store other than AWS."),
+    "addressing": Key(
+        "addressing",
+        one_of(Addressing),
+        "Whether the bucket is named in the host (``virtual``) or in the path (``path``). "
+        "``auto`` is ``virtual`` on AWS and ``path`` at an ``endpoint``.",
+    ),
+    "access_key": Key(
+        "access_key",
+        TEXT,
+        "The access key. If it is blank, the AWS chain finds the credentials: environment, "
+        "profile, web identity, ECS, EC2.",
+    ),
+    "secret_key": Key("secret_key", SECRET, "The secret key that belongs to ``access_key``."),
+    "session_token": Key(
+        "session_token", SECRET, "The session token, if the two keys are temporary."
+    ),
+    "role_arn": Key(
+        "role_arn",
+        matching(r"arn:\S+:role/\S+", "arn:aws:iam::ACCOUNT:role/…"),
+        "A role that the gateway assumes with those credentials.",
+    ),
+    "ca_file": Key(
+        "ca_file",
+        PATH,
+        "The authorities that may sign the certificate of an https endpoint, as PEM. It is read "
+        "again when it changes. If it is blank: ``AWS_CA_BUNDLE``, ``ca_bundle`` of the AWS "
+        "profile or ``REQUESTS_CA_BUNDLE``, else the authorities of the system.",
+    ),
+    "proxy": Key(
+        "proxy",
+        SECRET,
+        "The HTTP proxy for all requests to the store, ``http://[USER:PASSWORD@]HOST:PORT``, or "
+        "``none``. If it is blank, ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` decide.",
+    ),
+    "storage_class": Key(
+        "storage_class",
+        matching(r"[A-Z0-9_]+", "one like STANDARD_IA"),
+        "The storage class of new objects. If it is blank, the bucket decides.",
+    ),
+    "accelerate": Key("accelerate", FLAG, "Use S3 Transfer Acceleration. AWS only."),
+    "state_prefix": Key(
+        "state_prefix",
+        STATE_PREFIX,
+        "Where the gateway keeps its own records in each bucket. No user can see it.",
+    ),
+    "sign_payload": Key(
+        "sign_payload",
+        one_of(SignPayload),
+        "Sign a SHA-256 of every byte that is sent. ``auto`` is ``yes`` over http and ``no`` over "
+        "https.",
+    ),
+    "checksum": Key(
+        "checksum",
+        one_of(ChecksumChoice),
+        "The checksum of every part and object, which the store compares and keeps. ``auto`` is "
+        "``crc64nvme`` where the store can do it, else ``md5``, which costs 1.5 CPU seconds per "
+        "GiB.",
+    ),
+    "part_size": Key(
+        "part_size_bytes",
+        size(MIN_PART_BYTES, MAX_PART_BYTES),
+        "The size of the first parts of an upload. Large files get larger parts.",
+    ),
+    "upload_concurrency": Key(
+        "upload_concurrency", count(1, 64), "How many parts of one upload are sent at once."
+    ),
+    "download_part_size": Key(
+        "download_part_size_bytes",
+        size(64 * KIB, GIB),
+        "The size of the largest range that one GET of a download asks for.",
+    ),
+    "download_concurrency": Key(
+        "download_concurrency",
+        count(1, 64),
+        "How many ranges of one download are fetched ahead at once.",
+    ),
+    "connect_timeout": Key(
+        "connect_timeout_seconds",
+        time(0.1, 600),
+        "How long the connection to the store may take.",
+    ),
+    "read_timeout": Key(
+        "read_timeout_seconds",
+        time(0.1, 3600),
+        "How long the store may stay silent during a request.",
+    ),
+    "retry_time": Key(
+        "retry_time_seconds",
+        time(0, 3600),
+        "How long a request is retried while the store is away or refuses for now. The default "
+        "outlasts a restart of the store.",
+    ),
+    "max_attempts": Key(
+        "max_attempts",
+        count(1, 1000),
+        "How often a request is sent at most. The limit that is reached first ends it.",
+    ),
+    "probe": Key(
+        "probe",
+        one_of(Probe),
+        "Try out what the store can do, once for each bucket when it is first written to, with a "
+        "few tiny objects and at most one of 5 MiB under ``state_prefix``. With ``no`` the "
+        "gateway believes ``unsupported``.",
+    ),
+    "abort_stale_uploads": Key(
+        "abort_stale_uploads_seconds",
+        off_or(time(3600, 365 * DAY)),
+        "Abort multipart uploads under the users' prefixes that are older than this and have no "
+        "record, no matter which program began them. 7d is a good value. Another gateway's upload "
+        "may be under way for so long.",
+    ),
+    "unsupported": Key(
+        "capabilities",
+        CAPABILITIES,
+        "What the store lacks. ``--check`` tells; the gateway finds out by itself unless "
+        "``probe`` is ``no``.",
+    ),
+}
+
+SSH_KEYS: Mapping[str, Key] = {
+    "login_grace": Key(
+        "login_grace_seconds",
+        time(1, 3600),
+        "How long a client has to log in, from the moment it connects.",
+    ),
+    "auth_tries": Key(
+        "auth_tries",
+        count(1, 100),
+        "How many failed tries end a connection. Each key that an agent offers in vain is a try; "
+        "the ``none`` with which clients begin is not.",
+    ),
+    "sessions_per_connection": Key(
+        "sessions_per_connection", count(1, 1000), "How many SSH channels one connection may open."
+    ),
+    "handles_per_session": Key(
+        "handles_per_session",
+        count(1, 100_000),
+        "How many files and directories one SFTP session may have open.",
+    ),
+    "max_connections": Key(
+        "max_connections",
+        count(1, 100_000),
+        "How many clients may be connected at once, logged in or not. Each needs a file "
+        "descriptor (``ulimit -n``). Not less than the last number of ``max_startups``.",
+    ),
+    "connections_per_user": Key(
+        "connections_per_user",
+        count(1, 100_000),
+        "How many of those may be logged in as one user.",
+    ),
+    "max_startups": Key(
+        "max_startups",
+        STARTUPS,
+        "Limits for clients that have not logged in. From the first number on, so many percent of "
+        "new connections are refused, and ever more of them up to the last number, from which on "
+        "all are. An address that has such clients already is refused sooner.",
+    ),
+    "startups_per_address": Key(
+        "startups_per_address",
+        count(1, 10_000),
+        "How many clients that have not logged in may come from one IPv4 address or IPv6 /64.",
+    ),
+    "startup_rate_per_address": Key(
+        "startup_rate_per_address",
+        count(1, 10_000),
+        "How many connections a second one address may make without a login, once it has made "
+        "``startups_per_address`` of them.",
+    ),
+    "exempt_networks": Key(
+        "exempt_networks",
+        NETWORKS,
+        "Networks without the two limits per address: partners behind one NAT.",
+    ),
+    "balancer_networks": Key(
+        "balancer_networks",
+        NETWORKS,
+        "Where load balancers connect from that tell the client's address "
+        "(``listen = haproxy:…``).",
+    ),
+    "banner_file": Key(
+        "banner",
+        PATH,
+        "A file whose text, in UTF-8 and up to 16 KiB, clients see before they log in.",
+    ),
+    "keepalive_interval": Key(
+        "keepalive_interval_seconds",
+        never_or(time(1, 86400)),
+        "A client that has been silent for so long is asked for a sign of life.",
+    ),
+    "keepalive_count": Key(
+        "keepalive_count",
+        count(1, 100),
+        "How many such requests without any reply end the connection.",
+    ),
+    "idle_timeout": Key(
+        "idle_timeout_seconds",
+        never_or(time(1, 30 * 86400)),
+        "End a session on which nothing has moved for so long and for which nothing is under way. "
+        "It may end up to a minute late.",
+    ),
+    "rekey_bytes": Key(
+        "rekey_bytes",
+        # Up to 32 GiB, packets cannot be counted out: `ssh.rekeying` tells why.
+        size(MIB, 32 * GIB),
+        "Exchange new keys after so many bytes, both directions together.",
+    ),
+    "rekey_interval": Key(
+        "rekey_interval_seconds", time(60, 86400), "Exchange new keys after so much time."
+    ),
+    "key_exchange_timeout": Key(
+        "key_exchange_timeout_seconds", time(1, 3600), "How long a key exchange may take."
+    ),
+    "packet_before_login": Key(
+        "packet_before_login_bytes",
+        size(8 * KIB, MIB),
+        "The longest SSH packet that is taken from a client before it has logged in.",
+    ),
+    "packet_after_login": Key(
+        "packet_after_login_bytes",
+        # At least what a channel announces (`ssh.channels`), and 1 KiB.
+        size(257 * KIB, 4 * MIB),
+        "The longest SSH packet that is taken from a client that has logged in.",
+    ),
+    "key_exchanges": Key(
+        "key_exchanges",
+        NAMES,
+        "The key exchange methods that are offered, the preferred one first.",
+    ),
+    "ciphers": Key("ciphers", NAMES, "The ciphers that are offered, the preferred one first."),
+    "macs": Key("macs", NAMES, "The MACs that are offered, the preferred one first."),
+    "host_key_algorithms": Key(
+        "host_key_algorithms",
+        NAMES,
+        "The signature algorithms of host keys that are offered, as far as there are such keys.",
+    ),
+    "login_key_algorithms": Key(
+        "login_key_algorithms",
+        NAMES,
+        "The algorithms with which users' keys may sign.",
+    ),
+}
+
+LIMITS_KEYS: Mapping[str, Key] = {
+    "memory": Key(
+        "memory_bytes",
+        size(16 * MIB, 1024 * GIB),
+        "How much memory all transfers of the process may hold together. At least two parts.",
+    ),
+    "reorder_allowance": Key(
+        "reorder_allowance_bytes",
+        size(KIB, GIB),
+        "How far the writes of one upload may be out of order. Not more than ``memory``.",
+    ),
+    "drain": Key(
+        "drain_seconds",
+        time(0, 3600),
+        "How long transfers may go on once the gateway has been told to stop.",
+    ),
+}
+
+FILES_KEYS: Mapping[str, Key] = {
+    "exact_times": Key(
+        "exact_times",
+        one_of(ExactTimes),
+        "Whether listings show the times that were stored with files and folders, for a HEAD "
+        "request each unless the time is known. ``auto``: in directories that S3 lists in one "
+        "page, 1,000 names.",
+    ),
+    "setstat": Key(
+        "setstat",
+        one_of(SetStat),
+        "What happens when a client sets the time of a stored file that S3 cannot copy onto "
+        "itself, since it is over 5 GiB or archived.",
+    ),
+    "rename_max_objects": Key(
+        "rename_max_objects",
+        count(1, 10_000_000),
+        "A folder with more objects is not renamed; nothing of it is touched then.",
+    ),
+    "late_times": Key(
+        "late_times",
+        one_of(LateTimes),
+        "What happens to a time that a client sets when its file is stored already, or its first "
+        "part sent. ``apply``: S3 copies the object onto itself, which is a second version of it. "
+        "``defer``: this process shows the time as long as it runs, for the last 65,536 files, "
+        "and stores none. ``ignore``: the time is forgotten, as AWS Transfer's ``ENABLE_NO_OP`` "
+        "does.",
+    ),
+    "late_times_wait": Key(
+        "late_times_wait_seconds",
+        time(0, 10),
+        "How long CLOSE of a small file without a time waits for one that comes right behind it, "
+        "and is stored with the file. With 0s it waits for what has been received by then.",
+    ),
+    "on_disconnect": Key(
+        "on_disconnect",
+        one_of(OnDisconnect),
+        "What happens to an upload whose client is lost: ``discard`` it, or keep its parts for "
+        "the client to ``resume``.",
+    ),
+    "partials_kept": Key(
+        "partials_kept_seconds",
+        time(60, 365 * DAY),
+        "How long the parts of such an upload are kept, and paid for.",
+    ),
+    "keep_empty_directories": Key(
+        "keep_empty_directories",
+        FLAG,
+        "Whether a folder outlives its last file, as on a disk. ``yes`` costs a LIST for each "
+        "file or folder that is removed or renamed.",
+    ),
+    "strict_parents": Key(
+        "strict_parents",
+        FLAG,
+        "Whether nothing new is ever put below a file. ``yes`` costs a HEAD for each folder above "
+        "something new that the session has not seen yet. What is known to be a file is refused "
+        "in any case.",
+    ),
+    "hadoop_markers": Key(
+        "hadoop_markers",
+        FLAG,
+        "Whether a request looks for Hadoop's marker (``name_$folder$``) of a folder in which "
+        "nothing is. ``yes`` costs a HEAD for each look at a name that does not exist. A folder "
+        "that a listing has shown is found in any case.",
+    ),
+    "uid": Key(
+        "uid",
+        count(0, 2**32 - 1),
+        "The owner that all files and folders show, under the user's name.",
+    ),
+    "gid": Key(
+        "gid",
+        count(0, 2**32 - 1),
+        "The group that all files and folders show, under the user's name.",
+    ),
+    "file_mode": Key("file_mode", MODE, "The mode that all files show."),
+    "directory_mode": Key("directory_mode", MODE, "The mode that all folders show."),
+}
+
+SECTIONS: Mapping[str, Mapping[str, Key]] = {
+    "gateway": GATEWAY_KEYS,
+    "s3": S3_KEYS,
+    "ssh": SSH_KEYS,
+    "limits": LIMITS_KEYS,
+    "files": FILES_KEYS,
+}
+"""The keys of sftpgw.ini, by section."""
+
+DEFAULT_KEYS: Mapping[str, Key] = {
+    "bucket": Key(
+        "bucket",
+        BUCKET,
+        "The bucket of the user. ``{username}`` stands for the user's name. The default is the "
+        "bucket of ``[s3]``.",
+    ),
+    "key_prefix": Key(
+        "key_prefix",
+        PREFIX,
+        "The prefix under which all that the user sees lies, as if it were the root of a disk. It "
+        "need not exist. ``/`` is the whole bucket. ``{username}`` stands for the user's name; "
+        "``{{`` and ``}}`` stand for braces.",
+        if_blank="is blank; write / for the whole bucket, or leave the key out for the default",
+    ),
+    "permissions": Key(
+        "permissions",
+        PERMISSIONS,
+        "What the user may do. The default is all of it.",
+        if_blank="grants nothing; name some, or leave the key out for the default",
+    ),
+}
+"""The keys of ``[*]`` in users.ini."""
+
+USER_KEYS: Mapping[str, Key] = {
+    **DEFAULT_KEYS,
+    "authorized_keys": Key(
+        "authorized_keys",
+        PUBLIC_KEYS,
+        "The public keys with which the user may log in, as in OpenSSH's file. Options before a "
+        "key, such as ``from=``, are refused.",
+    ),
+    "password_hash": Key(
+        "password_hash",
+        HASH,
+        "The hash of the user's password. Without ``authorized_keys`` and ``password_hash`` a "
+        "user cannot log in, which is a fault.",
+    ),
+}
+"""The keys of a user's section in users.ini."""

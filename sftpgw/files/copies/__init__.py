@@ -1,0 +1,1 @@
+"""Copies of objects within the store."""

@@ -1,0 +1,1 @@
+"""Downloads: from ranged GETs to the READs of a client."""

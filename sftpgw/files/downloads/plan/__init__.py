@@ -1,0 +1,1 @@
+"""What a download fetches next: pure decisions, without I/O."""

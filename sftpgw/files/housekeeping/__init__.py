@@ -1,0 +1,1 @@
+"""The gateway's own objects in the store, and the sweeper that deletes what a crash left."""

@@ -1,0 +1,1 @@
+"""Directories: pages of keys as entries."""

@@ -1,0 +1,1 @@
+"""The memory budget of the process: reservations, queues and stall timeouts."""

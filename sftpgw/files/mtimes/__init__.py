@@ -1,0 +1,1 @@
+"""Modification times that clients set."""

@@ -1,0 +1,1 @@
+"""Renames of files and directories."""

@@ -1,0 +1,78 @@
+"""The objects that the files of one session use.
+
+A transfer, a listing or a rename takes one `SessionContext` instead of a dozen arguments.
+
+Knows: which parts of the process a file operation may use.
+Must not know: what an operation does with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from sftpgw.files.listing.plan import modified_seconds
+from sftpgw.files.memory.stall import StallTimeout
+from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.traffic import SessionTraffic
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
+from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore
+
+
+@dataclass(frozen=True)
+class SessionContext:
+    """What the files of one session stand on.
+
+    :param user: the name of the session's user.
+    :param store: the store, bound to the session's label in the log.
+    :param budget: the user's share of the memory budget.
+    :param transfers: the process's registry of transfers.
+    :param times: the process's cache of mtimes.
+    :param clock: the process's clock.
+    :param events: the session's event sink.
+    :param settings: the settings of the store.
+    :param limits: the limits of memory and of writes out of order.
+    :param files: how files behave.
+    :param session: the session's label in the log.
+    :param traffic: counts the session's bytes.
+    """
+
+    user: str
+    store: ObjectStore
+    budget: MemoryBudget
+    transfers: TransferRegistry
+    times: MtimeCache
+    clock: Clock
+    events: EventSink
+    settings: StoreSettings
+    limits: LimitSettings
+    files: FilesSettings
+    session: str = ""
+    traffic: SessionTraffic = field(default_factory=SessionTraffic)
+
+    @cached_property
+    def stall_timeout(self) -> StallTimeout:
+        """The stall timeout that the session's uploads share."""
+        return StallTimeout(self.clock)
+
+    def copied(
+        self, source: ObjectInfo, target: ObjectName, etag: str, began_seconds: float
+    ) -> None:
+        """An object was copied with its time: the next listing of it shows that.
+
+        :param source: the object that was copied.
+        :param target: the name of the copy.
+        :param etag: the copy's ETag.
+        :param began_seconds: when the copy began; the store dates it later than that.
+        """
+        stored = replace(source, name=target, etag=etag, modified_seconds=began_seconds)
+        now_seconds = self.clock.seconds()
+        shown_seconds = modified_seconds(source)
+        deferred_seconds = self.times.deferred(source)
+        self.times.stored(stored, mtime_seconds=shown_seconds, now_seconds=now_seconds)
+        if deferred_seconds is not None:
+            self.times.defer(stored, deferred_seconds)

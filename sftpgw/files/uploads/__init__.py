@@ -1,0 +1,1 @@
+"""Uploads: from the WRITEs of a client to parts in S3."""

@@ -1,0 +1,1 @@
+"""What an upload does next: pure decisions, without I/O."""

@@ -1,0 +1,286 @@
+"""Which requests make an object out of parts.
+
+Knows: which multipart uploads are open, which parts are under way, what is stored.
+Must not know: how parts come about, or how a request is sent.
+
+Rules
+
+1. An upload is opened when its first part is there, or is to be copied; upload 0 is the
+   object's own, the others are pieces (`uploads/plan/staging_layout`), which are not opened before
+   it.
+2. Parts are sent in their order, at most `concurrency` at once; their bytes are kept
+   until the store confirms them.
+3. A piece that is full is completed once its parts are stored, then copied into
+   upload 0 while later parts arrive, then dropped. What is kept of the object below is
+   copied into upload 0 as it comes. At most `concurrency` copies at once.
+4. At the end, when each part is stored and everything copied, upload 0 is completed.
+5. Given up, and nothing under way any more: whatever is open is aborted, and pieces that
+   are, or may be, complete are dropped. If what is there is to be kept, upload 0 stays open,
+   and the parts that are whole are sent to it before; pieces are not gone on with.
+
+A piece:  WANTED → OPENING → OPEN → COMPLETING → COMPLETE → COPYING → (gone)
+"""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from sftpgw.files.uploads.plan.staging_layout import StagingLayout
+from sftpgw.files.uploads.plan.upload_commands import (
+    AbortUpload,
+    CompleteStaging,
+    CompleteUpload,
+    CopyBase,
+    CopyStaging,
+    CreateUpload,
+    DropStaging,
+    SendPart,
+    Step,
+)
+from sftpgw.files.uploads.suspended.plan import durable
+from sftpgw.model.store import ByteRange, StoredPart
+from sftpgw.model.units import Body
+
+
+class State(enum.IntEnum):
+    """How far an upload has come."""
+
+    WANTED = 0
+    OPENING = 1
+    OPEN = 2
+    COMPLETING = 3
+    COMPLETE = 4
+    COPYING = 5
+
+
+@dataclass(slots=True)
+class _StartedUpload:
+    """One multipart upload; `unstored` counts parts that the store has not confirmed.
+
+    What is copied of the object below is among them; the pieces that are copied are not.
+    """
+
+    number: int
+    state: State = State.WANTED
+    stored: list[StoredPart] = field(default_factory=list)
+    unstored: int = 0
+    is_full: bool = False
+
+    @property
+    def parts(self) -> tuple[StoredPart, ...]:
+        return tuple(sorted(self.stored, key=lambda part: part.number))
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.stored)
+
+
+class MultipartPlan:
+    """The parts of one object on their way to the store.
+
+    :param is_open: upload 0 is open already, and goes on.
+    """
+
+    def __init__(self, layout: StagingLayout, concurrency: int, *, is_open: bool = False) -> None:
+        self.held_bytes = 0
+        self.parts_at_hand = 0
+        self._layout = layout
+        self._concurrency = concurrency
+        self._own = _StartedUpload(0, State.OPEN if is_open else State.WANTED)
+        self._pieces: dict[int, _StartedUpload] = {}
+        self._copied: list[int] = []
+        self._ready: deque[SendPart] = deque()
+        self._at_hand: dict[int, SendPart] = {}
+        self._kept: deque[CopyBase] = deque()
+        self._copying_below = 0
+        self._copied_below: list[ByteRange] = []
+        self._has_ended = False
+        self._is_winding_up = False
+
+    # Parts.
+
+    def adopt(self, parts: Iterable[StoredPart]) -> None:
+        """The first parts of upload 0, which the store has already."""
+        self._own.stored += parts
+
+    def add(self, number: int, body: Body, size_bytes: int, offset: int) -> None:
+        """Part `number` of the object is whole; it follows the one before."""
+        home = self._layout.home(number)
+        upload = self._upload(home.upload)
+        upload.unstored += 1
+        upload.is_full = self._layout.fills(home)
+        part = SendPart(home.number, body, size_bytes, home.upload, offset)
+        self._ready.append(part)
+        self._at_hand[offset] = part
+        self.held_bytes += size_bytes
+        self.parts_at_hand += 1
+
+    def copy_below(self, slot: int, wanted: ByteRange) -> None:
+        """Bytes of the object below follow, as part `slot` of upload 0."""
+        self._end_piece()
+        self._own.unstored += 1
+        self._kept.append(CopyBase(slot, wanted))
+        self._copied_below.append(wanted)
+
+    def end(self) -> None:
+        """No part follows."""
+        self._has_ended = True
+        self._end_piece()
+
+    def _end_piece(self) -> None:
+        for piece in self._pieces.values():
+            piece.is_full = True
+
+    def part_with(self, offset: int) -> SendPart | None:
+        """The part that has the byte at `offset`, if its bytes are here still."""
+        for part in self._at_hand.values():
+            if part.offset <= offset < part.offset + part.size_bytes:
+                return part
+        return None
+
+    def copied_with(self, offset: int) -> ByteRange | None:
+        """What is copied of the object below, and has the byte at `offset`."""
+        index = bisect_right(self._copied_below, offset, key=lambda copied: copied.start) - 1
+        if index < 0 or offset >= self._copied_below[index].stop:
+            return None
+        return self._copied_below[index]
+
+    # How requests ended.
+
+    def succeeded(self, step: Step, part: StoredPart | None) -> None:
+        """The store has done it; `part` is what a sent or copied part has become."""
+        match step:
+            case CreateUpload():
+                self._upload(step.upload).state = State.OPEN
+            case SendPart():
+                upload = self._upload(step.upload)
+                self._part_ended(upload, step)
+                upload.stored.append(_known(part))
+            case CopyBase():
+                self._copying_below -= 1
+                self._own.unstored -= 1
+                self._own.stored.append(_known(part))
+            case CompleteStaging():
+                self._pieces[step.upload].state = State.COMPLETE
+            case CopyStaging():
+                del self._pieces[step.upload]
+                self._copied.append(step.upload)
+                self._own.stored.append(_known(part))
+
+    def failed(self, step: Step) -> None:
+        """The store has refused it for good."""
+        match step:
+            case CreateUpload():
+                self._upload(step.upload).state = State.WANTED
+            case SendPart():
+                self._part_ended(self._upload(step.upload), step)
+
+    def _part_ended(self, upload: _StartedUpload, sent: SendPart) -> None:
+        upload.unstored -= 1
+        self.held_bytes -= sent.size_bytes
+        self.parts_at_hand -= 1
+        del self._at_hand[sent.offset]
+
+    def _upload(self, number: int) -> _StartedUpload:
+        return self._own if number == 0 else self._pieces.setdefault(number, _StartedUpload(number))
+
+    # What follows.
+
+    def next_steps(self) -> Iterator[Step]:
+        """All that can be begun now; what is given out counts as begun."""
+        yield from self._openings()
+        yield from self._sendings()
+        if self._is_winding_up:
+            return
+        for piece in tuple(self._pieces.values()):
+            if piece.is_full and not piece.unstored and piece.state is State.OPEN:
+                piece.state = State.COMPLETING
+                yield CompleteStaging(piece.number, piece.parts, piece.size_bytes)
+        yield from self._copies()
+        yield from self._drops()
+        if self._has_ended and not self._own.unstored and not self._pieces:
+            self._own.state = State.COMPLETING
+            yield CompleteUpload(self._own.parts, self._own.size_bytes)
+
+    def _openings(self) -> Iterator[Step]:
+        if self._is_winding_up and not self._ready:
+            return
+        for upload in (self._own, *self._pieces.values()):
+            may_open = upload is self._own or (
+                self._own.state is State.OPEN and not self._is_winding_up
+            )
+            if upload.state is State.WANTED and may_open:
+                upload.state = State.OPENING
+                yield CreateUpload(upload.number)
+
+    def _sendings(self) -> Iterator[Step]:
+        under_way = self.parts_at_hand - len(self._ready)
+        while self._ready and under_way < self._concurrency:
+            if self._upload(self._ready[0].upload).state is not State.OPEN:
+                return
+            under_way += 1
+            yield self._ready.popleft()
+
+    def _copies(self) -> Iterator[Step]:
+        copier = sum(piece.state is State.COPYING for piece in self._pieces.values())
+        copier += self._copying_below
+        while self._kept and self._own.state is State.OPEN and copier < self._concurrency:
+            copier += 1
+            self._copying_below += 1
+            yield self._kept.popleft()
+        for piece in self._pieces.values():
+            if piece.state is State.COMPLETE and copier < self._concurrency:
+                copier += 1
+                piece.state = State.COPYING
+                slot = self._layout.slot(piece.number)
+                yield CopyStaging(piece.number, slot, piece.size_bytes)
+
+    def _drops(self) -> Iterator[Step]:
+        while self._copied:
+            yield DropStaging(self._copied.pop())
+
+    # Giving up.
+
+    def discard(self) -> None:
+        """Let go of the parts that are not under way."""
+        for part in self._ready:
+            self._part_ended(self._upload(part.upload), part)
+        self._ready.clear()
+        self._kept.clear()
+
+    def wind_up(self) -> None:
+        """From now on only upload 0 is gone on with, as far as its parts are here."""
+        self._is_winding_up = True
+        for part in [part for part in self._ready if part.upload]:
+            self._part_ended(self._upload(part.upload), part)
+            self._ready.remove(part)
+        self._kept.clear()
+
+    def durable(self, below_bytes: int) -> tuple[StoredPart, ...]:
+        """What of upload 0 can be gone on with; see `suspended_uploads.durable`."""
+        return durable(self._own.stored, below_bytes)
+
+    def leftovers(self, *, keep: bool = False) -> Iterator[Step]:
+        """What clears up; nothing may be under way. Once only.
+
+        :param keep: but for upload 0.
+        """
+        yield from self._drops()
+        for upload in (self._own, *self._pieces.values()):
+            if keep and upload is self._own:
+                continue
+            if State.OPEN <= upload.state <= State.COMPLETING:
+                yield AbortUpload(upload.number)
+            if upload.number and upload.state >= State.COMPLETING:
+                yield DropStaging(upload.number)
+        self._own = _StartedUpload(0)
+        self._pieces.clear()
+
+
+def _known(part: StoredPart | None) -> StoredPart:
+    assert part is not None, "a part that was stored has an ETag"
+    return part

@@ -1,0 +1,191 @@
+"""What a client has written and nobody has sent yet: a file with holes, in memory.
+
+Knows: the bytes, in the pieces in which they came, and where they belong.
+Must not know: what is in the holes, what a part is, or who reads.
+
+Bytes in order stay in their pieces, which become the body of a request as they are. A
+write over bytes that are here changes their piece, which is copied for that once; no
+piece is larger than a packet, so that this costs little wherever it is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+
+from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES
+from sftpgw.errors import LimitReached
+from sftpgw.files.uploads.plan.extents import Extents
+from sftpgw.model.store import ByteRange
+from sftpgw.model.units import KIB, Body, Buffer
+
+MAX_EXTENTS = 4096
+JOINED_BYTES = 256 * KIB
+"""Small pieces are joined up to here."""
+
+ZEROS = bytes(64 * KIB)
+
+
+def zeros(size_bytes: int) -> Iterator[Buffer]:
+    """So many zeros, in pieces that share their memory."""
+    for _ in range(size_bytes // len(ZEROS)):
+        yield ZEROS
+    if size_bytes % len(ZEROS):
+        yield memoryview(ZEROS)[: size_bytes % len(ZEROS)]
+
+
+class WriteBuffer:
+    """Bytes by offset.
+
+    :param small_piece_bytes: pieces below this size are joined to the one before.
+    """
+
+    __slots__ = ("_pieces", "_small_piece_bytes", "_starts", "extents", "size_bytes")
+
+    def __init__(self, small_piece_bytes: int = SMALL_PIECE_BYTES) -> None:
+        self.extents = Extents()
+        self.size_bytes = 0
+        self._small_piece_bytes = small_piece_bytes
+        self._starts: list[int] = []
+        self._pieces: list[Buffer] = []
+
+    @property
+    def body(self) -> Body:
+        """All bytes, in order."""
+        return tuple(self._pieces)
+
+    # Bytes come.
+
+    def append(self, *pieces: Buffer) -> None:
+        """Put `pieces` behind the last byte; there is one."""
+        at = first = self.extents.stop
+        for piece in pieces:
+            if not self._join(len(self._pieces) - 1, piece):
+                self._starts.append(at)
+                self._pieces.append(self._kept(piece))
+            at += len(piece)
+        self.size_bytes += at - first
+        self.extents.grow(at - first)
+
+    def write(self, offset: int, *pieces: Buffer) -> None:
+        """Put `pieces` at `offset`, over whatever is there.
+
+        :raises LimitReached: so scattered that keeping track costs too much.
+        """
+        if self._starts and offset == self.extents.stop:
+            self.append(*pieces)
+            return
+        for piece in pieces:
+            self._put(offset, memoryview(piece), over=True)
+            offset += len(piece)
+        if len(self.extents) > MAX_EXTENTS:
+            raise LimitReached("the writes are too scattered for an upload; write in order")
+
+    def fill(self, offset: int, *pieces: Buffer) -> None:
+        """Put `pieces` at `offset`, but only where nothing was written."""
+        for piece in pieces:
+            self._put(offset, memoryview(piece), over=False)
+            offset += len(piece)
+
+    def _put(self, offset: int, data: memoryview, *, over: bool) -> None:
+        at, stop = offset, offset + len(data)
+        index = bisect_right(self._starts, at) - 1
+        while at < stop:
+            here_stop = self._stop(index) if index >= 0 else 0
+            if at < here_stop:
+                upto = min(stop, here_stop)
+                if over:
+                    start = self._starts[index]
+                    self._changeable(index)[at - start : upto - start] = data[
+                        at - offset : upto - offset
+                    ]
+            else:
+                upto = min(stop, self._start(index + 1, stop))
+                index += self._insert(index, at, data[at - offset : upto - offset])
+            at = upto
+            index += self._start(index + 1, at + 1) <= at
+        if stop > offset:
+            self.extents.add(offset, stop)
+
+    def _insert(self, index: int, offset: int, piece: memoryview) -> int:
+        """Put a piece behind piece `index`, into a hole; how many there are more."""
+        self.size_bytes += len(piece)
+        if index >= 0 and self._stop(index) == offset and self._join(index, piece):
+            return 0
+        self._starts.insert(index + 1, offset)
+        self._pieces.insert(index + 1, self._kept(piece))
+        return 1
+
+    def _join(self, index: int, piece: Buffer) -> bool:
+        """Whether it is small, and fits to the piece before."""
+        if len(piece) >= self._small_piece_bytes or index < 0:
+            return False
+        before = self._pieces[index]
+        if not isinstance(before, bytearray) or len(before) >= JOINED_BYTES:
+            return False
+        before += piece
+        return True
+
+    def _kept(self, piece: Buffer) -> Buffer:
+        return bytearray(piece) if len(piece) < self._small_piece_bytes else piece
+
+    def _changeable(self, index: int) -> bytearray:
+        piece = self._pieces[index]
+        if not isinstance(piece, bytearray):
+            piece = self._pieces[index] = bytearray(piece)
+        return piece
+
+    # Bytes go.
+
+    def take(self, stop: int) -> Body:
+        """All bytes below `stop`, which are here no more."""
+        self._split(stop)
+        count = bisect_left(self._starts, stop)
+        body = tuple(self._pieces[:count])
+        del self._starts[:count], self._pieces[:count]
+        self.extents.remove_before(stop)
+        self.size_bytes -= sum(map(len, body))
+        return body
+
+    def truncate(self, size_bytes: int) -> None:
+        """Forget everything from `size_bytes` on."""
+        self._split(size_bytes)
+        count = bisect_left(self._starts, size_bytes)
+        self.size_bytes -= sum(map(len, self._pieces[count:]))
+        del self._starts[count:], self._pieces[count:]
+        self.extents.remove_from(size_bytes)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.truncate(0)
+
+    def read(self, wanted: ByteRange) -> Body:
+        """The bytes of `wanted`, all of which are here, as they are now."""
+        found: list[Buffer] = []
+        at, index = wanted.start, bisect_right(self._starts, wanted.start) - 1
+        while at < wanted.stop:
+            start, piece = self._starts[index], self._pieces[index]
+            part = memoryview(piece)[at - start : wanted.stop - start]
+            at, index = at + len(part), index + 1
+            found.append(bytes(part) if isinstance(piece, bytearray) else part)
+        return tuple(found)
+
+    # Pieces.
+
+    def _split(self, offset: int) -> None:
+        """No piece reaches across `offset`."""
+        index = bisect_left(self._starts, offset) - 1
+        if index < 0 or self._stop(index) <= offset:
+            return
+        piece, head_bytes = self._pieces[index], offset - self._starts[index]
+        # A view of a bytearray would keep it from growing.
+        view = memoryview(bytes(piece) if isinstance(piece, bytearray) else piece)
+        self._pieces[index] = view[:head_bytes]
+        self._starts.insert(index + 1, offset)
+        self._pieces.insert(index + 1, view[head_bytes:])
+
+    def _start(self, index: int, otherwise: int) -> int:
+        return self._starts[index] if index < len(self._starts) else otherwise
+
+    def _stop(self, index: int) -> int:
+        return self._starts[index] + len(self._pieces[index])

@@ -1,0 +1,158 @@
+"""Reading a file through the handle that writes it.
+
+Knows: which bytes are here and which the object below has; how that one is read.
+Must not know: SFTP, and when bytes are sent.
+
+The object below is read as any file is (`files/downloads/download`), with read-ahead and its part
+of the memory, from the first READ that needs it; but only as the version that was there
+when the file was opened. It may be renamed meanwhile: then what READs wait for is asked for
+under the new name. Where nothing has to be waited for, nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sftpgw.aio.notifier import Notifier
+from sftpgw.errors import EndOfFile, FileError, GatewayError
+from sftpgw.files.downloads.download import Download
+from sftpgw.files.traffic import FileTraffic
+from sftpgw.files.uploads.plan.read_sources import Source
+from sftpgw.files.uploads.plan.upload_plan import UploadPlan
+from sftpgw.model.store import ByteRange, ObjectInfo
+from sftpgw.model.units import Body, Buffer
+
+
+class NoReadback:
+    """Of a file that was not opened for reading."""
+
+    def __init__(self, reason: FileError) -> None:
+        self._reason = reason
+
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        raise self._reason.with_traceback(None)
+
+    def rebase(self, base: ObjectInfo) -> None:
+        """Nothing is read of it."""
+
+    def close(self) -> None:
+        """Nothing was read."""
+
+
+class Readback:
+    """The bytes of a file that is being written.
+
+    :param base: the object below; None if there is none.
+    :param new_reader: makes a reader of an object, not opened yet; it counts what it reads.
+    :param traffic: counts what is read of what was written.
+    """
+
+    def __init__(
+        self,
+        plan: UploadPlan,
+        base: ObjectInfo | None,
+        new_reader: Callable[[ObjectInfo], Download],
+        *,
+        traffic: FileTraffic | None = None,
+    ) -> None:
+        self._plan = plan
+        self._base = base
+        self._new_reader = new_reader
+        self._traffic = traffic or FileTraffic()
+        self._reader: Download | None = None
+        self._is_open = False
+        self._is_closed = False
+        self._opening_ended = Notifier()
+
+    def read(self, offset: int, length: int) -> Body | Deferred[Body]:
+        """As `interfaces.FileWriter.read`."""
+        wanted = ByteRange(offset, min(offset + length, self._plan.size_bytes))
+        if wanted.size_bytes <= 0:
+            raise EndOfFile("end of file")
+        found = self._plan.sources(wanted)
+        if len(found) == 1:
+            return self._begun(found[0])
+        if any(isinstance(source, ByteRange) for source in found):
+            return Deferred.fromCoroutine(self._joined(found))
+        return tuple(piece for source in found for piece in self._here(source))
+
+    def rebase(self, base: ObjectInfo) -> None:
+        """The object below has another name or ETag, and the same bytes."""
+        self._base = base
+        if self._is_open:
+            self._let_go_of_reader()
+
+    def close(self) -> None:
+        """Let go of what was read ahead; READs that wait for it fail."""
+        self._is_closed = True
+        if self._reader is not None and self._is_open:
+            self._reader.close()
+
+    def _let_go_of_reader(self) -> None:
+        reader, self._reader, self._is_open = self._reader, None, False
+        if reader is not None:
+            reader.close()
+
+    def _begun(self, source: Source) -> Body | Deferred[Body]:
+        if not isinstance(source, ByteRange):
+            return self._here(source)
+        if self._reader is None or not self._is_open:
+            return Deferred.fromCoroutine(self._read_base(source, None))
+        begun = self._reader.read(source.start, source.size_bytes)
+        if not isinstance(begun, Deferred):
+            return begun
+        return Deferred.fromCoroutine(self._read_base(source, begun))
+
+    async def _joined(self, found: tuple[Source, ...]) -> Body:
+        pieces: list[Buffer] = []
+        for source in found:
+            begun = self._begun(source)
+            pieces += await begun if isinstance(begun, Deferred) else begun
+        return tuple(pieces)
+
+    async def _read_base(self, wanted: ByteRange, begun: Deferred[Body] | None) -> Body:
+        """Whatever fails since the object was renamed is asked for anew."""
+        while True:
+            base = self._base
+            try:
+                return await (begun or self._read_opened(wanted))
+            except GatewayError:
+                if base is self._base or self._is_closed:
+                    raise
+                begun = None
+
+    async def _read_opened(self, wanted: ByteRange) -> Body:
+        reader = await self._opened()
+        body = reader.read(wanted.start, wanted.size_bytes)
+        return await body if isinstance(body, Deferred) else body
+
+    async def _opened(self) -> Download:
+        """The reader; who comes while it is being opened waits for that."""
+        while (reader := self._reader) is None or not self._is_open:
+            await (self._open_reader() if reader is None else self._opening_ended.wait())
+        return reader
+
+    async def _open_reader(self) -> None:
+        base = self._base
+        assert base is not None, "there is something to read"
+        reader = self._reader = self._new_reader(base)
+        try:
+            await reader.open(may_wait=False)  # the upload may hold what it would wait for
+        except BaseException:
+            self._reader = None
+            self._opening_ended.notify_all(Failure())
+            raise
+        self._is_open = True
+        if base is not self._base:
+            self._let_go_of_reader()
+        elif self._is_closed:
+            reader.close()
+        self._opening_ended.notify_all()
+
+    def _here(self, source: Source) -> Body:
+        assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
+        self._traffic.read_bytes += sum(map(len, source))
+        return source

@@ -1,0 +1,171 @@
+"""Publishing an upload whose file was renamed after its first part had been sent.
+
+Knows: the requests that bring such an upload under its new name, in an order that loses nothing.
+Must not know: when a file is renamed, or how parts are sent.
+
+A multipart upload can be completed under the key that it was begun for, and its parts can be
+neither read nor copied before. So at CLOSE
+
+1. it is completed under its first key, if nothing is stored there. Another file that was stored
+   there meanwhile is not replaced: then nothing is published, and CLOSE fails. This process waits
+   with such a file (`Registration.wait_for_key`), so that only others can have stored it.
+2. It is copied to its name, and the copy is verified.
+3. The first key is freed, if it still has what was completed there.
+
+For as long as that takes, whoever looks at either name in this process waits. Others see the
+whole file under its first key for a moment. A process that is killed in between leaves the
+whole file there, or under both names.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from sftpgw.errors import (
+    AlreadyExists,
+    ConditionalConflict,
+    GatewayError,
+    LimitReached,
+    NoSuchObject,
+    ObjectChanged,
+    PreconditionFailed,
+    StoreError,
+    StoreTrouble,
+)
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.existence import is_stored
+from sftpgw.files.session_context import SessionContext
+from sftpgw.model.store import (
+    MultipartUpload,
+    ObjectInfo,
+    ObjectName,
+    StoredPart,
+    WriteCondition,
+)
+
+
+class Relocator:
+    """Completes uploads under their first key and moves them to their name."""
+
+    def __init__(self, context: SessionContext) -> None:
+        self._store = context.store
+        self._transfers = context.transfers
+        self._copier = Copier(context.store, context.transfers, context.events)
+        self._events = context.events
+
+    async def publish(
+        self,
+        upload: MultipartUpload,
+        parts: tuple[StoredPart, ...],
+        name: ObjectName,
+        condition: WriteCondition,
+        *,
+        check: Callable[[], Awaitable[None]],
+    ) -> str:
+        """Returns the ETag that the file has under `name`, and nowhere else.
+
+        It comes right behind the `turn` of the upload's own registration, with nothing to wait for
+        in between: two uploads that have each other's keys would wait for each other.
+
+        :param name: what the file is called now.
+        :param condition: under which it may take that name.
+        :param check: raises what speaks against publishing it; called when nothing is waited for.
+        :raises ObjectChanged: the first key is taken; the upload is still open.
+        :raises AlreadyExists: the name is taken, and that was not to be replaced.
+        :raises StoreTrouble: the file is stored, but not only under its name.
+        """
+        registration = self._transfers.register(upload.name, None)
+        registration.committing(has_key=True)
+        try:
+            await registration.turn()
+            await check()
+            await self._complete(upload, parts)
+            return await self._move(upload.name, parts, name, condition)
+        finally:
+            registration.ended()
+
+    async def _complete(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> None:
+        able = await self._store.learn_capabilities(upload.name.bucket)
+        if not able.conditional_complete and await is_stored(self._store, upload.name):
+            raise _taken(upload.name)
+        try:
+            await self._store.complete_upload(upload, parts, WriteCondition.IF_ABSENT)
+        except (PreconditionFailed, ConditionalConflict):
+            raise _taken(upload.name) from None
+
+    async def _move(
+        self,
+        key: ObjectName,
+        parts: tuple[StoredPart, ...],
+        name: ObjectName,
+        condition: WriteCondition,
+    ) -> str:
+        try:
+            stored = await self._stored(key, parts)
+            etag = await self._copy(stored, name, condition)
+        except (StoreError, LimitReached, StoreTrouble) as error:
+            self._tell_left(key, name, error)
+            raise StoreTrouble(
+                f"the file is stored, but still as {_base_name(key)}, the name that it had when "
+                "its upload began: rename it again"
+            ) from None
+        try:
+            await self._free(stored)
+        except StoreError as error:
+            self._tell_left(key, name, error)
+            raise StoreTrouble(
+                f"the file is stored, but also as {_base_name(key)}, the name that it had when "
+                "its upload began: that one could not be removed"
+            ) from None
+        self._events.tell("file-renamed", key=key.key, to=name.key)
+        return etag
+
+    async def _stored(self, key: ObjectName, parts: tuple[StoredPart, ...]) -> ObjectInfo:
+        try:
+            stored = await self._store.head(key, with_checksum=True)
+        except NoSuchObject:
+            raise _overtaken(key) from None
+        if stored.size_bytes != sum(part.size_bytes for part in parts):
+            raise _overtaken(key)
+        return stored
+
+    async def _copy(self, stored: ObjectInfo, name: ObjectName, condition: WriteCondition) -> str:
+        try:
+            return await self._copier.copy(stored, name, condition)
+        except NoSuchObject:
+            raise _overtaken(stored.name) from None
+        except PreconditionFailed:
+            may_be_taken = condition is WriteCondition.IF_ABSENT
+            if not may_be_taken or not await is_stored(self._store, name):
+                raise _overtaken(stored.name) from None
+        await self._free(stored)
+        raise AlreadyExists("somebody else has created this file meanwhile")
+
+    async def _free(self, stored: ObjectInfo) -> None:
+        """Another file that is stored there by now is not touched."""
+        with suppress(PreconditionFailed):
+            await self._copier.delete_version(stored.name, stored.etag, has_turn=True)
+
+    def _tell_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
+        self._events.tell("rename-left-behind", key=key.key, to=name.key, why=error.message)
+
+
+def _base_name(key: ObjectName) -> str:
+    return key.key.rsplit("/", 1)[-1]
+
+
+def _taken(key: ObjectName) -> ObjectChanged:
+    return ObjectChanged(
+        f"another file was stored as {_base_name(key)}, the name that this one had when its "
+        "upload began and without which the store cannot make a file of it; nothing was stored, "
+        "send it again"
+    )
+
+
+def _overtaken(key: ObjectName) -> ObjectChanged:
+    return ObjectChanged(
+        f"the file was replaced by another one as {_base_name(key)}, the name that it had when "
+        "its upload began, before it could be renamed; send it again"
+    )

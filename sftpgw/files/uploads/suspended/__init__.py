@@ -1,0 +1,1 @@
+"""Uploads whose client vanished, suspended until it resumes them."""

@@ -1,0 +1,197 @@
+"""What the gateway writes down about an upload that was cut off, and how to read it.
+
+Knows: the record's key and text, and which bytes of an upload can be gone on with.
+Must not know: requests, paths, when something is kept.
+
+Rules
+
+1. An upload whose client is lost may stay in the store as what it is, an open multipart
+   upload. What makes it a *partial*, one that can be gone on with, is its record: a small
+   object below ``partials/`` of the state prefix. Without a record there is no resume.
+2. The record is found by its user, directory and key, all hashed: one GET answers for a
+   file, one LIST for a directory, and nobody finds another user's.
+3. Durable are the parts from 1 on without a gap. At least a byte of what the client has
+   sent is left out: a partial is never the whole file, so that it is always worth going on.
+4. Whoever goes on with a partial, or drops it, *claims* it first, so that only one does:
+   the claim is an object that can be created once; then the record is looked at again
+   and deleted, and the claim after it. So a claim that comes late finds no record.
+5. What is published under the key makes the record stale: it is looked for only where
+   nothing is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from sftpgw.files.uploads.plan.boundaries import BaseObject
+from sftpgw.model.limits import MAX_PARTS
+from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendedUpload:
+    """An upload that was cut off, and what of it is durable.
+
+    :param user: whose it is; nobody else sees it.
+    :param parts: 1, 2 … without a gap.
+    :param began_seconds: when its client opened the file; of two, the later one counts.
+    :param created_with: the time in its metadata, None without one.
+    """
+
+    user: str
+    upload: MultipartUpload
+    parts: tuple[StoredPart, ...]
+    began_seconds: float
+    created_with: float | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptParts:
+    """The parts of an upload that goes on, in order; without any, it is one that begins."""
+
+    parts: tuple[StoredPart, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def below(self) -> BaseObject:
+        """What stays below that is written now."""
+        stops = frozenset(accumulate(part.size_bytes for part in self.parts))
+        return BaseObject(self.size_bytes, can_copy=False, part_stops=stops)
+
+    def before(self, stop: int) -> tuple[StoredPart, ...]:
+        """Those that end at or before `stop`."""
+        ends = accumulate(part.size_bytes for part in self.parts)
+        return tuple(part for part, end in zip(self.parts, ends, strict=True) if end <= stop)
+
+
+def durable(stored: Iterable[StoredPart], below_bytes: int) -> tuple[StoredPart, ...]:
+    """The parts from 1 on without a gap, as far as they are less than `below_bytes`."""
+    found: list[StoredPart] = []
+    size_bytes = 0
+    for number, part in enumerate(sorted(stored, key=lambda part: part.number), 1):
+        size_bytes += part.size_bytes
+        if part.number != number or size_bytes >= below_bytes:
+            break
+        found.append(part)
+    return tuple(found)
+
+
+# Keys.
+
+
+def records_prefix(state_prefix: str) -> str:
+    """Where all records are, in each bucket."""
+    return f"{state_prefix}partials/"
+
+
+def claims_prefix(state_prefix: str) -> str:
+    """Where claims are, for a moment."""
+    return f"{state_prefix}partial-claims/"
+
+
+def directory_prefix(state_prefix: str, user: str, key_prefix: str) -> str:
+    """Where the records of a directory's files are; its keys begin with `key_prefix`."""
+    return f"{records_prefix(state_prefix)}{_hashed(user, key_prefix)}/"
+
+
+def record_name(state_prefix: str, user: str, name: ObjectName) -> ObjectName:
+    """The record of one file."""
+    key_prefix = name.key[: name.key.rfind("/") + 1]
+    folder = directory_prefix(state_prefix, user, key_prefix)
+    return ObjectName(name.bucket, folder + _hashed(user, name.key))
+
+
+def claim_name(state_prefix: str, upload: MultipartUpload) -> ObjectName:
+    """What only one can create."""
+    claim = f"{claims_prefix(state_prefix)}{_hashed(upload.upload_id)}"
+    return ObjectName(upload.name.bucket, claim)
+
+
+def _hashed(*words: str) -> str:
+    """One name for several words; a length before each keeps them apart."""
+    text = b"".join(b"%d:%b" % (len(word), word) for word in map(_binary, words))
+    return hashlib.sha256(text).hexdigest()[:32]
+
+
+def _binary(word: str) -> bytes:
+    return word.encode("utf-8", "surrogateescape")
+
+
+# Text.
+
+
+def partial_text(partial: SuspendedUpload) -> bytes:
+    """JSON, as people would want to read it."""
+    upload = partial.upload
+    fields = {
+        "version": VERSION,
+        "user": partial.user,
+        "key": upload.name.key,
+        "upload_id": upload.upload_id,
+        "checksum": upload.checksum.value if upload.checksum else None,
+        "began_seconds": partial.began_seconds,
+        "created_with": partial.created_with,
+        "parts": [[part.size_bytes, part.etag, _sum(part)] for part in partial.parts],
+    }
+    return json.dumps(fields).encode()
+
+
+def parse_partial(text: bytes, bucket: str) -> SuspendedUpload:
+    """:raises ValueError: this is no record that we know."""
+    match _loaded(text):
+        case {
+            "version": 1,
+            "user": str(user),
+            "key": str(key),
+            "upload_id": str(upload_id),
+            "checksum": checksum,
+            "began_seconds": int() | float() as began_seconds,
+            "created_with": int() | float() | None as created_with,
+            "parts": [_, *_] as rows,
+        } if len(rows) <= MAX_PARTS:
+            algorithm = ChecksumAlgorithm(checksum) if checksum is not None else None
+            upload = MultipartUpload(ObjectName(bucket, key), upload_id, algorithm)
+            parts = tuple(_part(number, row) for number, row in enumerate(rows, 1))
+            return SuspendedUpload(user, upload, parts, began_seconds, created_with)
+    raise ValueError(f"not a partial of version {VERSION}")
+
+
+def _loaded(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _sum(part: StoredPart) -> str | None:
+    """In hexadecimal: JSON's numbers end at 53 bits for many who read them."""
+    known = part.checksum
+    return f"{known.algorithm.value}:{known.value:x}" if known else None
+
+
+def _part(number: int, row: Any) -> StoredPart:
+    match row:
+        case [int(size_bytes), str(etag), None] if size_bytes > 0:
+            return StoredPart(number, size_bytes, etag)
+        case [int(size_bytes), str(etag), str(text)] if size_bytes > 0:
+            algorithm, _, value = text.partition(":")
+            checksum = Checksum(ChecksumAlgorithm(algorithm), int(value, 16))
+            return StoredPart(number, size_bytes, etag, checksum)
+    raise ValueError("not a part")

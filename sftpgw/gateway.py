@@ -1,0 +1,198 @@
+"""The gateway: one process, put together from the settings.
+
+Knows: the constructors of the packages, and the order of start and stop.
+Must not know: the command line, or how any package does its work.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sftpgw.auth.passwords import Decoys
+from sftpgw.auth.realm import make_portal
+from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.threads import LoginThreads
+from sftpgw.checks import Level, look_at_buckets
+from sftpgw.files.copies.copier import Copier
+from sftpgw.files.digests import Digester
+from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.renames.recovery import RenameCompleter, RenameRecovery
+from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.machine_checks import check_descriptors, check_plugin_cache
+from sftpgw.model.events import EventSink
+from sftpgw.model.settings import Settings
+from sftpgw.model.users import User
+from sftpgw.s3.store_factory import open_store
+from sftpgw.session import Session, SharedContext
+from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.startup import idle_connections
+from sftpgw.telemetry.logs import LogSink
+
+GOODBYE_SECONDS = 2.0
+"""How long clients may take to hang up once nothing of theirs is under way."""
+
+ABANDON_SECONDS = 20.0
+"""How long uploads that were cut off may take to clean up in the store. A client that does not
+read is cut off after 10 seconds of them."""
+
+WINDOWS = "/windows"
+"""The name under which the budget counts receive windows. No user's name has a slash."""
+
+WINDOWS_SHARE = 4
+"""Windows hold at most this fraction of all memory: a quarter. Transfers can do without the
+rest of it, and the queue for parts moves on whatever the windows hold."""
+
+log = Logger("sftpgw")
+
+
+class Gateway:
+    """All that one process serves with, put together.
+
+    :param host_keys: the keys that the gateway proves its identity with.
+    :param reactor: Twisted's.
+    """
+
+    def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._events: EventSink = LogSink(log)
+        self._store = open_store(
+            settings.s3,
+            reactor,
+            self._events,
+            wall_clock=time.time,
+            random=random.random,
+            in_thread=deferToThread,
+            environment=os.environ,
+            idle_connections=idle_connections(settings),
+        )
+        budget = Budget.within(settings.limits.memory_bytes)
+        self._shared = SharedContext(
+            settings=settings,
+            store=self._store,
+            budget=budget,
+            window_memory=budget.share(WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE),
+            digester=Digester(reactor),
+            clock=reactor,
+            events=self._events,
+            random_bytes=secrets.token_bytes,
+        )
+        self._transfers = self._shared.transfers
+        self._look: Deferred[None] | None = None
+        self._sweeper = self._make_sweeper()
+        self._rename_recovery = self._make_rename_recovery()
+        hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
+        self.factory = GatewayFactory(
+            portal=make_portal(
+                StaticUserDirectory(settings.users),
+                self._make_avatar,
+                LoginThreads(reactor).run,
+                Decoys(hashes),
+            ),
+            host_keys=host_keys,
+            settings=settings.ssh,
+            clock=reactor,
+            events=self._events,
+        )
+
+    def _make_sweeper(self) -> Sweeper:
+        settings = self._settings
+        expiring = SuspendedExpiry(
+            self._store,
+            settings.s3.state_prefix,
+            settings.files.partials_kept_seconds,
+            self._reactor,
+            self._events,
+        )
+        return Sweeper(
+            targets_of(settings.s3, settings.users.values()),
+            store=self._store,
+            transfers=self._transfers,
+            clock=self._reactor,
+            events=self._events,
+            random=random.random,
+            expire=expiring.expire,
+        )
+
+    def _make_rename_recovery(self) -> RenameRecovery:
+        copier = Copier(self._store, self._transfers, self._events)
+        return RenameRecovery(
+            tuple(sorted({user.bucket for user in self._settings.users.values()})),
+            self._settings.s3.state_prefix,
+            completer=RenameCompleter(self._store, copier, self._reactor, self._events),
+            store=self._store,
+            clock=self._reactor,
+            events=self._events,
+            random=random.random,
+        )
+
+    def _make_avatar(self, user: User, session: str) -> GatewayAvatar:
+        return Session(self._shared, user, session).avatar()
+
+    def start(self) -> None:
+        """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
+        self._look_around()
+        self._sweeper.start()
+        self._rename_recovery.start()
+
+    def _look_around(self) -> None:
+        self._look = Deferred.fromCoroutine(self._tell_findings())
+        self._look.addErrback(self._look_failed)
+
+    def _look_failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._events.tell("defect", where="start", failure=failure)
+
+    async def _tell_findings(self) -> None:
+        """Tell the log at the start what does not work, before a client finds out."""
+        settings = self._settings
+        check_descriptors(
+            settings.ssh.max_connections, idle_connections(settings), self._tell_finding
+        )
+        check_plugin_cache(self._tell_finding)
+        # With a short deadline, and without events of its own: the findings tell.
+        store = self._store.assuming(settings.s3.capabilities)
+        await look_at_buckets(settings, store, self._reactor, self._events, self._tell_finding)
+
+    def _tell_finding(self, level: Level, text: str) -> None:
+        if level is Level.FAULT:
+            log.warn("{text}", text=text)
+        else:
+            log.info("{text}", text=text)
+
+    async def stop(self) -> None:
+        """Let transfers finish, cut off the rest, disconnect all clients, close the store."""
+        if self._look is not None:
+            self._look.cancel()
+        self._sweeper.stop()
+        self._rename_recovery.stop()
+        drain_seconds = self._settings.limits.drain_seconds
+        self._events.tell(
+            "draining", sessions=len(self.factory.sessions), at_most_seconds=drain_seconds
+        )
+        self._transfers.drain()
+        await self._at_most(drain_seconds, self._transfers.idle())
+        # A client that has just learnt that its file is stored hangs up by itself.
+        await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
+        self.factory.disconnect_all("the gateway is shutting down")
+        await self._at_most(ABANDON_SECONDS, self._transfers.idle())
+        await self._store.close()
+
+    async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
+        with suppress(WaitedTooLong):
+            await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)

@@ -1,0 +1,365 @@
+"""Whether the other end of a TLS connection is the store.
+
+Knows: certificates, host names, which authorities are trusted, and how to tell what is wrong.
+Must not know: HTTP, or how records are moved (`tls`).
+
+Rules
+
+1. OpenSSL verifies the chain: signatures, dates, purpose. `service_identity` compares the names,
+   one by one: a name that makes no sense is no name, and spoils none of the others.
+2. Only what was found right lets the handshake go on. Whatever else happens in between, an
+   exception of any kind included, is a refusal. Twisted's own check lets a certificate pass whose
+   names it cannot read (none at all, ``*``): it takes just one kind of exception for a refusal.
+3. The verdict falls within the handshake, in OpenSSL's callback. So nothing of a request, of
+   which each carries a signature, is sent before it.
+4. Only subjectAltName counts: a DNS name for a host name, an IP address for an address. The
+   common name has not counted for ten years (RFC 9525, section 2).
+
+https://www.rfc-editor.org/rfc/rfc9525
+https://docs.openssl.org/3.5/man3/SSL_CTX_set_verify/
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from OpenSSL.SSL import Error, SysCallError, WantReadError, WantWriteError
+from service_identity.exceptions import CertificateError
+from service_identity.hazmat import (
+    DNS_ID,
+    CertificatePattern,
+    DNSPattern,
+    IPAddress_ID,
+    IPAddressPattern,
+    verify_service_identity,
+)
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
+
+from sftpgw.http.hosts import is_address
+
+CIPHERS = (
+    b"ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:"
+    b"ECDH+AES128:DH+AES:RSA+AESGCM:RSA+AES:!aNULL:!MD5:!DSS"
+)
+"""For TLS 1.2, as Twisted has them. Those of TLS 1.3 are OpenSSL's own."""
+
+LONGEST_NAMES = 300
+"""Characters of a stranger's names that are told."""
+
+_EXPIRED, _NOT_YET_VALID = 10, 9
+_CHAIN_FAULTS = {
+    2: "its issuer is not among the trusted authorities",
+    7: "its signature is wrong",
+    18: "it is signed by itself, and is not among the trusted authorities",
+    19: "it comes with an authority that is not among the trusted ones",
+    20: "its issuer is not among the trusted authorities",
+    21: "its issuer is not among the trusted authorities",
+    23: "it has been revoked",
+    24: "its issuer is no authority",
+    25: "its chain of authorities is longer than one of them allows",
+    26: "it is not made for a server (extendedKeyUsage)",
+    47: "one of its authorities is not made for this name",
+    48: "one of its authorities is not made for this name",
+    66: "its key is too short",
+    67: "the key of its authority is too short",
+    68: "its hash function is too weak",
+    79: "its issuer is no authority",
+}
+"""By OpenSSL's numbers (``X509_V_ERR_…`` in x509_vfy.h)."""
+
+_UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
+
+_PASSES = ("bad record mac", "decryption failed", "internal error", "unexpected eof", "user cancel")
+"""What OpenSSL says of a handshake that may as well succeed the next time."""
+
+_NO_TLS = ("http request", "packet length too long", "record layer failure", "wrong version number")
+"""What it says where the other end speaks no TLS at all."""
+
+
+_WANTS_OURS = ("certificate required", "alert bad certificate", "alert unknown ca")
+"""What it says where the other end wants a certificate of ours; in TLS 1.3 behind the handshake."""
+
+
+class _HandshakeFailed(Error):
+    """Shaped as OpenSSL's own errors are: Twisted takes these apart."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__([("sftpgw", "", message)])
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class CertificateRefused(_HandshakeFailed):
+    """The other end has not proved that it is the store."""
+
+
+class TlsFailed(_HandshakeFailed):
+    """The other end speaks no TLS, or none that we speak, and is likely to go on so."""
+
+
+class AuthoritiesUnusable(Exception):
+    """The file with the trusted authorities cannot be read."""
+
+
+def wants_a_certificate(error: BaseException | None) -> bool:
+    """Whether a store has ended a connection because the gateway has shown no certificate."""
+    return isinstance(error, Error) and any(words in _reason(error) for words in _WANTS_OURS)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """Whose signature on a certificate is believed.
+
+    :param ca_file: PEM certificates; "" means those of the system.
+    :param named_by: which setting names the file, for messages.
+    """
+
+    ca_file: str = ""
+    named_by: str = "[s3] ca_file"
+
+
+def check_ca_file(path: str) -> None:
+    """:raises ValueError: it is no file of certificates in PEM"""
+    try:
+        _add_authorities(SSL.Context(SSL.TLS_CLIENT_METHOD), path)
+    except (Error, OSError) as error:
+        raise ValueError(f"{path}: {_file_fault(error)}") from error
+
+
+def _file_fault(error: Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "there is no certificate in it that can be read; PEM is needed (-----BEGIN CERTIFICATE)"
+
+
+def _add_authorities(context: SSL.Context, path: str) -> None:
+    with open(path, "rb"):  # OpenSSL does not tell why it cannot read a file
+        context.load_verify_locations(path)
+    store = context.get_cert_store()
+    if store is not None:
+        # As curl does: an authority in between, or the store's own certificate, is enough.
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+
+
+@implementer(IPolicyForHTTPS)
+class VerifyingPolicy:
+    """Makes connections that go on only with the host that was asked for.
+
+    A file of authorities is read again when it has changed: private ones are renewed, and a gateway
+    runs for longer. What cannot be read then changes nothing.
+
+    :param find_authorities: called when the first connection is made: those of the system take
+        time and memory that http never needs.
+    """
+
+    def __init__(self, find_authorities: Callable[[], Authorities]) -> None:
+        self._find_authorities = find_authorities
+        self._trust: _Trust | None = None
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> _VerifyingCreator:
+        """:raises AuthoritiesUnusable: the file with the authorities cannot be read"""
+        self.trust()
+        return _VerifyingCreator(self, hostname.decode("ascii"))
+
+    def trust(self) -> _Trust:
+        """What a connection that is made now believes.
+
+        :raises AuthoritiesUnusable: nothing could be read so far
+        """
+        if self._trust is None:
+            self._trust = _Trust.load(self._find_authorities())
+        elif self._trust.version != _version(self._trust.authorities.ca_file):
+            try:
+                self._trust = _Trust.load(self._trust.authorities)
+            except AuthoritiesUnusable:
+                self._trust = replace(
+                    self._trust, version=_version(self._trust.authorities.ca_file)
+                )
+        return self._trust
+
+
+@dataclass(frozen=True, slots=True)
+class _Trust:
+    """Authorities as OpenSSL has them.
+
+    :param version: of the file in which they are, None if there is none.
+    """
+
+    context: SSL.Context
+    authorities: Authorities
+    version: tuple[int, ...] | None
+
+    @classmethod
+    def load(cls, authorities: Authorities) -> _Trust:
+        """:raises AuthoritiesUnusable:"""
+        version = _version(authorities.ca_file)  # before the file is read: it may change meanwhile
+        return cls(_client_context(authorities), authorities, version)
+
+
+def _version(path: str) -> tuple[int, ...] | None:
+    """What changes with a file, None without one."""
+    if not path:
+        return None
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _client_context(authorities: Authorities) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_TICKET)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_cipher_list(CIPHERS)
+    context.set_verify(SSL.VERIFY_PEER, _verify)
+    if not authorities.ca_file:
+        context.set_default_verify_paths()
+        return context
+    try:
+        _add_authorities(context, authorities.ca_file)
+    except (Error, OSError) as error:
+        text = f"{authorities.named_by} = {authorities.ca_file}: {_file_fault(error)}"
+        raise AuthoritiesUnusable(text) from error
+    return context
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _VerifyingCreator:
+    def __init__(self, policy: VerifyingPolicy, host: str) -> None:
+        self._policy = policy
+        self._host = host.rstrip(".")
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        return _VerifyingConnection(self._policy.trust(), self._host)
+
+
+class _VerifyingConnection(SSL.Connection):
+    """A connection that knows with whom it should be, and why it is not."""
+
+    def __init__(self, trust: _Trust, host: str) -> None:
+        super().__init__(trust.context, None)
+        self.host = host
+        self.authorities = trust.authorities
+        self.refusal = ""
+        if not is_address(host):  # RFC 6066, section 3: the name of a server is no address
+            self.set_tlsext_host_name(host.encode("ascii"))
+        self.set_connect_state()
+
+    def do_handshake(self) -> None:
+        """:raises CertificateRefused, TlsFailed, Error:"""
+        try:
+            super().do_handshake()
+        except (WantReadError, WantWriteError, SysCallError):
+            raise
+        except Error as error:
+            if self.refusal:
+                raise CertificateRefused(self.refusal) from error
+            reason = _reason(error)
+            if reason and not any(passing in reason for passing in _PASSES):
+                hint = "; is it https there?" if any(no in reason for no in _NO_TLS) else ""
+                raise TlsFailed(f"TLS with {self.host} fails: {reason}{hint}") from error
+            raise
+
+
+def _verify(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, is_ok: int
+) -> bool:
+    """OpenSSL's verify callback: whether to go on."""
+    try:
+        problem = _problem(connection, certificate, error, depth, is_ok)
+    except Exception as unexpected:  # rule 2
+        problem = f"it cannot be read ({type(unexpected).__name__}: {unexpected})"
+    if problem and isinstance(connection, _VerifyingConnection) and not connection.refusal:
+        host = connection.host
+        connection.refusal = f"the certificate of {host} is refused: {problem}"
+    return not problem
+
+
+def _problem(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, is_ok: int
+) -> str:
+    """What is wrong with a certificate of the chain, and what to do; "" if nothing is."""
+    if not isinstance(connection, _VerifyingConnection):
+        return "it is not known with whom the connection should be"
+    if not is_ok:
+        return _chain_fault(certificate.to_cryptography(), error, depth, connection.authorities)
+    if depth > 0:
+        return ""
+    return name_fault(certificate.to_cryptography(), connection.host)
+
+
+def _chain_fault(
+    certificate: x509.Certificate, error: int, depth: int, authorities: Authorities
+) -> str:
+    whose = "" if depth == 0 else f"its authority ({_short(certificate.subject)}): "
+    if error == _EXPIRED:
+        return f"{whose}it was valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if error == _NOT_YET_VALID:
+        since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        return f"{whose}it is valid from {since} on; is the clock here right?"
+    fault = whose + _CHAIN_FAULTS.get(error, f"OpenSSL's reason is number {error}")
+    if error not in _UNKNOWN_ISSUER:
+        return fault
+    trusted = f"{authorities.named_by} = {authorities.ca_file}" if authorities.ca_file else ""
+    where = f"trusted are those of {trusted}" if trusted else "trusted are those of the system"
+    return (
+        f"{fault}. It was issued by {_short(certificate.issuer)}; {where}: "
+        "[s3] ca_file names a file with others"
+    )
+
+
+def name_fault(certificate: x509.Certificate, host: str) -> str:
+    """What is wrong with a certificate's names for `host`; "" if one of them is the host's.
+
+    :param host: a DNS name in ASCII, or an IP address.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return "it names no host (no subjectAltName; the common name does not count)"
+    names = extension.value.get_values_for_type(x509.DNSName)
+    addresses = [
+        address
+        for address in extension.value.get_values_for_type(x509.IPAddress)
+        if isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address)
+    ]
+    patterns: list[CertificatePattern] = [*_dns_patterns(names)]
+    patterns += map(IPAddressPattern, addresses)
+    identity = IPAddress_ID(host) if is_address(host) else DNS_ID(host)
+    if patterns:
+        # It raises where no pattern matches; what it returns otherwise is what matches.
+        with suppress(Exception):
+            if verify_service_identity(patterns, [identity], []):
+                return ""
+    told = ", ".join([*names, *map(str, addresses)])[:LONGEST_NAMES] or "nothing of use"
+    return f"it is for {told}; [s3] endpoint and addressing decide which host is asked for"
+
+
+def _dns_patterns(names: Iterable[str]) -> Iterable[DNSPattern]:
+    for name in names:
+        with suppress(CertificateError):  # no name that there could be: not ours in any case
+            yield DNSPattern.from_bytes(name.encode("utf-8"))
+
+
+def _short(name: x509.Name) -> str:
+    return name.rfc4514_string()[:LONGEST_NAMES] or "an issuer without a name"
+
+
+def _reason(error: Error) -> str:
+    """What OpenSSL says, as text; "" if it says nothing."""
+    queue = error.args[0] if error.args else ()
+    return "; ".join(str(entry[-1]) for entry in queue).lower()

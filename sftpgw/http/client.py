@@ -1,0 +1,464 @@
+"""One HTTP exchange at a time per connection, on a pool of Twisted's.
+
+Knows: HTTP/1.1 over TCP and TLS, timeouts, bodies that stream both ways.
+Must not know: S3, signing, retries.
+
+Twisted's connection pool and HTTP parser do the work; `Agent` and treq stay
+out. treq's client decodes ``Content-Encoding: gzip`` and follows redirects,
+which would corrupt objects and break signatures. `Agent` takes a URL apart and
+puts it together again, which loses what a key may contain, and it listens to
+the answer only once the whole body is sent: a store that refuses an 8 MiB part
+early would look like a lost connection. Nothing is added to a request, no ``Accept-Encoding``
+above all, so that nothing on the way has leave to compress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from OpenSSL.SSL import Error as SslError
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
+from zope.interface import implementer
+
+from sftpgw.http.body_producers import DirectBody, WrittenBody, body_on
+from sftpgw.http.certificates import (
+    Authorities,
+    AuthoritiesUnusable,
+    CertificateRefused,
+    TlsFailed,
+    VerifyingPolicy,
+    wants_a_certificate,
+)
+from sftpgw.http.connections import Connections, CountedEndpoint
+from sftpgw.http.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
+from sftpgw.http.tls import GatheringPolicy
+from sftpgw.http.tunnels import ProxyRefused, TunnelEndpoint
+from sftpgw.model.clock import Clock
+from sftpgw.model.units import Body
+
+IDLE_SECONDS = 20
+
+LOOKUP_SECONDS = 10.0
+"""How long finding a store's address may take, beyond what the connection may: Twisted leaves it
+to the system's resolver, which needs five seconds where the first of its servers is away."""
+
+_Origin: TypeAlias = tuple[str, str, int]
+"""Scheme, host and port: there are as many as stores and buckets."""
+
+FOR_GOOD = (
+    AuthoritiesUnusable,
+    CertificateRefused,
+    TlsFailed,
+    ProxyRefused,
+    ProxyUnusable,
+)
+"""Why there is no connection, and the next request would get none either: nothing was sent."""
+
+
+NO_HTTP = "twisted.web._newclient.ParseError"
+"""By its name: Twisted raises it, and has no public one for it."""
+
+
+class ConnectFailed(Exception):
+    """No connection could be made: the request was not sent."""
+
+
+class ConnectionBroken(Exception):
+    """The connection, or the answer on it, broke off; the request may have been carried out.
+
+    So it is with a success that was told before the body had left.
+    """
+
+
+class NoHttp(Exception):
+    """What the other end has answered is no HTTP; the request may have been carried out."""
+
+
+class ExchangeTimedOut(Exception):
+    """Nothing moved for too long; the request may have been carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What goes over the wire, as it is: nothing is added but ``Content-Length``, and for a proxy
+    ``Proxy-Authorization``.
+
+    :param url: percent-encoded; the path is sent byte for byte.
+    :param headers: with ``Host``.
+    :param patience_seconds: how long the first byte of the answer may take.
+    :param silence_seconds: how long nothing may move while a body is under way.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: Body
+    patience_seconds: float
+    silence_seconds: float
+
+
+class ResponseSink(Protocol):
+    """Takes an answer as it arrives. What it raises ends the exchange and is its result."""
+
+    def began(self, status: int, headers: Headers) -> None: ...
+
+    def received(self, data: bytes) -> None: ...
+
+
+class HttpClient:
+    """The process's connections to its stores.
+
+    :param reactor: makes connections and tells the time.
+    :param idle_connections: how many are kept for each host until they are needed again. With
+        fewer than are in use at once the rest is made anew each time, with a handshake over https.
+    :param connect_timeout_seconds: for each address that a store has; altogether, and with the
+        lookup of the addresses, it may take `LOOKUP_SECONDS` more.
+    :param find_authorities: tells who may sign a store's certificate, once https needs it.
+    :param proxies: tells which hosts are reached through a proxy; None: none.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        idle_connections: int,
+        connect_timeout_seconds: float,
+        find_authorities: Callable[[], Authorities] = Authorities,
+        proxies: Proxies | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._tls_policy = GatheringPolicy(VerifyingPolicy(find_authorities))
+        self._proxies = proxies or Proxies("", {})
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = idle_connections
+        self._pool.cachedConnectionTimeout = IDLE_SECONDS
+        self._pool.retryAutomatically = False  # hidden requests cannot be counted
+        self._connections = Connections()
+        # To make one costs as much as to sign a request, and most requests only need its name.
+        self._routes: dict[_Origin, _Route] = {}
+        self._exchanges: set[_Exchange] = set()
+        self._is_closed = False
+
+    def exchange(self, request: HttpRequest, sink: ResponseSink) -> Deferred[None]:
+        """Send `request` and feed its answer, of whatever status, to `sink`.
+
+        Cancelling drops the connection.
+
+        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut, NoHttp: and those `FOR_GOOD`,
+            and what `sink` raises
+        """
+        if self._is_closed:
+            return fail(ConnectFailed("the gateway has closed its connections"))
+        url = urlsplit(request.url)
+        origin = (url.scheme, url.hostname or "", url.port or DEFAULT_PORTS[url.scheme])
+        try:
+            route = self._route(origin)
+        except (AuthoritiesUnusable, ProxyUnusable):
+            return fail()
+        exchange = _Exchange(self._reactor, request, sink, route, self._exchanges.discard)
+        self._exchanges.add(exchange)
+        connecting = self._pool.getConnection(origin, route.endpoint)
+        exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
+        return exchange.finished
+
+    async def close(self) -> None:
+        """Drop every connection, in use or not, make none any more; returns when they are gone."""
+        self._is_closed = True  # before anything is cancelled: others wait to come next
+        for exchange in tuple(self._exchanges):
+            exchange.finished.cancel()
+        await self._pool.closeCachedConnections()
+        await self._connections.all_gone()
+
+    def _route(self, origin: _Origin) -> _Route:
+        """:raises AuthoritiesUnusable, ProxyUnusable: there is none with these settings"""
+        route = self._routes.get(origin)
+        if route is None:
+            route = self._routes[origin] = self._new_route(*origin)
+        return route
+
+    def _new_route(self, scheme: str, host: str, port: int) -> _Route:
+        proxy = self._proxies.of(scheme, host, port)
+        first_hop = f"{host}:{port}" if proxy is None else f"the proxy {proxy}"
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            self._reactor,
+            host if proxy is None else proxy.host,
+            port if proxy is None else proxy.port,
+            timeout=self._connect_timeout_seconds,
+        )
+        if scheme == "https":
+            if proxy is not None:
+                endpoint = TunnelEndpoint(endpoint, proxy, host, port, self._connections)
+                proxy = None  # of the tunnel, and of nothing that goes through it
+            creator = self._tls_policy.creatorForNetloc(host.encode("ascii"), port)
+            endpoint = wrapClientTLS(creator, endpoint)
+        return _Route(CountedEndpoint(endpoint, self._connections), proxy, first_hop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How a store is reached.
+
+    :param proxy: is told with each request for whom that is.
+    :param first_hop: with whom a connection is made, for messages.
+    """
+
+    endpoint: IStreamClientEndpoint
+    proxy: Proxy | None
+    first_hop: str
+
+
+class _Exchange(TwistedProtocol):
+    """A request and its answer on one connection; the protocol of the answer's body."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        request: HttpRequest,
+        sink: ResponseSink,
+        route: _Route,
+        forget: Callable[[_Exchange], None],
+    ) -> None:
+        self.finished: Deferred[None] = Deferred(self._cancelled)
+        self._clock = clock
+        # Not the request itself: its body would live until this cycle is collected.
+        self._silence_seconds = request.silence_seconds
+        self._patience_seconds = request.patience_seconds
+        self._sink = sink
+        self._forget = forget
+        self._first_hop = route.first_hop
+        self._partner = f"the proxy {route.proxy}" if route.proxy else urlsplit(request.url).netloc
+        self._outgoing = _OutgoingRequest(request, route.proxy, self._sent)
+        self._connecting: Deferred[Any] | None = None
+        self._connection: Any = None
+        self._timer: Any = None
+        self._is_success = self._was_sent = False
+        self._is_over = False
+
+    def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
+        """:param limit_seconds: how long there may be no connection"""
+        self._connecting = connecting
+        connecting.addCallbacks(self._connected, self._not_connected)
+        connecting.addErrback(self._broken)
+        if self._connecting is not None:  # else there was one that idled, or none at all
+            self._timer = self._clock.callLater(limit_seconds, self._not_in_time, limit_seconds)
+
+    # From connection to the end of the body.
+
+    def _connected(self, connection: Any) -> None:
+        self._connecting = None
+        self._connection = connection
+        self._stop_timer()
+        self._timer = self._clock.callLater(self._silence_seconds, self._timed_out)
+        answering = connection.request(self._outgoing)
+        answering.addCallback(self._answered)
+        answering.addErrback(self._broken)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        if failure.check(*FOR_GOOD):
+            self._finish(failure)
+            return
+        self._finish(Failure(ConnectFailed(f"{self._first_hop}: {failure.getErrorMessage()}")))
+
+    def _not_in_time(self, limit_seconds: float) -> None:
+        self._timer = None
+        text = f"no connection within {limit_seconds:g} seconds, the lookup of the name included"
+        self._finish(Failure(ConnectFailed(f"{self._first_hop}: {text}")))
+
+    def _sent(self, size_bytes: int, is_all: bool) -> None:
+        """A piece of the body went out, or all of it."""
+        if self._timer is not None:
+            self._timer.reset(self._patience_seconds if is_all else self._silence_seconds)
+
+    def _answered(self, response: IResponse) -> None:
+        if not self._is_over:
+            self._timer.reset(self._silence_seconds)
+            self._is_success = 200 <= response.code < 300
+            self._was_sent = self._outgoing.is_sent
+            self._tell_sink(self._sink.began, response.code, _all_headers(response))
+        response.deliverBody(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._is_over:
+            self._timer.reset(self._silence_seconds)
+            self._tell_sink(self._sink.received, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # A body without a length ends with its connection (PotentialDataLoss): whoever
+        # was promised a size must count.
+        if not reason.check(ResponseDone, PotentialDataLoss):
+            self._broken(reason)
+        elif self._is_success and not self._is_sent_for(reason):
+            # A refusal need not hear all of it; but what is done with a part of the body is
+            # not what was asked for.
+            self._broken(Failure(ConnectionBroken("a success before the body was sent")))
+        else:
+            self._finish(None)
+
+    def _is_sent_for(self, reason: Failure) -> bool:
+        """Whether the body was sent, as far as the answer's end tells.
+
+        An answer without a length ends with TLS, and what is written then is dropped in silence.
+        """
+        return self._was_sent if reason.check(PotentialDataLoss) else self._outgoing.is_sent
+
+    # Ends.
+
+    def _tell_sink(self, method: Callable[..., None], *arguments: object) -> None:
+        try:
+            method(*arguments)
+        except Exception:
+            self._finish(Failure())
+
+    def _broken(self, failure: Failure) -> None:
+        of_tls = _among_reasons(failure, SslError)
+        if for_good := _among_reasons(failure, *FOR_GOOD):
+            self._finish(for_good)
+        elif of_tls is not None and wants_a_certificate(of_tls.value):
+            text = f"{self._partner} wants a certificate of the gateway, which it cannot show"
+            self._finish(Failure(TlsFailed(text)))
+        elif _among_reasons(failure, NO_HTTP):
+            text = f"{self._partner} answers, but not in HTTP: {_reasons(failure)}"
+            self._finish(Failure(NoHttp(text)))
+        else:
+            self._finish(Failure(ConnectionBroken(_reasons(failure))))
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._finish(Failure(ExchangeTimedOut("nothing moved for too long")))
+
+    def _cancelled(self, finished: Deferred[None]) -> None:
+        # Deferred.cancel fails `finished` itself with CancelledError.
+        self._stop(drop=True)
+
+    def _finish(self, result: Failure | None) -> None:
+        if self._is_over:
+            return
+        self._stop(drop=result is not None or not self._outgoing.is_sent)
+        if result is None:
+            self.finished.callback(None)
+        else:
+            self.finished.errback(result)
+
+    def _stop(self, *, drop: bool) -> None:
+        self._is_over = True
+        self._forget(self)
+        self._stop_timer()
+        self._outgoing.stop(drop=drop)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        elif drop and self._connection is not None:
+            self._connection.transport.abortConnection()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _all_headers(response: IResponse) -> Headers:
+    """The answer's headers with its ``Content-Length``, which Twisted keeps apart."""
+    headers: Headers = response.headers
+    if response.length is not UNKNOWN_LENGTH and not headers.hasHeader(b"content-length"):
+        headers.setRawHeaders(b"content-length", [b"%d" % response.length])
+    return headers
+
+
+def _among_reasons(failure: Failure, *kinds: type[Exception] | str) -> Failure | None:
+    """The failure of one of `kinds` that is this one, or that Twisted's HTTP client has wrapped."""
+    if failure.check(*kinds):
+        return failure
+    inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
+    found = (_among_reasons(each, *kinds) for each in inner if isinstance(each, Failure))
+    return next(filter(None, found), None)
+
+
+def _reasons(failure: Failure) -> str:
+    """The text of a failure, and of those that Twisted's HTTP client wraps in it."""
+    inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
+    texts = [_reasons(each) for each in inner if isinstance(each, Failure)]
+    if failure.check(ConnectionDone, ConnectionLost):
+        return "the connection was closed"
+    return "; ".join(dict.fromkeys(filter(None, texts))) or failure.getErrorMessage()
+
+
+@implementer(IClientRequest)
+class _OutgoingRequest:
+    """A request as Twisted's HTTP client protocol sends it.
+
+    `writeTo` is done at once, so that the protocol reads the answer while the body
+    goes out. The connection is fit for another request (`persistent`) only if
+    all is sent and nobody has dropped it: Twisted asks at the answer's end.
+    """
+
+    def __init__(
+        self, request: HttpRequest, proxy: Proxy | None, sent: Callable[[int, bool], None]
+    ) -> None:
+        self.method = request.method.encode("ascii")
+        self.absoluteURI = request.url.encode("ascii")
+        self.headers = Headers()
+        self.is_sent = False
+        self._head = _head(request, proxy)
+        self._body = request.body
+        self._way_out: DirectBody | WrittenBody | None = None
+        self._sent = sent
+        self._is_dropped = False
+
+    @property
+    def persistent(self) -> bool:
+        return self.is_sent and not self._is_dropped
+
+    def writeTo(self, transport: Any) -> Deferred[None]:
+        body, self._body = self._body, ()
+        self._way_out = body_on(transport, (self._head, *body), self._progressed)
+        self._way_out.start()
+        written: Deferred[None] = Deferred()
+        written.callback(None)
+        return written
+
+    def stopWriting(self) -> None:
+        """Nothing to stop: the protocol takes the request for written."""
+
+    def stop(self, *, drop: bool = False) -> None:
+        """Send nothing more, and let go of the body."""
+        self._is_dropped |= drop
+        self._body = ()
+        if self._way_out is not None:
+            self._way_out.stop()
+
+    def _progressed(self, size_bytes: int, is_all: bool) -> None:
+        self.is_sent |= is_all
+        self._sent(size_bytes, is_all)
+
+
+def _head(request: HttpRequest, proxy: Proxy | None) -> bytes:
+    """The request line and headers. :raises ValueError: a header that breaks out of its line
+
+    :param proxy: is told the whole URL (RFC 9112, section 3.2.2); None: it goes to the store.
+    """
+    _, _, after_scheme = request.url.partition("://")
+    _, _, target = after_scheme.partition("/")
+    lines = [f"{request.method} {request.url if proxy else f'/{target}'} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers]
+    if proxy is not None and proxy.authorization:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
+    length_bytes = sum(memoryview(buffer).nbytes for buffer in request.body)
+    if length_bytes or request.method in ("PUT", "POST"):
+        lines.append(f"Content-Length: {length_bytes}")
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        raise ValueError("a header may not contain a line break")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")

@@ -1,0 +1,208 @@
+"""The settings of the gateway, as read from its two ini files."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeAlias
+
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import User
+
+# Settings: one class per section of sftpgw.ini, defaults as documented there.
+
+PROXIED = "haproxy:"
+
+
+"""What an endpoint of `listen` begins with where load balancers connect (PROXY protocol)."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """[gateway]. `host_keys` are absolute paths."""
+
+    listen: tuple[str, ...] = ("tcp:2022",)
+    host_keys: tuple[str, ...] = ()
+    create_host_keys: bool = False
+
+
+class Addressing(enum.Enum):
+    AUTO = "auto"
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+
+class SignPayload(enum.Enum):
+    AUTO = "auto"  # over http yes, over https no
+    YES = "yes"
+    NO = "no"
+
+
+class ChecksumChoice(enum.Enum):
+    AUTO = "auto"  # CRC64NVME where the store can do it
+    CRC64NVME = "crc64nvme"
+    CRC32C = "crc32c"
+    CRC32 = "crc32"
+    MD5 = "md5"  # Content-MD5, which is also sent where the store can do none of the others
+    NONE = "none"
+
+
+class Probe(enum.Enum):
+    AUTO = "auto"  # once per bucket, when it is first written to
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """[s3]. Blank `access_key`: the usual AWS chain finds credentials."""
+
+    bucket: str = ""
+    region: str = "us-east-1"
+    endpoint: str = ""
+    addressing: Addressing = Addressing.AUTO
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+    session_token: str = field(default="", repr=False)
+    role_arn: str = ""
+    ca_file: str = ""
+    proxy: str = field(default="", repr=False)
+    storage_class: str = ""
+    accelerate: bool = False
+    state_prefix: str = ".sftpgw/"
+    sign_payload: SignPayload = SignPayload.AUTO
+    checksum: ChecksumChoice = ChecksumChoice.AUTO
+    part_size_bytes: int = 8 * MIB
+    upload_concurrency: int = 6
+    download_part_size_bytes: int = 8 * MIB
+    download_concurrency: int = 4
+    connect_timeout_seconds: float = 10.0
+    read_timeout_seconds: float = 60.0
+    max_attempts: int = 20
+    retry_time_seconds: float = 180.0
+    probe: Probe = Probe.AUTO
+    abort_stale_uploads_seconds: float | None = None
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class StartupLimits:
+    """How many clients may be logging in: from `start` on, `drop_percent` of new ones are
+    refused, and ever more of them up to `full`, where it is all (sshd_config, MaxStartups).
+    `ssh.admission` tells how that depends on the address.
+    """
+
+    start: int
+    drop_percent: int
+    full: int
+
+
+@dataclass(frozen=True, slots=True)
+class SshSettings:
+    """[ssh]. A list of algorithms that is empty stands for the default in `ssh.algorithms`.
+
+    0 as `keepalive_interval_seconds` or `idle_timeout_seconds` means never.
+    """
+
+    login_grace_seconds: float = 60.0
+    auth_tries: int = 6
+    sessions_per_connection: int = 10
+    handles_per_session: int = 256
+    max_connections: int = 500
+    connections_per_user: int = 100
+    max_startups: StartupLimits = StartupLimits(50, 30, 200)
+    startups_per_address: int = 20
+    startup_rate_per_address: int = 2
+    exempt_networks: tuple[Network, ...] = ()
+    balancer_networks: tuple[Network, ...] = ()
+    banner: str = ""
+    keepalive_interval_seconds: float = 60.0
+    keepalive_count: int = 3
+    idle_timeout_seconds: float = 1800.0
+    rekey_bytes: int = 1 * GIB
+    rekey_interval_seconds: float = 3600.0
+    key_exchange_timeout_seconds: float = 60.0
+    packet_before_login_bytes: int = 35 * KIB
+    packet_after_login_bytes: int = 257 * KIB
+    key_exchanges: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    host_key_algorithms: tuple[str, ...] = ()
+    login_key_algorithms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """[limits]."""
+
+    memory_bytes: int = 512 * MIB
+    reorder_allowance_bytes: int = 32 * MIB
+    drain_seconds: float = 30.0
+
+
+class SetStat(enum.Enum):
+    """What becomes of times that are set on a stored file that S3 cannot copy onto itself."""
+
+    IGNORE = "ignore"
+    FAIL = "fail"
+
+
+class LateTimes(enum.Enum):
+    """What becomes of times that come when an object is stored, or its metadata are sent."""
+
+    APPLY = "apply"  # the object is copied onto itself
+    DEFER = "defer"  # the process remembers them, as long as it lives
+    IGNORE = "ignore"
+
+
+class ExactTimes(enum.Enum):
+    """Whether listings show the times that were stored with files, for a HEAD each."""
+
+    AUTO = "auto"  # in directories that are one page of a list
+    YES = "yes"
+    NO = "no"
+
+
+class OnDisconnect(enum.Enum):
+    """What becomes of an upload whose client is lost."""
+
+    DISCARD = "discard"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSettings:
+    """[files]. Modes are the nine permission bits."""
+
+    setstat: SetStat = SetStat.IGNORE
+    late_times: LateTimes = LateTimes.APPLY
+    late_times_wait_seconds: float = 0.0
+    exact_times: ExactTimes = ExactTimes.AUTO
+    rename_max_objects: int = 100_000
+    on_disconnect: OnDisconnect = OnDisconnect.DISCARD
+    partials_kept_seconds: float = 7 * 86400.0
+    keep_empty_directories: bool = False
+    strict_parents: bool = False
+    hadoop_markers: bool = False
+    uid: int = 0
+    gid: int = 0
+    file_mode: int = 0o644
+    directory_mode: int = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the two ini files say."""
+
+    gateway: GatewaySettings
+    s3: StoreSettings
+    ssh: SshSettings
+    limits: LimitSettings
+    files: FilesSettings
+    users: Mapping[str, User]
+    warnings: tuple[str, ...] = ()

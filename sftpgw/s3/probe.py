@@ -1,0 +1,348 @@
+"""What a store can do, found out by trying.
+
+Knows: `ObjectStore`, and which condition leaves which trace.
+Must not know: HTTP, or any vendor's name.
+
+Stores that ignore a condition or a checksum do so silently, so each check looks at
+what became of the objects: a condition is supported if the store refused *and* left
+the object as it was. Whether the gateway may write, read and delete under the state
+prefix at all is tried first, and with one object: where it may not, no more than that
+is left behind. The probe's objects live under the state prefix, and are removed again; it
+all takes about 70 requests. They are tiny, but for one of 5 MiB, which is sent to stores that
+passed all checks of copied parts before, or copy no ranges of less, as AWS: only with it can be
+tried what an edited file is made of, copied and sent parts in one upload with checksums.
+Whether parts may differ in size is taken from the settings.
+
+A check that a store answers oddly, or not at all, while it goes on to do plain things, has
+found that it lacks what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sftpgw.errors import (
+    AccessDenied,
+    ConditionalConflict,
+    CredentialsUnavailable,
+    NoSuchBucket,
+    NoSuchObject,
+    PreconditionFailed,
+    StoreError,
+    StoreUnavailable,
+)
+from sftpgw.model.limits import MIN_PART_BYTES
+from sftpgw.model.store import (
+    ByteRange,
+    Capabilities,
+    Checksum,
+    ChecksumAlgorithm,
+    MultipartUpload,
+    ObjectInfo,
+    ObjectName,
+    ObjectProperties,
+    ObjectStore,
+    WriteCondition,
+)
+from sftpgw.model.units import KIB, Body, Buffer
+from sftpgw.s3.checksums import RunningChecksum
+from sftpgw.s3.retry.plan import BAD_ANSWER, CONNECTION_LOST
+
+PROPERTIES = ObjectProperties()
+WRONG_SUM = Checksum(ChecksumAlgorithm.CRC64NVME, 1)
+LARGE_BYTES = MIN_PART_BYTES
+"""The least that a part has which is not the last; of what is no larger, AWS copies no range."""
+
+ZEROS: Body = (bytes(64 * KIB),) * (LARGE_BYTES // (64 * KIB))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """An object that is made of parts: a range of another one, and perhaps bytes that are sent.
+
+    :param body: the other object's; `copied`: what its range must come to.
+    """
+
+    source: str
+    body: Body
+    wanted: ByteRange
+    copied: Body
+    tail: Body = ()
+
+
+WHOLE = _Made("tiny", (b"123",), ByteRange(0, 3), (b"123",))
+RANGE = _Made("tiny", (b"123",), ByteRange(1, 3), (b"23",))
+LONG = _Made("large", (*ZEROS, b"1"), ByteRange(0, LARGE_BYTES), ZEROS, (b"2",))
+
+
+WRONG_ETAG = '"00000000000000000000000000000000"'
+
+_ODD_CODES = frozenset({BAD_ANSWER, CONNECTION_LOST})
+_ODD_STATUSES = frozenset({500, 501, 502})
+_NOT_NOW = (CredentialsUnavailable, NoSuchBucket, StoreUnavailable)
+_OTHER_TROUBLE = (AccessDenied, *_NOT_NOW)
+
+
+async def probe_capabilities(
+    store: ObjectStore, bucket: str, state_prefix: str, token: str
+) -> Capabilities:
+    """Try out what `store` can do with `bucket`.
+
+    :param store: whatever it believes of itself; only `unequal_parts` is taken from it.
+    :param token: unique, so that probes at the same time do not meet.
+    :raises StoreError: the store cannot be used at all, or not now.
+    """
+    probe = _Probe(store, bucket, f"{state_prefix}probe/{token}/")
+    try:
+        await probe.try_rights(ObjectName(bucket, f"{state_prefix}probe/rights"))
+        return await probe.run()
+    finally:
+        await probe.clean_up()
+
+
+class _Probe:
+    """The objects of one probe and the checks that use them."""
+
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
+        # Checksums and sizes are tried apart: what cannot take them could do nothing with them.
+        self._store = store.assuming(Capabilities(checksums=False, object_size=False))
+        self._summing = store.assuming(Capabilities(object_size=False))
+        self._sizing = store.assuming(Capabilities(checksums=False))
+        self._unequal_parts = store.capabilities_of(bucket).unequal_parts
+        self._bucket = bucket
+        self._prefix = prefix
+        self._rights = ObjectName(bucket, f"{prefix}rights")
+        self._copies_tiny_ranges = False
+        self._names: set[ObjectName] = set()
+        self._uploads: list[MultipartUpload] = []
+
+    async def run(self) -> Capabilities:
+        able = Capabilities(
+            conditional_put=await self._found(self._conditional_put),
+            conditional_complete=await self._found(self._conditional_complete),
+            conditional_copy=await self._found(self._conditional_copy),
+            conditional_delete=await self._found(self._conditional_delete),
+            copy_source_condition=await self._found(self._copy_source_condition),
+            part_copy=await self._found(self._part_copy),
+            checksums=await self._found(self._checksums_of_puts)
+            and await self._found(self._checksums_of_parts),
+            object_size=await self._found(self._object_size),
+            unequal_parts=self._unequal_parts,
+            backslashes=await self._found(self._backslashes),
+        )
+        if not (able.part_copy and able.checksums):
+            return able  # there is nothing that could not go together
+        return replace(able, copied_checksums=await self._found(self._copied_checksums))
+
+    async def _found(self, check: Callable[[], Awaitable[bool]]) -> bool:
+        """What a check finds; an answer that makes no sense is a no, if others do.
+
+        :raises StoreError: the store cannot be used now
+        """
+        try:
+            return await check()
+        except StoreUnavailable as error:
+            if error.code not in _ODD_CODES and error.status not in _ODD_STATUSES:
+                raise
+            await self.try_rights(self._rights)
+            return False
+
+    async def try_rights(self, name: ObjectName) -> None:
+        """:raises StoreError: the gateway may not write, read or delete here, or not now"""
+        await self._store.put(name, (b"1",), PROPERTIES)
+        with suppress(NoSuchObject):  # another process tries it, too, and was faster
+            await self._store.head(name)
+        await self._store.delete(name)
+
+    async def clean_up(self) -> None:
+        """Remove what the checks left. What cannot be removed now is left to the sweeper."""
+        for upload in self._uploads:
+            await _ignoring_errors(self._store.abort_upload(upload))
+        for name in self._names:
+            await _ignoring_errors(self._store.delete(name))
+
+    # The checks. Bodies differ in length, so that a HEAD tells which one is there.
+
+    async def _conditional_put(self) -> bool:
+        name = self._name("put")
+        if await _refused(self._store.put(name, (b"1",), PROPERTIES, WriteCondition.IF_ABSENT)):
+            return False
+        second = self._store.put(name, (b"22",), PROPERTIES, WriteCondition.IF_ABSENT)
+        return await _refused_by_condition(second) and await self._size_bytes(name) == 1
+
+    async def _conditional_complete(self) -> bool:
+        existing = await self._stored("complete")
+        upload = await self._upload(existing.name)
+        part = await self._store.upload_part(upload, 1, (b"22",))
+        second = self._store.complete_upload(upload, (part,), WriteCondition.IF_ABSENT)
+        return await _refused_by_condition(second) and await self._size_bytes(existing.name) == 1
+
+    async def _conditional_copy(self) -> bool:
+        existing, source = await self._stored("copy"), await self._stored("source", b"22")
+        absent = self._store.copy(source, existing.name, WriteCondition.IF_ABSENT)
+        if not await _refused_by_condition(absent):
+            return False
+        wrong = self._store.copy(source, existing.name, if_match=WRONG_ETAG)
+        if not await _refused_by_condition(wrong) or await self._size_bytes(existing.name) != 1:
+            return False
+        right = self._store.copy(source, existing.name, if_match=existing.etag)
+        return not await _refused(right)
+
+    async def _conditional_delete(self) -> bool:
+        existing = await self._stored("delete")
+        wrong = self._store.delete(existing.name, if_match=WRONG_ETAG)
+        if not await _refused_by_condition(wrong):
+            return False
+        right = self._store.delete(existing.name, if_match=existing.etag)
+        return not await _refused(right) and await self._size_bytes(existing.name) is None
+
+    async def _copy_source_condition(self) -> bool:
+        source, target = await self._stored("source", b"22"), self._name("copied")
+        wrong = self._store.copy(replace(source, etag=WRONG_ETAG), target)
+        return await _refused_by_condition(wrong) and await self._size_bytes(target) is None
+
+    async def _part_copy(self) -> bool:
+        """Whole objects, and ranges: of any object, or only of those that are worth it."""
+        if not await self._assembles(WHOLE):
+            return False
+        self._copies_tiny_ranges = await self._assembles(RANGE)
+        return self._copies_tiny_ranges or await self._assembles(LONG)
+
+    async def _copied_checksums(self) -> bool:
+        if self._copies_tiny_ranges and not await self._assembles(RANGE, with_checksums=True):
+            return False
+        return await self._assembles(LONG, with_checksums=True)
+
+    async def _assembles(self, made: _Made, *, with_checksums: bool = False) -> bool:
+        """Whether an object becomes what it is made of, and no checksum contradicts that."""
+        store = self._summing if with_checksums else self._store
+        source = await self._stored(made.source, *made.body)
+        name = self._name(f"from-{made.source}")
+        try:
+            upload = await self._upload(name, store, copies=True)
+            if with_checksums and upload.checksum is None:
+                return False
+            parts = [await store.copy_part(upload, 1, source, made.wanted)]
+            if parts[0].checksum not in (None, _checksum(made.copied)):
+                return False
+            if made.tail:
+                parts.append(await store.upload_part(upload, 2, made.tail))
+            await store.complete_upload(upload, tuple(parts))
+            found = await self._store.head(name, with_checksum=with_checksums)
+        except _OTHER_TROUBLE:
+            raise
+        except StoreError:
+            return False
+        whole = (*made.copied, *made.tail)
+        is_right = found.checksum in (None, _checksum(whole))
+        return is_right and found.size_bytes == sum(map(len, whole))
+
+    async def _backslashes(self) -> bool:
+        name, other = self._name("back\\slash"), self._name("back/slash")
+        if await _refused(self._store.put(name, (b"1",), PROPERTIES)):
+            return False
+        return await self._size_bytes(name) == 1 and await self._size_bytes(other) is None
+
+    async def _checksums_of_puts(self) -> bool:
+        name = self._name("sum")
+        if await _unable(self._summing.put(name, (b"1",), PROPERTIES)):
+            return False
+        wrong = self._summing.put(name, (b"22",), PROPERTIES, checksum=WRONG_SUM)
+        return await _unable(wrong) and await self._size_bytes(name) == 1
+
+    async def _checksums_of_parts(self) -> bool:
+        name = self._name("sums")
+        try:
+            upload = await self._upload(name, self._summing)
+            wrong = self._summing.upload_part(upload, 1, (b"22",), checksum=WRONG_SUM)
+            if not await _unable(wrong):
+                return False
+            part = await self._summing.upload_part(upload, 1, (b"1",))
+            await self._summing.complete_upload(upload, (part,))
+        except _NOT_NOW:
+            raise
+        except StoreError:
+            return False
+        return await self._size_bytes(name) == 1
+
+    async def _object_size(self) -> bool:
+        """To be told in vain does no harm: what counts is that the object is completed."""
+        upload = await self._upload(self._name("size"), self._sizing)
+        part = await self._sizing.upload_part(upload, 1, (b"1",))
+        return not await _unable(self._sizing.complete_upload(upload, (part,)))
+
+    # What they are made of.
+
+    def _name(self, key: str) -> ObjectName:
+        name = ObjectName(self._bucket, self._prefix + key)
+        self._names.add(name)
+        return name
+
+    async def _stored(self, key: str, *body: Buffer) -> ObjectInfo:
+        name = self._name(key)
+        await self._store.put(name, body or (b"1",), PROPERTIES)
+        return await self._store.head(name)
+
+    async def _upload(
+        self, name: ObjectName, store: ObjectStore | None = None, *, copies: bool = False
+    ) -> MultipartUpload:
+        upload = await (store or self._store).create_upload(name, PROPERTIES, copies=copies)
+        self._uploads.append(upload)
+        return upload
+
+    async def _size_bytes(self, name: ObjectName) -> int | None:
+        try:
+            return (await self._store.head(name)).size_bytes
+        except (NoSuchObject, AccessDenied):
+            # What is missing is a 403 where the bucket may not be listed; and what is there
+            # can be looked at, as `try_rights` has shown.
+            return None
+
+
+def _checksum(body: Body) -> Checksum:
+    running = RunningChecksum(ChecksumAlgorithm.CRC64NVME)
+    for buffer in body:
+        running.update(buffer)
+    return running.checksum
+
+
+async def _refused(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store says no, for whatever reason that is not a trouble of its own."""
+    try:
+        await request
+    except _OTHER_TROUBLE:
+        raise
+    except StoreError:
+        return True
+    return False
+
+
+async def _unable(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store says no, even as if it were a matter of rights: of unknown headers."""
+    try:
+        return await _refused(request)
+    except AccessDenied:
+        return True
+
+
+async def _refused_by_condition(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store says no because a condition does not hold, not because it knows none."""
+    try:
+        await request
+    except (PreconditionFailed, ConditionalConflict):
+        return True
+    except _OTHER_TROUBLE:
+        raise
+    except StoreError:
+        return False
+    return False
+
+
+async def _ignoring_errors(request: Coroutine[Any, Any, object]) -> None:
+    try:
+        await request
+    except StoreError:
+        return

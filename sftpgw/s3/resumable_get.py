@@ -1,0 +1,116 @@
+"""One GET, over as many answers as it takes.
+
+Knows: ranges, what an answer promises, where the body broke off.
+Must not know: how a request is sent or whether it is tried again.
+
+Rules:
+
+1. The sink gets each byte of the range once and in order, and never a byte of
+   another version or position: whatever contradicts that is an error.
+2. A store that ignores ``Range`` is an error unless the whole object is what
+   was wanted. One that ignores ``If-Match`` is found out by the ETag.
+3. A 206 that is shorter than asked is a body that broke off.
+4. What does not tell its length, or another one than that of what is stored, was decompressed on
+   its way: it is asked for once more as it is stored.
+   https://docs.cloud.google.com/storage/docs/transcoding
+"""
+
+from __future__ import annotations
+
+from twisted.web.http_headers import Headers
+
+from sftpgw.model.store import BodySink, ByteRange, ObjectName
+from sftpgw.s3.error_responses import AttemptFailed
+from sftpgw.s3.headers import STORED_LENGTH, content_range, count, header, object_info
+from sftpgw.s3.request_executor import S3Request
+from sftpgw.s3.retry.plan import TRANSCODED, Fault
+from sftpgw.wire.s3xml import quoted
+
+
+def whole_size(headers: Headers) -> int:
+    """How many bytes a whole object has, by the answer to a GET that carries all of it.
+
+    :raises AttemptFailed: what the answer carries is not what is stored
+    :raises MissingHeader: it makes no sense
+    """
+    told, stored = header(headers, "content-length"), header(headers, STORED_LENGTH)
+    if not told or (stored.isdecimal() and stored != told):
+        text = "the store sends another form of the object than it has stored"
+        raise AttemptFailed(Fault(TRANSCODED, 200), text)
+    return count(headers, "content-length")
+
+
+class ResumableGet:
+    """The `BodyStream` of a GET.
+
+    :param wanted: may reach behind the end, must not be empty; None for all.
+    """
+
+    def __init__(
+        self, name: ObjectName, wanted: ByteRange | None, sink: BodySink, if_match: str | None
+    ) -> None:
+        self._name = name
+        self._sink = sink
+        self._if_match = if_match
+        self._start = wanted.start if wanted else 0
+        self._stop = wanted.stop if wanted else None
+        self._size_bytes: int | None = None
+        self._promised_bytes: int | None = None
+        self._answer_bytes = 0
+        self.received_bytes = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self.received_bytes == self._promised_bytes
+
+    @property
+    def _position(self) -> int:
+        return self._start + self.received_bytes
+
+    def next_request(self) -> S3Request:
+        """The request for what is still missing."""
+        headers = []
+        if self._position or self._stop is not None:
+            last = "" if self._stop is None else str(self._stop - 1)
+            headers.append(("Range", f"bytes={self._position}-{last}"))
+        if self._if_match:
+            headers.append(("If-Match", self._if_match))
+        return S3Request(
+            "GetObject", "GET", self._name.bucket, self._name.key, headers=tuple(headers)
+        )
+
+    def began(self, status: int, headers: Headers) -> None:
+        """:raises AttemptFailed: the answer is not what was asked for"""
+        size_bytes, self._answer_bytes = self._promise(status, headers)
+        etag = quoted(header(headers, "etag"))
+        if (self._if_match and etag != self._if_match) or self._size_bytes not in (
+            None,
+            size_bytes,
+        ):
+            raise AttemptFailed(Fault("PreconditionFailed", 412), "the object was replaced")
+        if self._size_bytes is None:
+            self._size_bytes = size_bytes
+            self._if_match = etag
+            stop = size_bytes if self._stop is None else min(self._stop, size_bytes)
+            self._promised_bytes = stop - self._start
+            self._sink.began(object_info(self._name, size_bytes, headers))
+
+    def received(self, data: bytes) -> None:
+        """:raises AttemptFailed: there is more than was promised"""
+        self._answer_bytes -= len(data)
+        if self._answer_bytes < 0:
+            raise AttemptFailed(Fault("TooManyBytes", 200), "a body longer than promised")
+        self.received_bytes += len(data)
+        self._sink.received(data)
+
+    def _promise(self, status: int, headers: Headers) -> tuple[int, int]:
+        """The object's size and how much of it this answer carries."""
+        if status != 206:
+            size_bytes = whole_size(headers)
+            if self._position or (self._stop is not None and self._stop < size_bytes):
+                raise AttemptFailed(Fault("RangeIgnored", 200), "the store ignores Range")
+            return size_bytes, size_bytes
+        first, last, size_bytes = content_range(headers)
+        if first != self._position or (self._stop is not None and last >= self._stop):
+            raise AttemptFailed(Fault("RangeIgnored", 200), "the store sends another range")
+        return size_bytes, last - first + 1

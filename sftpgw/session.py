@@ -1,0 +1,130 @@
+"""One user's session: the files, and the subsystem and commands that serve them.
+
+Knows: what every session shares (`SharedContext`), and how a session is built from it.
+Must not know: SSH's login, how the process starts and ends.
+
+The gateway and the tests build sessions here, so that a test runs what partners get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sftpgw.files.digests import Digester
+from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.traffic import SessionTraffic
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.tree import Tree
+from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.settings import Settings
+from sftpgw.model.store import SharedStore
+from sftpgw.model.users import User
+from sftpgw.scp.commands import CommandContext, make_console
+from sftpgw.scp.console import Console
+from sftpgw.sftp.close_hold import close_wait_seconds
+from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.sftp.server import GatewayServer
+from sftpgw.ssh.avatar import GatewayAvatar
+
+
+class SharedBudget(MemoryBudget, Protocol):
+    """The memory of the process, of which each user has a share."""
+
+    def share(self, user: str) -> MemoryBudget: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedContext:
+    """What all sessions of a process share.
+
+    :param store: where the files are.
+    :param budget: the memory that all transfers may hold.
+    :param window_memory: the memory that the receive windows of all channels may hold; None if
+        windows are not counted.
+    :param holds_closes: whether a CLOSE may wait for the time of its file, as ``late_times`` says.
+    :param transfers: the files that are open.
+    :param mtimes: the modification times that have been seen.
+    :param digester: hashes stored files, one step a reactor iteration.
+    :param random_bytes: makes the names of handles; takes a number of bytes.
+    """
+
+    settings: Settings
+    store: SharedStore
+    budget: SharedBudget
+    digester: Digester
+    clock: Clock
+    events: EventSink
+    random_bytes: Callable[[int], bytes]
+    window_memory: MemoryBudget | None = None
+    holds_closes: bool = True
+    transfers: TransferRegistry = field(default_factory=TransferRegistry)
+    mtimes: MtimeCache = field(default_factory=MtimeCache)
+
+
+class Session:
+    """What one login can open: SFTP and commands, on the user's own files.
+
+    :param label: the session's name in the log.
+    """
+
+    def __init__(self, shared: SharedContext, user: User, label: str) -> None:
+        self._shared = shared
+        self._user = user
+        self.context = SessionContext(
+            user=user.name,
+            session=label,
+            store=shared.store.bind(session=label, user=user.name),
+            budget=shared.budget.share(user.name),
+            transfers=shared.transfers,
+            times=shared.mtimes,
+            clock=shared.clock,
+            events=shared.events.bind(session=label, user=user.name),
+            settings=shared.settings.s3,
+            limits=shared.settings.limits,
+            files=shared.settings.files,
+        )
+        self.tree = Tree(user, self.context)
+
+    @property
+    def traffic(self) -> SessionTraffic:
+        """The bytes that this session has moved."""
+        return self.context.traffic
+
+    def sftp(self) -> SFTPProtocol:
+        """An SFTP server for one channel."""
+        shared = self._shared
+        return SFTPProtocol(
+            GatewayServer(
+                self._user.name, self.tree, shared.clock, shared.settings.files, shared.digester
+            ),
+            max_handles=shared.settings.ssh.handles_per_session,
+            random_bytes=shared.random_bytes,
+            events=self.context.events,
+            clock=shared.clock,
+            close_wait_seconds=close_wait_seconds(shared.settings.files)
+            if shared.holds_closes
+            else None,
+        )
+
+    def command(self, line: bytes) -> Console:
+        """The run of one command line."""
+        files = self._shared.settings.files
+        commands = CommandContext(
+            self.tree, self._shared.digester, files.file_mode, files.directory_mode
+        )
+        return make_console(line, commands, events=self.context.events, clock=self._shared.clock)
+
+    def avatar(self) -> GatewayAvatar:
+        """What Conch asks for channels."""
+        return GatewayAvatar(
+            {b"sftp": self.sftp},
+            window_memory=self._shared.window_memory,
+            commands=self.command,
+            answer_memory=self.context.budget,
+            totals=self.traffic.facts,
+        )

@@ -1,0 +1,1 @@
+"""The order in which the requests of one session are carried out."""

@@ -1,0 +1,360 @@
+"""Packet protection: one object per direction that seals or opens packets.
+
+Knows: the binary packet (RFC 4253, section 6) and how each cipher and MAC wraps it.
+Must not know: what a payload says, keys' origin, or sockets.
+
+The wrappings, each with its source:
+
+- ``aes*-gcm@openssh.com``: RFC 5647 with OpenSSH's names. The length is in clear
+  and authenticated; 16 bytes of tag; the nonce counts by itself. No MAC.
+- ``chacha20-poly1305@openssh.com``: OpenSSH PROTOCOL.chacha20poly1305. The length
+  has a key of its own; the nonce is the sequence number. No MAC.
+- ``aes*-ctr`` with ``*-etm@openssh.com``: OpenSSH PROTOCOL, section 1.6. The length is
+  in clear, the MAC covers what is on the wire.
+- ``aes*-ctr`` with a plain MAC: RFC 4253. The length is encrypted, the MAC covers
+  the clear text, so the first block is decrypted before anything is verified.
+
+With the first three, the length field stands outside of what is padded to blocks.
+
+Copies of a payload's bytes: sealing, one into the padded clear text and one by the
+cipher; opening, one by the cipher. With a plain MAC one more to seal, and two to open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import struct
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.poly1305 import Poly1305
+
+from sftpgw.model.units import Body
+
+MIN_PADDING_BYTES = 4
+_LENGTH_BYTES = 4
+_LENGTH = struct.Struct(">L")
+_PADDING_LENGTHS = tuple(bytes((length,)) for length in range(64))
+_SEQUENCE = struct.Struct(">L")
+
+
+class DamagedPacket(Exception):
+    """A packet that is not what its sender has sealed."""
+
+
+class Sealer(Protocol):
+    """Protects the packets that we send."""
+
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
+        """The packet with the payload that `pieces` make: what goes over the wire, in order."""
+
+
+class Opener(Protocol):
+    """Opens the packets that we receive."""
+
+    block_bytes: int
+    tail_bytes: int
+    """What follows the padded packet: a tag or a MAC."""
+
+    length_is_padded: bool
+    """Whether the length field counts towards the multiple of `block_bytes`."""
+
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
+        """The length field of the packet that `incoming` begins with; None: too early."""
+
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        """Padding length, payload and padding of a whole packet.
+
+        :raises DamagedPacket: it was changed on its way.
+        """
+
+
+class PacketCiphers:
+    """Both directions of one connection, from one key exchange to the next.
+
+    Takes the place of Conch's `SSHCiphers`, whose attribute names and `setKeys`
+    the inherited key exchange uses.
+    """
+
+    def __init__(self, out_cipher: bytes, in_cipher: bytes, out_mac: bytes, in_mac: bytes) -> None:
+        self.outCipType = out_cipher
+        self.inCipType = in_cipher
+        self.outMACType = out_mac
+        self.inMACType = in_mac
+        self.sealer: Sealer = _Clear()
+        self.opener: Opener = _Clear()
+
+    def setKeys(  # noqa: PLR0917 - Conch's interface
+        self,
+        outIV: bytes,
+        outKey: bytes,
+        inIV: bytes,
+        inKey: bytes,
+        outInteg: bytes,
+        inInteg: bytes,
+    ) -> None:
+        """Make both objects from the keys of an exchange (RFC 4253, section 7.2)."""
+        outgoing, incoming = _Keys(outIV, outKey, outInteg), _Keys(inIV, inKey, inInteg)
+        self.sealer = _make("encryptor", self.outCipType, self.outMACType, outgoing)
+        self.opener = _make("decryptor", self.inCipType, self.inMACType, incoming)
+
+
+def payload_of(body: bytes) -> memoryview:
+    """The payload between padding length and padding.
+
+    :raises DamagedPacket: the padding does not fit.
+    """
+    padding_bytes = body[0]
+    if not MIN_PADDING_BYTES <= padding_bytes < len(body) - 1:
+        raise DamagedPacket("bad padding")
+    return memoryview(body)[1 : len(body) - padding_bytes]
+
+
+def _body(pieces: Body, block_bytes: int, *, beside_bytes: int = 0) -> bytes:
+    """Padding length, payload and padding; `beside_bytes` count towards the blocks."""
+    size_bytes = 1 + sum(map(len, pieces))
+    padding_bytes = -(size_bytes + beside_bytes) % block_bytes
+    if padding_bytes < MIN_PADDING_BYTES:
+        padding_bytes += block_bytes
+    return b"".join((_PADDING_LENGTHS[padding_bytes], *pieces, os.urandom(padding_bytes)))
+
+
+def _clear_length(incoming: memoryview) -> int | None:
+    if len(incoming) < _LENGTH_BYTES:
+        return None
+    (length,) = _LENGTH.unpack_from(incoming)
+    return int(length)
+
+
+class _Clear:
+    """Before the first keys."""
+
+    block_bytes = 8
+    tail_bytes = 0
+    length_is_padded = True
+
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
+        return _LENGTH.pack(len(body)), body
+
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
+        return _clear_length(incoming)
+
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        return bytes(packet[_LENGTH_BYTES:])
+
+
+class _Gcm:
+    """AES-GCM, either way: the object is used in one direction only."""
+
+    block_bytes = 16
+    tail_bytes = 16
+    length_is_padded = False
+
+    def __init__(self, key: bytes, iv: bytes) -> None:
+        self._cipher = AESGCM(key)
+        self._fixed = iv[:4]
+        self._count = int.from_bytes(iv[4:12], "big")
+
+    def _nonce(self) -> bytes:
+        nonce = self._fixed + self._count.to_bytes(8, "big")
+        self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
+        return nonce
+
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
+        # Not encrypt_into: what is sealed may wait for the socket, and needs a buffer of its own.
+        body = _body(pieces, self.block_bytes)
+        header = _LENGTH.pack(len(body))
+        return header, self._cipher.encrypt(self._nonce(), body, header)
+
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
+        return _clear_length(incoming)
+
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        # Not decrypt_into: what is read into a file outlives the next packet.
+        header, sealed = packet[:_LENGTH_BYTES], packet[_LENGTH_BYTES:]
+        try:
+            return self._cipher.decrypt(self._nonce(), sealed, header)
+        except InvalidTag:
+            raise DamagedPacket("bad tag") from None
+
+
+class _ChaCha:
+    """OpenSSH's construction of ChaCha20 and Poly1305."""
+
+    block_bytes = 8
+    tail_bytes = 16
+    length_is_padded = False
+
+    def __init__(self, key: bytes) -> None:
+        # A key stream costs as much to make as 16 KiB to encrypt: these are set back instead.
+        self._body_stream = self._stream(key[:32])
+        self._length_stream = self._stream(key[32:64])
+
+    @staticmethod
+    def _stream(key: bytes) -> Any:
+        return Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
+
+    def _crypt_length(self, length: bytes | memoryview, sequence: int) -> bytes:
+        self._length_stream.reset_nonce(_from_block_0(sequence))
+        crypted: bytes = self._length_stream.update(length)
+        return crypted
+
+    def _begin(self, sequence: int) -> Poly1305:
+        """Leave the body's stream at block 1; the one-time authenticator that block 0 keys."""
+        self._body_stream.reset_nonce(_from_block_0(sequence))
+        return Poly1305(self._body_stream.update(_BLOCK_0)[:32])
+
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(pieces, self.block_bytes)
+        length = self._crypt_length(_LENGTH.pack(len(body)), sequence)
+        authenticator = self._begin(sequence)
+        sealed = self._body_stream.update(body)
+        authenticator.update(length)
+        authenticator.update(sealed)
+        return length, sealed, authenticator.finalize()
+
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
+        if len(incoming) < _LENGTH_BYTES:
+            return None
+        return int.from_bytes(self._crypt_length(incoming[:_LENGTH_BYTES], sequence), "big")
+
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        authenticator = self._begin(sequence)
+        authenticator.update(packet[: -self.tail_bytes])
+        try:
+            authenticator.verify(bytes(packet[-self.tail_bytes :]))
+        except InvalidSignature:
+            raise DamagedPacket("bad tag") from None
+        body: bytes = self._body_stream.update(packet[_LENGTH_BYTES : -self.tail_bytes])
+        return body
+
+
+_BLOCK_0 = bytes(64)
+
+
+def _from_block_0(sequence: int) -> bytes:
+    """Block counter and nonce of a packet, as ChaCha20 takes them."""
+    return bytes(8) + sequence.to_bytes(8, "big")
+
+
+class _Mac:
+    """HMAC over sequence number and bytes (RFC 4253, section 6.4)."""
+
+    def __init__(self, digest: str, key: bytes) -> None:
+        self.size_bytes = hashlib.new(digest).digest_size
+        self._keyed = hmac.new(key[: self.size_bytes], digestmod=digest)
+
+    def of(self, sequence: int, *pieces: bytes | memoryview) -> bytes:
+        mac = self._keyed.copy()
+        mac.update(_SEQUENCE.pack(sequence))
+        for piece in pieces:
+            mac.update(piece)
+        return mac.digest()
+
+    def demand(self, found: memoryview, sequence: int, *pieces: bytes | memoryview) -> None:
+        if not hmac.compare_digest(self.of(sequence, *pieces), found):
+            raise DamagedPacket("bad MAC")
+
+
+class _Ctr:
+    """What AES-CTR needs, whichever way its MAC goes."""
+
+    block_bytes = 16
+
+    def __init__(self, stream: Any, mac: _Mac) -> None:
+        self._stream = stream
+        self._mac = mac
+        self.tail_bytes = mac.size_bytes
+
+
+class _CtrEtm(_Ctr):
+    """AES-CTR, then the MAC."""
+
+    length_is_padded = False
+
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(pieces, self.block_bytes)
+        header, sealed = _LENGTH.pack(len(body)), self._stream.update(body)
+        return header, sealed, self._mac.of(sequence, header, sealed)
+
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
+        return _clear_length(incoming)
+
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        sealed = packet[: -self.tail_bytes]
+        self._mac.demand(packet[-self.tail_bytes :], sequence, sealed)
+        body: bytes = self._stream.update(sealed[_LENGTH_BYTES:])
+        return body
+
+
+class _CtrAndMac(_Ctr):
+    """AES-CTR and, beside it, a MAC of the clear text: for clients that know no better."""
+
+    length_is_padded = True
+
+    def __init__(self, stream: Any, mac: _Mac) -> None:
+        super().__init__(stream, mac)
+        self._first_block: bytes | None = None
+
+    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
+        packet = _LENGTH.pack(len(body)) + body
+        return self._stream.update(packet), self._mac.of(sequence, packet)
+
+    def length(self, incoming: memoryview, sequence: int) -> int | None:
+        if self._first_block is None:
+            if len(incoming) < self.block_bytes:
+                return None
+            self._first_block = self._stream.update(incoming[: self.block_bytes])
+        return int.from_bytes(self._first_block[:_LENGTH_BYTES], "big")
+
+    def open(self, packet: memoryview, sequence: int) -> bytes:
+        assert self._first_block is not None, "length() comes first"
+        rest = self._stream.update(packet[self.block_bytes : -self.tail_bytes])
+        clear: bytes = self._first_block + rest
+        self._first_block = None
+        self._mac.demand(packet[-self.tail_bytes :], sequence, clear)
+        return clear[_LENGTH_BYTES:]
+
+
+AEAD_CIPHERS = frozenset(
+    (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com", b"chacha20-poly1305@openssh.com")
+)
+_KEY_BYTES = {
+    b"aes128-gcm@openssh.com": 16,
+    b"aes256-gcm@openssh.com": 32,
+    b"aes128-ctr": 16,
+    b"aes192-ctr": 24,
+    b"aes256-ctr": 32,
+}
+_DIGESTS = {b"hmac-sha2-256": "sha256", b"hmac-sha2-512": "sha512"}
+_ETM_SUFFIX = b"-etm@openssh.com"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Keys:
+    """What a key exchange yields for one direction (RFC 4253, section 7.2)."""
+
+    iv: bytes
+    cipher: bytes
+    mac: bytes
+
+
+def _make(direction: str, cipher: bytes, mac: bytes, keys: _Keys) -> Any:
+    """The object for a cipher and MAC by their names; the MAC is left out with an AEAD."""
+    if cipher == b"none":
+        return _Clear()
+    if cipher == b"chacha20-poly1305@openssh.com":
+        return _ChaCha(keys.cipher)
+    key = keys.cipher[: _KEY_BYTES[cipher]]
+    if cipher in AEAD_CIPHERS:
+        return _Gcm(key, keys.iv)
+    stream = getattr(Cipher(algorithms.AES(key), modes.CTR(keys.iv[:16])), direction)()
+    keyed = _Mac(_DIGESTS[mac.removesuffix(_ETM_SUFFIX)], keys.mac)
+    return (_CtrEtm if mac.endswith(_ETM_SUFFIX) else _CtrAndMac)(stream, keyed)

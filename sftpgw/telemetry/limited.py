@@ -1,0 +1,30 @@
+"""Events that one session may cause only so often.
+
+Knows: how many were told. Must not know: what they tell.
+"""
+
+from __future__ import annotations
+
+from sftpgw.model.events import EventSink
+
+MAX_TOLD = 100
+"""A client can be wrong for ever; the log hears of it so many times in a session."""
+
+
+class LimitedEvents:
+    """Tells `MAX_TOLD` events, then once that no further ones are told.
+
+    :param events: where they go.
+    """
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+        self._told = 0
+
+    def tell(self, event: str, /, **facts: object) -> None:
+        """Tell an event, unless too many were told already."""
+        self._told += 1
+        if self._told <= MAX_TOLD:
+            self._events.tell(event, **facts)
+        elif self._told == MAX_TOLD + 1:
+            self._events.tell("further-refusals-untold", told=MAX_TOLD)

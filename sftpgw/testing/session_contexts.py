@@ -1,0 +1,50 @@
+"""Session contexts for tests that open uploads and downloads without a gateway.
+
+    context = session_context(FakeStore())
+    upload = Upload(context, plan, ObjectName("bucket", "file"))
+
+`GatewayInMemory.context` is for tests that have a gateway.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock as FakeClock
+
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.transfers import TransferRegistry
+from sftpgw.model.events import EventSink
+from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
+from sftpgw.model.store import ObjectStore
+from sftpgw.model.units import MIB
+from sftpgw.testing.ssh_pairs import RecordedEvents
+
+
+def session_context(
+    store: ObjectStore,
+    *,
+    user: str = "alice",
+    budget: MemoryBudget | None = None,
+    transfers: TransferRegistry | None = None,
+    clock: Any = None,
+    events: EventSink | None = None,
+    settings: StoreSettings | None = None,
+    files: FilesSettings | None = None,
+) -> SessionContext:
+    """The context of one session on `store`. What is left out is new, with its defaults."""
+    return SessionContext(
+        user=user,
+        store=store,
+        budget=budget or Budget(512 * MIB),
+        transfers=transfers or TransferRegistry(),
+        times=MtimeCache(),
+        clock=clock or FakeClock(),
+        events=events or RecordedEvents(),
+        settings=settings or StoreSettings(),
+        limits=LimitSettings(),
+        files=files or FilesSettings(),
+    )

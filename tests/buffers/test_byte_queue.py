@@ -1,0 +1,69 @@
+"""The byte queue: bytes in order, whatever is taken at a time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES, ByteQueue
+
+
+@given(
+    st.lists(st.binary(max_size=50) | st.binary(max_size=9).map(lambda data: data * 600)),
+    st.lists(st.integers(1, 6000), min_size=1),
+)
+def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
+    queue = ByteQueue()
+    for piece in pieces:
+        queue.append(piece)
+    expected = b"".join(pieces)
+    taken = b""
+    assert queue.size_bytes == len(expected)
+    while queue.size_bytes:
+        limit = limits[len(taken) % len(limits)]
+        piece = b"".join(queue.take(limit))
+        assert len(piece) == min(limit, len(expected) - len(taken))
+        taken += piece
+        assert queue.size_bytes == len(expected) - len(taken)
+    assert taken == expected
+    assert queue.take(10) == ()
+
+
+def test_a_fragment_that_fits_is_not_copied() -> None:
+    queue = ByteQueue()
+    piece = b"x" * SMALL_PIECE_BYTES
+    queue.append(piece)
+    (taken,) = queue.take(SMALL_PIECE_BYTES)
+    assert taken is piece
+
+
+def test_small_fragments_are_joined() -> None:
+    queue = ByteQueue()
+    large = b"x" * SMALL_PIECE_BYTES
+    for piece in (b"a", b"b", large, b"c", b"d"):
+        queue.append(piece)
+    assert queue.take(2 * SMALL_PIECE_BYTES) == (b"ab", large, b"cd")
+
+
+def test_clear_forgets_a_half_taken_fragment() -> None:
+    queue = ByteQueue()
+    queue.append(b"abc")
+    queue.take(1)
+    queue.clear()
+    queue.append(b"xyz")
+    assert queue.take(9) == (b"xyz",)
+
+
+@given(
+    st.lists(st.binary(max_size=20) | st.binary(max_size=9).map(lambda data: data * 600)),
+    st.integers(0, 6000),
+    st.integers(0, 12_000),
+)
+def test_a_byte_is_found_where_it_is(pieces: list[bytes], taken: int, limit: int) -> None:
+    queue = ByteQueue()
+    for piece in pieces:
+        queue.append(piece)
+    queue.take(taken)
+    left = b"".join(pieces)[taken:]
+    assert queue.find(b"\0", limit) == left[:limit].find(b"\0")
+    assert b"".join(queue.take(len(left))) == left

@@ -1,0 +1,89 @@
+"""docs/troubleshooting.rst explains every message of ``check`` and every warning of the log."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = REPOSITORY / "docs" / "troubleshooting.rst"
+
+MODULES = [
+    "auth/login_keys.py",
+    "auth/passwords.py",
+    "checks.py",
+    "config/banner.py",
+    "config/exposure.py",
+    "config/ini_file.py",
+    "config/loader.py",
+    "config/scalars.py",
+    "config/users_ini.py",
+    "machine_checks.py",
+    "services.py",
+]
+"""What finds faults and says so."""
+
+NO_MESSAGES = {
+    "invalid literal for int()": "Python's words, which are replaced",
+    "the password has more than": "of hash-password, whose reader has just typed it",
+    "the password is empty": "of hash-password",
+    "SHA256:": "a fingerprint in the log",
+    "listening on": "what all is well with",
+    "no flags and counter": "told in the log, of a login",
+    "unexpected keyword argument": "Python's words, which are replaced",
+    ", or off": "part of the bounds",
+    ", or 0 for never": "part of the bounds in the reference",
+    "no answer within": "explained with bucket-unusable",
+}
+MESSAGE = re.compile(r"[^\\\[(|]*[a-z]{2}[^\\\[(|]* [^\\\[(|]*[a-z]")
+"""At least two words, and no regular expression."""
+
+
+def plain(text: str) -> str:
+    """Text without markup and line breaks."""
+    return re.sub(r"\s+", " ", text.replace("``", ""))
+
+
+def messages_of(module: str) -> Iterator[str]:
+    """The texts in a module that are no docstrings, a piece for each part between two values."""
+    tree = ast.parse((REPOSITORY / "sftpgw" / module).read_text(encoding="utf-8"))
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in statements:
+            yield from re.split(r"\{\w+\}", node.value)
+
+
+def wanted_of(module: str) -> list[str]:
+    return [
+        text.strip(" :;,.")
+        for text in messages_of(module)
+        if MESSAGE.match(text) and not any(text.startswith(other) for other in NO_MESSAGES)
+    ]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_message_is_explained(module: str) -> None:
+    wanted = wanted_of(module)
+    assert wanted, "no message was found: has the module moved?"
+    page = plain(PAGE.read_text(encoding="utf-8"))
+    missing = [text for text in wanted if plain(text) not in page]
+    assert not missing, "\n".join(missing)
+
+
+def test_every_warning_is_explained() -> None:
+    table = (REPOSITORY / "tests" / "freeze" / "events.txt").read_text(encoding="utf-8")
+    warnings = set(re.findall(r"^(\S+) (?:warn|critical)\b", table, re.MULTILINE))
+    explained = set(re.findall(r"^   \* - ``([a-z0-9-]+)``$", PAGE.read_text(), re.MULTILINE))
+    assert warnings
+    assert warnings <= explained, warnings - explained
+    assert explained <= warnings, explained - warnings
+
+
+def test_a_message_that_is_not_explained_is_found(tmp_path: Path) -> None:
+    assert "another line of listen has this port already" in "".join(wanted_of("machine_checks.py"))
+    assert not MESSAGE.match(r"missing \d+ required")

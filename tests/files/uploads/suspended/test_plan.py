@@ -1,0 +1,449 @@
+"""Uploads that are cut off and go on, against a byte array; their records as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sftpgw.errors import LimitReached, StoreError, UploadFailed
+from sftpgw.files.uploads.plan.staging_layout import StagingLayout
+from sftpgw.files.uploads.plan.upload_commands import (
+    AbortUpload,
+    Command,
+    DropStaging,
+    Outcome,
+    PutWhole,
+    SendPart,
+    SuspendUpload,
+)
+from sftpgw.files.uploads.plan.upload_plan import UploadPhase, UploadPlan
+from sftpgw.files.uploads.suspended.plan import (
+    KeptParts,
+    SuspendedUpload,
+    durable,
+    parse_partial,
+    partial_text,
+    record_name,
+)
+from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
+from tests.files.uploads.plan.test_upload_plan import IN_PIECES, LAYOUTS, PLAIN, OpenedUpload, Store
+
+TAIL_BYTES = 3
+
+
+@dataclass
+class KeepingStore(Store):
+    """A store that several uploads of one file are made to, one after the other."""
+
+    kept: tuple[StoredPart, ...] = ()
+    sent: list[int] = field(default_factory=list)
+
+    def _done(self, command: Command) -> Outcome:
+        if isinstance(command, SuspendUpload):
+            clearing = (AbortUpload, DropStaging)
+            assert all(isinstance(each, clearing) for each in self.pending)
+            self.kept = command.parts
+            return None
+        return super()._done(command)
+
+    def _keep(self, upload: int, number: int, data: bytes) -> StoredPart:
+        self.sent.append(len(data))
+        self.uploads[upload].parts[number] = data  # a number may be used again
+        return StoredPart(number, len(data), f"e{number}")
+
+    def _joined(self, upload: int, parts: tuple[StoredPart, ...], size_bytes: int) -> bytes:
+        # What is not named is dropped by the store.
+        stored = self.uploads[upload].parts
+        self.uploads[upload] = OpenedUpload({part.number: stored[part.number] for part in parts})
+        return super()._joined(upload, parts, size_bytes)
+
+    @property
+    def kept_data(self) -> bytes:
+        return b"".join(self.uploads[0].parts[part.number] for part in self.kept)
+
+    def next_session(self, **options: Any) -> UploadPlan:
+        """The file is opened again."""
+        kept, self.kept = self.kept, ()
+        self.plan = UploadPlan(
+            self.layout,
+            concurrency=2,
+            reorder_bytes=24,
+            kept=kept,
+            tail_bytes=TAIL_BYTES,
+            **options,
+        )
+        return self.plan
+
+
+def begun(layout: StagingLayout = PLAIN) -> KeepingStore:
+    store = KeepingStore(UploadPlan(layout), layout)
+    store.next_session()
+    return store
+
+
+def data_of(size_bytes: int, seed: int = 0) -> bytes:
+    return bytes((index * 31 + seed) % 251 for index in range(size_bytes))
+
+
+@dataclass(frozen=True)
+class Session:
+    """A client's: how much it sends before it is lost, and what the store does meanwhile."""
+
+    sends: int
+    step: int
+    speed: tuple[int, ...]
+    failing: int | None
+    begins_anew: bool
+
+
+SESSIONS = st.lists(
+    st.builds(
+        Session,
+        st.integers(0, 60),
+        st.integers(1, 20),
+        st.lists(st.integers(0, 3), max_size=12).map(tuple),
+        st.one_of(st.none(), st.integers(0, 8)),
+        st.sampled_from([False, False, False, True]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=800)
+@given(LAYOUTS, SESSIONS, st.integers(0, 80))
+def test_however_often_it_is_cut_off_what_is_published_is_the_file(
+    layout: StagingLayout, sessions: list[Session], size_bytes: int
+) -> None:
+    store, data = begun(layout), data_of(size_bytes)
+    for session in sessions:
+        go_through(store, session, data)
+        if not store.kept and store.plan.phase is not UploadPhase.DONE:
+            store.assert_nothing_left()
+        store.next_session()
+    plan, start = store.plan, len(data_kept(store, data))
+    for offset in range(start, size_bytes, 7):
+        store.take(plan.write(offset, data[offset : offset + 7]))
+        store.carry_out_all()
+    store.take(plan.truncate(size_bytes))
+    store.take(plan.finish())
+    store.carry_out_all()
+    assert plan.failure is None
+    assert store.published == data
+    store.assert_nothing_left()
+    assert plan.sent_bytes + plan.filling_bytes == 0
+
+
+def data_kept(store: KeepingStore, data: bytes) -> bytes:
+    """What lies below what is written now: a beginning of the file."""
+    parts = store.plan._kept.parts
+    found = b"".join(store.uploads[0].parts[part.number] for part in parts)
+    assert data.startswith(found)
+    assert not found or len(found) < len(data), "a partial is never the whole file"
+    assert len(found) == store.plan.size_bytes
+    return found
+
+
+def go_through(store: KeepingStore, session: Session, data: bytes) -> None:
+    """One session, up to the loss of its client."""
+    plan, speed, done = store.plan, iter(session.speed), 0
+    kept = data_kept(store, data)
+    at = 0 if session.begins_anew else len(kept)
+    stop = min(at + session.sends, len(data))
+
+    def go_on() -> None:
+        nonlocal done
+        done += 1
+        if done - 1 == session.failing and plan.failure is None:
+            store.refuse(next(speed, 0))
+        else:
+            store.carry_out(next(speed, 0))
+
+    while at < stop and plan.failure is None:
+        store.take(plan.write(at, data[at : min(stop, at + session.step)]))
+        at = min(stop, at + session.step)
+        while store.pending and next(speed, 0):
+            go_on()
+    has_failed = plan.failure is not None
+    store.take(plan.lose())
+    while store.pending:
+        go_on()
+    assert plan.phase is UploadPhase.FAILED
+    assert store.published is None
+    assert store.uploads.keys() == ({0} if store.kept else set())
+    assert store.pieces == {}
+    assert plan.sent_bytes + plan.filling_bytes == 0
+    if has_failed and store.kept:
+        assert len(store.kept_data) == len(kept), "only what had been kept before"
+    assert sum(part.size_bytes for part in store.kept) == len(store.kept_data)
+
+
+def lost_after(store: KeepingStore, size_bytes: int, start: int = 0) -> bytes:
+    store.take(store.plan.write(start, data_of(size_bytes)[start:]))
+    store.carry_out_all()
+    store.take(store.plan.lose())
+    store.carry_out_all()
+    return store.kept_data if store.kept else b""
+
+
+class TestWhatIsKept:
+    @pytest.mark.parametrize(
+        ("sent", "kept"), [(0, 0), (3, 0), (4, 3), (8, 7), (9, 8), (11, 8), (12, 11), (16, 8)]
+    )
+    def test_whole_parts_and_a_tail_but_never_all(self, sent: int, kept: int) -> None:
+        assert lost_after(begun(), sent) == data_of(kept)
+
+    def test_a_whole_part_at_the_end_is_left_out(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(9)))
+        store.take(store.plan.truncate(8))  # part 1 was sealed, and is all there is
+        assert store.plan.failure is None
+        store.carry_out_all()
+        store.take(store.plan.lose())
+        store.carry_out_all()
+        assert store.kept == ()
+        store.assert_nothing_left()
+
+    def test_what_lies_behind_a_gap_is_lost(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(9)))
+        store.take(store.plan.write(12, b"behind"))
+        store.carry_out_all()
+        store.take(store.plan.lose())
+        store.carry_out_all()
+        assert store.kept_data == data_of(8)
+
+    def test_complete_staging_objects_stay_and_others_go(self) -> None:
+        for size_bytes in (41, 60, 70, 77):
+            store = begun(IN_PIECES)
+            kept = lost_after(store, size_bytes)
+            assert len(kept) in {40, 72}
+            assert store.pieces == {}
+            plan = store.next_session()
+            data = data_of(100)
+            store.take(plan.write(len(kept), data[len(kept) :]))
+            store.carry_out_all()
+            store.take(plan.finish())
+            store.carry_out_all()
+            assert store.published == data
+
+    def test_a_closed_file_is_not_suspended(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(20)))
+        store.take(store.plan.finish())
+        store.take(store.plan.lose())
+        store.carry_out_all()
+        assert store.kept == ()
+        store.assert_nothing_left()
+
+    def test_an_upload_that_is_not_to_be_suspended_is_aborted(self) -> None:
+        plan = UploadPlan(PLAIN)
+        store = KeepingStore(plan)
+        assert lost_after(store, 20) == b""
+        store.assert_nothing_left()
+
+    def test_what_is_under_way_is_worth_trying_again_until_the_hurry(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(50)))
+        store.carry_out()  # the opening
+        store.take(store.plan.lose())
+        sent = [each for each in store.pending if isinstance(each, SendPart)]
+        store.pending.remove(sent[-1])
+        store.take(store.plan.failed(sent[-1], StoreError("no")))
+        assert store.plan.is_keeping
+        assert not store.plan.is_given_up, "the parts before it may yet be kept"
+        store.take(store.plan.hurry())
+        assert store.plan.is_given_up
+
+    def test_what_fails_is_given_up_at_once(self) -> None:
+        store = KeepingStore(UploadPlan(PLAIN))
+        store.take(store.plan.write(0, data_of(50)))
+        assert not store.plan.is_given_up
+        store.take(store.plan.lose())
+        assert store.plan.is_given_up
+
+    def test_in_a_hurry_only_what_is_under_way(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(50)))
+        store.carry_out()  # the opening
+        store.take(store.plan.lose())
+        store.take(store.plan.hurry())
+        store.carry_out_all()
+        assert store.kept_data == data_of(16)
+
+
+class TestGoingOn:
+    def kept(self, size_bytes: int) -> KeepingStore:
+        store = begun()
+        lost_after(store, size_bytes)
+        store.sent.clear()
+        store.next_session()
+        return store
+
+    def test_nothing_is_asked_for_before_a_part_lies_behind_it(self) -> None:
+        store = self.kept(17)
+        assert store.plan.size_bytes == 16
+        assert store.plan.write(16, b"x" * 15) == ()
+        (command,) = store.plan.write(31, b"x")
+        assert isinstance(command, SendPart)
+        assert (command.number, command.offset) == (3, 16)
+
+    def test_written_anew_the_same_numbers_are_sent(self) -> None:
+        store = self.kept(17)
+        store.take(store.plan.write(0, b"n" * 20))
+        store.carry_out_all()
+        store.take(store.plan.truncate(20))
+        store.take(store.plan.finish())
+        store.carry_out_all()
+        assert store.published == b"n" * 20
+        assert store.opened == 1
+
+    def test_written_anew_into_one_part_it_is_put_and_the_upload_aborted(self) -> None:
+        store = self.kept(17)
+        store.take(store.plan.write(0, b"n" * 5))
+        store.take(store.plan.truncate(5))
+        commands = store.plan.finish()
+        assert isinstance(commands[0], PutWhole)
+        store.take(commands)
+        store.carry_out_all()
+        assert store.plan.phase is UploadPhase.DONE
+        assert store.published == b"nnnnn"
+        store.assert_nothing_left()
+
+    @pytest.mark.parametrize("at", [1, 7, 9, 15])
+    def test_bytes_that_are_neither_preserved_nor_written_fail_the_upload(self, at: int) -> None:
+        store = self.kept(17)
+        store.take(store.plan.write(at, b"n" * 40))
+        store.take(store.plan.finish())
+        store.carry_out_all()
+        assert isinstance(store.plan.failure, UploadFailed)
+        assert "send the whole file" in store.plan.failure.message
+        assert store.published is None
+        store.assert_nothing_left()
+
+    def test_from_where_a_part_ends_it_may_be_written_anew(self) -> None:
+        store = self.kept(17)
+        store.take(store.plan.write(8, b"n" * 40))
+        store.take(store.plan.finish())
+        store.carry_out_all()
+        assert store.published == data_of(8) + b"n" * 40
+
+    def test_a_resumed_upload_that_fails_is_suspended_again(self) -> None:
+        store = self.kept(17)
+        store.take(store.plan.write(1000, b"too far"))
+        assert isinstance(store.plan.failure, LimitReached)
+        store.carry_out_all()
+        assert store.kept_data == data_of(16)
+
+    def test_a_resumed_upload_that_is_closed_unchanged_is_suspended_again(self) -> None:
+        store = self.kept(17)
+        store.take(store.plan.finish())
+        store.carry_out_all()
+        assert store.plan.phase is UploadPhase.DONE
+        assert store.plan.failure is None
+        assert store.kept_data == data_of(16)
+        assert store.published is None
+
+    def test_a_store_that_cannot_write_it_down(self) -> None:
+        store = begun()
+        store.take(store.plan.write(0, data_of(17)))
+        store.carry_out_all()
+        store.take(store.plan.lose())
+        assert isinstance(store.pending[-1], SuspendUpload)
+        store.take(store.plan.failed(store.pending.pop(), StoreError("no")))
+        assert store.plan.phase is UploadPhase.FAILED
+        assert not store.pending
+
+
+PARTS = st.lists(
+    st.tuples(
+        st.integers(1, 5 * 2**30),
+        st.text(max_size=40),
+        st.one_of(
+            st.none(),
+            st.builds(Checksum, st.sampled_from(ChecksumAlgorithm), st.integers(0, 2**64 - 1)),
+        ),
+    ),
+    min_size=1,
+    max_size=20,
+).map(lambda rows: tuple(StoredPart(number, *row) for number, row in enumerate(rows, 1)))
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+PARTIALS = st.builds(
+    SuspendedUpload,
+    TEXT,
+    st.builds(
+        MultipartUpload,
+        st.builds(ObjectName, st.just("bucket"), TEXT),
+        TEXT,
+        st.one_of(st.none(), st.sampled_from(ChecksumAlgorithm)),
+    ),
+    PARTS,
+    st.floats(0, 1e12),
+    st.one_of(st.none(), st.floats(0, 1e12)),
+)
+
+
+class TestText:
+    @given(PARTIALS)
+    def test_what_is_written_is_read(self, partial: SuspendedUpload) -> None:
+        found = parse_partial(partial_text(partial), "bucket")
+        assert found == partial
+        assert found.upload.checksum is partial.upload.checksum
+
+    @given(PARTIALS, st.data())
+    def test_what_is_damaged_is_refused_or_read(
+        self, partial: SuspendedUpload, data: st.DataObject
+    ) -> None:
+        text = bytearray(partial_text(partial))
+        at = data.draw(st.integers(0, len(text) - 1))
+        text[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=3))
+        try:
+            found = parse_partial(bytes(text), "bucket")
+        except ValueError:
+            return
+        assert all(part.size_bytes > 0 for part in found.parts)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"",
+            b"[]",
+            b"{}",
+            b'{"version": 2}',
+            b"\xff",
+            b"[" * 100_000,
+            b'{"version": 1, "parts": 5}',
+        ],
+    )
+    def test_other_texts_are_refused(self, text: bytes) -> None:
+        with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
+            parse_partial(text, "bucket")
+
+    def test_no_user_finds_the_records_of_others(self) -> None:
+        name = ObjectName("bucket", "home/file")
+        names = {
+            record_name(".s/", user, ObjectName("bucket", key))
+            for user in ("a", "b", "ab", "")
+            for key in ("file", "home/file", "home/ab", "home/b/file", "home/", "bhome/file")
+        }
+        assert len(names) == 24
+        assert record_name(".s/", "a", name) == record_name(".s/", "a", name)
+        assert all(name.key.startswith(".s/partials/") for name in names)
+
+
+@given(PARTS, st.integers(0, 10), st.integers(0, 2**36))
+def test_durable_is_what_has_no_gap_and_is_not_all(
+    parts: tuple[StoredPart, ...], missing: int, below_bytes: int
+) -> None:
+    stored = [part for part in parts if part.number != missing]
+    found = durable(reversed(stored), below_bytes)
+    assert found == parts[: len(found)]
+    assert KeptParts(found).size_bytes < max(1, below_bytes)
+    more = KeptParts(parts[: len(found) + 1])
+    is_all = len(found) == len(parts) or len(found) + 1 == missing
+    assert is_all or more.size_bytes >= below_bytes

@@ -1,0 +1,336 @@
+"""The keys of both ini files, with their bounds and defaults, against ``ini_keys.txt``.
+
+What the table says is tried out: the bounds are accepted and what lies just outside is refused, and
+a default that is written into the file means the same as the key left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import Enum, Flag
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sftpgw.config import load_settings
+from sftpgw.config.loader import SECTIONS
+from sftpgw.config.users_ini import DEFAULT_KEYS, USER_KEYS
+from sftpgw.errors import ConfigError
+from sftpgw.model.settings import Settings, StartupLimits
+from sftpgw.model.store import Capabilities
+from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.ssh.algorithms import KNOWN, Offer
+from tests.freeze.tables import demand_same, rows_of
+
+TABLE = "ini_keys.txt"
+NONSENSE = "!nonsense!"
+UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
+UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
+    "printable": ({"text": "text"}, ["a\tb", "${HOME}"]),
+    "secret": ({"s3cr%t;#": "s3cr%t;#"}, ["${SECRET}", "<secret>"]),
+    "text": ({"$2b$04$abc": "$2b$04$abc"}, []),
+    "yes-or-no": (
+        dict.fromkeys(("yes", "true", "on", "1", "YES"), True)
+        | dict.fromkeys(("no", "false", "off", "0", "NO"), False),
+        ["maybe"],
+    ),
+    "mode": ({"0644": 0o644, "755": 0o755}, ["0999", "1777", "rwx"]),
+    "networks": (
+        {
+            "192.0.2.0/24, 2001:db8::/32 10.1.2.3": (
+                ip_network("192.0.2.0/24"),
+                ip_network("2001:db8::/32"),
+                ip_network("10.1.2.3"),
+            )
+        },
+        ["192.0.2.1/24", "host"],
+    ),
+    "startup-limits": (
+        {"1:1:1": StartupLimits(1, 1, 1), "10:100:100": StartupLimits(10, 100, 100)},
+        ["0:30:60", "10:0:60", "10:101:60", "61:30:60", "10:30"],
+    ),
+    "bucket-name": (
+        {
+            name: name
+            for name in (
+                "abc",
+                "a" * 63,
+                "My.Bucket-1_x",
+                "arn:aws:s3:eu-west-1:123456789012:accesspoint/name",
+            )
+        },
+        ["ab", "a" * 64, "-abc", "a/b", "arn:aws:s3::123456789012:accesspoint/name.mrap"],
+    ),
+    "region": ({"eu-west-1": "eu-west-1", "a" * 64: "a" * 64}, ["eu west", "a" * 65]),
+    "endpoint": (
+        {
+            "http://h": "http://h",
+            "https://h:1/": "https://h:1",
+            "https://[::1]:9000": "https://[::1]:9000",
+        },
+        ["h:1", "ftp://h", "http://h/path", "http://u:p@h", "http://h:0"],
+    ),
+    "role-arn": ({"arn:aws:iam::1:role/r": "arn:aws:iam::1:role/r"}, ["role/r"]),
+    "storage-class": ({"STANDARD_IA": "STANDARD_IA"}, ["standard"]),
+    "state-prefix": (
+        {".gw": ".gw/", "/a/b/": "a/b/", "p" * 900: "p" * 900 + "/"},
+        ["/", "a//b", "../a", "{username}", "p" * 901],
+    ),
+    "key-prefix": (
+        {"/": "", "a": "a/", "/a/b/": "a/b/", "{username}/x": "alice/x/", "{{a}}": "{a}/"},
+        ["a//b", "a/../b", "{user}", "$USER/", "p" * 901],
+    ),
+}
+"""By type: texts with what they mean, and texts that are refused."""
+
+COMPANIONS = {
+    "[s3] session_token": "[s3]\naccess_key = a\nsecret_key = b\n",
+    "[s3] access_key": "[s3]\nsecret_key = b\n",
+    "[s3] secret_key": "[s3]\naccess_key = a\n",
+    "[s3] part_size": "[limits]\nmemory = 16GiB\n",
+    "[s3] download_part_size": "[limits]\nmemory = 16GiB\n",
+    "[limits] reorder_allowance": "[limits]\nmemory = 16GiB\n",
+    "[limits] memory": "[limits]\nreorder_allowance = 1MiB\n",
+    "[ssh] max_connections": "[ssh]\nmax_startups = 1:1:1\n",
+    "[ssh] balancer_networks": "[gateway]\nlisten = haproxy:tcp:2022\n",
+}
+"""What else has to be given for a key to make sense."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table."""
+
+    name: str
+    kind: str
+    default: str
+
+    @property
+    def section(self) -> str:
+        return self.name[1:].partition("] ")[0]
+
+    @property
+    def key(self) -> str:
+        return self.name.partition("] ")[2]
+
+    @property
+    def is_of_users(self) -> bool:
+        return self.section in ("*", "USER")
+
+
+ROWS = [Row(*line.split(" | ")) for line in rows_of(TABLE)]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads configurations in which one key varies."""
+
+    folder: Path
+
+    def load(self, row: Row, text: str | None, *, is_alone: bool = False) -> Settings:
+        """Load a configuration.
+
+        :param text: the value of the row's key; None leaves it out.
+        :param is_alone: leave out its companions, too.
+        """
+        line = "" if text is None else f"{row.key} = {text}\n"
+        given = {"USER": "", "*": ""} | dict.fromkeys(SECTIONS, "")
+        companions = "" if is_alone else COMPANIONS.get(row.name, "")
+        for block in re.findall(r"\[\w+\]\n[^\[]+", companions):
+            given[block[1:].partition("]")[0]] += block.partition("\n")[2]
+        given[row.section] += line
+        if row.name != "[gateway] host_keys":
+            given["gateway"] += "host_keys = host_key\n"
+        if row.name != "[gateway] create_host_keys":
+            given["gateway"] += "create_host_keys = yes\n"
+        if not (row.is_of_users and row.key == "bucket") and row.name != "[s3] bucket":
+            given["s3"] += "bucket = uploads\n"
+        if not (row.is_of_users and row.key == "key_prefix"):
+            given["*"] += "key_prefix = home/\n"
+        if row.key not in ("password_hash", "authorized_keys"):
+            given["USER"] += "authorized_keys = key\n"
+        if row.name == "[s3] bucket":
+            given["*"] += "bucket = other\n"
+        if row.name == "[USER] password_hash" and text is None:
+            given["USER"] += "authorized_keys = key\n"
+        if row.name == "[USER] authorized_keys" and not text:
+            given["USER"] += "password_hash = hash\n"
+        users = f"[*]\n{given.pop('*')}[alice]\n{given.pop('USER')}"
+        gateway = "".join(f"[{name}]\n{lines}" for name, lines in given.items())
+        (self.folder / "users.ini").write_text(users, encoding="utf-8")
+        (self.folder / "sftpgw.ini").write_text(gateway, encoding="utf-8")
+        return load_settings(
+            self.folder / "sftpgw.ini",
+            read_key=str.encode,
+            check_hash=str,
+            known_algorithms=KNOWN,
+        )
+
+    def value(self, row: Row, text: str | None, *, is_alone: bool = False) -> Any:
+        """What a text of the row's key means."""
+        settings = self.load(row, text, is_alone=is_alone)
+        if row.is_of_users:
+            return getattr(settings.users["alice"], USER_KEYS[row.key].field)
+        if row.name == "[gateway] users":
+            return tuple(settings.users)
+        if row.key in KNOWN:
+            offered = getattr(Offer.of(settings.ssh), row.key)
+            return tuple(name.decode() for name in offered)
+        return getattr(getattr(settings, row.section), SECTIONS[row.section][row.key].field)
+
+    def is_refused(self, row: Row, text: str) -> bool:
+        """Whether a text is a fault, and one of this key."""
+        section = "alice" if row.section == "USER" else row.section
+        try:
+            self.load(row, text)
+        except ConfigError as error:
+            return any(f" [{section}] {row.key}: " in fault for fault in error.faults)
+        return False
+
+
+@pytest.fixture(scope="module")
+def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
+    folder = tmp_path_factory.mktemp("ini")
+    for name in ("host_key", "ssh_host_ed25519_key"):
+        (folder / name).touch(0o600)
+    (folder / "text").write_text("Members only.\n", encoding="utf-8")
+    return Loader(folder)
+
+
+def test_every_key_is_in_the_table() -> None:
+    found = {f"[{section}] {key}" for section, keys in SECTIONS.items() for key in keys}
+    found |= {f"[*] {key}" for key in DEFAULT_KEYS} | {f"[USER] {key}" for key in USER_KEYS}
+    demand_same(TABLE, {row.name for row in ROWS}, found, "a key of an ini file")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_default_is_what_the_table_says(row: Row, loader: Loader) -> None:
+    if row.is_of_users:
+        demand_user_default(row, loader)
+        return
+    absent = loader.value(row, None, is_alone=True)
+    assert loader.value(row, "", is_alone=True) == absent, (
+        f"{row.name}: a blank value is the default"
+    )
+    if row.default == "-":
+        assert absent in ("", (), Capabilities()), f"{row.name} has a default now: {absent!r}"
+    else:
+        written = loader.value(row, row.default, is_alone=True)
+        assert absent == written, f"{row.name}: the default is no longer {row.default}"
+
+
+def demand_user_default(row: Row, loader: Loader) -> None:
+    if row.key == "bucket":
+        assert loader.load(Row("[s3] region", "", ""), None).users["alice"].bucket == "uploads"
+    elif row.key == "key_prefix":
+        with pytest.raises(ConfigError, match=r"key_prefix: is missing"):
+            loader.load(row, None)
+    elif row.key == "permissions":
+        assert loader.value(row, None) == ALL_PERMISSIONS
+        assert {str(each.name).lower() for each in ALL_PERMISSIONS} == set(row.kind.split()[2:])
+    else:
+        assert not loader.value(row, None)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_values_are_written_as_the_table_says(row: Row, loader: Loader) -> None:
+    demand_kind(row, row.kind, loader)
+
+
+def demand_kind(row: Row, kind: str, loader: Loader) -> None:
+    word, _, bounds = kind.partition(" ")
+    if word.startswith(("never-or-", "off-or-")):
+        special, _, rest = kind.partition("-or-")
+        assert loader.value(row, {"never": "0", "off": "off"}[special]) in (0.0, None)
+        demand_kind(row, rest, loader)
+    elif word in ("size", "time", "count"):
+        demand_bounds(row, word, *bounds.split(" to "), loader)
+    elif word in ("one", "some"):
+        demand_words(row, bounds.removeprefix("of ").split(), loader)
+    else:
+        demand_examples(row, kind, loader)
+
+
+def demand_bounds(row: Row, kind: str, smallest: str, largest: str, loader: Loader) -> None:
+    for text in (smallest, largest):
+        assert loader.value(row, text) == amount(text), f"{row.name} = {text}"
+    least, most = amount(smallest), amount(largest)
+    step = {"size": KIB, "time": 0.001, "count": 1}[kind]
+    outside = [most + step, *([least - step] if least >= step else [])]
+    for number in outside:
+        text = written(number, kind)
+        assert amount(text) == number
+        assert loader.is_refused(row, text), f"{row.name} = {text} is out of bounds"
+    assert loader.is_refused(row, NONSENSE)
+
+
+def amount(text: str) -> float:
+    number, unit = re.fullmatch(r"([0-9.]+)(\D*)", text).groups()  # type: ignore[union-attr]
+    return float(number) * (UNIT_BYTES | UNIT_SECONDS | {"": 1})[unit]
+
+
+def written(number: float, kind: str) -> str:
+    if kind == "size":
+        return f"{int(number) // KIB}KiB"
+    return f"{number:.3f}s" if kind == "time" else f"{int(number)}"
+
+
+def demand_words(row: Row, words: list[str], loader: Loader) -> None:
+    assert loader.is_refused(row, NONSENSE)
+    values = [loader.value(row, word) for word in words]
+    known = words_of(values[0], row.key)
+    assert known == set(words), f"{row.name}: these words are known now"
+    if isinstance(values[0], Enum) and not isinstance(values[0], Flag):
+        assert [value.value for value in values] == words
+    else:
+        assert len(set(values)) == len(words), f"{row.name}: two words mean the same"
+        assert not loader.is_refused(row, ", ".join(words))
+
+
+def words_of(value: object, key: str) -> set[str]:
+    """All words that are known beside the one that means `value`."""
+    if isinstance(value, Permission):
+        return {str(each.name).lower() for each in Permission}
+    if isinstance(value, Enum):
+        return {str(each.value) for each in type(value)}
+    if isinstance(value, Capabilities):
+        return {field.name.replace("_", "-") for field in fields(Capabilities)}
+    return set(KNOWN[key])
+
+
+def demand_examples(row: Row, kind: str, loader: Loader) -> None:
+    accepted, refused = EXAMPLES[kind]
+    for text in refused:
+        assert loader.is_refused(row, text), f"{row.name} = {text}"
+    for text, value in adapted(row, accepted).items():
+        assert loader.value(row, text) == value, f"{row.name} = {text}"
+
+
+def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values as this key has them."""
+    folder = {"[gateway] host_keys": True, "[s3] ca_file": True}
+    if row.name in ("[gateway] users", "[ssh] banner_file"):
+        return {}  # their values are what is in the file
+    if row.key == "authorized_keys":
+        return {text: frozenset(line.encode() for line in v) for text, v in accepted.items()}
+    if row.name in folder:
+        return {}  # absolute, and tested in test_files_are_relative_to_the_configuration
+    return accepted
+
+
+def test_files_are_relative_to_the_configuration(loader: Loader) -> None:
+    rows = {row.name: row for row in ROWS}
+    folder = loader.folder
+    host_keys = loader.value(rows["[gateway] host_keys"], "a\n b/c")
+    assert host_keys == (str(folder / "a"), str(folder / "b/c"))
+    assert loader.value(rows["[s3] ca_file"], "text") == str(folder / "text")
+    assert loader.value(rows["[ssh] banner_file"], "text") == "Members only.\r\n"
+    assert loader.value(rows["[gateway] users"], "./users.ini") == ("alice",)

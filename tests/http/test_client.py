@@ -1,0 +1,384 @@
+"""HTTP exchanges: encryption, large bodies, closing."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IResolutionReceiver,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from sftpgw.http.body_producers import WRITTEN_BYTES
+from sftpgw.http.certificates import Authorities, CertificateRefused
+from sftpgw.http.client import (
+    LOOKUP_SECONDS,
+    ConnectFailed,
+    ConnectionBroken,
+    HttpClient,
+    HttpRequest,
+    NoHttp,
+)
+from sftpgw.model.units import Body
+from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
+from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
+
+AT_ONCE = 200
+
+
+class Answer:
+    """An `AnswerSink` that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.body = b""
+
+    def began(self, status: int, headers: Headers) -> None:
+        self.status = status
+
+    def received(self, data: bytes) -> None:
+        self.body += data
+
+
+def request_to(url: str, body: Body = (), **headers: str) -> HttpRequest:
+    host = url.split("/")[2]
+    return HttpRequest("PUT", url, (("Host", host), *headers.items()), body, 10.0, 10.0)
+
+
+@pytest.fixture
+def client() -> Iterator[HttpClient]:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=10.0)
+    yield client
+    pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.new()
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> Issued:
+    """A certificate for 127.0.0.1, by an authority that only `ca_file` knows."""
+    return authority.issue([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+
+
+@pytest.fixture
+def ca_file(authority: Authority, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(authority.pem)
+    return str(path)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_in_many_buffers(server: ScriptedS3, client: HttpClient) -> None:
+    piece = bytes(range(256)) * (WRITTEN_BYTES // 256)
+    buffers = (piece * 20, bytearray(b"x"), b"", memoryview(piece)[5:], piece + b"y")
+    server.script(Reply(200, b"thanks"))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/a//b/../c", buffers), answer)
+    assert (answer.status, answer.body) == (200, b"thanks")
+    assert server.requests[0].body == b"".join(buffers)
+    assert server.requests[0].target == "/a//b/../c"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_answer_comes_in_order(server: ScriptedS3, client: HttpClient) -> None:
+    data = bytes(range(251)) * 40_000
+    server.script(Reply(200, data))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/"), answer)
+    assert answer.body == data
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_buffer_is_free_afterwards(server: ScriptedS3, client: HttpClient) -> None:
+    server.script(Reply(200))
+    buffer = bytearray(b"x" * 1000)
+    await client.exchange(request_to(server.url + "/", (buffer,)), Answer())
+    buffer.extend(b"more")  # BufferError if anybody still looked into it
+
+
+MORE_THAN_SOCKETS_TAKE: Body = (b"x" * (64 << 20),)
+
+
+@pytest.mark.parametrize("status", [200, 204, 206])
+@pytest_twisted.ensureDeferred
+async def test_a_success_before_the_body_was_sent_is_none(
+    server: ScriptedS3, client: HttpClient, status: int
+) -> None:
+    server.script(Reply(status, is_early=True))
+    with pytest.raises(ConnectionBroken, match="before the body"):
+        await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), Answer())
+
+
+@pytest.mark.parametrize("status", [307, 403, 503])
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_may_come_before_the_body_was_sent(
+    server: ScriptedS3, client: HttpClient, status: int
+) -> None:
+    server.script(Reply(status, b"no", is_early=True), Reply(200))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), answer)
+    assert (answer.status, answer.body) == (status, b"no")
+    await client.exchange(request_to(server.url + "/"), Answer())
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b"])
+@pytest_twisted.ensureDeferred
+async def test_a_header_stays_in_its_line(
+    server: ScriptedS3, client: HttpClient, value: str
+) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        client.exchange(request_to(server.url + "/", evil=value), Answer())
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    waiting: list[Deferred[Reply]] = []
+
+    def answer_all_together(_: Recorded) -> Deferred[Reply]:
+        waiting.append(reply := Deferred())
+        if len(waiting) == AT_ONCE:
+            for each in tuple(waiting):
+                each.callback(Reply(200))
+            waiting.clear()
+        return reply
+
+    server.answer_with(answer_all_together)
+    client = HttpClient(reactor, idle_connections=AT_ONCE, connect_timeout_seconds=10.0)
+    try:
+        for _ in range(2):
+            request = request_to(server.url + "/", (b"x",))
+            await gatherResults([client.exchange(request, Answer()) for _ in range(AT_ONCE)])
+            assert server.connections == AT_ONCE
+    finally:
+        await client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpClient) -> None:
+    server.script(Reply(is_silent=True))
+    waiting = client.exchange(request_to(server.url + "/"), Answer())
+    failed = waiting.addErrback(lambda failure: failure.check(CancelledError))
+    await server.arrived(1)
+    await client.close()
+    assert await failed is CancelledError
+    await server.all_gone()
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpClient) -> None:
+    """Whoever waited for the end of an exchange may come next, and must not."""
+    server.script(Reply(is_silent=True))
+    waiting = client.exchange(request_to(server.url + "/"), Answer())
+    following = waiting.addErrback(
+        lambda failure: client.exchange(request_to(server.url + "/"), Answer())
+    )
+    await server.arrived(1)
+    await client.close()
+    with pytest.raises(ConnectFailed):
+        await following
+    await server.all_gone()
+    assert server.connections == 1
+
+
+@implementer(IHostnameResolver, IHostResolution)
+class SilentResolver:
+    """Never answers."""
+
+    name = "store.example"
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        resolutionReceiver.resolutionBegan(self)
+        return self
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("is_found", [True, False])
+def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> None:
+    """Whoever is silent: the resolver, or the address that it finds."""
+    reactor = MemoryReactorClock()
+    if not is_found:
+        reactor.installNameResolver(SilentResolver())
+    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=7.0)
+    waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
+    failures: list[Failure] = []
+    waiting.addErrback(failures.append)
+    reactor.advance(7.0 + LOOKUP_SECONDS - 0.1)
+    assert not failures
+    assert len(reactor.tcpClients) == is_found
+    reactor.advance(0.1)
+    (failure,) = failures
+    assert failure.check(ConnectFailed)
+    assert "no connection within 17 seconds" in failure.getErrorMessage()
+    assert not [call for call in reactor.getDelayedCalls() if call.active()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_bodies_follow_each_other_on_one_encrypted_connection(
+    certificate: Issued,
+    ca_file: str,
+) -> None:
+    """The first one has to wait for the handshake, and goes another way than those after it."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    server = ScriptedS3()
+    port = TlsServer(server, certificate)
+    await port.listen(reactor)
+    client = HttpClient(
+        reactor,
+        idle_connections=2,
+        connect_timeout_seconds=10.0,
+        find_authorities=lambda: Authorities(ca_file),
+    )
+    piece = bytes(range(251)) * 700
+    bodies: list[Body] = [
+        (piece, bytearray(piece), b"", memoryview(piece)[7:]) * 12,
+        (),
+        (b"small",),
+        (piece * 20,),
+        (b"tiny", piece * 9, bytearray(b"tail")) * 3,
+    ]
+    try:
+        for body in bodies:
+            server.script(Reply(200))
+            url = f"https://127.0.0.1:{port.port}/"
+            await client.exchange(request_to(url, body), Answer())
+        assert [each.body for each in server.requests] == [b"".join(body) for body in bodies]
+        assert server.connections == 1
+    finally:
+        await client.close()
+        await server.all_gone()
+        await port.close()
+
+
+class Hasty(TwistedProtocol):
+    """Tells a success without a length, ends TLS, and lets the rest of the request come."""
+
+    def __init__(self, gone: Deferred[None]) -> None:
+        self._gone = gone
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        if b"PUT" in data:
+            self.transport.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndone")
+            self.transport.loseConnection()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_early_success_is_none_over_tls_either(
+    certificate: Issued,
+    ca_file: str,
+) -> None:
+    """What is written after the end of TLS is dropped in silence, and counts as sent."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    gone: Deferred[None] = Deferred()
+    factory = Factory.forProtocol(lambda: Hasty(gone))  # type: ignore[arg-type]
+    port = TlsServer(factory, certificate)
+    await port.listen(reactor)
+    client = HttpClient(
+        reactor,
+        idle_connections=2,
+        connect_timeout_seconds=10.0,
+        find_authorities=lambda: Authorities(ca_file),
+    )
+    url = f"https://127.0.0.1:{port.port}/"
+    try:
+        with pytest.raises(ConnectionBroken):
+            await client.exchange(request_to(url, (bytes(8_000_000),)), Answer())
+    finally:
+        await client.close()
+        await gone
+        await port.close()
+
+
+class OtherTongue(TwistedProtocol):
+    """Is no web server."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.gone.callback(None)  # type: ignore[union-attr]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_http(client: HttpClient) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    factory = Factory.forProtocol(OtherTongue)
+    factory.gone = Deferred()
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    host = f"127.0.0.1:{port.getHost().port}"
+    try:
+        with pytest.raises(NoHttp, match=f"{host} answers, but not in HTTP"):
+            await client.exchange(request_to(f"http://{host}/"), Answer())
+    finally:
+        await client.close()
+        await factory.gone
+        await port.stopListening()
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_trusted: bool) -> None:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    server = ScriptedS3()
+    port = TlsServer(server, certificate)
+    await port.listen(reactor)
+    client = HttpClient(
+        reactor,
+        idle_connections=2,
+        connect_timeout_seconds=10.0,
+        find_authorities=lambda: Authorities(ca_file if is_trusted else ""),
+    )
+    body, answer = bytes(range(256)) * 4096, Answer()
+    server.script(Reply(200, body))
+    url = f"https://127.0.0.1:{port.port}/"
+    try:
+        exchange = client.exchange(request_to(url, (body,)), answer)
+        if is_trusted:
+            await exchange
+            assert (answer.body, server.requests[0].body) == (body, body)
+        else:
+            with pytest.raises(CertificateRefused):
+                await exchange
+            assert server.requests == []
+    finally:
+        await client.close()
+        await server.all_gone()
+        await port.close()

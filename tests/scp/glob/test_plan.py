@@ -1,0 +1,75 @@
+"""Patterns: against Python's own matcher, and what that does not know."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpgw.errors import LimitReached
+from sftpgw.scp.glob.plan import MAX_PATTERN_CHARACTERS, Pattern
+
+
+@given(st.text(alphabet="ab*?", max_size=12), st.text(alphabet="ab", max_size=12))
+def test_stars_and_question_marks_as_fnmatch_has_them(pattern: str, name: str) -> None:
+    assert Pattern(pattern).matches(name) is fnmatchcase(name, pattern)
+
+
+@given(st.sampled_from(["[ab]", "[!ab]", "[a-c]x", "[]a]", "*[b-d]", "[!a-b]*"]), st.text("abcdx]"))
+def test_sets_as_fnmatch_has_them(pattern: str, name: str) -> None:
+    assert Pattern(pattern).matches(name) is fnmatchcase(name, pattern)
+
+
+@given(st.text(alphabet="a*?[]!^-\\.b", max_size=12), st.text(alphabet="a*?[]!^-\\.b", max_size=8))
+def test_any_pattern_is_one(pattern: str, name: str) -> None:
+    assert Pattern(pattern).matches(name) in (True, False)
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_what_is_escaped_matches_itself_and_nothing_else(name: str) -> None:
+    pattern = Pattern("".join("\\" + character for character in name))
+    assert pattern.literal == name
+    assert pattern.matches(name)
+    assert not pattern.matches(name + "x")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "others"),
+    [
+        ("*", ["a", "a.b"], [".a", ""[:0] + ".."]),
+        (".*", [".a", "."], ["a"]),
+        ("?x", ["ax"], [".x", "x"]),
+        ("\\.a", [".a"], ["xa"]),
+        ("[^a]", ["b", "^"], ["a"]),
+        ("[a\\-c]", ["a", "-", "c"], ["b"]),
+        ("[a-]", ["a", "-"], ["b"]),
+        ("[\\]]x", ["]x"], ["x", "\\x"]),
+        ("[a", ["[a"], ["a"]),
+        ("[]", ["[]"], [""]),
+        ("a\\", ["a\\"], ["a"]),
+        ("*ä?", ["ä€", "xä€"], ["ä"]),
+    ],
+)
+def test_corner_cases_match_as_documented(
+    pattern: str, matching: list[str], others: list[str]
+) -> None:
+    for name in matching:
+        assert Pattern(pattern).matches(name), name
+    for name in others:
+        assert not Pattern(pattern).matches(name), name
+
+
+def test_no_pattern_takes_long() -> None:
+    """Tried star by star from the left this would outlast the universe."""
+    assert not Pattern("*a" * 127 + "b").matches("a" * 1024)
+    assert Pattern("*a" * 127 + "*").matches("a" * 1024)
+    assert Pattern("[" * 100_000).literal == "[" * 100_000  # not each looks for its end
+
+
+def test_a_pattern_has_a_bound() -> None:
+    assert Pattern("*" + "a" * (MAX_PATTERN_CHARACTERS - 1)).matches("a" * 500)
+    assert Pattern("a" * 2000).literal == "a" * 2000
+    with pytest.raises(LimitReached):
+        Pattern("*" + "a" * MAX_PATTERN_CHARACTERS)

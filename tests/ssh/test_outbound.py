@@ -1,0 +1,166 @@
+"""What a client has asked for and does not read counts as the memory that it is."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import pytest
+from twisted.conch.ssh.common import NS
+
+from sftpgw.files.memory.budget import Budget
+from sftpgw.model.settings import LimitSettings, StoreSettings
+from sftpgw.model.units import KIB, MIB
+from sftpgw.sftp.protocol import OUTBOX_BYTES
+from sftpgw.ssh.outbound import LOT_BYTES, UNREAD_SECONDS
+from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
+from sftpgw.testing.sftp_requests import encode_request
+from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
+from sftpgw.testing.ssh_clients import ClientChannel
+from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
+from sftpgw.wire import sftp as wire
+
+WINDOW_ADJUST = 93
+READ_BYTES = 255 * KIB
+UNREAD_READS = 40
+WINDOW_BYTES = 64 * KIB
+
+
+@pytest.fixture
+def made() -> list[RecordingSubsystem]:
+    return []
+
+
+@pytest.fixture
+def budget() -> Budget:
+    return Budget(64 * MIB)
+
+
+@pytest.fixture
+def pair(made: list[RecordingSubsystem], budget: Budget) -> Iterator[LoggedInPair]:
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, answer_memory=budget)
+    yield pair
+    pair.drop()
+    assert budget.held_bytes == 0
+
+
+def widen(pair: LoggedInPair, channel: ClientChannel) -> None:
+    """Take two lots more."""
+    channel.localWindowLeft += 2 * LOT_BYTES
+    pair.send_packet(WINDOW_ADJUST, struct.pack(">2L", 0, 2 * LOT_BYTES))
+
+
+def test_what_waits_is_counted_until_it_is_taken(
+    pair: LoggedInPair, made: list[RecordingSubsystem], budget: Budget
+) -> None:
+    channel = pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)
+    made[0].transport.write(bytes(WINDOW_BYTES))
+    assert budget.held_bytes == 0
+    made[0].transport.write(bytes(3 * LOT_BYTES + 1))
+    assert budget.held_bytes == 3 * LOT_BYTES
+    widen(pair, channel)
+    assert budget.held_bytes == LOT_BYTES
+    widen(pair, channel)
+    assert budget.held_bytes == 0
+    assert len(channel.received) == WINDOW_BYTES + 3 * LOT_BYTES + 1
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_replies_that_will_never_be_taken_are_released(
+    pair: LoggedInPair, made: list[RecordingSubsystem], budget: Budget, by_client: bool
+) -> None:
+    channel = pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)
+    made[0].transport.write(bytes(WINDOW_BYTES + MIB))
+    assert budget.held_bytes == MIB
+    if by_client:
+        pair.connection.sendClose(channel)
+        pair.pump()
+    else:
+        made[0].transport.loseConnection()
+    assert budget.held_bytes == 0
+
+
+def ask_for_all(client: SftpClient, handle: bytes) -> None:
+    """READs for a whole file, of which next to nothing will be read."""
+    for number in range(UNREAD_READS):
+        request = wire.Read(1000 + number, handle, number * READ_BYTES, READ_BYTES)
+        client.channel.write(encode_request(request))  # type: ignore[no-untyped-call]
+    client.pair.pump()
+
+
+def test_many_clients_that_do_not_read_stay_within_the_budget() -> None:
+    limits = LimitSettings(memory_bytes=32 * MIB)
+    gateway = GatewayInMemory(
+        settings=StoreSettings(bucket="bucket", part_size_bytes=MIB, download_part_size_bytes=MIB),
+        limits=limits,
+    )
+    gateway.log_in().put(b"/big", bytes(UNREAD_READS * READ_BYTES), step_bytes=READ_BYTES)
+    clients = [gateway.log_in(reads=False, window_bytes=WINDOW_BYTES) for _ in range(12)]
+    handles = [client.open(b"/big") for client in clients]
+    gate = gateway.store.hold("get")
+    for client, handle in zip(clients, handles, strict=True):
+        ask_for_all(client, handle)
+    gate.open()
+    for client in clients:
+        client.pair.pump()
+    unread_bytes = sum(
+        channel.unsent_bytes
+        for client in clients
+        for channel in client.pair.server.service.channels.values()
+    )
+    assert unread_bytes > 8 * MIB
+    assert unread_bytes - len(clients) * LOT_BYTES <= gateway.budget.held_bytes
+    # What was given back for an answer may be taken before the answer is counted, once.
+    assert gateway.budget.held_bytes <= limits.memory_bytes * 11 // 10 + OUTBOX_BYTES
+    for client in clients:
+        client.drop()
+    assert gateway.budget.held_bytes == 0
+
+
+def test_a_client_that_does_not_read_for_a_minute_is_closed_when_others_wait(
+    made: list[RecordingSubsystem],
+) -> None:
+    budget = Budget(8 * MIB)
+    pair = LoggedInPair(
+        {b"sftp": RecordingSubsystem.into(made)}, answer_memory=budget.share("mallory")
+    )
+    for _ in range(3):
+        pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)
+    for subsystem in made:
+        subsystem.transport.write(bytes(2 * MIB + WINDOW_BYTES))
+    honest = budget.share("alice")
+    turn = honest.acquire(4 * MIB)
+    assert turn is not None
+    pair.clock.advance(UNREAD_SECONDS - 1)
+    honest.request_reclaim()
+    assert not turn.called
+    pair.clock.advance(1)
+    honest.request_reclaim()
+    assert turn.called
+    assert len(pair.events.facts("answers-unread")) >= 1
+    assert pair.connected
+    pair.drop()
+    honest.release(4 * MIB)
+    assert budget.held_bytes == 0
+
+
+def test_a_further_session_on_a_connection_needs_memory_for_its_window(
+    made: list[RecordingSubsystem],
+) -> None:
+    share = Budget(64 * MIB).share("/windows", LEAST_WINDOW_BYTES)
+    pairs = [
+        LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, window_memory=share)
+        for _ in range(2)
+    ]
+    for pair in pairs:
+        channel = pair.open_subsystem()
+        channel.write(NS(b"served"))  # type: ignore[no-untyped-call]
+        pair.pump()
+    assert len(made) == 2
+    with pytest.raises(SubsystemRefused):
+        pairs[0].open_subsystem()
+    assert pairs[0].connected
+    pairs[0].drop()
+    assert isinstance(pairs[1].open_subsystem(), ClientChannel)
+    pairs[1].drop()
+    assert share.try_charge(LEAST_WINDOW_BYTES)
