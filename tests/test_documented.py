@@ -44,6 +44,13 @@ def test_a_page_does_what_it_says(path: Path, terminals: Terminals) -> None:
     run_all(text, terminals)
 
 
+def test_links_of_readme_lead_to_files() -> None:
+    text = (REPOSITORY / "README.rst").read_text(encoding="utf-8")
+    relative = re.findall(r"<((?!https:)[^ >]+)>`__", text)
+    assert "CONTRIBUTING.rst" in relative
+    assert [link for link in relative if not (REPOSITORY / link).is_file()] == []
+
+
 def page(*marked: tuple[str, str]) -> str:
     """A page of these marks, with the lines behind them as blocks."""
     text = ""
