@@ -183,7 +183,7 @@ class Gateway:
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds
         self._events.tell(
-            "draining", sessions=len(self.factory.sessions), at_most_seconds=drain_seconds
+            "draining", sessions=len(self.factory.connections), at_most_seconds=drain_seconds
         )
         self._transfers.drain()
         await self._at_most(drain_seconds, self._transfers.idle())

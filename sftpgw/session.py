@@ -16,7 +16,7 @@ from sftpgw.files.digests import Digester
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import SessionTraffic
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink

@@ -46,7 +46,7 @@ from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.listing.listing import list_directory
 from sftpgw.files.listing.markers import hadoop_marker, is_empty_marker, marks_directory
 from sftpgw.files.paths import Location
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.clock import Clock
 from sftpgw.model.filesystem import FileKind, FileWriter
 from sftpgw.model.limits import is_longer_than_files
@@ -184,9 +184,9 @@ class Lookup:
         for upload in self._transfers.to_be_closed(location.file, None if appends else self.own):
             left_seconds = max(0.0, until_seconds - self._clock.seconds())
             try:
-                await upload.closing().addTimeout(left_seconds, self._clock)  # type: ignore[arg-type]
+                await upload.wait_for_close().addTimeout(left_seconds, self._clock)  # type: ignore[arg-type]
             except WaitedTooLong:
-                upload.kept_open()
+                upload.leave_open()
 
     async def file_if_told(
         self, location: Location, *, needs_all: bool
@@ -223,7 +223,7 @@ class Lookup:
     async def is_directory(self, location: Location) -> bool:
         """Whether anything says so; the page is kept, since clients go on with OPENDIR. A LIST."""
         self._listed = None
-        changes, at_seconds = self._transfers.changes, self._clock.seconds()
+        changes, at_seconds = self._transfers.changes.count, self._clock.seconds()
         page = await list_directory(self._store, location)
         if not _shows_something(page):
             return self._is_implied(location) or await self._stands_without_entries(location)
@@ -347,7 +347,7 @@ class Lookup:
 
     def _is_implied(self, location: Location) -> bool:
         """A directory that has nothing in the store."""
-        return self.has_emptied(location) or self._transfers.below(
+        return self.has_emptied(location) or self._transfers.has_uploads_under(
             location.root.bucket, location.prefix
         )
 
@@ -356,7 +356,9 @@ class Lookup:
         if listed is None or listed.prefix != location.prefix:
             return None
         age_seconds = self._clock.seconds() - listed.at_seconds
-        is_fresh = age_seconds <= LISTED_FOR_SECONDS and listed.changes == self._transfers.changes
+        is_fresh = (
+            age_seconds <= LISTED_FOR_SECONDS and listed.changes == self._transfers.changes.count
+        )
         return listed.page if is_fresh else None
 
     # Either.
@@ -388,9 +390,9 @@ class Lookup:
 
     def changed(self, emptied: Location | None = None) -> None:
         """Something is different now; `emptied` has perhaps lost its last entry."""
-        self._transfers.changed()
+        self._transfers.changes.changed()
         while emptied is not None and not emptied.is_root:
-            self._emptied.put(emptied.prefix, self._transfers.changes)
+            self._emptied.put(emptied.prefix, self._transfers.changes.count)
             emptied = emptied.parent
 
     def met(self, directory: Location) -> None:
@@ -426,7 +428,7 @@ class Lookup:
     def removed(self, location: Location) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""
         gone = location.prefix
-        self._transfers.directory_gone(location.root.bucket, gone)
+        self._transfers.changes.directory_gone(location.root.bucket, gone)
         self._folders_seen.pop(hash(gone), None)
         self._hadoop_markers_seen.pop(hash(hadoop_marker(location).key), None)
         for prefix in [each for each in self._emptied if each.startswith(gone)]:
@@ -437,7 +439,7 @@ class Lookup:
         since = self._emptied.get(location.prefix)
         if since is None:
             return False
-        return not self._transfers.is_gone(location.root.bucket, location.prefix, since)
+        return not self._transfers.changes.is_gone(location.root.bucket, location.prefix, since)
 
 
 def _shows_something(page: ListPage) -> bool:

@@ -15,7 +15,7 @@ from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.memory.stall import StallTimeout
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.traffic import SessionTraffic
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget

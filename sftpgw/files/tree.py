@@ -153,7 +153,7 @@ class Tree:
 
     async def open_reader(self, path: bytes) -> Download:
         location = await self._enter_file(Operation.READ, path)
-        self._transfers.demand_open()
+        self._transfers.require_open()
         await self._lookup.wait_for_close(location)
         await self._transfers.settled(location.file)
         was_written = bool(self._transfers.writing(location.file))
@@ -225,7 +225,7 @@ class Tree:
         location = self._enter(Operation.WRITE, path)
         await self._demand_file_name(location, creates=intent.create)
         demand_writable(location)
-        self._transfers.demand_open()
+        self._transfers.require_open()
         if must_look(intent, may_overwrite=True):
             await self._lookup.wait_for_close(location, appends=intent.append)
         return await self._open_writer(location, intent, changes, may_resume=may_resume)
@@ -309,7 +309,7 @@ class Tree:
                 await self._store.delete(location.file)
         for upload in uploads:
             upload.remove()  # as on a disk, where it would go on without a name
-        if any(upload.is_committing for upload in uploads):  # closed while we looked
+        if any(upload.commit.has_begun for upload in uploads):  # closed while we looked
             await self._transfers.settled(location.file)
             await self._store.delete(location.file)
         self._events.tell("file-removed", key=location.file.key)
@@ -318,12 +318,12 @@ class Tree:
     async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
         source_place = self._enter(Operation.RENAME, old)
         target = self._enter(Operation.RENAME, new)
-        self._transfers.demand_open()
-        self._transfers.work_began()
+        self._transfers.require_open()
+        self._transfers.begin_work()
         try:
             await self._renamer.rename(source_place, target, replace=replace)
         finally:
-            self._transfers.work_ended()
+            self._transfers.end_work()
 
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
         location = locate(self._root, path)
@@ -417,7 +417,7 @@ class Tree:
             location.root.bucket, location.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )
         demand_empty(location, page)
-        is_used = self._transfers.below(location.root.bucket, location.prefix)
+        is_used = self._transfers.has_uploads_under(location.root.bucket, location.prefix)
         if is_used or await self._suspended_uploads.is_any_in(
             location.root.bucket, location.prefix
         ):

@@ -108,7 +108,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._questions = 0
         self._has_asked_for_methods = False
         self._over = False
-        self.portal = self.transport.factory.portal
+        self.portal = self.transport.context.portal
         self.supportedAuthentications = [
             self.interfaceToMethod[interface]
             for interface in self.portal.listCredentialsInterfaces()
@@ -143,7 +143,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     async def _answer_all(self) -> None:
         try:
-            while self._waiting and not (self._over or self.transport.ended):
+            while self._waiting and not (self._over or self.transport.has_ended):
                 message, packet = self._waiting.popleft()
                 if message == MSG_USERAUTH_REQUEST:
                     await self._answer(packet)
@@ -182,7 +182,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         """Ask the portal, and tell the client what it says."""
         may_ask = credentials is not None and self._is_allowed(credentials)
         outcome: Any = await self._ask_portal(credentials) if may_ask else None
-        if self._over or self.transport.ended:
+        if self._over or self.transport.has_ended:
             if isinstance(outcome, tuple):
                 outcome[2]()  # logged in too late: log out
         elif isinstance(outcome, tuple):
@@ -194,7 +194,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _show_banner(self) -> None:
         """RFC 4252, section 5.4."""
-        banner = self.transport.factory.settings.banner
+        banner = self.transport.context.settings.banner
         if banner and not self._has_shown_banner:
             self.transport.sendPacket(MSG_USERAUTH_BANNER, NS(banner.encode()) + NS(b""))
         self._has_shown_banner = True
@@ -273,7 +273,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         """Whether [ssh] lets keys sign with this algorithm."""
         if not isinstance(credentials, SSHPrivateKey):
             return True
-        return credentials.algName in self.transport.factory.offer.login_key_algorithms
+        return credentials.algName in self.transport.context.offer.login_key_algorithms
 
     async def _ask_portal(self, credentials: Any) -> Any:
         """``(interface, avatar, logout)``, or the exception that stands for a refusal.
@@ -295,7 +295,7 @@ class GatewayUserAuth(SSHUserAuthServer):
     # Outcomes.
 
     def _admit(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
-        if self.transport.ticket.claim(request.name):
+        if self.transport.client.ticket.claim(request.name):
             self._succeed(request, credentials, outcome)
             return
         outcome[2]()
@@ -311,8 +311,8 @@ class GatewayUserAuth(SSHUserAuthServer):
         transport.avatar, transport.logoutFunction = avatar, logout
         transport.events.tell("login-succeeded", **_facts(request, credentials))
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
-        transport.setService(transport.factory.services[request.service]())
-        transport.login_done()
+        transport.setService(transport.context.services[request.service]())
+        transport.on_login()
 
     def _confirm(self, credentials: Any) -> None:
         """The key that was asked about would do."""
@@ -338,7 +338,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _has_no_try_left(self) -> bool:
         """Whether all are used up: then the client has been hung up on."""
-        if self._failures < self.transport.factory.settings.auth_tries:
+        if self._failures < self.transport.context.settings.auth_tries:
             return False
         self._give_up(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures")
         return True

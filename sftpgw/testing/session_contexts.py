@@ -15,7 +15,7 @@ from twisted.internet.task import Clock as FakeClock
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings

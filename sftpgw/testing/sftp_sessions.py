@@ -27,7 +27,7 @@ from twisted.internet.task import Clock
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import (
     FilesSettings,

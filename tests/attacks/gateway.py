@@ -193,7 +193,7 @@ class Watch:
             "peak_bytes": _status_bytes("VmHWM:"),
             "resident_bytes": _status_bytes("VmRSS:"),
             "descriptors": len(os.listdir("/proc/self/fd")),
-            "sessions": len(gateway.factory.sessions),
+            "sessions": len(gateway.factory.connections),
             "held_bytes": gateway.budget.held_bytes,
             "waiting": gateway.budget.waiting,
             "uploads": len(store.uploads),

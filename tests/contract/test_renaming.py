@@ -13,7 +13,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
 from sftpgw.model.store import ObjectInfo, ObjectProperties, WriteCondition

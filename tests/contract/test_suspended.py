@@ -10,7 +10,7 @@ from sftpgw.errors import NoSuchFile, ObjectChanged
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.files.uploads.upload import Upload

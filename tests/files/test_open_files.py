@@ -20,7 +20,8 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.renames.silly_rename import is_silly_rename
-from sftpgw.files.transfers import KEY_SECONDS, TransferRegistry
+from sftpgw.files.transfers.key_bindings import KEY_SECONDS
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
@@ -534,7 +535,7 @@ def test_a_key_is_waited_for_however_late_the_reactor_is() -> None:
     upload = registry.register(key, None)
     upload.bind(key)
     upload.rename(name, may_replace=False)
-    waiting = Deferred.fromCoroutine(registry.free_key(key, clock))
+    waiting = Deferred.fromCoroutine(registry.bindings.wait_until_free(key, clock))
     clock.callLater(1, lambda: upload.rename(last, may_replace=False))
     clock.advance(KEY_SECONDS + 1)
     clock.advance(0)

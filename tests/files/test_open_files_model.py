@@ -167,7 +167,7 @@ class Disk:
 
     def is_owed(self, name: str, but_for: list[Handle]) -> bool:
         """A renamed upload needs this name once more: who publishes there would wait."""
-        owed = self.gateway.transfers.bound_elsewhere(ObjectName("bucket", HOME + name))
+        owed = self.gateway.transfers.bindings.bound_elsewhere(ObjectName("bucket", HOME + name))
         return bool({each.writer for each in owed} - {handle.upload for handle in but_for})
 
     def check(self) -> None:
@@ -201,7 +201,7 @@ def test_open_renamed_and_removed_files_behave_as_on_a_disk(seed: int, condition
         if len(disk.handles) == before:  # each waits for the name of another one
             disk.abandon(disk.handles[0])
     gateway.assert_idle()
-    assert not gateway.transfers.kept
+    assert not gateway.transfers.pinned
     assert [name for name in gateway.store.objects if not name.key.startswith(HOME)] == []
 
 

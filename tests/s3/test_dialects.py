@@ -22,7 +22,7 @@ from sftpgw.errors import (
     StoreError,
 )
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.settings import ChecksumChoice, Probe
 from sftpgw.model.store import (
     ByteRange,

@@ -22,7 +22,7 @@ from sftpgw import errors
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import MtimeCache
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.settings import (

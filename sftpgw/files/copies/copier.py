@@ -34,7 +34,7 @@ from sftpgw.errors import (
 from sftpgw.files.copies.plan import PART_BYTES, copy_ranges, is_same, proves_same
 from sftpgw.files.copies.preserved_properties import restated, untold_time
 from sftpgw.files.listing.markers import is_empty_marker
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.events import EventSink
 from sftpgw.model.limits import MAX_COPY_BYTES
 from sftpgw.model.store import (
@@ -137,13 +137,8 @@ class Copier:
 
     async def _delete_in_turn(self, name: ObjectName, etag: str) -> None:
         """What the store does not decide is decided here; this process's uploads wait for it."""
-        registration = self._transfers.register(name, None)
-        registration.committing()
-        try:
-            await registration.turn()
+        async with self._transfers.in_turn(name):
             await self._delete_if_found(name, etag)
-        finally:
-            registration.ended()
 
     async def _delete_if_found(self, name: ObjectName, etag: str) -> None:
         try:
@@ -183,7 +178,7 @@ class Copier:
         condition: WriteCondition,
     ) -> str:
         upload = await self._store.create_upload(target, properties, copies=True)
-        self._transfers.kept.add(upload)
+        self._transfers.pinned.add(upload)
         try:
             parts = await self._parts(upload, source)
             return await self._store.complete_upload(upload, parts, condition)
@@ -191,7 +186,7 @@ class Copier:
             await self._abort(upload)
             raise
         finally:
-            self._transfers.kept.discard(upload)
+            self._transfers.pinned.discard(upload)
 
     async def _parts(self, upload: MultipartUpload, source: ObjectInfo) -> tuple[StoredPart, ...]:
         stored: list[StoredPart] = []

@@ -39,6 +39,7 @@ from sftpgw.files.downloads.plan.read_ahead import Fetch, ReadAhead, Segment
 from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import EDIT, FileTraffic
+from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
 from sftpgw.model.filesystem import Cork, FileAttributes
 from sftpgw.model.store import ByteRange, ObjectInfo, ObjectName
 from sftpgw.model.units import KIB, Body
@@ -86,6 +87,7 @@ class Download:
         self._shown = context.times.shown
         self._name = name
         self._path = path
+        self._user, self._session = context.user, context.session
         self._etag = etag
         self._store = context.store
         self._budget = context.budget
@@ -117,7 +119,7 @@ class Download:
         :raises ObjectChanged: it is not the version that was asked for.
         :raises LimitReached: there is no memory.
         """
-        self._transfers.work_began()
+        self._begin()
         self._budget.watch(self._shed)
         try:
             first = OpeningRange(self, Segment(0, await self._first_bytes(may_wait=may_wait), 0))
@@ -132,6 +134,30 @@ class Download:
         except BaseException:
             self.close()
             raise
+
+    def view(self) -> TransferView:
+        return TransferView(
+            TransferKind.DOWNLOAD,
+            self._user,
+            self._session,
+            self._path,
+            self._name.key,
+            done_bytes=self._answered_bytes,
+            size_bytes=None if self._info is None else self._info.size_bytes,
+            since_seconds=self._opened_seconds,
+        )
+
+    def _begin(self) -> None:
+        if self._is_below:
+            self._transfers.begin_work()
+        else:
+            self._transfers.begin_download(self)
+
+    def _end(self) -> None:
+        if self._is_below:
+            self._transfers.end_work()
+        else:
+            self._transfers.end_download(self)
 
     async def _first_bytes(self, *, may_wait: bool) -> int:
         """How much to open the file with: a part, or less if memory is short."""
@@ -222,7 +248,7 @@ class Download:
             if not self._is_below:
                 self.traffic.end()
             self._budget.unwatch(self._shed)
-            self._transfers.work_ended()
+            self._end()
 
     def _tell_end(self) -> None:
         if self._info is not None:

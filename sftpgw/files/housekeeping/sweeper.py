@@ -43,7 +43,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.housekeeping.pages import all_pages
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.executor import pieces_prefix
 from sftpgw.files.uploads.suspended.plan import claims_prefix
 from sftpgw.model.clock import Clock
@@ -199,7 +199,7 @@ class Sweeper:
         return (
             upload.name.key.startswith(target.prefix)
             and self._is_old(self._since(upload), target)
-            and upload not in self._transfers.kept
+            and upload not in self._transfers.pinned
         )
 
     def _note_ages(self, target: Target, uploads: Iterable[MultipartUpload]) -> None:
@@ -235,7 +235,7 @@ class Sweeper:
     async def _sweep_objects(self, target: Target) -> None:
         async for page in all_pages(self._store, target.bucket, target.prefix):
             for found in page.objects:
-                in_use = found.name in self._transfers.kept
+                in_use = found.name in self._transfers.pinned
                 if self._is_old(found.modified_seconds, target) and not in_use:
                     await self._clear_away(found.name, self._delete(found))
 

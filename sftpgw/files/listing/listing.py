@@ -88,8 +88,8 @@ class Listing:
 
     async def _prepare(self, page: ListPage) -> _Prepared:
         bucket, prefix = self._place.root.bucket, self._place.prefix
-        writers = self._transfers.directly_below(bucket, prefix)
-        own_writers = self._transfers.directly_below(bucket, prefix, self._own)
+        writers = self._transfers.directly_under(bucket, prefix)
+        own_writers = self._transfers.directly_under(bucket, prefix, self._own)
         markers = [
             ObjectName(bucket, each)
             for each in page.prefixes

@@ -69,13 +69,8 @@ class DirectoryMtimes:
         """
         if self._are_ignored:
             return
-        registration = self._transfers.register(location.marker, None)
-        registration.committing()
-        try:
-            await registration.turn()
+        async with self._transfers.in_turn(location.marker):
             is_set = await self._set(location, seconds)
-        finally:
-            registration.ended()
         self._known.forget_folder(location.marker)  # what is shown is what the store has kept
         if is_set:
             self._events.tell("time-set", key=location.prefix)

@@ -62,14 +62,9 @@ class MtimeSetter:
         :raises LimitReached, PermissionDenied: it cannot be set, and that is not to be ignored.
         :raises ObjectChanged: somebody else has replaced the file.
         """
-        registration = self._transfers.register(name, None)
-        registration.committing()
-        try:
-            await registration.turn()
+        async with self._transfers.in_turn(name):
             info = await self._store.head(name)
             await self._change(info, seconds, path)
-        finally:
-            registration.ended()
 
     def demand_possible(self, size_bytes: int) -> None:
         """Whether an upload that has got so large can still be given a time at its end.

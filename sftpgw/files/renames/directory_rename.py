@@ -323,7 +323,7 @@ class DirectoryRename:
         transfers = self._context.transfers
         for before, after in self._edited:
             transfers.rebased(before, after)
-        for upload in transfers.writing_below(self._bucket, self._intent.source):
+        for upload in transfers.writing_under(self._bucket, self._intent.source):
             key = self._intent.target + upload.name.key.removeprefix(self._intent.source)
             if upload.is_movable and len(key.encode()) <= MAX_KEY_BYTES:
                 upload.rename(ObjectName(self._bucket, key), may_replace=self._may_overwrite)

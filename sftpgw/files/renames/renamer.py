@@ -51,7 +51,7 @@ from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.renames.directory_rename import DirectoryRename
 from sftpgw.files.renames.recovery import RenameCompleter
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import Registration
+from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.model.filesystem import FileKind
 from sftpgw.model.store import ObjectInfo, WriteCondition
@@ -120,7 +120,7 @@ class Renamer:
         replaced = self._transfers.writing(target.file)
         await self._lookup.demand_no_file_above(target)
         await self._transfers.settled(target.file)
-        await self._transfers.free_key(target.file, self._context.clock, uploads)
+        await self._transfers.bindings.wait_until_free(target.file, self._context.clock, uploads)
         condition = await self._demand_free(target, replace=replace)
         movable = [each for each in uploads if each.is_movable and each.name == source.file]
         if info is None and not movable:
@@ -143,7 +143,7 @@ class Renamer:
         try:
             with ExitStack() as holding:  # what is held must not be waited for in here
                 for upload in movable:
-                    holding.enter_context(upload.held())
+                    holding.enter_context(upload.commit.held())
                 etag = await self._copy_file(info, target, condition)
                 self._transfers.rebased(info, moved_info(info, name=target.file, etag=etag))
                 redirect()
@@ -232,7 +232,7 @@ class Renamer:
             completer=self._completer,
             may_overwrite=self._may_overwrite,
         )
-        with self._transfers.leaving(source.root.bucket, source.prefix):
+        with self._transfers.changes.leaving(source.root.bucket, source.prefix):
             count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
@@ -259,7 +259,7 @@ class Renamer:
             target.root.bucket, target.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )
         demand_empty(target, page)
-        if self._transfers.below(target.root.bucket, target.prefix):
+        if self._transfers.has_uploads_under(target.root.bucket, target.prefix):
             raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
         return bool(page.objects)
 

@@ -41,7 +41,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.body_collector import BodyCollector
-from sftpgw.files.transfers import Registration
+from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.plan.upload_commands import (
     AbortUpload,
     Command,
@@ -180,9 +180,9 @@ class UploadExecutor:
             await self._try_copying(own)
         else:
             name = self._piece_name(upload)
-            self._registration.keeps(name)
+            self._registration.pin(name)
             created = await self._wanted_from.create_upload(name, PIECE_PROPERTIES)
-            self._registration.keeps(created)
+            self._registration.pin(created)
             self._multiparts[upload] = created
 
     async def _create_own(self, name: ObjectName, properties: ObjectProperties) -> MultipartUpload:
@@ -213,12 +213,12 @@ class UploadExecutor:
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
         self._registration.bind(own.name)
-        self._registration.keeps(own)
+        self._registration.pin(own)
         self._multiparts[0] = own
 
     async def _put(self, whole: PutWhole) -> None:
         properties = await self._properties()
-        has_waited = await self._registration.turn()
+        has_waited = await self._registration.commit.wait()
         has_waited |= await self._registration.wait_for_key(self._clock)
         if has_waited and self._has_kept:
             await self._demand_unchanged()
@@ -226,7 +226,7 @@ class UploadExecutor:
         self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
     async def _complete(self, complete: CompleteUpload) -> None:
-        await self._registration.turn()
+        await self._registration.commit.wait()
         multipart = self._multiparts[0]
         name, condition = self._registration.name, self._current_condition
         if self.has_moved:
@@ -357,7 +357,7 @@ class UploadExecutor:
         Nor is it found again once its file has another name than the upload.
         """
         multipart = self._multiparts[0]
-        await self._registration.turn()
+        await self._registration.commit.wait()
         is_kept = False
         try:
             if not self._registration.is_removed and not self.has_moved:

@@ -76,15 +76,10 @@ class Relocator:
         :raises AlreadyExists: the name is taken, and that was not to be replaced.
         :raises StoreTrouble: the file is stored, but not only under its name.
         """
-        registration = self._transfers.register(upload.name, None)
-        registration.committing(has_key=True)
-        try:
-            await registration.turn()
+        async with self._transfers.in_turn(upload.name, has_key=True):
             await check()
             await self._complete(upload, parts)
             return await self._move(upload.name, parts, name, condition)
-        finally:
-            registration.ended()
 
     async def _complete(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> None:
         able = await self._store.learn_capabilities(upload.name.bucket)

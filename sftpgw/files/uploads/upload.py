@@ -62,7 +62,8 @@ from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.renames.silly_rename import is_silly_rename
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import FileTraffic, upload_purpose
-from sftpgw.files.transfers import Registration
+from sftpgw.files.transfers.registry import Registration
+from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
 from sftpgw.files.uploads.executor import UploadExecutor
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.upload_commands import (
@@ -129,6 +130,7 @@ class Upload:
         resumed = mode.resumed
         suspended_uploads = SuspendedUploads(context)
         self._path = path
+        self._user, self._session = context.user, context.session
         self._plan = plan
         self._clock = context.clock
         self._events = context.events
@@ -178,6 +180,19 @@ class Upload:
     def published_as(self) -> ObjectName | None:
         registration = self._registration
         return None if registration.is_removed else registration.name
+
+    def view(self) -> TransferView:
+        published_as = self.published_as
+        return TransferView(
+            TransferKind.UPLOAD,
+            self._user,
+            self._session,
+            self._path,
+            published_as.key if published_as else None,
+            done_bytes=self.traffic.written_bytes,
+            size_bytes=self._plan.size_bytes,
+            since_seconds=self._opened_seconds,
+        )
 
     def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
         plan = self._plan
@@ -243,7 +258,7 @@ class Upload:
         self._demand_welcome()
 
     async def commit(self) -> None:
-        self._registration.committing()
+        self._registration.close()
         if self._is_unnamed:
             await self._drop()
             return
@@ -279,7 +294,7 @@ class Upload:
                 told = {"key": self._registration.name.key, "bytes": self._plan.size_bytes}
                 self._events.tell("upload-abandoned", **told, **self._purpose())
             if self._suspended_uploads is not None:
-                self._registration.committing()  # who opens the file again waits for the record
+                self._registration.close()  # who opens the file again waits for the record
             self._carry_out(self._plan.lose())
             if self._plan.is_keeping and self._hurry is None:
                 self._hurry = self._clock.callLater(KEEP_SECONDS, self._hurry_up)
@@ -360,7 +375,7 @@ class Upload:
             is_set = int(attributes_of(base).modified_seconds or 0) == int(seconds)
             return None if is_set else PermissionDenied(NO_TIMES)
         try:
-            await self._registration.turn()
+            await self._registration.commit.wait()
             await self._mtime_setter.touched(self._registration.base or base, seconds)
         except Exception:
             self._unforeseen(Failure())
@@ -526,7 +541,7 @@ class Upload:
         failure = self._plan.failure
         if failure is not None and not isinstance(failure, UploadFailed):
             self._executor.tell_failure("upload-failed", failure, **self._purpose())
-        self._registration.ended()
+        self._registration.end()
         self.traffic.end()
 
     def _next_end(self) -> Deferred[None]:

@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import AccessDenied, StoreUnavailable
 from sftpgw.files.housekeeping.sweeper import EVERY_SECONDS, Sweeper, Target, targets_of
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import MultipartUpload, ObjectName, ObjectProperties
 from sftpgw.model.users import User
@@ -85,7 +85,7 @@ def test_what_is_in_flight_or_recorded_or_of_unknown_age_is_spared() -> None:
     transfers = process.upload("home/in-flight", 30)
     process.upload("home/recorded", 30)
     process.upload("home/unknown", NOW / DAY)
-    process.transfers.kept.add(transfers)
+    process.transfers.pinned.add(transfers)
     result_of(process.sweeper.sweep())
     assert process.left() == {"home/in-flight", "home/recorded", "home/unknown"}
 
@@ -154,7 +154,7 @@ def test_old_staging_objects_are_deleted_and_young_or_pinned_ones_are_not() -> N
     process.object(".sftpgw/records/a", 30)
     process.object("home/a", 30)
     process.upload(".sftpgw/pieces/u", 8)
-    process.transfers.kept.add(ObjectName("bucket", ".sftpgw/pieces/kept"))
+    process.transfers.pinned.add(ObjectName("bucket", ".sftpgw/pieces/kept"))
     result_of(process.sweeper.sweep())
     assert process.store.keys() == [
         ".sftpgw/pieces/b",

@@ -17,7 +17,7 @@ from sftpgw.files.memory.budget import Budget
 from sftpgw.files.memory.reservation import PRESS_SECONDS, Reservation
 from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import Ladder, allowance_bytes
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan

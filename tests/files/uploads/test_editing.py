@@ -25,7 +25,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
@@ -99,7 +99,7 @@ class Process:
         assert self.budget.held_bytes == 0
         assert self.budget.waiting == 0
         assert not self.store.uploads
-        assert not self.transfers.kept
+        assert not self.transfers.pinned
         result_of(self.transfers.idle())
         assert self.events.facts("defect") == []
         assert not self.clock.getDelayedCalls()

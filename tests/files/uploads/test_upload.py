@@ -17,7 +17,7 @@ from sftpgw.errors import (
     UploadFailed,
 )
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.transfers import TransferRegistry
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
@@ -85,7 +85,7 @@ class Process:
     def assert_idle(self) -> None:
         assert self.budget.held_bytes == 0
         assert not self.store.uploads
-        assert not self.transfers.kept
+        assert not self.transfers.pinned
         assert not any(name.key.startswith(".sftpgw/") for name in self.store.objects)
         result_of(self.transfers.idle())
         assert self.events.facts("defect") == []
@@ -500,7 +500,7 @@ class TestPieces:
         (piece,) = process.store.keys()
         assert piece.startswith(".sftpgw/pieces/")
         assert piece.endswith("/00001")
-        assert ObjectName("bucket", piece) in process.transfers.kept
+        assert ObjectName("bucket", piece) in process.transfers.pinned
         gate.open()
         assert process.store.keys() == []
         result_of(upload.abandon())

@@ -1,0 +1,156 @@
+"""In which order the uploads of one object are published.
+
+Knows: which uploads were closed, in which order, and which of them the store is storing now.
+Must not know: how an upload is published.
+
+Rules
+
+1. The uploads of one object are published in the order of their CLOSEs: the last CLOSE wins.
+2. What counts is the name that a file has when its commit could go on, since a rename may have
+   changed it. Of two commits that wait, the later one waits for the earlier one, whatever names
+   they had, so that no two wait for each other.
+3. A commit that *has the key* passes the queue. It waits only for what the store is storing at
+   that moment, and all other commits of the object wait for it (`files/uploads/relocation`).
+4. Nothing is published while a rename decides under which name (`Commit.held`).
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+
+from twisted.internet.defer import Deferred
+
+from sftpgw.aio.notifier import Notifier
+from sftpgw.model.store import ObjectName
+
+
+class Commit:
+    """The publication of one upload, from its CLOSE to its end.
+
+    :param queue: the commits of the process.
+    :param name: the object that the upload publishes.
+    :ivar has_begun: the file is closed; other sessions wait for it.
+    :ivar is_publishing: it has its position, and keeps its name from now on.
+    :ivar waits_for_key: a renamed upload needs this name first (`key_bindings`).
+    """
+
+    def __init__(self, queue: CommitQueue, name: ObjectName) -> None:
+        self.name = name
+        self.has_begun = False
+        self.is_publishing = False
+        self.has_ended = False
+        self.waits_for_key = False
+        self.number = 0
+        """The position among all CLOSEs of the process."""
+        self.has_key = False
+        self._stored_before: tuple[Commit, ...] = ()
+        self._queue = queue
+        self._holds = 0
+        self._ended = Notifier()
+
+    def begin(self, *, has_key: bool = False) -> None:
+        """The client has closed the file; from now on other sessions wait for it.
+
+        :param has_key: it waits only for commits that the store is storing now (rule 3).
+        """
+        self.has_key = has_key
+        if has_key:
+            self._stored_before = self._queue.being_stored(self.name)
+        self.has_begun = True
+        self._queue.join(self)
+
+    def rename(self, name: ObjectName) -> None:
+        """The upload publishes another object."""
+        if self.has_begun:
+            self._queue.leave(self)
+        self.name = name
+        if self.has_begun:
+            self._queue.join(self)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Publish nothing meanwhile: a rename is about to decide under which name."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if not self._holds:
+                self._queue.look_again()
+
+    async def wait(self) -> bool:
+        """Wait for the earlier commits of this object, and for a rename that is under way.
+
+        From now on the file keeps its name. Returns whether there was anything to wait for.
+        """
+        has_waited = False
+        while self._holds or self._gives_way():
+            has_waited = True
+            await self._queue.wait_for_change()
+        self.is_publishing = True
+        return has_waited
+
+    def _gives_way(self) -> bool:
+        if self.has_key:
+            return not all(each.has_ended for each in self._stored_before)
+        queue = self._queue.commits_of(self.name) if self.has_begun else [self]
+        return queue[0] is not self or any(
+            each.is_publishing or each.has_key for each in queue if each is not self
+        )
+
+    def leave(self) -> None:
+        """The file was removed: there is nothing to publish."""
+        if self.has_begun:
+            self._queue.leave(self)
+
+    def tell_end(self) -> None:
+        """Tell those that wait for the end, which has come."""
+        self._ended.notify_all()
+
+    def wait_for_end(self) -> Deferred[None]:
+        """Fires when it has ended."""
+        return self._ended.wait()
+
+
+class CommitQueue:
+    """The commits of the process, by object."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+        self._commits: dict[ObjectName, list[Commit]] = {}
+        self._changes = Notifier()
+
+    def join(self, commit: Commit) -> None:
+        """A file was closed, or has another name since."""
+        if not commit.number:
+            commit.number = next(self._numbers)
+        queue = self._commits.setdefault(commit.name, [])
+        insort(queue, commit, key=lambda each: each.number)
+
+    def leave(self, commit: Commit) -> None:
+        """The commit publishes this object no more."""
+        queue = self._commits[commit.name]
+        queue.remove(commit)
+        if not queue:
+            del self._commits[commit.name]
+
+    def commits_of(self, name: ObjectName) -> Sequence[Commit]:
+        """The commits of `name` that are under way, in the order of their CLOSEs."""
+        return self._commits.get(name, ())
+
+    def being_stored(self, name: ObjectName) -> tuple[Commit, ...]:
+        """The commits of `name` that wait for nothing but the store."""
+        return tuple(
+            each for each in self.commits_of(name) if each.is_publishing and not each.waits_for_key
+        )
+
+    def look_again(self) -> None:
+        """Commits that wait may be able to go on."""
+        self._changes.notify_all()
+
+    def wait_for_change(self) -> Deferred[None]:
+        """Fires when a commit that waits may be able to go on."""
+        return self._changes.wait()

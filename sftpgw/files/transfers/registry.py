@@ -1,0 +1,380 @@
+"""The registry of transfers: all files that are open in this process.
+
+Knows: which uploads concern which object, what they have in the store before they are
+published, which files are being read, and whether the process still accepts transfers.
+Must not know: how a transfer works.
+
+There is one registry for the process, so that each session sees what the others write. A
+client that does not wait for the reply to CLOSE (sshfs) finds its file all the same: a session
+that opens, looks at, renames or removes a file first waits for its commit.
+
+On a disk an open file has no name: it may be renamed or removed, and its writer goes on. The
+registry does the same. A registration can get another name, under which CLOSE publishes, or
+none, and then CLOSE publishes nothing. The *base* of an edit moves with the stored object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Container
+from contextlib import asynccontextmanager
+
+from twisted.internet.defer import Deferred
+
+from sftpgw.aio.notifier import Notifier
+from sftpgw.errors import LimitReached
+from sftpgw.files.transfers.change_log import ChangeLog
+from sftpgw.files.transfers.commit_queue import Commit, CommitQueue
+from sftpgw.files.transfers.key_bindings import KeyBindings
+from sftpgw.files.transfers.transfer_view import Transfer, TransferView, UploadWriter
+from sftpgw.model.clock import Clock
+from sftpgw.model.filesystem import FileWriter
+from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName
+
+Pinned = MultipartUpload | ObjectName
+"""What an upload has in the store before it is published: multipart uploads, staging objects."""
+
+
+class Registration:
+    """One upload's entry in the registry, from its OPEN to its end.
+
+    :param registry: the registry.
+    :param commit: the publication of the file, which also has its name.
+    :param writer: the upload; None for a rewrite of a stored object, such as a new mtime.
+    :param base: the stored object that is edited, as it is now.
+    :param on_rebased: called when the base has another name or ETag, with the same bytes.
+    """
+
+    def __init__(
+        self,
+        registry: TransferRegistry,
+        commit: Commit,
+        writer: UploadWriter | None,
+        base: ObjectInfo | None = None,
+        on_rebased: Callable[[ObjectInfo], None] | None = None,
+    ) -> None:
+        self.commit = commit
+        self.writer = writer
+        self.base = base
+        self.bound_to: ObjectName | None = None
+        self.is_removed = False
+        self.may_replace = False
+        self.is_left_open = False
+        """Its client had time to close it, and did not."""
+        self.pinned: set[Pinned] = set()
+        self._registry = registry
+        self._on_rebased = on_rebased
+        self._closed = Notifier()
+
+    @property
+    def name(self) -> ObjectName:
+        """The object that CLOSE publishes now."""
+        return self.commit.name
+
+    @property
+    def has_ended(self) -> bool:
+        """It was published or given up."""
+        return self.commit.has_ended
+
+    # What renames and removals do to an open file.
+
+    @property
+    def is_movable(self) -> bool:
+        """Whether its name can still change: it is not being published yet."""
+        return not (self.commit.is_publishing or self.is_removed or self.has_ended)
+
+    def rename(self, name: ObjectName, *, may_replace: bool) -> None:
+        """CLOSE is to publish `name`; the registration must be movable.
+
+        :param name: the new name.
+        :param may_replace: another file of that name may be replaced, even if OPEN asked for a
+            new file.
+        """
+        self._registry.renamed(self, name)
+        self.may_replace = self.may_replace or may_replace
+        self._closed.notify_all()
+
+    def rebase(self, base: ObjectInfo) -> None:
+        """The object that is edited has another name or ETag now."""
+        self.base = base
+        if self._on_rebased is not None:
+            self._on_rebased(base)
+
+    def remove(self) -> None:
+        """CLOSE is to publish nothing. The writer notices nothing."""
+        if not self.commit.has_begun and not self.has_ended:
+            self._registry.removed(self)
+            self._closed.notify_all()
+
+    # What the upload itself tells.
+
+    def bind(self, key: ObjectName) -> None:
+        """A multipart upload was begun for this key."""
+        self.bound_to = key
+        self._registry.bindings.bind(key, self)
+
+    def pin(self, pinned: Pinned) -> None:
+        """Something in the store belongs to this upload until its end: the sweeper leaves it."""
+        self.pinned.add(pinned)
+        self._registry.pinned.add(pinned)
+
+    def close(self) -> None:
+        """The client has closed the file; from now on other sessions wait for its commit."""
+        if not (self.commit.has_begun or self.is_removed or self.has_ended):
+            self.commit.begin()
+            self._closed.notify_all()
+
+    async def wait_for_key(self, clock: Clock) -> bool:
+        """Wait until no renamed upload is bound to this name; whether there was one.
+
+        It directly follows `Commit.wait`, without any other wait in between.
+
+        :raises LimitReached: it takes too long.
+        """
+        if not self._registry.bindings.bound_elsewhere(self.name):
+            return False
+        self.commit.waits_for_key = True
+        try:
+            await self._registry.bindings.wait_until_free(self.name, clock)
+        finally:
+            self.commit.waits_for_key = False
+        return True
+
+    def end(self) -> None:
+        """The upload was published or given up, and nothing of it is under way any more."""
+        self.commit.has_ended = True
+        self._registry.ended(self)
+        self._closed.notify_all()
+        self.commit.tell_end()
+
+    # What other sessions wait for.
+
+    def leave_open(self) -> None:
+        """Its client had time to close it, and did not: sessions do not wait for it any more."""
+        self.is_left_open = True
+        self._closed.notify_all()
+
+    def wait_for_close(self) -> Deferred[None]:
+        """Fires when it is closed, renamed or gone, or else left open."""
+        return self._closed.wait()
+
+
+class TransferRegistry:
+    """All transfers of the process.
+
+    :ivar changes: what the sessions of this process have changed in the store.
+    :ivar commits: the commits that are under way, by object.
+    :ivar bindings: the keys that renamed uploads need.
+    :ivar pinned: what transfers use in the store, and the sweeper leaves alone.
+    """
+
+    def __init__(self) -> None:
+        self.changes = ChangeLog()
+        self.commits = CommitQueue()
+        self.bindings = KeyBindings()
+        self.pinned: set[Pinned] = set()
+        self._uploads: dict[ObjectName, list[Registration]] = {}
+        self._removed: set[Registration] = set()
+        self._downloads: set[Transfer] = set()
+        self._other_work = 0
+        self._idle = Notifier()
+        self._is_draining = False
+
+    # The process.
+
+    def drain(self) -> None:
+        """From now on `require_open` refuses."""
+        self._is_draining = True
+
+    def require_open(self) -> None:
+        """Check that a transfer may begin.
+
+        :raises LimitReached: the process is about to end.
+        """
+        if self._is_draining:
+            raise LimitReached("the gateway is shutting down; try again in a moment")
+
+    def begin_work(self) -> None:
+        """Something other than a transfer has begun, such as a rename: `idle` waits for it."""
+        self._other_work += 1
+
+    def end_work(self) -> None:
+        """It has ended."""
+        self._other_work -= 1
+        self._tell_if_idle()
+
+    def begin_download(self, download: Transfer) -> None:
+        """A file was opened for reading."""
+        self._downloads.add(download)
+
+    def end_download(self, download: Transfer) -> None:
+        """It was closed."""
+        self._downloads.discard(download)
+        self._tell_if_idle()
+
+    async def idle(self) -> None:
+        """Wait until no transfer is left."""
+        while self._is_busy:
+            await self._idle.wait()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._uploads or self._removed or self._downloads or self._other_work)
+
+    def _tell_if_idle(self) -> None:
+        if not self._is_busy:
+            self._idle.notify_all()
+
+    def views(self) -> tuple[TransferView, ...]:
+        """All uploads and downloads as they are now, those that began first at the head."""
+        transfers = [each.writer for each in self._all_uploads() if each.writer is not None]
+        views = [each.view() for each in (*transfers, *self._downloads)]
+        return tuple(sorted(views, key=lambda view: view.since_seconds))
+
+    # Uploads.
+
+    def register(
+        self,
+        name: ObjectName,
+        writer: UploadWriter | None,
+        base: ObjectInfo | None = None,
+        on_rebased: Callable[[ObjectInfo], None] | None = None,
+    ) -> Registration:
+        """An upload to `name` begins.
+
+        :param name: the object that CLOSE publishes.
+        :param writer: the upload; None for a rewrite of the stored object.
+        :param base: the stored object that is edited.
+        :param on_rebased: called when the base has another name or ETag, with the same bytes.
+        """
+        commit = Commit(self.commits, name)
+        registration = Registration(self, commit, writer, base, on_rebased)
+        self._uploads.setdefault(name, []).append(registration)
+        return registration
+
+    @asynccontextmanager
+    async def in_turn(self, name: ObjectName, *, has_key: bool = False) -> AsyncIterator[None]:
+        """Rewrite a stored object as if it were an upload that is closed now.
+
+        The commits of the object that are under way are waited for before; later ones wait
+        until this has ended.
+
+        :param name: the object.
+        :param has_key: see rule 3 of `commit_queue`.
+        """
+        registration = self.register(name, None)
+        registration.commit.begin(has_key=has_key)
+        try:
+            await registration.commit.wait()
+            yield
+        finally:
+            registration.end()
+
+    def renamed(self, registration: Registration, name: ObjectName) -> None:
+        """Called by the registration itself, as `removed` and `ended` are."""
+        self._forget(registration)
+        registration.commit.rename(name)
+        self._uploads.setdefault(name, []).append(registration)
+        self.changes.changed()
+        self.bindings.look_again()
+        self.commits.look_again()
+
+    def removed(self, registration: Registration) -> None:
+        """The file of an upload was removed."""
+        if registration in self._removed:
+            return
+        self._forget(registration)
+        self._removed.add(registration)
+        self.changes.changed()
+        registration.is_removed = True
+        self.bindings.look_again()
+
+    def ended(self, registration: Registration) -> None:
+        """An upload was published or given up."""
+        self.pinned -= registration.pinned
+        self.changes.changed()
+        if registration.bound_to is not None:
+            self.bindings.unbind(registration.bound_to, registration)
+        if registration in self._removed:
+            self._removed.remove(registration)
+        else:
+            self._forget(registration)
+            registration.commit.leave()
+        self.commits.look_again()
+        self._tell_if_idle()
+
+    def _forget(self, registration: Registration) -> None:
+        left = self._uploads[registration.name]
+        left.remove(registration)
+        if not left:
+            del self._uploads[registration.name]
+
+    # Edits.
+
+    def is_edited(self, stored: ObjectInfo) -> bool:
+        """Whether an upload edits this version of an object."""
+        return bool(self._editing(stored))
+
+    def rebased(self, before: ObjectInfo, after: ObjectInfo) -> None:
+        """A stored object has another name or ETag now, and the same bytes as `before`."""
+        for each in self._editing(before):
+            each.rebase(after)
+
+    def _editing(self, stored: ObjectInfo) -> list[Registration]:
+        version = (stored.name, stored.etag)
+        return [
+            each
+            for each in self._all_uploads()
+            if each.base and (each.base.name, each.base.etag) == version
+        ]
+
+    def _all_uploads(self) -> list[Registration]:
+        return [each for found in self._uploads.values() for each in found] + [*self._removed]
+
+    # Questions by name.
+
+    def newest(
+        self, name: ObjectName, among: Container[FileWriter] | None = None
+    ) -> UploadWriter | None:
+        """The upload to `name` that was opened last, of all or of some."""
+        writers = [each.writer for each in self._uploads.get(name, ()) if each.writer]
+        return next((each for each in reversed(writers) if among is None or each in among), None)
+
+    def directly_under(
+        self, bucket: str, prefix: str, among: Container[FileWriter] | None = None
+    ) -> list[tuple[str, UploadWriter]]:
+        """The keys of one directory that are being written, with the newest upload of each."""
+        names = [name for name in self._under(bucket, prefix) if "/" not in name.key[len(prefix) :]]
+        return [(name.key, writer) for name in names if (writer := self.newest(name, among))]
+
+    def writing(self, name: ObjectName) -> tuple[Registration, ...]:
+        """The uploads to `name` that are not closed yet."""
+        found = self._uploads.get(name, ())
+        return tuple(each for each in found if not each.commit.has_begun)
+
+    def writing_under(self, bucket: str, prefix: str) -> tuple[Registration, ...]:
+        """The uploads to keys that begin with `prefix` that are not closed yet."""
+        return tuple(each for name in self._under(bucket, prefix) for each in self.writing(name))
+
+    def to_be_closed(
+        self, name: ObjectName, among: Container[FileWriter] | None
+    ) -> list[Registration]:
+        """Of some uploads, or of all, those to `name` whose CLOSE may come at any moment."""
+        return [
+            each
+            for each in self.writing(name)
+            if each.writer and (among is None or each.writer in among) and not each.is_left_open
+        ]
+
+    def has_uploads_under(self, bucket: str, prefix: str) -> bool:
+        """Whether keys under `prefix`, other than `prefix` itself, are being written."""
+        return any(name.key != prefix for name in self._under(bucket, prefix))
+
+    def _under(self, bucket: str, prefix: str) -> list[ObjectName]:
+        return [
+            name for name in self._uploads if name.bucket == bucket and name.key.startswith(prefix)
+        ]
+
+    async def settled(self, name: ObjectName) -> None:
+        """Wait for the commits of `name` that are under way now."""
+        for ended in [each.wait_for_end() for each in self.commits.commits_of(name)]:
+            await ended
