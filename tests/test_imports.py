@@ -67,6 +67,7 @@ PURE = frozenset(
         "model.messages",
         "model.normalization",
         "model.units",
+        "s3.error_codes",
     }
 )
 # Values and the Protocols that use them: pure code imports the values.

@@ -1,6 +1,6 @@
 """Events as log lines, one a line, readable by people and by grep.
 
-Knows: how an event and its facts become a line that nobody can forge.
+Knows: how an event and its facts become a line that no client can forge.
 Must not know: what the events mean.
 
 A line is ``event name=value name="value with blanks"``. Names of files and users come from

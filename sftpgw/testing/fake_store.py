@@ -213,7 +213,7 @@ class FakeStore:
         return self
 
     def with_cancel(self, cancel_token: Cancellation) -> FakeStore:
-        """Itself: it sends nothing again, and lets nobody wait for better times."""
+        """Itself: it sends nothing again, so that no request waits."""
         return self
 
     async def head_bucket(self, bucket: str) -> None:

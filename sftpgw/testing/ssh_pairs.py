@@ -164,7 +164,7 @@ class ClientPair:
         self.clock = clock
         self.client_reads = True
         server = factory.buildProtocol(None)
-        assert isinstance(server, GatewayTransport), "the factory takes nobody any more"
+        assert isinstance(server, GatewayTransport), "the factory takes no connection any more"
         self.server = server
         self.client = (StrictClientTransport if strict else ClientTransport)(when_secure)
         self.server_io = MemoryTransport(self.server, is_server=True)

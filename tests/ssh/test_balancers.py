@@ -104,8 +104,8 @@ class Door:
 def door() -> Iterator[Door]:
     door = Door()
     yield door
-    for session in tuple(door.gateway.sessions):
-        session.connectionLost(Failure(ConnectionDone()))
+    for connection in tuple(door.gateway.connections):
+        connection.connectionLost(Failure(ConnectionDone()))
     door.port.doStart()
     door.port.doStop()
     assert not door.port.waiting
@@ -165,7 +165,7 @@ def test_a_whole_session_runs_behind_a_header(door: Door) -> None:
 
 def test_a_failed_login_names_the_client(door: Door) -> None:
     wire = door.connect(header() + VERSION)
-    transport = next(iter(door.gateway.sessions))
+    transport = next(iter(door.gateway.connections))
     transport.events.tell("login-failed")
     assert door.events.facts("login-failed")[0]["peer"] == "192.0.2.1:4711"
     wire.drop()

@@ -77,10 +77,10 @@ def test_bound_facts_come_first_and_failures_are_warnings() -> None:
     assert seen[0]["event"] == "file-stored"
 
 
-def test_the_readme_knows_every_event() -> None:
+def test_the_docs_know_every_event() -> None:
     rooms = [each for each in (REPOSITORY / "sftpgw").iterdir() if each.name != "testing"]
     files = [file for room in rooms for file in ([room] if room.is_file() else room.rglob("*.py"))]
     events = set().union(*(events_in(file.read_text()) for file in files if file.suffix == ".py"))
     assert {"file-stored", "upload-left-behind", "connections-refused"} <= events
-    readme = (REPOSITORY / "README.rst").read_text()
-    assert sorted(event for event in events if f"``{event}``" not in readme) == []
+    page = (REPOSITORY / "docs" / "events.rst").read_text()
+    assert sorted(event for event in events if f"``{event}``" not in page) == []
