@@ -133,7 +133,7 @@ sftpgw is up, on an S3 of its own that is gone when it ends (Ctrl-C). In another
 
 
 def _free_port() -> int:
-    """The usual port if nobody has it, else 0: any."""
+    """The usual port if it is free, else 0: any."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

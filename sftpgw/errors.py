@@ -1,4 +1,4 @@
-"""What can go wrong, one class per outcome that somebody acts on.
+"""What can go wrong, one class for each outcome that is handled in its own way.
 
 Knows: the outcomes, their words, and which are worth another attempt.
 Must not know: SFTP status codes (``sftp/statuses``), HTTP (``s3/``).
@@ -146,7 +146,7 @@ class PreconditionFailed(StoreError):
 
 
 class ConditionalConflict(StoreError):
-    """409 ConditionalRequestConflict: somebody else wrote at the same moment."""
+    """409 ConditionalRequestConflict: another client wrote at the same moment."""
 
 
 class RangeNotSatisfiable(StoreError):

@@ -61,7 +61,7 @@ class SendBuffer:
     def send(self, sink: GatherSocket, limit_bytes: int) -> int:
         """Have the sink take what it takes, about `limit_bytes` at most; how much that was.
 
-        Nothing, too, where the connection is broken: whoever reads from it hears of that.
+        Nothing, too, where the connection is broken: its reader hears of that.
         """
         buffers = self._next(limit_bytes)
         try:

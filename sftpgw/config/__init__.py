@@ -1,8 +1,8 @@
 """From two ini files to `sftpgw.values.Settings`.
 
 Knows: the names of sections and keys, how values are written, which do not go together.
-Must not know: what an SSH key, a password hash or a Twisted endpoint looks like; whoever
-calls hands in the checks for those. Nothing here listens, connects or writes.
+Must not know: what an SSH key, a password hash or a Twisted endpoint looks like: the
+caller passes the checks for those. Nothing here listens, connects or writes.
 
 Rules:
 

@@ -21,7 +21,7 @@ NOT_INDENTED = (
     "put a blank in front of each line that belongs to authorized_keys"
 )
 LONGEST_SHOWN = 30
-_SET_ASIDE = "\0duplicate "  # nobody types a NUL into a name
+_SET_ASIDE = "\0duplicate "  # no name in a file has a NUL
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """users.ini: a section for each user, ``[*]`` for what they have in common.
 
-Knows: what may be said of a user, and which prefixes nobody may have.
+Knows: what may be said of a user, and which prefixes no user may have.
 Must not know: how keys and hashes are judged.
 """
 
@@ -56,14 +56,14 @@ def load_users(
     return users
 
 
-def _defaults(everybody: Section | None) -> dict[str, str]:
+def _defaults(all_users: Section | None) -> dict[str, str]:
     """What ``[*]`` gives, judged once for a harmless name: a bad default is one fault, not many."""
-    if everybody is None:
+    if all_users is None:
         return {}
-    trial = _named(everybody, "user")
+    trial = _named(all_users, "user")
     good = trial.values(DEFAULT_KEYS)
-    defaults = {key: everybody.given[key] for key in good if trial.given[key] != AT_FAULT}
-    if "key_prefix" in everybody.given:
+    defaults = {key: all_users.given[key] for key in good if trial.given[key] != AT_FAULT}
+    if "key_prefix" in all_users.given:
         defaults.setdefault("key_prefix", AT_FAULT)
     return defaults
 

@@ -98,16 +98,16 @@ class HttpRequest:
 
     :param url: percent-encoded; the path is sent byte for byte.
     :param headers: with ``Host``.
-    :param patience_seconds: how long the first byte of the answer may take.
-    :param silence_seconds: how long nothing may move while a body is under way.
+    :param response_timeout_seconds: how long the first byte of the answer may take.
+    :param silence_timeout_seconds: how long nothing may move while a body is under way.
     """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...]
     body: Body
-    patience_seconds: float
-    silence_seconds: float
+    response_timeout_seconds: float
+    silence_timeout_seconds: float
 
 
 class ResponseSink(Protocol):
@@ -153,12 +153,19 @@ class HttpClient:
         self._exchanges: set[_Exchange] = set()
         self._is_closed = False
 
-    def exchange(self, request: HttpRequest, sink: ResponseSink) -> Deferred[None]:
-        """Send `request` and feed its answer, of whatever status, to `sink`.
+    def exchange(
+        self,
+        request: HttpRequest,
+        sink: ResponseSink,
+        on_sent: Callable[[int], None] | None = None,
+    ) -> Deferred[None]:
+        """Send `request` and pass its response, of any status, to `sink`.
 
-        Cancelling drops the connection.
+        Cancelling the Deferred drops the connection.
 
-        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut, NoHttp: and those `FOR_GOOD`,
+        :param on_sent: is called with the number of bytes each time some went into the connection,
+            the head included.
+        :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut, NoHttp: and those in `FOR_GOOD`,
             and what `sink` raises
         """
         if self._is_closed:
@@ -169,7 +176,14 @@ class HttpClient:
             route = self._route(origin)
         except (AuthoritiesUnusable, ProxyUnusable):
             return fail()
-        exchange = _Exchange(self._reactor, request, sink, route, self._exchanges.discard)
+        exchange = _Exchange(
+            self._reactor,
+            request,
+            sink,
+            route,
+            on_end=self._exchanges.discard,
+            on_sent=on_sent,
+        )
         self._exchanges.add(exchange)
         connecting = self._pool.getConnection(origin, route.endpoint)
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
@@ -230,15 +244,18 @@ class _Exchange(TwistedProtocol):
         request: HttpRequest,
         sink: ResponseSink,
         route: _Route,
-        forget: Callable[[_Exchange], None],
+        *,
+        on_end: Callable[[_Exchange], object],
+        on_sent: Callable[[int], None] | None,
     ) -> None:
         self.finished: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         # Not the request itself: its body would live until this cycle is collected.
-        self._silence_seconds = request.silence_seconds
-        self._patience_seconds = request.patience_seconds
+        self._silence_timeout_seconds = request.silence_timeout_seconds
+        self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
-        self._forget = forget
+        self._on_end = on_end
+        self._on_sent = on_sent
         self._first_hop = route.first_hop
         self._partner = f"the proxy {route.proxy}" if route.proxy else urlsplit(request.url).netloc
         self._outgoing = _OutgoingRequest(request, route.proxy, self._sent)
@@ -262,7 +279,7 @@ class _Exchange(TwistedProtocol):
         self._connecting = None
         self._connection = connection
         self._stop_timer()
-        self._timer = self._clock.callLater(self._silence_seconds, self._timed_out)
+        self._timer = self._clock.callLater(self._silence_timeout_seconds, self._timed_out)
         answering = connection.request(self._outgoing)
         answering.addCallback(self._answered)
         answering.addErrback(self._broken)
@@ -280,13 +297,17 @@ class _Exchange(TwistedProtocol):
         self._finish(Failure(ConnectFailed(f"{self._first_hop}: {text}")))
 
     def _sent(self, size_bytes: int, is_all: bool) -> None:
-        """A piece of the body went out, or all of it."""
+        """Some bytes went into the connection, perhaps the last ones."""
+        if self._on_sent is not None:
+            self._on_sent(size_bytes)
         if self._timer is not None:
-            self._timer.reset(self._patience_seconds if is_all else self._silence_seconds)
+            self._timer.reset(
+                self._response_timeout_seconds if is_all else self._silence_timeout_seconds
+            )
 
     def _answered(self, response: IResponse) -> None:
         if not self._is_over:
-            self._timer.reset(self._silence_seconds)
+            self._timer.reset(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
             self._was_sent = self._outgoing.is_sent
             self._tell_sink(self._sink.began, response.code, _all_headers(response))
@@ -294,7 +315,7 @@ class _Exchange(TwistedProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         if not self._is_over:
-            self._timer.reset(self._silence_seconds)
+            self._timer.reset(self._silence_timeout_seconds)
             self._tell_sink(self._sink.received, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -356,7 +377,7 @@ class _Exchange(TwistedProtocol):
 
     def _stop(self, *, drop: bool) -> None:
         self._is_over = True
-        self._forget(self)
+        self._on_end(self)
         self._stop_timer()
         self._outgoing.stop(drop=drop)
         if self._connecting is not None:

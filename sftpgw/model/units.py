@@ -19,4 +19,4 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Body: TypeAlias = tuple[Buffer, ...]
 
 
-"""Bytes to be sent, in order; whoever passes a body on does not join it."""
+"""Bytes to be sent, in order; code that passes a body on does not join it."""

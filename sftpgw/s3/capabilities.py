@@ -1,19 +1,18 @@
-"""What the store can do with each bucket, found out once, when it first matters.
+"""What the store supports in each bucket: probed once, when it first matters.
 
-Knows: settings, when to try out a bucket, and what to believe until then or instead.
-Must not know: how it is tried out (`probing`).
+Knows: the settings, when to probe a bucket, and what to believe before the probe or instead of it.
+Must not know: how a bucket is probed (`s3/probe`).
 
 Rules
 
-1. A bucket is tried out when it is first written to; whoever writes meanwhile waits
-   for the outcome, but not for long. Nothing is tried with ``probe = no``.
-2. What `[s3] unsupported` names is not used, whatever was found.
-3. If it cannot be found out, all that `unsupported` does not name is believed. A
-   store that was unreachable is asked again later; a refusal is final.
-4. Whether parts may differ in size is not tried out. A store that refuses a file for it has
-   told. So has one that refuses what it was found, or declared, to be able to do: that is
-   done without from then on, whatever is found later.
-5. What can be copied into uploads with checksums does not matter where there are none.
+1. A bucket is probed when it is first written to. Other writes to it wait for the result, for a
+   limited time. With ``probe = no`` nothing is probed.
+2. What `[s3] unsupported` names is not used, whatever the probe finds.
+3. If the probe fails, everything is believed to be supported that `unsupported` does not name. A
+   store that was unreachable is probed again later; an error response is final.
+4. Whether parts may differ in size is not probed: the store shows it by refusing an upload. A store
+   that refuses what it was found, or declared, to support loses that capability for good.
+5. Copies into uploads with checksums do not matter where checksums are not used.
 """
 
 from __future__ import annotations
@@ -29,51 +28,68 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import CredentialsUnavailable, StoreError, StoreUnavailable
 from sftpgw.model.clock import Clock
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.store_events import CapabilitiesKnown, CapabilitiesUnknown
 from sftpgw.model.settings import ChecksumChoice, Probe, StoreSettings
 from sftpgw.model.store import Capabilities, ChecksumAlgorithm
 from sftpgw.s3.checksums import chosen_algorithm
 
-PATIENCE_SECONDS = 15.0
+MAX_WAIT_SECONDS = 15.0
+"""How long a write waits for the probe."""
+
 CLOSE_SECONDS = 5.0
-AGAIN_SECONDS = 300.0
+"""How long `close` waits for a probe to clean up."""
+
+PROBE_AGAIN_SECONDS = 300.0
+"""How long after a probe that failed the next one may start."""
+
+BACKSLASH = "\\"
 
 _PASSING = (CredentialsUnavailable, StoreUnavailable)
 
 
+def is_same_as_slash(key: str, capabilities: Capabilities) -> bool:
+    """Whether the store would take `key` for another one, with slashes in place of backslashes."""
+    return BACKSLASH in key and not capabilities.backslashes
+
+
 class CapabilitySource(Protocol):
-    """What a client asks before it relies on the store."""
+    """What a client asks before it relies on a capability.
+
+    Capabilities are named by the fields of `Capabilities`.
+    """
 
     is_adaptable: bool
-    """Whether a refusal changes what is believed."""
+    """Whether a refusal of the store changes what is believed."""
 
     def of(self, bucket: str) -> Capabilities:
         """What is believed now."""
 
     async def known(self, bucket: str) -> Capabilities:
-        """The same once it has been tried out, or cannot be. Never raises."""
+        """The same, after the probe; waits for it for a limited time. Never raises."""
 
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
-        """Which checksum to send, by what is believed now."""
+        """The checksum to send, by what is believed now; None: no checksum."""
 
     def must_do_without(self, bucket: str, name: str) -> None:
-        """The store has refused what it was taken to be able to do.
-
-        :param name: of an attribute of `Capabilities`.
-        """
+        """The store has refused the capability `name`."""
 
     def is_proved(self, bucket: str, name: str) -> bool:
-        """Whether it has been seen that the store can do this, not only taken for granted."""
+        """Whether the store has shown the capability `name`; else it is only assumed."""
 
     def proved(self, bucket: str, name: str) -> None:
-        """The store has just done it."""
+        """The store has just shown the capability `name`."""
 
     async def close(self) -> None:
-        """Stop trying out; returns when nothing is left of it."""
+        """Stop all probes; returns when they have ended."""
 
 
 class FixedCapabilities:
-    """Abilities that somebody has decided on."""
+    """Capabilities that are given and never change.
+
+    :param capabilities: of every bucket.
+    :param choice: ``[s3] checksum``.
+    """
 
     is_adaptable = False
 
@@ -93,22 +109,25 @@ class FixedCapabilities:
         return self._algorithm
 
     def must_do_without(self, bucket: str, name: str) -> None:
-        """What was decided stays."""
+        """Nothing changes."""
 
     def is_proved(self, bucket: str, name: str) -> bool:
         return True
 
     def proved(self, bucket: str, name: str) -> None:
-        """There was no doubt."""
+        """Nothing changes."""
 
     async def close(self) -> None:
         return
 
 
 class ProbedCapabilities:
-    """Abilities that are tried out.
+    """Capabilities that are found by a probe of each bucket.
 
-    :param probe: tries out a bucket; raises StoreError.
+    :param settings: what is declared as unsupported, and whether to probe.
+    :param probe: probes a bucket; raises StoreError.
+    :param clock: limits waits for the probe.
+    :param events: is told what was found.
     """
 
     is_adaptable = True
@@ -131,19 +150,19 @@ class ProbedCapabilities:
         self._refused: dict[str, set[str]] = {}
         self._believed: dict[str, Capabilities] = {}
         self._not_before: dict[str, float] = {}
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningProbe] = {}
 
     def of(self, bucket: str) -> Capabilities:
         if bucket not in self._believed:
-            self._believed[bucket] = self._judged(bucket)
+            self._believed[bucket] = self._combined(bucket)
         return self._believed[bucket]
 
-    def _judged(self, bucket: str) -> Capabilities:
-        """What was found, but for what was refused: a probe may end, or begin, only after that."""
-        able = self._found.get(bucket, self._declared)
-        able = able.without(self._refused.get(bucket, ()))
-        is_summed = chosen_algorithm(self._choice, is_able=able.checksums) is not None
-        return able if is_summed else replace(able, copied_checksums=True)
+    def _combined(self, bucket: str) -> Capabilities:
+        """What was found, without what was refused; a refusal may come before the probe ends."""
+        capabilities = self._found.get(bucket, self._declared)
+        capabilities = capabilities.without(self._refused.get(bucket, ()))
+        algorithm = chosen_algorithm(self._choice, is_able=capabilities.checksums)
+        return capabilities if algorithm else replace(capabilities, copied_checksums=True)
 
     def checksum(self, bucket: str) -> ChecksumAlgorithm | None:
         return chosen_algorithm(self._choice, is_able=self.of(bucket).checksums)
@@ -153,7 +172,7 @@ class ProbedCapabilities:
             if not self._is_probing:
                 self._settle(bucket, self._declared, "unsupported")
             elif self._clock.seconds() >= self._not_before.get(bucket, 0.0):
-                await self._tried_out(bucket)
+                await self._wait_for_probe(bucket)
         return self.of(bucket)
 
     def must_do_without(self, bucket: str, name: str) -> None:
@@ -171,19 +190,20 @@ class ProbedCapabilities:
     async def close(self) -> None:
         for running in tuple(self._running.values()):
             running.work.cancel()
-            await running.ended(self._clock, CLOSE_SECONDS)
+            await running.wait(self._clock, CLOSE_SECONDS)
 
-    async def _tried_out(self, bucket: str) -> None:
-        """Try it out, or wait for whoever does; not for long."""
+    async def _wait_for_probe(self, bucket: str) -> None:
+        """Start the probe unless it is running, and wait for it, for a limited time."""
         if bucket not in self._running:
-            running = self._running[bucket] = _Running(self._clock.seconds() + PATIENCE_SECONDS)
-            # Not awaited here: whoever started it may be cancelled, the others still wait.
-            running.start(self._try_out(bucket), lambda: self._running.pop(bucket))
+            running = _RunningProbe(self._clock.seconds() + MAX_WAIT_SECONDS)
+            self._running[bucket] = running
+            # Not awaited here: this request may be cancelled while others wait for the probe.
+            running.start(self._run_probe(bucket), lambda: self._running.pop(bucket))
         if bucket in self._running:
             running = self._running[bucket]
-            await running.ended(self._clock, running.patience_until - self._clock.seconds())
+            await running.wait(self._clock, running.wait_until - self._clock.seconds())
 
-    async def _try_out(self, bucket: str) -> None:
+    async def _run_probe(self, bucket: str) -> None:
         try:
             found = await self._probe(bucket)
         except StoreError as error:
@@ -194,11 +214,9 @@ class ProbedCapabilities:
             self._settle(bucket, found.without(lacking), "probe")
 
     def _unknown(self, bucket: str, error: StoreError) -> None:
-        self._events.tell(
-            "capabilities-unknown", bucket=bucket, code=error.code, reason=error.message
-        )
+        self._events.emit(CapabilitiesUnknown(bucket=bucket, code=error.code, reason=error.message))
         if isinstance(error, _PASSING):
-            self._not_before[bucket] = self._clock.seconds() + AGAIN_SECONDS
+            self._not_before[bucket] = self._clock.seconds() + PROBE_AGAIN_SECONDS
         else:
             self._settle(bucket, self._declared, "unsupported")
 
@@ -210,31 +228,35 @@ class ProbedCapabilities:
     def _tell(self, bucket: str, source: str) -> None:
         algorithm = self.checksum(bucket)
         other = "none" if self._choice is ChecksumChoice.NONE else "md5"
-        self._events.tell(
-            "capabilities-known",
-            bucket=bucket,
-            source=source,
-            lacking=" ".join(self.of(bucket).names(value=False)),
-            checksum=algorithm.value if algorithm else other,
+        self._events.emit(
+            CapabilitiesKnown(
+                bucket=bucket,
+                source=source,
+                lacking=" ".join(self.of(bucket).names(value=False)),
+                checksum=algorithm.value if algorithm else other,
+            )
         )
 
 
-class _Running:
-    """A bucket being tried out, and who waits for that."""
+class _RunningProbe:
+    """A probe of one bucket and the requests that wait for it.
 
-    def __init__(self, patience_until: float) -> None:
-        self.patience_until = patience_until
+    :param wait_until: until when they wait, by the clock's seconds.
+    """
+
+    def __init__(self, wait_until: float) -> None:
+        self.wait_until = wait_until
         self.work: Deferred[None] = Deferred()
         self._ended = Notifier()
 
-    def start(self, work: Coroutine[Any, Any, None], ended: Callable[[], object]) -> None:
-        """:param ended: called at the end, before those who wait."""
+    def start(self, work: Coroutine[Any, Any, None], on_end: Callable[[], object]) -> None:
+        """:param on_end: is called at the end, before the waiting requests go on."""
         self.work = Deferred.fromCoroutine(work)
         self.work.addErrback(lambda failure: failure.trap(CancelledError))
-        self.work.addBoth(lambda _: ended())
+        self.work.addBoth(lambda _: on_end())
         self.work.addBoth(lambda _: self._ended.notify_all())
 
-    async def ended(self, clock: Clock, limit_seconds: float) -> None:
+    async def wait(self, clock: Clock, limit_seconds: float) -> None:
         """Returns at the end, or after `limit_seconds`."""
         if self.work.called or limit_seconds <= 0:
             return
@@ -243,10 +265,10 @@ class _Running:
 
 
 class SilentSink:
-    """An `EventSink` for what is tried out: its refusals are wanted, and no news."""
+    """An `EventSink` for probes: their failures are expected, and no news."""
 
-    def tell(self, event: str, /, **facts: object) -> None:
+    def emit(self, event: Event) -> None:
         return
 
-    def bind(self, **facts: object) -> EventSink:
+    def bind(self, **context: str) -> EventSink:
         return self

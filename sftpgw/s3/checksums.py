@@ -1,11 +1,11 @@
-"""Checksums of what is sent, in S3's words.
+"""Checksums of bodies, as S3 defines them.
 
-Knows: the algorithms, how sums of parts become the sum of all, and S3's headers.
-Must not know: requests, or when to take a checksum.
+Knows: the algorithms, how the checksums of parts become that of the object, and S3's headers.
+Must not know: requests, or when a checksum is computed.
 
-Only checksums of whole objects are used (S3's type FULL_OBJECT): those of composites
-depend on where parts were cut, and tell nothing of a copy. awscrt computes CRC64NVME
-and CRC32C by the processor's own instructions: 6 GiB/s, 10 ms for 64 MiB.
+Only checksums of whole objects are used (S3's type FULL_OBJECT). Composite ones depend on the
+boundaries of parts and cannot be compared with those of a copy. awscrt computes CRC64NVME and
+CRC32C with instructions of the processor: 6 GiB/s, 10 ms for 64 MiB.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
 """
 
@@ -27,15 +27,15 @@ from sftpgw.wire.s3xml import decode_checksum
 
 FULL_OBJECT = "FULL_OBJECT"
 COMPUTE_STEP_BYTES = 8 * MIB
-"""So much is summed up at a time: little over a millisecond."""
+"""How much is added to a checksum in one step: little over a millisecond."""
 
 MD5_STEP_BYTES = 2 * MIB
-"""So much is hashed with MD5 at a time: three milliseconds."""
+"""How much is hashed with MD5 in one step: three milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Functions:
-    """`extend(buffer, previous)` and `join(first, second, length of the second)`."""
+    """`extend(buffer, previous)` and `join(first, second, size of the second in bytes)`."""
 
     extend: Callable[[Buffer, int], int]
     join: Callable[[int, int, int], int]
@@ -57,9 +57,10 @@ def new_md5() -> Any:
 
 
 def chosen_algorithm(choice: ChecksumChoice, *, is_able: bool) -> ChecksumAlgorithm | None:
-    """The algorithm for a bucket.
+    """The algorithm for a bucket; None: no checksum.
 
-    :param is_able: whether its store can do CRC64NVME; matters only if nobody has chosen.
+    :param choice: ``[s3] checksum``.
+    :param is_able: whether the store supports CRC64NVME; matters only for AUTO.
     """
     if choice in (ChecksumChoice.NONE, ChecksumChoice.MD5):
         return None
@@ -69,7 +70,7 @@ def chosen_algorithm(choice: ChecksumChoice, *, is_able: bool) -> ChecksumAlgori
 
 
 class RunningChecksum:
-    """A checksum that grows with every buffer."""
+    """The checksum of buffers that are added one by one."""
 
     def __init__(self, algorithm: ChecksumAlgorithm) -> None:
         self._algorithm = algorithm
@@ -81,12 +82,12 @@ class RunningChecksum:
 
     @property
     def checksum(self) -> Checksum:
-        """Of all that was given so far."""
+        """The checksum of all buffers so far."""
         return Checksum(self._algorithm, self._value)
 
 
 def joined(parts: Iterable[StoredPart], algorithm: ChecksumAlgorithm) -> Checksum | None:
-    """The checksum of all parts in a row; None if one of them has none of this kind."""
+    """The checksum of all parts in a row; None if a part has none by this algorithm."""
     join = _FUNCTIONS[algorithm].join
     value = 0
     for part in parts:
@@ -97,18 +98,18 @@ def joined(parts: Iterable[StoredPart], algorithm: ChecksumAlgorithm) -> Checksu
 
 
 def header_name(algorithm: ChecksumAlgorithm) -> str:
-    """The header that carries an algorithm's sum."""
+    """The header that carries a checksum of this algorithm."""
     return f"x-amz-checksum-{algorithm.value}"
 
 
-def told_checksum(headers: Headers, algorithm: ChecksumAlgorithm) -> Checksum | None:
-    """The checksum of the whole object or part that an answer tells, None if it tells none."""
+def checksum_in(headers: Headers, algorithm: ChecksumAlgorithm) -> Checksum | None:
+    """The checksum of the whole object or part in a response's headers, None without one."""
     if header(headers, "x-amz-checksum-type").upper() not in ("", FULL_OBJECT):
         return None
     return decode_checksum(header(headers, header_name(algorithm)), algorithm)
 
 
 def any_checksum(headers: Headers) -> Checksum | None:
-    """The checksum of the whole object in whichever algorithm it has one."""
-    told = (told_checksum(headers, algorithm) for algorithm in ChecksumAlgorithm)
-    return next(filter(None, told), None)
+    """The checksum of the whole object by any algorithm, None without one."""
+    found = (checksum_in(headers, algorithm) for algorithm in ChecksumAlgorithm)
+    return next(filter(None, found), None)

@@ -1,7 +1,7 @@
-"""What an answer that is no success says.
+"""Reads responses that are errors.
 
-Knows: error documents, what is left of them in an answer to HEAD, and the headers
-that tell more. Must not know: requests, or what is done about it (`s3/retry/plan`).
+Knows: error documents, the headers that say more, and what little a response to HEAD says.
+Must not know: requests, or what is done about an error (`s3/retry/plan`).
 """
 
 from __future__ import annotations
@@ -9,17 +9,31 @@ from __future__ import annotations
 from twisted.web.http_headers import Headers
 
 from sftpgw.errors import StoreError
+from sftpgw.s3.error_codes import (
+    CHECKSUMS_REFUSED,
+    PROXY_REFUSED,
+    UNEQUAL_PARTS_REFUSED,
+    UNEXPLAINED,
+)
 from sftpgw.s3.headers import date_seconds, header, retry_after_seconds
-from sftpgw.s3.retry.plan import PROXY_REFUSED, UNEXPLAINED, Fault
+from sftpgw.s3.retry.plan import Fault
 from sftpgw.wire.s3xml import ErrorDocument, MalformedDocument, parse_error
 
-_CODE_CHARACTERS = 128
-SKEW_SECONDS = 15 * 60.0
-LONGEST_WORDS = 200
+MAX_SKEW_SECONDS = 15 * 60.0
+"""S3 refuses requests whose time differs more than this from its own (RequestTimeTooSkewed)."""
+
+MAX_TEXT_BYTES = 200
+_MAX_CODE_CHARACTERS = 128
 
 
 class AttemptFailed(Exception):
-    """An attempt that did not succeed; `Sender.send` looks for a remedy."""
+    """An attempt that did not succeed; `RequestExecutor` looks for a remedy.
+
+    :param fault: what decides about the remedy.
+    :param message: the reason, for the log.
+    :param request_id: S3's id of the request, "" without a response.
+    :param store_seconds: the store's time by the ``Date`` header, None without one.
+    """
 
     def __init__(
         self,
@@ -36,10 +50,13 @@ class AttemptFailed(Exception):
         self.store_seconds = store_seconds
 
 
-def refused_inside_success(
+def error_inside_success(
     document: ErrorDocument, headers: Headers, final_codes: frozenset[str] = frozenset()
 ) -> AttemptFailed:
-    """An ``<Error>`` in a 200: by its code, else as if it were a 500."""
+    """An ``<Error>`` in a 200. Its code decides; without a known one it counts as a 500.
+
+    :param final_codes: codes after which the request is not sent again.
+    """
     return AttemptFailed(
         Fault(document.code, 500, is_final=document.code in final_codes),
         document.message or document.code,
@@ -47,7 +64,7 @@ def refused_inside_success(
     )
 
 
-def refusal(
+def error_response(
     status: int,
     headers: Headers,
     body: bytes,
@@ -57,9 +74,12 @@ def refusal(
     region: str,
     now_seconds: float,
 ) -> AttemptFailed:
-    """What an answer that is not a 2xx says.
+    """The error that a response other than a 2xx reports.
 
-    :param region: where the request went.
+    :param is_head: the request was HEAD, so that the response has no body.
+    :param final_codes: codes after which the request is not sent again.
+    :param region: the region that the request was signed for.
+    :param now_seconds: the store's time, as far as it is known.
     """
     document = _error_document(body)
     store_seconds = date_seconds(headers, "date")
@@ -67,8 +87,8 @@ def refusal(
     if status == 407:
         code = code or PROXY_REFUSED
     if is_head and not code:
-        code = _code_of_a_bare_refusal(status, store_seconds, now_seconds)
-    message = document.message or f"HTTP status {status}{_plain_words(headers, body)}"
+        code = _guessed_code(status, store_seconds, now_seconds)
+    message = document.message or f"HTTP status {status}{_plain_text(headers, body)}"
     true_region = header(headers, "x-amz-bucket-region") or document.region
     if true_region:
         message += f" (the bucket's region is {true_region[:64]})"
@@ -90,47 +110,38 @@ def _error_document(document: bytes) -> ErrorDocument:
     try:
         return parse_error(document)
     except MalformedDocument:
-        return ErrorDocument("")  # a proxy's page, or nothing at all: the status decides
+        return ErrorDocument("")  # a proxy's page, or an empty body: the status decides
 
 
-def _plain_words(headers: Headers, body: bytes) -> str:
-    """What a server says that is no store: "Client sent an HTTP request to an HTTPS server"."""
+def _plain_text(headers: Headers, body: bytes) -> str:
+    """The text of a server that is no store: "Client sent an HTTP request to an HTTPS server"."""
     is_text = header(headers, "content-type").partition(";")[0].strip().lower() == "text/plain"
-    words = body[:LONGEST_WORDS].decode("utf-8", "replace").strip() if is_text else ""
-    return f": {words}" if words else ""
+    text = body[:MAX_TEXT_BYTES].decode("utf-8", "replace").strip() if is_text else ""
+    return f": {text}" if text else ""
 
 
 def _code_in_headers(headers: Headers) -> str:
-    """What some stores say in ``x-…-error-code``, since an answer to HEAD has no body."""
+    """The code in ``x-…-error-code``, which some stores send since HEAD has no body."""
     for raw_name, values in headers.getAllRawHeaders():
         name = raw_name.lower()
         if name.startswith(b"x-") and name.endswith(b"-error-code"):
-            return values[0].decode("ascii", "replace").strip()[:_CODE_CHARACTERS]
+            return values[0].decode("ascii", "replace").strip()[:_MAX_CODE_CHARACTERS]
     return ""
 
 
-def _code_of_a_bare_refusal(status: int, store_seconds: float | None, now_seconds: float) -> str:
-    """HEAD's answers have no body, hence no code: guess those that have a remedy."""
+def _guessed_code(status: int, store_seconds: float | None, now_seconds: float) -> str:
+    """A code for a response to HEAD that has none, where a remedy may exist; else ""."""
     if status == 400:
         return UNEXPLAINED
-    skewed = store_seconds is not None and abs(store_seconds - now_seconds) > SKEW_SECONDS
-    return "RequestTimeTooSkewed" if status == 403 and skewed else ""
+    is_skewed = store_seconds is not None and abs(store_seconds - now_seconds) > MAX_SKEW_SECONDS
+    return "RequestTimeTooSkewed" if status == 403 and is_skewed else ""
 
 
-_NOT_THIS_WAY = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented"})
+def refuses_checksums(error: StoreError) -> bool:
+    """Whether the store may have refused a copied part because its upload has checksums."""
+    return error.code in CHECKSUMS_REFUSED
 
 
-def is_for_checksums(error: StoreError) -> bool:
-    """Whether a part may have been refused since it is copied into an upload with checksums.
-
-    S3 has no code for it, since it knows no such refusal. MinIO's is InvalidArgument.
-    """
-    return error.code in _NOT_THIS_WAY
-
-
-def is_for_unequal_parts(error: StoreError) -> bool:
-    """Whether a file was refused for the sizes of its parts, all of which are there.
-
-    S3 has no code for it. R2's is that of a part which is missing; its words tell the difference.
-    """
-    return error.code == "InvalidPart" and "same length" in error.message
+def refuses_unequal_parts(error: StoreError) -> bool:
+    """Whether the store refused to complete an upload because its parts differ in size (R2)."""
+    return error.code == UNEQUAL_PARTS_REFUSED and "same length" in error.message

@@ -1,11 +1,11 @@
-"""What S3 says of an object in HTTP headers, and what is said to it.
+"""The HTTP headers that describe an object, in both directions.
 
-Knows: the names of the headers and how values that are not ASCII travel.
+Knows: the names of the headers, and how values that are not ASCII are encoded.
 Must not know: requests, XML.
 
-Metadata that is not plain ASCII is sent as RFC 2047 encoded words, which is
-what S3 itself makes of it and returns; a store that does not know that keeps
-the words as they are, and they are decoded here all the same.
+Metadata that is not plain ASCII is sent as RFC 2047 encoded words, the form in which S3 itself
+stores and returns it. A store that does not know them returns them unchanged; they are decoded
+here in either case.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
 """
 
@@ -32,18 +32,18 @@ SYSTEM_HEADERS = (
     "content-language",
     "expires",
 )
-"""System metadata besides the content type: an object keeps it through a rewrite."""
+"""System metadata besides the content type; it must survive when an object is rewritten."""
 
 ENCRYPTION_HEADERS = (
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-bucket-key-enabled",
 )
-"""How S3 encrypts an object; what is not stated becomes the bucket's default."""
+"""How S3 encrypts an object; without these headers the bucket's default applies."""
 
 STORED_LENGTH = "x-goog-stored-content-length"
 STORED_ENCODING = "x-goog-stored-content-encoding"
-"""GCS tells of what is stored in answers to GET and HEAD, whether it decompresses it or not.
+"""GCS describes the stored object in responses to GET and HEAD, decompressed or not.
 https://docs.cloud.google.com/storage/docs/xml-api/reference-headers"""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII | re.IGNORECASE)
@@ -51,7 +51,7 @@ _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 class MissingHeader(ValueError):
-    """An answer without a header that it must have, or with one that makes no sense."""
+    """A response lacks a header that it must have, or has one that makes no sense."""
 
 
 def header(headers: Headers, name: str) -> str:
@@ -61,7 +61,7 @@ def header(headers: Headers, name: str) -> str:
 
 
 def count(headers: Headers, name: str) -> int:
-    """A header's number. :raises MissingHeader:"""
+    """A header's number. :raises MissingHeader: it has none"""
     text = header(headers, name)
     if not (text.isascii() and text.isdigit()):
         raise MissingHeader(f"{name}: {text[:50]!r}")
@@ -69,12 +69,15 @@ def count(headers: Headers, name: str) -> int:
 
 
 def stored_size(headers: Headers) -> int:
-    """How many bytes an object has, by the answer to HEAD. :raises MissingHeader:"""
+    """The size of an object, by the response to HEAD. :raises MissingHeader: it has none"""
     return count(headers, STORED_LENGTH if header(headers, STORED_LENGTH) else "content-length")
 
 
 def content_range(headers: Headers) -> tuple[int, int, int]:
-    """(first, last, whole size) of a 206, RFC 9110 section 14.4. :raises MissingHeader:"""
+    """(first byte, last byte, size of the object) of a 206, RFC 9110 section 14.4.
+
+    :raises MissingHeader: the header is missing or makes no sense
+    """
     text = header(headers, "content-range")
     if not (match := _CONTENT_RANGE.fullmatch(text)):
         raise MissingHeader(f"content-range: {text[:50]!r}")
@@ -85,7 +88,7 @@ def content_range(headers: Headers) -> tuple[int, int, int]:
 
 
 def date_seconds(headers: Headers, name: str) -> float | None:
-    """A header's date in seconds since 1970, None without one that can be read."""
+    """A header's date in seconds since 1970, None without a valid one."""
     try:
         return parsedate_to_datetime(header(headers, name)).timestamp()
     except (ValueError, OverflowError):
@@ -93,13 +96,16 @@ def date_seconds(headers: Headers, name: str) -> float | None:
 
 
 def retry_after_seconds(headers: Headers) -> float:
-    """``Retry-After`` in seconds; 0 without one. Dates, which S3 never sends, are ignored."""
+    """``Retry-After`` in seconds, 0 without one. Dates are ignored: S3 never sends them."""
     text = header(headers, "retry-after")
     return float(text[:6]) if text.isascii() and text.isdigit() else 0.0
 
 
 def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectInfo:
-    """What HEAD or GET told of an object whose whole size is known."""
+    """The properties of an object, by the headers of HEAD or GET.
+
+    :param size_bytes: the size of the whole object.
+    """
     tags = header(headers, "x-amz-tagging-count")
     return ObjectInfo(
         name=name,
@@ -110,7 +116,7 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
         metadata=dict(_metadata(headers)) or NO_METADATA,
         content_type=header(headers, "content-type"),
         system_headers=_system_headers(headers),
-        encryption=_told(headers, ENCRYPTION_HEADERS),
+        encryption=_present(headers, ENCRYPTION_HEADERS),
         tag_count=int(tags) if tags.isascii() and tags.isdigit() else 0,
     )
 
@@ -118,7 +124,7 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
 def property_headers(properties: ObjectProperties, storage_class: str) -> Iterator[tuple[str, str]]:
     """The headers that create an object with these properties.
 
-    :param storage_class: for properties that name none; "" leaves it to the bucket.
+    :param storage_class: the class if the properties name none; "": the bucket's default.
     """
     for name, value in properties.metadata.items():
         yield METADATA_PREFIX + name.lower(), encode_value(value)
@@ -129,7 +135,7 @@ def property_headers(properties: ObjectProperties, storage_class: str) -> Iterat
     yield from properties.system_headers.items()
     yield from properties.encryption.items()
     if properties.tags:
-        # A blank as %20: Ceph takes a plus sign for one.
+        # A space as %20: Ceph keeps a plus sign as it is.
         yield "x-amz-tagging", urlencode(properties.tags, quote_via=quote)
 
 
@@ -142,7 +148,7 @@ def encode_value(text: str) -> str:
 
 
 def decode_value(text: str) -> str:
-    """What `encode_value` made; anything that is not is left alone."""
+    """Reverses `encode_value`; other text is returned unchanged."""
     if "=?" not in text:
         return text
     try:
@@ -160,13 +166,13 @@ def _metadata(headers: Headers) -> Iterator[tuple[str, str]]:
 
 
 def _system_headers(headers: Headers) -> Mapping[str, str]:
-    told = _told(headers, SYSTEM_HEADERS)
+    present = _present(headers, SYSTEM_HEADERS)
     stored = header(headers, STORED_ENCODING)
-    if stored in ("", "identity") or "content-encoding" in told:
-        return told
-    return {**told, "content-encoding": stored}
+    if stored in ("", "identity") or "content-encoding" in present:
+        return present
+    return {**present, "content-encoding": stored}
 
 
-def _told(headers: Headers, names: Iterable[str]) -> Mapping[str, str]:
+def _present(headers: Headers, names: Iterable[str]) -> Mapping[str, str]:
     found = {name: header(headers, name) for name in names}
     return {name: value for name, value in found.items() if value} or NO_METADATA

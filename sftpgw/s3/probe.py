@@ -49,7 +49,7 @@ from sftpgw.model.store import (
 )
 from sftpgw.model.units import KIB, Body, Buffer
 from sftpgw.s3.checksums import RunningChecksum
-from sftpgw.s3.retry.plan import BAD_ANSWER, CONNECTION_LOST
+from sftpgw.s3.error_codes import BAD_ANSWER, CONNECTION_LOST
 
 PROPERTIES = ObjectProperties()
 WRONG_SUM = Checksum(ChecksumAlgorithm.CRC64NVME, 1)

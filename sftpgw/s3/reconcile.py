@@ -1,15 +1,15 @@
-"""Whether the object that is there is the one we sent, when an answer was lost.
+"""Whether a stored object is the one that was sent, after a response was lost.
 
-Knows: checksums, how ETags of stored bytes and of multipart uploads come about,
-and when they say nothing.
-Must not know: requests.
+Knows: checksums, how S3 makes the ETags of objects and multipart uploads, and when ETags say
+nothing about the bytes.
+Must not know: requests (`s3/publisher`).
 
-A checksum of the whole object decides, where one was sent and the store tells it.
-Else the ETag does: it is the MD5 of the bytes, or of the parts' MD5s followed by ``-N``,
-unless the object is encrypted with KMS or customer keys. Where the ETag says
-nothing, an object counts as ours if size and metadata are the same and it was
-stored since we began. Where that leaves doubt the answer is no: a failure that
-was none can be tried again, a success that was none loses a file.
+A checksum of the whole object decides, where one was sent and the store reports it. Else the ETag
+does: it is the MD5 of the bytes, or of the parts' MD5s followed by ``-N``, unless the object is
+encrypted with KMS or customer keys. Where the ETag says nothing, an object counts as the one that
+was sent if size and metadata are the same and it was stored after the request began. In doubt it
+is not: a request that failed by mistake can be repeated, one that succeeded by mistake loses a
+file.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
 """
 
@@ -23,7 +23,7 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.model.store import Checksum, ObjectInfo, StoredPart
 from sftpgw.model.units import Body
-from sftpgw.s3.checksums import new_md5, told_checksum
+from sftpgw.s3.checksums import checksum_in, new_md5
 from sftpgw.s3.headers import header
 
 CLOCK_SLACK_SECONDS = 2.0  # Last-Modified has whole seconds
@@ -34,7 +34,12 @@ _MD5_OR_MULTIPART = re.compile(r'"?[0-9a-f]{32}(-\d+)?"?')
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What was sent. None: not known."""
+    """What was sent.
+
+    :param since_seconds: when the request began, seconds since 1970 by the store's clock.
+    :param etag: the ETag that such an object has; None: not known. The same for `metadata` and
+        `checksum`.
+    """
 
     size_bytes: int
     since_seconds: float
@@ -44,12 +49,12 @@ class Expected:
 
 
 def is_ours(found: ObjectInfo, headers: Headers, expected: Expected) -> bool:
-    """Whether `found`, as HEAD told of it in `headers`, is what was sent."""
+    """Whether `found`, with the `headers` of its HEAD, is the object that was sent."""
     if expected.checksum is not None:
-        told = told_checksum(headers, expected.checksum.algorithm)
-        if told is not None:
-            return told == expected.checksum and found.size_bytes == expected.size_bytes
-    if expected.etag is not None and _tells(found.etag, headers):
+        checksum = checksum_in(headers, expected.checksum.algorithm)
+        if checksum is not None:
+            return checksum == expected.checksum and found.size_bytes == expected.size_bytes
+    if expected.etag is not None and _is_of_bytes(found.etag, headers):
         return found.etag.strip('"') == expected.etag.strip('"')
     return (
         found.size_bytes == expected.size_bytes
@@ -59,7 +64,7 @@ def is_ours(found: ObjectInfo, headers: Headers, expected: Expected) -> bool:
 
 
 def etag_of_body(body: Body) -> str | None:
-    """The ETag of bytes stored at once; None if this Python has no MD5."""
+    """The ETag of an object stored by one PutObject; None if this Python has no MD5."""
     digest = new_md5()
     if digest is None:
         return None
@@ -69,7 +74,7 @@ def etag_of_body(body: Body) -> str | None:
 
 
 def etag_of_parts(parts: tuple[StoredPart, ...]) -> str | None:
-    """The ETag of a multipart upload; None if a part's ETag is no MD5, or there is no MD5."""
+    """The ETag of a multipart upload; None if a part's ETag is no MD5, or Python has none."""
     matches = [_MD5.fullmatch(part.etag) for part in parts]
     digests = [bytes.fromhex(match.group(1)) for match in matches if match]
     digest = new_md5()
@@ -79,8 +84,8 @@ def etag_of_parts(parts: tuple[StoredPart, ...]) -> str | None:
     return f"{digest.hexdigest()}-{len(parts)}"
 
 
-def _tells(etag: str, headers: Headers) -> bool:
-    """Whether an ETag is made of the bytes stored."""
+def _is_of_bytes(etag: str, headers: Headers) -> bool:
+    """Whether an ETag is made from the stored bytes."""
     return (
         not header(headers, "x-amz-server-side-encryption").startswith("aws:kms")
         and not header(headers, "x-amz-server-side-encryption-customer-algorithm")

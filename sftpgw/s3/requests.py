@@ -1,7 +1,7 @@
-"""What single writing requests say, and how their answers are read.
+"""Headers and queries of requests that write, and how their responses are read.
 
-Knows: headers and queries of PutObject, CopyObject and of multipart uploads.
-Must not know: how they are sent, or what follows from an answer.
+Knows: PutObject, CopyObject and the operations of multipart uploads.
+Must not know: how a request is sent, or what follows from a response.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import Body
-from sftpgw.s3.checksums import FULL_OBJECT, header_name, told_checksum
-from sftpgw.s3.error_responses import AttemptFailed, refused_inside_success
+from sftpgw.s3.checksums import FULL_OBJECT, checksum_in, header_name
+from sftpgw.s3.error_codes import CHECKSUM_DIFFERS, STORED_DAMAGED
+from sftpgw.s3.error_responses import AttemptFailed, error_inside_success
 from sftpgw.s3.headers import MissingHeader, header, property_headers
-from sftpgw.s3.request_executor import Response
-from sftpgw.s3.retry.plan import CHECKSUM_DIFFERS, STORED_DAMAGED, Fault
+from sftpgw.s3.retry.plan import Fault
+from sftpgw.s3.s3_request import Response
 from sftpgw.wire import s3xml
 
-ARN = "arn:"
-"""How a bucket begins that is an access point."""
+ARN_PREFIX = "arn:"
+"""The beginning of a "bucket" that is the ARN of an access point."""
 
 
 def size_of(body: Body) -> int:
-    """Bytes."""
+    """The size in bytes."""
     return sum(memoryview(buffer).nbytes for buffer in body)
 
 
@@ -44,40 +45,40 @@ def size_of(body: Body) -> int:
 
 
 def part_query(upload: MultipartUpload, number: int) -> tuple[tuple[str, str], ...]:
-    """:raises StoreError: there is no part of this number"""
+    """The query that names a part. :raises StoreError: S3 has no part of this number"""
     if not 1 <= number <= MAX_PARTS:
         raise StoreError(f"there is no part number {number}", code="InvalidArgument")
     return ("partNumber", str(number)), ("uploadId", upload.upload_id)
 
 
 def if_absent(condition: WriteCondition, *, is_supported: bool) -> HeaderList:
-    """The condition, left out where the store knows none."""
+    """``If-None-Match: *`` if `condition` asks for it and the store supports it."""
     if condition is WriteCondition.IF_ABSENT and is_supported:
         return (("If-None-Match", "*"),)
     return ()
 
 
 def if_matching(etag: str | None, *, is_supported: bool) -> HeaderList:
-    """What is replaced must have this ETag, left out where the store does not look at it."""
+    """``If-Match`` with the ETag that a replaced object must have, if the store supports it."""
     if etag is not None and is_supported:
         return (("If-Match", etag),)
     return ()
 
 
 def checksum_header(checksum: Checksum | None) -> HeaderList:
-    """What the bytes of this request must come to."""
+    """The checksum of this request's body."""
     if checksum is None:
         return ()
     return ((header_name(checksum.algorithm), s3xml.encode_checksum(checksum)),)
 
 
 def content_md5(digest: bytes) -> HeaderList:
-    """The MD5 of the bytes of this request, RFC 1864."""
+    """The MD5 of this request's body (RFC 1864)."""
     return (("Content-MD5", base64.b64encode(digest).decode("ascii")),)
 
 
 def checksum_announcement(algorithm: ChecksumAlgorithm | None) -> HeaderList:
-    """What CreateMultipartUpload must be told if parts will have sums."""
+    """What CreateMultipartUpload needs if the parts will have checksums."""
     if algorithm is None:
         return ()
     return (
@@ -87,25 +88,27 @@ def checksum_announcement(algorithm: ChecksumAlgorithm | None) -> HeaderList:
 
 
 def object_checksum(checksum: Checksum | None) -> HeaderList:
-    """What Complete must be told of the whole; without a sum the store makes its own."""
+    """The checksum of the whole object, for Complete. Without it the store computes its own."""
     if checksum is None:
         return ()
     return (*checksum_header(checksum), ("x-amz-checksum-type", FULL_OBJECT))
 
 
 def object_size(size_bytes: int, *, is_supported: bool) -> HeaderList:
-    """What the parts must come to, left out where the store would refuse to be told."""
+    """The size of the whole object, for Complete, unless the store refuses the header."""
     return (("x-amz-mp-object-size", str(size_bytes)),) if is_supported else ()
 
 
 def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
-    """What is copied; guarded: only if it is still the same.
+    """The object to copy from.
+
+    :param is_guarded: the store checks that the source still has its ETag.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
     bucket = source.name.bucket
-    if bucket.startswith(ARN):
-        # By an access point an object has an ARN of its own, always with slashes.
+    if bucket.startswith(ARN_PREFIX):
+        # Through an access point an object has an ARN of its own, always with slashes.
         bucket = f"{bucket.replace(':accesspoint:', ':accesspoint/')}/object"
     path = f"{bucket}/{source.name.key}"
     headers: HeaderList = (("x-amz-copy-source", quote(path, safe="/" + UNRESERVED)),)
@@ -115,11 +118,17 @@ def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
 
 
 def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -> HeaderList:
-    """What CopyObject must be told so that nothing is lost: its class, and all of a rewrite."""
+    """What CopyObject must be told so that nothing is lost.
+
+    CopyObject keeps the metadata, and resets storage class and encryption; with other metadata it
+    drops the system headers, too.
+
+    :param properties: replace the metadata; None: the metadata stays.
+    """
     source_class = "" if source.storage_class == "STANDARD" else source.storage_class
-    kept = ObjectProperties(storage_class=source_class, encryption=source.encryption)
+    restated = ObjectProperties(storage_class=source_class, encryption=source.encryption)
     if properties is None:
-        return tuple(property_headers(kept, ""))
+        return tuple(property_headers(restated, ""))
     return (
         ("x-amz-metadata-directive", "REPLACE"),
         *property_headers(
@@ -129,30 +138,31 @@ def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -
                 content_type=properties.content_type or source.content_type,
                 system_headers=properties.system_headers or source.system_headers,
                 encryption=properties.encryption or source.encryption,
-                tags={},  # they come along, since nothing is said of them
+                tags={},  # S3 copies the tags unless a header says otherwise
             ),
             "",
         ),
     )
 
 
-# Answers. Each function returns what reads an answer, and raises what is wrong with it.
+# Responses. Each function returns a reader of responses, which raises what is wrong with one.
 
 
 def read_etag(sent: Checksum | None, *, is_part: bool = False) -> Callable[[Response], str]:
-    """The ETag of what PutObject or UploadPart has stored; "" if that of an object is not told.
+    """Reads the ETag that PutObject or UploadPart reports.
 
-    A store that has not checked what it was told to check may yet tell what it has.
+    It is "" if the store does not report that of an object; a part without one is an error.
 
-    :param sent: the checksum of what was sent.
+    :param sent: the checksum that was sent: a store that did not check it may report another one.
     """
 
-    def read(answer: Response) -> str:
-        etag = s3xml.quoted(header(answer.headers, "etag"))
+    def read(response: Response) -> str:
+        etag = s3xml.quoted(header(response.headers, "etag"))
         if not etag and is_part:
             raise MissingHeader("no ETag")
         if sent is not None:
-            _demand_same(sent, told_checksum(answer.headers, sent.algorithm), is_part=is_part)
+            found = checksum_in(response.headers, sent.algorithm)
+            _require_same(sent, found, is_part=is_part)
         return etag
 
     return read
@@ -163,25 +173,34 @@ def read_result(
     final_codes: frozenset[str] = frozenset(),
     sent: Checksum | None = None,
 ) -> Callable[[Response], s3xml.WriteResult]:
-    """The document of a 200 that may be an error nevertheless.
+    """Reads the document of a 200 that may be an error all the same.
 
-    :param kind: as for `s3xml.parse_write_result`.
+    :param kind: the root element, as for `s3xml.parse_write_result`.
+    :param final_codes: codes of an error after which the request is not sent again.
     :param sent: the checksum that the object must have.
     """
 
-    def read(answer: Response) -> s3xml.WriteResult:
-        result = s3xml.parse_write_result(answer.document, kind)
+    def read(response: Response) -> s3xml.WriteResult:
+        result = s3xml.parse_write_result(response.document, kind)
         if isinstance(result, s3xml.ErrorDocument):
-            raise refused_inside_success(result, answer.headers, final_codes)
+            raise error_inside_success(result, response.headers, final_codes)
         if sent is not None:
-            _demand_same(sent, result.checksums.get(sent.algorithm), is_part=False)
+            _require_same(sent, result.checksums.get(sent.algorithm), is_part=False)
         return result
 
     return read
 
 
-def _demand_same(sent: Checksum, told: Checksum | None, *, is_part: bool) -> None:
-    """:raises AttemptFailed: the store has something else; a part is sent again"""
-    if told is not None and told != sent:
+def read_etag_of_result(
+    kind: str, final_codes: frozenset[str] = frozenset(), sent: Checksum | None = None
+) -> Callable[[Response], str]:
+    """As `read_result`, for the ETag alone."""
+    read = read_result(kind, final_codes, sent)
+    return lambda response: read(response).etag
+
+
+def _require_same(sent: Checksum, found: Checksum | None, *, is_part: bool) -> None:
+    """:raises AttemptFailed: the store has other bytes than were sent; a part is sent again"""
+    if found is not None and found != sent:
         code = CHECKSUM_DIFFERS if is_part else STORED_DAMAGED
         raise AttemptFailed(Fault(code, 200), "the store has other bytes than were sent")

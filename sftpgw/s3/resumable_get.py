@@ -1,17 +1,17 @@
-"""One GET, over as many answers as it takes.
+"""One GET, over as many responses as it takes.
 
-Knows: ranges, what an answer promises, where the body broke off.
-Must not know: how a request is sent or whether it is tried again.
+Knows: ranges, what a response promises, where the body broke off.
+Must not know: how a request is sent or whether it is sent again.
 
 Rules:
 
-1. The sink gets each byte of the range once and in order, and never a byte of
-   another version or position: whatever contradicts that is an error.
-2. A store that ignores ``Range`` is an error unless the whole object is what
-   was wanted. One that ignores ``If-Match`` is found out by the ETag.
-3. A 206 that is shorter than asked is a body that broke off.
-4. What does not tell its length, or another one than that of what is stored, was decompressed on
-   its way: it is asked for once more as it is stored.
+1. The sink gets each byte of the range once and in order, and never a byte of another version or
+   position. A response that contradicts this is an error.
+2. A store that ignores ``Range`` is an error unless the whole object is wanted. A store that
+   ignores ``If-Match`` is recognised by the ETag.
+3. A 206 that is shorter than the requested range is a body that broke off.
+4. A body without a length, or with another length than the stored object has, was decompressed on
+   its way. The next request asks for the stored bytes.
    https://docs.cloud.google.com/storage/docs/transcoding
 """
 
@@ -20,21 +20,22 @@ from __future__ import annotations
 from twisted.web.http_headers import Headers
 
 from sftpgw.model.store import BodySink, ByteRange, ObjectName
+from sftpgw.s3.error_codes import TRANSCODED
 from sftpgw.s3.error_responses import AttemptFailed
 from sftpgw.s3.headers import STORED_LENGTH, content_range, count, header, object_info
-from sftpgw.s3.request_executor import S3Request
-from sftpgw.s3.retry.plan import TRANSCODED, Fault
+from sftpgw.s3.retry.plan import Fault
+from sftpgw.s3.s3_request import S3Request
 from sftpgw.wire.s3xml import quoted
 
 
 def whole_size(headers: Headers) -> int:
-    """How many bytes a whole object has, by the answer to a GET that carries all of it.
+    """The size of an object, by a response that carries all of it.
 
-    :raises AttemptFailed: what the answer carries is not what is stored
-    :raises MissingHeader: it makes no sense
+    :raises AttemptFailed: the response carries other bytes than those stored
+    :raises MissingHeader: the length makes no sense
     """
-    told, stored = header(headers, "content-length"), header(headers, STORED_LENGTH)
-    if not told or (stored.isdecimal() and stored != told):
+    length, stored = header(headers, "content-length"), header(headers, STORED_LENGTH)
+    if not length or (stored.isdecimal() and stored != length):
         text = "the store sends another form of the object than it has stored"
         raise AttemptFailed(Fault(TRANSCODED, 200), text)
     return count(headers, "content-length")
@@ -43,7 +44,9 @@ def whole_size(headers: Headers) -> int:
 class ResumableGet:
     """The `BodyStream` of a GET.
 
-    :param wanted: may reach behind the end, must not be empty; None for all.
+    :param wanted: the range; not empty, and may reach behind the end. None: all.
+    :param sink: takes the object's properties and the bytes.
+    :param if_match: the ETag that the object must have; None: any, and the same to the end.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class ResumableGet:
         self._stop = wanted.stop if wanted else None
         self._size_bytes: int | None = None
         self._promised_bytes: int | None = None
-        self._answer_bytes = 0
+        self._response_bytes = 0
         self.received_bytes = 0
 
     @property
@@ -68,7 +71,7 @@ class ResumableGet:
         return self._start + self.received_bytes
 
     def next_request(self) -> S3Request:
-        """The request for what is still missing."""
+        """The request for the bytes that are still missing."""
         headers = []
         if self._position or self._stop is not None:
             last = "" if self._stop is None else str(self._stop - 1)
@@ -80,8 +83,7 @@ class ResumableGet:
         )
 
     def began(self, status: int, headers: Headers) -> None:
-        """:raises AttemptFailed: the answer is not what was asked for"""
-        size_bytes, self._answer_bytes = self._promise(status, headers)
+        size_bytes, self._response_bytes = self._promise(status, headers)
         etag = quoted(header(headers, "etag"))
         if (self._if_match and etag != self._if_match) or self._size_bytes not in (
             None,
@@ -96,15 +98,14 @@ class ResumableGet:
             self._sink.began(object_info(self._name, size_bytes, headers))
 
     def received(self, data: bytes) -> None:
-        """:raises AttemptFailed: there is more than was promised"""
-        self._answer_bytes -= len(data)
-        if self._answer_bytes < 0:
+        self._response_bytes -= len(data)
+        if self._response_bytes < 0:
             raise AttemptFailed(Fault("TooManyBytes", 200), "a body longer than promised")
         self.received_bytes += len(data)
         self._sink.received(data)
 
     def _promise(self, status: int, headers: Headers) -> tuple[int, int]:
-        """The object's size and how much of it this answer carries."""
+        """The object's size, and how many bytes of it this response carries."""
         if status != 206:
             size_bytes = whole_size(headers)
             if self._position or (self._stop is not None and self._stop < size_bytes):

@@ -1,6 +1,6 @@
-"""Puts the room together: one `S3Client` from the settings.
+"""Makes an `S3Client` from the settings.
 
-Knows: which parts there are.
+Knows: which objects it needs.
 Must not know: what they do.
 """
 
@@ -24,17 +24,20 @@ from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Capabilities
+from sftpgw.s3.attempt import AttemptSender
+from sftpgw.s3.body_integrity import BodyIntegrity
 from sftpgw.s3.capabilities import FixedCapabilities, ProbedCapabilities, SilentSink
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client
+from sftpgw.s3.s3_request import FinishedRequest, RequestContext
 from sftpgw.s3.throttle.queue import Throttles
 
 IDLE_CONNECTIONS = 64
-"""How many connections to a host are kept for whoever does not say how many are worth it."""
+"""The default number of idle connections that are kept open to each host."""
 
 THROTTLE_CEILING = 64
-"""So many requests at once are few enough for any store: there is no need to count them."""
+"""A limit of this many requests in flight to one bucket is no limit: any store can take them."""
 
 
 def open_store(
@@ -49,59 +52,69 @@ def open_store(
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
     idle_connections: int = IDLE_CONNECTIONS,
+    on_finished: Callable[[FinishedRequest], None] | None = None,
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
 
-    :param wall_clock: seconds since 1970 (``time.time``).
-    :param random: a number in [0, 1) each time (``random.random``).
-    :param in_thread: ``threads.deferToThread``, for what blocks: finding credentials.
-    :param credentials: instead of those that the settings name.
-    :param clock: of the waits between attempts; `reactor` if None.
-    :param environment: the process's, which may name proxies and authorities; None: it is not
-        asked.
-    :param idle_connections: how many are kept for each host: as many as are in use at once.
+    :param reactor: Twisted's reactor.
+    :param events: takes the events of the client.
+    :param wall_clock: returns seconds since 1970 (``time.time``).
+    :param random: returns a number in [0, 1) (``random.random``).
+    :param in_thread: ``threads.deferToThread``, for the search of credentials, which blocks.
+    :param credentials: replace those that the settings name.
+    :param clock: times attempts and waits; None: the reactor.
+    :param environment: the process's environment, which may name proxies and authorities; None:
+        it is not used.
+    :param idle_connections: how many are kept open to each host: as many as are in use at once.
+    :param on_finished: is called once for each request when its last attempt is over, after a
+        success and after a failure.
     """
     hasher = Hasher(reactor)
-    sender = RequestExecutor(
-        http=HttpClient(
-            reactor,
-            idle_connections=idle_connections,
-            connect_timeout_seconds=settings.connect_timeout_seconds,
-            find_authorities=lambda: authorities_of(settings, environment or {}),
-            proxies=Proxies(settings.proxy, environment or {}),
-        ),
-        endpoints=Endpoints(settings),
-        signer=Signer(settings.sign_payload, wall_clock, hasher),
+    http = HttpClient(
+        reactor,
+        idle_connections=idle_connections,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        find_authorities=lambda: authorities_of(settings, environment or {}),
+        proxies=Proxies(settings.proxy, environment or {}),
+    )
+    signer = Signer(settings.sign_payload, wall_clock, hasher)
+    executor = RequestExecutor(
+        attempts=AttemptSender(http, Endpoints(settings), signer, settings.read_timeout_seconds),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
         clock=clock or reactor,
         random=random,
-        hasher=hasher,
         throttles=Throttles(clock or reactor, events, ceiling=THROTTLE_CEILING),
+        on_finished=on_finished,
     )
+    integrity = BodyIntegrity(settings.checksum, hasher)
 
     async def probe(bucket: str) -> Capabilities:
         client = S3Client(
-            sender.with_short_deadline(), SilentSink(), FixedCapabilities(settings.capabilities)
+            executor.with_short_deadline(),
+            RequestContext(SilentSink()),
+            FixedCapabilities(settings.capabilities),
+            integrity,
         )
         token = f"{int(random() * 2**53):014x}"
         return await probe_capabilities(client, bucket, settings.state_prefix, token)
 
-    return S3Client(sender, events, ProbedCapabilities(settings, probe, sender.clock, events))
+    source = ProbedCapabilities(settings, probe, executor.clock, events)
+    return S3Client(executor, RequestContext(events), source, integrity)
 
 
 def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> Authorities:
-    """Who may sign the store's certificate, by the order of botocore's chain. Reads files.
+    """The authorities that may sign the store's certificate, in the order of botocore's chain.
 
-    https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html
+    Reads files. https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html
 
-    :param environment: the process's; an empty one means that there is no chain to follow.
+    :param environment: the process's environment; if it is empty, only the settings count.
     """
     if settings.ca_file or not environment:
         return Authorities(settings.ca_file)
     if path := environment.get("AWS_CA_BUNDLE"):
         return Authorities(path, "AWS_CA_BUNDLE")
-    with suppress(BotoCoreError):  # of a profile that is missing, credentials tell
+    with suppress(BotoCoreError):  # the search for credentials reports a missing profile
         if path := Session().get_config_variable("ca_bundle"):
             return Authorities(str(path), "ca_bundle of the AWS profile")
     return Authorities(environment.get("REQUESTS_CA_BUNDLE", ""), "REQUESTS_CA_BUNDLE")

@@ -1,30 +1,32 @@
-"""Which connections are taken at all, before a byte is read from them.
+"""Decides which connections are accepted, before a byte is read from them.
 
-Knows: how many clients are connected, as whom, how many of them have not logged in yet,
-and from which networks.
+Knows: how many clients are connected, for which users, how many of them have not logged in yet,
+and from which networks they come.
 Must not know: sockets or SSH.
 
 Rules:
 
-- So many connections in total, and so many of them of one user.
-- So many of them that have not logged in (sshd_config(5), MaxStartups). Before that number
-  is reached new ones are refused at random: ever more of them, and the more of them the more
-  places their address holds already. The second half of the way is for addresses that hold
-  none, so that a few, whatever they do, do not lock out the others.
-- An IPv4 address, or an IPv6 /64, has so many connections at once that have not logged in.
-  A token bucket holds as many tokens, one for each that it begins, and gains `rate` a second. A
-  login gives its token back, so that scripts may log in all day. An address without logins makes us
-  exchange keys `rate` times a second in the long run (CVE-2002-20001, "DHEat").
-- Exempt networks are spared the third rule, and in the second it does not matter what they
-  hold. So is what has no address, such as a UNIX socket.
-- A refusal is remembered nowhere, and what is known of an address only until it has its
-  tokens back, or until `MAX_SOURCES` others are known.
+- `max_connections` limits all connections, `connections_per_user` those of one user.
+- `max_startups` limits the connections that have not logged in (sshd_config(5), MaxStartups).
+  From its `start` on, new ones are refused at random. The probability grows with their number,
+  and with the number of connections from the same address among them. Above the middle between
+  `start` and `full`, only addresses without such connections are accepted, so that a few
+  addresses cannot lock out all others.
+- An IPv4 address, or an IPv6 /64, may have `startups_per_address` connections at a time that have
+  not logged in. A token bucket limits their rate: each new connection takes a token, and
+  `startup_rate_per_address` tokens a second are added. A login gives its token back, so that
+  scripts may log in all day. An address without logins can therefore cause that many key exchanges
+  a second in the long run (CVE-2002-20001, "DHEat").
+- Networks that are exempt have no limits per address. Neither have connections without an address,
+  such as those over a UNIX socket.
+- A refusal leaves no trace. What is known of an address is forgotten when its bucket is full again,
+  or when there are `MAX_SOURCES` newer addresses.
 
-What this cannot do: tell people from attackers who have half as many addresses as there are
-places, or more. Those take nearly every place that becomes free, and make us exchange keys
-`rate` times a second for each address. An IPv6 /48, which anybody can have, has 65,536 sites.
-Only a firewall helps against that. Nor against users who open all that they may, if there are
-more than `max_connections` / `connections_per_user` of them.
+Limits of this approach: an attacker with at least half as many addresses as there are positions
+takes nearly every position that becomes free, and can cause the rate of key exchanges above from
+each address. An IPv6 /48, which is easy to obtain, contains 65,536 networks of this size. Only a
+firewall helps against that. Users can also fill the gateway together, if there are more than
+`max_connections` / `connections_per_user` of them.
 """
 
 from __future__ import annotations
@@ -35,19 +37,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import islice
+from typing import Protocol
 
 from sftpgw.aio.token_bucket import TokenBucket
 from sftpgw.model.settings import Network, SshSettings, StartupLimits
 
 MAX_SOURCES = 10_000
-"""About 3 MiB."""
+"""How many addresses are remembered; they take about 3 MiB."""
 
 _IPV6_SITE_BITS = 64
-"""What one customer of an internet provider has at the least (RFC 6177)."""
+"""The smallest network that an internet provider assigns to one customer (RFC 6177)."""
 
 
 class Refusal(enum.Enum):
-    """Why a connection is not taken. The last three are told by `balancers`."""
+    """Why a connection is not accepted. `balancers` uses the last three."""
 
     FULL = "full"
     ADDRESS_BUSY = "address_busy"
@@ -58,52 +61,97 @@ class Refusal(enum.Enum):
     BAD_HEADER = "bad_header"
 
 
+class AdmissionTicket(Protocol):
+    """The position of one accepted connection. Repeated calls of a method have no effect."""
+
+    def claim(self, user: bytes) -> bool:
+        """Count the connection for a user who has authenticated.
+
+        :param user: the user's name in UTF-8, in its normal form.
+        :returns: False if this user has as many connections as allowed.
+        """
+
+    def logged_in(self) -> None:
+        """Count the connection as logged in."""
+
+    def closed(self) -> None:
+        """Give the position back: the connection is gone."""
+
+
+class Admission(Protocol):
+    """Decides for each connection, at once: there is no connection to wait with before that.
+
+    An implementation for several processes decides by its local view of all of them, and brings
+    that up to date in batches.
+    """
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+
+    @property
+    def starting(self) -> int:
+        """How many of them have not logged in."""
+
+    def admit(self, host: str | None) -> AdmissionTicket | Refusal:
+        """Accept a connection, or say why not.
+
+        :param host: the client's address as text; None if limits per address do not apply.
+        """
+
+
 @dataclass(slots=True)
 class _Source:
-    """What is known of one address or site. `startups` has a token for each that it may begin."""
+    """What is known of one address or site.
+
+    :ivar startups: has a token for each connection that the address may begin.
+    :ivar starting: how many of its connections have not logged in.
+    """
 
     startups: TokenBucket
     starting: int = 0
 
 
-class AdmissionTicket:
-    """The place of one connection that was taken. Each method may be called again in vain."""
+class ProcessTicket:
+    """The `AdmissionTicket` of a `ProcessAdmission`.
+
+    :param admission: counts the connection.
+    :param network: the address or site that it is counted for; None if it is exempt.
+    """
 
     __slots__ = ("_admission", "_is_open", "_is_starting", "_network", "_user")
 
-    def __init__(self, admission: Admission, network: Network | None) -> None:
+    def __init__(self, admission: ProcessAdmission, network: Network | None) -> None:
         self._admission = admission
         self._network = network
         self._user: bytes | None = None
         self._is_open = self._is_starting = True
 
     def claim(self, user: bytes) -> bool:
-        """Whether `user`, who has proven to be that, may have one more connection."""
-        if self._is_open and self._user is None and self._admission._claimed(user):
+        if self._is_open and self._user is None and self._admission._on_claimed(user):
             self._user = user
         return self._is_open and self._user == user
 
     def logged_in(self) -> None:
-        """The client has logged in: it counts as a connection, and no more as a stranger."""
         if self._is_starting:
             self._is_starting = False
-            self._admission._started(self._network, has_logged_in=True)
+            self._admission._on_started(self._network, has_logged_in=True)
 
     def closed(self) -> None:
-        """The connection is gone."""
         if self._is_starting:
             self._is_starting = False
-            self._admission._started(self._network, has_logged_in=False)
+            self._admission._on_started(self._network, has_logged_in=False)
         if self._is_open:
             self._is_open = False
-            self._admission._closed(self._user)
+            self._admission._on_closed(self._user)
 
 
-class Admission:
-    """Decides for each connection.
+class ProcessAdmission:
+    """The `Admission` that counts the connections of this process alone.
 
-    :param seconds: the time.
-    :param random: a number from 0 up to, not including, 1.
+    :param settings: the limits, of ``[ssh]``.
+    :param seconds: returns the time.
+    :param random: returns a number from 0 up to, but not including, 1.
     """
 
     def __init__(
@@ -117,17 +165,16 @@ class Admission:
         self._seconds = seconds
         self._random = random
         self._sources: OrderedDict[Network, _Source] = OrderedDict()
-        self._of_users: Counter[bytes] = Counter()
+        self._connections: Counter[bytes] = Counter()
         self.open = 0
         self.starting = 0
 
     @property
     def known_sources(self) -> int:
-        """How many addresses something is known of."""
+        """How many addresses are remembered."""
         return len(self._sources)
 
     def admit(self, host: str | None) -> AdmissionTicket | Refusal:
-        """Take a connection from the address `host`, or say why not."""
         if self.open >= self._settings.max_connections:
             return Refusal.FULL
         network = self._limited_network(host)
@@ -140,7 +187,7 @@ class Admission:
             self._count(network)
         self.open += 1
         self.starting += 1
-        return AdmissionTicket(self, network)
+        return ProcessTicket(self, network)
 
     def _limited_network(self, host: str | None) -> Network | None:
         address = address_of(host)
@@ -167,23 +214,25 @@ class Admission:
             self._forget()
             source = self._sources[network] = _Source(self._full_bucket())
         source.starting += 1
-        self._settle(network, source, -1)
+        self._add_tokens(network, source, -1)
 
     def _full_bucket(self) -> TokenBucket:
         settings = self._settings
         capacity, rate = settings.startups_per_address, settings.startup_rate_per_address
         return TokenBucket(capacity, rate, self._seconds())
 
-    def _settle(self, network: Network, source: _Source, change: int) -> None:
-        """Change the tokens; the address that was heard of last is forgotten last."""
+    def _add_tokens(self, network: Network, source: _Source, change: int) -> None:
+        """Add tokens, or take some; the address becomes the last one to be forgotten."""
         source.startups.refill(self._seconds())
         source.startups.add(change)
         self._sources.move_to_end(network)
 
     def _forget(self) -> None:
-        """Drop addresses that have their tokens back, and the oldest if there are too many.
+        """Forget addresses whose buckets are full again, and the oldest if there are too many.
 
-        At most as many are stuck here as there are clients that have not logged in.
+        Addresses with connections that have not logged in are not forgotten; there are at most as
+        many of them as such connections. Looks at the two oldest addresses only, so that the cost
+        of a new connection is constant.
         """
         for network, source in tuple(islice(self._sources.items(), 2)):
             source.startups.refill(self._seconds())
@@ -194,34 +243,36 @@ class Admission:
             elif source.starting:
                 self._sources.move_to_end(network)
 
-    def _started(self, network: Network | None, *, has_logged_in: bool) -> None:
+    def _on_started(self, network: Network | None, *, has_logged_in: bool) -> None:
         self.starting -= 1
         source = None if network is None else self._sources.get(network)
         if network is not None and source is not None:
             source.starting -= 1
-            self._settle(network, source, 1 if has_logged_in else 0)
+            self._add_tokens(network, source, 1 if has_logged_in else 0)
 
-    def _claimed(self, user: bytes) -> bool:
-        if self._of_users[user] >= self._settings.connections_per_user:
+    def _on_claimed(self, user: bytes) -> bool:
+        if self._connections[user] >= self._settings.connections_per_user:
             return False
-        self._of_users[user] += 1
+        self._connections[user] += 1
         return True
 
-    def _closed(self, user: bytes | None) -> None:
+    def _on_closed(self, user: bytes | None) -> None:
         self.open -= 1
         if user is not None:
-            self._of_users[user] -= 1
+            self._connections[user] -= 1
 
 
 def drop_probability(limits: StartupLimits, starting: int, held: int | None = None) -> float:
-    """With how much luck the next one is refused.
+    """The probability with which the next connection is refused.
 
-    As with OpenSSH, it is nobody below `start`, `drop_percent` there, and in a straight line
-    on to everybody at `full`. An address that holds places must be as lucky for each of them,
-    and is refused from half way on. There, for one that holds none, a line only begins.
+    As with OpenSSH, it is 0 below `start`, `drop_percent` at `start`, and grows linearly to 1 at
+    `full`. With `held` connections of the same address, the next one must pass this test `held`
+    times, and is refused above the middle between `start` and `full`. An address that holds none is
+    always accepted below the middle; from there its probability grows linearly from 0 to 1.
 
-    :param starting: how many have not logged in yet.
-    :param held: how many of them are of the same address; None if that does not matter.
+    :param limits: `max_startups` of ``[ssh]``.
+    :param starting: how many connections have not logged in yet.
+    :param held: how many of them come from the same address; None if that does not count.
     """
     if starting < limits.start:
         return 0.0
@@ -238,7 +289,10 @@ def drop_probability(limits: StartupLimits, starting: int, held: int | None = No
 
 
 def address_of(host: str | None) -> IPv4Address | IPv6Address | None:
-    """The address that `host` writes; None if it writes none, as with UNIX sockets."""
+    """The IP address that `host` spells; None if it is none, as with UNIX sockets.
+
+    An IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2) becomes IPv4 again.
+    """
     if host is None:
         return None
     try:
@@ -251,7 +305,7 @@ def address_of(host: str | None) -> IPv4Address | IPv6Address | None:
 
 
 def site_of(address: IPv4Address | IPv6Address) -> Network:
-    """What counts as one address."""
+    """The network that counts as one address: an IPv4 address, or an IPv6 /64."""
     if isinstance(address, IPv4Address):
         return IPv4Network(address)
     return IPv6Network((address, _IPV6_SITE_BITS), strict=False)

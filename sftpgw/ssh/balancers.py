@@ -1,20 +1,20 @@
-"""Connections that a load balancer hands over: whose they are is in their first bytes.
+"""Connections from load balancers: the PROXY protocol's header names the client of each.
 
-Knows: which networks may speak for others, and how long the header of the PROXY protocol may take.
-Must not know: how a header is written (`wire/proxy_header`), or SSH.
+Knows: which networks may send a header, and how long a header may take.
+Must not know: the format of a header (`wire/proxy_header`), or SSH.
 
 Rules:
 
-- Only who connects from a balancer's network is listened to. What has no address, such as a UNIX
-  socket, is trusted: permissions of its folder say who may connect to it.
-- There is no connection, for the limits or in the log, before the header is there: the client that
-  it names is what is admitted and told.
-- What names no client, or the balancer itself as HAProxy's checks by version 1 do, is the
-  balancer's own, a health check as a rule: without limits per address, and no matter if it is
-  silent.
-- What connects and leaves without a byte is a health check, too, and is not even counted. A header
-  that is late or wrong is counted as a connection that was refused.
-- So many may be without a header as may be without a login. They are not among those.
+- A header is read only from peers in the balancers' networks. A peer without an address, such as a
+  UNIX socket, is trusted: the permissions of the socket's folder decide which processes connect.
+- Before the header is complete there is no connection, neither for the limits nor in the log. The
+  client that the header names is the one that is admitted and logged.
+- A header without a client, or with the balancer's own address as HAProxy's checks by version 1
+  have, is the balancer's own connection, as a rule a health check. It has no limits per address,
+  and is not counted if it stays silent.
+- A connection that closes without a byte is a health check as well, and not counted. A header that
+  is late or malformed is counted as a refused connection.
+- As many connections may wait for a header as may wait for a login; the two are counted apart.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -32,6 +32,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.model.clock import DelayedCall
 from sftpgw.model.settings import Network
 from sftpgw.ssh.admission import Refusal, address_of
@@ -39,13 +40,14 @@ from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.wire.proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
 
 HEADER_SECONDS = 10.0
-"""How long a header may take: a balancer sends it at once, and a lost segment again within 3."""
+"""How long a header may take. Balancers send it at once; TCP repeats a lost segment within 3."""
 
 
 class BalancedFactory(Factory):
-    """Stands before a `GatewayFactory` on a port where balancers connect.
+    """Listens in place of a `GatewayFactory` on a port where balancers connect.
 
-    :param networks: where balancers connect from.
+    :param gateway: makes the connections of the clients.
+    :param networks: the networks that balancers connect from.
     """
 
     noisy = False
@@ -60,20 +62,20 @@ class BalancedFactory(Factory):
         self.gateway.doStart()
 
     def doStop(self) -> None:
-        """Nothing listens here any more: headers are waited for no longer."""
+        """Close the connections whose headers have not come. Called by Twisted."""
         super().doStop()
         for connection in tuple(self.waiting):
-            connection.give_up()
+            connection.close()
         self.gateway.doStop()
 
     def buildProtocol(self, addr: Any) -> Any:
-        """A connection that waits for its header; None, and Twisted hangs up."""
+        """A connection that waits for its header; None makes Twisted close it."""
         host = getattr(addr, "host", None)
         if not self._is_balancer(host):
-            self.gateway.refused(Refusal.NO_BALANCER, host)
+            self.gateway.count_refusal(Refusal.NO_BALANCER, host)
             return None
         if len(self.waiting) >= self.gateway.settings.max_startups.full:
-            self.gateway.refused(Refusal.FULL, host)
+            self.gateway.count_refusal(Refusal.FULL, host)
             return None
         return BalancedConnection(self)
 
@@ -83,7 +85,10 @@ class BalancedFactory(Factory):
 
 
 class BalancedConnection(Protocol):
-    """Reads the header, then is nothing but the way to the connection of the client."""
+    """Reads the header, then passes everything on to the connection of the client.
+
+    :param factory: knows which connections wait for a header.
+    """
 
     factory: BalancedFactory
     transport: Any
@@ -101,7 +106,7 @@ class BalancedConnection(Protocol):
         self._deadline = gateway.clock.callLater(seconds, self._refuse, Refusal.NO_HEADER)
 
     def dataReceived(self, data: bytes) -> None:
-        """Until the header is complete; from then on, Twisted calls the client's."""
+        """Read the header. Afterwards Twisted calls the client's method, without a detour."""
         if self not in self.factory.waiting:
             return
         self._begun += data
@@ -119,10 +124,10 @@ class BalancedConnection(Protocol):
         balancer = self.transport.getPeer()
         own = address_of(getattr(balancer, "host", None))
         if header.client is None or header.client[0] == str(own):
-            client = self.factory.gateway.take(None, seen_as=balancer, is_balancer=True)
+            client = self.factory.gateway.accept(None, address=balancer, is_balancer=True)
         else:
             address = _address(*header.client)
-            client = self.factory.gateway.take(address.host, seen_as=address, via=balancer)
+            client = self.factory.gateway.accept(address.host, address=address, via=balancer)
         if client is None:
             self.transport.abortConnection()
             return
@@ -133,7 +138,7 @@ class BalancedConnection(Protocol):
             client.dataReceived(rest)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """The client's connection is gone, or a header did not come."""
+        """Tell the client's connection, or count a header that was cut off."""
         was_waiting = self in self.factory.waiting
         self._stop_waiting()
         if self._client is not None:
@@ -141,31 +146,33 @@ class BalancedConnection(Protocol):
         elif was_waiting and self._begun:
             self._count(Refusal.BAD_HEADER)
 
-    def give_up(self) -> None:
-        """Hang up, if the header has not come."""
+    def close(self) -> None:
+        """Close the connection, whose header has not come."""
         self._stop_waiting()
         self.transport.abortConnection()
 
     def _refuse(self, refusal: Refusal) -> None:
         self._count(refusal)
-        self.give_up()
+        self.close()
 
     def _count(self, refusal: Refusal) -> None:
         host = getattr(self.transport.getPeer(), "host", None)
-        self.factory.gateway.refused(refusal, host)
+        self.factory.gateway.count_refusal(refusal, host)
 
     def _stop_waiting(self) -> None:
         self.factory.waiting.discard(self)
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        cancel_pending(self._deadline)
 
 
 @implementer(IStreamServerEndpoint)
 class BalancedEndpoint:
-    """An endpoint on which balancers connect; takes the place of Twisted's ``haproxy:``.
+    """An endpoint where balancers connect; takes the place of Twisted's ``haproxy:``.
 
-    Twisted's tells the wrapped protocol of the connection before the header is there, waits for it
-    for ever, and lets any peer send one.
+    Twisted's `HAProxyWrappingFactory` connects the wrapped protocol before the header is there,
+    waits for the header without a limit, and accepts one from any peer.
+
+    :param endpoint: listens.
+    :param networks: the networks that balancers connect from.
     """
 
     def __init__(self, endpoint: IStreamServerEndpoint, networks: Sequence[Network]) -> None:

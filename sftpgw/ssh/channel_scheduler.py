@@ -1,10 +1,12 @@
-"""Whose turn it is to send, when the channels of one connection have more than TCP takes.
+"""Which channel of a connection sends next, when they have more to send than TCP takes.
 
-Knows: who wants to send, in order. Must not know: packets, windows, or why TCP is full.
+Knows: the channels that want to send, in order. Must not know: packets, windows, or why TCP is
+full.
 
-Each sends one packet and goes to the end of the line, and the line stays as it is while TCP
-is full: so the answer to ``ls`` on one channel waits for a packet of each other channel, not
-for the end of their downloads. Who is alone in the line sends several packets at a time.
+Round robin: a channel sends one packet and goes to the end of the queue, and the queue stays as it
+is while TCP is full. So the reply to ``ls`` on one channel waits for one packet of each other
+channel, not for the end of their downloads. A channel that is alone in the queue sends several
+packets at a time.
 """
 
 from __future__ import annotations
@@ -15,41 +17,48 @@ from typing import Protocol
 
 
 class ScheduledChannel(Protocol):
-    """One that has something to send, now and then."""
+    """A channel that has something to send, now and then."""
 
-    def send_turn(self, *, is_alone: bool) -> bool:
-        """Send one packet, or none, or some if nobody else waits; whether there are more."""
+    def send_quantum(self, *, is_alone: bool) -> bool:
+        """Send one packet, if there is one that may be sent.
+
+        :param is_alone: no other channel waits; several packets may be sent.
+        :returns: whether there is more to send.
+        """
 
 
 class ChannelScheduler:
-    """The line of those who want to send.
+    """The queue of the channels that want to send.
 
-    :param can_send: whether one more packet may be sent now.
+    :param can_send: returns whether one more packet may be sent now.
     """
 
     def __init__(self, can_send: Callable[[], bool]) -> None:
         self._can_send = can_send
-        self._line: deque[ScheduledChannel] = deque()
-        self._under_way = False
+        self._queue: deque[ScheduledChannel] = deque()
+        self._is_running = False
 
-    def ask(self, sender: ScheduledChannel) -> None:
-        """`sender` has something to send. It may do so before this returns."""
-        self._stand_in_line(sender)
-        self.go_on()
+    def schedule(self, channel: ScheduledChannel) -> None:
+        """Let `channel` send when it is next. It may send before this returns."""
+        self._enqueue(channel)
+        self.run()
 
-    def go_on(self) -> None:
-        """Send what can be sent. Whoever asks for a turn meanwhile is served in turn."""
-        if self._under_way:
+    def run(self) -> None:
+        """Let channels send until TCP is full or nothing is left.
+
+        A channel that is scheduled meanwhile, from within `send_quantum`, is served as well.
+        """
+        if self._is_running:
             return
-        self._under_way = True
+        self._is_running = True
         try:
-            while self._line and self._can_send():
-                sender = self._line.popleft()
-                if sender.send_turn(is_alone=not self._line):
-                    self._stand_in_line(sender)
+            while self._queue and self._can_send():
+                channel = self._queue.popleft()
+                if channel.send_quantum(is_alone=not self._queue):
+                    self._enqueue(channel)
         finally:
-            self._under_way = False
+            self._is_running = False
 
-    def _stand_in_line(self, sender: ScheduledChannel) -> None:
-        if sender not in self._line:
-            self._line.append(sender)
+    def _enqueue(self, channel: ScheduledChannel) -> None:
+        if channel not in self._queue:
+            self._queue.append(channel)

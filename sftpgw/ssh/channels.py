@@ -1,24 +1,22 @@
 """A session channel: the byte stream between one client and one subsystem.
 
-Knows: windows, packets, EOF and CLOSE (RFC 4254, section 5), and when to ask
-the subsystem to pause.
+Knows: windows, packets, EOF and CLOSE (RFC 4254, section 5), and when the subsystem has to pause.
 Must not know: what the bytes mean.
 
 Rules:
 
-- The client may send what the window allows. The window is given back only as
-  the subsystem says `consumed`, as `windows` decides. Conch refills it before
-  the bytes are delivered (connection 262), so that nothing ever stops a writer.
-- What goes out waits in a queue until the client's window and the connection
-  have room, and it is our turn (`scheduler`). Above `PAUSE_ABOVE_BYTES` the subsystem is paused,
-  below
-  `RESUME_BELOW_BYTES` it goes on. Conch's buffer has no bound (channel 144-147).
-- The client's EOF ends the input only: answers under way still go out. Conch
-  closes the channel at once (session 237-248).
-- A command (``exec``) is a subsystem like others. What it says on standard error goes out
-  before its other output, from a queue of its own; above `MAX_ERROR_BYTES` that is dropped.
-- A subsystem that was started is told of the end exactly once: as soon as we
-  have sent CLOSE, or have received it, or have lost the connection.
+- The client may send as much as the window allows. The window is given back only when the subsystem
+  calls `consumed`, as `windows` decides. Conch gives it back before it delivers the bytes
+  (`SSHConnection.ssh_CHANNEL_DATA`), so that nothing ever stops a sender.
+- Output waits in a queue until the client's window and the connection have room, and the channel is
+  next (`channel_scheduler`). The subsystem is paused above `PAUSE_ABOVE_BYTES`, and resumed below
+  `RESUME_BELOW_BYTES`. Conch's buffer has no bound (`SSHChannel.write`).
+- The client's EOF ends the input only; replies to earlier requests are still sent. Conch closes the
+  channel at once (`SSHSession.eofReceived`).
+- A command (``exec``) is a subsystem like others. Its standard error is sent before its other
+  output, from a queue of its own; beyond `MAX_ERROR_BYTES` it is dropped.
+- A subsystem that was started is told of the end exactly once: when CLOSE is sent or received, or
+  when the connection is lost.
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from sftpgw.buffers.byte_queue import ByteQueue
+from sftpgw.model.events.session_events import AnswersUnread
 from sftpgw.model.subsystem import Subsystem, SubsystemTransport
 from sftpgw.model.units import KIB, MIB, Body, Buffer
 from sftpgw.ssh.conch_logger import quiet_logger
@@ -40,20 +39,27 @@ from sftpgw.ssh.outbound import OutboundBudget
 from sftpgw.ssh.windows import ReceiveWindow
 
 MAX_PACKET_BYTES = 256 * KIB
+"""How many bytes one packet of the client may carry."""
+
 MAX_SENT_BYTES = 256 * KIB
-"""What one packet of ours carries, whatever more the client would take; and so many bytes go out
-in a row, in smaller packets, while no other channel waits."""
+"""How many bytes one packet of ours carries at most, even if the client accepts more; and how many
+are sent in a row, in smaller packets, while no other channel waits."""
 
 PAUSE_ABOVE_BYTES = 1 * MIB
 RESUME_BELOW_BYTES = 512 * KIB
 MAX_ERROR_BYTES = 64 * KIB
-"""What waits for a client that does not read what its command complains of."""
+"""How much standard error may wait for a client that does not read."""
 
 _MAX_WINDOW_BYTES = 2**32 - 1
 
 
 class SessionChannel(SSHChannel):
-    """A ``session`` channel that runs one subsystem or command; its `SubsystemTransport`, too."""
+    """A ``session`` channel that runs one subsystem or command, and is its `SubsystemTransport`.
+
+    :param remoteWindow: how many bytes the client accepts at first.
+    :param remoteMaxPacket: how many bytes the client accepts in one packet.
+    :param avatar: the `GatewayAvatar` that has subsystems, commands and memory budgets.
+    """
 
     name = b"session"
     _log = quiet_logger("sftpgw.ssh")
@@ -77,7 +83,7 @@ class SessionChannel(SSHChannel):
         self._outbound = OutboundBudget(
             avatar.answer_memory,
             self._now_seconds,
-            self._give_up_unread,
+            self._on_unread,
         )
         self._paused = False
         self._unconsumed_bytes = 0
@@ -85,33 +91,33 @@ class SessionChannel(SSHChannel):
         self._exit_status: int | None = None
 
     def count_window(self) -> bool:
-        """Count the window that the client is about to get; False if there is no memory for it."""
+        """Count the window that the client is about to get; returns False without memory for it."""
         return self._window.open()
 
-    # What the client asks for.
+    # Channel requests.
 
     def requestReceived(self, requestType: bytes, data: bytes) -> bool:
-        """Grant a subsystem or a command, once; refuse shells, ptys and all else."""
+        """Grant a subsystem or a command, once; refuse shells, ptys and all other requests."""
         if requestType == b"subsystem":
             return self._choose(data, lambda name: self.avatar.lookupSubsystem(name, b""))
         return requestType == b"exec" and self._choose(data, self.avatar.lookup_command)
 
     def start(self) -> None:
-        """Connect the subsystem that was granted; its request has been answered."""
+        """Connect the subsystem that was granted, once the request has been answered."""
         if self._subsystem is not None and not self._started:
             self._started = True
             self._subsystem.makeConnection(self)
 
     @property
     def is_busy(self) -> bool:
-        """Whether the subsystem works on what it was asked for."""
+        """Whether a request to the subsystem is in progress."""
         return self._subsystem is not None and self._subsystem.is_busy
 
     def _choose(self, data: bytes, lookup: Callable[[bytes], Subsystem | None]) -> bool:
         fields = PacketFields(data)
         name = fields.string()
         fields.end()
-        # Once it has begun or ended, there is nobody to tell another one of the end.
+        # A subsystem that is chosen later than this would not be told of the end.
         if self._subsystem is not None or self._started or self._input_ended or self.localClosed:
             return False
         self._subsystem = lookup(name)
@@ -120,7 +126,7 @@ class SessionChannel(SSHChannel):
     # Bytes from the client.
 
     def dataReceived(self, data: bytes | memoryview) -> None:
-        """`data` has been counted against the window."""
+        """Pass `data` on, which has been counted against the window."""
         if self._input_ended:
             raise MalformedPacket("data after EOF")
         self._unconsumed_bytes += len(data)
@@ -130,7 +136,7 @@ class SessionChannel(SSHChannel):
             self._subsystem.dataReceived(data)
 
     def extReceived(self, dataType: int, data: bytes) -> None:
-        """No subsystem reads a second stream: counted and dropped."""
+        """Drop `data`: no subsystem reads a second stream."""
         self._unconsumed_bytes += len(data)
         self.consumed(len(data))
 
@@ -156,15 +162,15 @@ class SessionChannel(SSHChannel):
 
     @property
     def unsent_bytes(self) -> int:
-        """What was written, and the client has not taken yet."""
+        """How many bytes of output the client has not taken yet."""
         return self._outgoing.size_bytes
 
-    def write(self, *pieces: Buffer) -> None:
-        """Send `pieces` as soon as the client's window and the connection allow."""
+    def write(self, *fragments: Buffer) -> None:
+        """Send `fragments` as soon as the client's window and the connection allow."""
         if self.localClosed or self._exit_status is not None:
             return
-        for piece in pieces:
-            self._outgoing.append(piece)
+        for fragment in fragments:
+            self._outgoing.append(fragment)
         self._send()
 
     def write_error(self, text: bytes) -> None:
@@ -182,22 +188,22 @@ class SessionChannel(SSHChannel):
         self._send()
 
     def _send(self) -> None:
-        """Send what can be sent, then pause, resume or end as that leaves things."""
+        """Send as much as may be sent, then pause, resume or end accordingly."""
         if self._sendable_bytes:
-            self.conn.scheduler.ask(self)
-        self._act_on_what_waits()
+            self.conn.scheduler.schedule(self)
+        self._after_sending()
 
     @property
     def _sendable_bytes(self) -> int:
-        """What the client's window lets go. After CLOSE, nothing waits."""
+        """How many of the waiting bytes fit into the client's window; 0 after CLOSE."""
         return min(self._waiting_bytes, self.remoteWindowLeft)
 
     @property
     def _waiting_bytes(self) -> int:
         return self._errors.size_bytes + self._outgoing.size_bytes
 
-    def send_turn(self, *, is_alone: bool) -> bool:
-        """It is our turn; whether we want another one."""
+    def send_quantum(self, *, is_alone: bool) -> bool:
+        """Send a packet, or several if no other channel waits; returns whether more can be sent."""
         packet_bytes = min(self.remoteMaxPacket, MAX_SENT_BYTES)
         size_bytes = min(self._sendable_bytes, MAX_SENT_BYTES if is_alone else packet_bytes)
         if size_bytes:
@@ -207,17 +213,17 @@ class SessionChannel(SSHChannel):
             else:
                 self.conn.send_data(self, self._taken(size_bytes, packet_bytes), size_bytes)
             self.remoteWindowLeft -= size_bytes
-            self._act_on_what_waits()
+            self._after_sending()
         return self._sendable_bytes > 0
 
     def _taken(self, size_bytes: int, packet_bytes: int) -> Iterator[Body]:
-        """The next `size_bytes` of what waits, a packet at a time."""
+        """Yield the next `size_bytes` of the output, one packet at a time."""
         while size_bytes:
             taken_bytes = min(size_bytes, packet_bytes)
             yield self._outgoing.take(taken_bytes)
             size_bytes -= taken_bytes
 
-    def _act_on_what_waits(self) -> None:
+    def _after_sending(self) -> None:
         self._outbound.resize(self._outgoing.size_bytes)
         if self._exit_status is not None:
             self._finish_when_drained(self._exit_status)
@@ -237,7 +243,7 @@ class SessionChannel(SSHChannel):
     # The end.
 
     def finish(self, exit_status: int) -> None:
-        """Send what was written, then the exit status, EOF and CLOSE."""
+        """Send the output that waits, then the exit status, EOF and CLOSE."""
         if self._exit_status is None and not self.localClosed:
             self._exit_status = exit_status
             self._finish_when_drained(exit_status)
@@ -251,37 +257,37 @@ class SessionChannel(SSHChannel):
         self.loseConnection()
 
     def loseConnection(self) -> None:
-        """Send CLOSE now, dropping what waits. Conch's waits for its buffer to drain."""
+        """Send CLOSE now and drop the output that waits. Conch's waits until its buffer is sent."""
         if self.localClosed:
             return
-        self._forget_output()
+        self._drop_output()
         self.conn.sendClose(self)
-        self._tell_lost(ConnectionDone())
+        self._end_subsystem(ConnectionDone())
 
     def closeReceived(self) -> None:
-        """The client's CLOSE: nothing that we still had to say can be said."""
-        self._forget_output()
-        self._tell_lost(ConnectionDone())
+        """Drop the output that waits: the client has sent CLOSE, and accepts nothing any more."""
+        self._drop_output()
+        self._end_subsystem(ConnectionDone())
 
     def closed(self) -> None:
-        """The channel is gone; with the connection, if nobody had said CLOSE."""
-        self._forget_output()
-        self._tell_lost(ConnectionLost())
+        """End: the channel is gone, together with the connection if neither side had sent CLOSE."""
+        self._drop_output()
+        self._end_subsystem(ConnectionLost())
 
     def _now_seconds(self) -> float:
-        return float(self.conn.transport.factory.clock.seconds())
+        return float(self.conn.transport.context.clock.seconds())
 
-    def _give_up_unread(self) -> None:
-        """The client has left its answers unread for too long, while others wait for memory."""
-        self.conn.transport.events.tell("answers-unread", bytes=self._outgoing.size_bytes)
+    def _on_unread(self) -> None:
+        """Close: replies have been unread for too long, while other users wait for memory."""
+        self.conn.transport.events.emit(AnswersUnread(size_bytes=self._outgoing.size_bytes))
         self.loseConnection()
 
-    def _forget_output(self) -> None:
+    def _drop_output(self) -> None:
         self._outgoing.clear()
         self._errors.clear()
         self._outbound.resize(0)
 
-    def _tell_lost(self, reason: Exception) -> None:
+    def _end_subsystem(self, reason: Exception) -> None:
         self._window.close()
         subsystem, self._subsystem = self._subsystem, None
         if subsystem is None or not self._started:
@@ -289,10 +295,10 @@ class SessionChannel(SSHChannel):
         try:
             subsystem.connectionLost(Failure(reason))
         except Exception:
-            # The subsystems of other channels must hear of their end all the same.
+            # The subsystems of other channels must be told of their end all the same.
             self._log.failure("a subsystem could not end")
 
 
-def _is_flow_control(channel: SessionChannel) -> SubsystemTransport:
-    """Never called: mypy proves here that the channel keeps its promise."""
+def _is_subsystem_transport(channel: SessionChannel) -> SubsystemTransport:
+    """Never called: mypy proves here that the channel fits the interface."""
     return channel

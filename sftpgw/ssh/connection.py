@@ -3,9 +3,10 @@
 Knows: channel numbers, windows, and how each message is refused (RFC 4254).
 Must not know: what runs on a channel.
 
-Takes the place of most handlers of Conch's `SSHConnection`, which raise on
-unknown channels and unasked-for replies (126, 250), refill windows too early
-(262), allow any number of channels (149), and log what clients send.
+Takes the place of most handlers of Conch's `SSHConnection`: they raise for unknown channels
+(`ssh_CHANNEL_DATA`) and for replies to no request (`ssh_REQUEST_SUCCESS`), give windows back too
+early (`ssh_CHANNEL_DATA`), allow any number of channels (`ssh_CHANNEL_OPEN`), and log what clients
+send.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -34,6 +35,7 @@ from twisted.conch.ssh.connection import (
     SSHConnection,
 )
 
+from sftpgw.model.events.session_events import RequestRefused
 from sftpgw.model.units import KIB, Body
 from sftpgw.ssh.channel_scheduler import ChannelScheduler
 from sftpgw.ssh.channels import SessionChannel
@@ -41,10 +43,10 @@ from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
 
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
-"""A client that takes less per packet would turn one answer into thousands of them."""
+"""A client that accepts smaller packets only is refused: a reply would become thousands of them."""
 
-MAX_REFUSALS_TOLD = 20
-"""So many refusals of one connection become events; a client could go on for ever."""
+MAX_REFUSALS_LOGGED = 20
+"""How many refusals of one connection are logged; a client could cause any number of them."""
 
 _ROUTINE = frozenset(
     (
@@ -56,7 +58,7 @@ _ROUTINE = frozenset(
         b"winadj@putty.projects.tartarus.org",
     )
 )
-"""What OpenSSH and PuTTY ask for in every session; to refuse it is no news."""
+"""What OpenSSH and PuTTY ask for in every session; its refusal is not logged."""
 
 _USERAUTH_MESSAGES = range(50, 80)
 _CHANNEL_DATA = struct.Struct(">2L")
@@ -65,7 +67,11 @@ _NO_SUCH_CHANNEL = "a message for a channel that does not exist"
 
 
 class GatewayConnection(SSHConnection):
-    """Session channels only; no request but ``subsystem`` and ``exec`` is granted."""
+    """The channels of one connection: sessions only, with ``subsystem`` and ``exec`` only.
+
+    :ivar moved_bytes: how many bytes of channel data have moved, in both directions.
+    :ivar scheduler: decides which channel sends next.
+    """
 
     _log = quiet_logger("sftpgw.ssh")
 
@@ -74,15 +80,15 @@ class GatewayConnection(SSHConnection):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_refusals: set[tuple[str, bytes]] = set()
+        self._reported_refusals: set[tuple[str, bytes]] = set()
         self._unanswered_keepalives = 0
         self.moved_bytes = 0
         self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
-        """Dispatch without logging what the client sent, as `SSHService` does."""
+        """Dispatch a message. Conch's `SSHService.packetReceived` logs what clients send."""
         if messageNum in _USERAUTH_MESSAGES:
-            return  # requests sent before the client saw our SUCCESS (RFC 4252, 5.1)
+            return  # sent before the client has received our SUCCESS (RFC 4252, section 5.1)
         handler = getattr(self, f"ssh_{self.protocolMessages.get(messageNum, '')[4:]}", None)
         if handler is None:
             self.transport.sendUnimplemented()
@@ -90,40 +96,44 @@ class GatewayConnection(SSHConnection):
             handler(packet)
 
     def transport_writable(self) -> None:
-        """The connection takes data again: after a slow reader, or a key exchange."""
-        self.scheduler.go_on()
+        """Send on: TCP takes data again, after a slow reader or a key exchange."""
+        self.scheduler.run()
 
     @property
     def is_busy(self) -> bool:
-        """Whether a subsystem works on what it was asked for."""
+        """Whether a request to one of the subsystems is in progress."""
         return any(channel.is_busy for channel in self.channels.values())
 
-    # Requests about the connection.
+    # Global requests (RFC 4254, section 4).
 
     def ssh_GLOBAL_REQUEST(self, packet: bytes) -> None:
-        """Refuse: forwarding is not offered, and keepalives want any answer at all."""
+        """Refuse it: forwarding is not offered, and keepalives accept any response."""
         fields = PacketFields(packet)
         name, wants_reply = fields.string(), fields.boolean()
-        self._tell_refusal("global-request", name)
+        self._report_refusal("global-request", name)
         if wants_reply:
             self.transport.sendPacket(MSG_REQUEST_FAILURE, b"")
 
     def send_keepalive(self) -> None:
-        """Ask a question that no client understands, and each answers (OpenSSH PROTOCOL)."""
+        """Send a global request that no client knows, so that each refuses it (OpenSSH
+        PROTOCOL)."""
         self._unanswered_keepalives += 1
         self.transport.sendPacket(MSG_GLOBAL_REQUEST, NS(b"keepalive@openssh.com") + b"\1")
 
-    def _keepalive_answered(self, packet: bytes) -> None:
-        """Any answer will do, but no more of them than questions."""
+    def _on_keepalive_reply(self, packet: bytes) -> None:
+        """Count a reply to a keepalive. Success and failure mean the same."""
         if not self._unanswered_keepalives:
             self._refuse_unasked(packet)
         self._unanswered_keepalives -= 1
 
-    ssh_REQUEST_SUCCESS = _keepalive_answered
-    ssh_REQUEST_FAILURE = _keepalive_answered
+    ssh_REQUEST_SUCCESS = _on_keepalive_reply
+    ssh_REQUEST_FAILURE = _on_keepalive_reply
 
     def _refuse_unasked(self, packet: bytes) -> None:
-        """We ask for nothing else, so nothing else can be answered."""
+        """Refuse a reply: keepalives are the only requests that we send.
+
+        :raises MalformedPacket: always.
+        """
         raise MalformedPacket("an answer to a question that was not asked")
 
     ssh_CHANNEL_OPEN_CONFIRMATION = _refuse_unasked
@@ -131,7 +141,7 @@ class GatewayConnection(SSHConnection):
     ssh_CHANNEL_SUCCESS = _refuse_unasked
     ssh_CHANNEL_FAILURE = _refuse_unasked
 
-    # Channels come and go.
+    # Channels are opened and closed.
 
     def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
         fields = PacketFields(packet)
@@ -140,7 +150,7 @@ class GatewayConnection(SSHConnection):
         try:
             channel = self._admit(kind, window_bytes, max_packet_bytes, fields.rest())
         except ConchError as refusal:
-            self._tell_refusal("channel", kind)
+            self._report_refusal("channel", kind)
             text, reason = refusal.args
             payload = struct.pack(">2L", number, reason) + NS(text) + NS(b"")
             self.transport.sendPacket(MSG_CHANNEL_OPEN_FAILURE, payload)
@@ -150,14 +160,17 @@ class GatewayConnection(SSHConnection):
     def _admit(
         self, kind: bytes, window_bytes: int, max_packet_bytes: int, data: bytes
     ) -> SessionChannel:
-        """:raises ConchError: the channel is refused, with a text and RFC 4254's reason."""
+        """A channel for a CHANNEL_OPEN.
+
+        :raises ConchError: it is refused, with a text and a reason (RFC 4254, section 5.1).
+        """
         channel: SessionChannel = self.transport.avatar.lookupChannel(
             kind, window_bytes, max_packet_bytes, data
         )
         if max_packet_bytes < MIN_REMOTE_PACKET_BYTES:
             text = f"the maximum packet size must be at least {MIN_REMOTE_PACKET_BYTES} bytes"
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
-        if len(self.channels) >= self.transport.factory.settings.sessions_per_connection:
+        if len(self.channels) >= self.transport.context.settings.sessions_per_connection:
             raise ConchError("too many sessions on this connection", OPEN_RESOURCE_SHORTAGE)
         if not channel.count_window() and self.channels:
             text = "no memory for another session on this connection; try again in a moment"
@@ -188,7 +201,7 @@ class GatewayConnection(SSHConnection):
     def ssh_CHANNEL_EOF(self, packet: bytes) -> None:
         self._channel(PacketFields(packet)).eofReceived()
 
-    # What flows on a channel.
+    # Requests and data of a channel.
 
     def ssh_CHANNEL_REQUEST(self, packet: bytes) -> None:
         fields = PacketFields(packet)
@@ -196,11 +209,11 @@ class GatewayConnection(SSHConnection):
         name, wants_reply = fields.string(), fields.boolean()
         granted = channel.requestReceived(name, fields.rest())
         if not granted:
-            self._tell_refusal("request", name)
+            self._report_refusal("request", name)
         if wants_reply and not channel.localClosed:
-            answer = MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE
+            reply = MSG_CHANNEL_SUCCESS if granted else MSG_CHANNEL_FAILURE
             remote_number = self.channelsToRemoteChannel[channel]
-            self.transport.sendPacket(answer, struct.pack(">L", remote_number))
+            self.transport.sendPacket(reply, struct.pack(">L", remote_number))
         channel.start()
 
     def ssh_CHANNEL_WINDOW_ADJUST(self, packet: bytes) -> None:
@@ -208,7 +221,7 @@ class GatewayConnection(SSHConnection):
         self._channel(fields).addWindowBytes(fields.uint32())
 
     def ssh_CHANNEL_DATA(self, packet: bytes | memoryview) -> None:
-        """Nearly all that ever comes: called without a dispatch, and nothing is copied."""
+        """Pass data on. The transport calls this directly, and no byte is copied: the hot path."""
         if len(packet) < _CHANNEL_DATA.size:
             raise MalformedPacket("a packet ends before its fields do")
         number, size_bytes = _CHANNEL_DATA.unpack_from(packet)
@@ -229,7 +242,10 @@ class GatewayConnection(SSHConnection):
         channel.extReceived(kind, data)
 
     def _count(self, channel: SessionChannel, size_bytes: int) -> None:
-        """Take what has come off the window that the client has."""
+        """Subtract received bytes from the client's window.
+
+        :raises MalformedPacket: there are more of them than the window or a packet allows.
+        """
         if size_bytes > channel.localMaxPacket:
             raise MalformedPacket("more data than the maximum packet size allows")
         if size_bytes > channel.localWindowLeft:
@@ -238,13 +254,18 @@ class GatewayConnection(SSHConnection):
         self.moved_bytes += size_bytes
 
     def adjustWindow(self, channel: Any, bytesToAdd: int) -> None:
-        """As Conch's, but not logged each time."""
+        """Grant the client more of the window. Conch's logs each time."""
         payload = struct.pack(">2L", self.channelsToRemoteChannel[channel], bytesToAdd)
         self.transport.sendPacket(MSG_CHANNEL_WINDOW_ADJUST, payload)
         channel.localWindowLeft += bytesToAdd
 
     def send_data(self, channel: Any, bodies: Iterable[Body], size_bytes: int) -> None:
-        """As Conch's `sendData`, for some packets in a row, without joining their pieces."""
+        """Send packets of channel data in a row, without joining their fragments.
+
+        :param channel: the `SessionChannel` that sends.
+        :param bodies: the data of each packet, in fragments.
+        :param size_bytes: the sum of their sizes.
+        """
         remote_number = self.channelsToRemoteChannel[channel]
         self.moved_bytes += size_bytes
         self.transport.send_payloads(
@@ -252,26 +273,37 @@ class GatewayConnection(SSHConnection):
             ((_CHANNEL_DATA.pack(remote_number, sum(map(len, body))), *body) for body in bodies),
         )
 
-    def send_error_data(self, channel: Any, pieces: Body, size_bytes: int) -> None:
-        """The same for what belongs on the client's standard error (RFC 4254, section 5.2)."""
+    def send_error_data(self, channel: Any, fragments: Body, size_bytes: int) -> None:
+        """Send one packet for the client's standard error (RFC 4254, section 5.2).
+
+        :param channel: the `SessionChannel` that sends.
+        :param fragments: the data.
+        :param size_bytes: its size.
+        """
         remote_number = self.channelsToRemoteChannel[channel]
         header = _CHANNEL_EXTENDED_DATA.pack(remote_number, EXTENDED_DATA_STDERR, size_bytes)
         self.moved_bytes += size_bytes
-        self.transport.send_payloads(MSG_CHANNEL_EXTENDED_DATA, ((header, *pieces),))
+        self.transport.send_payloads(MSG_CHANNEL_EXTENDED_DATA, ((header, *fragments),))
 
     def _channel(self, fields: PacketFields) -> SessionChannel:
-        """The channel whose number comes next in `fields`."""
+        """The channel whose number is the next field.
+
+        :raises MalformedPacket: there is none.
+        """
         channel = self.channels.get(fields.uint32())
         if channel is None:
             raise MalformedPacket(_NO_SUCH_CHANNEL)
         return channel
 
-    def _tell_refusal(self, kind: str, name: bytes) -> None:
-        """Once for each name, and not for ever."""
+    def _report_refusal(self, kind: str, name: bytes) -> None:
+        """Log a refusal, once for each name and `MAX_REFUSALS_LOGGED` times at most."""
         if name in _ROUTINE:
             return
         refusal = (kind, name)
-        if refusal in self._told_refusals or len(self._told_refusals) >= MAX_REFUSALS_TOLD:
+        if (
+            refusal in self._reported_refusals
+            or len(self._reported_refusals) >= MAX_REFUSALS_LOGGED
+        ):
             return
-        self._told_refusals.add(refusal)
-        self.transport.events.tell("request-refused", kind=kind, name=printable(name))
+        self._reported_refusals.add(refusal)
+        self.transport.events.emit(RequestRefused(kind=kind, name=printable(name)))

@@ -1,14 +1,14 @@
-"""The factory: what all connections have in common.
+"""The factory: what all connections of the gateway have in common.
 
 Knows: host keys, limits, the portal, and which connections are open.
-Must not know: how a connection works, or who is let in (`admission`).
+Must not know: how a connection works, or which ones are accepted (`admission`).
 """
 
 from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.conch.ssh.factory import SSHFactory
@@ -19,33 +19,39 @@ from twisted.cred.portal import Portal
 from sftpgw.aio.notifier import Notifier
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.session_events import ConnectionsRefused, ConnectionsSilent
 from sftpgw.model.settings import SshSettings
-from sftpgw.ssh.admission import Admission, AdmissionTicket, Refusal
+from sftpgw.ssh.admission import Admission, ProcessAdmission, Refusal
 from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
 from sftpgw.ssh.connection import GatewayConnection
+from sftpgw.ssh.context import AcceptedClient, OpenConnection
 from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.userauth import GatewayUserAuth
 
 REFUSALS_TOLD_AFTER_SECONDS = 10.0
-"""Connections that are refused become one event in so many seconds, however many they are."""
+"""How long refused connections are counted before one event tells of all of them."""
 
 SILENT_TOLD_AFTER_SECONDS = 60.0
-"""So do those that end without a byte from the client, such as scans and health checks."""
+"""The same for connections without a byte from the client, such as scans and health checks."""
 
 
 def random_label() -> str:
-    """A session's label: eight hex digits, enough to tell log lines apart."""
+    """A session's label: eight random hex digits."""
     return secrets.token_hex(4)
 
 
 class GatewayFactory(SSHFactory):
-    """Makes a `GatewayTransport` for each client.
+    """Makes a `GatewayTransport` for each client; it is the `ConnectionContext` of all of them.
 
-    :param host_keys: private keys, one of each type; see `hostkeys`.
+    :param portal: checks credentials and makes avatars.
+    :param host_keys: private keys, one of each type; see `host_keys`.
+    :param settings: ``[ssh]``.
     :param clock: the reactor, or ``task.Clock`` in tests.
+    :param events: where events are told.
     :param new_label: makes the label that every event of a session carries.
-    :param chance: a number from 0 up to 1, for early drops.
+    :param admission: decides which connections are accepted; by default by `settings`, counting the
+        connections of this process.
     """
 
     noisy = False
@@ -64,64 +70,54 @@ class GatewayFactory(SSHFactory):
         clock: Clock,
         events: EventSink,
         new_label: Callable[[], str] = random_label,
-        chance: Callable[[], float] = random.random,
+        admission: Admission | None = None,
     ) -> None:
         self.portal = portal
         self.settings = settings
         self.clock = clock
         self.events = events
         self.new_label = new_label
-        self.sessions: set[GatewayTransport] = set()
+        self.connections: set[OpenConnection] = set()
         self.offer = Offer.of(settings)
-        self._admission = Admission(settings, seconds=clock.seconds, random=chance)
-        self._refusals = Tally(
-            "connections-refused",
-            REFUSALS_TOLD_AFTER_SECONDS,
-            clock,
-            events,
-            lambda: {"connected": self._admission.open, "logging_in": self._admission.starting},
+        self._admission: Admission = admission or ProcessAdmission(
+            settings, seconds=clock.seconds, random=random.random
         )
-        self._silent = Tally("connections-silent", SILENT_TOLD_AFTER_SECONDS, clock, events)
+        self._refusals = Tally(self._refusals_counted, REFUSALS_TOLD_AFTER_SECONDS, clock, events)
+        self._silent = Tally(_silent_counted, SILENT_TOLD_AFTER_SECONDS, clock, events)
         self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 
     def buildProtocol(self, addr: Any) -> Any:
-        """A transport for a connection that is admitted; None, and Twisted hangs up."""
-        return self.take(getattr(addr, "host", None))
+        """A transport for an accepted connection; None makes Twisted close the others."""
+        return self.accept(getattr(addr, "host", None))
 
-    def take(
+    def accept(
         self,
         host: str | None,
         *,
-        seen_as: Any = None,
+        address: Any = None,
         via: Any = None,
         is_balancer: bool = False,
     ) -> GatewayTransport | None:
-        """A transport for a connection if it is admitted; None if not.
+        """A transport for the connection if it is admitted; None if not.
 
-        :param host: the address that limits count; None if they do not concern the connection.
-        :param seen_as: the client's address, where it is not the peer's.
-        :param via: the address of the balancer that has handed the connection over.
-        :param is_balancer: whether it is a balancer's own: then it is no matter if it is silent.
+        :param host: the address that limits count; None if no limit per address applies.
+        :param address: see `AcceptedClient`, as for `via` and `is_balancer`.
         """
         ticket = self._admission.admit(host)
         if isinstance(ticket, Refusal):
-            self.refused(ticket, host)
+            self.count_refusal(ticket, host)
             return None
-        transport = self._make_transport(ticket)
-        transport.seen_as, transport.via, transport.is_balancer = seen_as, via, is_balancer
-        return transport
+        return self._make_transport(AcceptedClient(ticket, address, via, is_balancer))
 
-    def _make_transport(self, ticket: AdmissionTicket) -> GatewayTransport:
+    def _make_transport(self, client: AcceptedClient) -> GatewayTransport:
         """A transport with our lists of algorithms.
 
-        Replaces Conch's `buildProtocol`, which adds SHA-1 signatures (transport 479, keys
-        1103) and logs a line about moduli for every connection.
+        Replaces Conch's `SSHFactory.buildProtocol`, which offers SHA-1 signatures by RSA host keys
+        (`Key.supportedSignatureAlgorithms`), and logs a line about moduli for every connection.
         """
-        transport = GatewayTransport()
-        transport.factory = self
-        transport.ticket = ticket
+        transport = GatewayTransport(self, client)
         ours = [
             name for key in self.privateKeys.values() for name in key.supportedSignatureAlgorithms()
         ]
@@ -135,30 +131,52 @@ class GatewayFactory(SSHFactory):
         transport.supportedCompressions = list(COMPRESSIONS)
         return transport
 
-    def refused(self, refusal: Refusal, host: str | None) -> None:
-        """A connection was not taken."""
+    def _refusals_counted(self, counts: Mapping[str, int], last_from: str) -> ConnectionsRefused:
+        return ConnectionsRefused(
+            **counts,
+            last_from=last_from,
+            connected=self._admission.open,
+            logging_in=self._admission.starting,
+        )
+
+    def count_refusal(self, refusal: Refusal, host: str | None) -> None:
+        """Count a connection that was not accepted.
+
+        :param host: the address that it came from; None if it has none.
+        """
         self._refusals.count(refusal.value, host)
 
     def stopFactory(self) -> None:
-        """Called once no port listens any more: nobody is refused from now on."""
+        """Tell what was counted: no port listens any more. Called by Twisted."""
         self._refusals.end()
         self._silent.end()
 
-    def session_ended(self, session: GatewayTransport) -> None:
-        """Called by the transport when its connection is gone."""
-        self.sessions.discard(session)
-        session.ticket.closed()
-        if not session.has_spoken and not session.is_balancer:
-            self._silent.count("count", session.peer_host)
-        if not self.sessions:
+    def connection_began(self, connection: OpenConnection) -> None:
+        """Remember a connection that was made."""
+        self.connections.add(connection)
+
+    def connection_ended(self, connection: OpenConnection) -> None:
+        """Forget a connection that is gone, and give its position back."""
+        self.connections.discard(connection)
+        connection.client.ticket.closed()
+        if not connection.has_spoken and not connection.client.is_balancer:
+            self._silent.count("count", connection.peer_host)
+        if not self.connections:
             self._last_gone.notify_all()
 
     async def all_gone(self) -> None:
         """Wait until no client is connected."""
-        if self.sessions:
+        if self.connections:
             await self._last_gone.wait()
 
     def disconnect_all(self, text: str) -> None:
-        """Say goodbye to every client that is connected."""
-        for session in tuple(self.sessions):
-            session.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+        """Disconnect every client.
+
+        :param text: the reason, for the clients and the log.
+        """
+        for connection in tuple(self.connections):
+            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+
+
+def _silent_counted(counts: Mapping[str, int], last_from: str) -> ConnectionsSilent:
+    return ConnectionsSilent(**counts, last_from=last_from)

@@ -1,14 +1,14 @@
-"""The key exchange of a connection, as Conch's with what an open network asks more of.
+"""The key exchange of a connection: Conch's, with the checks that an open network requires.
 
-Knows: when keys are exchanged, who began, and from when on they are in use.
-Must not know: users, channels, or what is said between two exchanges.
+Knows: when keys are exchanged, which side began, and from when on they are in use.
+Must not know: users, channels, or what is sent between two exchanges.
 
 Rules:
 
-- Once the keys have protected enough, or are old, we begin a key exchange (`rekeying`).
-  What the client sends before its own KEXINIT is still served, what we have to say waits.
-- What the client sends is checked before Conch reads it, and only what Conch and
-  `cryptography` raise while they read it is the client's fault.
+- Once the keys have protected enough bytes, or are old, we begin a key exchange (`rekey`).
+  What the client sends before its own KEXINIT is still served; our own messages wait.
+- What the client sends is checked before Conch reads it. An exception of Conch or `cryptography`
+  counts as the client's fault only while they read it.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -19,25 +19,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from twisted.conch.ssh.transport import SSHServerTransport
 
-from sftpgw.model.events import EventSink
+from sftpgw.model.events.session_events import AlgorithmsDiffer
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs, first_mismatch
+from sftpgw.ssh.context import ConnectionContext
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
-from sftpgw.ssh.message_gate import MessageGate
 from sftpgw.ssh.packet_cipher import PacketCiphers
-from sftpgw.ssh.packet_writer import PacketWriter
-from sftpgw.ssh.rekey import ClientExchanges, ExchangeLimit, KeyUsage
+from sftpgw.ssh.packet_transport import PacketTransport
+from sftpgw.ssh.rekey import ClientExchanges, ExchangeLimit
 
-if TYPE_CHECKING:
-    from sftpgw.ssh.factory import GatewayFactory
-
-# What Conch and cryptography raise when a client sends nonsense: they read without
-# checking bounds. Caught around their reading only, or our own mistakes would be its.
-_NONSENSE_IN_KEX = (
+# What Conch and cryptography raise for malformed messages, since they read without checking bounds.
+# Caught only while they read, so that our own mistakes do not count as the client's.
+_MALFORMED_KEX = (
     struct.error,
     ValueError,
     TypeError,
@@ -48,57 +44,57 @@ _NONSENSE_IN_KEX = (
 )
 
 OFFERED_BYTES = 1024
-"""So much of a client's list of algorithms is told the log: no client's is longer."""
+"""How much of a client's list of algorithms is logged; the lists of known clients are shorter."""
 
 
-class KexTransport(SSHServerTransport):
-    """Exchanges keys, first and again. What is declared here, `GatewayTransport` makes."""
+class KexTransport(PacketTransport):
+    """Exchanges keys, at first and again later.
 
-    factory: GatewayFactory
-    service: Any  # after login, a `GatewayConnection`
-    events: EventSink
-    currentEncryptions: Any  # a `PacketCiphers`, where Conch has its `SSHCiphers`
+    :param context: what the connection shares with others.
+    """
+
     nextEncryptions: Any
-    packet_writer: PacketWriter
-    _keys: KeyUsage
-    _exchange_limit: ExchangeLimit
 
-    def __init__(self) -> None:
-        self._dead = False
-        self._login_done = False
-        self._phase = MessageGate()
-        self._exchanges = ClientExchanges()
+    def __init__(self, context: ConnectionContext) -> None:
+        super().__init__(context)
+        self._client_exchanges = ClientExchanges()
+        self._exchange_limit = ExchangeLimit(
+            context.clock,
+            context.settings.key_exchange_timeout_seconds,
+            heard_at_seconds=lambda: self.heard_at_seconds,
+            on_expired=self._on_kex_expired,
+        )
         self._agreed: tuple[bytes, bytes] | None = None
 
     def ssh_KEXINIT(self, packet: bytes) -> None:
-        """Check the bounds that Conch does not, and limit the time that follows."""
+        """Check the bounds, which Conch does not, and limit the time of the exchange."""
         fields = PacketFields(packet)
         fields.raw(16)
         key_exchanges = fields.string().split(b",")
         host_keys, *rest = (fields.string().split(b",") for _ in range(9))
         fields.boolean()
         fields.uint32()
-        if self._phase.is_first_exchange and STRICT_BY_CLIENT in key_exchanges:
+        if self._gate.is_first_exchange and STRICT_BY_CLIENT in key_exchanges:
             self._be_strict()
-        self._phase.exchange_began()
+        self._gate.exchange_began()
         self._exchange_limit.client_began()
         if not self._is_exchanging:
             self._answer_kexinit()
-        self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.factory.offer)
-        self._tell_mismatch([key_exchanges, host_keys, *rest])
-        with _blaming_the_client():
+        self.supportedMACs = acceptable_macs(rest[:2], rest[2:4], self.context.offer)
+        self._report_mismatch([key_exchanges, host_keys, *rest])
+        with _as_malformed():
             super().ssh_KEXINIT(packet)
-        self.supportedMACs = list(self.factory.offer.macs)
+        self.supportedMACs = list(self.context.offer.macs)
         chosen = self.nextEncryptions
-        if chosen is not None and not self._dead:
+        if chosen is not None and not self.has_ended:
             self.nextEncryptions = PacketCiphers(
                 chosen.outCipType, chosen.inCipType, chosen.outMACType, chosen.inMACType
             )
 
-    def _tell_mismatch(self, theirs: list[list[bytes]]) -> None:
-        """Tell the log what there is not in common: Conch, which says goodbye, does not."""
+    def _report_mismatch(self, theirs: list[list[bytes]]) -> None:
+        """Log the first kind of algorithm without a common one; Conch disconnects silently."""
         ours = {
-            "key_exchanges": self.factory.offer.key_exchanges,
+            "key_exchanges": self.context.offer.key_exchanges,
             "host_key_algorithms": self.supportedPublicKeys,
             "ciphers": self.supportedCiphers,
             "macs": self.supportedMACs,
@@ -107,16 +103,15 @@ class KexTransport(SSHServerTransport):
         if mismatch is not None:
             offered = printable(b" ".join(mismatch.theirs), OFFERED_BYTES)
             could_list = " ".join(mismatch.could_list) or "none"
-            self.events.tell(
-                "algorithms-differ",
-                setting=mismatch.setting,
-                client_offers=offered,
-                could_list=could_list,
+            self.events.emit(
+                AlgorithmsDiffer(
+                    setting=mismatch.setting, client_offers=offered, could_list=could_list
+                )
             )
 
     def ssh_KEX_DH_GEX_REQUEST_OLD(self, packet: bytes) -> None:
-        """The one message of each method that we offer; its number is that of KEXDH_INIT."""
-        with _blaming_the_client():
+        """The client's only message in each of our methods; it has the number of KEXDH_INIT."""
+        with _as_malformed():
             super().ssh_KEX_DH_GEX_REQUEST_OLD(packet)
         if self._agreed is not None:
             self._take_keys(*self._agreed)
@@ -131,81 +126,91 @@ class KexTransport(SSHServerTransport):
         self.packet_writer.exchange_began()
 
     def rekey(self) -> None:
-        """Begin a key exchange, unless one is under way. RFC 4253, section 9: at any time."""
-        if self._login_done and not (self._dead or self._is_exchanging):
+        """Begin a key exchange, unless one is in progress (RFC 4253, section 9)."""
+        if self.is_logged_in and not (self.has_ended or self._is_exchanging):
             self.sendKexInit()
             self._exchange_limit.we_began()
 
     def _answer_kexinit(self) -> None:
-        """The client begins a key exchange, if it may begin another one."""
-        moved_bytes = int(self.service.moved_bytes) if self._login_done else None
-        if not self._exchanges.may_begin(self.factory.clock.seconds(), moved_bytes):
+        """Answer a key exchange that the client has begun.
+
+        :raises MalformedPacket: the client has begun too many.
+        """
+        moved_bytes = int(self.service.moved_bytes) if self.is_logged_in else None
+        if not self._client_exchanges.may_begin(self.context.clock.seconds(), moved_bytes):
             raise MalformedPacket("too many key exchanges")
         self.sendKexInit()
 
     def _be_strict(self) -> None:
-        """Nothing may have come before the client's first KEXINIT (CVE-2023-48795)."""
+        """Begin a strict key exchange: KEXINIT must be the first packet (CVE-2023-48795)."""
         if self.incomingPacketSequence != 1:
             raise MalformedPacket("a strict key exchange begins with KEXINIT")
-        self._phase.is_strict = True
+        self._gate.is_strict = True
 
     def renew_old_keys(self) -> float:
-        """Begin a key exchange if the keys are too old; when they will be."""
+        """Begin a key exchange if the keys are too old.
+
+        :returns: when they will be too old, in seconds of the clock; infinity during an exchange.
+        """
         old_at_seconds = self._keys.old_at_seconds
-        if self.factory.clock.seconds() < old_at_seconds:
+        if self.context.clock.seconds() < old_at_seconds:
             return old_at_seconds
         self.rekey()
-        return float("inf")  # a key exchange is under way
+        return float("inf")
 
     def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
-        """Conch has read what the client sent; all that follows is ours, and not in `with`."""
+        """Remember the result: Conch has read the message, the rest happens outside of `with`."""
         self._agreed = (sharedSecret, exchangeHash)
 
     def _take_keys(self, shared_secret: bytes, exchange_hash: bytes) -> None:
-        """As Conch's `_keySetup`, but our side's new keys seal what follows our NEWKEYS.
+        """Send NEWKEYS and seal all that follows with the new keys.
 
-        Conch goes on with the old ones until the client's NEWKEYS has come.
+        Conch's `_keySetup` goes on with the old ones until the client's NEWKEYS has come.
         """
         self._agreed = None
-        is_first = self._phase.is_first_exchange
+        is_first = self._gate.is_first_exchange
         super()._keySetup(shared_secret, exchange_hash)
         self.packet_writer.sealer = self.nextEncryptions.sealer
-        if self._phase.is_strict:
+        if self._gate.is_strict:
             self.packet_writer.sequence = 0
         if is_first:
             self._announce_extensions()
-        self._phase.keys_computed()
+        self._gate.keys_computed()
 
     def sendExtInfo(self, extensions: Any) -> None:
-        """Nothing: Conch calls it before the new keys are in use.
+        """Send nothing: Conch calls this too early, before the new keys are in use.
 
-        It announces the algorithms of the host keys (`_keySetup`), too: with an ed25519 host key,
-        clients then believe that their RSA keys are of no use.
+        Conch's `_keySetup` also announces the algorithms of the host keys: with an ed25519 host
+        key, clients then do not try their RSA keys.
         """
 
     def _announce_extensions(self) -> None:
-        """The algorithms of logins, in the packet next to our first NEWKEYS (RFC 8308, 2.4).
+        """Announce the algorithms for logins, right behind our first NEWKEYS (RFC 8308, 2.4).
 
-        libssh 0.10 does not hear it later, and then signs with SHA-1, or not at all.
+        libssh 0.10 ignores a later announcement, and then signs with SHA-1 or not at all.
         """
-        algorithms = b",".join(self.factory.offer.login_key_algorithms)
+        algorithms = b",".join(self.context.offer.login_key_algorithms)
         super().sendExtInfo([(b"server-sig-algs", algorithms)])
 
     def _newKeys(self) -> None:
-        if self._phase.is_strict:
+        if self._gate.is_strict:
             self.incomingPacketSequence = 0
         super()._newKeys()
-        self._keys.renewed(self.factory.clock.seconds())
-        self._phase.exchange_ended()
+        self._keys.renewed(self.context.clock.seconds())
+        self._gate.exchange_ended()
         self._exchange_limit.end()
         for message, payload in self.packet_writer.exchange_ended():
             self.sendPacket(message, payload)
+        self._resume_channels()
+
+    def _on_kex_expired(self) -> None:
+        self.refuse("the key exchange took too long")
 
 
 @contextmanager
-def _blaming_the_client() -> Iterator[None]:
-    """:raises MalformedPacket: what was read in here cannot be read."""
+def _as_malformed() -> Iterator[None]:
+    """:raises MalformedPacket: the code inside has raised an exception of `_MALFORMED_KEX`."""
     try:
         yield
-    except _NONSENSE_IN_KEX as problem:
+    except _MALFORMED_KEX as problem:
         raise MalformedPacket("a malformed transport message") from problem

@@ -1,19 +1,20 @@
-"""What we say on one connection: sealed, numbered, in order, and never too much of it.
+"""The packets that leave on one connection: sealed, numbered, in order, and bounded in number.
 
-Knows: packets on their way out, a key exchange that makes them wait, and whether TCP is full.
+Knows: packets on their way out, a key exchange that holds them back, and whether TCP is full.
 Must not know: what a message says, or to which channel it belongs.
 
 Rules:
 
-- What we say goes to the socket as it is (`outflow`), at once, or at the end of a `cork`. What
-  the socket does not take waits here, and until that is gone TCP is full: see `has_room`.
-- Channels keep their data to themselves while TCP is full, or as much waits as TCP should hold.
-  So one turn of one channel, at most, is more than that.
-- All else that we say does not ask. What comes while TCP is full already is counted, and a client
-  that asks for more than `UNREAD_CONTROL_BYTES` of it without reading is cut off.
-- From our KEXINIT to the client's NEWKEYS, only the key exchange itself and remarks may be sent
-  (RFC 4253, section 7.1), and EXT_INFO right behind our NEWKEYS (RFC 8308, section 2.4). All else
-  waits, in order and within the same bound; Conch's list has none (641).
+- Packets go to the socket without a copy (`buffers.send_buffer`), at once, or at the end of a
+  `cork`. What the socket does not take waits here; until that is sent, TCP counts as full.
+- Channels send no data while `has_room` is False. Therefore at most one quantum of one channel
+  waits beyond `WAITING_BYTES`.
+- All other messages are sent without asking. Those that come while TCP is full are counted, and a
+  client that causes more than `UNREAD_CONTROL_BYTES` of them without reading is cut off.
+- From our KEXINIT to the client's NEWKEYS, only messages of the key exchange and of the transport
+  may be sent (RFC 4253, section 7.1), and EXT_INFO right behind our NEWKEYS (RFC 8308, section
+  2.4). All others wait, in order and within the same bound; Conch's queue has none
+  (`SSHTransportBase._blockedByKeyExchange`).
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ from sftpgw.ssh.packet_cipher import Sealer
 from sftpgw.ssh.rekey import KeyUsage
 
 PACKET_OVERHEAD_BYTES = 64
-"""About what header, padding and MAC add to a payload."""
+"""What header, padding and MAC add to a payload, approximately."""
 
 WAITING_BYTES = 256 * KIB
-"""What may wait for TCP: see `has_room`."""
+"""How much may wait for TCP before channels have to wait as well."""
 
 UNREAD_CONTROL_BYTES = 256 * KIB
-"""What we say, channel data apart, to a client that has stopped reading, or must wait for
-during a key exchange, before we hang up."""
+"""How many bytes of messages other than channel data may wait, for a client that has stopped
+reading or during a key exchange, before it is cut off."""
 
 SEQUENCE_MASK = 0xFFFFFFFF
-"""Sequence numbers wrap (RFC 4253, section 6.4); Conch's do not (664)."""
+"""Sequence numbers wrap (RFC 4253, section 6.4); Conch's do not (`SSHTransportBase.sendPacket`)."""
 
 _BELONG_TO_EXCHANGE = frozenset(range(1, 50)) - {
     MSG_SERVICE_REQUEST,
@@ -58,15 +59,18 @@ _BELONG_TO_EXCHANGE = frozenset(range(1, 50)) - {
 
 @implementer(IPullProducer, IPushProducer)
 class PacketWriter:
-    """The way out of one connection. To TCP, it is the producer of all that is sent: nobody else
-    may write, and `end` comes before the transport is told to close.
+    """Seals and sends the packets of one connection, as the producer that TCP asks for more.
 
-    :ivar sealer: seals what is sent; exchanged with each key exchange.
-    :ivar sequence: the next packet's sequence number.
-    :param tcp: an `ITransport`, as a rule with a socket below it. One that has none, such as TLS,
-        keeps what it is given, and says itself when that is too much.
-    :param room_again: called whenever there may be room again.
-    :param cut_off: called with the reason when the client takes too little of what it asks for.
+    Nothing else may write to the transport, and `end` comes before the transport is closed.
+
+    :ivar sealer: protects what is sent; each key exchange replaces it.
+    :ivar sequence: the sequence number of the next packet.
+    :param tcp: an `ITransport`, as a rule with a socket. One without, such as TLS, buffers what it
+        is given, and pauses its producer when that is too much.
+    :param sealer: the first `Sealer`.
+    :param keys: counts the bytes that the keys have protected.
+    :param on_room: called whenever there may be room again.
+    :param on_overflow: called with a reason when too much waits for the client.
     """
 
     def __init__(
@@ -74,8 +78,9 @@ class PacketWriter:
         tcp: Any,
         sealer: Sealer,
         keys: KeyUsage,
-        room_again: Callable[[], None],
-        cut_off: Callable[[str], None],
+        *,
+        on_room: Callable[[], None],
+        on_overflow: Callable[[str], None],
     ) -> None:
         self.sealer = sealer
         self.sequence = 0
@@ -85,8 +90,8 @@ class PacketWriter:
         self._is_holding = False
         self._sent_bytes = 0
         self._keys = keys
-        self._room_again = room_again
-        self._cut_off = cut_off
+        self._on_room = on_room
+        self._on_overflow = on_overflow
         self._is_full = False
         self._exchanging = False
         self._unread_bytes = 0
@@ -94,24 +99,24 @@ class PacketWriter:
         self._held_back_bytes = 0
 
     def start(self) -> None:
-        """Begin to hear when TCP takes more."""
-        # A transport without a socket would ask a pull producer all the time.
+        """Register as TCP's producer."""
+        # A transport without a socket would call a pull producer all the time.
         self._tcp.registerProducer(self, self._sink is None)
 
     @property
     def has_room(self) -> bool:
-        """Whether channel data sent now would leave, rather than wait in memory."""
+        """Whether channel data sent now goes to TCP, instead of waiting in memory."""
         is_full = self._is_full or self._waiting.size_bytes >= WAITING_BYTES
         return not (is_full or self._exchanging)
 
     @property
     def waiting_bytes(self) -> int:
-        """What TCP has not taken yet."""
+        """How many bytes TCP has not taken yet."""
         return self._waiting.size_bytes
 
     @contextmanager
     def cork(self) -> Iterator[None]:
-        """What is sent in here leaves together."""
+        """Send the packets that are written inside of the block together, at its end."""
         if self._is_holding:
             yield
             return
@@ -125,19 +130,20 @@ class PacketWriter:
                 self._go_on()
 
     def send_line(self, line: bytes) -> None:
-        """Send something that is no packet."""
+        """Send a line that is no packet: the version (RFC 4253, section 4.2)."""
         self._put((line,), len(line))
 
     def send(self, message: int, payloads: Iterable[Body]) -> None:
-        """Seal messages of one kind and send them, or keep them until they may go.
+        """Seal messages of one kind and send them, or hold them back during a key exchange.
 
-        :param payloads: of each message what follows its number, in pieces.
+        :param message: their number.
+        :param payloads: what follows the number of each message, in fragments.
         """
         if self._exchanging and message not in _BELONG_TO_EXCHANGE:
-            for pieces in payloads:
-                self._hold_back(message, b"".join(pieces))
+            for fragments in payloads:
+                self._hold_back(message, b"".join(fragments))
             return
-        # Before it is sent: the packet that fills TCP is what TCP still takes.
+        # Asked before sending: the packet that fills TCP does not count as unread.
         was_full = self._is_full
         sealed = self._sealed(bytes((message,)), payloads)
         size_bytes = sum(map(len, sealed))
@@ -147,11 +153,11 @@ class PacketWriter:
             self._count_unread(size_bytes)
 
     def _sealed(self, number: bytes, payloads: Iterable[Body]) -> list[bytes]:
-        """What goes over the wire, in order."""
+        """Seal messages; returns what goes over the wire, in order."""
         sealed: list[bytes] = []
         seal, sequence = self.sealer.seal, self.sequence
-        for pieces in payloads:
-            sealed += seal((number, *pieces), sequence)
+        for fragments in payloads:
+            sealed += seal((number, *fragments), sequence)
             sequence = (sequence + 1) & SEQUENCE_MASK
         self.sequence = sequence
         return sealed
@@ -159,16 +165,19 @@ class PacketWriter:
     def _count_unread(self, size_bytes: int) -> None:
         self._unread_bytes += size_bytes
         if self._unread_bytes > UNREAD_CONTROL_BYTES:
-            self._cut_off("the client asks but does not read")
+            self._on_overflow("the client asks but does not read")
 
     # Key exchanges.
 
     def exchange_began(self) -> None:
-        """We have sent KEXINIT."""
+        """Hold other messages back: we have sent KEXINIT."""
         self._exchanging = True
 
     def exchange_ended(self) -> list[tuple[int, bytes]]:
-        """The client has sent NEWKEYS: what was held back since, to be sent now."""
+        """Hold nothing back any more: the client has sent NEWKEYS.
+
+        :returns: the messages that were held back, for the caller to send.
+        """
         self._exchanging = False
         held_back, self._held_back = self._held_back, []
         self._held_back_bytes = 0
@@ -178,7 +187,7 @@ class PacketWriter:
         self._held_back.append((message, payload))
         self._held_back_bytes += len(payload) + PACKET_OVERHEAD_BYTES
         if self._held_back_bytes > UNREAD_CONTROL_BYTES:
-            self._cut_off("the client asks too much during a key exchange")
+            self._on_overflow("the client asks too much during a key exchange")
 
     # TCP.
 
@@ -189,7 +198,11 @@ class PacketWriter:
             self._send_on()
 
     def _send_on(self) -> None:
-        """Give TCP what waits; it is full if it does not take all, or has had its turn."""
+        """Give TCP what waits. TCP is full if it does not take all.
+
+        In one reactor iteration the socket gets at most one `TURN_BYTES`, so that other
+        connections are served.
+        """
         if self._sink is None:
             self._tcp.write(b"".join(self._waiting.take_all()))
             return
@@ -200,27 +213,27 @@ class PacketWriter:
             self._tcp.startWriting()
 
     def _go_on(self) -> None:
-        """Give TCP what waits, and let those go on who found no room."""
+        """Give TCP what waits, and resume the channels if there is room."""
         if self._waiting.size_bytes:
             self._send_on()
         if not self._is_full:
             self._unread_bytes = 0
-            self._room_again()
+            self._on_room()
 
     def resumeProducing(self) -> None:
-        """The socket, or what there is in its place, takes more."""
+        """Send more: the socket, or the transport in its place, takes it."""
         self._is_full, self._sent_bytes = False, 0
         self._go_on()
 
     def pauseProducing(self) -> None:
-        """What there is in a socket's place has enough. It says so in the middle of a write."""
+        """Count TCP as full. A transport without a socket calls this during a write."""
         self._is_full = True
 
     def stopProducing(self) -> None:
-        """TCP is gone; the transport hears of it by `connectionLost`."""
+        """Drop what waits: TCP is gone. The transport learns of it by `connectionLost`."""
         self._waiting.clear()
 
     def end(self) -> None:
-        """Nothing more will be sent: what waits is left to TCP, which closes behind it."""
+        """Leave what waits to TCP, which closes the connection behind it. Nothing more is sent."""
         self._tcp.unregisterProducer()
         self._tcp.write(b"".join(self._waiting.take_all()))

@@ -1,40 +1,42 @@
-"""When new keys are due, and how long exchanging them may take.
+"""When new keys are due, how long a key exchange may take, and how many a client may begin.
 
-Knows: RFC 4253, section 9, and what one set of keys has protected.
+Knows: RFC 4253, section 9, and how many bytes one set of keys has protected.
 Must not know: packets, or how keys are exchanged.
 
 Rules:
 
-- New keys are due after so many bytes, both directions together, or so much time.
-- They are due long before 2^32 packets, when a sequence number would come again with the same
-  keys, as the nonce of chacha20-poly1305 does: no packet is shorter than `LEAST_PACKET_BYTES`,
-  so that the 32 GiB that [ssh] allows at most are not even 2^31 packets. AES may protect 2^32
-  blocks with one key, 64 GiB (RFC 4344, section 3.2).
-- Once either side has sent KEXINIT, the client has so much time. As long as it still sends
-  what lay before its own KEXINIT, or still reads what lay before ours, it gets more: on a slow
-  line that takes minutes. `MAX_ROUNDS` bound that.
-- An exchange costs us about a millisecond, a client can ask for thousands a second, and one that
-  has not logged in may ask for one after the first: OpenSSH and PuTTY ask for none. After login,
-  `CLIENT_EXCHANGES` in a row are allowed, and another one for each `BYTES_AN_EXCHANGE` that moved
-  on its channels, and ten a second. So OpenSSH's least RekeyLimit, 16 bytes, which is an exchange
-  for each packet of a transfer, is served, and an endless row of them is not.
+- New keys are due after `rekey_bytes`, both directions together, or after `rekey_interval`.
+- This is long before 2^32 packets, after which a sequence number would be used again with the same
+  keys; chacha20-poly1305 uses it as the nonce. No packet is shorter than `LEAST_PACKET_BYTES`, so
+  that the 32 GiB that ``[ssh]`` allows at most are less than 2^31 packets. AES may protect 2^32
+  blocks with one key, which are 64 GiB (RFC 4344, section 3.2).
+- Once either side has sent KEXINIT, the client has `key_exchange_timeout`. After our KEXINIT that
+  time begins again, up to `MAX_ROUNDS` times, while the client still sends data from before its own
+  KEXINIT or reads data from before ours: on a slow line that takes minutes.
+- A key exchange costs us about a millisecond, and a client can ask for thousands a second. A client
+  that has not logged in may ask for `EXCHANGES_BEFORE_LOGIN` after the first; OpenSSH and PuTTY ask
+  for none. After the login a token bucket limits them: it holds `CLIENT_EXCHANGES`, and gains one
+  for each `BYTES_AN_EXCHANGE` of channel data and one each `SECONDS_AN_EXCHANGE`. That serves even
+  OpenSSH's smallest RekeyLimit, 16 bytes, which causes a key exchange for each packet of a
+  transfer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.aio.token_bucket import TokenBucket
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.units import KIB
 
 LEAST_PACKET_BYTES = 28
-"""Length field, one block of 8 bytes, and a tag."""
+"""The shortest packet: the length field, one block of 8 bytes, and a tag of 16."""
 
 MAX_ROUNDS = 10
-
+"""How many times a slow client gets `key_exchange_timeout` once more."""
 EXCHANGES_BEFORE_LOGIN = 1
-"""What a client may begin after the first one."""
+"""How many exchanges a client may begin before its login, after the first one."""
 
 CLIENT_EXCHANGES = 500
 BYTES_AN_EXCHANGE = 8 * KIB
@@ -42,7 +44,12 @@ SECONDS_AN_EXCHANGE = 0.1
 
 
 class KeyUsage:
-    """What the present keys have done."""
+    """How many bytes the present keys have protected, and since when they are in use.
+
+    :param limit_bytes: after how many bytes they are used up.
+    :param limit_seconds: after how much time they are too old.
+    :param now_seconds: the time.
+    """
 
     __slots__ = ("_limit_bytes", "_limit_seconds", "_since_seconds", "_used_bytes")
 
@@ -53,11 +60,11 @@ class KeyUsage:
         self._used_bytes = 0
 
     def used(self, size_bytes: int) -> None:
-        """They have protected another packet, either way."""
+        """Count a packet, of either direction."""
         self._used_bytes += size_bytes
 
     def renewed(self, now_seconds: float) -> None:
-        """There are new keys."""
+        """Begin anew: there are new keys."""
         self._since_seconds = now_seconds
         self._used_bytes = 0
 
@@ -68,12 +75,12 @@ class KeyUsage:
 
     @property
     def old_at_seconds(self) -> float:
-        """When they will be too old."""
+        """When they will be too old, in seconds of the clock."""
         return self._since_seconds + self._limit_seconds
 
 
 class ClientExchanges:
-    """Counts the key exchanges that the client begins."""
+    """Limits the key exchanges that a client begins."""
 
     def __init__(self) -> None:
         self._left_before_login = EXCHANGES_BEFORE_LOGIN
@@ -81,9 +88,10 @@ class ClientExchanges:
         self._counted_bytes = 0
 
     def may_begin(self, now_seconds: float, moved_bytes: int | None) -> bool:
-        """Whether the client may begin another one, which it does.
+        """Count one more; returns whether it is allowed.
 
-        :param moved_bytes: channel data so far; None before login.
+        :param now_seconds: the time.
+        :param moved_bytes: how much channel data has moved so far; None before the login.
         """
         if moved_bytes is None:
             self._left_before_login -= 1
@@ -98,38 +106,43 @@ class ClientExchanges:
 
 
 class ExchangeLimit:
-    """Ends a key exchange that takes too long.
+    """Limits the time of a key exchange.
 
-    :param heard_at_seconds: when the client has last given a sign of life.
-    :param expired: called once, if it comes to that.
+    :param clock: the reactor, or ``task.Clock`` in tests.
+    :param limit_seconds: how long an exchange may take.
+    :param heard_at_seconds: returns when the client has last sent or read something.
+    :param on_expired: called when an exchange takes too long.
     """
 
     def __init__(
         self,
         clock: Clock,
         limit_seconds: float,
+        *,
         heard_at_seconds: Callable[[], float],
-        expired: Callable[[], None],
+        on_expired: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._limit_seconds = limit_seconds
         self._heard_at_seconds = heard_at_seconds
-        self._expired = expired
+        self._on_expired = on_expired
         self._rounds_left = 0
         self._call: DelayedCall | None = None
 
     def we_began(self) -> None:
-        """We have sent KEXINIT."""
+        """Start the time: we have sent KEXINIT."""
         self._wait(MAX_ROUNDS)
 
     def client_began(self) -> None:
-        """The client has sent KEXINIT: from now on only the exchange itself takes time."""
+        """Start the time anew, without extensions: the client has sent KEXINIT.
+
+        From now on only the exchange itself takes time.
+        """
         self._wait(0)
 
     def end(self) -> None:
-        """The exchange is over, or the connection."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        """Stop the time: the exchange is over, or the connection."""
+        cancel_pending(self._call)
 
     def _wait(self, rounds_left: int) -> None:
         self.end()
@@ -141,4 +154,4 @@ class ExchangeLimit:
         if self._rounds_left and self._heard_at_seconds() > began_seconds:
             self._wait(self._rounds_left - 1)
         else:
-            self._expired()
+            self._on_expired()

@@ -1,6 +1,6 @@
-"""What happens too often for a log line each: counted, and told in one event now and then.
+"""Counters for what happens too often to be logged each time: one event tells of many.
 
-Knows: counts by name, and the address of the last one. Must not know: what is counted.
+Knows: counts by name, and the address of the last occurrence. Must not know: what is counted.
 """
 
 from __future__ import annotations
@@ -9,47 +9,51 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from sftpgw.model.clock import Clock, DelayedCall
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
 
 
 class Tally:
-    """Counts until `seconds` after the first one, tells, and begins anew with the next one.
+    """Counts for a while from the first occurrence, tells one event, and begins anew.
 
-    :param event: what is told, with the counts by name and ``last_from``.
-    :param more: further facts, asked for as the event is told.
+    :param make_event: makes the event of the counts by name and the address of the last occurrence.
+    :param seconds: how long to count.
+    :param clock: the reactor, or ``task.Clock`` in tests.
+    :param events: takes the event.
     """
 
     def __init__(
         self,
-        event: str,
+        make_event: Callable[[Mapping[str, int], str], Event],
         seconds: float,
         clock: Clock,
         events: EventSink,
-        more: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
-        self._event = event
+        self._make_event = make_event
         self._seconds = seconds
         self._clock = clock
         self._events = events
-        self._more = more
         self._counts: Counter[str] = Counter()
         self._last_from = ""
-        self._telling: DelayedCall | None = None
+        self._call: DelayedCall | None = None
 
     def count(self, name: str, host: str | None) -> None:
-        """One more of `name`, from the address `host`."""
+        """Count one occurrence.
+
+        :param name: the name of the count.
+        :param host: the address that it came from; None if it has none.
+        """
         self._counts[name] += 1
         self._last_from = host or "local"
-        if self._telling is None:
-            self._telling = self._clock.callLater(self._seconds, self._tell)
+        if self._call is None:
+            self._call = self._clock.callLater(self._seconds, self._tell)
 
     def end(self) -> None:
-        """Tell now what was counted. What is counted after that begins a new one."""
-        if self._telling is not None:
-            self._telling.cancel()
+        """Tell at once what was counted."""
+        if self._call is not None:
+            self._call.cancel()
             self._tell()
 
     def _tell(self) -> None:
-        self._telling = None
+        self._call = None
         counts, self._counts = self._counts, Counter()
-        self._events.tell(self._event, **counts, last_from=self._last_from, **self._more())
+        self._events.emit(self._make_event(counts, self._last_from))

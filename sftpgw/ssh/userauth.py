@@ -53,6 +53,13 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.login_keys import fingerprint
+from sftpgw.model.events.session_events import (
+    KeyNotAuthorised,
+    LoginFacts,
+    LoginFailedEvent,
+    LoginRefused,
+    LoginSucceeded,
+)
 from sftpgw.model.normalization import normalized_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
@@ -108,7 +115,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._questions = 0
         self._has_asked_for_methods = False
         self._over = False
-        self.portal = self.transport.factory.portal
+        self.portal = self.transport.context.portal
         self.supportedAuthentications = [
             self.interfaceToMethod[interface]
             for interface in self.portal.listCredentialsInterfaces()
@@ -143,7 +150,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     async def _answer_all(self) -> None:
         try:
-            while self._waiting and not (self._over or self.transport.ended):
+            while self._waiting and not (self._over or self.transport.has_ended):
                 message, packet = self._waiting.popleft()
                 if message == MSG_USERAUTH_REQUEST:
                     await self._answer(packet)
@@ -182,7 +189,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         """Ask the portal, and tell the client what it says."""
         may_ask = credentials is not None and self._is_allowed(credentials)
         outcome: Any = await self._ask_portal(credentials) if may_ask else None
-        if self._over or self.transport.ended:
+        if self._over or self.transport.has_ended:
             if isinstance(outcome, tuple):
                 outcome[2]()  # logged in too late: log out
         elif isinstance(outcome, tuple):
@@ -194,7 +201,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _show_banner(self) -> None:
         """RFC 4252, section 5.4."""
-        banner = self.transport.factory.settings.banner
+        banner = self.transport.context.settings.banner
         if banner and not self._has_shown_banner:
             self.transport.sendPacket(MSG_USERAUTH_BANNER, NS(banner.encode()) + NS(b""))
         self._has_shown_banner = True
@@ -273,7 +280,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         """Whether [ssh] lets keys sign with this algorithm."""
         if not isinstance(credentials, SSHPrivateKey):
             return True
-        return credentials.algName in self.transport.factory.offer.login_key_algorithms
+        return credentials.algName in self.transport.context.offer.login_key_algorithms
 
     async def _ask_portal(self, credentials: Any) -> Any:
         """``(interface, avatar, logout)``, or the exception that stands for a refusal.
@@ -295,12 +302,12 @@ class GatewayUserAuth(SSHUserAuthServer):
     # Outcomes.
 
     def _admit(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
-        if self.transport.ticket.claim(request.name):
+        if self.transport.client.ticket.claim(request.name):
             self._succeed(request, credentials, outcome)
             return
         outcome[2]()
-        self.transport.events.tell(
-            "login-refused", **_facts(request, credentials), reason="too many connections"
+        self.transport.events.emit(
+            LoginRefused(**_facts(request, credentials), reason="too many connections")
         )
         self._give_up(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
 
@@ -309,10 +316,10 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = avatar, logout
-        transport.events.tell("login-succeeded", **_facts(request, credentials))
+        transport.events.emit(LoginSucceeded(**_facts(request, credentials)))
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
-        transport.setService(transport.factory.services[request.service]())
-        transport.login_done()
+        transport.setService(transport.context.services[request.service]())
+        transport.on_login()
 
     def _confirm(self, credentials: Any) -> None:
         """The key that was asked about would do."""
@@ -329,8 +336,8 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _fail(self, request: LoginRequest, credentials: Any) -> None:
         if request.method != b"none":
             is_question = isinstance(credentials, SSHPrivateKey) and credentials.signature is None
-            event = "key-not-authorised" if is_question else "login-failed"
-            self.transport.events.tell(event, **_facts(request, credentials))
+            kind = KeyNotAuthorised if is_question else LoginFailedEvent
+            self.transport.events.emit(kind(**_facts(request, credentials)))
         if self._has_no_try_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
@@ -338,7 +345,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _has_no_try_left(self) -> bool:
         """Whether all are used up: then the client has been hung up on."""
-        if self._failures < self.transport.factory.settings.auth_tries:
+        if self._failures < self.transport.context.settings.auth_tries:
             return False
         self._give_up(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures")
         return True
@@ -349,9 +356,11 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.sendDisconnect(reason, text)
 
 
-def _facts(request: LoginRequest, credentials: Any) -> dict[str, str]:
+def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
     """What the log tells of a login: who sent a wrong key can be helped if it is named."""
-    facts = {"user": printable(request.name), "method": printable(request.method)}
-    if isinstance(credentials, SSHPrivateKey):
-        facts["key"] = fingerprint(credentials.blob)
-    return facts
+    is_key = isinstance(credentials, SSHPrivateKey)
+    return {
+        "user": printable(request.name),
+        "method": printable(request.method),
+        "fingerprint": fingerprint(credentials.blob) if is_key else None,
+    }

@@ -1,15 +1,16 @@
-"""How much a client may send ahead on one channel.
+"""The receive window of a channel: how much a client may send ahead.
 
-Knows: the window of RFC 4254, section 5.2, and what of it is counted in the budget.
+Knows: the window of RFC 4254, section 5.2, and how much of it is counted in the memory budget.
 Must not know: channels, or what the bytes are.
 
-What a client sends without an answer waits in memory, so a window is memory that was
-granted. Every channel has the least that lets a request through. It grows to the full
-window, by which a client far away is kept busy, while there is memory and nobody waits
-for it. When somebody does, what is given back by the client is not granted again.
+What a client sends before we have dealt with it waits in memory, so that a window is memory that
+the client was granted. Every channel has at least `LEAST_WINDOW_BYTES`, enough for one request. The
+window grows to `WINDOW_BYTES`, which keeps a distant client busy, while there is free memory and no
+other transfer waits for it. When one waits, the window shrinks: bytes that the client has used are
+not granted again.
 
-A connection's first channel is opened whether its least window can be counted or not: the number
-of connections has a limit of its own. A further one is not.
+A connection's first channel is opened even if its smallest window cannot be counted, since the
+number of connections has a limit of its own. A further channel is refused then.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from sftpgw.model.units import KIB, MIB
 WINDOW_BYTES = 2 * MIB
 LEAST_WINDOW_BYTES = 336 * KIB
 LONGEST_REQUEST_BYTES = 272 * KIB
-"""Less than this may never be left, or the rest of a request would not get through."""
+"""The client may always send this much, so that the rest of a request gets through."""
 
 
 class ReceiveWindow:
-    """The window of one channel; `close` it in the end.
+    """The window of one channel; its owner calls `close` in the end.
 
-    :param memory: what windows may hold together; None for a full window at once.
+    :param memory: the budget of all windows; None for a full window at once.
     """
 
     def __init__(self, memory: MemoryBudget | None) -> None:
@@ -37,7 +38,10 @@ class ReceiveWindow:
         self._is_shrinking = False
 
     def open(self) -> bool:
-        """The client is about to get it: count the least; False if there is no memory for it."""
+        """Count the smallest window, which the client is about to get.
+
+        :returns: False if there is no memory for it.
+        """
         memory = self._memory
         if memory is None:
             return True
@@ -47,14 +51,14 @@ class ReceiveWindow:
         return True
 
     def close(self) -> None:
-        """Nothing will be received any more."""
+        """Give the memory back: nothing will be received any more."""
         memory, self._memory = self._memory, None
         if memory is not None:
-            memory.unwatch(self._shed)
+            memory.unwatch(self._on_pressure)
             memory.release(self._counted_bytes)
 
     def consumed(self, size_bytes: int) -> int:
-        """So many bytes have been dealt with; returns how many to grant now."""
+        """Take note of bytes that were dealt with; returns how many to grant the client now."""
         self._creditable_bytes += size_bytes
         if self._is_shrinking:
             self._shrink()
@@ -69,25 +73,25 @@ class ReceiveWindow:
         memory, more_bytes = self._memory, min(self.size_bytes, WINDOW_BYTES - self.size_bytes)
         if memory is None or not more_bytes or not memory.try_acquire(more_bytes):
             return
-        memory.watch(self._shed, is_transfer=False)
+        memory.watch(self._on_pressure, is_transfer=False)
         self._counted_bytes += more_bytes
         self.size_bytes += more_bytes
         self._creditable_bytes += more_bytes
 
-    def _shed(self) -> None:
+    def _on_pressure(self) -> None:
         self._is_shrinking = True
         self._shrink()
 
     def _shrink(self) -> None:
-        """Keep what came back. What the client still has comes back as it sends."""
+        """Give back what the client has used. What it was granted before, it may still send."""
         if self._memory is None:
             return
-        kept_bytes = min(self._creditable_bytes, self.size_bytes - LEAST_WINDOW_BYTES)
-        self._creditable_bytes -= kept_bytes
-        self._counted_bytes -= kept_bytes
-        self.size_bytes -= kept_bytes
+        withheld_bytes = min(self._creditable_bytes, self.size_bytes - LEAST_WINDOW_BYTES)
+        self._creditable_bytes -= withheld_bytes
+        self._counted_bytes -= withheld_bytes
+        self.size_bytes -= withheld_bytes
         if self.size_bytes == LEAST_WINDOW_BYTES:
             self._is_shrinking = False
-            self._memory.unwatch(self._shed)
-        if kept_bytes:
-            self._memory.release(kept_bytes)
+            self._memory.unwatch(self._on_pressure)
+        if withheld_bytes:
+            self._memory.release(withheld_bytes)

@@ -205,7 +205,7 @@ class FakeStore:
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def bind(self, **facts: object) -> FakeStore:
+    def bind(self, **context: str) -> FakeStore:
         return self
 
     def assuming(self, capabilities: Capabilities) -> FakeStore:
@@ -213,7 +213,7 @@ class FakeStore:
         return self
 
     def with_cancel(self, cancel_token: Cancellation) -> FakeStore:
-        """Itself: it sends nothing again, and lets nobody wait for better times."""
+        """Itself: it sends nothing again, so that no request waits."""
         return self
 
     async def head_bucket(self, bucket: str) -> None:

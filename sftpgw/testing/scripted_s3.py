@@ -10,7 +10,7 @@ Must not know: S3. What it says is the test's business.
     await server.close()
 
 Each request takes the next reply; one more than scripted is answered by what
-`answer_with` was given, or 599, which nobody takes for anything else. The HTTP is our
+`answer_with` was given, or 599, which has no other meaning. The HTTP is our
 own: a server made to be right does not lend itself to being wrong.
 """
 
@@ -128,7 +128,7 @@ class ScriptedS3(Factory):
 
     @property
     def undisturbed(self) -> int:
-        """How many disturbances nobody has met yet."""
+        """How many disturbances no request has met yet."""
         return len(self._disturbances)
 
     def arrived(self, count: int) -> Deferred[None]:

@@ -342,7 +342,7 @@ class SmallS3:
         return self.objects[key]
 
     def _etag_of(self, key: str) -> str:
-        """The ETag of an object, whoever has put it there."""
+        """The ETag of an object, however it was put there."""
         data, etag = self._etags.get(key, (b"", ""))
         if not etag or data is not self.objects[key]:
             etag = _etag(self.objects[key])

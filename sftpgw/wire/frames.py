@@ -64,7 +64,7 @@ class Frames:
         self._max_frame_bytes = max_frame_bytes
 
     def feed(self, data: bytes | memoryview) -> bool:
-        """Take the next bytes of the stream; nobody may change them any more.
+        """Take the next bytes of the stream; they must not change any more.
 
         Returns whether `next` has something to do: most packets are the middle of a WRITE.
         """

@@ -2,7 +2,7 @@
 
 Knows: the documents of the S3 REST API, with and without their namespace, and
 what stores leave out of them.
-Must not know: HTTP, retries, or what an answer means to anybody.
+Must not know: HTTP, retries, or what a response means to its caller.
 
 Whatever does not parse raises `MalformedDocument` and nothing else: an answer
 is outside input. Documents with a DOCTYPE (entity bombs, HTML error pages of

@@ -8,7 +8,7 @@ Rules
 1. Words are what blanks, tabs and line ends part. ``'…'`` is taken as it is; in ``"…"`` a
    backslash protects ``"``, ``\\``, ``$`` and `````; elsewhere, whatever comes next.
 2. Nothing is executed, and nothing is replaced: ``$HOME`` and `````ls````` are text. Only ``~``
-   alone, or before a slash, is the home directory, which is ``/`` for everybody.
+   alone, or before a slash, is the home directory, which is ``/`` for every user.
 3. An unquoted ``;``, ``|``, ``&``, ``<`` or ``>`` asks for what only a shell could do. The line
    is refused: half of it done would be another thing than what was asked for.
 4. A word is a pattern if it has an unquoted ``*``, ``?`` or ``[``. In a pattern, what is

@@ -124,7 +124,7 @@ async def test_the_signature_is_the_one_that_botocore_makes(
     region = "cn-north-1" if "aws-cn" in bucket else "eu-central-1"
     expected = _sent_by_botocore(bucket, region, settings.get("endpoint"))
     client = connected(**({"endpoint": "", "region": region} | settings))
-    endpoint = client._sender.endpoints.of_bucket(bucket)
+    endpoint = client.executor.attempts.endpoints.of_bucket(bucket)
     assert endpoint.url(KEY) == expected.url
     scope = f"/{endpoint.signing_region}/{endpoint.signing_name}/aws4_request"
     assert scope in expected.headers["Authorization"].decode()

@@ -18,7 +18,7 @@ from sftpgw.model.store import (
     ObjectProperties,
     WriteCondition,
 )
-from sftpgw.s3.capabilities import AGAIN_SECONDS, PATIENCE_SECONDS, ProbedCapabilities
+from sftpgw.s3.capabilities import MAX_WAIT_SECONDS, PROBE_AGAIN_SECONDS, ProbedCapabilities
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
 from tests.scripted_server import Connect
 from tests.stores import (
@@ -136,7 +136,7 @@ def test_without_rights_the_configuration_is_believed_for_good() -> None:
     probing.fail(AccessDenied("no", code="AccessDenied"))
     assert result_of(waiting) == NO_COPY
     assert probing.events.names() == ["capabilities-unknown", "capabilities-known"]
-    probing.clock.advance(10 * AGAIN_SECONDS)
+    probing.clock.advance(10 * PROBE_AGAIN_SECONDS)
     assert result_of(probing.known()) == NO_COPY
     assert len(probing.asked) == 1
 
@@ -147,7 +147,7 @@ def test_a_store_that_is_away_is_asked_again_later() -> None:
     probing.fail(StoreUnavailable("away"))
     assert result_of(waiting) == result_of(probing.known()) == Capabilities()
     assert len(probing.asked) == 1
-    probing.clock.advance(AGAIN_SECONDS)
+    probing.clock.advance(PROBE_AGAIN_SECONDS)
     later = probing.known()
     probing.find(NO_SUMS)
     assert result_of(later) == NO_SUMS
@@ -169,7 +169,7 @@ def test_a_refusal_does_not_keep_a_bucket_from_being_tried_out() -> None:
     probing.known()
     probing.fail(StoreUnavailable("down"))
     probing.abilities.must_do_without("bucket", "unequal_parts")
-    probing.clock.advance(AGAIN_SECONDS)
+    probing.clock.advance(PROBE_AGAIN_SECONDS)
     later = probing.known()
     probing.find(NO_SUMS)
     found = result_of(later)
@@ -180,7 +180,7 @@ def test_a_refusal_does_not_keep_a_bucket_from_being_tried_out() -> None:
 def test_a_probe_is_waited_for_only_so_long() -> None:
     probing = Probing(capabilities=NO_COPY)
     first = probing.known()
-    probing.clock.advance(PATIENCE_SECONDS - 1)
+    probing.clock.advance(MAX_WAIT_SECONDS - 1)
     second = probing.known()
     assert not first.called
     probing.clock.advance(1)

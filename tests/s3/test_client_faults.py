@@ -26,7 +26,7 @@ from sftpgw.model.store import (
     StoredPart,
     WriteCondition,
 )
-from sftpgw.s3.request_executor import HURRIED_ATTEMPTS
+from sftpgw.s3.request_executor import SHORT_DEADLINE_ATTEMPTS
 from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
 from tests.scripted_server import Connect
@@ -417,7 +417,7 @@ class TestLostAnswers:
         with pytest.raises(errors.StoreUnavailable):
             await client.put(NAME, (DATA,), PLAIN)
         methods = [request.method for request in server.requests]
-        assert methods == ["PUT"] * 6 + ["HEAD"] * HURRIED_ATTEMPTS
+        assert methods == ["PUT"] * 6 + ["HEAD"] * SHORT_DEADLINE_ATTEMPTS
 
     @pytest_twisted.ensureDeferred
     async def test_a_put_that_had_worked_with_a_key_that_is_gone(

@@ -20,7 +20,8 @@ from sftpgw import errors
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ByteRange, MultipartUpload, ObjectName, ObjectProperties
 from sftpgw.model.units import MIB
-from sftpgw.s3.retry.plan import CONNECT_FAILED, Fault, RetryPlan
+from sftpgw.s3.error_codes import CONNECT_FAILED
+from sftpgw.s3.retry.plan import Fault, RetryPlan
 from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
 from tests.scripted_server import DEFAULTS

@@ -17,8 +17,8 @@ from twisted.internet.task import Clock
 from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.admission import (
     MAX_SOURCES,
-    Admission,
-    AdmissionTicket,
+    ProcessAdmission,
+    ProcessTicket,
     Refusal,
     address_of,
     drop_probability,
@@ -52,18 +52,18 @@ class Door:
         self.now = 0.0
         self.luck = 0.0
         chance = chance or (lambda: self.luck)
-        self.admission = Admission(settings, seconds=lambda: self.now, random=chance)
+        self.admission = ProcessAdmission(settings, seconds=lambda: self.now, random=chance)
 
-    def take(self, host: str | None = ALICE) -> AdmissionTicket:
+    def take(self, host: str | None = ALICE) -> ProcessTicket:
         ticket = self.admission.admit(host)
-        assert isinstance(ticket, AdmissionTicket), ticket
+        assert isinstance(ticket, ProcessTicket), ticket
         return ticket
 
-    def take_all(self, host: str | None = ALICE, most: int = 100) -> list[AdmissionTicket]:
+    def take_all(self, host: str | None = ALICE, most: int = 100) -> list[ProcessTicket]:
         """As many as it takes, up to `most`."""
-        tickets: list[AdmissionTicket] = []
+        tickets: list[ProcessTicket] = []
         while len(tickets) < most and isinstance(
-            ticket := self.admission.admit(host), AdmissionTicket
+            ticket := self.admission.admit(host), ProcessTicket
         ):
             tickets.append(ticket)
         return tickets
@@ -115,7 +115,7 @@ def test_the_rate_that_ssh_audit_calls_safe_is_never_exceeded() -> None:
     taken = 0
     for tick in range(1500):
         door.now = tick / 1000
-        if isinstance(ticket := door.admission.admit(ALICE), AdmissionTicket):
+        if isinstance(ticket := door.admission.admit(ALICE), ProcessTicket):
             taken += 1
             ticket.closed()
     assert taken / 1.5 < 20
@@ -267,7 +267,7 @@ def test_drops_grow_from_the_start_to_the_full(
 def share_let_in(settings: SshSettings, flooders: int) -> float:
     """Of an honest client's tries, while so many addresses take what they get and keep it."""
     door = Door(settings, random.Random(1).random)
-    held: deque[tuple[float, AdmissionTicket]] = deque()
+    held: deque[tuple[float, ProcessTicket]] = deque()
     tries = let_in = 0
     for tick in range(600):
         door.now = tick / 2
@@ -275,11 +275,11 @@ def share_let_in(settings: SshSettings, flooders: int) -> float:
             held.popleft()[1].closed()
         for number in range(flooders):
             flooder = door.admission.admit(f"198.51.{number // 256}.{number % 256}")
-            if isinstance(flooder, AdmissionTicket):
+            if not isinstance(flooder, Refusal):
                 held.append((door.now, flooder))
         if door.now > settings.login_grace_seconds:
             tries += 1
-            if isinstance(honest := door.admission.admit(ALICE), AdmissionTicket):
+            if isinstance(honest := door.admission.admit(ALICE), ProcessTicket):
                 let_in += 1
                 honest.logged_in()
                 honest.closed()
@@ -314,14 +314,14 @@ def test_the_books_are_right_whatever_happens(steps: list[tuple[str, int]]) -> N
     )
     door = Door(settings)
     door.luck = 0.6
-    tickets: list[AdmissionTicket] = []
-    logged_in: set[AdmissionTicket] = set()
+    tickets: list[ProcessTicket] = []
+    logged_in: set[ProcessTicket] = set()
     for step, number in steps:
         if step == "wait":
             door.now += number
         elif step == "admit":
             taken = door.admission.admit(f"192.0.2.{number}")
-            if isinstance(taken, AdmissionTicket):
+            if not isinstance(taken, Refusal):
                 tickets.append(taken)
         elif tickets:
             ticket = tickets[number % len(tickets)]

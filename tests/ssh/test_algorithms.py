@@ -142,7 +142,7 @@ def test_a_client_with_an_aead_and_foreign_macs_gets_through(
     pair = ClientPair(factory, factory.clock, greet=False)
     pair.client.makeConnection(pair.client_io)
     pair.server.dataReceived(pair.client_io.take())
-    assert not pair.server.ended
+    assert not pair.server.has_ended
     assert pair.server.nextEncryptions.outCipType == cipher
     assert pair.server.supportedMACs == list(factory.offer.macs)
     pair.drop()

@@ -9,7 +9,7 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS
 
 from sftpgw.model.settings import SshSettings
-from sftpgw.ssh.connection import MAX_REFUSALS_TOLD
+from sftpgw.ssh.connection import MAX_REFUSALS_LOGGED
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
@@ -101,10 +101,10 @@ def test_global_requests_are_refused_and_only_answered_on_demand(
 
 
 def test_refusals_are_not_told_for_ever(pair: LoggedInPair) -> None:
-    for number in range(10 * MAX_REFUSALS_TOLD):
+    for number in range(10 * MAX_REFUSALS_LOGGED):
         pair.connection.sendGlobalRequest(b"request-%d" % number, b"")
     pair.pump()
-    assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_TOLD
+    assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_LOGGED
 
 
 @pytest.mark.parametrize(

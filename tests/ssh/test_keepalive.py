@@ -9,7 +9,7 @@ from twisted.conch.ssh.common import NS
 
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.units import MIB
-from sftpgw.ssh.keepalive import LOOK_SECONDS
+from sftpgw.ssh.keepalive import CHECK_SECONDS
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem
@@ -102,9 +102,9 @@ def test_a_client_that_talks_gets_no_keepalive(watches: list[Watch]) -> None:
 def test_a_client_that_does_not_answer_is_disconnected(watches: list[Watch]) -> None:
     watch = begin(watches)
     watch.wait_alone(239)
-    assert not watch.pair.server.ended
+    assert not watch.pair.server.has_ended
     watch.wait_alone(1)
-    assert watch.pair.server.ended
+    assert watch.pair.server.has_ended
     watch.pair.pump()
     assert watch.questions == 3
     (facts,) = watch.pair.events.facts("session-closed")
@@ -116,7 +116,7 @@ def test_a_peer_that_vanished_with_data_unsent_is_cut_off(watches: list[Watch]) 
     watch.pair.client_reads = False
     watch.subsystem.transport.write(b"x" * MIB)
     watch.wait_alone(240)
-    assert watch.pair.server.ended
+    assert watch.pair.server.has_ended
     watch.wait_alone(10)
     assert watch.pair.server_io.aborted
 
@@ -129,7 +129,7 @@ def test_a_slow_reader_is_alive_as_long_as_it_reads(watches: list[Watch]) -> Non
         watch.pair.client.dataReceived(watch.pair.server_io.take())
         watch.pair.client_io.take()  # its words never arrive, but TCP has drained
     assert watch.questions == 0
-    assert not watch.pair.server.ended
+    assert not watch.pair.server.has_ended
 
 
 @pytest.mark.parametrize("answer", [REQUEST_SUCCESS, REQUEST_FAILURE, 3, 2])
@@ -141,7 +141,7 @@ def test_any_answer_will_do(watches: list[Watch], answer: int) -> None:
         watch.pair.client.sendPacket(answer, bytes(4))
         watch.pair.server.dataReceived(watch.pair.client_io.take())
     watch.wait_alone(239)
-    assert not watch.pair.server.ended
+    assert not watch.pair.server.has_ended
 
 
 def test_late_answers_are_welcome_too_many_are_not(watches: list[Watch]) -> None:
@@ -150,26 +150,26 @@ def test_late_answers_are_welcome_too_many_are_not(watches: list[Watch]) -> None
     for _ in range(3):
         watch.pair.client.sendPacket(REQUEST_FAILURE, b"")
     watch.pair.server.dataReceived(watch.pair.client_io.take())
-    assert not watch.pair.server.ended
+    assert not watch.pair.server.has_ended
     watch.pair.client.sendPacket(REQUEST_FAILURE, b"")
     watch.pair.server.dataReceived(watch.pair.client_io.take())
-    assert watch.pair.server.ended
+    assert watch.pair.server.has_ended
     assert watch.pair.events.facts("protocol-broken")
 
 
 def test_other_intervals_and_counts(watches: list[Watch]) -> None:
     watch = begin(watches, SshSettings(keepalive_interval_seconds=5, keepalive_count=1))
     watch.wait_alone(9)
-    assert not watch.pair.server.ended
+    assert not watch.pair.server.has_ended
     watch.wait_alone(1)
-    assert watch.pair.server.ended
+    assert watch.pair.server.has_ended
 
 
 def test_keepalives_can_be_turned_off(watches: list[Watch]) -> None:
     settings = SshSettings(keepalive_interval_seconds=0, idle_timeout_seconds=0)
     watch = begin(watches, settings)
     watch.wait_alone(3000)
-    assert not watch.pair.server.ended
+    assert not watch.pair.server.has_ended
     watch.pair.pump()
     assert watch.questions == 0
 
@@ -210,7 +210,7 @@ def test_data_either_way_is_activity(watches: list[Watch], keepalive_seconds: fl
         watch.pair.pump()
     watch.wait(IDLE_SECONDS - 1)
     assert watch.pair.connected
-    watch.wait(LOOK_SECONDS + 1)
+    watch.wait(CHECK_SECONDS + 1)
     assert not watch.pair.connected
 
 
@@ -231,7 +231,7 @@ def test_what_waits_for_the_store_is_not_idle(watches: list[Watch]) -> None:
     watch.wait(2 * IDLE_SECONDS, step=10)
     assert watch.pair.connected
     watch.subsystem.is_busy = False
-    watch.wait(IDLE_SECONDS + LOOK_SECONDS)
+    watch.wait(IDLE_SECONDS + CHECK_SECONDS)
     assert not watch.pair.connected
 
 
@@ -240,7 +240,7 @@ def test_a_client_that_only_lets_us_wait_is_idle(watches: list[Watch]) -> None:
     pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)})
     pair.open_subsystem(refill=False, window_bytes=1000)
     made[0].transport.write(b"x" * 2000)
-    for _ in range(IDLE_SECONDS + round(LOOK_SECONDS)):
+    for _ in range(IDLE_SECONDS + round(CHECK_SECONDS)):
         pair.clock.advance(1)
         pair.pump()
     assert not pair.connected

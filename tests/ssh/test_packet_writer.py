@@ -68,7 +68,7 @@ def test_what_waits_for_a_client_that_does_not_read(
             pair.client.sendPacket(GLOBAL_REQUEST, QUESTION)
         pair.server.dataReceived(pair.client_io.take())
         most_bytes = max(most_bytes, pair.unread_bytes)
-        if pair.server.ended:
+        if pair.server.has_ended:
             break
     assert pair.server_io.aborted
     assert "does not read" in pair.server._close_reason
@@ -98,8 +98,8 @@ def test_a_transport_without_a_socket_says_itself_when_it_is_full() -> None:
         transport,
         PacketCiphers(b"none", b"none", b"none", b"none").sealer,
         KeyUsage(1 << 30, 3600.0, 0.0),
-        lambda: room.append(len(room)),
-        lambda reason: None,
+        on_room=lambda: room.append(len(room)),
+        on_overflow=lambda reason: None,
     )
     packet_writer.start()
     assert transport.streaming

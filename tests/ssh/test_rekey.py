@@ -149,7 +149,7 @@ def test_the_server_rekeys_after_an_hour(talks: list[Talk]) -> None:
 def test_a_stranger_gets_no_new_keys_from_us(talks: list[Talk]) -> None:
     talk = begin(talks)
     server = talk.pair.server
-    server._login_done = False
+    server.is_logged_in = False
     server._keys.used(2 * GIB)
     talk.channel.write(b"x")
     talk.pair.pump()
@@ -193,7 +193,7 @@ def test_a_client_that_makes_us_hold_back_ever_more_is_cut_off(talks: list[Talk]
     talk.pair.server.rekey()
     question = NS(b"keepalive@openssh.com") + b"\1"
     asked = 0
-    while not talk.pair.server.ended:
+    while not talk.pair.server.has_ended:
         talk.pair.client.sendPacket(GLOBAL_REQUEST, question)
         talk.to_server()
         asked += 1
@@ -220,9 +220,9 @@ def test_a_client_that_never_answers_our_kexinit_is_cut_off(talks: list[Talk]) -
     talk = begin(talks, SshSettings(keepalive_interval_seconds=0))
     talk.pair.server.rekey()
     talk.pair.clock.advance(59)
-    assert not talk.pair.server.ended
+    assert not talk.pair.server.has_ended
     talk.pair.clock.advance(1)
-    assert talk.pair.server.ended
+    assert talk.pair.server.has_ended
     (facts,) = talk.pair.events.facts("protocol-broken")
     assert facts["reason"] == "the key exchange took too long"
 
@@ -231,7 +231,7 @@ def test_a_slow_client_has_more_time_but_not_for_ever(talks: list[Talk]) -> None
     talk = begin(talks, SshSettings(keepalive_interval_seconds=0))
     talk.pair.server.rekey()
     seconds = 0
-    while not talk.pair.server.ended:
+    while not talk.pair.server.has_ended:
         talk.channel.write(b"x")
         talk.to_server()
         talk.pair.clock.advance(30)
@@ -257,7 +257,12 @@ def test_a_slow_client_that_answers_in_the_end_goes_on(talks: list[Talk]) -> Non
 
 def test_once_the_client_has_begun_there_is_no_more_patience() -> None:
     clock, expired = Clock(), []
-    limit = ExchangeLimit(clock, 60, clock.seconds, lambda: expired.append(clock.seconds()))
+    limit = ExchangeLimit(
+        clock,
+        60,
+        heard_at_seconds=clock.seconds,
+        on_expired=lambda: expired.append(clock.seconds()),
+    )
     limit.we_began()
     clock.advance(59)
     limit.client_began()
@@ -283,7 +288,7 @@ def test_both_kexinits_cross(talks: list[Talk]) -> None:
     assert len(talk.channel.received) == MIB
     assert talk.exchanges == 1
     talk.pair.clock.advance(61)
-    assert not talk.pair.server.ended
+    assert not talk.pair.server.has_ended
 
 
 def test_both_kexinits_cross_again_and_again(talks: list[Talk]) -> None:

@@ -21,8 +21,9 @@ from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.factory import SILENT_TOLD_AFTER_SECONDS
 from sftpgw.ssh.packet_cipher import PacketCiphers
+from sftpgw.ssh.packet_transport import PACKETS_PER_ITERATION
 from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
-from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, PACKETS_PER_ITERATION
+from sftpgw.ssh.transport import ABORT_AFTER_SECONDS
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -87,7 +88,7 @@ def pair(made):
     yield pair
     pair.drop()
     assert pair.clock.getDelayedCalls() == []
-    assert pair.factory.sessions == set()
+    assert pair.factory.connections == set()
 
 
 def plain_packet(payload: bytes, padding_bytes: int | None = None) -> bytes:
@@ -393,9 +394,9 @@ def test_a_key_exchange_has_a_time_limit(pair: LoggedInPair) -> None:
     pair.client.sendKexInit()
     pair.server.dataReceived(pair.client_io.take())
     pair.clock.advance(KEY_EXCHANGE_SECONDS - 1)
-    assert not pair.server.ended
+    assert not pair.server.has_ended
     pair.clock.advance(1)
-    assert pair.server.ended
+    assert pair.server.has_ended
 
 
 # Limits and goodbyes.

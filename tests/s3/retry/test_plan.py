@@ -5,24 +5,26 @@ from __future__ import annotations
 import pytest
 
 from sftpgw import errors
-from sftpgw.s3.retry.plan import (
+from sftpgw.s3.error_codes import (
     BAD_ANSWER,
     CERTIFICATE_REFUSED,
     CONNECT_FAILED,
     CONNECTION_LOST,
     CUT_BODY,
-    FIRST_WAIT_SECONDS,
-    LONGEST_WAIT_SECONDS,
     PROXY_REFUSED,
-    RENEWALS,
-    RESENDS,
     SETTINGS_UNUSABLE,
     TIMED_OUT,
     TLS_FAILED,
     TRANSCODED,
     UNEXPLAINED,
-    Fault,
     Remedy,
+)
+from sftpgw.s3.retry.plan import (
+    FIRST_WAIT_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    MAX_RENEWALS,
+    MAX_RESENDS,
+    Fault,
     RetryPlan,
     TryAgain,
     asks_for_fewer,
@@ -151,7 +153,7 @@ def test_waits_double_up_to_a_bound() -> None:
 @pytest.mark.parametrize("code", [BAD_ANSWER, TLS_FAILED, "BadDigest"])
 def test_what_is_likely_to_stay_is_told_within_two_seconds(code: str) -> None:
     retries = plan(100, random=1.0)
-    assert sum(waits(retries, Fault(code), RESENDS)) < 2.0
+    assert sum(waits(retries, Fault(code), MAX_RESENDS)) < 2.0
     assert retries.after(Fault(code), 0.0) is None
 
 
@@ -206,12 +208,12 @@ def test_progress_starts_afresh_but_not_for_ever() -> None:
     while retries.after(fault, rounds * 90.0) is not None:
         rounds += 1
         retries.progressed(rounds * 90.0)
-    assert rounds == RENEWALS + 1
+    assert rounds == MAX_RENEWALS + 1
 
 
 def test_time_in_the_queue_does_not_count_against_the_deadline() -> None:
     plan = RetryPlan(10, lambda: 0.0, 0.0, 20.0)
-    plan.stood_in_line(100.0)
+    plan.queued(100.0)
     assert plan.after(Fault("SlowDown", 503), 110.0) is not None
     assert plan.after(Fault("SlowDown", 503), 119.0) is not None
     assert plan.after(Fault("SlowDown", 503), 121.0) is None

@@ -72,7 +72,9 @@ def test_homes_keep_to_the_limits_of_the_store(layout: StagingLayout, copy_limit
         else:
             expected = Home(home.upload, home.number + 1)
     if layout.stagings is not None:
-        assert layout.copy_number(expected.upload - 1) == layout.ladder.max_parts, "no number is wasted"
+        assert layout.copy_number(expected.upload - 1) == layout.ladder.max_parts, (
+            "no number is wasted"
+        )
 
 
 @pytest.mark.parametrize("offset", [0, 18 * GIB, 40 * 1024 * GIB, DEFAULT.capacity_bytes - 1])

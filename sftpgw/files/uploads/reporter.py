@@ -1,0 +1,94 @@
+"""What the log is told of one upload.
+
+Knows: the facts of its events. Must not know: when they happen.
+"""
+
+from __future__ import annotations
+
+from sftpgw.errors import GatewayError
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.traffic import FileTraffic, upload_purpose
+from sftpgw.files.transfers.registry import Registration
+from sftpgw.files.uploads.plan.upload_plan import UploadPlan
+from sftpgw.model.events.upload_events import (
+    FileStored,
+    UploadAbandoned,
+    UploadDropped,
+    UploadFacts,
+    UploadFailedEvent,
+    failure_facts,
+)
+
+
+class UploadReporter:
+    """Emits the events of one upload.
+
+    :param context: what the session's files stand on.
+    :param registration: knows the file's name, and the object that is edited (its base).
+    :param plan: knows how large the file is.
+    :param traffic: the bytes that the client and other files brought.
+    :param is_resumed: whether a suspended upload goes on.
+    :ivar opened_seconds: when the file was opened.
+    """
+
+    def __init__(
+        self,
+        context: SessionContext,
+        registration: Registration,
+        plan: UploadPlan,
+        traffic: FileTraffic,
+        *,
+        is_resumed: bool,
+    ) -> None:
+        self.opened_seconds = context.clock.seconds()
+        self._clock = context.clock
+        self._events = context.events
+        self._registration = registration
+        self._plan = plan
+        self._traffic = traffic
+        self._is_resumed = is_resumed
+
+    def stored(self, size_bytes: int) -> None:
+        """The file is stored, with this size."""
+        self._emit_end(FileStored, size_bytes)
+
+    def dropped(self) -> None:
+        """The file was removed while it was being written."""
+        self._emit_end(UploadDropped, self._plan.size_bytes)
+
+    def abandoned(self) -> None:
+        """The client was lost."""
+        event = UploadAbandoned(
+            key=self._registration.name.key, size_bytes=self._plan.size_bytes, **self.facts()
+        )
+        self._events.emit(event)
+
+    def failed(self, failure: GatewayError) -> None:
+        """The upload has failed, and the client was told."""
+        event = UploadFailedEvent(
+            key=self._registration.name.key, **failure_facts(failure), **self.facts()
+        )
+        self._events.emit(event)
+
+    def _emit_end(self, kind: type[FileStored | UploadDropped], size_bytes: int) -> None:
+        event = kind(
+            key=self._registration.name.key,
+            size_bytes=size_bytes,
+            seconds=round(self._clock.seconds() - self.opened_seconds, 3),
+            **self.facts(size_bytes),
+        )
+        self._events.emit(event)
+
+    def facts(self, size_bytes: int | None = None) -> UploadFacts:
+        """Why the file is written, and where its bytes came from.
+
+        :param size_bytes: the size of the stored file; None for an upload that is not stored.
+        """
+        base = self._registration.base
+        purpose = upload_purpose(
+            self._traffic,
+            self._plan.size_bytes if size_bytes is None else size_bytes,
+            base_bytes=None if base is None else base.size_bytes,
+            is_resumed=self._is_resumed,
+        )
+        return {"purpose": purpose, **self._traffic.written_facts()}

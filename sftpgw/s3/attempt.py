@@ -1,0 +1,255 @@
+"""One attempt of a request: sign, send, read the response.
+
+Knows: the signer, the HTTP client, and which fault each of its errors is.
+Must not know: whether a request is sent again (`s3/request_executor`), what an operation means.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from botocore.credentials import ReadOnlyCredentials
+from twisted.web.http_headers import Headers
+
+from sftpgw.aws.endpoints import Endpoints
+from sftpgw.aws.signer import HeaderList, Signer
+from sftpgw.errors import StoreError
+from sftpgw.http.certificates import AuthoritiesUnusable, CertificateRefused, TlsFailed
+from sftpgw.http.client import (
+    ConnectFailed,
+    ConnectionBroken,
+    ExchangeTimedOut,
+    HttpClient,
+    HttpRequest,
+    NoHttp,
+)
+from sftpgw.http.proxies import ProxyUnusable
+from sftpgw.http.tunnels import ProxyRefused
+from sftpgw.model.units import MIB
+from sftpgw.s3.error_codes import (
+    BAD_ANSWER,
+    CERTIFICATE_REFUSED,
+    CONNECT_FAILED,
+    CONNECTION_LOST,
+    CUT_BODY,
+    PROXY_REFUSED,
+    SETTINGS_UNUSABLE,
+    TIMED_OUT,
+    TLS_FAILED,
+)
+from sftpgw.s3.error_responses import AttemptFailed, error_response
+from sftpgw.s3.headers import MissingHeader
+from sftpgw.s3.retry.plan import Fault
+from sftpgw.s3.s3_request import BodyStream, Response, S3Request
+from sftpgw.wire.s3xml import MalformedDocument
+
+USER_AGENT = "sftpgw"
+MAX_DOCUMENT_BYTES = 16 * MIB
+SLOW_RESPONSE_SECONDS = 300.0
+
+_OPERATIONS_ON_CONTENT = frozenset({"GetObject", "HeadObject"})
+
+_FAULT_CODES: dict[type[Exception], str] = {
+    ConnectFailed: CONNECT_FAILED,
+    ConnectionBroken: CONNECTION_LOST,
+    ExchangeTimedOut: TIMED_OUT,
+    NoHttp: BAD_ANSWER,
+    CertificateRefused: CERTIFICATE_REFUSED,
+    TlsFailed: TLS_FAILED,
+    ProxyRefused: PROXY_REFUSED,
+    ProxyUnusable: SETTINGS_UNUSABLE,
+    AuthoritiesUnusable: SETTINGS_UNUSABLE,
+    MalformedDocument: BAD_ANSWER,
+    MissingHeader: BAD_ANSWER,
+}
+_FAULTS = tuple(_FAULT_CODES)
+
+Accept = Callable[[Response], None]
+"""Checks a 2xx; raises `AttemptFailed`, `MalformedDocument` or `MissingHeader` if it is not the
+response that the operation promises."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What the attempts of one request have moved, for `FinishedRequest`."""
+
+    attempts: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+    def sent(self, size_bytes: int) -> None:
+        self.sent_bytes += size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """An attempt that is ready to be sent, with what it was signed with."""
+
+    plain: S3Request
+    signed: HttpRequest
+    credentials: ReadOnlyCredentials
+    region: str
+
+
+class ResponseReader:
+    """The `ResponseSink` of one attempt. A 2xx goes into the stream, if there is one; anything
+    else is collected.
+
+    :param stream: takes the body of a 2xx; None: the body is collected.
+    :param traffic: counts the received bytes.
+    """
+
+    def __init__(self, stream: BodyStream | None, traffic: Traffic) -> None:
+        self.status = 0
+        self.headers = Headers()
+        self.document = bytearray()
+        self._stream = stream
+        self._traffic = traffic
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    def began(self, status: int, headers: Headers) -> None:
+        self.status, self.headers = status, headers
+        if self.is_success and self._stream is not None:
+            self._stream.began(status, headers)
+
+    def received(self, data: bytes) -> None:
+        self._traffic.received_bytes += len(data)
+        if self.is_success and self._stream is not None:
+            self._stream.received(data)
+        elif len(self.document) + len(data) > MAX_DOCUMENT_BYTES:
+            raise MalformedDocument("the response is larger than any S3 document")
+        else:
+            self.document += data
+
+
+class AttemptSender:
+    """Sends requests to S3, each once.
+
+    :param http: the connections of the process.
+    :param endpoints: the URL and signing region of each bucket.
+    :param signer: signs, by the store's clock.
+    :param read_timeout_seconds: how long nothing may move in an exchange.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        endpoints: Endpoints,
+        signer: Signer,
+        read_timeout_seconds: float,
+    ) -> None:
+        self.http = http
+        self.endpoints = endpoints
+        self.signer = signer
+        self.requests: Counter[str] = Counter()
+        """Attempts so far, by S3's names of the operations."""
+        self._read_timeout_seconds = read_timeout_seconds
+        self._transcoded: set[str] = set()
+
+    def ask_for_stored_bytes(self, bucket: str) -> None:
+        """From now on, tell the store of `bucket` not to decompress objects (GCS)."""
+        self._transcoded.add(bucket)
+
+    async def payload_hash(self, request: S3Request) -> str:
+        """The hash of the body for `signed`. It is the same for all attempts of a request."""
+        endpoint = self.endpoints.of_bucket(request.bucket)
+        return await self.signer.payload_hash(request.body, endpoint)
+
+    def signed(
+        self, request: S3Request, credentials: ReadOnlyCredentials, payload_hash: str
+    ) -> SignedRequest:
+        """The request, signed for now.
+
+        :raises StoreError: it has no URL, or a header that cannot be sent
+        """
+        endpoint = self.endpoints.of_bucket(request.bucket)
+        silence_seconds = self._read_timeout_seconds
+        try:
+            url = endpoint.url(request.key, request.query)
+            headers = self.signer.sign(
+                request.method,
+                url,
+                headers=_checked(request.headers),
+                payload_hash=payload_hash,
+                endpoint=endpoint,
+                credentials=credentials,
+            )
+        except ValueError as error:
+            raise StoreError(f"cannot be sent: {error}", code="BadRequest") from error
+        response_seconds = SLOW_RESPONSE_SECONDS if request.is_slow else 0.0
+        signed = HttpRequest(
+            method=request.method,
+            url=url,
+            headers=(*headers, *self._unsigned_headers(request)),
+            body=request.body,
+            response_timeout_seconds=max(silence_seconds, response_seconds),
+            silence_timeout_seconds=silence_seconds,
+        )
+        return SignedRequest(request, signed, credentials, endpoint.signing_region)
+
+    async def send(
+        self,
+        request: SignedRequest,
+        stream: BodyStream | None,
+        accept: Accept | None,
+        traffic: Traffic,
+    ) -> Response:
+        """Send once; returns the 2xx.
+
+        :param stream: takes the body of a 2xx.
+        :param accept: checks a 2xx.
+        :param traffic: counts the attempt and its bytes.
+        :raises AttemptFailed: there is no 2xx, or not the whole body
+        """
+        reader = ResponseReader(stream, traffic)
+        self.requests[request.plain.operation] += 1
+        traffic.attempts += 1
+        try:
+            await self.http.exchange(request.signed, reader, traffic.sent)
+            if stream is not None and reader.is_success and not stream.is_complete:
+                raise AttemptFailed(Fault(CUT_BODY), "the body ended too early")
+            if not reader.is_success:
+                raise self._error_response(request, reader)
+            response = Response(reader.status, reader.headers, bytes(reader.document))
+            if accept is not None:
+                accept(response)
+        except _FAULTS as error:
+            if stream is None or not stream.is_complete:
+                raise AttemptFailed(Fault(_FAULT_CODES[type(error)]), str(error)) from error
+            response = Response(reader.status, reader.headers, b"")
+        return response
+
+    def _unsigned_headers(self, request: S3Request) -> HeaderList:
+        """Headers that may change on the way. GCS changes ``Accept-Encoding``.
+
+        ``Accept-Encoding`` is sent only where it is needed. Elsewhere it would allow proxies, and
+        GCS itself with its lists, to compress.
+        """
+        agent = ("User-Agent", USER_AGENT)
+        if request.bucket in self._transcoded and request.operation in _OPERATIONS_ON_CONTENT:
+            return (agent, ("Accept-Encoding", "gzip"))
+        return (agent,)
+
+    def _error_response(self, request: SignedRequest, reader: ResponseReader) -> AttemptFailed:
+        return error_response(
+            reader.status,
+            reader.headers,
+            bytes(reader.document),
+            is_head=request.plain.method == "HEAD",
+            final_codes=request.plain.final_codes,
+            region=request.region,
+            now_seconds=self.signer.now_seconds(),
+        )
+
+
+def _checked(headers: HeaderList) -> HeaderList:
+    """:raises ValueError: a value that no header can carry"""
+    for name, value in headers:
+        if not (value.isascii() and value.isprintable()):
+            raise ValueError(f"the header {name} is not printable ASCII")
+    return headers

@@ -1,0 +1,62 @@
+"""A `RequestExecutor` together with the context of one view of the store.
+
+Knows: the executor and whom its requests are sent for.
+Must not know: any operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sftpgw.s3.request_executor import RequestExecutor
+from sftpgw.s3.s3_request import AttemptLog, BodyStream, RequestContext, Response, S3Request
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BoundExecutor:
+    """Sends requests for one view of the store.
+
+    :param executor: is shared by all views.
+    :param context: events, user and cancel token of this view.
+    """
+
+    executor: RequestExecutor
+    context: RequestContext
+
+    def with_short_deadline(self) -> BoundExecutor:
+        """The same, for requests that others wait for and that may fail."""
+        return replace(self, executor=self.executor.with_short_deadline())
+
+    async def send(self, request: S3Request, attempt_log: AttemptLog | None = None) -> Response:
+        """As `RequestExecutor.send`."""
+        return await self.executor.send(request, self.context, attempt_log=attempt_log)
+
+    async def stream(self, next_request: Callable[[], S3Request], stream: BodyStream) -> None:
+        """Send for a body, which goes into `stream`.
+
+        :param next_request: returns the request of each attempt.
+        """
+        await self.executor.send(next_request, self.context, stream=stream)
+
+    async def send_for(
+        self,
+        request: S3Request,
+        read: Callable[[Response], T],
+        attempt_log: AttemptLog | None = None,
+    ) -> T:
+        """Send for the value that `read` finds in the response.
+
+        :param read: raises what `attempt.Accept` may raise; then the request is sent again.
+        """
+        found: list[T] = []
+        await self.executor.send(
+            request,
+            self.context,
+            accept=lambda response: found.append(read(response)),
+            attempt_log=attempt_log,
+        )
+        return found[-1]

@@ -1,0 +1,140 @@
+"""Requests to S3 before they are signed, and what is known of them when they are done.
+
+Knows: the fields of a request and of a response.
+Must not know: how a request is signed, sent or retried (`s3/request_executor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from twisted.web.http_headers import Headers
+
+from sftpgw.aws.signer import HeaderList
+from sftpgw.errors import NoSuchObject, StoreError
+from sftpgw.model.events import EventSink
+from sftpgw.model.store import Cancellation
+from sftpgw.model.units import Body
+
+
+@dataclass(frozen=True, slots=True)
+class S3Request:
+    """A request before it is signed.
+
+    :param operation: S3's name of the operation, for the log and the counter.
+    :param method: the HTTP method.
+    :param query: names and values, not encoded.
+    :param missing: the error class for a 404 without a known code.
+    :param is_slow: the store may need minutes before it responds (copies, Complete).
+    :param final_codes: S3 error codes after which the request is not sent again.
+    :param optional: pairs of a capability (a field of `Capabilities`) and the header that needs
+        it.
+    :param find_reason: asks the store for a reason why the request fails with status 500 each
+        time; None if it finds none.
+    """
+
+    operation: str
+    method: str
+    bucket: str
+    key: str = ""
+    query: tuple[tuple[str, str], ...] = ()
+    headers: HeaderList = ()
+    body: Body = ()
+    missing: type[StoreError] = NoSuchObject
+    is_slow: bool = False
+    final_codes: frozenset[str] = frozenset()
+    optional: tuple[tuple[str, str], ...] = ()
+    find_reason: Callable[[], Awaitable[StoreError | None]] | None = None
+
+    def without(self, lacking: frozenset[str]) -> S3Request:
+        """The same request without the headers that need the capabilities in `lacking`."""
+        dropped = {header.lower() for name, header in self.optional if name in lacking}
+        headers = tuple(pair for pair in self.headers if pair[0].lower() not in dropped)
+        return replace(self, headers=headers)
+
+
+@dataclass(slots=True)
+class Response:
+    """A 2xx response.
+
+    :param document: its body; empty where a `BodyStream` has taken it.
+    """
+
+    status: int
+    headers: Headers
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """Whom a request is sent for.
+
+    :param events: takes the events of the request.
+    :param user: the user whose fair share of a throttled bucket it counts against.
+    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None: never.
+    """
+
+    events: EventSink
+    user: str = ""
+    cancel_token: Cancellation | None = None
+
+
+@dataclass(slots=True)
+class AttemptLog:
+    """What a caller needs to know of the attempts of one or more requests, also if they failed.
+
+    :param may_have_happened: one of the failed attempts may have been carried out by the store.
+    """
+
+    may_have_happened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRequest:
+    """One request to the store with all its attempts, whether it succeeded or not.
+
+    :param operation: S3's name of the operation.
+    :param status: the HTTP status of the last attempt; 0 without a response.
+    :param code: the error code of a failure, of S3 or of `s3/error_codes`; "" for a success.
+    :param seconds: from the first attempt to the end, waits and queues included.
+    :param attempts: how often the request was sent.
+    :param sent_bytes: heads and bodies of the requests as they went into the connection, without
+        TLS.
+    :param received_bytes: bodies of the responses.
+    """
+
+    operation: str
+    bucket: str
+    user: str
+    status: int
+    code: str
+    seconds: float
+    attempts: int
+    sent_bytes: int
+    received_bytes: int
+
+
+class BodyStream(Protocol):
+    """Takes the body of a 2xx as it arrives. It stays the same for all attempts of a request."""
+
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes of the body have arrived, over all attempts."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole body has arrived."""
+
+    def began(self, status: int, headers: Headers) -> None:
+        """The headers of an attempt's response have arrived.
+
+        :raises AttemptFailed: it is not the response that was asked for
+        """
+
+    def received(self, data: bytes) -> None:
+        """The next bytes of the body.
+
+        :raises AttemptFailed: there are more than the response promised
+        """

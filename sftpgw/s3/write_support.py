@@ -1,0 +1,62 @@
+"""What the writing operations of a view have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sftpgw.s3.body_integrity import BodyIntegrity
+from sftpgw.s3.bound_executor import BoundExecutor
+from sftpgw.s3.capabilities import CapabilitySource
+from sftpgw.s3.capability_fallbacks import CapabilityFallbacks
+from sftpgw.s3.failure_reasons import FailureReasons
+from sftpgw.s3.object_reads import ObjectReads
+from sftpgw.s3.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSupport:
+    """The collaborators of `ObjectWrites` and `MultipartUploads`.
+
+    :param executor: sends requests.
+    :param reads: looks at objects.
+    :param capability_source: what the store is believed to support.
+    :param integrity: checksums of bodies.
+    :param fallbacks: does without what the store refuses.
+    :param publisher: publishes objects, and settles lost responses.
+    :param reasons: asks the store why it fails.
+    :param storage_class: ``[s3] storage_class``, for objects whose properties name none.
+    """
+
+    executor: BoundExecutor
+    reads: ObjectReads
+    capability_source: CapabilitySource
+    integrity: BodyIntegrity
+    fallbacks: CapabilityFallbacks
+    publisher: Publisher
+    reasons: FailureReasons
+    storage_class: str
+
+    @classmethod
+    def of(
+        cls,
+        executor: BoundExecutor,
+        reads: ObjectReads,
+        capability_source: CapabilitySource,
+        integrity: BodyIntegrity,
+    ) -> WriteSupport:
+        """The collaborators of one view."""
+        fallbacks = CapabilityFallbacks(capability_source, reads)
+        return cls(
+            executor=executor,
+            reads=reads,
+            capability_source=capability_source,
+            integrity=integrity,
+            fallbacks=fallbacks,
+            publisher=Publisher(executor, reads, fallbacks),
+            reasons=FailureReasons(executor, reads),
+            storage_class=executor.executor.settings.storage_class,
+        )
+
+    def now_seconds(self) -> float:
+        """The time by the store's clock, seconds since 1970."""
+        return self.executor.executor.now_seconds()

@@ -1,0 +1,264 @@
+"""The packets of one SSH connection: those that arrive are dispatched, others are sealed and sent.
+
+Knows: in which order packets are read, dispatched and sent, and how many in one reactor iteration.
+Must not know: how keys are exchanged, when a connection begins or ends, users, or channels'
+contents.
+
+Takes the place of the reading and writing half of Conch's `SSHTransportBase`, which copies all that
+has arrived for every packet (`dataReceived`, `getPacket`), goes on to dispatch after a disconnect,
+and accepts any message at any time. What may be sent when is in `message_gate`, how packets are cut
+in `packet_reader`, how they are protected in `packet_cipher`, and how they wait for TCP in
+`packet_writer`.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (what is inherited from Conch has no types)
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.conch.ssh.connection import MSG_CHANNEL_DATA
+from twisted.conch.ssh.transport import (
+    DISCONNECT_BY_APPLICATION,
+    DISCONNECT_MAC_ERROR,
+    MSG_UNIMPLEMENTED,
+    SSHServerTransport,
+)
+from twisted.internet.interfaces import ITCPTransport
+
+from sftpgw.model.clock import DelayedCall
+from sftpgw.model.events import EventSink
+from sftpgw.model.events.session_events import ClientVersion
+from sftpgw.model.units import KIB, Body
+from sftpgw.ssh.conch_logger import quiet_logger
+from sftpgw.ssh.context import ConnectionContext
+from sftpgw.ssh.fields import MalformedPacket, printable
+from sftpgw.ssh.message_gate import MessageGate
+from sftpgw.ssh.packet_cipher import DamagedPacket, PacketCiphers
+from sftpgw.ssh.packet_reader import NoClient, PacketReader
+from sftpgw.ssh.packet_writer import SEQUENCE_MASK, PacketWriter
+from sftpgw.ssh.rekey import KeyUsage
+
+RECEIVED_BYTES = 256 * KIB
+"""How much is read from TCP at once: each time costs a reactor iteration. Twisted reads 64 KiB."""
+
+PACKETS_PER_ITERATION = 256
+"""How many packets of one connection are dispatched in one reactor iteration. `RECEIVED_BYTES` may
+contain 4,000 small ones, each of them a request, while other clients wait; those of an upload
+contain 8."""
+
+_FIRST_SERVICE_MESSAGE = 50
+"""RFC 4251, section 7: lower numbers belong to the transport, higher ones to its service."""
+
+
+class PacketTransport(SSHServerTransport):
+    """Reads, dispatches and writes packets. A subclass begins and ends the connection.
+
+    :param context: what the connection shares with others.
+    :ivar context: the same.
+    :ivar heard_at_seconds: when the client has last sent a byte, or made room in a full TCP buffer.
+    :ivar has_spoken: whether the client has sent a byte.
+    :ivar has_ended: whether either side has disconnected; then nothing is dispatched or sent.
+    :ivar is_logged_in: whether the service is ``ssh-connection``.
+    """
+
+    _log = quiet_logger("sftpgw.ssh")
+    ourVersionString = b"SSH-2.0-sftpgw"  # without a version number, which only helps attackers
+
+    factory: Any  # Conch's name for the context
+    transport: Any
+    service: Any  # after login, a `GatewayConnection`
+    currentEncryptions: Any  # a `PacketCiphers`, where Conch has its `SSHCiphers`
+    packet_writer: PacketWriter
+    events: EventSink  # made by the subclass, with the session's label
+    session: str
+    _reader: PacketReader
+    _keys: KeyUsage
+
+    def __init__(self, context: ConnectionContext) -> None:
+        self.context = self.factory = context
+        self.heard_at_seconds = 0.0
+        self.has_spoken = False
+        self.has_ended = False
+        self.is_logged_in = False
+        self._gate = MessageGate()
+        self._next_packets: DelayedCall | None = None
+        self._arrived_meanwhile = bytearray()
+
+    def connectionMade(self) -> None:
+        """Get ready to read and write. Replaces Conch's, which also sends the first packets."""
+        settings, now_seconds = self.context.settings, self.context.clock.seconds()
+        self.heard_at_seconds = now_seconds
+        self._reader = PacketReader(settings.packet_before_login_bytes)
+        self._keys = KeyUsage(settings.rekey_bytes, settings.rekey_interval_seconds, now_seconds)
+        self.currentEncryptions = PacketCiphers(b"none", b"none", b"none", b"none")
+        self.packet_writer = PacketWriter(
+            self.transport,
+            self.currentEncryptions.sealer,
+            self._keys,
+            on_room=self._on_room,
+            on_overflow=self._cut_off,
+        )
+        self.packet_writer.start()
+        self.transport.bufferSize = RECEIVED_BYTES
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)  # without it small replies wait 40 ms for an ACK
+            self.transport.setTcpKeepAlive(True)
+
+    # Bytes in.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Dispatch the packets that have arrived."""
+        if not self.has_spoken:
+            self.has_spoken = True
+            self._on_first_bytes()
+        if self.has_ended:
+            return
+        self.heard_at_seconds = self.context.clock.seconds()
+        if self._next_packets is not None:
+            self._arrived_meanwhile += data
+            return
+        self._reader.feed(data)
+        self._take_packets()
+
+    def _take_packets(self) -> None:
+        try:
+            with self.packet_writer.cork():
+                if self.gotVersion or self._take_version():
+                    self._dispatch_packets()
+        except DamagedPacket:
+            self.sendDisconnect(DISCONNECT_MAC_ERROR, "a packet was damaged on its way")
+        except MalformedPacket as problem:
+            self.refuse(str(problem))
+        except Exception:
+            self._log.failure(
+                "session {session}: a packet could not be handled", session=self.session
+            )
+            self.sendDisconnect(DISCONNECT_BY_APPLICATION, "internal error")
+
+    def _take_version(self) -> bool:
+        try:
+            line = self._reader.version_line()
+        except NoClient:
+            self._hang_up("no SSH client")
+            return False
+        if line is None:
+            return False
+        self.otherVersionString = line
+        self.gotVersion = True
+        self.events.emit(ClientVersion(version=printable(line)))
+        return True
+
+    def _dispatch_packets(self) -> None:
+        """Dispatch complete packets, up to `PACKETS_PER_ITERATION`; later ones wait."""
+        for _ in range(PACKETS_PER_ITERATION):
+            payload = None if self.has_ended else self.getPacket()
+            if payload is None:
+                break
+            if payload[0] == MSG_CHANNEL_DATA and self.is_logged_in:
+                self._gate.check(MSG_CHANNEL_DATA)
+                self.service.ssh_CHANNEL_DATA(payload[1:])
+            else:
+                self.dispatchMessage(payload[0], bytes(payload[1:]))
+        else:
+            self._continue_later()
+        if self._keys.are_used_up:
+            self.rekey()
+
+    def _continue_later(self) -> None:
+        """Go on in the next reactor iteration. TCP holds back what the client sends meanwhile."""
+        if not self.has_ended:
+            self._next_packets = self.context.clock.callLater(0, self._take_next_packets)
+            self.transport.pauseProducing()
+
+    def _take_next_packets(self) -> None:
+        self._next_packets = None
+        self._take_packets()
+        if self._next_packets is None and not self.has_ended:
+            self.transport.resumeProducing()
+            data, self._arrived_meanwhile = bytes(self._arrived_meanwhile), bytearray()
+            if data:
+                self.dataReceived(data)
+
+    def getPacket(self) -> memoryview | None:
+        """The next payload; None until it is complete."""
+        opener = self.currentEncryptions.opener
+        payload = self._reader.next_payload(opener, self.incomingPacketSequence)
+        if payload is not None:
+            self._keys.used(len(payload))
+            self.incomingPacketSequence = (self.incomingPacketSequence + 1) & SEQUENCE_MASK
+        return payload
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        """Pass a message to this transport or its service.
+
+        :raises MalformedPacket: the client may not send it now.
+        """
+        self._gate.check(messageNum)
+        if messageNum < _FIRST_SERVICE_MESSAGE:
+            super().dispatchMessage(messageNum, payload)
+        elif self.service is not None:
+            self.service.packetReceived(messageNum, payload)
+        else:
+            self.sendUnimplemented()
+
+    # Packets out.
+
+    @property
+    def can_send(self) -> bool:
+        """Whether channel data sent now goes to TCP, instead of waiting in memory."""
+        return not self.has_ended and self.packet_writer.has_room
+
+    def sendPacket(self, messageType: int, payload: bytes) -> None:
+        """Seal a message and send it, or hold it back until a key exchange is over.
+
+        Nothing is sent after a disconnect.
+        """
+        if not self.has_ended:
+            self.packet_writer.send(messageType, ((payload,),))
+
+    def send_payloads(self, messageType: int, payloads: Iterable[Body]) -> None:
+        """Send several messages of one kind.
+
+        :param payloads: what follows the number of each message, in fragments.
+        """
+        if not self.has_ended:
+            self.packet_writer.send(messageType, payloads)
+
+    def sendUnimplemented(self) -> None:
+        """Name the rejected packet (RFC 4253, section 11.4); Conch names the one behind it."""
+        rejected = (self.incomingPacketSequence - 1) & SEQUENCE_MASK
+        self.sendPacket(MSG_UNIMPLEMENTED, struct.pack(">L", rejected))
+
+    def _on_room(self) -> None:
+        self.heard_at_seconds = self.context.clock.seconds()
+        self._resume_channels()
+
+    def _resume_channels(self) -> None:
+        if self.can_send and self.is_logged_in and self.service is not None:
+            self.service.transport_writable()
+
+    # What a subclass decides.
+
+    def _on_first_bytes(self) -> None:
+        """The client has sent its first byte."""
+        raise NotImplementedError
+
+    def rekey(self) -> None:
+        """Begin a key exchange, since the keys have protected as much as they may."""
+        raise NotImplementedError
+
+    def refuse(self, reason: str) -> None:
+        """End the connection: the client has broken the protocol."""
+        raise NotImplementedError
+
+    def _hang_up(self, reason: str) -> None:
+        """End the connection, without a message to the client."""
+        raise NotImplementedError
+
+    def _cut_off(self, reason: str) -> None:
+        """End the connection at once: the client does not read."""
+        raise NotImplementedError
