@@ -42,9 +42,10 @@ from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
-from sftpgw.testing.fake_store import FakeStore, StoredObject
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_pairs import make_factory
+from sftpgw.testing.store_memory import StoredObject
 
 KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"the key of all users here").digest())
 PASSWORD = b"the right one"

@@ -542,7 +542,7 @@ class TestPieces:
         for _ in range(skipped):
             gate.open_one()
         if is_done_all_the_same:
-            process.store.lose_answer(operation, error)
+            process.store.lose_response(operation, error)
         else:
             process.store.fail(operation, error)
         gate.open()
