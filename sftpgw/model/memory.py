@@ -1,4 +1,4 @@
-"""The memory budget, as its users see it."""
+"""The memory budget, as transfers and listings see it."""
 
 from __future__ import annotations
 
@@ -7,47 +7,51 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-# Memory.
-
 
 class MemoryBudget(Protocol):
     """The bytes that all transfers of the process may hold together.
 
-    Read-ahead takes what is free (`try_acquire`), uploads stand in line for whole
-    parts (`acquire`), and what cannot wait may overdraw a little (`try_charge`). What is
-    here already, whoever is to blame, is counted (`charge`).
+    Read-ahead takes what is free (`try_acquire`), uploads queue for whole parts (`acquire`), and
+    small needs that cannot wait may overdraw a little (`try_charge`). Bytes that are here already
+    are counted in any case (`charge`).
     """
 
     def try_acquire(self, size_bytes: int) -> bool:
-        """Count bytes if there is room and nobody waits in line."""
+        """Count bytes if there is room and nothing waits in the queue; whether they are counted."""
 
     def try_charge(self, size_bytes: int) -> bool:
-        """Count bytes past the line, and past the limit as far as the overdraft goes."""
+        """Count bytes past the queue, and past the limit as far as the overdraft goes.
+
+        Returns whether they are counted.
+        """
 
     def charge(self, size_bytes: int) -> None:
         """Count bytes that are here already, past every limit."""
 
     def acquire(self, size_bytes: int) -> Deferred[None] | None:
-        """Count bytes now (None) or once it is our turn; cancel to leave the line."""
+        """Count bytes now, and return None, or queue for them.
+
+        The Deferred fires when they are counted. Cancel it to leave the queue.
+        """
 
     def release(self, size_bytes: int) -> None:
         """Give bytes back."""
 
     @property
     def fair_share_bytes(self) -> int:
-        """What one transfer may hold for nobody yet: a fair share, once memory is short."""
+        """How much one transfer may hold ahead of need: a fair share, once memory is short."""
 
     def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = True) -> None:
-        """Call `on_pressure` when somebody has to wait: give back what you hold in vain.
+        """Call `on_pressure` when a transfer has to wait: give back memory that is not needed.
 
-        :param is_transfer: whether it takes part in the sharing of what is spare.
+        :param is_transfer: whether the watcher counts in the fair shares.
         """
 
     def unwatch(self, on_pressure: Callable[[], None]) -> None:
         """Do not call it any more."""
 
     def request_reclaim(self) -> None:
-        """Ask all who watch to shed, if somebody stands in line."""
+        """Call each watcher, as long as a transfer waits in the queue."""
 
     def is_over_fair_share(self) -> bool:
-        """Whether others wait while this user holds more than they could."""
+        """Whether this user holds more than an equal share while others wait."""

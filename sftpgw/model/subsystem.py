@@ -9,46 +9,46 @@ from sftpgw.model.units import Buffer
 
 
 class SubsystemTransport(Protocol):
-    """The byte stream below a subsystem: an SSH channel, seen from above."""
+    """The byte stream that a subsystem reads and writes: an SSH channel."""
 
     @property
     def unsent_bytes(self) -> int:
-        """What was written, and the client has not taken yet."""
+        """How many bytes were written that the client has not taken yet."""
 
-    def write(self, *pieces: Buffer) -> None:
-        """Send `pieces`, one behind the other; what is given together leaves together."""
+    def write(self, *fragments: Buffer) -> None:
+        """Send `fragments` in their order; what one call passes leaves together."""
 
     def write_error(self, text: bytes) -> None:
-        """Send `text` to the client's standard error; what nobody reads is dropped in the end."""
+        """Send `text` to the client's standard error; text that it never reads is dropped."""
 
     def consumed(self, size_bytes: int) -> None:
-        """The peer may send this many bytes more: theirs have been dealt with."""
+        """Let the client send this many bytes more: as many of its own have been dealt with."""
 
     def finish(self, exit_status: int) -> None:
         """Send what was written, then the exit status, EOF and CLOSE."""
 
     def loseConnection(self) -> None:
-        """Close the channel at once, an answer to nobody."""
+        """Close the channel at once; output that is not sent yet is dropped."""
 
 
 class Subsystem(Protocol):
     """A protocol on an SSH channel.
 
-    The channel calls `pauseProducing` when its peer reads more slowly than we
-    answer, and `resumeProducing` when that is over.
+    The channel calls `pauseProducing` when its client reads more slowly than the subsystem writes,
+    and `resumeProducing` when that is over.
     """
 
     @property
     def is_busy(self) -> bool:
-        """Whether something that was asked for is under way. Waiting for the peer is not."""
+        """Whether a request is under way; one that waits for the client is not."""
 
     def makeConnection(self, transport: Any) -> None: ...
 
     def dataReceived(self, data: bytes | memoryview) -> None:
-        """The next bytes; they may be kept, since nobody changes them any more."""
+        """Take the next bytes; they do not change any more, so that they may be held."""
 
     def inputEnded(self) -> None:
-        """The client's EOF: answer what was asked, then `SubsystemTransport.finish`."""
+        """Take the client's EOF: reply to what it has asked, then `SubsystemTransport.finish`."""
 
     def connectionLost(self, reason: Any) -> None:
         """The channel is gone, with or without a goodbye. Called once."""
@@ -62,6 +62,4 @@ SubsystemFactory = Callable[[], Subsystem]
 
 
 CommandFactory = Callable[[bytes], Subsystem]
-
-
-"""Makes what runs a command line, whatever it says: an unknown command says so itself."""
+"""Makes the subsystem that runs a command line; for an unknown command, one that says so."""

@@ -168,7 +168,7 @@ class FakeStore:
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def bind(self, **facts: object) -> FakeStore:
+    def bind(self, **context: str) -> FakeStore:
         return self
 
     def assuming(self, capabilities: Capabilities) -> FakeStore:

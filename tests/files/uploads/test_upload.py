@@ -343,7 +343,7 @@ def test_a_refusal_fails_the_upload_and_sticks(operation: str) -> None:
     assert isinstance(facts.pop("received_bytes"), int)
     assert facts == {
         "key": "file",
-        "why": "down",
+        "reason": "down",
         "code": "SlowDown",
         "request_id": "R1",
         "purpose": "upload",
