@@ -152,12 +152,12 @@ def proxy(data: bytes) -> None:
         connection.makeConnection(transport)
         for piece in Script(data).pieces():
             connection.dataReceived(piece)
-            assert len(port.waiting) + len(gateway.sessions) + transport.aborted <= 1
+            assert len(port.waiting) + len(gateway.connections) + transport.aborted <= 1
         clock.advance(HEADER_SECONDS)
         assert not port.waiting
         connection.connectionLost(Failure(ConnectionError()))
         port.doStop()
-    assert not gateway.sessions
+    assert not gateway.connections
     assert clock.getDelayedCalls() == []
 
 

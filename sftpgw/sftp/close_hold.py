@@ -26,8 +26,8 @@ from sftpgw.sftp.contracts import IGatewayFile
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
 
-LOOKS = 2
-"""Turns of the reactor. The first one may have been decided before anything more had come."""
+ITERATIONS = 2
+"""Reactor iterations to wait. The first may have been decided before more data had come."""
 
 
 @dataclass(eq=False)
@@ -41,8 +41,9 @@ class HeldClose:
 class CloseHold:
     """Holds back one CLOSE at a time.
 
-    :param wait_seconds: for so long; 0: until what has been received is read. None: never.
-    :param carry_out: is called with the request when it is over.
+    :param wait_seconds: how long; 0: until the data that was received is read; None: not at all.
+    :param clock: measures the wait.
+    :param carry_out: is called with the CLOSE when the wait is over.
     """
 
     def __init__(
@@ -63,15 +64,21 @@ class CloseHold:
         return self._held is not None
 
     def hold(self, request: wire.OnHandle, file: IGatewayFile) -> bool:
-        """Whether this CLOSE is held back; `release` comes before any other."""
+        """Hold back a CLOSE if its file takes a time; whether it does.
+
+        At most one is held: `release` is called before the next.
+        """
         if self._wait_seconds is None or not file.takesTime():
             return False
         self._held = HeldClose(request, file)
-        self._wait(self._wait_seconds, 1 if self._wait_seconds else LOOKS)
+        self._wait(self._wait_seconds, 1 if self._wait_seconds else ITERATIONS)
         return True
 
     def release(self, behind: Any = None) -> None:
-        """Carry out what is held, if anything. `behind` is the request that has come behind it."""
+        """Carry out the CLOSE that is held, if any.
+
+        :param behind: the request that came behind it; None if none did.
+        """
         held, self._held = self._held, None
         if held is None:
             return
@@ -88,13 +95,13 @@ class CloseHold:
 
 
 def close_wait_seconds(settings: FilesSettings) -> float | None:
-    """For how long CLOSE waits for a time; None where times that come late are ignored."""
+    """How long a CLOSE waits for a time; None if times that come late are ignored."""
     is_ignored = settings.late_times is LateTimes.IGNORE
     return None if is_ignored else settings.late_times_wait_seconds
 
 
 def _sets_time_of(request: Any, file: IGatewayFile) -> bool:
-    """Whether it is SETSTAT of a time, and not of a size, for this file."""
+    """Whether the request is SETSTAT of a time, and not of a size, for this file."""
     is_of_time = isinstance(request, wire.ChangePath) and request.kind is Kind.SETSTAT
     if not is_of_time or "mtime" not in request.attributes or "size" in request.attributes:
         return False

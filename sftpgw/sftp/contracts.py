@@ -1,10 +1,10 @@
-"""What our SFTP protocol asks of server and file objects.
+"""The interfaces of file servers, files and directories, as the SFTP protocol uses them.
 
-Knows: Conch's interfaces, with the types that they leave open, and what they
-cannot say. Must not know: who provides it.
+Knows: Conch's interfaces, with the types that they leave open, and the calls that they lack.
+Must not know: the classes that provide them.
 
-zope interfaces, since these are Twisted's seams. As in Conch, an answer may be a
-value or a Deferred of it.
+These are zope interfaces, since Conch's are. As in Conch, a result may be a value or a Deferred
+of it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ Eventual: TypeAlias = T | Deferred[T]
 
 
 class IGatewayFile(ISFTPFile):
-    """An open file. Its calls come in the order of the client's requests."""
+    """An open file. Its methods are called in the order of the client's requests."""
 
-    traffic: TrafficCounter = Attribute("Takes note of what is not for the client, nor from it.")
+    traffic: TrafficCounter = Attribute(
+        "Counts the bytes that neither go to the client nor come from it."
+    )
 
     def readChunk(offset: int, length: int) -> Eventual[Body]:
-        """As in Conch, but in pieces, which nobody has joined yet."""
+        """As in Conch, but as a list of buffers, which need not be joined."""
 
     def corkWith(cork: Cork) -> None:
-        """Hold ``together()`` while several READs are answered: they leave together then."""
+        """Answer several READs inside ``cork()``, so that their replies leave together."""
 
     def writeChunk(offset: int, data: Body) -> Deferred[None] | None:
-        """As in Conch, but `data` comes in pieces, which nobody has joined yet."""
+        """As in Conch, but `data` is a list of buffers, which need not be joined."""
 
     def getAttrs() -> Eventual[Attributes]:
         """As in Conch."""
@@ -44,35 +46,39 @@ class IGatewayFile(ISFTPFile):
         """As in Conch."""
 
     def publishedPath() -> bytes | None:
-        """What CLOSE would store the file as, if it came now; None if it stores nothing."""
+        """The path that CLOSE would publish the file under now; None if it publishes nothing."""
 
     def takesTime() -> bool:
-        """Whether the file would be stored with a time that came now, and none has come yet."""
+        """Whether a time that came now would be stored with the file, and none has come yet."""
 
     def foreseeTime(attrs: Attributes) -> None:
-        """These attributes come right behind CLOSE: the file may be stored with their time."""
+        """Store the file with the time in these attributes, which came right behind CLOSE."""
 
     def close() -> Deferred[None] | None:
         """As in Conch, but called for CLOSE only. After ``abandon`` it fails."""
 
     def abandon() -> Deferred[None] | None:
-        """The client is lost: publish nothing."""
+        """Close without publishing: the client is lost."""
 
     def sync() -> Deferred[None] | None:
-        """fsync@openssh.com: wait for what is under way, and report its errors."""
+        """fsync@openssh.com: wait for the requests to the store, and raise their errors."""
 
     def digests(algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
-        """check-file-handle: of a range, to the end if `length` is 0, in blocks unless 0."""
+        """check-file-handle: the digests of the blocks of a range.
+
+        :param length: in bytes; 0: to the end of the file.
+        :param block: the bytes of a block; 0: the range is one block.
+        """
 
 
 class IGatewayDirectory(Interface):
-    """An open directory. Iterating yields the entries in hand, as Conch's READDIR wants it."""
+    """An open directory."""
 
     def nextEntries() -> Deferred[list[Name]]:
-        """The next entries, some; an empty list at the end."""
+        """The next entries, at least one; an empty list at the end."""
 
     def close() -> None:
-        """The client is done with it."""
+        """The client has closed the directory."""
 
 
 class IGatewayServer(ISFTPServer):
@@ -121,12 +127,12 @@ class IGatewayServer(ISFTPServer):
         """expand-path@openssh.com: as realPath, for paths that may begin with ``~``."""
 
     def homeDirectory(user: bytes) -> Eventual[bytes]:
-        """home-directory: of a user; without a name, of the one who asks."""
+        """home-directory: of a user; the session's own for an empty name."""
 
     def namesOfOwners(
         uids: tuple[int, ...], gids: tuple[int, ...]
     ) -> tuple[list[bytes], list[bytes]]:
-        """users-groups-by-id@openssh.com: the names, empty for what is nobody's."""
+        """users-groups-by-id@openssh.com: the names; an empty one for an unknown id."""
 
     def space(path: bytes) -> Eventual[Space]:
         """statvfs@openssh.com."""

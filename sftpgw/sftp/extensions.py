@@ -1,146 +1,124 @@
 """Extensions of SFTP version 3: OpenSSH's mostly, and check-file (`sftp/digest_requests`).
 
 Knows: their names, versions and payloads (OpenSSH PROTOCOL, section 4).
-Must not know: how a request is framed, or how its errors are told.
+Must not know: how a request is framed, or what its errors mean.
 
-Some answer with a STATUS, some with a NAME and some with an EXTENDED_REPLY, which is why
-they return whole replies, and why Conch's ``extendedRequest`` cannot serve them.
+Some are answered with a STATUS, some with a NAME and some with an EXTENDED_REPLY. So each
+handler returns a whole reply, which Conch's ``extendedRequest`` cannot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
-from sftpgw.model.filesystem import Space
-from sftpgw.sftp import digest_requests
-from sftpgw.sftp.contracts import Eventual, IGatewayServer
+from sftpgw.sftp import digest_requests, replies
+from sftpgw.sftp.contracts import Eventual
 from sftpgw.sftp.copy_data import copy_data
-from sftpgw.sftp.handles import Handles
+from sftpgw.sftp.handler_context import HandlerContext
+from sftpgw.sftp.replies import Reply
 from sftpgw.sftp.request_order.plan import Access
-from sftpgw.sftp.request_order.sequencer import HandleOrder, Sequencer, changing, touched
+from sftpgw.sftp.request_order.sequencer import access_of_change, touched_paths
 from sftpgw.wire import check_file, extended
 from sftpgw.wire import sftp as wire
-from sftpgw.wire.sftp import Extended, Status
+from sftpgw.wire.sftp import Extended
 
 MAX_OWNERS = 1024
-"""More names might not fit into a packet that clients take."""
-
-Reply: TypeAlias = Eventual[bytes]
+"""The reply to more might be larger than the packets that clients take."""
 
 
-@dataclass(frozen=True)
-class ExtensionContext:
-    """What an extension may use."""
-
-    server: IGatewayServer
-    handles: Handles
-    sequencer: Sequencer
-    handle_order: HandleOrder
-
-
-def _posix_rename(session: ExtensionContext, request: Extended) -> Reply:
+def _posix_rename(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     old, new = extended.parse_strings(request.data, 2, request.request_id)
-    return session.sequencer.run(
+    return context.sequencer.run(
         Access.CHANGE,
-        touched(old, new),
-        lambda: _confirmed(session.server.replaceFile(old, new), request),
+        touched_paths(old, new),
+        lambda: replies.confirm(context.server.replaceFile(old, new), request.request_id),
     )
 
 
-def _fsync(session: ExtensionContext, request: Extended) -> Reply:
+def _fsync(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (name,) = extended.parse_strings(request.data, 1, request.request_id)
-    opened = session.handles.file(name)
-    return session.handle_order.behind(opened, lambda: _confirmed(opened.file.sync(), request))
+    opened = context.handles.file(name)
+    return context.handle_order.behind(
+        opened, lambda: replies.confirm(opened.file.sync(), request.request_id)
+    )
 
 
-def _lsetstat(session: ExtensionContext, request: Extended) -> Reply:
+def _lsetstat(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     path, attributes = extended.parse_path_and_attributes(request.data, request.request_id)
-    return session.sequencer.run(
-        changing(attributes),
-        touched(path),
-        lambda: _confirmed(session.server.setAttrs(path, attributes), request),
+    return context.sequencer.run(
+        access_of_change(attributes),
+        touched_paths(path),
+        lambda: replies.confirm(context.server.setAttrs(path, attributes), request.request_id),
     )
 
 
-def _statvfs(session: ExtensionContext, request: Extended) -> Reply:
+def _statvfs(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (path,) = extended.parse_strings(request.data, 1, request.request_id)
-    return _space_told(session, path, request)
+    return _space(context, path, request)
 
 
-def _fstatvfs(session: ExtensionContext, request: Extended) -> Reply:
+def _fstatvfs(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (name,) = extended.parse_strings(request.data, 1, request.request_id)
-    return _space_told(session, session.handles.path(name), request)
+    return _space(context, context.handles.path(name), request)
 
 
-def _limits(session: ExtensionContext, request: Extended) -> Reply:
+def _limits(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     extended.parse_strings(request.data, 0, request.request_id)
-    return wire.extended_reply(request.request_id, extended.limits_reply(session.handles.limit))
+    payload = extended.limits_reply(context.handles.limit)
+    return (wire.extended_reply(request.request_id, payload),)
 
 
-def _expand_path(session: ExtensionContext, request: Extended) -> Reply:
+def _expand_path(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (path,) = extended.parse_strings(request.data, 1, request.request_id)
-    return _path_told(session.server.expandPath(path), request)
+    return _path(context.server.expandPath(path), request)
 
 
-def _home_directory(session: ExtensionContext, request: Extended) -> Reply:
+def _home_directory(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     (user,) = extended.parse_strings(request.data, 1, request.request_id)
-    return _path_told(session.server.homeDirectory(user), request)
+    return _path(context.server.homeDirectory(user), request)
 
 
-def _users_groups_by_id(session: ExtensionContext, request: Extended) -> Reply:
+def _users_groups_by_id(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     uids, gids = extended.parse_owners(request.data, request.request_id)
     if len(uids) + len(gids) > MAX_OWNERS:
         raise LimitReached(f"names of at most {MAX_OWNERS} owners can be asked for at once")
-    names = session.server.namesOfOwners(uids, gids)
-    return wire.extended_reply(request.request_id, extended.owners_reply(*names))
+    names = context.server.namesOfOwners(uids, gids)
+    return (wire.extended_reply(request.request_id, extended.owners_reply(*names)),)
 
 
-def _copy_data(session: ExtensionContext, request: Extended) -> Reply:
+def _copy_data(context: HandlerContext, request: Extended) -> Eventual[Reply]:
     wanted = extended.parse_copy_data(request.data, request.request_id)
-    source, target = session.handles.file(wanted.source), session.handles.file(wanted.target)
-    return session.handle_order.run(
+    source, target = context.handles.file(wanted.source), context.handles.file(wanted.target)
+    return context.handle_order.run(
         (source, target),
-        lambda: _confirmed(
-            Deferred.fromCoroutine(copy_data(source.file, target.file, wanted)), request
+        lambda: replies.confirm(
+            Deferred.fromCoroutine(copy_data(source.file, target.file, wanted)),
+            request.request_id,
         ),
     )
 
 
-def _check_file_name(session: ExtensionContext, request: Extended) -> Reply:
-    return digest_requests.check_name(session.server, session.handles, session.sequencer, request)
+def _check_file_name(context: HandlerContext, request: Extended) -> Eventual[Reply]:
+    return digest_requests.check_name(context, request)
 
 
-def _check_file_handle(session: ExtensionContext, request: Extended) -> Reply:
-    return digest_requests.check_handle(session.handles, request)
+def _check_file_handle(context: HandlerContext, request: Extended) -> Eventual[Reply]:
+    return digest_requests.check_handle(context.handles, request)
 
 
-def _confirmed(done: Deferred[None] | None, request: Extended) -> Reply:
-    ok = wire.status(request.request_id, Status.OK, "")
-    return ok if done is None else done.addCallback(lambda _: ok)
+def _space(context: HandlerContext, path: bytes, request: Extended) -> Eventual[Reply]:
+    found = context.server.space(path)
+    return replies.then(found, lambda found: replies.space(request.request_id, found))
 
 
-def _space_told(session: ExtensionContext, path: bytes, request: Extended) -> Reply:
-    def told(space: Space) -> bytes:
-        figures = (space.block_bytes, space.total_blocks, space.free_blocks, space.name_bytes)
-        return wire.extended_reply(request.request_id, extended.statvfs_reply(*figures))
-
-    space = session.server.space(path)
-    return space.addCallback(told) if isinstance(space, Deferred) else told(space)
+def _path(found: Eventual[bytes], request: Extended) -> Eventual[Reply]:
+    return replies.then(found, lambda found: replies.path(request.request_id, found))
 
 
-def _path_told(found: Eventual[bytes], request: Extended) -> Reply:
-    def told(path: bytes) -> bytes:
-        return wire.names(request.request_id, [wire.name_entry((path, path, {}))])
-
-    return found.addCallback(told) if isinstance(found, Deferred) else told(found)
-
-
-EXTENSIONS: dict[bytes, tuple[bytes, Callable[[ExtensionContext, Extended], Reply]]] = {
+EXTENSIONS: dict[bytes, tuple[bytes, Callable[[HandlerContext, Extended], Eventual[Reply]]]] = {
     b"posix-rename@openssh.com": (b"1", _posix_rename),
     b"statvfs@openssh.com": (b"2", _statvfs),
     b"fstatvfs@openssh.com": (b"2", _fstatvfs),

@@ -1,10 +1,10 @@
 """The open handles of one session.
 
-Knows: which names were given out, what they stand for, and how many there may be.
-Must not know: what is behind a handle.
+Knows: which handles exist, their files and directories, and how many there may be.
+Must not know: what a file or directory does.
 
-A handle's name is random: it tells nothing, is never given out twice, and cannot
-be guessed. It dies when CLOSE arrives, not when CLOSE is answered.
+A handle is random: it tells nothing, is never used twice, and cannot be guessed. It ends when
+CLOSE arrives, not when CLOSE is answered.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ HANDLE_BYTES = 8
 
 @dataclass(eq=False)
 class OpenFile:
-    """A file, and the path that it was opened under."""
+    """An open file, and the path that it was opened under."""
 
     path: bytes
     file: IGatewayFile
     is_written: bool = False
-    in_order: int = 0
-    """Requests on this handle that `sftp.ordering.HandleOrder` has, and that have not ended."""
+    ordered_requests: int = 0
+    """Requests on this handle that are in a `HandleOrder` and have not ended."""
 
 
 @dataclass(eq=False)
 class OpenDirectory:
-    """A directory, and the entries that did not fit into the last reply."""
+    """An open directory, and the entries that did not fit into the last reply."""
 
     path: bytes
     directory: IGatewayDirectory
-    left_over: deque[Name] = field(default_factory=deque)
-    turn: DeferredLock = field(default_factory=DeferredLock)
-    """READDIRs sent ahead are answered one after the other."""
+    pending_entries: deque[Name] = field(default_factory=deque)
+    lock: DeferredLock = field(default_factory=DeferredLock)
+    """READDIRs that were sent ahead are answered one after the other."""
 
 
 class Handles:
-    """Hands out names, and finds what they stand for.
+    """The open files and directories of one session, by handle.
 
     :param limit: how many may be open at once.
-    :param random_bytes: a source of randomness that nobody can predict.
+    :param random_bytes: a cryptographic source of randomness, by number of bytes.
     """
 
     def __init__(self, limit: int, random_bytes: Callable[[int], bytes]) -> None:
@@ -62,7 +62,7 @@ class Handles:
         return len(self._open)
 
     def reserve(self) -> None:
-        """An OPEN or OPENDIR has come; it counts before it is granted.
+        """Count an OPEN or OPENDIR against the limit before it is carried out.
 
         :raises LimitReached: too many handles are open or being opened.
         """
@@ -71,53 +71,53 @@ class Handles:
         self._reserved += 1
 
     def unreserve(self) -> None:
-        """It was answered, either way."""
+        """The OPEN or OPENDIR has ended, with a handle or without."""
         self._reserved -= 1
 
     def add(self, opened: OpenFile | OpenDirectory) -> bytes:
-        """The name of a new handle. :raises InvalidHandle: the session is over."""
+        """A new handle. :raises InvalidHandle: the session is over."""
         if self._is_over:
             raise InvalidHandle("the session is over")
-        name = self._random_bytes(HANDLE_BYTES).hex().encode()
-        self._open[name] = opened
-        return name
+        handle = self._random_bytes(HANDLE_BYTES).hex().encode()
+        self._open[handle] = opened
+        return handle
 
-    def find(self, name: bytes) -> OpenFile | OpenDirectory | None:
-        """What this handle stands for, None for nothing."""
-        return self._open.get(name)
+    def find(self, handle: bytes) -> OpenFile | OpenDirectory | None:
+        """The file or directory of a handle; None if there is none."""
+        return self._open.get(handle)
 
-    def file(self, name: bytes) -> OpenFile:
+    def file(self, handle: bytes) -> OpenFile:
         """:raises InvalidHandle: no open file has this handle."""
-        found = self._open.get(name)
+        found = self._open.get(handle)
         if not isinstance(found, OpenFile):
             raise InvalidHandle("no open file has this handle")
         return found
 
-    def directory(self, name: bytes) -> OpenDirectory:
+    def directory(self, handle: bytes) -> OpenDirectory:
         """:raises InvalidHandle: no open directory has this handle."""
-        found = self._open.get(name)
+        found = self._open.get(handle)
         if not isinstance(found, OpenDirectory):
             raise InvalidHandle("no open directory has this handle")
         return found
 
-    def path(self, name: bytes) -> bytes:
-        """What was opened under this handle. :raises InvalidHandle: nothing was."""
-        if name not in self._open:
+    def path(self, handle: bytes) -> bytes:
+        """The path of an open file or directory. :raises InvalidHandle: nothing has this handle."""
+        if handle not in self._open:
             raise InvalidHandle("nothing open has this handle")
-        return self._open[name].path
+        return self._open[handle].path
 
-    def remove(self, name: bytes) -> OpenFile | OpenDirectory:
-        """Take a handle away. :raises InvalidHandle: there is none."""
-        if name not in self._open:
+    def remove(self, handle: bytes) -> OpenFile | OpenDirectory:
+        """Remove a handle. :raises InvalidHandle: nothing has this handle."""
+        if handle not in self._open:
             raise InvalidHandle("nothing open has this handle")
-        return self._open.pop(name)
+        return self._open.pop(handle)
 
-    def forget(self, name: bytes) -> None:
-        """Take a handle away, unless it is gone."""
-        self._open.pop(name, None)
+    def forget(self, handle: bytes) -> None:
+        """Remove a handle if it is there."""
+        self._open.pop(handle, None)
 
     def clear(self) -> list[OpenFile | OpenDirectory]:
-        """The session is over: take all handles away."""
+        """The session is over: remove all handles, for good."""
         self._is_over = True
         opened = list(self._open.values())
         self._open.clear()

@@ -6,12 +6,11 @@ changes). Must not know: packets, handles, S3.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from sftpgw.errors import NoSuchFile, Unsupported
@@ -43,8 +42,11 @@ from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 class GatewayServer:
     """One session's file server.
 
-    :param avatar: Conch's name for the user that it serves; here the user's name.
-    :param digester: the process's; one of its own by default.
+    :param avatar: Conch's word for the user; here the user's name.
+    :param tree: the user's files.
+    :param clock: tells the time for the lines of listings.
+    :param settings: how files appear.
+    :param digester: the process's; by default one for this session alone.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class GatewayServer:
         self.avatar = avatar
         self._tree = tree
         self._clock = clock
-        self._look = Appearance(avatar, settings)
+        self._appearance = Appearance(avatar, settings)
         self._digester = digester or Digester(clock)
 
     def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
@@ -68,20 +70,21 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._open(filename, OpenFlag(flags & _KNOWN_FLAGS), attrs))
 
     async def _open(self, path: bytes, flags: OpenFlag, attrs: Attributes) -> IGatewayFile:
-        """As OpenSSH's server does it: WRITE alone lets a handle write, with APPEND or without.
+        """Open a file as OpenSSH's server does.
 
-        Without WRITE, even without READ, a handle reads; CREAT and TRUNC do what they say before.
+        A handle writes if the flags have WRITE, with APPEND or without. Otherwise it reads, even
+        without READ; CREAT and TRUNC take effect first.
         """
         intent = _intent_of(flags)
         if flags & OpenFlag.WRITE:
             writer = await self._tree.open_writer(path, intent, from_wire(attrs))
-            return WriteHandle(writer, self._look, partial(self._tree.path_of, writer))
+            return WriteHandle(writer, self._appearance, partial(self._tree.path_of, writer))
         if flags & (OpenFlag.CREAT | OpenFlag.TRUNC):
             reader = await self._tree.open_made(path, intent, from_wire(attrs))
         else:
             reader = await self._tree.open_reader(path)
         change = partial(self._tree.set_attributes, path)
-        return ReadHandle(reader, self._look, change, self._digester)
+        return ReadHandle(reader, self._appearance, change, self._digester)
 
     def removeFile(self, filename: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tree.remove_file(filename))
@@ -102,15 +105,17 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._open_directory(path))
 
     async def _open_directory(self, path: bytes) -> IGatewayDirectory:
-        handle = DirectoryHandle(await self._tree.open_directory(path), self._look, self._clock)
-        await handle.fill()
+        handle = DirectoryHandle(
+            await self._tree.open_directory(path), self._appearance, self._clock
+        )
+        await handle.fetch_first()
         return handle
 
     def getAttrs(self, path: bytes, followLinks: bool) -> Deferred[Attributes]:
         return Deferred.fromCoroutine(self._stat(path))
 
     async def _stat(self, path: bytes) -> Attributes:
-        return self._look.attributes(await self._tree.stat(path))
+        return self._appearance.attributes(await self._tree.stat(path))
 
     def setAttrs(self, path: bytes, attrs: Attributes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tree.set_attributes(path, from_wire(attrs)))
@@ -133,14 +138,14 @@ class GatewayServer:
     def homeDirectory(self, user: bytes) -> bytes:
         own = normalized_bytes(self.avatar.encode())
         if user and normalized_bytes(user) != own:
-            # Whoever it is: nobody learns who else there is.
+            # The same for every other name, so that no client learns which users exist.
             raise NoSuchFile("no home directory but your own can be reached here")
         return b"/"
 
     def namesOfOwners(
         self, uids: tuple[int, ...], gids: tuple[int, ...]
     ) -> tuple[list[bytes], list[bytes]]:
-        return [*map(self._look.user_name, uids)], [*map(self._look.group_name, gids)]
+        return [*map(self._appearance.user_name, uids)], [*map(self._appearance.group_name, gids)]
 
     def space(self, path: bytes) -> Deferred[Space]:
         return Deferred.fromCoroutine(self._tree.space(path))
@@ -170,19 +175,22 @@ def _intent_of(flags: OpenFlag) -> WriteIntent:
 class ReadHandle:
     """A file open for reading.
 
+    :param reader: has the bytes.
+    :param appearance: how its attributes look to the client.
     :param change: sets the attributes of the file that is stored under its path.
+    :param digester: computes digests.
     """
 
     def __init__(
         self,
         reader: FileReader,
-        look: Appearance,
+        appearance: Appearance,
         change: Callable[[AttributeChanges], Coroutine[Any, Any, None]],
         digester: Digester,
     ) -> None:
         self.traffic = reader.traffic
         self._reader = reader
-        self._look = look
+        self._appearance = appearance
         self._change = change
         self._digester = digester
 
@@ -196,7 +204,7 @@ class ReadHandle:
         raise Unsupported("the file is open for reading only")
 
     def getAttrs(self) -> Deferred[Attributes]:
-        return Deferred.fromCoroutine(_attributes(self._reader, self._look))
+        return Deferred.fromCoroutine(_attributes(self._reader, self._appearance))
 
     def setAttrs(self, attrs: Attributes) -> Deferred[None] | None:
         changes = from_wire(attrs)
@@ -232,30 +240,32 @@ class ReadHandle:
 
 @implementer(IGatewayFile)
 class WriteHandle:
-    """A file open for writing, or for both.
+    """A file open for writing, or for reading and writing.
 
-    :param path: tells its path of the moment.
+    :param writer: takes the bytes.
+    :param appearance: how its attributes look to the client.
+    :param path: tells the path that the file has now; None if it has none.
     """
 
     def __init__(
-        self, writer: FileWriter, look: Appearance, path: Callable[[], bytes | None]
+        self, writer: FileWriter, appearance: Appearance, path: Callable[[], bytes | None]
     ) -> None:
         self.traffic = writer.traffic
         self._writer = writer
-        self._look = look
+        self._appearance = appearance
         self._path = path
 
     def readChunk(self, offset: int, length: int) -> Body | Deferred[Body]:
         return self._writer.read(offset, length)
 
     def corkWith(self, cork: Cork) -> None:
-        """Answers that leave one by one are fast enough here."""
+        """Replies that leave one by one are fast enough here."""
 
     def writeChunk(self, offset: int, data: Body) -> Deferred[None] | None:
         return self._writer.write(offset, *data)
 
     def getAttrs(self) -> Deferred[Attributes]:
-        return Deferred.fromCoroutine(_attributes(self._writer, self._look))
+        return Deferred.fromCoroutine(_attributes(self._writer, self._appearance))
 
     def setAttrs(self, attrs: Attributes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.set_attributes(from_wire(attrs)))
@@ -283,41 +293,34 @@ class WriteHandle:
         return Deferred.fromCoroutine(self._writer.abandon())
 
 
-async def _attributes(opened: FileReader | FileWriter, look: Appearance) -> Attributes:
-    return look.attributes(await opened.attributes())
+async def _attributes(opened: FileReader | FileWriter, appearance: Appearance) -> Attributes:
+    return appearance.attributes(await opened.attributes())
 
 
 @implementer(IGatewayDirectory)
 class DirectoryHandle:
-    """A directory open for listing. As with OpenSSH's server, itself and its parent come first."""
+    """A directory open for listing. As in OpenSSH's server, ``.`` and ``..`` come first."""
 
-    def __init__(self, reader: DirectoryReader, look: Appearance, clock: Clock) -> None:
+    def __init__(self, reader: DirectoryReader, appearance: Appearance, clock: Clock) -> None:
         self._reader = reader
-        self._look = look
+        self._appearance = appearance
         self._clock = clock
-        self._in_hand: deque[Name] = deque()
-        self._has_begun = False
+        self._first: list[Name] | None = None
 
-    async def fill(self) -> None:
-        """Take the next page in hand."""
-        now_seconds = self._clock.seconds()
-        if not self._has_begun:
-            self._has_begun = True
-            self._in_hand += [self._look.entry(each, now_seconds) for each in DOT_ENTRIES]
-        for entry in await self._reader.next_entries():
-            self._in_hand.append(self._look.entry(entry, now_seconds))
+    async def fetch_first(self) -> None:
+        """Fetch the first entries with OPENDIR, so that the next page comes before READDIR."""
+        self._first = await self._next(*DOT_ENTRIES)
 
     def nextEntries(self) -> Deferred[list[Name]]:
+        first, self._first = self._first, None
+        if first is not None:
+            return succeed(first)
         return Deferred.fromCoroutine(self._next())
 
-    async def _next(self) -> list[Name]:
-        if not self._in_hand:
-            await self.fill()
-        return list(self)
-
-    def __iter__(self) -> Iterator[Name]:
-        while self._in_hand:
-            yield self._in_hand.popleft()
+    async def _next(self, *dots: DirectoryEntry) -> list[Name]:
+        now_seconds = self._clock.seconds()
+        found = await self._reader.next_entries()
+        return [self._appearance.entry(each, now_seconds) for each in (*dots, *found)]
 
     def close(self) -> None:
         self._reader.close()

@@ -24,7 +24,7 @@ from sftpgw.model.filesystem import WriteIntent
 from sftpgw.model.settings import SshSettings, StoreSettings
 from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_TURN, SFTPProtocol
+from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_ITERATION, SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.telemetry.limited import MAX_TOLD
@@ -235,7 +235,9 @@ class TestBadInput:
         else:
             client.drop()
         repeated = gateway.events.facts("refusals-repeated")
-        assert [(facts["times"], facts["why"]) for facts in repeated] == [(64, told[0]["why"])]
+        assert [(facts["times"], facts["reason"]) for facts in repeated] == [
+            (64, told[0]["reason"])
+        ]
 
     def test_another_reason_is_told_too(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)
@@ -612,7 +614,7 @@ def test_the_objects_provide_conchs_interfaces_and_ours(gateway: GatewayInMemory
         file.abandon()
     directory = result_of(server.openDirectory(b"/"))
     assert verifyObject(IGatewayDirectory, directory)
-    assert [name for name, _, _ in directory] == [b".", b"..", b"a"]
+    assert [name for name, _, _ in result_of(directory.nextEntries())] == [b".", b"..", b"a"]
 
 
 def test_a_tree_is_usable_without_sftp(gateway: GatewayInMemory) -> None:
@@ -710,14 +712,14 @@ def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel
 
 
 def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMemory) -> None:
-    protocol, channel = crowded(gateway, 2 * REQUESTS_PER_TURN + 1)
+    protocol, channel = crowded(gateway, 2 * REQUESTS_PER_ITERATION + 1)
     protocol.inputEnded()
     assert protocol.is_busy
-    assert channel.replies() == REQUESTS_PER_TURN
+    assert channel.replies() == REQUESTS_PER_ITERATION
     assert channel.exit_status is None
     assert len(gateway.clock.getDelayedCalls()) == 1
     gateway.clock.advance(0)
-    assert channel.replies() == REQUESTS_PER_TURN + 1
+    assert channel.replies() == REQUESTS_PER_ITERATION + 1
     assert channel.exit_status == 0
     assert not protocol.is_busy
 
@@ -725,7 +727,7 @@ def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMem
 def test_a_client_that_leaves_between_two_iterations_leaves_nothing(
     gateway: GatewayInMemory,
 ) -> None:
-    protocol, _ = crowded(gateway, REQUESTS_PER_TURN + 1)
+    protocol, _ = crowded(gateway, REQUESTS_PER_ITERATION + 1)
     protocol.connectionLost(None)
     assert gateway.clock.getDelayedCalls() == []
     gateway.assert_idle()

@@ -1,13 +1,13 @@
-"""Requests that wait for their turn among those of their session.
+"""Begins the requests of a session in an order that keeps conflicting ones apart.
 
-Knows: which requests wait, and what begins them.
+Knows: which requests wait, and how each begins.
 Must not know: which of them conflict (`sftp/request_order/plan`), or what they do.
 
-A request is answered before those begin that have waited for it, so that answers come
+A request is answered before those begin that have waited for it, so that replies come
 in the order in which requests were carried out.
 
-A lost session drops what waits; it was not begun. Its CLOSEs are carried out: the client had
-handed over the whole file.
+A lost session drops the requests that wait, which have not begun. But its CLOSEs are carried out:
+the client had sent the whole file.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Paths: TypeAlias = tuple[Segments, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A request that waits: how it begins, and its answer."""
+    """A request that waits: how it begins, its reply, and its paths when they may have changed."""
 
     begin: Callable[[], Eventual[Any]]
-    answer: Deferred[Any]
+    reply: Deferred[Any]
     current_paths: Callable[[], Paths] | None
 
 
 class Sequencer:
-    """Begins each request of a session when its turn has come."""
+    """Begins each request of a session when no earlier one that conflicts with it is left."""
 
     def __init__(self) -> None:
         self._order = RequestOrder()
@@ -60,55 +60,57 @@ class Sequencer:
     ) -> Eventual[T]:
         """Begin a request, now or when all earlier ones have ended that conflict with it.
 
-        :param paths: what it touches; none if it need not wait.
-        :param current_paths: what it touches once it has waited, if that may have changed: a
-            file that was renamed.
+        :param access: how the request touches its paths.
+        :param paths: the paths that it touches; none if it need not wait.
+        :param begin: carries the request out.
+        :param current_paths: tells the paths again once the request has waited, where they may
+            have changed: for a file that was renamed.
         """
         if not paths:
             return begin()
-        ticket = self._order.enter(access, paths)
-        if self._order.begin(ticket):
-            return self._carry_out(ticket, begin)
-        answer: Deferred[T] = Deferred()
-        self._waiting[ticket] = _Waiting(begin, answer, current_paths)
-        return answer
+        request = self._order.enter(access, paths)
+        if self._order.begin(request):
+            return self._carry_out(request, begin)
+        reply: Deferred[T] = Deferred()
+        self._waiting[request] = _Waiting(begin, reply, current_paths)
+        return reply
 
     def drop(self) -> None:
-        """The session is lost: nothing that waits is begun any more, but for its CLOSEs."""
+        """The session is lost: drop the requests that wait, but for CLOSEs."""
         dropped = [each for each in self._waiting if each.access is not Access.CLOSE]
-        answers = [self._waiting.pop(ticket).answer for ticket in dropped]
-        for ticket in dropped:
-            self._free.extend(self._order.leave(ticket))
-        for answer in answers:
-            answer.errback(CancelledError())
+        replies = [self._waiting.pop(request).reply for request in dropped]
+        for request in dropped:
+            self._free.extend(self._order.leave(request))
+        for reply in replies:
+            reply.errback(CancelledError())
         self._resume()
 
-    def _carry_out(self, ticket: OrderedRequest, begin: Callable[[], Eventual[T]]) -> Eventual[T]:
+    def _carry_out(self, request: OrderedRequest, begin: Callable[[], Eventual[T]]) -> Eventual[T]:
         try:
             outcome = begin()
         except BaseException:
-            self._end(ticket)
+            self._end(request)
             raise
         if not isinstance(outcome, Deferred):
-            self._end(ticket)
+            self._end(request)
             return outcome
-        answer: Deferred[T] = Deferred()
+        reply: Deferred[T] = Deferred()
 
         def ended(result: T | Failure) -> None:
-            answer.callback(result)
-            self._end(ticket)
+            reply.callback(result)
+            self._end(request)
 
         outcome.addBoth(ended)
-        return answer
+        return reply
 
-    def _end(self, ticket: OrderedRequest) -> None:
-        free = self._order.leave(ticket)
+    def _end(self, request: OrderedRequest) -> None:
+        free = self._order.leave(request)
         if free:
             self._free.extend(free)
             self._resume()
 
     def _resume(self) -> None:
-        """Begin what is free. What ends at once leads back here: no recursion."""
+        """Begin the requests that are free. One that ends at once leads back here: no recursion."""
         if self._is_resuming:
             return
         self._is_resuming = True
@@ -118,31 +120,31 @@ class Sequencer:
         finally:
             self._is_resuming = False
 
-    def _begin_waiting(self, ticket: OrderedRequest) -> None:
-        waiting = self._waiting.get(ticket)
+    def _begin_waiting(self, request: OrderedRequest) -> None:
+        waiting = self._waiting.get(request)
         if waiting is None:
             return  # dropped
         if waiting.current_paths is not None:
-            self._order.move(ticket, waiting.current_paths())
-        if not self._order.begin(ticket):
+            self._order.move(request, waiting.current_paths())
+        if not self._order.begin(request):
             return
-        del self._waiting[ticket]
+        del self._waiting[request]
         try:
-            outcome = self._carry_out(ticket, waiting.begin)
+            outcome = self._carry_out(request, waiting.begin)
         except Exception:
-            waiting.answer.errback(Failure())
+            waiting.reply.errback(Failure())
             return
         if isinstance(outcome, Deferred):
-            outcome.addBoth(waiting.answer.callback)
+            outcome.addBoth(waiting.reply.callback)
         else:
-            waiting.answer.callback(outcome)
+            waiting.reply.callback(outcome)
 
 
 class HandleOrder:
-    """The order of requests on handles where there is a long one: copy-data.
+    """The order of the requests on one handle, where a long one is among them: copy-data.
 
-    READ and WRITE are taken by a file in their order. copy-data is many of these; what comes behind
-    it on either handle, and depends on it, waits until it has ended. All else costs nothing here.
+    A file takes READs and WRITEs in their order. copy-data is many of these: a request behind it on
+    either handle that depends on it waits until it has ended. Other requests cost nothing here.
     """
 
     def __init__(self) -> None:
@@ -151,11 +153,11 @@ class HandleOrder:
     def run(self, files: Sequence[OpenFile], begin: Callable[[], Eventual[T]]) -> Deferred[T]:
         """Begin a request on open files, now or when all earlier ones in here have ended."""
         for file in files:
-            file.in_order += 1
+            file.ordered_requests += 1
 
         def ended(outcome: T | Failure) -> T | Failure:
             for file in files:
-                file.in_order -= 1
+                file.ordered_requests -= 1
             return outcome
 
         paths = tuple((str(id(file)),) for file in files)
@@ -164,25 +166,25 @@ class HandleOrder:
         return outcome.addBoth(ended)
 
     def behind(self, file: OpenFile, begin: Callable[[], Eventual[T]]) -> Eventual[T]:
-        """Begin a request that waits for the end of what is in here, if there is anything."""
-        return self.run((file,), begin) if file.in_order else begin()
+        """Begin a request when the requests in here have ended, or now if there are none."""
+        return self.run((file,), begin) if file.ordered_requests else begin()
 
     def drop(self) -> None:
-        """The session is lost: nothing that waits is begun any more."""
+        """The session is lost: drop the requests that wait."""
         self._sequencer.drop()
 
 
-def changing(attributes: Attributes) -> Access:
-    """How SETSTAT of these attributes touches a path: a size is set by opening the file."""
+def access_of_change(attributes: Attributes) -> Access:
+    """How a change of these attributes touches a path: a size is set by opening the file."""
     return Access.OPEN if "size" in attributes else Access.CHANGE
 
 
-def touched(*paths: bytes) -> Paths:
-    """What requests for these paths touch.
+def touched_paths(*paths: bytes) -> Paths:
+    """The paths that a request touches, in canonical form.
 
-    Nothing, where a path is longer than any key can be: such a request is refused at once.
+    None, where a path is longer than any key can be: such a request is refused at once.
 
-    :raises InvalidPath: a path is none.
+    :raises InvalidPath: a path is malformed.
     """
     found = tuple(map(canonical, paths))
     if max(map(len, paths)) > MAX_KEY_BYTES:
