@@ -23,11 +23,29 @@ MOTO_S3 = ["moto[s3]>=5.1", "flask>=3", "flask-cors>=5"]
 setup(
     name="sftpgw",
     version=version(),
-    description="An SFTP server whose disk is Amazon S3, or any store that speaks S3",
+    description="An SFTP and SCP server whose disk is Amazon S3, or any store that speaks S3",
     long_description=(HERE / "README.rst").read_text(encoding="utf-8"),
     long_description_content_type="text/x-rst",
     license="MIT",
     license_files=["LICENSE"],
+    keywords=["sftp", "scp", "ssh", "s3", "object storage", "gateway", "twisted"],
+    # No project_urls: they take no relative links, and the project has no address of its own yet.
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        # Those that are tested: CONTRIBUTING.rst says how.
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Internet :: File Transfer Protocol (FTP)",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
     # twisted.plugins is not a package (it must have no __init__.py), so nothing finds it.
     packages=[*find_packages(include=["sftpgw", "sftpgw.*"]), "twisted.plugins"],
@@ -67,6 +85,7 @@ setup(
             "ruff",
             "ssh-audit",
             "ssh2-python",
+            "towncrier>=24.7",
         ],
     },
 )

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documented import can_isolate
+
 NODE_MODULES = Path(__file__).parent / "interop" / "node_modules"
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 PHPSECLIB = Path("/usr/share/php/phpseclib3/autoload.php")
@@ -66,6 +68,7 @@ NEEDS = {
     "sshfs": _programs("sshfs", "sshfs", "fusermount3"),
     "root": Need(lambda: os.geteuid() == 0, "be root"),
     "a plain user": Need(lambda: os.geteuid() != 0, "be no root, who may do all"),
+    "namespaces": Need(can_isolate, "a machine on which `unshare --user --net` is allowed"),
     "FUSE": Need(_fuse_opens, "a machine on which /dev/fuse can be opened"),
 }
 

@@ -49,6 +49,7 @@ from sftpgw.files.uploads.open_mode import decide, must_look
 from sftpgw.files.uploads.opener import UploadOpener
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.events.file_events import DirectoryMade, DirectoryRemoved, FileRemoved
 from sftpgw.model.filesystem import (
     NO_CHANGES,
     AttributeChanges,
@@ -298,7 +299,9 @@ class Tree:
         location = await self._enter_file(Operation.REMOVE, path)
         uploads = self._transfers.writing(location.file)  # later ones are another file
         info = await self._lookup.glance(location)
-        was_partial = await self._suspended_uploads.drop(location.file, why="the file was removed")
+        was_partial = await self._suspended_uploads.drop(
+            location.file, reason="the file was removed"
+        )
         if info is None and not uploads and not was_partial:
             raise await self._lookup.no_file(location)
         if info is not None and location.is_marker_content:
@@ -312,7 +315,7 @@ class Tree:
         if any(upload.commit.has_begun for upload in uploads):  # closed while we looked
             await self._transfers.settled(location.file)
             await self._store.delete(location.file)
-        self._events.tell("file-removed", key=location.file.key)
+        self._events.emit(FileRemoved(key=location.file.key))
         self._lookup.changed(emptied=location.parent)
 
     async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
@@ -404,7 +407,7 @@ class Tree:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.demand_no_file_above(location)
         await self._store.put(location.marker, (), MARKER)
-        self._events.tell("directory-made", key=location.prefix)
+        self._events.emit(DirectoryMade(key=location.prefix))
         self._lookup.met(location)
         self._lookup.changed()
         self._context.times.forget_folder(location.marker)
@@ -434,7 +437,7 @@ class Tree:
         async with self._empty_directories.kept(location.parent, without=location.prefix):
             for marker in markers:
                 await self._store.delete(marker)
-        self._events.tell("directory-removed", key=location.prefix)
+        self._events.emit(DirectoryRemoved(key=location.prefix))
         self._lookup.changed(emptied=location.parent)
         self._lookup.removed(location)
         self._context.times.forget_folder(location.marker)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.session_events import RefusalsRepeated, RequestRefused
 from sftpgw.telemetry.limited import LimitedEvents
 from sftpgw.wire.sftp import Status
 
@@ -48,8 +49,7 @@ class RefusalLog:
                 return
             self._tell_repeated(self._sticking.pop(handle, None))
             self._sticking[handle] = _Sticking(code, sentence)
-        facts = {"request": request, "status": code.name.lower(), "why": sentence}
-        self.told("request-refused", **facts)
+        self.emit(RequestRefused(request=request, status=code.name.lower(), reason=sentence))
 
     def ended(self, handle: bytes) -> None:
         """The handle is gone."""
@@ -60,10 +60,10 @@ class RefusalLog:
         for handle in list(self._sticking):
             self.ended(handle)
 
-    def told(self, event: str, **facts: str | int) -> None:
+    def emit(self, event: Event) -> None:
         """Tell what a client has done wrong, unless it was told of too much already."""
-        self._limited.tell(event, **facts)
+        self._limited.emit(event)
 
     def _tell_repeated(self, sticking: _Sticking | None) -> None:
         if sticking is not None and sticking.repeated:
-            self.told("refusals-repeated", times=sticking.repeated, why=sticking.sentence)
+            self.emit(RefusalsRepeated(times=sticking.repeated, reason=sticking.sentence))

@@ -55,6 +55,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.login_keys import fingerprint
+from sftpgw.model.events.session_events import (
+    KeyNotAuthorised,
+    LoginFacts,
+    LoginFailedEvent,
+    LoginRefused,
+    LoginSucceeded,
+)
 from sftpgw.model.normalization import normalized_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
@@ -318,8 +325,8 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._succeed(request, credentials, outcome)
             return
         outcome[2]()
-        self.transport.events.tell(
-            "login-refused", **_facts(request, credentials), reason="too many connections"
+        self.transport.events.emit(
+            LoginRefused(**_facts(request, credentials), reason="too many connections")
         )
         self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
 
@@ -328,7 +335,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._is_over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = avatar, logout
-        transport.events.tell("login-succeeded", **_facts(request, credentials))
+        transport.events.emit(LoginSucceeded(**_facts(request, credentials)))
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())
         transport.on_login()
@@ -348,8 +355,8 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _fail(self, request: LoginRequest, credentials: Any) -> None:
         if request.method != b"none":
             is_question = isinstance(credentials, KeyCredentials) and credentials.signature is None
-            event = "key-not-authorised" if is_question else "login-failed"
-            self.transport.events.tell(event, **_facts(request, credentials))
+            kind = KeyNotAuthorised if is_question else LoginFailedEvent
+            self.transport.events.emit(kind(**_facts(request, credentials)))
         if self._has_no_attempt_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
@@ -370,9 +377,11 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.sendDisconnect(reason, text)
 
 
-def _facts(request: LoginRequest, credentials: Any) -> dict[str, str]:
+def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
     """The facts of a login for the log. A fingerprint tells a user which key was sent."""
-    facts = {"user": printable(request.name), "method": printable(request.method)}
-    if isinstance(credentials, KeyCredentials):
-        facts["key"] = fingerprint(credentials.blob)
-    return facts
+    is_key = isinstance(credentials, KeyCredentials)
+    return {
+        "user": printable(request.name),
+        "method": printable(request.method),
+        "fingerprint": fingerprint(credentials.blob) if is_key else None,
+    }

@@ -19,6 +19,7 @@ from sftpgw.files.listing.page_mtimes import PageMtimes
 from sftpgw.files.listing.plan import NOTHING_WRITTEN, EntrySieve
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import KeysSkipped
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileWriter
 from sftpgw.model.store import ListPage, ObjectName, ObjectStore
 
@@ -103,11 +104,12 @@ class Listing:
 
     def _tell_skipped(self) -> None:
         if self._sieve.skipped:
-            self._events.tell(
-                "keys-skipped",
-                directory=self._place.path,
-                count=self._sieve.skipped,
-                why="no SFTP path can name them",
+            self._events.emit(
+                KeysSkipped(
+                    directory=self._place.path,
+                    count=self._sieve.skipped,
+                    reason="no SFTP path can name them",
+                )
             )
             self._sieve.skipped = 0
 

@@ -51,6 +51,7 @@ from sftpgw.files.renames.plan import (
 )
 from sftpgw.files.renames.recovery import AT_ONCE, RenameCompleter
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import RenameLeftBehind, RenameSparedFiles
 from sftpgw.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEYS
 from sftpgw.model.store import ObjectInfo, ObjectName, WriteCondition
 from sftpgw.model.units import KIB
@@ -166,13 +167,13 @@ class DirectoryRename:
                 if await self._record.decide(Outcome.ABANDONED) is Outcome.MOVED:
                     return False
                 if not await self._is_alone():
-                    self._tell("rename-left-behind", why="others rename the same files by now")
+                    self._tell_left("others rename the same files by now")
                     return True
                 await self._finish(Outcome.ABANDONED)
                 await self._completer.clear_folders(self._intent, Outcome.ABANDONED)
             await self._remove_record()
         except GatewayError as error:
-            self._tell("rename-left-behind", why=error.message)
+            self._tell_left(error.message)
         return True
 
     async def _demand_alone(self) -> None:
@@ -302,13 +303,17 @@ class DirectoryRename:
             await self._remove_record()
             is_left = await self._anything_left_of_source()
         except StoreError as error:
-            self._tell("rename-left-behind", why=error.message)
+            self._tell_left(error.message)
             raise StoreTrouble(
                 f"{self._target.path}: everything is here now, but not all of it could be removed "
                 f"from {self._source.path}; the gateway will do that later"
             ) from None
         if spared or is_left:
-            self._tell("rename-spared-files", replaced=spared)
+            self._context.events.emit(
+                RenameSparedFiles(
+                    key=self._intent.source, new_key=self._intent.target, replaced=spared
+                )
+            )
             raise ObjectChanged(
                 f"{self._source.path}: was renamed, but files that were stored here meanwhile are "
                 "left under the old name"
@@ -346,5 +351,7 @@ class DirectoryRename:
             await self._store.delete(self._source.marker)
         return False
 
-    def _tell(self, event: str, **facts: object) -> None:
-        self._context.events.tell(event, key=self._intent.source, to=self._intent.target, **facts)
+    def _tell_left(self, reason: str) -> None:
+        self._context.events.emit(
+            RenameLeftBehind(key=self._intent.source, new_key=self._intent.target, reason=reason)
+        )

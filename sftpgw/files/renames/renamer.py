@@ -53,6 +53,7 @@ from sftpgw.files.renames.recovery import RenameCompleter
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
+from sftpgw.model.events.file_events import DirectoryRenamed, FileRenamed
 from sftpgw.model.filesystem import FileKind
 from sftpgw.model.store import ObjectInfo, WriteCondition
 from sftpgw.model.users import Permission
@@ -152,7 +153,7 @@ class Renamer:
         async with self._empty_directories.kept(source.parent, without=info.name.key):
             await self._delete_copied(info)
         self._lookup.saw_file(target)
-        self._events.tell("file-renamed", key=info.name.key, to=target.file.key)
+        self._events.emit(FileRenamed(key=info.name.key, new_key=target.file.key))
 
     async def _demand_free(self, target: Location, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -170,7 +171,7 @@ class Renamer:
         if kind is None and (found := await self._suspended_uploads.find(target.file)) is not None:
             if not replace:
                 raise AlreadyExists(f"{target.path}: a part of the file exists already")
-            await self._suspended_uploads.forget(found, why="another file was given its name")
+            await self._suspended_uploads.forget(found, reason="another file was given its name")
         return WriteCondition.NONE if replace and self._may_overwrite else WriteCondition.IF_ABSENT
 
     async def _copy_file(
@@ -236,7 +237,7 @@ class Renamer:
             count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
-        self._events.tell("directory-renamed", key=source.prefix, to=target.prefix, objects=count)
+        self._events.emit(DirectoryRenamed(key=source.prefix, new_key=target.prefix, objects=count))
         self._lookup.removed(source)
         for location in (source, target):
             self._context.times.forget_folder(location.marker)
