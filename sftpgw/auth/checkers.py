@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.login_keys import LoginKey, read_key_blob, verify_signature
 from sftpgw.model.users import User
 

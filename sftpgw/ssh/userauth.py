@@ -53,7 +53,7 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.authenticator import LoginAttempt
-from sftpgw.auth.credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.login_keys import fingerprint
 from sftpgw.model.events.session_events import (
     KeyNotAuthorised,

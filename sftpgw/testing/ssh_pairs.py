@@ -49,8 +49,8 @@ from twisted.python.failure import Failure
 
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.records import RecordAuthenticator
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import SessionTotals

@@ -34,8 +34,8 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.records import RecordAuthenticator
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart

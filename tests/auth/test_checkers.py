@@ -21,11 +21,11 @@ from zope.interface.verify import verifyObject
 
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
-from sftpgw.auth.credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
-from sftpgw.auth.records import RecordAuthenticator, RunInThread
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
 from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import make_user, new_key

@@ -18,8 +18,8 @@ from twisted.internet.task import Clock
 from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, matches
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.records import RecordAuthenticator
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.userauth import MAX_QUESTIONS

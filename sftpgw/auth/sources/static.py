@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sftpgw.auth.passwords import Decoys
-from sftpgw.auth.records import RecordAuthenticator, RunInThread
+from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
 from sftpgw.model.normalization import normalized
 from sftpgw.model.users import User
 
