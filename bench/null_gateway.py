@@ -25,7 +25,7 @@ from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.errors import EndOfFile, Unsupported
 from sftpgw.files.traffic import FileTraffic
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.units import Body
 from sftpgw.model.users import User
@@ -123,11 +123,11 @@ class NullServer:
 class Complaints:
     """An `EventSink` for standard error that is silent about a session's usual course."""
 
-    def tell(self, event: str, /, **facts: object) -> None:
-        if event in ("defect", "login-failed", "protocol-broken"):
-            sys.stderr.write(f"{event} {facts}\n")
+    def emit(self, event: Event) -> None:
+        if event.event_name in ("defect", "login-failed", "protocol-broken"):
+            sys.stderr.write(f"{event.event_name} {event.facts()}\n")
 
-    def bind(self, **facts: object) -> EventSink:
+    def bind(self, **context: str) -> EventSink:
         return self
 
 

@@ -14,7 +14,7 @@ project = "sftpgw"
 project_copyright = "the authors of sftpgw"
 version = release = __version__
 
-extensions = ["configuration_reference", "diagrams"]
+extensions = ["configuration_reference", "event_reference", "diagrams"]
 exclude_patterns = ["extensions"]
 highlight_language = "none"
 nitpicky = True

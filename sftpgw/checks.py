@@ -26,7 +26,8 @@ from twisted.internet.defer import Deferred, TimeoutError
 
 from sftpgw.errors import AccessDenied, StoreError
 from sftpgw.model.clock import Clock
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.store_events import BucketUnusable, S3RequestRetried
 from sftpgw.model.settings import Probe as ProbeChoice
 from sftpgw.model.settings import Settings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
@@ -86,18 +87,18 @@ class RetryReporter:
         self._retry_time_seconds = retry_time_seconds
         self._is_told = False
 
-    def tell(self, event: str, /, **facts: object) -> None:
+    def emit(self, event: Event) -> None:
         """Report the second retry of a request. A single one has many causes."""
-        if event != "s3-request-retried" or facts["attempt"] == 1 or self._is_told:
+        if not isinstance(event, S3RequestRetried) or event.attempt == 1 or self._is_told:
             return
         self._is_told = True
         text = (
-            f"bucket {facts['bucket']}: {facts['code']}: {facts['reason']}; still trying, for up "
+            f"bucket {event.bucket}: {event.code}: {event.reason}; still trying, for up "
             f"to {self._retry_time_seconds:.0f} seconds ([s3] retry_time)"
         )
         self._report(Level.NOTE, text)
 
-    def bind(self, **facts: object) -> RetryReporter:
+    def bind(self, **context: str) -> RetryReporter:
         """The same sink: it reports no facts."""
         return self
 
@@ -155,11 +156,11 @@ async def look_at_buckets(
         try:
             await look.addTimeout(LOOK_SECONDS, clock)  # type: ignore[arg-type]
         except TimeoutError:
-            why = f"no answer within {LOOK_SECONDS:.0f} seconds"
-            events.tell("bucket-unusable", bucket=bucket, why=why)
+            reason = f"no answer within {LOOK_SECONDS:.0f} seconds"
+            events.emit(BucketUnusable(bucket=bucket, reason=reason))
             return
         except StoreError as error:
-            events.tell("bucket-unusable", bucket=bucket, why=reason_of(error))
+            events.emit(BucketUnusable(bucket=bucket, reason=reason_of(error)))
             if not error.status:
                 return
 

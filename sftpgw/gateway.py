@@ -34,6 +34,7 @@ from sftpgw.files.renames.recovery import RenameCompleter, RenameRecovery
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import Defect, Draining
 from sftpgw.model.settings import Settings
 from sftpgw.model.users import User
 from sftpgw.s3.store_factory import open_store
@@ -156,7 +157,7 @@ class Gateway:
 
     def _look_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._events.tell("defect", where="start", failure=failure)
+            self._events.emit(Defect(where="start", failure=failure))
 
     async def _tell_findings(self) -> None:
         """Tell the log at the start what does not work, before a client finds out."""
@@ -182,8 +183,8 @@ class Gateway:
         self._sweeper.stop()
         self._rename_recovery.stop()
         drain_seconds = self._settings.limits.drain_seconds
-        self._events.tell(
-            "draining", sessions=len(self.factory.connections), at_most_seconds=drain_seconds
+        self._events.emit(
+            Draining(sessions=len(self.factory.connections), at_most_seconds=drain_seconds)
         )
         self._transfers.drain()
         await self._at_most(drain_seconds, self._transfers.idle())

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from twisted.internet import threads
 
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import Probe, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectStore
 from sftpgw.model.units import MIB
@@ -48,13 +48,13 @@ class RecordedEvents:
     """An `EventSink` that keeps what it is told."""
 
     told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-    bound: dict[str, object] = field(default_factory=dict)
+    context: dict[str, str] = field(default_factory=dict)
 
-    def tell(self, event: str, /, **facts: object) -> None:
-        self.told.append((event, self.bound | facts))
+    def emit(self, event: Event) -> None:
+        self.told.append((event.event_name, self.context | event.facts()))
 
-    def bind(self, **facts: object) -> EventSink:
-        return RecordedEvents(self.told, self.bound | facts)
+    def bind(self, **context: str) -> EventSink:
+        return RecordedEvents(self.told, self.context | context)
 
     def names(self) -> list[str]:
         return [event for event, _ in self.told]

@@ -18,6 +18,7 @@ from sftpgw.checks import (
     look_at_buckets,
 )
 from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
+from sftpgw.model.events.store_events import S3RequestFacts, S3RequestFailed, S3RequestRetried
 from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
@@ -267,7 +268,7 @@ class TestStart:
         clock.advance(1)
         assert results == [None]
         assert clock.getDelayedCalls() == []
-        return [(facts["bucket"], facts["why"]) for facts in events.facts("bucket-unusable")]
+        return [(facts["bucket"], facts["reason"]) for facts in events.facts("bucket-unusable")]
 
     def test_each_bucket_that_is_not_there(self) -> None:
         users = [User(name, name, "") for name in ("here", "gone", "lost")]
@@ -291,9 +292,20 @@ class TestStart:
 def test_waiting_for_a_store_is_told_once() -> None:
     notes: list[str] = []
     reporter = RetryReporter(lambda level, text: notes.append(f"{level.value}: {text}"), 180.0)
+    facts: S3RequestFacts = {
+        "operation": "HeadBucket",
+        "bucket": "here",
+        "key": "",
+        "status": 0,
+        "code": "ConnectFailed",
+        "reason": "refused",
+        "request_id": "",
+        "attempt": 1,
+        "seconds": 0.1,
+    }
     for attempt in (1, 2, 3):
-        facts = {"bucket": "here", "code": "ConnectFailed", "reason": "refused", "key": ""}
-        reporter.bind(user="al").tell("s3-request-retried", attempt=attempt, **facts)
-    reporter.tell("s3-request-failed", attempt=4, **facts)
+        facts["attempt"] = attempt
+        reporter.bind(user="al").emit(S3RequestRetried(wait_seconds=1.0, **facts))
+    reporter.emit(S3RequestFailed(**facts))
     (note,) = notes
     assert note.startswith("note: bucket here: ConnectFailed: refused; still trying, for up to 180")

@@ -15,6 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sftpgw.model.events.file_events import ReadFacts
+from sftpgw.model.events.session_events import SessionTotals
+from sftpgw.model.events.upload_events import WrittenFacts
+
 DOWNLOAD, HASH, COPY = "download", "hash", "copy"
 UPLOAD, RESUME, EDIT = "upload", "resume", "edit"
 
@@ -85,15 +89,21 @@ class FileTraffic:
             return DOWNLOAD
         return HASH if self.hashed_bytes else COPY
 
-    def read_facts(self) -> dict[str, object]:
-        """For the event about a file that was read: what is not zero, and always what was sent."""
-        others = {"hashed_bytes": self.hashed_bytes, "copied_bytes": self.copied_out_bytes}
-        return {"sent_bytes": self.sent_bytes, **_not_zero(others)}
+    def read_facts(self) -> ReadFacts:
+        """For the event about a file that was read: always what was sent, else what is not zero."""
+        return {
+            "sent_bytes": self.sent_bytes,
+            "hashed_bytes": self.hashed_bytes or None,
+            "copied_bytes": self.copied_out_bytes or None,
+        }
 
-    def written_facts(self) -> dict[str, object]:
+    def written_facts(self) -> WrittenFacts:
         """For events about a file that was written, in the same way."""
-        others = {"copied_bytes": self.copied_in_bytes, "sent_bytes": self.sent_bytes}
-        return {"received_bytes": self.received_bytes, **_not_zero(others)}
+        return {
+            "received_bytes": self.received_bytes,
+            "copied_bytes": self.copied_in_bytes or None,
+            "sent_bytes": self.sent_bytes or None,
+        }
 
 
 class SessionTraffic:
@@ -113,7 +123,7 @@ class SessionTraffic:
         self._open.remove(traffic)
         self._ended.add(traffic)
 
-    def facts(self) -> dict[str, int]:
+    def facts(self) -> SessionTotals:
         """For the event about a session that has ended."""
         total = FileTraffic()
         for each in (self._ended, *self._open):
@@ -141,7 +151,3 @@ def upload_purpose(
         return RESUME if is_resumed else UPLOAD
     goes_on_behind = traffic.written_bytes and size_bytes == below_bytes + traffic.written_bytes
     return RESUME if goes_on_behind else EDIT
-
-
-def _not_zero(facts: dict[str, int]) -> dict[str, int]:
-    return {name: value for name, value in facts.items() if value}

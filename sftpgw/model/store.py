@@ -368,5 +368,5 @@ class ObjectStore(Protocol):
 class SharedStore(ObjectStore, Protocol):
     """The store that all sessions share."""
 
-    def bind(self, **facts: object) -> ObjectStore:
-        """The same store, whose events carry `facts`: the session, the user."""
+    def bind(self, **context: str) -> ObjectStore:
+        """The same store, whose events carry `context`: the session, the user."""

@@ -28,7 +28,8 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import CredentialsUnavailable, StoreError, StoreUnavailable
 from sftpgw.model.clock import Clock
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.store_events import CapabilitiesKnown, CapabilitiesUnknown
 from sftpgw.model.settings import ChecksumChoice, Probe, StoreSettings
 from sftpgw.model.store import Capabilities, ChecksumAlgorithm
 from sftpgw.s3.checksums import chosen_algorithm
@@ -213,9 +214,7 @@ class ProbedCapabilities:
             self._settle(bucket, found.without(lacking), "probe")
 
     def _unknown(self, bucket: str, error: StoreError) -> None:
-        self._events.tell(
-            "capabilities-unknown", bucket=bucket, code=error.code, reason=error.message
-        )
+        self._events.emit(CapabilitiesUnknown(bucket=bucket, code=error.code, reason=error.message))
         if isinstance(error, _PASSING):
             self._not_before[bucket] = self._clock.seconds() + PROBE_AGAIN_SECONDS
         else:
@@ -229,12 +228,13 @@ class ProbedCapabilities:
     def _tell(self, bucket: str, source: str) -> None:
         algorithm = self.checksum(bucket)
         other = "none" if self._choice is ChecksumChoice.NONE else "md5"
-        self._events.tell(
-            "capabilities-known",
-            bucket=bucket,
-            source=source,
-            lacking=" ".join(self.of(bucket).names(value=False)),
-            checksum=algorithm.value if algorithm else other,
+        self._events.emit(
+            CapabilitiesKnown(
+                bucket=bucket,
+                source=source,
+                lacking=" ".join(self.of(bucket).names(value=False)),
+                checksum=algorithm.value if algorithm else other,
+            )
         )
 
 
@@ -267,8 +267,8 @@ class _RunningProbe:
 class SilentSink:
     """An `EventSink` for probes: their failures are expected, and no news."""
 
-    def tell(self, event: str, /, **facts: object) -> None:
+    def emit(self, event: Event) -> None:
         return
 
-    def bind(self, **facts: object) -> EventSink:
+    def bind(self, **context: str) -> EventSink:
         return self

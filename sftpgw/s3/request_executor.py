@@ -25,6 +25,16 @@ from sftpgw.errors import (
 )
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.store_events import (
+    ClockCorrected,
+    CredentialsUnavailableEvent,
+    RegionFollowed,
+    S3GaveUp,
+    S3RequestDropped,
+    S3RequestFacts,
+    S3RequestFailed,
+    S3RequestRetried,
+)
 from sftpgw.model.limits import is_longer_than_files
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Cancellation
@@ -223,7 +233,7 @@ class RequestExecutor:
         try:
             return await self.credentials.current()
         except CredentialsUnavailable as error:
-            events.tell("credentials-unavailable", reason=error.message)
+            events.emit(CredentialsUnavailableEvent(reason=error.message))
             raise
 
     # Between attempts, and after the last.
@@ -241,12 +251,12 @@ class RequestExecutor:
         if again is None or not await self._remedied(again, last, events):
             raise _final_error(last, events, facts) from last.failed
         if (reason := await _reason(request, last.fault, attempt)) is not None:
-            events.tell("s3-request-failed", **facts)
+            events.emit(S3RequestFailed(**facts))
             raise reason from last.failed
         if _is_cancelled(context.cancel_token):
-            events.tell("s3-request-dropped", **facts)
+            events.emit(S3RequestDropped(**facts))
             return
-        events.tell("s3-request-retried", wait_seconds=again.wait_seconds, **facts)
+        events.emit(S3RequestRetried(wait_seconds=again.wait_seconds, **facts))
         if again.wait_seconds:
             pause: Deferred[None] = deferLater(self.clock, again.wait_seconds)  # type: ignore[arg-type]
             await _wait_while_wanted(pause, context.cancel_token)
@@ -263,13 +273,13 @@ class RequestExecutor:
             region = last.fault.other_region
             # Other requests may have followed meanwhile; then it is no news.
             if self.attempts.endpoints.move(bucket, region):
-                events.tell("region-followed", bucket=bucket, region=region)
+                events.emit(RegionFollowed(bucket=bucket, region=region))
         if again.remedy is Remedy.CORRECT_CLOCK:
             if last.failed.store_seconds is None:
                 return False
             signer = self.attempts.signer
             signer.correct_clock(last.failed.store_seconds)
-            events.tell("clock-corrected", offset_seconds=round(signer.offset_seconds, 1))
+            events.emit(ClockCorrected(offset_seconds=round(signer.offset_seconds, 1)))
         return True
 
 
@@ -300,15 +310,15 @@ def _next_request(request: S3Request | Callable[[], S3Request]) -> S3Request:
     return request() if callable(request) else request
 
 
-def _final_error(last: _FailedAttempt, events: EventSink, facts: dict[str, object]) -> StoreError:
+def _final_error(last: _FailedAttempt, events: EventSink, facts: S3RequestFacts) -> StoreError:
     """The error to raise after the last attempt; logs it unless it is a normal result."""
     request, failed = last.signed.plain, last.failed
     kind = error_class(last.fault, request.missing)
     if kind is StoreError and _cannot_exist(request, last.fault):
         kind = NoSuchObject
     if not issubclass(kind, _ROUTINE):
-        event = "s3-gave-up" if issubclass(kind, StoreUnavailable) else "s3-request-failed"
-        events.tell(event, **facts)
+        event = S3GaveUp if issubclass(kind, StoreUnavailable) else S3RequestFailed
+        events.emit(event(**facts))
     return kind(
         f"{request.operation}: {failed.message}",
         code=last.fault.code,
@@ -360,7 +370,7 @@ async def _wait_while_wanted(waiting: Deferred[None], cancel_token: Cancellation
         cancel_token.unwatch(waiting.cancel)
 
 
-def _facts(last: _FailedAttempt, attempt: int) -> dict[str, object]:
+def _facts(last: _FailedAttempt, attempt: int) -> S3RequestFacts:
     """The fields of an event about an attempt that failed."""
     request, failed = last.signed.plain, last.failed
     return {

@@ -82,14 +82,14 @@ class S3Client:
 
     # Views.
 
-    def bind(self, **facts: object) -> S3Client:
-        """The same store; `facts` are added to its events. The fact `user` is whom it serves."""
-        context = replace(
+    def bind(self, **context: str) -> S3Client:
+        """The same store; `context` is added to its events. Its `user` is whom it serves."""
+        bound = replace(
             self._context,
-            events=self._context.events.bind(**facts),
-            user=str(facts.get("user", self._context.user)),
+            events=self._context.events.bind(**context),
+            user=context.get("user", self._context.user),
         )
-        return self._view(context)
+        return self._view(bound)
 
     def with_cancel(self, cancel_token: Cancellation) -> S3Client:
         return self._view(replace(self._context, cancel_token=cancel_token))

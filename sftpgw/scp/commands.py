@@ -18,6 +18,7 @@ from sftpgw.errors import GatewayError, NotADirectory
 from sftpgw.files.digests import Digester
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.session_events import CommandEnded
 from sftpgw.model.filesystem import FileKind, FileTree
 from sftpgw.scp.console import Console
 from sftpgw.scp.glob.expansion import expand
@@ -59,12 +60,13 @@ def make_console(
 
     async def command(console: Console) -> int:
         status = await run(line, context, console)
-        events.tell(
-            "command-ended",
-            command=line[:1000],
-            status=status,
-            input_bytes=console.input_bytes,
-            output_bytes=console.output_bytes,
+        events.emit(
+            CommandEnded(
+                command=line[:1000],
+                status=status,
+                input_bytes=console.input_bytes,
+                output_bytes=console.output_bytes,
+            )
         )
         return status
 

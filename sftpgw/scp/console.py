@@ -27,6 +27,8 @@ from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.errors import GatewayError
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import Defect
+from sftpgw.model.events.session_events import RequestRefused
 from sftpgw.model.messages import INTERNAL, sentence_of
 from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Body, Buffer
@@ -122,7 +124,7 @@ class Console:
         except CancelledError:
             raise
         except Exception:
-            self._events.tell("defect", where="command", failure=Failure())
+            self._events.emit(Defect(where="command", failure=Failure()))
             self.complain(INTERNAL)
             status = STATUS_OF_DEFECT
         if not self._is_lost:
@@ -241,7 +243,7 @@ class Console:
             sentence = sentence_of(error)
             if path and not sentence.startswith("/"):
                 sentence = f"{path.decode('utf-8', 'replace')}: {sentence}"
-            self._refusals.tell("request-refused", request="command", why=sentence)
+            self._refusals.emit(RequestRefused(request="command", reason=sentence))
             return sentence
-        self._events.tell("defect", where="command", failure=Failure(error))
+        self._events.emit(Defect(where="command", failure=Failure(error)))
         return INTERNAL

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.errors import EndOfFile, Unsupported
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.filesystem import Cork
 from sftpgw.model.messages import readable
 from sftpgw.sftp import replies
@@ -81,7 +82,7 @@ class RequestHandlers:
     def abandon(self, opened: OpenFile | OpenDirectory) -> None:
         """Close without publishing. The client does not hear of errors; the log does."""
         maybeDeferred(_abandon, opened).addErrback(
-            lambda failure: self._events.tell("defect", where="abandon", failure=failure)
+            lambda failure: self._events.emit(Defect(where="abandon", failure=failure))
         )
 
     # Files and directories.

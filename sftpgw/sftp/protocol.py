@@ -36,6 +36,8 @@ from twisted.python.failure import Failure
 from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import Defect
+from sftpgw.model.events.session_events import RequestMalformed, StreamLost
 from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Buffer
 from sftpgw.sftp.close_hold import CloseHold
@@ -278,7 +280,7 @@ class SFTPProtocol:
 
     def _on_reply_lost(self, failure: Failure) -> None:
         """A defect of the gateway. The client would wait for ever, so the channel is closed."""
-        self._events.tell("defect", where="answer", failure=failure)
+        self._events.emit(Defect(where="answer", failure=failure))
         self._lose_stream("internal error")
 
     def _explain(self, request: Any, failure: Failure) -> Reply:
@@ -287,7 +289,7 @@ class SFTPProtocol:
         code, sentence = status_of(error)
         if not is_foreseen(error) and not isinstance(error, CancelledError):
             where = type(request).__name__.lower()
-            self._events.tell("defect", where=where, failure=failure)
+            self._events.emit(Defect(where=where, failure=failure))
         elif not _is_routine(request, error) and not self._was_cancelled(error):
             handle = self._counted_handle(request)
             self._refusals.refused(_name_of(request), code, sentence, handle=handle)
@@ -322,7 +324,7 @@ class SFTPProtocol:
         if not self._is_negotiated:
             self._lose_stream(error.message)
             return
-        self._refusals.told("request-malformed", why=error.message)
+        self._refusals.emit(RequestMalformed(reason=error.message))
         if frame.head[0] == Kind.WRITE:
             self._abandon_written(frame)
         code, sentence = status_of(error)
@@ -333,8 +335,8 @@ class SFTPProtocol:
         with suppress(Malformed, InvalidHandle):
             self._handlers.abandon(self._handles.file(wire.parse_handle(frame)))
 
-    def _lose_stream(self, why: str) -> None:
-        self._events.tell("stream-lost", why=why)
+    def _lose_stream(self, reason: str) -> None:
+        self._events.emit(StreamLost(reason=reason))
         self._stream_is_lost = True
         self._send_outbox()
         self._transport.loseConnection()

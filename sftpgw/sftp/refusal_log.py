@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.session_events import RefusalsRepeated, RequestRefused
 from sftpgw.telemetry.limited import LimitedEvents
 from sftpgw.wire.sftp import Status
 
@@ -50,8 +51,7 @@ class RefusalLog:
                 return
             self._tell_repeated(self._repeated.pop(handle, None))
             self._repeated[handle] = _RepeatedRefusal(code, sentence)
-        facts = {"request": request, "status": code.name.lower(), "why": sentence}
-        self.told("request-refused", **facts)
+        self.emit(RequestRefused(request=request, status=code.name.lower(), reason=sentence))
 
     def ended(self, handle: bytes) -> None:
         """A handle was closed."""
@@ -62,10 +62,10 @@ class RefusalLog:
         for handle in list(self._repeated):
             self.ended(handle)
 
-    def told(self, event: str, **facts: str | int) -> None:
+    def emit(self, event: Event) -> None:
         """Tell what a client has done wrong, unless it was told of too much already."""
-        self._limited.tell(event, **facts)
+        self._limited.emit(event)
 
     def _tell_repeated(self, last: _RepeatedRefusal | None) -> None:
         if last is not None and last.repeated:
-            self.told("refusals-repeated", times=last.repeated, why=last.sentence)
+            self.emit(RefusalsRepeated(times=last.repeated, reason=last.sentence))

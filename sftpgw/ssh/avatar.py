@@ -17,6 +17,7 @@ from twisted.conch.ssh.connection import (
 )
 from zope.interface import implementer
 
+from sftpgw.model.events.session_events import SessionTotals
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.subsystem import CommandFactory, Subsystem, SubsystemFactory
 from sftpgw.ssh.channels import SessionChannel
@@ -54,7 +55,7 @@ class GatewayAvatar:
         commands: CommandFactory | None = None,
         answer_memory: MemoryBudget | None = None,
         *,
-        totals: Callable[[], Mapping[str, object]] = dict,
+        totals: Callable[[], SessionTotals] = SessionTotals,
     ) -> None:
         self.totals = totals
         self.window_memory = window_memory

@@ -30,6 +30,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
 from sftpgw.buffers.byte_queue import ByteQueue
+from sftpgw.model.events.session_events import AnswersUnread
 from sftpgw.model.subsystem import Subsystem, SubsystemTransport
 from sftpgw.model.units import KIB, MIB, Body, Buffer
 from sftpgw.ssh.conch_logger import quiet_logger
@@ -278,7 +279,7 @@ class SessionChannel(SSHChannel):
 
     def _on_unread(self) -> None:
         """Close: replies have been unread for too long, while other users wait for memory."""
-        self.conn.transport.events.tell("answers-unread", bytes=self._outgoing.size_bytes)
+        self.conn.transport.events.emit(AnswersUnread(size_bytes=self._outgoing.size_bytes))
         self.loseConnection()
 
     def _drop_output(self) -> None:

@@ -35,6 +35,7 @@ from twisted.conch.ssh.connection import (
     SSHConnection,
 )
 
+from sftpgw.model.events.session_events import RequestRefused
 from sftpgw.model.units import KIB, Body
 from sftpgw.ssh.channel_scheduler import ChannelScheduler
 from sftpgw.ssh.channels import SessionChannel
@@ -305,4 +306,4 @@ class GatewayConnection(SSHConnection):
         ):
             return
         self._reported_refusals.add(refusal)
-        self.transport.events.tell("request-refused", kind=kind, name=printable(name))
+        self.transport.events.emit(RequestRefused(kind=kind, name=printable(name)))

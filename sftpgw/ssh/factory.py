@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.conch.ssh.factory import SSHFactory
@@ -19,6 +19,7 @@ from twisted.cred.portal import Portal
 from sftpgw.aio.notifier import Notifier
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.session_events import ConnectionsRefused, ConnectionsSilent
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.admission import Admission, ProcessAdmission, Refusal
 from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
@@ -81,14 +82,8 @@ class GatewayFactory(SSHFactory):
         self._admission: Admission = admission or ProcessAdmission(
             settings, seconds=clock.seconds, random=random.random
         )
-        self._refusals = Tally(
-            "connections-refused",
-            REFUSALS_TOLD_AFTER_SECONDS,
-            clock,
-            events,
-            lambda: {"connected": self._admission.open, "logging_in": self._admission.starting},
-        )
-        self._silent = Tally("connections-silent", SILENT_TOLD_AFTER_SECONDS, clock, events)
+        self._refusals = Tally(self._refusals_counted, REFUSALS_TOLD_AFTER_SECONDS, clock, events)
+        self._silent = Tally(_silent_counted, SILENT_TOLD_AFTER_SECONDS, clock, events)
         self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
@@ -136,6 +131,14 @@ class GatewayFactory(SSHFactory):
         transport.supportedCompressions = list(COMPRESSIONS)
         return transport
 
+    def _refusals_counted(self, counts: Mapping[str, int], last_from: str) -> ConnectionsRefused:
+        return ConnectionsRefused(
+            **counts,
+            last_from=last_from,
+            connected=self._admission.open,
+            logging_in=self._admission.starting,
+        )
+
     def count_refusal(self, refusal: Refusal, host: str | None) -> None:
         """Count a connection that was not accepted.
 
@@ -173,3 +176,7 @@ class GatewayFactory(SSHFactory):
         """
         for connection in tuple(self.connections):
             connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+
+
+def _silent_counted(counts: Mapping[str, int], last_from: str) -> ConnectionsSilent:
+    return ConnectionsSilent(**counts, last_from=last_from)

@@ -23,6 +23,7 @@ from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from sftpgw.model.events.session_events import AlgorithmsDiffer
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT, acceptable_macs, first_mismatch
 from sftpgw.ssh.context import ConnectionContext
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
@@ -102,11 +103,10 @@ class KexTransport(PacketTransport):
         if mismatch is not None:
             offered = printable(b" ".join(mismatch.theirs), OFFERED_BYTES)
             could_list = " ".join(mismatch.could_list) or "none"
-            self.events.tell(
-                "algorithms-differ",
-                setting=mismatch.setting,
-                client_offers=offered,
-                could_list=could_list,
+            self.events.emit(
+                AlgorithmsDiffer(
+                    setting=mismatch.setting, client_offers=offered, could_list=could_list
+                )
             )
 
     def ssh_KEX_DH_GEX_REQUEST_OLD(self, packet: bytes) -> None:

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import ITCPTransport
 
 from sftpgw.model.clock import DelayedCall
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.session_events import ClientVersion
 from sftpgw.model.units import KIB, Body
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.context import ConnectionContext
@@ -148,7 +149,7 @@ class PacketTransport(SSHServerTransport):
             return False
         self.otherVersionString = line
         self.gotVersion = True
-        self.events.tell("client-version", version=printable(line))
+        self.events.emit(ClientVersion(version=printable(line)))
         return True
 
     def _dispatch_packets(self) -> None:

@@ -9,32 +9,29 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from sftpgw.model.clock import Clock, DelayedCall
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
 
 
 class Tally:
     """Counts for a while from the first occurrence, tells one event, and begins anew.
 
-    :param event: the name of the event; its facts are the counts by name, and ``last_from``.
+    :param make_event: makes the event of the counts by name and the address of the last occurrence.
     :param seconds: how long to count.
     :param clock: the reactor, or ``task.Clock`` in tests.
-    :param events: where the event is told.
-    :param more: returns further facts of the event.
+    :param events: takes the event.
     """
 
     def __init__(
         self,
-        event: str,
+        make_event: Callable[[Mapping[str, int], str], Event],
         seconds: float,
         clock: Clock,
         events: EventSink,
-        more: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
-        self._event = event
+        self._make_event = make_event
         self._seconds = seconds
         self._clock = clock
         self._events = events
-        self._more = more
         self._counts: Counter[str] = Counter()
         self._last_from = ""
         self._call: DelayedCall | None = None
@@ -59,4 +56,4 @@ class Tally:
     def _tell(self) -> None:
         self._call = None
         counts, self._counts = self._counts, Counter()
-        self._events.tell(self._event, **counts, last_from=self._last_from, **self._more())
+        self._events.emit(self._make_event(counts, self._last_from))

@@ -23,7 +23,6 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.conch.ssh.common import NS
@@ -38,6 +37,12 @@ from twisted.python.failure import Failure
 
 from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.model.clock import DelayedCall
+from sftpgw.model.events.session_events import (
+    ProtocolBroken,
+    SessionClosed,
+    SessionOpened,
+    SessionTotals,
+)
 from sftpgw.ssh.context import AcceptedClient, ConnectionContext, OpenConnection
 from sftpgw.ssh.fields import PacketFields, printable
 from sftpgw.ssh.keepalive import ClientAliveMonitor, MonitoredClient
@@ -94,8 +99,7 @@ class GatewayTransport(KexTransport):
 
     def _on_first_bytes(self) -> None:
         via = self.client.via
-        more = {} if via is None else {"via": _address_text(via)}
-        self.events.tell("session-opened", **more)
+        self.events.emit(SessionOpened(via=None if via is None else _address_text(via)))
 
     def _on_grace_expired(self) -> None:
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
@@ -166,7 +170,7 @@ class GatewayTransport(KexTransport):
         :param reason: the rule that it has broken, for the client and the log.
         """
         if not self.has_ended:
-            self.events.tell("protocol-broken", reason=reason)
+            self.events.emit(ProtocolBroken(reason=reason))
             self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, reason)
 
     def sendDisconnect(self, reason: int, desc: str | bytes) -> None:
@@ -211,17 +215,18 @@ class GatewayTransport(KexTransport):
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
-        totals: Mapping[str, object] = {}
+        totals: SessionTotals = {}
         if hasattr(self, "avatar"):
             totals = self.avatar.totals()
             self.logoutFunction()
         seconds = self.context.clock.seconds() - self._opened_at_seconds
         if self.has_spoken:
-            self.events.tell(
-                "session-closed",
-                reason=self._close_reason or _why_lost(reason),
-                seconds=round(seconds, 3),
-                **totals,
+            self.events.emit(
+                SessionClosed(
+                    reason=self._close_reason or _why_lost(reason),
+                    seconds=round(seconds, 3),
+                    **totals,
+                )
             )
 
     def _stop_monitor(self) -> None:

@@ -53,6 +53,13 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.login_keys import fingerprint
+from sftpgw.model.events.session_events import (
+    KeyNotAuthorised,
+    LoginFacts,
+    LoginFailedEvent,
+    LoginRefused,
+    LoginSucceeded,
+)
 from sftpgw.model.normalization import normalized_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
@@ -299,8 +306,8 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._succeed(request, credentials, outcome)
             return
         outcome[2]()
-        self.transport.events.tell(
-            "login-refused", **_facts(request, credentials), reason="too many connections"
+        self.transport.events.emit(
+            LoginRefused(**_facts(request, credentials), reason="too many connections")
         )
         self._give_up(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
 
@@ -309,7 +316,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = avatar, logout
-        transport.events.tell("login-succeeded", **_facts(request, credentials))
+        transport.events.emit(LoginSucceeded(**_facts(request, credentials)))
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())
         transport.on_login()
@@ -329,8 +336,8 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _fail(self, request: LoginRequest, credentials: Any) -> None:
         if request.method != b"none":
             is_question = isinstance(credentials, SSHPrivateKey) and credentials.signature is None
-            event = "key-not-authorised" if is_question else "login-failed"
-            self.transport.events.tell(event, **_facts(request, credentials))
+            kind = KeyNotAuthorised if is_question else LoginFailedEvent
+            self.transport.events.emit(kind(**_facts(request, credentials)))
         if self._has_no_try_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
@@ -349,9 +356,11 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.sendDisconnect(reason, text)
 
 
-def _facts(request: LoginRequest, credentials: Any) -> dict[str, str]:
+def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
     """What the log tells of a login: who sent a wrong key can be helped if it is named."""
-    facts = {"user": printable(request.name), "method": printable(request.method)}
-    if isinstance(credentials, SSHPrivateKey):
-        facts["key"] = fingerprint(credentials.blob)
-    return facts
+    is_key = isinstance(credentials, SSHPrivateKey)
+    return {
+        "user": printable(request.name),
+        "method": printable(request.method),
+        "fingerprint": fingerprint(credentials.blob) if is_key else None,
+    }

@@ -5,14 +5,15 @@ Knows: how many were told. Must not know: what they tell.
 
 from __future__ import annotations
 
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.session_events import FurtherRefusalsUntold
 
 MAX_TOLD = 100
 """A client can be wrong for ever; the log hears of it so many times in a session."""
 
 
 class LimitedEvents:
-    """Tells `MAX_TOLD` events, then once that no further ones are told.
+    """Emits `MAX_TOLD` events, then once that no further ones are told.
 
     :param events: where they go.
     """
@@ -21,10 +22,10 @@ class LimitedEvents:
         self._events = events
         self._told = 0
 
-    def tell(self, event: str, /, **facts: object) -> None:
-        """Tell an event, unless too many were told already."""
+    def emit(self, event: Event) -> None:
+        """Emit an event, unless too many were emitted already."""
         self._told += 1
         if self._told <= MAX_TOLD:
-            self._events.tell(event, **facts)
+            self._events.emit(event)
         elif self._told == MAX_TOLD + 1:
-            self._events.tell("further-refusals-untold", told=MAX_TOLD)
+            self._events.emit(FurtherRefusalsUntold(told=MAX_TOLD))

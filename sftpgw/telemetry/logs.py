@@ -14,48 +14,38 @@ from collections.abc import Mapping
 from enum import Enum
 
 from twisted.logger import Logger, LogLevel
-from twisted.python.failure import Failure
 
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.gateway_events import Defect
 
 _PLAIN = re.compile(r"[^\s\"'\\=]+")
-_WARNINGS = frozenset(
-    {
-        "bucket-unusable",
-        "clock-corrected",
-        "connections-refused",
-        "login-refused",
-        "piece-left-behind",
-        "protocol-broken",
-        "s3-gave-up",
-        "throttling-began",
-        "upload-left-behind",
-    }
-)
 _LONGEST_VALUE = 1200  # more than `model.limits.MAX_KEY_BYTES`
 
 
 class LogSink:
-    """An `EventSink` that writes to a Twisted logger; failures are warnings."""
+    """An `EventSink` that writes to a Twisted logger.
 
-    def __init__(self, logger: Logger, facts: Mapping[str, object] | None = None) -> None:
+    :param logger: takes a line for each event, which its observers have as ``event``, too.
+    :param context: what each line begins with, behind the event's name.
+    """
+
+    def __init__(self, logger: Logger, context: Mapping[str, str] | None = None) -> None:
         self._logger = logger
-        self._facts = dict(facts or {})
+        self._context = dict(context or {})
 
-    def tell(self, event: str, /, **facts: object) -> None:
-        """Log `event` with these facts and the bound ones; a Failure brings its traceback."""
-        failure = facts.pop("failure", None)
-        every = {**self._facts, **facts}
-        if isinstance(failure, Failure):
-            self._logger.failure("{line}", failure, line=format_line(event, every), event=event)
-            return
-        is_warning = event.endswith("-failed") or event in _WARNINGS
-        level = LogLevel.warn if is_warning else LogLevel.info
-        self._logger.emit(level, "{line}", line=format_line(event, every), event=event)
+    def emit(self, event: Event) -> None:
+        """Log `event`; a `Defect` brings its traceback."""
+        name = event.event_name
+        line = format_line(name, {**self._context, **event.facts()})
+        if isinstance(event, Defect):
+            self._logger.failure("{line}", event.failure, line=line, event=name)
+        else:
+            level = LogLevel.lookupByName(event.level.value)
+            self._logger.emit(level, "{line}", line=line, event=name)
 
-    def bind(self, **facts: object) -> EventSink:
-        """The same sink, with `facts` added to everything told."""
-        return LogSink(self._logger, {**self._facts, **facts})
+    def bind(self, **context: str) -> EventSink:
+        """The same sink, with `context` in each line."""
+        return LogSink(self._logger, {**self._context, **context})
 
 
 def format_line(event: str, facts: Mapping[str, object]) -> str:

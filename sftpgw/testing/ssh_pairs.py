@@ -50,7 +50,9 @@ from twisted.python.failure import Failure
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
+from sftpgw.model.events.gateway_events import Defect
+from sftpgw.model.events.session_events import SessionTotals
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
@@ -82,16 +84,17 @@ class RecordedEvents:
     def __init__(
         self,
         told: list[tuple[str, dict[str, object]]] | None = None,
-        bound: Mapping[str, object] | None = None,
+        context: Mapping[str, str] | None = None,
     ) -> None:
         self.told: list[tuple[str, dict[str, object]]] = [] if told is None else told
-        self._bound = dict(bound or {})
+        self._context = dict(context or {})
 
-    def tell(self, event: str, /, **facts: object) -> None:
-        self.told.append((event, {**self._bound, **facts}))
+    def emit(self, event: Event) -> None:
+        failure = {"failure": event.failure} if isinstance(event, Defect) else {}
+        self.told.append((event.event_name, {**self._context, **event.facts(), **failure}))
 
-    def bind(self, **facts: object) -> EventSink:
-        return RecordedEvents(self.told, {**self._bound, **facts})
+    def bind(self, **context: str) -> EventSink:
+        return RecordedEvents(self.told, {**self._context, **context})
 
     def names(self) -> list[str]:
         return [name for name, _ in self.told]
@@ -259,7 +262,7 @@ class LoggedInPair(ClientPair):
         commands: CommandFactory | None = None,
         window_memory: MemoryBudget | None = None,
         answer_memory: MemoryBudget | None = None,
-        totals: Callable[[], Mapping[str, object]] = dict,
+        totals: Callable[[], SessionTotals] = SessionTotals,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -347,7 +350,7 @@ def make_test_portal(  # noqa: PLR0917
     commands: CommandFactory | None = None,
     window_memory: MemoryBudget | None = None,
     answer_memory: MemoryBudget | None = None,
-    totals: Callable[[], Mapping[str, object]] = dict,
+    totals: Callable[[], SessionTotals] = SessionTotals,
 ) -> Portal:
     """A portal over `users` that checks passwords at once instead of in a thread."""
 

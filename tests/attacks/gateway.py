@@ -35,16 +35,17 @@ from twisted.protocols.basic import LineOnlyReceiver
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
-from sftpgw.model.events import EventSink
+from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
-from sftpgw.testing.fake_store import FakeStore, StoredObject
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_pairs import make_factory
+from sftpgw.testing.store_memory import StoredObject
 
 KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"the key of all users here").digest())
 PASSWORD = b"the right one"
@@ -61,10 +62,10 @@ class CountedEvents(EventSink):
     def __init__(self, counts: Counter[str] | None = None) -> None:
         self.counts: Counter[str] = Counter() if counts is None else counts
 
-    def tell(self, event: str, /, **facts: object) -> None:
-        self.counts[event] += 1
+    def emit(self, event: Event) -> None:
+        self.counts[event.event_name] += 1
 
-    def bind(self, **facts: object) -> EventSink:
+    def bind(self, **context: str) -> EventSink:
         return CountedEvents(self.counts)
 
 

@@ -23,8 +23,9 @@ from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, DirectoryReader, FileKind, WriteIntent
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName
 from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
-from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
+from sftpgw.testing.store_faults import Gate
 from tests.results import failure_of, result_of
 
 NO_CHANGES = AttributeChanges()

@@ -1,15 +1,15 @@
 """The events of the log, with their levels and fields, against ``events.txt``.
 
-Names and fields are read from the source, wherever an event is told. Fields that are put together
-at run time are declared here by hand; each of these words must be in the source, too.
+They are those of the catalogue. What is not in it cannot be emitted; what is in it, some module
+emits.
 """
 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -17,158 +17,88 @@ from twisted.logger import LogEvent, Logger
 from twisted.python.failure import Failure
 
 import sftpgw
+from sftpgw.model import events
+from sftpgw.model.events import LOG_NAMES, Event
+from sftpgw.model.events.catalogue import EVENTS
+from sftpgw.model.events.gateway_events import Defect
 from sftpgw.telemetry.logs import LogSink
 from tests.freeze.tables import demand_same, rows_of
 
 TABLE = "events.txt"
 PRODUCT = Path(sftpgw.__file__).parent
-TELLERS = frozenset({"tell", "told", "_tell", "_tell_end", "tell_failure", "Tally"})
-"""What takes the name of an event first."""
-
-NO_FIELDS = frozenset({"failure"})
-"""A failure is shown as its traceback."""
-
-_OF_A_LOGIN = "user method key?"
-_OF_A_REQUEST = "operation bucket key status code reason request_id attempt seconds"
-_OF_A_RENAME = "key to"
-_WRITTEN = "purpose received_bytes copied_bytes? sent_bytes?"
-DECLARED = {
-    "connections-refused": "full? address_busy? address_fast? early_drop? no_balancer? "
-    "no_header? bad_header? last_from connected logging_in",
-    "connections-silent": "count last_from",
-    "file-read": "purpose sent_bytes? hashed_bytes? copied_bytes?",
-    "file-stored": f"key bytes seconds {_WRITTEN}",
-    "key-not-authorised": _OF_A_LOGIN,
-    "login-failed": _OF_A_LOGIN,
-    "login-refused": _OF_A_LOGIN,
-    "login-succeeded": _OF_A_LOGIN,
-    "partial-kept": _WRITTEN,
-    "piece-left-behind": "key why code request_id",
-    "rename-left-behind": _OF_A_RENAME,
-    "rename-spared-files": _OF_A_RENAME,
-    "request-refused": "request? status?",
-    "s3-gave-up": _OF_A_REQUEST,
-    "s3-request-dropped": _OF_A_REQUEST,
-    "s3-request-failed": _OF_A_REQUEST,
-    "s3-request-retried": _OF_A_REQUEST,
-    "session-closed": "received_bytes? sent_bytes? copied_bytes? hashed_bytes?",
-    "session-opened": "via?",
-    "stale-upload-aborted": "bucket key upload_id",
-    "sweep-failed": "bucket prefix? key? upload_id?",
-    "upload-abandoned": f"key bytes {_WRITTEN}",
-    "upload-dropped": f"key bytes seconds {_WRITTEN}",
-    "upload-failed": f"key why code? request_id? {_WRITTEN}",
-    "upload-left-behind": "key why code? request_id? upload_id?",
-    "upload-not-kept": "key why code request_id",
-}
-"""Fields that no call names: helpers and ``**`` bring them."""
+HIDDEN = {(Defect, "failure")}
+"""Shown as a traceback."""
 
 
-@dataclass
-class Told:
-    """Where an event is told.
-
-    :ivar calls: the fields that each call names.
-    :ivar is_open: some fields are put together at run time.
-    """
-
-    calls: list[frozenset[str]] = field(default_factory=list)
-    is_open: bool = False
-
-    @property
-    def fields(self) -> set[str]:
-        """Those that are named, with "?" if not in every call."""
-        every = frozenset().union(*self.calls)
-        return {name if all(name in call for call in self.calls) else f"{name}?" for name in every}
+def row_of(kind: type[Event]) -> str:
+    """An event as the table has it."""
+    own = {each.name: each for each in fields(kind) if (kind, each.name) not in HIDDEN}
+    shown = [
+        LOG_NAMES.get(name, name) + ("" if own[name].default is MISSING else "?")
+        for name in kind.ordered(own)
+    ]
+    return " ".join([kind.event_name, kind.level.value, *shown])
 
 
-def sources() -> Iterator[ast.Module]:
-    for file in sorted(PRODUCT.rglob("*.py")):
-        if "testing" not in file.relative_to(PRODUCT).parts:
-            yield ast.parse(file.read_text(encoding="utf-8"))
-
-
-def events_in(tree: ast.Module) -> dict[str, Told]:
-    """The events that a module tells, or chooses between before it tells one."""
-    found: dict[str, Told] = defaultdict(Told)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "event":
-            for each in ast.walk(node.value):
-                if isinstance(each, ast.Constant):
-                    found[str(each.value)].is_open = True
-        elif isinstance(node, ast.Call) and node.args:
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            called = name or ast.unparse(node.func)
-            first = node.args[0]
-            if called in TELLERS and isinstance(first, ast.Constant):
-                note(found[str(first.value)], called, node)
-    return found
-
-
-def note(told: Told, called: str, node: ast.Call) -> None:
-    named = {keyword.arg for keyword in node.keywords if keyword.arg} - NO_FIELDS
-    if called == "Tally":
-        named = set()
-    told.calls.append(frozenset(map(str, named)))
-    told.is_open |= called != "tell" or any(keyword.arg is None for keyword in node.keywords)
-
-
-def all_events() -> dict[str, Told]:
-    every: dict[str, Told] = defaultdict(Told)
-    for tree in sources():
-        for event, told in events_in(tree).items():
-            every[event].calls += told.calls
-            every[event].is_open |= told.is_open
-    return every
-
-
-def words() -> set[str]:
-    """All texts, names of arguments and attributes in the product."""
-    found: set[str] = set()
-    for tree in sources():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found.add(node.value)
-            elif isinstance(node, ast.keyword) and node.arg:
-                found.add(node.arg)
-    return found
-
-
-TOLD = all_events()
+BY_NAME = {kind.event_name: kind for kind in EVENTS}
+ROWS = {row.split()[0]: row for row in rows_of(TABLE)}
 
 
 def test_every_event_is_in_the_table() -> None:
-    frozen = {row.split()[0] for row in rows_of(TABLE)}
-    assert len(frozen) > 60
-    demand_same(TABLE, frozen, set(TOLD), "an event")
+    assert len(ROWS) > 60
+    assert len(BY_NAME) == len(EVENTS), "two events have one name"
+    demand_same(TABLE, set(ROWS), set(BY_NAME), "an event")
 
 
-@pytest.mark.parametrize("row", rows_of(TABLE), ids=lambda row: row.split()[0])
-def test_fields_are_those_of_the_table(row: str) -> None:
-    event, _, *fields = row.split()
-    told = TOLD[event]
-    declared = DECLARED.get(event, "").split()
-    assert told.is_open or not declared, f"{event}: declared by hand, and not open to that"
-    optional = {name.rstrip("?") for name in fields if name.endswith("?")}
-    named = {name.rstrip("?") for name in told.fields} | {name.rstrip("?") for name in declared}
-    found = {f"{name}?" if name in optional else name for name in named}
-    rows, now = ({f"{event} {name}" for name in names} for names in (fields, found))
-    demand_same(TABLE, rows, now, "a field")
-    if not told.is_open:
-        assert told.fields == set(fields), f"{event}: which fields are in every line has changed"
+@pytest.mark.parametrize("name", sorted(ROWS.keys() & BY_NAME.keys()))
+def test_levels_and_fields_are_those_of_the_table(name: str) -> None:
+    demand_same(TABLE, {ROWS[name]}, {row_of(BY_NAME[name])}, "an event with these fields")
 
 
-def test_declared_fields_are_words_of_the_source() -> None:
-    declared = {name.rstrip("?") for fields in DECLARED.values() for name in fields.split()}
-    assert declared - words() == set()
-    assert DECLARED.keys() <= TOLD.keys()
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.event_name)
+def test_the_log_shows_what_the_table_says(kind: type[Event]) -> None:
+    """The line itself, with every field, and with those only that are in every line."""
+    _, level, *shown = ROWS[kind.event_name].split()
+    for is_full in (True, False):
+        wanted = [name.rstrip("?") for name in shown if is_full or not name.endswith("?")]
+        seen: list[LogEvent] = []
+        LogSink(Logger("sftpgw", observer=seen.append)).emit(made(kind, is_full=is_full))
+        (told,) = seen
+        assert (told["event"], told["log_level"].name) == (kind.event_name, level)
+        name, *facts = told["line"].split()
+        assert name == kind.event_name
+        assert [fact.partition("=")[0] for fact in facts] == wanted
 
 
-@pytest.mark.parametrize("row", rows_of(TABLE), ids=lambda row: row.split()[0])
-def test_levels_are_those_of_the_table(row: str) -> None:
-    event, level, *_ = row.split()
-    seen: list[LogEvent] = []
-    facts = {"failure": Failure(ValueError())} if event == "defect" else {}
-    LogSink(Logger("sftpgw", observer=seen.append)).tell(event, **facts)
-    (told,) = seen
-    assert (told["event"], told["log_level"].name) == (event, level)
+def made(kind: type[Event], *, is_full: bool) -> Event:
+    values: dict[str, object] = {
+        each.name: 1 for each in fields(kind) if is_full or each.default is MISSING
+    }
+    if kind is Defect:
+        values["failure"] = Failure(ValueError("a bug"))
+    return kind(**values)
+
+
+def names_in(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name):
+            yield node.id
+
+
+def test_every_event_is_emitted_somewhere() -> None:
+    folders = (PRODUCT / "testing", Path(events.__file__).parent)
+    files = [
+        file
+        for file in PRODUCT.rglob("*.py")
+        if not any(file.is_relative_to(folder) for folder in folders)
+    ]
+    used = {name for file in files for name in names_in(file)}
+    assert sorted(kind.__name__ for kind in EVENTS if kind.__name__ not in used) == []
+
+
+def test_classes_are_called_as_their_events() -> None:
+    """With ``Event`` behind it where an exception has the name."""
+    for kind in EVENTS:
+        words = kind.event_name.split("-")
+        assert kind.__name__.removesuffix("Event") == "".join(word.capitalize() for word in words)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in BY_NAME)

@@ -235,7 +235,9 @@ class TestBadInput:
         else:
             client.drop()
         repeated = gateway.events.facts("refusals-repeated")
-        assert [(facts["times"], facts["why"]) for facts in repeated] == [(64, told[0]["why"])]
+        assert [(facts["times"], facts["reason"]) for facts in repeated] == [
+            (64, told[0]["reason"])
+        ]
 
     def test_another_reason_is_told_too(self, gateway: GatewayInMemory, client: SftpClient) -> None:
         handle = client.open(b"/a", CREATE)

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.model.events.session_events import LoginFailedEvent
 from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.balancers import (
     HEADER_SECONDS,
@@ -166,7 +167,7 @@ def test_a_whole_session_runs_behind_a_header(door: Door) -> None:
 def test_a_failed_login_names_the_client(door: Door) -> None:
     wire = door.connect(header() + VERSION)
     transport = next(iter(door.gateway.connections))
-    transport.events.tell("login-failed")
+    transport.events.emit(LoginFailedEvent(user="alice", method="password"))
     assert door.events.facts("login-failed")[0]["peer"] == "192.0.2.1:4711"
     wire.drop()
 

@@ -36,6 +36,8 @@ from sftpgw.files.copies.preserved_properties import restated, untold_time
 from sftpgw.files.listing.markers import is_empty_marker
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.file_events import CopyDiffered
+from sftpgw.model.events.upload_events import UploadLeftBehind, store_failure_facts
 from sftpgw.model.limits import MAX_COPY_BYTES
 from sftpgw.model.store import (
     NO_METADATA,
@@ -203,13 +205,10 @@ class Copier:
         try:
             await self._store.abort_upload(upload)
         except StoreError as error:
-            self._events.tell(
-                "upload-left-behind",
-                key=upload.name.key,
-                upload_id=upload.upload_id,
-                why=error.message,
-                code=error.code,
-                request_id=error.request_id,
+            self._events.emit(
+                UploadLeftBehind(
+                    key=upload.name.key, upload_id=upload.upload_id, **store_failure_facts(error)
+                )
             )
 
     # Verifying.
@@ -225,5 +224,5 @@ class Copier:
         if copied.etag != etag:
             raise ObjectChanged("the new name was given to another file meanwhile")
         await self._store.delete(target, if_match=etag)
-        self._events.tell("copy-differed", key=source.name.key, to=target.key)
+        self._events.emit(CopyDiffered(key=source.name.key, new_key=target.key))
         raise StoreTrouble("the store has not copied the file as it was, so it was left there")

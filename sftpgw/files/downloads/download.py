@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
@@ -40,6 +41,8 @@ from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import EDIT, FileTraffic
 from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
+from sftpgw.model.events.file_events import FileRead
+from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.filesystem import Cork, FileAttributes
 from sftpgw.model.store import ByteRange, ObjectInfo, ObjectName
 from sftpgw.model.units import KIB, Body
@@ -252,20 +255,20 @@ class Download:
 
     def _tell_end(self) -> None:
         if self._info is not None:
-            self._events.tell(
-                "file-read",
+            read = partial(
+                FileRead,
                 key=self._name.key,
-                bytes=self._answered_bytes,
-                of=self._info.size_bytes,
+                size_bytes=self._answered_bytes,
+                file_bytes=self._info.size_bytes,
                 seconds=round(self._clock.seconds() - self._opened_seconds, 3),
-                **self._purpose(),
             )
-
-    def _purpose(self) -> dict[str, object]:
-        """What the bytes were for. What is below tells no more: the file that is written does."""
-        if self._is_below:
-            return {"purpose": EDIT}
-        return {"purpose": self.traffic.read_purpose, **self.traffic.read_facts()}
+            # What is below tells no more: the file that is written does.
+            if self._is_below:
+                self._events.emit(read(purpose=EDIT))
+            else:
+                self._events.emit(
+                    read(purpose=self.traffic.read_purpose, **self.traffic.read_facts())
+                )
 
     @property
     def _known(self) -> ObjectInfo:
@@ -364,7 +367,7 @@ class Download:
             self._fail(ObjectChanged(REPLACED))
             return
         if not failure.check(GatewayError):
-            self._events.tell("defect", where="download", failure=failure)
+            self._events.emit(Defect(where="download", failure=failure))
             failure = Failure(StoreTrouble("the read failed for an internal reason"))
         self._refuse(ByteRange(each.segment.received, each.segment.stop), failure)
         self.arrived()

@@ -48,6 +48,13 @@ from sftpgw.files.uploads.executor import pieces_prefix
 from sftpgw.files.uploads.suspended.plan import claims_prefix
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import (
+    Defect,
+    StalePieceDeleted,
+    StaleUploadAborted,
+    SweepFailed,
+    UploadAgesUnknown,
+)
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName, ObjectStore
 from sftpgw.model.users import User
@@ -133,7 +140,7 @@ class Sweeper:
             first_seconds=FIRST_SECONDS,
             every_seconds=EVERY_SECONDS,
             clock=clock,
-            on_failure=lambda failure: events.tell("defect", where="sweeper", failure=failure),
+            on_failure=lambda failure: events.emit(Defect(where="sweeper", failure=failure)),
             random=random,
         )
 
@@ -151,14 +158,14 @@ class Sweeper:
             try:
                 await self._expire(bucket)
             except StoreError as error:
-                self._tell_failure(error, bucket=bucket)
+                self._tell_failure(error, bucket)
         for target in self._targets:
             try:
                 await self._sweep_uploads(target)
                 if target.has_objects:
                     await self._sweep_objects(target)
             except StoreError as error:
-                self._tell_failure(error, bucket=target.bucket, prefix=target.prefix)
+                self._tell_failure(error, target.bucket, prefix=target.prefix)
 
     async def _clear_away(self, name: ObjectName, clearing: Awaitable[None]) -> bool:
         """Whether it is done. :raises StoreError: nor would the next one succeed"""
@@ -168,11 +175,13 @@ class Sweeper:
         except (CredentialsUnavailable, StoreUnavailable):
             raise
         except StoreError as error:
-            self._tell_failure(error, bucket=name.bucket, key=name.key)
+            self._tell_failure(error, name.bucket, key=name.key)
             return False
 
-    def _tell_failure(self, error: StoreError, **where: str) -> None:
-        self._events.tell("sweep-failed", why=error.message, code=error.code, **where)
+    def _tell_failure(self, error: StoreError, bucket: str, **where: str) -> None:
+        self._events.emit(
+            SweepFailed(reason=error.message, code=error.code, bucket=bucket, **where)
+        )
 
     async def _sweep_uploads(self, target: Target) -> None:
         marker: tuple[str, str] | None = None
@@ -209,11 +218,8 @@ class Sweeper:
             self._known_since.put(upload, self._since(upload))
         if unknown and target not in self._told:
             self._told.add(target)
-            self._events.tell(
-                "upload-ages-unknown",
-                bucket=target.bucket,
-                prefix=target.prefix,
-                uploads=len(unknown),
+            self._events.emit(
+                UploadAgesUnknown(bucket=target.bucket, prefix=target.prefix, uploads=len(unknown))
             )
 
     def _since(self, upload: MultipartUpload) -> float:
@@ -227,10 +233,10 @@ class Sweeper:
             name = upload.name
             facts = {"bucket": name.bucket, "key": name.key, "upload_id": upload.upload_id}
             if upload in left:
-                self._events.tell("sweep-failed", why=STILL_THERE, code="", **facts)
+                self._events.emit(SweepFailed(reason=STILL_THERE, code="", **facts))
                 continue
             age_seconds = self._clock.seconds() - self._since(upload)
-            self._events.tell("stale-upload-aborted", age_seconds=age_seconds, **facts)
+            self._events.emit(StaleUploadAborted(age_seconds=age_seconds, **facts))
 
     async def _sweep_objects(self, target: Target) -> None:
         async for page in all_pages(self._store, target.bucket, target.prefix):
@@ -249,12 +255,13 @@ class Sweeper:
                 raise StoreError(STILL_THERE)
         except NoSuchObject:
             pass
-        self._events.tell(
-            "stale-piece-deleted",
-            bucket=found.name.bucket,
-            key=found.name.key,
-            bytes=found.size_bytes,
-            age_seconds=self._clock.seconds() - found.modified_seconds,
+        self._events.emit(
+            StalePieceDeleted(
+                bucket=found.name.bucket,
+                key=found.name.key,
+                size_bytes=found.size_bytes,
+                age_seconds=self._clock.seconds() - found.modified_seconds,
+            )
         )
 
     def _is_old(self, since_seconds: float, target: Target) -> bool:

@@ -19,6 +19,7 @@ from sftpgw.files.listing.page_mtimes import PageMtimes
 from sftpgw.files.listing.plan import NOTHING_WRITTEN, EntrySieve
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import KeysSkipped
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileWriter
 from sftpgw.model.store import ListPage, ObjectName, ObjectStore
 
@@ -56,7 +57,7 @@ class Listing:
         self._store = context.store
         self._transfers = context.transfers
         self._events = context.events
-        self._sieve = EntrySieve(location.root, location.prefix)
+        self._sieve = EntrySieve(location.mount, location.prefix)
         self._times = PageMtimes(context, is_small=first.next_token is None)
         self._is_closed = False
         self._coming: Deferred[_Prepared] | None = Deferred.fromCoroutine(self._prepare(first))
@@ -87,13 +88,13 @@ class Listing:
         return await self._prepare(page)
 
     async def _prepare(self, page: ListPage) -> _Prepared:
-        bucket, prefix = self._place.root.bucket, self._place.prefix
+        bucket, prefix = self._place.bucket, self._place.prefix
         writers = self._transfers.directly_under(bucket, prefix)
         own_writers = self._transfers.directly_under(bucket, prefix, self._own)
         markers = [
             ObjectName(bucket, each)
             for each in page.prefixes
-            if each != prefix and not is_hidden(self._place.root, each)
+            if each != prefix and not is_hidden(self._place.mount, each)
         ]
         exact, folders = await self._times.put_into(page, markers)
         written = {key: await writer.attributes() for key, writer in writers}
@@ -103,11 +104,12 @@ class Listing:
 
     def _tell_skipped(self) -> None:
         if self._sieve.skipped:
-            self._events.tell(
-                "keys-skipped",
-                directory=self._place.path,
-                count=self._sieve.skipped,
-                why="no SFTP path can name them",
+            self._events.emit(
+                KeysSkipped(
+                    directory=self._place.path,
+                    count=self._sieve.skipped,
+                    reason="no SFTP path can name them",
+                )
             )
             self._sieve.skipped = 0
 
@@ -116,7 +118,7 @@ async def list_directory(
     store: ObjectStore, location: Location, token: str | None = None
 ) -> ListPage:
     """A page of what is directly in a directory: its files, and its directories as prefixes."""
-    return await store.list(location.root.bucket, location.prefix, delimiter="/", token=token)
+    return await store.list(location.bucket, location.prefix, delimiter="/", token=token)
 
 
 def _forget(_: Failure) -> None:

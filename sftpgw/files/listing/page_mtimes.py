@@ -31,6 +31,7 @@ from sftpgw.errors import NoSuchObject, StoreError, refuses_one_object
 from sftpgw.files.listing.markers import is_empty_marker
 from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import TimesUnknown
 from sftpgw.model.settings import ExactTimes
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName
 
@@ -138,7 +139,7 @@ class PageMtimes:
     def _note_failure(self, name: ObjectName, error: StoreError) -> None:
         """The log hears of the first one of a listing."""
         if self._asks and not self._refused:
-            self._events.tell("times-unknown", key=name.key, why=error.message)
+            self._events.emit(TimesUnknown(key=name.key, reason=error.message))
         self._refused += 1
         are_all_refused = not self._told and self._refused >= MAX_REFUSED
         if are_all_refused or not refuses_one_object(error):

@@ -20,6 +20,7 @@ from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.paths import Location
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import TimeSet
 from sftpgw.model.settings import ExactTimes, LateTimes
 from sftpgw.model.store import ObjectInfo, WriteCondition
 
@@ -73,7 +74,7 @@ class DirectoryMtimes:
             is_set = await self._set(location, seconds)
         self._known.forget_folder(location.marker)  # what is shown is what the store has kept
         if is_set:
-            self._events.tell("time-set", key=location.prefix)
+            self._events.emit(TimeSet(key=location.prefix))
 
     async def _set(self, location: Location, seconds: float) -> bool:
         """Whether it was another one before."""

@@ -35,6 +35,7 @@ from sftpgw.errors import (
 from sftpgw.files.copies.preserved_properties import is_archived, restated
 from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import TimeNotSet, TimeSet
 from sftpgw.model.limits import MAX_COPY_BYTES
 from sftpgw.model.settings import LateTimes, SetStat
 from sftpgw.model.store import ObjectInfo, ObjectName
@@ -99,7 +100,7 @@ class MtimeSetter:
             if info.etag.strip('"') == stored.etag.strip('"'):
                 await self._change(info, seconds, stored.name.key)
         except (FileError, StoreError) as error:
-            self._events.tell("time-not-set", key=stored.name.key, why=error.message)
+            self._events.emit(TimeNotSet(key=stored.name.key, reason=error.message))
 
     async def set_in_turn(self, info: ObjectInfo, seconds: float, path: str) -> None:
         """As `set`, for whoever has the object's turn and has just looked at it."""
@@ -136,13 +137,13 @@ class MtimeSetter:
         # Whoever edits it edits the same bytes, though the ETag may be another.
         self._transfers.rebased(info, replace(info, etag=etag))
         self._remember(replace(info, etag=etag, modified_seconds=began_seconds), seconds)
-        self._events.tell("time-set", key=info.name.key)
+        self._events.emit(TimeSet(key=info.name.key))
 
     def _give_up(self, why: FileError, info: ObjectInfo) -> None:
         """:raises FileError: `why`, unless that is to be ignored."""
         if self._must_not_ignore:
             raise why
-        self._events.tell("time-not-set", key=info.name.key, why=why.message)
+        self._events.emit(TimeNotSet(key=info.name.key, reason=why.message))
 
     def _remember(self, stored: ObjectInfo, mtime_seconds: float | None) -> None:
         now_seconds = self._clock.seconds()

@@ -40,6 +40,7 @@ from sftpgw.errors import (
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.paths import Location, is_hidden
+from sftpgw.files.permissions import Operation, allows
 from sftpgw.files.renames.journal import RenameJournal, heartbeat, list_records
 from sftpgw.files.renames.plan import (
     LEASE_SECONDS,
@@ -51,6 +52,7 @@ from sftpgw.files.renames.plan import (
 )
 from sftpgw.files.renames.recovery import AT_ONCE, RenameCompleter
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import RenameLeftBehind, RenameSparedFiles
 from sftpgw.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEYS
 from sftpgw.model.store import ObjectInfo, ObjectName, WriteCondition
 from sftpgw.model.units import KIB
@@ -63,10 +65,7 @@ Objects = tuple[ObjectInfo, ...]
 
 
 class DirectoryRename:
-    """One rename of a directory.
-
-    :param may_overwrite: whether uploads may replace what is at their new name by then.
-    """
+    """One rename of a directory."""
 
     def __init__(
         self,
@@ -76,16 +75,14 @@ class DirectoryRename:
         context: SessionContext,
         copier: Copier,
         completer: RenameCompleter,
-        may_overwrite: bool,
     ) -> None:
         self._source = source
-        self._may_overwrite = may_overwrite
         self._target = target
         self._context = context
         self._store = context.store
         self._copier = copier
         self._completer = completer
-        self._bucket = source.root.bucket
+        self._bucket = source.bucket
         self._state_prefix = context.settings.state_prefix
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
         key_prefix = f"{records_prefix(self._state_prefix)}{token_hex(12)}/"
@@ -166,13 +163,13 @@ class DirectoryRename:
                 if await self._record.decide(Outcome.ABANDONED) is Outcome.MOVED:
                     return False
                 if not await self._is_alone():
-                    self._tell("rename-left-behind", why="others rename the same files by now")
+                    self._tell_left("others rename the same files by now")
                     return True
                 await self._finish(Outcome.ABANDONED)
                 await self._completer.clear_folders(self._intent, Outcome.ABANDONED)
             await self._remove_record()
         except GatewayError as error:
-            self._tell("rename-left-behind", why=error.message)
+            self._tell_left(error.message)
         return True
 
     async def _demand_alone(self) -> None:
@@ -240,7 +237,7 @@ class DirectoryRename:
             await work(self._visible(page.objects))
 
     def _visible(self, objects: Objects) -> Objects:
-        root = self._source.root
+        root = self._source.mount
         return tuple(info for info in objects if not is_hidden(root, info.name.key))
 
     async def _copy_page(self, listed: Objects) -> None:
@@ -302,13 +299,17 @@ class DirectoryRename:
             await self._remove_record()
             is_left = await self._anything_left_of_source()
         except StoreError as error:
-            self._tell("rename-left-behind", why=error.message)
+            self._tell_left(error.message)
             raise StoreTrouble(
                 f"{self._target.path}: everything is here now, but not all of it could be removed "
                 f"from {self._source.path}; the gateway will do that later"
             ) from None
         if spared or is_left:
-            self._tell("rename-spared-files", replaced=spared)
+            self._context.events.emit(
+                RenameSparedFiles(
+                    key=self._intent.source, new_key=self._intent.target, replaced=spared
+                )
+            )
             raise ObjectChanged(
                 f"{self._source.path}: was renamed, but files that were stored here meanwhile are "
                 "left under the old name"
@@ -321,12 +322,13 @@ class DirectoryRename:
     def _take_uploads_along(self) -> None:
         """Files that are being written move with their directory, as far as they can."""
         transfers = self._context.transfers
+        may_replace = allows(self._target, Operation.OVERWRITE)
         for before, after in self._edited:
             transfers.rebased(before, after)
         for upload in transfers.writing_under(self._bucket, self._intent.source):
             key = self._intent.target + upload.name.key.removeprefix(self._intent.source)
             if upload.is_movable and len(key.encode()) <= MAX_KEY_BYTES:
-                upload.rename(ObjectName(self._bucket, key), may_replace=self._may_overwrite)
+                upload.rename(ObjectName(self._bucket, key), may_replace=may_replace)
 
     async def _anything_left(self) -> bool:
         page = await self._store.list(self._bucket, self._intent.source, limit=10)
@@ -346,5 +348,7 @@ class DirectoryRename:
             await self._store.delete(self._source.marker)
         return False
 
-    def _tell(self, event: str, **facts: object) -> None:
-        self._context.events.tell(event, key=self._intent.source, to=self._intent.target, **facts)
+    def _tell_left(self, reason: str) -> None:
+        self._context.events.emit(
+            RenameLeftBehind(key=self._intent.source, new_key=self._intent.target, reason=reason)
+        )

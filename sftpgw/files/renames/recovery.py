@@ -40,6 +40,8 @@ from sftpgw.files.renames.journal import RenameJournal, heartbeat, list_records
 from sftpgw.files.renames.plan import Entry, FoundRename, Intent, Outcome, names
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.file_events import InterruptedRenameFinished
+from sftpgw.model.events.gateway_events import Defect, FinishFailed
 from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore
 
 AT_ONCE = 16
@@ -203,13 +205,14 @@ class RenameCompleter:
             await record.remove(found.pages, (*found.claim_keys, found.claim_key))
         else:
             await record.bury()
-        self._events.tell(
-            "interrupted-rename-finished",
-            bucket=bucket,
-            key=intent.source,
-            to=intent.target,
-            outcome=outcome.value,
-            spared=finished.spared,
+        self._events.emit(
+            InterruptedRenameFinished(
+                bucket=bucket,
+                key=intent.source,
+                new_key=intent.target,
+                outcome=outcome.value,
+                spared=finished.spared,
+            )
         )
         return finished
 
@@ -274,7 +277,7 @@ class RenameRecovery:
             first_seconds=FIRST_SECONDS,
             every_seconds=EVERY_SECONDS,
             clock=clock,
-            on_failure=lambda failure: events.tell("defect", where="finisher", failure=failure),
+            on_failure=lambda failure: events.emit(Defect(where="finisher", failure=failure)),
             random=random,
         )
 
@@ -312,4 +315,4 @@ class RenameRecovery:
             if len(self._told) >= MAX_TOLD:
                 self._told.clear()
             self._told.add(reason)
-            self._events.tell("finish-failed", bucket=bucket, prefix=prefix, why=error.message)
+            self._events.emit(FinishFailed(bucket=bucket, prefix=prefix, reason=error.message))

@@ -60,6 +60,12 @@ from sftpgw.files.uploads.plan.upload_commands import (
 from sftpgw.files.uploads.relocation import Relocator
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.upload_events import (
+    PieceLeftBehind,
+    UploadLeftBehind,
+    UploadNotKept,
+    store_failure_facts,
+)
 from sftpgw.model.limits import MAX_PARTS, MIN_PART_BYTES
 from sftpgw.model.store import (
     ByteRange,
@@ -343,13 +349,19 @@ class UploadExecutor:
         try:
             await self._store.delete(name)
         except StoreError as error:
-            self.tell_failure("piece-left-behind", error, piece=name.key)
+            self._events.emit(
+                PieceLeftBehind(key=self._key, piece=name.key, **store_failure_facts(error))
+            )
 
     async def _abort(self, multipart: MultipartUpload) -> None:
         try:
             await self._store.abort_upload(multipart)
         except StoreError as error:
-            self.tell_failure("upload-left-behind", error, upload_id=multipart.upload_id)
+            self._events.emit(
+                UploadLeftBehind(
+                    key=self._key, upload_id=multipart.upload_id, **store_failure_facts(error)
+                )
+            )
 
     async def _keep_open(self, command: SuspendUpload) -> None:
         """What is published before is not overtaken: nobody needs the upload then.
@@ -363,16 +375,18 @@ class UploadExecutor:
             if not self._registration.is_removed and not self.has_moved:
                 is_kept = await self._keep(multipart, command.parts)
         except StoreError as error:
-            self.tell_failure("upload-not-kept", error, upload_id=multipart.upload_id)
+            self._events.emit(
+                UploadNotKept(
+                    key=self._key, upload_id=multipart.upload_id, **store_failure_facts(error)
+                )
+            )
         if not is_kept:
             await self._abort(multipart)
 
-    def tell_failure(self, event: str, error: Exception, **facts: object) -> None:
-        """Tell the operator, with what the store's support would ask for."""
-        if isinstance(error, StoreError):
-            facts = {"code": error.code, "request_id": error.request_id, **facts}
-        why = getattr(error, "message", "")
-        self._events.tell(event, key=self._registration.name.key, why=why, **facts)
+    @property
+    def _key(self) -> str:
+        """The file's key by now."""
+        return self._registration.name.key
 
 
 def _changed() -> ObjectChanged:

@@ -37,6 +37,7 @@ from sftpgw.errors import (
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.existence import is_stored
 from sftpgw.files.session_context import SessionContext
+from sftpgw.model.events.file_events import FileRenamed, RenameLeftBehind
 from sftpgw.model.store import (
     MultipartUpload,
     ObjectInfo,
@@ -114,7 +115,7 @@ class Relocator:
                 f"the file is stored, but also as {_base_name(key)}, the name that it had when "
                 "its upload began: that one could not be removed"
             ) from None
-        self._events.tell("file-renamed", key=key.key, to=name.key)
+        self._events.emit(FileRenamed(key=key.key, new_key=name.key))
         return etag
 
     async def _stored(self, key: ObjectName, parts: tuple[StoredPart, ...]) -> ObjectInfo:
@@ -144,7 +145,7 @@ class Relocator:
             await self._copier.delete_version(stored.name, stored.etag, has_turn=True)
 
     def _tell_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
-        self._events.tell("rename-left-behind", key=key.key, to=name.key, why=error.message)
+        self._events.emit(RenameLeftBehind(key=key.key, new_key=name.key, reason=error.message))
 
 
 def _base_name(key: ObjectName) -> str:

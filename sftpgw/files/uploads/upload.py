@@ -78,6 +78,15 @@ from sftpgw.files.uploads.readback import NoReadback, Readback
 from sftpgw.files.uploads.relocation import Relocator
 from sftpgw.files.uploads.suspended.plan import SuspendedUpload
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
+from sftpgw.model.events.gateway_events import Defect
+from sftpgw.model.events.upload_events import (
+    FileStored,
+    UploadAbandoned,
+    UploadDropped,
+    UploadFacts,
+    UploadFailedEvent,
+    failure_facts,
+)
 from sftpgw.model.filesystem import AttributeChanges, FileAttributes, FileKind
 from sftpgw.model.store import (
     NO_METADATA,
@@ -283,7 +292,7 @@ class Upload:
 
     async def _drop(self) -> None:
         """The file has no name any more, so that nobody misses what was written to it."""
-        self._tell_end("upload-dropped", self._plan.size_bytes)
+        self._tell_end(UploadDropped, self._plan.size_bytes)
         self._carry_out(self._plan.fail(UploadFailed("the file was removed")))
         while not self._has_ended:
             await self._next_end()
@@ -291,8 +300,13 @@ class Upload:
     async def abandon(self) -> None:
         if not self._has_ended:
             if self._plan.is_changed:
-                told = {"key": self._registration.name.key, "bytes": self._plan.size_bytes}
-                self._events.tell("upload-abandoned", **told, **self._purpose())
+                self._events.emit(
+                    UploadAbandoned(
+                        key=self._registration.name.key,
+                        size_bytes=self._plan.size_bytes,
+                        **self._facts(),
+                    )
+                )
             if self._suspended_uploads is not None:
                 self._registration.close()  # who opens the file again waits for the record
             self._carry_out(self._plan.lose())
@@ -323,22 +337,23 @@ class Upload:
         except Exception as error:
             return self._plan.failed(command, self._explained(error))
         if isinstance(command, PutWhole | CompleteUpload):
-            self._tell_end("file-stored", command.size_bytes)
+            self._tell_end(FileStored, command.size_bytes)
             await self._settle_time(command.size_bytes)
         if isinstance(command, CompleteUpload) and self._suspended_uploads is not None:
             await self._suspended_uploads.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
 
-    def _tell_end(self, event: str, size_bytes: int) -> None:
-        self._events.tell(
-            event,
-            key=self._registration.name.key,
-            bytes=size_bytes,
-            seconds=round(self._clock.seconds() - self._opened_seconds, 3),
-            **self._purpose(size_bytes),
+    def _tell_end(self, kind: type[FileStored | UploadDropped], size_bytes: int) -> None:
+        self._events.emit(
+            kind(
+                key=self._registration.name.key,
+                size_bytes=size_bytes,
+                seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+                **self._facts(size_bytes),
+            )
         )
 
-    def _purpose(self, size_bytes: int | None = None) -> dict[str, object]:
+    def _facts(self, size_bytes: int | None = None) -> UploadFacts:
         """Why the file is written, and what of its bytes came from whom."""
         base = self._registration.base
         purpose = upload_purpose(
@@ -417,7 +432,7 @@ class Upload:
                 self._opened_seconds,
                 self._created_with,
             ),
-            self._purpose(),
+            self._facts(),
         )
 
     def _explained(self, error: Exception) -> GatewayError:
@@ -443,7 +458,7 @@ class Upload:
     def _unforeseen(self, failure: Failure) -> GatewayError:
         """A defect, or the process going down: it ends the upload, and nothing else."""
         if not failure.check(CancelledError):
-            self._events.tell("defect", where="upload", failure=failure)
+            self._events.emit(Defect(where="upload", failure=failure))
         return UploadFailed("the upload failed for an internal reason; see the gateway's log")
 
     def _look_around(self) -> None:
@@ -540,7 +555,11 @@ class Upload:
         self._readback.close()
         failure = self._plan.failure
         if failure is not None and not isinstance(failure, UploadFailed):
-            self._executor.tell_failure("upload-failed", failure, **self._purpose())
+            self._events.emit(
+                UploadFailedEvent(
+                    key=self._registration.name.key, **failure_facts(failure), **self._facts()
+                )
+            )
         self._registration.end()
         self.traffic.end()
 

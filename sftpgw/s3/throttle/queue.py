@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from sftpgw.aio.fair_queue import FairQueue
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.store_events import ThrottlingBegan, ThrottlingEnded
 from sftpgw.s3.throttle.plan import Throttle
 
 
@@ -116,18 +117,19 @@ class _SlotQueue:
         is_over = self.throttle.served(self._clock.seconds(), is_crowded=bool(self._queue))
         if is_over and self._told_seconds is not None:
             seconds, self._told_seconds = self._clock.seconds() - self._told_seconds, None
-            self._events.tell(
-                "throttling-ended",
-                bucket=self._bucket,
-                seconds=round(seconds, 3),
-                refusals=self.throttle.refusals,
+            self._events.emit(
+                ThrottlingEnded(
+                    bucket=self._bucket,
+                    seconds=round(seconds, 3),
+                    refusals=self.throttle.refusals,
+                )
             )
 
     def _tell_begin(self) -> None:
         if self._told_seconds is None:
             self._told_seconds = self._clock.seconds()
-            self._events.tell(
-                "throttling-began", bucket=self._bucket, in_flight=self.throttle.in_flight
+            self._events.emit(
+                ThrottlingBegan(bucket=self._bucket, in_flight=self.throttle.in_flight)
             )
 
     def _call(self) -> None:

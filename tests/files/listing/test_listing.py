@@ -14,7 +14,7 @@ from sftpgw.files.listing import page_mtimes
 from sftpgw.files.listing.plan import EntrySieve
 from sftpgw.files.mtimes import cache
 from sftpgw.files.mtimes.cache import MtimeCache
-from sftpgw.files.paths import Root
+from sftpgw.files.paths import Mount
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import (
     NO_CHANGES,
@@ -246,7 +246,7 @@ class TestFilesBeingWritten:
         store = FakeStore(page_limit=rows)
         for name in stored:
             store.seed(f"d/{name}")
-        sieve = EntrySieve(Root("bucket", ""), "d/")
+        sieve = EntrySieve(Mount("bucket", ""), "d/")
         being_written = {f"d/{name}": FileAttributes(FileKind.FILE, 1) for name in written}
         found: list[str] = []
         token = None

@@ -24,9 +24,10 @@ from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB
-from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.testing.store_faults import Gate
 from tests.results import result_of
 
 PART = 8 * KIB

@@ -290,7 +290,7 @@ class TestUploads:
         gateway.store.fail(operation, StoreUnavailable("away"))
         result_of(writer.commit())
         assert len(gateway.store.content(KEY)) == 200_000
-        assert gateway.events.facts("time-not-set")[0]["why"] == "away"
+        assert gateway.events.facts("time-not-set")[0]["reason"] == "away"
 
     def test_a_defect_on_the_way_neither_fails_nor_hangs_the_upload(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS)

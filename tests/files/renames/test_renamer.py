@@ -38,8 +38,9 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import MIB
-from sftpgw.testing.fake_store import FakeStore, StoredObject
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
+from sftpgw.testing.store_memory import StoredObject
 from tests.results import failure_of, result_of
 
 NO_CHANGES = AttributeChanges()

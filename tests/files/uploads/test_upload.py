@@ -343,7 +343,7 @@ def test_a_refusal_fails_the_upload_and_sticks(operation: str) -> None:
     assert isinstance(facts.pop("received_bytes"), int)
     assert facts == {
         "key": "file",
-        "why": "down",
+        "reason": "down",
         "code": "SlowDown",
         "request_id": "R1",
         "purpose": "upload",
@@ -542,7 +542,7 @@ class TestPieces:
         for _ in range(skipped):
             gate.open_one()
         if is_done_all_the_same:
-            process.store.lose_answer(operation, error)
+            process.store.lose_response(operation, error)
         else:
             process.store.fail(operation, error)
         gate.open()

@@ -13,8 +13,9 @@ from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
 from sftpgw.model.settings import FilesSettings, StoreSettings
 from sftpgw.model.units import KIB
 from sftpgw.sftp.protocol import MAX_PENDING
-from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure, SftpReply
+from sftpgw.testing.store_faults import Gate
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.sftp.test_protocol import take_all_memory

@@ -20,9 +20,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from sftpgw.aio.parallel import in_parallel
 from sftpgw.errors import (
@@ -56,6 +54,17 @@ from sftpgw.files.uploads.suspended.plan import (
 )
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.upload_events import (
+    ClaimLeftBehind,
+    PartialDropped,
+    PartialKept,
+    PartialLeftBehind,
+    PartialResumed,
+    PartialUnreadable,
+    UploadFacts,
+    UploadLeftBehind,
+    store_failure_facts,
+)
 from sftpgw.model.filesystem import FileAttributes, FileKind
 from sftpgw.model.limits import MIN_PART_BYTES
 from sftpgw.model.settings import OnDisconnect
@@ -102,7 +111,7 @@ class SuspendedRecords:
         except (NoSuchObject, AccessDenied):  # where nobody may list, what is missing is a 403
             return None
         except StoreTrouble as error:
-            self._events.tell("partial-unreadable", record=record.key, why=error.message)
+            self._events.emit(PartialUnreadable(record=record.key, reason=error.message))
             return None
 
     async def write(self, record: ObjectName, partial: SuspendedUpload) -> None:
@@ -130,9 +139,9 @@ class SuspendedRecords:
         try:
             await self._store.delete(claim)
         except StoreError as error:
-            self._events.tell("claim-left-behind", record=claim.key, why=error.message)
+            self._events.emit(ClaimLeftBehind(record=claim.key, reason=error.message))
 
-    async def drop(self, found: FoundUpload, *, why: str) -> bool:
+    async def drop(self, found: FoundUpload, *, reason: str) -> bool:
         """Abort the upload; False if it is somebody else's by now."""
         if not await self.claim(found):
             return False
@@ -140,9 +149,17 @@ class SuspendedRecords:
         try:
             await self._store.abort_upload(partial.upload)
         except StoreError as error:
-            self._events.tell("upload-left-behind", key=partial.upload.name.key, why=error.message)
-        self._events.tell(
-            "partial-dropped", key=partial.upload.name.key, bytes=partial.size_bytes, why=why
+            self._events.emit(
+                UploadLeftBehind(
+                    key=partial.upload.name.key,
+                    upload_id=partial.upload.upload_id,
+                    **store_failure_facts(error),
+                )
+            )
+        self._events.emit(
+            PartialDropped(
+                key=partial.upload.name.key, size_bytes=partial.size_bytes, reason=reason
+            )
         )
         return True
 
@@ -214,35 +231,35 @@ class SuspendedUploads:
         :raises ObjectChanged: somebody else goes on with it.
         """
         if truncate:
-            await self.forget(found, why="the file was opened anew")
+            await self.forget(found, reason="the file was opened anew")
             return None
         if not await self._records.claim(found):
             raise ObjectChanged(
                 f"{path}: another session is sending the rest of this file; look again later"
             )
         partial = found.partial
-        self._events.tell("partial-resumed", key=partial.upload.name.key, bytes=partial.size_bytes)
+        self._events.emit(
+            PartialResumed(key=partial.upload.name.key, size_bytes=partial.size_bytes)
+        )
         return partial
 
-    async def drop(self, name: ObjectName, *, why: str) -> bool:
+    async def drop(self, name: ObjectName, *, reason: str) -> bool:
         """Forget what is kept under a name; whether there was something. A GET, mostly."""
         found = await self.find(name)
-        return found is not None and await self._records.drop(found, why=why)
+        return found is not None and await self._records.drop(found, reason=reason)
 
-    async def forget(self, found: FoundUpload, *, why: str) -> None:
+    async def forget(self, found: FoundUpload, *, reason: str) -> None:
         """Drop what was found, unless somebody else has gone on with it."""
-        await self._records.drop(found, why=why)
+        await self._records.drop(found, reason=reason)
 
     async def published(self, name: ObjectName) -> None:
         """Something was stored: an older upload may have been kept meanwhile. Never raises."""
         try:
-            await self.drop(name, why="the file was stored")
+            await self.drop(name, reason="the file was stored")
         except StoreError as error:
-            self._events.tell("partial-left-behind", key=name.key, why=error.message)
+            self._events.emit(PartialLeftBehind(key=name.key, reason=error.message))
 
-    async def keep(
-        self, partial: SuspendedUpload, facts: Mapping[str, object] = MappingProxyType({})
-    ) -> bool:
+    async def keep(self, partial: SuspendedUpload, facts: UploadFacts) -> bool:
         """Write down an upload that stays open; False if it shall not.
 
         :param facts: what else the log is told.
@@ -257,7 +274,7 @@ class SuspendedUploads:
         except (PreconditionFailed, ConditionalConflict):
             if not await self._replace(record, partial):
                 return False
-        self._events.tell("partial-kept", key=name.key, bytes=partial.size_bytes, **facts)
+        self._events.emit(PartialKept(key=name.key, size_bytes=partial.size_bytes, **facts))
         return True
 
     async def _is_stored(self, name: ObjectName) -> bool:
@@ -270,7 +287,7 @@ class SuspendedUploads:
         before = await self._records.read(record)
         if before is None or before.partial.began_seconds > partial.began_seconds:
             return False
-        if not await self._records.drop(before, why="a later upload was kept"):
+        if not await self._records.drop(before, reason="a later upload was kept"):
             return False
         await self._records.write(record, partial)
         return True
@@ -314,7 +331,7 @@ class SuspendedExpiry:
             if age_seconds > self._kept_seconds:
                 await self._store.delete(record.name, if_match=record.etag)
             return set()
-        if age_seconds > self._kept_seconds and await self._records.drop(found, why="expired"):
+        if age_seconds > self._kept_seconds and await self._records.drop(found, reason="expired"):
             return set()
         return {found.partial.upload}
 

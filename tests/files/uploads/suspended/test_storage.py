@@ -620,7 +620,7 @@ class TestExpiring:
         assert self.expire(first, 7.1) == frozenset()
         assert_only(store, None)
         (facts,) = first.events.facts("partial-dropped")
-        assert facts["why"] == "expired"
+        assert facts["reason"] == "expired"
 
     def test_what_makes_no_sense_goes_when_it_is_old(
         self, store: FakeStore, first: GatewayInMemory

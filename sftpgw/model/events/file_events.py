@@ -1,0 +1,209 @@
+"""Events of files and directories: read, renamed, removed, listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypedDict
+
+from sftpgw.model.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEvent(Event):
+    """Something has happened to a file or a directory.
+
+    :param key: the key of its object; a directory's ends with a slash.
+    """
+
+    key: str
+
+
+class ReadFacts(TypedDict):
+    """Whom the bytes of a `FileRead` were for."""
+
+    sent_bytes: int
+    hashed_bytes: int | None
+    copied_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRead(FileEvent):
+    """A file that was open for reading is closed.
+
+    :param size_bytes: how many bytes of it were read, whatever for.
+    :param file_bytes: how large the file is.
+    :param seconds: how long it was open.
+    :param purpose: ``download``, ``hash``, ``copy``, or ``edit`` where the handle also writes.
+    :param sent_bytes: what the client was sent.
+    :param hashed_bytes: read for a checksum.
+    :param copied_bytes: copied into another file.
+    """
+
+    event_name: ClassVar[str] = "file-read"
+
+    size_bytes: int
+    file_bytes: int
+    seconds: float
+    purpose: str
+    sent_bytes: int | None = None
+    hashed_bytes: int | None = None
+    copied_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRemoved(FileEvent):
+    """A file was removed."""
+
+    event_name: ClassVar[str] = "file-removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRenamed(FileEvent):
+    """A file was renamed: copied to its new key, verified, and deleted under the old one.
+
+    :param new_key: its new key.
+    """
+
+    event_name: ClassVar[str] = "file-renamed"
+
+    new_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyDiffered(FileEvent):
+    """The store has copied other bytes than the object has. The original stays where it was.
+
+    :param new_key: the key of the copy, which was deleted.
+    """
+
+    event_name: ClassVar[str] = "copy-differed"
+    advice: ClassVar[str] = "Tell it to the operator of the store: such a store loses data."
+
+    new_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryMade(FileEvent):
+    """A directory was made."""
+
+    event_name: ClassVar[str] = "directory-made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryRemoved(FileEvent):
+    """A directory was removed."""
+
+    event_name: ClassVar[str] = "directory-removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryRenamed(FileEvent):
+    """A directory was renamed.
+
+    :param new_key: the new prefix of its keys.
+    :param objects: how many objects have a new key.
+    """
+
+    event_name: ClassVar[str] = "directory-renamed"
+
+    new_key: str
+    objects: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameLeftBehind(FileEvent):
+    """A rename could not be finished or taken back; objects may be there under both names.
+
+    :param new_key: the new key or prefix.
+    :param reason: what went wrong.
+    """
+
+    event_name: ClassVar[str] = "rename-left-behind"
+    advice: ClassVar[str] = (
+        "The gateway finishes an interrupted rename of a directory by itself within minutes. "
+        "A file that is still under its old name: the user renames it again."
+    )
+
+    new_key: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameSparedFiles(FileEvent):
+    """A directory was renamed while others stored files in it; those stay under the old name.
+
+    :param new_key: the new prefix.
+    :param replaced: how many files were replaced meanwhile.
+    """
+
+    event_name: ClassVar[str] = "rename-spared-files"
+
+    new_key: str
+    replaced: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterruptedRenameFinished(Event):
+    """A rename of a directory that a process had left unfinished was brought to its end.
+
+    :param bucket: the bucket.
+    :param key: the old prefix.
+    :param new_key: the new prefix.
+    :param outcome: ``moved`` to the new prefix, or ``abandoned``: left under the old one.
+    :param spared: how many files were not touched, since they have changed.
+    """
+
+    event_name: ClassVar[str] = "interrupted-rename-finished"
+
+    bucket: str
+    key: str
+    new_key: str
+    outcome: str
+    spared: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSet(FileEvent):
+    """The time of a stored file or directory was set, which rewrites its object's metadata."""
+
+    event_name: ClassVar[str] = "time-set"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeNotSet(FileEvent):
+    """The time of a stored file could not be set; the file itself is as it should be.
+
+    :param reason: why.
+    """
+
+    event_name: ClassVar[str] = "time-not-set"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimesUnknown(FileEvent):
+    """A listing shows the store's dates, since the stored times could not be read.
+
+    :param reason: what the store said about this key, the first one of the listing.
+    """
+
+    event_name: ClassVar[str] = "times-unknown"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysSkipped(Event):
+    """A listing leaves out keys that no path of SFTP can name.
+
+    :param directory: the path of the directory.
+    :param count: how many keys.
+    :param reason: why.
+    """
+
+    event_name: ClassVar[str] = "keys-skipped"
+
+    directory: str
+    count: int
+    reason: str

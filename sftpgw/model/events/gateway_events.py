@@ -1,0 +1,155 @@
+"""Events of the process itself, and of what it clears away in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from sftpgw.model.events import Event, EventLevel
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defect(Event):
+    """A fault of the gateway itself; its traceback follows in the log.
+
+    :param where: what was going on.
+    :param failure: the exception, with its traceback.
+    """
+
+    event_name: ClassVar[str] = "defect"
+    level: ClassVar[EventLevel] = EventLevel.CRITICAL
+    advice: ClassVar[str] = (
+        "Report it, with the traceback and the lines of the same ``session``. Only the request or "
+        "the transfer that met it has failed; the gateway goes on."
+    )
+
+    where: str
+    failure: Failure
+
+    def facts(self) -> dict[str, object]:
+        """Without the failure: the log shows it as a traceback."""
+        return {"where": self.where}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draining(Event):
+    """The gateway ends: it accepts no connection, and lets transfers finish.
+
+    :param sessions: how many clients are connected.
+    :param at_most_seconds: how long transfers may still take.
+    """
+
+    event_name: ClassVar[str] = "draining"
+
+    sessions: int
+    at_most_seconds: float
+
+
+# Clearing away.
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaleUploadAborted(Event):
+    """The sweeper has aborted a multipart upload that a crash had left.
+
+    :param age_seconds: how old it was.
+    :param bucket: the bucket.
+    :param key: its key.
+    :param upload_id: the store's id of it.
+    """
+
+    event_name: ClassVar[str] = "stale-upload-aborted"
+
+    age_seconds: float
+    bucket: str
+    key: str
+    upload_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StalePieceDeleted(Event):
+    """The sweeper has deleted a hidden object that a crash had left.
+
+    :param bucket: the bucket.
+    :param key: its key, under ``state_prefix``.
+    :param size_bytes: how large it was.
+    :param age_seconds: how old it was.
+    """
+
+    event_name: ClassVar[str] = "stale-piece-deleted"
+
+    bucket: str
+    key: str
+    size_bytes: int
+    age_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadAgesUnknown(Event):
+    """The store does not tell how old its multipart uploads are.
+
+    Each counts as being as old as this process has known it.
+
+    :param bucket: the bucket.
+    :param prefix: the prefix that was looked through.
+    :param uploads: how many uploads have no age.
+    """
+
+    event_name: ClassVar[str] = "upload-ages-unknown"
+
+    bucket: str
+    prefix: str
+    uploads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFailed(Event):
+    """The sweeper could not look through a prefix, or clear something away there.
+
+    :param reason: what the store said.
+    :param code: its error code.
+    :param bucket: the bucket.
+    :param prefix: the prefix that could not be looked through.
+    :param key: the key that could not be cleared away.
+    :param upload_id: the store's id of the multipart upload that is still there.
+    """
+
+    event_name: ClassVar[str] = "sweep-failed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Allow the gateway to list multipart uploads (``s3:ListBucketMultipartUploads``), to abort "
+        "them (``s3:AbortMultipartUpload``) and to list and delete objects under "
+        "``[s3] state_prefix``. It tries again within an hour."
+    )
+
+    reason: str
+    code: str
+    bucket: str
+    prefix: str | None = None
+    key: str | None = None
+    upload_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishFailed(Event):
+    """A rename of a directory that was interrupted could not be finished. It is told once.
+
+    :param bucket: the bucket.
+    :param prefix: the prefix of the rename's record, or of all records.
+    :param reason: what went wrong.
+    """
+
+    event_name: ClassVar[str] = "finish-failed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Allow the gateway to list, read, write and delete under ``[s3] state_prefix`` and under "
+        "the users' prefixes. It tries again within minutes; no file is lost until then, but some "
+        "may be there under both names."
+    )
+
+    bucket: str
+    prefix: str
+    reason: str

@@ -1,0 +1,327 @@
+"""Events of connections, logins and requests of clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, TypedDict
+
+from sftpgw.model.events import Event, EventLevel
+
+# Connections.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionsRefused(Event):
+    """Connections were not accepted. They are counted for a while, and told in one event.
+
+    :param full: connections beyond ``max_connections``.
+    :param address_busy: beyond ``startups_per_address`` of one address.
+    :param address_fast: beyond ``startup_rate_per_address`` of one address.
+    :param early_drop: dropped at random, as ``max_startups`` says.
+    :param no_balancer: to a balancer's port, from outside of ``balancer_networks``.
+    :param no_header: from a balancer, without a PROXY header in time.
+    :param bad_header: from a balancer, with a PROXY header that cannot be read.
+    :param last_from: the address of the last one.
+    :param connected: connections that are open now.
+    :param logging_in: those of them that have not logged in.
+    """
+
+    event_name: ClassVar[str] = "connections-refused"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look which count is high. ``full``: raise ``[ssh] max_connections``, and the limit of "
+        "file descriptors with it. ``address_busy`` or ``address_fast`` of a known partner: add "
+        "its network to ``[ssh] exempt_networks``, or raise the limit; of an unknown address: "
+        "block it in the firewall. ``early_drop``: raise ``max_startups``. ``no_balancer``: add "
+        "the balancer to ``balancer_networks``. ``no_header`` and ``bad_header``: switch the "
+        "PROXY protocol on in the balancer."
+    )
+
+    full: int | None = None
+    address_busy: int | None = None
+    address_fast: int | None = None
+    early_drop: int | None = None
+    no_balancer: int | None = None
+    no_header: int | None = None
+    bad_header: int | None = None
+    last_from: str
+    connected: int
+    logging_in: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionsSilent(Event):
+    """Clients have connected and gone without a byte, as health checks and port scans do.
+
+    :param count: how many since the last such event.
+    :param last_from: the address of the last one.
+    """
+
+    event_name: ClassVar[str] = "connections-silent"
+
+    count: int
+    last_from: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOpened(Event):
+    """A client has connected and sent its first byte.
+
+    :param via: the load balancer that has handed the connection over.
+    """
+
+    event_name: ClassVar[str] = "session-opened"
+
+    via: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientVersion(Event):
+    """The client has sent its identification string (RFC 4253, section 4.2).
+
+    :param version: the string, as it came.
+    """
+
+    event_name: ClassVar[str] = "client-version"
+
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmsDiffer(Event):
+    """The client and the gateway have no algorithm of one kind in common; the session ends.
+
+    :param setting: the key of ``[ssh]`` that lists this kind.
+    :param client_offers: the client's algorithms.
+    :param could_list: those of them that the setting may list.
+    """
+
+    event_name: ClassVar[str] = "algorithms-differ"
+    advice: ClassVar[str] = (
+        "Update the client. If it cannot be updated, list one of ``could_list`` under ``setting``."
+    )
+
+    setting: str
+    client_offers: str
+    could_list: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolBroken(Event):
+    """The client has sent something that SSH does not allow there; the session ends.
+
+    :param reason: what was wrong.
+    """
+
+    event_name: ClassVar[str] = "protocol-broken"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look at the session's ``client-version`` and ``peer``. A scanner: nothing is to be done. "
+        "A partner's client: a device on the way changes the stream, or the client has a defect; "
+        "update it."
+    )
+
+    reason: str
+
+
+class SessionTotals(TypedDict, total=False):
+    """What a session has moved, for `SessionClosed`."""
+
+    received_bytes: int
+    sent_bytes: int
+    copied_bytes: int
+    hashed_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionClosed(Event):
+    """A connection has ended. The bytes are the sums over its files, once a user has logged in.
+
+    :param reason: how it ended.
+    :param seconds: how long it lasted.
+    :param received_bytes: what the client sent of files.
+    :param sent_bytes: what the client was sent of files.
+    :param copied_bytes: copied from file to file, without the client.
+    :param hashed_bytes: read for checksums, without the client.
+    """
+
+    event_name: ClassVar[str] = "session-closed"
+
+    reason: str
+    seconds: float
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    copied_bytes: int | None = None
+    hashed_bytes: int | None = None
+
+
+# Logins.
+
+
+class LoginFacts(TypedDict):
+    """The fields of a `LoginEvent`, for an event that is chosen later."""
+
+    user: str
+    method: str
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginEvent(Event):
+    """A client has asked to log in.
+
+    :param user: the name that it gave.
+    :param method: ``publickey``, ``password`` or ``keyboard-interactive``.
+    :param fingerprint: the fingerprint of its public key.
+    """
+
+    user: str
+    method: str
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginSucceeded(LoginEvent):
+    """A user has logged in."""
+
+    event_name: ClassVar[str] = "login-succeeded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginFailedEvent(LoginEvent):
+    """A login with a wrong password, an unknown user or a key that is not the user's."""
+
+    event_name: ClassVar[str] = "login-failed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "A known user: compare ``key`` with ``ssh-keygen -lf`` of the key in ``authorized_keys``, "
+        "or make a new ``password_hash``. Unknown users from one address: passwords are guessed; "
+        "block the address in the firewall."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyNotAuthorised(LoginEvent):
+    """A client has asked whether a key would do, and it would not. Most then offer another one."""
+
+    event_name: ClassVar[str] = "key-not-authorised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginRefused(LoginEvent):
+    """A login that was right, and was refused all the same.
+
+    :param reason: why.
+    """
+
+    event_name: ClassVar[str] = "login-refused"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "The user has too many connections. Ask for fewer at the same time, or raise "
+        "``[ssh] connections_per_user``."
+    )
+
+    reason: str
+
+
+# Requests and channels.
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestRefused(Event):
+    """A request of a client was refused: of SFTP, of a command, or for a channel of SSH.
+
+    :param request: the request of SFTP, or ``command``.
+    :param status: the status code of SFTP.
+    :param reason: the sentence that the client was sent.
+    :param kind: of SSH: a channel, a request for one, or a global request.
+    :param name: its name in SSH.
+    """
+
+    event_name: ClassVar[str] = "request-refused"
+
+    request: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    kind: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefusalsRepeated(Event):
+    """The same refusal came again for one handle, as it does when an upload has failed.
+
+    :param times: how often after the first one.
+    :param reason: the sentence that the client was sent.
+    """
+
+    event_name: ClassVar[str] = "refusals-repeated"
+
+    times: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestMalformed(Event):
+    """A request of SFTP could not be parsed.
+
+    :param reason: what was wrong.
+    """
+
+    event_name: ClassVar[str] = "request-malformed"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FurtherRefusalsUntold(Event):
+    """A session has been refused so often that the log is told no more of it.
+
+    :param told: how many were told.
+    """
+
+    event_name: ClassVar[str] = "further-refusals-untold"
+
+    told: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamLost(Event):
+    """The stream of SFTP cannot be followed any more, so that its channel ends.
+
+    :param reason: what was wrong.
+    """
+
+    event_name: ClassVar[str] = "stream-lost"
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersUnread(Event):
+    """A client did not read its replies while other clients waited for memory; its channel ends.
+
+    :param size_bytes: the bytes that it had left unread.
+    """
+
+    event_name: ClassVar[str] = "answers-unread"
+
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandEnded(Event):
+    """A command that a client had executed has ended: scp, a checksum, ``pwd``.
+
+    :param command: the command line.
+    :param status: its exit status.
+    :param input_bytes: what the client sent to it.
+    :param output_bytes: what the client was sent.
+    """
+
+    event_name: ClassVar[str] = "command-ended"
+
+    command: bytes
+    status: int
+    input_bytes: int
+    output_bytes: int
