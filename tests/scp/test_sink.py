@@ -175,7 +175,7 @@ def test_warnings_of_the_source_are_not_answered(gateway: GatewayInMemory) -> No
     assert fatal.status == 1
 
 
-def test_what_cannot_be_stored_does_not_lose_the_rest(gateway: GatewayInMemory) -> None:
+def test_a_file_that_cannot_be_stored_does_not_lose_the_rest(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/taken": b"a file"})
     gateway.store.fail("put", StoreUnavailable("down"))
     talk = Talk(gateway, b"scp -r -t .")
