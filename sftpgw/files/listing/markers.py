@@ -35,15 +35,15 @@ def is_empty_marker(info: ObjectInfo) -> bool:
 
 def hadoop_marker(location: Location) -> ObjectName:
     """What Hadoop would mark this directory with."""
-    return ObjectName(location.root.bucket, location.prefix.removesuffix("/") + HADOOP_SUFFIX)
+    return ObjectName(location.bucket, location.prefix.removesuffix("/") + HADOOP_SUFFIX)
 
 
-def demand_writable(location: Location) -> None:
+def require_writable(location: Location) -> None:
     """:raises PermissionDenied: the name stands for what a marker holds, or is below such a name.
 
     What was stored below it could not be seen: no listing shows a folder of that name.
     """
-    if MARKER_CONTENT in location.segments[0 if location.root.key_prefix else 1 :]:
+    if MARKER_CONTENT in location.segments[0 if location.mount.key_prefix else 1 :]:
         raise PermissionDenied(
             f"{location.path}: {MARKER_CONTENT} stands for the bytes of the folder's own object; "
             f"they "
@@ -51,7 +51,7 @@ def demand_writable(location: Location) -> None:
         )
 
 
-def demand_empty(directory: Location, page: ListPage) -> None:
+def require_empty(directory: Location, page: ListPage) -> None:
     """:param page: of what is directly in it; its marker may be there.
 
     :raises DirectoryNotEmpty: there is more, or the marker holds bytes.
