@@ -315,7 +315,15 @@ class Tree:
         if any(upload.commit.has_begun for upload in uploads):  # closed while we looked
             await self._transfers.settled(location.file)
             await self._store.delete(location.file)
-        self._events.emit(FileRemoved(key=location.file.key))
+        self._events.emit(
+            FileRemoved(
+                key=location.file.key,
+                bucket=location.file.bucket,
+                path=location.path,
+                size_bytes=info.size_bytes if info else None,
+                etag=info.etag.strip('"') if info else None,
+            )
+        )
         self._lookup.changed(emptied=location.parent)
 
     async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
@@ -407,7 +415,9 @@ class Tree:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.demand_no_file_above(location)
         await self._store.put(location.marker, (), MARKER)
-        self._events.emit(DirectoryMade(key=location.prefix))
+        self._events.emit(
+            DirectoryMade(key=location.prefix, bucket=self._root.bucket, path=location.path)
+        )
         self._lookup.met(location)
         self._lookup.changed()
         self._context.times.forget_folder(location.marker)
@@ -437,7 +447,9 @@ class Tree:
         async with self._empty_directories.kept(location.parent, without=location.prefix):
             for marker in markers:
                 await self._store.delete(marker)
-        self._events.emit(DirectoryRemoved(key=location.prefix))
+        self._events.emit(
+            DirectoryRemoved(key=location.prefix, bucket=self._root.bucket, path=location.path)
+        )
         self._lookup.changed(emptied=location.parent)
         self._lookup.removed(location)
         self._context.times.forget_folder(location.marker)
