@@ -16,8 +16,11 @@ import select
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from types import MappingProxyType
+from typing import IO
 
 from sftpgw.auth.passwords import hash_password
 from sftpgw.errors import ConfigError
@@ -38,7 +41,14 @@ USUAL_PORT = 2022
 USER_NAME = "demo"
 BUCKET = "demo"
 START_SECONDS = 60.0
+PROGRESS_SECONDS = 3.0
+"""So often a start says that it still goes on. On a slow disk Python compiles moto for long."""
+
 STOP_SECONDS = 5.0
+NO_EXTRA = (
+    "the demo needs an S3 to embed, which the extra 'demo' brings: "
+    "pip install '.[demo]' in the folder of sftpgw's source"
+)
 
 
 class EmbeddedStore:
@@ -52,13 +62,19 @@ class EmbeddedStore:
         self.endpoint = endpoint
 
     @classmethod
-    def start(cls, wait_seconds: float = START_SECONDS) -> EmbeddedStore:
+    def start(
+        cls,
+        wait_seconds: float = START_SECONDS,
+        on_progress: Callable[[float], None] = lambda elapsed_seconds: None,
+    ) -> EmbeddedStore:
         """Start it and wait until it listens; blocks, so before the reactor runs.
 
+        :param wait_seconds: how long it may take.
+        :param on_progress: called every `PROGRESS_SECONDS` with the seconds since the start.
         :raises ConfigError: moto is not installed, or does not come up.
         """
         if any(find_spec(name) is None for name in ("moto", "flask", "flask_cors")):
-            raise ConfigError(("--demo needs an S3 to embed: pip install 'sftpgw[demo]'",))
+            raise ConfigError((NO_EXTRA,))
         process = subprocess.Popen(
             [sys.executable, "-m", "sftpgw.demo"],
             stdin=subprocess.PIPE,
@@ -67,8 +83,8 @@ class EmbeddedStore:
             start_new_session=True,  # a Ctrl-C is for the gateway, which has uploads to settle
         )
         assert process.stdout is not None
-        ready, _, _ = select.select([process.stdout], [], [], wait_seconds)
-        endpoint = process.stdout.readline().strip() if ready else ""
+        is_ready = _wait_for_output(process.stdout, wait_seconds, PROGRESS_SECONDS, on_progress)
+        endpoint = process.stdout.readline().strip() if is_ready else ""
         store = cls(process, endpoint)
         if not endpoint:
             store.stop()
@@ -85,6 +101,22 @@ class EmbeddedStore:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _wait_for_output(
+    output: IO[str],
+    wait_seconds: float,
+    progress_seconds: float,
+    on_progress: Callable[[float], None],
+) -> bool:
+    """Whether there is something to read, or the end, before `wait_seconds` have passed."""
+    start = time.monotonic()
+    while (elapsed_seconds := time.monotonic() - start) < wait_seconds:
+        limit_seconds = min(progress_seconds, wait_seconds - elapsed_seconds)
+        if select.select([output], [], [], limit_seconds)[0]:
+            return True
+        on_progress(time.monotonic() - start)
+    return False
 
 
 def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:

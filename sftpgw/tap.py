@@ -82,13 +82,22 @@ class Demonstration:
     """An embedded S3, and what leads to it. Leaves nothing on disk."""
 
     def __init__(self) -> None:
-        print_line("sftpgw: starting an S3 in memory; this takes some seconds", sys.__stdout__)
-        self.store = demo.EmbeddedStore.start()
+        self._tell("starting an S3 in memory; this takes some seconds")
+        self.store = demo.EmbeddedStore.start(
+            on_progress=lambda seconds: self._tell(
+                f"the S3 is still starting, after {seconds:.0f} s"
+            )
+        )
+        self._tell(f"the S3 is at {self.store.endpoint}; making a host key and a user")
         self.password = demo.new_password()
         with TemporaryDirectory(prefix="sftpgw-demo-") as folder:
             host_key = str(Path(folder) / "host_key")
             self.settings = demo.demo_settings(self.store.endpoint, self.password, host_key)
             self.host_keys = open_host_keys(self.settings)
+        self._tell("starting the gateway; its log follows")
+
+    def _tell(self, text: str) -> None:
+        print_line(f"sftpgw: {text}", sys.__stdout__)
 
     def greet(self, address: Any) -> None:
         """Show how to log in. Not into the log, since the password is shown, too."""

@@ -34,7 +34,7 @@ class EmptyDirectories:
 
         :param without: the entry: the key of a file, or a prefix.
         """
-        with self._transfers.changes.leaving(directory.root.bucket, without):
+        with self._transfers.changes.leaving(directory.bucket, without):
             await self.keep(directory, without=without)
             yield
 
@@ -42,11 +42,11 @@ class EmptyDirectories:
         """Make sure that `directory` outlives an entry, which is removed next."""
         if not self._is_wanted or directory.is_root:
             return
-        bucket, prefix = directory.root.bucket, directory.prefix
+        bucket, prefix = directory.bucket, directory.prefix
         leaving = {without, *self._transfers.changes.leaving_under(bucket, prefix)}
         # These, the state prefix, and one more.
         page = await self._store.list(bucket, prefix, delimiter="/", limit=len(leaving) + 2)
         leaving |= self._transfers.changes.leaving_under(bucket, prefix)
         entries = [*(info.name.key for info in page.objects), *page.prefixes]
-        if all(key in leaving or is_hidden(directory.root, key) for key in entries):
+        if all(key in leaving or is_hidden(directory.mount, key) for key in entries):
             await self._store.put(directory.marker, (), MARKER)

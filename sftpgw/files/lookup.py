@@ -205,7 +205,7 @@ class Lookup:
                 if needs_all:
                     raise
                 return listed, False
-            able = await self._store.learn_capabilities(location.root.bucket)
+            able = await self._store.learn_capabilities(location.bucket)
             if able.conditional_put and able.conditional_complete:
                 return None, True
             raise
@@ -297,7 +297,7 @@ class Lookup:
         """
         pages = 0
         async for page in all_pages(
-            self._store, location.root.bucket, location.prefix[:-2], delimiter="/"
+            self._store, location.bucket, location.prefix[:-2], delimiter="/"
         ):
             pages += 1
             if location.prefix in page.prefixes:
@@ -348,7 +348,7 @@ class Lookup:
     def _is_implied(self, location: Location) -> bool:
         """A directory that has nothing in the store."""
         return self.has_emptied(location) or self._transfers.has_uploads_under(
-            location.root.bucket, location.prefix
+            location.bucket, location.prefix
         )
 
     def _just_listed(self, location: Location) -> ListPage | None:
@@ -371,7 +371,7 @@ class Lookup:
         must be asked again.
         """
         key = location.file.key
-        page = await self._store.list(location.root.bucket, key, delimiter="/")
+        page = await self._store.list(location.bucket, key, delimiter="/")
         if any(info.name == location.file for info in page.objects):
             self.saw_file(location)
             return FileKind.FILE
@@ -428,7 +428,7 @@ class Lookup:
     def removed(self, location: Location) -> None:
         """The directory is gone, and all below it, whatever was remembered of it."""
         gone = location.prefix
-        self._transfers.changes.directory_gone(location.root.bucket, gone)
+        self._transfers.changes.directory_gone(location.bucket, gone)
         self._folders_seen.pop(hash(gone), None)
         self._hadoop_markers_seen.pop(hash(hadoop_marker(location).key), None)
         for prefix in [each for each in self._emptied if each.startswith(gone)]:
@@ -439,7 +439,7 @@ class Lookup:
         since = self._emptied.get(location.prefix)
         if since is None:
             return False
-        return not self._transfers.changes.is_gone(location.root.bucket, location.prefix, since)
+        return not self._transfers.changes.is_gone(location.bucket, location.prefix, since)
 
 
 def _shows_something(page: ListPage) -> bool:

@@ -1,21 +1,21 @@
-"""The path jail: what a client calls a file, and which key that is.
+"""From a client's path to a key: the path jail.
 
-Knows: how paths are resolved, what a key may be, what is hidden from users.
-Must not know: whether anything exists.
+Knows: how paths are resolved, which keys exist for users, which keys are hidden from them.
+Must not know: what the store holds.
 
 Rules
 
-1. A path is bytes in UTF-8 without NUL. Relative ones start at ``/``.
-2. Empty segments and ``.`` vanish, ``..`` removes the segment before it, and at
-   the top it removes nothing: ``/..`` is ``/``. So no path leads out.
-3. The key is the user's prefix and the resolved path joined, at most 1,024 bytes
+1. A path is UTF-8 without NUL. A relative path starts at ``/``.
+2. Empty segments and ``.`` are dropped. ``..`` drops the segment before it; at the top it drops
+   nothing, so that ``/..`` is ``/``. Therefore no path leads out of the mount.
+3. The key is the mount's key prefix followed by the resolved path, at most 1,024 bytes
    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
-4. Keys under the state prefix are the gateway's own: no user reaches them.
-5. From here on a path is a `Location`, and nobody joins strings.
-6. A path that ends with a slash, with ``.`` or with ``..`` names a directory and no file
-   (POSIX, XBD 4.13 "Pathname Resolution"): its `Location` says so.
-7. The name `MARKER_CONTENT` stands in each directory for the object whose key is the
-   directory's own, ``name/``, as far as that holds bytes: no other path could name it.
+4. Keys under the state prefix belong to the gateway. No path reaches them.
+5. A resolved path is a `Location`. No other module builds keys from paths.
+6. A path that ends with a slash, ``.`` or ``..`` names a directory, never a file
+   (POSIX, XBD 4.13, "Pathname Resolution"); see `Location.must_be_directory`.
+7. The key ``name/`` is the marker of a directory and may hold bytes, which no path can name. So
+   each directory has the name `MARKER_CONTENT`, which stands for the bytes of its own marker.
 """
 
 from __future__ import annotations
@@ -26,41 +26,59 @@ from dataclasses import dataclass, field
 from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.model.limits import MAX_KEY_BYTES
 from sftpgw.model.store import ObjectName
+from sftpgw.model.users import ALL_PERMISSIONS, Permission
 
 MAX_PATH_BYTES = 16 * 1024
-"""Before it is resolved. Linux takes 4,096 (PATH_MAX, limits.h); a packet could hold 262,144."""
+"""The longest path before it is resolved. Linux takes 4,096 bytes (PATH_MAX in limits.h)."""
 
 MARKER_CONTENT = "_$folder_content$"
-"""What the bytes of a directory's own object are called in it (`files/listing/markers`)."""
+"""The name, in a directory, of the bytes in the directory's marker (`files/listing/markers`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
-    """Where a user's ``/`` is. `key_prefix` is empty or ends with a slash."""
+class Mount:
+    """A prefix of a bucket that a user sees as a directory tree, and what the user may do there.
+
+    :param bucket: the bucket.
+    :param key_prefix: the prefix of all keys; empty for the whole bucket, or ends with a slash.
+    :param state_prefix: the prefix of the gateway's own keys, which are hidden.
+    :param permissions: what the user may do here; `files/permissions` decides by it.
+    """
 
     bucket: str
     key_prefix: str
     state_prefix: str = ".sftpgw/"
+    permissions: Permission = ALL_PERMISSIONS
+
+    def path_of(self, name: ObjectName) -> bytes | None:
+        """The path of an object; None if it is outside of this mount."""
+        if name.bucket != self.bucket or not name.key.startswith(self.key_prefix):
+            return None
+        return ("/" + name.key[len(self.key_prefix) :]).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A resolved path: what it is called, and the keys that it may stand for.
+    """A resolved path, with the keys that it may stand for.
 
-    `must_be_directory`: the path ends so that a file of this name is not what it names.
+    :param mount: the mount that the path leads to.
+    :param segments: the names on the way from the mount; none for the mount itself.
+    :param must_be_directory: the path ends like that of a directory (rule 6). Two locations that
+        differ only in this are equal.
     """
 
-    root: Root
+    mount: Mount
     segments: tuple[str, ...]
     must_be_directory: bool = field(default=False, compare=False)
 
     @property
     def is_root(self) -> bool:
+        """Whether this is the mount itself."""
         return not self.segments
 
     @property
     def may_be_file(self) -> bool:
-        """Whether an object named `file` would be what the path names."""
+        """Whether the path may name a file: an object whose key is that of `file`."""
         return not (self.is_root or self.must_be_directory)
 
     @property
@@ -69,47 +87,53 @@ class Location:
         return "/" + "/".join(self.segments)
 
     @property
+    def bucket(self) -> str:
+        """The bucket of all keys of this location."""
+        return self.mount.bucket
+
+    @property
     def file(self) -> ObjectName:
-        """The object that this place is if it is a file; the root is none."""
+        """The object of this location if it is a file; the root is never one."""
         if self.is_marker_content:
             return self.parent.marker
-        return ObjectName(self.root.bucket, self.root.key_prefix + "/".join(self.segments))
+        return ObjectName(self.bucket, self.mount.key_prefix + "/".join(self.segments))
 
     @property
     def is_marker_content(self) -> bool:
-        """Whether it is what the marker of its directory holds."""
+        """Whether this is the content of the marker of its directory (rule 7)."""
         return self.segments[-1:] == (MARKER_CONTENT,) and bool(self.parent.prefix)
 
     @property
     def prefix(self) -> str:
-        """What the keys of everything below begin with; also the key of the marker."""
+        """The prefix of all keys in this location if it is a directory; also its marker's key."""
         joined = "/".join((*self.segments, ""))
-        return self.root.key_prefix + joined
+        return self.mount.key_prefix + joined
 
     @property
     def marker(self) -> ObjectName:
-        """The object that makes this place a directory even when it is empty."""
-        return ObjectName(self.root.bucket, self.prefix)
+        """The object that makes this location a directory although it is empty."""
+        return ObjectName(self.bucket, self.prefix)
 
     def is_below(self, other: Location) -> bool:
-        """Whether this is somewhere inside of `other`; nothing is inside of itself."""
+        """Whether this is inside of `other`, at any depth; no location is inside of itself."""
         count = len(other.segments)
         return len(self.segments) > count and self.segments[:count] == other.segments
 
     @property
     def parent(self) -> Location:
-        """The directory that this is in; the root is its own."""
-        return Location(self.root, self.segments[:-1])
+        """The directory that holds this one; the root is its own parent."""
+        return Location(self.mount, self.segments[:-1])
 
 
 def canonical(path: bytes) -> tuple[str, ...]:
-    """The segments of a path, resolved.
+    """Resolve a path: its segments, without ``.`` and ``..``.
 
-    :raises InvalidPath: NUL, not UTF-8, or longer than any file system takes it.
+    :param path: the path as the client sent it.
+    :raises InvalidPath: it has a NUL, is not UTF-8, or is longer than `MAX_PATH_BYTES`.
     """
     if len(path) > MAX_PATH_BYTES:
         raise InvalidPath(
-            f"the path is too long: it has {len(path)} bytes, {MAX_PATH_BYTES} are taken"
+            f"the path is too long: it has {len(path)} bytes, {MAX_PATH_BYTES} are allowed"
         )
     if b"\0" in path:
         raise InvalidPath("the path contains a NUL byte")
@@ -126,33 +150,35 @@ def canonical(path: bytes) -> tuple[str, ...]:
     return tuple(resolved)
 
 
-def locate(root: Root, path: bytes) -> Location:
-    """The place that a path stands for.
+def locate(mount: Mount, path: bytes) -> Location:
+    """The location that a path leads to, below one mount.
 
-    :raises InvalidPath: no key can stand for it.
-    :raises PermissionDenied: it is the gateway's own.
+    :param mount: the mount whose top is ``/``.
+    :param path: the path as the client sent it.
+    :raises InvalidPath: the path is malformed, or its key would be too long.
+    :raises PermissionDenied: the key belongs to the gateway.
     """
     is_directory = path.rpartition(b"/")[2] in (b"", b".", b"..")
-    location = Location(root, canonical(path), is_directory)
+    location = Location(mount, canonical(path), is_directory)
     size_bytes = len(location.file.key.encode())
     if size_bytes > MAX_KEY_BYTES:
         raise InvalidPath(
-            f"the path is too long: its key has {size_bytes} bytes, S3 takes {MAX_KEY_BYTES}"
+            f"the path is too long: its key has {size_bytes} bytes, S3 allows {MAX_KEY_BYTES}"
         )
-    if is_hidden(root, location.prefix):
+    if is_hidden(mount, location.prefix):
         raise PermissionDenied(f"{location.path}: reserved for the gateway")
     return location
 
 
-def is_hidden(root: Root, key: str) -> bool:
-    """Whether a key, or the prefix of a directory, is the gateway's own."""
-    return bool(root.state_prefix) and key.startswith(root.state_prefix)
+def is_hidden(mount: Mount, key: str) -> bool:
+    """Whether a key, or the prefix of a directory, belongs to the gateway."""
+    return bool(mount.state_prefix) and key.startswith(mount.state_prefix)
 
 
 def can_be_named(segment: str) -> bool:
-    """Whether a client can ask for an entry of this name (keys hold what paths cannot)."""
+    """Whether a path can have this name as a segment; keys may hold names that paths cannot."""
     return segment not in ("", ".", "..", MARKER_CONTENT) and not _UNNAMABLE.search(segment)
 
 
 _UNNAMABLE = re.compile("[/\0\udc80-\udcff]")
-"""The surrogates stand for bytes that are not UTF-8."""
+"""The surrogates stand for bytes that are not UTF-8 (PEP 383)."""

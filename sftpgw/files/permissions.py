@@ -1,16 +1,16 @@
-"""The permission gate: which operation needs which permission.
+"""The permission gate: the one place that decides whether a user may do something.
 
-Knows: the table, which docs/permissions.rst shows to operators.
-Must not know: who asks, and how the operation is done.
+Knows: which operation needs which permission; docs/permissions.rst shows the same table.
+Must not know: users, and how an operation is carried out.
 
-Whether there is something to overwrite is known only further in: what may be new or not
-passes the gate as `WRITE` or `RENAME` first, and as `OVERWRITE` once a file was found
-there, or else is done in a way that cannot replace anything (`files/uploads/open_mode`, and the
-rename
-in `files/`). Who sets the size of a file overwrites
-it. READ through a handle that writes needs what READ needs, asked at its OPEN. Hashes and copies
-are made of handles that are open: they need what the OPENs have needed, and no operation of
-their own.
+Permissions belong to the mount of a location: one user may do different things in different mounts.
+
+An operation that may or may not replace a file passes the gate twice: as `WRITE` or `RENAME` before
+the first request, and as `OVERWRITE` once a file was found there. Without that permission, it is
+done in a way that cannot replace anything (`files/uploads/open_mode`, `files/renames/renamer`).
+Setting the size of a file overwrites it. READ through a handle that is open for writing needs the
+permission of `READ`, asked at OPEN. Checksums and copies work on open handles: they need only the
+permissions that the OPENs needed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from __future__ import annotations
 import enum
 
 from sftpgw.errors import PermissionDenied
+from sftpgw.files.paths import Location
 from sftpgw.model.users import Permission
 
 
 class Operation(enum.Enum):
-    """What a client may want, in the words of an error message."""
+    """What a client wants to do, worded to complete "you may not … here"."""
 
     LOOK = "look at files"
     LIST = "list directories"
@@ -41,7 +42,7 @@ class Operation(enum.Enum):
 REWRITE = Permission.UPLOAD | Permission.OVERWRITE
 
 NEEDS: dict[Operation, tuple[Permission, ...]] = {
-    # Clients STAT before they transfer, so whoever may do either may look.
+    # Clients send STAT before each transfer, so the permission for either kind is enough.
     Operation.LOOK: (Permission.LIST, Permission.DOWNLOAD, Permission.UPLOAD),
     Operation.LIST: (Permission.LIST,),
     Operation.READ: (Permission.DOWNLOAD,),
@@ -55,15 +56,16 @@ NEEDS: dict[Operation, tuple[Permission, ...]] = {
     Operation.MAKE_DIRECTORY: (Permission.MKDIR,),
     Operation.SET_TIMES: (Permission.SETSTAT,),
 }
-"""One of these, and all that is in it."""
+"""An operation needs one of the alternatives in its tuple, and all permissions of that one."""
 
 
-def allows(granted: Permission, operation: Operation) -> bool:
-    """Whether `granted` has all of one of the combinations that `operation` accepts."""
+def allows(location: Location, operation: Operation) -> bool:
+    """Whether the user may carry out an operation at a location."""
+    granted = location.mount.permissions
     return any(needed in granted for needed in NEEDS[operation])
 
 
-def require(granted: Permission, operation: Operation, path: str) -> None:
-    """:raises PermissionDenied: naming the path and what is missing."""
-    if not allows(granted, operation):
-        raise PermissionDenied(f"{path}: you may not {operation.value} here")
+def require(location: Location, operation: Operation) -> None:
+    """:raises PermissionDenied: the user may not carry out the operation at this location."""
+    if not allows(location, operation):
+        raise PermissionDenied(f"{location.path}: you may not {operation.value} here")

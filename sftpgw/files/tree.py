@@ -41,7 +41,7 @@ from sftpgw.files.listing.markers import (
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
-from sftpgw.files.paths import Location, Root, canonical, locate
+from sftpgw.files.paths import Location, Mount, canonical, locate
 from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.renames.renamer import Renamer
 from sftpgw.files.session_context import SessionContext
@@ -71,8 +71,9 @@ class Tree:
     """Implements `interfaces.FileTree` for one session of one user."""
 
     def __init__(self, user: User, context: SessionContext) -> None:
-        self._granted = user.permissions
-        self._root = Root(user.bucket, user.key_prefix, context.settings.state_prefix)
+        self._mount = Mount(
+            user.bucket, user.key_prefix, context.settings.state_prefix, user.permissions
+        )
         self._context = context
         self._store = context.store
         self._transfers = context.transfers
@@ -91,7 +92,6 @@ class Tree:
         copier = Copier(context.store, context.transfers, context.events)
         self._directory_mtimes = DirectoryMtimes(context, self._mtime_setter, copier)
         self._renamer = Renamer(
-            user.permissions,
             self._lookup,
             self._empty_directories,
             context,
@@ -134,7 +134,7 @@ class Tree:
     async def open_directory(self, path: bytes) -> Listing:
         location = self._enter(Operation.LIST, path)
         page = await self._lookup.first_page(location)
-        kept = await self._suspended_uploads.in_directory(location.root.bucket, location.prefix)
+        kept = await self._suspended_uploads.in_directory(location.bucket, location.prefix)
         lookup = self._lookup
         return Listing(
             location,
@@ -232,12 +232,9 @@ class Tree:
         return await self._open_writer(location, intent, changes, may_resume=may_resume)
 
     def path_of(self, writer: FileWriter) -> bytes | None:
+        # A session of another user may have renamed the file, to where this user has no path.
         name = writer.published_as
-        if name is None or name.bucket != self._root.bucket:
-            return None
-        if not name.key.startswith(self._root.key_prefix):
-            return None  # another session, with another root, has renamed it
-        return ("/" + name.key[len(self._root.key_prefix) :]).encode()
+        return None if name is None else self._mount.path_of(name)
 
     async def _open_writer(
         self,
@@ -248,7 +245,7 @@ class Tree:
         may_resume: bool,
     ) -> Upload:
         await self._transfers.settled(location.file)
-        may_overwrite = allows(self._granted, Operation.OVERWRITE)
+        may_overwrite = allows(location, Operation.OVERWRITE)
         existing, is_hidden = None, False
         if must_look(intent, may_overwrite=may_overwrite):
             # With TRUNC nothing of it is kept, with EXCL there must be none.
@@ -270,8 +267,8 @@ class Tree:
             is_suspended=found is not None,
         )
         if mode.base is not None:
-            require(self._granted, Operation.CHANGE, location.path)
-            await self._store.learn_capabilities(self._root.bucket)
+            require(location, Operation.CHANGE)
+            await self._store.learn_capabilities(location.bucket)
         # Nothing can be gone on with; but has the client been told so?
         is_sure = intent.truncate or existing is not None
         may_skip = is_sure or not (
@@ -289,8 +286,8 @@ class Tree:
             mode,
             changes,
             may_skip=may_skip,
-            may_read=allows(self._granted, Operation.READ),
-            may_set_times=allows(self._granted, Operation.SET_TIMES),
+            may_read=allows(location, Operation.READ),
+            may_set_times=allows(location, Operation.SET_TIMES),
         )
         self._lookup.began(upload, location)
         return upload
@@ -337,11 +334,11 @@ class Tree:
             self._transfers.end_work()
 
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
-        location = locate(self._root, path)
+        location = self._resolve(path)
         if changes.modified_seconds is not None:
-            require(self._granted, Operation.SET_TIMES, location.path)
+            require(location, Operation.SET_TIMES)
         if changes.size_bytes is not None:
-            require(self._granted, Operation.TRUNCATE, location.path)
+            require(location, Operation.TRUNCATE)
             await self._demand_file_name(location)
             await self._resize(location, changes.size_bytes)
         if changes.modified_seconds is not None:
@@ -427,13 +424,11 @@ class Tree:
         if location.is_root:
             raise DirectoryNotEmpty("/: cannot be removed")
         page = await self._store.list(
-            location.root.bucket, location.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
+            location.bucket, location.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )
         demand_empty(location, page)
-        is_used = self._transfers.has_uploads_under(location.root.bucket, location.prefix)
-        if is_used or await self._suspended_uploads.is_any_in(
-            location.root.bucket, location.prefix
-        ):
+        is_used = self._transfers.has_uploads_under(location.bucket, location.prefix)
+        if is_used or await self._suspended_uploads.is_any_in(location.bucket, location.prefix):
             raise DirectoryNotEmpty(f"{location.path}: the directory is not empty")
         markers = [info.name for info in page.objects]
         if await self._lookup.has_hadoop_marker(location):
@@ -456,10 +451,17 @@ class Tree:
 
     # How it is found out.
 
+    def _resolve(self, path: bytes) -> Location:
+        """The path jail: the one place that turns paths into locations.
+
+        :raises InvalidPath, PermissionDenied: no location of the user has this path.
+        """
+        return locate(self._mount, path)
+
     def _enter(self, operation: Operation, path: bytes) -> Location:
         """The jail and the gate."""
-        location = locate(self._root, path)
-        require(self._granted, operation, location.path)
+        location = self._resolve(path)
+        require(location, operation)
         return location
 
     async def _enter_file(self, operation: Operation, path: bytes) -> Location:

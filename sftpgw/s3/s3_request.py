@@ -99,7 +99,7 @@ class FinishedRequest:
     :param status: the HTTP status of the last attempt; 0 without a response.
     :param code: the error code of a failure, of S3 or of `s3/error_codes`; "" for a success.
     :param seconds: from the first attempt to the end, waits and queues included.
-    :param attempts: how often the request was sent.
+    :param attempts: how often the request was sent; 0 if it failed before it could be sent.
     :param sent_bytes: heads and bodies of the requests as they went into the connection, without
         TLS.
     :param received_bytes: bodies of the responses.

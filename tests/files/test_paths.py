@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.files.paths import (
     MARKER_CONTENT,
-    Root,
+    Mount,
     can_be_named,
     canonical,
     locate,
@@ -19,7 +19,7 @@ from sftpgw.files.paths import (
 from sftpgw.model.limits import is_longer_than_files
 from sftpgw.model.store import ObjectName
 
-ROOT = Root("bucket", "home/alice/")
+MOUNT = Mount("bucket", "home/alice/")
 
 SEGMENTS = st.sampled_from(["a", "b c", "é", "..", ".", "", "...", "x" * 20])
 
@@ -36,7 +36,7 @@ def test_paths_resolve_as_posix_says(segments: list[str], absolute: bool) -> Non
 @given(st.binary(max_size=60))
 def test_no_path_leads_out_of_the_prefix(path: bytes) -> None:
     try:
-        place = locate(ROOT, path)
+        place = locate(MOUNT, path)
     except InvalidPath:
         return
     assert place.prefix.startswith("home/alice/")
@@ -45,28 +45,28 @@ def test_no_path_leads_out_of_the_prefix(path: bytes) -> None:
 
 
 def test_a_location_has_a_file_a_marker_and_a_parent() -> None:
-    place = locate(ROOT, b"/a/b")
+    place = locate(MOUNT, b"/a/b")
     assert place.path == "/a/b"
     assert place.file == ObjectName("bucket", "home/alice/a/b")
     assert place.marker == ObjectName("bucket", "home/alice/a/b/")
-    assert place.parent == locate(ROOT, b"a")
-    assert locate(ROOT, b"/..").is_root
+    assert place.parent == locate(MOUNT, b"a")
+    assert locate(MOUNT, b"/..").is_root
 
 
 @pytest.mark.parametrize(
     ("path", "why"),
     [(b"a\0b", "NUL"), (b"\xff", "UTF-8"), (b"\xed\xa0\x80", "UTF-8"), (b"x" * 2000, "2011 bytes")],
 )
-def test_what_cannot_be_a_key_is_refused(path: bytes, why: str) -> None:
+def test_paths_that_cannot_be_keys_are_refused(path: bytes, why: str) -> None:
     with pytest.raises(InvalidPath, match=why):
-        locate(ROOT, path)
+        locate(MOUNT, path)
 
 
 def test_the_longest_key_is_1024_bytes() -> None:
     prefix_bytes = len("home/alice/")
-    assert locate(ROOT, b"x" * (1024 - prefix_bytes))
+    assert locate(MOUNT, b"x" * (1024 - prefix_bytes))
     with pytest.raises(InvalidPath):
-        locate(ROOT, b"x" * (1025 - prefix_bytes))
+        locate(MOUNT, b"x" * (1025 - prefix_bytes))
 
 
 def test_a_path_that_only_costs_time_is_not_resolved() -> None:
@@ -78,8 +78,8 @@ def test_a_path_that_only_costs_time_is_not_resolved() -> None:
 @pytest.mark.parametrize("path", [b".sftpgw", b"/.sftpgw/records/1", b"a/../.sftpgw/"])
 def test_the_gateways_own_keys_are_out_of_reach(path: bytes) -> None:
     with pytest.raises(PermissionDenied, match="reserved"):
-        locate(Root("bucket", ""), path)
-    assert locate(ROOT, path)
+        locate(Mount("bucket", ""), path)
+    assert locate(MOUNT, path)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0"])
@@ -88,21 +88,21 @@ def test_names_that_no_path_can_have(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", [b"f/", b"/f/", b"f//", b"f/.", b"f/./", b"f/g/..", b"./f/"])
-def test_what_ends_like_a_directory_is_one(path: bytes) -> None:
-    place = locate(ROOT, path)
+def test_paths_that_end_like_a_directory_are_directories(path: bytes) -> None:
+    place = locate(MOUNT, path)
     assert place.must_be_directory
     assert not place.may_be_file
-    assert place == locate(ROOT, b"f")
+    assert place == locate(MOUNT, b"f")
 
 
 @pytest.mark.parametrize("path", [b"f", b"./f", b"d/../f", b"/f", b"...", b"f.", b"f.."])
 def test_other_paths_may_be_files(path: bytes) -> None:
-    assert locate(ROOT, path).may_be_file
+    assert locate(MOUNT, path).may_be_file
 
 
 @pytest.mark.parametrize("path", [b"", b"/", b".", b"/.."])
 def test_the_root_is_no_file(path: bytes) -> None:
-    assert not locate(ROOT, path).may_be_file
+    assert not locate(MOUNT, path).may_be_file
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,6 @@ def test_names_that_file_systems_have_no_room_for(key: str, expected: bool) -> N
 
 
 def test_a_markers_bytes_have_a_name_in_their_directory() -> None:
-    place = locate(ROOT, b"d/" + MARKER_CONTENT.encode())
+    place = locate(MOUNT, b"d/" + MARKER_CONTENT.encode())
     assert place.file == place.parent.marker
     assert place.path == f"/d/{MARKER_CONTENT}"

@@ -8,7 +8,7 @@ import pytest
 
 from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied, StoreError
 from sftpgw.files.listing.plan import EntrySieve, modified_seconds
-from sftpgw.files.paths import MARKER_CONTENT, Root
+from sftpgw.files.paths import MARKER_CONTENT, Location, Mount
 from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look
 from sftpgw.model.filesystem import FileKind, WriteIntent
@@ -19,6 +19,10 @@ from sftpgw.model.users import ALL_PERMISSIONS, Permission
 
 def an_object(key: str = "k", size_bytes: int = 3, **metadata: str) -> ObjectInfo:
     return ObjectInfo(ObjectName("bucket", key), size_bytes, '"e"', 5.0, metadata=metadata)
+
+
+def a_location(permissions: Permission) -> Location:
+    return Location(Mount("bucket", "", permissions=permissions), ("p",))
 
 
 class TestOpenMode:
@@ -52,16 +56,16 @@ class TestOpenMode:
         with pytest.raises(PermissionDenied, match="/k"):
             decide(WriteIntent(), an_object(), may_overwrite=False, path="/k")
 
-    def test_without_create_it_must_exist(self) -> None:
+    def test_without_create_the_file_must_exist(self) -> None:
         with pytest.raises(NoSuchFile, match="/k"):
             decide(WriteIntent(create=False), None, may_overwrite=True, path="/k")
 
-    def test_without_truncate_it_is_an_overlay(self) -> None:
+    def test_an_open_without_truncate_is_an_overlay(self) -> None:
         below = an_object()
         opening = decide(WriteIntent(truncate=False), below, may_overwrite=True, path="/k")
         assert opening.base is below
 
-    def test_with_truncate_nothing_of_it_stays(self) -> None:
+    def test_an_open_with_truncate_preserves_nothing(self) -> None:
         intent = WriteIntent(append=True)
         assert decide(intent, an_object(), may_overwrite=True, path="/k").base is None
 
@@ -69,14 +73,14 @@ class TestOpenMode:
 class TestPermissions:
     @pytest.mark.parametrize("operation", Operation)
     def test_each_operation_needs_a_permission(self, operation: Operation) -> None:
-        require(ALL_PERMISSIONS, operation, "/p")
+        require(a_location(ALL_PERMISSIONS), operation)
         with pytest.raises(PermissionDenied, match=f"/p: you may not {operation.value}"):
-            require(Permission(0), operation, "/p")
+            require(a_location(Permission(0)), operation)
 
     def test_no_permission_grants_what_another_one_names(self) -> None:
         alone = {permission: set() for permission in Permission}
         for permission, granted in alone.items():
-            granted |= {op for op in Operation if allows(permission, op)}
+            granted |= {op for op in Operation if allows(a_location(permission), op)}
         assert alone == {
             Permission.LIST: {Operation.LOOK, Operation.LIST},
             Permission.DOWNLOAD: {Operation.LOOK, Operation.READ},
@@ -90,8 +94,8 @@ class TestPermissions:
 
 
 class TestListing:
-    def sift(self, *pages: ListPage, root: Root | None = None) -> list[tuple[str, FileKind]]:
-        sieve = EntrySieve(root or Root("bucket", ""), "d/")
+    def sift(self, *pages: ListPage, mount: Mount | None = None) -> list[tuple[str, FileKind]]:
+        sieve = EntrySieve(mount or Mount("bucket", ""), "d/")
         return [
             (entry.name, entry.attributes.kind) for page in pages for entry in sieve.entries(page)
         ]
@@ -110,14 +114,14 @@ class TestListing:
         second = ListPage((an_object("d/a."),), ("d/a-/", "d/a/", "d/b/"), None)
         assert [name for name, _ in self.sift(first, second)] == ["a", "a-", "a.", "b"]
 
-    def test_what_cannot_be_named_is_skipped_and_counted(self) -> None:
-        sieve = EntrySieve(Root("bucket", ""), "d/")
+    def test_keys_that_no_path_can_name_are_skipped_and_counted(self) -> None:
+        sieve = EntrySieve(Mount("bucket", ""), "d/")
         page = ListPage((an_object("d/.."), an_object("d/\0x")), ("d//", "d/./"), None)
         assert sieve.entries(page) == ()
         assert sieve.skipped == 4
 
     def test_the_state_prefix_is_hidden(self) -> None:
-        sieve = EntrySieve(Root("bucket", ""), "")
+        sieve = EntrySieve(Mount("bucket", ""), "")
         page = ListPage((an_object("a"),), (".sftpgw/",), None)
         assert [entry.name for entry in sieve.entries(page)] == ["a"]
         assert sieve.skipped == 0
@@ -132,7 +136,7 @@ class TestListing:
 
 def test_a_listing_shows_the_bytes_of_a_marker_and_the_times_of_folders() -> None:
     page = ListPage((an_object("d/"), an_object("d/f")), ("d/", "d/made/", "d/only/"), None)
-    found = EntrySieve(Root("bucket", ""), "d/").entries(page, folders={"d/made/": 77.0})
+    found = EntrySieve(Mount("bucket", ""), "d/").entries(page, folders={"d/made/": 77.0})
     assert [(each.name, each.attributes.kind) for each in found] == [
         (MARKER_CONTENT, FileKind.FILE),
         ("f", FileKind.FILE),

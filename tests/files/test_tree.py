@@ -23,8 +23,9 @@ from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, DirectoryReader, FileKind, WriteIntent
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName
 from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
-from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
+from sftpgw.testing.store_faults import Gate
 from tests.results import failure_of, result_of
 
 NO_CHANGES = AttributeChanges()
@@ -363,7 +364,7 @@ class TestListing:
 class TestDraining:
     """The process is about to end."""
 
-    def test_what_runs_is_waited_for_and_nothing_new_begins(
+    def test_draining_waits_for_transfers_and_refuses_new_ones(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, "a")

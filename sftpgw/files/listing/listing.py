@@ -57,7 +57,7 @@ class Listing:
         self._store = context.store
         self._transfers = context.transfers
         self._events = context.events
-        self._sieve = EntrySieve(location.root, location.prefix)
+        self._sieve = EntrySieve(location.mount, location.prefix)
         self._times = PageMtimes(context, is_small=first.next_token is None)
         self._is_closed = False
         self._coming: Deferred[_Prepared] | None = Deferred.fromCoroutine(self._prepare(first))
@@ -88,13 +88,13 @@ class Listing:
         return await self._prepare(page)
 
     async def _prepare(self, page: ListPage) -> _Prepared:
-        bucket, prefix = self._place.root.bucket, self._place.prefix
+        bucket, prefix = self._place.bucket, self._place.prefix
         writers = self._transfers.directly_under(bucket, prefix)
         own_writers = self._transfers.directly_under(bucket, prefix, self._own)
         markers = [
             ObjectName(bucket, each)
             for each in page.prefixes
-            if each != prefix and not is_hidden(self._place.root, each)
+            if each != prefix and not is_hidden(self._place.mount, each)
         ]
         exact, folders = await self._times.put_into(page, markers)
         written = {key: await writer.attributes() for key, writer in writers}
@@ -119,7 +119,7 @@ async def list_directory(
     store: ObjectStore, location: Location, token: str | None = None
 ) -> ListPage:
     """A page of what is directly in a directory: its files, and its directories as prefixes."""
-    return await store.list(location.root.bucket, location.prefix, delimiter="/", token=token)
+    return await store.list(location.bucket, location.prefix, delimiter="/", token=token)
 
 
 def _forget(_: Failure) -> None:

@@ -35,7 +35,7 @@ def is_empty_marker(info: ObjectInfo) -> bool:
 
 def hadoop_marker(location: Location) -> ObjectName:
     """What Hadoop would mark this directory with."""
-    return ObjectName(location.root.bucket, location.prefix.removesuffix("/") + HADOOP_SUFFIX)
+    return ObjectName(location.bucket, location.prefix.removesuffix("/") + HADOOP_SUFFIX)
 
 
 def demand_writable(location: Location) -> None:
@@ -43,7 +43,7 @@ def demand_writable(location: Location) -> None:
 
     What was stored below it could not be seen: no listing shows a folder of that name.
     """
-    if MARKER_CONTENT in location.segments[0 if location.root.key_prefix else 1 :]:
+    if MARKER_CONTENT in location.segments[0 if location.mount.key_prefix else 1 :]:
         raise PermissionDenied(
             f"{location.path}: {MARKER_CONTENT} stands for the bytes of the folder's own object; "
             f"they "

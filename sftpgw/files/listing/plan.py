@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.files.listing.markers import hadoop_directory
-from sftpgw.files.paths import MARKER_CONTENT, Root, can_be_named, is_hidden
+from sftpgw.files.paths import MARKER_CONTENT, Mount, can_be_named, is_hidden
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
 from sftpgw.model.store import ListPage, ObjectInfo
 
@@ -34,8 +34,8 @@ class EntrySieve:
     `skipped` counts the keys that no client could name.
     """
 
-    def __init__(self, root: Root, prefix: str) -> None:
-        self._root = root
+    def __init__(self, mount: Mount, prefix: str) -> None:
+        self._mount = mount
         self._prefix = prefix
         self._in_reach: list[str] = []
         self._reached = b""
@@ -64,7 +64,7 @@ class EntrySieve:
     ) -> Iterator[DirectoryEntry]:
         for key, found in rows:
             name = key[len(self._prefix) :].removesuffix("" if found else "/")
-            if is_hidden(self._root, key):
+            if is_hidden(self._mount, key):
                 continue
             if key == self._prefix:
                 if found is not None and found.size_bytes:

@@ -40,6 +40,7 @@ from sftpgw.errors import (
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.paths import Location, is_hidden
+from sftpgw.files.permissions import Operation, allows
 from sftpgw.files.renames.journal import RenameJournal, heartbeat, list_records
 from sftpgw.files.renames.plan import (
     LEASE_SECONDS,
@@ -64,10 +65,7 @@ Objects = tuple[ObjectInfo, ...]
 
 
 class DirectoryRename:
-    """One rename of a directory.
-
-    :param may_overwrite: whether uploads may replace what is at their new name by then.
-    """
+    """One rename of a directory."""
 
     def __init__(
         self,
@@ -77,16 +75,14 @@ class DirectoryRename:
         context: SessionContext,
         copier: Copier,
         completer: RenameCompleter,
-        may_overwrite: bool,
     ) -> None:
         self._source = source
-        self._may_overwrite = may_overwrite
         self._target = target
         self._context = context
         self._store = context.store
         self._copier = copier
         self._completer = completer
-        self._bucket = source.root.bucket
+        self._bucket = source.bucket
         self._state_prefix = context.settings.state_prefix
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
         key_prefix = f"{records_prefix(self._state_prefix)}{token_hex(12)}/"
@@ -241,7 +237,7 @@ class DirectoryRename:
             await work(self._visible(page.objects))
 
     def _visible(self, objects: Objects) -> Objects:
-        root = self._source.root
+        root = self._source.mount
         return tuple(info for info in objects if not is_hidden(root, info.name.key))
 
     async def _copy_page(self, listed: Objects) -> None:
@@ -330,12 +326,13 @@ class DirectoryRename:
     def _take_uploads_along(self) -> None:
         """Files that are being written move with their directory, as far as they can."""
         transfers = self._context.transfers
+        may_replace = allows(self._target, Operation.OVERWRITE)
         for before, after in self._edited:
             transfers.rebased(before, after)
         for upload in transfers.writing_under(self._bucket, self._intent.source):
             key = self._intent.target + upload.name.key.removeprefix(self._intent.source)
             if upload.is_movable and len(key.encode()) <= MAX_KEY_BYTES:
-                upload.rename(ObjectName(self._bucket, key), may_replace=self._may_overwrite)
+                upload.rename(ObjectName(self._bucket, key), may_replace=may_replace)
 
     async def _anything_left(self) -> bool:
         page = await self._store.list(self._bucket, self._intent.source, limit=10)

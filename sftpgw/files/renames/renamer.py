@@ -56,17 +56,15 @@ from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.model.events.file_events import DirectoryRenamed, FileRenamed
 from sftpgw.model.filesystem import FileKind
 from sftpgw.model.store import ObjectInfo, WriteCondition
-from sftpgw.model.users import Permission
 
 Uploads = tuple[Registration, ...]
 
 
 class Renamer:
-    """Renames for one session of one user, who has been `granted` these permissions."""
+    """Renames for one session."""
 
     def __init__(
         self,
-        granted: Permission,
         lookup: Lookup,
         keeping: EmptyDirectories,
         context: SessionContext,
@@ -74,8 +72,6 @@ class Renamer:
         *,
         suspended_uploads: SuspendedUploads,
     ) -> None:
-        self._granted = granted
-        self._may_overwrite = allows(granted, Operation.OVERWRITE)
         self._lookup = lookup
         self._empty_directories = keeping
         self._suspended_uploads = suspended_uploads
@@ -133,7 +129,7 @@ class Renamer:
             if replace:
                 for upload in set(replaced) & set(self._transfers.writing(target.file)):
                     upload.remove()  # on a disk, too, it would be nobody's file any more
-            may_replace = self._may_overwrite and (replace or info is not None)
+            may_replace = allows(target, Operation.OVERWRITE) and (replace or info is not None)
             for upload in movable:
                 if upload.is_movable and upload.name == source.file:
                     upload.rename(target.file, may_replace=may_replace)
@@ -177,12 +173,13 @@ class Renamer:
         if kind is FileKind.FILE or self._transfers.writing(target.file):
             if not replace:
                 raise AlreadyExists(f"{target.path}: the file exists already")
-            require(self._granted, Operation.OVERWRITE, target.path)
+            require(target, Operation.OVERWRITE)
         if kind is None and (found := await self._suspended_uploads.find(target.file)) is not None:
             if not replace:
                 raise AlreadyExists(f"{target.path}: a part of the file exists already")
             await self._suspended_uploads.forget(found, reason="another file was given its name")
-        return WriteCondition.NONE if replace and self._may_overwrite else WriteCondition.IF_ABSENT
+        may_replace = replace and allows(target, Operation.OVERWRITE)
+        return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
 
     async def _copy_file(
         self, info: ObjectInfo, target: Location, condition: WriteCondition
@@ -241,9 +238,8 @@ class Renamer:
             context=self._context,
             copier=self._copier,
             completer=self._completer,
-            may_overwrite=self._may_overwrite,
         )
-        with self._transfers.changes.leaving(source.root.bucket, source.prefix):
+        with self._transfers.changes.leaving(source.bucket, source.prefix):
             count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
@@ -276,10 +272,10 @@ class Renamer:
         if kind is FileKind.FILE:
             raise NotADirectory(f"{target.path}: is a file")
         page = await self._store.list(
-            target.root.bucket, target.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
+            target.bucket, target.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )
         demand_empty(target, page)
-        if self._transfers.has_uploads_under(target.root.bucket, target.prefix):
+        if self._transfers.has_uploads_under(target.bucket, target.prefix):
             raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
         return bool(page.objects)
 

@@ -56,7 +56,7 @@ class UploadOpener:
         :param may_set_times: whether the user may set the mtime of a stored file.
         :raises LimitReached: the announced size does not fit into an object.
         """
-        plan = self._plan(location.root.bucket, intent, mode, may_skip=may_skip)
+        plan = self._plan(location.bucket, intent, mode, may_skip=may_skip)
         traffic = self._context.traffic.begin()
         readback: Readback | NoReadback | None = None
         if intent.read and may_read:

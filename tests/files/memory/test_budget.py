@@ -24,9 +24,10 @@ from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB
-from sftpgw.testing.fake_store import FakeStore, Gate
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
+from sftpgw.testing.store_faults import Gate
 from tests.results import result_of
 
 PART = 8 * KIB
@@ -241,7 +242,7 @@ class TestTurns:
         budget.release(4)
         assert all(turn is not None and turn.called for turn in waiting)
 
-    def test_what_is_spare_is_shared_once_half_is_taken(self) -> None:
+    def test_free_memory_is_shared_fairly_once_half_is_taken(self) -> None:
         budget = Budget(100)
         alice, bob = budget.share("alice"), budget.share("bob")
         sheds = [lambda number=number: None for number in range(4)]
