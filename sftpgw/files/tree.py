@@ -413,7 +413,7 @@ class Tree:
         await self._lookup.demand_no_file_above(location)
         await self._store.put(location.marker, (), MARKER)
         self._events.emit(
-            DirectoryMade(key=location.prefix, bucket=self._root.bucket, path=location.path)
+            DirectoryMade(key=location.prefix, bucket=location.bucket, path=location.path)
         )
         self._lookup.met(location)
         self._lookup.changed()
@@ -443,7 +443,7 @@ class Tree:
             for marker in markers:
                 await self._store.delete(marker)
         self._events.emit(
-            DirectoryRemoved(key=location.prefix, bucket=self._root.bucket, path=location.path)
+            DirectoryRemoved(key=location.prefix, bucket=location.bucket, path=location.path)
         )
         self._lookup.changed(emptied=location.parent)
         self._lookup.removed(location)

@@ -75,7 +75,7 @@ class DirectoryMtimes:
         self._known.forget_folder(location.marker)  # what is shown is what the store has kept
         if is_set:
             self._events.emit(
-                TimeSet(key=location.prefix, bucket=location.root.bucket, path=location.path)
+                TimeSet(key=location.prefix, bucket=location.bucket, path=location.path)
             )
 
     async def _set(self, location: Location, seconds: float) -> bool:

@@ -250,7 +250,7 @@ class Renamer:
                 objects=count,
                 path=source.path,
                 new_path=target.path,
-                bucket=source.root.bucket,
+                bucket=source.bucket,
             )
         )
         self._lookup.removed(source)
