@@ -30,7 +30,7 @@ OWN_DESCRIPTORS = 32
 PLUGIN_CACHE = "dropin.cache"
 
 GREETING_SECONDS = 2.0
-"""How long whoever listens on our address may take to say who it is."""
+"""How long a program that listens on our address may take to greet."""
 
 _EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -41,7 +41,7 @@ InThread = Callable[..., Awaitable[Any]]
 
 
 class _NoClients(Factory):
-    """Hangs up on whoever connects while an address is tried out."""
+    """Hangs up on clients that connect while an address is tried out."""
 
     noisy = False
 
@@ -57,8 +57,8 @@ async def check_addresses(
 ) -> None:
     """Listen on each of `endpoints` for a moment.
 
-    A gateway that runs already and has the address is a note: whoever checks a changed
-    configuration means to restart it.
+    A gateway that runs already and has the address is a note: an operator who checks a
+    changed configuration means to restart it.
 
     :param endpoints: by their text in the configuration.
     :param our_greeting: what a gateway says first.

@@ -99,10 +99,10 @@ class PasswordChecker:
 
 
 class _Check:
-    """`matches` for any spelling, unless nobody wants to know by the time a thread is free.
+    """`matches` for any spelling, unless the client is gone by the time a thread is free.
 
-    Or else whoever sends a guess and hangs up, again and again, keeps all threads
-    busy for hours.
+    Otherwise a client that sends a guess and hangs up, again and again, would keep all
+    threads busy for hours.
     """
 
     def __init__(self) -> None:

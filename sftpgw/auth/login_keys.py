@@ -175,7 +175,7 @@ def _security_key_message(application: bytes, trailer: bytes, message: bytes) ->
     """What the device has signed: OpenSSH's PROTOCOL.u2f, "SSH U2F Signatures".
 
     Conch's own (userauth._wrapMessageWithSKMetadata) accepts a device that
-    nobody has touched.
+    was not touched.
 
     :raises ValueError: the trailer is malformed or the user was not present.
     """

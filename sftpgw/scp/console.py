@@ -7,8 +7,8 @@ Rules
 
 1. What the client sends waits until the command takes it, and the channel is credited when it
    has been dealt with: so the channel's window bounds what waits.
-2. A command that says more than the client reads waits (`ready_to_write`), and so does one
-   that is about to read the next line: nobody can make it pile up answers.
+2. A command that writes more than the client reads waits (`ready_to_write`), and so does one
+   that is about to read the next line: a client cannot make it pile up replies.
 3. So many lines are read in one turn of the reactor, which others wait for.
 4. A lost channel cancels the command where it waits; what it has open, it abandons.
 5. A command ends with a status, once. What the client still sends is dropped then.
@@ -208,7 +208,7 @@ class Console:
             await self.next_turn()
 
     async def next_turn(self) -> None:
-        """Let everybody else go first."""
+        """Let all other work of this reactor iteration go first."""
         await deferLater(self._clock, 0)  # type: ignore[arg-type]
 
     # Output.

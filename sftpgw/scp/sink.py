@@ -8,8 +8,8 @@ Rules
 1. The target is a directory if it is one, and then headers name what comes into it; else it
    is the name of the one file or tree that comes. With ``-d`` it has to be a directory.
 2. Every header and every file gets one answer. What goes wrong with one file or directory is
-   its answer, a warning, and the next one follows; a line that is none ends everything, since
-   nobody knows what the bytes behind it are.
+   its answer, a warning, and the next one follows; a malformed line ends the command, since
+   the bytes behind it may be anything.
 3. A file is published when every announced byte is here and the source says that it could read
    them all. Otherwise it is abandoned: with the client's loss, its EOF, or an error of either
    side. Once publishing has begun, a client's loss does not stop it.
@@ -168,7 +168,7 @@ class ScpSink:
         self._times_inside.append(times)
 
     async def _make_directory(self, path: bytes) -> None:
-        """Make it, unless it is there; whoever may not make directories can use what is."""
+        """Make it, unless it exists; users who may not make directories can use existing ones."""
         try:
             await self._tree.make_directory(path)
         except FileError as error:
@@ -183,7 +183,7 @@ class ScpSink:
             raise
 
     async def _leave_directory(self) -> None:
-        """Its time is set once its last entry is there; whoever may not do that goes without."""
+        """Set its time after its last entry; a user without that permission goes without."""
         if not self._inside:
             raise MalformedLine("the end of a directory that has not begun")
         path, times = self._inside.pop(), self._times_inside.pop()

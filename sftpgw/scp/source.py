@@ -143,7 +143,7 @@ class ScpSource:
                 directory.reader.close()
 
     async def _send_one(self, path: bytes, begun: list[_Directory]) -> None:
-        """What nobody has looked at yet; a file needs no look."""
+        """Send a path that was not looked at yet; a file needs no look."""
         try:
             await self._skipping_errors(self._send_file(path), path, (IsADirectory,))
         except IsADirectory as error:

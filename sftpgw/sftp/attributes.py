@@ -54,11 +54,11 @@ class Appearance:
         return name, self._long_name(name, found, now_seconds), found
 
     def user_name(self, uid: int) -> bytes:
-        """Whose uid this is; nobody's is empty."""
+        """The user with this uid; empty if there is none."""
         return self._user.encode() if uid == self._uid else b""
 
     def group_name(self, gid: int) -> bytes:
-        """Which group has this gid; none is empty."""
+        """The group with this gid; empty if there is none."""
         return self._user.encode() if gid == self._gid else b""
 
     def _long_name(self, name: bytes, found: Attributes, now_seconds: float) -> bytes:

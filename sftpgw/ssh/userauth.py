@@ -7,7 +7,7 @@ Rules:
 
 - One request at a time. Conch checks all that are pipelined at once, and counts
   their failures a second later (182, 255, 383): 5,001 passwords in 0.42 s.
-- An attempt counts as failed before anybody is asked. Only success and PK_OK take
+- An attempt counts as failed before the portal is asked. Only success and PK_OK take
   that back. The last failure is answered by hanging up.
 - The first "none", with which clients ask which methods there are, is free. Questions
   about keys that are authorised are, too, up to `MAX_QUESTIONS`.
@@ -16,7 +16,7 @@ Rules:
 - keyboard-interactive is another way to ask for the same password, in one prompt: the request is
   the try, which its answer does not count again, and which is lost if another request comes first.
 - A banner, if there is one, comes before the answer to the first request, once.
-- Who has proven to be somebody may still have too many connections.
+- A user who has proven an identity may still have too many connections.
 - Whatever the portal says after the connection has ended, or after a success,
   is not heard; an avatar that comes too late is logged out again.
 - Every failure looks the same from outside.
@@ -213,7 +213,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         return is_asked_for and KEYBOARD_INTERACTIVE in self.supportedAuthentications
 
     def _prompt(self, request: LoginRequest) -> None:
-        """Ask for the password, whoever the user is: an unknown one is asked, too."""
+        """Ask for the password of any user: an unknown one is asked, too."""
         request.details.string()  # a language
         request.details.string()  # submethods, as a hint
         request.details.end()

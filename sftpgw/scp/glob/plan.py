@@ -9,7 +9,7 @@ Rules
 2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` is
    itself; ``[!…]`` and ``[^…]`` match what is not in it; ``]`` may come first in it.
 3. No pattern takes longer than its length times the name's (`steps`): of all stars, only the
-   last is ever tried again. So a pattern has a bound, and whoever matches many names counts.
+   last is ever tried again. So a pattern has a bound, and a caller that matches many names counts.
 """
 
 from __future__ import annotations
