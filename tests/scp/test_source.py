@@ -110,8 +110,8 @@ def test_a_missing_file_does_not_lose_the_rest(gateway: GatewayInMemory) -> None
     assert heard == (
         b"C0644 1 a\nA\0"
         b"\1scp: /missing: No such file or directory\n"
-        b"\1scp: /d: is a directory; -r copies those\n"
-        b"\1scp: /: is a directory; -r copies those\n"
+        b"\1scp: /d: is a directory; -r copies directories\n"
+        b"\1scp: /: is a directory; -r copies directories\n"
         b"C0644 1 b\nB\0"
     )
     assert status == 1
@@ -279,7 +279,7 @@ def test_a_pattern_lists_only_so_many_directories(
 
 
 def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_TURN", 100)
+    monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_ITERATION", 100)
     gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
     for number in range(100):
         gateway.store.seed(f"home/alice/{number:03}", b"")
