@@ -30,11 +30,7 @@ OWN_DESCRIPTORS = 32
 PLUGIN_CACHE = "dropin.cache"
 
 GREETING_SECONDS = 2.0
-<<<<<<< HEAD
-"""How long a program that listens on our address may take to greet."""
-=======
 """How long a process that has the address may take to send its greeting."""
->>>>>>> main
 
 _EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -45,11 +41,7 @@ InThread = Callable[..., Awaitable[Any]]
 
 
 class _NoClients(Factory):
-<<<<<<< HEAD
-    """Hangs up on clients that connect while an address is tried out."""
-=======
     """Closes every connection that comes while an address is tried."""
->>>>>>> main
 
     noisy = False
 
@@ -65,13 +57,8 @@ async def check_addresses(
 ) -> None:
     """Listen on each endpoint for a moment.
 
-<<<<<<< HEAD
-    A gateway that runs already and has the address is a note: an operator who checks a
-    changed configuration means to restart it.
-=======
     If a running gateway has the address, that is a note: an operator who checks a changed
     configuration is about to restart it.
->>>>>>> main
 
     :param endpoints: by their text in the configuration.
     :param our_greeting: the first bytes that a gateway sends.

@@ -84,36 +84,7 @@ class PasswordChecker:
         user = await self._authenticator.user_of_password(credentials.attempt, credentials.password)
         if user is None:
             raise UnauthorizedLogin("wrong user or password")
-<<<<<<< HEAD
-        return user.name
-
-
-class _Check:
-    """`matches` for any spelling, unless the client is gone by the time a thread is free.
-
-    Otherwise a client that sends a guess and hangs up, again and again, would keep all
-    threads busy for hours.
-    """
-
-    def __init__(self) -> None:
-        self.is_wanted = True
-
-    def __call__(self, password: bytes, password_hash: str) -> bool:
-        return any(
-            self.is_wanted and matches(spelling, password_hash) for spelling in spellings(password)
-        )
-
-
-async def find_user(directory: UserDirectory, username: bytes) -> User | None:
-    """The user whose name is `username` in UTF-8; None for what is not UTF-8."""
-    try:
-        name = username.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return await directory.find(name)
-=======
         return user
->>>>>>> main
 
 
 def _read_offered_key(blob: bytes, algorithm: bytes) -> LoginKey:

@@ -5,15 +5,6 @@ Must not know: what commands do.
 
 Rules
 
-<<<<<<< HEAD
-1. What the client sends waits until the command takes it, and the channel is credited when it
-   has been dealt with: so the channel's window bounds what waits.
-2. A command that writes more than the client reads waits (`ready_to_write`), and so does one
-   that is about to read the next line: a client cannot make it pile up replies.
-3. So many lines are read in one turn of the reactor, which others wait for.
-4. A lost channel cancels the command where it waits; what it has open, it abandons.
-5. A command ends with a status, once. What the client still sends is dropped then.
-=======
 1. Input waits until the command reads it. The channel is credited when the command has dealt with
    it: so the channel's window bounds the input that waits.
 2. A command waits while the client does not read its output (`ready_to_write`), also before it
@@ -21,7 +12,6 @@ Rules
 3. A command reads at most `LINES_PER_ITERATION` lines in one reactor iteration.
 4. A lost channel cancels the command where it waits. The command abandons what it has open.
 5. A command ends with a status, once. Input that comes later is dropped.
->>>>>>> main
 """
 
 from __future__ import annotations
@@ -221,13 +211,8 @@ class Console:
             self._lines_in_iteration = 0
             await self.next_iteration()
 
-<<<<<<< HEAD
-    async def next_turn(self) -> None:
-        """Let all other work of this reactor iteration go first."""
-=======
     async def next_iteration(self) -> None:
         """Let the reactor serve other sessions first."""
->>>>>>> main
         await deferLater(self._clock, 0)  # type: ignore[arg-type]
 
     # Output.

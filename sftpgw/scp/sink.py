@@ -5,18 +5,6 @@ Must not know: how a file is uploaded, or the format of lines (`wire/scp`).
 
 Rules
 
-<<<<<<< HEAD
-1. The target is a directory if it is one, and then headers name what comes into it; else it
-   is the name of the one file or tree that comes. With ``-d`` it has to be a directory.
-2. Every header and every file gets one answer. What goes wrong with one file or directory is
-   its answer, a warning, and the next one follows; a malformed line ends the command, since
-   the bytes behind it may be anything.
-3. A file is published when every announced byte is here and the source says that it could read
-   them all. Otherwise it is abandoned: with the client's loss, its EOF, or an error of either
-   side. Once publishing has begun, a client's loss does not stop it.
-   libssh2, and so curl, says nothing behind its one file but EOF: with every byte here, and
-   neither ``-r`` nor ``-d``, that counts as its word.
-=======
 1. If the target is a directory, headers name entries of it. Otherwise the target is the name of
    the one file or tree that comes. With ``-d`` it must be a directory.
 2. Every header and every file gets one reply. An error of one file or directory is its reply, a
@@ -27,7 +15,6 @@ Rules
    side. Once publishing has begun, a lost channel does not stop it.
    libssh2, and so curl, sends EOF instead of the confirmation. With every byte here, and without
    ``-r`` and ``-d``, EOF confirms.
->>>>>>> main
 4. When an upload has failed, the rest of the file is read and dropped: the protocol has no
    other way to the next file.
 5. The upload gets the announced size, chooses its part sizes by it, and refuses at once a file
@@ -189,11 +176,7 @@ class ScpSink:
         self._times_inside.append(times)
 
     async def _make_directory(self, path: bytes) -> None:
-<<<<<<< HEAD
-        """Make it, unless it exists; users who may not make directories can use existing ones."""
-=======
         """Make a directory if it is missing. Without that permission, one that exists will do."""
->>>>>>> main
         try:
             await self._tree.make_directory(path)
         except FileError as error:
@@ -208,11 +191,7 @@ class ScpSink:
             raise
 
     async def _leave_directory(self) -> None:
-<<<<<<< HEAD
-        """Set its time after its last entry; a user without that permission goes without."""
-=======
         """Set the directory's time behind its last entry, if the user may."""
->>>>>>> main
         if not self._inside:
             raise MalformedLine("the end of a directory that has not begun")
         path, times = self._inside.pop(), self._times_inside.pop()

@@ -153,11 +153,7 @@ class ScpSource:
                 directory.reader.close()
 
     async def _send_one(self, path: bytes, begun: list[_Directory]) -> None:
-<<<<<<< HEAD
-        """Send a path that was not looked at yet; a file needs no look."""
-=======
         """Send a path whose kind is unknown. Opening it as a file tells, without a STAT."""
->>>>>>> main
         try:
             await self._warn_on_error(self._send_file(path), path, (IsADirectory,))
         except IsADirectory as error:

@@ -56,19 +56,11 @@ class Appearance:
         return name, self._long_name(name, found, now_seconds), found
 
     def user_name(self, uid: int) -> bytes:
-<<<<<<< HEAD
-        """The user with this uid; empty if there is none."""
-        return self._user.encode() if uid == self._uid else b""
-
-    def group_name(self, gid: int) -> bytes:
-        """The group with this gid; empty if there is none."""
-=======
         """The name of the user with this uid; empty for an unknown one."""
         return self._user.encode() if uid == self._uid else b""
 
     def group_name(self, gid: int) -> bytes:
         """The name of the group with this gid; empty for an unknown one."""
->>>>>>> main
         return self._user.encode() if gid == self._gid else b""
 
     def _long_name(self, name: bytes, found: Attributes, now_seconds: float) -> bytes:

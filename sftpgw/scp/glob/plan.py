@@ -5,19 +5,11 @@ Must not know: where names come from.
 
 Rules
 
-<<<<<<< HEAD
-1. Patterns and names are single segments of a path. A leading dot has to be matched by a dot.
-2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` is
-   itself; ``[!…]`` and ``[^…]`` match what is not in it; ``]`` may come first in it.
-3. No pattern takes longer than its length times the name's (`steps`): of all stars, only the
-   last is ever tried again. So a pattern has a bound, and a caller that matches many names counts.
-=======
 1. Patterns and names are single segments of a path. Only a dot matches a leading dot.
 2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` stands
    for itself. ``[!…]`` and ``[^…]`` match the characters not listed. ``]`` may come first.
 3. Matching takes at most the pattern's length times the name's (`steps`), since only the last star
    is tried again. So a caller that matches many names can count the steps.
->>>>>>> main
 """
 
 from __future__ import annotations
