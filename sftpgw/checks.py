@@ -1,16 +1,18 @@
-"""What ``--check`` asks of a store, and the gateway at its start: can the users' files be reached?
+"""Checks of the store, for ``--check`` and for the gateway's start: can users reach their files?
 
-Knows: `ObjectStore`, settings, and how to put findings in a line each.
-Must not know: how a store is reached, or how it is probed; both are handed in.
+Knows: `ObjectStore`, settings, and how to write a finding as a line.
+Must not know: how a store is reached or probed; callers hand both in.
 
 Rules
 
-1. A fault is what some user would be refused. What the gateway copes with is a note.
-2. An answer to HEAD has no body, and so no code: what HEAD is refused is asked again by GET, a
-   LIST of one key, which tells whether the key, the secret or the bucket is wrong.
-3. A policy may grant the users' prefixes only. Then LIST is asked for each of these.
-4. Whether anything may be stored is tried under ``state_prefix``. Where that is refused, a
-   multipart upload is begun and aborted under the users' prefixes: nothing of it is ever visible.
+1. A fault is something that a user would be refused. A note is something that the gateway copes
+   with.
+2. The response to HEAD has no body, and so no error code. When HEAD is refused, a LIST of one key
+   follows, whose response tells whether the access key, the secret or the bucket is wrong.
+3. A policy may grant the users' prefixes only. Then a LIST is sent for each of them.
+4. A probe under ``state_prefix`` tells whether the gateway may store anything. Where that is
+   refused, a multipart upload is created and aborted under the users' prefixes. It is never
+   visible.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, Objec
 from sftpgw.model.users import Permission, User
 
 LOOK_SECONDS = 10.0
-"""How long a bucket is waited for at the start, until the log is told."""
+"""How long the gateway waits for a bucket at its start before it logs that it is unusable."""
 
 MOST_PREFIXES = 20
-"""So many prefixes of a bucket are looked at one by one; those of many users are alike."""
+"""How many prefixes of a bucket are checked; those of many users are alike."""
 
 TRIAL = ".sftpgw-check"
-"""The name, in a user's folder, of an upload that is begun and aborted."""
+"""The name of an upload that is created and aborted under a user's prefix."""
 
 _HINTS = {
     "InvalidAccessKeyId": "the store does not know access_key",
@@ -56,15 +58,15 @@ class Level(enum.Enum):
 
 
 Probe = Callable[[ObjectStore, str], Awaitable[Capabilities]]
-"""Tries out what the store can do in a bucket."""
+"""Finds out which capabilities the store has in a bucket."""
 
 Report = Callable[[Level, str], None]
-"""Takes a finding: how much it matters, and what it is."""
+"""Takes a finding: its level, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that `--check` found out."""
+    """A result of a check."""
 
     level: Level
     text: str
@@ -74,10 +76,10 @@ class Finding:
 
 
 class RetryReporter:
-    """An `EventSink` for a store that is checked: reports, once, that it is waited for.
+    """An `EventSink` for ``--check``: reports, once, that the check waits for the store.
 
     :param report: takes the note.
-    :param retry_time_seconds: how long the store is waited for, as ``[s3] retry_time`` says.
+    :param retry_time_seconds: ``[s3] retry_time``, which bounds the wait.
     """
 
     def __init__(self, report: Report, retry_time_seconds: float) -> None:
@@ -86,7 +88,7 @@ class RetryReporter:
         self._is_told = False
 
     def emit(self, event: Event) -> None:
-        """Note the second retry of a request: the first one may be about anything."""
+        """Report the second retry of a request. A single one has many causes."""
         if not isinstance(event, S3RequestRetried) or event.attempt == 1 or self._is_told:
             return
         self._is_told = True
@@ -97,14 +99,14 @@ class RetryReporter:
         self._report(Level.NOTE, text)
 
     def bind(self, **context: str) -> RetryReporter:
-        """Itself: no fact about what is under way is reported."""
+        """The same sink: it reports no facts."""
         return self
 
 
 async def check_buckets(
     settings: Settings, store: ObjectStore, probe: Probe, report: Report
 ) -> None:
-    """Look at every bucket that a user can reach, probe it, and report what there is to know."""
+    """Check and probe every bucket that a user can reach, and report the findings."""
     for bucket in buckets_of(settings):
         try:
             await look_at_bucket(settings, store, bucket, report)
@@ -115,16 +117,16 @@ async def check_buckets(
 
 
 def buckets_of(settings: Settings) -> tuple[str, ...]:
-    """Each bucket once, in the order of the alphabet."""
+    """The users' buckets, each once, in alphabetical order."""
     return tuple(sorted({user.bucket for user in settings.users.values()}))
 
 
 async def look_at_bucket(
     settings: Settings, store: ObjectStore, bucket: str, report: Report
 ) -> None:
-    """Whether it is there, and these credentials reach it; requests that change nothing.
+    """Check that a bucket exists and that the credentials reach it. Changes nothing.
 
-    :raises StoreError: it cannot be used.
+    :raises StoreError: the bucket cannot be used.
     """
     try:
         await store.head_bucket(bucket)
@@ -134,7 +136,7 @@ async def look_at_bucket(
         try:
             await _look_by_get(settings, store, bucket, report)
         except StoreError as error:
-            # What has no code, as a proxy's answer, tells no more than HEAD did.
+            # A response without a code, as from a proxy, tells no more than HEAD did.
             raise error if error.code else refused from None
     else:
         report(Level.OK, f"bucket {bucket}: exists, and these credentials reach it")
@@ -143,16 +145,16 @@ async def look_at_bucket(
 async def look_at_buckets(
     settings: Settings, store: ObjectStore, clock: Clock, events: EventSink, report: Report
 ) -> None:
-    """As `look_at_bucket` for each, at the start: what cannot be used is an event, within seconds.
+    """Check every bucket at the start. One that cannot be used becomes an event, within seconds.
 
-    Where a store does not answer, its other buckets are not waited for.
+    If the store does not answer for one bucket, the others are not checked.
 
-    :param store: one that gives up soon.
+    :param store: the store, with a short deadline.
     """
     for bucket in buckets_of(settings):
-        looking = Deferred.fromCoroutine(look_at_bucket(settings, store, bucket, report))
+        look = Deferred.fromCoroutine(look_at_bucket(settings, store, bucket, report))
         try:
-            await looking.addTimeout(LOOK_SECONDS, clock)  # type: ignore[arg-type]
+            await look.addTimeout(LOOK_SECONDS, clock)  # type: ignore[arg-type]
         except TimeoutError:
             reason = f"no answer within {LOOK_SECONDS:.0f} seconds"
             events.emit(BucketUnusable(bucket=bucket, reason=reason))
@@ -164,7 +166,10 @@ async def look_at_buckets(
 
 
 async def _look_by_get(settings: Settings, store: ObjectStore, bucket: str, report: Report) -> None:
-    """HEAD was refused. :raises StoreError: so is everything else, and why"""
+    """Check the users' prefixes, after HEAD was refused.
+
+    :raises StoreError: LIST is refused, too.
+    """
     for prefix, users in _prefixes(settings, bucket):
         where = f"bucket {bucket}: {prefix or 'the whole bucket'}"
         try:
@@ -217,7 +222,7 @@ async def _try_writing(settings: Settings, store: ObjectStore, bucket: str, repo
 
 
 def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[User]]]:
-    """Users' prefixes in a bucket, as many as are looked at, and whose they are."""
+    """The first prefixes in a bucket that are users', each with its users."""
     found: dict[str, list[User]] = {}
     for user in settings.users.values():
         if user.bucket == bucket:
@@ -226,7 +231,7 @@ def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[User]
 
 
 def judge_capabilities(bucket: str, settings: Settings, able: Capabilities) -> tuple[Level, str]:
-    """Whether the store can do all that the configuration does not declare unsupported."""
+    """Compare what the store can do with what the configuration declares unsupported."""
     declared = settings.s3.capabilities
     lacking = [name for name in able.names(value=False) if name in declared.names(value=True)]
     if lacking:
@@ -244,7 +249,7 @@ def judge_capabilities(bucket: str, settings: Settings, able: Capabilities) -> t
 
 
 def reason_of(error: StoreError) -> str:
-    """What the store said, and what to do about it where that is known."""
+    """The store's error, and what to do about it where that is known."""
     kind = error.code or type(error).__name__
     text = f"{kind}: {error.message}" if kind not in error.message else error.message
     return f"{text}; {_HINTS[kind]}" if kind in _HINTS else text

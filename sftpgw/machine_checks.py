@@ -1,7 +1,7 @@
-"""What ``--check`` asks of the machine: ports, host keys' folders, descriptors, twistd's cache.
+"""Checks of the machine: ports, host keys' folders, file descriptors, twistd's cache.
 
-Knows: how to try an address out without keeping it, and what the process may have open.
-Must not know: the configuration; what is to be tried is handed in.
+Knows: how to try an address without keeping it, and the limit of file descriptors.
+Must not know: the configuration; callers hand in what to check.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sftpgw.model.messages import readable
 from sftpgw.model.settings import PROXIED
 
 OWN_DESCRIPTORS = 32
-"""What the process has open without any client: its log, its epoll, its threads' pipes."""
+"""The descriptors of a process without clients: its log, its epoll, its threads' pipes."""
 
 PLUGIN_CACHE = "dropin.cache"
 
 GREETING_SECONDS = 2.0
-"""How long whoever listens on our address may take to say who it is."""
+"""How long a process that has the address may take to send its greeting."""
 
 _EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -41,7 +41,7 @@ InThread = Callable[..., Awaitable[Any]]
 
 
 class _NoClients(Factory):
-    """Hangs up on whoever connects while an address is tried out."""
+    """Closes every connection that comes while an address is tried."""
 
     noisy = False
 
@@ -55,14 +55,15 @@ async def check_addresses(
     in_thread: InThread,
     report: Report,
 ) -> None:
-    """Listen on each of `endpoints` for a moment.
+    """Listen on each endpoint for a moment.
 
-    A gateway that runs already and has the address is a note: whoever checks a changed
-    configuration means to restart it.
+    If a running gateway has the address, that is a note: an operator who checks a changed
+    configuration is about to restart it.
 
     :param endpoints: by their text in the configuration.
-    :param our_greeting: what a gateway says first.
-    :param in_thread: runs what blocks.
+    :param our_greeting: the first bytes that a gateway sends.
+    :param in_thread: runs a function that blocks.
+    :param report: takes the findings.
     """
     ports: list[IListeningPort] = []
     try:
@@ -104,9 +105,10 @@ async def _judge_refusal(
 
 
 def greeting_at(interface: str | None, port: int | str) -> bytes:
-    """What is said first by who listens on an address; empty if nothing is. Blocks.
+    """The first bytes that the process on an address sends; empty if it sends none. Blocks.
 
-    :param interface: None if `port` is the path of a socket.
+    :param interface: the address; None if `port` is the path of a socket.
+    :param port: the port, or the path.
     """
     try:
         with _connected(interface, port) as connection:
@@ -136,7 +138,7 @@ def _first_line(error: Exception) -> str:
 
 
 def check_host_key_files(paths: Sequence[str], report: Report) -> None:
-    """Whether each host key is there, or can be made."""
+    """Check that each host key exists or can be created."""
     for path in paths:
         why_not, is_there = _why_no_file(path)
         if why_not:
@@ -147,7 +149,7 @@ def check_host_key_files(paths: Sequence[str], report: Report) -> None:
 
 
 def _why_no_file(path: str) -> tuple[str, bool]:
-    """Why there can be no file at `path`, and whether there is one."""
+    """Why a file cannot be at `path` (empty if it can), and whether it exists."""
     folder = Path(path).parent
     try:
         os.stat(path)
@@ -166,10 +168,11 @@ def _why_no_file(path: str) -> tuple[str, bool]:
 
 
 def check_descriptors(max_connections: int, store_connections: int, report: Report) -> None:
-    """Whether the process may have as much open as its limits let in.
+    """Check that the process may open enough descriptors for all its connections.
 
-    :param max_connections: of clients, at once.
-    :param store_connections: to the store, at most.
+    :param max_connections: the most connections of clients.
+    :param store_connections: the most connections to the store.
+    :param report: takes the finding.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
@@ -180,7 +183,7 @@ def check_descriptors(max_connections: int, store_connections: int, report: Repo
 def judge_descriptors(
     limit: int, max_connections: int, store_connections: int
 ) -> tuple[Level, str]:
-    """The finding for a limit of `limit` descriptors."""
+    """The finding for a limit of descriptors."""
     least = max_connections + OWN_DESCRIPTORS
     most = least + store_connections
     how = "LimitNOFILE= in a systemd unit, ulimit -n in a shell"
@@ -203,9 +206,9 @@ def judge_descriptors(
 
 
 def check_plugin_cache(report: Report) -> None:
-    """Say why twistd says at each start that it cannot write its cache; nothing where it does not.
+    """Explain the warning that twistd logs at each start if it cannot write its cache of plugins.
 
-    twistd looks for plugins before there is a configuration, or a log that could leave this out.
+    twistd looks for plugins before it reads a configuration, so that the gateway cannot prevent it.
     """
     for folder in map(Path, twisted.plugins.__path__):
         if folder.is_dir() and is_cache_missed(folder) and not os.access(folder, os.W_OK):
@@ -218,7 +221,7 @@ def check_plugin_cache(report: Report) -> None:
 
 
 def is_cache_missed(folder: Path) -> bool:
-    """Whether Twisted (``plugin.getCache``) takes the cache in `folder` for missing or old."""
+    """Whether Twisted (``plugin.getCache``) finds the cache in `folder` missing or too old."""
     try:
         cached_seconds = (folder / PLUGIN_CACHE).stat().st_mtime
         plugins = [file for file in folder.glob("*.py") if file.name != "__init__.py"]

@@ -122,7 +122,7 @@ def test_declared_and_found_capabilities_are_compared(
     assert findings(declared, able, "here")[-1] == text
 
 
-def test_what_is_lacking_is_a_fault_where_nothing_finds_it_out() -> None:
+def test_an_undeclared_lack_is_a_fault_without_a_probe() -> None:
     settings = settings_of(User("here", "here", ""), probe=ProbeChoice.NO)
     able = replace(ALL, part_copy=False)
     assert found(settings, FakeStore(buckets=("here",)), able)[-1] == (
@@ -270,7 +270,7 @@ class TestStart:
         assert clock.getDelayedCalls() == []
         return [(facts["bucket"], facts["reason"]) for facts in events.facts("bucket-unusable")]
 
-    def test_each_bucket_that_is_not_there(self) -> None:
+    def test_each_missing_bucket_is_told(self) -> None:
         users = [User(name, name, "") for name in ("here", "gone", "lost")]
         unusable = self.told(FakeStore(buckets=("here",)), *users)
         assert [bucket for bucket, _ in unusable] == ["gone", "lost"]

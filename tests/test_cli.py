@@ -116,7 +116,7 @@ def test_the_first_line_is_hashed(
     ("text", "fault"),
     [(b"", "is empty"), (b"\n", "is empty"), (b"x" * 1025 + b"\n", "more than 1024 bytes")],
 )
-def test_what_is_no_password_is_refused(
+def test_input_that_is_no_password_is_refused(
     text: bytes,
     fault: str,
     typed: Callable[[bytes], None],

@@ -760,7 +760,7 @@ def test_a_placeholder_that_is_not_known_is_one_fault(
         ("100%user/a$b/50%/<", "100%user/a$b/50%/</"),
     ],
 )
-def test_what_is_no_placeholder_stays(load: Load, prefix: str, key_prefix: str) -> None:
+def test_braces_that_are_no_placeholder_stay(load: Load, prefix: str, key_prefix: str) -> None:
     users = f"[*]\nkey_prefix = {prefix}\n[al{{ice}}]\nauthorized_keys = ssh-ed25519 AAAA\n"
     assert load(GATEWAY_INI, users).users["al{ice}"].key_prefix == key_prefix
 

@@ -38,12 +38,12 @@ from sftpgw.services import parse_endpoint
         ("2022", "Unknown endpoint type: '2022'"),
     ],
 )
-def test_what_is_wrong_is_told(text: str, why: str) -> None:
+def test_wrong_endpoints_are_explained(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse_endpoint(MemoryReactor(), text)
     assert str(caught.value) == why
 
 
 @pytest.mark.parametrize("text", ["tcp:0", r"tcp6:0:interface=\:\:1", "unix:/tmp/socket"])
-def test_what_is_right_is_an_endpoint(text: str) -> None:
+def test_right_texts_are_endpoints(text: str) -> None:
     assert parse_endpoint(MemoryReactor(), text) is not None

@@ -56,7 +56,7 @@ def test_kept_connections_have_bounds(clients: int) -> None:
     assert 64 <= kept(clients=clients, memory_bytes=1024 * GIB) <= 1024
 
 
-def test_what_leads_to_the_store_is_judged_before_the_start(tmp_path: Path) -> None:
+def test_settings_of_the_store_are_judged_before_the_start(tmp_path: Path) -> None:
     """Without a request, and without a password in what is told."""
     (tmp_path / "empty.pem").touch()
     users = "[*]\nkey_prefix = a\n[al]\npassword_hash = $2b$04$" + "a" * 53 + "\n"

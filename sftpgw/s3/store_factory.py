@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -89,18 +90,30 @@ def open_store(
     )
     integrity = BodyIntegrity(settings.checksum, hasher)
 
-    async def probe(bucket: str) -> Capabilities:
-        client = S3Client(
-            executor.with_short_deadline(),
-            RequestContext(SilentSink()),
-            FixedCapabilities(settings.capabilities),
-            integrity,
-        )
-        token = f"{int(random() * 2**53):014x}"
-        return await probe_capabilities(client, bucket, settings.state_prefix, token)
-
-    source = ProbedCapabilities(settings, probe, executor.clock, events)
+    prober = _Prober(executor, integrity, settings, random)
+    source = ProbedCapabilities(settings, prober.probe, executor.clock, events)
     return S3Client(executor, RequestContext(events), source, integrity)
+
+
+@dataclass(frozen=True)
+class _Prober:
+    """Probes buckets, with requests that have a short deadline and emit no events."""
+
+    executor: RequestExecutor
+    integrity: BodyIntegrity
+    settings: StoreSettings
+    random: Callable[[], float]
+
+    async def probe(self, bucket: str) -> Capabilities:
+        """:raises StoreError: the bucket cannot be probed"""
+        client = S3Client(
+            self.executor.with_short_deadline(),
+            RequestContext(SilentSink()),
+            FixedCapabilities(self.settings.capabilities),
+            self.integrity,
+        )
+        token = f"{int(self.random() * 2**53):014x}"
+        return await probe_capabilities(client, bucket, self.settings.state_prefix, token)
 
 
 def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> Authorities:

@@ -1,10 +1,10 @@
-"""The commands that ``exec`` can run: the table, and what a line comes to.
+"""The commands that ``exec`` can run.
 
-Knows: every command's name, its options, and what its exit status is.
+Knows: every command's name, its options and its exit statuses.
 Must not know: how a command does its work, or SSH.
 
-There is no shell: a line is split into words (`wire/shell`), the first is looked up in
-`COMMANDS`, and whatever is not there ends with status 127 and a line on standard error.
+There is no shell: a line is split into words (`wire/shell`), and the first word is looked up in
+`COMMANDS`. Any other word ends with status 127 and a line on standard error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ MAX_SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What commands of one user's session work with; the modes are those to be shown."""
+    """What the commands of one session use.
+
+    :param tree: the user's files.
+    :param digester: computes digests.
+    :param file_mode: the mode that files are shown with.
+    :param directory_mode: the mode that directories are shown with.
+    """
 
     tree: FileTree
     digester: Digester
@@ -44,16 +50,16 @@ class CommandContext:
 
 Words: TypeAlias = tuple[Word, ...]
 Runner: TypeAlias = Callable[[CommandContext, Console, Words], Coroutine[Any, Any, int]]
-"""Takes the words behind the command's own, and returns the exit status."""
+"""Takes the words behind the command's name, and returns the exit status."""
 
 
 def make_console(
-    line: bytes, session: CommandContext, *, events: EventSink, clock: Clock
+    line: bytes, context: CommandContext, *, events: EventSink, clock: Clock
 ) -> Console:
-    """What runs a command line; an unknown command's console says so."""
+    """The console that runs a command line; for an unknown command it prints that."""
 
     async def command(console: Console) -> int:
-        status = await run(line, session, console)
+        status = await run(line, context, console)
         events.emit(
             CommandEnded(
                 command=line[:1000],
@@ -67,8 +73,11 @@ def make_console(
     return Console(command, events=events, clock=clock)
 
 
-async def run(line: bytes, session: CommandContext, console: Console) -> int:
-    """Run a command line on a console; its exit status."""
+async def run(line: bytes, context: CommandContext, console: Console) -> int:
+    """Run a command line on a console.
+
+    :returns: the exit status.
+    """
     try:
         words = split(line)
     except BadCommandLine as error:
@@ -81,18 +90,18 @@ async def run(line: bytes, session: CommandContext, console: Console) -> int:
         console.complain(f"sftpgw: {shown}: no such command; there is no shell, only {KNOWN}")
         return NOT_FOUND
     try:
-        return await runner(session, console, words[1:])
+        return await runner(context, console, words[1:])
     except UsageError as error:
         console.complain(f"{name.decode()}: {error}")
         return MISUSED
 
 
 class UsageError(Exception):
-    """Words that the command cannot make sense of."""
+    """The command does not understand its words."""
 
 
 def take_options(words: Words, known: str) -> tuple[frozenset[str], Words]:
-    """The single-letter options in front, and what follows them.
+    """The single-letter options in front, and the words behind them.
 
     :raises UsageError: an option that is not among `known`.
     """
@@ -113,63 +122,63 @@ def take_options(words: Words, known: str) -> tuple[frozenset[str], Words]:
 # The commands.
 
 
-async def _scp(session: CommandContext, console: Console, words: Words) -> int:
-    """``scp -t TARGET`` and ``scp -f SOURCE…``, as scp clients start it at the other end."""
+async def _scp(context: CommandContext, console: Console, words: Words) -> int:
+    """``scp -t TARGET`` and ``scp -f SOURCE…``, as scp clients start them on the server."""
     options, operands = take_options(words, "tfrpdvqC")
     if ("t" in options) is ("f" in options):
         raise UsageError("only for scp clients, which add -t or -f")
     if not operands:
         raise UsageError("a path is missing")
     if "f" in options:
-        return await _send(session, console, options, operands)
+        return await _send(context, console, options, operands)
     if len(operands) != 1:
         raise UsageError("ambiguous target; quote blanks in its name")
     sink_options = SinkOptions("r" in options, "d" in options)
-    return await ScpSink(console, session.tree, operands[0].text, sink_options).run()
+    return await ScpSink(console, context.tree, operands[0].text, sink_options).run()
 
 
 async def _send(
-    session: CommandContext, console: Console, options: frozenset[str], operands: Words
+    context: CommandContext, console: Console, options: frozenset[str], operands: Words
 ) -> int:
     source_options = SourceOptions(
-        "r" in options, "p" in options, session.file_mode, session.directory_mode
+        "r" in options, "p" in options, context.file_mode, context.directory_mode
     )
-    async with aclosing(expand(session.tree, operands, console.next_turn)) as paths:
-        return await ScpSource(console, session.tree, source_options).run(paths)
+    async with aclosing(expand(context.tree, operands, console.next_iteration)) as paths:
+        return await ScpSource(console, context.tree, source_options).run(paths)
 
 
-async def _pwd(session: CommandContext, console: Console, words: Words) -> int:
+async def _pwd(context: CommandContext, console: Console, words: Words) -> int:
     console.write(b"/\n")
     return 0
 
 
-async def _cd(session: CommandContext, console: Console, words: Words) -> int:
-    """Whether one could: the next command is on another channel, and starts at ``/``."""
+async def _cd(context: CommandContext, console: Console, words: Words) -> int:
+    """Check the directory, no more: the next command has its own channel and starts at ``/``."""
     _, operands = take_options(words, "LP")
     if len(operands) > 1:
         raise UsageError("too many arguments")
     path = operands[0].text if operands else b"/"
     try:
-        if (await session.tree.stat(path)).kind is not FileKind.DIRECTORY:
+        if (await context.tree.stat(path)).kind is not FileKind.DIRECTORY:
             raise NotADirectory(f"{path.decode('utf-8', 'replace')}: is not a directory")
     except GatewayError as error:
-        console.complain(f"cd: {console.explained(error)}")
+        console.complain(f"cd: {console.explain(error)}")
         return 1
     return 0
 
 
 def _sum_command(algorithm: str) -> Runner:
-    """``md5sum FILE…`` and its kin, as coreutils have them."""
+    """``md5sum FILE…`` and the like, as in GNU coreutils."""
 
-    async def run_sum(session: CommandContext, console: Console, words: Words) -> int:
+    async def run_sum(context: CommandContext, console: Console, words: Words) -> int:
         options, operands = take_options(words, "bt")
         async with aclosing(
-            expand(session.tree, operands or (Word(b"-"),), console.next_turn)
+            expand(context.tree, operands or (Word(b"-"),), console.next_iteration)
         ) as paths:
             return await print_sums(
                 console,
-                session.tree,
-                session.digester,
+                context.tree,
+                context.digester,
                 algorithm,
                 paths,
                 is_binary="b" in options and "t" not in options,

@@ -1,17 +1,17 @@
-"""One command's run: its input, its outputs and its end.
+"""One command's run: its input, its output and its end.
 
-Knows: the channel below (`SubsystemTransport`), what waits, and that a command is a coroutine.
+Knows: the channel (`SubsystemTransport`), the input that waits, and that a command is a coroutine.
 Must not know: what commands do.
 
 Rules
 
-1. What the client sends waits until the command takes it, and the channel is credited when it
-   has been dealt with: so the channel's window bounds what waits.
-2. A command that says more than the client reads waits (`ready_to_write`), and so does one
-   that is about to read the next line: nobody can make it pile up answers.
-3. So many lines are read in one turn of the reactor, which others wait for.
-4. A lost channel cancels the command where it waits; what it has open, it abandons.
-5. A command ends with a status, once. What the client still sends is dropped then.
+1. Input waits until the command reads it. The channel is credited when the command has dealt with
+   it: so the channel's window bounds the input that waits.
+2. A command waits while the client does not read its output (`ready_to_write`), also before it
+   reads the next line. So a client cannot make output pile up.
+3. A command reads at most `LINES_PER_ITERATION` lines in one reactor iteration.
+4. A lost channel cancels the command where it waits. The command abandons what it has open.
+5. A command ends with a status, once. Input that comes later is dropped.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Body, Buffer
 from sftpgw.telemetry.limited import LimitedEvents
 
-LINES_PER_TURN = 200
+LINES_PER_ITERATION = 200
 STATUS_OF_DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
 
 class InputEnded(Exception):
-    """The client's EOF came before what was waited for."""
+    """The input ended before the bytes that the command waited for."""
 
 
 class LineTooLong(GatewayError):
-    """A line that goes on behind its bound."""
+    """A line is longer than its bound."""
 
 
 Command = Callable[["Console"], Coroutine[Any, Any, int]]
@@ -51,10 +51,13 @@ Command = Callable[["Console"], Coroutine[Any, Any, int]]
 
 
 class Console:
-    """Implements `interfaces.Subsystem` for one `Command`.
+    """Implements `model.subsystem.Subsystem` for one `Command`.
 
-    :ivar input_bytes: what the client has sent to the command.
-    :ivar output_bytes: what the command has written to its standard output.
+    :param command: the command to run.
+    :param events: the session's event sink.
+    :param clock: ends reactor iterations.
+    :ivar input_bytes: the bytes that the client has sent to the command.
+    :ivar output_bytes: the bytes that the command has written to its standard output.
     """
 
     def __init__(self, command: Command, *, events: EventSink, clock: Clock) -> None:
@@ -68,7 +71,7 @@ class Console:
         self._waiting: Deferred[None] | None = None
         self._is_paused = False
         self._is_lost = False
-        self._lines_in_turn = 0
+        self._lines_in_iteration = 0
         self._refusals = LimitedEvents(events)
         self.input_bytes = 0
         self.output_bytes = 0
@@ -84,7 +87,7 @@ class Console:
         running = Deferred.fromCoroutine(self._run())
         self._running = running
         running.addErrback(lambda failure: failure.trap(CancelledError) and None)
-        running.addBoth(self._ended)
+        running.addBoth(self._on_ended)
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         if self._running is None:
@@ -92,11 +95,11 @@ class Console:
             return
         self.input_bytes += len(data)
         self._input.append(data)
-        self._go_on()
+        self._wake()
 
     def inputEnded(self) -> None:
         self._input_has_ended = True
-        self._go_on()
+        self._wake()
 
     def connectionLost(self, reason: Any) -> None:
         self._is_lost = True
@@ -109,7 +112,7 @@ class Console:
 
     def resumeProducing(self) -> None:
         self._is_paused = False
-        self._go_on()
+        self._wake()
 
     # The run.
 
@@ -127,7 +130,7 @@ class Console:
         if not self._is_lost:
             self._channel.finish(status)
 
-    def _ended(self, outcome: Any) -> Any:
+    def _on_ended(self, outcome: Any) -> Any:
         self._running = None
         if not self._is_lost:
             self.credit(self._input.size_bytes)
@@ -135,7 +138,7 @@ class Console:
         return outcome
 
     async def _until(self, is_so: Callable[[], bool]) -> None:
-        """Wait for the client."""
+        """Wait until the client has done something that makes `is_so` true."""
         while not is_so():
             self._waiting = Deferred()
             try:
@@ -143,19 +146,20 @@ class Console:
             finally:
                 self._waiting = None
 
-    def _go_on(self) -> None:
+    def _wake(self) -> None:
         if self._waiting is not None:
             self._waiting.callback(None)
 
     # Input.
 
     async def line(self, limit_bytes: int) -> bytes | None:
-        """The next line, without its end and credited; None at the end of the input.
+        """Read a line. It is credited.
 
-        :raises LineTooLong: it goes on behind `limit_bytes`.
-        :raises InputEnded: in the middle of it.
+        :returns: the line without its line feed; None at the end of the input.
+        :raises LineTooLong: the line is longer than `limit_bytes`.
+        :raises InputEnded: the input ends inside the line.
         """
-        await self._take_turn()
+        await self._count_line()
 
         def ends_at() -> int:
             return self._input.find(b"\n", limit_bytes)
@@ -180,9 +184,9 @@ class Console:
         return line[:-1]
 
     async def take(self, limit_bytes: int) -> Body:
-        """The next bytes, at least one, at most `limit_bytes`; to be credited afterwards.
+        """Read the next bytes: at least one, at most `limit_bytes`. The caller credits them.
 
-        :raises InputEnded: there are none.
+        :raises InputEnded: no bytes are left.
         """
         await self._until(lambda: self._input.size_bytes > 0 or self._input_has_ended)
         if not self._input.size_bytes:
@@ -190,50 +194,50 @@ class Console:
         return self._input.take(limit_bytes)
 
     async def byte(self) -> bytes:
-        """The next byte, credited. :raises InputEnded:"""
-        await self._take_turn()
+        """Read one byte. It is credited. :raises InputEnded: no bytes are left."""
+        await self._count_line()
         taken = b"".join(await self.take(1))
         self.credit(1)
         return taken
 
     def credit(self, size_bytes: int) -> None:
-        """So many bytes have been dealt with: the client may send as many more."""
+        """The command has dealt with so many bytes: the client may send as many more."""
         if not self._is_lost:
             self._channel.consumed(size_bytes)
 
-    async def _take_turn(self) -> None:
-        self._lines_in_turn += 1
-        if self._lines_in_turn > LINES_PER_TURN:
-            self._lines_in_turn = 0
-            await self.next_turn()
+    async def _count_line(self) -> None:
+        self._lines_in_iteration += 1
+        if self._lines_in_iteration > LINES_PER_ITERATION:
+            self._lines_in_iteration = 0
+            await self.next_iteration()
 
-    async def next_turn(self) -> None:
-        """Let everybody else go first."""
+    async def next_iteration(self) -> None:
+        """Let the reactor serve other sessions first."""
         await deferLater(self._clock, 0)  # type: ignore[arg-type]
 
     # Output.
 
-    def write(self, *pieces: Buffer) -> None:
-        """Send `pieces` to the client's standard output."""
+    def write(self, *buffers: Buffer) -> None:
+        """Write to the client's standard output."""
         if not self._is_lost:
-            self.output_bytes += sum(map(len, pieces))
-            self._channel.write(*pieces)
+            self.output_bytes += sum(map(len, buffers))
+            self._channel.write(*buffers)
 
     async def ready_to_write(self) -> None:
-        """Wait until the client has taken most of what was written."""
+        """Wait until the client has read most of the output."""
         await self._until(lambda: not self._is_paused)
 
     def complain(self, sentence: str) -> None:
-        """A line on the client's standard error."""
+        """Print a line on the client's standard error."""
         if not self._is_lost:
             self._channel.write_error(sentence.replace("\n", "?").encode() + b"\n")
 
     # Errors.
 
-    def explained(self, error: Exception, path: bytes = b"") -> str:
-        """What the client is told of an error; the log gets what the client need not know.
+    def explain(self, error: Exception, path: bytes = b"") -> str:
+        """The sentence that tells the client of an error. The log gets the rest.
 
-        :param path: what it is about, for a sentence that does not begin with a path.
+        :param path: the path that the error is about, for a sentence that does not begin with one.
         """
         if isinstance(error, GatewayError):
             sentence = sentence_of(error)

@@ -1,27 +1,26 @@
 """``scp -t``: files come from the client.
 
 Knows: the sink's half of the classic protocol, and which path a header means.
-Must not know: how a file is uploaded, or how lines are laid out (`wire/scp`).
+Must not know: how a file is uploaded, or the format of lines (`wire/scp`).
 
 Rules
 
-1. The target is a directory if it is one, and then headers name what comes into it; else it
-   is the name of the one file or tree that comes. With ``-d`` it has to be a directory.
-2. Every header and every file gets one answer. What goes wrong with one file or directory is
-   its answer, a warning, and the next one follows; a line that is none ends everything, since
-   nobody knows what the bytes behind it are.
-3. A file is published when every announced byte is here and the source says that it could read
-   them all. Otherwise it is abandoned: with the client's loss, its EOF, or an error of either
-   side. Once publishing has begun, a client's loss does not stop it.
-   libssh2, and so curl, says nothing behind its one file but EOF: with every byte here, and
-   neither ``-r`` nor ``-d``, that counts as its word.
+1. If the target is a directory, headers name entries of it. Otherwise the target is the name of
+   the one file or tree that comes. With ``-d`` it must be a directory.
+2. Every header and every file gets one reply. An error of one file or directory is its reply, a
+   warning, and the next one follows. A malformed line ends the transfer, since the bytes behind it
+   cannot be understood.
+3. A file is published when every announced byte has come and the source confirms that it could
+   read them all. Otherwise it is abandoned: after a lost channel, EOF, or an error of either
+   side. Once publishing has begun, a lost channel does not stop it.
+   libssh2, and so curl, sends EOF instead of the confirmation. With every byte here, and without
+   ``-r`` and ``-d``, EOF confirms.
 4. When an upload has failed, the rest of the file is read and dropped: the protocol has no
    other way to the next file.
-5. The announced size goes to the upload, which picks its parts by it, and refuses at once what
-   can never be stored. A file that exists is not truncated at its opening, as OpenSSH's sink does
-   it: it stays the same file (`files/uploads/open_mode`), and is cut or lengthened to that size at
-   its end.
-6. Directories nest as deep as keys can be long; what the sink keeps is their path.
+5. The upload gets the announced size, chooses its part sizes by it, and refuses at once a file
+   that can never be stored. Like OpenSSH's sink, this one does not truncate an existing file when
+   it opens it: the file stays the same (`files/uploads/open_mode`), and gets its size at the end.
+6. Directories nest as deep as keys can be long. The sink remembers their paths.
 """
 
 from __future__ import annotations
@@ -58,14 +57,20 @@ SHORT = "the client could not read the file to its end; nothing was stored"
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """``-r``, and ``-d``: several sources are on their way."""
+    """``-r``; and ``-d``: there are several sources, so that the target must be a directory."""
 
     is_recursive: bool = False
     must_be_directory: bool = False
 
 
 class ScpSink:
-    """Takes what one client sends into `target`."""
+    """Stores the files that one client sends.
+
+    :param console: the command's input and output.
+    :param tree: the user's files.
+    :param target: the path to store them at.
+    :param options: the command's options.
+    """
 
     def __init__(
         self, console: Console, tree: FileTree, target: bytes, options: SinkOptions
@@ -76,24 +81,27 @@ class ScpSink:
         self._options = options
         self._target_is_directory = False
         self._inside: list[bytes] = []
-        """The directories that have begun, as whole paths."""
+        """The directories that have begun and not ended, as whole paths."""
         self._times_inside: list[Times | None] = []
         self._times: Times | None = None
         self._has_failed = False
 
     async def run(self) -> int:
-        """The exit status."""
+        """Serve the client until its input ends.
+
+        :returns: the exit status.
+        """
         try:
             await self._look_at_target()
             self._console.write(wire.OK)
             while (line := await self._console.line(wire.MAX_LINE_BYTES)) is not None:
-                await self._obey(wire.parse_line(line))
+                await self._handle(wire.parse_line(line))
         except (MalformedLine, LineTooLong) as error:
-            return self._give_up(f"protocol error: {self._console.explained(error)}")
+            return self._give_up(f"protocol error: {self._console.explain(error)}")
         except CancelledError:
             raise
         except GatewayError as error:
-            return self._give_up(self._console.explained(error, self._target))
+            return self._give_up(self._console.explain(error, self._target))
         return int(self._has_failed or bool(self._inside))
 
     def _give_up(self, sentence: str) -> int:
@@ -108,7 +116,7 @@ class ScpSink:
             if self._options.must_be_directory:
                 raise
             return
-        except AccessDenied:  # the store does not tell: then it is what the client takes it for
+        except AccessDenied:  # the store does not tell: it is what the client takes it for
             self._target_is_directory = self._options.must_be_directory
             return
         self._target_is_directory = found.kind is FileKind.DIRECTORY
@@ -117,7 +125,7 @@ class ScpSink:
 
     # Headers.
 
-    async def _obey(self, header: wire.Header) -> None:
+    async def _handle(self, header: wire.Header) -> None:
         match header:
             case Message(is_fatal, _):
                 self._has_failed = True
@@ -129,12 +137,12 @@ class ScpSink:
             case EndOfDirectory():
                 await self._leave_directory()
             case DirectoryHeader():
-                await self._answer(self._enter_directory(header), header.name)
+                await self._confirm(self._enter_directory(header), header.name)
             case FileHeader():
                 await self._take_file(header)
 
-    async def _answer(self, doing: Awaitable[None], name: bytes) -> None:
-        """OK once it is done, or a warning."""
+    async def _confirm(self, doing: Awaitable[None], name: bytes) -> None:
+        """Reply OK when `doing` has succeeded, or else a warning."""
         try:
             await doing
         except (CancelledError, InputEnded, MalformedLine, LineTooLong):
@@ -146,10 +154,10 @@ class ScpSink:
 
     def _warn(self, error: Exception, name: bytes) -> None:
         self._has_failed = True
-        self._console.write(wire.message(self._console.explained(error, name)))
+        self._console.write(wire.message(self._console.explain(error, name)))
 
     def _path(self, name: bytes) -> bytes:
-        """Where a header's name leads to."""
+        """The path that a header's name means."""
         if self._inside:
             return self._inside[-1] + b"/" + name
         if self._target_is_directory:
@@ -168,7 +176,7 @@ class ScpSink:
         self._times_inside.append(times)
 
     async def _make_directory(self, path: bytes) -> None:
-        """Make it, unless it is there; whoever may not make directories can use what is."""
+        """Make a directory if it is missing. Without that permission, one that exists will do."""
         try:
             await self._tree.make_directory(path)
         except FileError as error:
@@ -183,14 +191,14 @@ class ScpSink:
             raise
 
     async def _leave_directory(self) -> None:
-        """Its time is set once its last entry is there; whoever may not do that goes without."""
+        """Set the directory's time behind its last entry, if the user may."""
         if not self._inside:
             raise MalformedLine("the end of a directory that has not begun")
         path, times = self._inside.pop(), self._times_inside.pop()
         if times is None:
             self._console.write(wire.OK)
         else:
-            await self._answer(self._set_times(path, times), path.rpartition(b"/")[2])
+            await self._confirm(self._set_times(path, times), path.rpartition(b"/")[2])
 
     async def _set_times(self, path: bytes, times: Times) -> None:
         with suppress(PermissionDenied):
@@ -214,16 +222,16 @@ class ScpSink:
             self._warn(error, header.name)
             return
         self._console.write(wire.OK)
-        await self._answer(self._receive(writer, header.size_bytes), header.name)
+        await self._confirm(self._receive(writer, header.size_bytes), header.name)
 
     async def _receive(self, writer: FileWriter, size_bytes: int) -> None:
-        """All bytes into `writer`, then the source's word, then the end.
+        """Write all bytes, read the source's confirmation, and publish.
 
         :raises FileError: nothing was stored.
         """
         try:
             failure = await self._receive_bytes(writer, size_bytes)
-            await self._hear_source()
+            await self._read_status()
             if failure is not None:
                 raise failure
             await writer.set_attributes(AttributeChanges(size_bytes=size_bytes))
@@ -233,37 +241,40 @@ class ScpSink:
         await writer.commit()
 
     async def _receive_bytes(self, writer: FileWriter, size_bytes: int) -> Exception | None:
-        """The bytes that were announced; why they could not be kept, if so."""
+        """Write the announced bytes.
+
+        :returns: the error that kept them from being written; None if there was none.
+        """
         failure: Exception | None = None
         offset = 0
         while offset < size_bytes:
-            pieces = await self._console.take(size_bytes - offset)
-            taken_bytes = sum(map(len, pieces))
+            buffers = await self._console.take(size_bytes - offset)
+            taken_bytes = sum(map(len, buffers))
             if failure is None:
                 try:
-                    if (room := writer.write(offset, *pieces)) is not None:
+                    if (room := writer.write(offset, *buffers)) is not None:
                         await room
                 except CancelledError:
                     raise
                 except Exception as error:
                     failure = error
                     await writer.abandon()
-            del pieces
+            del buffers
             self._console.credit(taken_bytes)
             offset += taken_bytes
         return failure
 
-    async def _hear_source(self) -> None:
-        """:raises FileError: what came is not the file."""
+    async def _read_status(self) -> None:
+        """Read whether the source could read the whole file. :raises FileError: it could not."""
         try:
-            word = await self._console.byte()
+            status = await self._console.byte()
         except InputEnded:
             if self._options.is_recursive or self._options.must_be_directory:
                 raise
             return
-        if word == wire.OK:
+        if status == wire.OK:
             return
-        if word not in (wire.WARNING, wire.FATAL):
+        if status not in (wire.WARNING, wire.FATAL):
             raise MalformedLine("more bytes than were announced")
         if await self._console.line(wire.MAX_LINE_BYTES) is None:
             raise InputEnded

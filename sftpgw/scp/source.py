@@ -1,19 +1,18 @@
 """``scp -f``: files go to the client.
 
 Knows: the source's half of the classic protocol, and the order of a tree.
-Must not know: how a file is fetched, or how lines are laid out (`wire/scp`).
+Must not know: how a file is fetched, or the format of lines (`wire/scp`).
 
 Rules
 
-1. Nothing is sent before the client has answered what was sent before: its first answer asks
-   for the first header. A warning skips a file or a directory, a fatal one ends everything.
-2. What cannot be sent is told by a warning in its place, and the next one follows.
-3. A file has as many bytes as its header says. When reading fails, what is missing is sent as
-   zeros, followed by a warning, if it is at most `MAX_PADDING_BYTES`; beyond that the
-   connection is worth less than the wait, and ends.
-4. A directory is listed page by page while its entries are sent; one reader is open for each
-   directory that has begun, at most `MAX_DEPTH`. The times of directories are told if they
-   have any.
+1. Each header and each file waits for the client's reply to the one before; the first reply asks
+   for the first header. A warning skips a file or a directory, a fatal error ends the transfer.
+2. A warning takes the place of a file that cannot be sent, and the next one follows.
+3. A file has as many bytes as its header says. When reading fails, the missing bytes are sent as
+   zeros, followed by a warning, if they are at most `MAX_PADDING_BYTES`. More would take longer
+   than a new connection, so the transfer ends.
+4. A directory is listed page by page while its entries are sent. One reader is open for each
+   directory that has begun, at most `MAX_DEPTH`. A directory's time is sent if it has one.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ UNTIMED = FileAttributes(FileKind.DIRECTORY)
 
 @dataclass(eq=False, slots=True)
 class _Directory:
-    """A directory that has begun, and what of its page was not sent yet."""
+    """A directory that has begun, and the entries of its page that were not sent yet."""
 
     path: bytes
     reader: DirectoryReader
@@ -59,23 +58,28 @@ class _Directory:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """``-r``, ``-p``, and the modes to show."""
+    """``-r``, ``-p``, and the modes that headers show."""
 
     is_recursive: bool = False
-    keeps_times: bool = False
+    preserves_times: bool = False
     file_mode: int = 0o644
     directory_mode: int = 0o755
 
 
-class GivenUp(Exception):
-    """The client has said that nothing more is of use, or we have to."""
+class TransferEnded(Exception):
+    """The client, or this side, has ended the transfer with a fatal error."""
 
 
-_ENDING: tuple[type[Exception], ...] = (CancelledError, GivenUp, InputEnded, LineTooLong)
+_ENDING: tuple[type[Exception], ...] = (CancelledError, TransferEnded, InputEnded, LineTooLong)
 
 
 class ScpSource:
-    """Sends files and trees to one client."""
+    """Sends files and trees to one client.
+
+    :param console: the command's input and output.
+    :param tree: the user's files.
+    :param options: the command's options, and the modes to show.
+    """
 
     def __init__(self, console: Console, tree: FileTree, options: SourceOptions) -> None:
         self._console = console
@@ -84,46 +88,52 @@ class ScpSource:
         self._has_failed = False
 
     async def run(self, paths: AsyncIterator[bytes]) -> int:
-        """Send what `paths` name; the exit status."""
+        """Send the files and directories at `paths`.
+
+        :returns: the exit status.
+        """
         try:
-            await self._hear_client()
+            await self._read_reply()
             async for path in paths:
                 await self._send(path)
-        except GivenUp:
+        except TransferEnded:
             return 1
         except InputEnded:
             return 1
         except CancelledError:
             raise
         except GatewayError as error:
-            self.warn(self._console.explained(error))
+            self.warn(self._console.explain(error))
         return int(self._has_failed)
 
     def warn(self, sentence: str) -> None:
-        """Tell the client what is wrong with what it expects next."""
+        """Send a warning in the place of what the client expects next."""
         self._has_failed = True
         self._console.write(wire.message(sentence))
 
-    async def _hear_client(self) -> bool:
-        """Whether the client agrees to what it was sent. :raises GivenUp:"""
+    async def _read_reply(self) -> bool:
+        """Whether the client accepts what it was sent.
+
+        :raises TransferEnded: it replied with a fatal error.
+        """
         await self._console.ready_to_write()
-        word = await self._console.byte()
-        if word == wire.OK:
+        reply = await self._console.byte()
+        if reply == wire.OK:
             return True
         self._has_failed = True
         await self._console.line(wire.MAX_LINE_BYTES)
-        if word != wire.WARNING:
-            raise GivenUp
+        if reply != wire.WARNING:
+            raise TransferEnded
         return False
 
-    async def _say(self, header: wire.Header) -> bool:
+    async def _send_header(self, header: wire.Header) -> bool:
         self._console.write(wire.encode(header))
-        return await self._hear_client()
+        return await self._read_reply()
 
     # Trees.
 
     async def _send(self, path: bytes) -> None:
-        """A file, or a tree from its root down."""
+        """Send a file, or a tree from its root down."""
         begun: list[_Directory] = []
         try:
             await self._send_one(path, begun)
@@ -131,50 +141,50 @@ class ScpSource:
                 entry = await self._next_entry(begun[-1])
                 if entry is None:
                     begun.pop().reader.close()
-                    await self._say(EndOfDirectory())
+                    await self._send_header(EndOfDirectory())
                     continue
                 path = begun[-1].path_of(entry)
                 if entry.attributes.kind is FileKind.DIRECTORY:
-                    await self._skipping_errors(self._begin(path, begun, entry.attributes), path)
+                    await self._warn_on_error(self._begin(path, begun, entry.attributes), path)
                 else:
-                    await self._skipping_errors(self._send_file(path), path)
+                    await self._warn_on_error(self._send_file(path), path)
         finally:
             for directory in begun:
                 directory.reader.close()
 
     async def _send_one(self, path: bytes, begun: list[_Directory]) -> None:
-        """What nobody has looked at yet; a file needs no look."""
+        """Send a path whose kind is unknown. Opening it as a file tells, without a STAT."""
         try:
-            await self._skipping_errors(self._send_file(path), path, (IsADirectory,))
+            await self._warn_on_error(self._send_file(path), path, (IsADirectory,))
         except IsADirectory as error:
             if self._options.is_recursive:
-                await self._skipping_errors(self._begin_first(path, begun), path)
+                await self._warn_on_error(self._begin_first(path, begun), path)
             else:
-                self.warn(f"{error.message}; -r copies those")
+                self.warn(f"{error.message}; -r copies directories")
 
-    async def _skipping_errors(
+    async def _warn_on_error(
         self,
         sending: Coroutine[Any, Any, None],
         path: bytes,
-        passed_on: tuple[type[Exception], ...] = (),
+        except_for: tuple[type[Exception], ...] = (),
     ) -> None:
-        """Errors become a warning, but for those that end everything."""
+        """Send a warning for an error, but for those that end the transfer."""
         try:
             await sending
-        except _ENDING + passed_on:
+        except _ENDING + except_for:
             raise
         except Exception as error:
-            self.warn(self._console.explained(error, path))
+            self.warn(self._console.explain(error, path))
 
     async def _begin_first(self, path: bytes, begun: list[_Directory]) -> None:
-        keeps_times = self._options.keeps_times
-        found = await self._tree.stat(path) if keeps_times else UNTIMED
+        preserves_times = self._options.preserves_times
+        found = await self._tree.stat(path) if preserves_times else UNTIMED
         await self._begin(path, begun, found)
 
     async def _begin(
         self, path: bytes, begun: list[_Directory], attributes: FileAttributes
     ) -> None:
-        """Announce a directory; if the client agrees, its entries come next."""
+        """Send the header of a directory. If the client accepts it, its entries come next."""
         if len(begun) == MAX_DEPTH:
             raise LimitReached(f"over {MAX_DEPTH} directories inside each other")
         name = self._name(path)
@@ -183,7 +193,7 @@ class ScpSource:
         try:
             header = DirectoryHeader(self._options.directory_mode, name)
             wire.encode(header)
-            is_wanted = await self._say_times(attributes) and await self._say(header)
+            is_wanted = await self._send_times(attributes) and await self._send_header(header)
         finally:
             if is_wanted:
                 begun.append(_Directory(path, reader))
@@ -191,18 +201,18 @@ class ScpSource:
                 reader.close()
 
     async def _next_entry(self, directory: _Directory) -> DirectoryEntry | None:
-        """None at the end, which an error is, too."""
+        """The next entry; None at the end, or after an error."""
         if not directory.entries:
             try:
                 directory.entries.extend(await directory.reader.next_entries())
             except CancelledError:
                 raise
             except Exception as error:
-                self.warn(self._console.explained(error, directory.path))
+                self.warn(self._console.explain(error, directory.path))
         return directory.entries.popleft() if directory.entries else None
 
     def _name(self, path: bytes) -> bytes:
-        """What the client is to call it. :raises UnfitName:"""
+        """The last name of a path, for a header. :raises UnfitName: the root has none."""
         name = self._tree.canonical(path).rpartition(b"/")[2]
         if not name:
             raise UnfitName("/: scp has no name for this directory; copy what is in it: /*")
@@ -220,54 +230,63 @@ class ScpSource:
             reader.close()
 
     async def _announce(self, name: bytes, found: FileAttributes) -> bool:
-        """Tell times and size; whether the client wants the file."""
-        header = FileHeader(self._options.file_mode, found.size_bytes, name)
-        wire.encode(header)  # a name that cannot be sent is found out before anything is said
-        return await self._say_times(found) and await self._say(header)
+        """Send times and size.
 
-    async def _say_times(self, found: FileAttributes) -> bool:
-        """Whether the client agrees, which it also does if there is nothing to say."""
-        if not self._options.keeps_times or found.modified_seconds is None:
+        :returns: whether the client wants the file.
+        """
+        header = FileHeader(self._options.file_mode, found.size_bytes, name)
+        wire.encode(header)  # raises for a name that no header can have, before anything is sent
+        return await self._send_times(found) and await self._send_header(header)
+
+    async def _send_times(self, found: FileAttributes) -> bool:
+        """Send the times, if asked for and known.
+
+        :returns: whether the client goes on.
+        """
+        if not self._options.preserves_times or found.modified_seconds is None:
             return True
         seconds, micros = divmod(int(found.modified_seconds * 1_000_000), 1_000_000)
-        return await self._say(Times(seconds, seconds, micros, micros))
+        return await self._send_header(Times(seconds, seconds, micros, micros))
 
     async def _send_content(self, reader: FileReader, size_bytes: int, path: bytes) -> None:
-        """Every byte that was announced, then whether they are right, then the client's word."""
+        """Send every announced byte, then whether they are right, and read the client's reply."""
         sent_bytes, failure = await self._send_bytes(reader, size_bytes)
         if failure is None:
             self._console.write(wire.OK)
         else:
-            sentence = self._console.explained(failure, path)
+            sentence = self._console.explain(failure, path)
             await self._pad(size_bytes - sent_bytes, sentence)
             self.warn(sentence)
-        await self._hear_client()
+        await self._read_reply()
 
     async def _send_bytes(
         self, reader: FileReader, size_bytes: int
     ) -> tuple[int, Exception | None]:
-        """How many bytes were sent, and what kept us from sending the others."""
+        """Send bytes until all are sent or reading fails.
+
+        :returns: how many were sent, and the error; None if there was none.
+        """
         offset = 0
         while offset < size_bytes:
             await self._console.ready_to_write()
             try:
                 data = reader.read(offset, min(READ_BYTES, size_bytes - offset))
-                pieces = await data if isinstance(data, Deferred) else data
+                buffers = await data if isinstance(data, Deferred) else data
             except CancelledError:
                 raise
             except Exception as error:
                 return offset, error
-            self._console.write(*pieces)
-            offset += sum(map(len, pieces))
+            self._console.write(*buffers)
+            offset += sum(map(len, buffers))
         return offset, None
 
     async def _pad(self, missing_bytes: int, sentence: str) -> None:
-        """:raises GivenUp: too much is missing."""
+        """Send zeros for the missing bytes. :raises TransferEnded: there are too many."""
         if missing_bytes > MAX_PADDING_BYTES:
             self._console.complain(f"scp: {sentence}")
-            raise GivenUp
+            raise TransferEnded
         while missing_bytes:
             await self._console.ready_to_write()
-            piece = bytes(min(READ_BYTES, missing_bytes))
-            self._console.write(piece)
-            missing_bytes -= len(piece)
+            zeros = bytes(min(READ_BYTES, missing_bytes))
+            self._console.write(zeros)
+            missing_bytes -= len(zeros)

@@ -1,11 +1,11 @@
-"""``md5sum`` and its kin.
+"""``md5sum`` and the like.
 
 Knows: the lines that GNU coreutils print, which scripts and rclone read.
-Must not know: how digests are made (`files/digests`).
+Must not know: how digests are computed (`files/digests`).
 
-A line is the digest in hexadecimal, a blank, another one (``*`` with ``-b``), and the name as
-it was given. If the name has a backslash, a line feed or a carriage return, these are escaped
-and the line begins with a backslash. ``-`` is the standard input.
+A line has the digest in hexadecimal, a blank, another blank (``*`` with ``-b``), and the name as
+the command line has it. If the name has a backslash, a line feed or a carriage return, these are
+escaped and the line begins with a backslash. ``-`` is the standard input.
 """
 
 from __future__ import annotations
@@ -33,21 +33,30 @@ async def print_sums(
     *,
     is_binary: bool,
 ) -> int:
-    """A line for each path; the exit status, which is 1 if one could not be read."""
+    """Print a line for each path.
+
+    :param console: the command's input and output.
+    :param tree: the user's files.
+    :param digester: computes the digests.
+    :param algorithm: as in `files.digests.ALGORITHMS`.
+    :param paths: the files; ``-`` is the standard input.
+    :param is_binary: whether ``-b`` was given.
+    :returns: the exit status: 1 if a file could not be read.
+    """
     command, path, status = f"{algorithm}sum", b"", 0
     try:
-        # Not by anext() with a default: Python 3.11's takes tuples apart that are waited for.
+        # Not by anext() with a default: that of Python 3.11 unpacks a tuple that is awaited.
         async for path in paths:
             try:
                 digest = await _digest_of(console, tree, digester, algorithm, path)
             except GatewayError as error:
-                console.complain(f"{command}: {console.explained(error, path)}")
+                console.complain(f"{command}: {console.explain(error, path)}")
                 status = 1
             else:
                 console.write(sum_line(digest, path, is_binary=is_binary))
                 await console.ready_to_write()
     except GatewayError as error:
-        console.complain(f"{command}: {console.explained(error, path)}")
+        console.complain(f"{command}: {console.explain(error, path)}")
         return 1
     return status
 
@@ -77,10 +86,10 @@ async def _digest_of_input(console: Console, digester: Digester, algorithm: str)
     digest = ALGORITHMS[algorithm]()
     while True:
         try:
-            pieces = await console.take(STEP_BYTES)
+            buffers = await console.take(STEP_BYTES)
         except InputEnded:
             return digest.digest()
         await digester.next_step()
-        for piece in pieces:
-            digest.update(piece)
-        console.credit(sum(map(len, pieces)))
+        for buffer in buffers:
+            digest.update(buffer)
+        console.credit(sum(map(len, buffers)))

@@ -1,7 +1,8 @@
-"""Attributes of files, in Conch's words and as a line of ``ls -l``.
+"""Attributes of files, as Conch has them and as a line of ``ls -l``.
 
 Knows: modes, owners and their names, and the format of long names
-(draft-ietf-secsh-filexfer-02, section 7). Must not know: where a file is.
+(draft-ietf-secsh-filexfer-02, section 7).
+Must not know: where a file is.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ RECENT_SECONDS = 183 * 24 * 3600
 
 
 class Appearance:
-    """How files look to one user: an object has neither owner nor mode, so all look alike.
+    """How files look to one user. An object has neither owner nor mode, so all look alike.
 
     :param user: the name of both the owner and the group. In long names it has no blanks: clients
-        take these apart at white space, and would read the wrong column for the size.
+        split these at white space, and would read the wrong column for the size.
+    :param settings: owners and modes.
     """
 
     def __init__(self, user: str, settings: FilesSettings) -> None:
@@ -33,7 +35,7 @@ class Appearance:
         self._directory_mode = stat.S_IFDIR | settings.directory_mode
 
     def attributes(self, found: FileAttributes) -> Attributes:
-        """What STAT answers."""
+        """The attributes of a file, as in the reply to STAT."""
         is_directory = found.kind is FileKind.DIRECTORY
         told: Attributes = {
             "size": found.size_bytes,
@@ -42,7 +44,7 @@ class Appearance:
             "permissions": self._directory_mode if is_directory else self._file_mode,
         }
         if found.modified_seconds is not None:
-            # Version 3 has 32 bits for times; what does not fit is cut off at the ends.
+            # Version 3 has 32 bits for times. A time outside of these becomes the nearest one.
             seconds = min(max(int(found.modified_seconds), 0), LAST_UINT32)
             told |= {"atime": seconds, "mtime": seconds}
         return told
@@ -54,23 +56,23 @@ class Appearance:
         return name, self._long_name(name, found, now_seconds), found
 
     def user_name(self, uid: int) -> bytes:
-        """Whose uid this is; nobody's is empty."""
+        """The name of the user with this uid; empty for an unknown one."""
         return self._user.encode() if uid == self._uid else b""
 
     def group_name(self, gid: int) -> bytes:
-        """Which group has this gid; none is empty."""
+        """The name of the group with this gid; empty for an unknown one."""
         return self._user.encode() if gid == self._gid else b""
 
     def _long_name(self, name: bytes, found: Attributes, now_seconds: float) -> bytes:
         mode = stat.filemode(found["permissions"])
-        # A column has to be there, or clients read the others wrongly.
+        # If the column were missing, clients would read the others wrongly.
         date = _date(found.get("mtime", 0), now_seconds)
         owner = f"{self._column:<8} {self._column:<8}"
         return f"{mode}   1 {owner} {found['size']:>8} {date} ".encode() + name
 
 
 def from_wire(wanted: Attributes) -> AttributeChanges:
-    """What SETSTAT, FSETSTAT and OPEN ask for, but for modes and owners."""
+    """The changes that SETSTAT, FSETSTAT and OPEN ask for, without modes and owners."""
     mtime = wanted.get("mtime")
     return AttributeChanges(
         size_bytes=wanted.get("size"),
@@ -79,7 +81,7 @@ def from_wire(wanted: Attributes) -> AttributeChanges:
 
 
 def _date(seconds: int, now_seconds: float) -> str:
-    """As ``ls`` has it, in UTC: the time for what is recent, the year for the rest."""
+    """A date as ``ls`` prints it, in UTC: with the time if it is recent, or else with the year."""
     moment = time.gmtime(seconds)
     is_recent = -3600 < now_seconds - seconds < RECENT_SECONDS
     day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:>2}"

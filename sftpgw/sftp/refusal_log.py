@@ -1,10 +1,10 @@
-"""What the log is told of requests that are refused.
+"""The log of refused requests.
 
-Knows: how often a session may be told of, and what has been told of a handle.
+Knows: how many refusals of a session are logged, and the last one of each handle.
 Must not know: why a request is refused.
 
-An upload that has failed refuses each WRITE that is on its way, with the same words: sixty of
-them, with most clients. The first one is told, and the others are counted until the handle is
+An upload that has failed refuses each WRITE that is on its way, in the same words: sixty of
+them, with most clients. The first one is logged. The others are counted until the handle is
 closed.
 """
 
@@ -19,8 +19,8 @@ from sftpgw.wire.sftp import Status
 
 
 @dataclass(slots=True)
-class _Sticking:
-    """What was told of a handle last, and how often it has been the same since."""
+class _RepeatedRefusal:
+    """The last refusal of a handle, and how often it has been repeated."""
 
     code: Status
     sentence: str
@@ -28,42 +28,44 @@ class _Sticking:
 
 
 class RefusalLog:
-    """Tells the refusals of one session."""
+    """Logs the refusals of one session."""
 
     def __init__(self, events: EventSink) -> None:
         self._limited = LimitedEvents(events)
-        self._sticking: dict[bytes, _Sticking] = {}
+        self._repeated: dict[bytes, _RepeatedRefusal] = {}
 
     def refused(
         self, request: str, code: Status, sentence: str, *, handle: bytes | None = None
     ) -> None:
-        """A request was refused.
+        """Log that a request was refused.
 
-        :param request: its name.
+        :param request: the request's name.
+        :param code: the status of the reply.
+        :param sentence: the words of the reply.
         :param handle: the open file or directory that it was for; None if there was none.
         """
         if handle is not None:
-            sticking = self._sticking.get(handle)
-            if sticking and (sticking.code, sticking.sentence) == (code, sentence):
-                sticking.repeated += 1
+            last = self._repeated.get(handle)
+            if last and (last.code, last.sentence) == (code, sentence):
+                last.repeated += 1
                 return
-            self._tell_repeated(self._sticking.pop(handle, None))
-            self._sticking[handle] = _Sticking(code, sentence)
+            self._tell_repeated(self._repeated.pop(handle, None))
+            self._repeated[handle] = _RepeatedRefusal(code, sentence)
         self.emit(RequestRefused(request=request, status=code.name.lower(), reason=sentence))
 
     def ended(self, handle: bytes) -> None:
-        """The handle is gone."""
-        self._tell_repeated(self._sticking.pop(handle, None))
+        """A handle was closed."""
+        self._tell_repeated(self._repeated.pop(handle, None))
 
     def all_ended(self) -> None:
         """The session is over."""
-        for handle in list(self._sticking):
+        for handle in list(self._repeated):
             self.ended(handle)
 
     def emit(self, event: Event) -> None:
         """Tell what a client has done wrong, unless it was told of too much already."""
         self._limited.emit(event)
 
-    def _tell_repeated(self, sticking: _Sticking | None) -> None:
-        if sticking is not None and sticking.repeated:
-            self.emit(RefusalsRepeated(times=sticking.repeated, reason=sticking.sentence))
+    def _tell_repeated(self, last: _RepeatedRefusal | None) -> None:
+        if last is not None and last.repeated:
+            self.emit(RefusalsRepeated(times=last.repeated, reason=last.sentence))

@@ -12,13 +12,11 @@ Must not know: HTTP. It passes the same contract suite as the real client.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sftpgw.errors import (
     CopiesLackChecksums,
-    NoSuchBucket,
     ObjectArchived,
     PreconditionFailed,
     RangeNotSatisfiable,
@@ -44,11 +42,10 @@ from sftpgw.model.store import (
 )
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import RunningChecksum, joined
-from sftpgw.testing.store_faults import Gate, StoreFaults
+from sftpgw.testing.programmable_store import ProgrammableStore
 from sftpgw.testing.store_memory import (
     StartedUpload,
     StoredObject,
-    StoreMemory,
     binary,
     etag_of,
     etag_of_upload,
@@ -57,7 +54,7 @@ from sftpgw.testing.store_memory import (
 )
 
 
-class FakeStore:
+class FakeStore(ProgrammableStore):
     """S3 in memory.
 
     :param buckets: the buckets that exist.
@@ -66,7 +63,6 @@ class FakeStore:
     :param chunk_bytes: the size of the chunks in which GET passes a body to its sink.
     :param page_limit: the largest page of a list, whatever is asked for.
     :param keeps_folders: the folders of a key stay when the key is gone.
-    :ivar refused: by key, the error of HEAD, GET and copies of an object.
     """
 
     def __init__(
@@ -79,86 +75,10 @@ class FakeStore:
         page_limit: int = MAX_LISTED_KEYS,
         keeps_folders: bool = False,
     ) -> None:
-        self.buckets = set(buckets)
-        self.requests: Counter[str] = Counter()
-        self.refused: dict[str, StoreError] = {}
-        self._memory = StoreMemory(keeps_folders=keeps_folders)
-        self._faults = StoreFaults()
+        super().__init__(buckets, chunk_bytes=chunk_bytes, keeps_folders=keeps_folders)
         self._capabilities = capabilities or Capabilities()
         self._min_part_bytes = min_part_bytes
-        self._chunk_bytes = chunk_bytes
         self._page_limit = page_limit
-
-    # What a test programs.
-
-    def fail(self, operation: str, error: Exception, *, times: int = 1, skip: int = 0) -> None:
-        """After `skip` calls of `operation`, the next `times` raise `error` and change nothing."""
-        self._faults.fail(operation, error, times=times, skip=skip)
-
-    def lose_response(self, operation: str, error: Exception) -> None:
-        """The next call of `operation` does its work and then raises `error`."""
-        self._faults.lose_response(operation, error)
-
-    def cut_body(self, after_bytes: int) -> None:
-        """The next GET passes on `after_bytes` and then fails for good."""
-        self._faults.cut_body(after_bytes)
-
-    def hold(self, operation: str) -> Gate:
-        """From now on `operation` waits until the gate is opened."""
-        return self._faults.hold(operation)
-
-    def seed(
-        self,
-        key: str,
-        data: bytes = b"",
-        bucket: str = "bucket",
-        *,
-        storage_class: str = "",
-        **metadata: str,
-    ) -> None:
-        """Store an object without a request."""
-        properties = ObjectProperties(metadata=metadata, storage_class=storage_class)
-        self._memory.store(ObjectName(bucket, key), data, properties, etag_of(data))
-
-    # What a test looks at.
-
-    @property
-    def objects(self) -> dict[ObjectName, StoredObject]:
-        return self._memory.objects
-
-    @objects.setter
-    def objects(self, objects: dict[ObjectName, StoredObject]) -> None:
-        self._memory.objects = objects
-
-    @property
-    def uploads(self) -> dict[str, StartedUpload]:
-        """The open multipart uploads, by their ids."""
-        return self._memory.uploads
-
-    @uploads.setter
-    def uploads(self, uploads: dict[str, StartedUpload]) -> None:
-        self._memory.uploads = uploads
-
-    @property
-    def folders(self) -> set[ObjectName]:
-        return self._memory.folders
-
-    @property
-    def now_seconds(self) -> float:
-        """The store's clock; each object that is stored moves it on by a second."""
-        return self._memory.now_seconds
-
-    @now_seconds.setter
-    def now_seconds(self, seconds: float) -> None:
-        self._memory.now_seconds = seconds
-
-    def content(self, key: str, bucket: str = "bucket") -> bytes:
-        """The bytes stored under a key. :raises KeyError: there are none"""
-        return self.objects[ObjectName(bucket, key)].data
-
-    def keys(self, bucket: str = "bucket") -> list[str]:
-        """All keys of a bucket, in S3's order."""
-        return self._memory.keys(bucket)
 
     # ObjectStore.
 
@@ -360,26 +280,6 @@ class FakeStore:
         return UploadsPage(tuple(page), upload_order(page[-1]) if len(rest) > len(page) else None)
 
     # Steps of the operations; some tests override them.
-
-    async def _enter(self, operation: str, bucket: str) -> None:
-        self.requests[operation] += 1
-        await self._faults.before(operation)
-        if bucket not in self.buckets:
-            raise NoSuchBucket(f"no bucket {bucket}", code="NoSuchBucket", status=404)
-
-    def _leave(self, operation: str) -> None:
-        self._faults.after(operation)
-
-    async def _deliver(self, data: bytes, sink: BodySink) -> None:
-        cut = self._faults.next_cut()
-        for start in range(0, len(data), self._chunk_bytes):
-            chunk = data[start : start + self._chunk_bytes]
-            await self._faults.before_chunk()
-            if cut is not None and start + len(chunk) >= cut:
-                if cut > start:
-                    sink.received(chunk[: cut - start])
-                raise StoreError("the body broke off", code="ConnectionLost")
-            sink.received(chunk)
 
     def _upload(self, upload: MultipartUpload) -> StartedUpload:
         return self._memory.started(upload)

@@ -1,4 +1,4 @@
-"""A small S3 in memory for `scripted_s3`: what an honest store answers between faults.
+"""A small S3 in memory for `scripted_s3`: the responses of a correct store between two faults.
 
 Knows: the requests that uploads and downloads are made of, and how vendors differ.
 Must not know: sockets, or how a store misbehaves (`scripted_s3`).
@@ -32,27 +32,29 @@ LONG_AGO_IN_XML = "1970-01-01T00:00:00.000Z"
 class Dialect:
     """How a store differs from AWS.
 
-    :param conditions: ``honoured``; ``ignored``, as some Ceph; ``refused``, as B2.
+    :param conditions: ``honoured``; ``ignored``, as by some Ceph versions; ``refused``, as by B2.
     :param checksums: ``checked``; ``ignored``, as by older stores; ``refused``.
-    :param object_size: ``checked``; ``ignored``; ``refused``, whatever it is.
-    :param needs_equal_parts: as R2 does.
-    :param copies_with_checksums: UploadPartCopy into an upload with checksums: ``right``;
-        ``refused``, as by MinIO; ``whole``: the sum told, and kept, is that of the whole source, as
-        with versitygw; ``untold``.
-    :param ranges_of_small: whether ranges of sources below a part's least size are copied. AWS's
-        are not.
-    :param copied_part: how UploadPartCopy's document is called; s3proxy says CopyObjectResult.
-    :param copies_markers: whether CopyObject takes a source ``name/``.
-    :param copied_etag: ``quoted``; ``bare`` or ``missing`` in the results of copies.
-    :param complete_etag: ``told``; ``missing``, as in Ceph's first answer.
-    :param sizes: whether lists tell sizes.
-    :param upload_keys: in lists of uploads: ``told`` to be encoded; ``untold``, as in Ceph;
-        ``plain``, whatever is asked for.
-    :param initiated: whether lists of uploads tell since when they are open.
-    :param aborts: whether AbortMultipartUpload does what it says.
-    :param folds_backslashes: whether ``a\\b`` is ``a/b``, as in SeaweedFS.
-    :param has_folders: as in a file system, a key and one below it exclude each other (500).
-    :param max_name_bytes: of a segment of a key; versitygw and MinIO refuse more than 255 (400).
+    :param object_size: x-amz-mp-object-size is ``checked``; ``ignored``; always ``refused``.
+    :param needs_equal_parts: parts must not differ in size, as with R2.
+    :param copies_with_checksums: the checksum of a part that is copied into an upload with
+        checksums: ``right``; ``refused``, as by MinIO; ``whole``: that of the whole source, as
+        with versitygw; ``untold``: not reported.
+    :param ranges_of_small: ranges are copied from sources of less than the least size of a part.
+        AWS does not do that.
+    :param copied_part: the root element of UploadPartCopy's document; s3proxy sends
+        CopyObjectResult.
+    :param copies_markers: CopyObject takes a source ``name/``.
+    :param copied_etag: in the results of copies: ``quoted``; ``bare`` or ``missing``.
+    :param complete_etag: ``told``; ``missing``, as in Ceph's first response.
+    :param sizes: lists report sizes.
+    :param upload_keys: keys in lists of uploads are ``told`` to be encoded; encoded and ``untold``,
+        as with Ceph; ``plain``, whatever is asked for.
+    :param initiated: lists of uploads report when an upload began.
+    :param aborts: AbortMultipartUpload does what it says.
+    :param folds_backslashes: ``a\\b`` is ``a/b``, as with SeaweedFS.
+    :param has_folders: as in a file system, a key and one under it exclude each other (500).
+    :param max_name_bytes: the longest segment of a key; versitygw and MinIO refuse more than 255
+        bytes (400).
     """
 
     conditions: str = "honoured"
@@ -76,35 +78,114 @@ class Dialect:
 
 @dataclass
 class _SmallUpload:
-    """:param sums: what the store believes of its parts, if it was told to keep any"""
+    """An open upload.
+
+    :param sums: the checksums that the store has of its parts; None: the upload has none.
+    """
 
     key: str
     parts: dict[int, bytes] = field(default_factory=dict)
     sums: dict[int, Checksum] | None = None
 
+    def joined_sum(self, numbers: list[int]) -> Checksum | None:
+        """The checksum that the store joins from those of the parts, right or not."""
+        if self.sums is None or not all(number in self.sums for number in numbers):
+            return None
+        parts = [
+            StoredPart(number, len(self.parts[number]), "", self.sums[number]) for number in numbers
+        ]
+        return joined(parts, ChecksumAlgorithm.CRC64NVME)
+
 
 class _Refused(Exception):
-    """:param reply: instead of the usual answer."""
+    """A request that the store refuses; `reply` is the error response."""
 
     def __init__(self, status: int, code: str, message: str = "scripted") -> None:
         super().__init__(code)
         self.reply = error_reply(status, code, message=message)
 
 
+class _Checks:
+    """What a store of a dialect checks in a request. Each method raises `_Refused`."""
+
+    def __init__(self, dialect: Dialect, min_part_bytes: int) -> None:
+        self.dialect = dialect
+        self.min_part_bytes = min_part_bytes
+
+    def require_size(self, request: Recorded, size_bytes: int) -> None:
+        size = request.headers.get("x-amz-mp-object-size")
+        if size is None or self.dialect.object_size == "ignored":
+            return
+        if self.dialect.object_size == "refused":
+            raise _Refused(501, "NotImplemented")
+        if size != str(size_bytes):
+            raise _Refused(400, "InvalidRequest")
+
+    def require_absent(self, request: Recorded, exists: bool) -> None:
+        """If-None-Match."""
+        if "if-none-match" not in request.headers:
+            return
+        if self.dialect.conditions == "refused":
+            raise _Refused(501, "NotImplemented")
+        if self.dialect.conditions == "honoured" and exists:
+            raise _Refused(412, "PreconditionFailed")
+
+    def require_etag(self, request: Recorded, name: str, etag: str) -> None:
+        """A condition on the ETag of an object, in the header `name`."""
+        if name not in request.headers:
+            return
+        if self.dialect.conditions == "refused":
+            raise _Refused(501, "NotImplemented")
+        if self.dialect.conditions == "honoured" and request.headers[name] != etag:
+            raise _Refused(412, "PreconditionFailed")
+
+    def require_part_sizes(self, sizes_bytes: list[int]) -> None:
+        if any(size_bytes < self.min_part_bytes for size_bytes in sizes_bytes[:-1]):
+            raise _Refused(400, "EntityTooSmall")
+        if self.dialect.needs_equal_parts and len(set(sizes_bytes[:-1])) > 1:
+            message = "All non-trailing parts must have the same length."  # in R2's words
+            raise _Refused(400, "InvalidPart", message)
+
+    def checked(
+        self, request: Recorded, data: bytes, joined_sum: Checksum | None = None
+    ) -> Mapping[str, str]:
+        """The headers that report the checksum, if it is that of `data`, or the joined one."""
+        name = header_name(ChecksumAlgorithm.CRC64NVME)
+        if name not in request.headers or self.dialect.checksums == "ignored":
+            return {}
+        if self.dialect.checksums == "refused":
+            raise _Refused(501, "NotImplemented")
+        found = encode_checksum(joined_sum) if joined_sum is not None else checksum_text(data)
+        if request.headers[name] != found:
+            raise _Refused(400, "BadDigest")
+        return {name: found}
+
+
 class SmallS3:
-    """One bucket, with path addressing."""
+    """One bucket, with path addressing.
+
+    :param dialect: how it differs from AWS; None: it does not.
+    :param min_part_bytes: the least size of each part but the last.
+    """
 
     def __init__(self, dialect: Dialect | None = None, *, min_part_bytes: int = 64 * KIB) -> None:
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, _SmallUpload] = {}
-        self.dialect = dialect or Dialect()
-        self.least_part_bytes = min_part_bytes
+        self._checks = _Checks(dialect or Dialect(), min_part_bytes)
         self._serial = 0
-        self._etags: dict[str, tuple[bytes, str]] = {}  # and the content that each is of
-        self._sums: dict[str, Checksum] = {}  # of objects made of parts, as the store believes
+        self._etags: dict[str, tuple[bytes, str]] = {}  # with the content that it belongs to
+        self._sums: dict[str, Checksum] = {}  # of completed uploads, as joined
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._checks.dialect
+
+    @dialect.setter
+    def dialect(self, dialect: Dialect) -> None:
+        self._checks.dialect = dialect
 
     def answer(self, request: Recorded) -> Reply:
-        """What an honest store says."""
+        """The response of a correct store."""
         url = urlsplit(request.target)
         key = unquote(url.path).split("/", 2)[2] if url.path.count("/") > 1 else ""
         if self.dialect.folds_backslashes:
@@ -139,28 +220,28 @@ class SmallS3:
     # Objects.
 
     def _put(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
-        self._demand_apart(key)
+        self._require_no_folder(key)
         if "x-amz-copy-source" in request.headers:
             if not self.dialect.copies_markers and self._source_key(request).endswith("/"):
                 raise _Refused(400, "DirectoryObjectContainsData")
             if "if-match" in request.headers:
                 self._object(key)
-                self._demand_etag(request, "if-match", self._etag_of(key))
+                self._checks.require_etag(request, "if-match", self._etag_of(key))
             self.objects[key] = self._copied(request, key)
             self._sums.pop(key, None)
             return _document("CopyObjectResult", **self._copied_etag(self._etag_of(key)))
-        told = self._checked(request, request.body)
-        self._demand(request, key)
+        told = self._checks.checked(request, request.body)
+        self._checks.require_absent(request, key in self.objects)
         self.objects[key] = request.body
         self._sums.pop(key, None)
         return Reply(200, headers={"ETag": self._etag_of(key), **told})
 
     def _copied_etag(self, etag: str) -> Mapping[str, str]:
-        """As the results of copies tell it."""
+        """The ETag as the results of copies report it."""
         told = {"quoted": {"ETag": etag}, "bare": {"ETag": etag.strip('"')}, "missing": {}}
         return told[self.dialect.copied_etag]
 
-    def _demand_apart(self, key: str) -> None:
+    def _require_no_folder(self, key: str) -> None:
         if self.dialect.has_folders and any(each.startswith(key + "/") for each in self.objects):
             raise _Refused(500, "InternalError")
 
@@ -186,12 +267,12 @@ class SmallS3:
 
     def _delete(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         if key in self.objects:
-            self._demand_etag(request, "if-match", self._etag_of(key))
+            self._checks.require_etag(request, "if-match", self._etag_of(key))
         self.objects.pop(key, None)
         return Reply(204)
 
     def _list(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
-        """One page of all there is, be it more than a thousand."""
+        """All keys on one page, even more than a thousand."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         inner, folders = "", set()
         for each in sorted(self.objects):
@@ -216,7 +297,7 @@ class SmallS3:
     def _create(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         if "x-amz-checksum-algorithm" in request.headers and self.dialect.checksums == "refused":
             raise _Refused(501, "NotImplemented")
-        self._demand_apart(key)
+        self._require_no_folder(key)
         self._serial += 1
         has_sums = request.headers.get("x-amz-checksum-algorithm") == "CRC64NVME"
         is_checking = self.dialect.checksums == "checked"
@@ -228,7 +309,7 @@ class SmallS3:
         upload, number = self._upload(query), int(query["partNumber"])
         if "x-amz-copy-source" in request.headers:
             return self._copy_part(request, upload, number, key)
-        told = self._checked(request, request.body)
+        told = self._checks.checked(request, request.body)
         upload.parts[number] = request.body
         if upload.sums is not None:
             upload.sums[number] = _checksum(request.body)
@@ -256,30 +337,20 @@ class SmallS3:
             etag.replace(b"&quot;", b"").strip(b'"') for _, etag in named
         ]:
             raise _Refused(400, "InvalidPart")
-        self._demand_sizes([len(body) for body in bodies])
+        self._checks.require_part_sizes([len(body) for body in bodies])
         whole = b"".join(bodies)
-        self._demand_size(request, len(whole))
-        believed = self._believed_sum(upload, [int(number) for number, _ in named])
-        self._checked(request, whole, believed)
-        self._demand(request, key)
+        self._checks.require_size(request, len(whole))
+        joined_sum = upload.joined_sum([int(number) for number, _ in named])
+        self._checks.checked(request, whole, joined_sum)
+        self._checks.require_absent(request, key in self.objects)
         self.objects[key] = whole
         self._etags[key] = whole, _etag_of_parts(bodies)
         self._sums.pop(key, None)
-        if believed is not None:
-            self._sums[key] = believed
+        if joined_sum is not None:
+            self._sums[key] = joined_sum
         del self.uploads[query["uploadId"]]
         told = {"ETag": self._etag_of(key)} if self.dialect.complete_etag == "told" else {}
         return _document("CompleteMultipartUploadResult", **told)
-
-    def _believed_sum(self, upload: _SmallUpload, numbers: list[int]) -> Checksum | None:
-        """The checksum that the store joins from those it has of the parts, right or not."""
-        if upload.sums is None or not all(number in upload.sums for number in numbers):
-            return None
-        parts = [
-            StoredPart(number, len(upload.parts[number]), "", upload.sums[number])
-            for number in numbers
-        ]
-        return joined(parts, ChecksumAlgorithm.CRC64NVME)
 
     def _abort(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
         if self._upload(query).key != key:
@@ -293,7 +364,7 @@ class SmallS3:
         return _document("ListPartsResult", UploadId=query["uploadId"])
 
     def _list_uploads(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
-        """One page of all there are."""
+        """All uploads on one page."""
         is_wanted = query.get("encoding-type") == "url" and self.dialect.upload_keys != "plain"
         inner = ""
         for upload_id, upload in sorted(self.uploads.items(), key=lambda item: item[1].key):
@@ -314,27 +385,16 @@ class SmallS3:
         """The bytes of a copy's source."""
         source = self._source_key(request)
         data = self._object(source)
-        self._demand(request, key)
-        self._demand_etag(request, "x-amz-copy-source-if-match", self._etag_of(source))
+        self._checks.require_absent(request, key in self.objects)
+        self._checks.require_etag(request, "x-amz-copy-source-if-match", self._etag_of(source))
         wanted = re.fullmatch(
             r"bytes=(\d+)-(\d+)", request.headers.get("x-amz-copy-source-range", "")
         )
         if not wanted:
             return data
-        if not self.dialect.ranges_of_small and len(data) <= self.least_part_bytes:
+        if not self.dialect.ranges_of_small and len(data) <= self._checks.min_part_bytes:
             raise _Refused(400, "InvalidRequest")
         return data[int(wanted[1]) : int(wanted[2]) + 1]
-
-    # What is demanded.
-
-    def _demand_size(self, request: Recorded, size_bytes: int) -> None:
-        told = request.headers.get("x-amz-mp-object-size")
-        if told is None or self.dialect.object_size == "ignored":
-            return
-        if self.dialect.object_size == "refused":
-            raise _Refused(501, "NotImplemented")
-        if told != str(size_bytes):
-            raise _Refused(400, "InvalidRequest")
 
     def _object(self, key: str) -> bytes:
         if key not in self.objects:
@@ -353,45 +413,6 @@ class SmallS3:
         if query["uploadId"] not in self.uploads:
             raise _Refused(404, "NoSuchUpload")
         return self.uploads[query["uploadId"]]
-
-    def _demand(self, request: Recorded, key: str) -> None:
-        """If-None-Match, as the dialect has it."""
-        if "if-none-match" not in request.headers:
-            return
-        if self.dialect.conditions == "refused":
-            raise _Refused(501, "NotImplemented")
-        if self.dialect.conditions == "honoured" and key in self.objects:
-            raise _Refused(412, "PreconditionFailed")
-
-    def _demand_etag(self, request: Recorded, name: str, etag: str) -> None:
-        """A condition on what is there, as the dialect has it."""
-        if name not in request.headers:
-            return
-        if self.dialect.conditions == "refused":
-            raise _Refused(501, "NotImplemented")
-        if self.dialect.conditions == "honoured" and request.headers[name] != etag:
-            raise _Refused(412, "PreconditionFailed")
-
-    def _demand_sizes(self, sizes_bytes: list[int]) -> None:
-        if any(size_bytes < self.least_part_bytes for size_bytes in sizes_bytes[:-1]):
-            raise _Refused(400, "EntityTooSmall")
-        if self.dialect.needs_equal_parts and len(set(sizes_bytes[:-1])) > 1:
-            message = "All non-trailing parts must have the same length."  # in R2's words
-            raise _Refused(400, "InvalidPart", message)
-
-    def _checked(
-        self, request: Recorded, data: bytes, believed: Checksum | None = None
-    ) -> Mapping[str, str]:
-        """The checksum to tell, once it was found to be that of `data`, or the one believed."""
-        name = header_name(ChecksumAlgorithm.CRC64NVME)
-        if name not in request.headers or self.dialect.checksums == "ignored":
-            return {}
-        if self.dialect.checksums == "refused":
-            raise _Refused(501, "NotImplemented")
-        found = encode_checksum(believed) if believed is not None else checksum_text(data)
-        if request.headers[name] != found:
-            raise _Refused(400, "BadDigest")
-        return {name: found}
 
 
 def checksum_text(data: bytes) -> str:

@@ -26,7 +26,7 @@ def test_users_take_turns() -> None:
     assert (len(queue), set(queue.users)) == (0, set())
 
 
-def test_what_is_popped_is_what_put_has_returned() -> None:
+def test_pop_returns_the_entries_that_put_has_returned() -> None:
     queue: FairQueue[int] = FairQueue()
     waiting = queue.put("a", 1)
     assert queue.pop()[2] is waiting

@@ -30,7 +30,7 @@ class Feeding:
         return sum(map(len, self.pieces))
 
 
-def test_what_fits_into_a_step_is_done_at_once() -> None:
+def test_a_body_that_fits_into_a_step_is_hashed_at_once() -> None:
     clock = IterationClock()
     small = Feeding(Hasher(clock), b"one", bytearray(b"two"), memoryview(b""))
     assert (small.pieces, small.ends) == ([b"one", b"two"], [None])

@@ -24,7 +24,7 @@ def test_debt_is_paid_back_first() -> None:
     assert bucket.tokens == -1
 
 
-def test_what_is_given_back_does_not_overflow() -> None:
+def test_returned_tokens_do_not_overflow_the_bucket() -> None:
     bucket = TokenBucket(2, 1, now_seconds=0)
     bucket.spend()
     bucket.add(5)

@@ -68,7 +68,7 @@ def test_an_access_point() -> None:
         ("arn:aws:s3::123456789012:accesspoint:mrap.mrap", {}),
     ],
 )
-def test_what_has_no_url(bucket: str, settings: dict[str, object]) -> None:
+def test_buckets_that_have_no_url_are_refused(bucket: str, settings: dict[str, object]) -> None:
     with pytest.raises(StoreError) as refused:
         endpoint_of(bucket, **settings)
     assert refused.value.code == "NoEndpoint"

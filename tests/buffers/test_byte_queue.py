@@ -12,7 +12,7 @@ from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES, ByteQueue
     st.lists(st.binary(max_size=50) | st.binary(max_size=9).map(lambda data: data * 600)),
     st.lists(st.integers(1, 6000), min_size=1),
 )
-def test_what_goes_in_comes_out(pieces: list[bytes], limits: list[int]) -> None:
+def test_bytes_come_out_as_they_went_in(pieces: list[bytes], limits: list[int]) -> None:
     queue = ByteQueue()
     for piece in pieces:
         queue.append(piece)

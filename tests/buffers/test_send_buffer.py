@@ -60,7 +60,7 @@ def test_about_so_much_at_a_time() -> None:
     assert outflow.send(socket, 1000) == 70
 
 
-def test_what_is_cleared_is_let_go_of() -> None:
+def test_clear_releases_the_buffers() -> None:
     buffer, socket = bytearray(100), Socket()
     outflow = SendBuffer([buffer])
     socket.room_bytes = 30

@@ -329,7 +329,9 @@ class TestList:
         assert (page.objects, page.prefixes, page.next_token) == ((), (), None)
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_told_of_an_object(self, under_test: StoreUnderTest) -> None:
+    async def test_a_list_tells_size_etag_and_date_of_an_object(
+        self, under_test: StoreUnderTest
+    ) -> None:
         info = await stored(under_test, "file", b"12345")
         (listed,) = (await under_test.store.list(under_test.bucket, under_test.prefix)).objects
         assert listed.name == info.name
@@ -400,7 +402,9 @@ class TestUploads:
         assert await content(under_test, upload.name) == first + b"the end"
 
     @pytest_twisted.ensureDeferred
-    async def test_what_is_wanted_is_done_and_stays(self, under_test: StoreUnderTest) -> None:
+    async def test_a_part_sent_before_its_token_is_cancelled_stays(
+        self, under_test: StoreUnderTest
+    ) -> None:
         cancel_token = CancelToken()
         wanted = under_test.store.with_cancel(cancel_token)
         upload = await wanted.create_upload(under_test.name("file"), ObjectProperties())

@@ -41,7 +41,7 @@ async def test_a_store_that_can_do_all() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_another_process_tries_it_out_at_the_same_time() -> None:
+async def test_two_processes_probe_at_the_same_time() -> None:
     """And has just removed the object that both begin with."""
     store = FakeStore()
     store.fail("head", NoSuchObject("gone", code="NoSuchKey", status=404))
@@ -137,7 +137,7 @@ async def test_trouble_is_no_finding(error: Exception) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_moto_can_do(moto_url: str) -> None:
+async def test_the_probe_finds_the_capabilities_of_moto(moto_url: str) -> None:
     bucket = new_bucket_name()
     create_bucket(moto_url, bucket)
     client = connect(moto_settings(moto_url, bucket), RecordedEvents())

@@ -32,7 +32,7 @@ async def test_an_upload_in_parts_is_stored_under_its_new_name(under_test: Store
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_others_store_under_its_first_name_is_not_replaced(
+async def test_an_object_of_others_under_the_first_name_is_not_replaced(
     under_test: StoreUnderTest,
 ) -> None:
     tree = tree_on(under_test)

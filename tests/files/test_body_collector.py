@@ -9,7 +9,7 @@ from sftpgw.model.store import ObjectInfo, ObjectName
 
 
 @pytest.mark.parametrize(("bound", "is_complete"), [(5, True), (4, False)])
-def test_what_is_over_the_bound_is_dropped(bound: int, is_complete: bool) -> None:
+def test_bytes_over_the_bound_are_dropped(bound: int, is_complete: bool) -> None:
     collector = BodyCollector(bound)
     info = ObjectInfo(ObjectName("bucket", "key"), 5, '"etag"', 0.0)
     collector.began(info)

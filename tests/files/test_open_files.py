@@ -135,7 +135,7 @@ class TestBoundUploads:
         assert result_of(tree.stat(b"/b")).modified_seconds == 1_600_000_000
 
     @pytest.mark.parametrize("conditions", [True, False])
-    def test_what_was_stored_under_the_old_name_moves_first(self, conditions: bool) -> None:
+    def test_the_object_stored_under_the_old_name_moves_first(self, conditions: bool) -> None:
         gateway = gateway_with(
             conditional_complete=conditions,
             conditional_delete=conditions,
@@ -234,7 +234,9 @@ class TestBoundUploads:
         assert files(gateway) == {"b": WHOLE, "a": b"c"}
 
     @pytest.mark.parametrize("conditions", [True, False])
-    def test_what_others_have_stored_there_is_not_replaced(self, conditions: bool) -> None:
+    def test_an_object_of_others_under_the_first_name_is_not_replaced(
+        self, conditions: bool
+    ) -> None:
         gateway = gateway_with(conditional_complete=conditions)
         tree = gateway.tree()
         upload = begun(tree, b"/a")
@@ -247,7 +249,7 @@ class TestBoundUploads:
         assert files(gateway) == {"a": b"theirs"}
         gateway.assert_idle()
 
-    def test_what_others_have_stored_under_the_new_name_is_not_replaced(
+    def test_an_object_of_others_under_the_new_name_is_not_replaced(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         upload = opened(tree, b"/a", WriteIntent(exclusive=True))
@@ -260,7 +262,7 @@ class TestBoundUploads:
         gateway.assert_idle()
 
     @pytest.mark.parametrize("operation", ["copy", "delete"])
-    def test_what_cannot_be_moved_is_not_lost_and_the_client_is_told(
+    def test_a_file_that_cannot_be_moved_is_not_lost_and_the_client_is_told(
         self, gateway: GatewayInMemory, tree: Tree, operation: str
     ) -> None:
         upload = begun(tree, b"/a")
@@ -356,7 +358,7 @@ class TestEdits:
         result_of(upload.commit())
         assert files(gateway) == {"a": b"anew", "c": b"X" + OLD[1:]}
 
-    def test_what_replaces_the_file_under_its_new_name_is_not_undone(
+    def test_a_replacement_under_the_new_name_is_not_undone(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         gateway.store.seed(HOME + "a", OLD)
@@ -369,7 +371,7 @@ class TestEdits:
         gateway.assert_idle()
 
     @pytest.mark.parametrize("operation", ["get", "copy_part"])
-    def test_what_is_on_its_way_is_asked_for_again(
+    def test_requests_in_flight_are_repeated_under_the_new_name(
         self, gateway: GatewayInMemory, tree: Tree, operation: str
     ) -> None:
         gateway.store.seed(HOME + "a", OLD)
@@ -490,7 +492,7 @@ class TestEdits:
         assert files(gateway) == {"e/a": OLD[:at] + FIRST + OLD[at + len(FIRST) :]}
         gateway.assert_idle()
 
-    def test_two_that_have_taken_each_others_keys_do_not_wait_for_each_other(
+    def test_two_uploads_that_swapped_their_keys_do_not_deadlock(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         """libfuse's names leave the keys of what is open free, so that two can be swapped."""
@@ -546,7 +548,7 @@ class TestRemoved:
     """An open file that has lost its name: whatever is written to it, no one misses."""
 
     @pytest.mark.parametrize("offset", [0, 3 * PART])
-    def test_while_it_is_edited_nothing_fails(
+    def test_no_request_on_a_removed_file_fails_while_it_is_edited(
         self, gateway: GatewayInMemory, tree: Tree, offset: int
     ) -> None:
         gateway.store.seed(HOME + "a", OLD)
@@ -561,7 +563,9 @@ class TestRemoved:
         assert files(gateway) == {}
         gateway.assert_idle()
 
-    def test_what_failed_before_still_fails(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_failure_before_the_remove_still_fails_the_close(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         gateway.store.seed(HOME + "a", OLD)
         upload = begun(tree, b"/a")
         gateway.store.fail("upload_part", StoreUnavailable("down"))

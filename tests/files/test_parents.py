@@ -42,7 +42,7 @@ class TestTrailingSlashes:
             client.open(b"/new/", CREATE)
         assert not gateway.store.requests
 
-    def test_what_is_being_written_is_not_reached_either(
+    def test_a_file_being_written_is_not_reached_with_a_trailing_slash(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         handle = client.open(b"/f", CREATE)
@@ -79,7 +79,7 @@ class TestBelowAFile:
     """On a disk, ENOTDIR. On S3 it can be stored, and listings hide it behind the file."""
 
     @pytest.mark.parametrize("how", ["stat", "list", "stored", "writing"])
-    def test_what_the_session_knows_costs_nothing_on_the_usual_path(
+    def test_nothing_is_made_below_a_file_that_the_session_knows(
         self, gateway: GatewayInMemory, client: SftpClient, how: str
     ) -> None:
         if how == "stored":
@@ -111,7 +111,7 @@ class TestBelowAFile:
                     rename(source, b"/f/x")
         assert sorted(keys(gateway)) == ["d/in", "f", "g"]
 
-    def test_what_is_there_already_stays_in_reach(
+    def test_objects_below_a_file_stay_in_reach(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         """A bucket may hold both a file and a directory of one name."""
@@ -126,7 +126,7 @@ class TestBelowAFile:
         assert set(client.listdir(b"/f")) == {b"old", b"newer", b"sub"}
         client.remove(b"/f/old")
 
-    def test_what_was_a_file_may_be_a_directory_now(
+    def test_a_removed_file_may_become_a_directory(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.put(b"/f", b"bytes")
@@ -181,7 +181,7 @@ class TestOpenToReadThatCreates:
         client.close(handle)
         assert keys(gateway) == ["lock"]
 
-    def test_what_is_there_costs_what_reading_costs(
+    def test_an_existing_file_costs_as_much_as_reading(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         gateway.store.seed(HOME + "f", b"bytes")

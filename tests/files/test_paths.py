@@ -57,7 +57,7 @@ def test_a_location_has_a_file_a_marker_and_a_parent() -> None:
     ("path", "why"),
     [(b"a\0b", "NUL"), (b"\xff", "UTF-8"), (b"\xed\xa0\x80", "UTF-8"), (b"x" * 2000, "2011 bytes")],
 )
-def test_what_cannot_be_a_key_is_refused(path: bytes, why: str) -> None:
+def test_paths_that_cannot_be_keys_are_refused(path: bytes, why: str) -> None:
     with pytest.raises(InvalidPath, match=why):
         locate(MOUNT, path)
 
@@ -88,7 +88,7 @@ def test_names_that_no_path_can_have(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", [b"f/", b"/f/", b"f//", b"f/.", b"f/./", b"f/g/..", b"./f/"])
-def test_what_ends_like_a_directory_is_one(path: bytes) -> None:
+def test_paths_that_end_like_a_directory_are_directories(path: bytes) -> None:
     place = locate(MOUNT, path)
     assert place.must_be_directory
     assert not place.may_be_file

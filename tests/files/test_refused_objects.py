@@ -103,7 +103,7 @@ class TestListings:
         assert sum(found["mtime"] == 77 for found in listed.values()) == 199
         assert len(gateway.events.facts("times-unknown")) == 1
 
-    def test_where_all_are_refused_it_stops_asking(
+    def test_a_listing_whose_objects_are_all_refused_stops_asking(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         for number in range(500):
@@ -112,7 +112,7 @@ class TestListings:
         client.listed(b"/")
         assert 64 <= gateway.store.requests["head"] < 64 + 32
 
-    def test_where_the_store_fails_it_stops_at_once(
+    def test_a_listing_stops_asking_at_once_when_the_store_fails(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         for number in range(500):
@@ -122,7 +122,7 @@ class TestListings:
         assert gateway.store.requests["head"] <= 32
 
 
-def test_where_nothing_may_be_listed_that_is_found_out_once() -> None:
+def test_a_refused_list_is_asked_for_only_once() -> None:
     """Then HEAD answers 403 for what is missing, and nothing tells if it is there."""
     gateway = GatewayInMemory()
     client = gateway.log_in()

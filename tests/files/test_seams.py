@@ -168,7 +168,7 @@ def test_a_rename_gives_no_upload_the_right_to_replace(is_folder: bool) -> None:
 # Stores that decide nothing.
 
 
-def test_what_is_stored_while_its_old_version_is_renamed_is_not_deleted_with_it() -> None:
+def test_an_object_stored_while_its_old_version_is_renamed_is_not_deleted() -> None:
     """Where the store deletes without a condition, the uploads of this process wait."""
     store = FakeStore(min_part_bytes=1, capabilities=Capabilities(conditional_delete=False))
     gateway = GatewayInMemory(store)

@@ -56,16 +56,16 @@ class TestOpenMode:
         with pytest.raises(PermissionDenied, match="/k"):
             decide(WriteIntent(), an_object(), may_overwrite=False, path="/k")
 
-    def test_without_create_it_must_exist(self) -> None:
+    def test_without_create_the_file_must_exist(self) -> None:
         with pytest.raises(NoSuchFile, match="/k"):
             decide(WriteIntent(create=False), None, may_overwrite=True, path="/k")
 
-    def test_without_truncate_it_is_an_overlay(self) -> None:
+    def test_an_open_without_truncate_is_an_overlay(self) -> None:
         below = an_object()
         opening = decide(WriteIntent(truncate=False), below, may_overwrite=True, path="/k")
         assert opening.base is below
 
-    def test_with_truncate_nothing_of_it_stays(self) -> None:
+    def test_an_open_with_truncate_preserves_nothing(self) -> None:
         intent = WriteIntent(append=True)
         assert decide(intent, an_object(), may_overwrite=True, path="/k").base is None
 
@@ -114,7 +114,7 @@ class TestListing:
         second = ListPage((an_object("d/a."),), ("d/a-/", "d/a/", "d/b/"), None)
         assert [name for name, _ in self.sift(first, second)] == ["a", "a-", "a.", "b"]
 
-    def test_what_cannot_be_named_is_skipped_and_counted(self) -> None:
+    def test_keys_that_no_path_can_name_are_skipped_and_counted(self) -> None:
         sieve = EntrySieve(Mount("bucket", ""), "d/")
         page = ListPage((an_object("d/.."), an_object("d/\0x")), ("d//", "d/./"), None)
         assert sieve.entries(page) == ()

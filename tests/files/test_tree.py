@@ -364,7 +364,7 @@ class TestListing:
 class TestDraining:
     """The process is about to end."""
 
-    def test_what_runs_is_waited_for_and_nothing_new_begins(
+    def test_draining_waits_for_transfers_and_refuses_new_ones(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, "a")

@@ -109,7 +109,7 @@ def test_every_byte_goes_out_once_and_in_order(sizes: list[int]) -> None:
     assert tcp.producer is None
 
 
-def test_what_the_socket_takes_goes_out_at_once(tcp: Tcp) -> None:
+def test_bytes_that_the_socket_takes_go_out_at_once(tcp: Tcp) -> None:
     progress = Progress()
     body_on(tcp, (b"head", b"body"), progress).start()
     assert tcp.read() == b"headbody"

@@ -315,7 +315,7 @@ async def test_any_exception_is_a_refusal(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_to_set_is_told(authority: Authority, ca_file: str) -> None:
+async def test_a_refusal_names_the_setting(authority: Authority, ca_file: str) -> None:
     stranger = Authority.new("private authority").issue([HOST])
     text = str((await ask(HOST, stranger, ca_file)).error)
     assert f"trusted are those of [s3] ca_file = {ca_file}" in text

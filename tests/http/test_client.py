@@ -336,7 +336,7 @@ class OtherTongue(TwistedProtocol):
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_no_http(client: HttpClient) -> None:
+async def test_responses_that_are_no_http_fail_the_request(client: HttpClient) -> None:
     from twisted.internet import reactor  # noqa: PLC0415
 
     factory = Factory.forProtocol(OtherTongue)

@@ -66,7 +66,7 @@ def test_an_answer_without_end_is_not_kept() -> None:
         ("http://user@h:1", Proxy("h", 1, "Basic dXNlcjo=")),
     ],
 )
-def test_what_a_proxy_is(text: str, proxy: Proxy) -> None:
+def test_proxy_settings_that_are_accepted(text: str, proxy: Proxy) -> None:
     assert parse_proxy(text) == proxy
     check_proxy(text)
 
@@ -85,7 +85,7 @@ def test_what_a_proxy_is(text: str, proxy: Proxy) -> None:
         ("http://user:secret@pröxy", "not ASCII"),
     ],
 )
-def test_what_a_proxy_is_not(text: str, words: str) -> None:
+def test_proxy_settings_that_are_refused(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as refused:
         check_proxy(text)
     assert "secret" not in str(refused.value)

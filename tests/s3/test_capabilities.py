@@ -96,7 +96,7 @@ def test_each_bucket_is_asked_for_itself() -> None:
     assert probing.abilities.checksum("other") is ChecksumAlgorithm.CRC64NVME
 
 
-def test_what_is_declared_unsupported_is_not_used() -> None:
+def test_capabilities_declared_unsupported_are_not_used() -> None:
     probing = Probing(capabilities=NO_COPY)
     assert probing.abilities.of("bucket") == NO_COPY
     waiting = probing.known()
@@ -265,7 +265,7 @@ def test_the_choice_outranks_what_is_found(choice: ChecksumChoice) -> None:
     assert expected == (choice.value if choice not in others else "none")
 
 
-def test_what_copies_lack_does_not_matter_where_nothing_is_summed() -> None:
+def test_missing_checksums_of_copies_do_not_matter_without_checksums() -> None:
     probing = Probing()
     probing.known()
     probing.find(Capabilities(checksums=False, copied_checksums=False))

@@ -106,7 +106,7 @@ class TestAlgorithms:
         assert joined([known], ChecksumAlgorithm.CRC32C) is None
 
     @pytest.mark.parametrize("text", ["", "é", "not base64", "AAAA", f"{OTHER}-2"])
-    def test_what_is_no_sum(self, text: str) -> None:
+    def test_values_that_are_no_checksums(self, text: str) -> None:
         assert decode_checksum(text, CRC64NVME) is None
 
     @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ class TestWhatIsSent:
         assert completion.body.count(b"<ChecksumCRC64NVME>") == 2
 
     @pytest_twisted.ensureDeferred
-    async def test_what_was_begun_without_sums_goes_on_without(
+    async def test_an_upload_begun_without_checksums_goes_on_without(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         """As an upload that an earlier process has left."""

@@ -149,7 +149,7 @@ class TestRetries:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_what_does_not_pass(
+    async def test_permanent_faults_are_not_retried(
         self, server: ScriptedS3, client: S3Client, reply: Reply, kind: type[errors.StoreError]
     ) -> None:
         server.script(reply)
@@ -301,7 +301,9 @@ class TestGet:
         assert (await got(client, ByteRange(0, 10))).data == DATA
 
     @pytest_twisted.ensureDeferred
-    async def test_replaced_while_being_read(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_an_object_replaced_while_being_read_fails_the_get(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
         server.script(partial(0, 10, cut_after_bytes=4), error_reply(412, "PreconditionFailed"))
         sink = CollectingSink()
         with pytest.raises(errors.PreconditionFailed):
@@ -347,7 +349,9 @@ class TestGet:
         assert (await got(client, ByteRange(0, 10))).data == DATA
 
     @pytest_twisted.ensureDeferred
-    async def test_more_than_was_promised(self, server: ScriptedS3, client: S3Client) -> None:
+    async def test_a_body_longer_than_promised_fails_the_get(
+        self, server: ScriptedS3, client: S3Client
+    ) -> None:
         headers = object_headers(content_range="bytes 0-3/10")
         server.script(Reply(206, DATA, headers))
         sink = CollectingSink()
@@ -373,7 +377,7 @@ class TestGet:
         assert server.requests == []
 
     @pytest_twisted.ensureDeferred
-    async def test_what_the_sink_raises_comes_out(
+    async def test_an_exception_of_the_sink_is_raised(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         class Refusing(CollectingSink):
@@ -677,7 +681,7 @@ class TestStoredOrDecompressed:
         assert len(server.requests) == 2
 
     @pytest_twisted.ensureDeferred
-    async def test_what_tells_of_no_object_is_not_compressed(
+    async def test_responses_without_an_object_are_not_decompressed(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         server.answer_with(self.gcs)
@@ -688,7 +692,7 @@ class TestStoredOrDecompressed:
         assert not [each for each in server.requests[-2:] if "accept-encoding" in each.headers]
 
     @pytest_twisted.ensureDeferred
-    async def test_another_length_than_the_stored_one(
+    async def test_a_length_other_than_the_stored_one_is_noticed(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         told = object_headers(**{"x-goog-stored-content-length": "6"})
@@ -696,7 +700,7 @@ class TestStoredOrDecompressed:
         assert (await got(client)).data == DATA[:6]
 
     @pytest_twisted.ensureDeferred
-    async def test_in_vain_it_is_told_at_once(
+    async def test_a_store_that_decompresses_all_the_same_fails_at_once(
         self, server: ScriptedS3, connected: Connect, events: RecordedEvents
     ) -> None:
         client = connected(max_attempts=20)
@@ -747,7 +751,7 @@ class TestWhatIsTold:
         ],
     )
     @pytest_twisted.ensureDeferred
-    async def test_what_others_than_stores_say(
+    async def test_error_pages_of_other_servers_are_quoted(
         self, server: ScriptedS3, client: S3Client, *, reply: Reply, words: str, code: str
     ) -> None:
         server.script(reply)

@@ -153,7 +153,7 @@ class TestLists:
 
     @pytest.mark.parametrize("key", ["n" * 256, "d/" + "ä" * 128 + "/f"])
     @pytest_twisted.ensureDeferred
-    async def test_what_cannot_be_there_is_not(
+    async def test_a_name_that_the_store_cannot_have_is_missing(
         self, store: SmallS3, client: S3Client, key: str
     ) -> None:
         """MinIO and versitygw refuse to look for names of over 255 bytes."""
@@ -165,7 +165,7 @@ class TestLists:
 
     @pytest.mark.parametrize("key", ["n" * 255, "f"])
     @pytest_twisted.ensureDeferred
-    async def test_another_refusal_of_a_look_stays_one(
+    async def test_another_refusal_of_a_head_stays_a_refusal(
         self, server: ScriptedS3, client: S3Client, key: str
     ) -> None:
         server.disturb(lambda request: request.method == "HEAD", Reply(400))
@@ -390,7 +390,7 @@ class TestRefusalsAtRunTime:
         return connected(probe=Probe.NO)
 
     @pytest_twisted.ensureDeferred
-    async def test_what_must_not_be_replaced_is_looked_for(
+    async def test_an_object_that_must_not_be_replaced_is_looked_for(
         self, store: SmallS3, client: S3Client
     ) -> None:
         absent = WriteCondition.IF_ABSENT
@@ -409,7 +409,7 @@ class TestRefusalsAtRunTime:
         assert not client.capabilities_of("bucket").conditional_put
 
     @pytest_twisted.ensureDeferred
-    async def test_what_has_another_version_is_spared(
+    async def test_an_object_of_another_version_is_spared(
         self, store: SmallS3, client: S3Client
     ) -> None:
         with pytest.raises(PreconditionFailed):

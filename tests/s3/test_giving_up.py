@@ -96,7 +96,7 @@ async def test_a_cancelled_request_leaves_the_queue(
 
 @pytest.mark.parametrize("reply", [FINE, REFUSAL, Reply(is_reset=True)])
 @pytest_twisted.ensureDeferred
-async def test_what_is_on_its_way_is_waited_for(
+async def test_a_cancelled_request_in_flight_is_waited_for(
     server: ScriptedS3, client: S3Client, events: RecordedEvents, reply: Reply
 ) -> None:
     """Its outcome counts; there is no other attempt."""
@@ -126,7 +126,7 @@ async def test_a_cancelled_request_is_not_begun(server: ScriptedS3, client: S3Cl
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_others_want_of_the_same_store_goes_on(
+async def test_requests_of_others_to_the_same_store_go_on(
     server: ScriptedS3, connected: Any
 ) -> None:
     client, cancel_token = connected(), CancelToken()

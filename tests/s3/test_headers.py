@@ -68,7 +68,7 @@ def test_any_metadata_survives(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["=?", "=?nope?B?w6k=?=", "=?UTF-8?X?a?=", "a =? b"])
-def test_what_is_not_encoded_is_left_alone(text: str) -> None:
+def test_metadata_that_is_not_encoded_is_left_alone(text: str) -> None:
     assert decode_value(text) == text
 
 

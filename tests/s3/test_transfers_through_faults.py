@@ -239,7 +239,7 @@ class TestUploads:
     )
     @pytest.mark.parametrize("concerns", [is_part(2), is_complete])
     @pytest_twisted.ensureDeferred
-    async def test_what_does_not_pass_publishes_nothing(
+    async def test_a_permanent_fault_publishes_nothing(
         self, journey: Journey, refusal: Reply, concerns: Callable[[Recorded], bool]
     ) -> None:
         # What a store may lack is tried without it, once for each way and once for all together.
@@ -515,7 +515,7 @@ class TestDialects:
         assert encode_checksum(head.checksum) == checksum_text(journey.published["home/file"])
 
     @pytest_twisted.ensureDeferred
-    async def test_what_was_sent_into_an_upload_that_takes_no_copies_is_told(
+    async def test_an_upload_that_refuses_copies_after_parts_were_sent_is_explained(
         self, journey: Journey
     ) -> None:
         """The store was another when it was tried out. The next try is made in the other way."""

@@ -21,9 +21,9 @@ class Channel:
         self.consumed_bytes = 0
         self.status: int | None = None
 
-    def write(self, *pieces: Buffer) -> None:
+    def write(self, *buffers: Buffer) -> None:
         assert self.status is None, "written after the end"
-        self.written += b"".join(pieces)
+        self.written += b"".join(buffers)
 
     def write_error(self, text: bytes) -> None:
         self.errors += text
@@ -86,12 +86,12 @@ class Talk:
         assert self.channel.consumed_bytes == self.sent_bytes
 
 
-def stored(gateway: GatewayInMemory, below: str = "home/alice/") -> dict[str, bytes]:
+def stored(gateway: GatewayInMemory, deeper: str = "home/alice/") -> dict[str, bytes]:
     """What the store holds below a prefix."""
     return {
-        name.key.removeprefix(below): found.data
+        name.key.removeprefix(deeper): found.data
         for name, found in gateway.store.objects.items()
-        if name.key.startswith(below)
+        if name.key.startswith(deeper)
     }
 
 

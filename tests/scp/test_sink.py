@@ -13,7 +13,7 @@ from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import Permission
-from sftpgw.scp.console import LINES_PER_TURN
+from sftpgw.scp.console import LINES_PER_ITERATION
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.wire import scp as wire
@@ -175,7 +175,7 @@ def test_warnings_of_the_source_are_not_answered(gateway: GatewayInMemory) -> No
     assert fatal.status == 1
 
 
-def test_what_cannot_be_stored_does_not_lose_the_rest(gateway: GatewayInMemory) -> None:
+def test_a_file_that_cannot_be_stored_does_not_lose_the_rest(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/taken": b"a file"})
     gateway.store.fail("put", StoreUnavailable("down"))
     talk = Talk(gateway, b"scp -r -t .")
@@ -378,9 +378,9 @@ def test_a_client_that_takes_no_answers_is_not_heard_any_further(gateway: Gatewa
 def test_many_lines_take_several_iterations(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t a")
     talk.heard()
-    talk.console.dataReceived(b"T1 0 1 0\n" * (3 * LINES_PER_TURN))
-    assert len(talk.channel.written) <= LINES_PER_TURN
-    assert talk.heard() == OK * (3 * LINES_PER_TURN)
+    talk.console.dataReceived(b"T1 0 1 0\n" * (3 * LINES_PER_ITERATION))
+    assert len(talk.channel.written) <= LINES_PER_ITERATION
+    assert talk.heard() == OK * (3 * LINES_PER_ITERATION)
     talk.drop()
 
 

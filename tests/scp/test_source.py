@@ -104,14 +104,14 @@ def test_an_answer_without_end_ends_everything(gateway: GatewayInMemory) -> None
     assert talk.status == 1
 
 
-def test_what_is_missing_does_not_lose_the_rest(gateway: GatewayInMemory) -> None:
+def test_a_missing_file_does_not_lose_the_rest(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/a": b"A", b"/d/": b"", b"/b": b"B"})
     heard, status = fetch(gateway, b"scp -f a missing d / b")
     assert heard == (
         b"C0644 1 a\nA\0"
         b"\1scp: /missing: No such file or directory\n"
-        b"\1scp: /d: is a directory; -r copies those\n"
-        b"\1scp: /: is a directory; -r copies those\n"
+        b"\1scp: /d: is a directory; -r copies directories\n"
+        b"\1scp: /: is a directory; -r copies directories\n"
         b"C0644 1 b\nB\0"
     )
     assert status == 1
@@ -159,7 +159,7 @@ def test_a_file_that_breaks_off_is_padded_and_told() -> None:
     talk.drop()
 
 
-def test_of_a_large_file_no_padding_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_padding_is_sent_for_a_large_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "MAX_PADDING_BYTES", 1 * MIB)
     settings = StoreSettings(bucket="bucket", download_part_size_bytes=1 * MIB)
     gateway = GatewayInMemory(settings=settings)
@@ -279,7 +279,7 @@ def test_a_pattern_lists_only_so_many_directories(
 
 
 def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_TURN", 100)
+    monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_ITERATION", 100)
     gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
     for number in range(100):
         gateway.store.seed(f"home/alice/{number:03}", b"")

@@ -43,7 +43,7 @@ def check(client: SftpClient, name: bytes, data: bytes) -> bytes:
     return client.answer(request_id).body
 
 
-def test_by_name_and_by_handle(gateway: GatewayInMemory) -> None:
+def test_a_file_is_hashed_by_name_and_by_handle(gateway: GatewayInMemory) -> None:
     client = gateway.log_in()
     client.put(b"/a", DATA)
     expected = wire.string(b"sha256") + hashlib.sha256(DATA).digest()

@@ -48,7 +48,7 @@ class TestTheSizeOfAnOpenFile:
         client.close(handle)
         assert client.stat(b"/file")["size"] == 10
 
-    def test_others_see_what_is_published(
+    def test_other_sessions_see_the_published_file(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         self.open_and_write(gateway, client)
@@ -111,19 +111,23 @@ class TestADirectoryThatOneSessionEmptied:
 class TestAFileInADirectorysPlace:
     """It would hide all that is below."""
 
-    def test_what_this_session_has_made(self, client: SftpClient) -> None:
+    def test_a_directory_made_by_this_session_is_not_overwritten(self, client: SftpClient) -> None:
         client.mkdir(b"/folder")
         with pytest.raises(SftpFailure, match=r"is a directory"):
             client.put(b"/folder", b"x")
 
-    def test_what_it_has_seen(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_directory_seen_by_this_session_is_not_overwritten(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         gateway.log_in().put(b"/folder/file", b"x")
         client.listdir(b"/folder")
         with pytest.raises(SftpFailure, match=r"is a directory"):
             client.put(b"/folder", b"x")
         assert client.get(b"/folder/file") == b"x"
 
-    def test_what_is_being_uploaded_to(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_directory_being_uploaded_to_is_not_overwritten(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         gateway.log_in().open(b"/folder/file", CREATE)
         with pytest.raises(SftpFailure, match=r"is a directory"):
             client.put(b"/folder", b"x")

@@ -80,7 +80,7 @@ class TestRightBehindClose:
         assert client.stat(b"/f")["mtime"] == LONG_AGO
         gateway.assert_idle()
 
-    def test_in_packets_of_their_own_it_waits_for_the_second_one(self) -> None:
+    def test_close_waits_for_a_time_in_a_packet_of_its_own(self) -> None:
         gateway = gateway_with(wait_seconds=0.02)
         client = gateway.log_in()
         closing = client.send(close(begun(client)))
@@ -116,7 +116,7 @@ class TestRightBehindClose:
     @pytest.mark.parametrize(
         "behind", [set_times(b"/g"), set_times(size=2), wire.OnPath(Kind.REMOVE, 0, b"/f")]
     )
-    def test_what_is_not_its_time_is_not_taken_for_it(self, behind: wire.Request) -> None:
+    def test_other_requests_are_not_taken_for_the_time(self, behind: wire.Request) -> None:
         gateway = gateway_with(wait_seconds=5.0)
         gateway.store.seed("home/alice/g", b"another")
         client = gateway.log_in()
@@ -163,7 +163,7 @@ class TestRightBehindClose:
         assert gateway.store.content(NAME.key) == b"data"
 
     @pytest.mark.parametrize("what", ["timed", "large", "read", "unchanged"])
-    def test_what_no_time_could_come_along_with_is_not_held(self, what: str) -> None:
+    def test_a_close_that_no_time_can_follow_is_not_held(self, what: str) -> None:
         gateway = gateway_with(wait_seconds=5.0)
         gateway.store.seed("home/alice/g", b"there")
         client = gateway.log_in()
@@ -179,13 +179,13 @@ class TestRightBehindClose:
 class TestLater:
     """As FileZilla and rclone do: behind the answer to CLOSE, which tells that it is stored."""
 
-    def test_applied_it_is_a_second_version(self) -> None:
+    def test_an_applied_late_time_is_a_second_version(self) -> None:
         gateway = gateway_with(LateTimes.APPLY)
         client = self.uploaded(gateway)
         client.ask(set_times())
         assert (mtime(gateway), gateway.store.requests["copy"]) == (str(LONG_AGO), 1)
 
-    def test_deferred_it_is_shown_and_not_stored(self) -> None:
+    def test_a_deferred_time_is_shown_and_not_stored(self) -> None:
         gateway = gateway_with(LateTimes.DEFER)
         client = self.uploaded(gateway)
         client.ask(set_times())
@@ -197,7 +197,7 @@ class TestLater:
             assert each.ask(wire.OnHandle(Kind.FSTAT, 0, handle)).attributes["mtime"] == LONG_AGO
             each.close(handle)
 
-    def test_deferred_it_is_that_of_this_version_wherever_it_is_moved(self) -> None:
+    def test_a_deferred_time_follows_its_version_through_renames(self) -> None:
         gateway = gateway_with(LateTimes.DEFER)
         client = self.uploaded(gateway)
         client.ask(set_times())
@@ -207,7 +207,7 @@ class TestLater:
         settle(client)
         assert client.stat(b"/g")["mtime"] != LONG_AGO
 
-    def test_deferred_it_is_not_that_of_the_same_bytes_stored_anew(self) -> None:
+    def test_a_deferred_time_is_not_that_of_the_same_bytes_stored_anew(self) -> None:
         gateway = gateway_with(LateTimes.DEFER)
         client = self.uploaded(gateway)
         client.ask(set_times())
@@ -215,14 +215,14 @@ class TestLater:
         settle(client)
         assert client.stat(b"/f")["mtime"] != LONG_AGO
 
-    def test_deferred_a_later_one_counts(self) -> None:
+    def test_the_last_deferred_time_counts(self) -> None:
         gateway = gateway_with(LateTimes.DEFER)
         client = self.uploaded(gateway)
         for seconds in (5, 7):
             client.set_times(b"/f", seconds)
         assert client.stat(b"/f")["mtime"] == 7
 
-    def test_ignored_it_is_accepted(self) -> None:
+    def test_an_ignored_late_time_is_accepted(self) -> None:
         gateway = gateway_with(LateTimes.IGNORE)
         client = self.uploaded(gateway)
         before = client.stat(b"/f")["mtime"]
@@ -234,9 +234,7 @@ class TestLater:
         assert caught.value.code is Status.NO_SUCH_FILE
 
     @pytest.mark.parametrize("late_times", LateTimes)
-    def test_what_comes_before_close_with_parts_that_are_sent_is_late_too(
-        self, late_times: LateTimes
-    ) -> None:
+    def test_a_time_before_close_is_late_once_parts_were_sent(self, late_times: LateTimes) -> None:
         gateway = gateway_with(late_times)
         client = gateway.log_in()
         handle = begun(client, bytes(100 * KIB))
@@ -246,7 +244,7 @@ class TestLater:
         assert (client.stat(b"/f")["mtime"] == LONG_AGO) is (late_times is not LateTimes.IGNORE)
 
     @pytest.mark.parametrize("late_times", LateTimes)
-    def test_what_comes_with_the_upload_is_not_late(self, late_times: LateTimes) -> None:
+    def test_a_time_with_the_open_is_not_late(self, late_times: LateTimes) -> None:
         gateway = gateway_with(late_times)
         client = gateway.log_in()
         handle = begun(client)

@@ -239,7 +239,9 @@ class TestBadInput:
             (64, told[0]["reason"])
         ]
 
-    def test_another_reason_is_told_too(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_another_reason_is_logged_too(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         handle = client.open(b"/a", CREATE)
         for request in (
             *[wire.Read(0, handle, 0, 5)] * 3,
@@ -534,7 +536,7 @@ class TestStoreErrors:
             (ZeroDivisionError("a defect"), Status.FAILURE),
         ],
     )
-    def test_each_becomes_a_status_that_tells_no_secrets(
+    def test_each_store_error_becomes_a_status_without_secrets(
         self, gateway: GatewayInMemory, client: SftpClient, error: Exception, code: Status
     ) -> None:
         gateway.store.fail("get", error)
@@ -560,12 +562,12 @@ class TestStoreErrors:
         assert gateway.store.keys() == []
         gateway.assert_idle()
 
-    def test_what_is_not_in_the_map_says_nothing_of_its_inside(self) -> None:
+    def test_an_unmapped_error_tells_no_internals(self) -> None:
         code, sentence = status_of(ZeroDivisionError("secret"))
         assert code is Status.FAILURE
         assert "secret" not in sentence
 
-    def test_what_is_given_up_at_the_end_is_no_internal_error(self) -> None:
+    def test_a_request_cancelled_at_the_end_is_no_internal_error(self) -> None:
         """The gateway's log has nothing more to say of it."""
         status, sentence = status_of(CancelledError())
         assert status is Status.FAILURE

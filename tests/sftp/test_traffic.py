@@ -208,7 +208,7 @@ class TestRead:
         assert told(gateway, "file-read") == {"bytes": 15, "of": len(DATA), "purpose": "edit"}
         assert totals(client) == [len(DATA) + 5, 23, 0, 0]
 
-    def test_what_was_sent_by_an_open_file_counts(self, client: SftpClient) -> None:
+    def test_bytes_of_files_that_are_still_open_count(self, client: SftpClient) -> None:
         client.put(b"/f", DATA)
         handle = client.open(b"/f")
         client.read(handle, 0, 1000)

@@ -160,14 +160,14 @@ def test_neighbours_in_an_ipv6_site_are_one() -> None:
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_what_counts_as_one_address(host: str, site: str) -> None:
+def test_networks_that_count_as_one_address(host: str, site: str) -> None:
     address = address_of(host)
     assert address is not None
     assert site_of(address) == ip_network(site)
 
 
 @pytest.mark.parametrize("host", [None, "", "/run/socket", "example.org"])
-def test_what_has_no_address_is_counted_in_total_only(host: str | None) -> None:
+def test_a_client_without_an_address_is_counted_in_total_only(host: str | None) -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=1, max_connections=3))
     assert len(door.take_all(host)) == 3
     assert door.admission.admit(host) is Refusal.FULL
@@ -341,7 +341,7 @@ def test_the_books_are_right_whatever_happens(steps: list[tuple[str, int]]) -> N
     assert len(door.take_all(ALICE)) == 3
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_remembered_addresses_are_bounded() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=1))
     stays = door.take("10.0.0.1")
     first = int(ip_address("198.18.0.0"))

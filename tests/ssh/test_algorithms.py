@@ -88,7 +88,7 @@ def test_each_list_can_be_narrowed_and_its_order_is_the_operators() -> None:
     assert lists[2] == lists[3] == [b"aes256-ctr", b"aes128-gcm@openssh.com"]
 
 
-def test_all_that_may_be_listed_works() -> None:
+def test_every_algorithm_that_may_be_listed_works() -> None:
     conchs = [name.decode() for name in GatewayTransport.supportedKeyExchanges]
     assert set(KNOWN["key_exchanges"]) <= set(conchs)
     assert Offer.of(SshSettings(macs=KNOWN["macs"])).macs == tuple(
@@ -148,7 +148,7 @@ def test_a_client_with_an_aead_and_foreign_macs_gets_through(
     pair.drop()
 
 
-def test_what_one_client_would_take_is_not_what_we_offer() -> None:
+def test_an_algorithm_of_the_client_that_is_not_offered_is_not_used() -> None:
     pair = LoggedInPair({}, SshSettings(macs=("hmac-sha2-256",)))
     names = [b"curve25519-sha256", b"ssh-ed25519", GCM, GCM, b"hmac-md5", b"hmac-md5"]
     lists = b"".join(map(NS, (*names, b"none", b"none", b"", b"")))
@@ -201,7 +201,7 @@ CLIENT = [[KEY_EXCHANGES[1]], [b"ssh-ed25519"], [CTR], [CTR], [ETM], [ETM]]
         (5, [b""], "macs", ()),
     ],
 )
-def test_what_is_not_in_common_is_known(
+def test_the_kind_of_algorithm_without_a_match_is_named(
     place: int, theirs: list[bytes], setting: str, could_list: tuple[str, ...]
 ) -> None:
     assert first_mismatch(CLIENT, OURS) is None

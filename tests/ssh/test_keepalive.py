@@ -133,7 +133,7 @@ def test_a_slow_reader_is_alive_as_long_as_it_reads(watches: list[Watch]) -> Non
 
 
 @pytest.mark.parametrize("answer", [REQUEST_SUCCESS, REQUEST_FAILURE, 3, 2])
-def test_any_answer_will_do(watches: list[Watch], answer: int) -> None:
+def test_any_reply_counts_as_alive(watches: list[Watch], answer: int) -> None:
     watch = begin(watches)
     for _ in range(5):
         watch.wait_alone(60)
@@ -225,7 +225,7 @@ def test_questions_and_key_exchanges_are_no_activity(watches: list[Watch]) -> No
     assert not watch.pair.connected
 
 
-def test_what_waits_for_the_store_is_not_idle(watches: list[Watch]) -> None:
+def test_a_client_that_waits_for_the_store_is_not_idle(watches: list[Watch]) -> None:
     watch = begin(watches)
     watch.subsystem.is_busy = True
     watch.wait(2 * IDLE_SECONDS, step=10)

@@ -50,7 +50,7 @@ def widen(pair: LoggedInPair, channel: ClientChannel) -> None:
     pair.send_packet(WINDOW_ADJUST, struct.pack(">2L", 0, 2 * LOT_BYTES))
 
 
-def test_what_waits_is_counted_until_it_is_taken(
+def test_unread_replies_are_counted_until_they_are_taken(
     pair: LoggedInPair, made: list[RecordingSubsystem], budget: Budget
 ) -> None:
     channel = pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)

@@ -120,7 +120,7 @@ def test_packets_may_follow_the_version_line_at_once(cut: int) -> None:
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n", b"x" * 255, b"SSH-2.0-" + b"x" * 300])
-def test_what_is_no_ssh_client(said: bytes) -> None:
+def test_first_bytes_that_are_no_ssh_client(said: bytes) -> None:
     incoming = PacketReader(LARGEST_BYTES)
     with pytest.raises(NoClient):
         for byte in said:

@@ -55,7 +55,7 @@ def test_channel_data_that_fills_tcp_is_not_held_against_the_client(
     assert len(channel.received) == 6 * MIB
 
 
-def test_what_waits_for_a_client_that_does_not_read(
+def test_bytes_for_a_client_that_does_not_read_are_bounded(
     pair: LoggedInPair, made: list[RecordingSubsystem]
 ) -> None:
     for _ in range(3):

@@ -171,7 +171,7 @@ def test_data_that_lies_before_the_clients_kexinit_is_served(talks: list[Talk]) 
     assert talk.pair.connected
 
 
-def test_what_we_have_to_say_waits_in_order_and_within_bounds(talks: list[Talk]) -> None:
+def test_our_messages_wait_in_order_and_within_bounds(talks: list[Talk]) -> None:
     talk = begin(talks)
     talk.pair.server.rekey()
     assert not talk.pair.server.can_send

@@ -104,7 +104,7 @@ def test_a_header_may_come_byte_by_byte(header: bytes) -> None:
         V2_START[:-1] + b"x" + bytes(4),
     ],
 )
-def test_what_is_no_header(data: bytes) -> None:
+def test_texts_that_are_no_header_are_refused(data: bytes) -> None:
     with pytest.raises(BadProxyHeader):
         parse_proxy_header(data)
 

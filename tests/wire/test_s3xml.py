@@ -193,7 +193,7 @@ def test_an_error_document_is_parsed() -> None:
     ],
 )
 @pytest.mark.parametrize("parse", PARSERS)
-def test_what_is_not_a_document(parse: object, document: bytes) -> None:
+def test_bytes_that_are_no_document_are_malformed(parse: object, document: bytes) -> None:
     with pytest.raises(MalformedDocument):
         parse(document)  # type: ignore[operator]
 

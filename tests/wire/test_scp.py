@@ -32,7 +32,7 @@ HEADERS = st.one_of(
 
 
 @given(HEADERS)
-def test_what_is_written_is_read(header: wire.Header) -> None:
+def test_a_written_line_is_read_back(header: wire.Header) -> None:
     line = wire.encode(header)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

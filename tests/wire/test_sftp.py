@@ -84,7 +84,7 @@ def whole(request: wire.Request) -> wire.Request:
 @given(
     st.lists(REQUESTS, max_size=6), st.lists(st.integers(0, 60), max_size=12), st.integers(0, 61)
 )
-def test_what_is_written_is_read_back(
+def test_written_packets_are_read_back(
     requests: list[wire.Request], cuts: list[int], small_bytes: int
 ) -> None:
     stream = b"".join(map(encode_request, requests))
@@ -128,7 +128,7 @@ def test_any_frame_parses_or_is_malformed(frame: bytes) -> None:
         assert error.message
 
 
-def test_what_clients_leave_behind_a_write_is_dropped() -> None:
+def test_bytes_behind_a_write_are_dropped() -> None:
     write = wire.Write(7, b"h", 3, (b"data",))
     assert parse(encode_request(write)[4:] + bytes(15536)) == write
 
@@ -141,7 +141,7 @@ def test_a_string_that_claims_more_than_is_there() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 21, 99, 101, 102, 105, 150, 201, 255])
-def test_what_is_no_request_is_unknown(number: int) -> None:
+def test_types_that_are_no_requests_are_unknown(number: int) -> None:
     assert parse(struct.pack(">BL", number, 9)) == wire.Unknown(number, 9)
 
 
@@ -217,7 +217,7 @@ def test_a_write_whose_handle_is_absurd_is_malformed() -> None:
     assert caught.value.request_id == 7
 
 
-def test_what_is_dropped_behind_a_write_is_not_kept_in_memory() -> None:
+def test_bytes_dropped_behind_a_write_are_released() -> None:
     write = encode_request(wire.Write(1, b"h", 0, (bytes(5000),)))[4:] + bytes(100_000)
     request = parse_exactly(write)
     assert isinstance(request, wire.Write)

@@ -28,7 +28,7 @@ def test_quoted_words_come_back_and_are_no_patterns(words: list[bytes]) -> None:
 
 
 @given(st.lists(st.text(alphabet="ab \t\\'\"*?[]$`~-/\n", max_size=8)))
-def test_what_pythons_shlex_quotes_comes_back(words: list[str]) -> None:
+def test_words_quoted_by_pythons_shlex_come_back(words: list[str]) -> None:
     line = " ".join(shlex.quote(word) for word in words)
     assert texts(line.encode()) == [word.encode() for word in words]
 

@@ -1,17 +1,17 @@
-"""Which paths the words of a command line name.
+"""The paths that the words of a command line name.
 
 Knows: patterns over a user's tree, segment by segment.
 Must not know: what is done with the paths.
 
 Rules
 
-1. A word without a pattern names one path, existing or not. So does a pattern that matches
-   nothing: what is said about it then names it.
-2. Directories are listed one after the other and matches handed out as they come, in the order
+1. A word without a pattern names one path, whether it exists or not. A pattern that matches
+   nothing names itself, as in a shell, so that the error shows it.
+2. Directories are listed one after the other, and matches are yielded as they come, in the order
    of their names: nothing is collected, however many match.
 3. A path behind a pattern (``*/x``) is a match only if it exists.
-4. One word lists at most `MAX_LISTED` directories, and other users go first after each
-   `STEPS_PER_TURN` of comparing names.
+4. One word lists at most `MAX_LISTED` directories. Comparing names pauses after each
+   `STEPS_PER_ITERATION` steps.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sftpgw.scp.glob.plan import Pattern
 from sftpgw.wire.shell import Word
 
 MAX_LISTED = 1000
-STEPS_PER_TURN = 50_000
+STEPS_PER_ITERATION = 50_000
 MAX_PATTERNS = 16
-"""So many segments of one word may be patterns."""
+"""The segments of one word that may be patterns."""
 
 
 Pause = Callable[[], Awaitable[None]]
@@ -39,8 +39,10 @@ async def expand(
 ) -> AsyncGenerator[bytes, None]:
     """The paths that `words` name, in order.
 
-    :param pause: lets others go first.
-    :raises FileError, StoreError: from listing.
+    :param tree: the user's files.
+    :param words: the words.
+    :param pause: lets the reactor serve other sessions.
+    :raises FileError, StoreError: a directory cannot be listed.
     """
     for word in words:
         found = False
@@ -54,7 +56,11 @@ async def expand(
 
 
 class _Walk:
-    """One pattern's way through the tree. :raises InvalidPath, LimitReached:"""
+    """Walks the tree along one pattern.
+
+    :raises InvalidPath: the pattern is not UTF-8.
+    :raises LimitReached: too many of its segments are patterns.
+    """
 
     def __init__(self, tree: FileTree, pattern: bytes, pause: Pause) -> None:
         self._tree = tree
@@ -72,10 +78,12 @@ class _Walk:
             raise LimitReached(f"more than {MAX_PATTERNS} patterns in one path")
 
     def matches(self) -> AsyncGenerator[bytes, None]:
-        return self._below(self._base, self._patterns)
+        return self._matches_under(self._base, self._patterns)
 
-    async def _below(self, base: bytes, patterns: list[Pattern]) -> AsyncGenerator[bytes, None]:
-        """What matches `patterns` below `base`, which is empty or ends with a slash."""
+    async def _matches_under(
+        self, base: bytes, patterns: list[Pattern]
+    ) -> AsyncGenerator[bytes, None]:
+        """The paths under `base` that match. `base` is empty or ends with a slash."""
         literals = list(takewhile(lambda pattern: pattern.literal is not None, patterns))
         base += b"/".join((pattern.literal or "").encode() for pattern in literals)
         patterns = patterns[len(literals) :]
@@ -92,15 +100,15 @@ class _Walk:
                 path = base + entry.name.encode()
                 is_directory = entry.attributes.kind is FileKind.DIRECTORY
                 if rest and is_directory:
-                    async with aclosing(self._below(path + b"/", rest)) as below:
-                        async for found in below:
+                    async with aclosing(self._matches_under(path + b"/", rest)) as deeper:
+                        async for found in deeper:
                             yield found
                 elif not rest and (is_directory or not self._wants_directory):
                     yield path
 
     async def _matches(self, pattern: Pattern, name: str) -> bool:
         self._steps += pattern.steps(name)
-        if self._steps > STEPS_PER_TURN:
+        if self._steps > STEPS_PER_ITERATION:
             self._steps = 0
             await self._pause()
         return pattern.matches(name)

@@ -1,15 +1,15 @@
-"""Which names a pattern matches.
+"""Patterns of names, and the names that they match.
 
 Knows: ``*``, ``?``, ``[…]`` and backslashes (POSIX, XCU 2.13).
 Must not know: where names come from.
 
 Rules
 
-1. Patterns and names are single segments of a path. A leading dot has to be matched by a dot.
-2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` is
-   itself; ``[!…]`` and ``[^…]`` match what is not in it; ``]`` may come first in it.
-3. No pattern takes longer than its length times the name's (`steps`): of all stars, only the
-   last is ever tried again. So a pattern has a bound, and whoever matches many names counts.
+1. Patterns and names are single segments of a path. Only a dot matches a leading dot.
+2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` stands
+   for itself. ``[!…]`` and ``[^…]`` match the characters not listed. ``]`` may come first.
+3. Matching takes at most the pattern's length times the name's (`steps`), since only the last star
+   is tried again. So a caller that matches many names can count the steps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_PATTERN_CHARACTERS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """One character out of, or not out of, these ranges, both ends included."""
+    """One character that is, or is not, in these ranges, both ends included."""
 
     ranges: tuple[tuple[str, str], ...]
     is_negated: bool
@@ -46,9 +46,9 @@ _Token: TypeAlias = str | _Set | _AnyOne | _Star
 
 
 class Pattern:
-    """One segment's pattern, taken apart once.
+    """The pattern of one segment, parsed once.
 
-    :raises LimitReached: it is special, and longer than `MAX_PATTERN_CHARACTERS`.
+    :raises LimitReached: it is longer than `MAX_PATTERN_CHARACTERS` and no plain name.
     """
 
     def __init__(self, text: str) -> None:
@@ -57,16 +57,16 @@ class Pattern:
 
         characters = [token for token in self._tokens if isinstance(token, str)]
         self.literal = "".join(characters) if len(characters) == len(self._tokens) else None
-        """What alone is matched, if the pattern has nothing special."""
+        """The only name that matches, if the pattern has no special character."""
         if self.literal is None and len(self._tokens) > MAX_PATTERN_CHARACTERS:
             raise LimitReached(f"a pattern of over {MAX_PATTERN_CHARACTERS} characters")
 
     def steps(self, name: str) -> int:
-        """At most so many steps `matches` takes, of less than a microsecond each."""
+        """The most steps that `matches` takes, of less than a microsecond each."""
         return (len(self._tokens) + 1) * (len(name) + 1)
 
     def matches(self, name: str) -> bool:
-        """Whether it matches the whole of `name`."""
+        """Whether the pattern matches the whole name."""
         if name.startswith(".") and not self._begins_with_dot:
             return False
         return _matches(self._tokens, name)
@@ -74,7 +74,9 @@ class Pattern:
 
 def _matches(tokens: list[_Token], name: str) -> bool:
     at = token_at = 0
-    star: tuple[int, int] | None = None  # behind the last star, and where it ends in the name
+    star: tuple[int, int] | None = (
+        None  # the token behind the last star, and where the star's match ends in the name
+    )
     while at < len(name):
         token = tokens[token_at] if token_at < len(tokens) else None
         if isinstance(token, _Star):
@@ -99,7 +101,7 @@ def _is_one(token: _Token, character: str) -> bool:
 def _tokens(text: str) -> list[_Token]:
     tokens: list[_Token] = []
     at = 0
-    may_have_sets = True  # once the end of one is missing, no later one has any
+    may_have_sets = True  # if one set has no end, no later one has
     while at < len(text):
         character, at = text[at], at + 1
         if character == "*":
@@ -121,7 +123,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _set(text: str, at: int) -> tuple[_Set, int] | None:
-    """The set whose inside begins at `at`, and where the text goes on; None without its end."""
+    """The set whose members begin at `at`, and where the text goes on; None if it has no end."""
     is_negated = text[at : at + 1] in ("!", "^") and at < len(text)
     at += is_negated
     members: list[tuple[str, bool]] = []

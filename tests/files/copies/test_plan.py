@@ -60,7 +60,7 @@ def test_a_copy_is_refuted_by_its_size_or_checksum() -> None:
     assert is_same(multipart, other_kind)
 
 
-def test_without_proof_nothing_is_surely_the_same() -> None:
+def test_without_proof_two_objects_are_not_surely_the_same() -> None:
     multipart = replace(INFO, etag='"e-2"')
     assert is_surely_same(INFO, INFO)
     assert not is_surely_same(multipart, multipart)

@@ -39,7 +39,7 @@ class TestRemoving:
         assert client.listdir(b"/") == []
         assert folders(gateway) == [""]
 
-    def test_another_session_does_so_too(
+    def test_another_session_removes_an_emptied_directory_too(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.put(b"/d/f", b"x")
@@ -47,7 +47,7 @@ class TestRemoving:
         gateway.log_in().rmdir(b"/d")
         assert folders(gateway) == [""]
 
-    def test_what_a_listing_shows_can_be_looked_at(
+    def test_a_listed_ghost_directory_can_be_looked_at(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         client.put(b"/d/f", b"x")
@@ -114,7 +114,7 @@ class TestRenaming:
         client.rename(b"/d", b"/n")
         assert client.listdir(b"/") == [b"n"]
 
-    def test_another_gateway_that_finishes_it_clears_them_too(
+    def test_another_gateway_that_completes_the_rename_clears_ghosts_too(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         self.fill(client)

@@ -79,7 +79,7 @@ def test_old_uploads_are_aborted_and_young_ones_are_not() -> None:
     assert (facts["key"], facts["age_seconds"]) == ("home/old", pytest.approx(7.1 * DAY))
 
 
-def test_what_is_in_flight_or_recorded_or_of_unknown_age_is_spared() -> None:
+def test_uploads_in_use_or_recorded_or_of_unknown_age_are_spared() -> None:
     recorded = MultipartUpload(ObjectName("bucket", "home/recorded"), "upload-2")
     process = Process(HOMES, recorded=(recorded,))
     transfers = process.upload("home/in-flight", 30)
@@ -116,7 +116,7 @@ class _Pretends(FakeStore):
         return
 
 
-def test_what_is_told_as_done_is_done() -> None:
+def test_an_upload_is_reported_as_aborted_only_if_it_is_gone() -> None:
     process = Process(HOMES, PIECES, store=_Pretends(("bucket",)))
     process.upload("home/old", 30)
     process.object(".sftpgw/pieces/a", 8)

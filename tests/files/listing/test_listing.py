@@ -79,7 +79,7 @@ class TestExactTimes:
         assert listed(gateway.tree()) == {"a": 1_500_000_000, "b": OLD}
         assert heads(gateway) == 3
 
-    def test_what_is_fresh_is_not_kept(self) -> None:
+    def test_the_mtime_of_a_fresh_object_is_not_cached(self) -> None:
         """Its time could be set anew within the second that its date tells."""
         gateway = GatewayInMemory()
         gateway.store.seed("home/alice/d/a", b"x", mtime="1500000000")
@@ -120,7 +120,7 @@ class TestExactTimes:
         assert listed(gateway.tree()) == {"a": stored.modified_seconds}
         assert heads(gateway) == 0
 
-    def test_another_gateways_upload_of_the_same_bytes_is_not_taken_for_ours(self) -> None:
+    def test_an_upload_of_the_same_bytes_by_another_gateway_is_not_taken_for_ours(self) -> None:
         gateway = GatewayInMemory()
         result_of(opened(gateway.tree(), b"/d/a", b"x").commit())
         gateway.store.now_seconds += 1000
@@ -191,13 +191,13 @@ class TestKnownTimes:
             {"modified_seconds": 1001.0},
         ],
     )
-    def test_another_version_is_another_one(self, other: dict[str, object]) -> None:
+    def test_the_mtime_of_another_version_is_not_used(self, other: dict[str, object]) -> None:
         known = MtimeCache()
         known.learn(self.INFO, replace(self.INFO, metadata={"mtime": "5"}), 9999)
         assert known.find(self.INFO) == 5
         assert known.find(replace(self.INFO, **other)) is None
 
-    def test_what_head_tells_of_another_version_is_not_taken(self) -> None:
+    def test_the_head_of_another_version_is_not_cached(self) -> None:
         known = MtimeCache()
         told = replace(self.INFO, etag='"other"', metadata={"mtime": "5"})
         assert known.learn(self.INFO, told, 9999) is None

@@ -77,7 +77,7 @@ class TestItCanBeSeen:
         assert client.get(b"/d/" + CONTENT) == b"precious"
 
 
-def test_what_is_given_up_while_it_is_opened_holds_up_no_shutdown(
+def test_an_open_of_a_markers_bytes_that_is_cancelled_holds_up_no_shutdown(
     gateway: GatewayInMemory,
 ) -> None:
     gateway.store.seed(HOME + "e/")

@@ -242,7 +242,7 @@ class TestTurns:
         budget.release(4)
         assert all(turn is not None and turn.called for turn in waiting)
 
-    def test_what_is_spare_is_shared_once_half_is_taken(self) -> None:
+    def test_free_memory_is_shared_fairly_once_half_is_taken(self) -> None:
         budget = Budget(100)
         alice, bob = budget.share("alice"), budget.share("bob")
         sheds = [lambda number=number: None for number in range(4)]

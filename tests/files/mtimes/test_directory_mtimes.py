@@ -111,7 +111,7 @@ class TestWhatIsSet:
         client.rmdir(b"/d")
         assert not gateway.store.objects
 
-    def test_what_others_have_stored_with_the_marker_stays(
+    def test_metadata_of_others_on_the_marker_stays(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         gateway.store.seed(HOME + "d/", b"", uid="1000", mtime="5")
@@ -136,7 +136,7 @@ class TestWhatIsSet:
         assert both(client, b"n") == (made, made)
         assert client.listed(b"/n")[b"sub"]["mtime"] == 77
 
-    def test_what_is_not_there_has_no_time(
+    def test_a_missing_directory_has_no_time(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         for path in (b"/m", b"/m/"):

@@ -166,7 +166,7 @@ class TestStoredFiles:
         assert mtime(gateway) == "5"
 
     @pytest.mark.parametrize("files", [FilesSettings(), FAIL])
-    def test_what_is_too_large_or_archived_is_ignored_or_refused(
+    def test_times_of_too_large_or_archived_objects_are_ignored_or_refused(
         self, files: FilesSettings
     ) -> None:
         large = GatewayInMemory(LargeStore(), files=files)

@@ -223,7 +223,7 @@ def test_a_rename_that_was_given_up_by_another_gateway_deletes_nothing() -> None
     assert users_files(gateway.store) == FILES
 
 
-def test_what_is_young_is_left_alone() -> None:
+def test_a_rename_whose_lease_holds_is_left_alone() -> None:
     for store in deaths():
         gateway = reborn(store, after_seconds=LEASE_SECONDS - 60)
         before = gateway.store.keys()
@@ -237,7 +237,7 @@ def test_what_is_young_is_left_alone() -> None:
         assert gateway.store.keys() == before
 
 
-def test_where_the_store_cannot_decide_what_has_no_outcome_waits_a_day() -> None:
+def test_without_conditional_puts_a_rename_without_an_outcome_waits_a_day() -> None:
     store = killed(20)
     assert store is not None
     before = store.keys()
@@ -262,7 +262,7 @@ def test_files_that_came_after_the_crash_are_spared() -> None:
         assert b"f" in (left.get("d/f"), left.get("n/f"))
 
 
-def test_what_was_stored_again_after_the_crash_is_spared_whatever_it_contains() -> None:
+def test_objects_stored_again_after_the_crash_are_spared() -> None:
     """The copies may be gone by then: it would be the last one that goes."""
     for store in deaths():
         store.now_seconds += 10

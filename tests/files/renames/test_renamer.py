@@ -195,7 +195,7 @@ class TestFiles:
         result_of(tree.rename(b"/a", b"/b", replace=True))
         assert contents(gateway) == {"b": "a"}
 
-    def test_without_conditional_deletes_what_was_replaced_is_spared_too(self) -> None:
+    def test_without_conditional_deletes_a_replaced_source_is_spared_too(self) -> None:
         gateway = GatewayInMemory(
             FakeStore(capabilities=Capabilities(conditional_delete=False), min_part_bytes=1)
         )
@@ -309,7 +309,7 @@ class TestLargeFiles:
 class TestDirectories:
     FILES = ("d/", "d/a", "d/e/b", "d/e/f/c", "d/é", "d-", "d.txt")
 
-    def test_all_below_it_moves_and_nothing_else(
+    def test_all_objects_of_a_directory_move_and_no_others(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, *self.FILES)
@@ -435,7 +435,7 @@ class TestDirectories:
         assert isinstance(failure_of(renamer).value, AlreadyExists)
         assert contents(gateway) == {"d/a": "d/a", "d/b": "d/b", "e/b": "theirs"}
 
-    def test_what_is_stored_meanwhile_under_the_old_name_is_spared(
+    def test_objects_stored_meanwhile_under_the_old_name_are_spared(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, "d/a", "d/b")
@@ -585,7 +585,9 @@ class TestInFlight:
         result_of(renamer)
         assert contents(gateway) == {"b": "new"}
 
-    def test_removed_it_is_published_nowhere(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_removed_upload_is_published_nowhere(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         writer = start_writing(tree, b"/a", b"new")
         result_of(gateway.tree().remove_file(b"/a"))
         assert isinstance(error_of(tree.stat(b"/a")), NoSuchFile)
@@ -600,7 +602,7 @@ class TestInFlight:
         assert gateway.events.facts("file-stored") == []
         gateway.assert_idle()
 
-    def test_removed_together_with_the_stored_file(
+    def test_remove_takes_the_stored_file_and_the_upload(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, "a")
@@ -612,7 +614,7 @@ class TestInFlight:
         result_of(second.commit())
         assert contents(gateway) == {"a": "second"}
 
-    def test_removed_after_parts_were_sent_they_are_aborted(self) -> None:
+    def test_an_upload_removed_after_parts_were_sent_is_aborted(self) -> None:
         gateway = GatewayInMemory(settings=StoreSettings(bucket="bucket", part_size_bytes=5 * MIB))
         tree = gateway.tree()
         writer = start_writing(tree, b"/a", bytes(11 * MIB))
@@ -754,7 +756,7 @@ class TestHadoopMarkers:
         empty = result_of(tree.open_directory(b"/d"))
         assert result_of(empty.next_entries()) == ()
 
-    def test_without_the_option_no_request_looks_for_what_no_listing_has_shown(
+    def test_without_the_option_no_request_looks_for_unlisted_hadoop_markers(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         gateway.store.seed("home/alice/d_$folder$")
@@ -763,7 +765,7 @@ class TestHadoopMarkers:
             assert isinstance(error_of(tree.stat(path)), NoSuchFile)
         assert gateway.store.requests == {"head": 2, "list": 2}
 
-    def test_what_a_listing_has_shown_is_found(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_listed_hadoop_marker_is_found(self, gateway: GatewayInMemory, tree: Tree) -> None:
         gateway.store.seed("home/alice/d_$folder$")
         gateway.store.seed("home/alice/e_$folder$")
         result_of(tree.open_directory(b"/"))
@@ -775,7 +777,7 @@ class TestHadoopMarkers:
         assert isinstance(error_of(tree.stat(b"/missing")), NoSuchFile)
         assert gateway.store.requests == {"head": 1, "list": 1}
 
-    def test_so_is_what_a_later_page_has_shown(self) -> None:
+    def test_a_hadoop_marker_of_a_later_page_is_found(self) -> None:
         gateway = GatewayInMemory(FakeStore(page_limit=2))
         tree = gateway.tree()
         for key in ("a", "b", "c", "d_$folder$"):
@@ -785,7 +787,9 @@ class TestHadoopMarkers:
             pass
         assert result_of(tree.stat(b"/d")).kind is FileKind.DIRECTORY
 
-    def test_what_is_removed_is_forgotten(self, gateway: GatewayInMemory, tree: Tree) -> None:
+    def test_a_removed_hadoop_marker_is_forgotten(
+        self, gateway: GatewayInMemory, tree: Tree
+    ) -> None:
         gateway.store.seed("home/alice/d_$folder$")
         result_of(tree.open_directory(b"/"))
         result_of(tree.remove_directory(b"/d"))

@@ -281,7 +281,7 @@ class TestConditions:
 
 
 class TestMemory:
-    def test_what_is_fetched_waits_for_memory(self) -> None:
+    def test_fetched_bytes_wait_for_memory(self) -> None:
         process = Process(content(4), budget=100)
         upload = process.open()
         upload.write(4, b"x")
@@ -599,7 +599,7 @@ class TestTree:
         result_of(upload.commit())
         assert stored(gateway) == b"new"
 
-    def test_what_was_not_opened_for_reading_is_not_read(
+    def test_a_handle_that_was_not_opened_for_reading_is_not_read(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
         seed(gateway, b"old")

@@ -116,7 +116,7 @@ def write_some(upload: Upload, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 5 * PART, 5 * PART + 77])
-def test_what_was_written_is_stored(size: int) -> None:
+def test_written_bytes_are_stored(size: int) -> None:
     process = Process()
     upload = process.upload()
     data = bytes(range(251)) * (size // 251 + 1)
@@ -608,7 +608,7 @@ class TestBudget:
         result_of(small)
         assert budget.held_bytes == 10
 
-    def test_more_than_there_is_comes_when_all_is_free(self) -> None:
+    def test_a_request_larger_than_the_budget_is_granted_when_all_is_free(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(1)
         huge = budget.acquire(100)

@@ -127,7 +127,7 @@ def test_a_bare_404_is_what_the_request_says() -> None:
         (Fault("AccessDenied", 403), False),
     ],
 )
-def test_what_may_have_happened(fault: Fault, expected: bool) -> None:
+def test_faults_after_which_a_write_may_have_happened(fault: Fault, expected: bool) -> None:
     assert may_have_happened(fault) is expected
 
 
@@ -151,7 +151,7 @@ def test_waits_double_up_to_a_bound() -> None:
 
 
 @pytest.mark.parametrize("code", [BAD_ANSWER, TLS_FAILED, "BadDigest"])
-def test_what_is_likely_to_stay_is_told_within_two_seconds(code: str) -> None:
+def test_faults_that_are_likely_to_stay_fail_within_two_seconds(code: str) -> None:
     retries = plan(100, random=1.0)
     assert sum(waits(retries, Fault(code), MAX_RESENDS)) < 2.0
     assert retries.after(Fault(code), 0.0) is None
@@ -199,7 +199,7 @@ def test_credentials_and_clock_are_put_right_once_and_at_once(code: str) -> None
     assert retries.after(fault, 0.0) is None
 
 
-def test_what_does_not_pass_is_not_tried_again() -> None:
+def test_permanent_faults_are_not_retried() -> None:
     assert plan().after(Fault("AccessDenied", 403), 0.0) is None
 
 
@@ -235,5 +235,5 @@ def test_time_in_the_queue_does_not_count_against_the_deadline() -> None:
         (Fault(TIMED_OUT), False),
     ],
 )
-def test_what_asks_for_fewer_requests(fault: Fault, does: bool) -> None:
+def test_responses_that_ask_for_fewer_requests(fault: Fault, does: bool) -> None:
     assert asks_for_fewer(fault) is does

@@ -28,7 +28,7 @@ def test_any_pattern_is_one(pattern: str, name: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_what_is_escaped_matches_itself_and_nothing_else(name: str) -> None:
+def test_escaped_characters_match_themselves_only(name: str) -> None:
     pattern = Pattern("".join("\\" + character for character in name))
     assert pattern.literal == name
     assert pattern.matches(name)

@@ -110,7 +110,9 @@ class TestOneFlight:
         assert stored(gateway) == {}
 
     @pytest.mark.parametrize("kind", [Kind.STAT, Kind.LSTAT, Kind.OPENDIR])
-    def test_what_was_made_is_seen(self, client: SftpClient, gates: list[Gate], kind: Kind) -> None:
+    def test_a_stat_behind_a_mkdir_finds_the_directory(
+        self, client: SftpClient, gates: list[Gate], kind: Kind
+    ) -> None:
         sent = client.send_together(mkdir(b"m"), on_path(kind, b"m"))
         open_all(client, gates)
         assert codes(client, sent) == [OK, OK]
@@ -135,7 +137,7 @@ class TestOneFlight:
         assert codes(client, sent) == [OK, OK, MISSING]
         assert client.replies[sent[1]].attributes["size"] == 3
 
-    def test_what_is_looked_at_first_is_not_yet_renamed(
+    def test_a_stat_before_a_rename_finds_the_old_name(
         self, gateway: GatewayInMemory, client: SftpClient, gates: list[Gate]
     ) -> None:
         seed(gateway, a=b"123")
@@ -187,7 +189,7 @@ class TestOneFlight:
         assert stored(gateway) == {"a": b"new", "b": b"old"}
 
     @pytest.mark.parametrize("change", [rename, posix_rename])
-    def test_what_was_closed_is_renamed(
+    def test_a_rename_behind_a_close_moves_the_new_file(
         self, gateway: GatewayInMemory, client: SftpClient, change: Any
     ) -> None:
         handle = client.open(b"tmp", CREATE)
@@ -200,7 +202,9 @@ class TestOneFlight:
         assert codes(client, sent) == [OK, OK, OK]
         assert stored(gateway) == {"final": b"data"}
 
-    def test_what_was_closed_is_removed(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_a_remove_behind_a_close_removes_the_new_file(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         handle = client.open(b"d/x", CREATE)
         gates = slow(gateway.store, *ALL)
         sent = client.send_together(
@@ -210,7 +214,7 @@ class TestOneFlight:
         assert codes(client, sent) == [OK, OK, OK]
         assert stored(gateway) == {}
 
-    def test_times_go_where_the_file_goes(
+    def test_times_set_before_a_rename_move_with_the_file(
         self, gateway: GatewayInMemory, client: SftpClient, gates: list[Gate]
     ) -> None:
         seed(gateway, a=b"1")
@@ -414,7 +418,9 @@ class TestOverlap:
 
 
 class TestLost:
-    def test_what_waits_is_dropped(self, gateway: GatewayInMemory, client: SftpClient) -> None:
+    def test_waiting_requests_of_a_lost_client_are_dropped(
+        self, gateway: GatewayInMemory, client: SftpClient
+    ) -> None:
         seed(gateway, d__f=b"1", d__=b"")
         gate = gateway.store.hold("delete")
         client.send_together(
@@ -439,7 +445,7 @@ class TestLost:
         assert stored(gateway) == {"b": b"new"}
         gateway.assert_idle()
 
-    def test_the_clients_eof_waits_for_what_waits(
+    def test_the_clients_eof_waits_for_waiting_requests(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         gate = gateway.store.hold("put")
@@ -591,7 +597,7 @@ class TestOpenedTwice:
         client.close(first)
         assert stored(gateway) == {"f": b"old\none\n"}
 
-    def test_what_was_removed_or_renamed_is_not_waited_for(
+    def test_a_removed_or_renamed_file_is_not_waited_for(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         for path in (b"a", b"b"):
@@ -602,7 +608,7 @@ class TestOpenedTwice:
             client.open(b"a")
         client.close(client.open(b"b", APPEND))
 
-    def test_another_session_does_not_wait(
+    def test_an_open_in_another_session_does_not_wait(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         seed(gateway, f=b"old\n")
@@ -703,7 +709,7 @@ class TestBehindCopyData:
         assert codes(client, sent) == [OK, OK, OK]
         assert stored(gateway)["target"] == self.DATA
 
-    def test_what_is_written_behind_it_stays(
+    def test_a_write_behind_a_copy_stays(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
         source, target, gate = self.copied(gateway, client)

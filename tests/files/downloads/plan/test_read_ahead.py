@@ -165,7 +165,7 @@ def test_a_read_that_stands_alone_costs_what_it_asks() -> None:
 
 @settings(max_examples=10)
 @given(st.integers(0), st.sampled_from([4 * KIB, 64 * KIB, 255 * KIB]), st.integers(1, 40))
-def test_of_what_a_random_reader_costs_at_most_a_fifth_is_in_vain(
+def test_a_random_reader_fetches_at_most_a_fifth_in_vain(
     seed: int, length: int, reads_per_record: int
 ) -> None:
     reader = Reader(1000 * MIB)
@@ -177,7 +177,7 @@ def test_of_what_a_random_reader_costs_at_most_a_fifth_is_in_vain(
     assert reader.fetched_bytes - reader.asked_bytes <= 0.2 * reader.asked_bytes
 
 
-def test_what_a_run_was_given_is_let_go_when_reading_goes_on_elsewhere() -> None:
+def test_the_ranges_of_a_run_are_dropped_when_reading_goes_on_elsewhere() -> None:
     reader = Reader()
     for offset in range(0, 20 * MIB, STEP):
         reader.read(offset)
@@ -277,7 +277,7 @@ class TestWhereMemoryIsShort:
         assert cork.start == reader.fetched[1].stop
         assert cork.stop >= 16 * STEP
 
-    def test_what_is_held_counts_against_what_is_spare(self) -> None:
+    def test_held_bytes_count_against_the_fair_share(self) -> None:
         reader, most_bytes = Reader(), 0
         reader.plan.fair_share_bytes = 4 * MIB
         for offset in range(0, SIZE, STEP):
@@ -287,7 +287,7 @@ class TestWhereMemoryIsShort:
         assert 2 * MIB <= most_bytes <= 4 * MIB
         assert len(reader.fetched) < SIZE // MIB + 10
 
-    def test_with_nothing_to_spare_only_what_is_asked_for_is_fetched(self) -> None:
+    def test_without_a_share_only_requested_bytes_are_fetched(self) -> None:
         reader = Reader()
         reader.plan.fair_share_bytes = 0
         for offset in range(0, 8 * MIB, STEP):

@@ -228,7 +228,7 @@ class TestRequests:
         assert plan.succeeded(FetchBase(ByteRange(0, 4)), (content(4),)) == (CreateUpload(),)
         assert not plan.is_congested
 
-    def test_written_from_the_start_and_cut_it_needs_nothing_of_the_object(self) -> None:
+    def test_an_edit_from_the_start_that_is_cut_needs_nothing_of_the_object(self) -> None:
         plan, store = editing(content(100))
         seen: list[object] = []
         for offset in range(0, 60, 4):
@@ -247,7 +247,7 @@ class TestRequests:
         store.carry_out_all()
         assert plan.finish() == (CopyBase(2, ByteRange(8, 30)),)
 
-    def test_what_a_short_part_lacks_is_fetched(self) -> None:
+    def test_the_bytes_that_a_short_part_lacks_are_fetched(self) -> None:
         plan, store = editing(content(30))
         plan.write(0, b"x")
         assert plan.finish() == (FetchBase(ByteRange(1, MIN)),)
@@ -361,7 +361,7 @@ class TestReadingBack:
             (bytearray(b"end"),),
         )
 
-    def test_what_is_under_way_is_here_and_what_is_stored_is_gone(self) -> None:
+    def test_parts_in_flight_can_be_read_and_stored_ones_cannot(self) -> None:
         plan, store = editing(b"")
         store.take(plan.write(0, bytes(range(20))))
         store.carry_out()  # opened
@@ -371,7 +371,7 @@ class TestReadingBack:
         with pytest.raises(Unsupported, match="from 7 on"):
             plan.sources(ByteRange(7, 9))
 
-    def test_what_was_copied_is_where_it_was(self) -> None:
+    def test_copied_bytes_are_read_from_the_base_object(self) -> None:
         plan, store = editing(content(100))
         store.take(plan.write(100, b"x" * 8))
         store.carry_out_all()
@@ -385,7 +385,7 @@ class TestReadingBack:
             plan.write(offset, b"x")
         assert len(plan.sources(ByteRange(0, 2000))) == MAX_SOURCES
 
-    def test_what_was_read_does_not_change_with_what_is_written(self) -> None:
+    def test_bytes_that_were_read_do_not_change_with_later_writes(self) -> None:
         plan, _ = editing(b"")
         plan.write(0, b"abc")
         (before,) = plan.sources(ByteRange(0, 3))

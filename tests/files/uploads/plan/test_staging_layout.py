@@ -83,7 +83,7 @@ def test_the_default_at_any_size(offset: int) -> None:
     assert DEFAULT.slot(DEFAULT.home(number).upload) <= 10_000
 
 
-def test_what_the_default_holds() -> None:
+def test_the_default_layout_holds_as_much_as_documented() -> None:
     assert DEFAULT.ladder.start(DEFAULT.direct_parts + 1) / GIB == pytest.approx(18, abs=0.05)
     assert DEFAULT.capacity_bytes / (1024 * GIB) == pytest.approx(46.2, abs=0.05)
     assert DEFAULT.pieces is not None

@@ -270,7 +270,7 @@ def test_writes_in_order_never_fail(sizes: list[int], slowness: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8])
-def test_what_fits_into_one_part_is_one_put(size: int) -> None:
+def test_a_file_that_fits_into_one_part_is_one_put(size: int) -> None:
     plan, store = started()
     store.take(plan.write(0, b"x" * size))
     assert not store.pending
@@ -361,13 +361,13 @@ def test_an_upload_holds_no_more_than_its_allowance() -> None:
     assert (plan.sent_bytes, plan.filling_bytes) == (0, 1)
 
 
-def test_more_than_its_allowance_at_once_is_held_if_nothing_else_is() -> None:
+def test_a_write_beyond_the_allowance_is_held_if_nothing_else_is() -> None:
     plan, _ = started(allowance_bytes=1)
     plan.write(0, b"x" * 8)
     assert not plan.is_congested
 
 
-def test_what_cannot_be_cleared_up_does_not_spoil_the_rest() -> None:
+def test_a_failed_cleanup_does_not_stop_the_others() -> None:
     plan, store = started(IN_PIECES)
     store.take(plan.write(0, b"x" * 41))
     store.take(plan.finish())

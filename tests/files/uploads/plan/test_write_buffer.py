@@ -119,7 +119,7 @@ class TestDraft:
                 found = b"".join(draft.read(ByteRange(start, each.stop)))
                 assert found == bytes(model[at] for at in range(start, each.stop))
 
-    def test_what_comes_in_order_is_not_copied_unless_it_is_small(self) -> None:
+    def test_bytes_in_order_are_not_copied_unless_they_are_few(self) -> None:
         draft = WriteBuffer(small_piece_bytes=10)
         large = b"x" * 10
         draft.write(0, large)
@@ -135,7 +135,7 @@ class TestDraft:
             draft.append(b"y" * 1000)
         assert len(draft.body) <= 3
 
-    def test_what_was_read_or_taken_does_not_change(self) -> None:
+    def test_bytes_that_were_read_or_taken_do_not_change(self) -> None:
         draft = WriteBuffer()
         draft.write(0, b"abcdef")
         read, taken = draft.read(ByteRange(1, 6)), draft.take(3)

@@ -208,7 +208,7 @@ class TestWhatIsKept:
         assert store.kept == ()
         store.assert_nothing_left()
 
-    def test_what_lies_behind_a_gap_is_lost(self) -> None:
+    def test_parts_behind_a_gap_are_lost(self) -> None:
         store = begun()
         store.take(store.plan.write(0, data_of(9)))
         store.take(store.plan.write(12, b"behind"))
@@ -246,7 +246,7 @@ class TestWhatIsKept:
         assert lost_after(store, 20) == b""
         store.assert_nothing_left()
 
-    def test_what_is_under_way_is_worth_trying_again_until_the_hurry(self) -> None:
+    def test_parts_in_flight_are_retried_until_the_deadline_is_short(self) -> None:
         store = begun()
         store.take(store.plan.write(0, data_of(50)))
         store.carry_out()  # the opening
@@ -259,14 +259,14 @@ class TestWhatIsKept:
         store.take(store.plan.hurry())
         assert store.plan.is_given_up
 
-    def test_what_fails_is_given_up_at_once(self) -> None:
+    def test_a_lost_upload_that_is_not_to_be_suspended_is_given_up_at_once(self) -> None:
         store = KeepingStore(UploadPlan(PLAIN))
         store.take(store.plan.write(0, data_of(50)))
         assert not store.plan.is_given_up
         store.take(store.plan.lose())
         assert store.plan.is_given_up
 
-    def test_in_a_hurry_only_what_is_under_way(self) -> None:
+    def test_with_a_short_deadline_only_parts_in_flight_are_waited_for(self) -> None:
         store = begun()
         store.take(store.plan.write(0, data_of(50)))
         store.carry_out()  # the opening
@@ -292,7 +292,7 @@ class TestGoingOn:
         assert isinstance(command, SendPart)
         assert (command.number, command.offset) == (3, 16)
 
-    def test_written_anew_the_same_numbers_are_sent(self) -> None:
+    def test_a_suspended_upload_written_anew_sends_the_same_part_numbers(self) -> None:
         store = self.kept(17)
         store.take(store.plan.write(0, b"n" * 20))
         store.carry_out_all()
@@ -302,7 +302,7 @@ class TestGoingOn:
         assert store.published == b"n" * 20
         assert store.opened == 1
 
-    def test_written_anew_into_one_part_it_is_put_and_the_upload_aborted(self) -> None:
+    def test_a_suspended_upload_written_anew_into_one_part_is_put_and_aborted(self) -> None:
         store = self.kept(17)
         store.take(store.plan.write(0, b"n" * 5))
         store.take(store.plan.truncate(5))
@@ -325,7 +325,7 @@ class TestGoingOn:
         assert store.published is None
         store.assert_nothing_left()
 
-    def test_from_where_a_part_ends_it_may_be_written_anew(self) -> None:
+    def test_a_suspended_upload_may_be_written_anew_from_the_end_of_a_part(self) -> None:
         store = self.kept(17)
         store.take(store.plan.write(8, b"n" * 40))
         store.take(store.plan.finish())
@@ -390,13 +390,13 @@ PARTIALS = st.builds(
 
 class TestText:
     @given(PARTIALS)
-    def test_what_is_written_is_read(self, partial: SuspendedUpload) -> None:
+    def test_a_written_record_is_read_back(self, partial: SuspendedUpload) -> None:
         found = parse_partial(partial_text(partial), "bucket")
         assert found == partial
         assert found.upload.checksum is partial.upload.checksum
 
     @given(PARTIALS, st.data())
-    def test_what_is_damaged_is_refused_or_read(
+    def test_a_damaged_record_is_refused_or_read(
         self, partial: SuspendedUpload, data: st.DataObject
     ) -> None:
         text = bytearray(partial_text(partial))

@@ -146,7 +146,7 @@ class TestGoingOn:
         assert first.events.facts("defect") == second.events.facts("defect") == []
 
     @pytest.mark.parametrize("size_bytes", [0, 1, STEP, PART])
-    def test_of_what_had_no_part_nothing_is_kept(
+    def test_an_upload_without_a_part_is_not_suspended(
         self, store: FakeStore, first: GatewayInMemory, size_bytes: int
     ) -> None:
         assert cut(first, bytes(size_bytes)) == 0
@@ -193,7 +193,7 @@ class TestGoingOn:
         result_of(upload.commit())
         assert_only(store, data)
 
-    def test_written_anew_from_the_start_it_is_what_was_written(
+    def test_a_suspended_upload_written_anew_is_the_new_file(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         """As `scp` does, which does not truncate."""
@@ -205,7 +205,9 @@ class TestGoingOn:
         result_of(upload.commit())
         assert_only(store, data)
 
-    def test_written_anew_and_shorter(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_suspended_upload_written_anew_may_be_shorter(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         cut(first, content(17 * STEP))
         for size_bytes in (10, 6 * STEP):
             data = content(size_bytes, seed=3)
@@ -217,14 +219,16 @@ class TestGoingOn:
             result_of(first.tree().remove_file(b"/file"))
             cut(first, content(17 * STEP))
 
-    def test_written_anew_in_part_it_fails(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_suspended_upload_written_anew_in_part_fails(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         cut(first, content(17 * STEP))
         upload = opened(first.tree(), ON)
         write(upload, content(6 * STEP, seed=3))
         assert isinstance(error_of(upload.commit()), UploadFailed)
         assert_only(store, None)
 
-    def test_cut_while_it_is_written_anew_the_old_bytes_are_gone(
+    def test_an_upload_lost_while_written_anew_loses_its_old_bytes(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         cut(first, content(17 * STEP))
@@ -236,7 +240,7 @@ class TestGoingOn:
         go_on(first, data)
         assert_only(store, data)
 
-    def test_opened_and_closed_it_stays_what_it_was(
+    def test_a_suspended_upload_opened_and_closed_stays_suspended(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         data = content(20 * STEP)
@@ -304,7 +308,7 @@ class TestFailures:
         result_of(abandoning)
         assert kept_bytes(first) == 2 * PART
 
-    def test_what_is_not_under_way_is_not_waited_for_forever(
+    def test_waiting_for_parts_in_flight_has_a_limit(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         gate = store.hold("upload_part")
@@ -318,7 +322,7 @@ class TestFailures:
         assert first.budget.held_bytes == 0
 
     @pytest.mark.parametrize("operation", ["put", "head"])
-    def test_without_a_record_it_is_aborted(
+    def test_an_upload_whose_record_cannot_be_written_is_aborted(
         self, store: FakeStore, first: GatewayInMemory, operation: str
     ) -> None:
         store.fail(operation, StoreUnavailable("down"))
@@ -359,7 +363,7 @@ class TestFailures:
         assert first.events.facts("partial-unreadable")
         result_of(first.tree().open_directory(b"/")).close()
 
-    def test_removed_while_it_is_uploaded_it_is_not_kept(
+    def test_an_upload_removed_meanwhile_is_not_suspended(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         upload = opened(first.tree())
@@ -400,7 +404,9 @@ class TestOthers:
         assert records(store) == []
         result_of(upload.abandon())
 
-    def test_another_user_never_sees_it(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_another_user_never_sees_a_suspended_upload(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         cut(first, content(9 * STEP))
         bob = User("bob", "bucket", ALICE.key_prefix)
         assert kept_bytes(first, bob) == 0
@@ -411,7 +417,9 @@ class TestOthers:
         result_of(upload.commit())
         assert store.content(FILE) == b"bob's"
 
-    def test_what_is_published_hides_it(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_published_file_hides_a_suspended_upload(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         cut(first, content(9 * STEP))
         store.seed(FILE, b"published")
         assert kept_bytes(first) == 9
@@ -609,20 +617,22 @@ class TestExpiring:
         )
         return result_of(expiring.expire("bucket"))
 
-    def test_what_is_young_stays(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_a_young_record_stays(self, store: FakeStore, first: GatewayInMemory) -> None:
         cut(first, content(9 * STEP))
         (opened_upload,) = store.uploads.values()
         assert self.expire(first, 6.9) == {opened_upload.upload}
         assert kept_bytes(first)
 
-    def test_what_is_old_goes(self, store: FakeStore, first: GatewayInMemory) -> None:
+    def test_an_old_record_goes_with_its_upload(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
         cut(first, content(9 * STEP))
         assert self.expire(first, 7.1) == frozenset()
         assert_only(store, None)
         (facts,) = first.events.facts("partial-dropped")
         assert facts["reason"] == "expired"
 
-    def test_what_makes_no_sense_goes_when_it_is_old(
+    def test_an_unreadable_record_goes_when_it_is_old(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         store.seed(RECORDS + "x/y", b"nonsense")
@@ -631,7 +641,7 @@ class TestExpiring:
         assert self.expire(first, 7) == frozenset()
         assert store.keys() == []
 
-    def test_all_pages_are_read(self, first: GatewayInMemory, store: FakeStore) -> None:
+    def test_expiry_reads_all_pages(self, first: GatewayInMemory, store: FakeStore) -> None:
         store._page_limit = 2
         for index in range(5):
             upload = opened(first.tree(), path=b"/%d" % index)
