@@ -3,11 +3,11 @@
 Knows: who waits, in which order, and when to say that a store is being spared.
 Must not know: how many may be in flight (`s3/throttle/plan`), what a request says.
 
-Users take turns, and one user's requests go as they came. While a store asks for nothing
-of the kind nobody waits, and nothing is made to wait with. A wait has no limit of its own: each
-request in flight ends, if only by its timeouts, and lets the next one go. What may take minutes
-(a copy, Complete) waits for its turn, and lets the next one go at once: nobody should wait for
-that where only one may be in flight.
+Users take turns, and the requests of one user go in order. While a store does not ask for fewer,
+no request waits, and none costs an object to wait with. A wait has no limit of its own: each
+request in flight ends, if only by its timeouts, and lets the next one go. A request that may take
+minutes (a copy, Complete) waits in the queue and lets the next one go at once: others should not
+wait for it where only one may be in flight.
 """
 
 from __future__ import annotations
