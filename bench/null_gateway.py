@@ -20,9 +20,8 @@ from zope.interface import implementer
 
 from bench.filling import filling
 from sftpgw.auth.login_keys import authorized_blob
-from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.errors import EndOfFile, Unsupported
 from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.events import Event, EventSink
@@ -165,9 +164,7 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
         authorized_keys=frozenset((authorized_blob(public_key),)),
     )
     return GatewayFactory(
-        portal=make_portal(
-            StaticUserDirectory({"bench": user}), make_avatar, maybeDeferred, Decoys([])
-        ),
+        portal=make_portal(static_authenticator({"bench": user}, maybeDeferred), make_avatar),
         host_keys=load_host_keys((host_key,)),
         settings=SshSettings(),
         clock=reactor,

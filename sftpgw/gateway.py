@@ -21,9 +21,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, look_at_buckets
 from sftpgw.files.copies.copier import Copier
@@ -97,13 +96,9 @@ class Gateway:
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
-        hashes = [user.password_hash for user in settings.users.values() if user.password_hash]
         self.factory = GatewayFactory(
             portal=make_portal(
-                StaticUserDirectory(settings.users),
-                self._make_avatar,
-                LoginThreads(reactor).run,
-                Decoys(hashes),
+                static_authenticator(settings.users, LoginThreads(reactor).run), self._make_avatar
             ),
             host_keys=host_keys,
             settings=settings.ssh,

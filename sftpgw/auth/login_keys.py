@@ -1,16 +1,16 @@
-"""Public keys that a user may log in with, and signatures made by them.
+"""Public keys for logins, and the signatures made with them.
 
-Knows: which key types and signature algorithms are good enough, the format of
-an ``authorized_keys`` line, and what a security key signs.
-Must not know: who owns a key, or the packet that a signature came in.
+Knows: which key types and signature algorithms are strong enough, the format of an
+``authorized_keys`` line (sshd(8)), and what a security key signs.
+Must not know: whose key it is, or the packet that a signature came in.
 
 Rules:
 
-- Ed25519, ECDSA on the NIST curves, RSA of 2048 to 16384 bits, and the security
-  key variants of the first two. No DSA, no SHA-1.
-- A signature names its algorithm; it must be the one announced in the request.
-- Options before a key restrict it in OpenSSH; we implement none, so a line
-  that has any is refused rather than made weaker than its author believes.
+- Accepted are Ed25519, ECDSA on the NIST curves, RSA of 2048 to 16384 bits, and the security-key
+  variants of the first two; neither DSA nor SHA-1.
+- A signature names its algorithm; it must be the one that the request announces.
+- In OpenSSH, options before a key restrict it. No option is implemented here, so a line with one is
+  refused: without it the key could do more than intended.
 - A security key must have been touched (the "user present" flag).
 """
 
@@ -40,12 +40,12 @@ _OTHER_ALGORITHMS = (
 )
 
 LOGIN_ALGORITHMS: tuple[bytes, ...] = _OTHER_ALGORITHMS + _RSA_ALGORITHMS
-"""Signature algorithms that a login may use, as told to clients in server-sig-algs."""
+"""Signature algorithms for logins, as announced to clients in server-sig-algs (RFC 8308)."""
 
 _KEY_TYPES = frozenset((*_OTHER_ALGORITHMS, b"ssh-rsa"))
 _USER_PRESENT = 0x01
 
-# What Conch and cryptography raise between them on a key that is none.
+# What Conch and cryptography raise for data that is not a key.
 _UNREADABLE = (
     BadKeyError,
     ValueError,
@@ -59,33 +59,37 @@ _UNREADABLE = (
 
 @dataclass(frozen=True, slots=True)
 class LoginKey:
-    """A public key of an accepted type. `blob` is its one encoding (RFC 4253, 6.6)."""
+    """A public key of an accepted type.
+
+    :ivar key: the key.
+    :ivar blob: its only encoding (RFC 4253, section 6.6).
+    """
 
     key: Key
     blob: bytes
 
     @property
     def algorithms(self) -> tuple[bytes, ...]:
-        """The signature algorithms that this key can be used with."""
+        """The signature algorithms that this key can sign with."""
         key_type = bytes(self.key.sshType())
         return _RSA_ALGORITHMS if key_type == b"ssh-rsa" else (key_type,)
 
     @property
     def fingerprint(self) -> str:
-        """As `ssh-keygen -l` shows it."""
+        """As ``ssh-keygen -l`` shows it."""
         return fingerprint(self.blob)
 
 
 def fingerprint(blob: bytes) -> str:
-    """``SHA256:…`` of a key's blob, as OpenSSH writes it."""
+    """The fingerprint of a key's blob as OpenSSH writes it: ``SHA256:…``."""
     digest = base64.b64encode(hashlib.sha256(blob).digest()).rstrip(b"=")
     return f"SHA256:{digest.decode('ascii')}"
 
 
 def read_key_blob(blob: bytes) -> LoginKey:
-    """The key in `blob`.
+    """The key in `blob` (RFC 4253, section 6.6).
 
-    :raises ValueError: it is not a key, or not one that we accept; says why.
+    :raises ValueError: it is not a key, or not of an accepted type; says why.
     """
     try:
         key = Key.fromString(blob, type="BLOB")
@@ -100,7 +104,7 @@ def read_key_blob(blob: bytes) -> LoginKey:
             f"RSA keys must have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, this has {key.size()}"
         )
     if encoding != blob:
-        # Conch reads past ends; one key must not have a second, sloppier name.
+        # Conch ignores surplus bytes; a key must have only one encoding.
         raise ValueError("the public key is not encoded correctly")
     return LoginKey(key, blob)
 
@@ -108,7 +112,7 @@ def read_key_blob(blob: bytes) -> LoginKey:
 def read_authorized_key(line: str) -> LoginKey:
     """The key of a line in OpenSSH's ``authorized_keys`` format (sshd(8)).
 
-    :raises ValueError: says what is wrong with the line, without quoting it.
+    :raises ValueError: it cannot be used; says why, without quoting it.
     """
     words = line.split(None, 2)
     if not words:
@@ -127,14 +131,23 @@ def read_authorized_key(line: str) -> LoginKey:
 
 
 def authorized_blob(line: str) -> bytes:
-    """The key of an ``authorized_keys`` line, encoded. :raises ValueError: it cannot be used."""
+    """The blob of the key of an ``authorized_keys`` line.
+
+    :raises ValueError: it cannot be used; says why.
+    """
     return read_authorized_key(line).blob
 
 
 def verify_signature(
     login_key: LoginKey, algorithm: bytes, signature: bytes, message: bytes
 ) -> bool:
-    """Whether `signature` is that of `message`, made by this key with this `algorithm`."""
+    """Whether `signature` was made for `message` by this key with this algorithm.
+
+    :param login_key: the key.
+    :param algorithm: the signature algorithm that the request announces.
+    :param signature: as in RFC 4253, section 6.6, with a trailer if a security key made it.
+    :param message: what was signed.
+    """
     if algorithm not in login_key.algorithms:
         return False
     try:
@@ -158,7 +171,10 @@ def _decode_base64(text: str) -> bytes:
 
 
 def _split_signature(signature: bytes) -> tuple[bytes, bytes, bytes]:
-    """Algorithm, value and what follows. :raises ValueError: it is shorter than it claims."""
+    """Algorithm, value and trailer of a signature.
+
+    :raises ValueError: it ends too early.
+    """
     named, rest = _take_string(signature)
     value, trailer = _take_string(rest)
     return named, value, trailer
@@ -172,12 +188,11 @@ def _take_string(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _security_key_message(application: bytes, trailer: bytes, message: bytes) -> bytes:
-    """What the device has signed: OpenSSH's PROTOCOL.u2f, "SSH U2F Signatures".
+    """What the device has signed (OpenSSH's PROTOCOL.u2f, "SSH U2F Signatures").
 
-    Conch's own (userauth._wrapMessageWithSKMetadata) accepts a device that
-    nobody has touched.
+    Conch's `userauth._wrapMessageWithSKMetadata` also accepts a device that was not touched.
 
-    :raises ValueError: the trailer is malformed or the user was not present.
+    :raises ValueError: the trailer is malformed, or the device was not touched.
     """
     if len(trailer) != 5 or not trailer[0] & _USER_PRESENT:
         raise ValueError("no flags and counter, or the user was not present")

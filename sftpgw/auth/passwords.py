@@ -1,8 +1,9 @@
-"""Password hashes: which are understood, and whether a password matches one.
+"""Password hashes: which ones can be used, and whether a password matches one.
 
 Knows: bcrypt and argon2, their limits, and that both are slow on purpose.
-Must not know: users. `matches` blocks for as long as the hash was made to
-take: call it in a thread.
+Must not know: users.
+
+`matches` blocks until the hash is computed: call it in a thread.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from collections.abc import Iterable
 import argon2
 import bcrypt
 
-# bcrypt looks at 72 bytes; libraries differ in what they do with more.
 BCRYPT_PASSWORD_BYTES = 72
+"""bcrypt uses no more bytes of a password; libraries differ in how they treat longer ones."""
+
 MAX_PASSWORD_BYTES = 1024
 
-# A hash above these would let every login attempt hold a thread for seconds,
-# or memory by the gigabyte.
+# With a more expensive hash, each login attempt would hold a thread for seconds, or gigabytes of
+# memory.
 MAX_BCRYPT_COST = 16
 MAX_ARGON2_MEMORY_KIB = 1024 * 1024
 MAX_ARGON2_PASSES = 64
 
-# Of new hashes: what OWASP's "Password Storage Cheat Sheet" asks of argon2id. Of RFC 9106's two
-# settings, the smaller one takes 64 MiB for each login under way, which no limit counts.
+# For new hashes: what OWASP's "Password Storage Cheat Sheet" recommends for argon2id. The smaller
+# of the two settings of RFC 9106 takes 64 MiB for each login in progress, which no limit counts.
 ARGON2_MEMORY_KIB = 19 * 1024
 ARGON2_PASSES = 2
 ARGON2_LANES = 1
@@ -34,11 +36,14 @@ ARGON2_LANES = 1
 _BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 
 DEFAULT_DECOY = "$2b$12$" + "sftpgwDecoyHashNobody." + "S" * 30 + "e"
-"""A bcrypt hash that no known password has, for when there is none to imitate."""
+"""A bcrypt hash without a known password, used if no user has a password."""
 
 
 def check_password_hash(text: str) -> None:
-    """Whether `text` is a hash that `matches` can use. :raises ValueError: if not; says why."""
+    """Check that `matches` can use a hash.
+
+    :raises ValueError: it cannot; says why.
+    """
     bcrypt_hash = _BCRYPT.fullmatch(text)
     if bcrypt_hash:
         if not 4 <= int(bcrypt_hash[1]) <= MAX_BCRYPT_COST:
@@ -52,10 +57,10 @@ def check_password_hash(text: str) -> None:
 
 
 def hash_password(password: bytes) -> str:
-    """A new hash of `password`, by argon2id. Blocks for a tenth of a second.
+    """A new argon2id hash of a password. Blocks for a tenth of a second.
 
-    Not bcrypt, which looks at no more than 72 bytes of a password, and costs those who guess with
-    special hardware little, since it takes no memory.
+    bcrypt uses no more than 72 bytes of a password, and takes no memory, so that special hardware
+    guesses cheaply.
 
     :param password: in UTF-8, as clients send it.
     :raises ValueError: it is empty or too long; says which.
@@ -69,7 +74,11 @@ def hash_password(password: bytes) -> str:
 
 
 def matches(password: bytes, password_hash: str) -> bool:
-    """Whether `password` has this hash. Blocks, and takes equally long either way."""
+    """Whether `password` has this hash. Blocks for the same time in either case.
+
+    :param password: in UTF-8, as clients send it.
+    :param password_hash: one that `check_password_hash` accepts.
+    """
     if password_hash.startswith("$argon2"):
         found = _matches_argon2(password[:MAX_PASSWORD_BYTES], password_hash)
         usable = 0 < len(password) <= MAX_PASSWORD_BYTES
@@ -80,13 +89,13 @@ def matches(password: bytes, password_hash: str) -> bool:
 
 
 class Decoys:
-    """Hashes to spend time on where there is none, whatever the outcome.
+    """Hashes to check where a user has none, so that the time of a refusal tells nothing.
 
-    Each name that does not exist, or has no password, has one of the users' hashes, always the
-    same, after a restart, too. So such names take as long as the others: as many of them take the
-    time of each algorithm and cost as there are users with it.
+    Each name that does not exist, or has no password, is assigned the hash of one of the users,
+    always the same, also after a restart. The proportion of such names with a certain algorithm and
+    cost is therefore that of the users with it.
 
-    :param password_hashes: those of all users.
+    :param password_hashes: the hashes of all users.
     """
 
     def __init__(self, password_hashes: Iterable[str]) -> None:
@@ -94,7 +103,7 @@ class Decoys:
         self._secret = hashlib.sha256("\n".join(self._hashes).encode("ascii", "replace")).digest()
 
     def hash_for(self, name: bytes) -> str:
-        """The hash that is checked for `name`. Which one it is cannot be told from outside."""
+        """The hash that is checked for `name`; clients cannot find out which one it is."""
         digest = hmac.digest(self._secret, name, "sha256")
         return self._hashes[int.from_bytes(digest, "big") % len(self._hashes)]
 

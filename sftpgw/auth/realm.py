@@ -1,7 +1,7 @@
-"""From a name that has been proven to an avatar.
+"""Cred's realm and portal: from a user who has authenticated to an avatar.
 
 Knows: cred's portal and realm.
-Must not know: what is in an avatar; `make_avatar` is handed in.
+Must not know: what an avatar contains; `make_avatar` is an argument.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any, Protocol
 
 from twisted.conch.interfaces import IConchUser
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker, RunInThread
-from sftpgw.auth.passwords import Decoys
-from sftpgw.model.users import User, UserDirectory
+from sftpgw.auth.authenticator import Authenticator
+from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
+from sftpgw.model.users import User
 
 
 class Avatar(Protocol):
-    """What `make_avatar` returns; it provides `IConchUser`, too."""
+    """What `MakeAvatar` returns; it also provides `IConchUser`."""
 
-    def logout(self) -> None: ...
+    def logout(self) -> None:
+        """Free what the avatar holds: the connection is gone."""
 
 
 MakeAvatar = Callable[[User, str], Avatar]
@@ -33,10 +33,12 @@ MakeAvatar = Callable[[User, str], Avatar]
 
 @implementer(IRealm)
 class GatewayRealm:
-    """Makes an avatar for a user; the mind is the session's label."""
+    """Makes an avatar for a user. The avatar id is the `User`, the mind is the session's label.
 
-    def __init__(self, directory: UserDirectory, make_avatar: MakeAvatar) -> None:
-        self._directory = directory
+    :param make_avatar: makes it.
+    """
+
+    def __init__(self, make_avatar: MakeAvatar) -> None:
         self._make_avatar = make_avatar
 
     def requestAvatar(self, avatarId: Any, mind: object, *interfaces: Any) -> Deferred[Any]:
@@ -44,29 +46,22 @@ class GatewayRealm:
         return Deferred.fromCoroutine(self._request(avatarId, str(mind), interfaces))
 
     async def _request(
-        self, name: str, session: str, interfaces: tuple[Any, ...]
+        self, user: User, session: str, interfaces: tuple[Any, ...]
     ) -> tuple[Any, Avatar, Callable[[], None]]:
         if IConchUser not in interfaces:
             raise NotImplementedError("only IConchUser avatars exist")
-        user = await self._directory.find(name)
-        if user is None:  # removed since the check
-            raise UnauthorizedLogin("the user is gone")
         avatar = self._make_avatar(user, session)
         return IConchUser, avatar, avatar.logout
 
 
-def make_portal(
-    directory: UserDirectory,
-    make_avatar: MakeAvatar,
-    run_in_thread: RunInThread,
-    decoys: Decoys,
-) -> Portal:
-    """The portal with both checkers."""
-    checkers: list[Any] = [
-        PublicKeyChecker(directory),
-        PasswordChecker(directory, run_in_thread, decoys),
-    ]
-    portal = Portal(GatewayRealm(directory, make_avatar))
+def make_portal(authenticator: Authenticator, make_avatar: MakeAvatar) -> Portal:
+    """The portal for logins by key and by password.
+
+    :param authenticator: decides about each attempt.
+    :param make_avatar: makes what a user who has logged in may open.
+    """
+    portal = Portal(GatewayRealm(make_avatar))
+    checkers: list[Any] = [PublicKeyChecker(authenticator), PasswordChecker(authenticator)]
     for checker in checkers:
         portal.registerChecker(ICredentialsChecker(checker))
     return portal

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Protocol
-
-# People and permissions.
 
 
 class Permission(enum.Flag):
-    """What users.ini can grant, by its names there in lower case."""
+    """What users.ini can grant; it has the same names in lower case."""
 
     LIST = enum.auto()
     DOWNLOAD = enum.auto()
@@ -36,11 +33,15 @@ ALL_PERMISSIONS = (
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who may log in, how, and where that leads.
+    """A user, how this user may log in, and which part of the store the files are in.
 
-    `key_prefix` is empty (the whole bucket) or ends with a slash.
-    `authorized_keys` are public keys in their one encoding (RFC 4253, 6.6), parsed when the
-    configuration is loaded; `password_hash` is bcrypt (``$2b$…``) or argon2 (``$argon2id$…``).
+    :ivar name: as in users.ini.
+    :ivar bucket: the bucket of the user's files.
+    :ivar key_prefix: the beginning of the keys of the user's files; empty for the whole bucket, or
+        ends with a slash.
+    :ivar permissions: what the user may do.
+    :ivar authorized_keys: public keys in their only encoding (RFC 4253, section 6.6).
+    :ivar password_hash: bcrypt (``$2b$…``) or argon2 (``$argon2id$…``); None without a password.
     """
 
     name: str
@@ -49,12 +50,3 @@ class User:
     permissions: Permission = ALL_PERMISSIONS
     authorized_keys: frozenset[bytes] = frozenset()
     password_hash: str | None = field(default=None, repr=False)
-
-
-# Users and sessions.
-
-
-class UserDirectory(Protocol):
-    """Knows the users."""
-
-    async def find(self, name: str) -> User | None: ...

@@ -1,27 +1,28 @@
 """The ssh-userauth service: requests to log in, answered one at a time.
 
-Knows: RFC 4252, what of RFC 4256 asks for a password, and how often a client may try.
-Must not know: how a key or password is checked; the portal does.
+Knows: RFC 4252, the part of RFC 4256 that asks for a password, and how often a client may try.
+Must not know: how a key or password is checked; the portal does that.
 
 Rules:
 
-- One request at a time. Conch checks all that are pipelined at once, and counts
-  their failures a second later (182, 255, 383): 5,001 passwords in 0.42 s.
-- An attempt counts as failed before anybody is asked. Only success and PK_OK take
-  that back. The last failure is answered by hanging up.
-- The first "none", with which clients ask which methods there are, is free. Questions
-  about keys that are authorised are, too, up to `MAX_QUESTIONS`.
-- A question about another key is a try, but no failed login: an agent with several keys
-  asks about each before it signs. It is an event of its own.
-- keyboard-interactive is another way to ask for the same password, in one prompt: the request is
-  the try, which its answer does not count again, and which is lost if another request comes first.
-- A banner, if there is one, comes before the answer to the first request, once.
-- Who has proven to be somebody may still have too many connections.
-- Whatever the portal says after the connection has ended, or after a success,
-  is not heard; an avatar that comes too late is logged out again.
-- Every failure looks the same from outside.
-- Time is limited by the transport's grace from accept; Conch's own ten hours
-  from SERVICE_REQUEST (79) never start.
+- One request is checked at a time. Conch checks all pipelined requests at once, and counts their
+  failures a second later (`SSHUserAuthServer.ssh_USERAUTH_REQUEST`, `_ebBadAuth`): 5,001 passwords
+  were checked in 0.42 s.
+- An attempt counts as failed before the portal is asked. Only success and PK_OK take that back. The
+  last allowed failure disconnects the client.
+- The first "none", with which clients ask for the methods, does not count. Neither do questions
+  about authorised keys, up to `MAX_QUESTIONS`.
+- A question about another key counts as an attempt, but is not logged as a failed login: an agent
+  with several keys asks about each before it signs. It has an event of its own.
+- keyboard-interactive asks for the same password, in one prompt. The request counts as the attempt,
+  its response does not. The attempt is lost if another request comes before the response.
+- The banner is sent once, before the reply to the first request.
+- A user who has authenticated may still be refused for having too many connections.
+- A result of the portal that comes after a success, or after the end of the connection, is ignored;
+  its avatar is logged out.
+- All failures look the same to the client.
+- The transport limits the time for the login from accept on (`login_grace_seconds`). Conch's limit
+  of ten hours from SERVICE_REQUEST on (`SSHUserAuthServer.loginTimeout`) is not used.
 """
 
 from __future__ import annotations
@@ -48,10 +49,11 @@ from twisted.conch.ssh.userauth import (
     MSG_USERAUTH_SUCCESS,
     SSHUserAuthServer,
 )
-from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
+from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.login_keys import fingerprint
 from sftpgw.model.events.session_events import (
     KeyNotAuthorised,
@@ -70,42 +72,47 @@ MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
 KEYBOARD_INTERACTIVE = b"keyboard-interactive"
 
 PROMPT = b"Password: "
-"""As sshd asks with PAM: clients that have been given a password know that this asks for it."""
+"""The prompt of sshd with PAM, by which clients recognise that it asks for the password."""
 
 MAX_WAITING_REQUESTS = 8
-"""Requests, and answers to our question, that a client may send ahead of our answers."""
+"""How many requests and responses a client may send ahead of our replies."""
 
 MAX_QUESTIONS = 20
-"""How often a client may ask whether a key would do, and hear that it would."""
+"""How many questions about keys a client may ask for which the reply is PK_OK."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5)."""
+    """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5).
+
+    :ivar user: the user's name as the client has sent it, which is part of what it signs.
+    :ivar service: the service to start after the login.
+    :ivar method: the authentication method.
+    :ivar details: the fields of the method, which follow.
+    """
 
     user: bytes
-    """As the client has sent it: that is what it signs."""
     service: bytes
     method: bytes
     details: PacketFields
 
     @property
     def name(self) -> bytes:
-        """The user, whatever the spelling."""
+        """The user's name in its normal form."""
         return normalized_bytes(self.user)
 
 
 class GatewayUserAuth(SSHUserAuthServer):
-    """Login by public key or password, as far as the portal has checkers for them.
+    """Logins by public key or password, as far as the portal has checkers for them.
 
-    The password may come by keyboard-interactive, too, which Conch has for clients only.
+    The password may also come by keyboard-interactive, which Conch has for clients only.
     """
 
     _log = quiet_logger("sftpgw.ssh")
     transport: Any
 
     def serviceStarted(self) -> None:
-        """Replaces Conch's, which starts a timer on the global reactor."""
+        """Prepare for the first request. Replaces Conch's, which uses the global reactor."""
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._prompted: LoginRequest | None = None
         self._has_shown_banner = False
@@ -114,7 +121,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._failures = 0
         self._questions = 0
         self._has_asked_for_methods = False
-        self._over = False
+        self._is_over = False
         self.portal = self.transport.context.portal
         self.supportedAuthentications = [
             self.interfaceToMethod[interface]
@@ -125,17 +132,17 @@ class GatewayUserAuth(SSHUserAuthServer):
             self.supportedAuthentications.append(KEYBOARD_INTERACTIVE)
 
     def serviceStopped(self) -> None:
-        """The connection is gone, or login is done."""
+        """Stop: the login is done, or the connection is gone."""
         self._waiting.clear()
-        if not self._over:
-            self._over = True
+        if not self._is_over:
+            self._is_over = True
             if self._running is not None and self._busy:
                 self._running.cancel()
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
-        """Queue a request, or an answer to our question, behind those that came before it.
+        """Queue a request, or a response to our prompt.
 
-        Replaces the dispatch by name, which logs passwords it cannot place.
+        Replaces `SSHService.packetReceived`, which logs unexpected packets with their passwords.
         """
         if messageNum not in (MSG_USERAUTH_REQUEST, MSG_USERAUTH_INFO_RESPONSE):
             self.transport.sendUnimplemented()
@@ -145,23 +152,23 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._waiting.append((messageNum, packet))
         if not self._busy:
             self._busy = True
-            self._running = Deferred.fromCoroutine(self._answer_all())
-            self._running.addErrback(self._broken)
+            self._running = Deferred.fromCoroutine(self._process_all())
+            self._running.addErrback(self._on_failure)
 
-    async def _answer_all(self) -> None:
+    async def _process_all(self) -> None:
         try:
-            while self._waiting and not (self._over or self.transport.has_ended):
+            while self._waiting and not (self._is_over or self.transport.has_ended):
                 message, packet = self._waiting.popleft()
                 if message == MSG_USERAUTH_REQUEST:
-                    await self._answer(packet)
+                    await self._process_request(packet)
                 else:
-                    await self._hear_answer(packet)
+                    await self._process_response(packet)
         finally:
             self._busy = False
 
-    def _broken(self, failure: Any) -> None:
-        """The loop has ended by an exception: so must the connection."""
-        if failure.check(CancelledError) or self._over:
+    def _on_failure(self, failure: Any) -> None:
+        """End the connection: an exception has ended the loop."""
+        if failure.check(CancelledError) or self._is_over:
             return
         if failure.check(MalformedPacket):
             self.transport.refuse(failure.getErrorMessage())
@@ -169,29 +176,29 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._log.failure("session {session}: login", failure, session=self.transport.session)
         self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, "internal error")
 
-    async def _answer(self, packet: bytes) -> None:
+    async def _process_request(self, packet: bytes) -> None:
         fields = PacketFields(packet)
         request = LoginRequest(fields.string(), fields.string(), fields.string(), fields)
         if request.service != b"ssh-connection":
-            self._give_up(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
+            self._disconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
             return
         self._show_banner()
         self._prompted = None
-        if self._has_no_try_left():
+        if self._has_no_attempt_left():
             return
-        self._failures += self._is_try(request)
+        self._failures += self._counts(request)
         if self._is_interactive(request):
             self._prompt(request)
         else:
-            await self._judge(request, self._read_credentials(request))
+            await self._check(request, self._read_credentials(request))
 
-    async def _judge(self, request: LoginRequest, credentials: Any) -> None:
-        """Ask the portal, and tell the client what it says."""
+    async def _check(self, request: LoginRequest, credentials: Any) -> None:
+        """Ask the portal and send its verdict to the client."""
         may_ask = credentials is not None and self._is_allowed(credentials)
         outcome: Any = await self._ask_portal(credentials) if may_ask else None
-        if self._over or self.transport.has_ended:
+        if self._is_over or self.transport.has_ended:
             if isinstance(outcome, tuple):
-                outcome[2]()  # logged in too late: log out
+                outcome[2]()  # too late: log out
         elif isinstance(outcome, tuple):
             self._admit(request, credentials, outcome)
         elif isinstance(outcome, ValidPublicKey):
@@ -200,7 +207,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._fail(request, credentials)
 
     def _show_banner(self) -> None:
-        """RFC 4252, section 5.4."""
+        """Send the banner, once (RFC 4252, section 5.4)."""
         banner = self.transport.context.settings.banner
         if banner and not self._has_shown_banner:
             self.transport.sendPacket(MSG_USERAUTH_BANNER, NS(banner.encode()) + NS(b""))
@@ -209,41 +216,43 @@ class GatewayUserAuth(SSHUserAuthServer):
     # keyboard-interactive (RFC 4256).
 
     def _is_interactive(self, request: LoginRequest) -> bool:
-        is_asked_for = request.method == KEYBOARD_INTERACTIVE
-        return is_asked_for and KEYBOARD_INTERACTIVE in self.supportedAuthentications
+        is_requested = request.method == KEYBOARD_INTERACTIVE
+        return is_requested and KEYBOARD_INTERACTIVE in self.supportedAuthentications
 
     def _prompt(self, request: LoginRequest) -> None:
-        """Ask for the password, whoever the user is: an unknown one is asked, too."""
-        request.details.string()  # a language
-        request.details.string()  # submethods, as a hint
+        """Ask for the password, of an unknown user as well."""
+        request.details.string()  # language tag
+        request.details.string()  # submethods
         request.details.end()
         self._prompted = request
         name, instruction, language = NS(b""), NS(b""), NS(b"")
-        question = struct.pack(">L", 1) + NS(PROMPT) + b"\0"  # without an echo
-        self.transport.sendPacket(
-            MSG_USERAUTH_INFO_REQUEST, name + instruction + language + question
-        )
+        prompt = struct.pack(">L", 1) + NS(PROMPT) + b"\0"  # without echo
+        self.transport.sendPacket(MSG_USERAUTH_INFO_REQUEST, name + instruction + language + prompt)
 
-    async def _hear_answer(self, packet: bytes) -> None:
+    async def _process_response(self, packet: bytes) -> None:
         request, self._prompted = self._prompted, None
         if request is None:
             raise MalformedPacket("an answer without a question")
         fields = PacketFields(packet)
         credentials = None
-        if fields.uint32() == 1:  # or else it "MUST" fail (section 3.4)
-            credentials = UsernamePassword(request.name, fields.string())
+        if fields.uint32() == 1:  # any other number of responses must fail (section 3.4)
+            credentials = PasswordCredentials(self._attempt_of(request), fields.string())
             fields.end()
-        await self._judge(request, credentials)
+        await self._check(request, credentials)
 
-    def _is_try(self, request: LoginRequest) -> bool:
+    def _counts(self, request: LoginRequest) -> bool:
+        """Whether the request counts as an attempt: all do but the first "none"."""
         is_first_none = request.method == b"none" and not self._has_asked_for_methods
         self._has_asked_for_methods |= is_first_none
         return not is_first_none
 
     # Credentials.
 
+    def _attempt_of(self, request: LoginRequest) -> LoginAttempt:
+        return LoginAttempt(request.name, self.transport.peer_host)
+
     def _read_credentials(self, request: LoginRequest) -> Any | None:
-        """What the request claims; None for a method that we do not have."""
+        """The credentials of the request; None for a method that is not offered."""
         if request.method not in self.supportedAuthentications:
             return None
         if request.method == b"password":
@@ -251,15 +260,19 @@ class GatewayUserAuth(SSHUserAuthServer):
         return self._read_public_key(request)
 
     def _read_password(self, request: LoginRequest) -> Any | None:
-        """RFC 4252, section 8. Passwords cannot be changed here."""
+        """The password; None for a request to change it, which is refused (RFC 4252, section 8)."""
         wants_change, password = request.details.boolean(), request.details.string()
         if wants_change:
             return None
         request.details.end()
-        return UsernamePassword(request.name, password)
+        return PasswordCredentials(self._attempt_of(request), password)
 
     def _read_public_key(self, request: LoginRequest) -> Any:
-        """RFC 4252, section 7. What was signed is built from what we know, not echoed."""
+        """The key and the signature, if there is one (RFC 4252, section 7).
+
+        The signed message is put together here, from the session's id and the fields of the
+        request.
+        """
         fields = request.details
         signed, algorithm, blob = fields.boolean(), fields.string(), fields.string()
         signature = fields.string() if signed else None
@@ -274,18 +287,24 @@ class GatewayUserAuth(SSHUserAuthServer):
             + NS(algorithm)
             + NS(blob)
         )
-        return SSHPrivateKey(request.name, algorithm, blob, message, signature)
+        return KeyCredentials(
+            self._attempt_of(request),
+            algorithm=algorithm,
+            blob=blob,
+            message=message,
+            signature=signature,
+        )
 
     def _is_allowed(self, credentials: Any) -> bool:
-        """Whether [ssh] lets keys sign with this algorithm."""
-        if not isinstance(credentials, SSHPrivateKey):
+        """Whether ``[ssh] login_key_algorithms`` has the algorithm of the key."""
+        if not isinstance(credentials, KeyCredentials):
             return True
         return credentials.algName in self.transport.context.offer.login_key_algorithms
 
     async def _ask_portal(self, credentials: Any) -> Any:
-        """``(interface, avatar, logout)``, or the exception that stands for a refusal.
+        """``(interface, avatar, logout)``, or the exception that means a refusal.
 
-        A portal that breaks is a refusal, too: the user can do nothing else about it.
+        An unexpected exception is logged, and a refusal for the client.
         """
         try:
             return await self.portal.login(credentials, self.transport.session, IConchUser)
@@ -309,11 +328,11 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.events.emit(
             LoginRefused(**_facts(request, credentials), reason="too many connections")
         )
-        self._give_up(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
+        self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
 
     def _succeed(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
         _, avatar, logout = outcome
-        self._over = True
+        self._is_over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = avatar, logout
         transport.events.emit(LoginSucceeded(**_facts(request, credentials)))
@@ -322,11 +341,11 @@ class GatewayUserAuth(SSHUserAuthServer):
         transport.on_login()
 
     def _confirm(self, credentials: Any) -> None:
-        """The key that was asked about would do."""
+        """Send PK_OK: the key of the question is authorised."""
         self._failures -= 1
         self._questions += 1
         if self._questions > MAX_QUESTIONS:
-            self._give_up(
+            self._disconnect(
                 DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many questions about keys"
             )
             return
@@ -335,30 +354,32 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _fail(self, request: LoginRequest, credentials: Any) -> None:
         if request.method != b"none":
-            is_question = isinstance(credentials, SSHPrivateKey) and credentials.signature is None
+            is_question = isinstance(credentials, KeyCredentials) and credentials.signature is None
             kind = KeyNotAuthorised if is_question else LoginFailedEvent
             self.transport.events.emit(kind(**_facts(request, credentials)))
-        if self._has_no_try_left():
+        if self._has_no_attempt_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
         self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + b"\0")
 
-    def _has_no_try_left(self) -> bool:
-        """Whether all are used up: then the client has been hung up on."""
+    def _has_no_attempt_left(self) -> bool:
+        """Whether all attempts are used up; if so, disconnects the client."""
         if self._failures < self.transport.context.settings.auth_tries:
             return False
-        self._give_up(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures")
+        self._disconnect(
+            DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures"
+        )
         return True
 
-    def _give_up(self, reason: int, text: str) -> None:
-        self._over = True
+    def _disconnect(self, reason: int, text: str) -> None:
+        self._is_over = True
         self._waiting.clear()
         self.transport.sendDisconnect(reason, text)
 
 
 def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
-    """What the log tells of a login: who sent a wrong key can be helped if it is named."""
-    is_key = isinstance(credentials, SSHPrivateKey)
+    """The facts of a login for the log. A fingerprint tells a user which key was sent."""
+    is_key = isinstance(credentials, KeyCredentials)
     return {
         "user": printable(request.name),
         "method": printable(request.method),

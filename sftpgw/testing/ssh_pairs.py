@@ -50,6 +50,7 @@ from twisted.python.failure import Failure
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import SessionTotals
@@ -365,9 +366,10 @@ def make_test_portal(  # noqa: PLR0917
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
-    return make_portal(
-        StaticUserDirectory(users), make_avatar, maybeDeferred, Decoys([cheap_decoy])
+    authenticator = RecordAuthenticator(
+        StaticUserDirectory(users), maybeDeferred, Decoys([cheap_decoy])
     )
+    return make_portal(authenticator, make_avatar)
 
 
 def make_factory(

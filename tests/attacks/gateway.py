@@ -35,6 +35,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
@@ -152,7 +153,8 @@ class TargetGateway(GatewayInMemory):
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
         decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
-        portal = make_portal(StaticUserDirectory(users), self._avatar, deferToThread, decoys)
+        authenticator = RecordAuthenticator(StaticUserDirectory(users), deferToThread, decoys)
+        portal = make_portal(authenticator, self._avatar)
         self.factory = make_factory(portal, reactor, self.events, settings)
 
     def _avatar(self, user: User, session: str) -> GatewayAvatar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,17 +14,20 @@ import pytest
 from twisted.conch.error import ValidPublicKey
 from twisted.conch.interfaces import IConchUser
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
+from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
+from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
 from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
+from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import make_user, new_key
 from tests.results import failure_of, result_of
 
@@ -42,6 +46,7 @@ DIRECTORY = StaticUserDirectory(
     }
 )
 MESSAGE = b"to be signed"
+PEER = "192.0.2.1"
 
 
 class PlainAvatar:
@@ -58,7 +63,7 @@ class Harness:
     def __init__(self) -> None:
         self.work: list[str] = []
         self.made: list[tuple[str, str]] = []
-        self.portal = make_portal(DIRECTORY, self._make_avatar, self._run, Decoys([DECOY]))
+        self.portal = make_portal(authenticator(run_in_thread=self._run), self._make_avatar)
 
     def login(self, credentials: Any) -> Any:
         """The avatar, or the exception."""
@@ -76,19 +81,43 @@ class Harness:
         return maybeDeferred(function, password, password_hash)
 
 
-def offered(user: bytes, key=KEY, algorithm: bytes = b"ssh-ed25519") -> SSHPrivateKey:
-    return SSHPrivateKey(user, algorithm, key.public().blob(), None, None)
+def authenticator(
+    directory: StaticUserDirectory = DIRECTORY, run_in_thread: RunInThread = maybeDeferred
+) -> RecordAuthenticator:
+    return RecordAuthenticator(directory, run_in_thread, Decoys([DECOY]))
 
 
-def signed(user: bytes, key=KEY, message: bytes = MESSAGE) -> SSHPrivateKey:
+def credentials_of(
+    user: bytes,
+    blob: bytes,
+    algorithm: bytes = b"ssh-ed25519",
+    *,
+    message: bytes | None = None,
+    signature: bytes | None = None,
+) -> KeyCredentials:
+    attempt = LoginAttempt(user, PEER)
+    return KeyCredentials(
+        attempt, algorithm=algorithm, blob=blob, message=message, signature=signature
+    )
+
+
+def offered(user: bytes, key=KEY, algorithm: bytes = b"ssh-ed25519") -> KeyCredentials:
+    return credentials_of(user, key.public().blob(), algorithm)
+
+
+def signed(user: bytes, key=KEY, message: bytes = MESSAGE) -> KeyCredentials:
     blob = key.public().blob()
-    return SSHPrivateKey(user, b"ssh-ed25519", blob, MESSAGE, key.sign(message))
+    return credentials_of(user, blob, message=MESSAGE, signature=key.sign(message))
+
+
+def password_of(user: bytes, password: bytes) -> PasswordCredentials:
+    return PasswordCredentials(LoginAttempt(user, PEER), password)
 
 
 def test_the_interfaces_are_provided() -> None:
-    keys: Any = PublicKeyChecker(DIRECTORY)
-    passwords: Any = PasswordChecker(DIRECTORY, maybeDeferred, Decoys([DECOY]))
-    realm: Any = GatewayRealm(DIRECTORY, lambda user, session: PlainAvatar())
+    keys: Any = PublicKeyChecker(authenticator())
+    passwords: Any = PasswordChecker(authenticator())
+    realm: Any = GatewayRealm(lambda user, session: PlainAvatar())
     assert verifyObject(ICredentialsChecker, keys)
     assert verifyObject(ICredentialsChecker, passwords)
     assert verifyObject(IRealm, realm)
@@ -105,7 +134,7 @@ def test_a_right_signature_gives_an_avatar_and_its_logout() -> None:
 
 def test_a_right_password_gives_an_avatar() -> None:
     harness = Harness()
-    harness.login(UsernamePassword("jörg".encode(), b"secret"))
+    harness.login(password_of("jörg".encode(), b"secret"))
     assert harness.made == [("jörg", "label")]
 
 
@@ -123,13 +152,13 @@ def test_an_authorized_key_without_a_signature_is_confirmed_only() -> None:
         offered(b"\xff\xfe"),
         offered(b"alice", algorithm=b"ssh-rsa"),
         offered("jörg".encode()),
-        SSHPrivateKey(b"alice", b"ssh-ed25519", b"no key at all", None, None),
-        SSHPrivateKey(b"alice", b"ssh-ed25519", b"", MESSAGE, b""),
+        credentials_of(b"alice", b"no key at all"),
+        credentials_of(b"alice", b"", message=MESSAGE, signature=b""),
         signed(b"alice", message=b"another message"),
         signed(b"alice", new_key()),
     ],
 )
-def test_other_keys_are_refused(credentials: SSHPrivateKey) -> None:
+def test_other_keys_are_refused(credentials: KeyCredentials) -> None:
     harness = Harness()
     assert isinstance(harness.login(credentials), UnauthorizedLogin)
     assert harness.made == []
@@ -159,7 +188,7 @@ def test_wrong_passwords_are_refused_after_the_same_work(
     user: bytes, password: bytes, work: str
 ) -> None:
     harness = Harness()
-    refusal = harness.login(UsernamePassword(user, password))
+    refusal = harness.login(password_of(user, password))
     assert isinstance(refusal, UnauthorizedLogin)
     assert str(refusal) == "wrong user or password"
     assert harness.work == [work]
@@ -167,7 +196,7 @@ def test_wrong_passwords_are_refused_after_the_same_work(
 
 
 def calls_for(credentials: Any) -> int:
-    """How much is done until an answer: calls of Python and C."""
+    """How many calls of Python and C a login makes; the garbage collector's are not counted."""
     calls = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:
@@ -175,11 +204,13 @@ def calls_for(credentials: Any) -> int:
         calls += event in ("call", "c_call")
 
     harness = Harness()
+    gc.disable()
     sys.setprofile(count)
     try:
         harness.login(credentials)
     finally:
         sys.setprofile(None)
+        gc.enable()
     return calls
 
 
@@ -201,9 +232,9 @@ def test_names_and_passwords_match_in_any_spelling(user: bytes, password: str) -
     for hashed in ("schlüssel", "schlu\u0308ssel"):
         text = bcrypt.hashpw(hashed.encode(), bcrypt.gensalt(4)).decode()
         directory = StaticUserDirectory({"jörg": make_user("jörg", None, text)})
-        checker = PasswordChecker(directory, maybeDeferred, Decoys([DECOY]))
-        done = checker.requestAvatarId(UsernamePassword(user, password.encode()))
-        assert result_of(done) == "jörg"
+        checker = PasswordChecker(authenticator(directory))
+        done = checker.requestAvatarId(password_of(user, password.encode()))
+        assert result_of(done).name == "jörg"
 
 
 def test_a_user_whose_name_is_written_in_two_parts_is_found_too() -> None:
@@ -231,8 +262,47 @@ def test_a_guess_is_not_checked_once_its_guesser_is_gone() -> None:
         waiting.append(partial(function, *arguments))
         return Deferred()
 
-    checker = PasswordChecker(DIRECTORY, in_line, Decoys([DECOY]))
-    guesses = [checker.requestAvatarId(UsernamePassword(b"alice", b"secret")) for _ in range(2)]
+    checker = PasswordChecker(authenticator(run_in_thread=in_line))
+    guesses = [checker.requestAvatarId(password_of(b"alice", b"secret")) for _ in range(2)]
     guesses[0].cancel()
     failure_of(guesses[0]).trap(CancelledError)
     assert [call() for call in waiting] == [False, True]
+
+
+class ElsewhereAuthenticator:
+    """A source that verifies keys and passwords itself, as a directory service does."""
+
+    def __init__(self) -> None:
+        self.attempts: list[LoginAttempt] = []
+
+    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
+        self.attempts.append(attempt)
+        return make_user("guest") if key_blob == KEY.public().blob() else None
+
+    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+        self.attempts.append(attempt)
+        return make_user("guest") if password == b"right" else None
+
+
+def test_a_source_may_verify_itself_and_learns_the_clients_address() -> None:
+    """The signature of a key is verified here all the same."""
+    elsewhere = ElsewhereAuthenticator()
+    made: list[str] = []
+
+    def make_avatar(user: User, session: str) -> PlainAvatar:
+        made.append(user.name)
+        return PlainAvatar()
+
+    portal = make_portal(elsewhere, make_avatar)
+    for credentials, is_right in (
+        (password_of(b"alice", b"right"), True),
+        (password_of(b"alice", b"wrong"), False),
+        (signed(b"alice"), True),
+        (signed(b"alice", message=b"another message"), False),
+    ):
+        made.clear()
+        portal.login(credentials, "label", IConchUser).addErrback(
+            lambda failure: failure.trap(UnauthorizedLogin)
+        )
+        assert made == (["guest"] if is_right else [])
+    assert elsewhere.attempts == [LoginAttempt(b"alice", PEER)] * 4

@@ -19,6 +19,7 @@ from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, matches
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.userauth import MAX_QUESTIONS
@@ -457,10 +458,8 @@ class SlowThread:
     def portal(self, tell_logout: Callable[[str], None] = lambda name: None) -> Portal:
         decoy = DEFAULT_DECOY.replace("$12$", "$04$")
         return make_portal(
-            StaticUserDirectory(USERS),
+            RecordAuthenticator(StaticUserDirectory(USERS), self.run, Decoys([decoy])),
             lambda user, session: GatewayAvatar({}, lambda: tell_logout(user.name)),
-            self.run,
-            Decoys([decoy]),
         )
 
 
@@ -577,7 +576,8 @@ def test_a_portal_that_breaks_is_a_failed_login_and_one_logged_failure(
             raise RuntimeError("the directory is on fire")
 
     portal = make_portal(
-        BrokenDirectory(), lambda user, session: GatewayAvatar({}), matches, Decoys([])
+        RecordAuthenticator(BrokenDirectory(), matches, Decoys([])),
+        lambda user, session: GatewayAvatar({}),
     )
     login = Login(portal)
     login.password(b"secret")

@@ -8,15 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sftpgw.auth.passwords import Decoys
+from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
 from sftpgw.model.normalization import normalized
 from sftpgw.model.users import User
 
 
 class StaticUserDirectory:
-    """A `UserDirectory` that never changes. Names are found in any spelling."""
+    """A `UserDirectory` that never changes.
+
+    :param users: the users by their names.
+    """
 
     def __init__(self, users: Mapping[str, User]) -> None:
         self._users = {normalized(name): user for name, user in users.items()}
 
     async def find(self, name: str) -> User | None:
+        """The user of this name, in any spelling; None if there is none."""
         return self._users.get(normalized(name))
+
+
+def static_authenticator(
+    users: Mapping[str, User], run_in_thread: RunInThread
+) -> RecordAuthenticator:
+    """Logins of these users. To exchange the users, exchange the result: it holds all of them.
+
+    :param users: the users by their names.
+    :param run_in_thread: runs the hash of a password in a thread.
+    """
+    hashes = [user.password_hash for user in users.values() if user.password_hash]
+    return RecordAuthenticator(StaticUserDirectory(users), run_in_thread, Decoys(hashes))

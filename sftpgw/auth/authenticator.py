@@ -1,0 +1,52 @@
+"""The seam between logins and sources of users: an `Authenticator` decides about each attempt.
+
+Knows: what a source of users is asked, and what it answers.
+Must not know: where users come from, cred's portal, or SSH packets.
+
+A source that hands out records of users, with their keys and password hashes, is a `UserDirectory`
+behind `RecordAuthenticator`. A source that verifies keys or passwords itself, such as an LDAP
+server or a web service, implements `Authenticator`. Both have their modules in `auth.sources`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sftpgw.model.users import User
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """Who wants to log in, and from where.
+
+    :ivar user_name: the user's name as the client has sent it, in the normal form of Unicode; UTF-8
+        as a rule, but any bytes are possible.
+    :ivar peer_host: the client's address without its port; None if it has none, as on UNIX sockets.
+    """
+
+    user_name: bytes
+    peer_host: str | None
+
+
+class Authenticator(Protocol):
+    """Decides whether a key or a password opens an account.
+
+    None refuses, and must not tell an unknown user from a wrong key or password: neither by its
+    content, which there is none of, nor by the time that it takes.
+    """
+
+    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
+        """The user who may log in with this public key; None if the key is not authorised.
+
+        The caller verifies the signature. Clients also ask without one, to find out which of their
+        keys would do (RFC 4252, section 7).
+
+        :param key_blob: the public key in its only encoding (RFC 4253, section 6.6).
+        """
+
+    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+        """The user who may log in with this password; None if it is wrong.
+
+        :param password: as the client has sent it; see `normalization.spellings`.
+        """

@@ -1,0 +1,48 @@
+"""Cred's credentials, with what an `Authenticator` is told besides: the client's address.
+
+Knows: cred's classes and `LoginAttempt`. Must not know: how a key or a password is verified.
+"""
+
+# mypy: disallow-untyped-calls=False
+# (cred's classes have no types)
+
+from __future__ import annotations
+
+from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
+
+from sftpgw.auth.authenticator import LoginAttempt
+
+
+class KeyCredentials(SSHPrivateKey):
+    """A public key, and as a rule a signature made with it (RFC 4252, section 7).
+
+    :param attempt: who wants to log in, and from where.
+    :param algorithm: the signature algorithm that the client has announced.
+    :param blob: the public key (RFC 4253, section 6.6).
+    :param message: what was signed.
+    :param signature: the signature; None for the question whether the key is authorised.
+    """
+
+    def __init__(
+        self,
+        attempt: LoginAttempt,
+        *,
+        algorithm: bytes,
+        blob: bytes,
+        message: bytes | None,
+        signature: bytes | None,
+    ) -> None:
+        super().__init__(attempt.user_name, algorithm, blob, message, signature)
+        self.attempt = attempt
+
+
+class PasswordCredentials(UsernamePassword):
+    """A password (RFC 4252, section 8, or RFC 4256).
+
+    :param attempt: who wants to log in, and from where.
+    :param password: as the client has sent it.
+    """
+
+    def __init__(self, attempt: LoginAttempt, password: bytes) -> None:
+        super().__init__(attempt.user_name, password)
+        self.attempt = attempt

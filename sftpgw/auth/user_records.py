@@ -1,0 +1,93 @@
+"""Logins of users whose records are at hand: authorised keys and password hashes.
+
+Knows: records of users, and that hashing a password is slow.
+Must not know: where records come from, or how a signature is verified.
+
+A user who does not exist gets the same answer, after the same work, as one without that key or
+password. Keys are parsed when the configuration is loaded, and finding one among many takes no
+longer. The password for an unknown user is hashed like that of one of the users (`Decoys`).
+Names and passwords match in any spelling of the same characters (Unicode's canonical equivalence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.passwords import Decoys, matches
+from sftpgw.model.normalization import spellings
+from sftpgw.model.users import User
+
+RunInThread = Callable[..., Deferred[Any]]
+"""``deferToThread``; in tests, a function that makes the call at once."""
+
+
+class UserDirectory(Protocol):
+    """A source of users' records. It may change between two calls."""
+
+    async def find(self, name: str) -> User | None:
+        """The user of this name, in any spelling; None if there is none."""
+
+
+class RecordAuthenticator:
+    """An `Authenticator` for the users of a `UserDirectory`. Passwords are hashed in threads.
+
+    :param directory: has the users' records.
+    :param run_in_thread: runs the hash of a password in a thread.
+    :param decoys: the hashes to spend time on when a user has none.
+    """
+
+    def __init__(
+        self, directory: UserDirectory, run_in_thread: RunInThread, decoys: Decoys
+    ) -> None:
+        self._directory = directory
+        self._run_in_thread = run_in_thread
+        self._decoys = decoys
+
+    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
+        """The user, if the key is one of `User.authorized_keys`."""
+        user = await self._find(attempt.user_name)
+        keys = user.authorized_keys if user is not None else frozenset[bytes]()
+        return user if key_blob in keys else None
+
+    async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
+        """The user, if the password has the hash `User.password_hash`."""
+        user = await self._find(attempt.user_name)
+        known_hash = user.password_hash if user is not None else None
+        password_hash = known_hash or self._decoys.hash_for(attempt.user_name)
+        check = _PasswordCheck()
+        try:
+            is_right = await self._run_in_thread(check, password, password_hash)
+        except CancelledError:
+            check.is_wanted = False
+            raise
+        return user if known_hash and is_right else None
+
+    async def _find(self, user_name: bytes) -> User | None:
+        """The user with this name in UTF-8; None for other bytes."""
+        try:
+            name = user_name.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return await self._directory.find(name)
+
+
+class _PasswordCheck:
+    """Hashes a password in each of its spellings, unless the client is gone by then.
+
+    Otherwise a client that sends a guess and disconnects, again and again, could keep all threads
+    busy for hours.
+
+    :ivar is_wanted: whether a client still waits for the result.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted = True
+
+    def __call__(self, password: bytes, password_hash: str) -> bool:
+        return any(
+            self.is_wanted and matches(spelling, password_hash) for spelling in spellings(password)
+        )
