@@ -27,6 +27,7 @@ class UploadReporter:
     :param registration: knows the file's name, and the object that is edited (its base).
     :param plan: knows how large the file is.
     :param traffic: the bytes that the client and other files brought.
+    :param path: the file's path, as the client opened it.
     :param is_resumed: whether a suspended upload goes on.
     :ivar opened_seconds: when the file was opened.
     """
@@ -37,6 +38,7 @@ class UploadReporter:
         registration: Registration,
         plan: UploadPlan,
         traffic: FileTraffic,
+        path: str,
         *,
         is_resumed: bool,
     ) -> None:
@@ -46,44 +48,46 @@ class UploadReporter:
         self._registration = registration
         self._plan = plan
         self._traffic = traffic
+        self._path = path
         self._is_resumed = is_resumed
 
-    def stored(self, size_bytes: int) -> None:
-        """The file is stored, with this size."""
-        self._emit_end(FileStored, size_bytes)
+    def stored(self, size_bytes: int, etag: str) -> None:
+        """The file is stored, with this size and ETag."""
+        self._events.emit(
+            FileStored(
+                size_bytes=size_bytes,
+                seconds=self._open_seconds,
+                etag=etag.strip('"'),
+                **self.facts(size_bytes),
+            )
+        )
 
     def dropped(self) -> None:
         """The file was removed while it was being written."""
-        self._emit_end(UploadDropped, self._plan.size_bytes)
+        size_bytes = self._plan.size_bytes
+        self._events.emit(
+            UploadDropped(size_bytes=size_bytes, seconds=self._open_seconds, **self.facts())
+        )
 
     def abandoned(self) -> None:
         """The client was lost."""
-        event = UploadAbandoned(
-            key=self._registration.name.key, size_bytes=self._plan.size_bytes, **self.facts()
-        )
-        self._events.emit(event)
+        self._events.emit(UploadAbandoned(size_bytes=self._plan.size_bytes, **self.facts()))
 
     def failed(self, failure: GatewayError) -> None:
         """The upload has failed, and the client was told."""
-        event = UploadFailedEvent(
-            key=self._registration.name.key, **failure_facts(failure), **self.facts()
-        )
-        self._events.emit(event)
+        self._events.emit(UploadFailedEvent(**failure_facts(failure), **self.facts()))
 
-    def _emit_end(self, kind: type[FileStored | UploadDropped], size_bytes: int) -> None:
-        event = kind(
-            key=self._registration.name.key,
-            size_bytes=size_bytes,
-            seconds=round(self._clock.seconds() - self.opened_seconds, 3),
-            **self.facts(size_bytes),
-        )
-        self._events.emit(event)
+    @property
+    def _open_seconds(self) -> float:
+        """For how long the file has been open."""
+        return round(self._clock.seconds() - self.opened_seconds, 3)
 
     def facts(self, size_bytes: int | None = None) -> UploadFacts:
-        """Why the file is written, and where its bytes came from.
+        """Which file is written, why, and where its bytes came from.
 
         :param size_bytes: the size of the stored file; None for an upload that is not stored.
         """
+        name = self._registration.name
         base = self._registration.base
         purpose = upload_purpose(
             self._traffic,
@@ -91,4 +95,10 @@ class UploadReporter:
             base_bytes=None if base is None else base.size_bytes,
             is_resumed=self._is_resumed,
         )
-        return {"purpose": purpose, **self._traffic.written_facts()}
+        return {
+            "key": name.key,
+            "bucket": name.bucket,
+            "path": self._path or None,
+            "purpose": purpose,
+            **self._traffic.written_facts(),
+        }

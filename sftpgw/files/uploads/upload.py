@@ -124,7 +124,7 @@ class Upload:
             name, self, mode.base, self._readback.rebase
         )
         self._reporter = UploadReporter(
-            context, self._registration, plan, self.traffic, is_resumed=self._is_resumed
+            context, self._registration, plan, self.traffic, path, is_resumed=self._is_resumed
         )
         self._metadata = UploadMetadata(
             context,
@@ -315,7 +315,7 @@ class Upload:
 
     async def _published(self, size_bytes: int) -> None:
         """The file is stored: the upload has succeeded, even if its mtime cannot be set."""
-        self._reporter.stored(size_bytes)
+        self._reporter.stored(size_bytes, self._executor.etag)
         try:
             await self._metadata.after_publication(size_bytes, self._executor.etag)
         except Exception:

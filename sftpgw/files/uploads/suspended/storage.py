@@ -167,13 +167,17 @@ class SuspendedRecords:
             self._events.emit(
                 UploadLeftBehind(
                     key=suspended.upload.name.key,
+                    bucket=suspended.upload.name.bucket,
                     upload_id=suspended.upload.upload_id,
                     **store_failure_facts(error),
                 )
             )
         self._events.emit(
             PartialDropped(
-                key=suspended.upload.name.key, size_bytes=suspended.size_bytes, reason=reason
+                key=suspended.upload.name.key,
+                bucket=suspended.upload.name.bucket,
+                size_bytes=suspended.size_bytes,
+                reason=reason,
             )
         )
         return True
@@ -269,7 +273,12 @@ class SuspendedUploads:
             )
         suspended = found.suspended
         self._events.emit(
-            PartialResumed(key=suspended.upload.name.key, size_bytes=suspended.size_bytes)
+            PartialResumed(
+                key=suspended.upload.name.key,
+                bucket=suspended.upload.name.bucket,
+                path=path,
+                size_bytes=suspended.size_bytes,
+            )
         )
         return suspended
 
@@ -287,7 +296,9 @@ class SuspendedUploads:
         try:
             await self.drop(name, reason="the file was stored")
         except StoreError as error:
-            self._events.emit(PartialLeftBehind(key=name.key, reason=error.message))
+            self._events.emit(
+                PartialLeftBehind(key=name.key, bucket=name.bucket, reason=error.message)
+            )
 
     async def suspend(self, suspended: SuspendedUpload, facts: UploadFacts) -> bool:
         """Write the record of an upload that stays open; False if it must not.
@@ -305,7 +316,7 @@ class SuspendedUploads:
         except (PreconditionFailed, ConditionalConflict):
             if not await self._replace(record, suspended):
                 return False
-        self._events.emit(PartialKept(key=name.key, size_bytes=suspended.size_bytes, **facts))
+        self._events.emit(PartialKept(size_bytes=suspended.size_bytes, **facts))
         return True
 
     async def _is_stored(self, name: ObjectName) -> bool:
