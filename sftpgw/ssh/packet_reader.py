@@ -30,7 +30,7 @@ class NoClient(Exception):
 class PacketReader:
     """Takes bytes as they come, gives payloads as they are complete.
 
-    :ivar largest_bytes: what a packet's length field may say; Conch lets anybody say 1 MiB (685).
+    :ivar largest_bytes: the largest length of a packet; Conch accepts 1 MiB from every peer.
     """
 
     def __init__(self, largest_bytes: int) -> None:

@@ -148,7 +148,17 @@ class Renamer:
         async with self._empty_directories.marker_ensured(source.parent, without=info.name.key):
             await self._delete_copied(info)
         self._lookup.cache.note_file(target)
-        self._events.emit(FileRenamed(key=info.name.key, new_key=target.file.key))
+        self._events.emit(
+            FileRenamed(
+                key=info.name.key,
+                new_key=target.file.key,
+                size_bytes=info.size_bytes,
+                path=source.path,
+                new_path=target.path,
+                bucket=info.name.bucket,
+                etag=etag.strip('"'),
+            )
+        )
 
     async def _demand_free(self, target: Location, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -232,7 +242,16 @@ class Renamer:
             count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
-        self._events.emit(DirectoryRenamed(key=source.prefix, new_key=target.prefix, objects=count))
+        self._events.emit(
+            DirectoryRenamed(
+                key=source.prefix,
+                new_key=target.prefix,
+                objects=count,
+                path=source.path,
+                new_path=target.path,
+                bucket=source.bucket,
+            )
+        )
         self._lookup.cache.note_directory_removed(source)
         for location in (source, target):
             self._context.times.forget_folder(location.marker)
