@@ -1,11 +1,11 @@
-"""The header of the PROXY protocol, versions 1 and 2: whom a load balancer speaks for.
+"""The header of the PROXY protocol, versions 1 and 2: the client behind a load balancer.
 
 Knows: HAProxy's "The PROXY protocol", sections 2.1, 2.2 and 5.
 Must not know: sockets, or who may send a header.
 
-Stricter than Twisted's parsers (`twisted.protocols.haproxy`), which take text for an address, raise
-ValueError on a port that is none, and want the first 16 bytes in one piece. What version 2 adds
-behind the addresses (TLVs, a checksum among them) is skipped.
+Twisted's parsers (`twisted.protocols.haproxy`) are less strict: they take any text for an address,
+raise ValueError on a malformed port, and need the first 16 bytes at once. The TLVs that version 2
+has behind the addresses are skipped, with their checksum.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _ADDRESS_BYTES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX_STREAM: 216}
 
 
 class BadProxyHeader(Exception):
-    """What came is not a header of the PROXY protocol."""
+    """The bytes are no header of the PROXY protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a header says.
+    """The content of a header.
 
     :ivar client: address and port of the client; None if the connection is the balancer's own (a
         health check: LOCAL, UNKNOWN), or the client has no such address (a UNIX socket).
-    :ivar size_bytes: what the header takes up; the client's own bytes follow.
+    :ivar size_bytes: the bytes of the header; the client's own bytes follow.
     """
 
     client: tuple[str, int] | None
@@ -49,9 +49,9 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
-    """The header that `data` begins with; None until it is complete.
+    """The header at the beginning of `data`; None until it is complete.
 
-    :raises BadProxyHeader: `data` cannot become one; says why.
+    :raises BadProxyHeader: `data` is not the beginning of a header, and why.
     """
     if data[: len(V2_START)] == V2_START[: len(data)]:
         return _parse_v2(data) if len(data) >= V2_FIXED_BYTES else None
@@ -124,6 +124,6 @@ def _v2_client(family: int, data: bytes) -> tuple[str, int] | None:
 
 
 def _shown(address: IPv4Address | IPv6Address) -> str:
-    """As text; an IPv4 address that is written as IPv6 is itself again."""
+    """An address as text; an IPv4-mapped IPv6 address becomes its IPv4 address."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)
