@@ -5,8 +5,8 @@ Must not know: any command, or what a pattern matches.
 
 Rules
 
-1. Words are what blanks, tabs and line ends part. ``'…'`` is taken as it is; in ``"…"`` a
-   backslash protects ``"``, ``\\``, ``$`` and `````; elsewhere, whatever comes next.
+1. Blanks, tabs and line ends separate words. ``'…'`` is taken as it is. In ``"…"`` a
+   backslash protects ``"``, ``\\``, ``$`` and `````; elsewhere it protects any character.
 2. Nothing is executed, and nothing is replaced: ``$HOME`` and `````ls````` are text. Only ``~``
    alone, or before a slash, is the home directory, which is ``/`` for every user.
 3. An unquoted ``;``, ``|``, ``&``, ``<`` or ``>`` asks for what only a shell could do. The line
