@@ -4,9 +4,9 @@ Knows: static keys, botocore's chain (environment, profile, web identity, ECS,
 EC2 IMDSv2), a role to assume on top, and when to refresh.
 Must not know: what the credentials are used for.
 
-The chain and STS block, so they run in a thread. All who wait share one
-refresh, and nobody waits while what there is still holds for a while: an upload under
-way does not notice. Only a role costs a botocore client (15 MiB), and only when used.
+The chain and STS block, so they run in a thread. All waiting requests share one refresh,
+and none waits while the present credentials are valid for a while: an upload in progress
+does not notice. Only a role costs a botocore client (15 MiB), and only when used.
 """
 
 from __future__ import annotations
@@ -156,13 +156,13 @@ class RefreshedCredentials:
         return isinstance(source, RefreshableCredentials) and bool(source.refresh_needed(seconds))
 
     async def _refreshed(self) -> None:
-        """Refresh, or wait for the refresh under way; its failure is everybody's."""
+        """Refresh, or wait for the refresh in progress; its failure reaches all who wait."""
         ended = self._refresh_ended.wait()
         self._refresh()
         await ended.addTimeout(PATIENCE_SECONDS, self._clock, _give_up)  # type: ignore[arg-type]
 
     def _refresh(self) -> None:
-        """Not awaited: whoever started it may be cancelled, the others still wait."""
+        """Not awaited: the request that started it may be cancelled, while others still wait."""
         if not self._is_refreshing:
             self._is_refreshing = True
             self._in_thread(self._load).addCallbacks(self._loaded, self._not_loaded)
@@ -190,7 +190,7 @@ class RefreshedCredentials:
 
 
 def _give_up(_: object, __: float) -> Never:
-    raise CredentialsUnavailable("credentials: nobody answers")
+    raise CredentialsUnavailable("credentials: no source answers")
 
 
 def resolve_credentials(settings: StoreSettings) -> Credentials | None:

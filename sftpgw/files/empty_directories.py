@@ -1,13 +1,12 @@
-"""Keeping directories that would be gone with their last file.
+"""Markers for directories that would end with their last file.
 
-Knows: whether it is wanted, and which request shows that a file is the last one. Of files
-that are removed at the same time, be it by several sessions of the process, none is another's
-company.
-Must not know: what takes the file away.
+Knows: whether the settings ask for them, and which LIST shows that a file is the last one.
+Must not know: what removes the file.
 
-On S3 a directory is what its keys begin with, and ends with the last of them. With `[files]
-keep_empty_directories` it gets a marker before that, for a LIST request each time that
-something is removed or renamed.
+On S3 a directory exists as long as keys begin with its prefix. With `[files]
+keep_empty_directories` it gets a marker before its last key goes. That costs a LIST for each file
+that is removed or renamed. Several files may be removed at the same time, by any sessions of the
+process; then none of them counts as an entry that is left.
 """
 
 from __future__ import annotations
@@ -21,7 +20,10 @@ from sftpgw.files.session_context import SessionContext
 
 
 class EmptyDirectories:
-    """Keeps directories, if it is wanted."""
+    """Gives markers to directories that become empty, if the settings ask for it.
+
+    :param context: the objects that the session's files use.
+    """
 
     def __init__(self, context: SessionContext) -> None:
         self._store = context.store
@@ -29,22 +31,24 @@ class EmptyDirectories:
         self._is_wanted = context.files.keep_empty_directories
 
     @asynccontextmanager
-    async def kept(self, directory: Location, *, without: str) -> AsyncIterator[None]:
-        """Make sure that `directory` outlives an entry, which is removed in here.
-
-        :param without: the entry: the key of a file, or a prefix.
-        """
+    async def marker_ensured(self, directory: Location, *, without: str) -> AsyncIterator[None]:
+        """As `ensure_marker`; the entry is removed in the body of the ``async with``."""
         with self._transfers.changes.leaving(directory.bucket, without):
-            await self.keep(directory, without=without)
+            await self.ensure_marker(directory, without=without)
             yield
 
-    async def keep(self, directory: Location, *, without: str) -> None:
-        """Make sure that `directory` outlives an entry, which is removed next."""
+    async def ensure_marker(self, directory: Location, *, without: str) -> None:
+        """Store the marker of a directory if nothing else is in it but an entry about to go.
+
+        :param directory: the directory.
+        :param without: the entry that is removed next: the key of a file, or a prefix.
+        :raises StoreError: the marker could not be stored; nothing may be removed.
+        """
         if not self._is_wanted or directory.is_root:
             return
         bucket, prefix = directory.bucket, directory.prefix
         leaving = {without, *self._transfers.changes.leaving_under(bucket, prefix)}
-        # These, the state prefix, and one more.
+        # One page of these, the state prefix, and one more.
         page = await self._store.list(bucket, prefix, delimiter="/", limit=len(leaving) + 2)
         leaving |= self._transfers.changes.leaving_under(bucket, prefix)
         entries = [*(info.name.key for info in page.objects), *page.prefixes]

@@ -1,7 +1,4 @@
-"""Whether an object is there.
-
-Knows: the request that tells it. Must not know: what it is asked for.
-"""
+"""Whether an object exists."""
 
 from __future__ import annotations
 
@@ -10,10 +7,12 @@ from sftpgw.model.store import ObjectName, ObjectStore
 
 
 async def is_stored(store: ObjectStore, name: ObjectName) -> bool:
-    """Whether there is an object of this name. A HEAD.
+    """Whether an object exists. A HEAD.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
 
+    :param store: the store.
+    :param name: the object.
     :raises StoreError: the store does not tell.
     """
     try:

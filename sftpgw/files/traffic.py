@@ -22,6 +22,14 @@ from sftpgw.model.events.upload_events import WrittenFacts
 DOWNLOAD, HASH, COPY = "download", "hash", "copy"
 UPLOAD, RESUME, EDIT = "upload", "resume", "edit"
 
+READ_FOR_EDIT: ReadFacts = {
+    "purpose": EDIT,
+    "sent_bytes": None,
+    "hashed_bytes": None,
+    "copied_bytes": None,
+}
+"""Of the object under an edited file: the event about that file says more."""
+
 
 class FileTraffic:
     """Bytes of one open file, or of a whole session.
@@ -92,6 +100,7 @@ class FileTraffic:
     def read_facts(self) -> ReadFacts:
         """For the event about a file that was read: always what was sent, else what is not zero."""
         return {
+            "purpose": self.read_purpose,
             "sent_bytes": self.sent_bytes,
             "hashed_bytes": self.hashed_bytes or None,
             "copied_bytes": self.copied_out_bytes or None,

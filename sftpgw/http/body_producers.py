@@ -1,13 +1,13 @@
 """A request on its way into a connection.
 
-Knows: which way buffers that nobody has joined go out, and how to be told of progress.
-Must not know: what the request is, or what is answered.
+Knows: how buffers go out without being joined, and how to be told of progress.
+Must not know: what is requested, or what the response is.
 
 Over TCP the kernel takes the buffers as they are (`outflow`), the head together with the body,
 and as much as it takes at once. Twisted's ``write`` would join them: a fifth of all that an
-upload costs. We are a pull producer, which Twisted asks whenever the socket takes more. Nobody
-else writes to a connection while a request is on its way, and the one before has left it
-altogether, so what goes past Twisted's buffer stays in order.
+upload costs. We are a pull producer, which Twisted asks whenever the socket takes more. No
+other code writes to a connection while a request is on its way, and the one before has left it
+altogether, so bytes that bypass Twisted's buffer stay in order.
 
 Over TLS, OpenSSL makes records of the buffers as they are (`tls`). Whatever else carries HTTP is
 given copies by ``write``.

@@ -319,8 +319,8 @@ class _Exchange(TwistedProtocol):
             self._tell_sink(self._sink.received, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # A body without a length ends with its connection (PotentialDataLoss): whoever
-        # was promised a size must count.
+        # A body without a length ends with its connection (PotentialDataLoss): a caller
+        # that expects a size must count.
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
         elif self._is_success and not self._is_sent_for(reason):
@@ -423,7 +423,7 @@ class _OutgoingRequest:
 
     `writeTo` is done at once, so that the protocol reads the answer while the body
     goes out. The connection is fit for another request (`persistent`) only if
-    all is sent and nobody has dropped it: Twisted asks at the answer's end.
+    all is sent and it was not cancelled: Twisted asks at the response's end.
     """
 
     def __init__(

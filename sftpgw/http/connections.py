@@ -80,7 +80,7 @@ class _CountingFactory(WrappingFactory):
 
 @implementer(IStreamClientEndpoint)
 class CountedEndpoint:
-    """An endpoint whose connections are counted; whoever connects does not notice."""
+    """An endpoint whose connections are counted, unseen by its callers."""
 
     def __init__(self, endpoint: IStreamClientEndpoint, connections: Connections) -> None:
         self._endpoint = endpoint

@@ -41,7 +41,7 @@ def tcp_below(transport: Any) -> Any:
 class RecordWriter:
     """Writes into a TLS transport, from the first bytes of a request to its last.
 
-    Nothing that was written before may wait in the transport, and nobody else may write.
+    No earlier bytes may wait in the transport, and no other code may write to it.
     """
 
     def __init__(self, transport: Any, connection: _GatheringConnection) -> None:

@@ -38,7 +38,7 @@ def hadoop_marker(location: Location) -> ObjectName:
     return ObjectName(location.bucket, location.prefix.removesuffix("/") + HADOOP_SUFFIX)
 
 
-def demand_writable(location: Location) -> None:
+def require_writable(location: Location) -> None:
     """:raises PermissionDenied: the name stands for what a marker holds, or is below such a name.
 
     What was stored below it could not be seen: no listing shows a folder of that name.
@@ -51,7 +51,7 @@ def demand_writable(location: Location) -> None:
         )
 
 
-def demand_empty(directory: Location, page: ListPage) -> None:
+def require_empty(directory: Location, page: ListPage) -> None:
     """:param page: of what is directly in it; its marker may be there.
 
     :raises DirectoryNotEmpty: there is more, or the marker holds bytes.

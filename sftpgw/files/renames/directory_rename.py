@@ -307,7 +307,11 @@ class DirectoryRename:
         if spared or is_left:
             self._context.events.emit(
                 RenameSparedFiles(
-                    key=self._intent.source, new_key=self._intent.target, replaced=spared
+                    key=self._intent.source,
+                    new_key=self._intent.target,
+                    replaced=spared,
+                    bucket=self._bucket,
+                    path=self._source.path,
                 )
             )
             raise ObjectChanged(
@@ -350,5 +354,11 @@ class DirectoryRename:
 
     def _tell_left(self, reason: str) -> None:
         self._context.events.emit(
-            RenameLeftBehind(key=self._intent.source, new_key=self._intent.target, reason=reason)
+            RenameLeftBehind(
+                key=self._intent.source,
+                new_key=self._intent.target,
+                reason=reason,
+                bucket=self._bucket,
+                path=self._source.path,
+            )
         )

@@ -41,9 +41,9 @@ from sftpgw.files.existence import is_stored
 from sftpgw.files.listing.markers import (
     ENTRIES_TO_BE_EMPTY,
     MARKER,
-    demand_empty,
-    demand_writable,
     hadoop_marker,
+    require_empty,
+    require_writable,
 )
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
@@ -65,15 +65,14 @@ class Renamer:
 
     def __init__(
         self,
-        lookup: Lookup,
-        keeping: EmptyDirectories,
         context: SessionContext,
-        copier: Copier,
-        *,
+        lookup: Lookup,
         suspended_uploads: SuspendedUploads,
+        empty_directories: EmptyDirectories,
+        copier: Copier,
     ) -> None:
         self._lookup = lookup
-        self._empty_directories = keeping
+        self._empty_directories = empty_directories
         self._suspended_uploads = suspended_uploads
         self._context = context
         self._store = context.store
@@ -86,21 +85,21 @@ class Renamer:
         """:raises FileError, StoreError: and both names are as they were, or the source is left."""
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
-        demand_writable(source)
-        demand_writable(target)
+        require_writable(source)
+        require_writable(target)
         uploads = self._transfers.writing(source.file) if source.may_be_file else ()
-        info = await self._lookup.file(source, with_checksum=True)
+        info = await self._lookup.find_file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
         elif target.must_be_directory:
-            raise await self._lookup.no_file(target)
+            raise await self._lookup.absent_file_error(target)
         elif target == source:
             return
         elif target.is_below(source):
             raise NotADirectory(f"{source.path}: is not a directory")
         else:
             await self._rename_file(info, uploads, source, target, replace=replace)
-        self._lookup.changed(emptied=source.parent)
+        self._lookup.cache.note_change(emptied=source.parent)
 
     # Files.
 
@@ -115,7 +114,7 @@ class Renamer:
     ) -> None:
         """:param uploads: to the source, when the rename was asked for; later ones stay there."""
         replaced = self._transfers.writing(target.file)
-        await self._lookup.demand_no_file_above(target)
+        await self._lookup.require_no_file_above(target)
         await self._transfers.settled(target.file)
         await self._transfers.bindings.wait_until_free(target.file, self._context.clock, uploads)
         condition = await self._demand_free(target, replace=replace)
@@ -146,10 +145,20 @@ class Renamer:
                 redirect()
         except PreconditionFailed:
             raise await self._why_not_copied(target, condition) from None
-        async with self._empty_directories.kept(source.parent, without=info.name.key):
+        async with self._empty_directories.marker_ensured(source.parent, without=info.name.key):
             await self._delete_copied(info)
-        self._lookup.saw_file(target)
-        self._events.emit(FileRenamed(key=info.name.key, new_key=target.file.key))
+        self._lookup.cache.note_file(target)
+        self._events.emit(
+            FileRenamed(
+                key=info.name.key,
+                new_key=target.file.key,
+                size_bytes=info.size_bytes,
+                path=source.path,
+                new_path=target.path,
+                bucket=info.name.bucket,
+                etag=etag.strip('"'),
+            )
+        )
 
     async def _demand_free(self, target: Location, *, replace: bool) -> WriteCondition:
         """The condition under which the target may be written.
@@ -183,7 +192,7 @@ class Renamer:
     async def _why_not_copied(
         self, target: Location, condition: WriteCondition
     ) -> AlreadyExists | ObjectChanged:
-        exists = await self._lookup.glance(target) is not None
+        exists = await self._lookup.find_file_summary(target) is not None
         if condition is WriteCondition.IF_ABSENT and exists:
             return AlreadyExists(f"{target.path}: the file exists already")
         return ObjectChanged("the file was replaced while it was being renamed")
@@ -208,19 +217,19 @@ class Renamer:
                 return
             if source.may_be_file:
                 await self._suspended_uploads.demand_none(source.file, source.path)
-            raise await self._lookup.no_file(source)
+            raise await self._lookup.absent_file_error(source)
         if target == source:
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
-        await self._lookup.demand_no_file_above(target)
+        await self._lookup.require_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 
         async def demand_free() -> bool:
             return await self._demand_directory_free(target, replace=replace)
 
         async def keep_parent() -> None:
-            await self._empty_directories.keep(source.parent, without=source.prefix)
+            await self._empty_directories.ensure_marker(source.parent, without=source.prefix)
 
         moving = DirectoryRename(
             source,
@@ -233,8 +242,17 @@ class Renamer:
             count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
-        self._events.emit(DirectoryRenamed(key=source.prefix, new_key=target.prefix, objects=count))
-        self._lookup.removed(source)
+        self._events.emit(
+            DirectoryRenamed(
+                key=source.prefix,
+                new_key=target.prefix,
+                objects=count,
+                path=source.path,
+                new_path=target.path,
+                bucket=source.bucket,
+            )
+        )
+        self._lookup.cache.note_directory_removed(source)
         for location in (source, target):
             self._context.times.forget_folder(location.marker)
 
@@ -255,7 +273,7 @@ class Renamer:
         page = await self._store.list(
             target.bucket, target.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )
-        demand_empty(target, page)
+        require_empty(target, page)
         if self._transfers.has_uploads_under(target.bucket, target.prefix):
             raise DirectoryNotEmpty(f"{target.path}: the directory is not empty")
         return bool(page.objects)

@@ -350,7 +350,12 @@ class UploadExecutor:
             await self._store.delete(name)
         except StoreError as error:
             self._events.emit(
-                PieceLeftBehind(key=self._key, piece=name.key, **store_failure_facts(error))
+                PieceLeftBehind(
+                    key=self._name.key,
+                    bucket=self._name.bucket,
+                    piece=name.key,
+                    **store_failure_facts(error),
+                )
             )
 
     async def _abort(self, multipart: MultipartUpload) -> None:
@@ -359,7 +364,10 @@ class UploadExecutor:
         except StoreError as error:
             self._events.emit(
                 UploadLeftBehind(
-                    key=self._key, upload_id=multipart.upload_id, **store_failure_facts(error)
+                    key=self._name.key,
+                    bucket=self._name.bucket,
+                    upload_id=multipart.upload_id,
+                    **store_failure_facts(error),
                 )
             )
 
@@ -377,16 +385,19 @@ class UploadExecutor:
         except StoreError as error:
             self._events.emit(
                 UploadNotKept(
-                    key=self._key, upload_id=multipart.upload_id, **store_failure_facts(error)
+                    key=self._name.key,
+                    bucket=self._name.bucket,
+                    upload_id=multipart.upload_id,
+                    **store_failure_facts(error),
                 )
             )
         if not is_kept:
             await self._abort(multipart)
 
     @property
-    def _key(self) -> str:
-        """The file's key by now."""
-        return self._registration.name.key
+    def _name(self) -> ObjectName:
+        """The file's name by now."""
+        return self._registration.name
 
 
 def _changed() -> ObjectChanged:

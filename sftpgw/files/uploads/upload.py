@@ -292,7 +292,11 @@ class Upload:
 
     async def _drop(self) -> None:
         """The file has no name any more, so that nobody misses what was written to it."""
-        self._tell_end(UploadDropped, self._plan.size_bytes)
+        self._events.emit(
+            UploadDropped(
+                size_bytes=self._plan.size_bytes, seconds=self._open_seconds, **self._facts()
+            )
+        )
         self._carry_out(self._plan.fail(UploadFailed("the file was removed")))
         while not self._has_ended:
             await self._next_end()
@@ -301,11 +305,7 @@ class Upload:
         if not self._has_ended:
             if self._plan.is_changed:
                 self._events.emit(
-                    UploadAbandoned(
-                        key=self._registration.name.key,
-                        size_bytes=self._plan.size_bytes,
-                        **self._facts(),
-                    )
+                    UploadAbandoned(size_bytes=self._plan.size_bytes, **self._facts())
                 )
             if self._suspended_uploads is not None:
                 self._registration.close()  # who opens the file again waits for the record
@@ -337,24 +337,30 @@ class Upload:
         except Exception as error:
             return self._plan.failed(command, self._explained(error))
         if isinstance(command, PutWhole | CompleteUpload):
-            self._tell_end(FileStored, command.size_bytes)
+            self._events.emit(
+                FileStored(
+                    size_bytes=command.size_bytes,
+                    seconds=self._open_seconds,
+                    etag=self._executor.etag.strip('"'),
+                    **self._facts(command.size_bytes),
+                )
+            )
             await self._settle_time(command.size_bytes)
         if isinstance(command, CompleteUpload) and self._suspended_uploads is not None:
             await self._suspended_uploads.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
 
-    def _tell_end(self, kind: type[FileStored | UploadDropped], size_bytes: int) -> None:
-        self._events.emit(
-            kind(
-                key=self._registration.name.key,
-                size_bytes=size_bytes,
-                seconds=round(self._clock.seconds() - self._opened_seconds, 3),
-                **self._facts(size_bytes),
-            )
-        )
+    @property
+    def _open_seconds(self) -> float:
+        """For how long the file has been open."""
+        return round(self._clock.seconds() - self._opened_seconds, 3)
 
     def _facts(self, size_bytes: int | None = None) -> UploadFacts:
-        """Why the file is written, and what of its bytes came from whom."""
+        """Which file is written, why, and where its bytes came from.
+
+        :param size_bytes: how large the file is; None takes its size now.
+        """
+        name = self._registration.name
         base = self._registration.base
         purpose = upload_purpose(
             self.traffic,
@@ -362,7 +368,13 @@ class Upload:
             below_bytes=None if base is None else base.size_bytes,
             is_resumed=self._is_resumed,
         )
-        return {"purpose": purpose, **self.traffic.written_facts()}
+        return {
+            "key": name.key,
+            "bucket": name.bucket,
+            "path": self._path or None,
+            "purpose": purpose,
+            **self.traffic.written_facts(),
+        }
 
     async def _settle_time(self, size_bytes: int) -> None:
         """The file is stored: whatever becomes of its time, the upload has succeeded."""
@@ -555,11 +567,7 @@ class Upload:
         self._readback.close()
         failure = self._plan.failure
         if failure is not None and not isinstance(failure, UploadFailed):
-            self._events.emit(
-                UploadFailedEvent(
-                    key=self._registration.name.key, **failure_facts(failure), **self._facts()
-                )
-            )
+            self._events.emit(UploadFailedEvent(**failure_facts(failure), **self._facts()))
         self._registration.end()
         self.traffic.end()
 

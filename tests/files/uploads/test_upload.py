@@ -347,6 +347,7 @@ def test_a_refusal_fails_the_upload_and_sticks(operation: str) -> None:
         "code": "SlowDown",
         "request_id": "R1",
         "purpose": "upload",
+        "bucket": "bucket",
     }
 
 

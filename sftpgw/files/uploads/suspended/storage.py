@@ -152,13 +152,17 @@ class SuspendedRecords:
             self._events.emit(
                 UploadLeftBehind(
                     key=partial.upload.name.key,
+                    bucket=partial.upload.name.bucket,
                     upload_id=partial.upload.upload_id,
                     **store_failure_facts(error),
                 )
             )
         self._events.emit(
             PartialDropped(
-                key=partial.upload.name.key, size_bytes=partial.size_bytes, reason=reason
+                key=partial.upload.name.key,
+                bucket=partial.upload.name.bucket,
+                size_bytes=partial.size_bytes,
+                reason=reason,
             )
         )
         return True
@@ -239,7 +243,12 @@ class SuspendedUploads:
             )
         partial = found.partial
         self._events.emit(
-            PartialResumed(key=partial.upload.name.key, size_bytes=partial.size_bytes)
+            PartialResumed(
+                key=partial.upload.name.key,
+                bucket=partial.upload.name.bucket,
+                path=path,
+                size_bytes=partial.size_bytes,
+            )
         )
         return partial
 
@@ -257,7 +266,9 @@ class SuspendedUploads:
         try:
             await self.drop(name, reason="the file was stored")
         except StoreError as error:
-            self._events.emit(PartialLeftBehind(key=name.key, reason=error.message))
+            self._events.emit(
+                PartialLeftBehind(key=name.key, bucket=name.bucket, reason=error.message)
+            )
 
     async def keep(self, partial: SuspendedUpload, facts: UploadFacts) -> bool:
         """Write down an upload that stays open; False if it shall not.
@@ -274,7 +285,7 @@ class SuspendedUploads:
         except (PreconditionFailed, ConditionalConflict):
             if not await self._replace(record, partial):
                 return False
-        self._events.emit(PartialKept(key=name.key, size_bytes=partial.size_bytes, **facts))
+        self._events.emit(PartialKept(size_bytes=partial.size_bytes, **facts))
         return True
 
     async def _is_stored(self, name: ObjectName) -> bool:

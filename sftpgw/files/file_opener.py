@@ -1,0 +1,206 @@
+"""OPEN: which requests come before a file can be read or written.
+
+Knows: the order of the questions, and which of them the flags of OPEN need.
+Must not know: how bytes are moved.
+
+Rules
+
+1. An OPEN that depends on the content of a file first waits for the CLOSE of a handle with which
+   the same session writes it: sshfs sends these two in the wrong order (`Lookup.wait_for_close`).
+2. An OPEN waits for commits of the file that are in progress.
+3. OPEN for writing sends no request whose result would not change its own result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sftpgw.errors import AlreadyExists, NoSuchFile, NoSuchObject
+from sftpgw.files.downloads.download import Download
+from sftpgw.files.listing.markers import require_writable
+from sftpgw.files.lookup import Lookup
+from sftpgw.files.paths import Location
+from sftpgw.files.permissions import Operation, allows, require
+from sftpgw.files.session_context import SessionContext
+from sftpgw.files.uploads.open_mode import decide, must_look
+from sftpgw.files.uploads.opener import UploadOpener
+from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
+from sftpgw.files.uploads.upload import Upload
+from sftpgw.model.filesystem import AttributeChanges, WriteIntent
+from sftpgw.model.store import ObjectInfo
+
+
+class FileOpener:
+    """Opens the files of one session.
+
+    :param context: the objects that the session's files use.
+    :param lookup: tells what exists.
+    :param suspended_uploads: the suspended uploads of the session's user.
+    """
+
+    def __init__(
+        self, context: SessionContext, lookup: Lookup, suspended_uploads: SuspendedUploads
+    ) -> None:
+        self._context = context
+        self._store = context.store
+        self._transfers = context.transfers
+        self._lookup = lookup
+        self._suspended_uploads = suspended_uploads
+        self._upload_opener = UploadOpener(context)
+
+    # For reading.
+
+    async def open_reader(self, location: Location) -> Download:
+        """Open an existing file for reading; `FileTree.open_reader` without the gate."""
+        await self._lookup.require_file_name(location)
+        self._transfers.require_open()
+        await self._lookup.wait_for_close(location)
+        await self._transfers.settled(location.file)
+        was_written = bool(self._transfers.writing(location.file))
+        download = Download(self._context, location.file, path=location.path)
+        try:
+            await download.open()
+        except NoSuchObject:
+            if was_written and not self._transfers.writing(location.file):
+                return await self.open_reader(location)  # it was closed during the GET
+            await self._suspended_uploads.demand_none(location.file, location.path)
+            raise await self._lookup.absent_file_error(location) from None
+        if location.is_marker_content:
+            await self._require_content(download, location)
+        return download
+
+    async def _require_content(self, download: Download, location: Location) -> None:
+        """:raises NoSuchFile: the marker of the directory holds no bytes."""
+        try:
+            if not (await download.attributes()).size_bytes:
+                raise await self._lookup.absent_file_error(location)
+        except BaseException:  # the client may be gone
+            download.close()
+            raise
+
+    async def open_made(
+        self, location: Location, intent: WriteIntent, changes: AttributeChanges
+    ) -> Download:
+        """Open a file for reading, after creating or emptying it as `intent` says.
+
+        This is OPEN with CREAT or TRUNC but without WRITE (open(2) with O_RDONLY). The file is
+        stored when this returns. The GET of `open_reader` comes first, unless `intent` empties the
+        file or forbids that it exists.
+
+        :param location: the file.
+        :param intent: what to do before.
+        :param changes: the attributes of a created file.
+        :raises AlreadyExists: `intent` is exclusive, and the file exists.
+        """
+        await self._lookup.require_file_name(location, creates=intent.create)
+        if not (intent.truncate or (intent.create and intent.exclusive)):
+            try:
+                return await self.open_reader(location)
+            except NoSuchFile:
+                pass
+        await self._make(location, intent, changes)
+        return await self.open_reader(location)
+
+    async def _make(
+        self, location: Location, intent: WriteIntent, changes: AttributeChanges
+    ) -> None:
+        """Store an empty file, unless one exists by now and `intent` accepts that."""
+        require(location, Operation.WRITE)
+        only_if_absent = not intent.truncate
+        try:
+            writer = await self.open_writer(
+                location, replace(intent, exclusive=only_if_absent or intent.exclusive), changes
+            )
+            try:
+                await writer.commit()
+            finally:
+                await writer.abandon()
+        except AlreadyExists:
+            if intent.exclusive:
+                raise
+
+    # For writing.
+
+    async def open_writer(
+        self,
+        location: Location,
+        intent: WriteIntent,
+        changes: AttributeChanges,
+        *,
+        may_resume: bool = True,
+    ) -> Upload:
+        """Open a file for writing; `FileTree.open_writer` without the gate for WRITE.
+
+        :param location: the file.
+        :param intent: what OPEN asks for.
+        :param changes: the attributes that OPEN sets.
+        :param may_resume: whether a suspended upload of the file may be resumed.
+        :raises FileError, StoreError: the file cannot be opened like this.
+        """
+        await self._lookup.require_file_name(location, creates=intent.create)
+        require_writable(location)
+        self._transfers.require_open()
+        if must_look(intent, may_overwrite=True):
+            await self._lookup.wait_for_close(location, appends=intent.append)
+        await self._transfers.settled(location.file)
+        existing, is_unknown = await self._find_existing(location, intent)
+        found = None if existing else await self._suspended_uploads.find(location.file)
+        if found is not None and not may_resume:
+            raise incomplete(found, location.path)
+        if existing is None and intent.create:
+            await self._lookup.require_no_file_above(location)
+        mode = decide(
+            intent,
+            existing,
+            may_overwrite=allows(location, Operation.OVERWRITE),
+            path=location.path,
+            is_hidden=is_unknown,
+            is_suspended=found is not None,
+        )
+        if mode.base is not None:
+            require(location, Operation.CHANGE)
+            await self._store.learn_capabilities(location.bucket)
+        may_skip = self._may_skip(location, intent, existing)
+        if found is not None:
+            resumed = await self._suspended_uploads.go_on(
+                found, location.path, truncate=intent.truncate
+            )
+            mode = replace(mode, resumed=resumed)
+        self._lookup.cache.note_change()
+        upload = self._upload_opener.open(
+            location,
+            intent,
+            mode,
+            changes,
+            may_skip=may_skip,
+            may_read=allows(location, Operation.READ),
+            may_set_times=allows(location, Operation.SET_TIMES),
+        )
+        self._lookup.note_upload(upload, location)
+        return upload
+
+    async def _find_existing(
+        self, location: Location, intent: WriteIntent
+    ) -> tuple[ObjectInfo | None, bool]:
+        """The existing file, as far as `intent` needs it, and whether that is unknown."""
+        existing, is_unknown = None, False
+        if must_look(intent, may_overwrite=allows(location, Operation.OVERWRITE)):
+            # With TRUNC none of its bytes are preserved, with EXCL it must not exist.
+            needs_all = not (intent.truncate or (intent.create and intent.exclusive))
+            existing, is_unknown = await self._lookup.find_file_for_open(
+                location, needs_all=needs_all
+            )
+        if existing is None:
+            await self._lookup.require_no_directory(location)
+        return existing, is_unknown
+
+    def _may_skip(
+        self, location: Location, intent: WriteIntent, existing: ObjectInfo | None
+    ) -> bool:
+        """Whether the first WRITE may leave a gap before it.
+
+        It may not where the client may count on bytes of an upload that no longer can be resumed.
+        """
+        if intent.truncate or existing is not None:
+            return True
+        return not (self._suspended_uploads.is_wanted or self._transfers.newest(location.file))

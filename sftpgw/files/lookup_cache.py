@@ -1,0 +1,159 @@
+"""What one session has seen and done, so that later requests can be saved or decided.
+
+Knows: which files and directories this session has met, and for how long that may be used.
+Must not know: how to ask the store.
+
+All of it is bounded, and the oldest entries are dropped first. Most entries are hints: they decide
+only whether a request is worth its time, and the request then decides. Two are used as they are:
+the first page of the directory listed last, for `LISTED_FOR_SECONDS` and until this process changes
+anything; and the directories that this session has emptied, which exist until they are removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sftpgw.aio.lru import LRUDict
+from sftpgw.files.listing.markers import hadoop_marker, marks_directory
+from sftpgw.files.paths import Location
+from sftpgw.files.transfers.change_log import ChangeLog
+from sftpgw.model.clock import Clock
+from sftpgw.model.store import ListPage, ObjectInfo
+
+LISTED_FOR_SECONDS = 2.0
+MAX_DIRECTORIES = 1024
+MAX_HASHES = 2048
+"""Two full pages of a list; only the hashes of keys are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstPage:
+    """The first page of a directory, with the count of changes and the time before its LIST."""
+
+    prefix: str
+    page: ListPage
+    changes: int
+    at_seconds: float
+
+
+class LookupCache:
+    """The memory of one session's `Lookup`.
+
+    :param changes: what all sessions of the process have changed.
+    :param clock: dates the first page.
+    """
+
+    def __init__(self, changes: ChangeLog, clock: Clock) -> None:
+        self._changes = changes
+        self._clock = clock
+        self._first_page: _FirstPage | None = None
+        self._emptied: LRUDict[str, int] = LRUDict(MAX_DIRECTORIES)
+        self._directories: LRUDict[str, None] = LRUDict(MAX_DIRECTORIES)
+        self._files: LRUDict[int, None] = LRUDict(MAX_HASHES)
+        self._listed_prefixes: LRUDict[int, None] = LRUDict(MAX_HASHES)
+        self._hadoop_markers: LRUDict[int, None] = LRUDict(MAX_HASHES)
+
+    # What the session sees.
+
+    def note_file(self, location: Location) -> None:
+        """The session has seen or made a file."""
+        self._files.put(hash(location.file.key), None)
+        self._directories.pop(location.prefix, None)
+
+    def note_directory(self, location: Location) -> None:
+        """The session has seen or made a directory."""
+        self._directories.put(location.prefix, None)
+        self._files.pop(hash(location.file.key), None)
+
+    def note_page(self, directory: Location, page: ListPage) -> None:
+        """The session has seen a page of a directory, with its files and directories."""
+        self.note_directory(directory)
+        for info in page.objects:
+            self._files.put(hash(info.name.key), None)
+        for prefix in page.prefixes:
+            self._listed_prefixes.put(hash(prefix), None)
+        self.note_hadoop_markers(page)
+
+    def note_hadoop_markers(self, page: ListPage) -> None:
+        """The session has seen a page, which may show directories by Hadoop's markers."""
+        for info in page.objects:
+            if marks_directory(info):
+                self._hadoop_markers.put(hash(info.name.key), None)
+
+    def knows_file(self, location: Location) -> bool:
+        """Whether the session has seen a file here last."""
+        return hash(location.file.key) in self._files
+
+    def knows_directory(self, location: Location) -> bool:
+        """Whether the session has seen a directory here last."""
+        return location.prefix in self._directories
+
+    def was_listed(self, location: Location) -> bool:
+        """Whether the directory above has listed this as a directory."""
+        return hash(location.prefix) in self._listed_prefixes
+
+    def knows_hadoop_marker(self, location: Location) -> bool:
+        """Whether the session has seen Hadoop's marker of this directory in a list."""
+        return hash(hadoop_marker(location).key) in self._hadoop_markers
+
+    # What the session changes.
+
+    def note_change(self, emptied: Location | None = None) -> None:
+        """The session has changed something.
+
+        :param emptied: a directory that may have lost its last entry.
+        """
+        self._changes.changed()
+        while emptied is not None and not emptied.is_root:
+            self._emptied.put(emptied.prefix, self._changes.count)
+            emptied = emptied.parent
+
+    def note_directory_removed(self, location: Location) -> None:
+        """The session has removed or renamed a directory, with everything below it."""
+        removed = location.prefix
+        self._changes.directory_gone(location.bucket, removed)
+        self._listed_prefixes.pop(hash(removed), None)
+        self._hadoop_markers.pop(hash(hadoop_marker(location).key), None)
+        for prefix in [each for each in self._emptied if each.startswith(removed)]:
+            del self._emptied[prefix]
+
+    def has_emptied(self, location: Location) -> bool:
+        """Whether the session has removed the last entry of a directory that still counts."""
+        since = self._emptied.get(location.prefix)
+        if since is None:
+            return False
+        return not self._changes.is_gone(location.bucket, location.prefix, since)
+
+    # The first page of one directory.
+
+    def forget_first_page(self) -> None:
+        """Drop the page of `store_first_page`."""
+        self._first_page = None
+
+    def store_first_page(
+        self, location: Location, page: ListPage, *, changes: int, at_seconds: float
+    ) -> None:
+        """Keep the first page of a directory for the OPENDIR that often follows a STAT.
+
+        :param location: the directory.
+        :param page: its first page.
+        :param changes: the count of changes before the LIST.
+        :param at_seconds: when the LIST began.
+        """
+        self._first_page = _FirstPage(location.prefix, page, changes, at_seconds)
+
+    def take_first_page(self, location: Location) -> ListPage | None:
+        """The page that was stored for this directory, if it may still be used; only once."""
+        stored, self._first_page = self._first_page, None
+        if stored is None or stored.prefix != location.prefix:
+            return None
+        age_seconds = self._clock.seconds() - stored.at_seconds
+        is_fresh = age_seconds <= LISTED_FOR_SECONDS and stored.changes == self._changes.count
+        return stored.page if is_fresh else None
+
+    def marker_of(self, location: Location) -> ObjectInfo | None:
+        """The marker of a directory, if the page that was stored for it shows one."""
+        stored = self._first_page
+        if stored is None or stored.prefix != location.prefix:
+            return None
+        return next((i for i in stored.page.objects if i.name == location.marker), None)
