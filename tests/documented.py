@@ -129,7 +129,7 @@ def pattern_of(shown: str) -> str:
         if line.strip() == "...":
             found += r"(?:.*\n)*?"
         else:
-            found += ".*?".join(map(re.escape, line.rstrip().split("..."))) + r"[ \t]*\n"
+            found += ".*?".join(map(re.escape, line.rstrip().split("..."))) + r"[ \t\r]*\n"
     return found
 
 

@@ -129,7 +129,7 @@ def test_marks_and_blocks_go_together(text: str, fault: str) -> None:
     ("shown", "printed", "fits"),
     [
         ("a\n", "a\n", True),
-        ("a\n", "a  \n", True),
+        ("a\n", "a  \r\n", True),
         ("a\n", "b\n", False),
         ("a\n", "a\nb\n", False),
         ("a...c\n", "abc\n", True),

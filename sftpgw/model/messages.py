@@ -17,8 +17,8 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
         errors.ObjectArchived,
         "the file is in an archive class; ask the operator to restore the object, then try again",
     ),
-    (errors.PreconditionFailed, "the file was changed by somebody else meanwhile"),
-    (errors.ConditionalConflict, "the file was changed by somebody else meanwhile"),
+    (errors.PreconditionFailed, "the file was changed by another client meanwhile"),
+    (errors.ConditionalConflict, "the file was changed by another client meanwhile"),
     (errors.CredentialsUnavailable, "the gateway has no valid credentials; tell the operator"),
     (
         errors.PartsMustBeEqual,

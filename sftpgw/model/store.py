@@ -241,7 +241,7 @@ class ObjectStore(Protocol):
     async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
         """HeadObject.
 
-        :param with_checksum: whoever may not decrypt the object (KMS) is refused then.
+        :param with_checksum: a caller that may not decrypt the object (KMS) is refused then.
         :raises NoSuchObject:
         """
 

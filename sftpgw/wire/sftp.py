@@ -225,6 +225,7 @@ Request: TypeAlias = (
 
 _UINT32 = struct.Struct(">L")
 _UINT64 = struct.Struct(">Q")
+_OFFSET_AND_LENGTH = struct.Struct(">QL")
 _TYPE_AND_ID = struct.Struct(">BL")
 _LENGTH_TYPE_ID = struct.Struct(">LBL")
 
@@ -310,6 +311,8 @@ def parse_request(frame: Frame) -> Request:
     number, request_id = _TYPE_AND_ID.unpack_from(frame.head)
     if number == Kind.WRITE:
         return _parse_write(request_id, frame)
+    if number == Kind.READ:
+        return Read(request_id, *_parse_range(request_id, frame.head))
     if number == Kind.INIT:
         fields = SftpFields(frame.head, 1, 0)
         return Init(fields.uint32(), fields.pairs())
@@ -331,11 +334,10 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
 
     Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
     """
-    fields = SftpFields(frame.head, 5, request_id)
-    handle, offset, data_bytes = fields.string(), fields.uint64(), fields.uint32()
-    fields.end()
+    handle, offset, data_bytes = _parse_range(request_id, frame.head)
     there_bytes = sum(map(len, frame.tail))
     if data_bytes > there_bytes:
+        fields = SftpFields(frame.head, len(frame.head), request_id)
         raise fields.malformed(f"a string claims {data_bytes} bytes, {there_bytes} are there")
     data = frame.tail
     if data_bytes < there_bytes:
@@ -344,11 +346,29 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
     return Write(request_id, handle, offset, data)
 
 
+def _parse_range(request_id: int, head: bytes) -> tuple[bytes, int, int]:
+    """The handle, the offset and the length of a READ or WRITE, which end the packet.
+
+    Most requests are of these two kinds. Two calls of struct do for them; where these fail, the
+    fields one by one tell what is malformed.
+    """
+    try:
+        end = 9 + _UINT32.unpack_from(head, 5)[0]
+        offset, length = _OFFSET_AND_LENGTH.unpack_from(head, end)
+    except struct.error:
+        pass
+    else:
+        if end + _OFFSET_AND_LENGTH.size == len(head):
+            return head[9:end], offset, length
+    fields = SftpFields(head, 5, request_id)
+    found = fields.string(), fields.uint64(), fields.uint32()
+    fields.end()
+    return found
+
+
 def _parse_body(kind: Kind, request_id: int, fields: SftpFields) -> Request:  # noqa: PLR0911
-    """One line for each layout; the hot one first."""
+    """One line for each layout."""
     match kind:
-        case Kind.READ:
-            return Read(request_id, fields.string(), fields.uint64(), fields.uint32())
         case Kind.OPEN:
             return Open(request_id, fields.string(), fields.uint32(), fields.attributes())
         case Kind.FSETSTAT:
@@ -371,6 +391,16 @@ def version(extensions: Iterable[tuple[bytes, bytes]]) -> bytes:
     """VERSION, with the extensions that the server offers."""
     pairs = b"".join(string(name) + string(data) for name, data in extensions)
     return _framed(bytes([Kind.VERSION]) + _UINT32.pack(VERSION) + pairs)
+
+
+def ok(request_id: int) -> Body:
+    """STATUS, with the code OK, as a list of buffers."""
+    return (status(request_id, Status.OK, ""),)
+
+
+def data(request_id: int, content: Body) -> Body:
+    """DATA, as a list of buffers: the bytes need not be joined to their header."""
+    return data_header(request_id, sum(map(len, content))), *content
 
 
 def status(request_id: int, code: Status, message: str) -> bytes:

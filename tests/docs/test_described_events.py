@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sftpgw.model.events.catalogue import EVENTS
-from tests.docs.test_described_keys import REPOSITORY, load_extension
+from tests.docs.extensions import FOLDER, load_extension
 
 described_events = load_extension("described_events")
 DESCRIBED = described_events.describe_events()
@@ -17,7 +17,7 @@ def test_the_reference_knows_every_event() -> None:
     assert by_topic == list(DESCRIBED)
     names = {each.name for each in DESCRIBED}
     assert {"file-stored", "upload-left-behind", "connections-refused"} <= names
-    page = (REPOSITORY / "docs" / "events.rst").read_text(encoding="utf-8")
+    page = (FOLDER.parent / "events.rst").read_text(encoding="utf-8")
     assert ".. event-reference::" in page
 
 

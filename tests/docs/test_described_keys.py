@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from sftpgw.config.tables import SECTIONS, USER_KEYS
+from tests.docs.extensions import load_extension
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def load_extension(name: str) -> ModuleType:
-    """A module of docs/extensions, which is no package: Sphinx puts the folder on its path."""
-    file = REPOSITORY / "docs" / "extensions" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their own module up
-    spec.loader.exec_module(module)
-    return module
 
 
 described_keys = load_extension("described_keys")

@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as WaitedTooLong
@@ -39,7 +38,7 @@ from sftpgw.files.downloads.fetched_ranges import FetchedRange, OpeningRange
 from sftpgw.files.downloads.plan.read_ahead import Fetch, ReadAhead, Segment
 from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.traffic import EDIT, FileTraffic
+from sftpgw.files.traffic import READ_FOR_EDIT, FileTraffic
 from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
 from sftpgw.model.events.file_events import FileRead
 from sftpgw.model.events.gateway_events import Defect
@@ -255,20 +254,18 @@ class Download:
 
     def _tell_end(self) -> None:
         if self._info is not None:
-            read = partial(
-                FileRead,
-                key=self._name.key,
-                size_bytes=self._answered_bytes,
-                file_bytes=self._info.size_bytes,
-                seconds=round(self._clock.seconds() - self._opened_seconds, 3),
-            )
-            # What is below tells no more: the file that is written does.
-            if self._is_below:
-                self._events.emit(read(purpose=EDIT))
-            else:
-                self._events.emit(
-                    read(purpose=self.traffic.read_purpose, **self.traffic.read_facts())
+            self._events.emit(
+                FileRead(
+                    key=self._name.key,
+                    bucket=self._name.bucket,
+                    path=self._path or None,
+                    size_bytes=self._answered_bytes,
+                    file_bytes=self._info.size_bytes,
+                    seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+                    etag=self._info.etag.strip('"'),
+                    **(READ_FOR_EDIT if self._is_below else self.traffic.read_facts()),
                 )
+            )
 
     @property
     def _known(self) -> ObjectInfo:

@@ -273,7 +273,11 @@ class DirectoryRename:
         if spared or is_anything_left:
             self._context.events.emit(
                 RenameSparedFiles(
-                    key=self._intent.source, new_key=self._intent.target, replaced=spared
+                    key=self._intent.source,
+                    new_key=self._intent.target,
+                    replaced=spared,
+                    bucket=self._bucket,
+                    path=self._source.path,
                 )
             )
             raise ObjectChanged(
@@ -320,5 +324,11 @@ class DirectoryRename:
 
     def _emit_left_behind(self, reason: str) -> None:
         self._context.events.emit(
-            RenameLeftBehind(key=self._intent.source, new_key=self._intent.target, reason=reason)
+            RenameLeftBehind(
+                key=self._intent.source,
+                new_key=self._intent.target,
+                reason=reason,
+                bucket=self._bucket,
+                path=self._source.path,
+            )
         )

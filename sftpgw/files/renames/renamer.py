@@ -160,7 +160,17 @@ class Renamer:
         async with self._empty_directories.marker_ensured(source.parent, without=info.name.key):
             await self._delete_original(info)
         self._lookup.cache.note_file(target)
-        self._events.emit(FileRenamed(key=info.name.key, new_key=target.file.key))
+        self._events.emit(
+            FileRenamed(
+                key=info.name.key,
+                new_key=target.file.key,
+                size_bytes=info.size_bytes,
+                path=source.path,
+                new_path=target.path,
+                bucket=info.name.bucket,
+                etag=etag.strip('"'),
+            )
+        )
 
     async def _require_free(self, target: Location, *, replace: bool) -> WriteCondition:
         """Check that a file may be moved to the target. Returns the condition for its copy.
@@ -222,7 +232,7 @@ class Renamer:
                 await self.rename(source, target, replace=replace)
                 return
             if source.may_be_file:
-                await self._suspended_uploads.demand_none(source.file, source.path)
+                await self._suspended_uploads.require_none(source.file, source.path)
             raise await self._lookup.absent_file_error(source)
         if target == source:
             return
@@ -248,7 +258,16 @@ class Renamer:
             count = await directory_rename.move(require_free=require_free, on_copied=ensure_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
-        self._events.emit(DirectoryRenamed(key=source.prefix, new_key=target.prefix, objects=count))
+        self._events.emit(
+            DirectoryRenamed(
+                key=source.prefix,
+                new_key=target.prefix,
+                objects=count,
+                path=source.path,
+                new_path=target.path,
+                bucket=source.bucket,
+            )
+        )
         self._lookup.cache.note_directory_removed(source)
         for location in (source, target):
             self._context.times.forget_folder(location.marker)

@@ -9,10 +9,10 @@ Rules
    may be, but never less than one, nor more than half of the ceiling.
 2. Requests that were in flight together are refused together, which tells the same thing
    once: only the refusal of one that began after the last halving halves again.
-3. After as many successes as the limit allows at once it grows by one; but only while it is
-   in anybody's way, since what is not used proves nothing.
-4. It is over when the limit has grown to the ceiling, or when nobody has waited and nothing
-   was refused for a minute.
+3. After as many successes as the limit allows at once it grows by one, but only while requests
+   wait: an unused limit proves nothing.
+4. It ends when the limit has grown to the ceiling, or when no request has waited and none was
+   refused for a minute.
 
 It is how TCP finds its share of a line (additive increase, multiplicative decrease).
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
@@ -70,7 +70,7 @@ class Throttle:
     def served(self, now_seconds: float, *, is_crowded: bool) -> bool:
         """The store has done what it was asked for, before `ended`; whether it is over with that.
 
-        :param is_crowded: somebody waits.
+        :param is_crowded: requests wait.
         """
         if self.limit is None:
             return False

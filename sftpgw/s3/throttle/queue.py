@@ -3,11 +3,11 @@
 Knows: who waits, in which order, and when to say that a store is being spared.
 Must not know: how many may be in flight (`s3/throttle/plan`), what a request says.
 
-Users take turns, and one user's requests go as they came. While a store asks for nothing
-of the kind nobody waits, and nothing is made to wait with. A wait has no limit of its own: each
-request in flight ends, if only by its timeouts, and lets the next one go. What may take minutes
-(a copy, Complete) waits for its turn, and lets the next one go at once: nobody should wait for
-that where only one may be in flight.
+Users take turns, and the requests of one user go in order. While a store does not ask for fewer,
+no request waits, and none costs an object to wait with. A wait has no limit of its own: each
+request in flight ends, if only by its timeouts, and lets the next one go. A request that may take
+minutes (a copy, Complete) waits in the queue and lets the next one go at once: others should not
+wait for it where only one may be in flight.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _SlotQueue:
         self._is_calling = False
 
     def enter(self, slot: Slot, user: str) -> Deferred[None] | None:
-        if self.throttle.has_room and not self._queue:
+        if self.throttle.has_room and self._queue.is_empty:
             slot.begin()
             return None
         turn = self._queue.put(user, slot)
@@ -114,7 +114,7 @@ class _SlotQueue:
         self.throttle.refused(began, self._clock.seconds())
 
     def served(self) -> None:
-        is_over = self.throttle.served(self._clock.seconds(), is_crowded=bool(self._queue))
+        is_over = self.throttle.served(self._clock.seconds(), is_crowded=not self._queue.is_empty)
         if is_over and self._told_seconds is not None:
             seconds, self._told_seconds = self._clock.seconds() - self._told_seconds, None
             self._events.emit(
@@ -137,7 +137,7 @@ class _SlotQueue:
         if self._is_calling:
             return
         self._is_calling = True
-        while self._queue and self.throttle.has_room:
+        while not self._queue.is_empty and self.throttle.has_room:
             _, slot, turn = self._queue.pop()
             slot.begin()
             turn.callback(None)
