@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES, ByteQueue
+from sftpgw.buffers.byte_queue import SMALL_FRAGMENT_BYTES, ByteQueue
 from sftpgw.errors import GatewayError
 from sftpgw.model.units import Body, Buffer
 
@@ -57,7 +57,7 @@ class Frames:
     def __init__(
         self,
         max_frame_bytes: int = MAX_FRAME_BYTES,
-        small_piece_bytes: int = SMALL_PIECE_BYTES,
+        small_piece_bytes: int = SMALL_FRAGMENT_BYTES,
     ) -> None:
         self._queue = ByteQueue(small_piece_bytes)
         self._frame_bytes: int | None = None
