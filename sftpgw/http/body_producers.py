@@ -21,7 +21,7 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from sftpgw.buffers.send_buffer import TURN_BYTES, GatherSocket, SendBuffer, sink_of
+from sftpgw.buffers.send_buffer import ITERATION_BYTES, GatherSocket, SendBuffer, sink_of
 from sftpgw.http.tls import record_writer
 from sftpgw.model.units import KIB, Body, Buffer
 
@@ -75,7 +75,7 @@ class DirectBody:
         """The socket takes more."""
         if self._transport is None:
             return
-        sent_bytes = self._waiting.send(self._sink, TURN_BYTES)
+        sent_bytes = self._waiting.send(self._sink, ITERATION_BYTES)
         if self._waiting.size_bytes:
             self._transport.startWriting()
             if sent_bytes:
