@@ -200,7 +200,7 @@ class PacketWriter:
     def _send_on(self) -> None:
         """Give TCP what waits. TCP is full if it does not take all.
 
-        In one reactor iteration the socket gets at most one `TURN_BYTES`, so that other
+        In one reactor iteration the socket gets a limited number of bytes, so that other
         connections are served.
         """
         if self._sink is None:

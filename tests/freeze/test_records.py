@@ -19,7 +19,7 @@ from sftpgw.files.renames.plan import (
     Entry,
     Intent,
     Outcome,
-    find_records,
+    find_journals,
     intent_text,
     page_text,
     parse_intent,
@@ -279,7 +279,7 @@ def test_what_other_gateways_have_written_is_found() -> None:
         ObjectInfo(ObjectName("bucket", f"{STATE}renames/ID/{name}"), 1, "e", 7.0)
         for name in ("intent", "page-00000", "page-00001", "outcome", "claim-6.000")
     ]
-    (found,) = find_records(STATE, objects)
+    (found,) = find_journals(STATE, objects)
     assert found.has_intent
     assert found.pages == (0, 1)
     assert found.claim_keys == (f"{STATE}renames/ID/claim-6.000",)
