@@ -98,7 +98,7 @@ class FileTraffic:
         return HASH if self.hashed_bytes else COPY
 
     def read_facts(self) -> ReadFacts:
-        """The facts of the event about a file that was read: zeros but `sent_bytes` are left out."""
+        """The facts of the event about a file that was read; zeros but `sent_bytes` stay out."""
         return {
             "purpose": self.read_purpose,
             "sent_bytes": self.sent_bytes,
