@@ -75,7 +75,15 @@ class Remover:
         if any(upload.commit.has_begun for upload in uploads):  # closed during the requests above
             await self._transfers.settled(location.file)
             await self._store.delete(location.file)
-        self._events.emit(FileRemoved(key=location.file.key))
+        self._events.emit(
+            FileRemoved(
+                key=location.file.key,
+                bucket=location.bucket,
+                path=location.path,
+                size_bytes=info.size_bytes if info else None,
+                etag=info.etag.strip('"') if info else None,
+            )
+        )
         self._lookup.cache.note_change(emptied=location.parent)
 
     async def remove_directory(self, location: Location) -> None:
@@ -106,7 +114,9 @@ class Remover:
         async with self._empty_directories.marker_ensured(location.parent, without=location.prefix):
             for marker in markers:
                 await self._store.delete(marker)
-        self._events.emit(DirectoryRemoved(key=location.prefix))
+        self._events.emit(
+            DirectoryRemoved(key=location.prefix, bucket=location.bucket, path=location.path)
+        )
         self._lookup.cache.note_change(emptied=location.parent)
         self._lookup.cache.note_directory_removed(location)
         self._times.forget_folder(location.marker)

@@ -22,6 +22,14 @@ from sftpgw.model.events.upload_events import WrittenFacts
 DOWNLOAD, HASH, COPY = "download", "hash", "copy"
 UPLOAD, RESUME, EDIT = "upload", "resume", "edit"
 
+READ_FOR_EDIT: ReadFacts = {
+    "purpose": EDIT,
+    "sent_bytes": None,
+    "hashed_bytes": None,
+    "copied_bytes": None,
+}
+"""Of the object under an edited file: the event about that file says more."""
+
 
 class FileTraffic:
     """Bytes of one open file, or of a whole session.
@@ -92,6 +100,7 @@ class FileTraffic:
     def read_facts(self) -> ReadFacts:
         """For the event about a file that was read: always what was sent, else what is not zero."""
         return {
+            "purpose": self.read_purpose,
             "sent_bytes": self.sent_bytes,
             "hashed_bytes": self.hashed_bytes or None,
             "copied_bytes": self.copied_out_bytes or None,
@@ -137,17 +146,17 @@ class SessionTraffic:
 
 
 def upload_purpose(
-    traffic: FileTraffic, size_bytes: int, *, below_bytes: int | None, is_resumed: bool
+    traffic: FileTraffic, size_bytes: int, *, base_bytes: int | None, is_resumed: bool
 ) -> str:
     """Why a file is written.
 
     :param size_bytes: how long the file is now.
-    :param below_bytes: how long the stored file is that it goes on from; None if there is none.
+    :param base_bytes: how long the stored file is that it goes on from; None if there is none.
     :param is_resumed: an upload that was cut off goes on.
     """
     if traffic.copied_in_bytes and not traffic.received_bytes:
         return COPY
-    if below_bytes is None:
+    if base_bytes is None:
         return RESUME if is_resumed else UPLOAD
-    goes_on_behind = traffic.written_bytes and size_bytes == below_bytes + traffic.written_bytes
+    goes_on_behind = traffic.written_bytes and size_bytes == base_bytes + traffic.written_bytes
     return RESUME if goes_on_behind else EDIT

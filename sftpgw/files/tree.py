@@ -185,7 +185,9 @@ class Tree:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.require_no_file_above(location)
         await self._context.store.put(location.marker, (), MARKER)
-        self._context.events.emit(DirectoryMade(key=location.prefix))
+        self._context.events.emit(
+            DirectoryMade(key=location.prefix, bucket=location.bucket, path=location.path)
+        )
         self._lookup.cache.note_directory(location)
         self._lookup.cache.note_change()
         self._context.times.forget_folder(location.marker)

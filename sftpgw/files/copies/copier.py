@@ -207,7 +207,10 @@ class Copier:
         except StoreError as error:
             self._events.emit(
                 UploadLeftBehind(
-                    key=upload.name.key, upload_id=upload.upload_id, **store_failure_facts(error)
+                    key=upload.name.key,
+                    bucket=upload.name.bucket,
+                    upload_id=upload.upload_id,
+                    **store_failure_facts(error),
                 )
             )
 
@@ -224,5 +227,7 @@ class Copier:
         if copied.etag != etag:
             raise ObjectChanged("the new name was given to another file meanwhile")
         await self._store.delete(target, if_match=etag)
-        self._events.emit(CopyDiffered(key=source.name.key, new_key=target.key))
+        self._events.emit(
+            CopyDiffered(key=source.name.key, new_key=target.key, bucket=target.bucket)
+        )
         raise StoreTrouble("the store has not copied the file as it was, so it was left there")

@@ -109,6 +109,7 @@ class Listing:
                     directory=self._place.path,
                     count=self._sieve.skipped,
                     reason="no SFTP path can name them",
+                    bucket=self._place.bucket,
                 )
             )
             self._sieve.skipped = 0

@@ -139,7 +139,7 @@ class PageMtimes:
     def _note_failure(self, name: ObjectName, error: StoreError) -> None:
         """The log hears of the first one of a listing."""
         if self._asks and not self._refused:
-            self._events.emit(TimesUnknown(key=name.key, reason=error.message))
+            self._events.emit(TimesUnknown(key=name.key, bucket=name.bucket, reason=error.message))
         self._refused += 1
         are_all_refused = not self._told and self._refused >= MAX_REFUSED
         if are_all_refused or not refuses_one_object(error):

@@ -74,7 +74,9 @@ class DirectoryMtimes:
             is_set = await self._set(location, seconds)
         self._known.forget_folder(location.marker)  # what is shown is what the store has kept
         if is_set:
-            self._events.emit(TimeSet(key=location.prefix))
+            self._events.emit(
+                TimeSet(key=location.prefix, bucket=location.bucket, path=location.path)
+            )
 
     async def _set(self, location: Location, seconds: float) -> bool:
         """Whether it was another one before."""

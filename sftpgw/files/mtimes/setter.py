@@ -100,7 +100,9 @@ class MtimeSetter:
             if info.etag.strip('"') == stored.etag.strip('"'):
                 await self._change(info, seconds, stored.name.key)
         except (FileError, StoreError) as error:
-            self._events.emit(TimeNotSet(key=stored.name.key, reason=error.message))
+            self._events.emit(
+                TimeNotSet(key=stored.name.key, bucket=stored.name.bucket, reason=error.message)
+            )
 
     async def set_in_turn(self, info: ObjectInfo, seconds: float, path: str) -> None:
         """As `set`, for whoever has the object's turn and has just looked at it."""
@@ -137,13 +139,15 @@ class MtimeSetter:
         # Whoever edits it edits the same bytes, though the ETag may be another.
         self._transfers.rebased(info, replace(info, etag=etag))
         self._remember(replace(info, etag=etag, modified_seconds=began_seconds), seconds)
-        self._events.emit(TimeSet(key=info.name.key))
+        self._events.emit(TimeSet(key=info.name.key, bucket=info.name.bucket))
 
     def _give_up(self, why: FileError, info: ObjectInfo) -> None:
         """:raises FileError: `why`, unless that is to be ignored."""
         if self._must_not_ignore:
             raise why
-        self._events.emit(TimeNotSet(key=info.name.key, reason=why.message))
+        self._events.emit(
+            TimeNotSet(key=info.name.key, bucket=info.name.bucket, reason=why.message)
+        )
 
     def _remember(self, stored: ObjectInfo, mtime_seconds: float | None) -> None:
         now_seconds = self._clock.seconds()

@@ -115,7 +115,15 @@ class Relocator:
                 f"the file is stored, but also as {_base_name(key)}, the name that it had when "
                 "its upload began: that one could not be removed"
             ) from None
-        self._events.emit(FileRenamed(key=key.key, new_key=name.key))
+        self._events.emit(
+            FileRenamed(
+                key=key.key,
+                new_key=name.key,
+                size_bytes=stored.size_bytes,
+                bucket=key.bucket,
+                etag=etag.strip('"'),
+            )
+        )
         return etag
 
     async def _stored(self, key: ObjectName, parts: tuple[StoredPart, ...]) -> ObjectInfo:
@@ -137,7 +145,7 @@ class Relocator:
             if not may_be_taken or not await is_stored(self._store, name):
                 raise _overtaken(stored.name) from None
         await self._free(stored)
-        raise AlreadyExists("somebody else has created this file meanwhile")
+        raise AlreadyExists("another client has created this file meanwhile")
 
     async def _free(self, stored: ObjectInfo) -> None:
         """Another file that is stored there by now is not touched."""
@@ -145,7 +153,9 @@ class Relocator:
             await self._copier.delete_version(stored.name, stored.etag, has_turn=True)
 
     def _tell_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
-        self._events.emit(RenameLeftBehind(key=key.key, new_key=name.key, reason=error.message))
+        self._events.emit(
+            RenameLeftBehind(key=key.key, new_key=name.key, reason=error.message, bucket=key.bucket)
+        )
 
 
 def _base_name(key: ObjectName) -> str:

@@ -24,6 +24,7 @@ LOG_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "size_bytes": "bytes",
         "new_key": "to",
+        "new_path": "to_path",
         "file_bytes": "of",
         "fingerprint": "key",
     }
@@ -47,7 +48,7 @@ class Event:
     :cvar level: the level in the log.
     :cvar advice: what the operator does about it; every warning has one.
     :cvar leading: fields that the log shows first, before those of a base class.
-    :cvar trailing: fields that the log shows last; a base class has them, and so they come first.
+    :cvar trailing: fields that the log shows last, though a base class has them.
     """
 
     event_name: ClassVar[str]
@@ -71,7 +72,11 @@ class Event:
         if not cls.leading and not cls.trailing:
             return names
         moved = (*cls.leading, *cls.trailing)
-        return (*cls.leading, *(name for name in names if name not in moved), *cls.trailing)
+        return (
+            *cls.leading,
+            *(name for name in names if name not in moved),
+            *(name for name in cls.trailing if name in names),
+        )
 
 
 class EventSink(Protocol):

@@ -13,15 +13,22 @@ class FileEvent(Event):
     """Something has happened to a file or a directory.
 
     :param key: the key of its object; a directory's ends with a slash.
+    :param bucket: the bucket.
+    :param path: the path as the client has it.
     """
 
+    trailing: ClassVar[tuple[str, ...]] = ("path", "new_path", "bucket", "etag")
+
     key: str
+    bucket: str
+    path: str | None = None
 
 
 class ReadFacts(TypedDict):
-    """Whom the bytes of a `FileRead` were for."""
+    """What the bytes of a `FileRead` were for."""
 
-    sent_bytes: int
+    purpose: str
+    sent_bytes: int | None
     hashed_bytes: int | None
     copied_bytes: int | None
 
@@ -37,6 +44,7 @@ class FileRead(FileEvent):
     :param sent_bytes: what the client was sent.
     :param hashed_bytes: read for a checksum.
     :param copied_bytes: copied into another file.
+    :param etag: the ETag of the version that was read, without quotes.
     """
 
     event_name: ClassVar[str] = "file-read"
@@ -48,13 +56,21 @@ class FileRead(FileEvent):
     sent_bytes: int | None = None
     hashed_bytes: int | None = None
     copied_bytes: int | None = None
+    etag: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRemoved(FileEvent):
-    """A file was removed."""
+    """A file was removed.
+
+    :param size_bytes: how large it was, if it was stored.
+    :param etag: its ETag, without quotes, if it was stored.
+    """
 
     event_name: ClassVar[str] = "file-removed"
+
+    size_bytes: int | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +78,17 @@ class FileRenamed(FileEvent):
     """A file was renamed: copied to its new key, verified, and deleted under the old one.
 
     :param new_key: its new key.
+    :param size_bytes: how large it is.
+    :param new_path: its new path, as the client has it.
+    :param etag: its ETag under the new key, without quotes.
     """
 
     event_name: ClassVar[str] = "file-renamed"
 
     new_key: str
+    size_bytes: int
+    new_path: str | None = None
+    etag: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +124,14 @@ class DirectoryRenamed(FileEvent):
 
     :param new_key: the new prefix of its keys.
     :param objects: how many objects have a new key.
+    :param new_path: its new path, as the client has it.
     """
 
     event_name: ClassVar[str] = "directory-renamed"
 
     new_key: str
     objects: int
+    new_path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +224,7 @@ class KeysSkipped(Event):
     :param directory: the path of the directory.
     :param count: how many keys.
     :param reason: why.
+    :param bucket: the bucket.
     """
 
     event_name: ClassVar[str] = "keys-skipped"
@@ -207,3 +232,4 @@ class KeysSkipped(Event):
     directory: str
     count: int
     reason: str
+    bucket: str

@@ -19,8 +19,11 @@ class WrittenFacts(TypedDict):
 
 
 class UploadFacts(WrittenFacts):
-    """The fields of an `UploadEvent` but for its key."""
+    """The fields of an `UploadEvent`."""
 
+    key: str
+    bucket: str
+    path: str | None
     purpose: str
 
 
@@ -79,12 +82,14 @@ class FileStored(UploadEvent):
 
     :param size_bytes: how large the file is.
     :param seconds: how long it was open.
+    :param etag: its ETag, without quotes.
     """
 
     event_name: ClassVar[str] = "file-stored"
 
     size_bytes: int
     seconds: float
+    etag: str
 
 
 @dataclass(frozen=True, kw_only=True)

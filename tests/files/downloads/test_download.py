@@ -106,6 +106,8 @@ def test_a_small_file_is_one_request() -> None:
                 "seconds": 0.0,
                 "purpose": "download",
                 "sent_bytes": 5,
+                "bucket": "bucket",
+                "etag": "5d41402abc4b2a76b9719d911017c592",
             },
         )
     ]

@@ -41,8 +41,8 @@ IN_PIECES = choose_layout(
     unequal_parts=True,
     direct_parts=2,
     copy_limit_bytes=3 * PART,
-    first_piece_bytes=2 * PART,
-    step_pieces=1,
+    first_staging_bytes=2 * PART,
+    step_stagings=1,
 )
 """Two direct parts, then pieces of two, three and three."""
 
@@ -347,6 +347,7 @@ def test_a_refusal_fails_the_upload_and_sticks(operation: str) -> None:
         "code": "SlowDown",
         "request_id": "R1",
         "purpose": "upload",
+        "bucket": "bucket",
     }
 
 
