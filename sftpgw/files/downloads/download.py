@@ -86,7 +86,7 @@ class Download:
     ) -> None:
         self.traffic = edit_traffic or context.traffic.begin()
         self._is_below = edit_traffic is not None
-        self._shown = context.times.shown
+        self._shown = context.times.attributes
         self._name = name
         self._path = path
         self._user, self._session = context.user, context.session
