@@ -1,7 +1,7 @@
 """SFTP version 3 packets.
 
-Knows: how requests and replies are laid out in bytes, and every bound of theirs.
-Must not know: what a request means, or whether it may be granted.
+Knows: the formats of requests and replies, and their bounds.
+Must not know: what a request means, or whether it is permitted.
 
 Rules
 
@@ -11,7 +11,7 @@ Rules
 3. A well-framed body that does not parse is `Malformed` and carries the id, so
    that it can be answered: a string must be there whole, and nothing may follow
    the last field, but for INIT's extensions, and what clients leave behind a WRITE.
-4. Attributes are dicts in Conch's words: size, uid, gid, permissions, atime,
+4. Attributes are dicts, with the keys that Conch uses: size, uid, gid, permissions, atime,
    mtime. Extended attributes are checked and dropped.
 5. The parser reads back what `testing/sftp_requests` writes.
 """
@@ -134,7 +134,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """`data` comes in the pieces in which it arrived."""
+    """WRITE. `data` is a list of buffers, as the bytes came."""
 
     request_id: int
     handle: bytes
@@ -202,7 +202,7 @@ class Extended:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A type that version 3 does not have: well-framed, so it gets an answer."""
+    """A type that version 3 does not have. It is well-framed, so it gets a reply."""
 
     number: int
     request_id: int
@@ -233,7 +233,9 @@ _LENGTH_TYPE_ID = struct.Struct(">LBL")
 class SftpFields(FieldCursor):
     """The fields of one request or reply.
 
-    :param request_id: what an error carries, so that the request can be answered.
+    :param frame: the bytes of the packet.
+    :param offset: where the first field begins.
+    :param request_id: the id for errors, so that the request can be answered.
     """
 
     __slots__ = ("_request_id",)
@@ -306,7 +308,7 @@ _REQUESTS = frozenset({Kind.OPEN, Kind.READ, Kind.WRITE, Kind.FSETSTAT, Kind.EXT
 def parse_request(frame: Frame) -> Request:
     """Read one frame from a client.
 
-    :raises Malformed: it does not parse, and here is the id to answer.
+    :raises Malformed: it does not parse; with the id to answer.
     """
     number, request_id = _TYPE_AND_ID.unpack_from(frame.head)
     if number == Kind.WRITE:
@@ -341,7 +343,7 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
         raise fields.malformed(f"a string claims {data_bytes} bytes, {there_bytes} are there")
     data = frame.tail
     if data_bytes < there_bytes:
-        # Copied: views would keep in memory what is dropped here.
+        # Copied: a view would keep the dropped bytes in memory.
         data = (b"".join(data)[:data_bytes],) if data_bytes else ()
     return Write(request_id, handle, offset, data)
 
@@ -415,7 +417,7 @@ def handle(request_id: int, name: bytes) -> bytes:
 
 
 def data_header(request_id: int, size_bytes: int) -> bytes:
-    """DATA up to its bytes, which follow uncopied: `size_bytes` of them."""
+    """DATA up to its `size_bytes` bytes, which follow without a copy."""
     header = _LENGTH_TYPE_ID.pack(9 + size_bytes, Kind.DATA, request_id)
     return header + _UINT32.pack(size_bytes)
 
