@@ -29,7 +29,8 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.digests import Digester
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.renames.recovery import RenameCompleter, RenameRecovery
+from sftpgw.files.renames.completer import RenameCompleter
+from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink

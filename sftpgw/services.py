@@ -1,7 +1,7 @@
-"""Listening, and ending in good order.
+"""The service that twistd runs: listens, and shuts down in order.
 
 Knows: Twisted's services and endpoints.
-Must not know: what is served. How to wind down is handed in.
+Must not know: what is served. How to shut that down is an argument.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 ADOPTED = "systemd:"
-"""How an endpoint begins whose socket systemd has opened and hands over at the start."""
+"""The beginning of an endpoint whose socket systemd has opened and passes on at the start."""
 
 LAST_PORT = 65535
 _ONE_CLIENT = frozenset({"stdio"})
-"""Endpoints that are one client's, and no server's."""
+"""Endpoints that serve one client only."""
 
-Announce = Callable[[Any], None]
+OnListening = Callable[[Any], None]
 """Takes the address of a port that listens."""
 
 
 class GatewayService(Service):
-    """Listens on every endpoint; on the way out winds down before it lets twistd go on.
+    """Listens on every endpoint, and winds down before twistd ends the process.
 
-    Takes the place of Twisted's StreamServerEndpointService, which goes on without a port
-    that is taken, or ends in a traceback.
+    Takes the place of Twisted's `StreamServerEndpointService`, which goes on if a port is in use,
+    or ends with a traceback.
 
-    :param endpoints: by their text in the configuration.
-    :param wind_down: called once nothing listens any more.
-    :param announce: called for each port that listens.
-    :param prepare: called before anything listens, once twistd has set up logs and signals.
+    :param factory: makes the protocols of connections.
+    :param endpoints: where to listen, by their texts in the configuration.
+    :param wind_down: called once no port listens any more; twistd waits for it.
+    :param log: where addresses and faults are logged.
+    :param on_listening: called for each port that listens.
+    :param on_starting: called before a port listens, once twistd has set up logs and signals.
     """
 
     def __init__(
@@ -48,33 +50,36 @@ class GatewayService(Service):
         *,
         wind_down: Callable[[], Awaitable[None]],
         log: Logger,
-        announce: Announce = lambda address: None,
-        prepare: Callable[[], None] = lambda: None,
+        on_listening: OnListening = lambda address: None,
+        on_starting: Callable[[], None] = lambda: None,
     ) -> None:
         self._factory = factory
         self._endpoints = endpoints
         self._wind_down = wind_down
         self._log = log
-        self._announce = announce
-        self._prepare = prepare
+        self._on_listening = on_listening
+        self._on_starting = on_starting
         self._ports: list[IListeningPort] = []
 
     def privilegedStartService(self) -> None:
-        """Listen, while twistd may still be root. :raises SystemExit: a port is taken."""
-        self._prepare()
+        """Listen, while twistd may still be root.
+
+        :raises SystemExit: an endpoint cannot be used, with status 1.
+        """
+        self._on_starting()
         for text, endpoint in self._endpoints.items():
             refused: list[Failure] = []
-            endpoint.listen(self._factory).addCallbacks(self._listening, refused.append)
+            endpoint.listen(self._factory).addCallbacks(self._add_port, refused.append)
             if refused:
                 reason = refused[0].getErrorMessage()
                 self._log.critical("cannot listen on {text}: {reason}", text=text, reason=reason)
                 raise SystemExit(1)
 
-    def _listening(self, port: IListeningPort) -> None:
+    def _add_port(self, port: IListeningPort) -> None:
         self._ports.append(port)
         address = port.getHost()
         self._log.info("listening on {address}", address=address_text(address))
-        self._announce(address)
+        self._on_listening(address)
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, then wind down."""
@@ -91,9 +96,9 @@ class GatewayService(Service):
 
 
 def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """The endpoint that `text` describes, in Twisted's words.
+    """The endpoint for a text in Twisted's format (`serverFromString`).
 
-    :raises ValueError: it describes none; in words for who wrote it.
+    :raises ValueError: there is none; says why, in words for the author of the configuration.
     """
     if text.partition(":")[0] in _ONE_CLIENT:
         raise ValueError("it serves one client, on its own input and output")
@@ -102,7 +107,7 @@ def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         raise ValueError(f"ports go up to {LAST_PORT}")
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    except Exception as error:  # whatever Twisted's parsers run into, each in its own way
+    except Exception as error:  # each of Twisted's parsers raises exceptions of its own
         raise ValueError(_why_no_endpoint(text, error)) from error
     return endpoint
 
@@ -120,7 +125,7 @@ def _why_no_endpoint(text: str, error: Exception) -> str:
 
 
 def _why_no_call(text: str) -> str:
-    """An endpoint's words become the arguments of a function: what Python says of these."""
+    """A fault of an endpoint's arguments, from the text of Python's `TypeError` for the call."""
     missing = re.search(r"missing \d+ required .* arguments?: (.+)", text)
     if missing:
         return f"without {missing[1].replace(chr(39), '')}"
@@ -131,7 +136,7 @@ def _why_no_call(text: str) -> str:
 
 
 def address_text(address: Any) -> str:
-    """A Twisted address as people write it: ``tcp:127.0.0.1:2022``."""
+    """A Twisted address in the format of an endpoint: ``tcp:127.0.0.1:2022``."""
     if hasattr(address, "port"):
         return f"tcp:{address.host}:{address.port}"
     return f"unix:{getattr(address, 'name', address)}"

@@ -1,19 +1,19 @@
-"""Signals that nothing is done about, and which would end the process without notice.
+"""Ignores signals that the gateway has no use for, and that would end the process without notice.
 
 Knows: signals, and which of them end a process that does not handle them (signal(7)).
 Must not know: what the process does, or how it ends.
 
 Rules:
 
-- SIGTERM and SIGINT end the gateway in good order: Twisted handles them. SIGQUIT and SIGABRT are
-  meant to end it at once, with a core. What tells of a fault of the program (SIGSEGV), or that a
-  resource is used up (SIGXCPU), ends it, too.
-- Every other signal is ignored, with a line in the log: SIGHUP, until there is something to
-  reload, above all.
-- A handler that is there already stays: twistd rotates its ``--logfile`` on SIGUSR1, a profiler has
-  its own, and ``nohup`` has SIGHUP ignored.
-- SIGHUP of a terminal that is gone ends the gateway as SIGTERM does: it ran in the foreground, and
-  would go on unseen.
+- SIGTERM and SIGINT shut the gateway down; Twisted handles them. SIGQUIT and SIGABRT end it at
+  once, with a core dump, on purpose. Signals for a fault of the program (SIGSEGV) or an exhausted
+  resource (SIGXCPU) end it as well.
+- All other signals are ignored, with a line in the log; above all SIGHUP, as long as there is
+  nothing to reload.
+- Existing handlers stay: twistd rotates its ``--logfile`` on SIGUSR1, a profiler has its own, and
+  ``nohup`` ignores SIGHUP.
+- SIGHUP after the loss of the terminal shuts the gateway down as SIGTERM does: it ran in the
+  foreground, and would go on unseen.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _NAMES = (
     "SIGSTKFLT",
 )
 CONTROLLING_TERMINAL = "/dev/tty"
+"""The file by which a process finds its terminal (tty(4))."""
 
 
 def ignorable_signals() -> Iterator[int]:
-    """The numbers of all signals that rule 2 is about, as far as this system has them."""
+    """The numbers of all signals of the second rule, as far as this system has them."""
     for name in _NAMES:
         if hasattr(signal, name):
             yield int(getattr(signal, name))
@@ -47,22 +48,23 @@ def ignorable_signals() -> Iterator[int]:
 
 
 def ignore_signals(
-    reactor: Any, ignored: Callable[[str], None], terminal_lost: Callable[[], None]
+    reactor: Any, on_ignored: Callable[[str], None], on_terminal_lost: Callable[[], None]
 ) -> None:
     """Handle every signal of `ignorable_signals` that has no handler yet.
 
-    To be called in the main thread. Both callables are called by the reactor.
+    Must be called in the main thread.
 
-    :param ignored: takes the name of a signal that has come.
-    :param terminal_lost: called when the terminal that the process was started on is gone.
+    :param reactor: Twisted's reactor; it calls the two functions.
+    :param on_ignored: takes the name of a signal that has come.
+    :param on_terminal_lost: called when the terminal that the process was started on is gone.
     """
     had_terminal = has_terminal()
 
     def handle(number: int, frame: object) -> None:
         if number == signal.SIGHUP and had_terminal and not has_terminal():
-            reactor.callFromThread(terminal_lost)
+            reactor.callFromThread(on_terminal_lost)
         else:
-            reactor.callFromThread(ignored, name_of(number))
+            reactor.callFromThread(on_ignored, name_of(number))
 
     for number in ignorable_signals():
         if signal.getsignal(number) == signal.SIG_DFL:
@@ -70,7 +72,7 @@ def ignore_signals(
 
 
 def name_of(number: int) -> str:
-    """``SIGHUP``; ``SIGRTMIN+2`` for what has no name."""
+    """The name of a signal, such as ``SIGHUP``, or ``SIGRTMIN+2`` for a real-time signal."""
     try:
         return signal.Signals(number).name
     except ValueError:

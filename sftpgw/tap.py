@@ -126,20 +126,20 @@ def makeService(options: Options) -> IService:
         {text: endpoint_of(reactor, text, networks) for text in options.settings.gateway.listen},
         wind_down=wind_down,
         log=log,
-        announce=demonstration.greet if demonstration is not None else lambda address: None,
-        prepare=lambda: _survive_signals(reactor),
+        on_listening=demonstration.greet if demonstration is not None else lambda address: None,
+        on_starting=lambda: _survive_signals(reactor),
     )
 
 
 def _survive_signals(reactor: Any) -> None:
-    def ignored(name: str) -> None:
+    def on_ignored(name: str) -> None:
         log.warn("{name} is ignored; a change of the configuration needs a restart", name=name)
 
-    def terminal_lost() -> None:
+    def on_terminal_lost() -> None:
         log.warn("the terminal is gone: the gateway ends")
         reactor.stop()
 
-    ignore_signals(reactor, ignored, terminal_lost)
+    ignore_signals(reactor, on_ignored, on_terminal_lost)
 
 
 def _obey_the_next_signal() -> None:

@@ -24,10 +24,8 @@ class FairQueue(Generic[T]):
         # The next user comes first; a user that was served goes to the end.
         self._entries: dict[str, deque[tuple[T, Deferred[None]]]] = {}
         self._on_leave = on_leave
-
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._entries)
+        self.is_empty = True
+        """Whether nothing waits. An attribute, since each READ and each part asks."""
 
     def __len__(self) -> int:
         """How many entries wait."""
@@ -55,6 +53,7 @@ class FairQueue(Generic[T]):
         """
         granted: Deferred[None] = Deferred(lambda granted: self._leave(user, granted))
         self._entries.setdefault(user, deque()).append((item, granted))
+        self.is_empty = False
         return granted
 
     def pop(self) -> tuple[str, T, Deferred[None]]:
@@ -64,6 +63,7 @@ class FairQueue(Generic[T]):
         item, granted = entries.popleft()
         if entries:
             self._entries[user] = entries
+        self.is_empty = not self._entries
         return user, item, granted
 
     def _leave(self, user: str, granted: Deferred[None]) -> None:
@@ -72,5 +72,6 @@ class FairQueue(Generic[T]):
             self._entries[user] = left
         else:
             del self._entries[user]
+        self.is_empty = not self._entries
         if self._on_leave is not None:
             self._on_leave()

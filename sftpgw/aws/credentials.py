@@ -1,12 +1,13 @@
-"""Who the gateway is, to the store.
+"""The credentials of the gateway for AWS services.
 
-Knows: static keys, botocore's chain (environment, profile, web identity, ECS,
-EC2 IMDSv2), a role to assume on top, and when to refresh.
-Must not know: what the credentials are used for.
+Knows: static keys, botocore's chain (environment, profile, web identity, ECS, EC2 IMDSv2), a role
+to assume with them, and when to refresh.
+Must not know: which service the credentials are for. Nothing here is specific to S3 but
+`StoreSettings`, which has the keys of ``[s3]``.
 
-The chain and STS block, so they run in a thread. All waiting requests share one refresh,
-and none waits while the present credentials are valid for a while: an upload in progress
-does not notice. Only a role costs a botocore client (15 MiB), and only when used.
+The chain and STS block, so they run in a thread. All requests that wait share one refresh. None
+waits while the current credentials are valid for some time: uploads in progress do not notice a
+refresh. Only a role needs a botocore client (15 MiB), and only when it is used.
 """
 
 from __future__ import annotations
@@ -34,52 +35,58 @@ from sftpgw.model.settings import StoreSettings
 ROLE_SESSION_NAME = "sftpgw"
 EARLY_REFRESH_PAUSE_SECONDS = 60.0
 WAIT_FROM_SECONDS = 120.0
-"""What holds for longer than this is used while others are being fetched."""
+"""Credentials that are valid for longer than this are used while new ones are fetched."""
 
 LAST_SECONDS = 5.0
-"""What ends so soon is of no use, even if there is nothing else."""
+"""Credentials that expire within this time are not used, even if there are no others."""
 
 SHORTEST_LIFE_SECONDS = 300.0
-"""What was obtained since then has not expired: botocore renews what lasts less than 10 minutes."""
+"""Credentials younger than this have not expired: botocore renews those that last less than ten
+minutes."""
 
-PATIENCE_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 """How long a request waits for credentials."""
 
 InThread = Callable[..., Deferred[Any]]
-"""``twisted.internet.threads.deferToThread``, or what stands for it."""
+"""``twisted.internet.threads.deferToThread``, or a replacement."""
 
 
 class CredentialSource(Protocol):
-    """Gives credentials that hold for a while."""
+    """Gives credentials that stay valid for some time."""
 
     async def current(self) -> ReadOnlyCredentials:
-        """:raises CredentialsUnavailable:"""
+        """The credentials to sign with now. :raises CredentialsUnavailable: there are none"""
 
     async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
-        """The store refuses `refused`: are there others now?
+        """Fetch others after the service refused `refused`; returns whether there are others now.
 
-        :param is_guess: it may as well be for something else, the object above all.
-        :raises CredentialsUnavailable:
+        :param is_guess: the request may have been refused for another reason, such as its object.
+        :raises CredentialsUnavailable: there are none now
         """
 
 
 NONE_FOUND = (
-    "no credentials were found; set access_key and secret_key in [s3], or what the usual AWS chain "
-    "finds: environment, profile, web identity, ECS, EC2"
+    "no credentials were found; set access_key and secret_key in [s3], or provide them by the "
+    "usual AWS chain: environment, profile, web identity, ECS, EC2"
 )
 
 
 def credential_source(
     settings: StoreSettings, in_thread: InThread, clock: Clock
 ) -> CredentialSource:
-    """The source that the settings ask for. Does no I/O yet."""
+    """The source that the settings ask for. Does no I/O yet.
+
+    :param settings: ``[s3]``.
+    :param in_thread: runs a blocking function in a thread.
+    :param clock: times refreshes.
+    """
     if settings.access_key and not settings.role_arn:
         return StaticCredentials(settings)
     return RefreshedCredentials(partial(resolve_credentials, settings), in_thread, clock)
 
 
 class StaticCredentials:
-    """Those of the configuration; nothing can renew them."""
+    """The credentials of the configuration; they cannot be renewed."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._credentials = ReadOnlyCredentials(
@@ -94,10 +101,12 @@ class StaticCredentials:
 
 
 class RefreshedCredentials:
-    """Those that `resolve` finds, kept fresh.
+    """Credentials that `resolve` finds, refreshed before they expire.
 
-    :param resolve: blocks; returns botocore's credentials or None. It is called
-        again when the store refuses what it found.
+    :param resolve: blocks; returns botocore's credentials, or None if it finds none. It is called
+        again after a service has refused the credentials.
+    :param in_thread: runs a blocking function in a thread.
+    :param clock: times refreshes.
     """
 
     def __init__(
@@ -129,15 +138,16 @@ class RefreshedCredentials:
     async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         if refused == self._frozen:
             if is_guess:
-                await self._looked_again()
+                await self._resolve_again()
                 return bool(self._frozen != refused)
             self._source = self._frozen = None
         return bool(await self.current() != refused)
 
-    async def _looked_again(self) -> None:
-        """Resolve anew, unless what there is cannot have expired; meanwhile it is used as before.
+    async def _resolve_again(self) -> None:
+        """Resolve again, unless the credentials are too young to have expired.
 
-        So a thousand objects that are refused for their own sake cost no thousand roles.
+        So a thousand objects that are refused for a reason of their own do not assume a role a
+        thousand times. Meanwhile other requests use the old credentials.
         """
         if self._clock.seconds() - self._obtained_seconds < SHORTEST_LIFE_SECONDS:
             return
@@ -147,22 +157,22 @@ class RefreshedCredentials:
         self._source = self._source or source
 
     def _is_due(self) -> bool:
-        """Whether botocore would refresh: 15 minutes before expiry, and not every moment then."""
+        """Whether botocore would refresh: 15 minutes before expiry, but not all the time."""
         return self._clock.seconds() >= self._early_refresh_after and self._ends_within(None)
 
     def _ends_within(self, seconds: float | None) -> bool:
-        """Whether they end so soon; None: within botocore's own limit."""
+        """Whether they expire within `seconds`; None: within botocore's own limit."""
         source = self._source
         return isinstance(source, RefreshableCredentials) and bool(source.refresh_needed(seconds))
 
     async def _refreshed(self) -> None:
-        """Refresh, or wait for the refresh in progress; its failure reaches all who wait."""
+        """Refresh, or wait for the refresh in progress; all waiting requests share its failure."""
         ended = self._refresh_ended.wait()
         self._refresh()
-        await ended.addTimeout(PATIENCE_SECONDS, self._clock, _give_up)  # type: ignore[arg-type]
+        await ended.addTimeout(MAX_WAIT_SECONDS, self._clock, _give_up)  # type: ignore[arg-type]
 
     def _refresh(self) -> None:
-        """Not awaited: the request that started it may be cancelled, while others still wait."""
+        """Start a refresh. Not awaited: the first request may be cancelled while others wait."""
         if not self._is_refreshing:
             self._is_refreshing = True
             self._in_thread(self._load).addCallbacks(self._loaded, self._not_loaded)
@@ -179,7 +189,7 @@ class RefreshedCredentials:
         self._end_refresh()
 
     def _not_loaded(self, failure: Any) -> None:
-        # The class is enough: messages of the chain may quote what it read.
+        # Only the class: messages of the chain may quote secrets.
         error = CredentialsUnavailable(f"credentials: {failure.type.__name__}")
         self._end_refresh(Failure(error))
 
@@ -190,11 +200,11 @@ class RefreshedCredentials:
 
 
 def _give_up(_: object, __: float) -> Never:
-    raise CredentialsUnavailable("credentials: no source answers")
+    raise CredentialsUnavailable("credentials: the search takes too long")
 
 
 def resolve_credentials(settings: StoreSettings) -> Credentials | None:
-    """Credentials from the settings or the chain, of the role if there is one. Blocks."""
+    """The credentials of the settings or the chain, or of the role that they assume. Blocks."""
     session = Session()
     if settings.access_key:
         found = Credentials(

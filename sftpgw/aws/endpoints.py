@@ -1,12 +1,14 @@
-"""Which URL and signing region a bucket has.
+"""The URL and signing region of a bucket.
 
-Knows: AWS's endpoint rules, by way of botocore's rule set (regions, partitions,
-accelerate, path and virtual-host addressing, access point ARNs), and how a key
-becomes a path.
+Knows: AWS's endpoint rules, from botocore's rule set (regions, partitions, accelerate, path and
+virtual-host addressing, access point ARNs), and how a key becomes a path.
 Must not know: requests.
 
-botocore's provider only reads its data files: 2 MiB, and no client. A bucket is
-resolved once and kept, until the store says that it is in another region.
+Specific to S3: `BucketEndpoint.url` (keys, encoded once) and `Endpoints`, whose rule set is that of
+S3. Another service needs its own rule set; `Signer` takes its endpoint as it takes a bucket's.
+
+botocore's provider only reads its data files: 2 MiB, and no client. A bucket is resolved once,
+until the store says that it is in another region.
 """
 
 from __future__ import annotations
@@ -24,12 +26,17 @@ from sftpgw.model.settings import Addressing, StoreSettings
 
 UNRESERVED = "-_.~"
 
-_REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # it becomes part of a host name
+_REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a region becomes part of a host name
 
 
 @dataclass(frozen=True, slots=True)
 class BucketEndpoint:
-    """Where a bucket's requests go; `base_url` does not end with a slash."""
+    """Where the requests for a bucket go.
+
+    :param base_url: scheme and host, with the bucket where the path has it; no slash at the end.
+    :param signing_region: the region in the signature.
+    :param signing_name: the service in the signature, ``s3``.
+    """
 
     base_url: str
     signing_region: str
@@ -40,7 +47,7 @@ class BucketEndpoint:
         return self.base_url.startswith("https:")
 
     def url(self, key: str = "", query: tuple[tuple[str, str], ...] = ()) -> str:
-        """The URL of a key, or of the bucket; encoded once, as S3 signs it, and never normalised.
+        """The URL of a key, or of the bucket: encoded once, as S3 signs it, and never normalized.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
         """
@@ -53,7 +60,10 @@ class BucketEndpoint:
 
 
 class Endpoints:
-    """The endpoints of every bucket that is asked for."""
+    """The endpoints of all buckets.
+
+    :param settings: ``[s3]``.
+    """
 
     def __init__(self, settings: StoreSettings) -> None:
         self._parameters = _parameters(settings)
@@ -63,15 +73,15 @@ class Endpoints:
         self._moved: dict[str, str] = {}
 
     def of_bucket(self, bucket: str) -> BucketEndpoint:
-        """:raises StoreError: no URL can be made for this bucket and region"""
+        """The endpoint of a bucket. :raises StoreError: bucket and region have none"""
         if bucket not in self._known:
             self._known[bucket] = self._resolve(bucket, self._region)
         return self._known[bucket]
 
     def move(self, bucket: str, region: str) -> bool:
-        """The bucket is in `region`, the store says; whether that is new.
+        """Follow the bucket to `region`, which the store has named; returns whether that is new.
 
-        :raises StoreError: no URL can be made for it there; the bucket stays where it was
+        :raises StoreError: bucket and region have no endpoint; the bucket stays where it was
         """
         if not _REGION.fullmatch(region):
             raise StoreError(f"{bucket}: {region[:64]!r} is no region", code="NoEndpoint")
@@ -101,13 +111,15 @@ class Endpoints:
                     scheme.get("signingRegion") or region,
                     scheme.get("signingName") or "s3",
                 )
-        raise StoreError(f"{bucket} needs a signature that we cannot make", code="NoEndpoint")
+        raise StoreError(
+            f"{bucket} needs a signature that the gateway cannot make", code="NoEndpoint"
+        )
 
 
 def _parameters(settings: StoreSettings) -> dict[str, object]:
-    """The rule set's parameters but for bucket and region.
+    """The parameters of the rule set, without bucket and region.
 
-    As in botocore, a custom endpoint means paths unless told.
+    As in botocore, a custom endpoint means path addressing unless the settings say otherwise.
     """
     forced_path = settings.addressing is Addressing.PATH or (
         bool(settings.endpoint) and settings.addressing is not Addressing.VIRTUAL

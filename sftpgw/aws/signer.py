@@ -1,12 +1,15 @@
-"""AWS Signature Version 4 for S3, with botocore's signer.
+"""AWS Signature Version 4, with botocore's signer.
 
-Knows: which headers a signed request has, the hash of a body in pieces, a clock
-that may be off.
-Must not know: where credentials come from or how a request is sent.
+Knows: which headers a signed request has, the hash of a body in several buffers, a clock that may
+be wrong.
+Must not know: where credentials come from, or how a request is sent.
 
-botocore's signer reads the system clock and hashes one ``bytes``; here the time
-is an argument, so that a wrong clock can be corrected, and the body stays in
-its buffers. https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+Specific to S3: `_Auth` is botocore's `S3SigV4Auth`, which signs paths as they are and sends
+``x-amz-content-sha256``. Other services use `SigV4Auth`, which encodes paths twice.
+
+botocore's signer reads the system clock and hashes one ``bytes``. Here the time is an argument, so
+that a wrong clock can be corrected, and the body stays in its buffers.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
 
 from __future__ import annotations
@@ -28,13 +31,15 @@ from sftpgw.model.units import MIB, Body
 HeaderList = tuple[tuple[str, str], ...]
 
 SHA256_STEP_BYTES = 2 * MIB
-"""So much is hashed at a time: 2 milliseconds, 5 where the processor has no SHA-256."""
+"""How much is hashed in one step: 2 milliseconds, 5 on processors without SHA-256."""
 
 
 class Signer:
-    """Signs requests with a clock that can be put right.
+    """Signs requests by a clock that can be corrected.
 
-    :param wall_clock: seconds since 1970.
+    :param sign_payload: ``[s3] sign_payload``: whether bodies are hashed.
+    :param wall_clock: returns seconds since 1970.
+    :param hasher: goes over large bodies in steps.
     """
 
     def __init__(
@@ -44,14 +49,14 @@ class Signer:
         self._hasher = hasher
         self._wall_clock = wall_clock
         self.offset_seconds = 0.0
-        """How far the store's clock is ahead of ours."""
+        """How far the service's clock is ahead of this machine's."""
 
     def now_seconds(self) -> float:
-        """The time by the store's clock, seconds since 1970."""
+        """The time by the service's clock, seconds since 1970."""
         return self._wall_clock() + self.offset_seconds
 
     def correct_clock(self, store_seconds: float) -> None:
-        """Sign from now on by the clock of a store that says it is `store_seconds`."""
+        """From now on sign by the service's clock, which shows `store_seconds` now."""
         self.offset_seconds = store_seconds - self._wall_clock()
 
     def sign(
@@ -64,9 +69,9 @@ class Signer:
         endpoint: BucketEndpoint,
         credentials: ReadOnlyCredentials,
     ) -> HeaderList:
-        """`headers`, ``Host`` and what the signature needs.
+        """`headers`, ``Host`` and the headers of the signature.
 
-        :param payload_hash: what `payload_hash` returned for the body.
+        :param payload_hash: the result of `payload_hash` for the body.
         """
         request = AWSRequest(method=method, url=url, headers=dict(headers))
         request.headers["Host"] = urlsplit(url).netloc
@@ -77,7 +82,7 @@ class Signer:
         return tuple((name, str(value)) for name, value in request.headers.items())
 
     async def payload_hash(self, body: Body, endpoint: BucketEndpoint) -> str:
-        """The SHA-256 of `body` in hex, or the word that says that it is not signed."""
+        """The SHA-256 of `body` in hex, or ``UNSIGNED-PAYLOAD``."""
         if self._sign_payload is SignPayload.NO or (
             self._sign_payload is SignPayload.AUTO and endpoint.is_encrypted
         ):
@@ -88,7 +93,7 @@ class Signer:
 
 
 class _Auth(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """botocore's signer, told the time and the body's hash."""
+    """botocore's signer with the time and the body's hash as arguments."""
 
     def add_auth(self, request: AWSRequest) -> None:
         moment = datetime.datetime.fromtimestamp(request.context["seconds"], datetime.UTC)

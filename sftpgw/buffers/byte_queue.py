@@ -14,7 +14,7 @@ from collections import deque
 
 from sftpgw.model.units import KIB, Body, Buffer
 
-SMALL_PIECE_BYTES = 4 * KIB
+SMALL_FRAGMENT_BYTES = 4 * KIB
 """Pieces below this size are joined: kept on their own, they would cost more than they hold."""
 
 
@@ -24,65 +24,65 @@ class ByteQueue:
     :param small_piece_bytes: pieces below this size are joined.
     """
 
-    __slots__ = ("_head_offset", "_pieces", "_small", "_small_piece_bytes", "size_bytes")
+    __slots__ = ("_fragments", "_head_offset", "_small", "_small_fragment_bytes", "size_bytes")
 
-    def __init__(self, small_piece_bytes: int = SMALL_PIECE_BYTES) -> None:
-        self._small_piece_bytes = small_piece_bytes
-        self._pieces: deque[Buffer] = deque()
+    def __init__(self, small_fragment_bytes: int = SMALL_FRAGMENT_BYTES) -> None:
+        self._small_fragment_bytes = small_fragment_bytes
+        self._fragments: deque[Buffer] = deque()
         self._small = bytearray()  # behind the pieces
         self._head_offset = 0
         self.size_bytes = 0
 
     def append(self, data: Buffer) -> None:
         self.size_bytes += len(data)
-        if len(data) < self._small_piece_bytes:
+        if len(data) < self._small_fragment_bytes:
             self._small += data
         else:
             self._join_small()
-            self._pieces.append(data)
+            self._fragments.append(data)
 
     def take(self, limit_bytes: int) -> Body:
         """The next bytes, at most `limit_bytes`, in pieces."""
         self._join_small()
         taken: list[Buffer] = []
         wanted = limit_bytes
-        while wanted > 0 and self._pieces:
-            piece = self._take_from_head(wanted)
-            taken.append(piece)
-            wanted -= len(piece)
+        while wanted > 0 and self._fragments:
+            fragment = self._take_from_head(wanted)
+            taken.append(fragment)
+            wanted -= len(fragment)
         self.size_bytes -= limit_bytes - wanted
         return tuple(taken)
 
     def find(self, byte: bytes, limit_bytes: int) -> int:
         """Where `byte` comes first among the next `limit_bytes`; -1 if it does not."""
         passed_bytes, start = 0, self._head_offset
-        for piece in (*self._pieces, self._small):
+        for fragment in (*self._fragments, self._small):
             if passed_bytes >= limit_bytes:
                 break
             stop = start + limit_bytes - passed_bytes
-            found = bytes(memoryview(piece)[start:stop]).find(byte)
+            found = bytes(memoryview(fragment)[start:stop]).find(byte)
             if found >= 0:
                 return passed_bytes + found
-            passed_bytes += len(piece) - start
+            passed_bytes += len(fragment) - start
             start = 0
         return -1
 
     def clear(self) -> None:
-        self._pieces.clear()
+        self._fragments.clear()
         self._small.clear()
         self._head_offset = 0
         self.size_bytes = 0
 
     def _join_small(self) -> None:
         if self._small:
-            self._pieces.append(bytes(self._small))
+            self._fragments.append(bytes(self._small))
             self._small.clear()
 
     def _take_from_head(self, limit_bytes: int) -> Buffer:
-        head = self._pieces[0]
+        head = self._fragments[0]
         start = self._head_offset
         if len(head) - start <= limit_bytes:
-            self._pieces.popleft()
+            self._fragments.popleft()
             self._head_offset = 0
             return memoryview(head)[start:] if start else head
         self._head_offset = start + limit_bytes

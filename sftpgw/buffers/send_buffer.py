@@ -23,7 +23,7 @@ from sftpgw.model.units import MIB, Buffer
 GATHERED_BUFFERS = 512
 """Of the 1,024 that one ``sendmsg`` takes on Linux (IOV_MAX)."""
 
-TURN_BYTES = 1 * MIB
+ITERATION_BYTES = 1 * MIB
 """What one connection sends in one turn of the reactor; others want theirs."""
 
 
@@ -46,11 +46,11 @@ class SendBuffer:
     :ivar size_bytes: how much waits.
     """
 
-    __slots__ = ("_buffers", "_gone_bytes", "size_bytes")
+    __slots__ = ("_buffers", "_sent_bytes", "size_bytes")
 
     def __init__(self, buffers: Iterable[Buffer] = ()) -> None:
         self._buffers = deque(buffers)
-        self._gone_bytes = 0  # of the first buffer
+        self._sent_bytes = 0  # of the first buffer
         self.size_bytes = sum(map(len, self._buffers))
 
     def extend(self, buffers: Iterable[Buffer], size_bytes: int) -> None:
@@ -80,12 +80,12 @@ class SendBuffer:
     def clear(self) -> None:
         """Let go of everything."""
         self._buffers.clear()
-        self._gone_bytes = self.size_bytes = 0
+        self._sent_bytes = self.size_bytes = 0
 
     def _next(self, limit_bytes: int) -> list[Buffer]:
         if self.size_bytes <= limit_bytes:
             return self._first(GATHERED_BUFFERS)
-        count, size_bytes = 0, -self._gone_bytes
+        count, size_bytes = 0, -self._sent_bytes
         for buffer in islice(self._buffers, GATHERED_BUFFERS):
             count += 1
             size_bytes += len(buffer)
@@ -95,8 +95,8 @@ class SendBuffer:
 
     def _first(self, count: int) -> list[Buffer]:
         buffers = list(islice(self._buffers, count))
-        if self._gone_bytes:
-            buffers[0] = memoryview(buffers[0])[self._gone_bytes :]
+        if self._sent_bytes:
+            buffers[0] = memoryview(buffers[0])[self._sent_bytes :]
         return buffers
 
     def _drop(self, size_bytes: int) -> None:
@@ -104,7 +104,7 @@ class SendBuffer:
         if not self.size_bytes:
             self.clear()
             return
-        gone_bytes = self._gone_bytes + size_bytes
-        while gone_bytes >= len(self._buffers[0]):
-            gone_bytes -= len(self._buffers.popleft())
-        self._gone_bytes = gone_bytes
+        sent_of_head_bytes = self._sent_bytes + size_bytes
+        while sent_of_head_bytes >= len(self._buffers[0]):
+            sent_of_head_bytes -= len(self._buffers.popleft())
+        self._sent_bytes = sent_of_head_bytes

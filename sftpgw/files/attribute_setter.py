@@ -122,5 +122,5 @@ class AttributeSetter:
             return
         if location.must_be_directory:
             raise await self._lookup.absent_directory_error(location)
-        await self._suspended_uploads.demand_none(location.file, location.path)
+        await self._suspended_uploads.require_none(location.file, location.path)
         raise NoSuchFile(f"{location.path}: No such file or directory")

@@ -63,7 +63,7 @@ class FileOpener:
         except NoSuchObject:
             if was_written and not self._transfers.writing(location.file):
                 return await self.open_reader(location)  # it was closed during the GET
-            await self._suspended_uploads.demand_none(location.file, location.path)
+            await self._suspended_uploads.require_none(location.file, location.path)
             raise await self._lookup.absent_file_error(location) from None
         if location.is_marker_content:
             await self._require_content(download, location)
@@ -162,7 +162,7 @@ class FileOpener:
             await self._store.learn_capabilities(location.bucket)
         may_skip = self._may_skip(location, intent, existing)
         if found is not None:
-            resumed = await self._suspended_uploads.go_on(
+            resumed = await self._suspended_uploads.resume(
                 found, location.path, truncate=intent.truncate
             )
             mode = replace(mode, resumed=resumed)

@@ -146,17 +146,17 @@ class SessionTraffic:
 
 
 def upload_purpose(
-    traffic: FileTraffic, size_bytes: int, *, below_bytes: int | None, is_resumed: bool
+    traffic: FileTraffic, size_bytes: int, *, base_bytes: int | None, is_resumed: bool
 ) -> str:
     """Why a file is written.
 
     :param size_bytes: how long the file is now.
-    :param below_bytes: how long the stored file is that it goes on from; None if there is none.
+    :param base_bytes: how long the stored file is that it goes on from; None if there is none.
     :param is_resumed: an upload that was cut off goes on.
     """
     if traffic.copied_in_bytes and not traffic.received_bytes:
         return COPY
-    if below_bytes is None:
+    if base_bytes is None:
         return RESUME if is_resumed else UPLOAD
-    goes_on_behind = traffic.written_bytes and size_bytes == below_bytes + traffic.written_bytes
+    goes_on_behind = traffic.written_bytes and size_bytes == base_bytes + traffic.written_bytes
     return RESUME if goes_on_behind else EDIT

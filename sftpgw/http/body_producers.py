@@ -1,16 +1,16 @@
-"""A request on its way into a connection.
+"""Sends the bytes of a request into a connection.
 
-Knows: how buffers go out without being joined, and how to be told of progress.
-Must not know: what is requested, or what the response is.
+Knows: how buffers are sent without joining them, and who is told of the progress.
+Must not know: what the request is, or what the response says.
 
-Over TCP the kernel takes the buffers as they are (`outflow`), the head together with the body,
-and as much as it takes at once. Twisted's ``write`` would join them: a fifth of all that an
-upload costs. We are a pull producer, which Twisted asks whenever the socket takes more. No
-other code writes to a connection while a request is on its way, and the one before has left it
-altogether, so bytes that bypass Twisted's buffer stay in order.
+Over TCP the kernel takes the buffers as they are (`buffers/send_buffer`), the head together with
+the body, and as much as it can at once. Twisted's ``write`` would join them, which is a fifth of
+the cost of an upload. `DirectBody` is a pull producer, which Twisted asks whenever the socket takes
+more. Only one request at a time uses a connection, and the one before has left it entirely, so
+that bytes that bypass Twisted's buffer stay in order.
 
-Over TLS, OpenSSL makes records of the buffers as they are (`tls`). Whatever else carries HTTP is
-given copies by ``write``.
+Over TLS, OpenSSL makes records from the buffers as they are (`http/tls`). Any other transport gets
+copies by ``write``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from sftpgw.buffers.send_buffer import TURN_BYTES, GatherSocket, SendBuffer, sink_of
+from sftpgw.buffers.send_buffer import ITERATION_BYTES, GatherSocket, SendBuffer, sink_of
 from sftpgw.http.tls import record_writer
 from sftpgw.model.units import KIB, Body, Buffer
 
 WRITTEN_BYTES = 256 * KIB
-"""What is written at a time where the socket is not ours to fill."""
+"""How much is written at a time where the socket is not filled directly."""
 
 Progress = Callable[[int, bool], None]
-"""Told how many bytes went out, and whether these were the last."""
+"""Is called with the number of bytes that went out, and whether they were the last ones."""
 
 
 def body_on(transport: Any, body: Body, progress: Progress) -> DirectBody | WrittenBody:
-    """What sends `body`, which is not empty, by the cheaper way that it allows; `start` it."""
+    """The cheapest producer that `transport` allows; call its `start`.
+
+    :param body: what is sent; not empty.
+    :param progress: is called when bytes went out.
+    """
     sink = sink_of(transport)
     if sink is not None:
         return DirectBody(body, transport, sink, progress)
@@ -45,7 +49,10 @@ def body_on(transport: Any, body: Body, progress: Progress) -> DirectBody | Writ
 
 @implementer(IPullProducer)
 class DirectBody:
-    """Sends past the transport's own buffer, which stays empty."""
+    """Sends without the transport's own buffer, which stays empty.
+
+    :param sink: the socket below the transport.
+    """
 
     def __init__(self, body: Body, transport: Any, sink: GatherSocket, progress: Progress) -> None:
         self._transport = transport
@@ -54,11 +61,11 @@ class DirectBody:
         self._waiting = SendBuffer(body)
 
     def start(self) -> None:
-        """Send what can be sent: registering asks at once."""
+        """Send as much as the socket takes: registering asks at once."""
         self._transport.registerProducer(self, False)
 
     def stop(self) -> None:
-        """Send nothing more, and let go of the body."""
+        """Send nothing more, and free the body."""
         self._waiting.clear()
         if self._transport is not None:
             transport, self._transport = self._transport, None
@@ -68,7 +75,7 @@ class DirectBody:
         """The socket takes more."""
         if self._transport is None:
             return
-        sent_bytes = self._waiting.send(self._sink, TURN_BYTES)
+        sent_bytes = self._waiting.send(self._sink, ITERATION_BYTES)
         if self._waiting.size_bytes:
             self._transport.startWriting()
             if sent_bytes:
@@ -84,7 +91,10 @@ class DirectBody:
 
 @implementer(IPushProducer)
 class WrittenBody:
-    """Has buffers written, a few at a time, into a transport that keeps what it is given."""
+    """Writes buffers, a few at a time, into a transport that has a buffer of its own.
+
+    :param write: writes some buffers into the transport.
+    """
 
     def __init__(
         self, body: Body, transport: Any, write: Callable[[Body], None], progress: Progress
@@ -96,12 +106,12 @@ class WrittenBody:
         self._is_paused = False
 
     def start(self) -> None:
-        """Begin; the transport may pause us at once."""
+        """Begin; the transport may pause at once."""
         self._transport.registerProducer(self, True)
         self.resumeProducing()
 
     def stop(self) -> None:
-        """Send nothing more, and let go of the body."""
+        """Send nothing more, and free the body."""
         self._batches = iter(())
         if self._transport is not None:
             transport, self._transport = self._transport, None
@@ -126,16 +136,16 @@ class WrittenBody:
 
 
 def _batches(body: Body) -> Iterator[Body]:
-    """The buffers, `WRITTEN_BYTES` together at most; what is larger is cut."""
+    """The buffers in batches of at most `WRITTEN_BYTES`; a larger buffer is cut."""
     batch: list[Buffer] = []
     size_bytes = 0
     for buffer in body:
-        for piece in _cut(buffer):
-            if batch and size_bytes + len(piece) > WRITTEN_BYTES:
+        for fragment in _cut(buffer):
+            if batch and size_bytes + len(fragment) > WRITTEN_BYTES:
                 yield tuple(batch)
                 batch, size_bytes = [], 0
-            batch.append(piece)
-            size_bytes += len(piece)
+            batch.append(fragment)
+            size_bytes += len(fragment)
     if batch:
         yield tuple(batch)
 

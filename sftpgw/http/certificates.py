@@ -1,19 +1,19 @@
-"""Whether the other end of a TLS connection is the store.
+"""Verifies that the other end of a TLS connection is the store.
 
-Knows: certificates, host names, which authorities are trusted, and how to tell what is wrong.
-Must not know: HTTP, or how records are moved (`tls`).
+Knows: certificates, host names, trusted authorities, and how to explain what is wrong.
+Must not know: HTTP, or how records are moved (`http/tls`).
 
 Rules
 
-1. OpenSSL verifies the chain: signatures, dates, purpose. `service_identity` compares the names,
-   one by one: a name that makes no sense is no name, and spoils none of the others.
-2. Only what was found right lets the handshake go on. Whatever else happens in between, an
-   exception of any kind included, is a refusal. Twisted's own check lets a certificate pass whose
-   names it cannot read (none at all, ``*``): it takes just one kind of exception for a refusal.
-3. The verdict falls within the handshake, in OpenSSL's callback. So nothing of a request, of
-   which each carries a signature, is sent before it.
-4. Only subjectAltName counts: a DNS name for a host name, an IP address for an address. The
-   common name has not counted for ten years (RFC 9525, section 2).
+1. OpenSSL verifies the chain: signatures, dates, purpose. `service_identity` compares the names one
+   by one: a name that makes no sense is ignored, and the other names still count.
+2. The handshake goes on only if everything is right. Anything else refuses the certificate, any
+   exception included. Twisted's own check accepts a certificate whose names it cannot read (no
+   names, ``*``), because it treats only one kind of exception as a refusal.
+3. The check happens within the handshake, in OpenSSL's callback. So no part of a request, which
+   carries a signature, is sent before it.
+4. Only subjectAltName counts: a DNS name for a host name, an IP address for an address. The common
+   name has not counted for ten years (RFC 9525, section 2).
 
 https://www.rfc-editor.org/rfc/rfc9525
 https://docs.openssl.org/3.5/man3/SSL_CTX_set_verify/
@@ -50,10 +50,10 @@ CIPHERS = (
     b"ECDH+AESGCM:ECDH+CHACHA20:DH+AESGCM:DH+CHACHA20:ECDH+AES256:DH+AES256:"
     b"ECDH+AES128:DH+AES:RSA+AESGCM:RSA+AES:!aNULL:!MD5:!DSS"
 )
-"""For TLS 1.2, as Twisted has them. Those of TLS 1.3 are OpenSSL's own."""
+"""For TLS 1.2, the same as Twisted's. TLS 1.3 uses OpenSSL's default."""
 
-LONGEST_NAMES = 300
-"""Characters of a stranger's names that are told."""
+MAX_NAMES_CHARACTERS = 300
+"""How many characters of the certificate's names are put into a message."""
 
 _EXPIRED, _NOT_YET_VALID = 10, 9
 _CHAIN_FAULTS = {
@@ -78,19 +78,31 @@ _CHAIN_FAULTS = {
 
 _UNKNOWN_ISSUER = frozenset({2, 18, 19, 20, 21})
 
-_PASSES = ("bad record mac", "decryption failed", "internal error", "unexpected eof", "user cancel")
-"""What OpenSSL says of a handshake that may as well succeed the next time."""
+_PASSING_REASONS = (
+    "bad record mac",
+    "decryption failed",
+    "internal error",
+    "unexpected eof",
+    "user cancel",
+)
+"""OpenSSL's reasons for a failed handshake that may succeed the next time."""
 
-_NO_TLS = ("http request", "packet length too long", "record layer failure", "wrong version number")
-"""What it says where the other end speaks no TLS at all."""
+_NO_TLS_REASONS = (
+    "http request",
+    "packet length too long",
+    "record layer failure",
+    "wrong version number",
+)
+"""OpenSSL's reasons where the other end speaks no TLS at all."""
 
 
-_WANTS_OURS = ("certificate required", "alert bad certificate", "alert unknown ca")
-"""What it says where the other end wants a certificate of ours; in TLS 1.3 behind the handshake."""
+_CLIENT_CERTIFICATE_REASONS = ("certificate required", "alert bad certificate", "alert unknown ca")
+"""OpenSSL's reasons where the other end demands a client certificate; in TLS 1.3 they come after
+the handshake."""
 
 
 class _HandshakeFailed(Error):
-    """Shaped as OpenSSL's own errors are: Twisted takes these apart."""
+    """An error with the arguments of OpenSSL's own errors, which Twisted expects."""
 
     def __init__(self, message: str) -> None:
         super().__init__([("sftpgw", "", message)])
@@ -105,24 +117,26 @@ class CertificateRefused(_HandshakeFailed):
 
 
 class TlsFailed(_HandshakeFailed):
-    """The other end speaks no TLS, or none that we speak, and is likely to go on so."""
+    """The other end speaks no TLS, or no version that the gateway speaks; a retry rarely helps."""
 
 
 class AuthoritiesUnusable(Exception):
     """The file with the trusted authorities cannot be read."""
 
 
-def wants_a_certificate(error: BaseException | None) -> bool:
-    """Whether a store has ended a connection because the gateway has shown no certificate."""
-    return isinstance(error, Error) and any(words in _reason(error) for words in _WANTS_OURS)
+def demands_client_certificate(error: BaseException | None) -> bool:
+    """Whether the store ended a connection because it demands a client certificate."""
+    return isinstance(error, Error) and any(
+        reason in _reason(error) for reason in _CLIENT_CERTIFICATE_REASONS
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """Whose signature on a certificate is believed.
+    """The authorities that may sign the store's certificate.
 
-    :param ca_file: PEM certificates; "" means those of the system.
-    :param named_by: which setting names the file, for messages.
+    :param ca_file: a file of PEM certificates; "": the authorities of the system.
+    :param named_by: the setting that names the file, for messages.
     """
 
     ca_file: str = ""
@@ -130,7 +144,7 @@ class Authorities:
 
 
 def check_ca_file(path: str) -> None:
-    """:raises ValueError: it is no file of certificates in PEM"""
+    """Check a value of `[s3] ca_file`. :raises ValueError: it is not a file of PEM certificates"""
     try:
         _add_authorities(SSL.Context(SSL.TLS_CLIENT_METHOD), path)
     except (Error, OSError) as error:
@@ -144,23 +158,23 @@ def _file_fault(error: Error | OSError) -> str:
 
 
 def _add_authorities(context: SSL.Context, path: str) -> None:
-    with open(path, "rb"):  # OpenSSL does not tell why it cannot read a file
+    with open(path, "rb"):  # OpenSSL does not say why it cannot read a file
         context.load_verify_locations(path)
     store = context.get_cert_store()
     if store is not None:
-        # As curl does: an authority in between, or the store's own certificate, is enough.
+        # As in curl: an intermediate authority, or the store's own certificate, is enough.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
 
 
 @implementer(IPolicyForHTTPS)
 class VerifyingPolicy:
-    """Makes connections that go on only with the host that was asked for.
+    """Makes connections that end unless the other end proves to be the requested host.
 
-    A file of authorities is read again when it has changed: private ones are renewed, and a gateway
-    runs for longer. What cannot be read then changes nothing.
+    A file of authorities is read again when it has changed: private authorities are renewed while
+    the gateway runs. If it cannot be read then, the old authorities stay.
 
-    :param find_authorities: called when the first connection is made: those of the system take
-        time and memory that http never needs.
+    :param find_authorities: called when the first connection is made: loading the authorities
+        takes time and memory that plain http never needs.
     """
 
     def __init__(self, find_authorities: Callable[[], Authorities]) -> None:
@@ -173,9 +187,9 @@ class VerifyingPolicy:
         return _VerifyingCreator(self, hostname.decode("ascii"))
 
     def trust(self) -> _Trust:
-        """What a connection that is made now believes.
+        """The authorities for a connection that is made now.
 
-        :raises AuthoritiesUnusable: nothing could be read so far
+        :raises AuthoritiesUnusable: they could never be read so far
         """
         if self._trust is None:
             self._trust = _Trust.load(self._find_authorities())
@@ -191,9 +205,9 @@ class VerifyingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class _Trust:
-    """Authorities as OpenSSL has them.
+    """Authorities, loaded into OpenSSL.
 
-    :param version: of the file in which they are, None if there is none.
+    :param version: the version of their file, None without a file.
     """
 
     context: SSL.Context
@@ -202,13 +216,15 @@ class _Trust:
 
     @classmethod
     def load(cls, authorities: Authorities) -> _Trust:
-        """:raises AuthoritiesUnusable:"""
-        version = _version(authorities.ca_file)  # before the file is read: it may change meanwhile
+        """:raises AuthoritiesUnusable: they cannot be read"""
+        version = _version(
+            authorities.ca_file
+        )  # before the file is read, since it may change meanwhile
         return cls(_client_context(authorities), authorities, version)
 
 
 def _version(path: str) -> tuple[int, ...] | None:
-    """What changes with a file, None without one."""
+    """A value that changes when the file does, None without a file."""
     if not path:
         return None
     try:
@@ -248,19 +264,19 @@ class _VerifyingCreator:
 
 
 class _VerifyingConnection(SSL.Connection):
-    """A connection that knows with whom it should be, and why it is not."""
+    """A connection that knows the host it should reach, and why a certificate was refused."""
 
     def __init__(self, trust: _Trust, host: str) -> None:
         super().__init__(trust.context, None)
         self.host = host
         self.authorities = trust.authorities
         self.refusal = ""
-        if not is_address(host):  # RFC 6066, section 3: the name of a server is no address
+        if not is_address(host):  # RFC 6066, section 3: a server name is never an address
             self.set_tlsext_host_name(host.encode("ascii"))
         self.set_connect_state()
 
     def do_handshake(self) -> None:
-        """:raises CertificateRefused, TlsFailed, Error:"""
+        """:raises CertificateRefused, TlsFailed, Error: the handshake failed"""
         try:
             super().do_handshake()
         except (WantReadError, WantWriteError, SysCallError):
@@ -269,8 +285,12 @@ class _VerifyingConnection(SSL.Connection):
             if self.refusal:
                 raise CertificateRefused(self.refusal) from error
             reason = _reason(error)
-            if reason and not any(passing in reason for passing in _PASSES):
-                hint = "; is it https there?" if any(no in reason for no in _NO_TLS) else ""
+            if reason and not any(passing in reason for passing in _PASSING_REASONS):
+                hint = (
+                    "; is it https there?"
+                    if any(other in reason for other in _NO_TLS_REASONS)
+                    else ""
+                )
                 raise TlsFailed(f"TLS with {self.host} fails: {reason}{hint}") from error
             raise
 
@@ -278,7 +298,7 @@ class _VerifyingConnection(SSL.Connection):
 def _verify(
     connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, is_ok: int
 ) -> bool:
-    """OpenSSL's verify callback: whether to go on."""
+    """OpenSSL's verify callback; returns whether the handshake may go on."""
     try:
         problem = _problem(connection, certificate, error, depth, is_ok)
     except Exception as unexpected:  # rule 2
@@ -292,9 +312,9 @@ def _verify(
 def _problem(
     connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, is_ok: int
 ) -> str:
-    """What is wrong with a certificate of the chain, and what to do; "" if nothing is."""
+    """What is wrong with a certificate of the chain, and what to do; "": nothing."""
     if not isinstance(connection, _VerifyingConnection):
-        return "it is not known with whom the connection should be"
+        return "the host of the connection is not known"
     if not is_ok:
         return _chain_fault(certificate.to_cryptography(), error, depth, connection.authorities)
     if depth > 0:
@@ -323,7 +343,7 @@ def _chain_fault(
 
 
 def name_fault(certificate: x509.Certificate, host: str) -> str:
-    """What is wrong with a certificate's names for `host`; "" if one of them is the host's.
+    """What is wrong with a certificate's names for `host`; "": one of them is the host's.
 
     :param host: a DNS name in ASCII, or an IP address.
     """
@@ -341,25 +361,25 @@ def name_fault(certificate: x509.Certificate, host: str) -> str:
     patterns += map(IPAddressPattern, addresses)
     identity = IPAddress_ID(host) if is_address(host) else DNS_ID(host)
     if patterns:
-        # It raises where no pattern matches; what it returns otherwise is what matches.
+        # Raises if no pattern matches, else returns the patterns that match.
         with suppress(Exception):
             if verify_service_identity(patterns, [identity], []):
                 return ""
-    told = ", ".join([*names, *map(str, addresses)])[:LONGEST_NAMES] or "nothing of use"
-    return f"it is for {told}; [s3] endpoint and addressing decide which host is asked for"
+    listed = ", ".join([*names, *map(str, addresses)])[:MAX_NAMES_CHARACTERS] or "nothing of use"
+    return f"it is for {listed}; [s3] endpoint and addressing decide which host is asked for"
 
 
 def _dns_patterns(names: Iterable[str]) -> Iterable[DNSPattern]:
     for name in names:
-        with suppress(CertificateError):  # no name that there could be: not ours in any case
+        with suppress(CertificateError):  # not a possible name, so not the name of this host
             yield DNSPattern.from_bytes(name.encode("utf-8"))
 
 
 def _short(name: x509.Name) -> str:
-    return name.rfc4514_string()[:LONGEST_NAMES] or "an issuer without a name"
+    return name.rfc4514_string()[:MAX_NAMES_CHARACTERS] or "an issuer without a name"
 
 
 def _reason(error: Error) -> str:
-    """What OpenSSL says, as text; "" if it says nothing."""
+    """OpenSSL's reason as text, "" without one."""
     queue = error.args[0] if error.args else ()
     return "; ".join(str(entry[-1]) for entry in queue).lower()

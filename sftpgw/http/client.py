@@ -1,15 +1,14 @@
-"""One HTTP exchange at a time per connection, on a pool of Twisted's.
+"""HTTP/1.1 exchanges on Twisted's connection pool, one at a time for each connection.
 
 Knows: HTTP/1.1 over TCP and TLS, timeouts, bodies that stream both ways.
-Must not know: S3, signing, retries.
+Must not know: S3, signatures, retries.
 
-Twisted's connection pool and HTTP parser do the work; `Agent` and treq stay
-out. treq's client decodes ``Content-Encoding: gzip`` and follows redirects,
-which would corrupt objects and break signatures. `Agent` takes a URL apart and
-puts it together again, which loses what a key may contain, and it listens to
-the answer only once the whole body is sent: a store that refuses an 8 MiB part
-early would look like a lost connection. Nothing is added to a request, no ``Accept-Encoding``
-above all, so that nothing on the way has leave to compress.
+Twisted's connection pool and HTTP parser do the work; `Agent` and treq stay out. treq's client
+decodes ``Content-Encoding: gzip`` and follows redirects, which would corrupt objects and break
+signatures. `Agent` takes a URL apart and puts it together again, which loses characters that a key
+may contain, and it reads the response only after the whole body is sent: a store that refuses an
+8 MiB part early would look like a lost connection. Nothing is added to a request, above all no
+``Accept-Encoding``, so that no proxy may compress.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from sftpgw.http.certificates import (
     CertificateRefused,
     TlsFailed,
     VerifyingPolicy,
-    wants_a_certificate,
+    demands_client_certificate,
 )
 from sftpgw.http.connections import Connections, CountedEndpoint
 from sftpgw.http.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
@@ -52,11 +51,11 @@ from sftpgw.model.units import Body
 IDLE_SECONDS = 20
 
 LOOKUP_SECONDS = 10.0
-"""How long finding a store's address may take, beyond what the connection may: Twisted leaves it
-to the system's resolver, which needs five seconds where the first of its servers is away."""
+"""The time for the lookup of a store's address, on top of the timeout of the connection. Twisted
+uses the system's resolver, which needs five seconds where its first server is away."""
 
 _Origin: TypeAlias = tuple[str, str, int]
-"""Scheme, host and port: there are as many as stores and buckets."""
+"""Scheme, host and port; there is one for each store, or for each bucket."""
 
 FOR_GOOD = (
     AuthoritiesUnusable,
@@ -65,11 +64,11 @@ FOR_GOOD = (
     ProxyRefused,
     ProxyUnusable,
 )
-"""Why there is no connection, and the next request would get none either: nothing was sent."""
+"""Reasons for which there is no connection, nor one for the next request: nothing was sent."""
 
 
 NO_HTTP = "twisted.web._newclient.ParseError"
-"""By its name: Twisted raises it, and has no public one for it."""
+"""The name of a private exception of Twisted: no public one stands for it."""
 
 
 class ConnectFailed(Exception):
@@ -77,14 +76,14 @@ class ConnectFailed(Exception):
 
 
 class ConnectionBroken(Exception):
-    """The connection, or the answer on it, broke off; the request may have been carried out.
+    """The connection or the response broke off; the request may have been carried out.
 
-    So it is with a success that was told before the body had left.
+    A success that arrives before the whole body was sent counts as broken off, too.
     """
 
 
 class NoHttp(Exception):
-    """What the other end has answered is no HTTP; the request may have been carried out."""
+    """The response is not HTTP; the request may have been carried out."""
 
 
 class ExchangeTimedOut(Exception):
@@ -93,13 +92,14 @@ class ExchangeTimedOut(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What goes over the wire, as it is: nothing is added but ``Content-Length``, and for a proxy
-    ``Proxy-Authorization``.
+    """A request as it is sent; only ``Content-Length`` is added, and ``Proxy-Authorization`` for a
+    proxy.
 
     :param url: percent-encoded; the path is sent byte for byte.
-    :param headers: with ``Host``.
-    :param response_timeout_seconds: how long the first byte of the answer may take.
-    :param silence_timeout_seconds: how long nothing may move while a body is under way.
+    :param headers: names and values, ``Host`` among them.
+    :param body: its buffers, in order.
+    :param response_timeout_seconds: how long the first byte of the response may take.
+    :param silence_timeout_seconds: how long nothing may move while a body is sent or received.
     """
 
     method: str
@@ -111,7 +111,7 @@ class HttpRequest:
 
 
 class ResponseSink(Protocol):
-    """Takes an answer as it arrives. What it raises ends the exchange and is its result."""
+    """Takes a response as it arrives. An exception that it raises ends the exchange."""
 
     def began(self, status: int, headers: Headers) -> None: ...
 
@@ -121,13 +121,15 @@ class ResponseSink(Protocol):
 class HttpClient:
     """The process's connections to its stores.
 
-    :param reactor: makes connections and tells the time.
-    :param idle_connections: how many are kept for each host until they are needed again. With
-        fewer than are in use at once the rest is made anew each time, with a handshake over https.
-    :param connect_timeout_seconds: for each address that a store has; altogether, and with the
-        lookup of the addresses, it may take `LOOKUP_SECONDS` more.
-    :param find_authorities: tells who may sign a store's certificate, once https needs it.
-    :param proxies: tells which hosts are reached through a proxy; None: none.
+    :param reactor: makes connections and times them.
+    :param idle_connections: how many are kept open to each host for the next request. If fewer are
+        kept than are in use at once, the others are made anew each time, over https with a
+        handshake.
+    :param connect_timeout_seconds: for each address of a store; all addresses and their lookup
+        together may take `LOOKUP_SECONDS` more.
+    :param find_authorities: returns the authorities that may sign a store's certificate; called
+        when https first needs them.
+    :param proxies: knows which hosts are reached through a proxy; None: no host is.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class HttpClient:
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
         self._connections = Connections()
-        # To make one costs as much as to sign a request, and most requests only need its name.
+        # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
         self._is_closed = False
@@ -190,15 +192,15 @@ class HttpClient:
         return exchange.finished
 
     async def close(self) -> None:
-        """Drop every connection, in use or not, make none any more; returns when they are gone."""
-        self._is_closed = True  # before anything is cancelled: others wait to come next
+        """Drop every connection, in use or idle, and make no more; returns when they are gone."""
+        self._is_closed = True  # first: a cancelled exchange may let the next one begin
         for exchange in tuple(self._exchanges):
             exchange.finished.cancel()
         await self._pool.closeCachedConnections()
         await self._connections.all_gone()
 
     def _route(self, origin: _Origin) -> _Route:
-        """:raises AuthoritiesUnusable, ProxyUnusable: there is none with these settings"""
+        """:raises AuthoritiesUnusable, ProxyUnusable: the settings allow no connection"""
         route = self._routes.get(origin)
         if route is None:
             route = self._routes[origin] = self._new_route(*origin)
@@ -216,7 +218,7 @@ class HttpClient:
         if scheme == "https":
             if proxy is not None:
                 endpoint = TunnelEndpoint(endpoint, proxy, host, port, self._connections)
-                proxy = None  # of the tunnel, and of nothing that goes through it
+                proxy = None  # only the tunnel knows of it, not the requests inside
             creator = self._tls_policy.creatorForNetloc(host.encode("ascii"), port)
             endpoint = wrapClientTLS(creator, endpoint)
         return _Route(CountedEndpoint(endpoint, self._connections), proxy, first_hop)
@@ -226,8 +228,9 @@ class HttpClient:
 class _Route:
     """How a store is reached.
 
-    :param proxy: is told with each request for whom that is.
-    :param first_hop: with whom a connection is made, for messages.
+    :param endpoint: makes connections.
+    :param proxy: gets each request with the whole URL; None: the store gets it.
+    :param first_hop: the other end of the connection, for messages.
     """
 
     endpoint: IStreamClientEndpoint
@@ -236,7 +239,15 @@ class _Route:
 
 
 class _Exchange(TwistedProtocol):
-    """A request and its answer on one connection; the protocol of the answer's body."""
+    """A request and its response on one connection; the protocol of the response's body.
+
+    :param clock: times the exchange.
+    :param request: what is sent.
+    :param sink: takes the response.
+    :param route: how the store is reached.
+    :param on_end: is called with this exchange when it ends.
+    :param on_sent: is called with the number of bytes that went into the connection.
+    """
 
     def __init__(
         self,
@@ -257,7 +268,9 @@ class _Exchange(TwistedProtocol):
         self._on_end = on_end
         self._on_sent = on_sent
         self._first_hop = route.first_hop
-        self._partner = f"the proxy {route.proxy}" if route.proxy else urlsplit(request.url).netloc
+        self._peer_name = (
+            f"the proxy {route.proxy}" if route.proxy else urlsplit(request.url).netloc
+        )
         self._outgoing = _OutgoingRequest(request, route.proxy, self._sent)
         self._connecting: Deferred[Any] | None = None
         self._connection: Any = None
@@ -266,11 +279,11 @@ class _Exchange(TwistedProtocol):
         self._is_over = False
 
     def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
-        """:param limit_seconds: how long there may be no connection"""
+        """:param limit_seconds: how long it may take to get a connection"""
         self._connecting = connecting
         connecting.addCallbacks(self._connected, self._not_connected)
         connecting.addErrback(self._broken)
-        if self._connecting is not None:  # else there was one that idled, or none at all
+        if self._connecting is not None:  # else an idle one was used, or none could be made
             self._timer = self._clock.callLater(limit_seconds, self._not_in_time, limit_seconds)
 
     # From connection to the end of the body.
@@ -280,9 +293,9 @@ class _Exchange(TwistedProtocol):
         self._connection = connection
         self._stop_timer()
         self._timer = self._clock.callLater(self._silence_timeout_seconds, self._timed_out)
-        answering = connection.request(self._outgoing)
-        answering.addCallback(self._answered)
-        answering.addErrback(self._broken)
+        response = connection.request(self._outgoing)
+        response.addCallback(self._responded)
+        response.addErrback(self._broken)
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
@@ -305,55 +318,55 @@ class _Exchange(TwistedProtocol):
                 self._response_timeout_seconds if is_all else self._silence_timeout_seconds
             )
 
-    def _answered(self, response: IResponse) -> None:
+    def _responded(self, response: IResponse) -> None:
         if not self._is_over:
             self._timer.reset(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
             self._was_sent = self._outgoing.is_sent
-            self._tell_sink(self._sink.began, response.code, _all_headers(response))
+            self._call_sink(self._sink.began, response.code, _all_headers(response))
         response.deliverBody(self)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._is_over:
             self._timer.reset(self._silence_timeout_seconds)
-            self._tell_sink(self._sink.received, data)
+            self._call_sink(self._sink.received, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # A body without a length ends with its connection (PotentialDataLoss): a caller
-        # that expects a size must count.
+        # A body without a length ends with its connection (PotentialDataLoss): a sink that
+        # expects a size must count.
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
         elif self._is_success and not self._is_sent_for(reason):
-            # A refusal need not hear all of it; but what is done with a part of the body is
-            # not what was asked for.
+            # An error may come before the whole body; a success that does not know the whole
+            # body is not the one that was asked for.
             self._broken(Failure(ConnectionBroken("a success before the body was sent")))
         else:
             self._finish(None)
 
     def _is_sent_for(self, reason: Failure) -> bool:
-        """Whether the body was sent, as far as the answer's end tells.
+        """Whether the body was sent, judged by how the response ended.
 
-        An answer without a length ends with TLS, and what is written then is dropped in silence.
+        A response without a length ends with the TLS connection, which silently drops later writes.
         """
         return self._was_sent if reason.check(PotentialDataLoss) else self._outgoing.is_sent
 
     # Ends.
 
-    def _tell_sink(self, method: Callable[..., None], *arguments: object) -> None:
+    def _call_sink(self, method: Callable[..., None], *arguments: object) -> None:
         try:
             method(*arguments)
         except Exception:
             self._finish(Failure())
 
     def _broken(self, failure: Failure) -> None:
-        of_tls = _among_reasons(failure, SslError)
+        tls_failure = _among_reasons(failure, SslError)
         if for_good := _among_reasons(failure, *FOR_GOOD):
             self._finish(for_good)
-        elif of_tls is not None and wants_a_certificate(of_tls.value):
-            text = f"{self._partner} wants a certificate of the gateway, which it cannot show"
+        elif tls_failure is not None and demands_client_certificate(tls_failure.value):
+            text = f"{self._peer_name} wants a certificate of the gateway, which has none"
             self._finish(Failure(TlsFailed(text)))
         elif _among_reasons(failure, NO_HTTP):
-            text = f"{self._partner} answers, but not in HTTP: {_reasons(failure)}"
+            text = f"{self._peer_name} answers, but not in HTTP: {_reasons(failure)}"
             self._finish(Failure(NoHttp(text)))
         else:
             self._finish(Failure(ConnectionBroken(_reasons(failure))))
@@ -392,7 +405,7 @@ class _Exchange(TwistedProtocol):
 
 
 def _all_headers(response: IResponse) -> Headers:
-    """The answer's headers with its ``Content-Length``, which Twisted keeps apart."""
+    """The response's headers with its ``Content-Length``, which Twisted stores apart."""
     headers: Headers = response.headers
     if response.length is not UNKNOWN_LENGTH and not headers.hasHeader(b"content-length"):
         headers.setRawHeaders(b"content-length", [b"%d" % response.length])
@@ -400,7 +413,7 @@ def _all_headers(response: IResponse) -> Headers:
 
 
 def _among_reasons(failure: Failure, *kinds: type[Exception] | str) -> Failure | None:
-    """The failure of one of `kinds` that is this one, or that Twisted's HTTP client has wrapped."""
+    """This failure, or one that Twisted's HTTP client has wrapped in it, if it is of `kinds`."""
     if failure.check(*kinds):
         return failure
     inner: Iterable[Failure] = getattr(failure.value, "reasons", ())
@@ -421,13 +434,21 @@ def _reasons(failure: Failure) -> str:
 class _OutgoingRequest:
     """A request as Twisted's HTTP client protocol sends it.
 
-    `writeTo` is done at once, so that the protocol reads the answer while the body
-    goes out. The connection is fit for another request (`persistent`) only if
-    all is sent and it was not cancelled: Twisted asks at the response's end.
+    `writeTo` returns at once, so that the protocol reads the response while the body is sent. The
+    connection can take another request (`persistent`) only if the whole body is sent and the
+    connection was not dropped: Twisted asks at the end of the response.
+
+    :param request: what is sent.
+    :param proxy: gets the request with the whole URL; None: the store gets it.
+    :param on_progress: is called with the number of bytes that went out, and whether they were the
+        last ones.
     """
 
     def __init__(
-        self, request: HttpRequest, proxy: Proxy | None, sent: Callable[[int, bool], None]
+        self,
+        request: HttpRequest,
+        proxy: Proxy | None,
+        on_progress: Callable[[int, bool], None],
     ) -> None:
         self.method = request.method.encode("ascii")
         self.absoluteURI = request.url.encode("ascii")
@@ -435,8 +456,8 @@ class _OutgoingRequest:
         self.is_sent = False
         self._head = _head(request, proxy)
         self._body = request.body
-        self._way_out: DirectBody | WrittenBody | None = None
-        self._sent = sent
+        self._producer: DirectBody | WrittenBody | None = None
+        self._on_progress = on_progress
         self._is_dropped = False
 
     @property
@@ -445,31 +466,32 @@ class _OutgoingRequest:
 
     def writeTo(self, transport: Any) -> Deferred[None]:
         body, self._body = self._body, ()
-        self._way_out = body_on(transport, (self._head, *body), self._progressed)
-        self._way_out.start()
+        self._producer = body_on(transport, (self._head, *body), self._progressed)
+        self._producer.start()
         written: Deferred[None] = Deferred()
         written.callback(None)
         return written
 
     def stopWriting(self) -> None:
-        """Nothing to stop: the protocol takes the request for written."""
+        """Nothing to stop: for the protocol, the request is already written."""
 
     def stop(self, *, drop: bool = False) -> None:
-        """Send nothing more, and let go of the body."""
+        """Send nothing more, and free the body."""
         self._is_dropped |= drop
         self._body = ()
-        if self._way_out is not None:
-            self._way_out.stop()
+        if self._producer is not None:
+            self._producer.stop()
 
     def _progressed(self, size_bytes: int, is_all: bool) -> None:
         self.is_sent |= is_all
-        self._sent(size_bytes, is_all)
+        self._on_progress(size_bytes, is_all)
 
 
 def _head(request: HttpRequest, proxy: Proxy | None) -> bytes:
-    """The request line and headers. :raises ValueError: a header that breaks out of its line
+    """The request line and headers.
 
-    :param proxy: is told the whole URL (RFC 9112, section 3.2.2); None: it goes to the store.
+    :param proxy: gets the whole URL (RFC 9112, section 3.2.2); None: the store gets the path.
+    :raises ValueError: a header contains a line break
     """
     _, _, after_scheme = request.url.partition("://")
     _, _, target = after_scheme.partition("/")

@@ -1,10 +1,10 @@
-"""Counts connections from their making to their end.
+"""Counts connections from the moment they are made until they are gone.
 
 Knows: Twisted's endpoints and protocol wrappers.
 Must not know: HTTP.
 
-Twisted's pool knows only of connections that idle. To leave the reactor clean
-one must also wait for those that are in use or on their way out.
+Twisted's pool knows only idle connections. To leave the reactor clean, the gateway must also wait
+for those that are in use or closing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sftpgw.aio.notifier import Notifier
-from sftpgw.http.tls import tcp_below
+from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import KIB, MIB
 
 RECEIVED_BYTES = 256 * KIB
-"""What is taken from TCP at a time. Each time costs a round of the reactor; Twisted has 64 KiB."""
+"""How much is read from TCP at a time. Each time costs an iteration of the reactor; Twisted reads
+64 KiB."""
 
 SENT_BYTES = 1 * MIB
-"""What the kernel is given at a time, of what Twisted's TLS has written. Twisted has 128 KiB."""
+"""How much of the output of Twisted's TLS the kernel gets at a time. Twisted sends 128 KiB."""
 
 
 class Connections:
@@ -36,33 +37,36 @@ class Connections:
         self._open: set[object] = set()
         self._last_gone = Notifier()
 
-    def came(self, connection: object) -> None:
+    def add(self, connection: object) -> None:
+        """The connection is made."""
         self._open.add(connection)
 
-    def went(self, connection: object) -> None:
+    def remove(self, connection: object) -> None:
+        """The connection is gone."""
         self._open.discard(connection)
         if not self._open:
             self._last_gone.notify_all()
 
     async def all_gone(self) -> None:
+        """Wait until no connection is left."""
         if self._open:
             await self._last_gone.wait()
 
 
 class _CountedConnection(ProtocolWrapper):
-    """A connection that says when it is gone; the pool only knows of those that idle."""
+    """A connection that reports its end."""
 
     factory: _CountingFactory
 
     def makeConnection(self, transport: Any) -> None:
-        tcp = tcp_below(transport)
+        tcp = tcp_under(transport)
         tcp.bufferSize = RECEIVED_BYTES
         tcp.SEND_LIMIT = SENT_BYTES
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.factory.connections.went(self)
+        self.factory.connections.remove(self)
 
 
 class _CountingFactory(WrappingFactory):
@@ -75,12 +79,16 @@ class _CountingFactory(WrappingFactory):
 
     def registerProtocol(self, connection: _CountedConnection) -> None:
         super().registerProtocol(connection)  # type: ignore[no-untyped-call]
-        self.connections.came(connection)
+        self.connections.add(connection)
 
 
 @implementer(IStreamClientEndpoint)
 class CountedEndpoint:
-    """An endpoint whose connections are counted, unseen by its callers."""
+    """An endpoint whose connections are counted.
+
+    :param endpoint: makes the connections.
+    :param connections: counts them.
+    """
 
     def __init__(self, endpoint: IStreamClientEndpoint, connections: Connections) -> None:
         self._endpoint = endpoint
@@ -88,7 +96,7 @@ class CountedEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
         quiet: Any = protocolFactory
-        quiet.noisy = False  # or it logs a line for each connection
+        quiet.noisy = False  # else Twisted logs a line for each connection
         factory = _CountingFactory(protocolFactory, self._connections)
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addCallback(_wrapped)

@@ -1,16 +1,15 @@
-"""Whether the way to a store leads through an HTTP proxy, and through which.
+"""Which HTTP proxy leads to a host, if any.
 
 Knows: the setting ``[s3] proxy``; ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY``.
-Must not know: how a connection is made (`tunnels`, `http`).
+Must not know: how a connection is made (`http/tunnels`, `http/client`).
 
 Rules
 
-1. ``[s3] proxy`` decides for every host; ``none`` means that there is no proxy whatever the
-   environment says.
-2. Else the variable of the URL's scheme does, unless ``NO_PROXY`` names the host. The lower-case
-   name comes first. As in Go and curl, ``HTTP_PROXY`` does not count where ``REQUEST_METHOD`` is
-   set: there it may come from a header of a CGI request.
-3. The environment's proxies are not asked for this machine itself.
+1. ``[s3] proxy`` decides for every host; ``none`` means no proxy, whatever the environment says.
+2. Without it, the variable for the URL's scheme decides, unless ``NO_PROXY`` names the host. The
+   lower-case name comes first. As in Go and curl, ``HTTP_PROXY`` is ignored where
+   ``REQUEST_METHOD`` is set: there it may come from a header of a CGI request.
+3. The environment's proxies are never used for this machine itself.
 
 https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-proxy.html
 https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
@@ -34,14 +33,14 @@ _RIGHT = "write http://[USER:PASSWORD@]HOST:PORT, or none"
 
 
 class ProxyUnusable(Exception):
-    """A proxy is named in a way that cannot be followed."""
+    """The setting or variable for the proxy is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """An HTTP proxy.
 
-    :param authorization: the value of ``Proxy-Authorization``; "" for none.
+    :param authorization: the value of ``Proxy-Authorization``; "": none is sent.
     """
 
     host: str
@@ -53,11 +52,11 @@ class Proxy:
 
 
 def parse_proxy(text: str) -> Proxy:
-    """:raises ValueError: it is no URL of an HTTP proxy; does not repeat a password"""
+    """The proxy of a URL. :raises ValueError: it is no HTTP proxy; never quotes a password"""
     try:
         url = urlsplit(text if "://" in text else f"http://{text}")
         port = url.port
-    except ValueError:  # whose words repeat what may be a password
+    except ValueError:  # its message would quote the password
         raise ValueError(
             f"is not a URL; {_RIGHT}, with %2F for / in a password, and so on"
         ) from None
@@ -75,16 +74,16 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def check_proxy(text: str) -> None:
-    """Whether `[s3] proxy` may say this. :raises ValueError: what is wrong with it"""
+    """Check a value of `[s3] proxy`. :raises ValueError: says what is wrong with it"""
     if text != NO_PROXY_AT_ALL:
         parse_proxy(text)
 
 
 class Proxies:
-    """Tells the proxy for each host.
+    """Finds the proxy for each host.
 
-    :param setting: ``[s3] proxy``; "" means that the environment decides.
-    :param environment: the process's.
+    :param setting: ``[s3] proxy``; "": the environment decides.
+    :param environment: the process's environment.
     """
 
     def __init__(self, setting: str, environment: Mapping[str, str]) -> None:
@@ -92,9 +91,9 @@ class Proxies:
         self._environment = environment
 
     def of(self, scheme: str, host: str, port: int) -> Proxy | None:
-        """The proxy for connections to `host`, None if they are made directly.
+        """The proxy for connections to `host`; None: connect directly.
 
-        :raises ProxyUnusable: the one that is named is none
+        :raises ProxyUnusable: the setting or variable is not valid
         """
         if self._setting == NO_PROXY_AT_ALL:
             return None
@@ -126,8 +125,8 @@ class Proxies:
 def is_exempt(host: str, port: int, entries: Iterable[str]) -> bool:
     """Whether ``NO_PROXY`` names a host.
 
-    :param entries: ``*``; a host, which stands for all below it, too, with or without a leading
-        ``.`` or ``*.``; an address or a network; each with a port behind it or not.
+    :param entries: ``*``; a host, with or without a leading ``.`` or ``*.``, which includes its
+        subdomains; an address or a network. A port may follow each of them.
     """
     host = host.lower().rstrip(".")
     for raw in entries:
@@ -138,19 +137,19 @@ def is_exempt(host: str, port: int, entries: Iterable[str]) -> bool:
                 continue
             entry = bare
         entry = entry.strip("[]")
-        if raw == "*" or _is_within(host, entry) or _is_below(host, entry):
+        if raw == "*" or _is_in_network(host, entry) or _is_in_domain(host, entry):
             return True
     return False
 
 
-def _is_below(host: str, entry: str) -> bool:
+def _is_in_domain(host: str, entry: str) -> bool:
     domain = entry.removeprefix("*.").strip(".")
     return bool(domain) and (
         host == domain or (not is_address(host) and host.endswith(f".{domain}"))
     )
 
 
-def _is_within(host: str, network: str) -> bool:
+def _is_in_network(host: str, network: str) -> bool:
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
     except ValueError:

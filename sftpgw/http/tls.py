@@ -1,14 +1,16 @@
-"""TLS for bodies that are large.
+"""TLS for large bodies: fewer steps for each record of 16 KiB.
 
-Knows: what costs time between TCP and HTTP: what is done for each record of 16 KiB.
-Must not know: HTTP, certificates, which stay with the policy that it wraps.
+Knows: how Twisted's TLS transport uses an OpenSSL connection.
+Must not know: HTTP; certificates, which are the wrapped policy's part.
 
-What arrives, Twisted passes on record by record, through ten layers of HTTP; here records are
-passed on as many at a time as have come. What is sent, Twisted joins, slices, and moves on
-record by record, too; here the records of many buffers are made from these as they are, and
-moved on together. Both are done in the connection that `IOpenSSLClientConnectionCreator` makes
-for Twisted's TLS transport, which stays as it is, and is asked wherever OpenSSL wants something
-else first: a handshake above all, so that a connection's first request goes Twisted's way.
+Twisted passes received records on one by one, each through ten layers of HTTP. Here all records
+that have arrived are passed on together. Twisted joins the buffers to be sent, cuts them into
+records and moves each record by itself. Here OpenSSL makes the records directly from the buffers,
+and all records are moved together.
+
+Both happen in the connection that `IOpenSSLClientConnectionCreator` makes for Twisted's TLS
+transport. The transport itself is unchanged, and it is used whenever OpenSSL must do something
+else first, as in a handshake; so the first request of a connection goes through Twisted.
 """
 
 from __future__ import annotations
@@ -28,40 +30,43 @@ from sftpgw.model.units import KIB, Body
 
 GATHERED_BYTES = 256 * KIB
 RECORDS_BYTES = 288 * KIB
-"""What is taken from OpenSSL at a time: a body's turn, with what TLS adds."""
+"""How much output of OpenSSL is moved at a time: one batch of a body, with the overhead of TLS."""
 
 
-def tcp_below(transport: Any) -> Any:
-    """The transport below TLS and other wrappers, if there are any."""
+def tcp_under(transport: Any) -> Any:
+    """The TCP transport under TLS and other wrappers, if there are any."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
 
 
 class RecordWriter:
-    """Writes into a TLS transport, from the first bytes of a request to its last.
+    """Writes one request into a TLS transport.
 
-    No earlier bytes may wait in the transport, and no other code may write to it.
+    The transport's buffer must be empty at the start, and nothing else may write meanwhile.
+
+    :param transport: Twisted's TLS transport.
+    :param connection: its OpenSSL connection.
     """
 
     def __init__(self, transport: Any, connection: _GatheringConnection) -> None:
         self._transport = transport
         self._connection = connection
-        self._tcp = tcp_below(transport)
-        self._asks_twisted = False
+        self._tcp = tcp_under(transport)
+        self._uses_twisted = False
 
     def write(self, buffers: Body) -> None:
         """Send all of `buffers`."""
-        rest: Body = buffers if self._asks_twisted else self._sealed(buffers)
+        rest: Body = buffers if self._uses_twisted else self._sealed(buffers)
         if rest:
-            # Its buffer is behind what OpenSSL waits for: all that follows has to go there.
-            self._asks_twisted = True
+            # OpenSSL must do something else first: the rest must queue in Twisted's buffer.
+            self._uses_twisted = True
             self._transport.write(b"".join(rest))
 
     def _sealed(self, buffers: Body) -> Body:
-        """Send as many buffers as OpenSSL takes now; what is left."""
+        """Send as many buffers as OpenSSL takes now; returns the rest."""
         left = deque(buffers)
-        # What is more than WantReadError, Twisted meets again, and ends the connection.
+        # Twisted meets any error but WantReadError again, and ends the connection.
         with suppress(Error):
             while left:
                 taken_bytes = self._connection.send(left[0])
@@ -75,7 +80,7 @@ class RecordWriter:
 
 
 def record_writer(transport: Any) -> RecordWriter | None:
-    """What writes into `transport`, if that is TLS by a `GatheringPolicy`."""
+    """A writer into `transport`, if it is TLS made by a `GatheringPolicy`; else None."""
     get_handle = getattr(transport, "getHandle", None)
     connection = get_handle() if get_handle is not None else None
     if isinstance(connection, _GatheringConnection):
@@ -84,15 +89,15 @@ def record_writer(transport: Any) -> RecordWriter | None:
 
 
 class _GatheringConnection:
-    """An `OpenSSL.SSL.Connection` whose `recv` returns all the records that are there, and
-    `records` all that are to be sent.
+    """An `OpenSSL.SSL.Connection` that handles many records at a time.
 
-    An error met behind some of them is raised by the next `recv`: OpenSSL repeats it.
+    `recv` returns all records that have arrived, `records` all that are to be sent. An error that
+    follows some records is raised by the next `recv`: OpenSSL repeats it.
     """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        # Asked for all the time: __getattr__ would be asked first.
+        # Used all the time: __getattr__ would cost too much.
         self.send = connection.send
         self.bio_read = connection.bio_read
         self.bio_write = connection.bio_write
@@ -101,9 +106,10 @@ class _GatheringConnection:
         return getattr(self._connection, name)
 
     def recv(self, size_bytes: int) -> bytes:
-        """At least one record's bytes.
+        """The bytes of at least one record.
 
-        :raises WantReadError: there is none. :raises Error: and what else OpenSSL says.
+        :raises WantReadError: no record is complete
+        :raises Error: OpenSSL reports an error
         """
         first: bytes = self._connection.recv(size_bytes)
         records, gathered_bytes = [first], len(first)
@@ -117,7 +123,7 @@ class _GatheringConnection:
         return b"".join(records)
 
     def records(self) -> Iterator[bytes]:
-        """All that OpenSSL has to send."""
+        """All output of OpenSSL that is to be sent."""
         with suppress(WantReadError):
             while True:
                 yield self._connection.bio_read(RECORDS_BYTES)
@@ -134,7 +140,10 @@ class _GatheringCreator:
 
 @implementer(IPolicyForHTTPS)
 class GatheringPolicy:
-    """Verifies as `policy` does."""
+    """Makes connections that handle many records at a time.
+
+    :param policy: verifies certificates.
+    """
 
     def __init__(self, policy: IPolicyForHTTPS) -> None:
         self._policy: Any = policy

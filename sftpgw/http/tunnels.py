@@ -1,10 +1,10 @@
 """Connections through an HTTP proxy (CONNECT).
 
-Knows: the request for a tunnel, and what its answer means.
-Must not know: what goes through the tunnel, or when one is needed (`proxies`).
+Knows: the request for a tunnel, and what its response means.
+Must not know: what goes through the tunnel, or when one is needed (`http/proxies`).
 
-The connection is handed on as it is once the proxy has said yes: TLS then stands on TCP itself,
-as it does without a proxy. https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+Once the proxy has agreed, the connection itself is handed on: TLS then runs directly on TCP, as it
+does without a proxy. https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
 """
 
 from __future__ import annotations
@@ -28,19 +28,22 @@ _STATUS = re.compile(rb"HTTP/1\.[01] +(\d{3})([^\r\n]*)")
 
 
 class ProxyRefused(Exception):
-    """The proxy makes no connection, and will not at the next request either."""
+    """The proxy makes no connection, and will not make one for the next request."""
 
 
 class TunnelFailed(Exception):
-    """The proxy has made no connection this time."""
+    """The proxy made no connection this time; it may the next time."""
 
 
 @implementer(IStreamClientEndpoint)
 class TunnelEndpoint:
-    """Connects to a host by way of a proxy.
+    """Connects to a host through a proxy.
 
     :param to_proxy: connects to the proxy.
-    :param connections: are told of a tunnel that is being made, which no one else knows yet.
+    :param proxy: the proxy, for its authorization and for messages.
+    :param host: the host to connect to.
+    :param port: its port.
+    :param connections: count a tunnel while it is being made.
     """
 
     def __init__(
@@ -77,7 +80,11 @@ class _OneTunnel(Factory):
 
 
 class _Tunnel(Protocol):
-    """Asks for the tunnel, then lets the protocol of `inside` take its place."""
+    """Asks for the tunnel, then lets the protocol of `inside` take its place.
+
+    :param target: host and port.
+    :param inside: makes the protocol that uses the tunnel.
+    """
 
     def __init__(
         self, target: str, proxy: Proxy, inside: IProtocolFactory, connections: Connections
@@ -90,7 +97,7 @@ class _Tunnel(Protocol):
         self._head = b""
 
     def connectionMade(self) -> None:
-        self._connections.came(self)
+        self._connections.add(self)
         lines = [f"CONNECT {self._target} HTTP/1.1", f"Host: {self._target}"]
         if self._proxy.authorization:
             lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
@@ -102,15 +109,16 @@ class _Tunnel(Protocol):
         head, end, rest = self._head.partition(b"\r\n\r\n")
         if not end:
             if len(self._head) > LONGEST_HEAD_BYTES:
-                self._fail(ProxyRefused(f"{self._proxy} is no HTTP proxy: an answer without end"))
+                self._fail(ProxyRefused(f"{self._proxy} is no HTTP proxy: its response has no end"))
             return
-        refusal = self._refusal(head)
-        if refusal is not None:
-            self._fail(refusal)
+        error = self._error_in(head)
+        if error is not None:
+            self._fail(error)
         else:
             self._hand_over(rest)
 
-    def _refusal(self, head: bytes) -> Exception | None:
+    def _error_in(self, head: bytes) -> Exception | None:
+        """The error that the proxy's response reports, None for a tunnel."""
         found = _STATUS.match(head)
         if found is None:
             return ProxyRefused(f"{self._proxy} is no HTTP proxy")
@@ -126,27 +134,27 @@ class _Tunnel(Protocol):
         transport: Any = self.transport
         protocol: Any = self._inside.buildProtocol(transport.getPeer())
         if protocol is None:
-            self._fail(TunnelFailed("nothing to connect to the tunnel"))
+            self._fail(TunnelFailed("no protocol for the tunnel"))
             return
         transport.protocol = protocol
         protocol.makeConnection(transport)
-        self._connections.went(self)
+        self._connections.remove(self)
         if rest:
             protocol.dataReceived(rest)
         self.made.callback(protocol)
 
     def _fail(self, error: Exception) -> None:
         self._drop()
-        self._tell(Failure(error))
+        self._finish(Failure(error))
 
     def _drop(self) -> None:
         transport: Any = self.transport
         transport.abortConnection()
 
-    def _tell(self, failure: Failure) -> None:
+    def _finish(self, failure: Failure) -> None:
         if not self.made.called:
             self.made.errback(failure)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._connections.went(self)
-        self._tell(Failure(TunnelFailed(f"the proxy {self._proxy} has closed the connection")))
+        self._connections.remove(self)
+        self._finish(Failure(TunnelFailed(f"the proxy {self._proxy} has closed the connection")))

@@ -36,6 +36,7 @@ from sftpgw.model.events.store_events import (
     S3RequestRetried,
 )
 from sftpgw.model.limits import is_longer_than_files
+from sftpgw.model.measurements import FinishedRequest
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Cancellation
 from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
@@ -52,7 +53,6 @@ from sftpgw.s3.retry.plan import (
 from sftpgw.s3.s3_request import (
     AttemptLog,
     BodyStream,
-    FinishedRequest,
     RequestContext,
     Response,
     S3Request,

@@ -1,4 +1,4 @@
-"""Requests to S3 before they are signed, and what is known of them when they are done.
+"""Requests to S3 before they are signed, and the responses to them.
 
 Knows: the fields of a request and of a response.
 Must not know: how a request is signed, sent or retried (`s3/request_executor`).
@@ -89,31 +89,6 @@ class AttemptLog:
     """
 
     may_have_happened: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRequest:
-    """One request to the store with all its attempts, whether it succeeded or not.
-
-    :param operation: S3's name of the operation.
-    :param status: the HTTP status of the last attempt; 0 without a response.
-    :param code: the error code of a failure, of S3 or of `s3/error_codes`; "" for a success.
-    :param seconds: from the first attempt to the end, waits and queues included.
-    :param attempts: how often the request was sent; 0 if it failed before it could be sent.
-    :param sent_bytes: heads and bodies of the requests as they went into the connection, without
-        TLS.
-    :param received_bytes: bodies of the responses.
-    """
-
-    operation: str
-    bucket: str
-    user: str
-    status: int
-    code: str
-    seconds: float
-    attempts: int
-    sent_bytes: int
-    received_bytes: int
 
 
 class BodyStream(Protocol):

@@ -23,6 +23,7 @@ from sftpgw.http.client import HttpClient
 from sftpgw.http.proxies import Proxies
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.measurements import FinishedRequest
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.s3.attempt import AttemptSender
@@ -31,7 +32,7 @@ from sftpgw.s3.capabilities import FixedCapabilities, ProbedCapabilities, Silent
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.s3.s3_request import FinishedRequest, RequestContext
+from sftpgw.s3.s3_request import RequestContext
 from sftpgw.s3.throttle.queue import Throttles
 
 IDLE_CONNECTIONS = 64

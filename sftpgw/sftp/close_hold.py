@@ -55,13 +55,9 @@ class CloseHold:
         self._wait_seconds = wait_seconds
         self._clock = clock
         self._carry_out = carry_out
-        self._held: HeldClose | None = None
+        self.held: HeldClose | None = None
+        """The CLOSE that waits."""
         self._timer: DelayedCall | None = None
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether a CLOSE is held back."""
-        return self._held is not None
 
     def hold(self, request: wire.OnHandle, file: IGatewayFile) -> bool:
         """Hold back a CLOSE if its file takes a time; whether it does.
@@ -70,7 +66,7 @@ class CloseHold:
         """
         if self._wait_seconds is None or not file.takesTime():
             return False
-        self._held = HeldClose(request, file)
+        self.held = HeldClose(request, file)
         self._wait(self._wait_seconds, 1 if self._wait_seconds else ITERATIONS)
         return True
 
@@ -79,7 +75,7 @@ class CloseHold:
 
         :param behind: the request that came behind it; None if none did.
         """
-        held, self._held = self._held, None
+        held, self.held = self.held, None
         if held is None:
             return
         cancel_pending(self._timer)

@@ -153,18 +153,22 @@ class RequestHandlers:
         file = self._handles.file(request.handle).file
         length = min(request.length, wire.MAX_READ_BYTES)
         if not length:  # asyncssh's read() at the end of a file; OpenSSH's server replies so
-            return replies.data(request.request_id, ())
+            return wire.data(request.request_id, ())
         content = file.readChunk(request.offset, length)
-        return replies.then(content, lambda content: replies.data(request.request_id, content))
+        if not isinstance(content, Deferred):
+            return wire.data(request.request_id, content)
+        return content.addCallback(lambda content: wire.data(request.request_id, content))
 
     def write(self, request: wire.Write) -> Eventual[Reply]:
         opened = self._handles.file(request.handle)
 
         def write() -> Eventual[Reply]:
             written = opened.file.writeChunk(request.offset, request.data)
+            if written is None:
+                return wire.ok(request.request_id)
             return replies.confirm(written, request.request_id)
 
-        # `behind` asks the same; that is a call less for each WRITE.
+        # `behind` checks the same. This saves a call for each WRITE.
         return self._handle_order.behind(opened, write) if opened.ordered_requests else write()
 
     def change_handle(self, request: wire.ChangeHandle) -> Eventual[Reply]:
@@ -194,7 +198,7 @@ class RequestHandlers:
         self._on_closed(request.handle)
         if isinstance(opened, OpenDirectory):
             opened.directory.close()
-            return replies.ok(request.request_id)
+            return wire.ok(request.request_id)
         if not opened.ordered_requests:
             return self._close_file(opened.file, request)
 

@@ -119,7 +119,7 @@ class SFTPProtocol:
 
     @property
     def is_busy(self) -> bool:
-        is_held = self._close_hold.is_holding
+        is_held = self._close_hold.held is not None
         return self._pending > 0 or self._next_iteration is not None or is_held
 
     def makeConnection(self, transport: SubsystemTransport) -> None:
@@ -223,7 +223,8 @@ class SFTPProtocol:
         credit_bytes = size_bytes if isinstance(request, wire.Write) else 0
         if not credit_bytes:
             self._transport.consumed(size_bytes)
-        self._close_hold.release(behind=request)
+        if self._close_hold.held is not None:
+            self._close_hold.release(behind=request)
         if not self._holds(request):
             self._carry_out(request, credit_bytes)
 

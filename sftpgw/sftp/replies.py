@@ -3,7 +3,7 @@
 Knows: which packet answers which outcome.
 Must not know: who sends it.
 
-A reply is several buffers, so that the bytes of a DATA need not be joined to its header.
+A reply is a list of buffers, so that the bytes of a DATA need not be joined to its header.
 """
 
 from __future__ import annotations
@@ -19,30 +19,21 @@ from sftpgw.sftp.contracts import Eventual
 from sftpgw.sftp.handles import OpenDirectory
 from sftpgw.wire import extended
 from sftpgw.wire import sftp as wire
-from sftpgw.wire.sftp import Status
 
 T = TypeVar("T")
 
 Reply: TypeAlias = Body
 
 
-def ok(request_id: int) -> Reply:
-    return (wire.status(request_id, Status.OK, ""),)
-
-
 def confirm(done: Deferred[None] | None, request_id: int) -> Eventual[Reply]:
     """STATUS OK, once `done` has succeeded."""
-    reply = ok(request_id)
+    reply = wire.ok(request_id)
     return reply if done is None else done.addCallback(lambda _: reply)
 
 
 def then(value: Eventual[T], make: Callable[[T], Reply]) -> Eventual[Reply]:
     """The reply that `make` makes of a value, now or when the value comes."""
     return value.addCallback(make) if isinstance(value, Deferred) else make(value)
-
-
-def data(request_id: int, content: Body) -> Reply:
-    return wire.data_header(request_id, sum(map(len, content))), *content
 
 
 def attributes(request_id: int, found: wire.Attributes) -> Reply:

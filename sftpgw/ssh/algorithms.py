@@ -1,16 +1,15 @@
 """Which algorithms the gateway offers, the preferred ones first.
 
 Knows: names.
-Must not know: how any of them works.
+Must not know: how any of the algorithms works.
 
-Takes the place of Conch's lists (transport 120-137 and 461-482), which have
-CBC, 3DES, MD5, SHA-1, and zlib before login; of its group exchange, whose primes
-are checked anew for every client, for seconds (1156, 1174); of group14, which it
-has with SHA-1 only; and of what `SSHFactory.buildProtocol` adds (SHA-1 signatures
-by RSA host keys).
+Takes the place of the lists in Conch's `SSHCiphers` and `SSHTransportBase`, which have CBC, 3DES,
+MD5, SHA-1, and zlib before the login. Left out are group exchange, where Conch checks primes anew
+for every client, for seconds (`SSHServerTransport.ssh_KEX_DH_GEX_REQUEST`), group14, which Conch
+has with SHA-1 only, and SHA-1 signatures by RSA host keys, which `SSHFactory.buildProtocol` adds.
 
-What is offered unless [ssh] says otherwise is less than what is known: the plain MACs
-authenticate what was encrypted, not what was sent, and only old clients need them.
+By default less is offered than ``[ssh]`` may list: plain MACs authenticate the clear text instead
+of the encrypted packet, and only old clients need them.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ NIST_KEY_EXCHANGES = (
     b"ecdh-sha2-nistp384",
     b"ecdh-sha2-nistp521",
 )
-"""RFC 5656, section 4: off unless they are listed, for clients without Curve25519."""
+"""RFC 5656, section 4: for clients without Curve25519; offered only if they are listed."""
 STRICT_BY_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_BY_CLIENT = b"kex-strict-c-v00@openssh.com"
-"""Markers in the list of key exchanges (OpenSSH PROTOCOL, section 1.10): against Terrapin."""
+"""Markers in the list of key exchanges that protect against Terrapin (OpenSSH PROTOCOL, 1.10)."""
 
 CIPHERS = (
     b"aes128-gcm@openssh.com",
@@ -86,12 +85,12 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "host_key_algorithms": _texts(HOST_KEY_SIGNATURES),
     "login_key_algorithms": _texts(LOGIN_ALGORITHMS),
 }
-"""All that [ssh] may list, by its keys there: what the libraries at hand can do."""
+"""What ``[ssh]`` may list under each of its keys: what the installed libraries can do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one gateway offers, the preferred ones first."""
+    """The algorithms that one gateway offers, the preferred ones first."""
 
     key_exchanges: tuple[bytes, ...]
     ciphers: tuple[bytes, ...]
@@ -101,7 +100,7 @@ class Offer:
 
     @classmethod
     def of(cls, settings: SshSettings) -> Offer:
-        """What `settings` list, and the defaults where they list nothing."""
+        """The algorithms that the settings list, or the defaults."""
         return cls(
             key_exchanges=_chosen(settings.key_exchanges, KEY_EXCHANGES),
             ciphers=_chosen(settings.ciphers, CIPHERS),
@@ -111,8 +110,8 @@ class Offer:
         )
 
 
-def _chosen(listed: tuple[str, ...], otherwise: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    return tuple(dict.fromkeys(name.encode("ascii") for name in listed)) or otherwise
+def _chosen(listed: tuple[str, ...], default: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(name.encode("ascii") for name in listed)) or default
 
 
 def acceptable_macs(
@@ -120,10 +119,14 @@ def acceptable_macs(
     client_macs: Iterable[Sequence[bytes]],
     offer: Offer,
 ) -> list[bytes]:
-    """The MACs that one of the client's must be among, given its lists for each direction.
+    """The MACs of which the client must have one.
 
-    With an AEAD both ways none is used, so that any will do (RFC 5647, section 5.1, as
-    OpenSSH reads it). Conch demands one in common all the same (`ssh_KEXINIT`).
+    With an AEAD cipher in both directions no MAC is used, and any is acceptable (RFC 5647, section
+    5.1, as OpenSSH implements it). Conch requires a common one in any case (`ssh_KEXINIT`).
+
+    :param client_ciphers: the client's ciphers, for each direction.
+    :param client_macs: the client's MACs, for each direction.
+    :param offer: our algorithms.
     """
     ciphers = [allowed(theirs, offer.ciphers)[:1] for theirs in client_ciphers]
     if all(chosen and chosen[0] in AEAD_CIPHERS for chosen in ciphers):
@@ -133,12 +136,12 @@ def acceptable_macs(
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """That a client and we have no algorithm of one kind in common.
+    """A kind of algorithm of which a client and we have none in common.
 
-    :param setting: the key of ``[ssh]`` that lists this kind.
-    :param theirs: what the client offers.
-    :param could_list: those of `theirs` that the setting may list. A host key algorithm
-        needs a host key, too.
+    :ivar setting: the key of ``[ssh]`` that lists this kind.
+    :ivar theirs: what the client offers.
+    :ivar could_list: those of `theirs` that the setting may list. A host key algorithm also needs a
+        host key.
     """
 
     setting: str
@@ -147,13 +150,13 @@ class Mismatch:
 
 
 _SETTINGS = ("key_exchanges", "host_key_algorithms", "ciphers", "ciphers", "macs", "macs")
-"""What lists the first names of a KEXINIT, in their order (RFC 4253, section 7.1)."""
+"""The settings for the first lists of a KEXINIT, in their order (RFC 4253, section 7.1)."""
 
 
 def first_mismatch(
     theirs: Sequence[Sequence[bytes]], ours: Mapping[str, Collection[bytes]]
 ) -> Mismatch | None:
-    """The first kind of algorithm without one in common, if there is one.
+    """The first kind of algorithm without a common one; None if there is none.
 
     :param theirs: the lists of a client's KEXINIT, in their order.
     :param ours: what we offer this client, by the keys of ``[ssh]``.

@@ -1,7 +1,7 @@
-"""The avatar: what a user who has logged in can open.
+"""The avatar: which channels a user who has logged in can open, and what runs on them.
 
-Knows: the subsystems that it was given, and what runs commands.
-Must not know: what they do, or who the user is.
+Knows: the factories of subsystems and commands that it was given.
+Must not know: what these do, or the user.
 """
 
 from __future__ import annotations
@@ -37,12 +37,15 @@ _FORWARDING = frozenset(
 
 @implementer(IConchUser)
 class GatewayAvatar:
-    """Session channels with these `subsystems`, by name, and commands; nothing else.
+    """Opens session channels that run the given subsystems and commands, and nothing else.
 
-    :param commands: what runs a command line; None if every one is refused.
-    :param window_memory: what all receive windows may hold; None if that is not counted.
-    :param answer_memory: what answers are counted in that the client does not read.
-    :param totals: what the session has done, for the log, when it ends.
+    :param subsystems: their factories, by name.
+    :param logout: called when the connection is gone.
+    :param window_memory: the budget of all receive windows; None to count nothing.
+    :param commands: makes what runs a command line; None to refuse all of them.
+    :param answer_memory: the budget for output that the client does not read; None to count
+        nothing.
+    :param totals: returns the session's totals for the log, when it ends.
     """
 
     conn: Any = None
@@ -65,13 +68,16 @@ class GatewayAvatar:
         self._logout = logout
 
     def logout(self) -> None:
-        """The connection is gone."""
+        """Tell the owner that the connection is gone."""
         self._logout()
 
     def lookupChannel(
         self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes
     ) -> SessionChannel:
-        """:raises ConchError: for every channel that is not a session."""
+        """A new session channel.
+
+        :raises ConchError: another kind of channel is asked for.
+        """
         if channelType == b"session":
             return SessionChannel(remoteWindow=windowSize, remoteMaxPacket=maxPacket, avatar=self)
         if channelType in _FORWARDING:
@@ -79,14 +85,14 @@ class GatewayAvatar:
         raise ConchError("unknown channel type", OPEN_UNKNOWN_CHANNEL_TYPE)
 
     def lookupSubsystem(self, subsystem: bytes, data: bytes = b"") -> Any:
-        """A new `Subsystem` of this name, or None."""
+        """A new `Subsystem` of this name; None if there is none."""
         factory = self._subsystems.get(subsystem)
         return None if factory is None else factory()
 
     def lookup_command(self, line: bytes) -> Subsystem | None:
-        """A new `Subsystem` that runs a command line, or None."""
+        """A new `Subsystem` that runs a command line; None if commands are refused."""
         return None if self._commands is None else self._commands(line)
 
     def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
-        """Nothing is granted: port forwarding is all there is to ask for."""
+        """Refuse all global requests: port forwarding is not offered."""
         return 0

@@ -1,9 +1,9 @@
-"""What of Conch's own log lines reaches the operator: its warnings and failures.
+"""A logger for Conch's classes that keeps their warnings and failures only.
 
 Knows: Twisted's log levels. Must not know: what is logged.
 
-Conch tells of every packet and channel at debug and info. What matters of it
-is an event of ours, with the session's label.
+Conch logs every packet and channel at levels debug and info. What operators need of that is an
+event of ours, with the session's label.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from twisted.logger import (
 
 
 def quiet_logger(namespace: str) -> Logger:
-    """A logger for Conch's classes that drops all below a warning."""
+    """A logger that drops everything below level warning.
+
+    :param namespace: its name, as for `twisted.logger.Logger`.
+    """
     warnings_only = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     observer = FilteringLogObserver(globalLogPublisher, [warnings_only])
     return Logger(namespace, observer=observer)

@@ -12,7 +12,7 @@ from sftpgw.wire.field_cursor import FieldCursor
 
 
 class MalformedPacket(Exception):
-    """The peer has broken the protocol; the message is what it is told before we hang up."""
+    """The client has broken the protocol; the message goes to the client in DISCONNECT."""
 
 
 class PacketFields(FieldCursor):
@@ -28,5 +28,8 @@ class PacketFields(FieldCursor):
 
 
 def printable(data: bytes, limit: int = 128) -> str:
-    """What a client sent, safe and short enough for a log line."""
+    """Bytes from a client as text for a log line, without control characters.
+
+    :param limit: how many bytes are used.
+    """
     return readable(data[:limit])

@@ -1,7 +1,7 @@
-"""Host keys: read from files, or created once.
+"""Host keys: reads them from files, and creates missing ones.
 
-Knows: private keys in PEM and OpenSSH's format, and which are good enough.
-Must not know: the configuration they are named in.
+Knows: private keys in PEM and OpenSSH's format, and which ones are strong enough.
+Must not know: the configuration that names them.
 """
 
 from __future__ import annotations
@@ -63,15 +63,14 @@ def load_host_keys(paths: Sequence[str]) -> tuple[Key, ...]:
 
 
 def create_host_key(path: str) -> None:
-    """Write a new key to `path`, readable by the owner only.
+    """Write a new key to a file that only its owner can read.
 
-    It is of the type that the file's name has in it; see `type_for_name`.
-
-    :raises ConfigError: the file exists already, or cannot be written, or wants a DSA key.
+    :param path: the file; its name decides about the type (`type_for_name`).
+    :raises ConfigError: the file exists, cannot be written, or is named after a DSA key.
     """
     text: bytes = Key(_new_key(type_for_name(path))).toString("OPENSSH", subtype="v1")
     try:
-        # O_EXCL: a host key that clients know must never be overwritten.
+        # O_EXCL: a host key that clients have stored must never be overwritten.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(text)
@@ -80,7 +79,7 @@ def create_host_key(path: str) -> None:
 
 
 def create_missing_host_keys(paths: Sequence[str]) -> None:
-    """Create those of the host keys that do not exist.
+    """Create those host keys that do not exist.
 
     :raises ConfigError: one cannot be created, or two would have the same type; in the latter case
         none is created.
@@ -90,9 +89,10 @@ def create_missing_host_keys(paths: Sequence[str]) -> None:
 
 
 def missing_host_keys(paths: Sequence[str]) -> list[str]:
-    """Those that do not exist and can be created beside the others, as far as types go.
+    """The paths of those host keys that do not exist.
 
-    :raises ConfigError: two would have the same type, or one that exists cannot be used.
+    :raises ConfigError: one that exists cannot be used, or a new one would have the type of
+        another.
     """
     missing = [path for path in paths if not os.path.exists(path)]
     existing = [path for path in paths if path not in missing]
@@ -111,12 +111,13 @@ def missing_host_keys(paths: Sequence[str]) -> list[str]:
 
 
 def type_for_name(path: str) -> bytes:
-    """The type of the key that is created for a file of this name.
+    """The type of the key that is created in a file of this name.
 
-    An RSA key of 3072 bits for ``rsa``, an ECDSA key on the NIST curve P-256 for ``ecdsa``, on
-    P-384 or P-521 where the name says ``384`` or ``521``, too; an ed25519 key for all else.
+    A name with ``rsa`` gets an RSA key of 3072 bits, one with ``ecdsa`` an ECDSA key on the NIST
+    curve P-256, or P-384 or P-521 if the name also has ``384`` or ``521``; all others get an
+    ed25519 key.
 
-    :raises ConfigError: the name says ``dsa``.
+    :raises ConfigError: the name has ``dsa``.
     """
     name = os.path.basename(path).lower()
     if "ecdsa" in name:
@@ -138,7 +139,10 @@ def _new_key(key_type: bytes) -> Any:
 
 
 def check_host_key_algorithms(keys: Sequence[Key], algorithms: Sequence[bytes]) -> None:
-    """:raises ConfigError: none of the `keys` can sign with any of the `algorithms`."""
+    """Check that the host keys can sign with one of the algorithms.
+
+    :raises ConfigError: they cannot.
+    """
     able = [name for key in keys for name in key.supportedSignatureAlgorithms()]
     if not frozenset(able) & frozenset(algorithms):
         listed = " ".join(name.decode("ascii") for name in algorithms)
@@ -147,7 +151,10 @@ def check_host_key_algorithms(keys: Sequence[Key], algorithms: Sequence[bytes]) 
 
 
 def _load(path: str) -> Key:
-    """:raises ValueError: says what is wrong with the file, without the path."""
+    """The key in a file.
+
+    :raises ValueError: it cannot be used; says why, without the path.
+    """
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -160,7 +167,7 @@ def _load(path: str) -> Key:
     if key.type() == "RSA" and key.size() < MIN_RSA_BITS:
         raise ValueError(f"RSA host keys must have at least {MIN_RSA_BITS} bits")
     if status.st_uid == os.geteuid() and status.st_mode & 0o077:
-        # As sshd: another owner's file may be meant for a group, such as a mounted secret.
+        # Like sshd: a file of another owner, such as a mounted secret, may be meant for a group.
         raise ValueError(f"can be read by others; run chmod 600 {path}")
     return key
 
@@ -170,7 +177,7 @@ def _parse(text: bytes) -> Key:
     try:
         key = Key(load(text, password=None))
         key.sshType()
-    except TypeError as problem:  # how cryptography says that a passphrase is needed
+    except TypeError as problem:  # what cryptography raises if a passphrase is needed
         raise ValueError("is encrypted with a passphrase, which is not supported") from problem
     except (ValueError, KeyError, RuntimeError, UnsupportedAlgorithm) as problem:
         raise ValueError("is not a private key in PEM or OpenSSH format") from problem

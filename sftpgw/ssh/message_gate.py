@@ -1,19 +1,18 @@
-"""What a client may say when (RFC 4253, section 7.1).
+"""Which messages a client may send when (RFC 4253, section 7.1).
 
-Knows: message numbers and how far the key exchange is.
-Must not know: what any message holds.
+Knows: message numbers and the progress of the key exchange.
+Must not know: the contents of any message.
 
 Rules:
 
-- Before the first keys, only the messages of the key exchange are heard, and
-  remarks (IGNORE, DEBUG, UNIMPLEMENTED, DISCONNECT). Conch hears all of them:
-  userauth in clear text, too.
-- From its KEXINIT to its NEWKEYS, the client sends nothing else. Ours changes nothing:
-  until the client's comes, whatever the client sends is older than its answer (RFC 4253,
-  section 7.1).
-- Each step is taken once, in order: KEXINIT, the method's one message, NEWKEYS.
-- A strict exchange (OpenSSH PROTOCOL, section 1.10) allows no remarks either before
-  the first keys, but for a goodbye.
+- Before the first keys, only messages of the key exchange are allowed, and the transport's generic
+  ones (IGNORE, DEBUG, UNIMPLEMENTED, DISCONNECT). Conch accepts all others as well
+  (`SSHTransportBase.dispatchMessage`), even passwords in clear text.
+- Between its KEXINIT and its NEWKEYS, the client may send nothing else. Our KEXINIT makes no
+  difference: what the client sends before its own was sent before it has received ours.
+- The steps come once and in order: KEXINIT, the method's only message, NEWKEYS.
+- A strict key exchange (OpenSSH PROTOCOL, section 1.10) forbids the generic messages before the
+  first keys, except DISCONNECT.
 """
 
 from __future__ import annotations
@@ -28,12 +27,15 @@ from twisted.conch.ssh.transport import (
 
 from sftpgw.ssh.fields import MalformedPacket
 
-_REMARKS = range(MSG_DISCONNECT, MSG_DEBUG + 1)
+_GENERIC = range(MSG_DISCONNECT, MSG_DEBUG + 1)
 _KEY_EXCHANGE = range(MSG_KEXINIT, 50)
 
 
 class MessageGate:
-    """How far a connection is; the transport says what has happened."""
+    """The state of the key exchange of one connection; the transport reports its steps.
+
+    :ivar is_strict: whether both sides use the strict key exchange.
+    """
 
     __slots__ = ("_client_in_exchange", "_keys_agreed", "_newkeys_due", "is_strict")
 
@@ -44,14 +46,17 @@ class MessageGate:
         self._newkeys_due = False
 
     def check(self, message: int) -> None:
-        """:raises MalformedPacket: the client may not send `message` now."""
-        is_remark = message in _REMARKS and not self._is_first_and_strict
-        if not is_remark and message != MSG_DISCONNECT and not self._allows(message):
+        """Check that the client may send a message with this number now.
+
+        :raises MalformedPacket: it may not.
+        """
+        is_generic = message in _GENERIC and not self._is_first_and_strict
+        if not is_generic and message != MSG_DISCONNECT and not self._allows(message):
             raise MalformedPacket(f"message {message} at the wrong time")
 
     @property
     def is_first_exchange(self) -> bool:
-        """No keys were agreed upon yet."""
+        """Whether the first keys are not agreed yet."""
         return not self._keys_agreed
 
     @property
@@ -61,7 +66,7 @@ class MessageGate:
     def _allows(self, message: int) -> bool:
         if message == MSG_KEXINIT:
             return not self._client_in_exchange
-        if message == MSG_KEXDH_INIT:  # the number in all the methods that we offer
+        if message == MSG_KEXDH_INIT:  # the number of this step in all methods that we offer
             return self._client_in_exchange and not self._newkeys_due
         if message == MSG_NEWKEYS:
             return self._newkeys_due
@@ -72,7 +77,7 @@ class MessageGate:
         self._client_in_exchange = True
 
     def keys_computed(self) -> None:
-        """We have sent NEWKEYS; the client's is due."""
+        """We have sent NEWKEYS; the client's NEWKEYS is due."""
         self._newkeys_due = True
 
     def exchange_ended(self) -> None:

@@ -1,7 +1,7 @@
-"""Packet protection: one object per direction that seals or opens packets.
+"""Packet protection: one object for each direction that seals or opens packets.
 
 Knows: the binary packet (RFC 4253, section 6) and how each cipher and MAC wraps it.
-Must not know: what a payload says, keys' origin, or sockets.
+Must not know: what a payload says, where keys come from, or sockets.
 
 The wrappings, each with its source:
 
@@ -14,10 +14,10 @@ The wrappings, each with its source:
 - ``aes*-ctr`` with a plain MAC: RFC 4253. The length is encrypted, the MAC covers
   the clear text, so the first block is decrypted before anything is verified.
 
-With the first three, the length field stands outside of what is padded to blocks.
+With the first three, the length field does not belong to the bytes that are padded to blocks.
 
-Copies of a payload's bytes: sealing, one into the padded clear text and one by the
-cipher; opening, one by the cipher. With a plain MAC one more to seal, and two to open.
+How often a payload's bytes are copied: to seal, once into the padded clear text and once by the
+cipher; to open, once by the cipher. A plain MAC needs one more copy to seal, and two more to open.
 """
 
 from __future__ import annotations
@@ -44,41 +44,57 @@ _SEQUENCE = struct.Struct(">L")
 
 
 class DamagedPacket(Exception):
-    """A packet that is not what its sender has sealed."""
+    """A packet was changed on its way: its tag, MAC or padding is wrong."""
 
 
 class Sealer(Protocol):
     """Protects the packets that we send."""
 
-    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        """The packet with the payload that `pieces` make: what goes over the wire, in order."""
+    def seal(self, fragments: Body, sequence: int) -> tuple[bytes, ...]:
+        """Seal a payload.
+
+        :param fragments: the payload.
+        :param sequence: the packet's sequence number.
+        :returns: the buffers that go over the wire, in order.
+        """
 
 
 class Opener(Protocol):
-    """Opens the packets that we receive."""
+    """Opens the packets that we receive.
+
+    :ivar block_bytes: packets are padded to a multiple of this.
+    :ivar tail_bytes: the size of the tag or MAC behind the packet.
+    :ivar length_is_padded: whether the length field counts towards the multiple of `block_bytes`.
+    """
 
     block_bytes: int
     tail_bytes: int
-    """What follows the padded packet: a tag or a MAC."""
-
     length_is_padded: bool
-    """Whether the length field counts towards the multiple of `block_bytes`."""
 
     def length(self, incoming: memoryview, sequence: int) -> int | None:
-        """The length field of the packet that `incoming` begins with; None: too early."""
+        """The length field at the beginning of `incoming`; None if it is not complete.
+
+        :param sequence: the packet's sequence number.
+        """
 
     def open(self, packet: memoryview, sequence: int) -> bytes:
-        """Padding length, payload and padding of a whole packet.
+        """Padding length, payload and padding of a complete packet.
 
-        :raises DamagedPacket: it was changed on its way.
+        :param sequence: the packet's sequence number.
+        :raises DamagedPacket: the packet was changed on its way.
         """
 
 
 class PacketCiphers:
     """Both directions of one connection, from one key exchange to the next.
 
-    Takes the place of Conch's `SSHCiphers`, whose attribute names and `setKeys`
-    the inherited key exchange uses.
+    Takes the place of Conch's `SSHCiphers`, whose attribute names and `setKeys` the inherited key
+    exchange uses.
+
+    :param out_cipher: the name of the cipher for the packets that we send.
+    :param in_cipher: the same for those that we receive.
+    :param out_mac: the name of the MAC for the packets that we send.
+    :param in_mac: the same for those that we receive.
     """
 
     def __init__(self, out_cipher: bytes, in_cipher: bytes, out_mac: bytes, in_mac: bytes) -> None:
@@ -98,7 +114,7 @@ class PacketCiphers:
         outInteg: bytes,
         inInteg: bytes,
     ) -> None:
-        """Make both objects from the keys of an exchange (RFC 4253, section 7.2)."""
+        """Make `sealer` and `opener` from the keys of an exchange (RFC 4253, section 7.2)."""
         outgoing, incoming = _Keys(outIV, outKey, outInteg), _Keys(inIV, inKey, inInteg)
         self.sealer = _make("encryptor", self.outCipType, self.outMACType, outgoing)
         self.opener = _make("decryptor", self.inCipType, self.inMACType, incoming)
@@ -107,7 +123,8 @@ class PacketCiphers:
 def payload_of(body: bytes) -> memoryview:
     """The payload between padding length and padding.
 
-    :raises DamagedPacket: the padding does not fit.
+    :param body: a packet without its length field.
+    :raises DamagedPacket: the padding length is not allowed.
     """
     padding_bytes = body[0]
     if not MIN_PADDING_BYTES <= padding_bytes < len(body) - 1:
@@ -115,13 +132,13 @@ def payload_of(body: bytes) -> memoryview:
     return memoryview(body)[1 : len(body) - padding_bytes]
 
 
-def _body(pieces: Body, block_bytes: int, *, beside_bytes: int = 0) -> bytes:
+def _body(fragments: Body, block_bytes: int, *, beside_bytes: int = 0) -> bytes:
     """Padding length, payload and padding; `beside_bytes` count towards the blocks."""
-    size_bytes = 1 + sum(map(len, pieces))
+    size_bytes = 1 + sum(map(len, fragments))
     padding_bytes = -(size_bytes + beside_bytes) % block_bytes
     if padding_bytes < MIN_PADDING_BYTES:
         padding_bytes += block_bytes
-    return b"".join((_PADDING_LENGTHS[padding_bytes], *pieces, os.urandom(padding_bytes)))
+    return b"".join((_PADDING_LENGTHS[padding_bytes], *fragments, os.urandom(padding_bytes)))
 
 
 def _clear_length(incoming: memoryview) -> int | None:
@@ -132,14 +149,14 @@ def _clear_length(incoming: memoryview) -> int | None:
 
 
 class _Clear:
-    """Before the first keys."""
+    """No protection, before the first keys."""
 
     block_bytes = 8
     tail_bytes = 0
     length_is_padded = True
 
-    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
+    def seal(self, fragments: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(fragments, self.block_bytes, beside_bytes=_LENGTH_BYTES)
         return _LENGTH.pack(len(body)), body
 
     def length(self, incoming: memoryview, sequence: int) -> int | None:
@@ -150,7 +167,7 @@ class _Clear:
 
 
 class _Gcm:
-    """AES-GCM, either way: the object is used in one direction only."""
+    """AES-GCM for one direction, to seal or to open."""
 
     block_bytes = 16
     tail_bytes = 16
@@ -166,9 +183,9 @@ class _Gcm:
         self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
         return nonce
 
-    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        # Not encrypt_into: what is sealed may wait for the socket, and needs a buffer of its own.
-        body = _body(pieces, self.block_bytes)
+    def seal(self, fragments: Body, sequence: int) -> tuple[bytes, ...]:
+        # Not encrypt_into: the packet may wait for the socket, and needs a buffer of its own.
+        body = _body(fragments, self.block_bytes)
         header = _LENGTH.pack(len(body))
         return header, self._cipher.encrypt(self._nonce(), body, header)
 
@@ -176,7 +193,7 @@ class _Gcm:
         return _clear_length(incoming)
 
     def open(self, packet: memoryview, sequence: int) -> bytes:
-        # Not decrypt_into: what is read into a file outlives the next packet.
+        # Not decrypt_into: the payload may be kept longer than until the next packet.
         header, sealed = packet[:_LENGTH_BYTES], packet[_LENGTH_BYTES:]
         try:
             return self._cipher.decrypt(self._nonce(), sealed, header)
@@ -192,7 +209,8 @@ class _ChaCha:
     length_is_padded = False
 
     def __init__(self, key: bytes) -> None:
-        # A key stream costs as much to make as 16 KiB to encrypt: these are set back instead.
+        # Making a key stream costs as much as encrypting 16 KiB: these two are reset for each
+        # packet.
         self._body_stream = self._stream(key[:32])
         self._length_stream = self._stream(key[32:64])
 
@@ -206,12 +224,12 @@ class _ChaCha:
         return crypted
 
     def _begin(self, sequence: int) -> Poly1305:
-        """Leave the body's stream at block 1; the one-time authenticator that block 0 keys."""
+        """Move the body's stream to block 1; returns the authenticator with its key of block 0."""
         self._body_stream.reset_nonce(_from_block_0(sequence))
         return Poly1305(self._body_stream.update(_BLOCK_0)[:32])
 
-    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        body = _body(pieces, self.block_bytes)
+    def seal(self, fragments: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(fragments, self.block_bytes)
         length = self._crypt_length(_LENGTH.pack(len(body)), sequence)
         authenticator = self._begin(sequence)
         sealed = self._body_stream.update(body)
@@ -239,31 +257,32 @@ _BLOCK_0 = bytes(64)
 
 
 def _from_block_0(sequence: int) -> bytes:
-    """Block counter and nonce of a packet, as ChaCha20 takes them."""
+    """Block counter and nonce of a packet, in the form that ChaCha20 takes."""
     return bytes(8) + sequence.to_bytes(8, "big")
 
 
 class _Mac:
-    """HMAC over sequence number and bytes (RFC 4253, section 6.4)."""
+    """HMAC over the sequence number and the packet (RFC 4253, section 6.4)."""
 
     def __init__(self, digest: str, key: bytes) -> None:
         self.size_bytes = hashlib.new(digest).digest_size
         self._keyed = hmac.new(key[: self.size_bytes], digestmod=digest)
 
-    def of(self, sequence: int, *pieces: bytes | memoryview) -> bytes:
+    def of(self, sequence: int, *fragments: bytes | memoryview) -> bytes:
         mac = self._keyed.copy()
         mac.update(_SEQUENCE.pack(sequence))
-        for piece in pieces:
-            mac.update(piece)
+        for fragment in fragments:
+            mac.update(fragment)
         return mac.digest()
 
-    def demand(self, found: memoryview, sequence: int, *pieces: bytes | memoryview) -> None:
-        if not hmac.compare_digest(self.of(sequence, *pieces), found):
+    def verify(self, found: memoryview, sequence: int, *fragments: bytes | memoryview) -> None:
+        """:raises DamagedPacket: the MAC `found` is wrong."""
+        if not hmac.compare_digest(self.of(sequence, *fragments), found):
             raise DamagedPacket("bad MAC")
 
 
 class _Ctr:
-    """What AES-CTR needs, whichever way its MAC goes."""
+    """AES-CTR with a MAC: what both orders have in common."""
 
     block_bytes = 16
 
@@ -274,12 +293,12 @@ class _Ctr:
 
 
 class _CtrEtm(_Ctr):
-    """AES-CTR, then the MAC."""
+    """AES-CTR, and a MAC of the encrypted packet."""
 
     length_is_padded = False
 
-    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        body = _body(pieces, self.block_bytes)
+    def seal(self, fragments: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(fragments, self.block_bytes)
         header, sealed = _LENGTH.pack(len(body)), self._stream.update(body)
         return header, sealed, self._mac.of(sequence, header, sealed)
 
@@ -288,13 +307,13 @@ class _CtrEtm(_Ctr):
 
     def open(self, packet: memoryview, sequence: int) -> bytes:
         sealed = packet[: -self.tail_bytes]
-        self._mac.demand(packet[-self.tail_bytes :], sequence, sealed)
+        self._mac.verify(packet[-self.tail_bytes :], sequence, sealed)
         body: bytes = self._stream.update(sealed[_LENGTH_BYTES:])
         return body
 
 
 class _CtrAndMac(_Ctr):
-    """AES-CTR and, beside it, a MAC of the clear text: for clients that know no better."""
+    """AES-CTR, and a MAC of the clear text: for old clients."""
 
     length_is_padded = True
 
@@ -302,8 +321,8 @@ class _CtrAndMac(_Ctr):
         super().__init__(stream, mac)
         self._first_block: bytes | None = None
 
-    def seal(self, pieces: Body, sequence: int) -> tuple[bytes, ...]:
-        body = _body(pieces, self.block_bytes, beside_bytes=_LENGTH_BYTES)
+    def seal(self, fragments: Body, sequence: int) -> tuple[bytes, ...]:
+        body = _body(fragments, self.block_bytes, beside_bytes=_LENGTH_BYTES)
         packet = _LENGTH.pack(len(body)) + body
         return self._stream.update(packet), self._mac.of(sequence, packet)
 
@@ -319,7 +338,7 @@ class _CtrAndMac(_Ctr):
         rest = self._stream.update(packet[self.block_bytes : -self.tail_bytes])
         clear: bytes = self._first_block + rest
         self._first_block = None
-        self._mac.demand(packet[-self.tail_bytes :], sequence, clear)
+        self._mac.verify(packet[-self.tail_bytes :], sequence, clear)
         return clear[_LENGTH_BYTES:]
 
 
@@ -339,7 +358,7 @@ _ETM_SUFFIX = b"-etm@openssh.com"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Keys:
-    """What a key exchange yields for one direction (RFC 4253, section 7.2)."""
+    """The keys of one direction (RFC 4253, section 7.2)."""
 
     iv: bytes
     cipher: bytes
@@ -347,7 +366,7 @@ class _Keys:
 
 
 def _make(direction: str, cipher: bytes, mac: bytes, keys: _Keys) -> Any:
-    """The object for a cipher and MAC by their names; the MAC is left out with an AEAD."""
+    """The sealer or opener for a cipher and a MAC by their names; an AEAD cipher needs no MAC."""
     if cipher == b"none":
         return _Clear()
     if cipher == b"chacha20-poly1305@openssh.com":

@@ -1,11 +1,11 @@
-"""What arrives on a connection, cut into the client's version line and packets.
+"""Cuts the bytes that arrive on a connection into the client's version line and packets.
 
 Knows: framing (RFC 4253, sections 4.2 and 6) and how long a packet may be.
-Must not know: what a packet says, or who may send it when.
+Must not know: what a packet says, or when a client may send it.
 
-A packet that has come in one piece is opened where it arrived: the cipher's copy is the only
-one. What has come in several pieces is put together first, which concerns one packet in
-each arrival, so that what comes byte by byte costs no more than it is long.
+A packet that arrives in one read is opened in place: the cipher makes the only copy. The fragments
+of other packets are joined first. Each read ends with at most one such packet, so that a packet
+that arrives byte by byte is copied once as well.
 """
 
 from __future__ import annotations
@@ -14,43 +14,45 @@ from sftpgw.ssh.fields import MalformedPacket
 from sftpgw.ssh.packet_cipher import DamagedPacket, Opener, payload_of
 
 VERSION_LINE_BYTES = 255
-"""The longest version line, its end included (RFC 4253, 4.2)."""
+"""The longest version line, including its end (RFC 4253, section 4.2)."""
 
 FIRST_BYTES = 16
-"""No packet is shorter, whatever protects it (RFC 4253, section 6), and no cipher needs more
-than this to tell the length."""
+"""The smallest packet with any cipher (RFC 4253, section 6); enough bytes for each cipher to read
+the length field."""
 
 _NOTHING = memoryview(b"")
 
 
 class NoClient(Exception):
-    """What has connected does not speak SSH 2."""
+    """The peer does not speak SSH 2."""
 
 
 class PacketReader:
-    """Takes bytes as they come, gives payloads as they are complete.
+    """Takes bytes as they arrive, returns payloads as they are complete.
 
-    :ivar largest_bytes: the largest length of a packet; Conch accepts 1 MiB from every peer.
+    :ivar largest_bytes: the largest permitted length field. Conch accepts 1 MiB from every peer
+        (`SSHTransportBase.getPacket`).
+    :param largest_bytes: its first value.
     """
 
     def __init__(self, largest_bytes: int) -> None:
         self.largest_bytes = largest_bytes
         self._arrived = _NOTHING
-        self._begun = bytearray()  # a packet that is not all in `_arrived`: it comes first
-        self._packet_bytes: int | None = None  # of the first packet, once its length is known
+        self._begun = bytearray()  # the beginning of a packet that goes on in `_arrived`
+        self._packet_bytes: int | None = None  # the size of that packet, once it is known
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived; all that had arrived before has been asked for."""
+        """Add bytes that have arrived. The caller has taken all complete packets before."""
         self._begun += self._arrived
         self._arrived = memoryview(data)
 
     def version_line(self) -> bytes | None:
-        """The client's first line without its end; None until it is there.
+        """The client's first line without its end; None until it is complete.
 
-        Conch counts the packets behind the line against its limit (752), and
-        looks for the line among others, which only a server may send.
+        Conch counts the packets behind the line against its limit, and accepts other lines before
+        it, which only a server may send (`SSHTransportBase.dataReceived`).
 
-        :raises NoClient: it is too long, or another protocol's.
+        :raises NoClient: the line is too long, or of another protocol.
         """
         begun = self._begun + self._arrived
         end = begun.find(b"\n", 0, VERSION_LINE_BYTES)
@@ -63,12 +65,14 @@ class PacketReader:
         return line
 
     def next_payload(self, opener: Opener, sequence: int) -> memoryview | None:
-        """The next payload, decrypted and verified; None until all of it is there.
+        """The next payload, decrypted and verified; None until it is complete.
 
-        Conch gets stuck on bad padding (716).
+        Conch stops reading after a packet with bad padding (`SSHTransportBase.getPacket`).
 
-        :raises DamagedPacket: it was changed on its way.
-        :raises MalformedPacket: its length or its padding cannot be.
+        :param opener: decrypts and verifies.
+        :param sequence: the packet's sequence number.
+        :raises DamagedPacket: the packet was changed on its way.
+        :raises MalformedPacket: its length or its padding is not allowed.
         """
         if self._begun:
             body = self._open_begun(opener, sequence)
@@ -83,7 +87,7 @@ class PacketReader:
             raise MalformedPacket(str(problem)) from None
 
     def _open_arrived(self, opener: Opener, sequence: int) -> bytes | None:
-        """Open the packet that `_arrived` begins with, if it is whole."""
+        """Open the packet at the beginning of `_arrived`, if it is complete."""
         arrived = self._arrived
         packet_bytes = self._length(arrived, opener, sequence)
         if packet_bytes is None or len(arrived) < packet_bytes:
@@ -94,9 +98,9 @@ class PacketReader:
         return opener.open(arrived[:packet_bytes], sequence)
 
     def _open_begun(self, opener: Opener, sequence: int) -> bytes | None:
-        """Complete the packet of which a part had come before, and open it."""
+        """Complete the packet that `_begun` has the beginning of, and open it."""
         self._complete(FIRST_BYTES)
-        # Without a view that outlives this, or the buffer could not grow.
+        # The view is released at once: while it exists, the buffer cannot grow.
         with memoryview(self._begun) as begun:
             packet_bytes = self._length(begun, opener, sequence)
         if packet_bytes is None:
@@ -108,15 +112,16 @@ class PacketReader:
         return opener.open(packet, sequence)
 
     def _complete(self, size_bytes: int) -> None:
-        """Have `size_bytes` in `_begun`, as far as they have arrived."""
+        """Move bytes from `_arrived` to `_begun` until that has `size_bytes`, if there are
+        enough."""
         missing_bytes = max(0, size_bytes - len(self._begun))
         self._begun += self._arrived[:missing_bytes]
-        self._arrived = self._arrived[missing_bytes:] or _NOTHING  # an empty view keeps it all
+        self._arrived = self._arrived[missing_bytes:] or _NOTHING  # frees what an empty view holds
 
     def _length(self, packet: memoryview, opener: Opener, sequence: int) -> int | None:
-        """How long the packet is on the wire; None until that can be told.
+        """The packet's size on the wire; None until its length field is there.
 
-        The opener is asked once: one that encrypts the length may not be asked again.
+        The opener is asked once: to decrypt the length field again would give another result.
         """
         if self._packet_bytes is None:
             length = opener.length(packet, sequence)

@@ -32,7 +32,7 @@ from twisted.conch.ssh.transport import (
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from sftpgw.buffers.send_buffer import TURN_BYTES, SendBuffer, sink_of
+from sftpgw.buffers.send_buffer import ITERATION_BYTES, SendBuffer, sink_of
 from sftpgw.model.units import KIB, Body, Buffer
 from sftpgw.ssh.packet_cipher import Sealer
 from sftpgw.ssh.rekey import KeyUsage
@@ -200,14 +200,14 @@ class PacketWriter:
     def _send_on(self) -> None:
         """Give TCP what waits. TCP is full if it does not take all.
 
-        In one reactor iteration the socket gets at most one `TURN_BYTES`, so that other
+        In one reactor iteration the socket gets a limited number of bytes, so that other
         connections are served.
         """
         if self._sink is None:
             self._tcp.write(b"".join(self._waiting.take_all()))
             return
-        if self._sent_bytes < TURN_BYTES:
-            self._sent_bytes += self._waiting.send(self._sink, TURN_BYTES)
+        if self._sent_bytes < ITERATION_BYTES:
+            self._sent_bytes += self._waiting.send(self._sink, ITERATION_BYTES)
         self._is_full = self._waiting.size_bytes > 0
         if self._is_full:
             self._tcp.startWriting()

@@ -1,4 +1,4 @@
 """What tests need and users of sftpgw may borrow: a store in memory, SSH pairs in memory.
 
-Knows: every room but `tap`. Must not know: pytest.
+Knows: every package but `tap` and `cli`. Must not know: pytest.
 """

@@ -1,6 +1,6 @@
 """A whole gateway and its SFTP clients in memory: SSH, SFTP, files, a fake store.
 
-Knows: how the rooms are put together below a subsystem, and the client's half of SFTP.
+Knows: how a session is built, and the client's half of SFTP.
 Must not know: pytest, or any reactor.
 
     gateway = GatewayInMemory()

@@ -1,5 +1,5 @@
 """Codecs: bytes in, values out, and back.
 
-Knows: how SFTP packets, SCP lines and S3's XML are written.
+Knows: the formats of SFTP packets, scp lines, command lines, PROXY headers and S3's XML.
 Must not know: who sends them, and when. No I/O, no clock, no Twisted.
 """

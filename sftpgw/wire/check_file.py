@@ -1,10 +1,10 @@
 """The payloads of check-file, an extension of SFTP.
 
 Knows: draft-ietf-secsh-filexfer-extensions-00, section 3.
-Must not know: which algorithms there are, or how digests are made.
+Must not know: which algorithms there are, or how digests are computed.
 
-Some clients expect what the draft does not have: paramiko (`SFTPFile.check`) asks for
-``check-file`` rather than ``check-file-handle``, and reads that name before the reply's fields.
+paramiko (`SFTPFile.check`) departs from the draft: it asks for ``check-file`` instead of
+``check-file-handle``, and reads that name before the reply's fields.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ BY_HANDLE = b"check-file-handle"
 OF_PARAMIKO = b"check-file"
 
 MIN_BLOCK_BYTES = 256
-"""The draft's bound; smaller blocks would have digests larger than they are."""
+"""The draft's bound. Digests of smaller blocks would be larger than the blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckFile:
-    """A request: `subject` is a path or a handle, `algorithms` the client's, the best first.
+    """A request.
 
-    `length` 0 is up to the end of the file, `block_bytes` 0 one digest of all.
+    :ivar subject: a path or a handle.
+    :ivar algorithms: those that the client accepts, the preferred one first.
+    :ivar start: the offset of the range.
+    :ivar length: the bytes of the range; 0: to the end of the file.
+    :ivar block_bytes: the bytes of a block; 0: one digest of the whole range.
     """
 
     subject: bytes
@@ -48,6 +52,6 @@ def parse(data: bytes, request_id: int) -> CheckFile:
 
 
 def reply(algorithm: str, digests: Iterable[bytes], *, echoes_name: bool) -> bytes:
-    """The digests one behind the other, without any length."""
+    """The payload of a reply: the digests one behind the other, without lengths."""
     name = string(OF_PARAMIKO) if echoes_name else b""
     return name + string(algorithm.encode()) + b"".join(digests)

@@ -1,6 +1,6 @@
-"""The payloads of extended requests, and what answers them.
+"""The payloads of extended requests and of their replies.
 
-Knows: how OpenSSH's extensions lay out their fields (OpenSSH PROTOCOL, section 4).
+Knows: the fields of OpenSSH's extensions (OpenSSH PROTOCOL, section 4).
 Must not know: what they mean, or how a request is framed (`wire/sftp`).
 """
 
@@ -17,9 +17,9 @@ from sftpgw.wire.sftp import MAX_READ_BYTES, MAX_WRITE_BYTES, Attributes, SftpFi
 
 
 def parse_strings(data: bytes, count: int, request_id: int) -> tuple[bytes, ...]:
-    """`count` strings and nothing else: posix-rename, statvfs, fsync and their like.
+    """The payload of posix-rename, statvfs, fsync and the like: `count` strings.
 
-    :raises Malformed: there is less, or more.
+    :raises Malformed: there are fewer, or more.
     """
     fields = SftpFields(data, 0, request_id)
     strings = tuple(fields.string() for _ in range(count))
@@ -72,18 +72,18 @@ def parse_copy_data(data: bytes, request_id: int) -> CopyData:
 
 
 def limits_reply(max_open_handles: int) -> bytes:
-    """The answer to limits@openssh.com (OpenSSH PROTOCOL, section 4.8)."""
+    """The reply to limits@openssh.com (OpenSSH PROTOCOL, section 4.8)."""
     sizes = (MAX_FRAME_BYTES, MAX_READ_BYTES, MAX_WRITE_BYTES, max_open_handles)
     return struct.pack(">4Q", *sizes)
 
 
 def owners_reply(users: Iterable[bytes], groups: Iterable[bytes]) -> bytes:
-    """The answer to users-groups-by-id@openssh.com: strings within strings."""
+    """The reply to users-groups-by-id@openssh.com: strings within strings."""
     return string(b"".join(map(string, users))) + string(b"".join(map(string, groups)))
 
 
 def statvfs_reply(block_bytes: int, total_blocks: int, free_blocks: int, name_bytes: int) -> bytes:
-    """The answer to statvfs@openssh.com (OpenSSH PROTOCOL, section 4.4)."""
+    """The reply to statvfs@openssh.com (OpenSSH PROTOCOL, section 4.4)."""
     inodes = 0xFFFFFFFF
     return struct.pack(
         ">11Q",

@@ -1,7 +1,7 @@
 """The fields of a packet from left to right, never beyond its end.
 
-Knows: RFC 4251, section 5, "Data Type Representations", on which SFTP builds as well.
-Must not know: any message, and what becomes of one that is malformed: subclasses tell.
+Knows: RFC 4251, section 5, "Data Type Representations", which SFTP uses, too.
+Must not know: any message, or the error for a malformed one: subclasses make it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _UINT64 = struct.Struct(">Q")
 
 
 class FieldCursor:
-    """Reads the fields of one payload. Each method raises what `cut_short` returns.
+    """Reads the fields of one payload. Each method raises the error of `cut_short`.
 
     :param payload: the bytes of a whole packet.
     :param offset: where its first field begins.
@@ -70,13 +70,13 @@ class FieldCursor:
         return self._payload[offset:]
 
     def end(self) -> None:
-        """Insist that nothing is left."""
+        """Raise the error of `too_long` if bytes are left."""
         if self._offset != len(self._payload):
             raise self.too_long(f"{self.left_bytes} bytes too many")
 
     @property
     def left_bytes(self) -> int:
-        """How many bytes no field has taken yet."""
+        """How many bytes are left."""
         return len(self._payload) - self._offset
 
     def cut_short(self, why: str) -> Exception:

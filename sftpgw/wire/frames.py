@@ -1,11 +1,11 @@
 """A stream of SFTP packets, cut into frames.
 
 Knows: where a frame ends, and which bytes of it the data of a WRITE are.
-Must not know: what is in it (`wire/sftp`).
+Must not know: a frame's fields (`wire/sftp`).
 
 A frame is ``uint32 length, byte type, body`` (draft-ietf-secsh-filexfer-02, section 3). One that
 is shorter than a type and an id, or longer than `MAX_FRAME_BYTES`, means that the stream is
-lost: nothing after it can be read.
+lost: no frame after it can be found.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES, ByteQueue
+from sftpgw.buffers.byte_queue import SMALL_FRAGMENT_BYTES, ByteQueue
 from sftpgw.errors import GatewayError
 from sftpgw.model.units import Body, Buffer
 
@@ -33,9 +33,10 @@ class FramingLost(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame without its length: type and body, all of it in `head`, unless it is a WRITE.
+    """A frame without its length.
 
-    Of a WRITE, `head` goes as far as the length of the data, and `tail` is the rest.
+    :ivar head: type and body; of a WRITE, up to the length of the data.
+    :ivar tail: the data of a WRITE, as a list of buffers.
     """
 
     head: bytes
@@ -43,30 +44,30 @@ class Frame:
 
     @property
     def size_bytes(self) -> int:
-        """As many bytes as the frame has in the stream, its length included."""
+        """The bytes of the frame in the stream, its length included."""
         return _LENGTH_BYTES + len(self.head) + sum(map(len, self.tail))
 
 
 class Frames:
     """Cuts a stream into frames, without copying the bytes that a WRITE brings.
 
-    What was fed is kept as it came, until its frames are taken. Only small pieces are
-    joined: a million of one byte each would cost a hundred times what they hold.
+    Buffers wait as they came until their frames are taken. Only small ones are joined: a million
+    of one byte each would take a hundred times as much memory as they hold.
     """
 
     def __init__(
         self,
         max_frame_bytes: int = MAX_FRAME_BYTES,
-        small_piece_bytes: int = SMALL_PIECE_BYTES,
+        small_piece_bytes: int = SMALL_FRAGMENT_BYTES,
     ) -> None:
         self._queue = ByteQueue(small_piece_bytes)
         self._frame_bytes: int | None = None
         self._max_frame_bytes = max_frame_bytes
 
     def feed(self, data: bytes | memoryview) -> bool:
-        """Take the next bytes of the stream; they must not change any more.
+        """Add the next bytes of the stream, which must not change any more.
 
-        Returns whether `next` has something to do: most packets are the middle of a WRITE.
+        :returns: whether `next` may find a frame. Most packets are the middle of a WRITE.
         """
         self._queue.append(memoryview(data))
         return self._queue.size_bytes >= (self._frame_bytes or _LENGTH_BYTES)
@@ -103,12 +104,12 @@ class Frames:
         return b"".join(self._queue.take(size_bytes))
 
     def _take_pieces(self, size_bytes: int) -> Body:
-        """The next bytes, to be kept."""
+        """The next bytes, as the buffers in which they came."""
         return tuple(map(_alone, self._queue.take(size_bytes)))
 
 
 def _alone(piece: Buffer) -> Buffer:
-    """A view holds all of what was fed in memory: unless it is nearly that, it is copied."""
+    """A copy of a view, if the view is much smaller than the buffer that it keeps in memory."""
     if isinstance(piece, memoryview) and 16 * len(piece) < 15 * memoryview(piece.obj).nbytes:
         return bytes(piece)
     return piece

@@ -1,11 +1,11 @@
-"""The header of the PROXY protocol, versions 1 and 2: whom a load balancer speaks for.
+"""The header of the PROXY protocol, versions 1 and 2: names the client behind a load balancer.
 
 Knows: HAProxy's "The PROXY protocol", sections 2.1, 2.2 and 5.
-Must not know: sockets, or who may send a header.
+Must not know: sockets, or which peers may send a header.
 
-Stricter than Twisted's parsers (`twisted.protocols.haproxy`), which take text for an address, raise
-ValueError on a port that is none, and want the first 16 bytes in one piece. What version 2 adds
-behind the addresses (TLVs, a checksum among them) is skipped.
+This parser is stricter than Twisted's (`twisted.protocols.haproxy`), which accept any text as an
+address, raise ValueError for a malformed port, and need the first 16 bytes in one read. The fields
+that version 2 has behind the addresses (TLVs, including a checksum) are skipped.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ipaddress import IPv4Address, IPv6Address
 
 V1_START = b"PROXY "
 V1_BYTES = 107
-"""The longest line of version 1, its end included."""
+"""The longest line of version 1, including its end."""
 
 V2_START = b"\r\n\r\n\0\r\nQUIT\n"
 V2_FIXED_BYTES = 16
 V2_BYTES = 4096
-"""The longest header of version 2 that is taken, with what the balancer adds (TLVs). 536 bytes fit
-into any first segment, and AWS adds less than 100."""
+"""The longest accepted header of version 2, including TLVs. 536 bytes fit into any first segment,
+and AWS adds less than 100."""
 
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
 _LOCAL, _PROXY = 0x20, 0x21
@@ -32,16 +32,16 @@ _ADDRESS_BYTES = {_UNSPECIFIED: 0, _TCP4: 12, _TCP6: 36, _UNIX_STREAM: 216}
 
 
 class BadProxyHeader(Exception):
-    """What came is not a header of the PROXY protocol."""
+    """The bytes are not a header of the PROXY protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    """What a header says.
+    """The contents of a header.
 
     :ivar client: address and port of the client; None if the connection is the balancer's own (a
-        health check: LOCAL, UNKNOWN), or the client has no such address (a UNIX socket).
-    :ivar size_bytes: what the header takes up; the client's own bytes follow.
+        health check: LOCAL, UNKNOWN), or if the client has no such address (a UNIX socket).
+    :ivar size_bytes: the size of the header; the client's own bytes follow.
     """
 
     client: tuple[str, int] | None
@@ -49,9 +49,9 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes) -> ProxyHeader | None:
-    """The header that `data` begins with; None until it is complete.
+    """The header at the beginning of `data`; None until it is complete.
 
-    :raises BadProxyHeader: `data` cannot become one; says why.
+    :raises BadProxyHeader: `data` is not the beginning of a header; says why.
     """
     if data[: len(V2_START)] == V2_START[: len(data)]:
         return _parse_v2(data) if len(data) >= V2_FIXED_BYTES else None
@@ -70,7 +70,7 @@ def _parse_v1(data: bytes) -> ProxyHeader | None:
 
 
 def _v1_client(words: list[bytes]) -> tuple[str, int] | None:
-    if words[0] == b"UNKNOWN":  # whatever follows it is to be ignored
+    if words[0] == b"UNKNOWN":  # the rest of the line is to be ignored
         return None
     if words[0] not in (b"TCP4", b"TCP6") or len(words) != 5:
         raise BadProxyHeader("not a protocol, two addresses and two ports")
@@ -124,6 +124,6 @@ def _v2_client(family: int, data: bytes) -> tuple[str, int] | None:
 
 
 def _shown(address: IPv4Address | IPv6Address) -> str:
-    """As text; an IPv4 address that is written as IPv6 is itself again."""
+    """As text; an IPv4 address that is mapped into IPv6 becomes IPv4 again."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return str(mapped or address)

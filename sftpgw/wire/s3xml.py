@@ -1,15 +1,15 @@
 """The XML that S3 speaks, in both directions.
 
 Knows: the documents of the S3 REST API, with and without their namespace, and
-what stores leave out of them.
+which elements stores leave out.
 Must not know: HTTP, retries, or what a response means to its caller.
 
-Whatever does not parse raises `MalformedDocument` and nothing else: an answer
+A document that does not parse raises `MalformedDocument` and no other error: a response
 is outside input. Documents with a DOCTYPE (entity bombs, HTML error pages of
 proxies) are refused. https://docs.aws.amazon.com/AmazonS3/latest/API/
 
-What can be found out in another way is read leniently, as stores differ: a list without a size
-or a time, an ETag without its quotes, a copied part that calls itself a copied object.
+Stores differ, so elements that can be found out in another way may be missing or wrong: a size
+or a time in a list, the quotes of an ETag, the name of a copied part's document.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _COPY_RESULTS = ("CopyObjectResult", "CopyPartResult")  # some stores confuse th
 
 
 class MalformedDocument(ValueError):
-    """An answer that is not the document it should be."""
+    """A response is not the document that it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +63,15 @@ class ErrorDocument:
 class WriteResult:
     """The outcome of CompleteMultipartUpload, CopyObject or UploadPartCopy.
 
-    `etag` is empty if the store does not tell the object's; a part's is always there.
-    `checksums` are those of the whole object or part, none of a composite.
+    :ivar etag: empty if the store does not tell that of an object; a part always has one.
+    :ivar checksums: of the whole object or part; a composite checksum is left out.
     """
 
     etag: str
     checksums: Mapping[ChecksumAlgorithm, Checksum] = field(default_factory=dict)
 
 
-# Answers.
+# Responses.
 
 
 def parse_error(document: bytes) -> ErrorDocument:
@@ -96,17 +96,17 @@ def parse_write_result(document: bytes, kind: str) -> WriteResult | ErrorDocumen
 
 
 def parse_created_upload(document: bytes, name: ObjectName) -> MultipartUpload:
-    """CreateMultipartUpload's answer. :raises MalformedDocument:"""
+    """The response to CreateMultipartUpload. :raises MalformedDocument:"""
     root = _root(document, "InitiateMultipartUploadResult")
     return MultipartUpload(name, _needed(root, "UploadId"))
 
 
 def parse_object_list(document: bytes, bucket: str) -> ListPage:
-    """ListObjectsV2's answer.
+    """The response to ListObjectsV2.
 
-    Asked with ``encoding-type=url``; a store that ignores that does not repeat
-    it in its answer, and its keys are then taken as they are. A size that is not told is
-    `UNKNOWN_BYTES`, a time 0.
+    The request has ``encoding-type=url``. A store that ignores it does not repeat it in the
+    response, and its keys are taken as they are. A missing size is `UNKNOWN_BYTES`, a missing
+    time 0.
 
     :raises MalformedDocument: also if it is truncated and says not where to go on,
         since taking it for the whole would make files disappear.
@@ -122,7 +122,7 @@ def parse_object_list(document: bytes, bucket: str) -> ListPage:
 
 
 def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
-    """ListMultipartUploads' answer.
+    """The response to ListMultipartUploads.
 
     Some stores encode keys and do not say so: whether a key with a per cent sign or a plus is
     one of these cannot be seen (`UploadsPage.is_ambiguous`).
@@ -165,16 +165,16 @@ def build_complete_upload(parts: Iterable[StoredPart]) -> bytes:
 
 
 def parse_tags(document: bytes) -> Mapping[str, str]:
-    """The tags that GetObjectTagging tells. :raises MalformedDocument:"""
+    """The response to GetObjectTagging. :raises MalformedDocument:"""
     root = _root(document, "Tagging")
     rows = root.iterfind("{*}TagSet/{*}Tag")
     return {_needed(row, "Key"): _text(row, "Value") for row in rows}
 
 
 def quoted(etag: str) -> str:
-    """An ETag as HTTP has it: some stores leave the quotes out in some answers.
+    """An ETag with its quotes, which some stores leave out in some responses.
 
-    Without this, one version of an object would have two ETags (RFC 9110, section 8.8.3).
+    Otherwise one version of an object would have two ETags (RFC 9110, section 8.8.3).
     """
     return f'"{etag}"' if etag and not etag.endswith('"') else etag
 
@@ -194,13 +194,13 @@ def checksum_element(algorithm: ChecksumAlgorithm) -> str:
 
 
 def encode_checksum(checksum: Checksum) -> str:
-    """As S3 writes it, here and in headers: base64 of the bytes in network order."""
+    """A checksum as in S3's documents and headers: base64 of the bytes in network order."""
     size_bytes = _CHECKSUM_BYTES[checksum.algorithm]
     return base64.b64encode(checksum.value.to_bytes(size_bytes, "big")).decode("ascii")
 
 
 def decode_checksum(text: str, algorithm: ChecksumAlgorithm) -> Checksum | None:
-    """What `encode_checksum` made; None for all else, such as a composite's ``…-7``."""
+    """The bytes of an encoded checksum; None for any other text, as a composite's ``…-7``."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -214,7 +214,7 @@ def decode_checksum(text: str, algorithm: ChecksumAlgorithm) -> Checksum | None:
 
 
 class _PlainTree(TreeBuilder):
-    """Builds a tree and refuses a DOCTYPE, and with it every entity of its own."""
+    """Builds a tree. Refuses a DOCTYPE, and so every entity that a document defines."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise MalformedDocument(f"a document with a DOCTYPE ({name[:50]})")

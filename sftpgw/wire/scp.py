@@ -1,21 +1,22 @@
 """The lines of the classic scp protocol.
 
-Knows: how headers, answers and messages are laid out in bytes, and every bound of theirs.
+Knows: the formats of headers, replies and messages, and their bounds.
 Must not know: what a header means for any file, or how bytes of files are moved.
 
-There is no document but OpenSSH's ``scp.c``. One side is the source, the other the sink.
+The only specification is OpenSSH's ``scp.c``. One side is the source, the other the sink.
 
 Rules
 
 1. A header is one line from the source: ``C<mode> <size> <name>`` announces a file,
    ``D<mode> 0 <name>`` a directory, ``E`` ends one, and ``T<mtime> <µs> <atime> <µs>`` tells
-   the times of what the next C or D names.
+   the times of the file or directory of the next C or D.
 2. Every header, and every file's bytes, is answered by the sink: a zero byte, or `WARNING` or
    `FATAL` and a line that says what is wrong. A file's bytes are followed by one of the same
    from the source: whether it could read them all.
 3. A name is one segment of a path: without slash, NUL or line end, neither ``.`` nor ``..``.
 4. A line has at most `MAX_LINE_BYTES`, numbers are plain digits.
-5. The parser understands what the writer writes, and back.
+5. The parser reads every line that the writer writes, and the writer writes every header that
+   the parser reads.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MAX_MODE = 0o7777
 
 
 class MalformedLine(GatewayError):
-    """A line that is none of the protocol's: what follows cannot be understood either."""
+    """A line is malformed. The bytes behind it cannot be understood either."""
 
 
 class UnfitName(GatewayError):
@@ -54,7 +55,7 @@ class FileHeader:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryHeader:
-    """``D``: what follows is in this directory, up to its `EndOfDirectory`."""
+    """``D``: the headers that follow are in this directory, up to its `EndOfDirectory`."""
 
     mode: int
     name: bytes
@@ -67,7 +68,7 @@ class EndOfDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """``T``: the times of what comes next. Both have microseconds."""
+    """``T``: the times of the next file or directory, with microseconds."""
 
     modified_seconds: int
     accessed_seconds: int
@@ -77,7 +78,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something went wrong at the other end: with one file, or altogether."""
+    """An error at the other end: of one file, or a fatal one."""
 
     is_fatal: bool
     text: bytes
@@ -91,9 +92,10 @@ _TIMES = re.compile(rb"T" + rb" ".join([_NUMBER] * 4))
 
 
 def parse_line(line: bytes) -> Header:
-    """What a line from the source says; `line` comes without its line end.
+    """The header or message of a line from the source.
 
-    :raises MalformedLine: it says nothing.
+    :param line: without its line feed.
+    :raises MalformedLine: it is neither.
     """
     if line[:1] in (WARNING, FATAL):
         return Message(line[:1] == FATAL, line[1:])
@@ -143,12 +145,12 @@ def encode(header: Header) -> bytes:
 
 
 def message(sentence: str, *, is_fatal: bool = False) -> bytes:
-    """An answer that is not OK, as OpenSSH's reads: clients show it as it is."""
+    """A reply that is not OK, in OpenSSH's form: clients show it as it is."""
     return encode(Message(is_fatal, f"scp: {sentence}".encode()))
 
 
 def is_fit(name: bytes) -> bool:
-    """Whether a header can name a file so."""
+    """Whether a header can carry a name."""
     return name not in (b"", b".", b"..") and not any(byte in name for byte in b"/\0\n")
 
 
@@ -159,7 +161,7 @@ def _checked(name: bytes) -> bytes:
 
 
 def _one_line(text: bytes) -> bytes:
-    """Nothing in a message may look like its end, or overrun the reader."""
+    """A message without line ends, cut to the reader's bound."""
     return text.replace(b"\n", b"?").replace(b"\0", b"?")[: MAX_LINE_BYTES - 2]
 
 

@@ -1,7 +1,7 @@
 """SFTP version 3 packets.
 
-Knows: how requests and replies are laid out in bytes, and every bound of theirs.
-Must not know: what a request means, or whether it may be granted.
+Knows: the formats of requests and replies, and their bounds.
+Must not know: what a request means, or whether it is permitted.
 
 Rules
 
@@ -11,7 +11,7 @@ Rules
 3. A well-framed body that does not parse is `Malformed` and carries the id, so
    that it can be answered: a string must be there whole, and nothing may follow
    the last field, but for INIT's extensions, and what clients leave behind a WRITE.
-4. Attributes are dicts in Conch's words: size, uid, gid, permissions, atime,
+4. Attributes are dicts, with the keys that Conch uses: size, uid, gid, permissions, atime,
    mtime. Extended attributes are checked and dropped.
 5. The parser reads back what `testing/sftp_requests` writes.
 """
@@ -134,7 +134,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """`data` comes in the pieces in which it arrived."""
+    """WRITE. `data` is a list of buffers, as the bytes came."""
 
     request_id: int
     handle: bytes
@@ -202,7 +202,7 @@ class Extended:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A type that version 3 does not have: well-framed, so it gets an answer."""
+    """A type that version 3 does not have. It is well-framed, so it gets a reply."""
 
     number: int
     request_id: int
@@ -225,6 +225,7 @@ Request: TypeAlias = (
 
 _UINT32 = struct.Struct(">L")
 _UINT64 = struct.Struct(">Q")
+_OFFSET_AND_LENGTH = struct.Struct(">QL")
 _TYPE_AND_ID = struct.Struct(">BL")
 _LENGTH_TYPE_ID = struct.Struct(">LBL")
 
@@ -232,7 +233,9 @@ _LENGTH_TYPE_ID = struct.Struct(">LBL")
 class SftpFields(FieldCursor):
     """The fields of one request or reply.
 
-    :param request_id: what an error carries, so that the request can be answered.
+    :param frame: the bytes of the packet.
+    :param offset: where the first field begins.
+    :param request_id: the id for errors, so that the request can be answered.
     """
 
     __slots__ = ("_request_id",)
@@ -305,11 +308,13 @@ _REQUESTS = frozenset({Kind.OPEN, Kind.READ, Kind.WRITE, Kind.FSETSTAT, Kind.EXT
 def parse_request(frame: Frame) -> Request:
     """Read one frame from a client.
 
-    :raises Malformed: it does not parse, and here is the id to answer.
+    :raises Malformed: it does not parse; with the id to answer.
     """
     number, request_id = _TYPE_AND_ID.unpack_from(frame.head)
     if number == Kind.WRITE:
         return _parse_write(request_id, frame)
+    if number == Kind.READ:
+        return Read(request_id, *_parse_range(request_id, frame.head))
     if number == Kind.INIT:
         fields = SftpFields(frame.head, 1, 0)
         return Init(fields.uint32(), fields.pairs())
@@ -331,24 +336,41 @@ def _parse_write(request_id: int, frame: Frame) -> Write:
 
     Older Go clients (rclone 1.60) send the rest of their buffer behind a last short WRITE.
     """
-    fields = SftpFields(frame.head, 5, request_id)
-    handle, offset, data_bytes = fields.string(), fields.uint64(), fields.uint32()
-    fields.end()
+    handle, offset, data_bytes = _parse_range(request_id, frame.head)
     there_bytes = sum(map(len, frame.tail))
     if data_bytes > there_bytes:
+        fields = SftpFields(frame.head, len(frame.head), request_id)
         raise fields.malformed(f"a string claims {data_bytes} bytes, {there_bytes} are there")
     data = frame.tail
     if data_bytes < there_bytes:
-        # Copied: views would keep in memory what is dropped here.
+        # Copied: a view would keep the dropped bytes in memory.
         data = (b"".join(data)[:data_bytes],) if data_bytes else ()
     return Write(request_id, handle, offset, data)
 
 
+def _parse_range(request_id: int, head: bytes) -> tuple[bytes, int, int]:
+    """The handle, the offset and the length of a READ or WRITE, which end the packet.
+
+    Most requests are of these two kinds. Two calls of struct do for them; where these fail, the
+    fields one by one tell what is malformed.
+    """
+    try:
+        end = 9 + _UINT32.unpack_from(head, 5)[0]
+        offset, length = _OFFSET_AND_LENGTH.unpack_from(head, end)
+    except struct.error:
+        pass
+    else:
+        if end + _OFFSET_AND_LENGTH.size == len(head):
+            return head[9:end], offset, length
+    fields = SftpFields(head, 5, request_id)
+    found = fields.string(), fields.uint64(), fields.uint32()
+    fields.end()
+    return found
+
+
 def _parse_body(kind: Kind, request_id: int, fields: SftpFields) -> Request:  # noqa: PLR0911
-    """One line for each layout; the hot one first."""
+    """One line for each layout."""
     match kind:
-        case Kind.READ:
-            return Read(request_id, fields.string(), fields.uint64(), fields.uint32())
         case Kind.OPEN:
             return Open(request_id, fields.string(), fields.uint32(), fields.attributes())
         case Kind.FSETSTAT:
@@ -373,6 +395,16 @@ def version(extensions: Iterable[tuple[bytes, bytes]]) -> bytes:
     return _framed(bytes([Kind.VERSION]) + _UINT32.pack(VERSION) + pairs)
 
 
+def ok(request_id: int) -> Body:
+    """STATUS, with the code OK, as a list of buffers."""
+    return (status(request_id, Status.OK, ""),)
+
+
+def data(request_id: int, content: Body) -> Body:
+    """DATA, as a list of buffers: the bytes need not be joined to their header."""
+    return data_header(request_id, sum(map(len, content))), *content
+
+
 def status(request_id: int, code: Status, message: str) -> bytes:
     """STATUS, its message in UTF-8, its language tag empty."""
     text = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES]
@@ -385,7 +417,7 @@ def handle(request_id: int, name: bytes) -> bytes:
 
 
 def data_header(request_id: int, size_bytes: int) -> bytes:
-    """DATA up to its bytes, which follow uncopied: `size_bytes` of them."""
+    """DATA up to its `size_bytes` bytes, which follow without a copy."""
     header = _LENGTH_TYPE_ID.pack(9 + size_bytes, Kind.DATA, request_id)
     return header + _UINT32.pack(size_bytes)
 

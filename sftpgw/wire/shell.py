@@ -1,18 +1,18 @@
-"""Command lines: the words that a client's user would see a shell make of them.
+"""Command lines: the words that a shell would make of them.
 
 Knows: quotes, backslashes, and which characters of a word stand for themselves.
 Must not know: any command, or what a pattern matches.
 
 Rules
 
-1. Words are what blanks, tabs and line ends part. ``'…'`` is taken as it is; in ``"…"`` a
-   backslash protects ``"``, ``\\``, ``$`` and `````; elsewhere, whatever comes next.
+1. Blanks, tabs and line ends separate words. ``'…'`` is taken as it is. In ``"…"`` a
+   backslash protects ``"``, ``\\``, ``$`` and `````; elsewhere it protects any character.
 2. Nothing is executed, and nothing is replaced: ``$HOME`` and `````ls````` are text. Only ``~``
    alone, or before a slash, is the home directory, which is ``/`` for every user.
 3. An unquoted ``;``, ``|``, ``&``, ``<`` or ``>`` asks for what only a shell could do. The line
-   is refused: half of it done would be another thing than what was asked for.
-4. A word is a pattern if it has an unquoted ``*``, ``?`` or ``[``. In a pattern, what is
-   special and was quoted has a backslash.
+   is refused: half of it would be another command.
+4. A word is a pattern if it has an unquoted ``*``, ``?`` or ``[``. In a pattern, a special
+   character that was quoted has a backslash.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ _AFTER_BACKSLASH_IN_QUOTES = b'"\\$`'
 
 
 class BadCommandLine(GatewayError):
-    """A line that does not come apart into words."""
+    """A line cannot be split into words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """`text` is the word without quotes; `pattern` what it matches, None if only itself."""
+    """A word.
+
+    :ivar text: the word without quotes.
+    :ivar pattern: its pattern; None if it matches itself only.
+    """
 
     text: bytes
     pattern: bytes | None = None
@@ -64,7 +68,7 @@ def split(line: bytes) -> tuple[Word, ...]:
 
 
 def _characters(line: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Each character and whether it was quoted; an opening quote yields nothing, quoted."""
+    """Each character and whether it was quoted. An opening quote yields an empty one."""
     quote, at = b"", 0
     while at < len(line):
         byte, at = line[at : at + 1], at + 1
@@ -96,7 +100,7 @@ class _Growing:
         self._may_be_home = False
 
     def add(self, byte: bytes, is_quoted: bool) -> None:
-        """Take the next character; an empty one only makes the word one."""
+        """Add a character. An empty one makes a word of quotes alone."""
         if not self._text and byte == b"~":
             self._may_be_home = not is_quoted
         self._text += byte

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from sftpgw.aws.credentials import (
     EARLY_REFRESH_PAUSE_SECONDS,
     LAST_SECONDS,
-    PATIENCE_SECONDS,
+    MAX_WAIT_SECONDS,
     SHORTEST_LIFE_SECONDS,
     RefreshedCredentials,
     StaticCredentials,
@@ -289,7 +289,7 @@ def test_credentials_are_used_until_they_expire(is_silent: bool) -> None:
     def current() -> Any:
         waiting = start(source.current())
         if is_silent and not waiting.called:
-            clock.advance(PATIENCE_SECONDS)
+            clock.advance(MAX_WAIT_SECONDS)
         elif thread.waiting:
             thread.run()
         return result_of(waiting)
@@ -309,7 +309,7 @@ def test_a_search_without_end_is_not_waited_for() -> None:
     clock, thread = Clock(), HeldThread()
     source = RefreshedCredentials(lambda: Credentials("A", "S"), thread, clock)
     waiting = start(source.current())
-    clock.advance(PATIENCE_SECONDS)
+    clock.advance(MAX_WAIT_SECONDS)
     with pytest.raises(CredentialsUnavailable):
         result_of(waiting)
     thread.run()

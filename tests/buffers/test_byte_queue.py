@@ -5,25 +5,25 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES, ByteQueue
+from sftpgw.buffers.byte_queue import SMALL_FRAGMENT_BYTES, ByteQueue
 
 
 @given(
     st.lists(st.binary(max_size=50) | st.binary(max_size=9).map(lambda data: data * 600)),
     st.lists(st.integers(1, 6000), min_size=1),
 )
-def test_bytes_come_out_as_they_went_in(pieces: list[bytes], limits: list[int]) -> None:
+def test_bytes_come_out_as_they_went_in(fragments: list[bytes], limits: list[int]) -> None:
     queue = ByteQueue()
-    for piece in pieces:
-        queue.append(piece)
-    expected = b"".join(pieces)
+    for fragment in fragments:
+        queue.append(fragment)
+    expected = b"".join(fragments)
     taken = b""
     assert queue.size_bytes == len(expected)
     while queue.size_bytes:
         limit = limits[len(taken) % len(limits)]
-        piece = b"".join(queue.take(limit))
-        assert len(piece) == min(limit, len(expected) - len(taken))
-        taken += piece
+        fragment = b"".join(queue.take(limit))
+        assert len(fragment) == min(limit, len(expected) - len(taken))
+        taken += fragment
         assert queue.size_bytes == len(expected) - len(taken)
     assert taken == expected
     assert queue.take(10) == ()
@@ -31,18 +31,18 @@ def test_bytes_come_out_as_they_went_in(pieces: list[bytes], limits: list[int]) 
 
 def test_a_fragment_that_fits_is_not_copied() -> None:
     queue = ByteQueue()
-    piece = b"x" * SMALL_PIECE_BYTES
-    queue.append(piece)
-    (taken,) = queue.take(SMALL_PIECE_BYTES)
-    assert taken is piece
+    fragment = b"x" * SMALL_FRAGMENT_BYTES
+    queue.append(fragment)
+    (taken,) = queue.take(SMALL_FRAGMENT_BYTES)
+    assert taken is fragment
 
 
 def test_small_fragments_are_joined() -> None:
     queue = ByteQueue()
-    large = b"x" * SMALL_PIECE_BYTES
-    for piece in (b"a", b"b", large, b"c", b"d"):
-        queue.append(piece)
-    assert queue.take(2 * SMALL_PIECE_BYTES) == (b"ab", large, b"cd")
+    large = b"x" * SMALL_FRAGMENT_BYTES
+    for fragment in (b"a", b"b", large, b"c", b"d"):
+        queue.append(fragment)
+    assert queue.take(2 * SMALL_FRAGMENT_BYTES) == (b"ab", large, b"cd")
 
 
 def test_clear_forgets_a_half_taken_fragment() -> None:
@@ -59,11 +59,11 @@ def test_clear_forgets_a_half_taken_fragment() -> None:
     st.integers(0, 6000),
     st.integers(0, 12_000),
 )
-def test_a_byte_is_found_where_it_is(pieces: list[bytes], taken: int, limit: int) -> None:
+def test_a_byte_is_found_where_it_is(fragments: list[bytes], taken: int, limit: int) -> None:
     queue = ByteQueue()
-    for piece in pieces:
-        queue.append(piece)
+    for fragment in fragments:
+        queue.append(fragment)
     queue.take(taken)
-    left = b"".join(pieces)[taken:]
+    left = b"".join(fragments)[taken:]
     assert queue.find(b"\0", limit) == left[:limit].find(b"\0")
     assert b"".join(queue.take(len(left))) == left

@@ -35,10 +35,10 @@ async def opened(under_test: StoreUnderTest, base: bytes) -> Upload:
     await store.put(name, (base,), PROPERTIES)
     info = await store.head(name)
     can_copy = under_test.capabilities.part_copy and under_test.capabilities.unequal_parts
-    below = BaseObject(info.size_bytes, can_copy, part_bytes, copy_limit_bytes=3 * part_bytes)
+    base = BaseObject(info.size_bytes, can_copy, part_bytes, copy_limit_bytes=3 * part_bytes)
     layout = StagingLayout(Ladder(part_bytes, part_bytes), 10_000)
     context = session_context(store, budget=Budget(100 * part_bytes), clock=reactor)
-    plan = UploadPlan(layout, below=below)
+    plan = UploadPlan(layout, base=base)
     return Upload(context, plan, name, mode=OpenMode(base=info))
 
 

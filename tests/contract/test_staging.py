@@ -27,8 +27,8 @@ def in_pieces(part_bytes: int) -> StagingLayout:
         unequal_parts=True,
         direct_parts=2,
         copy_limit_bytes=3 * part_bytes,
-        first_piece_bytes=2 * part_bytes,
-        step_pieces=1,
+        first_staging_bytes=2 * part_bytes,
+        step_stagings=1,
     )
 
 

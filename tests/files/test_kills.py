@@ -133,7 +133,7 @@ def edit_here_and_there(client: SftpClient) -> None:
     client.close(handle)
 
 
-def edited(data: bytes, *offsets: int) -> bytes:
+def overlay(data: bytes, *offsets: int) -> bytes:
     changed = bytearray(data)
     for at in offsets:
         changed[at : at + len(TINY)] = TINY
@@ -190,7 +190,7 @@ JOBS = {
     "scp, small over small": over(SMALL, scp_over(TINY), TINY),
     "resume": over(OLD, resume, OLD + NEW),
     "append": over(SMALL, put(NEW, OVER | OpenFlag.APPEND), SMALL + NEW),
-    "edit here and there": over(LARGE, edit_here_and_there, edited(LARGE, 70, 2, 130)),
+    "edit here and there": over(LARGE, edit_here_and_there, overlay(LARGE, 70, 2, 130)),
     "edit a small file": over(SMALL, put(TINY, OVER), TINY + SMALL[len(TINY) :]),
     "cut": over(OLD, set_on_path(b"/f", size=40), OLD[:40]),
     "cut to nothing": over(OLD, set_on_path(b"/f", size=0), b""),
@@ -216,7 +216,7 @@ JOBS = {
     "rename while it is edited": Job(
         while_open(OVER, [(70, TINY), (2, TINY), (130, TINY)], rename(b"/f", b"/g")),
         {"f": LARGE},
-        {"f": None, "g": edited(LARGE, 70, 2, 130)},
+        {"f": None, "g": overlay(LARGE, 70, 2, 130)},
     ),
     "rename while it is gone on with": Job(
         while_open(OVER, [(len(OLD), NEW[:40]), (len(OLD) + 40, NEW[40:])], rename(b"/f", b"/g")),
@@ -252,7 +252,7 @@ TRANSIENT: dict[tuple[str, str], set[bytes | None]] = {
     ("rename while it is uploaded", "f"): {NEW},
     ("rename while it is uploaded over one", "f"): {NEW},
     ("rename while it is uploaded over one", "g"): {OLD},
-    ("rename while it is edited", "f"): {edited(LARGE, 70, 2, 130)},
+    ("rename while it is edited", "f"): {overlay(LARGE, 70, 2, 130)},
     ("rename while it is edited", "g"): {LARGE},
     ("rename while it is gone on with", "f"): {OLD + NEW},
     ("rename while it is gone on with", "g"): {OLD},

@@ -26,7 +26,8 @@ from twisted.python.failure import Failure
 from sftpgw.errors import StoreUnavailable
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
-from sftpgw.files.renames.recovery import RenameCompleter, RenameRecovery
+from sftpgw.files.renames.completer import RenameCompleter
+from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.subsystem import Subsystem

@@ -19,7 +19,7 @@ from sftpgw.files.renames.plan import (
     Entry,
     Intent,
     Outcome,
-    find_records,
+    find_journals,
     intent_text,
     page_text,
     parse_intent,
@@ -27,9 +27,9 @@ from sftpgw.files.renames.plan import (
 )
 from sftpgw.files.uploads.suspended.plan import (
     SuspendedUpload,
-    parse_partial,
-    partial_text,
+    parse_record,
     record_name,
+    record_text,
 )
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
@@ -240,7 +240,7 @@ ENTRIES = (Entry("", '"e0"', 1_700_000_000.0), Entry("é/\U0001f600", '"e1"'))
 @pytest.mark.parametrize(
     ("name", "text", "parse", "value"),
     [
-        ("suspended_upload", partial_text(PARTIAL), parse_partial, PARTIAL),
+        ("suspended_upload", record_text(PARTIAL), parse_record, PARTIAL),
         ("intent", intent_text(INTENT), parse_intent, INTENT),
         ("page", page_text(ENTRIES), lambda text, bucket: parse_page(text), ENTRIES),
     ],
@@ -265,7 +265,7 @@ def test_older_records_are_read() -> None:
     assert parse_page(TEXTS["page_with_whole_dates"].encode()) == (
         Entry("a", '"e1"', 1_700_000_000),
     )
-    partial = parse_partial(TEXTS["upload_without_sums"].encode(), "bucket")
+    partial = parse_record(TEXTS["upload_without_sums"].encode(), "bucket")
     assert partial.parts == (StoredPart(1, 5_242_880, '"e1"'),)
     assert (partial.upload.checksum, partial.created_with) == (None, None)
     assert partial.began_seconds == 1_700_000_000
@@ -279,7 +279,7 @@ def test_what_other_gateways_have_written_is_found() -> None:
         ObjectInfo(ObjectName("bucket", f"{STATE}renames/ID/{name}"), 1, "e", 7.0)
         for name in ("intent", "page-00000", "page-00001", "outcome", "claim-6.000")
     ]
-    (found,) = find_records(STATE, objects)
+    (found,) = find_journals(STATE, objects)
     assert found.has_intent
     assert found.pages == (0, 1)
     assert found.claim_keys == (f"{STATE}renames/ID/claim-6.000",)

@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.aio.cancel import CancelToken
 from sftpgw.errors import NoSuchObject, StoreUnavailable
+from sftpgw.model.measurements import FinishedRequest
 from sftpgw.model.store import ByteRange, ObjectName, ObjectProperties
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.s3.s3_request import FinishedRequest
 from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
 from tests.scripted_server import DEFAULTS
 from tests.stores import CollectingSink, connect, moto_settings

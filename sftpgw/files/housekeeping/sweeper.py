@@ -44,7 +44,7 @@ from sftpgw.errors import (
 )
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.files.uploads.executor import pieces_prefix
+from sftpgw.files.uploads.executor import staging_prefix
 from sftpgw.files.uploads.suspended.plan import claims_prefix
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -103,7 +103,7 @@ def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, 
 
 def _own_targets(bucket: str, state_prefix: str, stale_seconds: float) -> tuple[Target, ...]:
     return (
-        Target(bucket, pieces_prefix(state_prefix), stale_seconds, has_objects=True),
+        Target(bucket, staging_prefix(state_prefix), stale_seconds, has_objects=True),
         Target(bucket, f"{state_prefix}probe/", stale_seconds, has_objects=True),
         Target(bucket, claims_prefix(state_prefix), CLAIM_SECONDS, has_objects=True),
     )

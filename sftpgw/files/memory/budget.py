@@ -69,7 +69,7 @@ class Budget:
         return len(self._queue)
 
     def try_acquire(self, size_bytes: int, user: str = "") -> bool:
-        if self._queue or not self._fits(size_bytes):
+        if not (self._queue.is_empty and self._fits(size_bytes)):
             return False
         self._count(user, size_bytes)
         return True
@@ -96,7 +96,7 @@ class Budget:
         self._serve()
 
     def is_over_fair_share(self, user: str = "") -> bool:
-        if not self._queue:
+        if self._queue.is_empty:
             return False
         if user == self._queue.next_user:
             return True
@@ -131,7 +131,7 @@ class Budget:
 
     def request_reclaim(self) -> None:
         for on_pressure in tuple(self._watchers):
-            if not self._queue:
+            if self._queue.is_empty:
                 return
             on_pressure()
 
@@ -148,7 +148,7 @@ class Budget:
         return self.held_bytes + size_bytes <= self.limit_bytes or self.held_bytes == 0
 
     def _serve(self) -> None:
-        while self._queue and self._fits(self._queue.next_item):
+        while not self._queue.is_empty and self._fits(self._queue.next_item):
             user, size_bytes, granted = self._queue.pop()
             self._count(user, size_bytes)
             granted.callback(None)

@@ -1,47 +1,55 @@
-"""One transfer's place in the memory budget: what it holds, and where it stands in line.
+"""What one transfer holds of the memory budget, and its position in the queue for more.
 
-Knows: the budget, and how to ask for more, give back and wait.
+Knows: the budget, how to ask for more, give back and wait, and when an upload gives way.
 Must not know: what the bytes are.
 
-Who stands in line holds nothing but what is on its way to the store, and that will be
-given back whatever others do: so the line always moves on. And what comes back goes to
-the line, not to whoever gave it back and waits farther behind: so everybody's turn comes.
+A transfer that waits in the queue holds nothing but what is on its way to the store, and that
+is released whatever others do. So the queue always moves on. What is released goes to the head
+of the queue and not to the transfer that released it, which waits behind. So each transfer is
+served in the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from sftpgw.errors import LimitReached
+from sftpgw.files.memory.stall import StallTimeout
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
 
-PRESS_SECONDS = 10.0
-"""How often who stands in line asks whether somebody has gone idle."""
+RECLAIM_SECONDS = 10.0
+"""How often a transfer in the queue asks the others to give back what they hold idly."""
 
 
-def request_reclaim_while_waiting(budget: MemoryBudget, clock: Clock, turn: Deferred[None]) -> None:
-    """Until `turn` has come, ask from time to time who holds memory in vain."""
+def request_reclaim_while_waiting(
+    budget: MemoryBudget, clock: Clock, granted: Deferred[None]
+) -> None:
+    """Until `granted` fires, ask from time to time for memory that is held idly."""
     repeated = LoopingCall(budget.request_reclaim)
     repeated.clock = clock  # type: ignore[assignment]
-    repeated.start(PRESS_SECONDS, now=False)
+    repeated.start(RECLAIM_SECONDS, now=False)
 
-    def over(outcome: Any) -> Any:
+    def stop(outcome: Any) -> Any:
         if repeated.running:
             repeated.stop()
         return outcome
 
-    turn.addBoth(over)
+    granted.addBoth(stop)
 
 
 class Reservation:
     """Holds bytes of the budget for one transfer. `close` it in the end.
 
-    :param granted: called when what was waited for has come.
-    :param shed: called when others wait for memory: give back what is held in vain.
+    :param budget: the user's share of the memory budget.
+    :param clock: the process's clock.
+    :param on_granted: called when the bytes that were waited for are reserved.
+    :param on_pressure: called when others wait for memory: give back what is held idly.
+    :ivar held_bytes: what is reserved now.
     """
 
     def __init__(
@@ -49,35 +57,35 @@ class Reservation:
         budget: MemoryBudget,
         clock: Clock,
         *,
-        granted: Callable[[], None],
+        on_granted: Callable[[], None],
         on_pressure: Callable[[], None],
     ) -> None:
         self.held_bytes = 0
         self._budget = budget
         self._clock = clock
-        self._tell_granted = granted
-        self._shed = on_pressure
+        self._on_granted = on_granted
+        self._on_pressure = on_pressure
         self._sent_bytes = 0
         self._asked_bytes = 0
         self._is_closed = False
-        self._turn: Deferred[None] | None = None
+        self._waiting: Deferred[None] | None = None
         budget.watch(on_pressure)
 
     @property
     def is_waiting(self) -> bool:
-        """It stands in line."""
-        return self._turn is not None
+        """Whether it waits in the queue."""
+        return self._waiting is not None
 
     @property
     def is_over_fair_share(self) -> bool:
-        """Others wait while its user holds more of the budget than they could."""
+        """Whether others wait while its user holds more of the budget than they could."""
         return self._budget.is_over_fair_share()
 
     def settle(self, sent_bytes: int, filling_bytes: int) -> int:
-        """Hold what is needed now, as far as that is less. Returns what is missing.
+        """Release what is not needed now. Returns how many bytes are missing.
 
         :param sent_bytes: what is on its way to the store.
-        :param filling_bytes: what else is needed; this is what the line is for.
+        :param filling_bytes: what else is needed; the queue is for this.
         """
         stored_bytes, self._sent_bytes = self._sent_bytes - sent_bytes, sent_bytes
         needed_bytes = sent_bytes + filling_bytes
@@ -85,19 +93,19 @@ class Reservation:
             self._give_back(min(self.held_bytes, max(0, stored_bytes)))
             if needed_bytes >= self.held_bytes + self._asked_bytes:
                 return 0
-            self._leave_line()
+            self._leave_queue()
         self._give_back(max(0, self.held_bytes - needed_bytes))
         return 0 if self._is_closed else needed_bytes - self.held_bytes
 
     def take(self, more_bytes: int) -> bool:
-        """Past the line, as far as the overdraft goes."""
+        """Reserve without the queue, as far as the overdraft goes; whether that worked."""
         if not self._budget.try_charge(more_bytes):
             return False
         self.held_bytes += more_bytes
         return True
 
     def ask(self, more_bytes: int) -> None:
-        """Now, if nobody waits and there is room, else in line."""
+        """Reserve now, if the queue is empty and there is room; else wait in the queue."""
         if self._budget.try_acquire(more_bytes):
             self.held_bytes += more_bytes
             return
@@ -105,22 +113,22 @@ class Reservation:
         self._give_back(idle_bytes)
         if self._is_closed:
             return
-        turn = self._budget.acquire(more_bytes + idle_bytes)
-        if turn is None:
+        granted = self._budget.acquire(more_bytes + idle_bytes)
+        if granted is None:
             self.held_bytes += more_bytes + idle_bytes
             return
-        self._turn = turn
+        self._waiting = granted
         self._asked_bytes = more_bytes + idle_bytes
-        request_reclaim_while_waiting(self._budget, self._clock, turn)
-        turn.addCallbacks(self._granted, lambda _: None)
-        if self._is_closed:  # who begins to wait makes others give way, and perhaps itself
+        request_reclaim_while_waiting(self._budget, self._clock, granted)
+        granted.addCallbacks(self._granted, lambda _: None)
+        if self._is_closed:  # waiting makes others give way, and perhaps this transfer itself
             self.close()
 
     def close(self) -> None:
         """Give back everything."""
         self._is_closed = True
-        self._leave_line()
-        self._budget.unwatch(self._shed)
+        self._leave_queue()
+        self._budget.unwatch(self._on_pressure)
         self._give_back(self.held_bytes)
 
     def _give_back(self, size_bytes: int) -> None:
@@ -131,14 +139,120 @@ class Reservation:
     def _granted(self, _: None) -> None:
         self.held_bytes += self._asked_bytes
         self._stop_waiting()
-        self._tell_granted()
+        self._on_granted()
 
-    def _leave_line(self) -> None:
-        turn = self._turn
-        if turn is not None:
+    def _leave_queue(self) -> None:
+        waiting = self._waiting
+        if waiting is not None:
             self._stop_waiting()
-            turn.cancel()
+            waiting.cancel()
 
     def _stop_waiting(self) -> None:
-        self._turn = None
+        self._waiting = None
         self._asked_bytes = 0
+
+
+class BufferedUpload(Protocol):
+    """The memory that an upload's plan needs."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """What is held until the store confirms it."""
+
+    @property
+    def filling_bytes(self) -> int:
+        """What else is needed: the bytes of a small upload, the whole parts of a large one."""
+
+    @property
+    def small_bytes(self) -> int:
+        """Up to this size an upload does not wait in the queue."""
+
+    @property
+    def waits_for_gap(self) -> bool:
+        """Bytes are held that only a later write, or the end, releases."""
+
+
+class UploadReservation(Reservation):
+    """The reservation of one upload: it follows the plan, and gives way when the upload stalls.
+
+    :param plan: what the upload needs.
+    :param budget: the user's share of the memory budget.
+    :param clock: the process's clock.
+    :param stall_timeout: how long the upload may be silent while others wait.
+    :param on_granted: called when the bytes that were waited for are reserved.
+    :param on_refused: ends the upload with this error, for want of memory.
+    :param is_busy: whether requests of the upload are under way.
+    """
+
+    def __init__(
+        self,
+        plan: BufferedUpload,
+        budget: MemoryBudget,
+        clock: Clock,
+        stall_timeout: StallTimeout,
+        *,
+        on_granted: Callable[[], None],
+        on_refused: Callable[[LimitReached], None],
+        is_busy: Callable[[], bool],
+    ) -> None:
+        super().__init__(budget, clock, on_granted=on_granted, on_pressure=self._reclaim)
+        self._plan = plan
+        self._stall_timeout = stall_timeout
+        self._on_refused = on_refused
+        self._is_busy = is_busy
+        self.written_seconds = clock.seconds()
+        """When the client wrote last."""
+        self._silent_since_seconds = self._slow_since_seconds = self.written_seconds
+        self._moved_bytes = 0
+
+    def follow_plan(self) -> None:
+        """Reserve in the budget what the plan holds in buffers."""
+        if self._is_closed:
+            return
+        more_bytes = self.settle(self._plan.sent_bytes, self._plan.filling_bytes)
+        if more_bytes:
+            self._reserve(more_bytes)
+
+    def _reserve(self, more_bytes: int) -> None:
+        is_small = self.held_bytes + more_bytes <= self._plan.small_bytes
+        waits_for_gap = self._plan.waits_for_gap
+        if (is_small or waits_for_gap) and self.take(more_bytes):
+            return
+        if waits_for_gap:
+            # In the queue it could not go on: the missing write is behind withheld replies.
+            error = LimitReached(
+                "there is no memory now for writes out of order, or here and there; try again"
+            )
+            self._on_refused(error)
+        else:
+            self.ask(more_bytes)
+
+    def note_progress(self, size_bytes: int) -> None:
+        """The client has written so many bytes."""
+        self.written_seconds = self._silent_since_seconds = self._clock.seconds()
+        self._moved_bytes += size_bytes
+        if self._moved_bytes >= self._plan.small_bytes:
+            self._moved_bytes = 0
+            self._slow_since_seconds = self._silent_since_seconds
+
+    def replies_leave(self) -> None:
+        """Replies that were withheld leave: the client could not write before."""
+        self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
+
+    def _reclaim(self) -> None:
+        """Others wait for memory: an upload that holds some and does not move on gives way."""
+        if not self.held_bytes or self._is_busy() or self.is_waiting:
+            return
+        is_silent = self._stall_timeout.is_over(self._silent_since_seconds)
+        is_slow = self._stall_timeout.is_over(self._slow_since_seconds)
+        if is_silent or (is_slow and self.is_over_fair_share):
+            self._on_refused(self._stalled(is_silent=is_silent))
+
+    def _stalled(self, *, is_silent: bool) -> LimitReached:
+        stall_timeout = self._stall_timeout
+        return LimitReached(
+            f"{'nothing' if is_silent else 'hardly anything'} was written for "
+            f"{stall_timeout.limit_seconds:.0f} seconds while others waited for memory; send the "
+            f"file "
+            f"again{', and fewer at the same time' if stall_timeout.is_held_up else ''}"
+        )

@@ -1,19 +1,19 @@
-"""Renaming a directory: every key below it gets another beginning.
+"""Renaming a directory: every key below it gets another prefix.
 
-Knows: the order of requests after which, wherever they end, nothing is lost.
-Must not know: whether the user may do it, or what else is at either name.
+Knows: the order of requests in which nothing is lost, wherever it is interrupted.
+Must not know: SFTP; what may be at the target, which its caller checks.
 
-Rules (what is written down is told in `files/renames/plan`)
+Rules (those of the journal are in `files/renames/plan`)
 
-1. First the intent; then a look whether another rename concerns the same keys. If it is
-   alive, this one is refused; if it was left alone, it is finished first.
-2. Everything is counted before anything is copied: there may be too much, or a name that
-   would be too long.
-3. A page of objects at a time: HEAD each, write down their versions, copy each unless its
-   new name is taken, verify. Memory holds one page, however large the directory.
-4. When all copies are there, the outcome is decided, and files that are being written go
-   on under their new name. Only then the versions that were copied are deleted.
-5. What fails before the outcome takes the copies away again, and the source is as it was.
+1. The intent is written first. If another rename of the same keys is in progress, this one is
+   refused; if it was interrupted, it is completed first (`files/renames/exclusion`).
+2. All objects are counted before the first is copied: there may be too many of them, or a new key
+   may be too long.
+3. Then, page by page: a HEAD for each object, the versions into the journal, a copy of each object
+   unless its new key is taken. Memory holds one page, however large the directory is.
+4. When all copies exist, the outcome is written. Open files get their new names. Only then the
+   versions that were copied are deleted.
+5. If anything fails before the outcome, the copies are deleted, and the source is as it was.
 """
 
 from __future__ import annotations
@@ -41,16 +41,10 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.permissions import Operation, allows
-from sftpgw.files.renames.journal import RenameJournal, heartbeat, list_records
-from sftpgw.files.renames.plan import (
-    LEASE_SECONDS,
-    Entry,
-    FoundRename,
-    Intent,
-    Outcome,
-    records_prefix,
-)
-from sftpgw.files.renames.recovery import AT_ONCE, RenameCompleter
+from sftpgw.files.renames.completer import CONCURRENT_REQUESTS, RenameCompleter
+from sftpgw.files.renames.exclusion import RenameExclusion
+from sftpgw.files.renames.journal import RenameJournal, start_heartbeat
+from sftpgw.files.renames.plan import Entry, Intent, Outcome, journals_prefix
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import RenameLeftBehind, RenameSparedFiles
 from sftpgw.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEYS
@@ -59,13 +53,20 @@ from sftpgw.model.units import KIB
 
 PAGE_OBJECTS = 200
 PAGE_BYTES = 512 * KIB
-"""What a page may hold in memory, were all its names as long as names can be."""
+"""The memory of a page if all its keys are as long as keys can be."""
 
 Objects = tuple[ObjectInfo, ...]
 
 
 class DirectoryRename:
-    """One rename of a directory."""
+    """One rename of a directory.
+
+    :param source: the directory.
+    :param target: its new location.
+    :param context: the objects that the session's files use.
+    :param copier: copies and verifies single objects.
+    :param completer: carries out the outcome.
+    """
 
     def __init__(
         self,
@@ -83,162 +84,126 @@ class DirectoryRename:
         self._copier = copier
         self._completer = completer
         self._bucket = source.bucket
-        self._state_prefix = context.settings.state_prefix
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
-        key_prefix = f"{records_prefix(self._state_prefix)}{token_hex(12)}/"
-        self._record = RenameJournal(self._store, self._bucket, key_prefix)
+        key_prefix = f"{journals_prefix(context.settings.state_prefix)}{token_hex(12)}/"
+        self._journal = RenameJournal(self._store, self._bucket, key_prefix)
+        self._exclusion = RenameExclusion(context, self._journal, completer)
         self._heartbeat: PeriodicTask | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
         self._has_marker = False
         self._edited: list[tuple[ObjectInfo, ObjectInfo]] = []
-        """What is being edited of what was copied, before and after."""
-        self._has_been_done = False
+        """Base objects of open files: each original, and its copy."""
+        self._was_recovered = False
+        """An interrupted rename of the same directories was completed, and moved all of it."""
 
     async def move(
         self,
         *,
-        demand_free: Callable[[], Awaitable[bool]],
-        before_deleting: Callable[[], Awaitable[None]],
+        require_free: Callable[[], Awaitable[bool]],
+        on_copied: Callable[[], Awaitable[None]],
     ) -> int:
-        """Returns how many objects have a new name.
+        """Rename the directory. Returns the number of objects that were moved.
 
-        :param demand_free: raises unless the target may be taken; whether it has a marker.
-        :param before_deleting: called when all copies are there.
-        :raises FileError, StoreError: and the source is as it was, unless the error says more.
+        :param require_free: raises unless the target may be taken; returns whether it has a marker.
+        :param on_copied: is called when all copies exist, before anything is deleted.
+        :raises FileError, StoreError: the source is as it was, unless the message says otherwise.
         """
         if not self._context.budget.try_charge(PAGE_BYTES):
             raise LimitReached("there is no memory to rename a directory now; try again")
         try:
             await self._write_intent()
-            self._heartbeat = heartbeat(self._write_intent, self._context.clock)
-            await self._copy(demand_free, before_deleting)
-            if not self._has_been_done:
-                await self._delete()
+            self._heartbeat = start_heartbeat(self._write_intent, self._context.clock)
+            await self._copy(require_free, on_copied)
+            if not self._was_recovered:
+                await self._delete_source()
         finally:
             if self._heartbeat is not None:
                 self._heartbeat.stop()
             self._context.budget.release(PAGE_BYTES)
         return self._moved
 
-    async def _remove_record(self) -> None:
-        """An intent that was written behind this would keep others away, for nothing."""
+    async def _write_intent(self) -> None:
+        await self._journal.write_intent(self._intent)
+
+    async def _remove_journal(self) -> None:
+        """Stop the heartbeat before: an intent written later would only keep others away."""
         if self._heartbeat is not None:
             await self._heartbeat.finish()
-        await self._record.remove(self._pages)
-
-    async def _write_intent(self) -> None:
-        await self._record.write_intent(self._intent)
+        await self._journal.remove(self._pages)
 
     # Up to the outcome.
 
     async def _copy(
         self,
-        demand_free: Callable[[], Awaitable[bool]],
-        before_deleting: Callable[[], Awaitable[None]],
+        require_free: Callable[[], Awaitable[bool]],
+        on_copied: Callable[[], Awaitable[None]],
     ) -> None:
-        """Returns when the outcome is that it is moved."""
+        """Copy all objects; when this returns, the outcome is *moved*."""
         try:
-            await self._demand_alone()
-            if self._has_been_done and not await self._anything_left():
-                await self._remove_record()
+            self._was_recovered = await self._exclusion.require(self._intent, self._source.path)
+            if self._was_recovered and not await self._is_anything_left():
+                await self._remove_journal()
                 return
-            self._has_been_done = False
-            if await demand_free():
+            self._was_recovered = False
+            if await require_free():
                 self._intent = replace(self._intent, over_marker=True)
                 await self._write_intent()
-            await self._count()
-            await self._each_page(self._copy_page, PAGE_OBJECTS)
-            await before_deleting()
-            if await self._record.decide(Outcome.MOVED) is not Outcome.MOVED:
+            await self._check_size()
+            await self._for_each_page(self._copy_page, PAGE_OBJECTS)
+            await on_copied()
+            if await self._journal.decide(Outcome.MOVED) is not Outcome.MOVED:
                 raise ObjectChanged("another gateway has given this rename up; try again")
         except Exception:
-            if await self._is_given_up():
+            if await self._roll_back():
                 raise
 
-    async def _is_given_up(self) -> bool:
-        """Take back what was done; False if it cannot be, since the outcome is another."""
+    async def _roll_back(self) -> bool:
+        """Delete the copies. Returns False if the outcome is *moved*: then the rename goes on."""
         try:
             if self._pages:
-                if await self._record.decide(Outcome.ABANDONED) is Outcome.MOVED:
+                if await self._journal.decide(Outcome.ABANDONED) is Outcome.MOVED:
                     return False
-                if not await self._is_alone():
-                    self._tell_left("others rename the same files by now")
+                if not await self._exclusion.holds(self._intent):
+                    self._emit_left_behind("others rename the same files by now")
                     return True
-                await self._finish(Outcome.ABANDONED)
-                await self._completer.clear_folders(self._intent, Outcome.ABANDONED)
-            await self._remove_record()
+                await self._complete(Outcome.ABANDONED)
+                await self._completer.clear_ghosts(self._intent, Outcome.ABANDONED)
+            await self._remove_journal()
         except GatewayError as error:
-            self._tell_left(error.message)
+            self._emit_left_behind(error.message)
         return True
 
-    async def _demand_alone(self) -> None:
-        """:raises LimitReached: another rename that concerns the same keys is under way."""
-        for found in await list_records(self._store, self._bucket, self._state_prefix):
-            if found.has_intent and found.key_prefix != self._record.key_prefix:
-                await self._demand_apart(found)
-
-    async def _is_alone(self) -> bool:
-        """Whether nobody else's intent concerns the same keys; ours is written before."""
-        await self._write_intent()
-        for found in await list_records(self._store, self._bucket, self._state_prefix):
-            if found.has_intent and found.key_prefix != self._record.key_prefix:
-                with suppress(NoSuchObject):
-                    other = RenameJournal(self._store, self._bucket, found.key_prefix)
-                    if (await other.intent()).overlaps(self._intent):
-                        await self._record.bury()
-                        return False
-        return True
-
-    async def _demand_apart(self, found: FoundRename) -> None:
-        try:
-            other = await RenameJournal(self._store, self._bucket, found.key_prefix).intent()
-        except NoSuchObject:
-            return
-        if not other.overlaps(self._intent):
-            return
-        if found.is_left_alone(self._context.clock.seconds()):
-            finished = await self._completer.take_up(self._bucket, found)
-            if finished is not None:
-                is_the_same = (other.source, other.target) == (
-                    self._source.prefix,
-                    self._target.prefix,
-                )
-                self._has_been_done |= is_the_same and finished.outcome is Outcome.MOVED
-                return
-        raise LimitReached(
-            f"{self._source.path}: this directory, or one above or below, is being renamed, or "
-            f"its rename was interrupted; try again in {LEASE_SECONDS:.0f} seconds"
-        )
-
-    async def _count(self) -> None:
-        """:raises LimitReached, InvalidPath: nothing was copied yet"""
+    async def _check_size(self) -> None:
+        """:raises LimitReached: there are too many objects.
+        :raises InvalidPath: a new key would be too long.
+        """
         counted = 0
-        most = self._context.files.rename_max_objects
+        max_objects = self._context.files.rename_max_objects
         longer_by = len(self._intent.target.encode()) - len(self._intent.source.encode())
 
-        async def count(objects: Objects) -> None:
+        async def check(objects: Objects) -> None:
             nonlocal counted
             counted += len(objects)
-            if counted > most:
+            if counted > max_objects:
                 raise LimitReached(
-                    f"{self._source.path}: more than {most} files are in this directory, too many "
-                    "to rename it; see rename_max_objects"
+                    f"{self._source.path}: more than {max_objects} files are in this directory, "
+                    "too many to rename it; see rename_max_objects"
                 )
             for info in objects:
                 if len(info.name.key.encode()) + longer_by > MAX_KEY_BYTES:
                     path = self._suffix(info)
                     raise InvalidPath(f"{path}: its path would be longer than S3 allows")
 
-        await self._each_page(count, MAX_LISTED_KEYS)
+        await self._for_each_page(check, MAX_LISTED_KEYS)
 
-    async def _each_page(self, work: Callable[[Objects], Awaitable[None]], limit: int) -> None:
+    async def _for_each_page(self, work: Callable[[Objects], Awaitable[None]], limit: int) -> None:
         async for page in all_pages(self._store, self._bucket, self._intent.source, limit=limit):
             await work(self._visible(page.objects))
 
     def _visible(self, objects: Objects) -> Objects:
-        root = self._source.mount
-        return tuple(info for info in objects if not is_hidden(root, info.name.key))
+        mount = self._source.mount
+        return tuple(info for info in objects if not is_hidden(mount, info.name.key))
 
     async def _copy_page(self, listed: Objects) -> None:
         if not listed:
@@ -251,34 +216,35 @@ class DirectoryRename:
             except NoSuchObject:
                 return
 
-        await in_parallel(look, listed, AT_ONCE)
+        await in_parallel(look, listed, CONCURRENT_REQUESTS)
         self._has_marker |= any(info.name == self._source.marker for info in found)
         number = len(self._pages) + 1
         entries = tuple(
             Entry(self._suffix(info), info.etag, info.modified_seconds) for info in found
         )
         self._pages += (number,)
-        await self._record.write_page(number, entries)
-        await in_parallel(self._copy_one, found, AT_ONCE)
+        await self._journal.write_page(number, entries)
+        await in_parallel(self._copy_object, found, CONCURRENT_REQUESTS)
         self._moved += len(found)
 
-    async def _copy_one(self, info: ObjectInfo) -> None:
+    async def _copy_object(self, info: ObjectInfo) -> None:
         suffix = self._suffix(info)
         target = ObjectName(self._bucket, self._intent.target + suffix)
-        is_marked = self._intent.over_marker and not suffix
-        condition = WriteCondition.NONE if is_marked else WriteCondition.IF_ABSENT
+        replaces_marker = self._intent.over_marker and not suffix
+        condition = WriteCondition.NONE if replaces_marker else WriteCondition.IF_ABSENT
         began_seconds = self._context.clock.seconds()
         try:
             etag = await self._copier.copy(info, target, condition)
         except (NoSuchObject, PreconditionFailed):
-            raise await self._why_not(suffix, target) from None
+            raise await self._copy_error(suffix, target) from None
         self._context.copied(info, target, etag, began_seconds)
         if self._context.transfers.is_edited(info):
             self._edited.append((info, replace(info, name=target, etag=etag)))
 
-    async def _why_not(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
+    async def _copy_error(self, suffix: str, target: ObjectName) -> AlreadyExists | ObjectChanged:
+        """The error for a copy whose conditions did not hold."""
         try:
-            with suppress(AccessDenied):  # then it is there
+            with suppress(AccessDenied):  # a HEAD that is denied means that it exists
                 await self._store.head(target)
         except NoSuchObject:
             return ObjectChanged(
@@ -292,19 +258,19 @@ class DirectoryRename:
 
     # From the outcome on.
 
-    async def _delete(self) -> None:
-        self._take_uploads_along()
+    async def _delete_source(self) -> None:
+        self._move_uploads()
         try:
-            spared = await self._finish(Outcome.MOVED)
-            await self._remove_record()
-            is_left = await self._anything_left_of_source()
+            spared = await self._complete(Outcome.MOVED)
+            await self._remove_journal()
+            is_anything_left = await self._clear_source()
         except StoreError as error:
-            self._tell_left(error.message)
+            self._emit_left_behind(error.message)
             raise StoreTrouble(
                 f"{self._target.path}: everything is here now, but not all of it could be removed "
                 f"from {self._source.path}; the gateway will do that later"
             ) from None
-        if spared or is_left:
+        if spared or is_anything_left:
             self._context.events.emit(
                 RenameSparedFiles(
                     key=self._intent.source,
@@ -319,12 +285,15 @@ class DirectoryRename:
                 "left under the old name"
             )
 
-    async def _finish(self, outcome: Outcome) -> int:
-        finished = await self._completer.finish(self._record, self._pages, self._intent, outcome)
-        return finished.spared
+    async def _complete(self, outcome: Outcome) -> int:
+        """Carry out the outcome. Returns the number of objects that were spared."""
+        completed = await self._completer.complete(
+            self._journal, self._pages, self._intent, outcome
+        )
+        return completed.spared
 
-    def _take_uploads_along(self) -> None:
-        """Files that are being written move with their directory, as far as they can."""
+    def _move_uploads(self) -> None:
+        """Give open files their new names, except where the key would be too long."""
         transfers = self._context.transfers
         may_replace = allows(self._target, Operation.OVERWRITE)
         for before, after in self._edited:
@@ -334,25 +303,26 @@ class DirectoryRename:
             if upload.is_movable and len(key.encode()) <= MAX_KEY_BYTES:
                 upload.rename(ObjectName(self._bucket, key), may_replace=may_replace)
 
-    async def _anything_left(self) -> bool:
-        page = await self._store.list(self._bucket, self._intent.source, limit=10)
-        return bool(self._visible(page.objects))
+    async def _clear_source(self) -> bool:
+        """Remove a ghost directory from the source. Returns whether objects are left there.
 
-    async def _anything_left_of_source(self) -> bool:
-        """A LIST, and a DELETE where there was no marker; more where something is left.
-
-        That may be objects of others, or folders that the store keeps.
+        A LIST, and a DELETE of the marker where there was none. More requests only if something is
+        left: objects that others have stored, or ghost directories.
         """
         source = self._intent.source
         page = await self._store.list(self._bucket, source, delimiter="/", limit=10)
         if page.prefixes or self._visible(page.objects):
-            await self._completer.clear_folders(self._intent, Outcome.MOVED)
-            return await self._anything_left()
+            await self._completer.clear_ghosts(self._intent, Outcome.MOVED)
+            return await self._is_anything_left()
         if not self._has_marker:
             await self._store.delete(self._source.marker)
         return False
 
-    def _tell_left(self, reason: str) -> None:
+    async def _is_anything_left(self) -> bool:
+        page = await self._store.list(self._bucket, self._intent.source, limit=10)
+        return bool(self._visible(page.objects))
+
+    def _emit_left_behind(self, reason: str) -> None:
         self._context.events.emit(
             RenameLeftBehind(
                 key=self._intent.source,

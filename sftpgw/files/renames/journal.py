@@ -1,7 +1,7 @@
-"""The record of a directory's rename, in the store.
+"""The journal of a directory rename, in the store.
 
-Knows: how its objects are written, read and removed, and how the outcome is decided.
-Must not know: what a rename does next.
+Knows: how its objects are written, read and removed, and how the store decides the outcome.
+Must not know: the steps of a rename. The rules of journals are in `files/renames/plan`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from sftpgw.files.renames.plan import (
     INTENT,
     OUTCOME,
     Entry,
-    FoundRename,
+    FoundJournal,
     Intent,
     Outcome,
-    find_records,
+    find_journals,
     intent_text,
+    journals_prefix,
     page_key,
     page_text,
     parse_intent,
     parse_page,
-    records_prefix,
 )
 from sftpgw.model.clock import Clock
 from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore, WriteCondition
@@ -44,9 +44,11 @@ T = TypeVar("T")
 
 
 class RenameJournal:
-    """One record.
+    """One journal. All methods raise `StoreError` as the store does.
 
-    :param key_prefix: what the keys of its objects begin with.
+    :param store: the store.
+    :param bucket: the bucket of the directory and of the journal.
+    :param key_prefix: the prefix of the journal's objects.
     """
 
     def __init__(self, store: ObjectStore, bucket: str, key_prefix: str) -> None:
@@ -55,60 +57,83 @@ class RenameJournal:
         self.key_prefix = key_prefix
 
     async def write_intent(self, intent: Intent) -> None:
-        """The first time, and again and again while somebody is at work."""
+        """Write the intent; again and again, which renews the lease."""
         await self._put(self.key_prefix + INTENT, intent_text(intent))
 
-    async def intent(self) -> Intent:
-        """:raises NoSuchObject, StoreTrouble: it cannot be read"""
+    async def read_intent(self) -> Intent:
+        """:raises NoSuchObject: the rename has ended.
+        :raises StoreTrouble: the intent cannot be understood.
+        """
         text = await self._get(self.key_prefix + INTENT)
         return _parsed(lambda: parse_intent(text, self._bucket))
 
     async def write_page(self, number: int, entries: tuple[Entry, ...]) -> None:
+        """Write the versions that are about to be copied."""
         await self._put(page_key(self.key_prefix, number), page_text(entries))
 
-    async def page(self, number: int) -> tuple[Entry, ...]:
-        """:raises NoSuchObject: somebody else has finished the rename."""
+    async def read_page(self, number: int) -> tuple[Entry, ...]:
+        """:raises NoSuchObject: another process has completed the rename.
+        :raises StoreTrouble: the page cannot be understood.
+        """
         text = await self._get(page_key(self.key_prefix, number))
         return _parsed(lambda: parse_page(text))
 
     async def decide(self, wanted: Outcome) -> Outcome:
-        """What becomes of the rename: what was decided before, or else what is wanted.
+        """Write the outcome, unless there is one. Returns the one that holds.
 
-        The store decides. One that cannot was asked just before: that is all that can be done.
+        The store decides by If-None-Match. Where it has no such condition, a GET just before is all
+        that is possible.
+
+        :param wanted: the outcome that this process wants.
         """
         able = await self._store.learn_capabilities(self._bucket)
-        if not able.conditional_put and (decided := await self.decided()) is not None:
-            return decided
+        if not able.conditional_put and (outcome := await self.read_outcome()) is not None:
+            return outcome
         key = self.key_prefix + OUTCOME
         try:
             await self._put(key, wanted.value.encode(), WriteCondition.IF_ABSENT)
         except (PreconditionFailed, ConditionalConflict):
-            decided = await self.decided()
-            if decided is None:
+            outcome = await self.read_outcome()
+            if outcome is None:
                 raise
-            return decided
+            return outcome
         return wanted
 
-    async def claim(self, key: str) -> bool:
-        """Whether nobody else has claimed it. A store that does not decide that says yes."""
-        return await claim(self._store, ObjectName(self._bucket, key))
+    async def read_outcome(self) -> Outcome | None:
+        """The outcome, None if there is none yet.
 
-    async def decided(self) -> Outcome | None:
-        """The outcome, None if there is none yet. :raises StoreTrouble: it makes no sense"""
+        :raises StoreTrouble: it cannot be understood.
+        """
         try:
             text = await self._get(self.key_prefix + OUTCOME)
         except NoSuchObject:
             return None
         return _parsed(lambda: Outcome(text.decode()))
 
+    async def claim(self, key: str) -> bool:
+        """Create a claim. Returns whether this process was first.
+
+        A store without If-None-Match tells every process that it was.
+
+        :param key: the claim's key, `FoundJournal.claim_key`.
+        """
+        return await claim(self._store, ObjectName(self._bucket, key))
+
     async def remove(self, pages: tuple[int, ...], claims: tuple[str, ...] = ()) -> None:
-        """All of it; the outcome last."""
-        keys = [page_key(self.key_prefix, number) for number in pages]
-        for key in (*keys, *claims, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
+        """Remove the whole journal; the outcome last.
+
+        :param pages: the numbers of its pages.
+        :param claims: the keys of its claims.
+        """
+        page_keys = [page_key(self.key_prefix, number) for number in pages]
+        for key in (*page_keys, *claims, self.key_prefix + INTENT, self.key_prefix + OUTCOME):
             await self._store.delete(ObjectName(self._bucket, key))
 
-    async def bury(self) -> None:
-        """Nobody is to work on it; but whoever still does, against all odds, finds the rest."""
+    async def leave_tombstone(self) -> None:
+        """Delete only the intent: no process begins to work on this journal any more.
+
+        A process that still does finds the outcome and the pages.
+        """
         await self._store.delete(ObjectName(self._bucket, self.key_prefix + INTENT))
 
     async def _put(
@@ -120,33 +145,41 @@ class RenameJournal:
         return (await read_state_object(self._store, ObjectName(self._bucket, key))).data
 
 
-async def list_records(
+async def list_journals(
     store: ObjectStore, bucket: str, state_prefix: str
-) -> tuple[FoundRename, ...]:
-    """All records of a bucket."""
+) -> tuple[FoundJournal, ...]:
+    """All journals of a bucket. One LIST, mostly.
+
+    :param store: the store.
+    :param bucket: the bucket.
+    :param state_prefix: the prefix of the gateway's own keys.
+    """
     objects: list[ObjectInfo] = []
-    async for page in all_pages(store, bucket, records_prefix(state_prefix)):
+    async for page in all_pages(store, bucket, journals_prefix(state_prefix)):
         objects += page.objects
-    return find_records(state_prefix, objects)
+    return find_journals(state_prefix, objects)
 
 
-def heartbeat(beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> PeriodicTask:
-    """Begin to renew a lease: call `beat` every `BEAT_SECONDS`, until the task is stopped.
+def start_heartbeat(beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> PeriodicTask:
+    """Renew a lease every `BEAT_SECONDS`, until the returned task is stopped.
 
-    A beat that the store refuses is left out: the next one follows in time.
+    If the store refuses a beat, the next one follows in time: a lease outlasts several beats.
+
+    :param beat: writes the intent.
+    :param clock: the process's clock.
     """
     task = PeriodicTask(
         beat,
         first_seconds=BEAT_SECONDS,
         every_seconds=BEAT_SECONDS,
         clock=clock,
-        on_failure=_pass_over_store_error,
+        on_failure=_ignore_store_error,
     )
     task.start()
     return task
 
 
-def _pass_over_store_error(failure: Failure) -> None:
+def _ignore_store_error(failure: Failure) -> None:
     failure.trap(StoreError)
 
 

@@ -1,26 +1,28 @@
-"""What the gateway writes down about the rename of a directory, and how to read it.
+"""The journal of a directory rename: which objects it consists of, and what they contain.
 
-Knows: the record's objects and their text, and which renames concern the same keys.
+Knows: keys and texts of a journal, when its lease has expired, which renames exclude each other.
 Must not know: requests, users, paths.
 
 Rules
 
-1. A rename has a record: some objects below ``renames/ID/`` of the state prefix. `intent`
-   comes first. A `page-N` lists objects and their versions before the first of them is
-   copied. `outcome` is written once, under a condition, and decides for everybody:
-   *moved*, and from then on the versions that the pages list are deleted under the old
-   name; or *abandoned*, and from then on their copies are removed under the new one.
-2. Until there is an outcome nothing is deleted anywhere: what is interrupted leaves the
-   source whole. After it, each step can be done again, by anybody, at the same time.
-3. Pages go first when a record is removed, then the intent, the outcome last. Whoever gives
-   up somebody else's rename takes away the intent only: the other one may be slow, not
-   dead, and must learn of it. What has no intent is cleared away after a week.
-4. Whoever works on a record writes its intent again now and then. One that has not been
-   written for `LEASE_SECONDS` has been left alone, and may be taken up: by whoever is the first
-   to write a `claim` to what was there last, under a condition. Where several did it, a slow
-   one would take away the copies of a rename that has been begun since.
-5. For the same reason who was given up by somebody else clears up only if, his intent being
-   written once more, nobody else's concerns the same keys.
+1. Each directory rename has a journal: a few objects below ``renames/ID/`` of the state prefix.
+   `intent` is written first, with the old and the new prefix. `page-N` lists a page of objects
+   with their versions, before the first of them is copied. `outcome` is written at most once, under
+   If-None-Match, and is final. *Moved*: every version in the pages is then deleted under its old
+   key. *Abandoned*: every copy of one is then deleted under its new key.
+2. Nothing is deleted before there is an outcome, so an interrupted rename leaves its source whole.
+   After the outcome, each step may be repeated, by any process, and by several at once.
+3. A journal is removed in this order: pages, claims, intent, outcome. A process that abandons the
+   rename of another process deletes only the intent. The other process may be slow, not dead; from
+   the outcome, which stays as a tombstone, it learns that its rename is abandoned. A journal
+   without an intent is deleted after a week.
+4. Writing the intent again renews the lease of a journal. If that has not happened for
+   `LEASE_SECONDS`, another process may take the rename over. It first creates a claim under
+   If-None-Match; the claim's key contains the time of the last renewal, so that only one process
+   gets it. If several took over the same rename, a slow one could delete the copies of a later
+   rename of the same directory.
+5. For the same reason, a process whose rename was abandoned by another one first writes its own
+   intent again and looks for other journals. It deletes copies only if no other intent overlaps.
 """
 
 from __future__ import annotations
@@ -35,20 +37,27 @@ from sftpgw.model.store import ObjectInfo, ObjectName
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 30.0
+"""How often the lease is renewed."""
 
 INTENT, OUTCOME, PAGE, CLAIM = "intent", "outcome", "page-", "claim-"
+"""The names of a journal's objects; those of pages and claims go on."""
 
 
 class Outcome(enum.Enum):
+    """How a rename ends; the values are the texts of the object."""
+
     MOVED = "moved"
     ABANDONED = "abandoned"
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """All keys that begin with `source` are to begin with `target` instead.
+    """All keys with the prefix `source` shall get the prefix `target`.
 
-    :param over_marker: `target` has a marker already, which stays if nothing comes of it.
+    :param bucket: the bucket of both.
+    :param source: the old prefix; it ends with a slash.
+    :param target: the new prefix; it ends with a slash.
+    :param over_marker: whether the target had a marker before; an abandoned rename leaves one.
     """
 
     bucket: str
@@ -57,7 +66,7 @@ class Intent:
     over_marker: bool = False
 
     def overlaps(self, other: Intent) -> bool:
-        """Whether they could concern the same keys."""
+        """Whether both renames may touch the same keys: then they exclude each other."""
         return self.bucket == other.bucket and any(
             mine.startswith(theirs) or theirs.startswith(mine)
             for mine in (self.source, self.target)
@@ -67,10 +76,12 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A version of an object below the source; `suffix` is what follows the prefix.
+    """One version of an object in the source, in a page of the journal.
 
-    :param modified_seconds: its date, None where that was not written down. The same bytes
-        stored again have the same ETag.
+    :param suffix: its key without the source prefix.
+    :param etag: its ETag.
+    :param modified_seconds: its Last-Modified, None where the page does not tell. The same bytes
+        stored again have the same ETag and another date.
     """
 
     suffix: str
@@ -79,74 +90,100 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRename:
-    """What a list shows of a record."""
+class FoundJournal:
+    """A journal as a list shows it.
+
+    :param key_prefix: the prefix of its objects.
+    :param has_intent: whether it has an intent; without one, its rename has ended.
+    :param pages: the numbers of its pages, ascending.
+    :param renewed_seconds: when its lease was renewed last.
+    :param keys: the keys of all its objects.
+    """
 
     key_prefix: str
     has_intent: bool
     pages: tuple[int, ...]
-    written_seconds: float
+    renewed_seconds: float
     keys: tuple[str, ...]
 
     @property
     def claim_key(self) -> str:
-        """What to write to take it up as it was found; whoever works on it makes that another."""
-        return f"{self.key_prefix}{CLAIM}{self.written_seconds:.3f}"
+        """The claim that takes this journal over; each renewal changes it."""
+        return f"{self.key_prefix}{CLAIM}{self.renewed_seconds:.3f}"
 
     @property
     def claim_keys(self) -> tuple[str, ...]:
-        """Those of earlier ones."""
+        """The claims that earlier processes have created."""
         return tuple(key for key in self.keys if key.startswith(self.key_prefix + CLAIM))
 
-    def is_left_alone(self, now_seconds: float) -> bool:
-        return now_seconds - self.written_seconds > LEASE_SECONDS
+    def is_expired(self, now_seconds: float) -> bool:
+        """Whether the lease has expired, so that any process may take the rename over."""
+        return now_seconds - self.renewed_seconds > LEASE_SECONDS
 
 
-def records_prefix(state_prefix: str) -> str:
-    """Where the records are, in each bucket."""
+def journals_prefix(state_prefix: str) -> str:
+    """The prefix of all journals in a bucket."""
     return f"{state_prefix}renames/"
 
 
 def page_key(key_prefix: str, number: int) -> str:
+    """The key of a page; pages are numbered from 1."""
     return f"{key_prefix}{PAGE}{number:05d}"
 
 
-def find_records(state_prefix: str, objects: Iterable[ObjectInfo]) -> tuple[FoundRename, ...]:
-    """The records that a list of all below `records_prefix` shows."""
-    prefix = records_prefix(state_prefix)
-    by_record: dict[str, list[ObjectInfo]] = {}
+def find_journals(state_prefix: str, objects: Iterable[ObjectInfo]) -> tuple[FoundJournal, ...]:
+    """The journals that a list of `journals_prefix` shows.
+
+    :param state_prefix: the state prefix.
+    :param objects: all objects of the list.
+    """
+    prefix = journals_prefix(state_prefix)
+    by_journal: dict[str, list[ObjectInfo]] = {}
     for info in objects:
-        record_id, slash, _ = info.name.key.removeprefix(prefix).partition("/")
+        journal_id, slash, _ = info.name.key.removeprefix(prefix).partition("/")
         if slash:
-            by_record.setdefault(f"{prefix}{record_id}/", []).append(info)
-    return tuple(_found(key_prefix, infos) for key_prefix, infos in by_record.items())
+            by_journal.setdefault(f"{prefix}{journal_id}/", []).append(info)
+    return tuple(_found(key_prefix, infos) for key_prefix, infos in by_journal.items())
 
 
-def _found(key_prefix: str, infos: list[ObjectInfo]) -> FoundRename:
-    names = {info.name.key.removeprefix(key_prefix): info for info in infos}
-    pages = [name.removeprefix(PAGE) for name in names if name.startswith(PAGE)]
-    claims = [names[name] for name in names if name.startswith(CLAIM)]
-    written = [names[INTENT], *claims] if INTENT in names else infos
-    return FoundRename(
+def _found(key_prefix: str, infos: list[ObjectInfo]) -> FoundJournal:
+    by_name = {info.name.key.removeprefix(key_prefix): info for info in infos}
+    pages = [name.removeprefix(PAGE) for name in by_name if name.startswith(PAGE)]
+    claims = [by_name[name] for name in by_name if name.startswith(CLAIM)]
+    renewals = [by_name[INTENT], *claims] if INTENT in by_name else infos
+    return FoundJournal(
         key_prefix,
-        INTENT in names,
+        INTENT in by_name,
         tuple(sorted(int(number) for number in pages if number.isascii() and number.isdigit())),
-        max(info.modified_seconds for info in written),
+        max(info.modified_seconds for info in renewals),
         tuple(info.name.key for info in infos),
     )
 
 
-# Text.
+def source_and_target(intent: Intent, entry: Entry) -> tuple[ObjectName, ObjectName]:
+    """The object of an entry and its copy."""
+    return (
+        ObjectName(intent.bucket, intent.source + entry.suffix),
+        ObjectName(intent.bucket, intent.target + entry.suffix),
+    )
+
+
+# Texts.
 
 
 def intent_text(intent: Intent) -> bytes:
-    """JSON, as people would want to read it."""
+    """The JSON of an intent, readable for people."""
     fields = {"version": 1, "source": intent.source, "target": intent.target}
     return _text(fields | {"over_marker": intent.over_marker})
 
 
 def parse_intent(text: bytes, bucket: str) -> Intent:
-    """:raises ValueError: this is no intent that we know."""
+    """Read an intent.
+
+    :param text: its JSON.
+    :param bucket: the bucket that the journal is in.
+    :raises ValueError: it is no intent of a version that this gateway knows.
+    """
     fields = _fields(text)
     source, target = fields.get("source"), fields.get("target")
     are_prefixes = isinstance(source, str) and isinstance(target, str)
@@ -156,11 +193,15 @@ def parse_intent(text: bytes, bucket: str) -> Intent:
 
 
 def page_text(entries: Iterable[Entry]) -> bytes:
+    """The JSON of a page."""
     return _text({"objects": [_row(entry) for entry in entries]})
 
 
 def parse_page(text: bytes) -> tuple[Entry, ...]:
-    """:raises ValueError: this is no page."""
+    """Read a page.
+
+    :raises ValueError: it is no page.
+    """
     rows = _fields(text).get("objects")
     if not isinstance(rows, list):
         raise ValueError("not a page")
@@ -191,11 +232,3 @@ def _fields(text: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     return fields
-
-
-def names(intent: Intent, entry: Entry) -> tuple[ObjectName, ObjectName]:
-    """Where an object is, and where it is to be."""
-    return (
-        ObjectName(intent.bucket, intent.source + entry.suffix),
-        ObjectName(intent.bucket, intent.target + entry.suffix),
-    )

@@ -1,23 +1,22 @@
-"""Giving a file or a directory another name.
+"""RENAME of files and directories.
 
-Knows: what may take which name, and the order of requests that loses nothing.
-Must not know: SFTP, or who may do it beyond what it is told.
+Knows: what may take which name, and the order of requests in which nothing is lost.
+Must not know: SFTP; whether the user may rename at all.
 
-Rules, as POSIX has them (rename(2)) where SFTP's RENAME leaves room
+Rules (as rename(2) of POSIX, where SFTP leaves room)
 
-1. RENAME replaces nothing, posix-rename does: a file by a file, an empty directory by a
-   directory. That nothing is replaced is decided by the store, where it can do that.
-2. Onto itself: success, and nothing happens. Into itself: an error.
-3. A file is copied, the copy verified, and the original deleted if it still is what was
-   copied. A directory: `files/renames/directory_rename`.
-4. A file that is being written moves, too: it is published under its new name, and what it is
-   made of is looked for there. Where its CLOSE comes while the rename is under way, it waits. Once
-   its parts are on their way to S3 they belong to one key: see `files/uploads/relocation`.
-5. Parents of the new name need not exist: they come with it.
-6. A directory's new name may end with a slash, a file's may not: it names a directory. Nothing
-   is put below a file, as `files/lookup` has it.
-7. What is kept of an upload that was cut off has no file yet that could be renamed. As a
-   target it is one.
+1. RENAME replaces nothing. posix-rename replaces a file by a file, and an empty directory by a
+   directory. The store decides, by conditional writes, where it has them.
+2. A rename onto the same name succeeds and does nothing. A rename into itself is an error.
+3. A file is copied, the copy is verified, and the original is deleted if it is still the version
+   that was copied. For a directory see `files/renames/directory_rename`.
+4. The upload of an open file gets the new name, and CLOSE publishes it there; a base object moves
+   along. A CLOSE that arrives during the rename waits for it. A multipart upload that was begun is
+   bound to its key: see `files/uploads/relocation`.
+5. The directories above the new name need not exist: they appear with it.
+6. The new name of a directory may end with a slash, that of a file may not. Nothing is moved to
+   below a file, as far as `files/lookup` knows.
+7. A suspended upload is not a file that could be renamed yet. As a target it counts as one.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ from sftpgw.files.listing.markers import (
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.permissions import Operation, allows, require
+from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.directory_rename import DirectoryRename
-from sftpgw.files.renames.recovery import RenameCompleter
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
@@ -61,7 +60,14 @@ Uploads = tuple[Registration, ...]
 
 
 class Renamer:
-    """Renames for one session."""
+    """Renames for one session.
+
+    :param context: the objects that the session's files use.
+    :param lookup: tells what exists.
+    :param suspended_uploads: the suspended uploads of the session's user.
+    :param empty_directories: gives a marker to a directory that would end with its last file.
+    :param copier: copies and verifies single objects.
+    """
 
     def __init__(
         self,
@@ -82,7 +88,13 @@ class Renamer:
         self._completer = RenameCompleter(context.store, copier, context.clock, context.events)
 
     async def rename(self, source: Location, target: Location, *, replace: bool) -> None:
-        """:raises FileError, StoreError: and both names are as they were, or the source is left."""
+        """Rename whatever has the name of the source.
+
+        :param source: the old location.
+        :param target: the new location.
+        :param replace: whether a file or an empty directory at the target is replaced.
+        :raises FileError, StoreError: both are as they were, or the source exists as well.
+        """
         if source.is_root or target.is_root:
             raise PermissionDenied("/: cannot be renamed or replaced")
         require_writable(source)
@@ -112,22 +124,22 @@ class Renamer:
         *,
         replace: bool,
     ) -> None:
-        """:param uploads: to the source, when the rename was asked for; later ones stay there."""
+        """:param uploads: those to the source when RENAME came; later ones keep the old name."""
         replaced = self._transfers.writing(target.file)
         await self._lookup.require_no_file_above(target)
         await self._transfers.settled(target.file)
         await self._transfers.bindings.wait_until_free(target.file, self._context.clock, uploads)
-        condition = await self._demand_free(target, replace=replace)
+        condition = await self._require_free(target, replace=replace)
         movable = [each for each in uploads if each.is_movable and each.name == source.file]
         if info is None and not movable:
-            # They have ended while we looked: now it is a stored file, or none.
+            # The uploads ended meanwhile: now there is a stored file, or none.
             await self.rename(source, target, replace=replace)
             return
 
         def redirect() -> None:
             if replace:
                 for upload in set(replaced) & set(self._transfers.writing(target.file)):
-                    upload.remove()  # on a disk, too, it would be nobody's file any more
+                    upload.remove()  # the file that it writes is replaced, and has no name any more
             may_replace = allows(target, Operation.OVERWRITE) and (replace or info is not None)
             for upload in movable:
                 if upload.is_movable and upload.name == source.file:
@@ -137,16 +149,16 @@ class Renamer:
             redirect()
             return
         try:
-            with ExitStack() as holding:  # what is held must not be waited for in here
+            with ExitStack() as holding:  # in here, nothing may wait for a held commit
                 for upload in movable:
                     holding.enter_context(upload.commit.held())
                 etag = await self._copy_file(info, target, condition)
                 self._transfers.rebased(info, moved_info(info, name=target.file, etag=etag))
                 redirect()
         except PreconditionFailed:
-            raise await self._why_not_copied(target, condition) from None
+            raise await self._copy_error(target, condition) from None
         async with self._empty_directories.marker_ensured(source.parent, without=info.name.key):
-            await self._delete_copied(info)
+            await self._delete_original(info)
         self._lookup.cache.note_file(target)
         self._events.emit(
             FileRenamed(
@@ -160,10 +172,10 @@ class Renamer:
             )
         )
 
-    async def _demand_free(self, target: Location, *, replace: bool) -> WriteCondition:
-        """The condition under which the target may be written.
+    async def _require_free(self, target: Location, *, replace: bool) -> WriteCondition:
+        """Check that a file may be moved to the target. Returns the condition for its copy.
 
-        :raises AlreadyExists, IsADirectory, PermissionDenied:
+        :raises AlreadyExists, IsADirectory, PermissionDenied: it may not.
         """
         await self._transfers.settled(target.file)
         kind = await self._lookup.kind_at(target)
@@ -183,21 +195,25 @@ class Renamer:
     async def _copy_file(
         self, info: ObjectInfo, target: Location, condition: WriteCondition
     ) -> str:
-        """Returns the copy's ETag. :raises PreconditionFailed:"""
+        """Copy a file with its mtime. Returns the copy's ETag.
+
+        :raises PreconditionFailed: the original has changed, or the target exists.
+        """
         began_seconds = self._context.clock.seconds()
         etag = await self._copier.copy(info, target.file, condition)
         self._context.copied(info, target.file, etag, began_seconds)
         return etag
 
-    async def _why_not_copied(
+    async def _copy_error(
         self, target: Location, condition: WriteCondition
     ) -> AlreadyExists | ObjectChanged:
+        """The error for a copy whose conditions did not hold."""
         exists = await self._lookup.find_file_summary(target) is not None
         if condition is WriteCondition.IF_ABSENT and exists:
             return AlreadyExists(f"{target.path}: the file exists already")
         return ObjectChanged("the file was replaced while it was being renamed")
 
-    async def _delete_copied(self, source: ObjectInfo) -> None:
+    async def _delete_original(self, source: ObjectInfo) -> None:
         try:
             await self._copier.delete_version(source.name, source.etag)
         except PreconditionFailed:
@@ -212,11 +228,11 @@ class Renamer:
         lookup = self._lookup
         if not (await lookup.is_directory(source) or await lookup.has_hadoop_marker(source)):
             if source.may_be_file and self._transfers.newest(source.file) is not None:
-                # Its upload has come in between; whoever looks for the file waits for it.
+                # An upload began meanwhile; looking for the file waits for its commit.
                 await self.rename(source, target, replace=replace)
                 return
             if source.may_be_file:
-                await self._suspended_uploads.demand_none(source.file, source.path)
+                await self._suspended_uploads.require_none(source.file, source.path)
             raise await self._lookup.absent_file_error(source)
         if target == source:
             return
@@ -225,13 +241,13 @@ class Renamer:
         await self._lookup.require_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 
-        async def demand_free() -> bool:
-            return await self._demand_directory_free(target, replace=replace)
+        async def require_free() -> bool:
+            return await self._require_free_directory(target, replace=replace)
 
-        async def keep_parent() -> None:
+        async def ensure_parent() -> None:
             await self._empty_directories.ensure_marker(source.parent, without=source.prefix)
 
-        moving = DirectoryRename(
+        directory_rename = DirectoryRename(
             source,
             target,
             context=self._context,
@@ -239,7 +255,7 @@ class Renamer:
             completer=self._completer,
         )
         with self._transfers.changes.leaving(source.bucket, source.prefix):
-            count = await moving.move(demand_free=demand_free, before_deleting=keep_parent)
+            count = await directory_rename.move(require_free=require_free, on_copied=ensure_parent)
         if not count:
             await self._store.put(target.marker, (), MARKER)
         self._events.emit(
@@ -256,10 +272,10 @@ class Renamer:
         for location in (source, target):
             self._context.times.forget_folder(location.marker)
 
-    async def _demand_directory_free(self, target: Location, *, replace: bool) -> bool:
-        """Whether the target, which may be taken, has a marker.
+    async def _require_free_directory(self, target: Location, *, replace: bool) -> bool:
+        """Check that a directory may be moved to the target. Returns whether it has a marker.
 
-        :raises AlreadyExists, NotADirectory, DirectoryNotEmpty:
+        :raises AlreadyExists, NotADirectory, DirectoryNotEmpty: it may not.
         """
         kind = await self._lookup.kind_at(target)
         if kind is None and self._transfers.writing(target.file):
@@ -279,8 +295,8 @@ class Renamer:
         return bool(page.objects)
 
     async def _adopt_hadoop_marker(self, source: Location) -> None:
-        """Hadoop's marker is not below the directory; ours is, and so it moves along."""
+        """Replace Hadoop's marker, which lies beside the directory, by ours, which moves along."""
         if await self._lookup.has_hadoop_marker(source):
-            if not await is_stored(self._store, source.marker):  # else it may hold bytes
+            if not await is_stored(self._store, source.marker):  # an existing one may hold bytes
                 await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))

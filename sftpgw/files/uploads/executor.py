@@ -1,26 +1,23 @@
 """The requests of one upload: carries out a command of the plan against the store.
 
-Knows: the object's name and properties, the multipart uploads that are open, where
-pieces are hidden.
+Knows: the object's name and properties, its open multipart uploads, where staging objects are.
 Must not know: which command follows, memory, SFTP.
 
-The object's own multipart upload is the first request of all that change anything, so that
-metadata and class are fixed there, and the condition and the order of commits belong to its
-completion.
-Pieces are plain objects of the standard class (`uploads/plan/staging_layout`), named after that
-upload:
-whoever knows its id finds them.
+The object's own multipart upload is created before anything else, so that metadata and class are
+fixed there. The condition of the publication and the order of commits belong to its completion.
+Staging objects are plain objects of the standard class (`uploads/plan/staging_layout`). Their
+keys are made from the id of the object's own upload, so that the sweeper finds them.
 
-What is kept of the object below is fetched and copied under the ETag that it had at OPEN,
-so that no two versions are mixed. Before the end that ETag is looked at once more, since what
-others have stored meanwhile must not be undone; and where the store ignores ETags when it
-copies, it was the same all the time if it is the same then. A small file is put right after it
-was fetched: there only a commit that it had to wait for can have come in between.
+Bytes of the base object are fetched and copied under the ETag that it had at OPEN, so that two
+versions are never mixed. Before the end that ETag is checked once more, since what others have
+stored meanwhile must not be undone. Where the store ignores ETags when it copies, the check also
+shows that the base was the same all the time. A small file is put directly after its base was
+fetched: there only the wait for an earlier commit can come in between.
 
-What an upload needs before its end is asked for as long as somebody wants it: given up, it sends
-no part again, and none waits for its turn. The end itself, and what clears up, is tried for as
-long as any other request: the client may have hung up after its CLOSE, and what is left behind
-costs money.
+Requests before the end are tried for as long as the upload is wanted. Once it is given up, none
+of them is retried, and none waits for a slot of the throttle. The end itself, and cleaning up,
+is tried for as long as any other request: the client may disconnect after its CLOSE, and what is
+left behind costs money.
 """
 
 from __future__ import annotations
@@ -41,7 +38,9 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.body_collector import BodyCollector
+from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
+from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.upload_commands import (
     AbortUpload,
     Command,
@@ -58,8 +57,6 @@ from sftpgw.files.uploads.plan.upload_commands import (
     SuspendUpload,
 )
 from sftpgw.files.uploads.relocation import Relocator
-from sftpgw.model.clock import Clock
-from sftpgw.model.events import EventSink
 from sftpgw.model.events.upload_events import (
     PieceLeftBehind,
     UploadLeftBehind,
@@ -73,7 +70,6 @@ from sftpgw.model.store import (
     ObjectInfo,
     ObjectName,
     ObjectProperties,
-    ObjectStore,
     StoredPart,
     WriteCondition,
 )
@@ -81,89 +77,80 @@ from sftpgw.model.units import Body
 
 T = TypeVar("T")
 
-PIECE_PROPERTIES = ObjectProperties(storage_class="STANDARD")
+STAGING_PROPERTIES = ObjectProperties(storage_class="STANDARD")
 
 
-def pieces_prefix(state_prefix: str) -> str:
-    """Where pieces are, in each bucket."""
+def staging_prefix(state_prefix: str) -> str:
+    """The prefix of all staging objects, in each bucket."""
     return f"{state_prefix}pieces/"
 
 
-async def _keep_nothing(upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
-    return False
-
-
 class UploadExecutor:
-    """What one upload asks of the store.
+    """The requests of one upload.
 
+    :param context: what the session's files stand on.
     :param registration: knows the file's name, and the object that is edited (its base).
-    :param relocator: publishes it, if it has another name by then than its upload.
-    :param properties: what the object is created with, asked when that happens.
-    :param keep: writes down an upload that is to stay open; whether it may.
-    :param resumed: the object's own upload, if it is open already.
-    :param may_copy: parts may be copied into the object's own upload.
+    :param mode: the condition of the publication, and the suspended upload that goes on.
+    :param properties: makes the properties of the object, when it is created.
+    :param suspend: writes the record of an upload that stays open; whether it may stay.
+    :param may_copy: whether parts may be copied into the object's own upload.
+    :ivar etag: the object's ETag, once it is published.
     """
 
     def __init__(
         self,
-        *,
-        store: ObjectStore,
+        context: SessionContext,
         registration: Registration,
-        relocator: Relocator,
-        clock: Clock,
-        events: EventSink,
-        state_prefix: str,
-        condition: WriteCondition,
+        mode: OpenMode,
+        *,
         properties: Callable[[], Awaitable[ObjectProperties]],
-        keep: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]] = _keep_nothing,
-        resumed: MultipartUpload | None = None,
-        may_copy: bool = False,
+        suspend: Callable[[MultipartUpload, tuple[StoredPart, ...]], Awaitable[bool]],
+        may_copy: bool,
     ) -> None:
-        self._store = store
+        self.etag = ""
+        self._store = context.store
         self._cancel_token = CancelToken()
-        self._wanted_from = store.with_cancel(self._cancel_token)
+        self._cancellable_store = context.store.with_cancel(self._cancel_token)
         self._registration = registration
-        self._relocator = relocator
-        self._clock = clock
-        self._events = events
-        self._state_prefix = state_prefix
-        self._condition = condition
+        self._relocator = Relocator(context)
+        self._clock = context.clock
+        self._events = context.events
+        self._state_prefix = context.settings.state_prefix
+        self._condition = mode.condition
         self._properties = properties
-        self._has_kept = False
-        self._keep = keep
+        self._suspend = suspend
         self._may_copy = may_copy
+        self._uses_base = False
         self._multiparts: dict[int, MultipartUpload] = {}
         self._has_sent = False
-        self._anew = DeferredLock()
-        if resumed is not None:
-            self._take_over(resumed)
-        self._piece_etags: dict[int, str] = {}
-        self.etag = ""
-        """The object's, once it has been published."""
+        self._replacing = DeferredLock()
+        self._staging_etags: dict[int, str] = {}
+        if mode.resumed is not None:
+            self._take_over(mode.resumed.upload)
 
     def give_up(self) -> None:
-        """What is on its way is the last that is sent, but for what publishes or clears up."""
+        """Requests under way are not retried, but for those that publish or clean up."""
         self._cancel_token.cancel()
 
     async def carry_out(self, command: Command) -> Outcome:
-        """Returns what a part has become, or what was fetched.
+        """Returns the stored part of a command that sends or copies one, or the fetched bytes.
 
-        :raises StoreError:
-        :raises ObjectChanged: the object below is not what it was.
+        :raises StoreError: the store refuses, or is away.
+        :raises ObjectChanged: the base object is not what it was at OPEN.
         """
         match command:
             case CreateUpload():
-                await self._open(command.upload)
+                await self._create(command.upload)
             case SendPart():
                 return await self._send_part(command)
             case CopyBase():
-                return await self._copy_below(command)
+                return await self._copy_base(command)
             case FetchBase():
-                return await self._fetch_below(command.wanted)
+                return await self._fetch_base(command.wanted)
             case CompleteStaging():
-                await self._complete_piece(command)
+                await self._complete_staging(command)
             case CopyStaging():
-                return await self._copy_piece(command)
+                return await self._copy_staging(command)
             case CompleteUpload():
                 await self._complete(command)
             case PutWhole():
@@ -173,10 +160,10 @@ class UploadExecutor:
             case AbortUpload():
                 await self._abort(self._multiparts[command.upload])
             case SuspendUpload():
-                await self._keep_open(command)
+                await self._suspend_upload(command)
         return None
 
-    async def _open(self, upload: int) -> None:
+    async def _create(self, upload: int) -> None:
         if upload == 0:
             properties = await self._properties()
             name = self._registration.name
@@ -185,36 +172,36 @@ class UploadExecutor:
             self._take_over(own)
             await self._try_copying(own)
         else:
-            name = self._piece_name(upload)
+            name = self._staging_name(upload)
             self._registration.pin(name)
-            created = await self._wanted_from.create_upload(name, PIECE_PROPERTIES)
+            created = await self._cancellable_store.create_upload(name, STAGING_PROPERTIES)
             self._registration.pin(created)
             self._multiparts[upload] = created
 
     async def _create_own(self, name: ObjectName, properties: ObjectProperties) -> MultipartUpload:
-        return await self._wanted_from.create_upload(name, properties, copies=self._may_copy)
+        return await self._cancellable_store.create_upload(name, properties, copies=self._may_copy)
 
     async def _try_copying(self, own: MultipartUpload) -> None:
-        """Copy a part that nobody needs, before anything is sent that would have to be sent again.
+        """Copy a part that is not needed, before parts are sent that would have to be sent again.
 
-        Once for each bucket that could not be tried out before. A part that is not named at the end
-        is not in the object.
+        Once for each bucket that could not be probed before. A part that the completion does not
+        name is not in the object.
         """
         base = self._registration.base
         if not own.may_refuse_copies or base is None or base.size_bytes < MIN_PART_BYTES:
             return
         wanted = ByteRange(0, MIN_PART_BYTES)
         try:
-            await self._wanted_from.copy_part(own, MAX_PARTS, base, wanted)
+            await self._cancellable_store.copy_part(own, MAX_PARTS, base, wanted)
         except CopiesLackChecksums:
-            await self._begin_anew(own)
+            await self._replace_own(own)
         except StoreError:
-            return  # whatever it is, the first copy that matters tells
+            return  # whatever the reason, the first copy that matters meets it again
 
     async def _send_part(self, part: SendPart) -> StoredPart:
         self._has_sent |= part.upload == 0
         multipart = self._multiparts[part.upload]
-        return await self._wanted_from.upload_part(multipart, part.number, part.body)
+        return await self._cancellable_store.upload_part(multipart, part.number, part.body)
 
     def _take_over(self, own: MultipartUpload) -> None:
         """The object's own upload is open."""
@@ -222,12 +209,14 @@ class UploadExecutor:
         self._registration.pin(own)
         self._multiparts[0] = own
 
+    # The publication.
+
     async def _put(self, whole: PutWhole) -> None:
         properties = await self._properties()
         has_waited = await self._registration.commit.wait()
         has_waited |= await self._registration.wait_for_key(self._clock)
-        if has_waited and self._has_kept:
-            await self._demand_unchanged()
+        if has_waited:
+            await self._check_base()
         name = self._registration.name
         self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
@@ -237,16 +226,12 @@ class UploadExecutor:
         name, condition = self._registration.name, self._current_condition
         if self.has_moved:
             self.etag = await self._relocator.publish(
-                multipart, complete.parts, name, condition, check=self._check
+                multipart, complete.parts, name, condition, check=self._check_base
             )
             return
         await self._registration.wait_for_key(self._clock)
-        await self._check()
+        await self._check_base()
         self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
-
-    async def _check(self) -> None:
-        if self._has_kept:
-            await self._demand_unchanged()
 
     @property
     def has_moved(self) -> bool:
@@ -256,28 +241,28 @@ class UploadExecutor:
 
     @property
     def _current_condition(self) -> WriteCondition:
-        """What was demanded at OPEN, unless the file was renamed to replace another since."""
+        """The condition of OPEN, unless the file was renamed to replace another since."""
         return WriteCondition.NONE if self._registration.may_replace else self._condition
 
-    # The object that is edited. It may be renamed while it is asked for.
+    # The base object. It may be renamed while a request for it is under way.
 
-    async def _copy_below(self, copy: CopyBase) -> StoredPart:
-        return await self._of_base(lambda base: self._copied_below(base, copy))
+    async def _copy_base(self, copy: CopyBase) -> StoredPart:
+        return await self._of_base(lambda base: self._copied_base(base, copy))
 
-    async def _copied_below(self, base: ObjectInfo, copy: CopyBase) -> StoredPart:
-        multipart, copy_part = self._multiparts[0], self._wanted_from.copy_part
+    async def _copied_base(self, base: ObjectInfo, copy: CopyBase) -> StoredPart:
+        multipart, copy_part = self._multiparts[0], self._cancellable_store.copy_part
         try:
             return await copy_part(multipart, copy.number, base, copy.wanted)
         except CopiesLackChecksums:
-            await self._begin_anew(multipart)
+            await self._replace_own(multipart)
             return await copy_part(self._multiparts[0], copy.number, base, copy.wanted)
 
-    async def _begin_anew(self, refused: MultipartUpload) -> None:
-        """Open another upload, which parts can be copied into, instead of the one that refused.
+    async def _replace_own(self, refused: MultipartUpload) -> None:
+        """Create another upload, which accepts copied parts, in place of one that refused.
 
-        :raises CopiesLackChecksums: bytes of the client's are in that already.
+        :raises CopiesLackChecksums: parts of the client's are in that already.
         """
-        await self._anew.acquire()
+        await self._replacing.acquire()
         try:
             if self._multiparts[0] is not refused:
                 return  # another copy was refused before
@@ -286,12 +271,12 @@ class UploadExecutor:
             self._take_over(await self._create_own(refused.name, await self._properties()))
             await self._abort(refused)
         finally:
-            self._anew.release()
+            self._replacing.release()
 
-    async def _fetch_below(self, wanted: ByteRange) -> Body:
+    async def _fetch_base(self, wanted: ByteRange) -> Body:
         async def ask(base: ObjectInfo) -> Body:
             fetched = BodyCollector(wanted.size_bytes)
-            await self._wanted_from.get(base.name, wanted, fetched, if_match=base.etag)
+            await self._cancellable_store.get(base.name, wanted, fetched, if_match=base.etag)
             if fetched.size_bytes != wanted.size_bytes:
                 raise StoreTrouble("the store sent less than the object's size promises")
             return fetched.body
@@ -299,8 +284,11 @@ class UploadExecutor:
         return await self._of_base(ask)
 
     async def _of_base(self, ask: Callable[[ObjectInfo], Awaitable[T]]) -> T:
-        """:raises ObjectChanged: it is not what it was, under the name that it has now."""
-        self._has_kept = True
+        """Ask for something of the base, under the name that it has now.
+
+        :raises ObjectChanged: it is not what it was.
+        """
+        self._uses_base = True
         while True:
             base = self._known_base
             try:
@@ -309,8 +297,13 @@ class UploadExecutor:
                 if base is self._known_base:
                     raise _changed() from None
 
-    async def _demand_unchanged(self) -> None:
-        """Nobody has replaced what the edit was made of: its bytes would come back."""
+    async def _check_base(self) -> None:
+        """Check that the base, if bytes of it are used, was not replaced: they would come back.
+
+        :raises ObjectChanged: it was.
+        """
+        if not self._uses_base:
+            return
         base = self._known_base
         try:
             found = await self._store.head(base.name)
@@ -321,31 +314,32 @@ class UploadExecutor:
 
     @property
     def _known_base(self) -> ObjectInfo:
-        assert self._registration.base is not None, "nothing is kept of nothing"
+        assert self._registration.base is not None, "a file without a base uses no bytes of it"
         return self._registration.base
 
-    # Pieces.
+    # Staging objects.
 
-    def _piece_name(self, piece: int) -> ObjectName:
+    def _staging_name(self, upload: int) -> ObjectName:
         owner = hashlib.sha256(self._multiparts[0].upload_id.encode()).hexdigest()[:32]
-        key = f"{pieces_prefix(self._state_prefix)}{owner}/{piece:05}"
+        key = f"{staging_prefix(self._state_prefix)}{owner}/{upload:05}"
         return ObjectName(self._registration.name.bucket, key)
 
-    async def _complete_piece(self, complete: CompleteStaging) -> None:
+    async def _complete_staging(self, complete: CompleteStaging) -> None:
         multipart = self._multiparts[complete.upload]
-        etag = await self._wanted_from.complete_upload(multipart, complete.parts)
-        self._piece_etags[complete.upload] = etag
+        etag = await self._cancellable_store.complete_upload(multipart, complete.parts)
+        self._staging_etags[complete.upload] = etag
 
-    async def _copy_piece(self, copy: CopyStaging) -> StoredPart:
-        etag = self._piece_etags[copy.upload]
-        source = ObjectInfo(self._piece_name(copy.upload), copy.size_bytes, etag, 0.0)
+    async def _copy_staging(self, copy: CopyStaging) -> StoredPart:
+        etag = self._staging_etags[copy.upload]
+        source = ObjectInfo(self._staging_name(copy.upload), copy.size_bytes, etag, 0.0)
         whole = ByteRange(0, copy.size_bytes)
-        return await self._wanted_from.copy_part(self._multiparts[0], copy.number, source, whole)
+        copy_part = self._cancellable_store.copy_part
+        return await copy_part(self._multiparts[0], copy.number, source, whole)
 
-    # What is left is swept away later, and told to the operator at once.
+    # Cleaning up. What is left is swept later; the operator is told at once.
 
-    async def _drop(self, piece: int) -> None:
-        name = self._piece_name(piece)
+    async def _drop(self, upload: int) -> None:
+        name = self._staging_name(upload)
         try:
             await self._store.delete(name)
         except StoreError as error:
@@ -371,17 +365,18 @@ class UploadExecutor:
                 )
             )
 
-    async def _keep_open(self, command: SuspendUpload) -> None:
-        """What is published before is not overtaken: nobody needs the upload then.
+    async def _suspend_upload(self, command: SuspendUpload) -> None:
+        """Leave the upload open, with a record of it, or else abort it.
 
-        Nor is it found again once its file has another name than the upload.
+        Earlier commits come first: a file that they publish needs no suspended upload. Nor would
+        an upload be found again whose file has another name by now.
         """
         multipart = self._multiparts[0]
         await self._registration.commit.wait()
-        is_kept = False
+        is_suspended = False
         try:
             if not self._registration.is_removed and not self.has_moved:
-                is_kept = await self._keep(multipart, command.parts)
+                is_suspended = await self._suspend(multipart, command.parts)
         except StoreError as error:
             self._events.emit(
                 UploadNotKept(
@@ -391,17 +386,17 @@ class UploadExecutor:
                     **store_failure_facts(error),
                 )
             )
-        if not is_kept:
+        if not is_suspended:
             await self._abort(multipart)
 
     @property
     def _name(self) -> ObjectName:
-        """The file's name by now."""
+        """The file's name now."""
         return self._registration.name
 
 
 def _changed() -> ObjectChanged:
     return ObjectChanged(
-        "somebody else has changed the file meanwhile, so that nothing of it was stored; "
+        "the file was changed by another client meanwhile, so that nothing of it was stored; "
         "open it again"
     )

@@ -99,9 +99,9 @@ class UploadOpener:
             concurrency=settings.upload_concurrency,
             allowance_bytes=allowance_bytes(limits.memory_bytes),
             reorder_bytes=limits.reorder_allowance_bytes,
-            below=base,
+            base=base,
             appends=intent.append,
-            kept=mode.resumed.parts if mode.resumed else (),
+            resumed_parts=mode.resumed.parts if mode.resumed else (),
             tail_bytes=self._suspended_uploads.tail_bytes(able),
             may_skip=may_skip,
         )

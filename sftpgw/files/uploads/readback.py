@@ -77,7 +77,7 @@ class Readback:
             return self._begun(found[0])
         if any(isinstance(source, ByteRange) for source in found):
             return Deferred.fromCoroutine(self._joined(found))
-        return tuple(piece for source in found for piece in self._here(source))
+        return tuple(fragment for source in found for fragment in self._here(source))
 
     def rebase(self, base: ObjectInfo) -> None:
         """The object below has another name or ETag, and the same bytes."""
@@ -107,11 +107,11 @@ class Readback:
         return Deferred.fromCoroutine(self._read_base(source, begun))
 
     async def _joined(self, found: tuple[Source, ...]) -> Body:
-        pieces: list[Buffer] = []
+        fragments: list[Buffer] = []
         for source in found:
             begun = self._begun(source)
-            pieces += await begun if isinstance(begun, Deferred) else begun
-        return tuple(pieces)
+            fragments += await begun if isinstance(begun, Deferred) else begun
+        return tuple(fragments)
 
     async def _read_base(self, wanted: ByteRange, begun: Deferred[Body] | None) -> Body:
         """Whatever fails since the object was renamed is asked for anew."""

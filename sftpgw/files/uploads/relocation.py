@@ -145,7 +145,7 @@ class Relocator:
             if not may_be_taken or not await is_stored(self._store, name):
                 raise _overtaken(stored.name) from None
         await self._free(stored)
-        raise AlreadyExists("somebody else has created this file meanwhile")
+        raise AlreadyExists("another client has created this file meanwhile")
 
     async def _free(self, stored: ObjectInfo) -> None:
         """Another file that is stored there by now is not touched."""

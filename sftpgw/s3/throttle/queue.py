@@ -99,7 +99,7 @@ class _SlotQueue:
         self._is_calling = False
 
     def enter(self, slot: Slot, user: str) -> Deferred[None] | None:
-        if self.throttle.has_room and not self._queue:
+        if self.throttle.has_room and self._queue.is_empty:
             slot.begin()
             return None
         turn = self._queue.put(user, slot)
@@ -114,7 +114,7 @@ class _SlotQueue:
         self.throttle.refused(began, self._clock.seconds())
 
     def served(self) -> None:
-        is_over = self.throttle.served(self._clock.seconds(), is_crowded=bool(self._queue))
+        is_over = self.throttle.served(self._clock.seconds(), is_crowded=not self._queue.is_empty)
         if is_over and self._told_seconds is not None:
             seconds, self._told_seconds = self._clock.seconds() - self._told_seconds, None
             self._events.emit(
@@ -137,7 +137,7 @@ class _SlotQueue:
         if self._is_calling:
             return
         self._is_calling = True
-        while self._queue and self.throttle.has_room:
+        while not self._queue.is_empty and self.throttle.has_room:
             _, slot, turn = self._queue.pop()
             slot.begin()
             turn.callback(None)

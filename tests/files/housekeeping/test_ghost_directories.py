@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sftpgw.errors import StoreUnavailable
-from sftpgw.files.lookup import MAX_PAGES_OF_SIBLINGS
+from sftpgw.files.unlisted_directories import MAX_SIBLING_PAGES
 from sftpgw.model.settings import FilesSettings
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient, SftpFailure
@@ -76,7 +76,7 @@ class TestRemoving:
         client = gateway.log_in()
         with pytest.raises(SftpFailure, match="No such file"):
             client.rmdir(b"/ab")
-        assert gateway.store.requests["list"] == 1 + MAX_PAGES_OF_SIBLINGS
+        assert gateway.store.requests["list"] == 1 + MAX_SIBLING_PAGES
 
 
 class TestRenaming:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import GatewayError, LimitReached
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.memory.reservation import PRESS_SECONDS, Reservation
+from sftpgw.files.memory.reservation import RECLAIM_SECONDS, Reservation
 from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
@@ -284,7 +284,7 @@ class TestTurns:
 
 class TestPlace:
     def reservation(self, budget: Budget, clock: Clock) -> Reservation:
-        return Reservation(budget, clock, granted=lambda: None, on_pressure=lambda: None)
+        return Reservation(budget, clock, on_granted=lambda: None, on_pressure=lambda: None)
 
     def test_a_queued_reservation_holds_only_what_is_being_sent(self) -> None:
         budget, clock = Budget(10), Clock()
@@ -320,7 +320,7 @@ class TestPlace:
         def give_way() -> None:
             reservation.close()
 
-        reservation = Reservation(budget, clock, granted=lambda: None, on_pressure=give_way)
+        reservation = Reservation(budget, clock, on_granted=lambda: None, on_pressure=give_way)
         reservation.ask(reservation.settle(0, 8))
         assert (budget.held_bytes, budget.waiting) == (8, 0)
         assert not clock.getDelayedCalls()
@@ -471,7 +471,7 @@ class TestOneWindow:
 
     def test_an_upload_behind_another_of_its_session_is_not_stalled(self) -> None:
         process, session = self.held_up()
-        process.clock.pump([PRESS_SECONDS] * 12)
+        process.clock.pump([RECLAIM_SECONDS] * 12)
         process.budget.release(7 * PART - 1)
         session.go_on_while_possible()
         assert session.outcomes == ["stored", "stored"]
@@ -479,7 +479,7 @@ class TestOneWindow:
 
     def test_the_stall_timeout_begins_when_the_upload_can_go_on(self) -> None:
         process, session = self.held_up()
-        process.clock.pump([PRESS_SECONDS] * 12)
+        process.clock.pump([RECLAIM_SECONDS] * 12)
         process.budget.release(PART)
         other = process.client(8 * PART, "bob")
         while other.can_go_on:
@@ -493,7 +493,7 @@ class TestOneWindow:
 
     def test_a_withheld_upload_fails_at_last_if_no_other_gives_memory_back(self) -> None:
         process, session = self.held_up()
-        process.clock.pump([PRESS_SECONDS] * int(HELD_UP_SECONDS / PRESS_SECONDS + 1))
+        process.clock.pump([RECLAIM_SECONDS] * int(HELD_UP_SECONDS / RECLAIM_SECONDS + 1))
         session.go_on_while_possible()
         assert session.outcomes == ["failed", "stored"]
         error = session.files[0].error
@@ -508,7 +508,7 @@ class TestOneWindow:
         idle.go_on_while_possible()
         busy = Session(process, [0] * 8 + [1] * 8, user="bob")
         busy.go_on_while_possible()
-        process.clock.pump([PRESS_SECONDS] * int(IDLE_SECONDS / PRESS_SECONDS + 1))
+        process.clock.pump([RECLAIM_SECONDS] * int(IDLE_SECONDS / RECLAIM_SECONDS + 1))
         busy.go_on_while_possible()
         assert busy.outcomes == ["stored", "stored"]
         with pytest.raises(LimitReached, match="60 seconds"):
@@ -529,11 +529,11 @@ class TestOneWindow:
         sessions = [
             Session(process, [*steps, 0, 1], user=random.choice("ab")) for steps in sessions_steps
         ]
-        for _ in range(2 * len(sessions) * int(HELD_UP_SECONDS / PRESS_SECONDS + 2)):
+        for _ in range(2 * len(sessions) * int(HELD_UP_SECONDS / RECLAIM_SECONDS + 2)):
             while ready := [session for session in sessions if session.can_go_on]:
                 random.choice(ready).go_on()
                 process.assert_within_bounds()
-            process.clock.advance(PRESS_SECONDS)
+            process.clock.advance(RECLAIM_SECONDS)
         outcomes = [outcome for session in sessions for outcome in session.outcomes]
         assert "open" not in outcomes
         errors = [file.error for session in sessions for file in session.files if file.error]

@@ -25,8 +25,8 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.copies.copier import Copier
+from sftpgw.files.renames.completer import CONCURRENT_REQUESTS
 from sftpgw.files.renames.plan import BEAT_SECONDS
-from sftpgw.files.renames.recovery import AT_ONCE
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, FileKind, WriteIntent
 from sftpgw.model.settings import FilesSettings, StoreSettings
@@ -344,7 +344,7 @@ class TestDirectories:
         seed(gateway, *(f"d/{index}" for index in range(30)))
         gate = gateway.store.hold("copy")
         renamer = Deferred.fromCoroutine(tree.rename(b"/d", b"/e", replace=False))
-        assert gate.waiting == AT_ONCE
+        assert gate.waiting == CONCURRENT_REQUESTS
         assert gateway.store.requests["delete"] == 0
         gate.open()
         result_of(renamer)

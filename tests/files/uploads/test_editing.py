@@ -77,9 +77,9 @@ class Process:
     def open(self, name: ObjectName = NAME, **options: Any) -> Upload:
         """The file opened for reading and writing."""
         info = result_of(self.store.head(name))
-        below = BaseObject(info.size_bytes, self.able.part_copy, MIN, copy_limit_bytes=40)
+        base = BaseObject(info.size_bytes, self.able.part_copy, MIN, copy_limit_bytes=40)
         options = {"concurrency": 2, "reorder_bytes": 24, "small_bytes": 4, **options}
-        plan = UploadPlan(LAYOUT, below=below, **options)
+        plan = UploadPlan(LAYOUT, base=base, **options)
         return Upload(
             self._context,
             plan,

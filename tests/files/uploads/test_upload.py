@@ -41,8 +41,8 @@ IN_PIECES = choose_layout(
     unequal_parts=True,
     direct_parts=2,
     copy_limit_bytes=3 * PART,
-    first_piece_bytes=2 * PART,
-    step_pieces=1,
+    first_staging_bytes=2 * PART,
+    step_stagings=1,
 )
 """Two direct parts, then pieces of two, three and three."""
 

@@ -80,8 +80,8 @@ def next_cut(
     part_bytes: int,
     is_last: bool,
     written: Extents,
-    below: BaseObject,
-    kept_stop: int,
+    base: BaseObject,
+    base_stop: int,
 ) -> Cut | None:
     """What becomes of the bytes from `cursor` on; None if a part needs more than there is.
 
@@ -91,21 +91,21 @@ def next_cut(
     """
     stop = min(cursor + part_bytes, limit)
     is_whole = is_last or stop == cursor + part_bytes
-    for run in written.gaps(cursor, min(limit, kept_stop)):
-        if run.start == 0 and run.stop in below.part_stops:
+    for run in written.gaps(cursor, min(limit, base_stop)):
+        if run.start == 0 and run.stop in base.part_stops:
             return CutCopy(run.stop)
         before_bytes = run.start - cursor
         if before_bytes >= part_bytes:
             break
-        lacking_bytes = max(0, below.min_part_bytes - before_bytes) if before_bytes else 0
-        if below.can_copy and run.size_bytes - lacking_bytes >= below.min_part_bytes:
+        lacking_bytes = max(0, base.min_part_bytes - before_bytes) if before_bytes else 0
+        if base.can_copy and run.size_bytes - lacking_bytes >= base.min_part_bytes:
             if not before_bytes:
                 return CutCopy(run.stop)
             stop, is_whole = run.start + lacking_bytes, True
             break
     if not is_whole:
         return None
-    missing = _first_together(written.gaps(cursor, min(stop, kept_stop)))
+    missing = _first_together(written.gaps(cursor, min(stop, base_stop)))
     return CutAfter(missing) if missing else CutPart(stop)
 
 

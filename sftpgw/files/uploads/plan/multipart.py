@@ -91,13 +91,13 @@ class MultipartPlan:
         self._layout = layout
         self._concurrency = concurrency
         self._own = _StartedUpload(0, State.OPEN if is_open else State.WANTED)
-        self._pieces: dict[int, _StartedUpload] = {}
-        self._copied: list[int] = []
+        self._stagings: dict[int, _StartedUpload] = {}
+        self._copied_stagings: list[int] = []
         self._ready: deque[SendPart] = deque()
         self._at_hand: dict[int, SendPart] = {}
-        self._kept: deque[CopyBase] = deque()
-        self._copying_below = 0
-        self._copied_below: list[ByteRange] = []
+        self._base_copies: deque[CopyBase] = deque()
+        self._copying_base = 0
+        self._copied_base: list[ByteRange] = []
         self._has_ended = False
         self._is_winding_up = False
 
@@ -119,21 +119,21 @@ class MultipartPlan:
         self.held_bytes += size_bytes
         self.parts_at_hand += 1
 
-    def copy_below(self, slot: int, wanted: ByteRange) -> None:
+    def copy_base(self, slot: int, wanted: ByteRange) -> None:
         """Bytes of the object below follow, as part `slot` of upload 0."""
-        self._end_piece()
+        self._end_staging()
         self._own.unstored += 1
-        self._kept.append(CopyBase(slot, wanted))
-        self._copied_below.append(wanted)
+        self._base_copies.append(CopyBase(slot, wanted))
+        self._copied_base.append(wanted)
 
     def end(self) -> None:
         """No part follows."""
         self._has_ended = True
-        self._end_piece()
+        self._end_staging()
 
-    def _end_piece(self) -> None:
-        for piece in self._pieces.values():
-            piece.is_full = True
+    def _end_staging(self) -> None:
+        for staging in self._stagings.values():
+            staging.is_full = True
 
     def part_with(self, offset: int) -> SendPart | None:
         """The part that has the byte at `offset`, if its bytes are here still."""
@@ -144,10 +144,10 @@ class MultipartPlan:
 
     def copied_with(self, offset: int) -> ByteRange | None:
         """What is copied of the object below, and has the byte at `offset`."""
-        index = bisect_right(self._copied_below, offset, key=lambda copied: copied.start) - 1
-        if index < 0 or offset >= self._copied_below[index].stop:
+        index = bisect_right(self._copied_base, offset, key=lambda copied: copied.start) - 1
+        if index < 0 or offset >= self._copied_base[index].stop:
             return None
-        return self._copied_below[index]
+        return self._copied_base[index]
 
     # How requests ended.
 
@@ -161,14 +161,14 @@ class MultipartPlan:
                 self._part_ended(upload, step)
                 upload.stored.append(_known(part))
             case CopyBase():
-                self._copying_below -= 1
+                self._copying_base -= 1
                 self._own.unstored -= 1
                 self._own.stored.append(_known(part))
             case CompleteStaging():
-                self._pieces[step.upload].state = State.COMPLETE
+                self._stagings[step.upload].state = State.COMPLETE
             case CopyStaging():
-                del self._pieces[step.upload]
-                self._copied.append(step.upload)
+                del self._stagings[step.upload]
+                self._copied_stagings.append(step.upload)
                 self._own.stored.append(_known(part))
 
     def failed(self, step: Step) -> None:
@@ -186,7 +186,9 @@ class MultipartPlan:
         del self._at_hand[sent.offset]
 
     def _upload(self, number: int) -> _StartedUpload:
-        return self._own if number == 0 else self._pieces.setdefault(number, _StartedUpload(number))
+        return (
+            self._own if number == 0 else self._stagings.setdefault(number, _StartedUpload(number))
+        )
 
     # What follows.
 
@@ -196,20 +198,20 @@ class MultipartPlan:
         yield from self._sendings()
         if self._is_winding_up:
             return
-        for piece in tuple(self._pieces.values()):
-            if piece.is_full and not piece.unstored and piece.state is State.OPEN:
-                piece.state = State.COMPLETING
-                yield CompleteStaging(piece.number, piece.parts, piece.size_bytes)
+        for staging in tuple(self._stagings.values()):
+            if staging.is_full and not staging.unstored and staging.state is State.OPEN:
+                staging.state = State.COMPLETING
+                yield CompleteStaging(staging.number, staging.parts, staging.size_bytes)
         yield from self._copies()
         yield from self._drops()
-        if self._has_ended and not self._own.unstored and not self._pieces:
+        if self._has_ended and not self._own.unstored and not self._stagings:
             self._own.state = State.COMPLETING
             yield CompleteUpload(self._own.parts, self._own.size_bytes)
 
     def _openings(self) -> Iterator[Step]:
         if self._is_winding_up and not self._ready:
             return
-        for upload in (self._own, *self._pieces.values()):
+        for upload in (self._own, *self._stagings.values()):
             may_open = upload is self._own or (
                 self._own.state is State.OPEN and not self._is_winding_up
             )
@@ -226,22 +228,22 @@ class MultipartPlan:
             yield self._ready.popleft()
 
     def _copies(self) -> Iterator[Step]:
-        copier = sum(piece.state is State.COPYING for piece in self._pieces.values())
-        copier += self._copying_below
-        while self._kept and self._own.state is State.OPEN and copier < self._concurrency:
-            copier += 1
-            self._copying_below += 1
-            yield self._kept.popleft()
-        for piece in self._pieces.values():
-            if piece.state is State.COMPLETE and copier < self._concurrency:
-                copier += 1
-                piece.state = State.COPYING
-                slot = self._layout.slot(piece.number)
-                yield CopyStaging(piece.number, slot, piece.size_bytes)
+        copying = sum(staging.state is State.COPYING for staging in self._stagings.values())
+        copying += self._copying_base
+        while self._base_copies and self._own.state is State.OPEN and copying < self._concurrency:
+            copying += 1
+            self._copying_base += 1
+            yield self._base_copies.popleft()
+        for staging in self._stagings.values():
+            if staging.state is State.COMPLETE and copying < self._concurrency:
+                copying += 1
+                staging.state = State.COPYING
+                slot = self._layout.copy_number(staging.number)
+                yield CopyStaging(staging.number, slot, staging.size_bytes)
 
     def _drops(self) -> Iterator[Step]:
-        while self._copied:
-            yield DropStaging(self._copied.pop())
+        while self._copied_stagings:
+            yield DropStaging(self._copied_stagings.pop())
 
     # Giving up.
 
@@ -250,7 +252,7 @@ class MultipartPlan:
         for part in self._ready:
             self._part_ended(self._upload(part.upload), part)
         self._ready.clear()
-        self._kept.clear()
+        self._base_copies.clear()
 
     def wind_up(self) -> None:
         """From now on only upload 0 is gone on with, as far as its parts are here."""
@@ -258,11 +260,11 @@ class MultipartPlan:
         for part in [part for part in self._ready if part.upload]:
             self._part_ended(self._upload(part.upload), part)
             self._ready.remove(part)
-        self._kept.clear()
+        self._base_copies.clear()
 
-    def durable(self, below_bytes: int) -> tuple[StoredPart, ...]:
+    def durable(self, limit_bytes: int) -> tuple[StoredPart, ...]:
         """What of upload 0 can be gone on with; see `suspended_uploads.durable`."""
-        return durable(self._own.stored, below_bytes)
+        return durable(self._own.stored, limit_bytes)
 
     def leftovers(self, *, keep: bool = False) -> Iterator[Step]:
         """What clears up; nothing may be under way. Once only.
@@ -270,7 +272,7 @@ class MultipartPlan:
         :param keep: but for upload 0.
         """
         yield from self._drops()
-        for upload in (self._own, *self._pieces.values()):
+        for upload in (self._own, *self._stagings.values()):
             if keep and upload is self._own:
                 continue
             if State.OPEN <= upload.state <= State.COMPLETING:
@@ -278,7 +280,7 @@ class MultipartPlan:
             if upload.number and upload.state >= State.COMPLETING:
                 yield DropStaging(upload.number)
         self._own = _StartedUpload(0)
-        self._pieces.clear()
+        self._stagings.clear()
 
 
 def _known(part: StoredPart | None) -> StoredPart:

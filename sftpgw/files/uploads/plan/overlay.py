@@ -24,58 +24,58 @@ class OverlayFile:
     :param below: the object that stays below, None for a file that starts empty.
     """
 
-    def __init__(self, below: BaseObject | None) -> None:
-        self.below = below or BaseObject(0)
-        self.draft = WriteBuffer()
+    def __init__(self, base: BaseObject | None) -> None:
+        self.base = base or BaseObject(0)
+        self.buffer = WriteBuffer()
         self.cursor = 0
-        self.kept_stop = self.below.size_bytes
+        self.base_stop = self.base.size_bytes
         self.written_stop = 0
-        self.is_changed = below is None
+        self.is_changed = base is None
 
     @property
     def size_bytes(self) -> int:
-        return max(self.written_stop, self.kept_stop)
+        return max(self.written_stop, self.base_stop)
 
     @property
     def first_missing(self) -> int:
         """The first offset that was neither written nor kept."""
-        return self.draft.extents.run_stop(max(self.cursor, self.kept_stop))
+        return self.buffer.extents.run_stop(max(self.cursor, self.base_stop))
 
     @property
     def is_scattered(self) -> bool:
         """Bytes are held that only a later write, or the end, lets go."""
-        extents = self.draft.extents
+        extents = self.buffer.extents
         return len(extents) > 1 or (
-            len(extents) == 1 and extents.start > max(self.cursor, self.kept_stop)
+            len(extents) == 1 and extents.start > max(self.cursor, self.base_stop)
         )
 
     def in_order_bytes(self) -> int:
         """How many bytes behind the cursor are here, if these are all; else 0."""
-        run_stop = self.draft.extents.run_stop(self.cursor)
+        run_stop = self.buffer.extents.run_stop(self.cursor)
         return run_stop - self.cursor if run_stop == self.written_stop else 0
 
     # What clients do.
 
-    def append(self, size_bytes: int, pieces: Body) -> None:
+    def append(self, size_bytes: int, fragments: Body) -> None:
         """Go on behind bytes that are here and in order."""
-        self.draft.append(*pieces)
+        self.buffer.append(*fragments)
         self.written_stop += size_bytes
 
-    def write(self, offset: int, stop: int, pieces: Body) -> None:
+    def write(self, offset: int, stop: int, fragments: Body) -> None:
         """Put bytes behind the cursor, over whatever is there.
 
         :raises LimitReached: the writes are too scattered.
         """
         self.is_changed = True
-        self.draft.write(offset, *pieces)
+        self.buffer.write(offset, *fragments)
         self.written_stop = max(self.written_stop, stop)
 
     def resize(self, size_bytes: int) -> None:
         """Cut the file behind the cursor, or make it longer."""
         self.is_changed = True
-        self.draft.truncate(size_bytes)
-        self.kept_stop = min(self.kept_stop, size_bytes)
-        is_longer = size_bytes > self.kept_stop
+        self.buffer.truncate(size_bytes)
+        self.base_stop = min(self.base_stop, size_bytes)
+        is_longer = size_bytes > self.base_stop
         self.written_stop = size_bytes if is_longer else min(self.written_stop, size_bytes)
 
     # What becomes of it.
@@ -87,39 +87,39 @@ class OverlayFile:
             limit,
             part_bytes=part_bytes,
             is_last=is_last,
-            written=self.draft.extents,
-            below=self.below,
-            kept_stop=self.kept_stop,
+            written=self.buffer.extents,
+            base=self.base,
+            base_stop=self.base_stop,
         )
 
     def add_fetched(self, wanted: ByteRange, body: Body) -> None:
         """Keep what is wanted still: it may have been written, or the file cut, meanwhile."""
-        at, stop = wanted.start, min(wanted.stop, self.kept_stop)
-        for piece in body:
-            self.draft.fill(at, memoryview(piece)[: max(0, stop - at)])
-            at += len(piece)
+        at, stop = wanted.start, min(wanted.stop, self.base_stop)
+        for fragment in body:
+            self.buffer.fill(at, memoryview(fragment)[: max(0, stop - at)])
+            at += len(fragment)
 
     def fill_with_zeros(self, stop: int) -> None:
         """Whatever is not here is zeros."""
-        for gap in tuple(self.draft.extents.gaps(self.cursor, stop)):
-            self.draft.fill(gap.start, *zeros(gap.size_bytes))
+        for gap in tuple(self.buffer.extents.gaps(self.cursor, stop)):
+            self.buffer.fill(gap.start, *zeros(gap.size_bytes))
 
     def seal(self, stop: int) -> Body:
         """The bytes before `stop` that are here; they are not any more."""
         self.cursor = stop
-        return self.draft.take(stop)
+        return self.buffer.take(stop)
 
     def unsealed(self, wanted: ByteRange) -> Iterator[Body | ByteRange]:
         """Where bytes behind the cursor are: here, or a range of the object below."""
         at = wanted.start
-        for gap in self.draft.extents.gaps(at, wanted.stop):
+        for gap in self.buffer.extents.gaps(at, wanted.stop):
             if gap.start > at:
-                yield self.draft.read(ByteRange(at, gap.start))
-            kept_stop = min(max(self.kept_stop, gap.start), gap.stop)
-            if kept_stop > gap.start:
-                yield ByteRange(gap.start, kept_stop)
-            if gap.stop > kept_stop:
-                yield tuple(zeros(gap.stop - kept_stop))
+                yield self.buffer.read(ByteRange(at, gap.start))
+            base_stop = min(max(self.base_stop, gap.start), gap.stop)
+            if base_stop > gap.start:
+                yield ByteRange(gap.start, base_stop)
+            if gap.stop > base_stop:
+                yield tuple(zeros(gap.stop - base_stop))
             at = gap.stop
         if at < wanted.stop:
-            yield self.draft.read(ByteRange(at, wanted.stop))
+            yield self.buffer.read(ByteRange(at, wanted.stop))

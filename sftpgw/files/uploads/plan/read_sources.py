@@ -22,21 +22,21 @@ Source: TypeAlias = Body | ByteRange
 """Bytes that are here, or a range of the object below."""
 
 
-def sources(wanted: ByteRange, edited: OverlayFile, assembly: MultipartPlan) -> Iterator[Source]:
+def sources(wanted: ByteRange, overlay: OverlayFile, multipart: MultipartPlan) -> Iterator[Source]:
     """The bytes of `wanted` in order; it ends within the file.
 
     :raises Unsupported: some were sent and are not here any more.
     """
-    if wanted.start < edited.cursor:
-        yield from _sealed(ByteRange(wanted.start, min(wanted.stop, edited.cursor)), assembly)
-    if edited.cursor < wanted.stop:
-        yield from edited.unsealed(ByteRange(max(wanted.start, edited.cursor), wanted.stop))
+    if wanted.start < overlay.cursor:
+        yield from _sealed(ByteRange(wanted.start, min(wanted.stop, overlay.cursor)), multipart)
+    if overlay.cursor < wanted.stop:
+        yield from overlay.unsealed(ByteRange(max(wanted.start, overlay.cursor), wanted.stop))
 
 
-def _sealed(wanted: ByteRange, assembly: MultipartPlan) -> Iterator[Source]:
+def _sealed(wanted: ByteRange, multipart: MultipartPlan) -> Iterator[Source]:
     at = wanted.start
     while at < wanted.stop:
-        part, copied = assembly.part_with(at), assembly.copied_with(at)
+        part, copied = multipart.part_with(at), multipart.copied_with(at)
         if part is not None:
             stop = min(wanted.stop, part.offset + part.size_bytes)
             yield _slice(part.body, at - part.offset, stop - part.offset)
@@ -55,9 +55,9 @@ def _slice(body: Body, start: int, stop: int) -> Body:
     """The bytes of `body` between two offsets, which nobody changes any more."""
     found: list[Buffer] = []
     at = 0
-    for piece in body:
-        part = memoryview(piece)[max(0, start - at) : max(0, stop - at)]
+    for fragment in body:
+        part = memoryview(fragment)[max(0, start - at) : max(0, stop - at)]
         if part:
             found.append(part)
-        at += len(piece)
+        at += len(fragment)
     return tuple(found)

@@ -37,8 +37,8 @@ from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB
 
 DIRECT_PARTS = 500
-FIRST_PIECE_BYTES = GIB
-STEP_PIECES = 20
+FIRST_STAGING_BYTES = GIB
+STEP_STAGINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class StagingLayout:
 
     ladder: Ladder
     direct_parts: int
-    pieces: Ladder | None = None
+    stagings: Ladder | None = None
 
     def size_bytes(self, number: int) -> int:
         """The size of part `number`."""
@@ -78,27 +78,27 @@ class StagingLayout:
     def number(self, offset: int) -> int:
         """The part that the byte at `offset` belongs to; it may lie behind the last."""
         behind = offset - self._direct_bytes
-        if self.pieces is None or behind < 0:
+        if self.stagings is None or behind < 0:
             return self.ladder.number(offset)
         return self.direct_parts + 1 + behind // self.ladder.top_bytes
 
     def home(self, number: int) -> Home:
         """Where part `number` goes."""
-        if self.pieces is None or self._is_direct(number):
+        if self.stagings is None or self._is_direct(number):
             return Home(0, number)
         behind = (number - self.direct_parts - 1) * self.ladder.top_bytes
-        piece = self.pieces.number(behind)
-        return Home(piece, 1 + (behind - self.pieces.start(piece)) // self.ladder.top_bytes)
+        staging = self.stagings.number(behind)
+        return Home(staging, 1 + (behind - self.stagings.start(staging)) // self.ladder.top_bytes)
 
     def fills(self, home: Home) -> bool:
         """Whether this is the last part of a piece that is full."""
-        if self.pieces is None or home.upload == 0:
+        if self.stagings is None or home.upload == 0:
             return False
-        return home.number * self.ladder.top_bytes == self.pieces.size_bytes(home.upload)
+        return home.number * self.ladder.top_bytes == self.stagings.size_bytes(home.upload)
 
-    def slot(self, piece: int) -> int:
+    def copy_number(self, staging: int) -> int:
         """The part number of upload 0 that a piece is copied to."""
-        return self.direct_parts + piece
+        return self.direct_parts + staging
 
     def after_copy(self, number: int) -> tuple[int, int]:
         """Bytes of the old object come before part `number`.
@@ -109,15 +109,15 @@ class StagingLayout:
         home = self.home(number)
         if home.upload == 0:
             return number, number + 1
-        assert self.pieces is not None, "no pieces, no home in one"
-        slot = self.slot(home.upload) + (home.number > 1)
-        return slot, self.number_after(slot)
+        assert self.stagings is not None, "no pieces, no home in one"
+        copy_number = self.copy_number(home.upload) + (home.number > 1)
+        return copy_number, self.number_after(copy_number)
 
     def number_after(self, slots: int) -> int:
         """The part that comes when the first `slots` part numbers of upload 0 are taken."""
-        if self.pieces is None or slots < self.direct_parts:
+        if self.stagings is None or slots < self.direct_parts:
             return slots + 1
-        return self.number(self._direct_bytes + self.pieces.start(slots - self.direct_parts + 1))
+        return self.number(self._direct_bytes + self.stagings.start(slots - self.direct_parts + 1))
 
     def room_bytes(self, number: int) -> int:
         """What fits into part `number` and all that follow."""
@@ -126,12 +126,12 @@ class StagingLayout:
     @property
     def capacity_bytes(self) -> int:
         """The largest object that fits."""
-        if self.pieces is None:
+        if self.stagings is None:
             return self.ladder.capacity_bytes
-        return self._direct_bytes + self.pieces.capacity_bytes
+        return self._direct_bytes + self.stagings.capacity_bytes
 
     def _is_direct(self, number: int) -> bool:
-        return self.pieces is None or number <= self.direct_parts
+        return self.stagings is None or number <= self.direct_parts
 
     @property
     def _direct_bytes(self) -> int:
@@ -160,19 +160,19 @@ def choose_layout(
     unequal_parts: bool,
     direct_parts: int = DIRECT_PARTS,
     copy_limit_bytes: int = MAX_PART_BYTES,
-    first_piece_bytes: int = FIRST_PIECE_BYTES,
-    step_pieces: int = STEP_PIECES,
+    first_staging_bytes: int = FIRST_STAGING_BYTES,
+    step_stagings: int = STEP_STAGINGS,
 ) -> StagingLayout:
     """The layout for a store that can or cannot copy parts, or wants equal ones."""
     part_bytes = ladder.top_bytes
     most_parts = min(copy_limit_bytes // part_bytes, ladder.max_parts)
     if not part_copy or not unequal_parts or most_parts == 0 or direct_parts >= ladder.max_parts:
         return StagingLayout(ladder, ladder.max_parts)
-    first_parts = max(1, min(first_piece_bytes // part_bytes, most_parts))
-    pieces = Ladder(
+    first_parts = max(1, min(first_staging_bytes // part_bytes, most_parts))
+    stagings = Ladder(
         first_bytes=first_parts * part_bytes,
         largest_bytes=most_parts * part_bytes,
         max_parts=ladder.max_parts - direct_parts,
-        step_parts=step_pieces,
+        step_parts=step_stagings,
     )
-    return StagingLayout(ladder, direct_parts, pieces)
+    return StagingLayout(ladder, direct_parts, stagings)

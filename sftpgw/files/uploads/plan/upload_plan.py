@@ -75,7 +75,7 @@ from sftpgw.files.uploads.plan.upload_commands import (
     PutWhole,
     SuspendUpload,
 )
-from sftpgw.files.uploads.suspended.plan import KeptParts
+from sftpgw.files.uploads.suspended.plan import ResumedParts
 from sftpgw.model.store import ByteRange, StoredPart
 from sftpgw.model.units import KIB, MIB, Body, Buffer
 
@@ -90,7 +90,7 @@ class UploadPhase(enum.Enum):
     BUFFERING = "buffering"
     STREAMING = "streaming"
     PUBLISHING = "publishing"
-    KEEPING = "keeping"
+    SUSPENDING = "keeping"
     DONE = "done"
     FAILED = "failed"
 
@@ -120,9 +120,9 @@ class UploadPlan:
         allowance_bytes: int = 256 * MIB,
         reorder_bytes: int = 32 * MIB,
         small_bytes: int = SMALL_BYTES,
-        below: BaseObject | None = None,
+        base: BaseObject | None = None,
         appends: bool = False,
-        kept: tuple[StoredPart, ...] = (),
+        resumed_parts: tuple[StoredPart, ...] = (),
         tail_bytes: int | None = None,
         may_skip: bool = True,
     ) -> None:
@@ -137,15 +137,15 @@ class UploadPlan:
         self._reorder_bytes = reorder_bytes
         self._appends = appends
         self._may_skip = may_skip
-        self._kept = KeptParts(kept)
-        self._copies_below = below is not None and below.can_copy
-        self._tail_bytes = tail_bytes if below is None else None
-        self._edited = OverlayFile(self._kept.below if kept else below)
+        self._resumed = ResumedParts(resumed_parts)
+        self._copies_base = base is not None and base.can_copy
+        self._tail_bytes = tail_bytes if base is None else None
+        self._overlay = OverlayFile(self._resumed.base if resumed_parts else base)
         self._number = 1
         self._part_bytes = layout.size_bytes(1)
-        self._assembly = MultipartPlan(layout, concurrency, is_open=bool(kept))
+        self._multipart = MultipartPlan(layout, concurrency, is_open=bool(resumed_parts))
         self._fetching_bytes = 0
-        self._completer = False
+        self._is_closing = False
         self._under_way = 0
         # How much more may come in order without completing a part; 0 when it does not.
         self._room_bytes = 0
@@ -155,50 +155,50 @@ class UploadPlan:
     @property
     def size_bytes(self) -> int:
         """The size that the file would have now."""
-        return self._edited.size_bytes
+        return self._overlay.size_bytes
 
     @property
     def is_congested(self) -> bool:
         """More is sealed than may be under way, or than may be held: the client waits."""
-        assembly = self._assembly
+        multipart = self._multipart
         return (
-            assembly.parts_at_hand > self._concurrency
+            multipart.parts_at_hand > self._concurrency
             or self._fetching_bytes > 0
             or (
-                assembly.parts_at_hand > 0
-                and assembly.held_bytes + self._part_bytes > self._allowance_bytes
+                multipart.parts_at_hand > 0
+                and multipart.held_bytes + self._part_bytes > self._allowance_bytes
             )
         )
 
     @property
     def is_changed(self) -> bool:
         """Something would be published."""
-        return self._edited.is_changed
+        return self._overlay.is_changed
 
     @property
     def may_copy(self) -> bool:
         """Some of its parts may be copied: of the object below, or pieces."""
-        return self._copies_below or self._layout.pieces is not None
+        return self._copies_base or self._layout.stagings is not None
 
     @property
     def metadata_is_sent(self) -> bool:
         """Too late to say anything about the object but its bytes."""
-        return self.phase is not UploadPhase.BUFFERING or bool(self._kept)
+        return self.phase is not UploadPhase.BUFFERING or bool(self._resumed)
 
     @property
-    def is_keeping(self) -> bool:
+    def is_suspending(self) -> bool:
         """The client is lost, and what there is of its file is being kept."""
-        return self.phase is UploadPhase.KEEPING
+        return self.phase is UploadPhase.SUSPENDING
 
     @property
     def waits_for_gap(self) -> bool:
         """Bytes are held that only a later write, or the end, lets go."""
-        return self._edited.is_scattered
+        return self._overlay.is_scattered
 
     @property
     def sent_bytes(self) -> int:
         """What is held until the store confirms it."""
-        return self._assembly.held_bytes
+        return self._multipart.held_bytes
 
     @property
     def filling_bytes(self) -> int:
@@ -208,9 +208,9 @@ class UploadPlan:
         as bytes: with parts under way the upload goes on without a whole one more. So does
         what is there at the end.
         """
-        bytes_here = self._edited.draft.size_bytes + self._fetching_bytes
+        bytes_here = self._overlay.buffer.size_bytes + self._fetching_bytes
         is_small = self.sent_bytes + bytes_here <= self.small_bytes
-        if is_small or self._completer or self.is_congested:
+        if is_small or self._is_closing or self.is_congested:
             return bytes_here
         return -(-bytes_here // self._part_bytes) * self._part_bytes
 
@@ -219,8 +219,8 @@ class UploadPlan:
 
         :raises Unsupported: some were sent and are not here any more.
         """
-        found = tuple(islice(sources(wanted, self._edited, self._assembly), MAX_SOURCES))
-        if self._kept and any(isinstance(source, ByteRange) for source in found):
+        found = tuple(islice(sources(wanted, self._overlay, self._multipart), MAX_SOURCES))
+        if self._resumed and any(isinstance(source, ByteRange) for source in found):
             raise Unsupported(
                 "the beginning of this file is kept from an earlier connection, and cannot be "
                 "read before the file is closed"
@@ -229,27 +229,27 @@ class UploadPlan:
 
     # What happens to an upload.
 
-    def write(self, offset: int, *pieces: Buffer) -> Commands:
+    def write(self, offset: int, *fragments: Buffer) -> Commands:
         """The client has sent bytes, in pieces."""
-        size_bytes = sum(map(len, pieces))
+        size_bytes = sum(map(len, fragments))
         if self._appends:
-            if offset and not self._edited.written_stop:
-                refused = self._unless_refused(lambda: self._demand_no_gap(offset))
+            if offset and not self._overlay.written_stop:
+                refused = self._unless_refused(lambda: self._require_no_gap(offset))
                 if self.failure is not None:
                     return refused
             offset = self.size_bytes
-        if offset == self._edited.written_stop and size_bytes < self._room_bytes:
+        if offset == self._overlay.written_stop and size_bytes < self._room_bytes:
             # The usual case: the bytes continue a part, and do not complete it.
-            self._edited.append(size_bytes, pieces)
+            self._overlay.append(size_bytes, fragments)
             self._room_bytes -= size_bytes
             return NOTHING
-        return self._unless_refused(lambda: self._place(offset, size_bytes, pieces))
+        return self._unless_refused(lambda: self._put(offset, size_bytes, fragments))
 
     def truncate(self, size_bytes: int) -> Commands:
         """The client has set the size of the file."""
-        if not self._edited.is_changed and size_bytes == self.size_bytes:
+        if not self._overlay.is_changed and size_bytes == self.size_bytes:
             return NOTHING
-        return self._unless_refused(lambda: self._cut(size_bytes))
+        return self._unless_refused(lambda: self._truncate(size_bytes))
 
     def finish(self) -> Commands:
         """The client has closed the file: publish."""
@@ -260,8 +260,8 @@ class UploadPlan:
         self._under_way -= 1
         if isinstance(command, PutWhole | CompleteUpload):
             self.phase = UploadPhase.DONE
-            self._edited.draft.clear()
-            left = self._assembly.leftovers() if isinstance(command, PutWhole) else ()
+            self._overlay.buffer.clear()
+            left = self._multipart.leftovers() if isinstance(command, PutWhole) else ()
             return self._issued(left)
         if isinstance(command, SuspendUpload) and self.phase is UploadPhase.PUBLISHING:
             self.phase = UploadPhase.DONE
@@ -271,10 +271,10 @@ class UploadPlan:
             self._fetching_bytes = 0
             assert isinstance(outcome, tuple), "what was fetched has bytes"
             if self.failure is None:
-                self._edited.add_fetched(command.wanted, outcome)
+                self._overlay.add_fetched(command.wanted, outcome)
         else:
             assert not isinstance(outcome, tuple), "nothing else has bytes"
-            self._assembly.succeeded(command, outcome)
+            self._multipart.succeeded(command, outcome)
         return self._attempt(self._advance)
 
     def failed(self, command: Command, error: GatewayError) -> Commands:
@@ -285,50 +285,50 @@ class UploadPlan:
         if isinstance(command, FetchBase):
             self._fetching_bytes = 0
         elif not isinstance(command, PutWhole):
-            self._assembly.failed(command)
-        return self._send_no_more() if self.is_keeping else self.fail(error)
+            self._multipart.failed(command)
+        return self._send_no_more() if self.is_suspending else self.fail(error)
 
     def fail(self, error: GatewayError) -> Commands:
         """Publish nothing any more. Only the first reason counts."""
         if self.phase is not UploadPhase.DONE and self.failure is None:
             if self._is_untouched:
-                self._adopt(self._kept.parts)
-                self._end(error, UploadPhase.KEEPING)
+                self._adopt(self._resumed.parts)
+                self._end(error, UploadPhase.SUSPENDING)
             else:
                 self._end(error, UploadPhase.FAILED)
             self.is_given_up = True
-            self._assembly.discard()
+            self._multipart.discard()
         return self._next_commands()
 
-    def lose(self) -> Commands:
+    def client_lost(self) -> Commands:
         """The client is gone. What can be gone on with is kept, if that is wanted."""
         lost = UploadFailed("the upload was abandoned")
-        is_over = self._completer or self.failure is not None
+        is_over = self._is_closing or self.failure is not None
         if is_over or self._tail_bytes is None or not self._seal_rest(self._tail_bytes):
             return self.fail(lost)
-        self._end(lost, UploadPhase.KEEPING)
-        self._assembly.wind_up()
+        self._end(lost, UploadPhase.SUSPENDING)
+        self._multipart.wind_up()
         return self._next_commands()
 
-    def hurry(self) -> Commands:
+    def stop_sending(self) -> Commands:
         """Keep what is stored by now, and what is under way if that succeeds at once."""
         self.is_given_up = True
         return self._send_no_more()
 
     def _send_no_more(self) -> Commands:
-        self._assembly.discard()
+        self._multipart.discard()
         return self._next_commands()
 
     def _end(self, error: GatewayError, phase: UploadPhase) -> None:
         self.phase = phase
         self.failure = error
-        self._edited.draft.clear()
+        self._overlay.buffer.clear()
         self._room_bytes = 0
 
     def _unless_refused(self, step: Callable[[], Commands]) -> Commands:
         if self.failure is not None:
             return NOTHING
-        if self._completer:
+        if self._is_closing:
             return self.fail(UploadFailed("the file is closed"))
         return self._attempt(step)
 
@@ -340,42 +340,42 @@ class UploadPlan:
 
     # Writes and sizes.
 
-    def _place(self, offset: int, size_bytes: int, pieces: Body) -> Commands:
+    def _put(self, offset: int, size_bytes: int, fragments: Body) -> Commands:
         """Put bytes where they belong."""
         stop = offset + size_bytes
         if not size_bytes:
             return NOTHING
-        if offset < self._edited.cursor:
+        if offset < self._overlay.cursor:
             raise UploadFailed(
                 f"a write at offset {offset} would change bytes that have been sent already; "
                 "an upload cannot go back"
             )
-        self._demand_reach(offset, stop)
-        self._demand_capacity(stop)
-        self._edited.write(offset, stop, pieces)
+        self._require_reach(offset, stop)
+        self._require_capacity(stop)
+        self._overlay.write(offset, stop, fragments)
         return self._advance()
 
-    def _cut(self, size_bytes: int) -> Commands:
-        if size_bytes < self._edited.cursor:
+    def _truncate(self, size_bytes: int) -> Commands:
+        if size_bytes < self._overlay.cursor:
             raise UploadFailed(
                 f"the file cannot be cut to {size_bytes} bytes: more has been sent already"
             )
         if size_bytes > self.size_bytes:
-            self._demand_reach(size_bytes, size_bytes)
-            self._demand_capacity(size_bytes)
-        self._edited.resize(size_bytes)
+            self._require_reach(size_bytes, size_bytes)
+            self._require_capacity(size_bytes)
+        self._overlay.resize(size_bytes)
         return self._advance()
 
-    def _demand_reach(self, offset: int, stop: int) -> None:
-        missing = self._edited.first_missing
+    def _require_reach(self, offset: int, stop: int) -> None:
+        missing = self._overlay.first_missing
         if offset > missing and stop > missing + self._reorder_bytes:
             raise LimitReached(
                 f"nothing has been written from {missing} on, and at most {self._reorder_bytes} "
                 f"bytes may be skipped or arrive out of order: {stop} is too far ahead"
             )
 
-    def _demand_no_gap(self, offset: int) -> Commands:
-        here = max(self._edited.cursor, self._edited.kept_stop)
+    def _require_no_gap(self, offset: int) -> Commands:
+        here = max(self._overlay.cursor, self._overlay.base_stop)
         if offset > here and not self._may_skip:
             raise UploadFailed(
                 f"this upload begins at {offset}, but only {here} bytes of the file are here: what "
@@ -385,25 +385,25 @@ class UploadPlan:
 
     def expect(self, size_bytes: int) -> None:
         """So long will the file be. :raises LimitReached: it cannot."""
-        self._demand_capacity(size_bytes)
+        self._require_capacity(size_bytes)
 
-    def _demand_capacity(self, stop: int) -> None:
-        capacity_bytes = self._edited.cursor + self._layout.room_bytes(self._number)
+    def _require_capacity(self, stop: int) -> None:
+        capacity_bytes = self._overlay.cursor + self._layout.room_bytes(self._number)
         if stop > capacity_bytes:
             why = "S3 takes no more"
-            if self._layout.pieces is None:
+            if self._layout.stagings is None:
                 why = "they fill all parts, and this store cannot join more; see part_size"
             raise LimitReached(f"the file is too large: {capacity_bytes} bytes fit, {why}")
 
     def _finish(self) -> Commands:
-        self._completer = True
-        if self._edited.is_changed:
-            if len(extents := self._edited.draft.extents):
-                self._demand_no_gap(extents.start)
+        self._is_closing = True
+        if self._overlay.is_changed:
+            if len(extents := self._overlay.buffer.extents):
+                self._require_no_gap(extents.start)
             return self._advance()
-        if self._kept:
+        if self._resumed:
             self.phase = UploadPhase.PUBLISHING
-            return self._issued((SuspendUpload(self._kept.parts),))
+            return self._issued((SuspendUpload(self._resumed.parts),))
         self.phase = UploadPhase.DONE
         return NOTHING
 
@@ -412,35 +412,35 @@ class UploadPlan:
     @property
     def _is_untouched(self) -> bool:
         """An upload that was kept has all its bytes still, as they were."""
-        edited, kept_bytes = self._edited, self._kept.size_bytes
-        extents = edited.draft.extents
-        is_written = len(extents) > 0 and extents.start < kept_bytes
-        is_whole = edited.cursor == 0 and edited.kept_stop == kept_bytes
-        return bool(self._kept) and is_whole and not is_written
+        overlay, resumed_bytes = self._overlay, self._resumed.size_bytes
+        extents = overlay.buffer.extents
+        is_written = len(extents) > 0 and extents.start < resumed_bytes
+        is_whole = overlay.cursor == 0 and overlay.base_stop == resumed_bytes
+        return bool(self._resumed) and is_whole and not is_written
 
     def _adopt(self, parts: tuple[StoredPart, ...]) -> None:
-        self._edited.seal(KeptParts(parts).size_bytes)
-        self._assembly.adopt(parts)
+        self._overlay.seal(ResumedParts(parts).size_bytes)
+        self._multipart.adopt(parts)
         self._go_on_at(self._layout.number_after(len(parts)))
 
     def _seal_rest(self, tail_bytes: int) -> bool:
         """Seal what is worth being kept; whether there is anything."""
         if self._is_untouched:
-            self._adopt(self._kept.parts)
-        edited = self._edited
+            self._adopt(self._resumed.parts)
+        overlay = self._overlay
         # The last byte is left out, or the file might be whole.
-        stop = edited.draft.extents.run_stop(edited.cursor) - 1
-        stop = min(stop, edited.cursor + self._part_bytes)
+        stop = overlay.buffer.extents.run_stop(overlay.cursor) - 1
+        stop = min(stop, overlay.cursor + self._part_bytes)
         is_direct = self._layout.home(self._number).upload == 0
         room_bytes = self._layout.room_bytes(self._number)
-        if is_direct and tail_bytes <= stop - edited.cursor <= room_bytes:
+        if is_direct and tail_bytes <= stop - overlay.cursor <= room_bytes:
             self._seal_part(stop)
         return self._has_sealed
 
     @property
     def _durable(self) -> tuple[StoredPart, ...]:
-        below_bytes = self._edited.written_stop or self._kept.size_bytes + 1
-        return self._assembly.durable(below_bytes)
+        limit_bytes = self._overlay.written_stop or self._resumed.size_bytes + 1
+        return self._multipart.durable(limit_bytes)
 
     # Sealing.
 
@@ -460,62 +460,62 @@ class UploadPlan:
                 case CutCopy():
                     self._seal_copy(cut.stop)
                 case CutPart():
-                    self._edited.fill_with_zeros(cut.stop)
-                    if self._completer and not self._has_sealed and cut.stop == self.size_bytes:
+                    self._overlay.fill_with_zeros(cut.stop)
+                    if self._is_closing and not self._has_sealed and cut.stop == self.size_bytes:
                         self.phase = UploadPhase.PUBLISHING
-                        return self._issued((PutWhole(self._edited.draft.body, cut.stop),))
+                        return self._issued((PutWhole(self._overlay.buffer.body, cut.stop),))
                     self._seal_part(cut.stop)
-        if self._completer and self._edited.cursor == self.size_bytes:
-            self._assembly.end()
+        if self._is_closing and self._overlay.cursor == self.size_bytes:
+            self._multipart.end()
         self._note_room()
         return self._next_commands()
 
     def _next_cut(self) -> Cut | None:
         """What is sealed next, None if it is too early."""
-        edited, size_bytes = self._edited, self.size_bytes
-        if self._completer:
-            is_done = edited.cursor == size_bytes and self._has_sealed
+        overlay, size_bytes = self._overlay, self.size_bytes
+        if self._is_closing:
+            is_done = overlay.cursor == size_bytes and self._has_sealed
             return None if is_done else self._cut_up_to(size_bytes)
         if not self._has_sealed and size_bytes <= self._part_bytes:
             return None
-        part_stop = edited.cursor + self._part_bytes
-        if edited.draft.extents.run_stop(edited.cursor) >= part_stop:
+        part_stop = overlay.cursor + self._part_bytes
+        if overlay.buffer.extents.run_stop(overlay.cursor) >= part_stop:
             return CutPart(part_stop)
-        limit = edited.draft.extents.last_stop(edited.kept_stop)
+        limit = overlay.buffer.extents.last_stop(overlay.base_stop)
         if limit >= part_stop and self._must_go_on():
             return self._cut_up_to(limit)
         return None
 
     def _must_go_on(self) -> bool:
         """What was skipped counts as kept now, though it might have been written yet."""
-        draft = self._edited.draft
-        return draft.size_bytes > self._reorder_bytes or (
-            len(draft.extents) == 1 and draft.size_bytes >= self._part_bytes
+        buffer = self._overlay.buffer
+        return buffer.size_bytes > self._reorder_bytes or (
+            len(buffer.extents) == 1 and buffer.size_bytes >= self._part_bytes
         )
 
     def _cut_up_to(self, limit: int) -> Cut | None:
-        if self._assembly.parts_at_hand > self._concurrency:
+        if self._multipart.parts_at_hand > self._concurrency:
             return None  # the client waits already, or has closed the file
-        return self._edited.next_cut(limit, self._part_bytes, is_last=self._completer)
+        return self._overlay.next_cut(limit, self._part_bytes, is_last=self._is_closing)
 
     def _seal_part(self, stop: int) -> None:
-        self._demand_capacity(stop)
-        start = self._edited.cursor
-        self._assembly.add(self._number, self._edited.seal(stop), stop - start, start)
+        self._require_capacity(stop)
+        start = self._overlay.cursor
+        self._multipart.add(self._number, self._overlay.seal(stop), stop - start, start)
         self._go_on_at(self._number + 1)
 
     def _seal_copy(self, stop: int) -> None:
-        if self._kept:
-            self._adopt(self._kept.before(stop))
+        if self._resumed:
+            self._adopt(self._resumed.before(stop))
             return
-        copied = ByteRange(self._edited.cursor, stop)
-        self._edited.seal(stop)
+        copied = ByteRange(self._overlay.cursor, stop)
+        self._overlay.seal(stop)
         number = self._number
-        for wanted in evenly(copied, self._edited.below.copy_limit_bytes):
+        for wanted in evenly(copied, self._overlay.base.copy_limit_bytes):
             slot, number = self._layout.after_copy(number)
             if slot > self._layout.ladder.max_parts:
                 raise LimitReached("the changes are too scattered: they fill all parts")
-            self._assembly.copy_below(slot, wanted)
+            self._multipart.copy_base(slot, wanted)
         self._go_on_at(number)
 
     def _go_on_at(self, number: int) -> None:
@@ -523,17 +523,17 @@ class UploadPlan:
         self._part_bytes = self._layout.size_bytes(number)
 
     def _note_room(self) -> None:
-        bytes_here = self._edited.in_order_bytes()
+        bytes_here = self._overlay.in_order_bytes()
         self._room_bytes = self._part_bytes - bytes_here if bytes_here else 0
 
     def _fetch(self, wanted: ByteRange) -> Commands:
-        below = self._edited.below
-        if self._kept:
+        base = self._overlay.base
+        if self._resumed:
             raise UploadFailed(
-                f"of the {below.size_bytes} bytes that were kept from an earlier connection some "
+                f"of the {base.size_bytes} bytes that were kept from an earlier connection some "
                 "were written again, but not all: send the whole file, or go on behind them"
             )
-        if not below.can_copy and below.size_bytes > self._allowance_bytes:
+        if not base.can_copy and base.size_bytes > self._allowance_bytes:
             raise Unsupported(
                 "this store cannot copy parts of a stored file into a new one, or wants all "
                 f"parts equal, and no file over {self._allowance_bytes} bytes is fetched to "
@@ -547,25 +547,25 @@ class UploadPlan:
     def _next_commands(self) -> Commands:
         """Send what may be sent, complete what is whole, or clear up: whatever is due."""
         if self.phase is UploadPhase.FAILED:
-            return self._issued(() if self._under_way else self._assembly.leftovers())
-        if self.phase is UploadPhase.KEEPING:
-            return self._issued(self._assembly.next_steps()) or self._keep()
+            return self._issued(() if self._under_way else self._multipart.leftovers())
+        if self.phase is UploadPhase.SUSPENDING:
+            return self._issued(self._multipart.next_steps()) or self._suspend()
         if self.phase is UploadPhase.BUFFERING and self._has_sealed:
             self.phase = UploadPhase.STREAMING
         if self.phase is not UploadPhase.STREAMING:
             return NOTHING
-        commands = self._issued(self._assembly.next_steps())
+        commands = self._issued(self._multipart.next_steps())
         if commands and isinstance(commands[-1], CompleteUpload):
             self.phase = UploadPhase.PUBLISHING
         return commands
 
-    def _keep(self) -> Commands:
+    def _suspend(self) -> Commands:
         if self._under_way:
             return NOTHING
         self.phase = UploadPhase.FAILED
         if not (parts := self._durable):
             return self._next_commands()
-        return self._issued((*self._assembly.leftovers(keep=True), SuspendUpload(parts)))
+        return self._issued((*self._multipart.leftovers(keep=True), SuspendUpload(parts)))
 
     def _issued(self, commands: Iterable[Command]) -> Commands:
         issued = tuple(commands)

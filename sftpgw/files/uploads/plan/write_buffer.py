@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
-from sftpgw.buffers.byte_queue import SMALL_PIECE_BYTES
+from sftpgw.buffers.byte_queue import SMALL_FRAGMENT_BYTES
 from sftpgw.errors import LimitReached
 from sftpgw.files.uploads.plan.extents import Extents
 from sftpgw.model.store import ByteRange
@@ -40,52 +40,52 @@ class WriteBuffer:
     :param small_piece_bytes: pieces below this size are joined to the one before.
     """
 
-    __slots__ = ("_pieces", "_small_piece_bytes", "_starts", "extents", "size_bytes")
+    __slots__ = ("_fragments", "_small_fragment_bytes", "_starts", "extents", "size_bytes")
 
-    def __init__(self, small_piece_bytes: int = SMALL_PIECE_BYTES) -> None:
+    def __init__(self, small_fragment_bytes: int = SMALL_FRAGMENT_BYTES) -> None:
         self.extents = Extents()
         self.size_bytes = 0
-        self._small_piece_bytes = small_piece_bytes
+        self._small_fragment_bytes = small_fragment_bytes
         self._starts: list[int] = []
-        self._pieces: list[Buffer] = []
+        self._fragments: list[Buffer] = []
 
     @property
     def body(self) -> Body:
         """All bytes, in order."""
-        return tuple(self._pieces)
+        return tuple(self._fragments)
 
     # Bytes come.
 
-    def append(self, *pieces: Buffer) -> None:
-        """Put `pieces` behind the last byte; there is one."""
+    def append(self, *fragments: Buffer) -> None:
+        """Put `fragments` behind the last byte; there is one."""
         at = first = self.extents.stop
-        for piece in pieces:
-            if not self._join(len(self._pieces) - 1, piece):
+        for fragment in fragments:
+            if not self._join(len(self._fragments) - 1, fragment):
                 self._starts.append(at)
-                self._pieces.append(self._kept(piece))
-            at += len(piece)
+                self._fragments.append(self._storable(fragment))
+            at += len(fragment)
         self.size_bytes += at - first
         self.extents.grow(at - first)
 
-    def write(self, offset: int, *pieces: Buffer) -> None:
-        """Put `pieces` at `offset`, over whatever is there.
+    def write(self, offset: int, *fragments: Buffer) -> None:
+        """Put `fragments` at `offset`, over whatever is there.
 
         :raises LimitReached: so scattered that keeping track costs too much.
         """
         if self._starts and offset == self.extents.stop:
-            self.append(*pieces)
+            self.append(*fragments)
             return
-        for piece in pieces:
-            self._put(offset, memoryview(piece), over=True)
-            offset += len(piece)
+        for fragment in fragments:
+            self._put(offset, memoryview(fragment), over=True)
+            offset += len(fragment)
         if len(self.extents) > MAX_EXTENTS:
             raise LimitReached("the writes are too scattered for an upload; write in order")
 
-    def fill(self, offset: int, *pieces: Buffer) -> None:
-        """Put `pieces` at `offset`, but only where nothing was written."""
-        for piece in pieces:
-            self._put(offset, memoryview(piece), over=False)
-            offset += len(piece)
+    def fill(self, offset: int, *fragments: Buffer) -> None:
+        """Put `fragments` at `offset`, but only where nothing was written."""
+        for fragment in fragments:
+            self._put(offset, memoryview(fragment), over=False)
+            offset += len(fragment)
 
     def _put(self, offset: int, data: memoryview, *, over: bool) -> None:
         at, stop = offset, offset + len(data)
@@ -107,33 +107,33 @@ class WriteBuffer:
         if stop > offset:
             self.extents.add(offset, stop)
 
-    def _insert(self, index: int, offset: int, piece: memoryview) -> int:
+    def _insert(self, index: int, offset: int, fragment: memoryview) -> int:
         """Put a piece behind piece `index`, into a hole; how many there are more."""
-        self.size_bytes += len(piece)
-        if index >= 0 and self._stop(index) == offset and self._join(index, piece):
+        self.size_bytes += len(fragment)
+        if index >= 0 and self._stop(index) == offset and self._join(index, fragment):
             return 0
         self._starts.insert(index + 1, offset)
-        self._pieces.insert(index + 1, self._kept(piece))
+        self._fragments.insert(index + 1, self._storable(fragment))
         return 1
 
-    def _join(self, index: int, piece: Buffer) -> bool:
+    def _join(self, index: int, fragment: Buffer) -> bool:
         """Whether it is small, and fits to the piece before."""
-        if len(piece) >= self._small_piece_bytes or index < 0:
+        if len(fragment) >= self._small_fragment_bytes or index < 0:
             return False
-        before = self._pieces[index]
+        before = self._fragments[index]
         if not isinstance(before, bytearray) or len(before) >= JOINED_BYTES:
             return False
-        before += piece
+        before += fragment
         return True
 
-    def _kept(self, piece: Buffer) -> Buffer:
-        return bytearray(piece) if len(piece) < self._small_piece_bytes else piece
+    def _storable(self, fragment: Buffer) -> Buffer:
+        return bytearray(fragment) if len(fragment) < self._small_fragment_bytes else fragment
 
     def _changeable(self, index: int) -> bytearray:
-        piece = self._pieces[index]
-        if not isinstance(piece, bytearray):
-            piece = self._pieces[index] = bytearray(piece)
-        return piece
+        fragment = self._fragments[index]
+        if not isinstance(fragment, bytearray):
+            fragment = self._fragments[index] = bytearray(fragment)
+        return fragment
 
     # Bytes go.
 
@@ -141,8 +141,8 @@ class WriteBuffer:
         """All bytes below `stop`, which are here no more."""
         self._split(stop)
         count = bisect_left(self._starts, stop)
-        body = tuple(self._pieces[:count])
-        del self._starts[:count], self._pieces[:count]
+        body = tuple(self._fragments[:count])
+        del self._starts[:count], self._fragments[:count]
         self.extents.remove_before(stop)
         self.size_bytes -= sum(map(len, body))
         return body
@@ -151,8 +151,8 @@ class WriteBuffer:
         """Forget everything from `size_bytes` on."""
         self._split(size_bytes)
         count = bisect_left(self._starts, size_bytes)
-        self.size_bytes -= sum(map(len, self._pieces[count:]))
-        del self._starts[count:], self._pieces[count:]
+        self.size_bytes -= sum(map(len, self._fragments[count:]))
+        del self._starts[count:], self._fragments[count:]
         self.extents.remove_from(size_bytes)
 
     def clear(self) -> None:
@@ -164,10 +164,10 @@ class WriteBuffer:
         found: list[Buffer] = []
         at, index = wanted.start, bisect_right(self._starts, wanted.start) - 1
         while at < wanted.stop:
-            start, piece = self._starts[index], self._pieces[index]
-            part = memoryview(piece)[at - start : wanted.stop - start]
+            start, fragment = self._starts[index], self._fragments[index]
+            part = memoryview(fragment)[at - start : wanted.stop - start]
             at, index = at + len(part), index + 1
-            found.append(bytes(part) if isinstance(piece, bytearray) else part)
+            found.append(bytes(part) if isinstance(fragment, bytearray) else part)
         return tuple(found)
 
     # Pieces.
@@ -177,15 +177,15 @@ class WriteBuffer:
         index = bisect_left(self._starts, offset) - 1
         if index < 0 or self._stop(index) <= offset:
             return
-        piece, head_bytes = self._pieces[index], offset - self._starts[index]
+        fragment, head_bytes = self._fragments[index], offset - self._starts[index]
         # A view of a bytearray would keep it from growing.
-        view = memoryview(bytes(piece) if isinstance(piece, bytearray) else piece)
-        self._pieces[index] = view[:head_bytes]
+        view = memoryview(bytes(fragment) if isinstance(fragment, bytearray) else fragment)
+        self._fragments[index] = view[:head_bytes]
         self._starts.insert(index + 1, offset)
-        self._pieces.insert(index + 1, view[head_bytes:])
+        self._fragments.insert(index + 1, view[head_bytes:])
 
     def _start(self, index: int, otherwise: int) -> int:
         return self._starts[index] if index < len(self._starts) else otherwise
 
     def _stop(self, index: int) -> int:
-        return self._starts[index] + len(self._pieces[index])
+        return self._starts[index] + len(self._fragments[index])

@@ -57,7 +57,7 @@ class SuspendedUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptParts:
+class ResumedParts:
     """The parts of an upload that goes on, in order; without any, it is one that begins."""
 
     parts: tuple[StoredPart, ...] = ()
@@ -70,7 +70,7 @@ class KeptParts:
         return sum(part.size_bytes for part in self.parts)
 
     @property
-    def below(self) -> BaseObject:
+    def base(self) -> BaseObject:
         """What stays below that is written now."""
         stops = frozenset(accumulate(part.size_bytes for part in self.parts))
         return BaseObject(self.size_bytes, can_copy=False, part_stops=stops)
@@ -81,13 +81,13 @@ class KeptParts:
         return tuple(part for part, end in zip(self.parts, ends, strict=True) if end <= stop)
 
 
-def durable(stored: Iterable[StoredPart], below_bytes: int) -> tuple[StoredPart, ...]:
-    """The parts from 1 on without a gap, as far as they are less than `below_bytes`."""
+def durable(stored: Iterable[StoredPart], limit_bytes: int) -> tuple[StoredPart, ...]:
+    """The parts from 1 on without a gap, as far as they are less than `limit_bytes`."""
     found: list[StoredPart] = []
     size_bytes = 0
     for number, part in enumerate(sorted(stored, key=lambda part: part.number), 1):
         size_bytes += part.size_bytes
-        if part.number != number or size_bytes >= below_bytes:
+        if part.number != number or size_bytes >= limit_bytes:
             break
         found.append(part)
     return tuple(found)
@@ -137,7 +137,7 @@ def _binary(word: str) -> bytes:
 # Text.
 
 
-def partial_text(partial: SuspendedUpload) -> bytes:
+def record_text(partial: SuspendedUpload) -> bytes:
     """JSON, as people would want to read it."""
     upload = partial.upload
     fields = {
@@ -153,7 +153,7 @@ def partial_text(partial: SuspendedUpload) -> bytes:
     return json.dumps(fields).encode()
 
 
-def parse_partial(text: bytes, bucket: str) -> SuspendedUpload:
+def parse_record(text: bytes, bucket: str) -> SuspendedUpload:
     """:raises ValueError: this is no record that we know."""
     match _loaded(text):
         case {

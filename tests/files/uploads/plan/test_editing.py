@@ -36,8 +36,8 @@ IN_PIECES = choose_layout(
     unequal_parts=True,
     direct_parts=2,
     copy_limit_bytes=40,
-    first_piece_bytes=16,
-    step_pieces=1,
+    first_staging_bytes=16,
+    step_stagings=1,
 )
 
 
@@ -48,13 +48,13 @@ def content(size_bytes: int) -> bytes:
 def editing(
     base: bytes, layout: StagingLayout = GROWING, *, can_copy: bool = True, **options: Any
 ) -> tuple[UploadPlan, Store]:
-    below = BaseObject(len(base), can_copy, min_part_bytes=MIN, copy_limit_bytes=40)
+    base_object = BaseObject(len(base), can_copy, min_part_bytes=MIN, copy_limit_bytes=40)
     options = {"concurrency": 2, "reorder_bytes": 24, **options}
-    plan = UploadPlan(layout, below=below, **options)
-    return plan, Store(plan, layout, below=base, min_part_bytes=MIN)
+    plan = UploadPlan(layout, base=base_object, **options)
+    return plan, Store(plan, layout, base=base, min_part_bytes=MIN)
 
 
-def edited(model: bytearray, offset: int, data: bytes) -> None:
+def overlay(model: bytearray, offset: int, data: bytes) -> None:
     if data:
         model.extend(bytes(max(0, offset - len(model))))
         model[offset : offset + len(data)] = data
@@ -63,8 +63,8 @@ def edited(model: bytearray, offset: int, data: bytes) -> None:
 def read_back(plan: UploadPlan, base: bytes, wanted: ByteRange) -> bytes:
     pieces = []
     for source in plan.sources(wanted):
-        is_below = isinstance(source, ByteRange)
-        pieces.append(base[source.start : source.stop] if is_below else b"".join(source))
+        is_base = isinstance(source, ByteRange)
+        pieces.append(base[source.start : source.stop] if is_base else b"".join(source))
     return b"".join(pieces)
 
 
@@ -82,7 +82,7 @@ class Editor:
     def write(self, offset: int, data: bytes) -> None:
         at = {-1: self.cursor, -2: len(self.model)}.get(offset, offset)
         self.store.take(self.plan.write(at, data))
-        edited(self.model, at, data)
+        overlay(self.model, at, data)
         self.cursor = at + len(data)
 
     def truncate(self, size_bytes: int, _: bytes) -> None:
@@ -94,7 +94,7 @@ class Editor:
         if wanted.size_bytes <= 0:
             return
         try:
-            found = read_back(self.plan, self.store.below, wanted)
+            found = read_back(self.plan, self.store.base, wanted)
         except Unsupported:
             assert self.steps_done, "before anything was stored, all is to be had"
         else:
@@ -147,7 +147,7 @@ def test_what_is_reported_stored_is_what_was_edited(
     if plan.failure is None:
         assert plan.phase is UploadPhase.DONE
         if store.published is None:
-            assert bytes(editor.model) == store.below
+            assert bytes(editor.model) == store.base
         else:
             assert store.published == bytes(editor.model)
         assert store.aborted == 0
@@ -184,7 +184,7 @@ def test_little_is_edited_anywhere_without_failure(
         at = min(max(offset, last), len(model))
         last = at + len(data)
         store.take(plan.write(at, data))
-        edited(model, at, data)
+        overlay(model, at, data)
         assert plan.failure is None
         store.carry_out_all()
     if cut >= last and cut <= len(model) + 24:

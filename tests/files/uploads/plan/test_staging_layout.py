@@ -26,8 +26,8 @@ LAYOUTS = st.builds(
     unequal_parts=st.just(True),
     direct_parts=st.integers(1, 8),
     copy_limit_bytes=st.integers(1, 400),
-    first_piece_bytes=st.integers(1, 100),
-    step_pieces=st.integers(1, 4),
+    first_staging_bytes=st.integers(1, 100),
+    step_stagings=st.integers(1, 4),
 )
 DEFAULT = choose_layout(
     choose_ladder(8 * MIB, 512 * MIB, concurrency=4, unequal_parts=True),
@@ -58,21 +58,23 @@ def test_parts_follow_each_other_without_gap(layout: StagingLayout) -> None:
 @given(LAYOUTS, st.integers(1, 400))
 def test_homes_keep_to_the_limits_of_the_store(layout: StagingLayout, copy_limit: int) -> None:
     expected = Home(0, 1)
-    piece_bytes = 0
+    staging_bytes = 0
     for number in parts_of(layout):
         home = layout.home(number)
         assert home == expected
         assert home.number <= layout.ladder.max_parts
-        piece_bytes += layout.size_bytes(number)
-        is_last_direct = home == Home(0, layout.direct_parts) and layout.pieces is not None
+        staging_bytes += layout.size_bytes(number)
+        is_last_direct = home == Home(0, layout.direct_parts) and layout.stagings is not None
         if layout.fills(home) or is_last_direct:
-            assert is_last_direct or piece_bytes == layout.pieces.size_bytes(home.upload)  # type: ignore[union-attr]
-            assert layout.slot(home.upload) <= layout.ladder.max_parts
-            expected, piece_bytes = Home(home.upload + 1, 1), 0
+            assert is_last_direct or staging_bytes == layout.stagings.size_bytes(home.upload)  # type: ignore[union-attr]
+            assert layout.copy_number(home.upload) <= layout.ladder.max_parts
+            expected, staging_bytes = Home(home.upload + 1, 1), 0
         else:
             expected = Home(home.upload, home.number + 1)
-    if layout.pieces is not None:
-        assert layout.slot(expected.upload - 1) == layout.ladder.max_parts, "no number is wasted"
+    if layout.stagings is not None:
+        assert layout.copy_number(expected.upload - 1) == layout.ladder.max_parts, (
+            "no number is wasted"
+        )
 
 
 @pytest.mark.parametrize("offset", [0, 18 * GIB, 40 * 1024 * GIB, DEFAULT.capacity_bytes - 1])
@@ -80,15 +82,15 @@ def test_the_default_at_any_size(offset: int) -> None:
     number = DEFAULT.number(offset)
     assert DEFAULT.start(number) <= offset < DEFAULT.start(number + 1)
     assert DEFAULT.size_bytes(number) <= 64 * MIB
-    assert DEFAULT.slot(DEFAULT.home(number).upload) <= 10_000
+    assert DEFAULT.copy_number(DEFAULT.home(number).upload) <= 10_000
 
 
 def test_the_default_layout_holds_as_much_as_documented() -> None:
     assert DEFAULT.ladder.start(DEFAULT.direct_parts + 1) / GIB == pytest.approx(18, abs=0.05)
     assert DEFAULT.capacity_bytes / (1024 * GIB) == pytest.approx(46.2, abs=0.05)
-    assert DEFAULT.pieces is not None
-    assert DEFAULT.pieces.first_bytes == GIB
-    assert DEFAULT.pieces.top_bytes == MAX_PART_BYTES
+    assert DEFAULT.stagings is not None
+    assert DEFAULT.stagings.first_bytes == GIB
+    assert DEFAULT.stagings.top_bytes == MAX_PART_BYTES
 
 
 def test_no_staging_uploads_where_parts_cannot_be_copied() -> None:
@@ -98,7 +100,7 @@ def test_no_staging_uploads_where_parts_cannot_be_copied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("able", "expected_bytes", "is_edit", "has_pieces"),
+    ("able", "expected_bytes", "is_edit", "has_stagings"),
     [
         (Capabilities(), None, False, True),
         (Capabilities(copied_checksums=False), None, False, False),
@@ -109,10 +111,10 @@ def test_no_staging_uploads_where_parts_cannot_be_copied() -> None:
     ],
 )
 def test_a_file_keeps_its_checksums_while_it_can(
-    able: Capabilities, expected_bytes: int | None, is_edit: bool, has_pieces: bool
+    able: Capabilities, expected_bytes: int | None, is_edit: bool, has_stagings: bool
 ) -> None:
     layout = layout_for(DEFAULT.ladder, able, expected_bytes, is_edit=is_edit)
-    assert (layout.pieces is not None) == has_pieces
+    assert (layout.stagings is not None) == has_stagings
 
 
 def test_a_store_that_wants_equal_parts_gets_no_other() -> None:

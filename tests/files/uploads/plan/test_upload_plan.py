@@ -41,8 +41,8 @@ IN_PIECES = choose_layout(
     unequal_parts=True,
     direct_parts=2,
     copy_limit_bytes=40,
-    first_piece_bytes=16,
-    step_pieces=1,
+    first_staging_bytes=16,
+    step_stagings=1,
 )
 """Direct parts of 8 and 16 bytes, then pieces of 16, 32 and 32."""
 
@@ -59,11 +59,11 @@ class Store:
     plan: UploadPlan
     layout: StagingLayout = PLAIN
     copy_limit_bytes: int = 40
-    below: bytes = b""
+    base: bytes = b""
     min_part_bytes: int = 1
     pending: list[Command] = field(default_factory=list)
     uploads: dict[int, OpenedUpload] = field(default_factory=dict)
-    pieces: dict[int, bytes] = field(default_factory=dict)
+    staging_objects: dict[int, bytes] = field(default_factory=dict)
     opened: int = 0
     aborted: int = 0
     published: bytes | None = None
@@ -105,19 +105,19 @@ class Store:
                 return self._keep(upload, number, b"".join(body))
             case CopyBase(number, wanted):
                 assert 0 < wanted.size_bytes <= self.copy_limit_bytes
-                return self._keep(0, number, self._below(wanted))
+                return self._keep(0, number, self._base(wanted))
             case FetchBase(wanted):
-                return (self._below(wanted),)
+                return (self._base(wanted),)
             case PutWhole(body, size_bytes):
                 self.published = b"".join(body)
                 assert len(self.published) == size_bytes
             case CompleteStaging(upload, parts, size_bytes):
-                self.pieces[upload] = self._joined(upload, parts, size_bytes)
+                self.staging_objects[upload] = self._joined(upload, parts, size_bytes)
             case CopyStaging(upload, number, size_bytes):
-                assert len(self.pieces[upload]) == size_bytes <= self.copy_limit_bytes
-                return self._keep(0, number, self.pieces[upload])
+                assert len(self.staging_objects[upload]) == size_bytes <= self.copy_limit_bytes
+                return self._keep(0, number, self.staging_objects[upload])
             case DropStaging(upload):
-                self.pieces.pop(upload, None)
+                self.staging_objects.pop(upload, None)
             case CompleteUpload(parts, size_bytes):
                 self.published = self._joined(0, parts, size_bytes)
             case AbortUpload(upload):
@@ -128,9 +128,9 @@ class Store:
                 self.uploads.pop(upload, None)
         return None
 
-    def _below(self, wanted: ByteRange) -> bytes:
-        assert 0 <= wanted.start < wanted.stop <= len(self.below)
-        return self.below[wanted.start : wanted.stop]
+    def _base(self, wanted: ByteRange) -> bytes:
+        assert 0 <= wanted.start < wanted.stop <= len(self.base)
+        return self.base[wanted.start : wanted.stop]
 
     def _keep(self, upload: int, number: int, data: bytes) -> StoredPart:
         parts = self.uploads[upload].parts
@@ -150,7 +150,7 @@ class Store:
 
     def assert_nothing_left(self) -> None:
         assert self.uploads == {}
-        assert self.pieces == {}
+        assert self.staging_objects == {}
 
 
 def started(layout: StagingLayout = PLAIN, **options: Any) -> tuple[UploadPlan, Store]:
@@ -344,7 +344,7 @@ def test_a_staging_upload_is_joined_while_the_next_one_arrives() -> None:
     plan, store = started(IN_PIECES)
     store.take(plan.write(0, b"x" * 40))
     store.carry_out_all()
-    assert store.pieces == {}
+    assert store.staging_objects == {}
     assert store.uploads[0].parts.keys() == {1, 2, 3}
     assert plan.write(40, b"x" * 16) == (CreateUpload(2),)
 
@@ -411,7 +411,7 @@ class TestOverlay:
     """An object stays below what is written, and nothing of it is needed."""
 
     def test_an_untouched_overlay_changes_nothing(self) -> None:
-        plan, _ = started(below=BaseObject(20, can_copy=False))
+        plan, _ = started(base=BaseObject(20, can_copy=False))
         assert plan.size_bytes == 20
         assert plan.truncate(20) == NOTHING
         assert plan.finish() == NOTHING
@@ -421,17 +421,17 @@ class TestOverlay:
     def test_an_overlay_written_from_the_start_to_the_end_needs_nothing_of_its_base(
         self, size: int
     ) -> None:
-        plan, _ = started(below=BaseObject(3, can_copy=False))
+        plan, _ = started(base=BaseObject(3, can_copy=False))
         plan.write(0, b"x" * size)
         assert plan.finish() == (PutWhole((bytearray(b"x" * size),), size),)
 
     def test_an_overlay_written_shorter_and_cut_there_needs_nothing_of_its_base(self) -> None:
-        plan, _ = started(below=BaseObject(20, can_copy=False))
+        plan, _ = started(base=BaseObject(20, can_copy=False))
         plan.write(0, b"xyz")
         plan.truncate(3)
         assert plan.finish() == (PutWhole((bytearray(b"xyz"),), 3),)
 
     def test_an_overlay_cut_to_nothing_is_an_empty_file(self) -> None:
-        plan, _ = started(below=BaseObject(20, can_copy=False))
+        plan, _ = started(base=BaseObject(20, can_copy=False))
         plan.truncate(0)
         assert plan.finish() == (PutWhole((), 0),)

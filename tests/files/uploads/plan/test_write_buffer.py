@@ -93,62 +93,62 @@ class TestDraft:
     def test_a_write_buffer_behaves_as_a_file_with_holes(
         self, steps: list[tuple[str, int, bytes]], small_bytes: int, cut: int
     ) -> None:
-        draft, model, floor = WriteBuffer(small_bytes), dict[int, int](), 0
+        buffer, model, floor = WriteBuffer(small_bytes), dict[int, int](), 0
         for what, number, data in steps:
-            offset = max(draft.extents.stop if number < 0 else number, floor)
+            offset = max(buffer.extents.stop if number < 0 else number, floor)
             pieces = (data[:cut], data[cut:]) if data[cut:] else (data,)
             bytes_by_offset = dict(enumerate(data, offset))
             if what == "write":
-                draft.write(offset, *pieces)
+                buffer.write(offset, *pieces)
                 model |= bytes_by_offset
             elif what == "fill":
-                draft.fill(offset, *pieces)
+                buffer.fill(offset, *pieces)
                 model = bytes_by_offset | model
             elif what == "truncate":
-                draft.truncate(offset)
+                buffer.truncate(offset)
                 model = {at: byte for at, byte in model.items() if at < offset}
             elif all(at in model for at in range(floor, offset)):
-                body = b"".join(draft.take(offset))
+                body = b"".join(buffer.take(offset))
                 assert body == bytes(model.pop(at) for at in range(floor, offset))
                 floor = offset
-            assert b"".join(draft.body) == bytes(byte for _, byte in sorted(model.items()))
-            assert draft.size_bytes == len(model)
-            assert_same(draft.extents, set(model))
-        for each in draft.extents:
+            assert b"".join(buffer.body) == bytes(byte for _, byte in sorted(model.items()))
+            assert buffer.size_bytes == len(model)
+            assert_same(buffer.extents, set(model))
+        for each in buffer.extents:
             for start in _offsets(each):
-                found = b"".join(draft.read(ByteRange(start, each.stop)))
+                found = b"".join(buffer.read(ByteRange(start, each.stop)))
                 assert found == bytes(model[at] for at in range(start, each.stop))
 
     def test_bytes_in_order_are_not_copied_unless_they_are_few(self) -> None:
-        draft = WriteBuffer(small_piece_bytes=10)
+        buffer = WriteBuffer(small_fragment_bytes=10)
         large = b"x" * 10
-        draft.write(0, large)
+        buffer.write(0, large)
         for piece in (b"a", b"b", large):
-            draft.append(piece)
-        assert [len(piece) for piece in draft.body] == [10, 2, 10]
-        assert draft.body[2] is large
+            buffer.append(piece)
+        assert [len(piece) for piece in buffer.body] == [10, 2, 10]
+        assert buffer.body[2] is large
 
     def test_small_fragments_are_joined_up_to_a_bound(self) -> None:
-        draft = WriteBuffer()
-        draft.write(0, b"x")
+        buffer = WriteBuffer()
+        buffer.write(0, b"x")
         for _ in range(2 * JOINED_BYTES // 1000):
-            draft.append(b"y" * 1000)
-        assert len(draft.body) <= 3
+            buffer.append(b"y" * 1000)
+        assert len(buffer.body) <= 3
 
     def test_bytes_that_were_read_or_taken_do_not_change(self) -> None:
-        draft = WriteBuffer()
-        draft.write(0, b"abcdef")
-        read, taken = draft.read(ByteRange(1, 6)), draft.take(3)
-        draft.write(3, b"XYZ")
-        draft.append(b"more")
+        buffer = WriteBuffer()
+        buffer.write(0, b"abcdef")
+        read, taken = buffer.read(ByteRange(1, 6)), buffer.take(3)
+        buffer.write(3, b"XYZ")
+        buffer.append(b"more")
         assert b"".join(read) == b"bcdef"
         assert b"".join(taken) == b"abc"
 
     def test_too_many_gaps_are_refused(self) -> None:
-        draft = WriteBuffer()
+        buffer = WriteBuffer()
         with pytest.raises(LimitReached, match="scattered"):
             for offset in range(0, 4 * MAX_EXTENTS, 2):
-                draft.write(offset, b"x")
+                buffer.write(offset, b"x")
 
     @pytest.mark.parametrize("size_bytes", [0, 1, len(ZEROS), 3 * len(ZEROS) + 7])
     def test_zeros_share_their_memory(self, size_bytes: int) -> None:

@@ -22,12 +22,12 @@ from sftpgw.files.uploads.plan.upload_commands import (
 )
 from sftpgw.files.uploads.plan.upload_plan import UploadPhase, UploadPlan
 from sftpgw.files.uploads.suspended.plan import (
-    KeptParts,
+    ResumedParts,
     SuspendedUpload,
     durable,
-    parse_partial,
-    partial_text,
+    parse_record,
     record_name,
+    record_text,
 )
 from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
 from tests.files.uploads.plan.test_upload_plan import IN_PIECES, LAYOUTS, PLAIN, OpenedUpload, Store
@@ -72,7 +72,7 @@ class KeepingStore(Store):
             self.layout,
             concurrency=2,
             reorder_bytes=24,
-            kept=kept,
+            resumed_parts=kept,
             tail_bytes=TAIL_BYTES,
             **options,
         )
@@ -140,7 +140,7 @@ def test_however_often_it_is_cut_off_what_is_published_is_the_file(
 
 def data_kept(store: KeepingStore, data: bytes) -> bytes:
     """What lies below what is written now: a beginning of the file."""
-    parts = store.plan._kept.parts
+    parts = store.plan._resumed.parts
     found = b"".join(store.uploads[0].parts[part.number] for part in parts)
     assert data.startswith(found)
     assert not found or len(found) < len(data), "a partial is never the whole file"
@@ -169,13 +169,13 @@ def go_through(store: KeepingStore, session: Session, data: bytes) -> None:
         while store.pending and next(speed, 0):
             go_on()
     has_failed = plan.failure is not None
-    store.take(plan.lose())
+    store.take(plan.client_lost())
     while store.pending:
         go_on()
     assert plan.phase is UploadPhase.FAILED
     assert store.published is None
     assert store.uploads.keys() == ({0} if store.kept else set())
-    assert store.pieces == {}
+    assert store.staging_objects == {}
     assert plan.sent_bytes + plan.filling_bytes == 0
     if has_failed and store.kept:
         assert len(store.kept_data) == len(kept), "only what had been kept before"
@@ -185,7 +185,7 @@ def go_through(store: KeepingStore, session: Session, data: bytes) -> None:
 def lost_after(store: KeepingStore, size_bytes: int, start: int = 0) -> bytes:
     store.take(store.plan.write(start, data_of(size_bytes)[start:]))
     store.carry_out_all()
-    store.take(store.plan.lose())
+    store.take(store.plan.client_lost())
     store.carry_out_all()
     return store.kept_data if store.kept else b""
 
@@ -203,7 +203,7 @@ class TestWhatIsKept:
         store.take(store.plan.truncate(8))  # part 1 was sealed, and is all there is
         assert store.plan.failure is None
         store.carry_out_all()
-        store.take(store.plan.lose())
+        store.take(store.plan.client_lost())
         store.carry_out_all()
         assert store.kept == ()
         store.assert_nothing_left()
@@ -213,7 +213,7 @@ class TestWhatIsKept:
         store.take(store.plan.write(0, data_of(9)))
         store.take(store.plan.write(12, b"behind"))
         store.carry_out_all()
-        store.take(store.plan.lose())
+        store.take(store.plan.client_lost())
         store.carry_out_all()
         assert store.kept_data == data_of(8)
 
@@ -222,7 +222,7 @@ class TestWhatIsKept:
             store = begun(IN_PIECES)
             kept = lost_after(store, size_bytes)
             assert len(kept) in {40, 72}
-            assert store.pieces == {}
+            assert store.staging_objects == {}
             plan = store.next_session()
             data = data_of(100)
             store.take(plan.write(len(kept), data[len(kept) :]))
@@ -235,7 +235,7 @@ class TestWhatIsKept:
         store = begun()
         store.take(store.plan.write(0, data_of(20)))
         store.take(store.plan.finish())
-        store.take(store.plan.lose())
+        store.take(store.plan.client_lost())
         store.carry_out_all()
         assert store.kept == ()
         store.assert_nothing_left()
@@ -250,28 +250,28 @@ class TestWhatIsKept:
         store = begun()
         store.take(store.plan.write(0, data_of(50)))
         store.carry_out()  # the opening
-        store.take(store.plan.lose())
+        store.take(store.plan.client_lost())
         sent = [each for each in store.pending if isinstance(each, SendPart)]
         store.pending.remove(sent[-1])
         store.take(store.plan.failed(sent[-1], StoreError("no")))
-        assert store.plan.is_keeping
+        assert store.plan.is_suspending
         assert not store.plan.is_given_up, "the parts before it may yet be kept"
-        store.take(store.plan.hurry())
+        store.take(store.plan.stop_sending())
         assert store.plan.is_given_up
 
     def test_a_lost_upload_that_is_not_to_be_suspended_is_given_up_at_once(self) -> None:
         store = KeepingStore(UploadPlan(PLAIN))
         store.take(store.plan.write(0, data_of(50)))
         assert not store.plan.is_given_up
-        store.take(store.plan.lose())
+        store.take(store.plan.client_lost())
         assert store.plan.is_given_up
 
     def test_with_a_short_deadline_only_parts_in_flight_are_waited_for(self) -> None:
         store = begun()
         store.take(store.plan.write(0, data_of(50)))
         store.carry_out()  # the opening
-        store.take(store.plan.lose())
-        store.take(store.plan.hurry())
+        store.take(store.plan.client_lost())
+        store.take(store.plan.stop_sending())
         store.carry_out_all()
         assert store.kept_data == data_of(16)
 
@@ -352,7 +352,7 @@ class TestGoingOn:
         store = begun()
         store.take(store.plan.write(0, data_of(17)))
         store.carry_out_all()
-        store.take(store.plan.lose())
+        store.take(store.plan.client_lost())
         assert isinstance(store.pending[-1], SuspendUpload)
         store.take(store.plan.failed(store.pending.pop(), StoreError("no")))
         assert store.plan.phase is UploadPhase.FAILED
@@ -391,7 +391,7 @@ PARTIALS = st.builds(
 class TestText:
     @given(PARTIALS)
     def test_a_written_record_is_read_back(self, partial: SuspendedUpload) -> None:
-        found = parse_partial(partial_text(partial), "bucket")
+        found = parse_record(record_text(partial), "bucket")
         assert found == partial
         assert found.upload.checksum is partial.upload.checksum
 
@@ -399,11 +399,11 @@ class TestText:
     def test_a_damaged_record_is_refused_or_read(
         self, partial: SuspendedUpload, data: st.DataObject
     ) -> None:
-        text = bytearray(partial_text(partial))
+        text = bytearray(record_text(partial))
         at = data.draw(st.integers(0, len(text) - 1))
         text[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=3))
         try:
-            found = parse_partial(bytes(text), "bucket")
+            found = parse_record(bytes(text), "bucket")
         except ValueError:
             return
         assert all(part.size_bytes > 0 for part in found.parts)
@@ -422,7 +422,7 @@ class TestText:
     )
     def test_other_texts_are_refused(self, text: bytes) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 - whatever it says
-            parse_partial(text, "bucket")
+            parse_record(text, "bucket")
 
     def test_no_user_finds_the_records_of_others(self) -> None:
         name = ObjectName("bucket", "home/file")
@@ -438,12 +438,12 @@ class TestText:
 
 @given(PARTS, st.integers(0, 10), st.integers(0, 2**36))
 def test_durable_is_what_has_no_gap_and_is_not_all(
-    parts: tuple[StoredPart, ...], missing: int, below_bytes: int
+    parts: tuple[StoredPart, ...], missing: int, limit_bytes: int
 ) -> None:
     stored = [part for part in parts if part.number != missing]
-    found = durable(reversed(stored), below_bytes)
+    found = durable(reversed(stored), limit_bytes)
     assert found == parts[: len(found)]
-    assert KeptParts(found).size_bytes < max(1, below_bytes)
-    more = KeptParts(parts[: len(found) + 1])
+    assert ResumedParts(found).size_bytes < max(1, limit_bytes)
+    more = ResumedParts(parts[: len(found) + 1])
     is_all = len(found) == len(parts) or len(found) + 1 == missing
-    assert is_all or more.size_bytes >= below_bytes
+    assert is_all or more.size_bytes >= limit_bytes

@@ -25,7 +25,7 @@ from sftpgw.errors import (
 from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
-from sftpgw.files.uploads.upload import KEEP_SECONDS, Upload
+from sftpgw.files.uploads.upload import SUSPEND_SECONDS, Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.model.store import Capabilities
@@ -315,7 +315,7 @@ class TestFailures:
         upload = opened(first.tree())
         write(upload, content(34 * STEP))
         abandoning = _started(upload.abandon())
-        first.clock.advance(KEEP_SECONDS)
+        first.clock.advance(SUSPEND_SECONDS)
         gate.open()
         result_of(abandoning)
         assert kept_bytes(first) == 4 * PART
