@@ -1,12 +1,11 @@
 """What can go wrong, one class for each outcome that is handled in its own way.
 
 Knows: the outcomes, their words, and which are worth another attempt.
-Must not know: SFTP status codes (``sftp/statuses``), HTTP (``s3/``).
+Must not know: SFTP status codes (``sftp/statuses``), HTTP.
 
-Two families. A `FileError` is an answer to a client: its message is read by a
-person and names the path or the limit. A `StoreError` is what a store said:
-its message, code and request id are for the log, and `files/` turns it into a
-`FileError` where it knows better what it means.
+There are two families. A `FileError` goes to a client: its message is for a person and names the
+path or the limit. A `StoreError` comes from a store: its message, code and request id are for the
+log, and `files/` turns it into a `FileError` where it knows better what it means.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class ConfigError(GatewayError):
         self.faults = faults
 
 
-# What a client is told.
+# Errors for clients.
 
 
 class FileError(GatewayError):
@@ -95,16 +94,17 @@ class StoreTrouble(FileError):
     """The store did not do its part: unreachable, refusing or contradicting itself."""
 
 
-# What a store said.
+# Errors of stores.
 
 
 class StoreError(GatewayError):
-    """An answer of the store that is not success.
+    """A request to the store failed.
 
-    :param code: the S3 error code (``NoSuchKey``), or a word of ours for what
-        has none (``ConnectionLost``).
-    :param status: the HTTP status, 0 if there was no answer.
-    :param request_id: S3's id of the request, for its support.
+    :param message: the store's message, or the gateway's.
+    :param code: the S3 error code (``NoSuchKey``), or one of the gateway's for failures that have
+        none (``ConnectionLost``, see `s3/error_codes`).
+    :param status: the HTTP status, 0 without a response.
+    :param request_id: S3's id of the request, for the support of the store.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class NoSuchObject(StoreError):
 
 
 def refuses_one_object(error: StoreError) -> bool:
-    """Whether HEAD or GET of an object was refused for what this object is.
+    """Whether HEAD or GET of an object was refused because of this one object.
 
-    One that is encrypted with another's key is: 403 with KMS, 400 where the key is a customer's
-    (SSE-C). The store is well, and a list tells that the object is there.
+    An example is an object that is encrypted with a key which the gateway lacks: 403 with KMS, 400
+    with a customer's key (SSE-C). The store works, and a list shows the object.
     """
     return isinstance(error, AccessDenied) or (type(error) is StoreError and error.status == 400)
 
@@ -158,7 +158,7 @@ class ObjectArchived(StoreError):
 
 
 class NotImplementedByStore(StoreError):
-    """501, or a store that says in other words that it lacks a feature."""
+    """501, or another response by which a store says that it lacks a feature."""
 
 
 class PartsMustBeEqual(StoreError):
@@ -170,13 +170,13 @@ class NameInTheWay(StoreError):
 
 
 class NameNotKept(StoreError):
-    """The store would take this name for another one."""
+    """The store would store the object under another name."""
 
 
 class CopiesLackChecksums(StoreError):
-    """The store copies no parts into an upload with checksums, or tells false ones of them.
+    """The store copies no parts into an upload with checksums, or reports wrong ones for them.
 
-    That is known from now on: an upload that is begun anew has none.
+    From now on this is known: a new upload for copies has no checksums.
     """
 
 
@@ -185,7 +185,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreUnreachable(StoreUnavailable):
-    """The gateway cannot reach it as it is set up: certificate, TLS, proxy. No wait helps."""
+    """The settings do not reach the store: certificate, TLS, proxy. Waiting does not help."""
 
 
 class CredentialsUnavailable(StoreError):

@@ -1,4 +1,4 @@
-"""Lines of `listen` that are no endpoints: each is told in words, whatever Twisted raises."""
+"""Lines of `listen` that are not endpoints: each has an error text, whatever Twisted raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals that must not end the process: which ones, and who decides first."""
+"""Signals that must not end the process: which ones, and which existing handlers stay."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ say("ended")
 
 
 class SameThread:
-    """Stands for the reactor, where a signal is sent by the thread that hears of it."""
+    """Replaces the reactor when a signal arrives in the test's own thread."""
 
     def callFromThread(self, function, *arguments) -> None:
         function(*arguments)
@@ -80,7 +80,7 @@ def test_signals_that_end_the_process_still_do() -> None:
 def test_sighup_is_survived_until_the_terminal_itself_is_gone() -> None:
     master, slave = os.openpty()
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    # A session of its own, whose controlling terminal is the first one that it opens.
+    # A new session; its controlling terminal is the first one that it opens.
     code = f"import os; os.close(os.open({os.ttyname(slave)!r}, os.O_RDWR))\n{PROGRAM}"
     with subprocess.Popen(
         [sys.executable, "-c", code],

@@ -1,6 +1,6 @@
 """The limits that S3 sets, each with the page that states it.
 
-Other stores set the same ones or wider ones; narrower ones are told by their errors.
+Other stores set the same limits or wider ones. Narrower ones show in their errors.
 """
 
 from __future__ import annotations

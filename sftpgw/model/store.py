@@ -19,7 +19,7 @@ NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """Where an object is. Keys are text; S3 sees their UTF-8."""
+    """The name of an object. Keys are text; S3 gets them in UTF-8."""
 
     bucket: str
     key: str
@@ -42,14 +42,18 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What HEAD, GET or a list say of an object.
+    """The properties of an object, from HEAD, GET or a list.
 
-    `etag` is as S3 sent it, quotes included. `metadata` is without the
-    ``x-amz-meta-`` prefix, names in lower case; lists have none. `system_headers`
-    are Cache-Control and its like, names in lower case, and `encryption` the
-    ``x-amz-server-side-encryption`` ones: a rewrite must restate them, and the tags, if
-    `tag_count` says that there are any (`ObjectStore.tags`). `checksum` is of the whole
-    object, if it was asked for and the store has one.
+    A request that rewrites the object must restate `system_headers`, `encryption` and the tags.
+
+    :param size_bytes: of the whole object.
+    :param etag: with its quotes.
+    :param modified_seconds: Last-Modified, seconds since 1970; 0 if it is not known.
+    :param metadata: without the prefix ``x-amz-meta-``, names in lower case; a list has none.
+    :param system_headers: Cache-Control and the like, names in lower case.
+    :param encryption: the headers ``x-amz-server-side-encryption…``, names in lower case.
+    :param tag_count: how many tags `ObjectStore.tags` would return.
+    :param checksum: of the whole object, if it was asked for and the store has one.
     """
 
     name: ObjectName
@@ -67,7 +71,12 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of ListObjectsV2, `next_token` None on the last."""
+    """One page of ListObjectsV2.
+
+    :param objects: in the order of their keys.
+    :param prefixes: the common prefixes, each with its delimiter.
+    :param next_token: for the next page; None on the last one.
+    """
 
     objects: tuple[ObjectInfo, ...]
     prefixes: tuple[str, ...]
@@ -76,7 +85,10 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class ObjectProperties:
-    """What is fixed when an object, or its multipart upload, is created."""
+    """Properties that are fixed when an object, or its multipart upload, is created.
+
+    Empty values leave the choice to the store.
+    """
 
     metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
     content_type: str = ""
@@ -87,7 +99,7 @@ class ObjectProperties:
 
 
 class ChecksumAlgorithm(enum.Enum):
-    """How a checksum is made; all can be joined, so that parts' sums give the object's."""
+    """The algorithms of checksums; the checksums of parts can be joined to that of the object."""
 
     CRC64NVME = "crc64nvme"
     CRC32C = "crc32c"
@@ -96,14 +108,14 @@ class ChecksumAlgorithm(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """The checksum of some bytes; `value` is a number of 64 or 32 bits."""
+    """The checksum of some bytes; `value` has 64 or 32 bits."""
 
     algorithm: ChecksumAlgorithm
     value: int
 
 
 class WriteCondition(enum.Enum):
-    """Under which condition an object may be published."""
+    """The condition under which an object may be published."""
 
     NONE = "none"
     IF_ABSENT = "if-absent"  # If-None-Match: *
@@ -111,11 +123,13 @@ class WriteCondition(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class MultipartUpload:
-    """A multipart upload that S3 has opened.
+    """An open multipart upload.
 
-    `checksum` is what was announced then; later requests must keep to it. Lists do not tell
-    it; they say when an upload was opened, 0 is unknown. `may_refuse_copies`: nothing has shown
-    yet that parts can be copied into it.
+    :param checksum: the algorithm that was announced at the creation; the parts must use it. A
+        list does not report it.
+    :param initiated_seconds: when it was created, seconds since 1970; only a list reports it, 0 is
+        unknown.
+    :param may_refuse_copies: nothing has shown yet that parts can be copied into it.
     """
 
     name: ObjectName
@@ -127,7 +141,7 @@ class MultipartUpload:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part that S3 has confirmed; without `checksum` if none was sent or told."""
+    """A part that S3 has confirmed; `checksum` is None if none was sent or reported."""
 
     number: int
     size_bytes: int
@@ -137,9 +151,10 @@ class StoredPart:
 
 @dataclass(frozen=True, slots=True)
 class UploadsPage:
-    """One page of ListMultipartUploads; `next_marker` is (key marker, id marker).
+    """One page of ListMultipartUploads.
 
-    `is_ambiguous`: the store does not tell whether its keys are URL-encoded, and some may be.
+    :param next_marker: (key marker, id marker) of the next page; None on the last one.
+    :param is_ambiguous: the store does not say whether its keys are URL-encoded, and some may be.
     """
 
     uploads: tuple[MultipartUpload, ...]
@@ -149,13 +164,19 @@ class UploadsPage:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a store can do. AWS can do all; `[s3] unsupported` names what others lack.
+    """What a store supports. AWS supports all; `[s3] unsupported` names what others lack.
 
-    `conditional_copy`: CopyObject looks at If-None-Match and at If-Match of its target.
-    `checksums`: CRC64NVME is checked with every PUT and part, and for the whole object.
-    `object_size`: CompleteMultipartUpload does not mind being told the object's size.
-    `copied_checksums`: parts are copied into uploads with checksums, too, and have the right one.
-    `backslashes`: a key with a backslash is another key than the one with a slash there.
+    :param conditional_put: PutObject checks If-None-Match.
+    :param conditional_complete: CompleteMultipartUpload checks If-None-Match.
+    :param conditional_copy: CopyObject checks If-None-Match and If-Match of its target.
+    :param conditional_delete: DeleteObject checks If-Match.
+    :param copy_source_condition: CopyObject and UploadPartCopy check the ETag of their source.
+    :param part_copy: UploadPartCopy copies ranges of objects.
+    :param checksums: CRC64NVME is checked with every PUT and part, and for the whole object.
+    :param object_size: CompleteMultipartUpload accepts the header with the object's size.
+    :param unequal_parts: the parts of an upload may differ in size.
+    :param copied_checksums: parts can be copied into uploads with checksums, and get right ones.
+    :param backslashes: a key with a backslash differs from the key with a slash in its place.
     """
 
     conditional_put: bool = True
@@ -191,10 +212,10 @@ class BodySink(Protocol):
     """Takes the body of a GET as it arrives."""
 
     def began(self, info: ObjectInfo) -> None:
-        """The headers are there: `info` has the size of the whole object. Once only."""
+        """The headers have arrived; `info` has the size of the whole object. Called once."""
 
     def received(self, data: bytes) -> None:
-        """The next bytes of the range, in order, each once, retries unseen."""
+        """The next bytes of the range, in order, each byte once, whatever was retried."""
 
 
 class Cancellation(Protocol):
@@ -207,42 +228,42 @@ class Cancellation(Protocol):
         """Call `on_cancel`, once, when the token is cancelled; now if it is already."""
 
     def unwatch(self, on_cancel: Callable[[], None]) -> None:
-        """Do not call it any more."""
+        """Do not call `on_cancel` any more."""
 
 
 class ObjectStore(Protocol):
-    """An S3 bucket's worth of operations, retried where that can help.
+    """The operations on objects in S3, retried where that can help.
 
-    Raises `sftpgw.errors.StoreError` and its subclasses, and nothing else. To
-    cancel, cancel the Deferred that runs the coroutine: the request is dropped.
-    What is not among the bucket's capabilities (a condition, checksums) is left out
-    of the request. https://docs.aws.amazon.com/AmazonS3/latest/API/
+    Raises `sftpgw.errors.StoreError` and its subclasses, and nothing else. Cancelling the Deferred
+    that runs the coroutine drops the request. A condition or checksum that the bucket's
+    capabilities lack is left out of the request. https://docs.aws.amazon.com/AmazonS3/latest/API/
     """
 
     def capabilities_of(self, bucket: str) -> Capabilities:
-        """What is known by now; final once something was written to the bucket."""
+        """What the bucket is believed to support; final once an object was written to it."""
 
     async def learn_capabilities(self, bucket: str) -> Capabilities:
-        """The same once it has been tried out, which may take a while. Never raises."""
+        """The same after a probe, which may take some time. Never raises."""
 
     def assuming(self, capabilities: Capabilities) -> ObjectStore:
-        """The same store, taken to be able to do exactly this: for trying that out."""
+        """The same store, believed to support exactly `capabilities`: for probes."""
 
     def with_cancel(self, cancel_token: Cancellation) -> ObjectStore:
-        """The same store, for requests that are of no use once `cancel_token` is lost.
+        """The same store, for requests that are of no use once `cancel_token` is cancelled.
 
-        What is on its way then is waited for. Nothing is tried again, nor waits for a better
-        moment, or for its turn; nothing need be begun. The error is StoreUnavailable.
+        A request in flight then goes on to its end. Nothing is retried, waits for a slot, or begins
+        any more: the error is StoreUnavailable.
         """
 
     async def head_bucket(self, bucket: str) -> None:
-        """HeadBucket. :raises NoSuchBucket, AccessDenied:"""
+        """HeadBucket. :raises NoSuchBucket: it does not exist"""
 
     async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
         """HeadObject.
 
-        :param with_checksum: a caller that may not decrypt the object (KMS) is refused then.
-        :raises NoSuchObject:
+        :param with_checksum: ask for the checksum; a client that may not decrypt the object (KMS)
+            is refused then.
+        :raises NoSuchObject: it does not exist
         """
 
     async def get(
@@ -255,11 +276,13 @@ class ObjectStore(Protocol):
     ) -> None:
         """GetObject into `sink`; returns when the body is whole.
 
-        `wanted` may reach behind the end: what there is comes. A body that
-        breaks off is gone on with from its last byte, with If-Match.
+        After a body that breaks off, the rest is fetched with If-Match.
 
-        :raises NoSuchObject, PreconditionFailed, ObjectArchived:
-        :raises RangeNotSatisfiable: `wanted` begins at or behind the end.
+        :param wanted: the range; it may reach behind the end. None: all.
+        :param sink: takes the properties and the bytes.
+        :param if_match: the ETag that the object must have.
+        :raises NoSuchObject, PreconditionFailed, ObjectArchived: the object cannot be read
+        :raises RangeNotSatisfiable: `wanted` begins at or behind the end
         """
 
     async def put(
@@ -273,12 +296,19 @@ class ObjectStore(Protocol):
     ) -> str:
         """PutObject; returns the ETag.
 
-        :param checksum: of `body`, for who knows it, or knows it to be wrong.
-        :raises PreconditionFailed, ConditionalConflict:
+        :param body: its buffers, in order; they are never joined.
+        :param properties: of the new object.
+        :param condition: checked by the store if it supports that.
+        :param checksum: of `body`, if it is known; None: it is computed.
+        :raises PreconditionFailed, ConditionalConflict: the condition does not hold
         """
 
     async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
-        """DeleteObject; success if there was none. :raises PreconditionFailed:"""
+        """DeleteObject; a missing object counts as deleted.
+
+        :param if_match: the ETag that the object must have.
+        :raises PreconditionFailed: it has another one
+        """
 
     async def copy(
         self,
@@ -291,15 +321,15 @@ class ObjectStore(Protocol):
     ) -> str:
         """CopyObject (up to 5 GiB) if the source still has its ETag; returns the new ETag.
 
-        Metadata and tags are kept unless `properties` replaces the metadata;
-        the storage class is the source's.
+        The copy has the tags and the storage class of the source.
 
+        :param properties: replace the metadata; None: the copy has the source's.
         :param if_match: the ETag that the target must have, for a copy that replaces it.
-        :raises NoSuchObject, PreconditionFailed, ObjectArchived:
+        :raises NoSuchObject, PreconditionFailed, ObjectArchived: the object cannot be copied
         """
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
-        """GetObjectTagging. :raises NoSuchObject:"""
+        """GetObjectTagging. :raises NoSuchObject: it does not exist"""
 
     async def list(
         self,
@@ -310,15 +340,20 @@ class ObjectStore(Protocol):
         token: str | None = None,
         limit: int = MAX_LISTED_KEYS,
     ) -> ListPage:
-        """One page of ListObjectsV2, keys in UTF-8 binary order."""
+        """One page of ListObjectsV2, in the binary order of the keys' UTF-8.
+
+        :param delimiter: groups keys into common prefixes; "": it does not.
+        :param token: `ListPage.next_token` of the page before; None: the first page.
+        :param limit: the largest page.
+        """
 
     async def create_upload(
         self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
     ) -> MultipartUpload:
         """CreateMultipartUpload.
 
-        :param copies: whether parts may be copied into it. Where that does not go together with
-            checksums, it gets none.
+        :param copies: parts may be copied into the upload; it has no checksums if the store cannot
+            do both.
         """
 
     async def upload_part(
@@ -329,15 +364,20 @@ class ObjectStore(Protocol):
         *,
         checksum: Checksum | None = None,
     ) -> StoredPart:
-        """UploadPart, 1 ≤ `number` ≤ 10,000; `checksum` as for `put`. :raises NoSuchUpload:"""
+        """UploadPart.
+
+        :param number: from 1 to 10,000.
+        :param checksum: of `body`, if it is known; None: it is computed.
+        :raises NoSuchUpload: the upload is not open
+        """
 
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
-        """UploadPartCopy if the source still has its ETag.
+        """UploadPartCopy of the range `wanted`, if the source still has its ETag.
 
-        :raises PreconditionFailed:
-        :raises CopiesLackChecksums: another upload, begun now to copy into, would do.
+        :raises PreconditionFailed: it has another one
+        :raises CopiesLackChecksums: this upload takes no copies; one that is created now does
         """
 
     async def complete_upload(
@@ -348,16 +388,15 @@ class ObjectStore(Protocol):
     ) -> str:
         """CompleteMultipartUpload; returns the object's ETag.
 
-        If every part has a checksum, the object's is made of them and demanded.
+        If every part has a checksum, the store must come to the checksum that they join to. A 200
+        with an ``<Error>`` body is an error. If a response is lost, a HEAD finds out the result
+        before this returns or raises.
 
-        A 200 with an ``<Error>`` body is an error. An answer that was lost is
-        settled by a HEAD before this returns or raises.
-
-        :raises NoSuchUpload, PreconditionFailed, ConditionalConflict:
+        :raises NoSuchUpload, PreconditionFailed, ConditionalConflict: the object is not published
         """
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
-        """AbortMultipartUpload; success if it is gone already."""
+        """AbortMultipartUpload; an upload that is gone counts as aborted."""
 
     async def list_uploads(
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None

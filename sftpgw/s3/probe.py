@@ -1,20 +1,19 @@
-"""What a store can do, found out by trying.
+"""Finds out what a store supports, by trying it.
 
 Knows: `ObjectStore`, and which condition leaves which trace.
 Must not know: HTTP, or any vendor's name.
 
-Stores that ignore a condition or a checksum do so silently, so each check looks at
-what became of the objects: a condition is supported if the store refused *and* left
-the object as it was. Whether the gateway may write, read and delete under the state
-prefix at all is tried first, and with one object: where it may not, no more than that
-is left behind. The probe's objects live under the state prefix, and are removed again; it
-all takes about 70 requests. They are tiny, but for one of 5 MiB, which is sent to stores that
-passed all checks of copied parts before, or copy no ranges of less, as AWS: only with it can be
-tried what an edited file is made of, copied and sent parts in one upload with checksums.
-Whether parts may differ in size is taken from the settings.
+Stores that ignore a condition or a checksum do so silently. So each check looks at the objects: a
+condition is supported if the store refused the request *and* left the object as it was.
 
-A check that a store answers oddly, or not at all, while it goes on to do plain things, has
-found that it lacks what was asked for.
+First one object is written, read and deleted under the state prefix. Where the gateway may not do
+that, nothing more is left behind. All objects of the probe are under the state prefix and are
+deleted at the end; a probe takes about 70 requests. The objects are tiny, except one of 5 MiB. It
+is sent to stores that passed all earlier checks of copied parts, or that copy no smaller ranges, as
+AWS. Only with it can the probe try what an edited file needs: copied and sent parts in one upload
+with checksums. Whether parts may differ in size is taken from the settings.
+
+A check fails if the store responds oddly, or not at all, while plain requests still work.
 """
 
 from __future__ import annotations
@@ -54,16 +53,20 @@ from sftpgw.s3.error_codes import BAD_ANSWER, CONNECTION_LOST
 PROPERTIES = ObjectProperties()
 WRONG_SUM = Checksum(ChecksumAlgorithm.CRC64NVME, 1)
 LARGE_BYTES = MIN_PART_BYTES
-"""The least that a part has which is not the last; of what is no larger, AWS copies no range."""
+"""The least size of a part that is not the last one; AWS copies no range of a smaller source."""
 
 ZEROS: Body = (bytes(64 * KIB),) * (LARGE_BYTES // (64 * KIB))
 
 
 @dataclass(frozen=True)
-class _Made:
-    """An object that is made of parts: a range of another one, and perhaps bytes that are sent.
+class _Assembly:
+    """An object that is made of parts: a range of another object, and perhaps bytes that are sent.
 
-    :param body: the other object's; `copied`: what its range must come to.
+    :param source: the key of the other object.
+    :param body: the bytes of the other object.
+    :param wanted: its range.
+    :param copied: the bytes of the range.
+    :param tail: the bytes that are sent behind it.
     """
 
     source: str
@@ -73,9 +76,9 @@ class _Made:
     tail: Body = ()
 
 
-WHOLE = _Made("tiny", (b"123",), ByteRange(0, 3), (b"123",))
-RANGE = _Made("tiny", (b"123",), ByteRange(1, 3), (b"23",))
-LONG = _Made("large", (*ZEROS, b"1"), ByteRange(0, LARGE_BYTES), ZEROS, (b"2",))
+WHOLE = _Assembly("tiny", (b"123",), ByteRange(0, 3), (b"123",))
+RANGE = _Assembly("tiny", (b"123",), ByteRange(1, 3), (b"23",))
+LONG = _Assembly("large", (*ZEROS, b"1"), ByteRange(0, LARGE_BYTES), ZEROS, (b"2",))
 
 
 WRONG_ETAG = '"00000000000000000000000000000000"'
@@ -89,10 +92,11 @@ _OTHER_TROUBLE = (AccessDenied, *_NOT_NOW)
 async def probe_capabilities(
     store: ObjectStore, bucket: str, state_prefix: str, token: str
 ) -> Capabilities:
-    """Try out what `store` can do with `bucket`.
+    """Try what `store` supports in `bucket`.
 
-    :param store: whatever it believes of itself; only `unequal_parts` is taken from it.
-    :param token: unique, so that probes at the same time do not meet.
+    :param store: its own capabilities do not matter, except `unequal_parts`, which is not tried.
+    :param state_prefix: the prefix of the gateway's own objects.
+    :param token: a unique text, so that simultaneous probes use different keys.
     :raises StoreError: the store cannot be used at all, or not now.
     """
     probe = _Probe(store, bucket, f"{state_prefix}probe/{token}/")
@@ -107,7 +111,7 @@ class _Probe:
     """The objects of one probe and the checks that use them."""
 
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
-        # Checksums and sizes are tried apart: what cannot take them could do nothing with them.
+        # Checksums and sizes are tried apart: a store that refuses them would fail every check.
         self._store = store.assuming(Capabilities(checksums=False, object_size=False))
         self._summing = store.assuming(Capabilities(object_size=False))
         self._sizing = store.assuming(Capabilities(checksums=False))
@@ -120,7 +124,7 @@ class _Probe:
         self._uploads: list[MultipartUpload] = []
 
     async def run(self) -> Capabilities:
-        able = Capabilities(
+        found = Capabilities(
             conditional_put=await self._found(self._conditional_put),
             conditional_complete=await self._found(self._conditional_complete),
             conditional_copy=await self._found(self._conditional_copy),
@@ -133,12 +137,12 @@ class _Probe:
             unequal_parts=self._unequal_parts,
             backslashes=await self._found(self._backslashes),
         )
-        if not (able.part_copy and able.checksums):
-            return able  # there is nothing that could not go together
-        return replace(able, copied_checksums=await self._found(self._copied_checksums))
+        if not (found.part_copy and found.checksums):
+            return found  # there is no combination to try
+        return replace(found, copied_checksums=await self._found(self._copied_checksums))
 
     async def _found(self, check: Callable[[], Awaitable[bool]]) -> bool:
-        """What a check finds; an answer that makes no sense is a no, if others do.
+        """The result of a check. An odd response is a no, if plain requests still work.
 
         :raises StoreError: the store cannot be used now
         """
@@ -153,18 +157,18 @@ class _Probe:
     async def try_rights(self, name: ObjectName) -> None:
         """:raises StoreError: the gateway may not write, read or delete here, or not now"""
         await self._store.put(name, (b"1",), PROPERTIES)
-        with suppress(NoSuchObject):  # another process tries it, too, and was faster
+        with suppress(NoSuchObject):  # another process has just deleted it
             await self._store.head(name)
         await self._store.delete(name)
 
     async def clean_up(self) -> None:
-        """Remove what the checks left. What cannot be removed now is left to the sweeper."""
+        """Delete the objects of the checks. The sweeper deletes those that remain."""
         for upload in self._uploads:
             await _ignoring_errors(self._store.abort_upload(upload))
         for name in self._names:
             await _ignoring_errors(self._store.delete(name))
 
-    # The checks. Bodies differ in length, so that a HEAD tells which one is there.
+    # The checks. Bodies differ in length, so that HEAD shows which one is stored.
 
     async def _conditional_put(self) -> bool:
         name = self._name("put")
@@ -205,7 +209,7 @@ class _Probe:
         return await _refused_by_condition(wrong) and await self._size_bytes(target) is None
 
     async def _part_copy(self) -> bool:
-        """Whole objects, and ranges: of any object, or only of those that are worth it."""
+        """Copies of whole objects and of ranges: of any object, or only of large ones."""
         if not await self._assembles(WHOLE):
             return False
         self._copies_tiny_ranges = await self._assembles(RANGE)
@@ -216,8 +220,8 @@ class _Probe:
             return False
         return await self._assembles(LONG, with_checksums=True)
 
-    async def _assembles(self, made: _Made, *, with_checksums: bool = False) -> bool:
-        """Whether an object becomes what it is made of, and no checksum contradicts that."""
+    async def _assembles(self, made: _Assembly, *, with_checksums: bool = False) -> bool:
+        """Whether an object has the bytes of its parts, and no checksum contradicts that."""
         store = self._summing if with_checksums else self._store
         source = await self._stored(made.source, *made.body)
         name = self._name(f"from-{made.source}")
@@ -248,17 +252,17 @@ class _Probe:
 
     async def _checksums_of_puts(self) -> bool:
         name = self._name("sum")
-        if await _unable(self._summing.put(name, (b"1",), PROPERTIES)):
+        if await _refused_at_all(self._summing.put(name, (b"1",), PROPERTIES)):
             return False
         wrong = self._summing.put(name, (b"22",), PROPERTIES, checksum=WRONG_SUM)
-        return await _unable(wrong) and await self._size_bytes(name) == 1
+        return await _refused_at_all(wrong) and await self._size_bytes(name) == 1
 
     async def _checksums_of_parts(self) -> bool:
         name = self._name("sums")
         try:
             upload = await self._upload(name, self._summing)
             wrong = self._summing.upload_part(upload, 1, (b"22",), checksum=WRONG_SUM)
-            if not await _unable(wrong):
+            if not await _refused_at_all(wrong):
                 return False
             part = await self._summing.upload_part(upload, 1, (b"1",))
             await self._summing.complete_upload(upload, (part,))
@@ -269,12 +273,12 @@ class _Probe:
         return await self._size_bytes(name) == 1
 
     async def _object_size(self) -> bool:
-        """To be told in vain does no harm: what counts is that the object is completed."""
+        """A store may ignore the size; it must only complete the object."""
         upload = await self._upload(self._name("size"), self._sizing)
         part = await self._sizing.upload_part(upload, 1, (b"1",))
-        return not await _unable(self._sizing.complete_upload(upload, (part,)))
+        return not await _refused_at_all(self._sizing.complete_upload(upload, (part,)))
 
-    # What they are made of.
+    # Steps of the checks.
 
     def _name(self, key: str) -> ObjectName:
         name = ObjectName(self._bucket, self._prefix + key)
@@ -297,8 +301,8 @@ class _Probe:
         try:
             return (await self._store.head(name)).size_bytes
         except (NoSuchObject, AccessDenied):
-            # What is missing is a 403 where the bucket may not be listed; and what is there
-            # can be looked at, as `try_rights` has shown.
+            # A missing object is a 403 where the bucket may not be listed. An existing one can be
+            # read, as `try_rights` has shown.
             return None
 
 
@@ -310,7 +314,7 @@ def _checksum(body: Body) -> Checksum:
 
 
 async def _refused(request: Coroutine[Any, Any, object]) -> bool:
-    """Whether the store says no, for whatever reason that is not a trouble of its own."""
+    """Whether the store refuses the request, for any reason but an outage or missing rights."""
     try:
         await request
     except _OTHER_TROUBLE:
@@ -320,8 +324,8 @@ async def _refused(request: Coroutine[Any, Any, object]) -> bool:
     return False
 
 
-async def _unable(request: Coroutine[Any, Any, object]) -> bool:
-    """Whether the store says no, even as if it were a matter of rights: of unknown headers."""
+async def _refused_at_all(request: Coroutine[Any, Any, object]) -> bool:
+    """Whether the store refuses the request, also by AccessDenied (some do so to new headers)."""
     try:
         return await _refused(request)
     except AccessDenied:
@@ -329,7 +333,7 @@ async def _unable(request: Coroutine[Any, Any, object]) -> bool:
 
 
 async def _refused_by_condition(request: Coroutine[Any, Any, object]) -> bool:
-    """Whether the store says no because a condition does not hold, not because it knows none."""
+    """Whether the store refuses the request because its condition does not hold."""
     try:
         await request
     except (PreconditionFailed, ConditionalConflict):

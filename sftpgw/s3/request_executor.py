@@ -205,8 +205,8 @@ class RequestExecutor:
         """Wait for a slot, sign and send."""
         request = attempt.request
         with self.throttles.slot(request.bucket, context.user, is_slow=request.is_slow) as slot:
-            if slot.turn is not None:
-                plan.queued(await self._wait_for(slot.turn, context.cancel_token))
+            if slot.ready is not None:
+                plan.queued(await self._wait_for(slot.ready, context.cancel_token))
             # Not before: credentials and signature may expire while the request is queued.
             credentials = await self._credentials(context.events)
             _require_wanted(request, context.cancel_token)
@@ -223,10 +223,10 @@ class RequestExecutor:
             slot.served()
             return response
 
-    async def _wait_for(self, turn: Deferred[None], cancel_token: Cancellation | None) -> float:
+    async def _wait_for(self, ready: Deferred[None], cancel_token: Cancellation | None) -> float:
         """Wait for the slot; returns how many seconds it took."""
         since_seconds = self.clock.seconds()
-        await _wait_while_wanted(turn, cancel_token)
+        await _wait_while_wanted(ready, cancel_token)
         return self.clock.seconds() - since_seconds
 
     async def _credentials(self, events: EventSink) -> ReadOnlyCredentials:

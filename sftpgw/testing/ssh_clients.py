@@ -1,6 +1,6 @@
-"""The client's side of `ssh_pairs`: Conch's client classes, made for tests.
+"""The client's side of `ssh_pairs`: Conch's client classes, adapted for tests.
 
-Knows: Conch's client, and `iosim` transports that behave a little more like TCP.
+Knows: Conch's client, and how TCP differs from an `iosim` transport.
 Must not know: the gateway.
 """
 
@@ -27,14 +27,14 @@ from zope.interface import implementer
 from sftpgw.model.units import KIB, Buffer
 
 SOCKET_BYTES = 256 * KIB
-"""What a socket holds for the network."""
+"""The size of a socket's send buffer."""
 
 _TRANSPORT_MESSAGES = frozenset((MSG_DISCONNECT, *range(20, 50)))
 
 
 @implementer(ISystemHandle)
 class MemoryTransport(FakeTransport):
-    """An `iosim` transport with a socket below it, which is full when it holds `SOCKET_BYTES`."""
+    """An `iosim` transport with a socket, which is full when it holds `SOCKET_BYTES`."""
 
     def __init__(self, protocol: Any, *, is_server: bool) -> None:
         super().__init__(protocol, isServer=is_server)
@@ -47,7 +47,7 @@ class MemoryTransport(FakeTransport):
         return self
 
     def sendmsg(self, buffers: list[Buffer], /) -> int:
-        """As a socket's. What is told to `write` comes on top, in Twisted's own buffer."""
+        """As a socket's. Data that is given to `write` comes on top, in Twisted's own buffer."""
         room_bytes = max(0, SOCKET_BYTES - self.waiting_bytes)
         if not room_bytes:
             raise BlockingIOError("the socket is full")
@@ -60,7 +60,7 @@ class MemoryTransport(FakeTransport):
         self.waiting_bytes += len(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """As Twisted's TCP: a pull producer is asked at once, and whenever there is room."""
+        """As Twisted's TCP: a pull producer is called at once, and whenever there is room."""
         assert not streaming
         self.producer = producer
         producer.resumeProducing()
@@ -72,19 +72,19 @@ class MemoryTransport(FakeTransport):
         self._is_writing = True
 
     def take(self) -> bytes:
-        """All that has been written, as the network would take it."""
+        """All bytes that were written, as the network would take them."""
         data: bytes = self.getOutBuffer() or b""
         self.waiting_bytes = 0
         if self._is_writing and self.producer:
             self._is_writing = False
-            # As Twisted's TCP: having resumed a producer, it does not close.
+            # As Twisted's TCP: it does not close after it has resumed a producer.
             self._close_forgotten = bool(self.disconnecting)
             self.producer.resumeProducing()
         return data
 
     @property
     def has_closed(self) -> bool:
-        """Whether it was told to close and has sent what it still had, or dropped it."""
+        """Whether it has closed: it was told to, and its buffer was sent or dropped."""
         drained = not self.waiting_bytes and not self._close_forgotten
         return self.aborted or bool(self.disconnecting and drained)
 
@@ -95,10 +95,10 @@ class MemoryTransport(FakeTransport):
 
 
 class ClientTransport(SSHClientTransport):
-    """Conch's client; it trusts every host key and remembers what it hears.
+    """Conch's client. It trusts every host key, and records what it receives.
 
-    Without `when_secure`, it only exchanges keys and hears goodbyes; all else
-    that the server says is in `heard`, for the test to answer.
+    :param when_secure: called with the transport after the first key exchange; if it is None, other
+        messages than those of the transport are only recorded, for the test to answer.
     """
 
     disconnect_text: bytes | None = None
@@ -118,7 +118,7 @@ class ClientTransport(SSHClientTransport):
             self._when_secure(self)
 
     def answers(self, message: int) -> list[bytes]:
-        """The payloads of all messages of this number that were heard."""
+        """The payloads of all received messages with this number."""
         return [payload for number, payload in self.heard if number == message]
 
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
@@ -131,7 +131,7 @@ class ClientTransport(SSHClientTransport):
 
 
 class StrictClientTransport(ClientTransport):
-    """With the strict key exchange that Conch's client lacks (OpenSSH PROTOCOL, section 1.10)."""
+    """A client with the strict key exchange, which Conch's lacks (OpenSSH PROTOCOL, 1.10)."""
 
     supportedKeyExchanges = [  # noqa: RUF012 - Conch's interface
         *ClientTransport.supportedKeyExchanges,
@@ -148,7 +148,7 @@ class StrictClientTransport(ClientTransport):
 
 
 class ClientChannel(SSHChannel):
-    """The client's end of a session channel."""
+    """The client's end of a session channel. It records what it receives."""
 
     name = b"session"
     conn: Any
@@ -173,7 +173,7 @@ class ClientChannel(SSHChannel):
         self.conn.sendClose(self)
 
     def request(self, name: bytes, data: bytes = b"") -> Deferred[Any]:
-        """A channel request that wants a reply: fires on success, fails on failure."""
+        """Send a channel request; the Deferred fires on success and fails on failure."""
         answered: Deferred[Any] = self.conn.sendRequest(self, name, data, wantReply=1)
         return answered
 
@@ -205,7 +205,7 @@ class ClientChannel(SSHChannel):
 
 
 class ClientConnection(SSHConnection):
-    """Conch's client side; a channel's window is refilled only if it wants that."""
+    """Conch's client side; it refills the window of channels with `refill` only."""
 
     started = False
 
@@ -218,7 +218,7 @@ class ClientConnection(SSHConnection):
 
 
 class ClientUserAuth(SSHUserAuthClient):
-    """Tries the key that it was given, then the password."""
+    """Tries a key, if it has one, then a password."""
 
     def __init__(
         self, user: bytes, instance: SSHService, *, key: Key | None, password: bytes | None

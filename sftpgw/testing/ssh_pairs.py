@@ -1,10 +1,10 @@
 """A real SSH client and our server, in one process and in memory.
 
-Knows: Conch's client, our factory, and two `iosim` transports between them.
+Knows: Conch's client, our factory, and the two `iosim` transports between them.
 Must not know: what the subsystems do, or any store.
 
-Nothing here needs a reactor: time is a ``task.Clock`` and bytes move when a
-test says `pump`. Key exchange, encryption and login are real. Use::
+Nothing here needs a reactor: time is a ``task.Clock``, and bytes move when a
+test calls `pump`. Key exchange, encryption and login are real. Use::
 
     pair = LoggedInPair({b"sftp": make_sftp})   # factories, as in GatewayAvatar
     channel = pair.open_subsystem(b"sftp")      # pumps; raises SubsystemRefused
@@ -17,16 +17,16 @@ test says `pump`. Key exchange, encryption and login are real. Use::
     assert channel.closed_by_server
     pair.drop()                                 # or cut the connection, both ways
 
-Time: ``pair.clock.advance(seconds)``, then `pump`. Coroutines of the server that
-wait for something outside go on when that fires; `pump` again after it.
+To let time pass: ``pair.clock.advance(seconds)``, then `pump`. Coroutines of the
+server continue when the Deferred fires that they wait for; `pump` again after it.
 
 Events of the gateway are in ``pair.events.told``, as ``(name, facts)``.
 
-A client who does not read its socket: ``pair.client_reads = False``, then `pump`;
-TCP then holds as much as the server has set before it asks it to pause. A
-client who does not widen its channel window: ``open_subsystem(name, refill=False)``.
+For a client that does not read its socket: ``pair.client_reads = False``, then `pump`;
+TCP then buffers `SOCKET_BYTES`. For a client that does not refill its channel
+window: ``open_subsystem(name, refill=False)``.
 
-To test logins, use `ClientPair`: it is connected, but not logged in.
+For tests of logins, `ClientPair` is connected, but not logged in.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -106,9 +106,9 @@ class RecordedEvents:
 
 
 class RecordingSubsystem:
-    """A `Subsystem` that does nothing but remember; the test acts for it.
+    """A `Subsystem` that records what happens; the test acts in its place.
 
-    ``RecordingSubsystem.into(list)`` is a factory that keeps what it makes.
+    ``RecordingSubsystem.into(list)`` is a factory that appends its products to the list.
     """
 
     def __init__(self) -> None:
@@ -147,12 +147,12 @@ class RecordingSubsystem:
 
 
 class ClientPair:
-    """A client that is connected to a `GatewayFactory`, its key exchange done.
+    """A client that is connected to a `GatewayFactory`, after the key exchange.
 
     :param when_secure: called with the client's transport after the first key
-        exchange; by default, the client leaves the talking to the test.
-    :param greet: False leaves even the version lines unsent.
-    :param strict: the client knows the strict key exchange.
+        exchange; by default the client does nothing more, and the test acts for it.
+    :param greet: False to send nothing, not even the version line.
+    :param strict: whether the client uses the strict key exchange.
     """
 
     def __init__(
@@ -185,11 +185,11 @@ class ClientPair:
 
     @property
     def unread_bytes(self) -> int:
-        """What the server has said and the client has not read: in its socket, and for it."""
+        """How many sent bytes the client has not read, in the server's socket or before it."""
         return self.server_io.waiting_bytes + self.server.packet_writer.waiting_bytes
 
     def pump(self) -> None:
-        """Move bytes both ways, and run calls that are due, until nothing moves."""
+        """Move bytes in both directions, and make calls that are due, until nothing moves."""
         for _ in range(MAX_ROUNDS):
             self.clock.advance(0)
             if not self._move_once():
@@ -197,19 +197,19 @@ class ClientPair:
         raise AssertionError("the two sides never stop talking")
 
     def drop(self) -> None:
-        """Cut the connection, both ways, losing what was under way."""
+        """Cut the connection in both directions; bytes in transit are lost."""
         if not self._lost:
             self._lost = True
             self._report_lost(Failure(ConnectionLost()))
 
     def send_raw(self, data: bytes) -> None:
-        """Bytes to the server, behind the client's back; then `pump`."""
+        """Send bytes to the server without the client's code; then `pump`."""
         if not self._lost:
             self.server.dataReceived(data)
         self.pump()
 
     def send_packet(self, message: int, payload: bytes) -> None:
-        """A packet of the client's, whatever it says; then `pump`."""
+        """Send any packet by the client; then `pump`."""
         self.client.sendPacket(message, payload)
         self.pump()
 
@@ -231,7 +231,7 @@ class ClientPair:
         return False
 
     def _is_over(self) -> bool:
-        """Either side has hung up, and what it still had to say was read."""
+        """Whether one side has closed and the other has read everything."""
         return self.server_io.has_closed or bool(self.client_io.disconnecting)
 
     def _report_lost(self, reason: Any) -> None:
@@ -248,9 +248,9 @@ class LoggedInPair(ClientPair):
     :param subsystems: what the avatar offers.
     :param settings: [ssh]; the default has the documented values.
     :param commands: what runs command lines, if any.
-    :param window_memory: what windows are counted in, if they are.
-    :param answer_memory: what unread answers are counted in, if they are.
-    :param totals: what the log is told of the session when it ends.
+    :param window_memory: the budget for windows, if they are counted.
+    :param answer_memory: the budget for unread output, if it is counted.
+    :param totals: returns the session's totals for the log.
     """
 
     def __init__(
@@ -292,7 +292,7 @@ class LoggedInPair(ClientPair):
     def open_channel(
         self, *, window_bytes: int = 2 * 1024 * KIB, refill: bool = True
     ) -> ClientChannel:
-        """A session channel with nothing on it. :raises SubsystemRefused:"""
+        """A session channel without a subsystem. :raises SubsystemRefused: it is not opened."""
         channel = ClientChannel(window_bytes=window_bytes, refill=refill)
         self.connection.openChannel(channel)
         self.pump()
@@ -303,7 +303,7 @@ class LoggedInPair(ClientPair):
     def open_subsystem(
         self, name: bytes = b"sftp", *, window_bytes: int = 2 * 1024 * KIB, refill: bool = True
     ) -> ClientChannel:
-        """A session channel on which `name` runs. :raises SubsystemRefused:"""
+        """A session channel with a subsystem. :raises SubsystemRefused: it is not granted."""
         channel = self.open_channel(window_bytes=window_bytes, refill=refill)
         if not self.ask(channel, b"subsystem", NS(name)):
             raise SubsystemRefused(name.decode("utf-8", "replace"))
@@ -312,14 +312,14 @@ class LoggedInPair(ClientPair):
     def open_command(
         self, line: bytes, *, window_bytes: int = 2 * 1024 * KIB, refill: bool = True
     ) -> ClientChannel:
-        """A session channel on which `line` runs. :raises SubsystemRefused:"""
+        """A session channel with a command. :raises SubsystemRefused: it is not granted."""
         channel = self.open_channel(window_bytes=window_bytes, refill=refill)
         if not self.ask(channel, b"exec", NS(line)):
             raise SubsystemRefused(line.decode("utf-8", "replace"))
         return channel
 
     def ask(self, channel: ClientChannel, request: bytes, data: bytes = b"") -> bool:
-        """Whether the server grants a channel request; pumps."""
+        """Send a channel request and `pump`; returns whether the server grants it."""
         answers: list[bool] = []
         asked = channel.request(request, data)
         asked.addCallbacks(lambda _: answers.append(True), lambda _: answers.append(False))
@@ -377,7 +377,7 @@ def make_factory(
 ) -> GatewayFactory:
     """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …
 
-    It offers every MAC unless `settings` list some: Conch's client has plain ones only.
+    It offers every MAC unless the settings list some, since Conch's client has only plain ones.
     """
     settings = settings or SshSettings()
     settings = replace(settings, macs=settings.macs or KNOWN["macs"])

@@ -1,15 +1,15 @@
-"""The XML that S3 speaks, in both directions.
+"""The XML documents of S3, in both directions.
 
-Knows: the documents of the S3 REST API, with and without their namespace, and
-which elements stores leave out.
+Knows: the documents of the S3 REST API, with and without their namespace, and what stores leave out
+of them.
 Must not know: HTTP, retries, or what a response means to its caller.
 
-A document that does not parse raises `MalformedDocument` and no other error: a response
-is outside input. Documents with a DOCTYPE (entity bombs, HTML error pages of
-proxies) are refused. https://docs.aws.amazon.com/AmazonS3/latest/API/
+A document that does not parse raises `MalformedDocument` and nothing else: responses come from
+outside. Documents with a DOCTYPE (entity bombs, HTML error pages of proxies) are refused.
+https://docs.aws.amazon.com/AmazonS3/latest/API/
 
-Stores differ, so elements that can be found out in another way may be missing or wrong: a size
-or a time in a list, the quotes of an ETag, the name of a copied part's document.
+Values that can be found in another way may be missing, as stores differ: the size or time of a
+listed object, the quotes of an ETag, the right root element of a copied part.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 _SIZE_DIGITS = 20
 UNKNOWN_BYTES = -1
-"""The size of an object of which a list does not tell it, or not as a number."""
+"""The size of an object for which a list has none, or none that is a number."""
 
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}|\+")
 _COPY_RESULTS = ("CopyObjectResult", "CopyPartResult")  # some stores confuse them
@@ -61,10 +61,10 @@ class ErrorDocument:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """The outcome of CompleteMultipartUpload, CopyObject or UploadPartCopy.
+    """The result of CompleteMultipartUpload, CopyObject or UploadPartCopy.
 
-    :ivar etag: empty if the store does not tell that of an object; a part always has one.
-    :ivar checksums: of the whole object or part; a composite checksum is left out.
+    :param etag: with quotes; "" if the store does not report that of an object. A part has one.
+    :param checksums: of the whole object or part; composite ones are left out.
     """
 
     etag: str
@@ -80,36 +80,35 @@ def parse_error(document: bytes) -> ErrorDocument:
 
 
 def parse_write_result(document: bytes, kind: str) -> WriteResult | ErrorDocument:
-    """The body of a 200 that may yet be an error, white space first.
+    """The body of a 200 that may be an error all the same, and may begin with white space.
 
     :param kind: ``CompleteMultipartUploadResult``, ``CopyObjectResult`` or
         ``CopyPartResult``.
-    :raises MalformedDocument:
+    :raises MalformedDocument: it is neither this result nor an error
     """
     kinds = _COPY_RESULTS if kind in _COPY_RESULTS else (kind,)
     root = _root(document, *kinds, "Error")
     if _local_name(root) == "Error":
         return _error(root)
-    # An object can be asked for its ETag; a part without one cannot be completed.
+    # HEAD finds the ETag of an object; a part without one cannot be completed.
     etag = _needed(root, "ETag") if kind == "CopyPartResult" else _text(root, "ETag")
     return WriteResult(quoted(etag), _checksums(root))
 
 
 def parse_created_upload(document: bytes, name: ObjectName) -> MultipartUpload:
-    """The response to CreateMultipartUpload. :raises MalformedDocument:"""
+    """The response of CreateMultipartUpload. :raises MalformedDocument: it is something else"""
     root = _root(document, "InitiateMultipartUploadResult")
     return MultipartUpload(name, _needed(root, "UploadId"))
 
 
 def parse_object_list(document: bytes, bucket: str) -> ListPage:
-    """The response to ListObjectsV2.
+    """The response of ListObjectsV2 with ``encoding-type=url``.
 
-    The request has ``encoding-type=url``. A store that ignores it does not repeat it in the
-    response, and its keys are taken as they are. A missing size is `UNKNOWN_BYTES`, a missing
-    time 0.
+    A store that ignores the encoding does not repeat it in its response; then keys are taken as
+    they are. A missing size is `UNKNOWN_BYTES`, a missing time 0.
 
-    :raises MalformedDocument: also if it is truncated and says not where to go on,
-        since taking it for the whole would make files disappear.
+    :raises MalformedDocument: it is something else, or it is truncated without a token to continue
+        with: as a complete list it would make files disappear
     """
     root = _root(document, "ListBucketResult")
     encoded = _text(root, "EncodingType") == "url"
@@ -122,12 +121,12 @@ def parse_object_list(document: bytes, bucket: str) -> ListPage:
 
 
 def parse_upload_list(document: bytes, bucket: str) -> UploadsPage:
-    """The response to ListMultipartUploads.
+    """The response of ListMultipartUploads with ``encoding-type=url``.
 
-    Some stores encode keys and do not say so: whether a key with a per cent sign or a plus is
-    one of these cannot be seen (`UploadsPage.is_ambiguous`).
+    Some stores encode keys without saying so: then a key with a per cent sign or a plus may be
+    encoded or not (`UploadsPage.is_ambiguous`).
 
-    :raises MalformedDocument:
+    :raises MalformedDocument: it is something else
     """
     root = _root(document, "ListMultipartUploadsResult")
     encoded = _text(root, "EncodingType") == "url"
@@ -165,16 +164,16 @@ def build_complete_upload(parts: Iterable[StoredPart]) -> bytes:
 
 
 def parse_tags(document: bytes) -> Mapping[str, str]:
-    """The response to GetObjectTagging. :raises MalformedDocument:"""
+    """The response of GetObjectTagging. :raises MalformedDocument: it is something else"""
     root = _root(document, "Tagging")
     rows = root.iterfind("{*}TagSet/{*}Tag")
     return {_needed(row, "Key"): _text(row, "Value") for row in rows}
 
 
 def quoted(etag: str) -> str:
-    """An ETag with its quotes, which some stores leave out in some responses.
+    """An ETag with the quotes that HTTP requires (RFC 9110, section 8.8.3).
 
-    Otherwise one version of an object would have two ETags (RFC 9110, section 8.8.3).
+    Some stores leave them out in some responses, so that one version would have two ETags.
     """
     return f'"{etag}"' if etag and not etag.endswith('"') else etag
 
@@ -189,18 +188,18 @@ _CHECKSUM_BYTES = {
 
 
 def checksum_element(algorithm: ChecksumAlgorithm) -> str:
-    """The name of the element that has an algorithm's sum."""
+    """The element that has the checksum of an algorithm."""
     return f"Checksum{algorithm.value.upper()}"
 
 
 def encode_checksum(checksum: Checksum) -> str:
-    """A checksum as in S3's documents and headers: base64 of the bytes in network order."""
+    """A checksum as S3 writes it, also in headers: base64 of the bytes in network order."""
     size_bytes = _CHECKSUM_BYTES[checksum.algorithm]
     return base64.b64encode(checksum.value.to_bytes(size_bytes, "big")).decode("ascii")
 
 
 def decode_checksum(text: str, algorithm: ChecksumAlgorithm) -> Checksum | None:
-    """The bytes of an encoded checksum; None for any other text, as a composite's ``…-7``."""
+    """Reverses `encode_checksum`; None for any other text, such as a composite's ``…-7``."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -214,7 +213,7 @@ def decode_checksum(text: str, algorithm: ChecksumAlgorithm) -> Checksum | None:
 
 
 class _PlainTree(TreeBuilder):
-    """Builds a tree. Refuses a DOCTYPE, and so every entity that a document defines."""
+    """Builds a tree, and refuses a DOCTYPE and with it the entities that it may define."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise MalformedDocument(f"a document with a DOCTYPE ({name[:50]})")
@@ -251,8 +250,8 @@ def _is_truncated(root: Element) -> bool:
 
 
 def _decoded(text: str, encoded: bool) -> str:
-    # S3's url encoding is that of HTML forms: a plus sign is a space. Where a store has keys
-    # that are not UTF-8, they must not look like others that are.
+    # S3's url encoding is that of HTML forms: a plus sign is a space. Keys that are not UTF-8 must
+    # not look like other keys that are.
     return unquote_plus(text, errors="surrogateescape") if encoded else text
 
 
@@ -273,7 +272,7 @@ def _checksums(root: Element) -> Mapping[ChecksumAlgorithm, Checksum]:
 
 
 def _listed(row: Element, bucket: str, encoded: bool) -> ObjectInfo:
-    # One walk over the row: a search for each name is most of what a listing costs.
+    # One pass over the row: a search for each name would be most of the cost of a listing.
     texts = {child.tag.rpartition("}")[2]: child.text or "" for child in row}
     if not texts.get("Key"):
         raise MalformedDocument("Contents without Key")
@@ -292,7 +291,7 @@ def _size(text: str) -> int:
 
 
 def _timestamp(text: str) -> float:
-    """Seconds since 1970 of an ISO 8601 time; 0 if there is none that can be read."""
+    """Seconds since 1970 of an ISO 8601 time; 0 without a valid one."""
     try:
         moment = datetime.datetime.fromisoformat(text)
         if moment.tzinfo is None:

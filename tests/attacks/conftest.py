@@ -1,4 +1,4 @@
-"""One gateway for all attacks, measured anew for each; an honest user beside them."""
+"""One gateway for all attacks, measured for each of them, while an honest user works."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def running_target() -> Iterator[Target]:
 
 @pytest.fixture
 def target(running_target: Target) -> Target:
-    """The gateway, with nobody connected."""
+    """The gateway, without any connection."""
     running_target.when(lambda now: not now.sessions, "alone")
     return running_target
 
 
 @pytest.fixture(autouse=True)
 def unharmed(target: Target, request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each attack: `Target.demand_unharmed`, with the marker's bound on memory."""
+    """After each attack: `Target.require_unharmed`, with the marker's bound on memory."""
     yield
     marker = request.node.get_closest_marker("costs")
-    target.demand_unharmed(growth_bytes=marker.args[0] if marker else GROWTH_BYTES)
+    target.require_unharmed(growth_bytes=marker.args[0] if marker else GROWTH_BYTES)
 
 
 @pytest.fixture(autouse=True)
 def honest(target: Target, unharmed: None) -> Iterator[HonestUser]:
-    """Served before, during and right after the attack, or the test fails."""
+    """An honest user, served before, during and right after the attack, or the test fails."""
     with HonestUser(target.port) as user:
         target.reset()
         yield user
@@ -54,11 +54,11 @@ def honest(target: Target, unharmed: None) -> Iterator[HonestUser]:
 
 @pytest.fixture
 def attacker(target: Target, honest: HonestUser) -> Iterator[Callable[..., RawClient]]:
-    """Makes clients that have said nothing yet; at the end they are closed.
+    """Makes clients that have sent nothing yet; at the end they are closed.
 
-    Each comes from an address of its own unless it says from where: attacks must not
-    fail for coming too often, but for what they do. Before they are closed, an honest
-    user is served: while they still are there.
+    Each has an address of its own unless it names one: attacks must fail for what they
+    do, not for coming too often. Before they are closed, an honest user is served while
+    they are still connected.
     """
     made: list[RawClient] = []
 
@@ -82,13 +82,13 @@ def mallory(attacker: Callable[..., RawClient]) -> RawClient:
 
 @pytest.fixture
 def session(mallory: RawClient) -> RawSftp:
-    """And with an SFTP session."""
+    """An attacker with an SFTP session."""
     return RawSftp(mallory)
 
 
 @pytest.fixture
 def many_files() -> Iterator[int]:
-    """Lets this process open as many files as it may; yields how many that is."""
+    """Raises this process's limit of open files as far as possible; yields the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield hard

@@ -1,10 +1,10 @@
 """A gateway to be attacked, in a process of its own; `reactor` starts it.
 
-Knows: the real factory, transport, channels and files, a store in memory, and what can be
-told of the process. Must not know: any attack.
+Knows: the real factory, transport, channels and files, a store in memory, and how to
+measure the process. Must not know: any attack.
 
 It prints a line with its port, and answers each line on standard input with one on
-standard output: ``measure``, or ``reset``, which starts the peaks over. It ends with its
+standard output: ``measure``, or ``reset``, which forgets the peaks. It ends with its
 standard input, so with its parent in every case.
 """
 
@@ -58,7 +58,7 @@ CHEAP_COST, DEAR_COST = 4, 11
 
 
 class CountedEvents(EventSink):
-    """How often each event was told; memory must not grow with what is told."""
+    """Counts each kind of event, in constant memory."""
 
     def __init__(self, counts: Counter[str] | None = None) -> None:
         self.counts: Counter[str] = Counter() if counts is None else counts
@@ -71,7 +71,7 @@ class CountedEvents(EventSink):
 
 
 class Zeroes:
-    """Many zero bytes that nobody has to hold."""
+    """Many zero bytes that take no memory."""
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
@@ -85,7 +85,7 @@ class Zeroes:
 
 
 class DistantStore(FakeStore):
-    """Takes a moment to answer, and forgets what multipart uploads bring."""
+    """A store that responds after a moment, and forgets the parts of uploads."""
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(("bucket", "archive"), min_part_bytes=0)
@@ -131,18 +131,18 @@ def make_users() -> Mapping[str, User]:
         prefix = prefix or ("" if bucket == "archive" else f"home/{name}/")
         return User(name, bucket, prefix, authorized_keys=keys, password_hash=hashed or None)
 
-    everybody = [
+    users = [
         user("honest"),
         user("mallory"),
         user("archivist", bucket="archive"),
         user("cheap", CHEAP_COST),
         user("dear", DEAR_COST),
     ]
-    return {user.name: user for user in everybody}
+    return {user.name: user for user in users}
 
 
 class TargetGateway(GatewayInMemory):
-    """The rooms put together on a real reactor, as ``tap`` does it on a real store."""
+    """A gateway on a real reactor, like that of ``gateway`` on a real store."""
 
     def __init__(self, reactor: Any, settings: SshSettings) -> None:
         store = DistantStore(reactor)
@@ -174,7 +174,7 @@ def yardstick() -> float:
 
 
 class Watch:
-    """What can be told of the process."""
+    """Measures the process."""
 
     def __init__(self, reactor: Any, gateway: TargetGateway) -> None:
         self._reactor = reactor
@@ -210,7 +210,7 @@ class Watch:
         self._failures.clear()
         self._gateway.counted.counts.clear()
         cast(FakeStore, self._gateway.store).requests.clear()
-        Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts over
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM begins anew
         self._yardstick_seconds = yardstick()
         self._reactor.forget_stretches()
         return self.measure()
@@ -223,7 +223,7 @@ def _status_bytes(name: str) -> int:
 
 
 class Answers(LineOnlyReceiver):
-    """A JSON object for each line that asks for one."""
+    """Answers each line with a JSON object."""
 
     delimiter = b"\n"
 

@@ -1,6 +1,6 @@
-"""Somebody who uses the gateway as it is meant, again and again, while others attack it.
+"""An honest user, who uses the gateway again and again while others attack it.
 
-Knows: a thread, and a round of what users do. Must not know: any attack.
+Knows: a thread, and a round of ordinary operations. Must not know: any attack.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 0.05
 
 
 def connect(port: int) -> RawClient:
-    """A connection with keys. While there are crowds it may take more than one try."""
+    """A connection after the key exchange. In a crowd it may take more than one attempt."""
     deadline = time.monotonic() + ROUND_SECONDS
     while True:
         client = RawClient(port, ADDRESS)
@@ -38,7 +38,7 @@ def connect(port: int) -> RawClient:
 
 
 def one_round(port: int, content: bytes) -> None:
-    """Log in, upload, stat, download, list; all that comes back must be right."""
+    """Log in, upload, stat, download, list, and check each result."""
     with connect(port) as client:
         sftp = RawSftp(client.request_login().finish_login(b"honest", KEY))
         sftp.put(b"/file", content)
@@ -48,7 +48,7 @@ def one_round(port: int, content: bytes) -> None:
 
 
 class HonestUser:
-    """Round after round in a thread, until the end of the ``with``, which demands success."""
+    """Runs round after round in a thread until the end of the ``with``, which requires success."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -67,7 +67,7 @@ class HonestUser:
                 one_round(self._port, random_bytes(FILE_BYTES))
                 self._tell(None)
                 self._ended.wait(PAUSE_SECONDS)
-        except BaseException as problem:  # told in the test's own thread
+        except BaseException as problem:  # raised in the test's own thread
             self._tell(problem)
 
     def _tell(self, problem: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""A command's client that says whatever it wants."""
+"""The client of a command, which may send anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHANNEL_REQUEST = 98
 
 
 class RawCommand(RawSftp):
-    """One command on a channel of its own; what it prints is in `printed`."""
+    """One command on a channel of its own; its output is in `printed`."""
 
     def __init__(self, client: RawClient, line: bytes, *, window_bytes: int = 2**21) -> None:
         self._line = line
@@ -26,6 +26,6 @@ class RawCommand(RawSftp):
         self._received_bytes += len(data)
 
     def listen_for(self, text: bytes) -> None:
-        """Take in messages until `text` was printed."""
+        """Receive messages until `text` was printed."""
         while text not in self.printed:
             self._listen()

@@ -1,6 +1,6 @@
-"""SFTP requests on a `RawClient`, and a session that behaves.
+"""SFTP requests on a `RawClient`, and a well-behaved session.
 
-Knows: channels, windows, and `wire` for what requests look like.
+Knows: channels, windows, and the format of requests (`wire`).
 Must not know: any attack.
 """
 
@@ -39,7 +39,7 @@ STEP_BYTES = 32 * 1024
 class RawSftp:
     """An SFTP session on a channel of its own.
 
-    :param window_bytes: what the gateway may send before the window is widened.
+    :param window_bytes: how much the gateway may send before it gets more of the window.
     :ivar before_each: called before each packet that is sent.
     """
 
@@ -71,11 +71,11 @@ class RawSftp:
         return bytes([CHANNEL_DATA]) + uint32(self.number) + string(data)
 
     def widen(self, size_bytes: int) -> bytes:
-        """The payload that lets the gateway send so much more."""
+        """The payload that gives the gateway more of the window."""
         return bytes([WINDOW_ADJUST]) + uint32(self.number) + uint32(size_bytes)
 
     def transmit(self, data: bytes, packet_bytes: int = PACKET_BYTES) -> None:
-        """Send as much as there is, as far and as soon as the window allows."""
+        """Send all data, as soon as the window allows."""
         for start in range(0, len(data), packet_bytes):
             piece = data[start : start + packet_bytes]
             while self.remote_window_bytes < len(piece):
@@ -85,18 +85,18 @@ class RawSftp:
             self.client.send(self.data(piece))
 
     def listen_to_answers(self, count: int) -> None:
-        """Take in messages until so many answers wait to be looked at."""
+        """Receive messages until so many replies are there."""
         while len(self._replies) < count:
             self._listen()
 
     def listen_until(self, size_bytes: int) -> None:
-        """Take in messages until the channel has brought so many bytes, and no more."""
+        """Receive messages until the channel has brought exactly so many bytes."""
         while self._received_bytes < size_bytes:
             self._listen()
         assert self._received_bytes == size_bytes
 
     def _listen(self) -> None:
-        """Take in one message."""
+        """Receive one message."""
         payload = self.client.receive()
         if payload[0] == WINDOW_ADJUST:
             self.remote_window_bytes += struct.unpack_from(">L", payload, 5)[0]
@@ -120,25 +120,25 @@ class RawSftp:
     # Requests.
 
     def send(self, request: wire.Request) -> int:
-        """Send a request under a fresh id, and return that."""
+        """Send a request with a new id; returns the id."""
         assert not isinstance(request, wire.Init)
         request_id = next(self._ids)
         self.transmit(encode_request(replace(request, request_id=request_id)))
         return request_id
 
     def reply(self, request_id: int) -> bytes:
-        """The frame that answers a request: type, id, body."""
+        """The reply to a request: type, id, body."""
         while request_id not in self._replies:
             self._listen()
         return self._replies.pop(request_id)
 
     def status(self, request_id: int) -> Status | None:
-        """The code of the answer, if that is a STATUS."""
+        """The code of the reply, if it is a STATUS."""
         frame = self.reply(request_id)
         return Status(int.from_bytes(frame[5:9], "big")) if frame[0] == Kind.STATUS else None
 
     def ask(self, request: wire.Request) -> wire.SftpFields:
-        """The body of the answer, which must be a good one."""
+        """The body of the reply, which must be a success."""
         frame = self.reply(self.send(request))
         is_error = frame[0] == Kind.STATUS and frame[5:9] != bytes(4)
         assert not is_error, (request, frame)
@@ -151,7 +151,7 @@ class RawSftp:
         self.ask(wire.OnHandle(Kind.CLOSE, 0, handle))
 
     def put(self, path: bytes, data: bytes) -> None:
-        """OPEN, WRITEs side by side, CLOSE."""
+        """OPEN, pipelined WRITEs, CLOSE."""
         handle = self.open(path, CREATE)
         starts = range(0, len(data), STEP_BYTES)
         ids = [self.send(wire.Write(0, handle, at, (data[at : at + STEP_BYTES],))) for at in starts]
@@ -159,7 +159,7 @@ class RawSftp:
         self.close(handle)
 
     def get(self, path: bytes) -> bytes:
-        """STAT, OPEN, READs side by side, CLOSE."""
+        """STAT, OPEN, pipelined READs, CLOSE."""
         size = self.stat(path)
         handle = self.open(path)
         ids = [self.send(wire.Read(0, handle, at, STEP_BYTES)) for at in range(0, size, STEP_BYTES)]

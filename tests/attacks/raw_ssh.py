@@ -1,8 +1,8 @@
-"""An SSH client that says whatever it is told, whenever it is told.
+"""An SSH client that sends any message at any time.
 
 Knows: one suite of its own (curve25519-sha256, ssh-ed25519, aes128-gcm@openssh.com), on a
-blocking socket where every wait has a limit. Must not know: the gateway's code, whose
-judge it is, or SFTP.
+blocking socket where every wait has a limit. Must not know: the gateway's code, which
+it tests, or SFTP.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ALWAYS_IGNORED = frozenset((IGNORE, DEBUG, EXT_INFO, GLOBAL_REQUEST))
 
 
 class Ended(Exception):
-    """The gateway has hung up; with the text of its DISCONNECT, if it said one."""
+    """The gateway has closed the connection; with the text of its DISCONNECT, if there was one."""
 
 
 def string(data: bytes) -> bytes:
@@ -53,13 +53,13 @@ def uint32(number: int) -> bytes:
 
 
 def mpint(number: bytes) -> bytes:
-    """RFC 4251, section 5: without zeros in front, but for the sign."""
+    """An mpint without leading zeros, except for the sign (RFC 4251, section 5)."""
     number = number.lstrip(b"\0")
     return string(b"\0" + number if number and number[0] & 0x80 else number)
 
 
 def strings(payload: bytes, count: int, at: int) -> list[bytes]:
-    """`count` strings of a payload, from `at` on."""
+    """The `count` strings of a payload that begin at `at`."""
     found = []
     for _ in range(count):
         (size,) = struct.unpack_from(">L", payload, at)
@@ -69,7 +69,7 @@ def strings(payload: bytes, count: int, at: int) -> list[bytes]:
 
 
 def kexinit(**suite: bytes) -> bytes:
-    """A KEXINIT that offers `SUITE`, but for what is given."""
+    """A KEXINIT that offers `SUITE`, except for the lists that are given."""
     names = {**SUITE, **suite}
     lists = [names["kex"], names["host_key"]]
     for kind in ("cipher", "mac", "compression"):
@@ -100,7 +100,7 @@ def channel_open(number: int, window_bytes: int = 2**21, max_packet_bytes: int =
 
 
 class _Seal:
-    """AES-GCM one way (RFC 5647); before the first keys, nothing."""
+    """AES-GCM in one direction (RFC 5647); no protection before the first keys."""
 
     block_bytes = 8
     tag_bytes = 0
@@ -135,9 +135,9 @@ class _Gcm(_Seal):
 
 
 class RawClient:
-    """A connection on which nothing has been said yet.
+    """A connection on which nothing was sent yet.
 
-    :param source: an address of 127.0.0.0/8 to come from.
+    :param source: the client's address, in 127.0.0.0/8.
     """
 
     def __init__(self, port: int, source: str = "127.0.0.2", receive_bytes: int = 0) -> None:
@@ -171,22 +171,22 @@ class RawClient:
     # Bytes and packets.
 
     def transmit(self, data: bytes) -> None:
-        """Raw bytes. :raises Ended: the gateway has hung up."""
+        """Send raw bytes. :raises Ended: the gateway has closed the connection."""
         try:
             self.socket.sendall(data)
         except (ConnectionError, BrokenPipeError) as problem:
             raise Ended(str(problem)) from None
 
     def send(self, *payloads: bytes) -> None:
-        """Packets, all in one go."""
+        """Send packets, all at once."""
         self.transmit(b"".join(map(self._packet_of, payloads)))
 
     def sealed(self, payload: bytes) -> bytes:
-        """The packet of a payload, for the caller to send, and soon."""
+        """Seal a payload; the caller must send the packet before others."""
         return self._packet_of(payload)
 
     def pad_to_the_limit(self) -> None:
-        """From now on each packet has as much padding as there can be."""
+        """From now on use the most padding that is allowed."""
         self._packet_of = lambda payload: self._packet(payload, most_padding=True)
 
     def _packet(self, payload: bytes, most_padding: bool = False) -> bytes:
@@ -222,7 +222,7 @@ class RawClient:
         return payload
 
     def receive(self) -> bytes:
-        """The next payload that says something. :raises Ended:"""
+        """The next payload, apart from IGNORE and DEBUG. :raises Ended: there is none."""
         while True:
             payload = self._inbox.popleft() if self._inbox else self._receive_from_wire()
             if payload[0] not in _ALWAYS_IGNORED:
@@ -235,7 +235,7 @@ class RawClient:
         return payload
 
     def wait_for_the_end(self) -> str:
-        """Read until the gateway hangs up; what it said."""
+        """Read until the gateway closes the connection; returns its text."""
         try:
             while True:
                 self._receive_from_wire()
@@ -252,15 +252,15 @@ class RawClient:
         return self
 
     def start(self) -> Self:
-        """Version lines and the first key exchange."""
+        """Exchange version lines and the first keys."""
         self.greet()
         self.exchange_keys()
         return self
 
     def exchange_keys(self, between: Callable[[], Any] = lambda: None) -> None:
-        """A key exchange that the client starts. Others' messages are kept for later.
+        """Exchange keys at the client's request. Other messages are kept for later.
 
-        :param between: called when the gateway has sent all it has to send.
+        :param between: called when the gateway has sent its part.
         """
         ours = kexinit()
         self.send(ours)
@@ -294,7 +294,7 @@ class RawClient:
     # Login.
 
     def request_login(self) -> Self:
-        """Ask for ssh-userauth; after it, USERAUTH_REQUESTs may be sent."""
+        """Request ssh-userauth, so that USERAUTH_REQUESTs may be sent."""
         self.send(bytes([SERVICE_REQUEST]) + string(b"ssh-userauth"))
         self.expect(SERVICE_ACCEPT)
         return self
@@ -308,7 +308,7 @@ class RawClient:
         return request + string(signature)
 
     def log_in(self, user: bytes, key: Ed25519PrivateKey) -> Self:
-        """Version lines, keys, login. :raises Ended:"""
+        """Exchange versions and keys, and log in. :raises Ended: the gateway has refused."""
         return self.start().request_login().finish_login(user, key)
 
     def finish_login(self, user: bytes, key: Ed25519PrivateKey) -> Self:

@@ -1,7 +1,7 @@
-"""A reactor that takes its own time: ``python -m tests.attacks.reactor SETTINGS``.
+"""A reactor that measures its iterations: ``python -m tests.attacks.reactor SETTINGS``.
 
-Knows: how to measure itself, and what to start once it is installed, which has to come
-before anything that imports the usual one. Must not know: what runs on it.
+Knows: how to measure itself, and what to start once it is installed, which must happen
+before any import of the default reactor. Must not know: what runs on it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from twisted.internet.main import installReactor
 
 
 class WatchedReactor(EPollReactor):
-    """Keeps the longest stretch of CPU time that one turn of the loop took in its thread.
+    """Records the longest CPU time of one reactor iteration in its thread.
 
-    A turn is what runs between two looks at the sockets: until it is over, nobody is served.
+    An iteration lies between two polls of the sockets; until it ends, no client is served.
     Time for which other processes have the core is not counted.
     """
 

@@ -1,4 +1,4 @@
-"""The gateway under attack, seen from the test: its process and what it says of itself.
+"""The gateway under attack, as the test sees it: its process and its figures.
 
 Knows: the lines of `tests.attacks.gateway`. Must not know: SSH.
 """
@@ -26,7 +26,7 @@ SETTLE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Figures:
-    """What `gateway.Watch.measure` tells."""
+    """The figures that `gateway.Watch.measure` returns."""
 
     worst_stretch_seconds: float
     yardstick_seconds: float
@@ -43,7 +43,7 @@ class Figures:
     failures: list[str]
 
     def told(self, event: str) -> int:
-        """How often an event was told."""
+        """How many events of this name there were."""
         return self.events.get(event, 0)
 
 
@@ -80,20 +80,20 @@ class Target:
         return self._ask("measure")
 
     def reset(self) -> Figures:
-        """Start the peaks, counts and failures over."""
+        """Forget the peaks, counts and failures."""
         self.before = self._ask("reset")
         return self.before
 
     def when(self, is_so: Callable[[Figures], bool], what: str) -> Figures:
-        """The figures as soon as something is so of them."""
+        """The figures, as soon as they fulfil a condition."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while not is_so(figures := self.measure()):
             assert time.monotonic() < deadline, f"not {what}: {figures}"
             Event().wait(0.02)
         return figures
 
-    def demand_unharmed(self, *, growth_bytes: int) -> Figures:
-        """Alive, quick, without errors of its own; all is given back once nobody is there."""
+    def require_unharmed(self, *, growth_bytes: int) -> Figures:
+        """Require that it runs, is quick, has no errors, and frees all after the last client."""
         figures = self.when(lambda now: not now.sessions, "rid of its sessions")
         self.when(lambda now: not (now.held_bytes or now.uploads or now.waiting), "idle again")
         assert figures.failures == []

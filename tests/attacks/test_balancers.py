@@ -1,4 +1,4 @@
-"""Attacks where load balancers connect: before the header, in it, and behind it."""
+"""Attacks on the port for load balancers: before the header, in it, and behind it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_headers_that_never_end(connect: Connect) -> None:
 
 
 def test_one_client_behind_a_balancer_takes_all_it_gets(connect: Connect, target: Target) -> None:
-    """Then another client of the same balancer is let in all the same."""
+    """Another client of the same balancer is still accepted."""
     for _ in range(300):
         connect(header("198.51.100.1"))
     other = connect(header("198.51.100.2"))

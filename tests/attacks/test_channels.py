@@ -33,7 +33,7 @@ def test_opening_500_channels_is_refused_beyond_the_limit(mallory: RawClient) ->
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 1023])
 def test_the_client_takes_packets_of_one_byte(mallory: RawClient, size_bytes: int) -> None:
-    """One answer would become a thousand packets."""
+    """One reply would become a thousand packets."""
     mallory.send(channel_open(0, max_packet_bytes=size_bytes))
     mallory.expect(CHANNEL_OPEN_FAILURE)
 
@@ -60,7 +60,7 @@ def test_the_window_grows_beyond_its_numbers(session: RawSftp, times: int) -> No
 
 
 def test_more_data_than_the_window_allows(session: RawSftp) -> None:
-    """Who does not take answers gets no more window, and may not write beyond it."""
+    """A client that does not read gets no more of the window, and may not send more than that."""
     request = encode_request(wire.OnPath(Kind.REALPATH, 0, b"x" * 1000))
     with pytest.raises(Ended):
         for _ in range(20_000):
@@ -73,7 +73,7 @@ def test_a_packet_larger_than_announced(session: RawSftp) -> None:
 
 
 def test_windows_full_of_nothing(session: RawSftp) -> None:
-    """A frame that promises more and more, a byte at a time."""
+    """A frame that arrives a byte at a time."""
     session.client.send(session.data(struct.pack(">L", 250 * KIB)))
     for _ in range(100):
         session.client.send(*[session.data(b"\x05")] * 1000)

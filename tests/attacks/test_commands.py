@@ -27,7 +27,7 @@ SESSIONS = 10
 
 
 def execute(number: int, line: bytes) -> bytes:
-    """The request that asks for a command."""
+    """The request for a command."""
     asked = string(b"exec") + b"\1" + string(line)
     return bytes([CHANNEL_REQUEST]) + uint32(number) + asked
 
@@ -82,7 +82,7 @@ def test_times_without_end_whose_replies_stay_unread(mallory: RawClient) -> None
 
 
 def test_a_flood_of_time_lines_holds_up_no_other_user(mallory: RawClient) -> None:
-    """No other user waits for all of them."""
+    """No other user waits until all of them are done."""
     command = RawCommand(mallory, b"scp -t .")
     for _ in range(30):
         command.transmit(b"T0 0 0 0\n" * 3000)

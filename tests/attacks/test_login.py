@@ -1,4 +1,4 @@
-"""Attacks on the way in: before anybody has logged in, and while they try to."""
+"""Attacks before and during the login."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LONE_ADDRESS = "127.0.0.2"
 
 
 def outcomes(client: RawClient) -> list[int]:
-    """The numbers of all messages until the gateway hangs up."""
+    """The numbers of all messages until the gateway closes the connection."""
     heard = []
     try:
         while True:
@@ -61,7 +61,7 @@ def test_5000_pipelined_passwords_with_the_right_one_last(
 def test_5000_pipelined_answers_with_the_right_one_last(
     attacker: MakeClient, target: Target
 ) -> None:
-    """By keyboard-interactive: asked for, or not."""
+    """Responses of keyboard-interactive, with a prompt or without."""
     begin = userauth(b"cheap", b"keyboard-interactive", string(b"") + string(b""))
     for asked in (begin, b""):
         client = attacker().start().request_login()
@@ -109,7 +109,7 @@ def test_a_service_is_requested_after_login(mallory: RawClient) -> None:
 def test_slow_passwords_from_many_connections(
     attacker: MakeClient, honest: HonestUser, target: Target
 ) -> None:
-    """Each guess is work for a thread. Who comes with a key does not stand in that line."""
+    """Each guess takes a thread; logins by key do not wait for these threads."""
     guesses = [password(b"dear", b"%d" % number) for number in range(TRIES)]
     clients = [attacker().start().request_login() for _ in range(30)]
     for client in clients:
@@ -120,7 +120,7 @@ def test_slow_passwords_from_many_connections(
 
 
 def test_a_guesser_that_leaves_at_once_costs_no_work(attacker: MakeClient, target: Target) -> None:
-    """Each guess would keep a thread busy after its guesser is gone."""
+    """Each guess would keep a thread busy after its client is gone."""
     count = 150
     began = time.process_time()
     bcrypt.hashpw(b"a guess", bcrypt.gensalt(DEAR_COST))
@@ -157,7 +157,7 @@ def test_40_connections_break_off_in_the_middle_of_a_packet(
 
 @pytest.mark.parametrize("steps", range(6))
 def test_logins_are_broken_off(attacker: MakeClient, target: Target, steps: int) -> None:
-    """After each step of a login, again and again: nothing stays behind."""
+    """The client leaves after each step of a login, again and again; nothing is left over."""
     for _ in range(30):
         client = attacker()
         way = (
@@ -175,9 +175,9 @@ def test_logins_are_broken_off(attacker: MakeClient, target: Target, steps: int)
 
 
 def test_keys_are_exchanged_by_200_at_once(attacker: MakeClient, honest: HonestUser) -> None:
-    """The dearest thing that can be asked for before login."""
+    """A key exchange is the most expensive request before a login."""
     for client in [attacker() for _ in range(200)]:
-        with suppress(Ended):  # so many strangers are not all let in
+        with suppress(Ended):  # so many connections without a login are not all accepted
             client.transmit(b"SSH-2.0-crowd\r\n")
             client.send(kexinit(), bytes([KEX_INIT]) + string(bytes([9]) + bytes(31)))
     honest.demand_served()

@@ -52,7 +52,7 @@ def test_a_huge_packet_after_login(mallory: RawClient, length: int) -> None:
 
 @pytest.mark.parametrize("compression", [b"zlib", b"zlib@openssh.com"])
 def test_compression_is_not_to_be_had(attacker: MakeClient, compression: bytes) -> None:
-    """So there is no bomb: 917 KB of zlib would become 2 GB."""
+    """Otherwise 917 KB of zlib would become 2 GB."""
     client = attacker().greet()
     client.send(kexinit(compression=compression))
     assert client.wait_for_the_end()
@@ -116,7 +116,7 @@ def test_keys_are_exchanged_in_the_middle_of_everything(attacker: MakeClient) ->
 
 
 def test_key_exchanges_in_a_row(mallory: RawClient, honest: HonestUser) -> None:
-    """As many as somebody may need, and no more."""
+    """As many as an honest client may need, and no more."""
     for number in range(500):
         mallory.exchange_keys()
         if number == 250:
@@ -143,7 +143,7 @@ def test_kexinits_without_an_exchange(mallory: RawClient, repeated: int) -> None
 def test_a_client_that_does_not_read_exchanges_keys(
     attacker: MakeClient, honest: HonestUser
 ) -> None:
-    """What they were sent waits; what they could still be sent does not pile up."""
+    """Output that was sent waits in TCP; no more of it is collected in memory."""
     for _ in range(30):
         client = attacker(receive_bytes=2048)
         client.transmit(b"SSH-2.0-slow\r\n")
@@ -168,7 +168,7 @@ def test_large_remarks_before_login(attacker: MakeClient) -> None:
 
 
 def test_questions_without_reading_the_answers(mallory: RawClient) -> None:
-    """Nobody has to keep half a million answers for somebody who does not take them."""
+    """Half a million replies to a client that does not read are not kept in memory."""
     question = bytes([GLOBAL_REQUEST]) + string(b"what?") + b"\x01"
     with pytest.raises(Ended):
         for _ in range(500):
@@ -176,7 +176,7 @@ def test_questions_without_reading_the_answers(mallory: RawClient) -> None:
 
 
 def test_messages_of_unknown_types(mallory: RawClient) -> None:
-    """Each is answered with UNIMPLEMENTED, until the client has not read too many of them."""
+    """Each gets UNIMPLEMENTED, until too many of these are unread."""
     with pytest.raises(Ended):
         for _ in range(500):
             mallory.send(*[bytes([191])] * 1000)

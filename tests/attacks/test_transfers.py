@@ -28,7 +28,7 @@ READER_COST_BYTES = 72 * MIB
 
 
 def ask_for_all(session: RawSftp) -> None:
-    """READs for the whole of the huge file, and a window that takes all of them."""
+    """READs for the whole of the huge file, with a window that admits all of them."""
     session.client.send(session.widen(UNREAD))
     handle = session.open(b"/huge")
     for offset in range(0, HUGE_BYTES, READ_BYTES):
@@ -52,7 +52,7 @@ def test_512_mib_are_asked_for_and_read_slowly(session: RawSftp, honest: HonestU
 
 @pytest.mark.costs(READER_COST_BYTES)
 def test_keys_are_exchanged_before_what_waits_is_read(session: RawSftp) -> None:
-    """What was sent under the old keys comes first, and the rest under the new ones."""
+    """Data under the old keys arrives first, then the rest under the new ones."""
     ask_for_all(session)
     for _ in range(5):
         session.client.exchange_keys()
@@ -61,7 +61,7 @@ def test_keys_are_exchanged_before_what_waits_is_read(session: RawSftp) -> None:
 
 @pytest.mark.costs(96 * MIB)
 def test_a_writer_never_waits_for_answers(session: RawSftp) -> None:
-    """160 MiB, as fast as the window allows; what S3 has not confirmed waits in parts."""
+    """160 MiB, as fast as the window allows; parts wait for confirmation by S3."""
     handle = session.open(b"/greedy", CREATE)
     block = bytes(READ_BYTES)
     for number in range(160 * MIB // READ_BYTES):
@@ -94,7 +94,7 @@ def test_a_directory_of_10000_names_of_1000_bytes(attacker: MakeClient) -> None:
 
 
 def every_request(handle: bytes) -> Iterator[wire.Request]:
-    """One of each layout that holds a string, all of them about things that exist."""
+    """One request of each format that has a string, all of them for existing files."""
     for kind in (Kind.CLOSE, Kind.FSTAT, Kind.READDIR):
         yield wire.OnHandle(kind, 0, handle)
     paths = "LSTAT OPENDIR REMOVE RMDIR REALPATH STAT READLINK"
@@ -121,7 +121,7 @@ def every_request(handle: bytes) -> Iterator[wire.Request]:
 
 
 def test_strings_are_cut_short_in_every_request(session: RawSftp, target: Target) -> None:
-    """Each gets one answer, which is no success, and nothing is done."""
+    """Each gets one reply, which is not a success, and changes nothing."""
     session.put(b"/keep-me-as-i-am", b"content")
     handle = session.open(b"/keep-me-as-i-am")
     target.reset()
@@ -144,7 +144,7 @@ def test_strings_are_cut_short_in_every_request(session: RawSftp, target: Target
 
 
 def leave_in_the_middle(client: RawClient) -> None:
-    """Open much, ask for much, say nothing more."""
+    """Open many files, request a lot of data, then send nothing."""
     session = RawSftp(client.log_in(b"mallory", KEY))
     session.send(wire.Open(0, b"/huge", OpenFlag.READ, {}))
     for number in range(20):
@@ -162,7 +162,7 @@ def leave_in_the_middle(client: RawClient) -> None:
 def test_clients_leave_in_the_middle_again_and_again(
     attacker: MakeClient, honest: HonestUser, target: Target
 ) -> None:
-    """What they had open goes with them: the first rounds cost something, the others nothing."""
+    """Their handles are freed: only the first rounds take more memory."""
 
     def after_rounds(rounds: int) -> tuple[int, int]:
         for _ in range(rounds):
@@ -179,7 +179,7 @@ def test_clients_leave_in_the_middle_again_and_again(
 
 
 def crowded(request: bytes) -> bytes:
-    """As many of them as fit into one packet."""
+    """As many requests as fit into one packet."""
     return request * ((256 * KIB) // len(request))
 
 

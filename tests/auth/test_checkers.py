@@ -1,4 +1,4 @@
-"""The portal: who gets an avatar, and what the rest can learn."""
+"""The portal: who gets an avatar, and what others can learn from refusals."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PlainAvatar:
 
 
 class Harness:
-    """A portal that counts what it has verified and what it has made."""
+    """A portal that records which hashes it has checked and which avatars it has made."""
 
     def __init__(self) -> None:
         self.work: list[str] = []
@@ -179,7 +179,7 @@ def test_an_unknown_user_looks_like_one_without_that_key() -> None:
         (b"nobody", b"secret", DECOY),
         (b"\xff", b"secret", DECOY),
         (b"keys-only", b"secret", DECOY),
-        # Even whoever knows the decoy's password gets nowhere.
+        # The decoy's password opens no account either.
         (b"nobody", b"decoy password", DECOY),
         (b"keys-only", b"decoy password", DECOY),
     ],
@@ -215,12 +215,12 @@ def calls_for(credentials: Any) -> int:
 
 
 def test_a_question_about_a_key_is_the_same_work_for_known_and_unknown_users() -> None:
-    """Where there are many keys, above all: none of them is parsed."""
+    """Even if the user has many keys: none of them is parsed."""
     key = new_key()
-    nobody, alice, collector = (
+    unknown, alice, collector = (
         calls_for(offered(name, key)) for name in (b"nobody", b"alice", b"collector")
     )
-    assert nobody == alice == collector
+    assert unknown == alice == collector
 
 
 JORG_NFC, JORG_NFD = "jörg".encode(), "jo\u0308rg".encode()
@@ -241,7 +241,7 @@ def test_a_user_whose_name_is_written_in_two_parts_is_found_too() -> None:
     directory = StaticUserDirectory({"jo\u0308rg": make_user("jo\u0308rg", KEY)})
     for name in ("jörg", "jo\u0308rg"):
         user = result_of(Deferred.fromCoroutine(directory.find(name)))
-        assert user.name == "jo\u0308rg"  # as users.ini has it, and key_prefix
+        assert user.name == "jo\u0308rg"  # as in users.ini, and in key_prefix
 
 
 def test_spellings_of_a_name_in_composed_and_decomposed_letters() -> None:
@@ -249,7 +249,7 @@ def test_spellings_of_a_name_in_composed_and_decomposed_letters() -> None:
     assert spellings(JORG_NFC) == (JORG_NFC, JORG_NFD)
     assert spellings(JORG_NFD) == (JORG_NFD, JORG_NFC)
     assert spellings(b"\xff\xfe") == (b"\xff\xfe",)
-    assert spellings("\ufb01".encode()) == ("\ufb01".encode(),)  # a ligature is no "fi"
+    assert spellings("\ufb01".encode()) == ("\ufb01".encode(),)  # a ligature is not "fi"
     long = "o\u0308".encode() * LONGEST_BYTES
     assert spellings(long) == (long,)
     assert normalized_bytes(long) == long

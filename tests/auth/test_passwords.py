@@ -1,4 +1,4 @@
-"""Password hashes: what is understood, what matches, what it costs when nothing does."""
+"""Password hashes: which can be used, what matches, and what a refusal costs."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def test_names_that_do_not_exist_take_the_times_of_those_that_do() -> None:
     chosen = Counter(decoys.hash_for(name) for name in names)
     assert set(chosen) == {rare, common, same}
     assert min(chosen.values()) > 800
-    # As a user's own hash: always the same, after a restart, too.
+    # Like a user's own hash: always the same, also after a restart.
     again = Decoys([same, rare, common])
     assert [again.hash_for(name) for name in names] == [decoys.hash_for(name) for name in names]
-    # Which name has which cannot be told without knowing the hashes.
+    # Which name has which hash depends on all hashes, which are secret.
     others = Decoys([argon2_hash(b"a"), bcrypt_hash(b"b", cost=5), bcrypt_hash(b"c", cost=6)])
     assert [others.hash_for(name)[:3] for name in names] != [
         decoys.hash_for(name)[:3] for name in names
@@ -103,7 +103,7 @@ def test_names_that_do_not_exist_take_the_times_of_those_that_do() -> None:
 def test_without_hashes_there_is_a_decoy_that_bcrypt_accepts() -> None:
     decoy = Decoys([]).hash_for(b"nobody")
     check_password_hash(decoy)
-    # A malformed one would return at once instead of taking the time.
+    # A malformed hash would return at once, without taking the time.
     with pytest.raises(ValueError, match="salt"):
         bcrypt.checkpw(b"x", decoy[:20].encode("ascii"))
     assert bcrypt.checkpw(b"x", decoy.encode("ascii")) is False

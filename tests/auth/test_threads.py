@@ -14,7 +14,7 @@ from sftpgw.auth.threads import LoginThreads
 
 
 class Reactor:
-    """The real one, but for the end, which the test brings about."""
+    """The real reactor, except for its end, which the test causes."""
 
     def __init__(self) -> None:
         self.at_the_end: list[Any] = []

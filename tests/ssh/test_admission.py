@@ -1,4 +1,4 @@
-"""Who is let in: early drops, one address, exempt networks, and what is remembered."""
+"""Which connections are accepted: early drops, limits per address, exempt networks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROUNDING = 1e-9
 
 
 class Door:
-    """An `Admission` whose time and luck a test has in hand."""
+    """A `ProcessAdmission` whose time and random numbers the test sets."""
 
     def __init__(
         self, settings: SshSettings = OPEN_HOUSE, chance: Callable[[], float] | None = None
@@ -60,7 +60,7 @@ class Door:
         return ticket
 
     def take_all(self, host: str | None = ALICE, most: int = 100) -> list[ProcessTicket]:
-        """As many as it takes, up to `most`."""
+        """Tickets of as many connections as are accepted, up to `most`."""
         tickets: list[ProcessTicket] = []
         while len(tickets) < most and isinstance(
             ticket := self.admission.admit(host), ProcessTicket
@@ -265,7 +265,7 @@ def test_drops_grow_from_the_start_to_the_full(
 
 
 def share_let_in(settings: SshSettings, flooders: int) -> float:
-    """Of an honest client's tries, while so many addresses take what they get and keep it."""
+    """An honest client's attempts that succeed while `addresses` keep all they get."""
     door = Door(settings, random.Random(1).random)
     held: deque[tuple[float, ProcessTicket]] = deque()
     tries = let_in = 0
@@ -292,11 +292,11 @@ def test_few_addresses_that_take_all_they_get_lock_no_other_out(flooders: int) -
 
 
 def test_as_many_addresses_as_places_do() -> None:
-    """What the module's head and README admit. If this fails, they are too modest."""
+    """The limits that the module and README state; if this fails, they state too much."""
     assert share_let_in(SshSettings(), 200) < 0.5
 
 
-# Whatever happens.
+# Properties of any sequence of events.
 
 
 @given(

@@ -1,4 +1,4 @@
-"""What is offered: the defaults, and what [ssh] makes of them."""
+"""Which algorithms are offered: the defaults, and those that [ssh] lists."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_no_plain_mac_unless_it_is_listed() -> None:
 
 
 def test_no_curve_of_nist_unless_it_is_listed() -> None:
-    """For Ruby's net-ssh, which knows none but these without the gem x25519."""
+    """Ruby's net-ssh has no others without the gem x25519."""
     assert not set(offered(SshSettings())[0]) & set(NIST_KEY_EXCHANGES)
     listed = tuple(name.decode("ascii") for name in (*KEY_EXCHANGES, *NIST_KEY_EXCHANGES))
     assert offered(SshSettings(key_exchanges=listed))[0][:6] == [
@@ -135,7 +135,7 @@ def test_an_aead_needs_no_mac_in_common(
 def test_a_client_with_an_aead_and_foreign_macs_gets_through(
     cipher: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Conch's client knows no AEAD, so it is heard up to where we have agreed."""
+    """Conch's client has no AEAD cipher: the test ends once both sides have agreed."""
     monkeypatch.setattr(ClientTransport, "supportedCiphers", [cipher])
     monkeypatch.setattr(ClientTransport, "supportedMACs", [b"hmac-md5"])
     factory = factory_of(SshSettings())

@@ -1,4 +1,4 @@
-"""The avatar provides what Conch asks of one."""
+"""The avatar provides Conch's interface of an avatar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections that load balancers hand over: who is admitted, named, refused and left alone."""
+"""Connections from load balancers: which are admitted, logged, refused, and not counted."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Door:
         return wire
 
     def refusals(self) -> dict[str, object]:
-        """What was refused lately, and where the last one came from."""
+        """The counts of refused connections, and the address of the last one."""
         self.clock.advance(REFUSALS_TOLD_AFTER_SECONDS)
         (facts,) = self.events.facts("connections-refused")
         return {name: facts[name] for name in facts if name not in ("connected", "logging_in")}

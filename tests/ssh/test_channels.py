@@ -1,4 +1,4 @@
-"""Session channels: windows both ways, pauses, and every way to end (RFC 4254)."""
+"""Session channels: windows in both directions, pauses, and every way to end (RFC 4254)."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_writing_when_resumed_keeps_the_order() -> None:
 
 
 class Download(RecordingSubsystem):
-    """Always has more to send, `left_bytes` in all."""
+    """A subsystem that always has more to send, `left_bytes` in all."""
 
     left_bytes = 0
 
@@ -209,7 +209,7 @@ class Download(RecordingSubsystem):
 
 
 def test_no_channel_starves_another() -> None:
-    """An answer to ``ls`` does not wait for the end of a download on the same connection."""
+    """A reply to ``ls`` does not wait for the end of a download on the same connection."""
     made: list[RecordingSubsystem] = []
     pair = LoggedInPair({b"sftp": Download.into(made)})
     channels = [pair.open_subsystem(window_bytes=64 * MIB) for _ in range(3)]
@@ -239,7 +239,7 @@ def test_channels_share_what_tcp_takes() -> None:
     for _ in range(30):
         pair.client.dataReceived(pair.server_io.take())
     sizes_bytes = [len(channel.received) for channel in channels]
-    # The first one had TCP to itself until it was full.
+    # The first channel was alone until TCP was full.
     assert max(sizes_bytes) - min(sizes_bytes) <= SOCKET_BYTES + MAX_SENT_BYTES
     assert min(sizes_bytes) > MIB
     pair.drop()
@@ -394,7 +394,7 @@ def test_everything_but_a_known_subsystem_is_refused(request_name: bytes, data: 
     channel = pair.open_channel()
     assert not pair.ask(channel, request_name, data)
     assert not pair.ask(channel, request_name, data)
-    # OpenSSH sends its locale in every session; to refuse that is no news.
+    # OpenSSH sends its locale in every session; that refusal is not logged.
     assert len(pair.events.facts("request-refused")) == (request_name != b"env")
     assert pair.connected
     assert pair.ask(channel, b"subsystem", NS(b"sftp"))
@@ -403,7 +403,7 @@ def test_everything_but_a_known_subsystem_is_refused(request_name: bytes, data: 
 
 @pytest.fixture
 def running():
-    """The command that a client runs, what was asked for, and the client's channel."""
+    """A client's command, the command lines that were looked up, and the client's channel."""
     lines: list[bytes] = []
     made: list[RecordingSubsystem] = []
 

@@ -49,7 +49,7 @@ def test_other_channels_are_refused(pair: LoggedInPair, kind: bytes, reason: int
 
 
 class ForeignChannel(SSHChannel):
-    """A channel of any type; remembers why it was refused."""
+    """A channel of any type; it records why it was refused."""
 
     code: int | None = None
 

@@ -1,4 +1,4 @@
-"""The fields of packets: nothing is read beyond the end, nothing odd reaches a log."""
+"""The fields of packets: nothing is read beyond the end, and no control character is logged."""
 
 from __future__ import annotations
 

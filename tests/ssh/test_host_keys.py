@@ -1,4 +1,4 @@
-"""Host keys: which files are good, what is said of the others, and how one is made."""
+"""Host keys: which files are accepted, why others are not, and how keys are created."""
 
 from __future__ import annotations
 

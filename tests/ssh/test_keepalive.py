@@ -22,7 +22,7 @@ NEVER_IDLE = SshSettings(idle_timeout_seconds=0)
 
 
 class Watch:
-    """A logged-in client with one subsystem, and its time."""
+    """A client that has logged in, with one subsystem, and its clock."""
 
     def __init__(self, settings: SshSettings | None = None) -> None:
         self.made: list[RecordingSubsystem] = []
@@ -36,17 +36,17 @@ class Watch:
 
     @property
     def questions(self) -> int:
-        """Keepalives that the client has heard."""
+        """The keepalives that the client has received."""
         return self.pair.client.answers(GLOBAL_REQUEST).count(KEEPALIVE)
 
     def wait(self, seconds: float, *, step: float = 1.0) -> None:
-        """Let time pass with an honest client at the other end."""
+        """Let time pass while the client responds."""
         for _ in range(round(seconds / step)):
             self.pair.clock.advance(step)
             self.pair.pump()
 
     def wait_alone(self, seconds: int) -> None:
-        """Let time pass with nobody there."""
+        """Let time pass while the client is gone."""
         for _ in range(seconds):
             self.pair.clock.advance(1)
 
@@ -69,7 +69,7 @@ def begin(watches: list[Watch], settings: SshSettings | None = None) -> Watch:
 
 
 def test_an_answer_counts_though_the_clock_was_set_back(watches: list[Watch]) -> None:
-    """Twisted's timers keep to the wall clock, too: they stand still until it has caught up."""
+    """Twisted's timers follow the wall clock: they stand still until it has caught up."""
     watch = begin(watches, SshSettings(idle_timeout_seconds=0, keepalive_count=1))
     watch.wait_alone(60)
     watch.pair.clock.rightNow -= 30
@@ -127,7 +127,7 @@ def test_a_slow_reader_is_alive_as_long_as_it_reads(watches: list[Watch]) -> Non
     for _ in range(6):
         watch.wait_alone(50)
         watch.pair.client.dataReceived(watch.pair.server_io.take())
-        watch.pair.client_io.take()  # its words never arrive, but TCP has drained
+        watch.pair.client_io.take()  # the client's bytes never arrive, but TCP has made room
     assert watch.questions == 0
     assert not watch.pair.server.has_ended
 

@@ -47,7 +47,7 @@ USERS = {"alice": make_user("alice", KEY, HASH), "rita": make_user("rita", RSA_K
 
 
 class Login:
-    """A client whose requests the test writes itself."""
+    """A client whose requests the test writes."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Login:
         self.ask(b"publickey", b"\0" + NS(algorithm) + NS(key.public().blob()), user)
 
     def sign(self, key: Key, algorithm: bytes, user: bytes, announced: bytes | None = None) -> None:
-        """A signed request; `announced` is the algorithm it claims, if another."""
+        """Send a signed request; `announced` is the algorithm that it names, if it is another."""
         details = b"\1" + NS(announced or algorithm) + NS(key.public().blob())
         request = NS(user) + NS(b"ssh-connection") + NS(b"publickey") + details
         message = NS(self.pair.client.sessionID or b"") + bytes((REQUEST,)) + request
@@ -96,7 +96,7 @@ class Login:
         self.ask(b"keyboard-interactive", NS(b"") + NS(b""), user)
 
     def answer(self, *answers: bytes) -> None:
-        """What the gateway has asked for."""
+        """The prompts of the gateway."""
         count = struct.pack(">L", len(answers))
         self.pair.send_packet(INFO_RESPONSE, count + b"".join(map(NS, answers)))
 
@@ -444,7 +444,7 @@ def test_questions_about_a_good_key_are_bounded(login: Login) -> None:
 
 
 class SlowThread:
-    """Stands for the thread pool: a check waits until the test lets it go on."""
+    """Replaces the thread pool: a check waits until the test lets it continue."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
@@ -480,13 +480,13 @@ def test_pipelined_passwords_are_checked_one_at_a_time() -> None:
     thread.waiting.pop()()
     thread.waiting.pop()()
     login.pair.pump()
-    assert thread.asked == [b"1", b"2", b"secret"]  # what follows a success is not looked at
+    assert thread.asked == [b"1", b"2", b"secret"]  # requests behind a success are ignored
     assert len(login.heard(FAILURE)) == 2
     assert login.heard(SUCCESS) == [b""]
 
 
 def test_pipelined_answers_are_checked_one_at_a_time() -> None:
-    """A second door would not have been better watched than the first."""
+    """keyboard-interactive has the same limits as the method "password"."""
     thread = SlowThread()
     login = Login(thread.portal())
     begin = NS(b"alice") + NS(b"ssh-connection") + NS(b"keyboard-interactive") + NS(b"") * 2
@@ -561,7 +561,7 @@ def test_an_answer_after_the_goodbye_logs_out_again() -> None:
     login = Login(thread.portal(logouts.append))
     login.pair.client_reads = False
     login.password(b"secret")
-    login.clock.advance(60)  # we have said goodbye, but TCP still holds it
+    login.clock.advance(60)  # we have sent DISCONNECT, but TCP still holds it
     thread.waiting.pop()()
     assert logouts == ["alice"]
     assert "login-succeeded" not in login.events.names()
@@ -616,7 +616,7 @@ def test_the_client_learns_which_algorithms_its_keys_may_use() -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_the_client_learns_the_algorithms_before_it_has_sent_newkeys(strict: bool) -> None:
-    """RFC 8308, section 2.4: in the packet next to our NEWKEYS. libssh 0.10 hears no later one."""
+    """RFC 8308, section 2.4: right behind our NEWKEYS. libssh 0.10 ignores a later one."""
     clock = Clock()
     factory = make_factory(make_test_portal({}, {}), clock, RecordedEvents())
     pair = ClientPair(factory, clock, greet=False, strict=strict)
@@ -624,7 +624,7 @@ def test_the_client_learns_the_algorithms_before_it_has_sent_newkeys(strict: boo
     pair.client.sendPacket = lambda number, payload: number != NEWKEYS and send(number, payload)
     pair.client.makeConnection(pair.client_io)
     pair.pump()
-    # KEXINIT, KEX_REPLY and NEWKEYS; a strict exchange counts anew behind that.
+    # KEXINIT, KEX_REPLY and NEWKEYS; after a strict exchange the count begins anew.
     assert pair.server.packet_writer.sequence == (1 if strict else 4)
     assert pair.client.answers(EXT_INFO)
     pair.drop()

@@ -1,4 +1,4 @@
-"""What a client has asked for and does not read counts as the memory that it is."""
+"""Output that a client has asked for and does not read is counted as memory."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pair(made: list[RecordingSubsystem], budget: Budget) -> Iterator[LoggedInPai
 
 
 def widen(pair: LoggedInPair, channel: ClientChannel) -> None:
-    """Take two lots more."""
+    """Read two steps of `LOT_BYTES` more."""
     channel.localWindowLeft += 2 * LOT_BYTES
     pair.send_packet(WINDOW_ADJUST, struct.pack(">2L", 0, 2 * LOT_BYTES))
 
@@ -81,7 +81,7 @@ def test_replies_that_will_never_be_taken_are_released(
 
 
 def ask_for_all(client: SftpClient, handle: bytes) -> None:
-    """READs for a whole file, of which next to nothing will be read."""
+    """READs for a whole file, of whose data the client reads next to nothing."""
     for number in range(UNREAD_READS):
         request = wire.Read(1000 + number, handle, number * READ_BYTES, READ_BYTES)
         client.channel.write(encode_request(request))  # type: ignore[no-untyped-call]
@@ -110,7 +110,7 @@ def test_many_clients_that_do_not_read_stay_within_the_budget() -> None:
     )
     assert unread_bytes > 8 * MIB
     assert unread_bytes - len(clients) * LOT_BYTES <= gateway.budget.held_bytes
-    # What was given back for an answer may be taken before the answer is counted, once.
+    # The memory of a READ is given back before its reply is counted; another may take it, once.
     assert gateway.budget.held_bytes <= limits.memory_bytes * 11 // 10 + OUTBOX_BYTES
     for client in clients:
         client.drop()

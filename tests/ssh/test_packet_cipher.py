@@ -1,4 +1,4 @@
-"""Packet protection: what one side seals the other one opens, and nothing else."""
+"""Packet protection: one side opens exactly what the other has sealed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = [1, 2, 3, 4, 5, 6, 7, *range(8, 40), 255, 256, 257, 32768, 65545]
 
 
 def two_sides(cipher: bytes, mac: bytes) -> tuple[PacketCiphers, PacketCiphers]:
-    """Sealer and opener of one direction, in a protection each."""
+    """The ciphers of both ends of one direction."""
     sides = PacketCiphers(cipher, cipher, mac, mac), PacketCiphers(cipher, cipher, mac, mac)
     iv, key, mac_key = KEYS
     for side in sides:
@@ -27,7 +27,7 @@ def two_sides(cipher: bytes, mac: bytes) -> tuple[PacketCiphers, PacketCiphers]:
 
 
 def opened(side: PacketCiphers, packet: bytes, sequence: int) -> bytes:
-    """The payload of the one packet that has arrived, checked as the transport does."""
+    """The payload of the packet that has arrived, checked as the transport does."""
     opener, incoming = side.opener, memoryview(packet)
     length = opener.length(incoming, sequence)
     assert length is not None
@@ -78,7 +78,7 @@ def test_a_packet_out_of_sequence_is_found(cipher: bytes, mac: bytes) -> None:
     second = b"".join(sender.sealer.seal((b"second, of the same size",), 1))
     length = receiver.opener.length(memoryview(second), 0)
     if length != len(second) - 4 - receiver.opener.tail_bytes:
-        return  # the length itself is sealed, and comes out as nonsense
+        return  # the length is encrypted as well, and decrypts to another number
     with pytest.raises(DamagedPacket):
         receiver.opener.open(memoryview(second), 0)
 

@@ -1,4 +1,4 @@
-"""Packets are cut out of what arrives, however it was taken apart on its way."""
+"""Packets are found in the bytes that arrive, in whatever fragments these come."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sealed(side: PacketCiphers, payloads: list[bytes]) -> bytes:
 
 
 class Receiver:
-    """Takes all packets that are complete, whenever something has arrived."""
+    """Reads all packets that are complete, whenever bytes have arrived."""
 
     def __init__(self, side: PacketCiphers) -> None:
         self.payloads: list[bytes] = []

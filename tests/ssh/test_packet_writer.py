@@ -1,4 +1,4 @@
-"""What waits for a client that reads slowly, or not at all."""
+"""How much waits for a client that reads slowly, or not at all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pair(made: list[RecordingSubsystem]) -> Iterator[LoggedInPair]:
 
 
 def open_for_large_packets(pair: LoggedInPair) -> ClientChannel:
-    """A subsystem to whose client one packet may fill TCP."""
+    """A subsystem one packet of which may fill TCP."""
     channel = ClientChannel(window_bytes=64 * MIB, refill=True)
     channel.localMaxPacket = MAX_SENT_BYTES
     pair.connection.openChannel(channel)
@@ -78,7 +78,7 @@ def test_bytes_for_a_client_that_does_not_read_are_bounded(
 
 
 class NoSocket(StringTransport):
-    """Keeps what it is given, as TLS does, and pauses its push producer above `LIMIT`."""
+    """Buffers everything, as TLS does, and pauses its push producer above `LIMIT`."""
 
     LIMIT = 1000
 

@@ -1,4 +1,4 @@
-"""New keys in the middle of transfers, started by the gateway, by the client, and by both."""
+"""New keys during transfers: begun by the gateway, by the client, and by both at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WINDOW_BYTES = 2 * MIB
 
 
 class Talk:
-    """A transfer under way, with what either side has received."""
+    """A transfer in progress, and the bytes that each side has received."""
 
     def __init__(self, settings: SshSettings, *, strict: bool = False) -> None:
         made: list[RecordingSubsystem] = []
@@ -51,12 +51,12 @@ class Talk:
         return len(self.pair.client.answers(NEWKEYS)) - 1
 
     def consume(self) -> None:
-        """Credit the client what it has sent."""
+        """Give the window back to the client."""
         channel = self.subsystem.transport
         channel.consumed(channel._unconsumed_bytes)
 
     def to_server(self) -> None:
-        """Move what the client has to say, without letting it hear the answer."""
+        """Move the client's bytes to the server, but not the replies to the client."""
         self.pair.server.dataReceived(self.pair.client_io.take())
 
     def to_client(self) -> None:
@@ -318,7 +318,7 @@ def test_the_client_may_rekey_while_we_are_not_read(talks: list[Talk]) -> None:
     assert talk.exchanges >= 1
 
 
-# More of them than anybody needs.
+# Too many of them.
 
 
 def exchange(pair: ClientPair) -> None:

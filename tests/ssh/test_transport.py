@@ -1,4 +1,4 @@
-"""The transport: framing, phases, limits and goodbyes (RFC 4253)."""
+"""The transport: framing, allowed messages, limits and disconnects (RFC 4253)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ KEY_EXCHANGE_SECONDS = DEFAULTS.key_exchange_timeout_seconds
 
 
 class Fresh:
-    """A server, and a client that has said nothing yet unless `greet`."""
+    """A server, and a client that has sent nothing yet unless `greet` is True."""
 
     def __init__(self, *, greet: bool = False) -> None:
         self.clock = Clock()
@@ -62,7 +62,7 @@ class Fresh:
         return bool(self.pair.server_io.disconnecting)
 
     def hear(self, data: bytes) -> None:
-        """Bytes to the server, without reading what it answers."""
+        """Send bytes to the server without reading its replies."""
         self.pair.server.dataReceived(data)
 
 
@@ -92,7 +92,7 @@ def pair(made):
 
 
 def plain_packet(payload: bytes, padding_bytes: int | None = None) -> bytes:
-    """A packet as before the first key exchange, with this padding if need be."""
+    """A packet as before the first key exchange, with the given padding."""
     if padding_bytes is None:
         padding_bytes = 4 + -(len(payload) + 9) % 8
     length = 1 + len(payload) + padding_bytes
@@ -207,7 +207,7 @@ def test_many_small_packets_leave_time_for_others(
     pair.server.dataReceived(pair.client_io.take())
     assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_ITERATION])
     channel.write(b"the last")
-    pair.server.dataReceived(pair.client_io.take())  # it stays behind what came before it
+    pair.server.dataReceived(pair.client_io.take())  # it is handled after the packets before it
     assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_ITERATION])
     pair.clock.advance(0)
     assert bytes(made[0].received) == b"".join(told) + b"the last"
@@ -243,7 +243,7 @@ def test_sequence_numbers_start_over_at_two_to_the_32(pair: LoggedInPair) -> Non
     assert pair.connected
 
 
-# Phases.
+# Which messages are allowed when.
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_a_key_exchange_has_a_time_limit(pair: LoggedInPair) -> None:
     assert pair.server.has_ended
 
 
-# Limits and goodbyes.
+# Limits and disconnects.
 
 
 def test_a_client_that_does_not_log_in_is_cut_off() -> None:
@@ -475,7 +475,7 @@ def test_a_client_that_asks_but_does_not_read_is_cut_off(pair: LoggedInPair) -> 
         pair.pump()
         waiting_bytes = max(waiting_bytes, pair.unread_bytes)
     assert pair.server_io.aborted
-    # Only what comes behind the answers that have filled the socket is held against the client.
+    # Only replies that come after the socket is full count against the client.
     answered_together_bytes = 200 * PACKET_OVERHEAD_BYTES
     most_bytes = SOCKET_BYTES + answered_together_bytes + UNREAD_CONTROL_BYTES
     assert SOCKET_BYTES < waiting_bytes <= most_bytes
@@ -554,7 +554,7 @@ def test_a_connection_that_ends_without_a_goodbye_tells_how(lost: Exception, tol
     fresh.pair.server.connectionLost(Failure(lost))
     (facts,) = fresh.events.facts("session-closed")
     assert told in str(facts["reason"])
-    assert set(facts) == {"session", "peer", "reason", "seconds"}  # no totals: nothing was done
+    assert set(facts) == {"session", "peer", "reason", "seconds"}  # no totals without a login
 
 
 @pytest.mark.parametrize(
@@ -640,7 +640,7 @@ def test_nothing_that_a_user_says_is_an_error_of_ours(
     pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)})
     pair.open_subsystem()
     for number, payload in messages:
-        # Conch's client would hold a message back until a key exchange is over.
+        # Conch's client would hold a message back during a key exchange.
         pair.client._keyExchangeState = pair.client._KEY_EXCHANGE_NONE
         pair.client.sendPacket(number, payload)
         pair.server.dataReceived(pair.client_io.take())

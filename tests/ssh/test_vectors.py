@@ -1,7 +1,7 @@
-"""Known answers: every cipher and MAC against published vectors and against asyncssh's.
+"""Known answers: every cipher and MAC is compared with published vectors and with asyncssh.
 
 Everything goes through `PacketCiphers`, as the transport uses it. No published vector is an
-SSH packet, so those are taken apart: the key stream, the tag, the MAC.
+SSH packet, so that the parts are compared: the key stream, the tag, the MAC.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def sealed(side: PacketCiphers, payload: bytes, sequence: int) -> bytes:
 
 
 def opened_body(side: PacketCiphers, packet: bytes, sequence: int) -> bytes:
-    """Padding length, payload and padding of the one packet that has arrived."""
+    """Padding length, payload and padding of the packet that has arrived."""
     length = side.opener.length(memoryview(packet), sequence)
     assert length == len(packet) - 4 - side.opener.tail_bytes
     return side.opener.open(memoryview(packet), sequence)
 
 
 def numbered(size: int, start: int = 0) -> bytes:
-    """As many bytes, of which no two blocks are the same."""
+    """So many bytes, without two equal blocks."""
     return (_CYCLE * (size // len(_CYCLE) + 2))[start : start + size]
 
 
@@ -63,7 +63,7 @@ def numbered(size: int, start: int = 0) -> bytes:
 
 
 class Peer:
-    """asyncssh's idea of one direction; the binary packet around it is RFC 4253's."""
+    """One direction in asyncssh; the binary packet around it is that of RFC 4253."""
 
     def __init__(self, cipher: bytes, mac: bytes, *, iv: bytes, key: bytes, mac_key: bytes) -> None:
         found = get_encryption_params(cipher, mac)
@@ -111,7 +111,7 @@ def test_asyncssh_opens_what_we_seal(cipher: bytes, mac: bytes) -> None:
 
 @pytest.mark.parametrize(("cipher", "mac"), PAIRS)
 def test_we_open_what_asyncssh_seals(cipher: bytes, mac: bytes) -> None:
-    """With as much padding as fits at times, which is the sender's choice."""
+    """Sometimes with the most padding that is allowed, which is the sender's choice."""
     ours, theirs = protection(cipher, mac, **KEYS), Peer(cipher, mac, **KEYS)
     most_blocks = 255 // theirs.block_bytes - 2
     for sequence, size in packets():
@@ -123,7 +123,7 @@ def test_we_open_what_asyncssh_seals(cipher: bytes, mac: bytes) -> None:
 @pytest.mark.parametrize("cipher", [cipher for cipher in CIPHERS if b"gcm" in cipher])
 @pytest.mark.parametrize("count", [0, 2**32 - 2, 2**63 - 2, 2**64 - 2])
 def test_the_invocation_counter_goes_on_as_asyncsshs(cipher: bytes, count: int) -> None:
-    """It fills eight bytes and wraps within them; the other four are fixed."""
+    """The counter has eight bytes and wraps; the other four are fixed."""
     keys = {**KEYS, "iv": b"\xff\xff\xff\xff" + count.to_bytes(8, "big")}
     ours, theirs = protection(cipher, ETM, **keys), Peer(cipher, ETM, **keys)
     back = protection(cipher, ETM, **keys)
@@ -133,18 +133,18 @@ def test_the_invocation_counter_goes_on_as_asyncsshs(cipher: bytes, count: int) 
         assert payload_of(opened_body(back, packet, number)) == b"payload %d" % number
 
 
-# Against what is published. Padding is random: what is known of a sealed packet is its
+# Published vectors. Padding is random: the known part of a sealed packet is its
 # length, the padding's length, and the payload.
 
 
 def clear_start(packet: bytes, payload: bytes, side: PacketCiphers) -> bytes:
-    """What is known of the clear text of `packet`, which protects `payload`."""
+    """The known part of the clear text of `packet`, which protects `payload`."""
     length = len(packet) - 4 - side.opener.tail_bytes
     return length.to_bytes(4, "big") + bytes((length - 1 - len(payload),)) + payload
 
 
 def stream_of(packet: bytes, clear: bytes) -> bytes:
-    """The key stream: what makes `packet` of what is known of its clear text."""
+    """The key stream, from `packet` and the known part of its clear text."""
     return bytes(one ^ two for one, two in zip(packet, clear, strict=False))
 
 
@@ -177,7 +177,7 @@ def test_poly1305_is_that_of_rfc_8439() -> None:
 
 
 class ChachaCase(NamedTuple):
-    """Two keys, written as numbers, and those of the blocks that RFC 8439 has for them."""
+    """Two keys, written as numbers, and the blocks that RFC 8439 has for them."""
 
     body_key: int
     length_key: int
@@ -244,7 +244,7 @@ GCM_CASES = [
 
 
 def gcm_tag(key: bytes, iv: bytes, data: bytes, text: bytes) -> bytes:
-    """GCM's tag over `data` and the sealed `text`, by the book: no vector has data of 4 bytes."""
+    """GCM's tag over `data` and the sealed `text`, computed here: no vector has data of 4 bytes."""
     cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
     subkey = int.from_bytes(cipher.update(bytes(16)), "big")
     sizes = (len(data) * 8).to_bytes(8, "big") + (len(text) * 8).to_bytes(8, "big")
@@ -362,7 +362,7 @@ def test_hmac_is_that_of_rfc_4231(
 ) -> None:
     """The data is split up into sequence number, length and sealed body.
 
-    HMAC fills keys up with zeros, so that a longer key with zeros is the same key.
+    HMAC pads keys with zeros, so that a longer key with zeros is the same key.
     """
     name, found = (
         (b"hmac-sha2-%d-etm@openssh.com" % bits),

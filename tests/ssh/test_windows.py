@@ -16,7 +16,7 @@ from sftpgw.ssh.windows import (
 
 
 def send_all(window: ReceiveWindow, times: int) -> None:
-    """The client sends what it may, again and again, and all is dealt with."""
+    """The client sends as much as it may, again and again, and all of it is consumed."""
     left_bytes = window.size_bytes
     for _ in range(times):
         left_bytes = window.consumed(left_bytes)

@@ -1,42 +1,31 @@
-"""One download: fetches what `downloads/plan/read_ahead` decides, and answers READs as bytes
-arrive.
+"""One download: fetches the ranges that its plan asks for, and answers READs as bytes arrive.
 
-Knows: the store, the budget, the ranges under way, and who waits for which bytes.
-Must not know: SFTP, what is fetched when, how bytes are kept (`ranges`).
+Knows: the store, the ranges that are here or under way, how large the object is.
+Must not know: SFTP, what is fetched when (`downloads/plan/read_ahead`), how bytes are held
+(`downloads/fetched_ranges`), in which order READs are answered (`downloads/read_queue`).
 
-READs are answered in the order in which they came, errors and EOF too, though SFTP
-would allow any. OpenSSH 9.2's scp cuts a file off where two answers change places,
-and calls it whole; PuTTY's pscp stops at an EOF that overtakes data.
-
-Where there is no memory at all, an OPEN stands in line for a little, as READs do.
-
-Every range is fetched under the ETag of the first, so no read ever mixes two
-versions of an object.
+Each range is fetched under the ETag of the first one, so that no READ mixes two versions of an
+object.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import nullcontext
-from dataclasses import dataclass
-
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.python.failure import Failure
 
 from sftpgw.errors import (
     EndOfFile,
     GatewayError,
     InvalidHandle,
-    LimitReached,
     ObjectChanged,
     PreconditionFailed,
     RangeNotSatisfiable,
     StoreTrouble,
 )
 from sftpgw.files.downloads.fetched_ranges import FetchedRange, OpeningRange
-from sftpgw.files.downloads.plan.read_ahead import Fetch, ReadAhead, Segment
-from sftpgw.files.memory.reservation import request_reclaim_while_waiting
+from sftpgw.files.downloads.plan.read_ahead import ReadAhead, Segment
+from sftpgw.files.downloads.range_memory import RangeMemory
+from sftpgw.files.downloads.read_queue import ReadQueue
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import READ_FOR_EDIT, FileTraffic
 from sftpgw.files.transfers.transfer_view import TransferKind, TransferView
@@ -44,24 +33,9 @@ from sftpgw.model.events.file_events import FileRead
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.filesystem import Cork, FileAttributes
 from sftpgw.model.store import ByteRange, ObjectInfo, ObjectName
-from sftpgw.model.units import KIB, Body
+from sftpgw.model.units import Body
 
-FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
-
-OPEN_PATIENCE_SECONDS = 60.0
-"""So long does an OPEN stand in line for memory."""
-
-NO_MEMORY = "all memory is in use by other transfers; try again in a moment"
 REPLACED = "the file was replaced while it was being read"
-
-
-@dataclass(eq=False, slots=True)
-class _WaitingRead:
-    """A READ in line. `failure` is its answer once it is known that bytes will not come."""
-
-    wanted: ByteRange
-    answer: Deferred[Body]
-    failure: Failure | None = None
 
 
 class Download:
@@ -85,50 +59,51 @@ class Download:
         edit_traffic: FileTraffic | None = None,
     ) -> None:
         self.traffic = edit_traffic or context.traffic.begin()
-        self._is_below = edit_traffic is not None
-        self._shown = context.times.shown
+        self._is_base = edit_traffic is not None
+        self._context = context
         self._name = name
         self._path = path
-        self._user, self._session = context.user, context.session
         self._etag = etag
         self._store = context.store
         self._budget = context.budget
-        self._transfers = context.transfers
         self._clock = context.clock
-        self._events = context.events
-        self._part_bytes = part_bytes = context.settings.download_part_size_bytes
-        self._concurrency = concurrency = context.settings.download_concurrency
+        self._part_bytes = context.settings.download_part_size_bytes
         self._info: ObjectInfo | None = None
-        self._plan = ReadAhead(0, part_bytes=part_bytes, concurrency=concurrency)
+        self._plan = self._new_plan(0)
         self._ranges: dict[Segment, FetchedRange] = {}
-        self._waiting: deque[_WaitingRead] = deque()
+        self._queue = ReadQueue(self)
+        self._memory = RangeMemory(context.budget, context.clock, self._fetch_more)
         self._failure: GatewayError | None = None
         self._is_closed = False
-        self._cork: Cork = nullcontext
-        # Of the budget: our place in its line, and what it has granted, not yet in use.
-        self._turn: Deferred[None] | None = None
-        self._granted_bytes = 0
         self._opened_seconds = context.clock.seconds()
-        self._answered_bytes = 0
+        self._read_bytes = 0
         # False after a failure: read-ahead is not tried again before the next READ.
         self._reads_ahead = True
+
+    def _new_plan(self, size_bytes: int) -> ReadAhead:
+        concurrency = self._context.settings.download_concurrency
+        return ReadAhead(size_bytes, part_bytes=self._part_bytes, concurrency=concurrency)
+
+    # The open file.
 
     async def open(self, *, may_wait: bool = True) -> None:
         """Fetch the first range, and return when the object's size is known.
 
-        :param may_wait: in line, if there is no memory; who holds some must not.
+        :param may_wait: whether to wait in the queue if there is no memory; a transfer that holds
+            memory must not.
         :raises StoreError: as `ObjectStore.get` says; an empty object is fine.
         :raises ObjectChanged: it is not the version that was asked for.
         :raises LimitReached: there is no memory.
         """
-        self._begin()
-        self._budget.watch(self._shed)
+        self._register()
+        self._budget.watch(self._on_pressure)
         try:
-            first = OpeningRange(self, Segment(0, await self._first_bytes(may_wait=may_wait), 0))
+            first_bytes = await self._memory.reserve_first(self._part_bytes, may_wait=may_wait)
+            first = OpeningRange(self, Segment(0, first_bytes, 0))
             self._start(first, if_match=self._etag)
-            await first.answered
+            await first.opened
         except RangeNotSatisfiable:
-            # No byte to send: the object is empty, and S3 tells no more of it.
+            # There is no byte to send: the object is empty, and the response tells no more of it.
             self._info = ObjectInfo(self._name, 0, "", 0.0)
         except PreconditionFailed:
             self.close()
@@ -137,70 +112,74 @@ class Download:
             self.close()
             raise
 
+    def _register(self) -> None:
+        """The reader of a base object is work, and no transfer: it belongs to the upload."""
+        if self._is_base:
+            self._context.transfers.begin_work()
+        else:
+            self._context.transfers.begin_download(self)
+
+    def _unregister(self) -> None:
+        if self._is_base:
+            self._context.transfers.end_work()
+        else:
+            self._context.transfers.end_download(self)
+
     def view(self) -> TransferView:
         return TransferView(
             TransferKind.DOWNLOAD,
-            self._user,
-            self._session,
+            self._context.user,
+            self._context.session,
             self._path,
             self._name.key,
-            done_bytes=self._answered_bytes,
+            done_bytes=self._read_bytes,
             size_bytes=None if self._info is None else self._info.size_bytes,
             since_seconds=self._opened_seconds,
         )
 
-    def _begin(self) -> None:
-        if self._is_below:
-            self._transfers.begin_work()
-        else:
-            self._transfers.begin_download(self)
+    def cork_with(self, cork: Cork) -> None:
+        self._queue.cork = cork
 
-    def _end(self) -> None:
-        if self._is_below:
-            self._transfers.end_work()
-        else:
-            self._transfers.end_download(self)
+    async def attributes(self) -> FileAttributes:
+        if not self._known.etag:
+            info = await self._store.head(self._name)
+            if info.size_bytes:
+                self._fail(ObjectChanged(REPLACED))
+                raise ObjectChanged(REPLACED)
+            self._info = info
+        return self._context.times.shown(self._known)
 
-    async def _first_bytes(self, *, may_wait: bool) -> int:
-        """How much to open the file with: a part, or less if memory is short."""
-        first_bytes = min(self._part_bytes, self._budget.fair_share_bytes)
-        if self._budget.try_acquire(first_bytes):
-            return first_bytes
-        first_bytes = min(first_bytes, FIRST_BYTES_WHEN_SHORT_OF_MEMORY)
-        if not self._budget.try_charge(first_bytes):
-            if not may_wait:
-                raise LimitReached(NO_MEMORY)
-            await self._wait_for_memory(first_bytes)
-        return first_bytes
+    def close(self) -> None:
+        self._fail(InvalidHandle("the file is closed"))
+        if not self._is_closed:
+            self._is_closed = True
+            self._emit_end()
+            if not self._is_base:
+                self.traffic.end()
+            self._budget.unwatch(self._on_pressure)
+            self._unregister()
 
-    async def _wait_for_memory(self, size_bytes: int) -> None:
-        """Stand in line with nothing in hand; cancel it to leave."""
-        turn = self._budget.acquire(size_bytes)
-        if turn is None:
-            return
-        request_reclaim_while_waiting(self._budget, self._clock, turn)
-        try:
-            await turn.addTimeout(OPEN_PATIENCE_SECONDS, self._clock)  # type: ignore[arg-type]
-        except WaitedTooLong:
-            raise LimitReached(NO_MEMORY) from None
+    def _emit_end(self) -> None:
+        if self._info is not None:
+            self._context.events.emit(
+                FileRead(
+                    key=self._name.key,
+                    bucket=self._name.bucket,
+                    path=self._path or None,
+                    size_bytes=self._read_bytes,
+                    file_bytes=self._info.size_bytes,
+                    seconds=round(self._clock.seconds() - self._opened_seconds, 3),
+                    etag=self._info.etag.strip('"'),
+                    **(READ_FOR_EDIT if self._is_base else self.traffic.read_facts()),
+                )
+            )
 
-    def learned(self, info: ObjectInfo, first: Segment) -> None:
-        """The first answer: until now nobody knew where the object ends."""
-        self._info = info
-        self._plan = ReadAhead(
-            info.size_bytes, part_bytes=self._part_bytes, concurrency=self._concurrency
-        )
-        self._plan.opened(first)
-        excess_bytes = max(0, first.stop - info.size_bytes)
-        first.stop -= excess_bytes
-        self._budget.release(excess_bytes)
+    @property
+    def _known(self) -> ObjectInfo:
+        assert self._info is not None, "open() comes first"
+        return self._info
 
-    def opening_received(self, each: OpeningRange) -> None:
-        """Cut it off if nobody reads what it brings; what is here may be wanted yet."""
-        if each.request is not None and self._plan.runs_too_far(each.segment):
-            self._budget.release(self._plan.cut_off(each.segment))
-            each.end()
-            self._fetch_more()  # a READ may have waited for what it would have brought
+    # READs.
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:
@@ -210,125 +189,84 @@ class Download:
             return self._end_of_file(offset)
         wanted = ByteRange(offset, min(offset + length, size_bytes))
         self._reads_ahead = True
-        data = None if self._waiting else self._taken(wanted)
-        self._plan.asked(wanted, now_seconds=self._clock.seconds(), is_here=data is not None)
+        data = None if self._queue.reads else self.take(wanted)
+        self._plan.requested(wanted, now_seconds=self._clock.seconds(), is_here=data is not None)
         self._drop_stale()
         if data is not None:
             self._fetch_more()
             return data
-        waiting = _WaitingRead(wanted, Deferred(self._stop_waiting))
-        self._waiting.append(waiting)
+        reply = self._queue.put(wanted)
         self._fetch_more()
-        return waiting.answer
+        return reply
 
     def _end_of_file(self, offset: int) -> Deferred[Body]:
         error = EndOfFile("end of file")
-        if not self._waiting:
+        if not self._queue.reads:
             raise error
-        waiting = _WaitingRead(ByteRange(offset, offset), Deferred(self._stop_waiting))
-        waiting.failure = Failure(error)
-        self._waiting.append(waiting)
-        return waiting.answer
+        return self._queue.put(ByteRange(offset, offset), Failure(error))
 
-    def cork_with(self, cork: Cork) -> None:
-        self._cork = cork
+    def has_received(self, wanted: ByteRange) -> bool:
+        """Whether all of `wanted` is here."""
+        return self._plan.segments.has_received(wanted)
 
-    async def attributes(self) -> FileAttributes:
-        if not self._known.etag:
-            info = await self._store.head(self._name)
-            if info.size_bytes:
-                self._fail(ObjectChanged(REPLACED))
-                raise ObjectChanged(REPLACED)
-            self._info = info
-        return self._shown(self._known)
+    def take(self, wanted: ByteRange) -> Body | None:
+        """The bytes of `wanted`, which count as read then; None if they are not all here."""
+        parts: list[tuple[FetchedRange, ByteRange]] = []
+        at = wanted.start
+        for segment in self._plan.segments:
+            if segment.start <= at < segment.received_stop:
+                stop = min(wanted.stop, segment.received_stop)
+                parts.append((self._ranges[segment], ByteRange(at, stop)))
+                at = stop
+        if at < wanted.stop:
+            return None
+        fragments = tuple(fragment for each, part in parts for fragment in each.slices(part))
+        self._read_bytes += wanted.size_bytes
+        self.traffic.read_bytes += wanted.size_bytes
+        # All at once: a transfer that is granted what is released may make this one release more.
+        self._budget.release(sum(self._release_read(each) for each, _ in parts))
+        return fragments
 
-    def close(self) -> None:
-        self._fail(InvalidHandle("the file is closed"))
-        if not self._is_closed:
-            self._is_closed = True
-            self._tell_end()
-            if not self._is_below:
-                self.traffic.end()
-            self._budget.unwatch(self._shed)
-            self._end()
+    def _release_read(self, each: FetchedRange) -> int:
+        """Drop the bytes of a range that were read; how many that were."""
+        freed_bytes = each.release_read()
+        if each.segment.start == each.segment.stop:
+            del self._ranges[each.segment]
+            self._plan.dropped(each.segment)
+        return freed_bytes
 
-    def _tell_end(self) -> None:
-        if self._info is not None:
-            self._events.emit(
-                FileRead(
-                    key=self._name.key,
-                    bucket=self._name.bucket,
-                    path=self._path or None,
-                    size_bytes=self._answered_bytes,
-                    file_bytes=self._info.size_bytes,
-                    seconds=round(self._clock.seconds() - self._opened_seconds, 3),
-                    etag=self._info.etag.strip('"'),
-                    **(READ_FOR_EDIT if self._is_below else self.traffic.read_facts()),
-                )
-            )
-
-    @property
-    def _known(self) -> ObjectInfo:
-        assert self._info is not None, "open() comes first"
-        return self._info
+    def read_ended(self, wanted: ByteRange) -> None:
+        """A READ that had to wait has its reply, will fail, or was given up."""
+        self._plan.replied(wanted)
 
     # Ranges.
 
     def _fetch_more(self) -> None:
         self._plan.fair_share_bytes = self._budget.fair_share_bytes
         while self._failure is None and (fetch := self._plan.next_fetch()) is not None:
-            wanted = self._affordable(fetch)
+            wanted = self._memory.reserve(fetch, reads_ahead=self._reads_ahead)
             if wanted is None:
+                if fetch.is_on_demand:
+                    self._wait_for_memory(fetch.on_demand.size_bytes)
                 return
             segment = self._plan.began(wanted)
             self._start(FetchedRange(self, segment), if_match=self._known.etag)
 
-    def _affordable(self, fetch: Fetch) -> ByteRange | None:
-        """What there is memory for; without any, a READ stands in line for its bytes."""
-        may_take = fetch.is_demanded or self._reads_ahead
-        if may_take and self._budget.try_acquire(fetch.wanted.size_bytes):
-            return fetch.wanted
-        if not fetch.is_demanded:
-            return None
-        size_bytes = fetch.demanded.size_bytes
-        if self._granted_bytes:
-            granted_bytes = min(self._granted_bytes, size_bytes)
-            self._granted_bytes -= granted_bytes
-            return ByteRange(fetch.demanded.start, fetch.demanded.start + granted_bytes)
-        if self._budget.try_charge(size_bytes):
-            return fetch.demanded
-        if not self._ranges:
-            self._stand_in_line(size_bytes)
-        elif not any(each.segment.is_under_way for each in self._ranges.values()):
-            self._let_all_go()
-        return None  # once the READs before it are answered
+    def _wait_for_memory(self, size_bytes: int) -> None:
+        """A READ waits for bytes that there is no memory for.
 
-    def _let_all_go(self) -> None:
-        """There is no memory, and what the READ waits for may be what we hold ourselves.
-
-        Whoever stands in line holds nothing, so that no two wait for each other.
+        While ranges are under way, earlier READs will be answered from them, and release some.
         """
+        if not self._ranges:
+            self._memory.queue(size_bytes)
+        elif not any(each.segment.is_under_way for each in self._ranges.values()):
+            self._release_all()
+
+    def _release_all(self) -> None:
+        """There is no memory, and this download itself may hold what the READ waits for."""
         for each in tuple(self._ranges.values()):
             self._remove(each)
         self._fetch_more()
-
-    def _stand_in_line(self, size_bytes: int) -> None:
-        if self._turn is not None:
-            return
-        self._turn = self._budget.acquire(size_bytes)
-        if self._turn is None:
-            self._granted(None, size_bytes)
-        else:
-            request_reclaim_while_waiting(self._budget, self._clock, self._turn)
-            self._turn.addCallbacks(self._granted, lambda _: None, callbackArgs=(size_bytes,))
-
-    def _granted(self, _: None, size_bytes: int) -> None:
-        self._turn = None
-        self._granted_bytes = size_bytes
-        self._fetch_more()
-        # The READ that it was for may have been given up, or may have asked for less.
-        unused_bytes, self._granted_bytes = self._granted_bytes, 0
-        self._budget.release(unused_bytes)
 
     def _start(self, each: FetchedRange, *, if_match: str | None) -> None:
         segment = each.segment
@@ -337,6 +275,23 @@ class Download:
         fetching = self._store.get(self._name, wanted, each, if_match=if_match)
         each.request = Deferred.fromCoroutine(fetching)
         each.request.addCallbacks(self._fetched, self._not_fetched, (each,), {}, (each,), {})
+
+    def on_opened(self, info: ObjectInfo, first: Segment) -> None:
+        """The first response tells where the object ends."""
+        self._info = info
+        self._plan = self._new_plan(info.size_bytes)
+        self._budget.release(self._plan.opened(first))
+
+    def on_received(self) -> None:
+        """Bytes of a range have arrived."""
+        self._queue.answer()
+
+    def on_opening_received(self, each: OpeningRange) -> None:
+        """Cut the first range off if it is not read; bytes that are here may be wanted yet."""
+        if each.request is not None and self._plan.runs_too_far(each.segment):
+            self._budget.release(self._plan.cut_off(each.segment))
+            each.end()
+            self._fetch_more()  # a READ may have waited for the rest of the range
 
     def _fetched(self, _: None, each: FetchedRange) -> None:
         each.request = None
@@ -349,7 +304,7 @@ class Download:
 
     def _not_fetched(self, failure: Failure, each: FetchedRange) -> None:
         each.request = None
-        # One that was cut off is still here: its bytes may be read yet.
+        # A range that was cut off is still here: its bytes may be read yet.
         if each.segment in self._ranges and not each.is_over:
             self._give_up(each, failure)
 
@@ -357,33 +312,25 @@ class Download:
         """A range has failed: so do the READs that wait for it."""
         self._reads_ahead = False
         self._remove(each)
-        if isinstance(each, OpeningRange) and not each.answered.called:
-            each.answered.errback(failure)
+        if isinstance(each, OpeningRange) and not each.opened.called:
+            each.opened.errback(failure)
             return
         if failure.check(PreconditionFailed):
             self._fail(ObjectChanged(REPLACED))
             return
         if not failure.check(GatewayError):
-            self._events.emit(Defect(where="download", failure=failure))
+            self._context.events.emit(Defect(where="download", failure=failure))
             failure = Failure(StoreTrouble("the read failed for an internal reason"))
-        self._refuse(ByteRange(each.segment.received, each.segment.stop), failure)
-        self.arrived()
+        self._queue.refuse(ByteRange(each.segment.received_stop, each.segment.stop), failure)
+        self._queue.answer()
         self._fetch_more()
-
-    def _refuse(self, lost: ByteRange, failure: Failure) -> None:
-        """These bytes will not come: whoever waits for them will be told in turn."""
-        for waiting in self._waiting:
-            wanted = waiting.wanted
-            if waiting.failure is None and wanted.start < lost.stop and lost.start < wanted.stop:
-                waiting.failure = failure
-                self._plan.answered(wanted)
 
     def _drop_stale(self) -> None:
         for each in [self._ranges[segment] for segment in self._plan.drop_stale()]:
             self._remove(each)
 
     def _remove(self, each: FetchedRange) -> None:
-        """Once only: whom we give memory back to may make us give back more, meanwhile."""
+        """Forget a range, once: a transfer that is granted its memory may ask for more."""
         if self._ranges.pop(each.segment, None) is None:
             return
         if each.segment in self._plan.segments:
@@ -391,82 +338,20 @@ class Download:
         self._budget.release(each.segment.stop - each.segment.start)
         each.end()
 
-    # READs.
-
-    def arrived(self) -> None:
-        """Something has come: answer the READs at the head of the line that have theirs."""
-        if self._waiting and self._has_answer(self._waiting[0]):
-            with self._cork():
-                while self._waiting and self._answer_head():
-                    pass
-
-    def _has_answer(self, head: _WaitingRead) -> bool:
-        return head.failure is not None or self._plan.has_received(head.wanted)
-
-    def _answer_head(self) -> bool:
-        """Answer the READ whose turn it is; False if it has to wait."""
-        head = self._waiting[0]
-        if head.failure is not None:
-            self._waiting.popleft()
-            head.answer.errback(head.failure)
-            return True
-        data = self._taken(head.wanted)
-        if data is None:
-            return False
-        self._waiting.popleft()
-        self._plan.answered(head.wanted)
-        head.answer.callback(data)
-        return True
-
-    def _taken(self, wanted: ByteRange) -> Body | None:
-        """The bytes of a READ if all of them are here; they count as read then."""
-        parts: list[tuple[FetchedRange, ByteRange]] = []
-        at = wanted.start
-        for segment in self._plan.segments:
-            if segment.start <= at < segment.received:
-                stop = min(wanted.stop, segment.received)
-                parts.append((self._ranges[segment], ByteRange(at, stop)))
-                at = stop
-        if at < wanted.stop:
-            return None
-        pieces = tuple(piece for each, part in parts for piece in each.slices(part))
-        self._answered_bytes += wanted.size_bytes
-        self.traffic.read_bytes += wanted.size_bytes
-        # All of it before anything is given back: whoever gets it may make us let go of more.
-        self._budget.release(sum(self._let_go(each) for each, _ in parts))
-        return pieces
-
-    def _let_go(self, each: FetchedRange) -> int:
-        """Drop what has been read of a range; how many bytes that was."""
-        freed_bytes = each.let_go()
-        if each.segment.start == each.segment.stop:
-            del self._ranges[each.segment]
-            self._plan.dropped(each.segment)
-        return freed_bytes
-
-    def _stop_waiting(self, answer: Deferred[Body]) -> None:
-        for waiting in self._waiting:
-            if waiting.answer is answer:
-                self._waiting.remove(waiting)
-                if waiting.failure is None:
-                    self._plan.answered(waiting.wanted)
-                return
+    # The end.
 
     def _fail(self, error: GatewayError) -> None:
-        """No more bytes from this handle: let go of everything, and tell who waits."""
+        """This handle reads no more bytes: release everything, and let READs that wait fail."""
         if self._failure is None:
             self._failure = error
-        if self._turn is not None:
-            turn, self._turn = self._turn, None
-            turn.cancel()
+        self._memory.leave_queue()
         for each in tuple(self._ranges.values()):
             self._remove(each)
-        for waiting in self._waiting:
-            waiting.failure = waiting.failure or Failure(error)
-        self.arrived()
+        self._queue.refuse_all(error)
+        self._queue.answer()
 
-    def _shed(self) -> None:
-        """Others wait for memory: what nobody waits for here can be fetched again."""
-        if not self._waiting and self._info is not None:
+    def _on_pressure(self) -> None:
+        """Others wait for memory: bytes that no READ waits for can be fetched again."""
+        if not self._queue.reads and self._info is not None:
             for each in tuple(self._ranges.values()):
                 self._remove(each)

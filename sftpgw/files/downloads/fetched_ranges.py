@@ -1,23 +1,23 @@
 """The bytes of the ranges that a download has fetched, or is fetching.
 
-Knows: chunks, how they answer a READ, and when they can go.
-Must not know: which ranges are fetched, who waits for them, memory (`downloads`).
+Knows: chunks, how they answer a READ, and when they can be dropped.
+Must not know: which ranges are fetched, which READs wait for them, memory (`downloads/download`).
 
-The data's way: a chunk from the HTTP body is kept as it came. A READ is answered
-with views of chunks: no copy here, unless a view is less than an eighth of its chunk.
-Chunks are let go as soon as they have been read.
+The data's way: a chunk from the HTTP body is held as it came. A READ is answered with views of
+chunks: no copy here, unless a view is less than an eighth of its chunk. Chunks are dropped as soon
+as they have been read.
 
 Copies of a byte on its whole way through the process, beside those that the kernel makes
 (``recv``, ``sendmsg``): two over http, seven over https.
 
-- http, none: Twisted's parser passes on what was received, but for what came with the head
-  of the answer, and `s3` only counts it.
+- http, none: Twisted's parser passes on what was received, except for what came with the head of
+  the response, and `s3` only counts it.
 - https, five: into OpenSSL's BIO; into its record, where it is deciphered in place; out of that;
   into `bytes`; and into one chunk with all the records that have come (`http/tls`).
-- from the chunk to the packet, none: SFTP's header stands before the pieces, the channel queues
-  them (`bytequeue`; those below 4 KiB are joined) and takes views.
+- from the chunk to the packet, none: SFTP's header stands before the fragments, the channel queues
+  them (`buffers/byte_queue`; those below 4 KiB are joined) and takes views.
 - the packet, two (`ssh/packet_cipher`): joined with its padding, and written anew by the cipher.
-  The socket is given that as it is (`ssh/packet_writer`, `outflow`).
+  The socket is given that as it is (`ssh/packet_writer`, `buffers/send_buffer`).
 """
 
 from __future__ import annotations
@@ -32,39 +32,45 @@ from sftpgw.model.store import ByteRange, ObjectInfo
 from sftpgw.model.units import Buffer
 
 LARGEST_PINNED = 8
-"""So many times its own size may an answer keep in memory."""
+"""A fragment may pin a chunk of up to eight times its own size in memory."""
 
 
 class RangeOwner(Protocol):
-    """Whom a range tells what has come: the download that it belongs to."""
+    """The download that a range belongs to."""
 
-    def arrived(self) -> None:
-        """Bytes, of any range."""
+    def on_opened(self, info: ObjectInfo, first: Segment) -> None:
+        """The response for the range that the file was opened with tells the object's size."""
 
-    def learned(self, info: ObjectInfo, first: Segment) -> None:
-        """How large the object is, from the answer for the range it was opened with."""
+    def on_received(self) -> None:
+        """Bytes of any range have arrived."""
 
-    def opening_received(self, each: OpeningRange) -> None:
-        """Bytes of that range."""
+    def on_opening_received(self, each: OpeningRange) -> None:
+        """Bytes of the range that the file was opened with have arrived."""
 
 
 class FetchedRange:
-    """The bytes of one segment; takes them from the store as a `BodySink`."""
+    """The bytes of one segment; takes them from the store as a `BodySink`.
+
+    :param owner: the download; told of what arrives.
+    :param segment: the segment in the download's plan.
+    :ivar request: the request, while it is under way.
+    :ivar is_over: no more bytes are taken.
+    """
 
     def __init__(self, owner: RangeOwner, segment: Segment) -> None:
         self.segment = segment
         self.request: Deferred[None] | None = None
-        self._owner = owner
         self.is_over = False
+        self._owner = owner
         self._starts: list[int] = []
         self._chunks: list[bytes] = []
         self._unread: list[int] = []
 
     def began(self, info: ObjectInfo) -> None:
-        """Nothing new: a later range of an object that is known already."""
+        """The object is known already: this is a later range of it."""
 
     def end(self) -> None:
-        """Take no more bytes, and drop the request; a store may still be in a call of ours."""
+        """Take no more bytes, and cancel the request; the store may be calling this range."""
         self.is_over = True
         if self.request is not None:
             request, self.request = self.request, None
@@ -73,52 +79,54 @@ class FetchedRange:
     def received(self, data: bytes) -> None:
         if self.is_over:
             return
-        self._starts.append(self.segment.received)
+        self._starts.append(self.segment.received(len(data)))
         self._chunks.append(data)
         self._unread.append(len(data))
-        self.segment.received += len(data)
-        self._owner.arrived()
+        self._owner.on_received()
 
     def slices(self, wanted: ByteRange) -> list[Buffer]:
-        """The pieces of `wanted`, all of which has arrived.
+        """The fragments of `wanted`, all of which has arrived.
 
-        Views of chunks, but where a chunk is much larger: an answer that waits to be read
-        would keep all of it in memory, which nobody counts any more.
+        They are views of chunks. Where a chunk is much larger it is copied: a reply that waits in
+        a channel would pin the whole chunk in memory, which the budget does not count any more.
         """
-        pieces: list[Buffer] = []
+        fragments: list[Buffer] = []
         index = bisect_right(self._starts, wanted.start) - 1
         at = wanted.start
         while at < wanted.stop:
             chunk, begin = self._chunks[index], self._starts[index]
-            piece = memoryview(chunk)[at - begin : wanted.stop - begin]
-            is_small = LARGEST_PINNED * len(piece) < len(chunk)
-            pieces.append(bytes(piece) if is_small else piece)
-            self._unread[index] -= len(piece)
-            at, index = at + len(piece), index + 1
-        return pieces
+            fragment = memoryview(chunk)[at - begin : wanted.stop - begin]
+            is_small = LARGEST_PINNED * len(fragment) < len(chunk)
+            fragments.append(bytes(fragment) if is_small else fragment)
+            self._unread[index] -= len(fragment)
+            at, index = at + len(fragment), index + 1
+        return fragments
 
-    def let_go(self) -> int:
-        """Drop what has been read from the left on; how many bytes that was."""
+    def release_read(self) -> int:
+        """Drop the chunks that have been read, from the left on; how many bytes that were."""
         count = 0
         while count < len(self._unread) and self._unread[count] <= 0:
             count += 1
         freed_bytes = sum(map(len, self._chunks[:count]))
         del self._starts[:count], self._chunks[:count], self._unread[:count]
-        self.segment.start += freed_bytes
+        self.segment.consumed(freed_bytes)
         return freed_bytes
 
 
 class OpeningRange(FetchedRange):
-    """The range that the file is opened with: with it comes the object's size."""
+    """The range that the file is opened with: its response tells the object's size.
+
+    :ivar opened: fires when the size is known.
+    """
 
     def __init__(self, owner: RangeOwner, segment: Segment) -> None:
         super().__init__(owner, segment)
-        self.answered: Deferred[None] = Deferred()
+        self.opened: Deferred[None] = Deferred()
 
     def began(self, info: ObjectInfo) -> None:
-        self._owner.learned(info, self.segment)
-        self.answered.callback(None)
+        self._owner.on_opened(info, self.segment)
+        self.opened.callback(None)
 
     def received(self, data: bytes) -> None:
         super().received(data)
-        self._owner.opening_received(self)
+        self._owner.on_opening_received(self)

@@ -1,20 +1,20 @@
-"""How many requests a store gets at once that has asked for fewer.
+"""How many requests to a bucket may be in flight, once its store has asked for fewer.
 
-Knows: what was refused and what was served, and how many of both are in flight.
-Must not know: what waits in line, how a request is sent.
+Knows: which requests were refused and which were served, and how many are in flight.
+Must not know: which requests wait (`s3/throttle/queue`), how a request is sent.
 
 Rules
 
-1. There is no limit until the store says "slow down". Then half of what was in flight
-   may be, but never less than one, nor more than half of the ceiling.
-2. Requests that were in flight together are refused together, which tells the same thing
-   once: only the refusal of one that began after the last halving halves again.
+1. There is no limit until the store says "slow down". Then half of the requests in flight may be,
+   but at least one, and at most half of the ceiling.
+2. Requests that were in flight together are refused together, which says the same thing once: only
+   the refusal of a request that began after the last halving halves the limit again.
 3. After as many successes as the limit allows at once it grows by one, but only while requests
    wait: an unused limit proves nothing.
-4. It ends when the limit has grown to the ceiling, or when no request has waited and none was
+4. The limit ends when it has grown to the ceiling, or when no request has waited and none was
    refused for a minute.
 
-It is how TCP finds its share of a line (additive increase, multiplicative decrease).
+TCP finds its share of a line in the same way (additive increase, multiplicative decrease).
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
 """
 
@@ -26,7 +26,7 @@ CALM_SECONDS = 60.0
 class Throttle:
     """The limit for one bucket.
 
-    :param ceiling: a limit of so many is none.
+    :param ceiling: a limit of this many requests counts as no limit.
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -34,7 +34,7 @@ class Throttle:
         self.limit: int | None = None
         """How many may be in flight; None: any number."""
         self.refusals = 0
-        """How many there were since it began."""
+        """The refusals since the limit began."""
         self._ceiling = ceiling
         self._halvings = 0
         self._successes = 0
@@ -46,18 +46,18 @@ class Throttle:
         return self.limit is None or self.in_flight < self.limit
 
     def began(self) -> int:
-        """A request begins; `refused` is told what this returns."""
+        """A request begins; returns a value for `refused`."""
         self.in_flight += 1
         return self._halvings
 
     def ended(self) -> None:
-        """It has been answered, or given up."""
+        """A request has its response, or was given up."""
         self.in_flight -= 1
 
     def refused(self, began: int, now_seconds: float) -> None:
-        """The store has asked for less, before `ended`.
+        """The store has asked for fewer requests; called before `ended`.
 
-        :param began: what `began` has returned for this request.
+        :param began: the result of `began` for this request.
         """
         self._refused_seconds = now_seconds
         if self.limit is None:
@@ -68,7 +68,7 @@ class Throttle:
         self.refusals += 1
 
     def served(self, now_seconds: float, *, is_crowded: bool) -> bool:
-        """The store has done what it was asked for, before `ended`; whether it is over with that.
+        """The store has served a request; called before `ended`. Returns whether the limit ends.
 
         :param is_crowded: requests wait.
         """

@@ -1,13 +1,13 @@
-"""Requests that wait because their store has asked for fewer at once.
+"""Requests that wait for a slot because their store has asked for fewer at once.
 
-Knows: who waits, in which order, and when to say that a store is being spared.
+Knows: which requests wait, in which order, and when to report that a store is throttled.
 Must not know: how many may be in flight (`s3/throttle/plan`), what a request says.
 
 Users take turns, and the requests of one user go in order. While a store does not ask for fewer,
-no request waits, and none costs an object to wait with. A wait has no limit of its own: each
-request in flight ends, if only by its timeouts, and lets the next one go. A request that may take
-minutes (a copy, Complete) waits in the queue and lets the next one go at once: others should not
-wait for it where only one may be in flight.
+no request waits, and none needs an object to wait with. A wait has no limit of its own: each
+request in flight ends, at the latest by its timeouts, and frees its slot. A request that may take
+minutes (a copy, Complete) waits for a slot and frees it at once, so that others do not wait for it
+where only one may be in flight.
 """
 
 from __future__ import annotations
@@ -24,41 +24,47 @@ from sftpgw.s3.throttle.plan import Throttle
 
 
 class Throttles:
-    """The lines of a process, one for each bucket.
+    """The queues of the process, one for each bucket.
 
-    :param ceiling: as many requests at once are no reason to count them.
-    :param events: is told when the first request has to wait, and when none has to any more.
+    :param clock: times throttling.
+    :param events: is told when the first request must wait, and when none must wait any more.
+    :param ceiling: a limit of this many requests counts as no limit.
     """
 
     def __init__(self, clock: Clock, events: EventSink, *, ceiling: int) -> None:
         self._clock = clock
         self._events = events
         self._ceiling = ceiling
-        self._lines: dict[str, _SlotQueue] = {}
+        self._queues: dict[str, _SlotQueue] = {}
 
     def slot(self, bucket: str, user: str, *, is_slow: bool = False) -> Slot:
-        """To be held (``with``) while a request of `user` is in flight.
+        """A slot to hold (``with``) while a request of `user` is in flight.
 
-        :param is_slow: it may take minutes; see above.
+        :param is_slow: the request may take minutes: it frees the slot at once.
         """
-        if bucket not in self._lines:
-            self._lines[bucket] = _SlotQueue(bucket, self._clock, self._events, self._ceiling)
-        return Slot(self._lines[bucket], user, is_slow=is_slow)
+        if bucket not in self._queues:
+            self._queues[bucket] = _SlotQueue(bucket, self._clock, self._events, self._ceiling)
+        return Slot(self._queues[bucket], user, is_slow=is_slow)
 
 
 class Slot:
-    """One request's among those to its bucket. Wait for `turn`, if there is one, then send."""
+    """The right of one request to be in flight. Wait for `ready`, if there is one, then send.
 
-    def __init__(self, line: _SlotQueue, user: str, *, is_slow: bool) -> None:
-        self.turn: Deferred[None] | None = None
-        """Fires when the request may be sent; None: now. Cancel it to leave the line."""
-        self._line = line
+    :param queue: of the bucket.
+    :param user: whose request it is.
+    :param is_slow: the request frees the slot at once.
+    """
+
+    def __init__(self, queue: _SlotQueue, user: str, *, is_slow: bool) -> None:
+        self.ready: Deferred[None] | None = None
+        """Fires when the request may be sent; None: now. Cancel it to leave the queue."""
+        self._queue = queue
         self._user = user
         self._is_slow = is_slow
         self._began: int | None = None
 
     def __enter__(self) -> Slot:
-        self.turn = self._line.enter(self, self._user)
+        self.ready = self._queue.enter(self, self._user)
         return self
 
     def __exit__(
@@ -68,55 +74,55 @@ class Slot:
         trace: TracebackType | None,
     ) -> None:
         if self._began is not None and not self._is_slow:
-            self._line.leave()
+            self._queue.leave()
 
     def begin(self) -> None:
-        """For the line: the turn has come."""
-        self._began = self._line.throttle.began()
+        """The queue calls this when the request may be sent."""
+        self._began = self._queue.throttle.began()
         if self._is_slow:
-            self._line.throttle.ended()
+            self._queue.throttle.ended()
 
     def refused(self) -> None:
         """The store has asked for fewer requests."""
         if self._began is not None:
-            self._line.refused(self._began)
+            self._queue.refused(self._began)
 
     def served(self) -> None:
-        """The store has done what it was asked for."""
-        self._line.served()
+        """The store has served the request."""
+        self._queue.served()
 
 
 class _SlotQueue:
-    """Those to one bucket."""
+    """The requests to one bucket that wait."""
 
     def __init__(self, bucket: str, clock: Clock, events: EventSink, ceiling: int) -> None:
         self.throttle = Throttle(ceiling)
         self._bucket = bucket
         self._clock = clock
         self._events = events
-        self._told_seconds: float | None = None  # when the log was told that requests wait
+        self._began_seconds: float | None = None  # since when requests wait, as reported
         self._queue: FairQueue[Slot] = FairQueue()
-        self._is_calling = False
+        self._is_admitting = False
 
     def enter(self, slot: Slot, user: str) -> Deferred[None] | None:
         if self.throttle.has_room and self._queue.is_empty:
             slot.begin()
             return None
-        turn = self._queue.put(user, slot)
-        self._tell_begin()
-        return turn
+        ready = self._queue.put(user, slot)
+        self._report_begin()
+        return ready
 
     def leave(self) -> None:
         self.throttle.ended()
-        self._call()
+        self._admit()
 
     def refused(self, began: int) -> None:
         self.throttle.refused(began, self._clock.seconds())
 
     def served(self) -> None:
         is_over = self.throttle.served(self._clock.seconds(), is_crowded=not self._queue.is_empty)
-        if is_over and self._told_seconds is not None:
-            seconds, self._told_seconds = self._clock.seconds() - self._told_seconds, None
+        if is_over and self._began_seconds is not None:
+            seconds, self._began_seconds = self._clock.seconds() - self._began_seconds, None
             self._events.emit(
                 ThrottlingEnded(
                     bucket=self._bucket,
@@ -125,20 +131,20 @@ class _SlotQueue:
                 )
             )
 
-    def _tell_begin(self) -> None:
-        if self._told_seconds is None:
-            self._told_seconds = self._clock.seconds()
+    def _report_begin(self) -> None:
+        if self._began_seconds is None:
+            self._began_seconds = self._clock.seconds()
             self._events.emit(
                 ThrottlingBegan(bucket=self._bucket, in_flight=self.throttle.in_flight)
             )
 
-    def _call(self) -> None:
-        """Let in whom there is room for. Whom we call may leave at once: then this goes on."""
-        if self._is_calling:
+    def _admit(self) -> None:
+        """Let the next requests go, as many as may. One may end at once: the loop goes on then."""
+        if self._is_admitting:
             return
-        self._is_calling = True
+        self._is_admitting = True
         while not self._queue.is_empty and self.throttle.has_room:
-            _, slot, turn = self._queue.pop()
+            _, slot, ready = self._queue.pop()
             slot.begin()
-            turn.callback(None)
-        self._is_calling = False
+            ready.callback(None)
+        self._is_admitting = False

@@ -36,11 +36,11 @@ class Crowd:
             user, _, rest = name.partition("-")
             slot = self.slots[name] = self.lines.slot("bucket", user, is_slow=rest == "slow")
             slot.__enter__()
-            if slot.turn is None:
+            if slot.ready is None:
                 self.begun.append(name)
             else:
-                self.turns[name] = slot.turn
-                slot.turn.addCallbacks(lambda _, name=name: self.begun.append(name), lambda _: 0)
+                self.turns[name] = slot.ready
+                slot.ready.addCallbacks(lambda _, name=name: self.begun.append(name), lambda _: 0)
 
     def go(self, *names: str) -> None:
         for name in names:

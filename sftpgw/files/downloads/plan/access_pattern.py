@@ -5,15 +5,14 @@ Must not know: what is fetched, or how.
 
 Rules
 
-1. A *run* is a stretch that was asked for without a gap. A READ that touches a run
-   makes it longer, at either end; two runs that meet become one. So a window of READs
-   that comes out of order is one run, and so is each of several readers on one handle.
-   A reader may leave out a sixth of a run.
+1. A *run* is a stretch that was read without a gap. A READ that touches a run makes it longer, at
+   either end; two runs that meet become one. So a window of READs that comes out of order is one
+   run, and so is each of several readers on one handle. A reader may leave out a sixth of a run.
 2. A run that was made longer downwards twice in a row goes backwards.
-3. The *window* of a run is how many bytes its reader may have waiting for it. It
-   grows fourfold when a READ had to wait, once per window; it is never smaller than
-   what the reader asks for in a quarter of a second. It is halved when the reader has gone
-   through half of it while nothing was under way: the store is the faster one.
+3. The *window* of a run is how many bytes may wait for its reader. It grows fourfold when a READ
+   had to wait, once per window; it is never smaller than what the reader asks for in a quarter of
+   a second. It is halved when the reader has gone through half of it while nothing was under way:
+   then the store is faster than the reader.
 4. READs of one size at one distance from each other make a *stride*, after the fourth.
 5. A run that was not touched while a whole part was read elsewhere is over.
 """
@@ -35,7 +34,11 @@ EQUAL_STEPS = 2
 
 
 class Run:
-    """A stretch that a reader goes through, in one direction."""
+    """A stretch that a reader goes through, in one direction.
+
+    :param wanted: the bytes of its first READ.
+    :param now_seconds: when that came.
+    """
 
     __slots__ = (
         "_calm_bytes",
@@ -59,18 +62,18 @@ class Run:
         self.read_bytes = wanted.size_bytes
         self.window_bytes = 0
         self.used_at = 0
-        """How much had been asked for, of the whole file, when this run was last touched."""
+        """How many bytes of the whole file were requested before this run was last touched."""
         self._downward = 0
         self._calm_bytes = 0
         self._waited_at: int | None = None
         self._pace_bytes = 0
         self._pace_began = now_seconds
         self._due_bytes = 0
-        """What the reader asks for in `PACE_SECONDS`, as measured last."""
+        """How many bytes the reader requests in `PACE_SECONDS`, as measured last."""
 
     @property
     def is_followed(self) -> bool:
-        """Whether a second READ has shown that this is a run at all."""
+        """Whether a second READ has shown that this is a run."""
         return self.reads > 1
 
     @property
@@ -123,7 +126,7 @@ class Run:
             self.window_bytes = max(least_bytes, self.window_bytes // 2, self._due_bytes)
 
     def pace(self, size_bytes: int, now_seconds: float, most_bytes: int) -> None:
-        """Measure how fast the reader is, and do not let the window be too small for that."""
+        """Measure how fast the reader is, and make the window large enough for that."""
         self._pace_bytes += size_bytes
         passed_seconds = now_seconds - self._pace_began
         if passed_seconds >= PACE_SAMPLE_SECONDS:
@@ -141,7 +144,7 @@ class Stride:
         self._step = 0
         self._equal_steps = 0
 
-    def asked(self, wanted: ByteRange) -> None:
+    def requested(self, wanted: ByteRange) -> None:
         step = wanted.start - self._last.start
         is_equal = step == self._step and wanted.size_bytes == self._last.size_bytes
         self._equal_steps = self._equal_steps + 1 if is_equal else 0
@@ -149,7 +152,7 @@ class Stride:
         self._last = wanted
 
     def expected(self, limit: int) -> Iterator[ByteRange]:
-        """What the next READs ask for; more of it, up to `limit`, the longer it has held."""
+        """The ranges of the next READs, up to `limit`: more, the longer the stride holds."""
         size_bytes = self._last.size_bytes
         if self._equal_steps < EQUAL_STEPS or abs(self._step) <= size_bytes:
             return
@@ -160,31 +163,34 @@ class Stride:
 
 
 class Movement:
-    """All that is known of how a file is being read.
+    """How one file is being read: its runs and its stride.
 
-    :param least_bytes, most_bytes: the bounds of a window.
-    :param idle_bytes: how much is read elsewhere until a run is taken for over.
+    :param least_bytes: the smallest window of a run.
+    :param most_bytes: the largest one.
+    :param idle_bytes: how many bytes are read elsewhere until a run is over.
     """
 
     def __init__(self, *, least_bytes: int, most_bytes: int, idle_bytes: int) -> None:
         self._least_bytes = least_bytes
         self._most_bytes = most_bytes
         self._idle_bytes = idle_bytes
-        self.asked_bytes = 0
+        self.requested_bytes = 0
         self.stride = Stride()
         self.runs: list[Run] = []
-        """The one last used comes first."""
+        """The run that was used last comes first."""
 
-    def asked(self, wanted: ByteRange, *, now_seconds: float, is_here: bool, is_idle: bool) -> Run:
+    def requested(
+        self, wanted: ByteRange, *, now_seconds: float, is_here: bool, is_idle: bool
+    ) -> Run:
         """A READ has come; returns the run that it belongs to.
 
         :param is_here: it can be answered at once.
         :param is_idle: nothing is under way.
         """
-        self.asked_bytes += wanted.size_bytes
-        self.stride.asked(wanted)
-        run = self._placed(wanted, now_seconds)
-        run.used_at = self.asked_bytes
+        self.requested_bytes += wanted.size_bytes
+        self.stride.requested(wanted)
+        run = self._run_of(wanted, now_seconds)
+        run.used_at = self.requested_bytes
         if run.is_followed:
             run.pace(wanted.size_bytes, now_seconds, self._most_bytes)
             if not is_here:
@@ -193,7 +199,7 @@ class Movement:
                 run.was_calm(wanted.size_bytes, self._least_bytes)
         return run
 
-    def _placed(self, wanted: ByteRange, now_seconds: float) -> Run:
+    def _run_of(self, wanted: ByteRange, now_seconds: float) -> Run:
         """The run that `wanted` makes longer, or a new one."""
         if self.runs and self.runs[0].touches(wanted):
             run = self.runs[0]
@@ -211,12 +217,12 @@ class Movement:
         return run
 
     def _tidy(self, run: Run) -> None:
-        """Join what has met, forget what is over."""
-        kept = [run]
+        """Join runs that have met, forget those that are over."""
+        current = [run]
         reach = ByteRange(run.start, run.stop)
         for each in self.runs[1:]:
             if each.touches(reach):
                 run.join(each)
-            elif self.asked_bytes - each.used_at <= self._idle_bytes:
-                kept.append(each)
-        self.runs = kept[:MAX_RUNS]
+            elif self.requested_bytes - each.used_at <= self._idle_bytes:
+                current.append(each)
+        self.runs = current[:MAX_RUNS]

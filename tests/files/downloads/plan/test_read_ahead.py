@@ -33,7 +33,7 @@ class Reader:
         while (fetch := self.plan.next_fetch()) is not None:
             wanted = fetch.wanted
             assert wanted.size_bytes > 0
-            assert wanted.start <= fetch.demanded.start <= fetch.demanded.stop <= wanted.stop
+            assert wanted.start <= fetch.on_demand.start <= fetch.on_demand.stop <= wanted.stop
             assert not any(
                 wanted.start < segment.stop and segment.start < wanted.stop
                 for segment in self.plan.segments
@@ -41,7 +41,7 @@ class Reader:
             segment = self.plan.began(wanted)
             self.fetched.append(wanted)
             if complete:
-                segment.received = segment.stop
+                segment.received(segment.stop - segment.received_stop)
                 self.plan.finished()
 
     def read(self, offset: int, length: int = STEP) -> None:
@@ -51,12 +51,12 @@ class Reader:
         is_here = covered(self.plan.segments, wanted)
         if is_here:
             self._take(wanted)
-        self.plan.asked(wanted, now_seconds=self.now_seconds, is_here=is_here)
+        self.plan.requested(wanted, now_seconds=self.now_seconds, is_here=is_here)
         self.plan.drop_stale()
         self.fetch()
         if not is_here:
             assert covered(self.plan.segments, wanted)
-            self.plan.answered(wanted)
+            self.plan.replied(wanted)
             self._take(wanted)
 
     def _take(self, wanted: ByteRange) -> None:
@@ -71,9 +71,9 @@ class Reader:
         self.unread_bytes.setdefault(segment, segment.size_bytes)
         self.unread_bytes[segment] -= read
         if wanted.start <= segment.start:
-            segment.start = min(segment.stop, wanted.stop)
+            segment.consumed(min(segment.stop, wanted.stop) - segment.start)
         if self.unread_bytes[segment] <= 0:
-            segment.start = segment.stop
+            segment.consumed(segment.size_bytes)
             self.plan.dropped(segment)
 
     @property
@@ -88,8 +88,8 @@ class Reader:
 def covered(segments: Iterable[Segment], wanted: ByteRange) -> bool:
     at = wanted.start
     for segment in segments:
-        if segment.start <= at < segment.received:
-            at = segment.received
+        if segment.start <= at < segment.received_stop:
+            at = segment.received_stop
     return at >= wanted.stop
 
 
@@ -203,7 +203,7 @@ def test_no_range_is_begun_for_a_few_bytes() -> None:
 def test_only_so_many_ranges_are_under_way() -> None:
     reader = Reader()
     for offset in range(0, 64 * MIB, STEP):
-        reader.plan.asked(ByteRange(offset, offset + STEP), now_seconds=0.0, is_here=False)
+        reader.plan.requested(ByteRange(offset, offset + STEP), now_seconds=0.0, is_here=False)
     reader.fetch(complete=False)
     assert len(reader.fetched) == 5  # one beside that which the next answer comes from
     assert reader.fetched[0].start == 0
@@ -212,7 +212,7 @@ def test_only_so_many_ranges_are_under_way() -> None:
 def test_reads_that_adjoin_share_a_range() -> None:
     reader = Reader()
     for offset in (70 * MIB, 10 * MIB, 10 * MIB + STEP, 10 * MIB + 2 * STEP):
-        reader.plan.asked(ByteRange(offset, offset + STEP), now_seconds=0.0, is_here=False)
+        reader.plan.requested(ByteRange(offset, offset + STEP), now_seconds=0.0, is_here=False)
     reader.fetch(complete=False)
     assert reader.fetched[0] == ByteRange(70 * MIB, 70 * MIB + STEP)
     assert reader.fetched[1].stop >= 10 * MIB + 3 * STEP
@@ -228,7 +228,7 @@ def test_the_first_range_of_a_large_file_is_cut_off_if_the_client_does_not_read_
     reader = Reader()
     segment = opened(reader, MIB)
     assert not reader.plan.runs_too_far(segment)
-    segment.received = 2 * MIB
+    segment.received(MIB)
     assert reader.plan.runs_too_far(segment)
     assert reader.plan.cut_off(segment) == PART - 2 * MIB
     reader.read(0)
@@ -265,12 +265,12 @@ class TestWhereMemoryIsShort:
         reader.plan.fair_share_bytes = 4 * MIB
         for number in range(16):
             wanted = ByteRange(number * STEP, (number + 1) * STEP)
-            reader.plan.asked(wanted, now_seconds=0.0, is_here=False)
+            reader.plan.requested(wanted, now_seconds=0.0, is_here=False)
             reader.fetch(complete=False)
         assert [each.start for each in reader.fetched] == [0, STEP]
         first = reader.plan.segments[0]
-        first.received = first.stop
-        reader.plan.answered(ByteRange(0, STEP))
+        first.received(first.size_bytes)
+        reader.plan.replied(ByteRange(0, STEP))
         reader.plan.finished()
         reader.fetch(complete=False)
         (cork,) = reader.fetched[2:]
