@@ -6,21 +6,22 @@ Must not know: users, HTTP.
 
 Rules
 
-1. It runs some time after the start, so that processes do not run at the same moment, and then every
-   hour. It looks below each prefix that the gateway writes to, in one run at a time with one request
-   at a time, so that it holds up no other work.
+1. It runs some time after the start, so that processes do not run at the same moment, and then
+   every hour. It looks below each prefix that the gateway writes to: one run at a time with one
+   request at a time, so that it holds up no other work.
 2. Below the prefix of a user it aborts multipart uploads that are older than `[s3]
    abort_stale_uploads`. If that is off, it does nothing there: other programs may write there.
 3. Below the state prefix it always does so, after that time or a week, and deletes staging objects
    and leftovers of probes of that age.
 4. It never touches what is pinned by a transfer of this process or has a record
-   (`uploads/suspended/plan`). If the store tells no age, the age counts from the first time that this
-   process saw the upload, and the log says so once. Records older than `[files] partials_kept` are
-   removed first, with their uploads. If records cannot be read, no upload is aborted.
-5. A failure is logged, and the sweep goes on: with the next upload or object, or with the next prefix
-   if the store cannot be reached or the prefix cannot be listed.
-6. Before an upload or object is reported as aborted or deleted, it is looked for again: a store that
-   takes an id or a name for another one reports success, too.
+   (`uploads/suspended/plan`). If the store tells no age, the age counts from the first time that
+   this process saw the upload, and the log says so once. Records older than `[files]
+   partials_kept` are removed first, with their uploads. If records cannot be read, no upload is
+   aborted.
+5. A failure is logged, and the sweep goes on: with the next upload or object, or with the next
+   prefix if the store cannot be reached or the prefix cannot be listed.
+6. Before an upload or object is reported as aborted or deleted, it is looked for again: a store
+   that takes an id or a name for another one reports success, too.
 
 MinIO lists the uploads of one exact key only, so that none is found there; it aborts them itself
 after 24 hours.
