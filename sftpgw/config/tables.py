@@ -206,8 +206,8 @@ S3_KEYS: Mapping[str, Key] = {
         "abort_stale_uploads_seconds",
         off_or(time(3600, 365 * DAY)),
         "Abort multipart uploads under the users' prefixes that are older than this and have no "
-        "record, no matter which program began them. 7d is a good value. Another gateway's upload "
-        "may be under way for so long.",
+        "record, no matter which program began them. 7d is a good value. No upload of another "
+        "gateway may take longer than this.",
     ),
     "unsupported": Key(
         "capabilities",
@@ -251,9 +251,9 @@ SSH_KEYS: Mapping[str, Key] = {
     "max_startups": Key(
         "max_startups",
         STARTUPS,
-        "Limits for clients that have not logged in. From the first number on, so many percent of "
-        "new connections are refused, and ever more of them up to the last number, from which on "
-        "all are. An address that has such clients already is refused sooner.",
+        "Limits for clients that have not logged in: from ``start`` of them on, ``percent`` of "
+        "new connections are refused. The share grows up to ``full`` of them, from where on all "
+        "are refused. An address that has such clients already is refused sooner.",
     ),
     "startups_per_address": Key(
         "startups_per_address",
@@ -274,8 +274,8 @@ SSH_KEYS: Mapping[str, Key] = {
     "balancer_networks": Key(
         "balancer_networks",
         NETWORKS,
-        "Where load balancers connect from that tell the client's address "
-        "(``listen = haproxy:…``).",
+        "Where load balancers connect from that tell the client's address (``listen = "
+        "haproxy:…``).",
     ),
     "banner_file": Key(
         "banner",
@@ -285,27 +285,27 @@ SSH_KEYS: Mapping[str, Key] = {
     "keepalive_interval": Key(
         "keepalive_interval_seconds",
         never_or(time(1, 86400)),
-        "A client that has been silent for so long is asked for a sign of life.",
+        "How long a client may be silent before the gateway sends it a keepalive request.",
     ),
     "keepalive_count": Key(
         "keepalive_count",
         count(1, 100),
-        "How many such requests without any reply end the connection.",
+        "The number of keepalive requests without a reply that ends the connection.",
     ),
     "idle_timeout": Key(
         "idle_timeout_seconds",
         never_or(time(1, 30 * 86400)),
-        "End a session on which nothing has moved for so long and for which nothing is under way. "
-        "It may end up to a minute late.",
+        "How long nothing may move on a session for which nothing is under way, before it is "
+        "ended. It may end up to a minute later.",
     ),
     "rekey_bytes": Key(
         "rekey_bytes",
         # Up to 32 GiB, packets cannot be counted out: `ssh.rekeying` tells why.
         size(MIB, 32 * GIB),
-        "Exchange new keys after so many bytes, both directions together.",
+        "The number of bytes, both directions together, after which new keys are exchanged.",
     ),
     "rekey_interval": Key(
-        "rekey_interval_seconds", time(60, 86400), "Exchange new keys after so much time."
+        "rekey_interval_seconds", time(60, 86400), "The time after which new keys are exchanged."
     ),
     "key_exchange_timeout": Key(
         "key_exchange_timeout_seconds", time(1, 3600), "How long a key exchange may take."
