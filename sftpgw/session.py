@@ -125,6 +125,6 @@ class Session:
             {b"sftp": self.sftp},
             window_memory=self._shared.window_memory,
             commands=self.command,
-            answer_memory=self.context.budget,
+            output_memory=self.context.budget,
             totals=self.traffic.facts,
         )

@@ -232,7 +232,7 @@ class GatewayUserAuth(SSHUserAuthServer):
     async def _process_response(self, packet: bytes) -> None:
         request, self._prompted = self._prompted, None
         if request is None:
-            raise MalformedPacket("an answer without a question")
+            raise MalformedPacket("a response without a prompt")
         fields = PacketFields(packet)
         credentials = None
         if fields.uint32() == 1:  # any other number of responses must fail (section 3.4)

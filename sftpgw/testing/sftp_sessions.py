@@ -167,7 +167,7 @@ class GatewayInMemory:
             self.ssh,
             clock=self.clock,
             commands=session.command,
-            answer_memory=session.context.budget,
+            output_memory=session.context.budget,
             totals=session.traffic.facts,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
@@ -190,7 +190,7 @@ class GatewayInMemory:
             {b"sftp": session.sftp},
             self.ssh,
             clock=self.clock,
-            answer_memory=session.context.budget,
+            output_memory=session.context.budget,
             totals=session.traffic.facts,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)

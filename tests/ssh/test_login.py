@@ -319,7 +319,7 @@ def test_an_answer_without_a_question_ends_the_connection(
     for method in before:
         login.ask(method, b"" if method == b"none" else NS(b"") + NS(b""))
     login.answer(b"secret")
-    assert login.disconnect_text == b"an answer without a question"
+    assert login.disconnect_text == b"a response without a prompt"
     assert not login.heard(SUCCESS)
 
 
