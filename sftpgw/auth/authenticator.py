@@ -1,6 +1,6 @@
 """The seam between logins and sources of users: an `Authenticator` decides about each attempt.
 
-Knows: what a source of users is asked, and what it answers.
+Knows: the questions to a source of users, and their answers.
 Must not know: where users come from, cred's portal, or SSH packets.
 
 A source that hands out records of users, with their keys and password hashes, is a `UserDirectory`
@@ -18,7 +18,7 @@ from sftpgw.model.users import User
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """Who wants to log in, and from where.
+    """A user who wants to log in, and the client's address.
 
     :ivar user_name: the user's name as the client has sent it, in the normal form of Unicode; UTF-8
         as a rule, but any bytes are possible.
@@ -32,8 +32,8 @@ class LoginAttempt:
 class Authenticator(Protocol):
     """Decides whether a key or a password opens an account.
 
-    None refuses, and must not tell an unknown user from a wrong key or password: neither by its
-    content, which there is none of, nor by the time that it takes.
+    None means a refusal. A client must not learn from it whether the user is unknown or the key or
+    password is wrong; so both must take the same time.
     """
 
     async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:

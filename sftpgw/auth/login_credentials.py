@@ -1,4 +1,4 @@
-"""Cred's credentials, with what an `Authenticator` is told besides: the client's address.
+"""Cred's credentials with the `LoginAttempt` that they belong to, for an `Authenticator`.
 
 Knows: cred's classes and `LoginAttempt`. Must not know: how a key or a password is verified.
 """
@@ -16,7 +16,7 @@ from sftpgw.auth.authenticator import LoginAttempt
 class KeyCredentials(SSHPrivateKey):
     """A public key, and as a rule a signature made with it (RFC 4252, section 7).
 
-    :param attempt: who wants to log in, and from where.
+    :param attempt: the user and the address of the client.
     :param algorithm: the signature algorithm that the client has announced.
     :param blob: the public key (RFC 4253, section 6.6).
     :param message: what was signed.
@@ -39,7 +39,7 @@ class KeyCredentials(SSHPrivateKey):
 class PasswordCredentials(UsernamePassword):
     """A password (RFC 4252, section 8, or RFC 4256).
 
-    :param attempt: who wants to log in, and from where.
+    :param attempt: the user and the address of the client.
     :param password: as the client has sent it.
     """
 

@@ -43,7 +43,7 @@ class GatewayAvatar:
     :param logout: called when the connection is gone.
     :param window_memory: the budget of all receive windows; None to count nothing.
     :param commands: makes what runs a command line; None to refuse all of them.
-    :param answer_memory: the budget for output that the client does not read; None to count
+    :param output_memory: the budget for output that the client does not read; None to count
         nothing.
     :param totals: returns the session's totals for the log, when it ends.
     """
@@ -56,13 +56,13 @@ class GatewayAvatar:
         logout: Callable[[], None] = lambda: None,
         window_memory: MemoryBudget | None = None,
         commands: CommandFactory | None = None,
-        answer_memory: MemoryBudget | None = None,
+        output_memory: MemoryBudget | None = None,
         *,
         totals: Callable[[], SessionTotals] = SessionTotals,
     ) -> None:
         self.totals = totals
         self.window_memory = window_memory
-        self.answer_memory = answer_memory
+        self.output_memory = output_memory
         self._subsystems = subsystems
         self._commands = commands
         self._logout = logout

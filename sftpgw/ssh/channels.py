@@ -81,7 +81,7 @@ class SessionChannel(SSHChannel):
         self._outgoing = ByteQueue()
         self._errors = ByteQueue()
         self._outbound = OutboundBudget(
-            avatar.answer_memory,
+            avatar.output_memory,
             self._now_seconds,
             self._on_unread,
         )

@@ -1,4 +1,4 @@
-"""A logger for Conch's classes that keeps their warnings and failures only.
+"""A logger for Conch's classes that logs their warnings and failures only.
 
 Knows: Twisted's log levels. Must not know: what is logged.
 

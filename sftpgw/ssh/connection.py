@@ -134,7 +134,7 @@ class GatewayConnection(SSHConnection):
 
         :raises MalformedPacket: always.
         """
-        raise MalformedPacket("an answer to a question that was not asked")
+        raise MalformedPacket("a reply to a request that was not sent")
 
     ssh_CHANNEL_OPEN_CONFIRMATION = _refuse_unasked
     ssh_CHANNEL_OPEN_FAILURE = _refuse_unasked
@@ -297,13 +297,8 @@ class GatewayConnection(SSHConnection):
 
     def _report_refusal(self, kind: str, name: bytes) -> None:
         """Log a refusal, once for each name and `MAX_REFUSALS_LOGGED` times at most."""
-        if name in _ROUTINE:
+        reported, refusal = self._reported_refusals, (kind, name)
+        if name in _ROUTINE or refusal in reported or len(reported) >= MAX_REFUSALS_LOGGED:
             return
-        refusal = (kind, name)
-        if (
-            refusal in self._reported_refusals
-            or len(self._reported_refusals) >= MAX_REFUSALS_LOGGED
-        ):
-            return
-        self._reported_refusals.add(refusal)
+        reported.add(refusal)
         self.transport.events.emit(RequestRefused(kind=kind, name=printable(name)))

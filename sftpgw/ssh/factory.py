@@ -29,10 +29,10 @@ from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.userauth import GatewayUserAuth
 
-REFUSALS_TOLD_AFTER_SECONDS = 10.0
-"""How long refused connections are counted before one event tells of all of them."""
+REFUSALS_TALLY_SECONDS = 10.0
+"""How long refused connections are counted before one event reports all of them."""
 
-SILENT_TOLD_AFTER_SECONDS = 60.0
+SILENT_TALLY_SECONDS = 60.0
 """The same for connections without a byte from the client, such as scans and health checks."""
 
 
@@ -48,7 +48,7 @@ class GatewayFactory(SSHFactory):
     :param host_keys: private keys, one of each type; see `host_keys`.
     :param settings: ``[ssh]``.
     :param clock: the reactor, or ``task.Clock`` in tests.
-    :param events: where events are told.
+    :param events: where events go.
     :param new_label: makes the label that every event of a session carries.
     :param admission: decides which connections are accepted; by default by `settings`, counting the
         connections of this process.
@@ -82,8 +82,8 @@ class GatewayFactory(SSHFactory):
         self._admission: Admission = admission or ProcessAdmission(
             settings, seconds=clock.seconds, random=random.random
         )
-        self._refusals = Tally(self._refusals_counted, REFUSALS_TOLD_AFTER_SECONDS, clock, events)
-        self._silent = Tally(_silent_counted, SILENT_TOLD_AFTER_SECONDS, clock, events)
+        self._refusals = Tally(self._refusals_counted, REFUSALS_TALLY_SECONDS, clock, events)
+        self._silent = Tally(_silent_counted, SILENT_TALLY_SECONDS, clock, events)
         self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
@@ -147,9 +147,9 @@ class GatewayFactory(SSHFactory):
         self._refusals.count(refusal.value, host)
 
     def stopFactory(self) -> None:
-        """Tell what was counted: no port listens any more. Called by Twisted."""
-        self._refusals.end()
-        self._silent.end()
+        """Emit the counts: no port listens any more. Called by Twisted."""
+        self._refusals.flush()
+        self._silent.flush()
 
     def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""

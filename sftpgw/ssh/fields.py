@@ -1,6 +1,6 @@
 """The fields of an SSH packet's payload, read with bounds.
 
-Knows: what the peer is told of a packet that is malformed. Must not know: any message.
+Knows: the text that a client gets for a malformed packet. Must not know: any message.
 Takes the place of Conch's `getNS`, which returns less than the length promises when a packet is
 cut short.
 """

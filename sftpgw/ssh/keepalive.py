@@ -86,7 +86,7 @@ class ClientAliveMonitor:
         self._note_activity(now_seconds)
         idle_at_seconds = self._idle_at_seconds()
         if now_seconds >= idle_at_seconds:
-            self._connection.give_up("nothing was asked for in a long time")
+            self._connection.give_up("the session was idle for too long")
             return
         if now_seconds >= self._next_keepalive_seconds():
             if self._unanswered >= self._most_unanswered:

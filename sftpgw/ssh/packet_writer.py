@@ -165,7 +165,7 @@ class PacketWriter:
     def _count_unread(self, size_bytes: int) -> None:
         self._unread_bytes += size_bytes
         if self._unread_bytes > UNREAD_CONTROL_BYTES:
-            self._on_overflow("the client asks but does not read")
+            self._on_overflow("the client sends requests but does not read the replies")
 
     # Key exchanges.
 
@@ -187,7 +187,7 @@ class PacketWriter:
         self._held_back.append((message, payload))
         self._held_back_bytes += len(payload) + PACKET_OVERHEAD_BYTES
         if self._held_back_bytes > UNREAD_CONTROL_BYTES:
-            self._on_overflow("the client asks too much during a key exchange")
+            self._on_overflow("the client sends too many requests during a key exchange")
 
     # TCP.
 

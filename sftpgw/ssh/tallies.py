@@ -1,4 +1,4 @@
-"""Counters for what happens too often to be logged each time: one event tells of many.
+"""Counters for occurrences that are too frequent to be logged one by one: one event reports many.
 
 Knows: counts by name, and the address of the last occurrence. Must not know: what is counted.
 """
@@ -13,7 +13,7 @@ from sftpgw.model.events import Event, EventSink
 
 
 class Tally:
-    """Counts for a while from the first occurrence, tells one event, and begins anew.
+    """Counts from the first occurrence on, emits one event after a while, and begins anew.
 
     :param make_event: makes the event of the counts by name and the address of the last occurrence.
     :param seconds: how long to count.
@@ -45,15 +45,15 @@ class Tally:
         self._counts[name] += 1
         self._last_from = host or "local"
         if self._call is None:
-            self._call = self._clock.callLater(self._seconds, self._tell)
+            self._call = self._clock.callLater(self._seconds, self._emit)
 
-    def end(self) -> None:
-        """Tell at once what was counted."""
+    def flush(self) -> None:
+        """Emit the event for what was counted, at once."""
         if self._call is not None:
             self._call.cancel()
-            self._tell()
+            self._emit()
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         self._call = None
         counts, self._counts = self._counts, Counter()
         self._events.emit(self._make_event(counts, self._last_from))

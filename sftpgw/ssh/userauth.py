@@ -232,7 +232,7 @@ class GatewayUserAuth(SSHUserAuthServer):
     async def _process_response(self, packet: bytes) -> None:
         request, self._prompted = self._prompted, None
         if request is None:
-            raise MalformedPacket("an answer without a question")
+            raise MalformedPacket("a response without a prompt")
         fields = PacketFields(packet)
         credentials = None
         if fields.uint32() == 1:  # any other number of responses must fail (section 3.4)
@@ -307,7 +307,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         An unexpected exception is logged, and a refusal for the client.
         """
         try:
-            return await self.portal.login(credentials, self.transport.session, IConchUser)
+            return await self.portal.login(credentials, self.transport.labels, IConchUser)
         except (ValidPublicKey, LoginFailed) as refusal:
             return refusal
         except CancelledError:

@@ -3,11 +3,11 @@
 Knows: the window of RFC 4254, section 5.2, and how much of it is counted in the memory budget.
 Must not know: channels, or what the bytes are.
 
-What a client sends before we have dealt with it waits in memory, so that a window is memory that
-the client was granted. Every channel has at least `LEAST_WINDOW_BYTES`, enough for one request. The
-window grows to `WINDOW_BYTES`, which keeps a distant client busy, while there is free memory and no
-other transfer waits for it. When one waits, the window shrinks: bytes that the client has used are
-not granted again.
+Bytes that a client has sent wait in memory until they are processed, so that a window is memory
+that the client was granted. Every channel has at least `LEAST_WINDOW_BYTES`, enough for one
+request. The window grows to `WINDOW_BYTES`, which keeps a distant client busy, while there is free
+memory and no other transfer waits for it. When one waits, the window shrinks: bytes that the client
+has used are not granted again.
 
 A connection's first channel is opened even if its smallest window cannot be counted, since the
 number of connections has a limit of its own. A further channel is refused then.
@@ -58,7 +58,7 @@ class ReceiveWindow:
             memory.release(self._counted_bytes)
 
     def consumed(self, size_bytes: int) -> int:
-        """Take note of bytes that were dealt with; returns how many to grant the client now."""
+        """Count bytes that were processed; returns how many to grant the client now."""
         self._creditable_bytes += size_bytes
         if self._is_shrinking:
             self._shrink()

@@ -58,7 +58,7 @@ from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -249,7 +249,7 @@ class LoggedInPair(ClientPair):
     :param settings: [ssh]; the default has the documented values.
     :param commands: what runs command lines, if any.
     :param window_memory: the budget for windows, if they are counted.
-    :param answer_memory: the budget for unread output, if it is counted.
+    :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
     """
 
@@ -262,7 +262,7 @@ class LoggedInPair(ClientPair):
         strict: bool = False,
         commands: CommandFactory | None = None,
         window_memory: MemoryBudget | None = None,
-        answer_memory: MemoryBudget | None = None,
+        output_memory: MemoryBudget | None = None,
         totals: Callable[[], SessionTotals] = SessionTotals,
     ) -> None:
         self.events = RecordedEvents()
@@ -275,7 +275,7 @@ class LoggedInPair(ClientPair):
             self.logouts.append,
             commands,
             window_memory,
-            answer_memory,
+            output_memory,
             totals,
         )
         factory = make_factory(portal, clock, self.events, settings)
@@ -350,18 +350,18 @@ def make_test_portal(  # noqa: PLR0917
     tell_logout: Callable[[str], None] = lambda name: None,
     commands: CommandFactory | None = None,
     window_memory: MemoryBudget | None = None,
-    answer_memory: MemoryBudget | None = None,
+    output_memory: MemoryBudget | None = None,
     totals: Callable[[], SessionTotals] = SessionTotals,
 ) -> Portal:
     """A portal over `users` that checks passwords at once instead of in a thread."""
 
-    def make_avatar(user: User, session: str) -> GatewayAvatar:
+    def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar(
             subsystems,
             lambda: tell_logout(user.name),
             window_memory,
             commands=commands,
-            answer_memory=answer_memory,
+            output_memory=output_memory,
             totals=totals,
         )
 

@@ -24,7 +24,7 @@ from sftpgw.ssh.admission import (
     drop_probability,
     site_of,
 )
-from sftpgw.ssh.factory import REFUSALS_TOLD_AFTER_SECONDS
+from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -292,7 +292,7 @@ def test_few_addresses_that_take_all_they_get_lock_no_other_out(flooders: int) -
 
 
 def test_as_many_addresses_as_places_do() -> None:
-    """The limits that the module and README state; if this fails, they state too much."""
+    """The limits that the module and docs/security.rst state; else they state too much."""
     assert share_let_in(SshSettings(), 200) < 0.5
 
 
@@ -373,7 +373,7 @@ def test_refusals_are_one_event_with_counts() -> None:
     taken = [factory.buildProtocol(address(ALICE)) for _ in range(500)]
     assert [transport is None for transport in taken] == [False] * 2 + [True] * 498
     assert events.told == []
-    clock.advance(REFUSALS_TOLD_AFTER_SECONDS)
+    clock.advance(REFUSALS_TALLY_SECONDS)
     assert factory.buildProtocol(address(ALICE)) is None
     (facts,) = events.facts("connections-refused")
     assert facts["address_busy"] == 498

@@ -23,7 +23,7 @@ from sftpgw.ssh.balancers import (
     BalancedEndpoint,
     BalancedFactory,
 )
-from sftpgw.ssh.factory import REFUSALS_TOLD_AFTER_SECONDS, SILENT_TOLD_AFTER_SECONDS
+from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS, SILENT_TALLY_SECONDS
 from sftpgw.testing.ssh_clients import (
     ClientConnection,
     ClientTransport,
@@ -96,7 +96,7 @@ class Door:
 
     def refusals(self) -> dict[str, object]:
         """The counts of refused connections, and the address of the last one."""
-        self.clock.advance(REFUSALS_TOLD_AFTER_SECONDS)
+        self.clock.advance(REFUSALS_TALLY_SECONDS)
         (facts,) = self.events.facts("connections-refused")
         return {name: facts[name] for name in facts if name not in ("connected", "logging_in")}
 
@@ -250,7 +250,7 @@ def test_health_checks_are_quiet(door: Door) -> None:
             wire = door.connect(data)
             assert wire.said().startswith(b"SSH-2.0-sftpgw\r\n" if data else b"")
             wire.drop()
-    door.clock.advance(2 * SILENT_TOLD_AFTER_SECONDS)
+    door.clock.advance(2 * SILENT_TALLY_SECONDS)
     assert door.events.told == []
 
 

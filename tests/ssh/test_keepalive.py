@@ -193,7 +193,7 @@ def test_a_session_with_nothing_under_way_is_said_goodbye_to(watches: list[Watch
     watch.wait(IDLE_SECONDS - 1)
     assert watch.pair.connected
     watch.wait(1)
-    assert watch.pair.client.disconnect_text == b"nothing was asked for in a long time"
+    assert watch.pair.client.disconnect_text == b"the session was idle for too long"
     assert not watch.pair.connected
 
 

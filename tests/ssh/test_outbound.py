@@ -38,7 +38,7 @@ def budget() -> Budget:
 
 @pytest.fixture
 def pair(made: list[RecordingSubsystem], budget: Budget) -> Iterator[LoggedInPair]:
-    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, answer_memory=budget)
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, output_memory=budget)
     yield pair
     pair.drop()
     assert budget.held_bytes == 0
@@ -122,7 +122,7 @@ def test_a_client_that_does_not_read_for_a_minute_is_closed_when_others_wait(
 ) -> None:
     budget = Budget(8 * MIB)
     pair = LoggedInPair(
-        {b"sftp": RecordingSubsystem.into(made)}, answer_memory=budget.share("mallory")
+        {b"sftp": RecordingSubsystem.into(made)}, output_memory=budget.share("mallory")
     )
     for _ in range(3):
         pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)

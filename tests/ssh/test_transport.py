@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
-from sftpgw.ssh.factory import SILENT_TOLD_AFTER_SECONDS
+from sftpgw.ssh.factory import SILENT_TALLY_SECONDS
 from sftpgw.ssh.packet_cipher import PacketCiphers
 from sftpgw.ssh.packet_transport import PACKETS_PER_ITERATION
 from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
@@ -425,7 +425,7 @@ def test_ten_connections_without_a_byte_are_one_line() -> None:
     for _ in range(10):
         ClientPair(factory, clock, greet=False).drop()
     assert events.told == []
-    clock.advance(SILENT_TOLD_AFTER_SECONDS)
+    clock.advance(SILENT_TALLY_SECONDS)
     assert events.told == [("connections-silent", {"count": 10, "last_from": "local"})]
     assert clock.getDelayedCalls() == []
 
