@@ -1,4 +1,4 @@
-"""The layout of an object: direct parts, then pieces."""
+"""The layout of an object: direct parts, then staging uploads."""
 
 from __future__ import annotations
 
