@@ -192,9 +192,9 @@ def lost_after(store: SuspendingStore, size_bytes: int, start: int = 0) -> bytes
     return store.durable_data if store.suspended_parts else b""
 
 
-class TestWhatIsKept:
+class TestWhatIsSuspended:
     @pytest.mark.parametrize(
-        ("sent", "suspended_parts"),
+        ("sent", "suspended_bytes"),
         [(0, 0), (3, 0), (4, 3), (8, 7), (9, 8), (11, 8), (12, 11), (16, 8)],
     )
     def test_whole_parts_and_a_tail_but_never_all(self, sent: int, suspended_bytes: int) -> None:
