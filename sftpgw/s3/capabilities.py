@@ -158,7 +158,7 @@ class ProbedCapabilities:
         return self._believed[bucket]
 
     def _combined(self, bucket: str) -> Capabilities:
-        """The result of the probe without refused capabilities, which may be refused before it ends."""
+        """The result of the probe without refused capabilities; they may be refused before it."""
         capabilities = self._found.get(bucket, self._declared)
         capabilities = capabilities.without(self._refused.get(bucket, ()))
         algorithm = chosen_algorithm(self._choice, is_able=capabilities.checksums)
