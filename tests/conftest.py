@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 from twisted.logger import formatEvent, globalLogPublisher
 
-from tests.abilities import pytest_terminal_summary
+from tests.assumed_capabilities import pytest_terminal_summary
 from tests.needs import skip_without_needs
 
 __all__ = ["pytest_terminal_summary"]

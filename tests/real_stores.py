@@ -24,7 +24,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.abilities import VARIABLE, amazon_client
+from tests.assumed_capabilities import VARIABLE, amazon_client
 
 REPOSITORY = Path(__file__).parent.parent
 SUITES = (

@@ -1,9 +1,8 @@
 """The stores that tests run against: the fake, moto's server, and a real one if there is one.
 
-A real store is named by ``SFTPGW_TEST_S3_ENDPOINT``, ``_BUCKET``, ``_ACCESS_KEY``
-and ``_SECRET_KEY`` in the environment (and ``_REGION``, if it is not us-east-1, and
-``_UNSUPPORTED``, if it needs that line in ``[s3]``; what tests may not assume of it is
-found out, see `tests.abilities`).
+A real store is named by ``SFTPGW_TEST_S3_ENDPOINT``, ``_BUCKET``, ``_ACCESS_KEY`` and
+``_SECRET_KEY`` in the environment; by ``_REGION``, if it is not us-east-1; and by ``_UNSUPPORTED``,
+if it needs that line in ``[s3]``. `tests.assumed_capabilities` finds out what else it lacks.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectStore
 from sftpgw.model.units import MIB
 from sftpgw.s3.s3_client import S3Client
 from sftpgw.s3.store_factory import open_store
-from tests.abilities import need
+from tests.assumed_capabilities import need
 
 MOTO_MIN_PART_BYTES = 64 * 1024
 REAL_MIN_PART_BYTES = 5 * MIB
@@ -61,7 +60,7 @@ class RecordedEvents:
 
 
 class CollectingSink:
-    """A `BodySink` that keeps all it gets, and how often it was begun."""
+    """A `BodySink` that collects everything, and how often it was begun."""
 
     def __init__(self) -> None:
         self.infos: list[ObjectInfo] = []
@@ -86,9 +85,11 @@ class CollectingSink:
 
 @dataclass(frozen=True)
 class StoreUnderTest:
-    """A store and what a test must know of it. `prefix` is this test's own.
+    """A store and what a test must know of it.
 
-    `lacks` has names of `tests.abilities.ABILITIES`, and of what the gateway can do without.
+    :param prefix: of the keys of this test alone.
+    :param lacks: the names of capabilities that the store lacks, those of
+        `tests.assumed_capabilities` and of ``[s3] unsupported``.
     """
 
     store: ObjectStore
@@ -98,9 +99,9 @@ class StoreUnderTest:
     capabilities: Capabilities
     lacks: frozenset[str] = frozenset()
 
-    def needs(self, *abilities: str) -> None:
+    def needs(self, *capabilities: str) -> None:
         """Skip the test, by name, if the store lacks one of these."""
-        need(self.lacks, *abilities)
+        need(self.lacks, *capabilities)
 
     def name(self, key: str) -> ObjectName:
         return ObjectName(self.bucket, self.prefix + key)

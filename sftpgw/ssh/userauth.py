@@ -321,7 +321,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         """
         try:
             _, avatar, logout = await self.portal.login(
-                credentials, self.transport.session, IConchUser
+                credentials, self.transport.labels, IConchUser
             )
             return _Login(avatar, logout)
         except (ValidPublicKey, LoginFailed) as refusal:

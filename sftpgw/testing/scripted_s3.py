@@ -1,17 +1,17 @@
-"""An HTTP server that answers as a test has written down, for faults that moto does not show.
+"""An HTTP server that responds as a test has scripted, for faults that moto does not show.
 
-Knows: HTTP, and how a server misbehaves: cut bodies, stalls, resets, early refusals.
+Knows: HTTP, and how a server misbehaves: cut bodies, stalls, resets, early errors.
 Must not know: S3. What it says is the test's business.
 
     server = await ScriptedS3.listen(reactor)
-    server.script(Reply(503, body=b"<Error>...", headers={"retry-after": "1"}), Reply(200))
+    server.script(scripted_error(503, "SlowDown"), ScriptedResponse(200))
     ... requests to server.url ...
     server.requests[0].method
     await server.close()
 
-Each request takes the next reply; one more than scripted is answered by what
-`answer_with` was given, or 599, which has no other meaning. The HTTP is our
-own: a server made to be right does not lend itself to being wrong.
+Each request gets the next response of the script. When the script is empty, the handler of
+`respond_with` responds; without one the status is 599, which has no other meaning. The HTTP is
+implemented here: a correct server cannot be made to be wrong.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One answer, or the lack of it.
+class ScriptedResponse:
+    """One response, or its absence.
 
-    :param length: what ``Content-Length`` promises instead of the body's.
-    :param is_chunked: tell no length, and send the body in chunks.
-    :param cut_after_bytes: close the connection after so much of the body.
-    :param stalls: send what there is to send of the body, and then nothing, for ever.
-    :param is_silent: never answer at all.
-    :param is_reset: drop the connection instead of answering.
-    :param is_early: answer when the request's headers are there, and read no body.
+    :param length: the value of ``Content-Length``, if it is not that of the body.
+    :param is_chunked: send no length, and the body in chunks.
+    :param cut_after_bytes: close the connection after so many bytes of the body.
+    :param stalls: after `cut_after_bytes` send nothing more, and leave the connection open.
+    :param is_silent: never respond.
+    :param is_reset: drop the connection instead.
+    :param is_early: respond when the head of the request has arrived, and do not read its body.
     """
 
     status: int = 200
@@ -57,8 +57,8 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A request as it came in; header names in lower case."""
+class RecordedRequest:
+    """A request as it arrived; header names in lower case."""
 
     method: str
     target: str
@@ -66,40 +66,45 @@ class Recorded:
     body: bytes
 
 
-def error_reply(
+def scripted_error(
     status: int,
     code: str,
     headers: Mapping[str, str] = NO_HEADERS,
     *,
     region: str = "",
     message: str = "scripted",
-) -> Reply:
-    """A reply with S3's ``<Error>`` document."""
-    return Reply(status, error_document(code, region, message), headers)
+) -> ScriptedResponse:
+    """A response with S3's ``<Error>`` document."""
+    return ScriptedResponse(status, error_document(code, region, message), headers)
 
 
 def error_document(code: str, region: str = "", message: str = "scripted") -> bytes:
-    """S3's ``<Error>`` document; `region` is where it says that the bucket is."""
-    place = f"<Region>{escape(region)}</Region>" if region else ""
+    """S3's ``<Error>`` document.
+
+    :param region: the region that it names as the bucket's.
+    """
+    element = f"<Region>{escape(region)}</Region>" if region else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{place}"
+        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{element}"
         "<RequestId>REQUEST1</RequestId></Error>"
     ).encode()
 
 
 class ScriptedS3(Factory):
-    """The server. Made by `listen`."""
+    """The server; `listen` makes it."""
 
     noisy = False
 
     def __init__(self) -> None:
-        self.requests: list[Recorded] = []
+        self.requests: list[RecordedRequest] = []
         self.connections = 0
         self.url = ""
-        self._script: deque[Reply] = deque()
-        self._disturbances: list[tuple[Callable[[Recorded], bool], Reply]] = []
-        self._handler: Callable[[Recorded], Reply | Deferred[Reply]] = _nothing_scripted
+        self._script: deque[ScriptedResponse] = deque()
+        self._disturbances: list[tuple[Callable[[RecordedRequest], bool], ScriptedResponse]] = []
+        self._handler: Callable[
+            [RecordedRequest], ScriptedResponse | Deferred[ScriptedResponse]
+        ] = _nothing_scripted
         self._open: set[_Connection] = set()
         self._port: Any = None
         self._is_away = False
@@ -114,25 +119,32 @@ class ScriptedS3(Factory):
         server.url = f"http://127.0.0.1:{server._port.getHost().port}"
         return server
 
-    def script(self, *replies: Reply) -> None:
-        """Answer the next requests like this."""
-        self._script.extend(replies)
+    def script(self, *responses: ScriptedResponse) -> None:
+        """Respond to the next requests with `responses`, one each."""
+        self._script.extend(responses)
 
-    def answer_with(self, handler: Callable[[Recorded], Reply | Deferred[Reply]]) -> None:
-        """Answer like this what nothing is scripted for, now or later."""
+    def respond_with(
+        self, handler: Callable[[RecordedRequest], ScriptedResponse | Deferred[ScriptedResponse]]
+    ) -> None:
+        """Let `handler` respond to requests for which nothing is scripted."""
         self._handler = handler
 
-    def disturb(self, concerns: Callable[[Recorded], bool], *replies: Reply) -> None:
-        """Answer the next requests like this that `concerns` is true of, told before the body."""
-        self._disturbances.extend((concerns, reply) for reply in replies)
+    def disturb(
+        self, concerns: Callable[[RecordedRequest], bool], *responses: ScriptedResponse
+    ) -> None:
+        """Respond with `responses` to the next requests for which `concerns` is true.
+
+        :param concerns: sees the request without its body.
+        """
+        self._disturbances.extend((concerns, response) for response in responses)
 
     @property
     def undisturbed(self) -> int:
-        """How many disturbances no request has met yet."""
+        """How many of the responses of `disturb` are still unused."""
         return len(self._disturbances)
 
     def arrived(self, count: int) -> Deferred[None]:
-        """Fires when `count` requests have come in altogether."""
+        """Fires when `count` requests have arrived since the start."""
         arrival: Deferred[None] = Deferred()
         self._arrivals.append((count, arrival))
         self._tell_arrivals()
@@ -174,19 +186,19 @@ class ScriptedS3(Factory):
         self.connections += 1
         return connection
 
-    def next_reply(self, head: Recorded) -> Reply | None:
-        """What to answer; None: ask `handle` when the body is there."""
+    def next_response(self, head: RecordedRequest) -> ScriptedResponse | None:
+        """The response that is due; None: ask `handle` when the body has arrived."""
         for disturbance in self._disturbances:
-            concerns, reply = disturbance
+            concerns, response = disturbance
             if concerns(head):
                 self._disturbances.remove(disturbance)
-                return reply
+                return response
         return self._script.popleft() if self._script else None
 
-    def handle(self, request: Recorded) -> Reply | Deferred[Reply]:
+    def handle(self, request: RecordedRequest) -> ScriptedResponse | Deferred[ScriptedResponse]:
         return self._handler(request)
 
-    def record(self, request: Recorded) -> None:
+    def record(self, request: RecordedRequest) -> None:
         self.requests.append(request)
         self._tell_arrivals()
 
@@ -204,15 +216,15 @@ class ScriptedS3(Factory):
 
 
 class _Connection(Protocol):
-    """Reads one request after the other and answers from the script."""
+    """Reads one request after the other and responds from the script."""
 
     transport: Any
 
     def __init__(self, owner: ScriptedS3) -> None:
         self._owner = owner
         self._buffer = bytearray()
-        self._head: Recorded | None = None  # of the request that is being read, …
-        self._reply: Reply | None = None  # … and what it will get
+        self._head: RecordedRequest | None = None  # of the request that is being read, …
+        self._response: ScriptedResponse | None = None  # … and its response
         self._is_deaf = False
 
     def abort(self) -> None:
@@ -227,17 +239,17 @@ class _Connection(Protocol):
             head = self._head
             assert head is not None
             length = int(head.headers.get("content-length", "0"))
-            if len(self._buffer) < length and not (self._reply and self._reply.is_early):
+            if len(self._buffer) < length and not (self._response and self._response.is_early):
                 return
             request = replace(head, body=bytes(self._buffer[:length]))
             del self._buffer[:length]
-            reply = self._reply or self._owner.handle(request)
-            self._head = self._reply = None
+            response = self._response or self._owner.handle(request)
+            self._head = self._response = None
             self._owner.record(request)
-            if isinstance(reply, Deferred):
-                reply.addCallback(partial(self._answer, head.method))
+            if isinstance(response, Deferred):
+                response.addCallback(partial(self._respond, head.method))
             else:
-                self._answer(head.method, reply)
+                self._respond(head.method, response)
 
     def _has_head(self) -> bool:
         """Read a head if there is one; what it will get is decided before the body comes."""
@@ -245,43 +257,43 @@ class _Connection(Protocol):
             raw_head, _, rest = self._buffer.partition(b"\r\n\r\n")
             self._buffer = rest
             self._head = _parsed(bytes(raw_head))
-            self._reply = self._owner.next_reply(self._head)
+            self._response = self._owner.next_response(self._head)
         return self._head is not None
 
-    def _answer(self, method: str, reply: Reply) -> None:
-        self._is_deaf = reply.is_early or reply.is_silent
-        if reply.is_reset:
+    def _respond(self, method: str, response: ScriptedResponse) -> None:
+        self._is_deaf = response.is_early or response.is_silent
+        if response.is_reset:
             self.abort()
-        elif not reply.is_silent:
-            self._write(method, reply)
-        if reply.is_early:
+        elif not response.is_silent:
+            self._write(method, response)
+        if response.is_early:
             self.transport.pauseProducing()
 
-    def _write(self, method: str, reply: Reply) -> None:
-        body = b"" if method == "HEAD" else reply.body
-        length = len(reply.body) if reply.length is None else reply.length
-        lines = [f"HTTP/1.1 {reply.status} Scripted"]
+    def _write(self, method: str, response: ScriptedResponse) -> None:
+        body = b"" if method == "HEAD" else response.body
+        length = len(response.body) if response.length is None else response.length
+        lines = [f"HTTP/1.1 {response.status} Scripted"]
         lines.append(
-            "Transfer-Encoding: chunked" if reply.is_chunked else f"Content-Length: {length}"
+            "Transfer-Encoding: chunked" if response.is_chunked else f"Content-Length: {length}"
         )
-        if reply.is_chunked and method != "HEAD":
+        if response.is_chunked and method != "HEAD":
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
         self.transport.write("\r\n".join([*lines, "", ""]).encode())
-        self.transport.write(body[: reply.cut_after_bytes])
-        if reply.cut_after_bytes is not None and not reply.stalls:
+        self.transport.write(body[: response.cut_after_bytes])
+        if response.cut_after_bytes is not None and not response.stalls:
             self.transport.loseConnection()
 
 
-def _nothing_scripted(request: Recorded) -> Reply:
-    return Reply(599, b"nothing is scripted")
+def _nothing_scripted(request: RecordedRequest) -> ScriptedResponse:
+    return ScriptedResponse(599, b"nothing is scripted")
 
 
-def _parsed(head: bytes) -> Recorded:
+def _parsed(head: bytes) -> RecordedRequest:
     """A request's head, strict where a real server would be."""
     first, *lines = head.decode("ascii").split("\r\n")
     method, target, version = first.split(" ")
     if version != "HTTP/1.1":
         raise ValueError(version)
     pairs = (line.split(": ", 1) for line in lines)
-    return Recorded(method, target, {name.lower(): value for name, value in pairs}, b"")
+    return RecordedRequest(method, target, {name.lower(): value for name, value in pairs}, b"")

@@ -4,8 +4,8 @@ Knows: the requests that uploads and downloads are made of, and how vendors diff
 Must not know: sockets, or how a store misbehaves (`scripted_s3`).
 
     store = SmallS3(Dialect(conditions="ignored"))
-    server.answer_with(store.answer)
-    server.disturb(lambda r: r.method == "PUT", error_reply(503, "SlowDown"))
+    server.respond_with(store.respond)
+    server.disturb(lambda r: r.method == "PUT", scripted_error(503, "SlowDown"))
     store.objects["key"]                                     # what was published
 """
 
@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 from sftpgw.model.store import Checksum, ChecksumAlgorithm, StoredPart
 from sftpgw.model.units import KIB
 from sftpgw.s3.checksums import RunningChecksum, header_name, joined
-from sftpgw.testing.scripted_s3 import Recorded, Reply, error_reply
+from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, scripted_error
 from sftpgw.wire.s3xml import encode_checksum
 
 LONG_AGO = "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -98,11 +98,11 @@ class _SmallUpload:
 
 
 class _Refused(Exception):
-    """A request that the store refuses; `reply` is the error response."""
+    """A request that the store refuses; `response` is the error response."""
 
     def __init__(self, status: int, code: str, message: str = "scripted") -> None:
         super().__init__(code)
-        self.reply = error_reply(status, code, message=message)
+        self.response = scripted_error(status, code, message=message)
 
 
 class _Checks:
@@ -112,7 +112,7 @@ class _Checks:
         self.dialect = dialect
         self.min_part_bytes = min_part_bytes
 
-    def require_size(self, request: Recorded, size_bytes: int) -> None:
+    def require_size(self, request: RecordedRequest, size_bytes: int) -> None:
         size = request.headers.get("x-amz-mp-object-size")
         if size is None or self.dialect.object_size == "ignored":
             return
@@ -121,7 +121,7 @@ class _Checks:
         if size != str(size_bytes):
             raise _Refused(400, "InvalidRequest")
 
-    def require_absent(self, request: Recorded, exists: bool) -> None:
+    def require_absent(self, request: RecordedRequest, exists: bool) -> None:
         """If-None-Match."""
         if "if-none-match" not in request.headers:
             return
@@ -130,7 +130,7 @@ class _Checks:
         if self.dialect.conditions == "honoured" and exists:
             raise _Refused(412, "PreconditionFailed")
 
-    def require_etag(self, request: Recorded, name: str, etag: str) -> None:
+    def require_etag(self, request: RecordedRequest, name: str, etag: str) -> None:
         """A condition on the ETag of an object, in the header `name`."""
         if name not in request.headers:
             return
@@ -147,7 +147,7 @@ class _Checks:
             raise _Refused(400, "InvalidPart", message)
 
     def checked(
-        self, request: Recorded, data: bytes, joined_sum: Checksum | None = None
+        self, request: RecordedRequest, data: bytes, joined_sum: Checksum | None = None
     ) -> Mapping[str, str]:
         """The headers that report the checksum, if it is that of `data`, or the joined one."""
         name = header_name(ChecksumAlgorithm.CRC64NVME)
@@ -184,7 +184,7 @@ class SmallS3:
     def dialect(self, dialect: Dialect) -> None:
         self._checks.dialect = dialect
 
-    def answer(self, request: Recorded) -> Reply:
+    def respond(self, request: RecordedRequest) -> ScriptedResponse:
         """The response of a correct store."""
         url = urlsplit(request.target)
         key = unquote(url.path).split("/", 2)[2] if url.path.count("/") > 1 else ""
@@ -196,11 +196,11 @@ class SmallS3:
                 raise _Refused(400, "KeyTooLongError")
             return self._operation(request.method, query)(request, key, query)
         except _Refused as refused:
-            return refused.reply
+            return refused.response
 
     def _operation(
         self, method: str, query: Mapping[str, str]
-    ) -> Callable[[Recorded, str, Mapping[str, str]], Reply]:
+    ) -> Callable[[RecordedRequest, str, Mapping[str, str]], ScriptedResponse]:
         operations = {
             ("PUT", False): self._put,
             ("PUT", True): self._upload_part,
@@ -219,7 +219,9 @@ class SmallS3:
 
     # Objects.
 
-    def _put(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _put(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         self._require_no_folder(key)
         if "x-amz-copy-source" in request.headers:
             if not self.dialect.copies_markers and self._source_key(request).endswith("/"):
@@ -234,7 +236,7 @@ class SmallS3:
         self._checks.require_absent(request, key in self.objects)
         self.objects[key] = request.body
         self._sums.pop(key, None)
-        return Reply(200, headers={"ETag": self._etag_of(key), **told})
+        return ScriptedResponse(200, headers={"ETag": self._etag_of(key), **told})
 
     def _copied_etag(self, etag: str) -> Mapping[str, str]:
         """The ETag as the results of copies report it."""
@@ -245,7 +247,9 @@ class SmallS3:
         if self.dialect.has_folders and any(each.startswith(key + "/") for each in self.objects):
             raise _Refused(500, "InternalError")
 
-    def _get(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _get(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         data = self._object(key)
         etag = self._etag_of(key)
         headers = {"ETag": etag, "Last-Modified": LONG_AGO}
@@ -258,20 +262,24 @@ class SmallS3:
             )
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if not wanted:
-            return Reply(200, data, headers)
+            return ScriptedResponse(200, data, headers)
         start, stop = int(wanted[1]), min(int(wanted[2] or len(data)) + 1, len(data))
         if start >= len(data):
             raise _Refused(416, "InvalidRange")
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
-        return Reply(206, data[start:stop], headers)
+        return ScriptedResponse(206, data[start:stop], headers)
 
-    def _delete(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _delete(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         if key in self.objects:
             self._checks.require_etag(request, "if-match", self._etag_of(key))
         self.objects.pop(key, None)
-        return Reply(204)
+        return ScriptedResponse(204)
 
-    def _list(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _list(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         """All keys on one page, even more than a thousand."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         inner, folders = "", set()
@@ -290,11 +298,13 @@ class SmallS3:
         for folder in sorted(folders):
             inner += _element("CommonPrefixes", _elements({"Prefix": quote(folder)}))
         inner += _elements({"IsTruncated": "false", "EncodingType": "url"})
-        return Reply(200, _element("ListBucketResult", inner).encode())
+        return ScriptedResponse(200, _element("ListBucketResult", inner).encode())
 
     # Uploads.
 
-    def _create(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _create(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         if "x-amz-checksum-algorithm" in request.headers and self.dialect.checksums == "refused":
             raise _Refused(501, "NotImplemented")
         self._require_no_folder(key)
@@ -305,7 +315,9 @@ class SmallS3:
         self.uploads[f"u{self._serial}"] = _SmallUpload(key, sums=sums)
         return _document("InitiateMultipartUploadResult", UploadId=f"u{self._serial}")
 
-    def _upload_part(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _upload_part(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         upload, number = self._upload(query), int(query["partNumber"])
         if "x-amz-copy-source" in request.headers:
             return self._copy_part(request, upload, number, key)
@@ -313,9 +325,11 @@ class SmallS3:
         upload.parts[number] = request.body
         if upload.sums is not None:
             upload.sums[number] = _checksum(request.body)
-        return Reply(200, headers={"ETag": _etag(request.body), **told})
+        return ScriptedResponse(200, headers={"ETag": _etag(request.body), **told})
 
-    def _copy_part(self, request: Recorded, upload: _SmallUpload, number: int, key: str) -> Reply:
+    def _copy_part(
+        self, request: RecordedRequest, upload: _SmallUpload, number: int, key: str
+    ) -> ScriptedResponse:
         manner = self.dialect.copies_with_checksums
         if upload.sums is not None and manner == "refused":
             message = 'checksum missing, want "CRC64NVME", got ""'
@@ -329,7 +343,9 @@ class SmallS3:
                 texts["ChecksumCRC64NVME"] = encode_checksum(upload.sums[number])
         return _document(self.dialect.copied_part, **texts)
 
-    def _complete(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _complete(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         upload = self._upload(query)
         named = re.findall(rb"<PartNumber>(\d+)</PartNumber><ETag>(.*?)</ETag>", request.body)
         bodies = [upload.parts.get(int(number), b"") for number, _ in named]
@@ -352,18 +368,24 @@ class SmallS3:
         told = {"ETag": self._etag_of(key)} if self.dialect.complete_etag == "told" else {}
         return _document("CompleteMultipartUploadResult", **told)
 
-    def _abort(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _abort(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         if self._upload(query).key != key:
             raise _Refused(404, "NoSuchUpload")
         if self.dialect.aborts:
             del self.uploads[query["uploadId"]]
-        return Reply(204)
+        return ScriptedResponse(204)
 
-    def _list_parts(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _list_parts(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         self._upload(query)
         return _document("ListPartsResult", UploadId=query["uploadId"])
 
-    def _list_uploads(self, request: Recorded, key: str, query: Mapping[str, str]) -> Reply:
+    def _list_uploads(
+        self, request: RecordedRequest, key: str, query: Mapping[str, str]
+    ) -> ScriptedResponse:
         """All uploads on one page."""
         is_wanted = query.get("encoding-type") == "url" and self.dialect.upload_keys != "plain"
         inner = ""
@@ -376,12 +398,12 @@ class SmallS3:
                 inner += _element("Upload", _elements(texts))
         if is_wanted and self.dialect.upload_keys == "told":
             inner += _elements({"EncodingType": "url"})
-        return Reply(200, _element("ListMultipartUploadsResult", inner).encode())
+        return ScriptedResponse(200, _element("ListMultipartUploadsResult", inner).encode())
 
-    def _source_key(self, request: Recorded) -> str:
+    def _source_key(self, request: RecordedRequest) -> str:
         return unquote(request.headers["x-amz-copy-source"]).split("/", 1)[1]
 
-    def _copied(self, request: Recorded, key: str) -> bytes:
+    def _copied(self, request: RecordedRequest, key: str) -> bytes:
         """The bytes of a copy's source."""
         source = self._source_key(request)
         data = self._object(source)
@@ -438,8 +460,8 @@ def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).digest()
 
 
-def _document(kind: str, **texts: str) -> Reply:
-    return Reply(200, _element(kind, _elements(texts)).encode())
+def _document(kind: str, **texts: str) -> ScriptedResponse:
+    return ScriptedResponse(200, _element(kind, _elements(texts)).encode())
 
 
 def _elements(texts: Mapping[str, str]) -> str:

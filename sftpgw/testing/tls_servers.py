@@ -1,12 +1,12 @@
-"""TLS servers with certificates of every kind, and an HTTP proxy that leads to them.
+"""TLS servers with right and wrong certificates, and an HTTP proxy that leads to them.
 
-Knows: how certificates are made, right and wrong; CONNECT.
-Must not know: what is said inside.
+Knows: how certificates are made; CONNECT.
+Must not know: the protocol inside.
 
     authority = Authority.new()
     server = TlsServer(factory, authority.issue(["store.example"]))
     await server.listen(reactor)
-    proxy = TunnelProxy(server.port)            # whatever host is asked for, it leads there
+    proxy = TunnelProxy(server.port)            # it leads there, whichever host is asked for
     await proxy.listen(reactor)
 """
 
@@ -36,9 +36,9 @@ Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate, its key, and what a server sends along.
+    """A certificate, its key, and the chain that a server sends with it.
 
-    :param chain: the authorities between this certificate and one that is trusted.
+    :param chain: the authorities between this certificate and a trusted one.
     """
 
     certificate: x509.Certificate
@@ -52,28 +52,38 @@ class Issued:
 
 @dataclass(frozen=True)
 class Authority:
-    """Signs certificates."""
+    """Signs certificates.
+
+    :param issued: its own certificate.
+    :param chain: what servers send with the certificates that it signs.
+    """
 
     issued: Issued
-    below: tuple[x509.Certificate, ...] = field(default=())
+    chain: tuple[x509.Certificate, ...] = field(default=())
 
     @classmethod
     def new(cls, name: str = "test authority", **changes: Any) -> Authority:
-        """One that signs itself; `changes` as for `issue`."""
+        """A self-signed authority.
+
+        :param changes: parameters of `make_certificate`.
+        """
         return cls(
             make_certificate(None, names=None, common_name=name, is_authority=True, **changes)
         )
 
     def issue(self, names: Sequence[x509.GeneralName | str] | None, **changes: Any) -> Issued:
-        """A certificate for a server; parameters as for `make_certificate`."""
+        """A certificate for a server.
+
+        :param changes: parameters of `make_certificate`.
+        """
         issued = make_certificate(self.issued, names=names, **changes)
-        return Issued(issued.certificate, issued.key, self.below)
+        return Issued(issued.certificate, issued.key, self.chain)
 
     def delegate(self, **changes: Any) -> Authority:
-        """Another one, that this one has signed."""
+        """An intermediate authority that this one has signed."""
         values: dict[str, Any] = {"common_name": "delegate", "is_authority": True} | changes
         issued = make_certificate(self.issued, names=None, **values)
-        return Authority(issued, (issued.certificate, *self.below))
+        return Authority(issued, (issued.certificate, *self.chain))
 
     @property
     def pem(self) -> bytes:
@@ -93,10 +103,14 @@ def make_certificate(
 ) -> Issued:
     """A certificate and a new key.
 
-    :param issuer: who signs; None: it signs itself.
-    :param names: for subjectAltName, DNS names as text; None: it has none.
-    :param rsa_bits: of an RSA key; 0: it is one of P-256.
-    :param since: when it begins to be valid, from now; so `until`.
+    :param issuer: signs the certificate; None: it is self-signed.
+    :param names: for subjectAltName, DNS names as text; None: the certificate has none.
+    :param common_name: of the subject; "": it has none.
+    :param since: when the certificate becomes valid, from now.
+    :param until: when it expires, from now.
+    :param is_authority: it may sign others.
+    :param extensions: further extensions.
+    :param rsa_bits: the size of an RSA key; 0: a key of P-256.
     """
     key: Key = ec.generate_private_key(ec.SECP256R1())
     if rsa_bits:
@@ -128,7 +142,7 @@ class _ServerCreator:
         self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
         if wants_certificate:
             self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
-        self._context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")  # keys may be short, too
+        self._context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")  # short keys are allowed
         self._context.use_certificate(issued.certificate)
         self._context.use_privatekey(issued.key)
         for certificate in issued.chain:
@@ -139,9 +153,11 @@ class _ServerCreator:
 
 
 class TlsServer:
-    """Has `factory` served behind TLS, on a free port of the loopback interface.
+    """Serves `factory` over TLS, on a free port of the loopback interface.
 
-    :param wants_certificate: of its clients, too.
+    :param factory: makes the protocol inside TLS.
+    :param issued: the server's certificate.
+    :param wants_certificate: clients must show a certificate, too.
     """
 
     def __init__(
@@ -166,17 +182,17 @@ class TlsServer:
 
 
 class TunnelProxy(Factory):
-    """An HTTP proxy that knows CONNECT only.
+    """An HTTP proxy that knows only CONNECT.
 
-    :param target_port: where all tunnels lead, on the loopback interface.
-    :param refusal: the status line that it answers with, instead of making tunnels.
+    :param target_port: the port of the loopback interface to which all tunnels lead.
+    :param refusal: the status line of its responses; "": it makes tunnels.
     """
 
     noisy = False
 
     def __init__(self, target_port: int, refusal: str = "") -> None:
         self.heads: list[str] = []
-        """What was asked, as it came."""
+        """The heads of the requests, as they arrived."""
         self.refusal = refusal
         self.target_port = target_port
         self.reactor: Any = None
@@ -194,7 +210,7 @@ class TunnelProxy(Factory):
         return _ProxyConnection(self)
 
     async def close(self) -> None:
-        """Stop listening; tunnels stay until one end is gone."""
+        """Stop listening; a tunnel stays until one end is gone."""
         await maybeDeferred(self._port.stopListening)
 
 

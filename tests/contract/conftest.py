@@ -15,7 +15,7 @@ from sftpgw.model.settings import Probe, StoreSettings
 from sftpgw.model.store import ObjectStore
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.testing.fake_store import FakeStore
-from tests.abilities import amazon_client, found_lacking
+from tests.assumed_capabilities import amazon_client, found_lacking
 from tests.stores import (
     MOTO_LACKS,
     MOTO_MIN_PART_BYTES,

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.abilities import ABILITIES, VARIABLE, Trial, expected_lacking, found_lacking
+from tests.assumed_capabilities import (
+    ASSUMED_CAPABILITIES,
+    VARIABLE,
+    Trial,
+    expected_lacking,
+    found_lacking,
+)
 from tests.contract.conftest import lacking
 from tests.stores import MOTO_LACKS, create_bucket, moto_settings, new_bucket_name, real_settings
 
@@ -15,7 +21,7 @@ def test_moto_lacks_what_is_expected(moto_url: str) -> None:
     create_bucket(moto_url, bucket)
     settings = moto_settings(moto_url, bucket)
     expected = MOTO_LACKS | {"checksums", "conditional-copy", "copy-source-condition"}
-    assert lacking(settings, "abilities/") == expected
+    assert lacking(settings, "capabilities/") == expected
 
 
 @pytest.mark.skipif(real_settings() is None, reason="no real store is named")
@@ -38,5 +44,5 @@ class _Refusing:
 
 
 def test_a_store_that_refuses_all_lacks_all() -> None:
-    assert found_lacking(_Refusing(), "bucket", "") == frozenset(ABILITIES)
+    assert found_lacking(_Refusing(), "bucket", "") == frozenset(ASSUMED_CAPABILITIES)
     Trial(_Refusing(), "bucket", "").clear()

@@ -90,6 +90,6 @@ async def test_two_versions_are_not_mixed(under_test: StoreUnderTest) -> None:
     await write(upload, size_bytes, b"more")
     others = bytes(size_bytes)
     await under_test.store.put(under_test.name("edited"), (others,), PROPERTIES)
-    with pytest.raises(ObjectChanged, match="somebody else"):
+    with pytest.raises(ObjectChanged, match="another client"):
         await upload.commit()
     assert (await stored(under_test)).data == others

@@ -131,12 +131,12 @@ class TestPutAndGet:
         await under_test.store.put(name, (data[:1000], data[1000:]), PLAIN)
         assert await content(under_test, name) == data
 
-    @pytest.mark.parametrize(("key", "ability"), AWKWARD_KEYS.items())
+    @pytest.mark.parametrize(("key", "capability"), AWKWARD_KEYS.items())
     @pytest_twisted.ensureDeferred
     async def test_awkward_keys_stay_as_they_are(
-        self, under_test: StoreUnderTest, key: str, ability: str
+        self, under_test: StoreUnderTest, key: str, capability: str
     ) -> None:
-        under_test.needs(ability)
+        under_test.needs(capability)
         info = await stored(under_test, key, key.encode())
         assert info.size_bytes == len(key.encode())
         assert await content(under_test, under_test.name(key)) == key.encode()

@@ -75,19 +75,19 @@ def kept(info: ObjectInfo) -> tuple[object, ...]:
     )
 
 
-@pytest.mark.parametrize("ability", PROPERTIES)
+@pytest.mark.parametrize("capability", PROPERTIES)
 @pytest.mark.parametrize("in_parts", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_a_copy_has_all_that_the_original_has(
-    under_test: StoreUnderTest, in_parts: bool, ability: str
+    under_test: StoreUnderTest, in_parts: bool, capability: str
 ) -> None:
-    under_test.needs(ability, *(["part-copy"] if in_parts else []))
-    if in_parts and ability == "tags":
+    under_test.needs(capability, *(["part-copy"] if in_parts else []))
+    if in_parts and capability == "tags":
         under_test.needs("tags-of-uploads")
     part_bytes = under_test.min_part_bytes
     data = bytes(range(251)) * (5 * part_bytes // 251)
     name, target = under_test.name("source é"), under_test.name("target +")
-    await under_test.store.put(name, (data,), PROPERTIES[ability])
+    await under_test.store.put(name, (data,), PROPERTIES[capability])
     source = await under_test.store.head(name, with_checksum=True)
     copier = Copier(
         under_test.store,
@@ -100,7 +100,7 @@ async def test_a_copy_has_all_that_the_original_has(
     copied = await under_test.store.head(target, with_checksum=True)
     assert kept(copied) == kept(source)
     if "tags" not in under_test.lacks:
-        assert dict(await under_test.store.tags(target)) == dict(PROPERTIES[ability].tags or {})
+        assert dict(await under_test.store.tags(target)) == dict(PROPERTIES[capability].tags or {})
     # A store whose sums are wrong for what is assembled of copies is asked for none.
     has_none = copied.checksum is None and in_parts and "copied-checksums" in under_test.lacks
     assert has_none or copied.checksum == source.checksum

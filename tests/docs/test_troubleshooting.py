@@ -56,8 +56,9 @@ def messages_of(module: str) -> Iterator[str]:
     tree = ast.parse((REPOSITORY / "sftpgw" / module).read_text(encoding="utf-8"))
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if is_text and id(node) not in statements:
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            continue
+        if id(node) not in statements:
             yield from re.split(r"\{\w+\}", node.value)
 
 

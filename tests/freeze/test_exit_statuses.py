@@ -91,7 +91,7 @@ def store() -> Iterator[str]:
     from twisted.internet import reactor  # noqa: PLC0415
 
     server = pytest_twisted.blockon(Deferred.fromCoroutine(ScriptedS3.listen(reactor)))
-    server.answer_with(SmallS3().answer)
+    server.respond_with(SmallS3().respond)
     yield server.url
     pytest_twisted.blockon(Deferred.fromCoroutine(server.close()))
 

@@ -34,7 +34,7 @@ from sftpgw.http.client import (
     NoHttp,
 )
 from sftpgw.model.units import Body
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
+from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
 
 AT_ONCE = 200
@@ -90,7 +90,7 @@ def ca_file(authority: Authority, tmp_path: Path) -> str:
 async def test_a_body_in_many_buffers(server: ScriptedS3, client: HttpClient) -> None:
     piece = bytes(range(256)) * (WRITTEN_BYTES // 256)
     buffers = (piece * 20, bytearray(b"x"), b"", memoryview(piece)[5:], piece + b"y")
-    server.script(Reply(200, b"thanks"))
+    server.script(ScriptedResponse(200, b"thanks"))
     answer = Answer()
     await client.exchange(request_to(server.url + "/a//b/../c", buffers), answer)
     assert (answer.status, answer.body) == (200, b"thanks")
@@ -101,7 +101,7 @@ async def test_a_body_in_many_buffers(server: ScriptedS3, client: HttpClient) ->
 @pytest_twisted.ensureDeferred
 async def test_a_large_answer_comes_in_order(server: ScriptedS3, client: HttpClient) -> None:
     data = bytes(range(251)) * 40_000
-    server.script(Reply(200, data))
+    server.script(ScriptedResponse(200, data))
     answer = Answer()
     await client.exchange(request_to(server.url + "/"), answer)
     assert answer.body == data
@@ -109,7 +109,7 @@ async def test_a_large_answer_comes_in_order(server: ScriptedS3, client: HttpCli
 
 @pytest_twisted.ensureDeferred
 async def test_a_buffer_is_free_afterwards(server: ScriptedS3, client: HttpClient) -> None:
-    server.script(Reply(200))
+    server.script(ScriptedResponse(200))
     buffer = bytearray(b"x" * 1000)
     await client.exchange(request_to(server.url + "/", (buffer,)), Answer())
     buffer.extend(b"more")  # BufferError if anybody still looked into it
@@ -123,7 +123,7 @@ MORE_THAN_SOCKETS_TAKE: Body = (b"x" * (64 << 20),)
 async def test_a_success_before_the_body_was_sent_is_none(
     server: ScriptedS3, client: HttpClient, status: int
 ) -> None:
-    server.script(Reply(status, is_early=True))
+    server.script(ScriptedResponse(status, is_early=True))
     with pytest.raises(ConnectionBroken, match="before the body"):
         await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), Answer())
 
@@ -133,7 +133,7 @@ async def test_a_success_before_the_body_was_sent_is_none(
 async def test_a_refusal_may_come_before_the_body_was_sent(
     server: ScriptedS3, client: HttpClient, status: int
 ) -> None:
-    server.script(Reply(status, b"no", is_early=True), Reply(200))
+    server.script(ScriptedResponse(status, b"no", is_early=True), ScriptedResponse(200))
     answer = Answer()
     await client.exchange(request_to(server.url + "/", MORE_THAN_SOCKETS_TAKE), answer)
     assert (answer.status, answer.body) == (status, b"no")
@@ -154,17 +154,17 @@ async def test_a_header_stays_in_its_line(
 async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> None:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    waiting: list[Deferred[Reply]] = []
+    waiting: list[Deferred[ScriptedResponse]] = []
 
-    def answer_all_together(_: Recorded) -> Deferred[Reply]:
+    def answer_all_together(_: RecordedRequest) -> Deferred[ScriptedResponse]:
         waiting.append(reply := Deferred())
         if len(waiting) == AT_ONCE:
             for each in tuple(waiting):
-                each.callback(Reply(200))
+                each.callback(ScriptedResponse(200))
             waiting.clear()
         return reply
 
-    server.answer_with(answer_all_together)
+    server.respond_with(answer_all_together)
     client = HttpClient(reactor, idle_connections=AT_ONCE, connect_timeout_seconds=10.0)
     try:
         for _ in range(2):
@@ -177,7 +177,7 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
 
 @pytest_twisted.ensureDeferred
 async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpClient) -> None:
-    server.script(Reply(is_silent=True))
+    server.script(ScriptedResponse(is_silent=True))
     waiting = client.exchange(request_to(server.url + "/"), Answer())
     failed = waiting.addErrback(lambda failure: failure.check(CancelledError))
     await server.arrived(1)
@@ -189,7 +189,7 @@ async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpCl
 @pytest_twisted.ensureDeferred
 async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpClient) -> None:
     """Whoever waited for the end of an exchange may come next, and must not."""
-    server.script(Reply(is_silent=True))
+    server.script(ScriptedResponse(is_silent=True))
     waiting = client.exchange(request_to(server.url + "/"), Answer())
     following = waiting.addErrback(
         lambda failure: client.exchange(request_to(server.url + "/"), Answer())
@@ -271,7 +271,7 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     ]
     try:
         for body in bodies:
-            server.script(Reply(200))
+            server.script(ScriptedResponse(200))
             url = f"https://127.0.0.1:{port.port}/"
             await client.exchange(request_to(url, body), Answer())
         assert [each.body for each in server.requests] == [b"".join(body) for body in bodies]
@@ -367,7 +367,7 @@ async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_truste
         find_authorities=lambda: Authorities(ca_file if is_trusted else ""),
     )
     body, answer = bytes(range(256)) * 4096, Answer()
-    server.script(Reply(200, body))
+    server.script(ScriptedResponse(200, body))
     url = f"https://127.0.0.1:{port.port}/"
     try:
         exchange = client.exchange(request_to(url, (body,)), answer)

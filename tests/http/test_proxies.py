@@ -20,7 +20,7 @@ from sftpgw.http.tunnels import LONGEST_HEAD_BYTES, ProxyRefused, TunnelEndpoint
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.s3.store_factory import authorities_of
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, TlsServer, TunnelProxy
 from tests.results import failure_of
 from tests.scripted_server import Connect
@@ -29,7 +29,7 @@ from tests.stores import RecordedEvents
 NAME = ObjectName("bucket", "a b/é")
 HOST = "store.example"
 BASIC = "Basic " + base64.b64encode("user:pä:ss@".encode()).decode()
-STORED = Reply(200, headers={"ETag": '"e"'})
+STORED = ScriptedResponse(200, headers={"ETag": '"e"'})
 
 
 class AtOnce:
@@ -211,7 +211,7 @@ async def test_https_goes_through_a_tunnel(tmp_path: Path, connected: Connect) -
     way = await Way.lead(tmp_path, HOST)
     client = connected(**way.settings())
     body = bytes(range(256)) * 20_000
-    way.store.script(STORED, STORED, Reply(200, body, {"ETag": '"e"'}))
+    way.store.script(STORED, STORED, ScriptedResponse(200, body, {"ETag": '"e"'}))
     try:
         await client.put(NAME, (body, b"end"), ObjectProperties())
         await client.put(NAME, (body,), ObjectProperties())
@@ -298,7 +298,7 @@ async def test_whom_there_is_no_connection_to_is_told(connected: Connect, scheme
 @pytest_twisted.ensureDeferred
 async def test_closing_while_the_proxy_is_silent(server: ScriptedS3, connected: Connect) -> None:
     client = connected(endpoint=f"https://{HOST}", proxy=server.url)
-    server.script(Reply(is_silent=True))
+    server.script(ScriptedResponse(is_silent=True))
     asking = Deferred.fromCoroutine(client.head_bucket("bucket"))
     await server.arrived(1)
     await client.close()

@@ -18,7 +18,7 @@ import bcrypt
 import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
-from tests.abilities import amazon_client, found_lacking, need
+from tests.assumed_capabilities import amazon_client, found_lacking, need
 from tests.interop.matrix import KEY_EXCHANGES, MACS
 from tests.interop.spawning import KEY_KINDS, Account, Bucket, Client, Gateway, Store, make_key
 
@@ -69,7 +69,7 @@ def s3(store: Store) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def lacks(store: Store, s3: Any) -> frozenset[str]:
-    """What tests may not assume of the S3, by the names of `tests.abilities.ABILITIES`."""
+    """What tests may not assume of the S3, by the names of `tests.assumed_capabilities`."""
     return found_lacking(s3, store.bucket, f"interop-{secrets.token_hex(6)}/")
 
 

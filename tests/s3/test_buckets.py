@@ -15,7 +15,7 @@ from botocore.session import Session
 from sftpgw.model.settings import Addressing
 from sftpgw.model.store import ByteRange, MultipartUpload, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3
+from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
 from tests.scripted_server import Connect
 
 ARN = "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine"
@@ -28,16 +28,16 @@ PART_COPIED = b"<CopyPartResult><ETag>&quot;e&quot;</ETag></CopyPartResult>"
 LISTED = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 
-def answer(request: Recorded) -> Reply:
+def answer(request: RecordedRequest) -> ScriptedResponse:
     if "x-amz-copy-source" in request.headers:
-        return Reply(200, PART_COPIED if "uploadId" in request.target else COPIED)
-    return Reply(200, LISTED if "list-type" in request.target else b"", {"ETag": '"e"'})
+        return ScriptedResponse(200, PART_COPIED if "uploadId" in request.target else COPIED)
+    return ScriptedResponse(200, LISTED if "list-type" in request.target else b"", {"ETag": '"e"'})
 
 
 @pytest.fixture
 def behind_proxy(server: ScriptedS3, connected: Connect) -> Iterator[S3Client]:
     """A client of a store with virtual hosts; the server is a proxy, and sees whole URLs."""
-    server.answer_with(answer)
+    server.respond_with(answer)
     return connected(
         endpoint=f"http://{STORE}",
         addressing=Addressing.VIRTUAL,
@@ -90,7 +90,7 @@ async def test_an_alias_is_a_bucket(behind_proxy: S3Client, server: ScriptedS3) 
 async def test_a_tenants_bucket_is_a_path(
     connected: Connect, server: ScriptedS3, bucket: str, addressing: Addressing
 ) -> None:
-    server.answer_with(answer)
+    server.respond_with(answer)
     await use(connected(addressing=addressing), bucket)
     encoded = bucket.replace(":", "%3A")
     paths = [urlsplit(request.target).path for request in server.requests]

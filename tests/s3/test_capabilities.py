@@ -19,7 +19,7 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.s3.capabilities import MAX_WAIT_SECONDS, PROBE_AGAIN_SECONDS, ProbedCapabilities
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from tests.scripted_server import Connect
 from tests.stores import (
     MOTO_CAPABILITIES,
@@ -36,7 +36,7 @@ NO_SUMS = Capabilities(checksums=False)
 
 
 class Probing:
-    """A probe whose outcome a test decides, and the abilities that use it."""
+    """A probe whose outcome a test decides, and the capabilities that use it."""
 
     def __init__(self, **settings: Any) -> None:
         self.clock = task.Clock()
@@ -44,7 +44,7 @@ class Probing:
         self.asked: list[str] = []
         self.cancelled = 0
         self._outcomes: list[Deferred[Capabilities]] = []
-        self.abilities = ProbedCapabilities(
+        self.capabilities = ProbedCapabilities(
             StoreSettings(**settings), self._probe, self.clock, self.events
         )
 
@@ -59,7 +59,7 @@ class Probing:
             raise
 
     def known(self, bucket: str = "bucket") -> Deferred[Capabilities]:
-        return Deferred.fromCoroutine(self.abilities.known(bucket))
+        return Deferred.fromCoroutine(self.capabilities.known(bucket))
 
     def find(self, capabilities: Capabilities) -> None:
         self._outcomes.pop(0).callback(capabilities)
@@ -82,8 +82,8 @@ def test_all_wait_for_one_probe() -> None:
     probing.find(NO_SUMS)
     assert result_of(second) == result_of(probing.known()) == NO_SUMS
     assert probing.asked == ["bucket"]
-    assert probing.abilities.of("bucket") == NO_SUMS
-    assert probing.abilities.checksum("bucket") is None
+    assert probing.capabilities.of("bucket") == NO_SUMS
+    assert probing.capabilities.checksum("bucket") is None
     assert not probing.clock.getDelayedCalls()
 
 
@@ -93,12 +93,12 @@ def test_each_bucket_is_asked_for_itself() -> None:
     probing.find(NO_SUMS)
     probing.find(Capabilities())
     assert (result_of(one), result_of(other)) == (NO_SUMS, Capabilities())
-    assert probing.abilities.checksum("other") is ChecksumAlgorithm.CRC64NVME
+    assert probing.capabilities.checksum("other") is ChecksumAlgorithm.CRC64NVME
 
 
 def test_capabilities_declared_unsupported_are_not_used() -> None:
     probing = Probing(capabilities=NO_COPY)
-    assert probing.abilities.of("bucket") == NO_COPY
+    assert probing.capabilities.of("bucket") == NO_COPY
     waiting = probing.known()
     probing.find(NO_SUMS)
     assert result_of(waiting) == Capabilities(conditional_copy=False, checksums=False)
@@ -156,10 +156,10 @@ def test_a_store_that_is_away_is_asked_again_later() -> None:
 def test_a_refusal_outlives_the_probe_that_it_came_before() -> None:
     probing = Probing()
     probing.known()
-    probing.abilities.must_do_without("bucket", "unequal_parts")
+    probing.capabilities.must_do_without("bucket", "unequal_parts")
     probing.find(Capabilities())
-    assert not probing.abilities.of("bucket").unequal_parts
-    assert probing.abilities.of("other").unequal_parts
+    assert not probing.capabilities.of("bucket").unequal_parts
+    assert probing.capabilities.of("other").unequal_parts
     lacking = [facts["lacking"] for _, facts in probing.events.told]
     assert lacking == ["unequal-parts"] * 2
 
@@ -168,7 +168,7 @@ def test_a_refusal_does_not_keep_a_bucket_from_being_tried_out() -> None:
     probing = Probing()
     probing.known()
     probing.fail(StoreUnavailable("down"))
-    probing.abilities.must_do_without("bucket", "unequal_parts")
+    probing.capabilities.must_do_without("bucket", "unequal_parts")
     probing.clock.advance(PROBE_AGAIN_SECONDS)
     later = probing.known()
     probing.find(NO_SUMS)
@@ -192,7 +192,7 @@ def test_a_probe_is_waited_for_only_so_long() -> None:
 def test_closing_cancels_the_probe() -> None:
     probing = Probing()
     waiting = probing.known()
-    closing = Deferred.fromCoroutine(probing.abilities.close())
+    closing = Deferred.fromCoroutine(probing.capabilities.close())
     assert closing.called
     assert waiting.called
     assert probing.cancelled == 1
@@ -229,7 +229,9 @@ class TestWithAStore:
         self, server: ScriptedS3, connected: Connect, events: RecordedEvents
     ) -> None:
         client = connected(probe=Probe.AUTO, checksum=ChecksumChoice.AUTO)
-        server.script(error_reply(403, "AccessDenied"), Reply(200, headers={"ETag": '"e"'}))
+        server.script(
+            scripted_error(403, "AccessDenied"), ScriptedResponse(200, headers={"ETag": '"e"'})
+        )
         name = ObjectName("bucket", "a")
         etag = await client.put(name, (b"x",), ObjectProperties(), WriteCondition.IF_ABSENT)
         assert etag == '"e"'
@@ -244,7 +246,7 @@ class TestWithAStore:
         self, server: ScriptedS3, connected: Connect
     ) -> None:
         client = connected(probe=Probe.AUTO)
-        server.script(Reply(is_silent=True))
+        server.script(ScriptedResponse(is_silent=True))
         writing = Deferred.fromCoroutine(
             client.put(ObjectName("bucket", "a"), (b"x",), ObjectProperties())
         )
@@ -259,7 +261,7 @@ class TestWithAStore:
 @pytest.mark.parametrize("choice", ChecksumChoice)
 def test_the_choice_outranks_what_is_found(choice: ChecksumChoice) -> None:
     probing = Probing(checksum=choice, probe=Probe.NO, capabilities=NO_SUMS)
-    chosen = probing.abilities.checksum("bucket")
+    chosen = probing.capabilities.checksum("bucket")
     expected = "none" if chosen is None else chosen.value
     others = (ChecksumChoice.AUTO, ChecksumChoice.MD5)
     assert expected == (choice.value if choice not in others else "none")
@@ -269,22 +271,22 @@ def test_missing_checksums_of_copies_do_not_matter_without_checksums() -> None:
     probing = Probing()
     probing.known()
     probing.find(Capabilities(checksums=False, copied_checksums=False))
-    assert probing.abilities.of("bucket") == NO_SUMS
+    assert probing.capabilities.of("bucket") == NO_SUMS
     silent = Probing(checksum=ChecksumChoice.NONE)
     silent.known()
     silent.find(Capabilities(copied_checksums=False))
-    assert silent.abilities.of("bucket").copied_checksums
+    assert silent.capabilities.of("bucket").copied_checksums
 
 
 def test_only_what_was_seen_is_proved() -> None:
     probing = Probing(probe=Probe.NO)
     probing.known()
-    assert probing.abilities.of("bucket").copied_checksums
-    assert not probing.abilities.is_proved("bucket", "copied_checksums")
-    probing.abilities.proved("bucket", "copied_checksums")
-    assert probing.abilities.is_proved("bucket", "copied_checksums")
+    assert probing.capabilities.of("bucket").copied_checksums
+    assert not probing.capabilities.is_proved("bucket", "copied_checksums")
+    probing.capabilities.proved("bucket", "copied_checksums")
+    assert probing.capabilities.is_proved("bucket", "copied_checksums")
     found = Probing()
     found.known()
     found.find(NO_COPY)
-    assert found.abilities.is_proved("bucket", "copied_checksums")
-    assert not found.abilities.is_proved("bucket", "conditional_copy")
+    assert found.capabilities.is_proved("bucket", "copied_checksums")
+    assert not found.capabilities.is_proved("bucket", "conditional_copy")

@@ -29,7 +29,7 @@ from sftpgw.model.store import (
 from sftpgw.model.units import MIB
 from sftpgw.s3.checksums import RunningChecksum, chosen_algorithm, joined
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from sftpgw.testing.small_s3 import LONG_AGO
 from sftpgw.wire.s3xml import decode_checksum, encode_checksum
 from tests.scripted_server import Connect
@@ -55,16 +55,16 @@ def text_of(*buffers: bytes) -> str:
     return encode_checksum(sum_of(*buffers))
 
 
-def answer(etag: str = '"e1"', **headers: str) -> Reply:
+def answer(etag: str = '"e1"', **headers: str) -> ScriptedResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Reply(200, b"", {"ETag": etag, **named})
+    return ScriptedResponse(200, b"", {"ETag": etag, **named})
 
 
-def result(kind: str, *fields: str) -> Reply:
-    return Reply(200, f"<{kind}><ETag>e1</ETag>{''.join(fields)}</{kind}>".encode())
+def result(kind: str, *fields: str) -> ScriptedResponse:
+    return ScriptedResponse(200, f"<{kind}><ETag>e1</ETag>{''.join(fields)}</{kind}>".encode())
 
 
-def completed(*fields: str) -> Reply:
+def completed(*fields: str) -> ScriptedResponse:
     return result("CompleteMultipartUploadResult", *fields)
 
 
@@ -140,7 +140,7 @@ class TestWhatIsSent:
     async def test_a_multipart_upload_has_checksums_of_parts_and_object(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        created = Reply(
+        created = ScriptedResponse(
             200,
             b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
         )
@@ -245,7 +245,12 @@ class TestWhatIsSent:
 
         monkeypatch.setattr(hashlib, "md5", refuse)
         client = connected(checksum=ChecksumChoice.MD5)
-        server.script(answer(), Reply(is_reset=True), error_reply(403, "AccessDenied"), Reply(404))
+        server.script(
+            answer(),
+            ScriptedResponse(is_reset=True),
+            scripted_error(403, "AccessDenied"),
+            ScriptedResponse(404),
+        )
         await client.put(NAME, (b"x",), PLAIN)
         with pytest.raises(errors.AccessDenied):
             await client.put(NAME, (b"x",), PLAIN)
@@ -287,7 +292,7 @@ class TestWhatTheStoreTells:
     ) -> None:
         mine = text_of(b"x")
         server.script(
-            error_reply(400, "BadDigest"),
+            scripted_error(400, "BadDigest"),
             answer('"bad"', **{HEADER: OTHER}),
             answer('"good"', **{HEADER: mine}),
         )
@@ -296,11 +301,11 @@ class TestWhatTheStoreTells:
         assert [request.body for request in server.requests] == [b"x"] * 3
 
     @pytest.mark.parametrize(
-        "refusal", [error_reply(400, "BadDigest"), answer('"bad"', **{HEADER: OTHER})]
+        "refusal", [scripted_error(400, "BadDigest"), answer('"bad"', **{HEADER: OTHER})]
     )
     @pytest_twisted.ensureDeferred
     async def test_a_part_that_arrives_damaged_every_time_fails(
-        self, server: ScriptedS3, client: S3Client, refusal: Reply
+        self, server: ScriptedS3, client: S3Client, refusal: ScriptedResponse
     ) -> None:
         server.script(*[refusal] * 8)
         with pytest.raises(errors.StoreError):
@@ -321,15 +326,15 @@ class TestWhatTheStoreTells:
         "reply",
         [
             completed(f"<ChecksumCRC64NVME>{OTHER}</ChecksumCRC64NVME>"),
-            error_reply(400, "BadDigest"),
-            Reply(200, error_reply(400, "BadDigest").body),
+            scripted_error(400, "BadDigest"),
+            ScriptedResponse(200, scripted_error(400, "BadDigest").body),
         ],
     )
     @pytest_twisted.ensureDeferred
     async def test_an_upload_completed_damaged_is_not_reported_stored(
-        self, server: ScriptedS3, client: S3Client, reply: Reply
+        self, server: ScriptedS3, client: S3Client, reply: ScriptedResponse
     ) -> None:
-        server.script(reply, Reply(404))
+        server.script(reply, ScriptedResponse(404))
         with pytest.raises(errors.StoreError):
             await client.complete_upload(UPLOAD, (StoredPart(1, 1, '"p"', sum_of(b"x")),))
         assert [request.method for request in server.requests].count("POST") == 1
@@ -350,18 +355,18 @@ class TestWhatTheStoreTells:
 class TestLostAnswers:
     PARTS = (StoredPart(1, 3, '"opaque"', sum_of(b"one")), StoredPart(2, 3, "", sum_of(b"two")))
 
-    def looked_at(self, checksum: str, size_bytes: int = 6) -> Reply:
+    def looked_at(self, checksum: str, size_bytes: int = 6) -> ScriptedResponse:
         headers = {"ETag": '"kms"', "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}
         kind = {"x-amz-checksum-type": "FULL_OBJECT", "x-amz-server-side-encryption": "aws:kms"}
-        return Reply(200, b"", headers | kind | {HEADER: checksum}, length=size_bytes)
+        return ScriptedResponse(200, b"", headers | kind | {HEADER: checksum}, length=size_bytes)
 
     @pytest_twisted.ensureDeferred
     async def test_a_complete_is_known_by_its_sum(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         server.script(
-            Reply(is_reset=True),
-            error_reply(404, "NoSuchUpload"),
+            ScriptedResponse(is_reset=True),
+            scripted_error(404, "NoSuchUpload"),
             self.looked_at(text_of(b"onetwo")),
         )
         assert await client.complete_upload(UPLOAD, self.PARTS) == '"kms"'
@@ -375,8 +380,8 @@ class TestLostAnswers:
         self, server: ScriptedS3, client: S3Client, checksum: str, size_bytes: int
     ) -> None:
         server.script(
-            Reply(is_reset=True),
-            error_reply(404, "NoSuchUpload"),
+            ScriptedResponse(is_reset=True),
+            scripted_error(404, "NoSuchUpload"),
             self.looked_at(checksum, size_bytes),
         )
         with pytest.raises(errors.NoSuchUpload):
@@ -385,8 +390,8 @@ class TestLostAnswers:
     @pytest_twisted.ensureDeferred
     async def test_a_put_is_known_by_its_sum(self, server: ScriptedS3, client: S3Client) -> None:
         server.script(
-            Reply(is_reset=True),
-            error_reply(412, "PreconditionFailed"),
+            ScriptedResponse(is_reset=True),
+            scripted_error(412, "PreconditionFailed"),
             self.looked_at(text_of(b"onetwo")),
         )
         assert await client.put(NAME, (b"one", b"two"), PLAIN, IF_ABSENT) == '"kms"'
@@ -398,10 +403,10 @@ class TestLostAnswers:
         """A HEAD that asks for the sum is refused then, and the object is there nevertheless."""
         etag = hashlib.md5(b"onetwo", usedforsecurity=False).hexdigest()
         server.script(
-            Reply(is_reset=True),
-            error_reply(412, "PreconditionFailed"),
-            Reply(403),
-            Reply(200, b"", {"ETag": etag, "Last-Modified": LONG_AGO}, length=6),
+            ScriptedResponse(is_reset=True),
+            scripted_error(412, "PreconditionFailed"),
+            ScriptedResponse(403),
+            ScriptedResponse(200, b"", {"ETag": etag, "Last-Modified": LONG_AGO}, length=6),
         )
         assert await client.put(NAME, (b"one", b"two"), PLAIN, IF_ABSENT) == f'"{etag}"'
         modes = ["x-amz-checksum-mode" in request.headers for request in server.requests[2:]]

@@ -28,7 +28,13 @@ from sftpgw.model.store import (
 )
 from sftpgw.s3.request_executor import SHORT_DEADLINE_ATTEMPTS
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from sftpgw.testing.scripted_s3 import (
+    RecordedRequest,
+    ScriptedResponse,
+    ScriptedS3,
+    error_document,
+    scripted_error,
+)
 from tests.scripted_server import Connect
 from tests.stores import CollectingSink, RecordedEvents
 
@@ -52,18 +58,18 @@ def object_headers(etag: str = '"e1"', **more: str) -> dict[str, str]:
     return {"ETag": etag, "Last-Modified": now()} | named
 
 
-def partial(start: int, stop: int, *, size: int = 10, **reply: object) -> Reply:
+def partial(start: int, stop: int, *, size: int = 10, **reply: object) -> ScriptedResponse:
     headers = object_headers(content_range=f"bytes {start}-{stop - 1}/{size}")
-    return Reply(206, DATA[start:stop], headers, **reply)  # type: ignore[arg-type]
+    return ScriptedResponse(206, DATA[start:stop], headers, **reply)  # type: ignore[arg-type]
 
 
-def stored(etag: str = '"e1"', size: int = 10, **more: str) -> Reply:
+def stored(etag: str = '"e1"', size: int = 10, **more: str) -> ScriptedResponse:
     """An answer to HEAD, or to PUT."""
-    return Reply(200, b"", object_headers(etag, **more), length=size)
+    return ScriptedResponse(200, b"", object_headers(etag, **more), length=size)
 
 
-def done(kind: str, etag: str = '"e1"') -> Reply:
-    return Reply(200, f"<{kind}><ETag>{etag}</ETag></{kind}>".encode())
+def done(kind: str, etag: str = '"e1"') -> ScriptedResponse:
+    return ScriptedResponse(200, f"<{kind}><ETag>{etag}</ETag></{kind}>".encode())
 
 
 def md5(data: bytes) -> str:
@@ -80,20 +86,20 @@ class TestRetries:
     @pytest.mark.parametrize(
         "fault",
         [
-            error_reply(500, "InternalError"),
-            error_reply(503, "SlowDown"),
-            error_reply(400, "RequestTimeout"),
-            error_reply(409, "OperationAborted"),
-            error_reply(409, "ConditionalRequestConflict"),
-            Reply(502, b"<html>Bad gateway</html>"),
-            Reply(503),
-            Reply(is_reset=True),
-            Reply(200, cut_after_bytes=0, length=5),
+            scripted_error(500, "InternalError"),
+            scripted_error(503, "SlowDown"),
+            scripted_error(400, "RequestTimeout"),
+            scripted_error(409, "OperationAborted"),
+            scripted_error(409, "ConditionalRequestConflict"),
+            ScriptedResponse(502, b"<html>Bad gateway</html>"),
+            ScriptedResponse(503),
+            ScriptedResponse(is_reset=True),
+            ScriptedResponse(200, cut_after_bytes=0, length=5),
         ],
     )
     @pytest_twisted.ensureDeferred
     async def test_faults_that_pass_are_retried(
-        self, server: ScriptedS3, client: S3Client, events: RecordedEvents, fault: Reply
+        self, server: ScriptedS3, client: S3Client, events: RecordedEvents, fault: ScriptedResponse
     ) -> None:
         server.script(fault, stored('"new"', 0))
         assert await client.put(NAME, (b"a", b"b"), PLAIN) == '"new"'
@@ -106,7 +112,7 @@ class TestRetries:
         self, server: ScriptedS3, connected: Connect, events: RecordedEvents
     ) -> None:
         client = connected(max_attempts=3).bind(session="s1")
-        server.script(*[error_reply(503, "SlowDown")] * 3)
+        server.script(*[scripted_error(503, "SlowDown")] * 3)
         with pytest.raises(errors.StoreUnavailable) as gave_up:
             await client.head_bucket("bucket")
         assert (gave_up.value.status, len(server.requests)) == (503, 3)
@@ -119,7 +125,7 @@ class TestRetries:
     async def test_trying_out_a_store_is_not_patient(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(*[error_reply(503, "SlowDown")] * 3)
+        server.script(*[scripted_error(503, "SlowDown")] * 3)
         with pytest.raises(errors.StoreUnavailable):
             await client.assuming(Capabilities()).head(NAME)
         assert client.requests["HeadObject"] == 3
@@ -137,20 +143,24 @@ class TestRetries:
     @pytest.mark.parametrize(
         ("reply", "kind"),
         [
-            (error_reply(403, "AccessDenied"), errors.AccessDenied),
-            (error_reply(404, "NoSuchKey"), errors.NoSuchObject),
-            (error_reply(404, "NoSuchBucket"), errors.NoSuchBucket),
-            (error_reply(403, "InvalidObjectState"), errors.ObjectArchived),
-            (error_reply(412, "PreconditionFailed"), errors.PreconditionFailed),
-            (error_reply(416, "InvalidRange"), errors.RangeNotSatisfiable),
-            (error_reply(501, "NotImplemented"), errors.NotImplementedByStore),
-            (error_reply(301, "PermanentRedirect"), errors.StoreError),
-            (Reply(302, headers={"Location": "http://127.0.0.1:9/"}), errors.StoreError),
+            (scripted_error(403, "AccessDenied"), errors.AccessDenied),
+            (scripted_error(404, "NoSuchKey"), errors.NoSuchObject),
+            (scripted_error(404, "NoSuchBucket"), errors.NoSuchBucket),
+            (scripted_error(403, "InvalidObjectState"), errors.ObjectArchived),
+            (scripted_error(412, "PreconditionFailed"), errors.PreconditionFailed),
+            (scripted_error(416, "InvalidRange"), errors.RangeNotSatisfiable),
+            (scripted_error(501, "NotImplemented"), errors.NotImplementedByStore),
+            (scripted_error(301, "PermanentRedirect"), errors.StoreError),
+            (ScriptedResponse(302, headers={"Location": "http://127.0.0.1:9/"}), errors.StoreError),
         ],
     )
     @pytest_twisted.ensureDeferred
     async def test_permanent_faults_are_not_retried(
-        self, server: ScriptedS3, client: S3Client, reply: Reply, kind: type[errors.StoreError]
+        self,
+        server: ScriptedS3,
+        client: S3Client,
+        reply: ScriptedResponse,
+        kind: type[errors.StoreError],
     ) -> None:
         server.script(reply)
         with pytest.raises(kind) as refused:
@@ -171,7 +181,7 @@ class TestRetries:
     async def test_head_has_only_a_status(
         self, server: ScriptedS3, client: S3Client, status: int, kind: type[errors.StoreError]
     ) -> None:
-        server.script(error_reply(status, "Unseen", {"Date": now()}))
+        server.script(scripted_error(status, "Unseen", {"Date": now()}))
         with pytest.raises(kind) as refused:
             await client.head(NAME)
         assert type(refused.value) is kind
@@ -181,7 +191,7 @@ class TestRetries:
     async def test_the_request_id_goes_along(
         self, server: ScriptedS3, client: S3Client, events: RecordedEvents
     ) -> None:
-        server.script(error_reply(403, "AccessDenied", {"x-amz-request-id": "ID7"}))
+        server.script(scripted_error(403, "AccessDenied", {"x-amz-request-id": "ID7"}))
         with pytest.raises(errors.AccessDenied) as refused:
             await got(client)
         assert refused.value.request_id == "ID7"
@@ -191,9 +201,9 @@ class TestRetries:
     @pytest_twisted.ensureDeferred
     async def test_silence_times_out(self, server: ScriptedS3, connected: Connect) -> None:
         client = connected(read_timeout_seconds=0.05, max_attempts=2)
-        server.script(Reply(is_silent=True), stored('"new"', 0))
+        server.script(ScriptedResponse(is_silent=True), stored('"new"', 0))
         assert await client.put(NAME, (b"x",), PLAIN) == '"new"'
-        server.script(*[Reply(is_silent=True)] * 2)
+        server.script(*[ScriptedResponse(is_silent=True)] * 2)
         with pytest.raises(errors.StoreUnavailable) as gave_up:
             await got(client)
         assert gave_up.value.code == "TimedOut"
@@ -203,7 +213,7 @@ class TestRetries:
         self, server: ScriptedS3, connected: Connect
     ) -> None:
         client = connected(read_timeout_seconds=5.0)
-        reply = Reply(404, error_document("NoSuchUpload"), is_early=True)
+        reply = ScriptedResponse(404, error_document("NoSuchUpload"), is_early=True)
         server.script(reply)
         with pytest.raises(errors.NoSuchUpload):
             await client.upload_part(UPLOAD, 1, (bytes(32 * 1024 * 1024),))
@@ -220,7 +230,7 @@ class TestRetries:
     async def test_cancelling_drops_the_connection(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(Reply(is_silent=True))
+        server.script(ScriptedResponse(is_silent=True))
         waiting = Deferred.fromCoroutine(got(client))
         await server.arrived(1)
         waiting.cancel()
@@ -235,7 +245,7 @@ class TestRetries:
     ) -> None:
         from twisted.internet import reactor  # noqa: PLC0415
 
-        server.script(error_reply(503, "SlowDown", {"Retry-After": "100"}))
+        server.script(scripted_error(503, "SlowDown", {"Retry-After": "100"}))
         waiting = Deferred.fromCoroutine(got(client))
         while not events.told:
             await task.deferLater(reactor, 0)
@@ -265,7 +275,9 @@ class TestGet:
     async def test_a_whole_object_is_gone_on_with_if_it_is_the_same(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(Reply(200, DATA, object_headers(), cut_after_bytes=4), partial(4, 10))
+        server.script(
+            ScriptedResponse(200, DATA, object_headers(), cut_after_bytes=4), partial(4, 10)
+        )
         assert (await got(client)).data == DATA
         assert "range" not in server.requests[0].headers
         assert "if-match" not in server.requests[0].headers
@@ -304,7 +316,7 @@ class TestGet:
     async def test_an_object_replaced_while_being_read_fails_the_get(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(partial(0, 10, cut_after_bytes=4), error_reply(412, "PreconditionFailed"))
+        server.script(partial(0, 10, cut_after_bytes=4), scripted_error(412, "PreconditionFailed"))
         sink = CollectingSink()
         with pytest.raises(errors.PreconditionFailed):
             await client.get(NAME, ByteRange(0, 10), sink)
@@ -323,8 +335,8 @@ class TestGet:
     @pytest.mark.parametrize(
         ("wanted", "reply"),
         [
-            (ByteRange(3, 7), Reply(200, DATA, object_headers())),
-            (ByteRange(0, 7), Reply(200, DATA, object_headers())),
+            (ByteRange(3, 7), ScriptedResponse(200, DATA, object_headers())),
+            (ByteRange(0, 7), ScriptedResponse(200, DATA, object_headers())),
             (ByteRange(3, 7), partial(0, 7)),
             (ByteRange(3, 7), partial(3, 8)),
             (ByteRange(3, 7), partial(2, 6)),
@@ -332,7 +344,7 @@ class TestGet:
     )
     @pytest_twisted.ensureDeferred
     async def test_a_store_that_sends_something_else(
-        self, server: ScriptedS3, client: S3Client, wanted: ByteRange, reply: Reply
+        self, server: ScriptedS3, client: S3Client, wanted: ByteRange, reply: ScriptedResponse
     ) -> None:
         server.script(reply)
         sink = CollectingSink()
@@ -345,7 +357,7 @@ class TestGet:
     async def test_the_whole_is_fine_if_it_was_wanted(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(Reply(200, DATA, object_headers()))
+        server.script(ScriptedResponse(200, DATA, object_headers()))
         assert (await got(client, ByteRange(0, 10))).data == DATA
 
     @pytest_twisted.ensureDeferred
@@ -353,7 +365,7 @@ class TestGet:
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         headers = object_headers(content_range="bytes 0-3/10")
-        server.script(Reply(206, DATA, headers))
+        server.script(ScriptedResponse(206, DATA, headers))
         sink = CollectingSink()
         with pytest.raises(errors.StoreError) as refused:
             await client.get(NAME, ByteRange(0, 4), sink)
@@ -364,7 +376,7 @@ class TestGet:
     async def test_encoded_content_is_not_decoded(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(Reply(200, b"not gzip", object_headers(content_encoding="gzip")))
+        server.script(ScriptedResponse(200, b"not gzip", object_headers(content_encoding="gzip")))
         assert (await got(client)).data == b"not gzip"
         assert "accept-encoding" not in server.requests[0].headers
 
@@ -384,7 +396,7 @@ class TestGet:
             def received(self, data: bytes) -> None:
                 raise ZeroDivisionError
 
-        server.script(Reply(200, DATA, object_headers()))
+        server.script(ScriptedResponse(200, DATA, object_headers()))
         with pytest.raises(ZeroDivisionError):
             await client.get(NAME, None, Refusing())
         assert len(server.requests) == 1
@@ -400,7 +412,7 @@ class TestLostAnswers:
         server.script(early, stored('"whole"', 0))
         assert await client.put(NAME, large, PLAIN) == '"whole"'
         assert [len(request.body) for request in server.requests][1:] == [64 << 20]
-        refused = error_reply(412, "PreconditionFailed")
+        refused = scripted_error(412, "PreconditionFailed")
         server.script(early, refused, stored('"cut"', 65536))
         with pytest.raises(errors.PreconditionFailed):
             await client.put(NAME, large, PLAIN, IF_ABSENT)
@@ -408,7 +420,9 @@ class TestLostAnswers:
     @pytest_twisted.ensureDeferred
     async def test_a_put_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
         ours = f'"{md5(DATA)}"'
-        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(ours))
+        server.script(
+            ScriptedResponse(is_reset=True), scripted_error(412, "PreconditionFailed"), stored(ours)
+        )
         assert await client.put(NAME, (DATA,), PLAIN, IF_ABSENT) == ours
         assert [request.method for request in server.requests] == ["PUT", "PUT", "HEAD"]
 
@@ -417,7 +431,7 @@ class TestLostAnswers:
         self, server: ScriptedS3, connected: Connect
     ) -> None:
         client = connected(max_attempts=6)
-        server.answer_with(lambda request: Reply(is_reset=True))
+        server.respond_with(lambda request: ScriptedResponse(is_reset=True))
         with pytest.raises(errors.StoreUnavailable):
             await client.put(NAME, (DATA,), PLAIN)
         methods = [request.method for request in server.requests]
@@ -430,14 +444,18 @@ class TestLostAnswers:
         """The object's checksum is encrypted with it; what else there is of it, is not."""
         client = connected(checksum=ChecksumChoice.AUTO)
         ours = f'"{md5(DATA)}"'
-        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"))
-        server.script(Reply(400), stored(ours))
+        server.script(ScriptedResponse(is_reset=True), scripted_error(412, "PreconditionFailed"))
+        server.script(ScriptedResponse(400), stored(ours))
         assert await client.put(NAME, (DATA,), PLAIN, IF_ABSENT) == ours
 
     @pytest_twisted.ensureDeferred
     async def test_a_put_that_came_too_late(self, server: ScriptedS3, client: S3Client) -> None:
         others = f'"{md5(b"others")}"'
-        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored(others))
+        server.script(
+            ScriptedResponse(is_reset=True),
+            scripted_error(412, "PreconditionFailed"),
+            stored(others),
+        )
         with pytest.raises(errors.PreconditionFailed):
             await client.put(NAME, (DATA,), PLAIN, IF_ABSENT)
 
@@ -445,7 +463,7 @@ class TestLostAnswers:
     async def test_a_412_at_once_needs_no_second_look(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(error_reply(412, "PreconditionFailed"))
+        server.script(scripted_error(412, "PreconditionFailed"))
         with pytest.raises(errors.PreconditionFailed):
             await client.put(NAME, (DATA,), PLAIN, IF_ABSENT)
         assert len(server.requests) == 1
@@ -455,17 +473,21 @@ class TestLostAnswers:
         parts = tuple(StoredPart(n, 5, f'"{md5(bytes([n]))}"') for n in (1, 2))
         joined = md5(b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts))
         server.script(
-            Reply(is_reset=True), error_reply(404, "NoSuchUpload"), stored(f'"{joined}-2"')
+            ScriptedResponse(is_reset=True),
+            scripted_error(404, "NoSuchUpload"),
+            stored(f'"{joined}-2"'),
         )
         assert await client.complete_upload(UPLOAD, parts) == f'"{joined}-2"'
 
-    @pytest.mark.parametrize("head", [stored(f'"{"0" * 32}-2"'), Reply(404), Reply(403)])
+    @pytest.mark.parametrize(
+        "head", [stored(f'"{"0" * 32}-2"'), ScriptedResponse(404), ScriptedResponse(403)]
+    )
     @pytest_twisted.ensureDeferred
     async def test_a_complete_that_had_not_worked(
-        self, server: ScriptedS3, client: S3Client, head: Reply
+        self, server: ScriptedS3, client: S3Client, head: ScriptedResponse
     ) -> None:
         parts = (StoredPart(1, 10, f'"{md5(b"1")}"'),)
-        server.script(Reply(is_reset=True), error_reply(404, "NoSuchUpload"), head)
+        server.script(ScriptedResponse(is_reset=True), scripted_error(404, "NoSuchUpload"), head)
         with pytest.raises(errors.NoSuchUpload):
             await client.complete_upload(UPLOAD, parts)
 
@@ -473,7 +495,7 @@ class TestLostAnswers:
     async def test_no_such_upload_at_once_is_final(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(error_reply(404, "NoSuchUpload"))
+        server.script(scripted_error(404, "NoSuchUpload"))
         with pytest.raises(errors.NoSuchUpload):
             await client.complete_upload(UPLOAD, (StoredPart(1, 10, '"x"'),))
         assert len(server.requests) == 1
@@ -484,25 +506,31 @@ class TestLostAnswers:
     ) -> None:
         """The ETag of a multipart object changes by it, so that trying again is refused."""
         late = ObjectProperties({"mtime": "2"})
-        refused = error_reply(412, "PreconditionFailed")
+        refused = scripted_error(412, "PreconditionFailed")
         later = formatdate(4e9, usegmt=True)  # than the request, however slow this machine is
         ours = stored('"new"', 5, x_amz_meta_mtime="2", Last_Modified=later)
-        server.script(Reply(is_reset=True), refused, ours)
+        server.script(ScriptedResponse(is_reset=True), refused, ours)
         source = replace(SOURCE, name=NAME, size_bytes=5)
         asked = client.copy(source, NAME, properties=late, if_match=source.etag)
         assert await asked == '"new"'
         first, second, _ = server.requests
         assert first.headers["if-match"] == second.headers["if-match"] == '"source"'
         others = stored('"new"', 5, x_amz_meta_mtime="3", Last_Modified=later)
-        server.script(Reply(is_reset=True), refused, others)
+        server.script(ScriptedResponse(is_reset=True), refused, others)
         with pytest.raises(errors.PreconditionFailed):
             await client.copy(source, NAME, properties=late, if_match=source.etag)
 
     @pytest_twisted.ensureDeferred
     async def test_a_delete_that_had_worked(self, server: ScriptedS3, client: S3Client) -> None:
-        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), Reply(404))
+        server.script(
+            ScriptedResponse(is_reset=True),
+            scripted_error(412, "PreconditionFailed"),
+            ScriptedResponse(404),
+        )
         await client.delete(NAME, if_match='"e1"')
-        server.script(Reply(is_reset=True), error_reply(412, "PreconditionFailed"), stored())
+        server.script(
+            ScriptedResponse(is_reset=True), scripted_error(412, "PreconditionFailed"), stored()
+        )
         with pytest.raises(errors.PreconditionFailed):
             await client.delete(NAME, if_match='"e1"')
 
@@ -512,23 +540,27 @@ class TestSuccessThatIsNone:
 
     @pytest_twisted.ensureDeferred
     async def test_complete_is_tried_again(self, server: ScriptedS3, client: S3Client) -> None:
-        error = Reply(200, b"\n \n" + error_document("InternalError"))
+        error = ScriptedResponse(200, b"\n \n" + error_document("InternalError"))
         server.script(error, done("CompleteMultipartUploadResult"))
         assert await client.complete_upload(UPLOAD, (self.PART,)) == '"e1"'
         assert len(server.requests) == 2
 
     @pytest_twisted.ensureDeferred
     async def test_copies_are_tried_again(self, server: ScriptedS3, client: S3Client) -> None:
-        server.script(Reply(200, error_document("SlowDown")), done("CopyObjectResult"))
+        server.script(ScriptedResponse(200, error_document("SlowDown")), done("CopyObjectResult"))
         assert await client.copy(SOURCE, NAME) == '"e1"'
-        server.script(Reply(200, error_document("SlowDown")), done("CopyPartResult", '"p"'))
+        server.script(
+            ScriptedResponse(200, error_document("SlowDown")), done("CopyPartResult", '"p"')
+        )
         part = await client.copy_part(UPLOAD, 3, SOURCE, ByteRange(1, 4))
         assert part == StoredPart(3, 3, '"p"')
 
     @pytest_twisted.ensureDeferred
     async def test_an_error_that_stays(self, server: ScriptedS3, connected: Connect) -> None:
         client = connected(max_attempts=2)
-        server.script(*[Reply(200, error_document("InternalError"))] * 2, Reply(404))
+        server.script(
+            *[ScriptedResponse(200, error_document("InternalError"))] * 2, ScriptedResponse(404)
+        )
         with pytest.raises(errors.StoreUnavailable):
             await client.complete_upload(UPLOAD, (self.PART,))
 
@@ -538,7 +570,7 @@ class TestSuccessThatIsNone:
         self, server: ScriptedS3, connected: Connect, body: bytes
     ) -> None:
         client = connected(max_attempts=1)
-        server.script(Reply(200, body), Reply(404))
+        server.script(ScriptedResponse(200, body), ScriptedResponse(404))
         with pytest.raises(errors.StoreUnavailable):
             await client.complete_upload(UPLOAD, (self.PART,))
 
@@ -546,7 +578,7 @@ class TestSuccessThatIsNone:
     async def test_a_conflict_at_complete_is_final(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(error_reply(409, "ConditionalRequestConflict"))
+        server.script(scripted_error(409, "ConditionalRequestConflict"))
         with pytest.raises(errors.ConditionalConflict):
             await client.complete_upload(UPLOAD, (self.PART,), IF_ABSENT)
         assert len(server.requests) == 1
@@ -557,7 +589,7 @@ class TestSuccessThatIsNone:
         self, server: ScriptedS3, connected: Connect, body: bytes
     ) -> None:
         client = connected(max_attempts=1)
-        server.script(Reply(200, body))
+        server.script(ScriptedResponse(200, body))
         with pytest.raises(errors.StoreUnavailable) as gave_up:
             await client.list("bucket", "")
         assert gave_up.value.code == "BadAnswer"
@@ -583,14 +615,14 @@ class TestIdentityAndClock:
         self, server: ScriptedS3, connected: Connect
     ) -> None:
         client = connected(credentials=Renewable())
-        server.script(error_reply(400, "ExpiredToken"), stored('"new"', 0))
+        server.script(scripted_error(400, "ExpiredToken"), stored('"new"', 0))
         await client.put(NAME, (b"x",), PLAIN)
         keys = [
             request.headers["authorization"].split("Credential=")[1][:4]
             for request in server.requests
         ]
         assert keys == ["KEY1", "KEY2"]
-        server.script(*[error_reply(400, "ExpiredToken")] * 2)
+        server.script(*[scripted_error(400, "ExpiredToken")] * 2)
         with pytest.raises(errors.CredentialsUnavailable):
             await client.put(NAME, (b"x",), PLAIN)
         assert len(server.requests) == 4
@@ -600,14 +632,14 @@ class TestIdentityAndClock:
         self, server: ScriptedS3, connected: Connect
     ) -> None:
         client = connected(credentials=Renewable())
-        server.script(Reply(400), stored())
+        server.script(ScriptedResponse(400), stored())
         assert (await client.head(NAME)).size_bytes == 10
 
     @pytest_twisted.ensureDeferred
     async def test_configured_credentials_cannot_be_renewed(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(error_reply(400, "ExpiredToken"))
+        server.script(scripted_error(400, "ExpiredToken"))
         with pytest.raises(errors.CredentialsUnavailable):
             await got(client)
         assert len(server.requests) == 1
@@ -619,7 +651,7 @@ class TestIdentityAndClock:
     ) -> None:
         client = connected(wall_clock=lambda: 1_000_000_000.0)
         store_time = {"Date": formatdate(1_000_003_600.0, usegmt=True)}
-        server.script(error_reply(403, "RequestTimeTooSkewed", store_time), stored('"e"', 0))
+        server.script(scripted_error(403, "RequestTimeTooSkewed", store_time), stored('"e"', 0))
         if method == "head":
             await client.head(NAME)
         else:
@@ -633,24 +665,24 @@ class TestStoredOrDecompressed:
     """GCS decompresses what is stored with ``Content-Encoding: gzip``, unless it is told not to."""
 
     @staticmethod
-    def gcs(request: Recorded) -> Reply:
+    def gcs(request: RecordedRequest) -> ScriptedResponse:
         packed, plain = DATA[:6], DATA * 3
         stored = {"x-goog-stored-content-length": "6", "x-goog-stored-content-encoding": "gzip"}
         if request.headers.get("accept-encoding") != "gzip":
-            return Reply(200, plain, object_headers(**stored), is_chunked=True)
+            return ScriptedResponse(200, plain, object_headers(**stored), is_chunked=True)
         headers = object_headers(content_encoding="gzip", **stored)
         if "range" not in request.headers:
-            return Reply(200, packed, headers)
+            return ScriptedResponse(200, packed, headers)
         first, last = map(int, request.headers["range"].removeprefix("bytes=").split("-"))
         body = packed[first : last + 1]
         content_range = f"bytes {first}-{first + len(body) - 1}/6"
-        return Reply(206, body, headers | {"Content-Range": content_range})
+        return ScriptedResponse(206, body, headers | {"Content-Range": content_range})
 
     @pytest_twisted.ensureDeferred
     async def test_a_compressed_object_is_asked_for_as_it_is_stored(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.answer_with(self.gcs)
+        server.respond_with(self.gcs)
         sink = await got(client, ByteRange(0, 4))
         assert (sink.data, sink.info.size_bytes) == (DATA[:4], 6)
         assert sink.info.system_headers == {"content-encoding": "gzip"}
@@ -671,11 +703,11 @@ class TestStoredOrDecompressed:
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         """What a copy would not be told of its encoding, it would lose."""
-        server.answer_with(self.gcs)
+        server.respond_with(self.gcs)
         info = await client.head(NAME)
         assert (info.size_bytes, info.system_headers) == (6, {"content-encoding": "gzip"})
         told = object_headers(x_goog_stored_content_encoding="identity")
-        server.script(Reply(200, b"", told, length=6))
+        server.script(ScriptedResponse(200, b"", told, length=6))
         info = await client.head(NAME)
         assert (info.size_bytes, info.system_headers) == (6, {})
         assert len(server.requests) == 2
@@ -684,9 +716,11 @@ class TestStoredOrDecompressed:
     async def test_responses_without_an_object_are_not_decompressed(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.answer_with(self.gcs)
+        server.respond_with(self.gcs)
         await got(client)
-        server.script(Reply(200, b"<ListBucketResult/>"), Reply(200, b"<Tagging/>"))
+        server.script(
+            ScriptedResponse(200, b"<ListBucketResult/>"), ScriptedResponse(200, b"<Tagging/>")
+        )
         await client.list("bucket", "")
         await client.tags(NAME)
         assert not [each for each in server.requests[-2:] if "accept-encoding" in each.headers]
@@ -696,7 +730,7 @@ class TestStoredOrDecompressed:
         self, server: ScriptedS3, client: S3Client
     ) -> None:
         told = object_headers(**{"x-goog-stored-content-length": "6"})
-        server.script(Reply(200, DATA, told), Reply(200, DATA[:6], told))
+        server.script(ScriptedResponse(200, DATA, told), ScriptedResponse(200, DATA[:6], told))
         assert (await got(client)).data == DATA[:6]
 
     @pytest_twisted.ensureDeferred
@@ -704,7 +738,7 @@ class TestStoredOrDecompressed:
         self, server: ScriptedS3, connected: Connect, events: RecordedEvents
     ) -> None:
         client = connected(max_attempts=20)
-        server.script(*[Reply(200, DATA, object_headers(), is_chunked=True)] * 2)
+        server.script(*[ScriptedResponse(200, DATA, object_headers(), is_chunked=True)] * 2)
         with pytest.raises(errors.StoreError, match="another form of the object"):
             await got(client)
         assert len(server.requests) == 2
@@ -718,9 +752,9 @@ class TestWhatIsTold:
     ) -> None:
         client = connected(max_attempts=2)
         server.script(
-            error_reply(503, "SlowDown", message="Please reduce your request rate."),
-            error_reply(403, "AccessDenied", message="no kms:Decrypt for this key"),
-            *[error_reply(500, "InternalError", message="x" * 9000)] * 2,
+            scripted_error(503, "SlowDown", message="Please reduce your request rate."),
+            scripted_error(403, "AccessDenied", message="no kms:Decrypt for this key"),
+            *[scripted_error(500, "InternalError", message="x" * 9000)] * 2,
         )
         with pytest.raises(errors.AccessDenied):
             await got(client)
@@ -738,7 +772,7 @@ class TestWhatIsTold:
         ("reply", "words", "code"),
         [
             (
-                Reply(
+                ScriptedResponse(
                     400,
                     b"Client sent an HTTP request to an HTTPS server.\n",
                     {"Content-Type": "text/plain; charset=utf-8"},
@@ -746,13 +780,23 @@ class TestWhatIsTold:
                 "HTTP status 400: Client sent an HTTP request to an HTTPS server.",
                 "",
             ),
-            (Reply(400, b"<html>no</html>", {"Content-Type": "text/html"}), "HTTP status 400", ""),
-            (Reply(407, b"login"), "HTTP status 407", "ProxyRefused"),
+            (
+                ScriptedResponse(400, b"<html>no</html>", {"Content-Type": "text/html"}),
+                "HTTP status 400",
+                "",
+            ),
+            (ScriptedResponse(407, b"login"), "HTTP status 407", "ProxyRefused"),
         ],
     )
     @pytest_twisted.ensureDeferred
     async def test_error_pages_of_other_servers_are_quoted(
-        self, server: ScriptedS3, client: S3Client, *, reply: Reply, words: str, code: str
+        self,
+        server: ScriptedS3,
+        client: S3Client,
+        *,
+        reply: ScriptedResponse,
+        words: str,
+        code: str,
     ) -> None:
         server.script(reply)
         with pytest.raises(errors.StoreError) as refused:
@@ -765,7 +809,7 @@ class TestWhatIsTold:
         self, server: ScriptedS3, connected: Connect
     ) -> None:
         client = connected(max_attempts=20)
-        server.script(Reply(200, error_document("AccessDenied")))
+        server.script(ScriptedResponse(200, error_document("AccessDenied")))
         with pytest.raises(errors.AccessDenied):
             await client.copy(SOURCE, NAME)
         # One copy, and one look at whether it has happened all the same.
@@ -775,7 +819,7 @@ class TestWhatIsTold:
     async def test_keys_that_are_asked_too_often(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(error_reply(400, "KMS.ThrottlingException"), Reply(200, DATA))
+        server.script(scripted_error(400, "KMS.ThrottlingException"), ScriptedResponse(200, DATA))
         assert (await got(client)).data == DATA
 
 
@@ -786,8 +830,8 @@ class TestBlankParameters:
     async def test_lists_tell_their_prefix_always(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(*[Reply(200, b"<ListBucketResult/>")] * 2)
-        server.script(Reply(200, b"<ListMultipartUploadsResult/>"))
+        server.script(*[ScriptedResponse(200, b"<ListBucketResult/>")] * 2)
+        server.script(ScriptedResponse(200, b"<ListMultipartUploadsResult/>"))
         await client.list("bucket", "")
         await client.list("bucket", "a/", delimiter="/")
         await client.list_uploads("bucket", "")
@@ -862,7 +906,7 @@ class TestWhatIsSent:
             done("CompleteMultipartUploadResult"),
             done("CopyObjectResult"),
             done("CopyObjectResult"),
-            Reply(204),
+            ScriptedResponse(204),
         )
         await client.put(NAME, (b"x",), PLAIN, IF_ABSENT)
         await client.complete_upload(UPLOAD, (StoredPart(1, 1, '"p"'),), IF_ABSENT)

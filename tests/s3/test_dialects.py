@@ -35,7 +35,7 @@ from sftpgw.model.store import (
 from sftpgw.model.units import MIB
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3, scripted_error
 from sftpgw.testing.small_s3 import Dialect, SmallS3
 from tests.scripted_server import Connect
 from tests.stores import CollectingSink, RecordedEvents
@@ -51,7 +51,7 @@ def named(key: str) -> ObjectName:
 @pytest.fixture
 def store(server: ScriptedS3) -> SmallS3:
     store = SmallS3(min_part_bytes=4)
-    server.answer_with(store.answer)
+    server.respond_with(store.respond)
     return store
 
 
@@ -114,10 +114,10 @@ class TestResultsOfCopies:
     ) -> None:
         store.dialect = Dialect(complete_etag="missing")
 
-        def is_look(request: Recorded) -> bool:
+        def is_look(request: RecordedRequest) -> bool:
             return request.method == "HEAD" and request.target == "/bucket/file"
 
-        server.disturb(is_look, error_reply(403, "AccessDenied"))
+        server.disturb(is_look, scripted_error(403, "AccessDenied"))
         etag = await copied(client, store)
         assert etag == (await client.head(NAME)).etag
 
@@ -134,7 +134,10 @@ class TestLists:
 
     @pytest.mark.parametrize(
         ("refusal", "left"),
-        [(error_reply(404, "NoSuchKey"), [("b", 2)]), (Reply(403), [("a", 0), ("b", 2)])],
+        [
+            (scripted_error(404, "NoSuchKey"), [("b", 2)]),
+            (ScriptedResponse(403), [("a", 0), ("b", 2)]),
+        ],
     )
     @pytest_twisted.ensureDeferred
     async def test_a_size_that_cannot_be_asked_for_spoils_no_list(
@@ -142,7 +145,7 @@ class TestLists:
         server: ScriptedS3,
         store: SmallS3,
         client: S3Client,
-        refusal: Reply,
+        refusal: ScriptedResponse,
         left: list[tuple[str, int]],
     ) -> None:
         store.dialect = Dialect(sizes=False)
@@ -168,7 +171,7 @@ class TestLists:
     async def test_another_refusal_of_a_head_stays_a_refusal(
         self, server: ScriptedS3, client: S3Client, key: str
     ) -> None:
-        server.disturb(lambda request: request.method == "HEAD", Reply(400))
+        server.disturb(lambda request: request.method == "HEAD", ScriptedResponse(400))
         with pytest.raises(StoreError) as caught:
             await client.head(named(key))
         assert not isinstance(caught.value, NoSuchObject)
@@ -257,7 +260,7 @@ class TestCopiesInParts:
         assert "copy-differed" not in events.names()
 
 
-def is_inventory(request: Recorded) -> bool:
+def is_inventory(request: RecordedRequest) -> bool:
     return "list-type" in request.target
 
 
@@ -309,12 +312,12 @@ class TestNames:
         assert methods(server)["PUT"] == methods(server)["POST"] * 2 == 8
         assert events.names().count("s3-request-failed") == 3
 
-    @pytest.mark.parametrize("reply", [error_reply(403, "AccessDenied"), Reply(500)])
+    @pytest.mark.parametrize("reply", [scripted_error(403, "AccessDenied"), ScriptedResponse(500)])
     @pytest_twisted.ensureDeferred
     async def test_a_defect_is_waited_for_where_nothing_explains_it(
-        self, server: ScriptedS3, store: SmallS3, client: S3Client, reply: Reply
+        self, server: ScriptedS3, store: SmallS3, client: S3Client, reply: ScriptedResponse
     ) -> None:
-        server.disturb(lambda r: r.method == "PUT", *[error_reply(500, "InternalError")] * 9)
+        server.disturb(lambda r: r.method == "PUT", *[scripted_error(500, "InternalError")] * 9)
         server.disturb(is_inventory, *[reply] * 2)
         await client.put(NAME, (b"2",), PROPERTIES)
         assert store.objects == {"file": b"2"}
@@ -334,12 +337,12 @@ class TestComplete:
         else:
             await client.abort_upload(upload)
 
-        def answer(request: Recorded) -> Reply:
-            reply = store.answer(request)
+        def answer(request: RecordedRequest) -> ScriptedResponse:
+            reply = store.respond(request)
             is_complete = request.method == "POST" and reply.status == 404
-            return error_reply(500, "InternalError") if is_complete else reply
+            return scripted_error(500, "InternalError") if is_complete else reply
 
-        server.answer_with(answer)
+        server.respond_with(answer)
         before = len(server.requests)
         if was_stored:
             etag = await client.complete_upload(upload, (part,))
@@ -356,14 +359,16 @@ class TestMissing:
     @pytest.mark.parametrize("code", ["NoSuchKey", "NotFound", "ObjectNotFound", ""])
     @pytest_twisted.ensureDeferred
     async def test_a_file(self, server: ScriptedS3, client: S3Client, code: str) -> None:
-        server.script(error_reply(404, code))
+        server.script(scripted_error(404, code))
         with pytest.raises(NoSuchObject):
             await client.get(NAME, None, CollectingSink())
 
     @pytest.mark.parametrize("code", ["AccessKeyNotFound", "NoSuchAccount", "Gone"])
     @pytest_twisted.ensureDeferred
     async def test_something_else(self, server: ScriptedS3, client: S3Client, code: str) -> None:
-        server.script(error_reply(404, code), Reply(404, headers={"X-Some-Error-Code": code}))
+        server.script(
+            scripted_error(404, code), ScriptedResponse(404, headers={"X-Some-Error-Code": code})
+        )
         for work in (client.get(NAME, None, CollectingSink()), client.head(NAME)):
             with pytest.raises(StoreError) as refused:
                 await work
@@ -374,7 +379,7 @@ class TestMissing:
     async def test_head_has_a_code_in_its_headers_with_some_stores(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        server.script(Reply(403, headers={"x-minio-error-code": "InvalidAccessKeyId"}))
+        server.script(ScriptedResponse(403, headers={"x-minio-error-code": "InvalidAccessKeyId"}))
         with pytest.raises(AccessDenied) as refused:
             await client.head(NAME)
         assert refused.value.code == "InvalidAccessKeyId"

@@ -15,7 +15,7 @@ from sftpgw.errors import NoSuchObject, StoreUnavailable
 from sftpgw.model.measurements import FinishedRequest
 from sftpgw.model.store import ByteRange, ObjectName, ObjectProperties
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from tests.scripted_server import DEFAULTS
 from tests.stores import CollectingSink, connect, moto_settings
 
@@ -45,7 +45,7 @@ async def put(client: S3Client) -> Any:
 async def test_a_success(
     server: ScriptedS3, client: S3Client, finished: list[FinishedRequest]
 ) -> None:
-    server.script(Reply(200, headers=HEADERS))
+    server.script(ScriptedResponse(200, headers=HEADERS))
     await put(client.bind(user="alice"))
     (one,) = finished
     assert replace(one, seconds=0.0, sent_bytes=0) == FinishedRequest(
@@ -59,8 +59,8 @@ async def test_a_success(
 async def test_all_attempts_count(
     server: ScriptedS3, client: S3Client, finished: list[FinishedRequest]
 ) -> None:
-    refused = error_reply(503, "SlowDown")
-    server.script(refused, Reply(200, headers=HEADERS))
+    refused = scripted_error(503, "SlowDown")
+    server.script(refused, ScriptedResponse(200, headers=HEADERS))
     await put(client)
     (one,) = finished
     assert (one.attempts, one.status, one.code) == (2, 200, "")
@@ -74,8 +74,10 @@ async def test_bytes_in_are_counted_apart(
 ) -> None:
     told = HEADERS | {"Content-Range": f"bytes 0-{len(BODY) - 1}/5000"}
     server.script(
-        Reply(206, BODY, told, cut_after_bytes=400),
-        Reply(206, BODY[400:], HEADERS | {"Content-Range": f"bytes 400-{len(BODY) - 1}/5000"}),
+        ScriptedResponse(206, BODY, told, cut_after_bytes=400),
+        ScriptedResponse(
+            206, BODY[400:], HEADERS | {"Content-Range": f"bytes 400-{len(BODY) - 1}/5000"}
+        ),
     )
     sink = CollectingSink()
     await client.get(NAME, ByteRange(0, len(BODY)), sink)
@@ -89,7 +91,7 @@ async def test_bytes_in_are_counted_apart(
 async def test_failures_count(
     server: ScriptedS3, client: S3Client, finished: list[FinishedRequest]
 ) -> None:
-    server.script(error_reply(404, "NoSuchKey"))
+    server.script(scripted_error(404, "NoSuchKey"))
     with pytest.raises(NoSuchObject):
         await client.get(NAME, None, CollectingSink())
     (one,) = finished
@@ -100,7 +102,7 @@ async def test_failures_count(
 async def test_a_cancelled_request_counts(
     server: ScriptedS3, client: S3Client, finished: list[FinishedRequest]
 ) -> None:
-    server.script(Reply(is_silent=True))
+    server.script(ScriptedResponse(is_silent=True))
     running = Deferred.fromCoroutine(put(client))
     await server.arrived(1)
     running.cancel()

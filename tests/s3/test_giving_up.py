@@ -14,12 +14,12 @@ from sftpgw import errors
 from sftpgw.aio.cancel import CancelToken
 from sftpgw.model.store import MultipartUpload, ObjectName, StoredPart
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from tests.s3.test_outages import FINE, client_on
 from tests.stores import RecordedEvents
 
 UPLOAD = MultipartUpload(ObjectName("bucket", "key"), "upload-1")
-REFUSAL = error_reply(503, "SlowDown")
+REFUSAL = scripted_error(503, "SlowDown")
 
 
 class Pauses(task.Clock):
@@ -76,9 +76,9 @@ async def test_a_cancelled_request_leaves_its_pause(
 async def test_a_cancelled_request_leaves_the_queue(
     server: ScriptedS3, client: S3Client, pauses: Pauses
 ) -> None:
-    cancel_token, held = CancelToken(), Deferred[Reply]()
+    cancel_token, held = CancelToken(), Deferred[ScriptedResponse]()
     server.script(REFUSAL)
-    server.answer_with(lambda _: held)
+    server.respond_with(lambda _: held)
     refused = sent(client, cancel_token, 1)
     await pauses.begun
     in_flight = sent(client, CancelToken(), 2)
@@ -94,14 +94,14 @@ async def test_a_cancelled_request_leaves_the_queue(
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("reply", [FINE, REFUSAL, Reply(is_reset=True)])
+@pytest.mark.parametrize("reply", [FINE, REFUSAL, ScriptedResponse(is_reset=True)])
 @pytest_twisted.ensureDeferred
 async def test_a_cancelled_request_in_flight_is_waited_for(
-    server: ScriptedS3, client: S3Client, events: RecordedEvents, reply: Reply
+    server: ScriptedS3, client: S3Client, events: RecordedEvents, reply: ScriptedResponse
 ) -> None:
     """Its outcome counts; there is no other attempt."""
-    cancel_token, held = CancelToken(), Deferred[Reply]()
-    server.answer_with(lambda _: held)
+    cancel_token, held = CancelToken(), Deferred[ScriptedResponse]()
+    server.respond_with(lambda _: held)
     part = sent(client, cancel_token)
     await server.arrived(1)
     cancel_token.cancel()
@@ -132,7 +132,7 @@ async def test_requests_of_others_to_the_same_store_go_on(
     client, cancel_token = connected(), CancelToken()
     client.with_cancel(cancel_token)
     cancel_token.cancel()
-    server.script(REFUSAL, REFUSAL, Reply(204))
+    server.script(REFUSAL, REFUSAL, ScriptedResponse(204))
     await client.abort_upload(UPLOAD)
     assert len(server.requests) == 3
 

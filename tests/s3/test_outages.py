@@ -23,14 +23,14 @@ from sftpgw.model.units import MIB
 from sftpgw.s3.error_codes import CONNECT_FAILED
 from sftpgw.s3.retry.plan import Fault, RetryPlan
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from tests.scripted_server import DEFAULTS
 from tests.stores import CollectingSink, RecordedEvents, connect, moto_settings
 
 NAME = ObjectName("bucket", "key")
 UPLOAD = MultipartUpload(NAME, "upload-1")
 PLAIN = ObjectProperties()
-FINE = Reply(200, headers={"ETag": '"e"'})
+FINE = ScriptedResponse(200, headers={"ETag": '"e"'})
 OUTAGE_SECONDS = 20.0
 
 
@@ -97,13 +97,13 @@ class TestTwentySecondsAway:
         clock, sink = task.Clock(), CollectingSink()
         client = client_on(server.url, events, clock)
 
-        def piece(start: int, **reply: Any) -> Reply:
+        def piece(start: int, **reply: Any) -> ScriptedResponse:
             headers = {
                 "ETag": '"e"',
                 "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT",
                 "Content-Range": f"bytes {start}-9/10",
             }
-            return Reply(206, b"0123456789"[start:], headers, **reply)
+            return ScriptedResponse(206, b"0123456789"[start:], headers, **reply)
 
         try:
             server.script(piece(0, cut_after_bytes=4, stalls=True))
@@ -139,7 +139,7 @@ class TestStorms:
         """Many parts at once, each refused several times: all arrive, none in vain."""
         clock = task.Clock()
         client = client_on(server.url, events, clock)
-        server.script(*[error_reply(503, "SlowDown", {"Retry-After": "1"})] * 32, *[FINE] * 8)
+        server.script(*[scripted_error(503, "SlowDown", {"Retry-After": "1"})] * 32, *[FINE] * 8)
         parts = [
             Deferred.fromCoroutine(client.upload_part(UPLOAD, number, (b"%d" % number,)))
             for number in range(1, 9)
@@ -158,7 +158,7 @@ class TestStorms:
     ) -> None:
         clock = task.Clock()
         client = client_on(server.url, events, clock)
-        server.script(*[error_reply(503, "SlowDown")] * 100)
+        server.script(*[scripted_error(503, "SlowDown")] * 100)
         work = Deferred.fromCoroutine(client.put(NAME, (b"x",), PLAIN))
         try:
             with pytest.raises(errors.StoreUnavailable):
@@ -194,7 +194,7 @@ class TestReachingIt:
         self, server: ScriptedS3, events: RecordedEvents
     ) -> None:
         client = client_on(server.url, events, read_timeout_seconds=0.05, max_attempts=1)
-        server.script(Reply(is_early=True, is_silent=True))
+        server.script(ScriptedResponse(is_early=True, is_silent=True))
         try:
             with pytest.raises(errors.StoreUnavailable) as refused:
                 await client.upload_part(UPLOAD, 1, (bytes(32 * MIB),))

@@ -17,7 +17,7 @@ from sftpgw.files.memory.budget import Budget
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from sftpgw.testing.session_contexts import session_context
 from tests.stores import RecordedEvents
 
@@ -26,13 +26,13 @@ ETAG = '"e1"'
 MODIFIED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
-def part(start: int, stop: int, *, etag: str = ETAG, **reply: object) -> Reply:
+def part(start: int, stop: int, *, etag: str = ETAG, **reply: object) -> ScriptedResponse:
     headers = {
         "ETag": etag,
         "Last-Modified": MODIFIED,
         "Content-Range": f"bytes {start}-{stop - 1}/{len(DATA)}",
     }
-    return Reply(206, DATA[start:stop], headers, **reply)  # type: ignore[arg-type]
+    return ScriptedResponse(206, DATA[start:stop], headers, **reply)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ async def test_a_body_that_breaks_off_is_gone_on_with_from_its_last_byte(
 async def test_an_object_replaced_while_its_body_breaks_off_is_never_mixed(
     server: ScriptedS3, download: Download
 ) -> None:
-    server.script(part(0, 40, cut_after_bytes=25), error_reply(412, "PreconditionFailed"))
+    server.script(part(0, 40, cut_after_bytes=25), scripted_error(412, "PreconditionFailed"))
     await download.open()
     assert await read(download, 0, 25) == DATA[:25]
     with pytest.raises(ObjectChanged):
@@ -97,7 +97,7 @@ async def test_a_store_that_ignores_if_match_is_found_out_by_the_etag(
 async def test_a_store_that_stays_down_fails_the_read_and_the_next_one_may_succeed(
     server: ScriptedS3, download: Download
 ) -> None:
-    server.script(part(0, 40), *[error_reply(503, "SlowDown")] * 20, part(70, 80))
+    server.script(part(0, 40), *[scripted_error(503, "SlowDown")] * 20, part(70, 80))
     await download.open()
     with pytest.raises(StoreUnavailable):
         await read(download, 70, 80)

@@ -11,13 +11,15 @@ from sftpgw.aws.endpoints import Endpoints
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
 from tests.stores import CollectingSink, RecordedEvents
 
 NAME = ObjectName("bucket", "key")
 HERE, THERE = "us-east-1", "eu-central-1"
 MOVED = {"x-amz-bucket-region": THERE}
-FINE = Reply(200, headers={"ETag": '"e"', "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"})
+FINE = ScriptedResponse(
+    200, headers={"ETag": '"e"', "Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}
+)
 
 
 def regions(server: ScriptedS3) -> list[str]:
@@ -31,15 +33,15 @@ def regions(server: ScriptedS3) -> list[str]:
 @pytest.mark.parametrize(
     "refusal",
     [
-        error_reply(301, "PermanentRedirect", MOVED),
-        error_reply(307, "TemporaryRedirect", MOVED),
-        error_reply(400, "AuthorizationHeaderMalformed", region=THERE),
-        error_reply(400, "IllegalLocationConstraintException", MOVED),
+        scripted_error(301, "PermanentRedirect", MOVED),
+        scripted_error(307, "TemporaryRedirect", MOVED),
+        scripted_error(400, "AuthorizationHeaderMalformed", region=THERE),
+        scripted_error(400, "IllegalLocationConstraintException", MOVED),
     ],
 )
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_to_a_region_is_followed_and_remembered(
-    server: ScriptedS3, client: S3Client, events: RecordedEvents, refusal: Reply
+    server: ScriptedS3, client: S3Client, events: RecordedEvents, refusal: ScriptedResponse
 ) -> None:
     server.script(refusal, FINE, FINE)
     for body in (b"first", b"second"):
@@ -55,7 +57,7 @@ async def test_a_redirect_to_a_region_is_followed_and_remembered(
 async def test_head_says_so_in_a_header_only(
     server: ScriptedS3, client: S3Client, status: int
 ) -> None:
-    server.script(Reply(status, headers=MOVED), FINE)
+    server.script(ScriptedResponse(status, headers=MOVED), FINE)
     await client.head(NAME)
     assert regions(server) == [HERE, THERE]
 
@@ -66,7 +68,7 @@ async def test_requests_under_way_follow_too_and_it_is_logged_once(
 ) -> None:
     server.disturb(
         lambda request: f"/{HERE}/" in request.headers["authorization"],
-        *[error_reply(301, "PermanentRedirect", MOVED)] * 3,
+        *[scripted_error(301, "PermanentRedirect", MOVED)] * 3,
     )
     server.script(*[FINE] * 3)
     await gatherResults([Deferred.fromCoroutine(client.head(NAME)) for _ in range(3)])
@@ -78,7 +80,8 @@ async def test_requests_under_way_follow_too_and_it_is_logged_once(
 async def test_a_redirect_back_is_not_followed(server: ScriptedS3, client: S3Client) -> None:
     back = {"x-amz-bucket-region": HERE}
     server.script(
-        error_reply(301, "PermanentRedirect", MOVED), error_reply(301, "PermanentRedirect", back)
+        scripted_error(301, "PermanentRedirect", MOVED),
+        scripted_error(301, "PermanentRedirect", back),
     )
     with pytest.raises(errors.StoreError, match=HERE):
         await client.get(NAME, None, CollectingSink())
@@ -90,7 +93,7 @@ async def test_a_redirect_back_is_not_followed(server: ScriptedS3, client: S3Cli
 async def test_no_news_and_nonsense_are_not_followed(
     server: ScriptedS3, client: S3Client, region: str
 ) -> None:
-    server.script(error_reply(301, "PermanentRedirect", {"x-amz-bucket-region": region}))
+    server.script(scripted_error(301, "PermanentRedirect", {"x-amz-bucket-region": region}))
     with pytest.raises(errors.StoreError):
         await client.get(NAME, None, CollectingSink())
     assert len(server.requests) == 1
@@ -101,7 +104,7 @@ async def test_no_news_and_nonsense_are_not_followed(
 async def test_other_answers_name_a_region_in_passing(
     server: ScriptedS3, client: S3Client, status: int
 ) -> None:
-    server.script(error_reply(status, "NoSuchKey" if status == 404 else "AccessDenied", MOVED))
+    server.script(scripted_error(status, "NoSuchKey" if status == 404 else "AccessDenied", MOVED))
     with pytest.raises(errors.StoreError):
         await client.get(NAME, None, CollectingSink())
     assert len(server.requests) == 1

@@ -37,7 +37,13 @@ from sftpgw.model.store import Capabilities, ObjectName
 from sftpgw.model.units import KIB, MIB, Body
 from sftpgw.model.users import User
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from sftpgw.testing.scripted_s3 import (
+    RecordedRequest,
+    ScriptedResponse,
+    ScriptedS3,
+    error_document,
+    scripted_error,
+)
 from sftpgw.testing.small_s3 import Dialect, SmallS3, checksum_text
 from sftpgw.wire.s3xml import encode_checksum
 from tests.scripted_server import Connect
@@ -51,11 +57,11 @@ EXCLUSIVE = WriteIntent(exclusive=True)
 SHORT = {"read_timeout_seconds": 0.2}
 
 
-def is_part(number: int) -> Callable[[Recorded], bool]:
+def is_part(number: int) -> Callable[[RecordedRequest], bool]:
     return lambda request: f"partNumber={number}&" in request.target
 
 
-def is_put(request: Recorded) -> bool:
+def is_put(request: RecordedRequest) -> bool:
     """A PutObject by the user, not a part or one of the probe's."""
     return (
         request.method == "PUT"
@@ -64,11 +70,11 @@ def is_put(request: Recorded) -> bool:
     )
 
 
-def is_complete(request: Recorded) -> bool:
+def is_complete(request: RecordedRequest) -> bool:
     return request.method == "POST" and "uploadId" in request.target
 
 
-def is_get(request: Recorded) -> bool:
+def is_get(request: RecordedRequest) -> bool:
     return request.method == "GET"
 
 
@@ -171,26 +177,28 @@ class Journey:
 @pytest.fixture
 def journey(server: ScriptedS3, connected: Connect, events: RecordedEvents) -> Iterator[Journey]:
     store = SmallS3(min_part_bytes=PART_BYTES)
-    server.answer_with(store.answer)
+    server.respond_with(store.respond)
     yield Journey(server, store, connected, events)
     assert store.uploads == {}, "an upload was left behind"
 
 
 PASSING = {
-    "a storm of 503s": [error_reply(503, "SlowDown")] * 6,
-    "a 500": [error_reply(500, "InternalError")],
-    "a reset": [Reply(is_reset=True)],
-    "a reset in the middle": [Reply(is_reset=True, is_early=True)],
-    "an answer that breaks off": [Reply(200, b"", length=9, cut_after_bytes=0)],
-    "a stall": [Reply(is_silent=True)],
-    "damage on the way": [error_reply(400, "BadDigest")],
-    "an idle connection": [error_reply(400, "RequestTimeout")],
+    "a storm of 503s": [scripted_error(503, "SlowDown")] * 6,
+    "a 500": [scripted_error(500, "InternalError")],
+    "a reset": [ScriptedResponse(is_reset=True)],
+    "a reset in the middle": [ScriptedResponse(is_reset=True, is_early=True)],
+    "an answer that breaks off": [ScriptedResponse(200, b"", length=9, cut_after_bytes=0)],
+    "a stall": [ScriptedResponse(is_silent=True)],
+    "damage on the way": [scripted_error(400, "BadDigest")],
+    "an idle connection": [scripted_error(400, "RequestTimeout")],
     "a skewed clock": [
-        error_reply(403, "RequestTimeTooSkewed", {"Date": formatdate(2_000_000_000, usegmt=True)})
+        scripted_error(
+            403, "RequestTimeTooSkewed", {"Date": formatdate(2_000_000_000, usegmt=True)}
+        )
     ],
-    "another region": [error_reply(301, "PermanentRedirect", {"x-amz-bucket-region": "r2"})],
+    "another region": [scripted_error(301, "PermanentRedirect", {"x-amz-bucket-region": "r2"})],
 }
-IN_A_200 = Reply(200, b" \n" + error_document("InternalError"))
+IN_A_200 = ScriptedResponse(200, b" \n" + error_document("InternalError"))
 
 
 class TestUploads:
@@ -229,18 +237,21 @@ class TestUploads:
     @pytest.mark.parametrize(
         "refusal",
         [
-            error_reply(403, "AccessDenied"),
-            error_reply(404, "NoSuchBucket"),
-            error_reply(400, "EntityTooLarge"),
-            error_reply(400, "ExpiredToken"),
-            error_reply(405, "MethodNotAllowed"),
-            error_reply(501, "NotImplemented"),
+            scripted_error(403, "AccessDenied"),
+            scripted_error(404, "NoSuchBucket"),
+            scripted_error(400, "EntityTooLarge"),
+            scripted_error(400, "ExpiredToken"),
+            scripted_error(405, "MethodNotAllowed"),
+            scripted_error(501, "NotImplemented"),
         ],
     )
     @pytest.mark.parametrize("concerns", [is_part(2), is_complete])
     @pytest_twisted.ensureDeferred
     async def test_a_permanent_fault_publishes_nothing(
-        self, journey: Journey, refusal: Reply, concerns: Callable[[Recorded], bool]
+        self,
+        journey: Journey,
+        refusal: ScriptedResponse,
+        concerns: Callable[[RecordedRequest], bool],
     ) -> None:
         # What a store may lack is tried without it, once for each way and once for all together.
         journey.server.disturb(concerns, *[refusal] * 4)
@@ -252,12 +263,12 @@ class TestUploads:
     async def test_an_upload_that_is_gone(self, journey: Journey) -> None:
         """Aborted behind our back, as by a lifecycle rule."""
 
-        def is_first_part_after_all_was_lost(request: Recorded) -> bool:
+        def is_first_part_after_all_was_lost(request: RecordedRequest) -> bool:
             if is_part(3)(request):
                 journey.store.uploads.clear()
             return False
 
-        journey.server.disturb(is_first_part_after_all_was_lost, Reply(599))
+        journey.server.disturb(is_first_part_after_all_was_lost, ScriptedResponse(599))
         with pytest.raises(errors.StoreError) as refused:
             await journey.put()
         assert isinstance(refused.value, errors.NoSuchUpload)
@@ -265,7 +276,7 @@ class TestUploads:
 
     @pytest_twisted.ensureDeferred
     async def test_parts_that_the_store_finds_too_small(self, journey: Journey) -> None:
-        journey.server.answer_with(SmallS3(min_part_bytes=PART_BYTES + 1).answer)
+        journey.server.respond_with(SmallS3(min_part_bytes=PART_BYTES + 1).respond)
         with pytest.raises(errors.StoreError) as refused:
             await journey.put()
         assert refused.value.code == "EntityTooSmall"
@@ -277,14 +288,14 @@ class TestUploads:
         """What was asked is done, and nobody says so: HEAD settles it, by the checksum."""
         concerns, lost = (is_put if data is SMALL else is_complete), []
 
-        def answer(request: Recorded) -> Reply:
-            reply = journey.store.answer(request)
+        def answer(request: RecordedRequest) -> ScriptedResponse:
+            reply = journey.store.respond(request)
             if concerns(request) and not lost:
                 lost.append(request)
-                return Reply(is_reset=True)
+                return ScriptedResponse(is_reset=True)
             return reply
 
-        journey.server.answer_with(answer)
+        journey.server.respond_with(answer)
         await journey.put(data, EXCLUSIVE)
         assert journey.published == {"home/file": data}
         assert journey.server.requests[-1].method == "HEAD"
@@ -296,19 +307,19 @@ class TestUploads:
         theirs = bytes(len(data))
         concerns = is_put if data is SMALL else is_complete
 
-        def is_overtaken(request: Recorded) -> bool:
+        def is_overtaken(request: RecordedRequest) -> bool:
             if concerns(request):
                 journey.store.objects["home/file"] = theirs
             return concerns(request)
 
-        journey.server.disturb(is_overtaken, Reply(is_reset=True))
+        journey.server.disturb(is_overtaken, ScriptedResponse(is_reset=True))
         with pytest.raises(errors.AlreadyExists):
             await journey.put(data, EXCLUSIVE)
         assert journey.published == {"home/file": theirs}
 
     @pytest_twisted.ensureDeferred
     async def test_a_conflict_at_complete_is_final(self, journey: Journey) -> None:
-        journey.server.disturb(is_complete, error_reply(409, "ConditionalRequestConflict"))
+        journey.server.disturb(is_complete, scripted_error(409, "ConditionalRequestConflict"))
         with pytest.raises(errors.AlreadyExists):
             await journey.put(intent=EXCLUSIVE)
         assert journey.published == {}
@@ -316,7 +327,7 @@ class TestUploads:
 
     @pytest_twisted.ensureDeferred
     async def test_a_conflict_at_put_is_not(self, journey: Journey) -> None:
-        journey.server.disturb(is_put, error_reply(409, "ConditionalRequestConflict"))
+        journey.server.disturb(is_put, scripted_error(409, "ConditionalRequestConflict"))
         await journey.put(SMALL, EXCLUSIVE)
         assert journey.published == {"home/file": SMALL}
 
@@ -326,11 +337,11 @@ class TestUploads:
     ) -> None:
         credentials = Credentials()
 
-        def has_ended(request: Recorded) -> bool:
+        def has_ended(request: RecordedRequest) -> bool:
             is_old = "Credential=KEY0/" in request.headers["authorization"]
             return "partNumber" in request.target and is_old
 
-        journey.server.disturb(has_ended, *[error_reply(400, "ExpiredToken")] * 10)
+        journey.server.disturb(has_ended, *[scripted_error(400, "ExpiredToken")] * 10)
         await journey.put(credentials=credentials)
         assert journey.published == {"home/file": DATA}
         assert credentials.renewals == 1
@@ -338,12 +349,12 @@ class TestUploads:
     @pytest_twisted.ensureDeferred
     async def test_a_client_that_leaves_is_not_sent_for(self, journey: Journey) -> None:
         """The store refuses all parts: none is sent again, only the abort is."""
-        refusal = error_reply(503, "SlowDown")
+        refusal = scripted_error(503, "SlowDown")
 
-        def refuse_parts(request: Recorded) -> Reply:
-            return refusal if "partNumber" in request.target else journey.store.answer(request)
+        def refuse_parts(request: RecordedRequest) -> ScriptedResponse:
+            return refusal if "partNumber" in request.target else journey.store.respond(request)
 
-        journey.server.answer_with(refuse_parts)
+        journey.server.respond_with(refuse_parts)
         journey.server.disturb(lambda request: request.method == "DELETE", refusal, refusal)
         writer = await journey.tree().open_writer(b"/file", WriteIntent(), AttributeChanges())
         writer.write(0, DATA)
@@ -357,7 +368,7 @@ class TestUploads:
     @pytest_twisted.ensureDeferred
     async def test_parts_of_an_upload_being_suspended_are_retried(self, journey: Journey) -> None:
         journey.files = FilesSettings(on_disconnect=OnDisconnect.RESUME)
-        refusals = [error_reply(503, "SlowDown")] * 10
+        refusals = [scripted_error(503, "SlowDown")] * 10
         journey.server.disturb(lambda request: "partNumber" in request.target, *refusals)
         tree = journey.tree()
         writer = await tree.open_writer(b"/file", WriteIntent(), AttributeChanges())
@@ -397,16 +408,16 @@ class TestDownloads:
     ) -> None:
         """It breaks off, stalls, or its length is a lie."""
         journey.store.objects["home/file"] = DATA
-        done: list[Recorded] = []
+        done: list[RecordedRequest] = []
 
-        def answer(request: Recorded) -> Reply:
-            reply = journey.store.answer(request)
+        def answer(request: RecordedRequest) -> ScriptedResponse:
+            reply = journey.store.respond(request)
             done.append(request)
             if len(done) > 2:
                 return reply
-            return Reply(reply.status, reply.body, reply.headers, **change)
+            return ScriptedResponse(reply.status, reply.body, reply.headers, **change)
 
-        journey.server.answer_with(answer)
+        journey.server.respond_with(answer)
         try:
             assert await journey.get(**SHORT) == DATA
         except errors.GatewayError:
@@ -416,12 +427,12 @@ class TestDownloads:
     async def test_an_object_that_is_replaced_is_not_mixed(self, journey: Journey) -> None:
         journey.store.objects["home/file"] = DATA
 
-        def is_late(request: Recorded) -> bool:
+        def is_late(request: RecordedRequest) -> bool:
             if "if-match" in request.headers:
                 journey.store.objects["home/file"] = DATA[::-1]
             return False
 
-        journey.server.disturb(is_late, Reply(599))
+        journey.server.disturb(is_late, ScriptedResponse(599))
         with pytest.raises(errors.ObjectChanged):
             await journey.get()
 

@@ -27,7 +27,13 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from sftpgw.model.units import MIB
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_document, error_reply
+from sftpgw.testing.scripted_s3 import (
+    RecordedRequest,
+    ScriptedResponse,
+    ScriptedS3,
+    error_document,
+    scripted_error,
+)
 from sftpgw.testing.small_s3 import Dialect, SmallS3
 from tests.interop.spawning import REPOSITORY, START_SECONDS, this_code
 
@@ -70,45 +76,50 @@ class StormyS3(ScriptedS3):
 
     # What `ScriptedS3` asks.
 
-    def record(self, request: Recorded) -> None:
+    def record(self, request: RecordedRequest) -> None:
         """Nothing is kept: it would be too much."""
 
-    def next_reply(self, head: Recorded) -> Reply | None:
+    def next_response(self, head: RecordedRequest) -> ScriptedResponse | None:
         """Now and then a fault as soon as the headers are here, the body on its way."""
         if head.target.startswith(CONTROL) or not self._strikes():
             return None
         faults = [
-            error_reply(500, "InternalError"),
-            error_reply(503, "SlowDown"),
-            error_reply(503, "ServiceUnavailable", {"Retry-After": "1"}),
-            error_reply(400, "RequestTimeout"),
-            Reply(502, b"<html>Bad gateway</html>"),
+            scripted_error(500, "InternalError"),
+            scripted_error(503, "SlowDown"),
+            scripted_error(503, "ServiceUnavailable", {"Retry-After": "1"}),
+            scripted_error(400, "RequestTimeout"),
+            ScriptedResponse(502, b"<html>Bad gateway</html>"),
             None,
         ]
         if head.headers.get("content-length", "0") != "0":
-            early = error_reply(503, "SlowDown", {"Connection": "close"})
-            faults += [Reply(is_reset=True, is_early=True), replace(early, is_early=True)]
+            early = scripted_error(503, "SlowDown", {"Connection": "close"})
+            faults += [
+                ScriptedResponse(is_reset=True, is_early=True),
+                replace(early, is_early=True),
+            ]
         return self._dice.choice(faults)
 
-    def handle(self, request: Recorded) -> Reply | Deferred[Reply]:
+    def handle(self, request: RecordedRequest) -> ScriptedResponse | Deferred[ScriptedResponse]:
         if request.target.startswith(CONTROL):
             return self._controlled(request)
         if self._in_flight >= AT_ONCE:
-            return error_reply(503, "SlowDown")
+            return scripted_error(503, "SlowDown")
         self._in_flight += 1
         seconds = self._dice.random() * LONGEST_SECONDS
-        later: Deferred[Reply] = task.deferLater(self._clock, seconds, self._answered, request)
+        later: Deferred[ScriptedResponse] = task.deferLater(
+            self._clock, seconds, self._answered, request
+        )
         return later
 
     # Answers, honest and others.
 
-    def _answered(self, request: Recorded) -> Reply:
+    def _answered(self, request: RecordedRequest) -> ScriptedResponse:
         self._in_flight -= 1
         strikes = self._strikes()
         if strikes and request.method == "POST" and self._dice.random() < 0.3:
-            return Reply(200, b"\n  " + error_document("InternalError"))
+            return ScriptedResponse(200, b"\n  " + error_document("InternalError"))
         known = set(self._store.uploads)
-        reply = self._store.answer(request)
+        reply = self._store.respond(request)
         if not strikes or reply.status >= 300:
             return reply
         for unknown in set(self._store.uploads) - known:
@@ -116,7 +127,7 @@ class StormyS3(ScriptedS3):
             del self._store.uploads[unknown]
         return self._cut(reply) if request.method == "GET" else self._lose(request, reply)
 
-    def _cut(self, reply: Reply) -> Reply:
+    def _cut(self, reply: ScriptedResponse) -> ScriptedResponse:
         """Less of a body than there is, or another length than it has."""
         after_bytes = self._dice.randrange(len(reply.body) + 1)
         return self._dice.choice(
@@ -125,19 +136,19 @@ class StormyS3(ScriptedS3):
                 replace(reply, cut_after_bytes=after_bytes, stalls=True),
                 replace(reply, length=len(reply.body) + 10, cut_after_bytes=len(reply.body)),
                 replace(reply, length=after_bytes, cut_after_bytes=after_bytes),
-                Reply(is_silent=True),
+                ScriptedResponse(is_silent=True),
             ]
         )
 
-    def _lose(self, request: Recorded, reply: Reply) -> Reply:
+    def _lose(self, request: RecordedRequest, reply: ScriptedResponse) -> ScriptedResponse:
         """It is done, and nobody is told."""
         self._lost.add(unquote(urlsplit(request.target).path).split("/", 2)[2])
-        faults = [Reply(is_reset=True), error_reply(500, "InternalError")]
+        faults = [ScriptedResponse(is_reset=True), scripted_error(500, "InternalError")]
         if reply.body:  # of a copy or Complete, which the gateway gives minutes to begin
             faults.append(replace(reply, cut_after_bytes=len(reply.body) // 2))
             faults.append(replace(reply, cut_after_bytes=len(reply.body) // 2, stalls=True))
         else:
-            faults.append(Reply(is_silent=True))
+            faults.append(ScriptedResponse(is_silent=True))
         return self._dice.choice(faults)
 
     def _strikes(self) -> bool:
@@ -149,7 +160,7 @@ class StormyS3(ScriptedS3):
         self._faults += strikes
         return strikes
 
-    def _controlled(self, request: Recorded) -> Reply:
+    def _controlled(self, request: RecordedRequest) -> ScriptedResponse:
         word = request.target.removeprefix(CONTROL)
         if word in ("storm", "calm"):
             self._is_stormy = word == "storm"
@@ -160,7 +171,7 @@ class StormyS3(ScriptedS3):
             "faults": self._faults,
             "dialect": str(self._store.dialect),
         }
-        return Reply(200, json.dumps(state).encode())
+        return ScriptedResponse(200, json.dumps(state).encode())
 
 
 def digest(data: bytes) -> str:

@@ -1,7 +1,6 @@
 """Makes an `Upload` of an OPEN: chooses its plan for the store, the settings and the intent.
 
-Knows: how large parts are for this store and budget, what is reserved for reads, and which
-collaborators an upload has.
+Knows: how large parts are for this store and budget, and how a file is read that is being written.
 Must not know: whether the file may be opened (`open_mode`), or what is written to it.
 """
 
@@ -18,6 +17,7 @@ from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
 from sftpgw.files.uploads.plan.staging_layout import layout_for
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.readback import NoReadback, Readback
+from sftpgw.files.uploads.suspended.plan import ResumedParts
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
@@ -99,9 +99,8 @@ class UploadOpener:
             concurrency=settings.upload_concurrency,
             allowance_bytes=allowance_bytes(limits.memory_bytes),
             reorder_bytes=limits.reorder_allowance_bytes,
-            base=base,
+            base=ResumedParts(mode.resumed.parts) if mode.resumed else base,
             appends=intent.append,
-            resumed_parts=mode.resumed.parts if mode.resumed else (),
             tail_bytes=self._suspended_uploads.tail_bytes(able),
             may_skip=may_skip,
         )

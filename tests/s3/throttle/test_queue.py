@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from sftpgw.model.store import MultipartUpload, ObjectName, StoredPart
 from sftpgw.s3.s3_client import S3Client
 from sftpgw.s3.throttle.queue import Slot, Throttles
-from sftpgw.testing.scripted_s3 import Recorded, Reply, ScriptedS3, error_reply
+from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3, scripted_error
 from tests.s3.test_outages import client_on
 from tests.stores import RecordedEvents
 
@@ -122,21 +122,21 @@ class Busy:
     """A store that does `at_once` things at a time, each until it is told to be done with one."""
 
     def __init__(self, server: ScriptedS3, at_once: int) -> None:
-        self.held: deque[Deferred[Reply]] = deque()
+        self.held: deque[Deferred[ScriptedResponse]] = deque()
         self.refused = self.done = 0
         self._at_once = at_once
-        server.answer_with(self._answer)
+        server.respond_with(self._answer)
 
-    def _answer(self, request: Recorded) -> Reply | Deferred[Reply]:
+    def _answer(self, request: RecordedRequest) -> ScriptedResponse | Deferred[ScriptedResponse]:
         if len(self.held) >= self._at_once:
             self.refused += 1
-            return error_reply(503, "SlowDown")
+            return scripted_error(503, "SlowDown")
         self.held.append(Deferred())
         return self.held[-1]
 
     def finish_one(self) -> None:
         self.done += 1
-        self.held.popleft().callback(Reply(200, headers={"ETag": '"e"'}))
+        self.held.popleft().callback(ScriptedResponse(200, headers={"ETag": '"e"'}))
 
 
 class TestRequests:

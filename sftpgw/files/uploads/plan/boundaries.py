@@ -1,21 +1,20 @@
 """Where the next part of an edited file ends, and where its bytes come from.
 
-Knows: which bytes were written, which are the old object's, and S3's limits on parts.
+Knows: which bytes were written, which are the base object's, and S3's limits on parts.
 Must not know: the bytes, part numbers, or when it is time to cut.
 
-An edited file is made of what was written and, between that, of what is *kept* of the
-object below. Kept bytes are copied by the store, in parts of their own; what is too little
-for that is fetched, and sent as if it had been written.
+An edited file is made of the bytes that were written and, between them, of *preserved bytes* of
+the base object. The store copies preserved bytes in parts of their own; runs that are too short
+for that are fetched, and sent as if they had been written.
 
-1. All parts but the last have 5 MiB at least, up to 5 GiB if they are copied.
-2. A kept run is copied if that much is left of it. What comes before it is a part that
+1. All parts but the last have 5 MiB at least, and up to 5 GiB if they are copied.
+2. A preserved run is copied if so many bytes are left of it. The bytes before it are a part that
    ends where the run begins; if that would be too short, the run gives it what it lacks.
-3. Everything else goes into parts of the usual size.
-4. Several small kept runs in one part are fetched one after the other, but together if
-   they lie close: a request costs more than some bytes too many.
-5. Where the file below is an upload that was cut off (`uploads/suspended/plan`), its first parts
-   are
-   taken as they are, if a kept run ends where a part does. Else it would have to be fetched.
+3. All other bytes go into parts of the usual size.
+4. Several short preserved runs in one part are fetched one after the other, but together if they
+   lie close: a request costs more than some bytes that are not needed.
+5. Where the base is a suspended upload (`uploads/suspended/plan`), its first parts are taken as
+   they are, if a preserved run ends where a part does. Else the run would have to be fetched.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
@@ -32,14 +31,18 @@ from sftpgw.model.store import ByteRange
 from sftpgw.model.units import MIB
 
 CLOSE_BYTES = MIB
+"""Preserved runs that are no farther apart are fetched together."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseObject:
-    """The object that stays below what is written.
+    """The stored object that is edited.
 
-    :param can_copy: the store copies parts, and takes parts of different sizes.
-    :param part_stops: where its parts end, if they are of the same upload that goes on.
+    :param size_bytes: its size.
+    :param can_copy: whether the store copies parts, and accepts parts of different sizes.
+    :param min_part_bytes: the smallest part that is not the last.
+    :param copy_limit_bytes: the largest part that is copied.
+    :param part_stops: where its parts end, if it is a suspended upload that goes on.
     """
 
     size_bytes: int
@@ -51,21 +54,21 @@ class BaseObject:
 
 @dataclass(frozen=True, slots=True)
 class CutPart:
-    """Send what lies before `stop`: all of it is there, or zero."""
+    """Send the bytes before `stop`: all of them are here, or zero."""
 
     stop: int
 
 
 @dataclass(frozen=True, slots=True)
 class CutCopy:
-    """Copy what lies before `stop`, or take its parts as they are: all of it is kept."""
+    """Copy the bytes before `stop`, or take their parts as they are: all of them are preserved."""
 
     stop: int
 
 
 @dataclass(frozen=True, slots=True)
 class CutAfter:
-    """Fetch this first, then ask again."""
+    """Fetch these bytes first, then ask again."""
 
     wanted: ByteRange
 
@@ -83,11 +86,15 @@ def next_cut(
     base: BaseObject,
     base_stop: int,
 ) -> Cut | None:
-    """What becomes of the bytes from `cursor` on; None if a part needs more than there is.
+    """How the bytes from `cursor` on become a part; None if there are not enough for one.
 
-    :param limit: up to here it is decided what is kept.
-    :param is_last: the file ends at `limit`.
-    :param kept_stop: what lies before it and was not written is kept; behind it are zeros.
+    :param cursor: where the part begins.
+    :param limit: up to here it is decided which bytes are preserved.
+    :param part_bytes: the usual size of the part.
+    :param is_last: whether the file ends at `limit`.
+    :param written: the bytes that were written.
+    :param base: the object that is edited.
+    :param base_stop: bytes before it that were not written are preserved; behind it are zeros.
     """
     stop = min(cursor + part_bytes, limit)
     is_whole = is_last or stop == cursor + part_bytes
@@ -110,7 +117,7 @@ def next_cut(
 
 
 def _first_together(gaps: Iterator[ByteRange]) -> ByteRange | None:
-    """The first gap, with those that follow closely."""
+    """The first gap, joined with those that follow closely."""
     found: ByteRange | None = None
     for gap in gaps:
         if found is None:
@@ -123,7 +130,7 @@ def _first_together(gaps: Iterator[ByteRange]) -> ByteRange | None:
 
 
 def evenly(whole: ByteRange, limit_bytes: int) -> Iterator[ByteRange]:
-    """`whole` in as few ranges of nearly one size as the limit allows."""
+    """`whole` in as few ranges of nearly equal size as the limit allows."""
     count = -(-whole.size_bytes // limit_bytes)
     at = whole.start
     for index in range(1, count + 1):

@@ -1,6 +1,6 @@
-"""Which bytes of a file are there: ranges in order.
+"""Which bytes of a file are here: ranges in order.
 
-Knows: where each range begins and stops. Must not know: the bytes, or why they are there.
+Knows: where each range begins and stops. Must not know: the bytes, or why they are here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sftpgw.model.store import ByteRange
 
 
 class Extents:
-    """A set of offsets, kept as ranges that neither overlap nor touch."""
+    """A set of offsets, as ranges that neither overlap nor touch."""
 
     __slots__ = ("_starts", "_stops")
 
@@ -28,7 +28,7 @@ class Extents:
 
     @property
     def start(self) -> int:
-        """Where the first range begins; there is one."""
+        """Where the first range begins; there must be one."""
         return self._starts[0]
 
     @property
@@ -37,11 +37,11 @@ class Extents:
         return self._stops[-1] if self._stops else 0
 
     def grow(self, size_bytes: int) -> None:
-        """The last range goes on; there is one."""
+        """The last range becomes longer; there must be one."""
         self._stops[-1] += size_bytes
 
     def add(self, start: int, stop: int) -> None:
-        """Everything in ``[start, stop)``, which is not empty, is there now."""
+        """The bytes of ``[start, stop)``, which is not empty, are here now."""
         low = bisect_left(self._stops, start)
         high = bisect_right(self._starts, stop)
         if low < high:
@@ -51,31 +51,31 @@ class Extents:
         self._stops[low:high] = [stop]
 
     def remove_before(self, offset: int) -> None:
-        """Nothing below `offset` is there any more."""
+        """Bytes before `offset` are not here any more."""
         gone = bisect_right(self._stops, offset)
         del self._starts[:gone], self._stops[:gone]
         if self._starts:
             self._starts[0] = max(self._starts[0], offset)
 
     def remove_from(self, offset: int) -> None:
-        """Nothing from `offset` on is there any more."""
+        """Bytes from `offset` on are not here any more."""
         left = bisect_left(self._starts, offset)
         del self._starts[left:], self._stops[left:]
         if self._stops:
             self._stops[-1] = min(self._stops[-1], offset)
 
     def run_stop(self, offset: int) -> int:
-        """The first offset from `offset` on that is not there."""
+        """The first offset from `offset` on whose byte is not here."""
         index = bisect_right(self._starts, offset) - 1
         return max(offset, self._stops[index]) if index >= 0 else offset
 
     def last_stop(self, offset: int) -> int:
-        """Where the last range that begins at or below `offset` stops, 0 if there is none."""
+        """Where the last range that begins at or before `offset` stops, 0 if there is none."""
         index = bisect_right(self._starts, offset) - 1
         return self._stops[index] if index >= 0 else 0
 
     def gaps(self, start: int, stop: int) -> Iterator[ByteRange]:
-        """What of ``[start, stop)`` is not there, in order."""
+        """The ranges of ``[start, stop)`` that are not here, in order."""
         at = start
         for index in range(bisect_right(self._stops, start), len(self._starts)):
             if self._starts[index] >= stop:

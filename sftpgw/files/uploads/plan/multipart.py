@@ -1,24 +1,24 @@
 """Which requests make an object out of parts.
 
-Knows: which multipart uploads are open, which parts are under way, what is stored.
+Knows: which multipart uploads are open, which parts are under way, which are stored.
 Must not know: how parts come about, or how a request is sent.
 
 Rules
 
-1. An upload is opened when its first part is there, or is to be copied; upload 0 is the
-   object's own, the others are pieces (`uploads/plan/staging_layout`), which are not opened before
-   it.
-2. Parts are sent in their order, at most `concurrency` at once; their bytes are kept
-   until the store confirms them.
-3. A piece that is full is completed once its parts are stored, then copied into
-   upload 0 while later parts arrive, then dropped. What is kept of the object below is
-   copied into upload 0 as it comes. At most `concurrency` copies at once.
-4. At the end, when each part is stored and everything copied, upload 0 is completed.
-5. Given up, and nothing under way any more: whatever is open is aborted, and pieces that
-   are, or may be, complete are dropped. If what is there is to be kept, upload 0 stays open,
-   and the parts that are whole are sent to it before; pieces are not gone on with.
+1. A multipart upload is created when its first part is here, or is to be copied. Upload 0 is the
+   object's own; the others are staging uploads (`uploads/plan/staging_layout`), which are not
+   created before it.
+2. Parts are sent in their order, at most `concurrency` at once; their bytes stay here until the
+   store confirms them.
+3. A staging upload that is full is completed once its parts are stored, then its object is copied
+   into upload 0 while later parts arrive, then deleted. Preserved bytes of the base object are
+   copied into upload 0 as they come. At most `concurrency` copies run at once.
+4. At the end, when each part is stored and each staging object copied, upload 0 is completed.
+5. Given up, with no request under way any more: open uploads are aborted, and staging objects that
+   are, or may be, complete are deleted. If the upload is to be suspended, upload 0 stays open, and
+   the parts that are whole are sent to it before; staging uploads do not go on.
 
-A piece:  WANTED → OPENING → OPEN → COMPLETING → COMPLETE → COPYING → (gone)
+A staging upload:  WANTED → OPENING → OPEN → COMPLETING → COMPLETE → COPYING → (gone)
 """
 
 from __future__ import annotations
@@ -59,9 +59,14 @@ class State(enum.IntEnum):
 
 @dataclass(slots=True)
 class _StartedUpload:
-    """One multipart upload; `unstored` counts parts that the store has not confirmed.
+    """One multipart upload.
 
-    What is copied of the object below is among them; the pieces that are copied are not.
+    :param number: 0 is the object's own.
+    :param state: how far it has come.
+    :param stored: the parts that the store has confirmed.
+    :param unstored: how many parts it has not confirmed. Copies of the base object are among them,
+        copies of staging objects are not.
+    :param is_full: no part follows.
     """
 
     number: int
@@ -82,7 +87,11 @@ class _StartedUpload:
 class MultipartPlan:
     """The parts of one object on their way to the store.
 
-    :param is_open: upload 0 is open already, and goes on.
+    :param layout: which multipart upload each part belongs to.
+    :param concurrency: how many parts are sent, and how many are copied, at the same time.
+    :param is_open: whether upload 0 is open already, and goes on.
+    :ivar held_bytes: how many bytes of parts are here.
+    :ivar parts_at_hand: how many parts are here.
     """
 
     def __init__(self, layout: StagingLayout, concurrency: int, *, is_open: bool = False) -> None:
@@ -104,11 +113,17 @@ class MultipartPlan:
     # Parts.
 
     def adopt(self, parts: Iterable[StoredPart]) -> None:
-        """The first parts of upload 0, which the store has already."""
+        """The first parts of upload 0 are stored already."""
         self._own.stored += parts
 
     def add(self, number: int, body: Body, size_bytes: int, offset: int) -> None:
-        """Part `number` of the object is whole; it follows the one before."""
+        """Part `number` of the object is whole.
+
+        :param number: one more than the part before.
+        :param body: its bytes.
+        :param size_bytes: how many they are.
+        :param offset: where they begin in the file.
+        """
         home = self._layout.home(number)
         upload = self._upload(home.upload)
         upload.unstored += 1
@@ -119,11 +134,11 @@ class MultipartPlan:
         self.held_bytes += size_bytes
         self.parts_at_hand += 1
 
-    def copy_base(self, slot: int, wanted: ByteRange) -> None:
-        """Bytes of the object below follow, as part `slot` of upload 0."""
+    def copy_base(self, copy_number: int, wanted: ByteRange) -> None:
+        """Preserved bytes of the base object follow, as part `copy_number` of upload 0."""
         self._end_staging()
         self._own.unstored += 1
-        self._base_copies.append(CopyBase(slot, wanted))
+        self._base_copies.append(CopyBase(copy_number, wanted))
         self._copied_base.append(wanted)
 
     def end(self) -> None:
@@ -136,14 +151,14 @@ class MultipartPlan:
             staging.is_full = True
 
     def part_with(self, offset: int) -> SendPart | None:
-        """The part that has the byte at `offset`, if its bytes are here still."""
+        """The part with the byte at `offset`, if its bytes are still here."""
         for part in self._at_hand.values():
             if part.offset <= offset < part.offset + part.size_bytes:
                 return part
         return None
 
     def copied_with(self, offset: int) -> ByteRange | None:
-        """What is copied of the object below, and has the byte at `offset`."""
+        """The range of the base object that is copied and has the byte at `offset`."""
         index = bisect_right(self._copied_base, offset, key=lambda copied: copied.start) - 1
         if index < 0 or offset >= self._copied_base[index].stop:
             return None
@@ -152,7 +167,7 @@ class MultipartPlan:
     # How requests ended.
 
     def succeeded(self, step: Step, part: StoredPart | None) -> None:
-        """The store has done it; `part` is what a sent or copied part has become."""
+        """The store has done it; `part` is the stored part of a step that sends or copies one."""
         match step:
             case CreateUpload():
                 self._upload(step.upload).state = State.OPEN
@@ -193,9 +208,9 @@ class MultipartPlan:
     # What follows.
 
     def next_steps(self) -> Iterator[Step]:
-        """All that can be begun now; what is given out counts as begun."""
-        yield from self._openings()
-        yield from self._sendings()
+        """All steps that can begin now; they count as begun."""
+        yield from self._creations()
+        yield from self._sends()
         if self._is_winding_up:
             return
         for staging in tuple(self._stagings.values()):
@@ -208,7 +223,7 @@ class MultipartPlan:
             self._own.state = State.COMPLETING
             yield CompleteUpload(self._own.parts, self._own.size_bytes)
 
-    def _openings(self) -> Iterator[Step]:
+    def _creations(self) -> Iterator[Step]:
         if self._is_winding_up and not self._ready:
             return
         for upload in (self._own, *self._stagings.values()):
@@ -219,7 +234,7 @@ class MultipartPlan:
                 upload.state = State.OPENING
                 yield CreateUpload(upload.number)
 
-    def _sendings(self) -> Iterator[Step]:
+    def _sends(self) -> Iterator[Step]:
         under_way = self.parts_at_hand - len(self._ready)
         while self._ready and under_way < self._concurrency:
             if self._upload(self._ready[0].upload).state is not State.OPEN:
@@ -238,24 +253,24 @@ class MultipartPlan:
             if staging.state is State.COMPLETE and copying < self._concurrency:
                 copying += 1
                 staging.state = State.COPYING
-                slot = self._layout.copy_number(staging.number)
-                yield CopyStaging(staging.number, slot, staging.size_bytes)
+                copy_number = self._layout.copy_number(staging.number)
+                yield CopyStaging(staging.number, copy_number, staging.size_bytes)
 
     def _drops(self) -> Iterator[Step]:
         while self._copied_stagings:
             yield DropStaging(self._copied_stagings.pop())
 
-    # Giving up.
+    # The end.
 
     def discard(self) -> None:
-        """Let go of the parts that are not under way."""
+        """Drop the parts that are not under way."""
         for part in self._ready:
             self._part_ended(self._upload(part.upload), part)
         self._ready.clear()
         self._base_copies.clear()
 
     def wind_up(self) -> None:
-        """From now on only upload 0 is gone on with, as far as its parts are here."""
+        """From now on only upload 0 goes on, with the parts that are here."""
         self._is_winding_up = True
         for part in [part for part in self._ready if part.upload]:
             self._part_ended(self._upload(part.upload), part)
@@ -263,17 +278,17 @@ class MultipartPlan:
         self._base_copies.clear()
 
     def durable(self, limit_bytes: int) -> tuple[StoredPart, ...]:
-        """What of upload 0 can be gone on with; see `suspended_uploads.durable`."""
+        """The parts of upload 0 that can be resumed; see `suspended.plan.durable`."""
         return durable(self._own.stored, limit_bytes)
 
-    def leftovers(self, *, keep: bool = False) -> Iterator[Step]:
-        """What clears up; nothing may be under way. Once only.
+    def leftovers(self, *, suspends: bool = False) -> Iterator[Step]:
+        """The steps that clean up; no request may be under way. To be called once.
 
-        :param keep: but for upload 0.
+        :param suspends: whether upload 0 stays open.
         """
         yield from self._drops()
         for upload in (self._own, *self._stagings.values()):
-            if keep and upload is self._own:
+            if suspends and upload is self._own:
                 continue
             if State.OPEN <= upload.state <= State.COMPLETING:
                 yield AbortUpload(upload.number)

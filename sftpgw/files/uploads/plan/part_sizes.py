@@ -1,12 +1,11 @@
-"""How large the parts of an upload are: the ladder.
+"""How large the parts of an upload are.
 
-Knows: S3's limits on parts. Must not know: what is in them.
+Knows: S3's limits on parts. Must not know: which bytes are in them.
 
-Part numbers end at 10,000 and nobody tells us how long a file will be, so part
-sizes grow: `STEP_PARTS` parts of the first size, as many of the double, and so
-on up to the largest. Small files still go out in small parts, and memory stays
-within a few of the largest. What part numbers do not reach goes on in pieces
-(`uploads/plan/staging_layout`).
+Part numbers end at 10,000, and the size of a file is mostly not announced. So part sizes grow like
+a ladder: `STEP_PARTS` parts of the first size, as many of twice that size, and so on up to the
+largest. Small files still go out in small parts, and memory stays within a few of the largest.
+Files that need more part numbers go on in staging uploads (`uploads/plan/staging_layout`).
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
@@ -20,11 +19,11 @@ from sftpgw.model.units import MIB
 LARGEST_PART_BYTES = 64 * MIB
 STEP_PARTS = 100
 UPLOAD_SHARE = 2
-"""One upload holds at most this fraction of the memory of all: a half."""
+"""One upload holds at most a half of the memory of all."""
 
 SPARED_SHARE = 3
-"""Of the largest parts, a third fewer may be under way: the larger a part, the less of its time
-is spent waiting for the store's answer."""
+"""Of the largest parts a third fewer may be under way: the larger a part, the smaller the share of
+its time that passes while the store responds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +31,10 @@ class Ladder:
     """Sizes of parts by number; part 1 begins at offset 0.
 
     :param first_bytes: the size of the first parts.
-    :param largest_bytes: where growth ends; equal to `first_bytes` for stores
-        that want equal parts.
+    :param largest_bytes: where growth ends; equal to `first_bytes` for stores that accept only
+        equal parts.
+    :param max_parts: how many part numbers there are.
+    :param step_parts: how many parts have one size.
     """
 
     first_bytes: int
@@ -55,7 +56,7 @@ class Ladder:
         return grown + flat + rest * self.size_bytes(number)
 
     def number(self, offset: int) -> int:
-        """The part that the byte at `offset` belongs to; it may be over `max_parts`."""
+        """The part with the byte at `offset`; the number may be over `max_parts`."""
         low, high = 1, 2
         while self.start(high) <= offset:
             low, high = high, high * 2
@@ -84,7 +85,7 @@ class Ladder:
 
 
 def allowance_bytes(memory_bytes: int) -> int:
-    """What one upload may hold in parts, of the `memory_bytes` of all transfers."""
+    """How many bytes one upload may hold in parts, of the `memory_bytes` of all transfers."""
     return memory_bytes // UPLOAD_SHARE
 
 
@@ -96,12 +97,18 @@ def choose_ladder(
     unequal_parts: bool,
     expected_bytes: int | None = None,
 ) -> Ladder:
-    """The ladder for a store and a memory budget.
+    """The part sizes for a store and a memory budget.
 
-    Parts grow while two thirds of `concurrency` of them fit into what one upload may hold, and up
-    to 64 MiB. Where `first_bytes` itself is more than that, fewer parts are under way at once.
-    Parts that have to be equal are as large, within the same bounds, as a file of
+    Parts grow while two thirds of `concurrency` of them fit into the memory that one upload may
+    hold, and up to 64 MiB. Where `first_bytes` itself is more than that, fewer parts are under way
+    at once. Parts that must be equal are as large, within the same bounds, as a file of
     `expected_bytes` needs.
+
+    :param first_bytes: the size of the first parts, ``[s3] part_size``.
+    :param memory_bytes: the memory of all transfers, ``[limits] memory``.
+    :param concurrency: how many parts of one upload are sent at the same time.
+    :param unequal_parts: whether the store accepts parts of different sizes.
+    :param expected_bytes: the announced size of the file, if any.
     """
     large_parts = concurrency - concurrency // SPARED_SHARE
     affordable_bytes = allowance_bytes(memory_bytes) // large_parts

@@ -1,10 +1,11 @@
-"""Where the bytes of a file that is being written are, for who reads it meanwhile.
+"""Which bytes a READ of a file finds while the file is being written.
 
-Knows: what is here, what the object below has, what is gone.
-Must not know: how the object below is read, or that somebody waits.
+Knows: which bytes are here, which the base object has, which are gone.
+Must not know: how the base object is read, or which READ waits.
 
-An open multipart upload cannot be read. So what was sent is readable until the store has
-confirmed it, and then not before the file is closed; what was copied is where it was.
+An open multipart upload cannot be read. So bytes that were sent are readable until the store has
+confirmed them, and then not before the file is closed; bytes that were copied are still in the
+base object.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from sftpgw.model.store import ByteRange
 from sftpgw.model.units import Body, Buffer
 
 Source: TypeAlias = Body | ByteRange
-"""Bytes that are here, or a range of the object below."""
+"""Bytes that are here, or a range of the base object."""
 
 
 def sources(wanted: ByteRange, overlay: OverlayFile, multipart: MultipartPlan) -> Iterator[Source]:
-    """The bytes of `wanted` in order; it ends within the file.
+    """Where the bytes of `wanted` are, in order.
 
-    :raises Unsupported: some were sent and are not here any more.
+    :param wanted: a range that ends within the file.
+    :param overlay: the file as it is now.
+    :param multipart: the parts that are on their way to the store.
+    :raises Unsupported: some bytes were sent and are not here any more.
     """
     if wanted.start < overlay.cursor:
         yield from _sealed(ByteRange(wanted.start, min(wanted.stop, overlay.cursor)), multipart)
@@ -52,7 +56,7 @@ def _sealed(wanted: ByteRange, multipart: MultipartPlan) -> Iterator[Source]:
 
 
 def _slice(body: Body, start: int, stop: int) -> Body:
-    """The bytes of `body` between two offsets, which nobody changes any more."""
+    """The bytes of `body` between two offsets. They are sealed, so that views of them are safe."""
     found: list[Buffer] = []
     at = 0
     for fragment in body:

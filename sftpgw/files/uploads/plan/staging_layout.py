@@ -1,29 +1,30 @@
 """Which multipart upload each part belongs to: the layout of an object.
 
-Knows: part numbers, and how far a copied part reaches.
-Must not know: what is in the parts, or when they are sent.
+Knows: part numbers, and how large a copied part may be.
+Must not know: which bytes are in the parts, or when they are sent.
 
-A multipart upload has 10,000 part numbers, and what is sent from memory is at most
-64 MiB a number; a part that is *copied* from a stored object is up to 5 GiB. So:
+A multipart upload has 10,000 part numbers, and a part that is sent from memory has at most 64 MiB;
+a part that is *copied* from a stored object has up to 5 GiB. So:
 
-1. The first `direct_parts` parts go straight into the object's own upload, number 0.
-   Nearly all files end there, and cost nothing more.
-2. What follows is cut into *pieces*. A piece is a multipart upload of its own, to a
-   hidden object; complete, it is copied as one part into the next free number of
-   upload 0, and deleted. Bytes that are in an open upload can be neither copied nor
-   read, so the direct parts stay where they are, and the object's own upload is the
-   first one that is opened: its metadata and class are there from the start.
-3. Pieces grow as parts do, from 1 GiB to what one copy takes: the last of them is
-   copied while the client waits for its CLOSE, and that should suit the file.
-4. All parts in pieces have the ladder's largest size; a piece is a whole number of them.
-5. No pieces where the store cannot copy parts, or wants equal ones: the copied parts
-   would be larger than the direct ones. Where copied parts and checksums exclude each other, a
-   new file has the checksums, unless it is known to be too large for that.
-6. What an edited file keeps of the old object is copied into upload 0 as well, where it
-   comes: between direct parts, or behind a piece that ends there.
+1. The first `direct_parts` parts go directly into the object's own upload, number 0. Nearly all
+   files end there, and cost nothing more.
+2. The parts that follow are grouped into *staging uploads*. Each is a multipart upload of its own,
+   to a *staging object* that clients do not see. Complete, it is copied as one part into the next
+   free number of upload 0, and deleted. Bytes in an open upload can be neither copied nor read, so
+   that direct parts stay where they are, and the object's own upload is created first: its metadata
+   and class are there from the start.
+3. Staging uploads grow as parts do, from 1 GiB to the largest copy: the last of them is copied
+   while the client waits for its CLOSE, and that should suit the size of the file.
+4. All parts in staging uploads have the ladder's largest size; a staging upload is a whole number
+   of them.
+5. There are no staging uploads where the store cannot copy parts, or accepts only equal ones: the
+   copied parts would be larger than the direct ones. Where copied parts and checksums exclude each
+   other, a new file has the checksums, unless it is announced to be too large for that.
+6. Preserved bytes of an edited file are copied into upload 0 as well, where they come: between
+   direct parts, or behind a staging upload that ends there.
 
-Each direct part is one that could have been a copied one of 5 GiB. With 500 of them,
-files up to 18 GiB need no copy, and the largest has 46.2 TiB of the 48.8 that S3 takes.
+Each direct part takes a number that could be a copied one of 5 GiB. With 500 of them, files up to
+18 GiB need no copy, and the largest has 46.2 TiB of the 48.8 that S3 stores.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
 
@@ -43,9 +44,10 @@ STEP_STAGINGS = 20
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a part goes: as `number` into multipart upload `upload`, both from S3's view.
+    """Where a part goes, as S3 numbers it.
 
-    Upload 0 is the object's own, 1 the first piece.
+    :param upload: the multipart upload: 0 is the object's own, 1 the first staging upload.
+    :param number: the part number in that upload.
     """
 
     upload: int
@@ -56,8 +58,9 @@ class Home:
 class StagingLayout:
     """The parts of an object in their order, numbered from 1 on across all uploads.
 
-    :param direct_parts: how many go straight into the object's own upload.
-    :param pieces: the sizes of pieces, multiples of the ladder's largest part; None if
+    :param ladder: the sizes of parts.
+    :param direct_parts: how many parts go directly into the object's own upload.
+    :param stagings: the sizes of staging uploads, multiples of the ladder's largest part; None if
         there are none.
     """
 
@@ -76,7 +79,7 @@ class StagingLayout:
         return self._direct_bytes + (number - self.direct_parts - 1) * self.ladder.top_bytes
 
     def number(self, offset: int) -> int:
-        """The part that the byte at `offset` belongs to; it may lie behind the last."""
+        """The part with the byte at `offset`; it may lie behind the last."""
         behind = offset - self._direct_bytes
         if self.stagings is None or behind < 0:
             return self.ladder.number(offset)
@@ -91,36 +94,36 @@ class StagingLayout:
         return Home(staging, 1 + (behind - self.stagings.start(staging)) // self.ladder.top_bytes)
 
     def fills(self, home: Home) -> bool:
-        """Whether this is the last part of a piece that is full."""
+        """Whether this is the last part of a staging upload that is full then."""
         if self.stagings is None or home.upload == 0:
             return False
         return home.number * self.ladder.top_bytes == self.stagings.size_bytes(home.upload)
 
     def copy_number(self, staging: int) -> int:
-        """The part number of upload 0 that a piece is copied to."""
+        """The part number of upload 0 that a staging object is copied to."""
         return self.direct_parts + staging
 
     def after_copy(self, number: int) -> tuple[int, int]:
-        """Bytes of the old object come before part `number`.
+        """Preserved bytes come before part `number`.
 
-        Returns the part number of upload 0 that they are copied to, and the number that
-        the part has then. A piece that was begun ends.
+        Returns the part number of upload 0 that they are copied to, and the number that the part
+        has then. A staging upload that was begun ends.
         """
         home = self.home(number)
         if home.upload == 0:
             return number, number + 1
-        assert self.stagings is not None, "no pieces, no home in one"
+        assert self.stagings is not None, "without staging uploads, all parts are direct"
         copy_number = self.copy_number(home.upload) + (home.number > 1)
         return copy_number, self.number_after(copy_number)
 
-    def number_after(self, slots: int) -> int:
-        """The part that comes when the first `slots` part numbers of upload 0 are taken."""
-        if self.stagings is None or slots < self.direct_parts:
-            return slots + 1
-        return self.number(self._direct_bytes + self.stagings.start(slots - self.direct_parts + 1))
+    def number_after(self, taken: int) -> int:
+        """The part that follows when the first `taken` part numbers of upload 0 are used."""
+        if self.stagings is None or taken < self.direct_parts:
+            return taken + 1
+        return self.number(self._direct_bytes + self.stagings.start(taken - self.direct_parts + 1))
 
     def room_bytes(self, number: int) -> int:
-        """What fits into part `number` and all that follow."""
+        """How many bytes fit into part `number` and all that follow."""
         return self.capacity_bytes - self.start(number)
 
     @property
@@ -141,10 +144,12 @@ class StagingLayout:
 def layout_for(
     ladder: Ladder, able: Capabilities, expected_bytes: int | None, *, is_edit: bool
 ) -> StagingLayout:
-    """The layout of a file for a store that is `able` to do this.
+    """The layout of a file.
 
-    :param expected_bytes: how large it will be, where that was announced.
-    :param is_edit: parts are copied into it anyway.
+    :param ladder: the sizes of parts.
+    :param able: what the store can do.
+    :param expected_bytes: the announced size of the file, if any.
+    :param is_edit: whether preserved bytes may be copied into it.
     """
     direct = StagingLayout(ladder, ladder.max_parts)
     is_too_large = (expected_bytes or 0) > direct.capacity_bytes
@@ -163,7 +168,16 @@ def choose_layout(
     first_staging_bytes: int = FIRST_STAGING_BYTES,
     step_stagings: int = STEP_STAGINGS,
 ) -> StagingLayout:
-    """The layout for a store that can or cannot copy parts, or wants equal ones."""
+    """The layout for a store that can or cannot copy parts, or accepts only equal ones.
+
+    :param ladder: the sizes of parts.
+    :param part_copy: whether the store copies parts.
+    :param unequal_parts: whether the store accepts parts of different sizes.
+    :param direct_parts: how many parts go directly into the object's own upload.
+    :param copy_limit_bytes: the largest copied part.
+    :param first_staging_bytes: the size of the first staging uploads.
+    :param step_stagings: how many staging uploads have one size.
+    """
     part_bytes = ladder.top_bytes
     most_parts = min(copy_limit_bytes // part_bytes, ladder.max_parts)
     if not part_copy or not unequal_parts or most_parts == 0 or direct_parts >= ladder.max_parts:

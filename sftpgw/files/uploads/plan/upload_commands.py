@@ -1,6 +1,6 @@
 """What an upload asks for: the commands of its plan.
 
-Knows: the words. Must not know: when they are given, or how they are carried out.
+Knows: the commands. Must not know: when they are given, or how they are carried out.
 """
 
 from __future__ import annotations
@@ -14,14 +14,24 @@ from sftpgw.model.units import Body
 
 @dataclass(frozen=True, slots=True)
 class CreateUpload:
-    """Ask the store for a multipart upload."""
+    """Create a multipart upload.
+
+    :param upload: 0 is the object's own, others are staging uploads.
+    """
 
     upload: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SendPart:
-    """`offset` is where the part begins in the file."""
+    """Send a part.
+
+    :param number: its part number in the multipart upload.
+    :param body: its bytes.
+    :param size_bytes: how many they are.
+    :param upload: the multipart upload.
+    :param offset: where the part begins in the file.
+    """
 
     number: int
     body: Body
@@ -32,7 +42,7 @@ class SendPart:
 
 @dataclass(frozen=True, slots=True)
 class CopyBase:
-    """Copy bytes of the object below into upload 0, as part `number`."""
+    """Copy preserved bytes of the base object into upload 0, as part `number`."""
 
     number: int
     wanted: ByteRange
@@ -40,7 +50,7 @@ class CopyBase:
 
 @dataclass(frozen=True, slots=True)
 class CompleteStaging:
-    """Make a hidden object of a piece."""
+    """Complete a staging upload, which makes a staging object."""
 
     upload: int
     parts: tuple[StoredPart, ...]
@@ -49,7 +59,7 @@ class CompleteStaging:
 
 @dataclass(frozen=True, slots=True)
 class CopyStaging:
-    """Copy a whole piece into upload 0, as part `number`."""
+    """Copy a staging object into upload 0, as part `number`."""
 
     upload: int
     number: int
@@ -58,27 +68,29 @@ class CopyStaging:
 
 @dataclass(frozen=True, slots=True)
 class DropStaging:
-    """Delete the hidden object, if it is there."""
+    """Delete a staging object, if it is there."""
 
     upload: int
 
 
 @dataclass(frozen=True, slots=True)
 class CompleteUpload:
+    """Complete upload 0, which publishes the object."""
+
     parts: tuple[StoredPart, ...]
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class AbortUpload:
-    """Tell the store to forget a multipart upload; nothing else is under way."""
+    """Abort a multipart upload; no other request for it is under way."""
 
     upload: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SuspendUpload:
-    """Leave upload 0 open and write down what it has, or else abort it."""
+    """Leave upload 0 open and write a record of its parts, or else abort it."""
 
     parts: tuple[StoredPart, ...]
 
@@ -98,7 +110,7 @@ Step: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class PutWhole:
-    """Send everything as one object."""
+    """Publish the whole file with one PutObject."""
 
     body: Body
     size_bytes: int
@@ -106,7 +118,7 @@ class PutWhole:
 
 @dataclass(frozen=True, slots=True)
 class FetchBase:
-    """Get bytes of the object below, as it was when the file was opened."""
+    """Fetch bytes of the base object, as it was when the file was opened."""
 
     wanted: ByteRange
 

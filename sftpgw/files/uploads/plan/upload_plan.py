@@ -5,50 +5,49 @@ Must not know: how a part is sent, which client writes, what the object is calle
 
 Rules
 
-1. Bytes are kept in a draft (`uploads/plan/overlay`) until they are *sealed*: sent, or left to the
-   store to copy. Sealed parts go on to `uploads/plan/multipart`, which keeps their bytes until
+1. Bytes stay in a write buffer (`uploads/plan/overlay`) until they are *sealed*: sent, or left to
+   the store to copy. Sealed parts go on to `uploads/plan/multipart`, which holds their bytes until
    the store confirms them.
-2. A part is sealed as soon as each of its bytes is there, but part 1 only when something
-   follows it: a file that fits into one part is one PutObject, and nothing else.
-3. Writes may come in any order as long as they end within `reorder_bytes` behind
-   the first byte that is missing. Farther away they fail at once.
-4. What is sealed cannot be changed any more: a write into it fails.
-5. Over an object that stays below (an *overlay*), what was not written is *kept*: it is
-   not missing. `uploads/plan/boundaries` says what of it is copied and what is fetched into the
-   draft.
-   It is sealed only when a whole part of new bytes lies behind it, and nothing else was
-   written (a resume), or when more than `reorder_bytes` wait behind it: until then, writes
-   may go back. What follows the last write waits for the end, since the file may be cut.
-6. At the end gaps are zeros, or kept. But where the client may believe that there is more
-   than there is (`may_skip` is False), a gap before the first write is a mistake: it would
-   go on with an upload that is gone.
-7. Appended bytes go to the end of the file, whatever offset they come with; where rule 6
-   has its exception, with the offset of the end, or none.
+2. A part is sealed as soon as each of its bytes is there, but part 1 only when bytes follow it: a
+   file that fits into one part is one PutObject, and nothing else.
+3. Writes may come in any order as long as they end within `reorder_bytes` behind the first byte
+   that is missing. Farther away they fail at once.
+4. Sealed bytes cannot be changed any more: a write into them fails.
+5. In an *overlay* on a base object, bytes that were not written are preserved, and not missing.
+   `uploads/plan/boundaries` says which of them are copied and which are fetched into the buffer.
+   They are sealed only when a whole part of new bytes lies behind them and nothing else was written
+   (a resume), or when more than `reorder_bytes` wait behind them: until then, writes may go back.
+   The preserved bytes behind the last write wait for the end, since the file may be cut.
+6. At the end gaps are zeros, or preserved bytes. But where the client may believe that the file has
+   more bytes than are here (`may_skip` is False), a gap before the first write is a mistake: it
+   would go on with an upload that is gone.
+7. Appended bytes go to the end of the file, whatever offset they come with; where rule 6 has its
+   exception, with the offset of the end, or with none.
 8. An overlay that was neither written nor cut changes nothing.
-9. The first failure ends it: it stays in `failure`. No command follows but those that
-   clear up, and they only when nothing else is under way. Nothing that is under way need
-   be tried again (`is_given_up`).
-10. A lost client ends it, too. If it may be *kept* (`uploads/suspended/plan`), what is whole of it
-is
-    sent before, and a tail of at least `min_part_bytes` as a part of its own; then its upload
-    stays open, with a record. The first part that cannot be sent any more ends that. Until
-    it is told to hurry, what is under way is worth trying again.
-11. An upload that was kept goes on as an overlay on itself: its parts are taken as they are
-    once it is clear that they stay. Written anew from the start, it is sent anew, into the
-    same upload. As long as nothing of that has happened, it is kept again whatever fails.
+9. The first failure ends the upload, and stays in `failure`. The only commands that follow clean
+   up, and they come when nothing else is under way. Requests that are under way need not be
+   retried (`is_given_up`).
+10. A lost client ends the upload, too. If it may be *suspended* (`uploads/suspended/plan`), its
+    whole parts are sent before, and a rest of at least `tail_bytes` as a part of its own; then its
+    multipart upload stays open, with a record. The first part that cannot be sent any more ends
+    that. Until `stop_sending`, requests under way are worth a retry.
+11. A suspended upload that is resumed is an overlay on itself: its parts are taken as they are once
+    it is clear that they stay. Written anew from the start, the file is sent anew, into the same
+    multipart upload. Until one of these has happened, the upload is suspended again, whatever
+    fails.
 12. Each command ends with one event, `succeeded` or `failed`.
 
 Phases, and what leads on:
 
-    BUFFERING   something is sealed   → STREAMING   (OpenUpload, SendPart …)
-    BUFFERING   finish                → PUBLISHING  (PutWhole)
-    STREAMING   finish, all stored    → PUBLISHING  (CompleteUpload)
-    PUBLISHING  succeeded             → DONE
-    BUFFERING   finish, unchanged     → DONE
-    any         fail                  → FAILED      (AbortUpload, DropPiece, once idle)
-    any         lose, to be kept      → KEEPING     (SendPart …)
-    KEEPING     nothing under way     → FAILED      (KeepUpload, DropPiece)
-    BUFFERING   finish, unchanged     → PUBLISHING  (KeepUpload), if it had been kept before
+    BUFFERING   something is sealed      → STREAMING   (CreateUpload, SendPart …)
+    BUFFERING   finish                   → PUBLISHING  (PutWhole)
+    STREAMING   finish, all stored       → PUBLISHING  (CompleteUpload)
+    PUBLISHING  succeeded                → DONE
+    BUFFERING   finish, unchanged        → DONE
+    any         fail                     → FAILED      (AbortUpload, DropStaging, once idle)
+    any         client_lost, to suspend  → SUSPENDING  (SendPart …)
+    SUSPENDING  nothing under way        → FAILED      (SuspendUpload, DropStaging)
+    BUFFERING   finish, unchanged        → PUBLISHING  (SuspendUpload), if it was resumed
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ from sftpgw.model.store import ByteRange, StoredPart
 from sftpgw.model.units import KIB, MIB, Body, Buffer
 
 SMALL_BYTES = 256 * KIB
-"""What costs less than a request does: a file of this size need not wait for memory."""
+"""So few bytes cost less than a request: a file of this size need not wait for memory."""
 
 MAX_SOURCES = 256
 """A READ of bytes more scattered than this gets the first of them, as SFTP allows."""
@@ -98,18 +97,22 @@ class UploadPhase(enum.Enum):
 class UploadPlan:
     """The state of one upload. Each event returns the commands to carry out now.
 
-    Nothing here raises but `sources`: what is refused ends up in `failure`.
+    Only `sources` and `expect` raise: a write or a size that is refused ends up in `failure`.
 
-    :param allowance_bytes: what it may hold in parts before the client has to wait, and how
-        much it may fetch of an object that the store cannot copy.
-    :param small_bytes: up to here it counts the bytes it holds, from here on whole parts.
-    :param below: the object that stays below what is written, None for a file that
-        starts empty.
-    :param appends: whatever is written goes to the end.
-    :param kept: the parts of an upload that was kept, and goes on now.
-    :param tail_bytes: from this size on, what is not a whole part is sent when the client is
-        lost, to be kept; None if nothing is.
-    :param may_skip: the first write may leave a gap before it.
+    :param layout: how large each part is, and which multipart upload it belongs to.
+    :param concurrency: how many requests of one kind are under way at the same time.
+    :param allowance_bytes: how many bytes it may hold in parts before the client has to wait, and
+        how large a base object may be that is fetched, since the store cannot copy it.
+    :param reorder_bytes: how far behind the first missing byte writes may end.
+    :param small_bytes: up to this size it reserves the bytes it holds, beyond that whole parts.
+    :param base: the object that is edited, or the parts of a suspended upload that goes on; None
+        for a file that starts empty.
+    :param appends: whether all bytes go to the end of the file.
+    :param tail_bytes: from this size on, a rest that is no whole part is sent when the client is
+        lost; None if the upload is not suspended then.
+    :param may_skip: whether the first write may leave a gap before it.
+    :ivar phase: how far the upload has come.
+    :ivar failure: why it has failed; None if it has not.
     """
 
     def __init__(
@@ -120,9 +123,8 @@ class UploadPlan:
         allowance_bytes: int = 256 * MIB,
         reorder_bytes: int = 32 * MIB,
         small_bytes: int = SMALL_BYTES,
-        base: BaseObject | None = None,
+        base: BaseObject | ResumedParts | None = None,
         appends: bool = False,
-        resumed_parts: tuple[StoredPart, ...] = (),
         tail_bytes: int | None = None,
         may_skip: bool = True,
     ) -> None:
@@ -130,27 +132,28 @@ class UploadPlan:
         self.phase = UploadPhase.BUFFERING
         self.failure: GatewayError | None = None
         self.is_given_up = False
-        """What is under way is of use only if it succeeds at once: nobody waits for more."""
+        """Requests under way are of use only if they succeed at once: they are not retried."""
         self._layout = layout
         self._concurrency = concurrency
         self._allowance_bytes = allowance_bytes
         self._reorder_bytes = reorder_bytes
         self._appends = appends
         self._may_skip = may_skip
-        self._resumed = ResumedParts(resumed_parts)
-        self._copies_base = base is not None and base.can_copy
-        self._tail_bytes = tail_bytes if base is None else None
-        self._overlay = OverlayFile(self._resumed.base if resumed_parts else base)
+        self._resumed = base if isinstance(base, ResumedParts) else ResumedParts()
+        edited = base if isinstance(base, BaseObject) else None
+        self._copies_base = edited is not None and edited.can_copy
+        self._tail_bytes = tail_bytes if edited is None else None
+        self._overlay = OverlayFile(self._resumed.base if self._resumed else edited)
         self._number = 1
         self._part_bytes = layout.size_bytes(1)
-        self._multipart = MultipartPlan(layout, concurrency, is_open=bool(resumed_parts))
+        self._multipart = MultipartPlan(layout, concurrency, is_open=bool(self._resumed))
         self._fetching_bytes = 0
         self._is_closing = False
         self._under_way = 0
         # How much more may come in order without completing a part; 0 when it does not.
         self._room_bytes = 0
 
-    # What the engine may ask.
+    # Questions.
 
     @property
     def size_bytes(self) -> int:
@@ -159,7 +162,7 @@ class UploadPlan:
 
     @property
     def is_congested(self) -> bool:
-        """More is sealed than may be under way, or than may be held: the client waits."""
+        """Whether more is sealed than may be under way or held: the client waits."""
         multipart = self._multipart
         return (
             multipart.parts_at_hand > self._concurrency
@@ -172,41 +175,41 @@ class UploadPlan:
 
     @property
     def is_changed(self) -> bool:
-        """Something would be published."""
+        """Whether the end would publish something."""
         return self._overlay.is_changed
 
     @property
     def may_copy(self) -> bool:
-        """Some of its parts may be copied: of the object below, or pieces."""
+        """Whether parts may be copied: from the base object, or from staging objects."""
         return self._copies_base or self._layout.stagings is not None
 
     @property
     def metadata_is_sent(self) -> bool:
-        """Too late to say anything about the object but its bytes."""
+        """Whether the properties of the object are fixed."""
         return self.phase is not UploadPhase.BUFFERING or bool(self._resumed)
 
     @property
     def is_suspending(self) -> bool:
-        """The client is lost, and what there is of its file is being kept."""
+        """Whether the client is lost, and the upload is being suspended."""
         return self.phase is UploadPhase.SUSPENDING
 
     @property
     def waits_for_gap(self) -> bool:
-        """Bytes are held that only a later write, or the end, lets go."""
+        """Whether bytes are held that only a later write, or the end, releases."""
         return self._overlay.is_scattered
 
     @property
     def sent_bytes(self) -> int:
-        """What is held until the store confirms it."""
+        """How many bytes are held until the store confirms them."""
         return self._multipart.held_bytes
 
     @property
     def filling_bytes(self) -> int:
-        """What else to reserve: the bytes of a small upload, the whole parts of a large one.
+        """How many bytes else to reserve: those of a small upload, whole parts of a large one.
 
-        What comes while the client is made to wait is the rest of its window. It counts
-        as bytes: with parts under way the upload goes on without a whole one more. So does
-        what is there at the end.
+        While the client has to wait, the rest of its window still comes. It counts as bytes: with
+        parts under way the upload goes on without one more whole part. So do the bytes that are
+        here at the end.
         """
         bytes_here = self._overlay.buffer.size_bytes + self._fetching_bytes
         is_small = self.sent_bytes + bytes_here <= self.small_bytes
@@ -215,22 +218,23 @@ class UploadPlan:
         return -(-bytes_here // self._part_bytes) * self._part_bytes
 
     def sources(self, wanted: ByteRange) -> tuple[Source, ...]:
-        """Where the bytes of `wanted`, which end within the file, are now; at least the first.
+        """Where the bytes of `wanted` are now, or at least the first of them.
 
+        :param wanted: a range that ends within the file.
         :raises Unsupported: some were sent and are not here any more.
         """
         found = tuple(islice(sources(wanted, self._overlay, self._multipart), MAX_SOURCES))
         if self._resumed and any(isinstance(source, ByteRange) for source in found):
             raise Unsupported(
-                "the beginning of this file is kept from an earlier connection, and cannot be "
+                "the beginning of this file was sent over an earlier connection, and cannot be "
                 "read before the file is closed"
             )
         return found
 
-    # What happens to an upload.
+    # Events.
 
     def write(self, offset: int, *fragments: Buffer) -> Commands:
-        """The client has sent bytes, in pieces."""
+        """The client has written bytes, in fragments, at an offset."""
         size_bytes = sum(map(len, fragments))
         if self._appends:
             if offset and not self._overlay.written_stop:
@@ -278,7 +282,7 @@ class UploadPlan:
         return self._attempt(self._advance)
 
     def failed(self, command: Command, error: GatewayError) -> Commands:
-        """The store has refused `command` for good. Where it was to clear up, nothing is lost."""
+        """The store has refused `command` for good. If it was to clean up, the upload goes on."""
         self._under_way -= 1
         if isinstance(command, AbortUpload | DropStaging):
             return self._next_commands()
@@ -289,7 +293,7 @@ class UploadPlan:
         return self._send_no_more() if self.is_suspending else self.fail(error)
 
     def fail(self, error: GatewayError) -> Commands:
-        """Publish nothing any more. Only the first reason counts."""
+        """Publish nothing any more. Only the first error counts."""
         if self.phase is not UploadPhase.DONE and self.failure is None:
             if self._is_untouched:
                 self._adopt(self._resumed.parts)
@@ -301,7 +305,7 @@ class UploadPlan:
         return self._next_commands()
 
     def client_lost(self) -> Commands:
-        """The client is gone. What can be gone on with is kept, if that is wanted."""
+        """The client is gone. The upload is suspended, if that is wanted and it has whole parts."""
         lost = UploadFailed("the upload was abandoned")
         is_over = self._is_closing or self.failure is not None
         if is_over or self._tail_bytes is None or not self._seal_rest(self._tail_bytes):
@@ -311,7 +315,7 @@ class UploadPlan:
         return self._next_commands()
 
     def stop_sending(self) -> Commands:
-        """Keep what is stored by now, and what is under way if that succeeds at once."""
+        """Suspend with the parts that are stored, and those under way that succeed at once."""
         self.is_given_up = True
         return self._send_no_more()
 
@@ -341,7 +345,7 @@ class UploadPlan:
     # Writes and sizes.
 
     def _put(self, offset: int, size_bytes: int, fragments: Body) -> Commands:
-        """Put bytes where they belong."""
+        """Put bytes at their offset."""
         stop = offset + size_bytes
         if not size_bytes:
             return NOTHING
@@ -379,12 +383,15 @@ class UploadPlan:
         if offset > here and not self._may_skip:
             raise UploadFailed(
                 f"this upload begins at {offset}, but only {here} bytes of the file are here: what "
-                "was there before is gone, or somebody else goes on with it; look at its size again"
+                "was there before is gone, or another session has it; look at its size again"
             )
         return NOTHING
 
     def expect(self, size_bytes: int) -> None:
-        """So long will the file be. :raises LimitReached: it cannot."""
+        """The client announces the size of the file.
+
+        :raises LimitReached: so many bytes do not fit into an object.
+        """
         self._require_capacity(size_bytes)
 
     def _require_capacity(self, stop: int) -> None:
@@ -407,11 +414,11 @@ class UploadPlan:
         self.phase = UploadPhase.DONE
         return NOTHING
 
-    # Keeping.
+    # Suspending.
 
     @property
     def _is_untouched(self) -> bool:
-        """An upload that was kept has all its bytes still, as they were."""
+        """Whether a resumed upload has all its bytes still, as they were."""
         overlay, resumed_bytes = self._overlay, self._resumed.size_bytes
         extents = overlay.buffer.extents
         is_written = len(extents) > 0 and extents.start < resumed_bytes
@@ -424,11 +431,11 @@ class UploadPlan:
         self._go_on_at(self._layout.number_after(len(parts)))
 
     def _seal_rest(self, tail_bytes: int) -> bool:
-        """Seal what is worth being kept; whether there is anything."""
+        """Seal what is worth being suspended; whether there is anything."""
         if self._is_untouched:
             self._adopt(self._resumed.parts)
         overlay = self._overlay
-        # The last byte is left out, or the file might be whole.
+        # The last byte is left out: with it the file might be whole.
         stop = overlay.buffer.extents.run_stop(overlay.cursor) - 1
         stop = min(stop, overlay.cursor + self._part_bytes)
         is_direct = self._layout.home(self._number).upload == 0
@@ -449,7 +456,7 @@ class UploadPlan:
         return self._number > 1
 
     def _advance(self) -> Commands:
-        """Seal what may be sealed; returns what may be begun."""
+        """Seal what may be sealed; returns the commands that may begin."""
         self._room_bytes = 0
         if self.failure is not None or self.phase is UploadPhase.PUBLISHING:
             return self._next_commands()
@@ -471,7 +478,7 @@ class UploadPlan:
         return self._next_commands()
 
     def _next_cut(self) -> Cut | None:
-        """What is sealed next, None if it is too early."""
+        """The bytes that are sealed next, None if it is too early."""
         overlay, size_bytes = self._overlay, self.size_bytes
         if self._is_closing:
             is_done = overlay.cursor == size_bytes and self._has_sealed
@@ -487,7 +494,7 @@ class UploadPlan:
         return None
 
     def _must_go_on(self) -> bool:
-        """What was skipped counts as kept now, though it might have been written yet."""
+        """Whether skipped bytes are preserved now, though they might have been written yet."""
         buffer = self._overlay.buffer
         return buffer.size_bytes > self._reorder_bytes or (
             len(buffer.extents) == 1 and buffer.size_bytes >= self._part_bytes
@@ -512,10 +519,10 @@ class UploadPlan:
         self._overlay.seal(stop)
         number = self._number
         for wanted in evenly(copied, self._overlay.base.copy_limit_bytes):
-            slot, number = self._layout.after_copy(number)
-            if slot > self._layout.ladder.max_parts:
+            copy_number, number = self._layout.after_copy(number)
+            if copy_number > self._layout.ladder.max_parts:
                 raise LimitReached("the changes are too scattered: they fill all parts")
-            self._multipart.copy_base(slot, wanted)
+            self._multipart.copy_base(copy_number, wanted)
         self._go_on_at(number)
 
     def _go_on_at(self, number: int) -> None:
@@ -530,7 +537,7 @@ class UploadPlan:
         base = self._overlay.base
         if self._resumed:
             raise UploadFailed(
-                f"of the {base.size_bytes} bytes that were kept from an earlier connection some "
+                f"of the {base.size_bytes} bytes that were sent over an earlier connection some "
                 "were written again, but not all: send the whole file, or go on behind them"
             )
         if not base.can_copy and base.size_bytes > self._allowance_bytes:
@@ -545,7 +552,7 @@ class UploadPlan:
     # Commands.
 
     def _next_commands(self) -> Commands:
-        """Send what may be sent, complete what is whole, or clear up: whatever is due."""
+        """The commands that are due: send, complete, or clean up."""
         if self.phase is UploadPhase.FAILED:
             return self._issued(() if self._under_way else self._multipart.leftovers())
         if self.phase is UploadPhase.SUSPENDING:
@@ -565,7 +572,7 @@ class UploadPlan:
         self.phase = UploadPhase.FAILED
         if not (parts := self._durable):
             return self._next_commands()
-        return self._issued((*self._multipart.leftovers(keep=True), SuspendUpload(parts)))
+        return self._issued((*self._multipart.leftovers(suspends=True), SuspendUpload(parts)))
 
     def _issued(self, commands: Iterable[Command]) -> Commands:
         issued = tuple(commands)

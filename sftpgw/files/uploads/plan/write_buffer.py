@@ -1,11 +1,11 @@
-"""What a client has written and nobody has sent yet: a file with holes, in memory.
+"""The bytes that a client has written and that are not sealed: a file with holes, in memory.
 
-Knows: the bytes, in the pieces in which they came, and where they belong.
-Must not know: what is in the holes, what a part is, or who reads.
+Knows: the bytes, in the fragments in which they came, and their offsets.
+Must not know: which bytes belong into the holes, what a part is, or which READ wants them.
 
-Bytes in order stay in their pieces, which become the body of a request as they are. A
-write over bytes that are here changes their piece, which is copied for that once; no
-piece is larger than a packet, so that this costs little wherever it is.
+Bytes in order stay in their fragments, which become the body of a request as they are. A write over
+bytes that are here changes their fragment, which is copied for that once; a fragment is no larger
+than a packet, so that this costs little wherever it is.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from sftpgw.model.store import ByteRange
 from sftpgw.model.units import KIB, Body, Buffer
 
 MAX_EXTENTS = 4096
+"""How many ranges with holes between them one upload may hold."""
 JOINED_BYTES = 256 * KIB
-"""Small pieces are joined up to here."""
+"""Small fragments are joined up to this size."""
 
 ZEROS = bytes(64 * KIB)
 
 
 def zeros(size_bytes: int) -> Iterator[Buffer]:
-    """So many zeros, in pieces that share their memory."""
+    """So many zeros, in fragments that share their memory."""
     for _ in range(size_bytes // len(ZEROS)):
         yield ZEROS
     if size_bytes % len(ZEROS):
@@ -37,7 +38,9 @@ def zeros(size_bytes: int) -> Iterator[Buffer]:
 class WriteBuffer:
     """Bytes by offset.
 
-    :param small_piece_bytes: pieces below this size are joined to the one before.
+    :param small_fragment_bytes: smaller fragments are joined to the one before.
+    :ivar extents: which offsets are here.
+    :ivar size_bytes: how many bytes are here.
     """
 
     __slots__ = ("_fragments", "_small_fragment_bytes", "_starts", "extents", "size_bytes")
@@ -57,7 +60,7 @@ class WriteBuffer:
     # Bytes come.
 
     def append(self, *fragments: Buffer) -> None:
-        """Put `fragments` behind the last byte; there is one."""
+        """Put `fragments` behind the last byte; there must be one."""
         at = first = self.extents.stop
         for fragment in fragments:
             if not self._join(len(self._fragments) - 1, fragment):
@@ -68,9 +71,9 @@ class WriteBuffer:
         self.extents.grow(at - first)
 
     def write(self, offset: int, *fragments: Buffer) -> None:
-        """Put `fragments` at `offset`, over whatever is there.
+        """Put `fragments` at `offset`, over the bytes that are there.
 
-        :raises LimitReached: so scattered that keeping track costs too much.
+        :raises LimitReached: there are too many holes.
         """
         if self._starts and offset == self.extents.stop:
             self.append(*fragments)
@@ -82,7 +85,7 @@ class WriteBuffer:
             raise LimitReached("the writes are too scattered for an upload; write in order")
 
     def fill(self, offset: int, *fragments: Buffer) -> None:
-        """Put `fragments` at `offset`, but only where nothing was written."""
+        """Put `fragments` at `offset`, but only where no byte is."""
         for fragment in fragments:
             self._put(offset, memoryview(fragment), over=False)
             offset += len(fragment)
@@ -108,7 +111,7 @@ class WriteBuffer:
             self.extents.add(offset, stop)
 
     def _insert(self, index: int, offset: int, fragment: memoryview) -> int:
-        """Put a piece behind piece `index`, into a hole; how many there are more."""
+        """Put a fragment behind fragment `index`, into a hole; how many fragments that adds."""
         self.size_bytes += len(fragment)
         if index >= 0 and self._stop(index) == offset and self._join(index, fragment):
             return 0
@@ -117,7 +120,7 @@ class WriteBuffer:
         return 1
 
     def _join(self, index: int, fragment: Buffer) -> bool:
-        """Whether it is small, and fits to the piece before."""
+        """Join a small fragment to the one before; whether that was possible."""
         if len(fragment) >= self._small_fragment_bytes or index < 0:
             return False
         before = self._fragments[index]
@@ -138,7 +141,7 @@ class WriteBuffer:
     # Bytes go.
 
     def take(self, stop: int) -> Body:
-        """All bytes below `stop`, which are here no more."""
+        """Remove and return all bytes before `stop`."""
         self._split(stop)
         count = bisect_left(self._starts, stop)
         body = tuple(self._fragments[:count])
@@ -148,7 +151,7 @@ class WriteBuffer:
         return body
 
     def truncate(self, size_bytes: int) -> None:
-        """Forget everything from `size_bytes` on."""
+        """Remove the bytes from `size_bytes` on."""
         self._split(size_bytes)
         count = bisect_left(self._starts, size_bytes)
         self.size_bytes -= sum(map(len, self._fragments[count:]))
@@ -156,11 +159,11 @@ class WriteBuffer:
         self.extents.remove_from(size_bytes)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all bytes."""
         self.truncate(0)
 
     def read(self, wanted: ByteRange) -> Body:
-        """The bytes of `wanted`, all of which are here, as they are now."""
+        """A copy or a safe view of the bytes of `wanted`, all of which are here."""
         found: list[Buffer] = []
         at, index = wanted.start, bisect_right(self._starts, wanted.start) - 1
         while at < wanted.stop:
@@ -170,15 +173,15 @@ class WriteBuffer:
             found.append(bytes(part) if isinstance(fragment, bytearray) else part)
         return tuple(found)
 
-    # Pieces.
+    # Fragments.
 
     def _split(self, offset: int) -> None:
-        """No piece reaches across `offset`."""
+        """Split the fragment that reaches across `offset`, if one does."""
         index = bisect_left(self._starts, offset) - 1
         if index < 0 or self._stop(index) <= offset:
             return
         fragment, head_bytes = self._fragments[index], offset - self._starts[index]
-        # A view of a bytearray would keep it from growing.
+        # A bytearray with views cannot grow.
         view = memoryview(bytes(fragment) if isinstance(fragment, bytearray) else fragment)
         self._fragments[index] = view[:head_bytes]
         self._starts.insert(index + 1, offset)

@@ -72,7 +72,7 @@ class KeepingStore(Store):
             self.layout,
             concurrency=2,
             reorder_bytes=24,
-            resumed_parts=kept,
+            base=ResumedParts(kept),
             tail_bytes=TAIL_BYTES,
             **options,
         )

@@ -1,10 +1,10 @@
-"""What tests assume of a store beyond what the gateway asks of it, each assumption by a name.
+"""Capabilities of a store that tests assume and the gateway does not need, each with a name.
 
-A test that needs one says so, and is skipped with its name where the store lacks it. What a
-store lacks is found out by trying, with Amazon's own client, so that a fault of the gateway
-is never taken for one of the store. ``SFTPGW_TEST_S3_LACKS`` names what is expected to be
-lacking, what the gateway finds out by itself included (`sftpgw.values.Capabilities`, by the
-names of ``[s3] unsupported``); if it is set, a test fails where something else is found.
+A test that needs one says so, and is skipped with its name where the store lacks it. Amazon's own
+client finds out what a store lacks, so that a fault of the gateway never looks like one of the
+store. ``SFTPGW_TEST_S3_LACKS`` names what is expected to be lacking, also of what the gateway finds
+out by itself (`sftpgw.model.store.Capabilities`, by the names of ``[s3] unsupported``). If it is
+set, a test fails where another capability is lacking.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SKIPPED = "the store lacks "
 
 @dataclass
 class Trial:
-    """The part of a bucket in which one ability is tried."""
+    """The part of a bucket in which one capability is tried."""
 
     client: Any
     bucket: str
@@ -77,7 +77,7 @@ class Trial:
 
 
 def _stored_under(*keys: str) -> Callable[[Trial], bool]:
-    """Whether these keys can be there at once, each with bytes of its own."""
+    """Whether these keys can exist at the same time, each with bytes of its own."""
 
     def tried(trial: Trial) -> bool:
         for key in keys:
@@ -88,7 +88,7 @@ def _stored_under(*keys: str) -> Callable[[Trial], bool]:
 
 
 def _folders_with_bytes(trial: Trial) -> bool:
-    """They are there, and can be copied."""
+    """They exist, and can be copied."""
     trial.put("folder/", b"bytes")
     copied = trial.where("copy") | {"CopySource": trial.where("folder/")}
     trial.client.copy_object(**copied)
@@ -97,7 +97,7 @@ def _folders_with_bytes(trial: Trial) -> bool:
 
 
 def _files_over_folders(trial: Trial) -> bool:
-    """Of folders that have files, and of those that are only made."""
+    """Files beside folders of the same name: with files in the folder, and with a marker alone."""
     keys = ["made", "made/", "name", "name/file"]
     for key in keys:
         trial.put(key, b"" if key.endswith("/") else key.encode())
@@ -111,7 +111,7 @@ def _folders_with_metadata(trial: Trial) -> bool:
 
 
 def _refuses_missing_buckets(trial: Trial) -> bool:
-    """Some make a bucket for whoever puts something into it."""
+    """Some stores make a missing bucket when an object is stored in it."""
     where = {"Bucket": f"no-such-bucket-{uuid.uuid4().hex[:12]}", "Key": "file"}
     code = _code(lambda: trial.client.put_object(**where, Body=b""))
     if not code:
@@ -121,7 +121,7 @@ def _refuses_missing_buckets(trial: Trial) -> bool:
 
 
 def _infrequent_access(trial: Trial) -> bool:
-    """Of what is put, and of what is copied."""
+    """The class of an object that is stored, and of one that is copied."""
     trial.put("file", StorageClass="STANDARD_IA")
     copied = trial.where("copy") | {"CopySource": trial.where("file")}
     trial.client.copy_object(**copied, StorageClass="STANDARD_IA")
@@ -129,7 +129,7 @@ def _infrequent_access(trial: Trial) -> bool:
 
 
 def _archives(trial: Trial) -> bool:
-    """They cannot be read before they are restored."""
+    """Archived objects cannot be read before they are restored."""
     trial.put("file", StorageClass="GLACIER")
     is_kept = _class_of(trial, "file") == "GLACIER"
     return is_kept and _code(lambda: trial.body("file")) == "InvalidObjectState"
@@ -141,7 +141,7 @@ def _class_of(trial: Trial, key: str) -> str:
 
 
 def _binary_order(trial: Trial) -> bool:
-    """Of UTF-8. That of UTF-16 differs beyond the first 65,536 characters."""
+    """The order of UTF-8. That of UTF-16 differs beyond the first 65,536 characters."""
     keys = ["a-", "a0", "b", "\ufb00", "\U0001d11e"]
     for key in reversed(keys):
         trial.put(key)
@@ -155,14 +155,14 @@ def _tags(trial: Trial) -> bool:
 
 
 def _tags_of_uploads(trial: Trial) -> bool:
-    """Of what is stored in parts: they are told when it is begun."""
+    """Tags of a multipart upload: they are sent when it is created."""
     upload, etag = trial.begun("file", Tagging="a=b")
     trial.complete(upload, (etag,))
     return bool(trial.client.get_object_tagging(**trial.where("file")).get("TagSet"))
 
 
 def _tags_of_copies(trial: Trial) -> bool:
-    """Kept where an object is copied onto itself for the sake of its metadata."""
+    """The tags stay when an object is copied onto itself to change its metadata."""
     trial.put("file", Tagging="a=b")
     where = trial.where("file")
     trial.client.copy_object(
@@ -229,17 +229,17 @@ def _completes_once(trial: Trial) -> bool:
 
 
 def _code(request: Callable[[], object]) -> str:
-    """The code of the refusal, or nothing if there was none."""
+    """The error code of a request, "" if it succeeds."""
     try:
         request()
-    except ClientError as refusal:
-        return str(refusal.response["Error"]["Code"])
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
     except ResponseParserError:
         return "unreadable"
     return ""
 
 
-ABILITIES: dict[str, Callable[[Trial], bool]] = {
+ASSUMED_CAPABILITIES: dict[str, Callable[[Trial], bool]] = {
     "empty-segments": _stored_under("/leading", "a//b"),
     "dot-segments": _stored_under("./dot", "up/../down"),
     "backslashes": _stored_under("back\\slash"),
@@ -262,11 +262,11 @@ ABILITIES: dict[str, Callable[[Trial], bool]] = {
     "aborting-twice": _aborts_twice,
     "completing-once": _completes_once,
 }
-"""What a store has if it does as AWS does, by name, each with what tries it out."""
+"""What AWS does, by name, each with the function that tries it."""
 
 
 def amazon_client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any:
-    """Amazon's own client, which leaves out checksums that not all stores know."""
+    """Amazon's own client, without the checksums that some stores do not know."""
     return botocore.session.get_session().create_client(
         "s3",
         region_name=region,
@@ -283,10 +283,10 @@ def amazon_client(endpoint: str, access_key: str, secret_key: str, region: str) 
 
 
 def found_lacking(client: Any, bucket: str, prefix: str) -> frozenset[str]:
-    """Which of `ABILITIES` a store lacks. Blocks; leaves nothing under `prefix`."""
+    """The `ASSUMED_CAPABILITIES` that a store lacks. Blocks; leaves nothing under `prefix`."""
     return frozenset(
         name
-        for name, tried in ABILITIES.items()
+        for name, tried in ASSUMED_CAPABILITIES.items()
         if not _has(tried, Trial(client, bucket, f"{prefix}{name}/"))
     )
 
@@ -301,20 +301,20 @@ def _has(tried: Callable[[Trial], bool], trial: Trial) -> bool:
 
 
 def expected_lacking() -> frozenset[str] | None:
-    """What ``SFTPGW_TEST_S3_LACKS`` says, None if it says nothing."""
+    """The value of ``SFTPGW_TEST_S3_LACKS``, None if it is not set."""
     text = os.environ.get(VARIABLE)
     return None if text is None else frozenset(text.split())
 
 
-def need(lacks: frozenset[str], *abilities: str) -> None:
+def need(lacks: frozenset[str], *capabilities: str) -> None:
     """Skip the test if the store lacks one of these."""
-    for ability in abilities:
-        if ability in lacks:
-            pytest.skip(f"{SKIPPED}{ability}")
+    for capability in capabilities:
+        if capability in lacks:
+            pytest.skip(f"{SKIPPED}{capability}")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How many tests were skipped for want of which ability."""
+    """How many tests were skipped for each capability that the store lacks."""
     counts: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         found = re.search(rf"{SKIPPED}([a-z-]+)$", str(report.longrepr[2]))
@@ -322,5 +322,5 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             counts[found[1]] += 1
     if counts:
         terminalreporter.section("skipped, since the store lacks", sep="=")
-        for ability, count in sorted(counts.items()):
-            terminalreporter.write_line(f"{count:4} {ability}")
+        for capability, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:4} {capability}")
