@@ -307,7 +307,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         An unexpected exception is logged, and a refusal for the client.
         """
         try:
-            return await self.portal.login(credentials, self.transport.session, IConchUser)
+            return await self.portal.login(credentials, self.transport.labels, IConchUser)
         except (ValidPublicKey, LoginFailed) as refusal:
             return refusal
         except CancelledError:
