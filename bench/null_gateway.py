@@ -27,7 +27,7 @@ from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.units import Body
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.ssh.avatar import GatewayAvatar
@@ -154,7 +154,7 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
             clock=reactor,
         )
 
-    def make_avatar(user: User, session: str) -> GatewayAvatar:
+    def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar({b"sftp": sftp})
 
     user = User(

@@ -36,7 +36,7 @@ from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining
 from sftpgw.model.settings import Settings
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
@@ -138,8 +138,8 @@ class Gateway:
             random=random.random,
         )
 
-    def _make_avatar(self, user: User, session: str) -> GatewayAvatar:
-        return Session(self._shared, user, session).avatar()
+    def _make_avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
+        return Session(self._shared, user, labels).avatar()
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""

@@ -23,7 +23,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.settings import Settings
 from sftpgw.model.store import SharedStore
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.commands import CommandContext, make_console
 from sftpgw.scp.console import Console
 from sftpgw.sftp.close_hold import close_wait_seconds
@@ -69,21 +69,22 @@ class SharedContext:
 class Session:
     """What one login can open: SFTP and commands, on the user's own files.
 
-    :param label: the session's name in the log.
+    :param labels: how the log names the session.
     """
 
-    def __init__(self, shared: SharedContext, user: User, label: str) -> None:
+    def __init__(self, shared: SharedContext, user: User, labels: SessionLabels) -> None:
         self._shared = shared
         self._user = user
+        bound = {"session": labels.session, "peer": labels.peer, "user": user.name}
         self.context = SessionContext(
             user=user.name,
-            session=label,
-            store=shared.store.bind(session=label, user=user.name),
+            session=labels.session,
+            store=shared.store.bind(**bound),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,
             times=shared.mtimes,
             clock=shared.clock,
-            events=shared.events.bind(session=label, user=user.name),
+            events=shared.events.bind(**bound),
             settings=shared.settings.s3,
             limits=shared.settings.limits,
             files=shared.settings.files,

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 
 
 class Avatar(Protocol):
@@ -27,13 +27,13 @@ class Avatar(Protocol):
         """Free what the avatar holds: the connection is gone."""
 
 
-MakeAvatar = Callable[[User, str], Avatar]
-"""Takes the user and the session's label."""
+MakeAvatar = Callable[[User, SessionLabels], Avatar]
+"""Takes the user, and the labels of the session in the log."""
 
 
 @implementer(IRealm)
 class GatewayRealm:
-    """Makes an avatar for a user. The avatar id is the `User`, the mind is the session's label.
+    """Makes an avatar for a user. The avatar id is the `User`, the mind `SessionLabels`.
 
     :param make_avatar: makes it.
     """
@@ -41,16 +41,16 @@ class GatewayRealm:
     def __init__(self, make_avatar: MakeAvatar) -> None:
         self._make_avatar = make_avatar
 
-    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: Any) -> Deferred[Any]:
+    def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
         """Fires with ``(IConchUser, avatar, logout)``."""
-        return Deferred.fromCoroutine(self._request(avatarId, str(mind), interfaces))
+        return Deferred.fromCoroutine(self._request(avatarId, mind, interfaces))
 
     async def _request(
-        self, user: User, session: str, interfaces: tuple[Any, ...]
+        self, user: User, labels: SessionLabels, interfaces: tuple[Any, ...]
     ) -> tuple[Any, Avatar, Callable[[], None]]:
         if IConchUser not in interfaces:
             raise NotImplementedError("only IConchUser avatars exist")
-        avatar = self._make_avatar(user, session)
+        avatar = self._make_avatar(user, labels)
         return IConchUser, avatar, avatar.logout
 
 

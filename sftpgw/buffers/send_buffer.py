@@ -1,12 +1,12 @@
-"""Bytes on their way into the kernel, as they are.
+"""The buffers that wait to be sent into a socket.
 
 Knows: buffers in order, and how a socket takes them (``sendmsg``).
 Must not know: what the bytes say, or when the socket takes more.
 
-Twisted's ``write`` joins what it is given, joins what is left with what follows, hands the kernel
-128 KiB at a time, and all of that only in the reactor's next round. Here nothing is joined or
-copied, and what the socket takes at once is gone at once. An SSH connection sends so, and so do
-the requests to a store.
+Twisted's ``write`` joins the data that it is given, joins the rest with the data that follows,
+hands the kernel 128 KiB at a time, and does all of that only in the next reactor iteration. Here
+nothing is joined or copied, and bytes that the socket takes at once leave at once. SSH connections
+send like this, and so do requests to a store.
 """
 
 from __future__ import annotations
@@ -24,26 +24,30 @@ GATHERED_BUFFERS = 512
 """Of the 1,024 that one ``sendmsg`` takes on Linux (IOV_MAX)."""
 
 ITERATION_BYTES = 1 * MIB
-"""What one connection sends in one turn of the reactor; others want theirs."""
+"""How many bytes one connection sends in one reactor iteration; others send in it, too."""
 
 
 class GatherSocket(Protocol):
-    """A socket that does not block, or what stands for one."""
+    """A socket that does not block, or a replacement of one."""
 
     def sendmsg(self, buffers: list[Buffer], /) -> int:
-        """How many bytes were taken, from the first buffer on. :raises OSError: none."""
+        """How many bytes were taken, from the first buffer on.
+
+        :raises OSError: none was taken.
+        """
 
 
 def sink_of(transport: Any) -> GatherSocket | None:
-    """The socket below a transport, if what is put into it goes out as it is; None below TLS."""
+    """The socket of a transport, if bytes that are put into it leave unchanged; None under TLS."""
     handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
     return handle if hasattr(handle, "sendmsg") else None
 
 
 class SendBuffer:
-    """Buffers that wait, in order. They may not be changed until they are gone.
+    """Buffers that wait, in order. They must not be changed until they are sent.
 
-    :ivar size_bytes: how much waits.
+    :param buffers: the first ones.
+    :ivar size_bytes: how many bytes wait.
     """
 
     __slots__ = ("_buffers", "_sent_bytes", "size_bytes")
@@ -54,14 +58,14 @@ class SendBuffer:
         self.size_bytes = sum(map(len, self._buffers))
 
     def extend(self, buffers: Iterable[Buffer], size_bytes: int) -> None:
-        """Put `buffers`, which are `size_bytes` together, behind all others."""
+        """Put `buffers`, which have `size_bytes` together, behind all others."""
         self._buffers.extend(buffers)
         self.size_bytes += size_bytes
 
     def send(self, sink: GatherSocket, limit_bytes: int) -> int:
-        """Have the sink take what it takes, about `limit_bytes` at most; how much that was.
+        """Send as many bytes as the socket takes, about `limit_bytes` at most; how many it took.
 
-        Nothing, too, where the connection is broken: its reader hears of that.
+        None where the connection is broken: its reader learns of that.
         """
         buffers = self._next(limit_bytes)
         try:
@@ -72,13 +76,13 @@ class SendBuffer:
         return sent_bytes
 
     def take_all(self) -> list[Buffer]:
-        """What waits, which waits no more."""
+        """Remove and return all buffers."""
         buffers = self._first(len(self._buffers))
         self.clear()
         return buffers
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Drop all buffers."""
         self._buffers.clear()
         self._sent_bytes = self.size_bytes = 0
 

@@ -1,14 +1,13 @@
-"""How many bytes of files moved, and what for.
+"""How many bytes of files moved, and for which purpose.
 
-Knows: what a client sent and was sent, apart from what the gateway read for itself.
-Must not know: files, or who adds up.
+Knows: which bytes a client sent or was sent, and which the gateway read for itself.
+Must not know: files, or which event shows the sums.
 
-Each open file has a `FileTraffic` of its own: whoever reads or writes adds to its numbers, an
-addition
-each. A session adds them up when they end, and when it is asked.
+Each open file has a `FileTraffic` of its own; its reads and writes add to its numbers, an addition
+each. A session adds them up when a file is closed, and when it is asked.
 
-A file's *size* is another thing: a resume sends five bytes of a large file, an edit sends what
-changes, and a copy sends nothing.
+The *size* of a file is another number: a resume sends five bytes of a large file, an edit sends the
+bytes that change, and a copy sends nothing.
 """
 
 from __future__ import annotations
@@ -28,21 +27,22 @@ READ_FOR_EDIT: ReadFacts = {
     "hashed_bytes": None,
     "copied_bytes": None,
 }
-"""Of the object under an edited file: the event about that file says more."""
+"""The facts of a base object that was read: the event of the edited file has the numbers."""
 
 
 class FileTraffic:
-    """Bytes of one open file, or of a whole session.
+    """The bytes of one open file, or of a whole session.
 
-    :ivar read_bytes: read of the file, whatever for.
-    :ivar hashed_bytes: of those, what was made a digest of: no client got them.
-    :ivar copied_out_bytes: of those, what went into another file (copy-data).
-    :ivar written_bytes: written to the file, whatever from; what was refused too.
-    :ivar copied_in_bytes: of those, what came out of another file.
+    :param on_end: called when the file is closed.
+    :ivar read_bytes: the bytes read of the file, for any purpose.
+    :ivar hashed_bytes: those of them that a digest was made of: no client was sent them.
+    :ivar copied_out_bytes: those of them that went into another file (copy-data).
+    :ivar written_bytes: the bytes written to the file, from any source, refused ones included.
+    :ivar copied_in_bytes: those of them that came out of another file.
     """
 
     __slots__ = (
-        "_ended",
+        "_on_end",
         "copied_in_bytes",
         "copied_out_bytes",
         "hashed_bytes",
@@ -50,19 +50,19 @@ class FileTraffic:
         "written_bytes",
     )
 
-    def __init__(self, ended: Callable[[FileTraffic], None] = lambda traffic: None) -> None:
-        self._ended = ended
+    def __init__(self, on_end: Callable[[FileTraffic], None] = lambda traffic: None) -> None:
+        self._on_end = on_end
         self.read_bytes = self.hashed_bytes = self.copied_out_bytes = 0
         self.written_bytes = self.copied_in_bytes = 0
 
     @property
     def sent_bytes(self) -> int:
-        """What the client was sent."""
+        """The bytes that the client was sent."""
         return self.read_bytes - self.hashed_bytes - self.copied_out_bytes
 
     @property
     def received_bytes(self) -> int:
-        """What the client sent."""
+        """The bytes that the client sent."""
         return self.written_bytes - self.copied_in_bytes
 
     def hashed(self, size_bytes: int) -> None:
@@ -78,7 +78,7 @@ class FileTraffic:
         self.copied_in_bytes += size_bytes
 
     def add(self, other: FileTraffic) -> None:
-        """Count what `other` has counted."""
+        """Add the numbers of `other`."""
         self.read_bytes += other.read_bytes
         self.hashed_bytes += other.hashed_bytes
         self.copied_out_bytes += other.copied_out_bytes
@@ -87,18 +87,18 @@ class FileTraffic:
 
     def end(self) -> None:
         """The file is closed. May be called again."""
-        ended, self._ended = self._ended, lambda traffic: None
-        ended(self)
+        on_end, self._on_end = self._on_end, lambda traffic: None
+        on_end(self)
 
     @property
     def read_purpose(self) -> str:
-        """What the file was read for; where there are several, what the client got."""
+        """Why the file was read: for the client, if it was sent anything."""
         if self.sent_bytes or not self.read_bytes:
             return DOWNLOAD
         return HASH if self.hashed_bytes else COPY
 
     def read_facts(self) -> ReadFacts:
-        """For the event about a file that was read: always what was sent, else what is not zero."""
+        """The facts of the event about a file that was read; zeros but `sent_bytes` stay out."""
         return {
             "purpose": self.read_purpose,
             "sent_bytes": self.sent_bytes,
@@ -107,7 +107,7 @@ class FileTraffic:
         }
 
     def written_facts(self) -> WrittenFacts:
-        """For events about a file that was written, in the same way."""
+        """The facts of events about a file that was written, in the same way."""
         return {
             "received_bytes": self.received_bytes,
             "copied_bytes": self.copied_in_bytes or None,
@@ -123,7 +123,7 @@ class SessionTraffic:
         self._ended = FileTraffic()
 
     def begin(self) -> FileTraffic:
-        """For a file that is opened."""
+        """The traffic of a file that is opened."""
         traffic = FileTraffic(self._end)
         self._open.add(traffic)
         return traffic
@@ -133,7 +133,7 @@ class SessionTraffic:
         self._ended.add(traffic)
 
     def facts(self) -> SessionTotals:
-        """For the event about a session that has ended."""
+        """The facts of the event about a session that has ended."""
         total = FileTraffic()
         for each in (self._ended, *self._open):
             total.add(each)
@@ -150,9 +150,10 @@ def upload_purpose(
 ) -> str:
     """Why a file is written.
 
-    :param size_bytes: how long the file is now.
-    :param base_bytes: how long the stored file is that it goes on from; None if there is none.
-    :param is_resumed: an upload that was cut off goes on.
+    :param traffic: the bytes that were written.
+    :param size_bytes: the size of the file now.
+    :param base_bytes: the size of the stored file that is edited; None if there is none.
+    :param is_resumed: whether a suspended upload goes on.
     """
     if traffic.copied_in_bytes and not traffic.received_bytes:
         return COPY

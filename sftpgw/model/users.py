@@ -50,3 +50,15 @@ class User:
     permissions: Permission = ALL_PERMISSIONS
     authorized_keys: frozenset[bytes] = frozenset()
     password_hash: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLabels:
+    """How the log names the connection of a session.
+
+    :ivar session: the label that every event of the session carries.
+    :ivar peer: the client's address and port, ``local`` for a UNIX socket.
+    """
+
+    session: str
+    peer: str

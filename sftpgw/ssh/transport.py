@@ -43,6 +43,7 @@ from sftpgw.model.events.session_events import (
     SessionOpened,
     SessionTotals,
 )
+from sftpgw.model.users import SessionLabels
 from sftpgw.ssh.context import AcceptedClient, ConnectionContext, OpenConnection
 from sftpgw.ssh.fields import PacketFields, printable
 from sftpgw.ssh.keepalive import ClientAliveMonitor, MonitoredClient
@@ -59,9 +60,11 @@ class GatewayTransport(KexTransport):
     :param context: what the connection shares with others.
     :param client: what is known of the client at accept.
     :ivar session: the label that every event of the session carries.
+    :ivar labels: the same with the client's address, once the connection is made.
     """
 
     avatar: Any
+    labels: SessionLabels
 
     def __init__(self, context: ConnectionContext, client: AcceptedClient) -> None:
         super().__init__(context)
@@ -78,8 +81,8 @@ class GatewayTransport(KexTransport):
     def connectionMade(self) -> None:
         """Send our version line and KEXINIT, and begin to limit the time for the login."""
         clock, settings = self.context.clock, self.context.settings
-        peer = _address_text(self._peer())
-        self.events = self.context.events.bind(session=self.session, peer=peer)
+        self.labels = SessionLabels(self.session, _address_text(self._peer()))
+        self.events = self.context.events.bind(session=self.session, peer=self.labels.peer)
         self._opened_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._on_grace_expired)
         self.context.connection_began(self)

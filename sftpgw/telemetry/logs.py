@@ -54,7 +54,9 @@ def format_line(event: str, facts: Mapping[str, object]) -> str:
 
 
 def _value(fact: object) -> str:
-    text = _text(fact)
+    if type(fact) is int:
+        return str(fact)
+    text = fact if type(fact) is str else _text(fact)
     if len(text) > _LONGEST_VALUE:
         text = text[:_LONGEST_VALUE] + "…"
     if _PLAIN.fullmatch(text) and text.isprintable():

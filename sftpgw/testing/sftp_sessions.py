@@ -39,7 +39,7 @@ from sftpgw.model.settings import (
 )
 from sftpgw.model.store import SharedStore
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.console import Console
 from sftpgw.session import Session, SharedContext
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -53,6 +53,7 @@ from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
 CREATE = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
 DOTS = (b".", b"..")
+LABELS = SessionLabels("session", "192.0.2.1:4711")
 ALICE = User("alice", "bucket", "home/alice/")
 
 
@@ -143,7 +144,7 @@ class GatewayInMemory:
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
         """A session of `user`, as after a login."""
-        return Session(self.shared(store), user, "session")
+        return Session(self.shared(store), user, LABELS)
 
     def tree(self, user: User = ALICE, store: SharedStore | None = None) -> Tree:
         """The files of a user, in a session of its own."""

@@ -58,7 +58,7 @@ from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -355,7 +355,7 @@ def make_test_portal(  # noqa: PLR0917
 ) -> Portal:
     """A portal over `users` that checks passwords at once instead of in a thread."""
 
-    def make_avatar(user: User, session: str) -> GatewayAvatar:
+    def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar(
             subsystems,
             lambda: tell_logout(user.name),

@@ -40,7 +40,7 @@ from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import User
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
 from sftpgw.testing.fake_store import FakeStore
@@ -157,7 +157,7 @@ class TargetGateway(GatewayInMemory):
         portal = make_portal(authenticator, self._avatar)
         self.factory = make_factory(portal, reactor, self.events, settings)
 
-    def _avatar(self, user: User, session: str) -> GatewayAvatar:
+    def _avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar(
             {b"sftp": lambda: self.subsystem(user)},
             commands=lambda line: self.command(line, user),

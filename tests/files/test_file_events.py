@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
-from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.sftp_sessions import LABELS, GatewayInMemory
 from tests.results import result_of
 
 
 def fact_of(gateway: GatewayInMemory, event: str) -> dict[str, object]:
-    """The facts of the one such event, without what the session brings."""
+    """The facts of the one such event, without those of the session, which each has."""
     (facts,) = gateway.events.facts(event)
-    return {name: value for name, value in facts.items() if name not in ("session", "user")}
+    context = {name: facts.pop(name) for name in ("session", "peer", "user")}
+    assert context == {"session": LABELS.session, "peer": LABELS.peer, "user": "alice"}
+    return facts
 
 
 def test_a_file_is_named_by_path_bucket_and_etag_from_its_upload_to_its_end() -> None:

@@ -198,6 +198,7 @@ def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None
     (facts,) = gateway.events.facts("command-ended")
     assert facts == {
         "session": "session",
+        "peer": "192.0.2.1:4711",
         "user": "alice",
         "command": b"cd nowhere",
         "status": 1,

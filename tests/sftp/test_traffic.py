@@ -32,7 +32,7 @@ def gateway() -> Iterator[GatewayInMemory]:
 def told(gateway: GatewayInMemory, event: str) -> dict[str, object]:
     """The last such event, without what is not about bytes."""
     facts = dict(gateway.events.facts(event)[-1])
-    for name in ("session", "user", "key", "seconds", "reason", "path", "bucket", "etag"):
+    for name in ("session", "peer", "user", "key", "seconds", "reason", "path", "bucket", "etag"):
         facts.pop(name, None)
     return facts
 

@@ -292,7 +292,7 @@ def test_few_addresses_that_take_all_they_get_lock_no_other_out(flooders: int) -
 
 
 def test_as_many_addresses_as_places_do() -> None:
-    """The limits that the module and README state; if this fails, they state too much."""
+    """The limits that the module and docs/security.rst state; else they state too much."""
     assert share_let_in(SshSettings(), 200) < 0.5
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
@@ -21,6 +21,7 @@ from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.settings import SshSettings
+from sftpgw.model.users import SessionLabels, User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.userauth import MAX_QUESTIONS
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
@@ -586,6 +587,20 @@ def test_a_portal_that_breaks_is_a_failed_login_and_one_logged_failure(
     (found,), logged_failures.found = logged_failures.found, []
     assert "session 00000001" in found
     assert "the directory is on fire" in found
+
+
+def test_an_avatar_is_made_for_the_session_that_the_log_names() -> None:
+    made: list[SessionLabels] = []
+
+    def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
+        made.append(labels)
+        return GatewayAvatar({})
+
+    users = StaticUserDirectory(USERS)
+    login = Login(make_portal(RecordAuthenticator(users, maybeDeferred, Decoys([])), make_avatar))
+    login.password(b"secret")
+    (told,) = login.events.facts("login-succeeded")
+    assert made == [SessionLabels(str(told["session"]), str(told["peer"]))]
 
 
 def test_the_client_learns_which_algorithms_its_keys_may_use() -> None:

@@ -1,19 +1,19 @@
-"""One object's copy within the store, of any size, as good as the original.
+"""Copies one object within the store, of any size, with all its properties.
 
-Knows: the requests that a copy takes, what must be restated, how it is verified.
+Knows: the requests of a copy, which properties must be stated, how a copy is verified.
 Must not know: paths, users, or what becomes of the original.
 
 Rules
 
-1. Up to 5 GiB a copy is one CopyObject, beyond that parts, copied side by side. Either way
-   nothing is left out: metadata, tags, class, encryption. A time that was never stored with
-   the object, but shown, is from now on. An empty directory's marker is put anew: stores that
-   keep files on a disk have directories there, which they do not copy.
-2. The store is told which version is meant, and, if so wanted, to replace nothing; where
-   it cannot be told, it was looked at just before, and that is all that can be done.
-3. A copy counts when it is proved: by an ETag that is the MD5 of the same bytes, else by a
-   HEAD that tells the same size, and the same checksum if there are two to compare.
-4. What fails leaves no upload behind, and no copy that is not the same.
+1. Up to 5 GiB a copy is one CopyObject; a larger object is copied in parts, several at a time.
+   Either way nothing is left out: metadata, tags, class, encryption. An mtime that was shown but
+   not stored in metadata is stored from now on. An empty directory's marker is put anew: stores
+   that keep files on a disk have directories there, which they do not copy.
+2. The store is told which version is meant, and, if wanted, to replace nothing. Where the store
+   ignores such conditions, the object was looked at directly before, which is all that can be done.
+3. A copy counts when it is verified: by an ETag that is the MD5 of the same bytes, else by a HEAD
+   that tells the same size, and the same checksum if both have one.
+4. A copy that fails leaves no upload behind, and no object that differs.
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ from sftpgw.model.store import (
 class Copier:
     """Copies objects.
 
-    :param limit_bytes: up to here one request copies an object.
-    :param part_bytes: beyond that, what a request copies.
+    :param store: where they are.
+    :param transfers: the process's registry; its uploads wait for deletions.
+    :param events: told of what is left behind, and of copies that differ.
+    :param limit_bytes: up to this size one request copies an object.
+    :param part_bytes: how much each request copies of a larger one.
     :param at_once: how many parts of one object are copied at the same time.
     """
 
@@ -83,12 +86,14 @@ class Copier:
         target: ObjectName,
         condition: WriteCondition = WriteCondition.NONE,
     ) -> str:
-        """Returns the copy's ETag when it is verified.
+        """Copy an object, and verify the copy. Returns its ETag.
 
-        :param source: as HEAD has just told, with its checksum.
-        :raises PreconditionFailed: the source is another, or the target exists.
-        :raises LimitReached: the store can copy no parts, and the object has several.
-        :raises StoreTrouble: what came out is not the same, and was removed.
+        :param source: the object, as HEAD has just described it, with its checksum.
+        :param target: the name of the copy.
+        :param condition: what must hold when the copy is stored.
+        :raises PreconditionFailed: the source is another version, or the target exists.
+        :raises LimitReached: the store cannot copy parts, and the object needs several.
+        :raises StoreTrouble: the copy differs, and was removed.
         """
         if source.size_bytes > self._limit_bytes:
             etag = await self._copy_parts(source, target, condition)
@@ -112,9 +117,12 @@ class Copier:
         *,
         modified_seconds: float | None = None,
     ) -> str:
-        """Store a marker with all that `source` has, which is one, and its ETag.
+        """Store a directory marker with all properties of `source`. Returns its ETag.
 
-        :param modified_seconds: a new time, None keeps the old.
+        :param source: a marker.
+        :param target: the name of the new one.
+        :param condition: what must hold when it is stored.
+        :param modified_seconds: a new mtime; None preserves the old one.
         """
         properties = restated(
             source, modified_seconds=modified_seconds, tags=await self._tags(source)
@@ -123,22 +131,26 @@ class Copier:
             properties = replace(properties, storage_class="")
         return await self._store.put(target, (), properties, condition)
 
-    async def delete_version(self, name: ObjectName, etag: str, *, has_turn: bool = False) -> None:
+    async def delete_version(
+        self, name: ObjectName, etag: str, *, is_in_turn: bool = False
+    ) -> None:
         """Delete an object if it still is this version.
 
-        :param has_turn: other commits of this object wait for the caller already.
-        :raises PreconditionFailed: it is another.
+        :param name: the object.
+        :param etag: the version.
+        :param is_in_turn: whether other commits of this object wait for the caller already.
+        :raises PreconditionFailed: it is another version.
         """
         able = await self._store.learn_capabilities(name.bucket)
         if able.conditional_delete and etag:  # s3proxy has none for markers
             await self._store.delete(name, if_match=etag)
-        elif has_turn:
+        elif is_in_turn:
             await self._delete_if_found(name, etag)
         else:
             await self._delete_in_turn(name, etag)
 
     async def _delete_in_turn(self, name: ObjectName, etag: str) -> None:
-        """What the store does not decide is decided here; this process's uploads wait for it."""
+        """The store ignores the condition, so that the uploads of this process wait instead."""
         async with self._transfers.in_turn(name):
             await self._delete_if_found(name, etag)
 
@@ -217,11 +229,11 @@ class Copier:
     # Verifying.
 
     async def _verify(self, source: ObjectInfo, target: ObjectName, etag: str) -> None:
-        """Demand that the copy, which has this ETag, is the same."""
+        """Check that the copy, which has this ETag, is the same."""
         try:
             copied = await self._store.head(target, with_checksum=True)
         except NoSuchObject:
-            raise ObjectChanged("the copy was removed by somebody else meanwhile") from None
+            raise ObjectChanged("the copy was removed by another client meanwhile") from None
         if is_same(source, copied):
             return
         if copied.etag != etag:

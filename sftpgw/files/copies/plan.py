@@ -1,10 +1,10 @@
 """How a stored object is copied, and whether the copy is the same.
 
-Knows: how far one request reaches, and what sizes, ETags and checksums prove.
+Knows: how much one request copies, and what sizes, ETags and checksums prove.
 Must not know: requests.
 
-One CopyObject takes up to 5 GiB, and so does each UploadPartCopy; there are 10,000 part
-numbers. Parts are as equal as can be: some stores want it, and none is the slow one.
+One CopyObject copies up to 5 GiB, and so does each UploadPartCopy; there are 10,000 part numbers.
+Parts are as equal as possible: some stores want that, and no part takes longer than the others.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
 
@@ -17,7 +17,7 @@ from sftpgw.model.store import ByteRange, ObjectInfo
 from sftpgw.model.units import GIB
 
 PART_BYTES = GIB
-"""Parts of this size are copied side by side faster than few large ones."""
+"""Parts of this size, copied at the same time, are faster than few large ones."""
 
 _PLAIN_MD5 = re.compile(r'"[0-9a-f]{32}"')
 
@@ -27,7 +27,9 @@ def copy_ranges(
 ) -> tuple[ByteRange, ...]:
     """The ranges of the parts that together copy an object; all equal but the last.
 
-    :param part_bytes: what a part should have; it has more where the numbers run out.
+    :param size_bytes: the size of the object.
+    :param part_bytes: the size that a part should have; it has more where the numbers run out.
+    :param max_parts: how many part numbers there are.
     """
     count = min(max_parts, max(1, -(-size_bytes // part_bytes)))
     each_bytes = -(-size_bytes // count)
@@ -44,7 +46,7 @@ def proves_same(source_etag: str, copied_etag: str) -> bool:
 
 
 def is_same(source: ObjectInfo, copied: ObjectInfo) -> bool:
-    """Whether a copy is what was copied, as far as both tell: size, ETag or checksum."""
+    """Whether a copy has the bytes of its source, as far as size, ETag and checksum tell."""
     if source.size_bytes != copied.size_bytes:
         return False
     if proves_same(source.etag, copied.etag):

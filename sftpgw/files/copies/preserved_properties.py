@@ -1,11 +1,11 @@
-"""What a rewrite must say of an object, so that nothing of it is lost.
+"""Which properties a rewrite must state, so that the object does not lose them.
 
-Knows: which properties an object has that a copy in parts, or one with other metadata,
-does not take along.
+Knows: which properties of an object a copy in parts, or one with other metadata, does not take
+along.
 Must not know: how they are written into a request.
 
-S3 fixes them when the multipart upload is created, and gives everything that is not
-stated its default: the class STANDARD, the bucket's encryption, no Content-Type.
+S3 fixes properties when a multipart upload is created. A property that is not stated gets its
+default: the class STANDARD, the bucket's encryption, no Content-Type.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
 """
 
@@ -18,8 +18,8 @@ from sftpgw.model.store import NO_METADATA, ObjectInfo, ObjectProperties
 MTIME = "mtime"
 
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Classes whose objects are neither read nor copied before they were restored. A copy of a
-restored one would have to be restored again."""
+"""Classes whose objects must be restored before they can be read or copied. A copy of a restored
+object would have to be restored again."""
 
 
 def restated(
@@ -28,10 +28,11 @@ def restated(
     modified_seconds: float | None = None,
     tags: Mapping[str, str] = NO_METADATA,
 ) -> ObjectProperties:
-    """The properties of `info`, as HEAD tells them, for another object of the same kind.
+    """The properties of `info`, stated for another object of the same kind.
 
-    :param modified_seconds: a new mtime, None keeps the old.
-    :param tags: as `ObjectStore.tags` tells them; HEAD only counts them.
+    :param info: the object, as HEAD describes it.
+    :param modified_seconds: a new mtime; None preserves the old one.
+    :param tags: the tags, from `ObjectStore.tags`; HEAD only counts them.
     """
     metadata = dict(info.metadata)
     if modified_seconds is not None:
@@ -47,9 +48,9 @@ def restated(
 
 
 def untold_time(info: ObjectInfo) -> float | None:
-    """The time that a copy has to be given to show what `info` shows, its date being another.
+    """The mtime that a copy must be given, since its Last-Modified differs from that of `info`.
 
-    None: it has one of its own.
+    None if the object's metadata has an mtime, which the copy takes along.
     """
     return None if MTIME in info.metadata else info.modified_seconds
 

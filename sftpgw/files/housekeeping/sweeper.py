@@ -1,30 +1,30 @@
-"""The sweeper: clears away what a crash has left in the store.
+"""The sweeper: removes what a crash has left in the store.
 
-Knows: which multipart uploads and hidden objects the gateway may have left, how old they
-are, which of them are in use.
+Knows: which multipart uploads and hidden objects the gateway may have left, how old they are, and
+which of them are in use.
 Must not know: users, HTTP.
 
 Rules
 
-1. At the start (a little later, so that processes do not meet) and every hour it looks
-   below each prefix that the gateway writes to. One run after the other, one request at
-   a time: it is in nobody's way.
-2. Below a user's prefix it aborts multipart uploads that are older than `[s3]
-   abort_stale_uploads`, and does nothing if that is off: other programs may write there.
-3. Below the state prefix it does so always, after that time or a week, and deletes
-   pieces and leftovers of probes of that age.
-4. It never touches what this process has in use or what has a record (`uploads/suspended/plan`).
-   What
-   the store tells no age of is as old as this process has known it: the log says so once.
-   Records that are older than `[files] partials_kept` are removed
-   first, with their uploads; where they cannot be read, no upload is aborted.
-5. What fails is told, and the rest goes on: with the next upload or object, or, where the
-   store cannot be reached or listed, with the next prefix.
-6. What is told as aborted or deleted has been looked for again: a store that takes an id or a
-   name for another one says that it is gone, too.
+1. It runs some time after the start, so that processes do not run at the same moment, and then
+   every hour. It looks below each prefix that the gateway writes to: one run at a time with one
+   request at a time, so that it holds up no other work.
+2. Below the prefix of a user it aborts multipart uploads that are older than `[s3]
+   abort_stale_uploads`. If that is off, it does nothing there: other programs may write there.
+3. Below the state prefix it always does so, after that time or a week, and deletes staging objects
+   and leftovers of probes of that age.
+4. It never touches what is pinned by a transfer of this process or has a record
+   (`uploads/suspended/plan`). If the store tells no age, the age counts from the first time that
+   this process saw the upload, and the log says so once. Records older than `[files]
+   partials_kept` are removed first, with their uploads. If records cannot be read, no upload is
+   aborted.
+5. A failure is logged, and the sweep goes on: with the next upload or object, or with the next
+   prefix if the store cannot be reached or the prefix cannot be listed.
+6. Before an upload or object is reported as aborted or deleted, it is looked for again: a store
+   that takes an id or a name for another one reports success, too.
 
-MinIO lists the uploads of one exact key only, so there is nothing to find; it aborts
-them itself after 24 hours.
+MinIO lists the uploads of one exact key only, so that none is found there; it aborts them itself
+after 24 hours.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html
 """
 
@@ -65,14 +65,17 @@ MOST_KNOWN = 10_000
 STILL_THERE = "the store says that it is gone, and it is still there"
 CLAIM_SECONDS = 3600.0
 OWN_SECONDS = 7 * 86400.0
-"""So old may the gateway's own leftovers become if nothing else is said."""
+"""The age at which the gateway's own leftovers are removed if no other is configured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look: a prefix of a bucket, and what is too old there.
+    """One prefix to sweep.
 
-    :param has_objects: whether old objects go as well as uploads; only the gateway's own.
+    :param bucket: the bucket.
+    :param prefix: what the keys begin with.
+    :param stale_seconds: the age from which uploads and objects are removed.
+    :param has_objects: whether old objects are removed as well as uploads; the gateway's own only.
     """
 
     bucket: str
@@ -82,7 +85,11 @@ class Target:
 
 
 def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, ...]:
-    """All that the gateway writes to, no prefix within another one of the same kind."""
+    """The prefixes that the gateway writes to, none inside another one of the same kind.
+
+    :param settings: [s3]: the state prefix, and the age of stale uploads.
+    :param users: their buckets and prefixes.
+    """
     people = tuple(users)
     buckets = sorted({user.bucket for user in people})
     stale_seconds = settings.abort_stale_uploads_seconds
@@ -110,10 +117,15 @@ def _own_targets(bucket: str, state_prefix: str, stale_seconds: float) -> tuple[
 
 
 class Sweeper:
-    """Sweeps now and then, from `start` to `stop`.
+    """Sweeps periodically, from `start` to `stop`.
 
-    :param random: a number in [0, 1) each time.
-    :param expire: removes a bucket's old records, and returns the uploads of the others.
+    :param targets: the prefixes to sweep.
+    :param store: the store.
+    :param transfers: knows which uploads and objects are pinned.
+    :param clock: the time, and the timer of the next run.
+    :param events: hears what was removed and what failed.
+    :param random: returns a number in [0, 1), which spreads the runs of several processes.
+    :param expire: removes the old records of a bucket, and returns the uploads of the others.
     """
 
     def __init__(
@@ -149,11 +161,11 @@ class Sweeper:
         self._rounds.start()
 
     def stop(self) -> None:
-        """Drop a request that is under way, and let no other follow."""
+        """Cancel the request in progress, and send no other."""
         self._rounds.stop()
 
     async def sweep(self) -> None:
-        """Look everywhere once."""
+        """Sweep all targets once. Never raises StoreError."""
         for bucket in sorted({target.bucket for target in self._targets}):
             try:
                 await self._expire(bucket)
@@ -168,7 +180,7 @@ class Sweeper:
                 self._tell_failure(error, target.bucket, prefix=target.prefix)
 
     async def _clear_away(self, name: ObjectName, clearing: Awaitable[None]) -> bool:
-        """Whether it is done. :raises StoreError: nor would the next one succeed"""
+        """Whether it succeeded. :raises StoreError: if the next request would fail, too."""
         try:
             await clearing
             return True
@@ -189,7 +201,7 @@ class Sweeper:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
             self._note_ages(target, page.uploads)
             stale = [upload for upload in page.uploads if self._may_abort(target, upload)]
-            # Asked after that: what has just ended here has its record by now.
+            # Asked afterwards: an upload that has just ended in this process has its record by now.
             recorded = await self._expire(target.bucket) if stale else frozenset()
             stale = [upload for upload in stale if upload not in recorded]
             aborted = [
@@ -212,7 +224,7 @@ class Sweeper:
         )
 
     def _note_ages(self, target: Target, uploads: Iterable[MultipartUpload]) -> None:
-        """Remember since when those are known of which the store does not tell it."""
+        """Remember when uploads were first seen whose age the store does not tell."""
         unknown = [upload for upload in uploads if not upload.initiated_seconds]
         for upload in unknown:
             self._known_since.put(upload, self._since(upload))
@@ -249,7 +261,7 @@ class Sweeper:
         try:
             await self._store.delete(found.name, if_match=found.etag)
         except PreconditionFailed:
-            return  # it was written anew: it is not old any more
+            return  # it was written anew, so that it is not old any more
         try:
             if (await self._store.head(found.name)).etag == found.etag:
                 raise StoreError(STILL_THERE)

@@ -1,25 +1,25 @@
-"""The memory budget of the process, and each user's share in it.
+"""The memory budget of the process, and each user's share of it.
 
-Knows: how many bytes each user holds, and who waits for more, in order.
+Knows: how many bytes each user holds, and which transfers wait for more, in order.
 Must not know: what the bytes are.
 
 Rules
 
-1. Uploads wait in line for whole parts, so that no two hold half of what they need.
-   Users take turns; within one user it is first come, first served. Whose turn it is
-   is waited for: a large part is not passed by small ones.
-2. Read-ahead takes only what is free while nobody is in line. Once half of all is taken, none
-   takes more than a fair share of its user's: who came first would leave so little to the others
-   that each of their READs became a request.
-3. What cannot wait (a READ, a write behind a gap, a small file) may pass the line and
-   overdraw by a tenth, so that the bound holds whatever clients do.
-4. What has been fetched and answered with, and is not read, counts as long as it waits: nobody
-   can let go of it, so that it may pass every bound. It is the last that grows: READs and OPENs
-   stand in line like all others once the overdraft is spent.
-5. Who has to wait makes everybody else give back what they hold in vain.
-6. A user is *greedy* who holds more than an equal share while others wait, or who is
-   next in line behind transfers of their own: what they hold and do not move on with,
-   they lose first.
+1. Uploads wait in a queue for whole parts, so that two of them never hold half of what they need.
+   The queue is fair between users; the transfers of one user are served in their order. The head of
+   the queue is never passed: small parts do not overtake a large one.
+2. Read-ahead takes only bytes that are free while the queue is empty. Once half of the budget is
+   taken, a download takes no more than a fair share: the first downloads would leave so little to
+   the others that each of their READs became a request.
+3. Bytes that cannot wait (a READ, a write behind a gap, a small file) may pass the queue and
+   overdraw the budget by a tenth, so that the bound holds whatever clients do.
+4. Bytes that were fetched and sent in reply, and that the client does not read, count until they
+   leave: they cannot be released, so that they may pass every bound. They are the last to grow:
+   READs and OPENs wait in the queue like all others once the overdraft is spent.
+5. A transfer that has to wait makes all others give back the bytes that they hold idly.
+6. A user is *over the fair share* who holds more than an equal part while others wait, or who is
+   next in the queue behind transfers of their own: bytes of theirs that do not move are reclaimed
+   first.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ PLENTY_SHARE = 2
 
 
 class Budget:
-    """What all transfers hold together. Implements `interfaces.MemoryBudget`, as does `share`.
+    """The bytes that all transfers hold together. Implements `MemoryBudget`, as do its shares.
 
-    :param limit_bytes: what all transfers may hold together.
+    :param limit_bytes: how many bytes all transfers may hold together.
+    :ivar held_bytes: how many they hold now.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -47,25 +48,29 @@ class Budget:
         self.held_bytes = 0
         self._held_by: Counter[str] = Counter()
         self._queue: FairQueue[int] = FairQueue(self._serve)
-        self._watchers: dict[Callable[[], None], str | None] = {}  # and whose transfer it is
+        self._watchers: dict[Callable[[], None], str | None] = {}  # with the user of the transfer
         self._transfers: Counter[str] = Counter()
 
     @classmethod
     def within(cls, memory_bytes: int) -> Budget:
-        """A budget that stays within `memory_bytes`, what is overdrawn included."""
+        """A budget that stays within `memory_bytes`, including the overdraft."""
         return cls(memory_bytes * OVERDRAFT_SHARE // (OVERDRAFT_SHARE + 1))
 
     def share(self, user: str, at_most_bytes: int | None = None) -> Share:
-        """The budget as `user` sees it, and may use of it; any number of them for one user."""
+        """The budget for one user; a user may have several shares.
+
+        :param user: the name of the user.
+        :param at_most_bytes: how many bytes the user may hold; None for all.
+        """
         return Share(self, user, at_most_bytes)
 
     def held_by(self, user: str) -> int:
-        """What all shares of `user` hold together."""
+        """How many bytes all shares of `user` hold together."""
         return self._held_by[user]
 
     @property
     def waiting(self) -> int:
-        """How many stand in line."""
+        """How many transfers wait in the queue."""
         return len(self._queue)
 
     def try_acquire(self, size_bytes: int, user: str = "") -> bool:
@@ -108,7 +113,7 @@ class Budget:
         return self.fair_share_bytes_of("")
 
     def fair_share_bytes_of(self, user: str) -> int:
-        """What one transfer of `user` may hold for nobody yet."""
+        """How many bytes one transfer of `user` may hold that no READ waits for."""
         if self.held_bytes * PLENTY_SHARE <= self.limit_bytes:
             return self.limit_bytes
         users, transfers = max(1, len(self._transfers)), max(1, self._transfers[user])
@@ -135,7 +140,7 @@ class Budget:
                 return
             on_pressure()
 
-    # How it is kept.
+    # Counting.
 
     def _count(self, user: str, size_bytes: int) -> None:
         self.held_bytes += size_bytes
@@ -144,7 +149,7 @@ class Budget:
             del self._held_by[user]
 
     def _fits(self, size_bytes: int) -> bool:
-        # Whoever asks for more than there is gets it when all is free, else never.
+        # A request for more than the limit is granted when all is free; otherwise it never would.
         return self.held_bytes + size_bytes <= self.limit_bytes or self.held_bytes == 0
 
     def _serve(self) -> None:
@@ -155,7 +160,12 @@ class Budget:
 
 
 class Share:
-    """Implements `interfaces.MemoryBudget` for one user."""
+    """Implements `MemoryBudget` for one user.
+
+    :param budget: the budget of the process.
+    :param user: the name of the user.
+    :param at_most_bytes: how many bytes the user may hold; None for all.
+    """
 
     def __init__(self, budget: Budget, user: str, at_most_bytes: int | None = None) -> None:
         self._user = user

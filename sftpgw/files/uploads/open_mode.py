@@ -1,21 +1,21 @@
-"""What OPEN for writing comes to.
+"""How a file is opened for writing.
 
-Knows: the flags, whether something exists, whether it may be replaced.
-Must not know: how to find out, or how to write.
+Knows: the flags of OPEN, whether the file exists, whether it may be replaced.
+Must not know: how to find that out, or how to write.
 
 Rules
 
-1. CREAT with TRUNC needs to know nothing: whatever is there will be replaced.
-2. EXCL must fail at OPEN if the file exists, and again at CLOSE if somebody was
-   faster: the store decides that one (`WriteCondition.IF_ABSENT`).
+1. CREAT with TRUNC need not know anything: an object that is there will be replaced.
+2. EXCL must fail at OPEN if the file exists, and again at CLOSE if another client was faster: the
+   store decides that one (`WriteCondition.IF_ABSENT`).
 3. A user who may not overwrite always opens as if with EXCL.
-4. Where the store does not say whether the file exists (its policy lets nobody list the
+4. Where the store does not tell whether the file exists (its policy lets the gateway not list the
    bucket, so that a missing object is a 403), OPEN goes on as if with EXCL.
-5. Without TRUNC, what exists stays below what is written: an overlay. It is the same
-   file afterwards, with the old one's class, tags and metadata but the time; with TRUNC
-   it is a new one.
-6. Where nothing exists, but an upload of this user's was cut off and kept, that is a file
-   for EXCL, and goes on without TRUNC. Nothing is overwritten by that.
+5. Without TRUNC, an object that exists is the *base* of what is written. The result is the same
+   file, with the class, tags and metadata of the old one, except for the time; with TRUNC it is a
+   new file.
+6. Where the file does not exist, but the user has a suspended upload of it, that counts as a file
+   for EXCL, and goes on without TRUNC. No object is overwritten by that.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ class OpenMode:
 
 
 def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
-    """Whether it matters at OPEN if the file exists."""
+    """Whether it matters at OPEN if the file exists.
+
+    :param intent: what OPEN asks for.
+    :param may_overwrite: whether the user may replace files.
+    """
     return intent.exclusive or not (intent.create and intent.truncate) or not may_overwrite
 
 
@@ -57,11 +61,17 @@ def decide(
     is_hidden: bool = False,
     is_suspended: bool = False,
 ) -> OpenMode:
-    """Grant or refuse. `existing` is None if nothing is there or nobody looked.
+    """Grant or refuse an OPEN.
 
-    :param is_hidden: somebody looked, and was not told.
-    :param is_suspended: the user's last upload of it was cut off, and kept.
-    :raises NoSuchFile, AlreadyExists, PermissionDenied:
+    :param intent: what it asks for.
+    :param existing: the stored object; None if there is none, or it does not matter.
+    :param may_overwrite: whether the user may replace files.
+    :param path: the path of the file, for the client.
+    :param is_hidden: whether the store does not tell if the file exists.
+    :param is_suspended: whether the user has a suspended upload of the file.
+    :raises NoSuchFile: the file must exist, and does not.
+    :raises AlreadyExists: the file must not exist, and does.
+    :raises PermissionDenied: the user may not overwrite, or the store does not tell.
     """
     if existing is None:
         if is_suspended and intent.exclusive and intent.create:

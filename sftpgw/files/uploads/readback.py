@@ -1,12 +1,12 @@
-"""Reading a file through the handle that writes it.
+"""Reads a file through the handle that writes it.
 
-Knows: which bytes are here and which the object below has; how that one is read.
+Knows: which bytes are here and which the base object has; how the base object is read.
 Must not know: SFTP, and when bytes are sent.
 
-The object below is read as any file is (`files/downloads/download`), with read-ahead and its part
-of the memory, from the first READ that needs it; but only as the version that was there
-when the file was opened. It may be renamed meanwhile: then what READs wait for is asked for
-under the new name. Where nothing has to be waited for, nothing is.
+The base object is read as any file is (`files/downloads/download`), with read-ahead and a part of
+the memory, from the first READ that needs it on; but only in the version that was there when the
+file was opened. If it is renamed meanwhile, READs that wait are asked for again under the new name.
+READs of bytes that are here never wait.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ from sftpgw.model.units import Body, Buffer
 
 
 class NoReadback:
-    """Of a file that was not opened for reading."""
+    """The reads of a file that was not opened for reading: they fail.
+
+    :param reason: why.
+    """
 
     def __init__(self, reason: FileError) -> None:
         self._reason = reason
@@ -36,18 +39,19 @@ class NoReadback:
         raise self._reason.with_traceback(None)
 
     def rebase(self, base: ObjectInfo) -> None:
-        """Nothing is read of it."""
+        """The base object is not read."""
 
     def close(self) -> None:
-        """Nothing was read."""
+        """There is nothing to close."""
 
 
 class Readback:
-    """The bytes of a file that is being written.
+    """The reads of a file that is being written.
 
-    :param base: the object below; None if there is none.
-    :param new_reader: makes a reader of an object, not opened yet; it counts what it reads.
-    :param traffic: counts what is read of what was written.
+    :param plan: knows where the bytes are.
+    :param base: the base object; None if there is none.
+    :param new_reader: makes a reader of an object, not opened yet; it counts its own bytes.
+    :param traffic: counts the bytes that are read from memory.
     """
 
     def __init__(
@@ -68,61 +72,61 @@ class Readback:
         self._opening_ended = Notifier()
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
-        """As `interfaces.FileWriter.read`."""
+        """As `FileWriter.read`."""
         wanted = ByteRange(offset, min(offset + length, self._plan.size_bytes))
         if wanted.size_bytes <= 0:
             raise EndOfFile("end of file")
         found = self._plan.sources(wanted)
         if len(found) == 1:
-            return self._begun(found[0])
+            return self._start_read(found[0])
         if any(isinstance(source, ByteRange) for source in found):
             return Deferred.fromCoroutine(self._joined(found))
-        return tuple(fragment for source in found for fragment in self._here(source))
+        return tuple(fragment for source in found for fragment in self._in_memory(source))
 
     def rebase(self, base: ObjectInfo) -> None:
-        """The object below has another name or ETag, and the same bytes."""
+        """The base object has another name or ETag now, and the same bytes."""
         self._base = base
         if self._is_open:
-            self._let_go_of_reader()
+            self._drop_reader()
 
     def close(self) -> None:
-        """Let go of what was read ahead; READs that wait for it fail."""
+        """Release the bytes that were read ahead; READs that wait for more fail."""
         self._is_closed = True
         if self._reader is not None and self._is_open:
             self._reader.close()
 
-    def _let_go_of_reader(self) -> None:
+    def _drop_reader(self) -> None:
         reader, self._reader, self._is_open = self._reader, None, False
         if reader is not None:
             reader.close()
 
-    def _begun(self, source: Source) -> Body | Deferred[Body]:
+    def _start_read(self, source: Source) -> Body | Deferred[Body]:
         if not isinstance(source, ByteRange):
-            return self._here(source)
+            return self._in_memory(source)
         if self._reader is None or not self._is_open:
             return Deferred.fromCoroutine(self._read_base(source, None))
-        begun = self._reader.read(source.start, source.size_bytes)
-        if not isinstance(begun, Deferred):
-            return begun
-        return Deferred.fromCoroutine(self._read_base(source, begun))
+        started = self._reader.read(source.start, source.size_bytes)
+        if not isinstance(started, Deferred):
+            return started
+        return Deferred.fromCoroutine(self._read_base(source, started))
 
     async def _joined(self, found: tuple[Source, ...]) -> Body:
         fragments: list[Buffer] = []
         for source in found:
-            begun = self._begun(source)
-            fragments += await begun if isinstance(begun, Deferred) else begun
+            started = self._start_read(source)
+            fragments += await started if isinstance(started, Deferred) else started
         return tuple(fragments)
 
-    async def _read_base(self, wanted: ByteRange, begun: Deferred[Body] | None) -> Body:
-        """Whatever fails since the object was renamed is asked for anew."""
+    async def _read_base(self, wanted: ByteRange, started: Deferred[Body] | None) -> Body:
+        """A read that fails since the object was renamed is started again."""
         while True:
             base = self._base
             try:
-                return await (begun or self._read_opened(wanted))
+                return await (started or self._read_opened(wanted))
             except GatewayError:
                 if base is self._base or self._is_closed:
                     raise
-                begun = None
+                started = None
 
     async def _read_opened(self, wanted: ByteRange) -> Body:
         reader = await self._opened()
@@ -130,7 +134,7 @@ class Readback:
         return await body if isinstance(body, Deferred) else body
 
     async def _opened(self) -> Download:
-        """The reader; who comes while it is being opened waits for that."""
+        """The reader; READs that come while it is being opened wait for that."""
         while (reader := self._reader) is None or not self._is_open:
             await (self._open_reader() if reader is None else self._opening_ended.wait())
         return reader
@@ -140,19 +144,19 @@ class Readback:
         assert base is not None, "there is something to read"
         reader = self._reader = self._new_reader(base)
         try:
-            await reader.open(may_wait=False)  # the upload may hold what it would wait for
+            await reader.open(may_wait=False)  # the upload may hold that memory
         except BaseException:
             self._reader = None
             self._opening_ended.notify_all(Failure())
             raise
         self._is_open = True
         if base is not self._base:
-            self._let_go_of_reader()
+            self._drop_reader()
         elif self._is_closed:
             reader.close()
         self._opening_ended.notify_all()
 
-    def _here(self, source: Source) -> Body:
-        assert not isinstance(source, ByteRange), "what is elsewhere is waited for"
+    def _in_memory(self, source: Source) -> Body:
+        assert not isinstance(source, ByteRange), "bytes in the base object are read from there"
         self._traffic.read_bytes += sum(map(len, source))
         return source

@@ -1,19 +1,19 @@
-"""Publishing an upload whose file was renamed after its first part had been sent.
+"""Publishes an upload whose file was renamed after its first part had been sent.
 
 Knows: the requests that bring such an upload under its new name, in an order that loses nothing.
 Must not know: when a file is renamed, or how parts are sent.
 
-A multipart upload can be completed under the key that it was begun for, and its parts can be
+A multipart upload can be completed only under the key that it was begun for, and its parts can be
 neither read nor copied before. So at CLOSE
 
-1. it is completed under its first key, if nothing is stored there. Another file that was stored
-   there meanwhile is not replaced: then nothing is published, and CLOSE fails. This process waits
-   with such a file (`Registration.wait_for_key`), so that only others can have stored it.
-2. It is copied to its name, and the copy is verified.
-3. The first key is freed, if it still has what was completed there.
+1. it is completed under its first key, if nothing is stored there. A file that was stored there
+   meanwhile is not replaced: then nothing is published, and CLOSE fails. In this process such a
+   file waits (`Registration.wait_for_key`), so that only another process can have stored it.
+2. The object is copied to its name, and the copy is verified.
+3. The first key is freed, if it still has the object that was completed there.
 
-For as long as that takes, whoever looks at either name in this process waits. Others see the
-whole file under its first key for a moment. A process that is killed in between leaves the
+For as long as that takes, sessions of this process that look at either name wait. Other processes
+see the whole file under its first key for a moment. A process that is killed in between leaves the
 whole file there, or under both names.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
 """
@@ -48,7 +48,10 @@ from sftpgw.model.store import (
 
 
 class Relocator:
-    """Completes uploads under their first key and moves them to their name."""
+    """Completes uploads under their first key and moves the objects to their names.
+
+    :param context: what the session's files stand on.
+    """
 
     def __init__(self, context: SessionContext) -> None:
         self._store = context.store
@@ -65,16 +68,19 @@ class Relocator:
         *,
         check: Callable[[], Awaitable[None]],
     ) -> str:
-        """Returns the ETag that the file has under `name`, and nowhere else.
+        """Publish the file under `name`, and nowhere else. Returns its ETag.
 
-        It comes right behind the `turn` of the upload's own registration, with nothing to wait for
-        in between: two uploads that have each other's keys would wait for each other.
+        It directly follows the `Commit.wait` of the upload itself, without any other wait in
+        between: two uploads that have each other's keys would wait for each other.
 
-        :param name: what the file is called now.
+        :param upload: the multipart upload.
+        :param parts: its parts.
+        :param name: the name of the file now.
         :param condition: under which it may take that name.
-        :param check: raises what speaks against publishing it; called when nothing is waited for.
+        :param check: raises an error if the file must not be published; called when no earlier
+            commit is waited for any more.
         :raises ObjectChanged: the first key is taken; the upload is still open.
-        :raises AlreadyExists: the name is taken, and that was not to be replaced.
+        :raises AlreadyExists: the name is taken, and must not be replaced.
         :raises StoreTrouble: the file is stored, but not only under its name.
         """
         async with self._transfers.in_turn(upload.name, has_key=True):
@@ -102,7 +108,7 @@ class Relocator:
             stored = await self._stored(key, parts)
             etag = await self._copy(stored, name, condition)
         except (StoreError, LimitReached, StoreTrouble) as error:
-            self._tell_left(key, name, error)
+            self._emit_left(key, name, error)
             raise StoreTrouble(
                 f"the file is stored, but still as {_base_name(key)}, the name that it had when "
                 "its upload began: rename it again"
@@ -110,7 +116,7 @@ class Relocator:
         try:
             await self._free(stored)
         except StoreError as error:
-            self._tell_left(key, name, error)
+            self._emit_left(key, name, error)
             raise StoreTrouble(
                 f"the file is stored, but also as {_base_name(key)}, the name that it had when "
                 "its upload began: that one could not be removed"
@@ -148,11 +154,11 @@ class Relocator:
         raise AlreadyExists("another client has created this file meanwhile")
 
     async def _free(self, stored: ObjectInfo) -> None:
-        """Another file that is stored there by now is not touched."""
+        """Delete the object under its first key. A file that was stored there since stays."""
         with suppress(PreconditionFailed):
-            await self._copier.delete_version(stored.name, stored.etag, has_turn=True)
+            await self._copier.delete_version(stored.name, stored.etag, is_in_turn=True)
 
-    def _tell_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
+    def _emit_left(self, key: ObjectName, name: ObjectName, error: GatewayError) -> None:
         self._events.emit(
             RenameLeftBehind(key=key.key, new_key=name.key, reason=error.message, bucket=key.bucket)
         )

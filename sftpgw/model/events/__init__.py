@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -61,9 +62,9 @@ class Event:
         """The fields by their names in the log, in order; a field that is None is left out."""
         values = vars(self)
         return {
-            LOG_NAMES.get(name, name): values[name]
-            for name in self.ordered(values)
-            if values[name] is not None
+            shown: value
+            for name, shown in log_fields(type(self))  # type: ignore[arg-type]
+            if (value := values[name]) is not None
         }
 
     @classmethod
@@ -77,6 +78,13 @@ class Event:
             *(name for name in names if name not in moved),
             *(name for name in cls.trailing if name in names),
         )
+
+
+@cache
+def log_fields(kind: type[Event]) -> tuple[tuple[str, str], ...]:
+    """The fields of an event in the order of the log, each with its name there."""
+    names = [each.name for each in fields(kind)]
+    return tuple((name, LOG_NAMES.get(name, name)) for name in kind.ordered(names))
 
 
 class EventSink(Protocol):

@@ -237,7 +237,7 @@ class TestConditions:
         process.store.seed("file", bytes(size))
         failure = failure_of(upload.commit()).value
         assert isinstance(failure, ObjectChanged)
-        assert "somebody else" in failure.message
+        assert "another client" in failure.message
         assert process.content == bytes(size)
         process.assert_idle()
 

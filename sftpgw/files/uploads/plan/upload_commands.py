@@ -118,7 +118,7 @@ class PutWhole:
 
 @dataclass(frozen=True, slots=True)
 class FetchBase:
-    """Get bytes of the object below, as it was when the file was opened."""
+    """Fetch bytes of the base object, as it was when the file was opened."""
 
     wanted: ByteRange
 

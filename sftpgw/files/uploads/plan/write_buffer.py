@@ -38,7 +38,9 @@ def zeros(size_bytes: int) -> Iterator[Buffer]:
 class WriteBuffer:
     """Bytes by offset.
 
-    :param small_piece_bytes: pieces below this size are joined to the one before.
+    :param small_fragment_bytes: smaller fragments are joined to the one before.
+    :ivar extents: which offsets are here.
+    :ivar size_bytes: how many bytes are here.
     """
 
     __slots__ = ("_fragments", "_small_fragment_bytes", "_starts", "extents", "size_bytes")

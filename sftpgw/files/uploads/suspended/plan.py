@@ -1,22 +1,22 @@
-"""What the gateway writes down about an upload that was cut off, and how to read it.
+"""The record of a suspended upload: what it says, and which parts can be resumed.
 
-Knows: the record's key and text, and which bytes of an upload can be gone on with.
-Must not know: requests, paths, when something is kept.
+Knows: the record's key and text, and which parts of an upload are durable.
+Must not know: requests, paths, when an upload is suspended.
 
 Rules
 
-1. An upload whose client is lost may stay in the store as what it is, an open multipart
-   upload. What makes it a *partial*, one that can be gone on with, is its record: a small
-   object below ``partials/`` of the state prefix. Without a record there is no resume.
-2. The record is found by its user, directory and key, all hashed: one GET answers for a
-   file, one LIST for a directory, and nobody finds another user's.
-3. Durable are the parts from 1 on without a gap. At least a byte of what the client has
-   sent is left out: a partial is never the whole file, so that it is always worth going on.
-4. Whoever goes on with a partial, or drops it, *claims* it first, so that only one does:
-   the claim is an object that can be created once; then the record is looked at again
-   and deleted, and the claim after it. So a claim that comes late finds no record.
-5. What is published under the key makes the record stale: it is looked for only where
-   nothing is.
+1. An upload whose client is lost may stay in the store as it is, an open multipart upload. What
+   makes it a *suspended upload*, which can be resumed, is its record: a small object under
+   ``partials/`` of the state prefix. Without a record there is no resume.
+2. The record is found by its user, directory and key, all hashed: one GET answers for a file, one
+   LIST for a directory, and users do not find each other's records.
+3. Durable are the parts from 1 on without a gap. At least one byte of the client's is left out: a
+   suspended upload is never the whole file, so that there is always something to resume.
+4. A session that resumes or drops a suspended upload *claims* it first, so that only one does: the
+   claim is an object that can be created once. Then the record is read again and deleted, and the
+   claim after it. So a claim that comes late finds no record.
+5. A file that is published under the key makes the record stale: records are looked for only where
+   no object is.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ from sftpgw.model.limits import MAX_PARTS
 from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
 
 VERSION = 1
+"""Of the record; other versions are not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuspendedUpload:
-    """An upload that was cut off, and what of it is durable.
+    """An upload whose client is lost, with its durable parts.
 
-    :param user: whose it is; nobody else sees it.
+    :param user: the user who sees it, and can resume it.
+    :param upload: the multipart upload.
     :param parts: 1, 2 … without a gap.
     :param began_seconds: when its client opened the file; of two, the later one counts.
-    :param created_with: the time in its metadata, None without one.
+    :param created_with: the mtime in its metadata, None without one.
     """
 
     user: str
@@ -58,7 +60,7 @@ class SuspendedUpload:
 
 @dataclass(frozen=True, slots=True)
 class ResumedParts:
-    """The parts of an upload that goes on, in order; without any, it is one that begins."""
+    """The parts of a suspended upload that is resumed, in order; none for a new upload."""
 
     parts: tuple[StoredPart, ...] = ()
 
@@ -71,18 +73,18 @@ class ResumedParts:
 
     @property
     def base(self) -> BaseObject:
-        """What stays below that is written now."""
+        """The base of what is written now."""
         stops = frozenset(accumulate(part.size_bytes for part in self.parts))
         return BaseObject(self.size_bytes, can_copy=False, part_stops=stops)
 
     def before(self, stop: int) -> tuple[StoredPart, ...]:
-        """Those that end at or before `stop`."""
+        """The parts that end at or before `stop`."""
         ends = accumulate(part.size_bytes for part in self.parts)
         return tuple(part for part, end in zip(self.parts, ends, strict=True) if end <= stop)
 
 
 def durable(stored: Iterable[StoredPart], limit_bytes: int) -> tuple[StoredPart, ...]:
-    """The parts from 1 on without a gap, as far as they are less than `limit_bytes`."""
+    """The parts from 1 on without a gap, as far as they have less than `limit_bytes` together."""
     found: list[StoredPart] = []
     size_bytes = 0
     for number, part in enumerate(sorted(stored, key=lambda part: part.number), 1):
@@ -97,17 +99,17 @@ def durable(stored: Iterable[StoredPart], limit_bytes: int) -> tuple[StoredPart,
 
 
 def records_prefix(state_prefix: str) -> str:
-    """Where all records are, in each bucket."""
+    """The prefix of all records, in each bucket."""
     return f"{state_prefix}partials/"
 
 
 def claims_prefix(state_prefix: str) -> str:
-    """Where claims are, for a moment."""
+    """The prefix of claims, which exist for a moment."""
     return f"{state_prefix}partial-claims/"
 
 
 def directory_prefix(state_prefix: str, user: str, key_prefix: str) -> str:
-    """Where the records of a directory's files are; its keys begin with `key_prefix`."""
+    """The prefix of the records of a directory's files, whose keys begin with `key_prefix`."""
     return f"{records_prefix(state_prefix)}{_hashed(user, key_prefix)}/"
 
 
@@ -119,13 +121,13 @@ def record_name(state_prefix: str, user: str, name: ObjectName) -> ObjectName:
 
 
 def claim_name(state_prefix: str, upload: MultipartUpload) -> ObjectName:
-    """What only one can create."""
+    """The object that only one session can create."""
     claim = f"{claims_prefix(state_prefix)}{_hashed(upload.upload_id)}"
     return ObjectName(upload.name.bucket, claim)
 
 
 def _hashed(*words: str) -> str:
-    """One name for several words; a length before each keeps them apart."""
+    """One name for several words; a length before each separates them."""
     text = b"".join(b"%d:%b" % (len(word), word) for word in map(_binary, words))
     return hashlib.sha256(text).hexdigest()[:32]
 
@@ -154,7 +156,10 @@ def record_text(partial: SuspendedUpload) -> bytes:
 
 
 def parse_record(text: bytes, bucket: str) -> SuspendedUpload:
-    """:raises ValueError: this is no record that we know."""
+    """The upload that a record in `bucket` describes.
+
+    :raises ValueError: it is no record of a known version.
+    """
     match _loaded(text):
         case {
             "version": 1,
@@ -170,7 +175,7 @@ def parse_record(text: bytes, bucket: str) -> SuspendedUpload:
             upload = MultipartUpload(ObjectName(bucket, key), upload_id, algorithm)
             parts = tuple(_part(number, row) for number, row in enumerate(rows, 1))
             return SuspendedUpload(user, upload, parts, began_seconds, created_with)
-    raise ValueError(f"not a partial of version {VERSION}")
+    raise ValueError(f"not a record of version {VERSION}")
 
 
 def _loaded(text: bytes) -> Any:
@@ -181,7 +186,7 @@ def _loaded(text: bytes) -> Any:
 
 
 def _sum(part: StoredPart) -> str | None:
-    """In hexadecimal: JSON's numbers end at 53 bits for many who read them."""
+    """A checksum in hexadecimal: many readers of JSON have numbers of 53 bits only."""
     known = part.checksum
     return f"{known.algorithm.value}:{known.value:x}" if known else None
 

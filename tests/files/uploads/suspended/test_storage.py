@@ -565,7 +565,7 @@ class TestWhatItIs:
     def test_resuming_costs_the_requests_that_are_documented(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
-        """As README's table has it."""
+        """As docs/semantics.rst has it."""
         tree = first.tree()
         store.seed("home/alice/a", b"x")
 
