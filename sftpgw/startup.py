@@ -20,7 +20,7 @@ from sftpgw.auth.passwords import check_password_hash
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
-from sftpgw.files.mtimes.cache import LOOKS_AT_ONCE
+from sftpgw.files.mtimes.cache import MAX_HEADS_TOGETHER
 from sftpgw.files.renames.completer import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.proxies import check_proxy
@@ -126,5 +126,5 @@ def idle_connections(settings: Settings) -> int:
     part_bytes = min(s3.part_size_bytes, s3.download_part_size_bytes)
     concurrency = max(s3.upload_concurrency, s3.download_concurrency)
     parts = min(settings.limits.memory_bytes // part_bytes, clients * concurrency)
-    at_once = clients + parts + RENAMES_AT_ONCE + LOOKS_AT_ONCE
+    at_once = clients + parts + RENAMES_AT_ONCE + MAX_HEADS_TOGETHER
     return min(max(at_once, FEWEST_IDLE_CONNECTIONS), MOST_IDLE_CONNECTIONS)

@@ -55,7 +55,7 @@ class AttributeReader:
         was_written = self._transfers.newest(location.file) is not None
         info = None if own else await self._lookup.find_file_summary(location)
         if info is not None:
-            return self._times.shown(info)
+            return self._times.attributes(info)
         writer = own or self._transfers.newest(location.file)
         if writer is not None:
             return await writer.attributes()

@@ -64,7 +64,7 @@ class Remover:
             raise await self._lookup.absent_file_error(location)
         if info is not None and location.is_marker_content:
             await self._store.put(location.file, (), MARKER)  # the directory stays
-            self._times.forget_folder(location.file)
+            self._times.forget_directory(location.file)
         elif info is not None:
             async with self._empty_directories.marker_ensured(
                 location.parent, without=location.file.key
@@ -119,4 +119,4 @@ class Remover:
         )
         self._lookup.cache.note_change(emptied=location.parent)
         self._lookup.cache.note_directory_removed(location)
-        self._times.forget_folder(location.marker)
+        self._times.forget_directory(location.marker)

@@ -73,6 +73,6 @@ class SessionContext:
         now_seconds = self.clock.seconds()
         shown_seconds = modified_seconds(source)
         deferred_seconds = self.times.deferred(source)
-        self.times.stored(stored, mtime_seconds=shown_seconds, now_seconds=now_seconds)
+        self.times.put_stored(stored, mtime_seconds=shown_seconds, now_seconds=now_seconds)
         if deferred_seconds is not None:
             self.times.defer(stored, deferred_seconds)

@@ -190,7 +190,7 @@ class Tree:
         )
         self._lookup.cache.note_directory(location)
         self._lookup.cache.note_change()
-        self._context.times.forget_folder(location.marker)
+        self._context.times.forget_directory(location.marker)
 
     async def remove_directory(self, path: bytes) -> None:
         await self._remover.remove_directory(self._enter(Operation.REMOVE_DIRECTORY, path))

@@ -136,7 +136,7 @@ class TestListing:
 
 def test_a_listing_shows_the_bytes_of_a_marker_and_the_times_of_folders() -> None:
     page = ListPage((an_object("d/"), an_object("d/f")), ("d/", "d/made/", "d/only/"), None)
-    found = EntrySieve(Mount("bucket", ""), "d/").entries(page, folders={"d/made/": 77.0})
+    found = EntrySieve(Mount("bucket", ""), "d/").entries(page, directory_mtimes={"d/made/": 77.0})
     assert [(each.name, each.attributes.kind) for each in found] == [
         (MARKER_CONTENT, FileKind.FILE),
         ("f", FileKind.FILE),

@@ -147,7 +147,7 @@ class Download:
                 self._fail(ObjectChanged(REPLACED))
                 raise ObjectChanged(REPLACED)
             self._info = info
-        return self._context.times.shown(self._known)
+        return self._context.times.attributes(self._known)
 
     def close(self) -> None:
         self._fail(InvalidHandle("the file is closed"))

@@ -1,1 +1,1 @@
-"""Directories: pages of keys as entries."""
+"""Listings: pages of keys as directory entries, and the markers that stand for directories."""

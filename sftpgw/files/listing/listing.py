@@ -1,10 +1,10 @@
-"""One directory being listed, page by page.
+"""An open directory: READDIR, page by page.
 
-Knows: that the next page is on its way, what is being written below the directory.
-Must not know: SFTP, or how many entries a reply takes.
+Knows: that the next page is fetched while one is sent, and which files are unpublished.
+Must not know: SFTP, how many entries fit into a reply.
 
-Memory is that of two pages, however large the directory. Files that are being written, and
-not yet published, are those of the moment at which their page came.
+Two pages are in memory at most, however large the directory is. Unpublished files are shown as they
+were when their page arrived.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sftpgw.files.listing.page_mtimes import PageMtimes
-from sftpgw.files.listing.plan import NOTHING_WRITTEN, EntrySieve
+from sftpgw.files.listing.plan import NO_FILES, EntrySieve
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import KeysSkipped
@@ -24,20 +24,22 @@ from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileWriter
 from sftpgw.model.store import ListPage, ObjectName, ObjectStore
 
 _Prepared: TypeAlias = tuple[tuple[DirectoryEntry, ...], str | None]
-"""A page's entries, and what leads to the next one."""
+"""The entries of a page, and the token of the next page."""
 
 
-def _forget_page(_: ListPage) -> None:
-    """No one remembers what the page shows."""
+def _ignore_page(_: ListPage) -> None:
+    """The default of `on_page`."""
 
 
 class Listing:
-    """Implements `interfaces.DirectoryReader`.
+    """Implements `DirectoryReader`.
 
-    :param first: the page that showed that the directory exists.
-    :param kept: by key, the files whose upload was cut off (`uploads/suspended/storage`).
-    :param own: the session's own uploads: it sees what it has written.
-    :param on_page: is called with each later page, before its entries are shown.
+    :param location: the directory.
+    :param first: its first page, which has shown that it exists.
+    :param context: the objects that the session's files use.
+    :param suspended: the suspended uploads of the directory, by key.
+    :param own_uploads: the uploads of this session, which are shown instead of published files.
+    :param on_page: is called with each later page, before its entries are returned.
     """
 
     def __init__(
@@ -45,25 +47,25 @@ class Listing:
         location: Location,
         first: ListPage,
         context: SessionContext,
-        kept: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
-        own: Collection[FileWriter] = (),
+        suspended: Mapping[str, FileAttributes] = NO_FILES,
+        own_uploads: Collection[FileWriter] = (),
         *,
-        on_page: Callable[[ListPage], None] = _forget_page,
+        on_page: Callable[[ListPage], None] = _ignore_page,
     ) -> None:
-        self._place = location
+        self._location = location
         self._on_page = on_page
-        self._kept = kept
-        self._own = own
+        self._suspended = suspended
+        self._own_uploads = own_uploads
         self._store = context.store
         self._transfers = context.transfers
         self._events = context.events
         self._sieve = EntrySieve(location.mount, location.prefix)
-        self._times = PageMtimes(context, is_small=first.next_token is None)
+        self._mtimes = PageMtimes(context, is_small=first.next_token is None)
         self._is_closed = False
         self._coming: Deferred[_Prepared] | None = Deferred.fromCoroutine(self._prepare(first))
 
     async def next_entries(self) -> tuple[DirectoryEntry, ...]:
-        """The next page's entries; pages without any (all hidden) are passed over."""
+        """The entries of the next page that has any; empty at the end."""
         while self._coming is not None:
             coming, self._coming = self._coming, None
             entries, token = await coming
@@ -71,45 +73,47 @@ class Listing:
                 self._coming = Deferred.fromCoroutine(self._fetch(token))
             if entries:
                 return entries
-        self._tell_skipped()
+        self._report_skipped()
         return ()
 
     def close(self) -> None:
+        """Stop fetching."""
         self._is_closed = True
-        self._times.stop()
+        self._mtimes.stop()
         if self._coming is not None:
             coming, self._coming = self._coming, None
-            coming.addErrback(_forget)
+            coming.addErrback(_ignore)
             coming.cancel()
 
     async def _fetch(self, token: str) -> _Prepared:
-        page = await list_directory(self._store, self._place, token)
+        page = await list_directory(self._store, self._location, token)
         self._on_page(page)
         return await self._prepare(page)
 
     async def _prepare(self, page: ListPage) -> _Prepared:
-        bucket, prefix = self._place.bucket, self._place.prefix
+        bucket, prefix = self._location.bucket, self._location.prefix
         writers = self._transfers.directly_under(bucket, prefix)
-        own_writers = self._transfers.directly_under(bucket, prefix, self._own)
+        own_writers = self._transfers.directly_under(bucket, prefix, self._own_uploads)
         markers = [
             ObjectName(bucket, each)
             for each in page.prefixes
-            if each != prefix and not is_hidden(self._place.mount, each)
+            if each != prefix and not is_hidden(self._location.mount, each)
         ]
-        exact, folders = await self._times.put_into(page, markers)
+        page, directory_mtimes = await self._mtimes.put_into(page, markers)
         written = {key: await writer.attributes() for key, writer in writers}
         own = {key: await writer.attributes() for key, writer in own_writers}
-        entries = self._sieve.entries(exact, {**self._kept, **written}, own, folders)
+        unpublished = {**self._suspended, **written}
+        entries = self._sieve.entries(page, unpublished, own, directory_mtimes)
         return entries, page.next_token
 
-    def _tell_skipped(self) -> None:
+    def _report_skipped(self) -> None:
         if self._sieve.skipped:
             self._events.emit(
                 KeysSkipped(
-                    directory=self._place.path,
+                    directory=self._location.path,
                     count=self._sieve.skipped,
                     reason="no SFTP path can name them",
-                    bucket=self._place.bucket,
+                    bucket=self._location.bucket,
                 )
             )
             self._sieve.skipped = 0
@@ -118,9 +122,15 @@ class Listing:
 async def list_directory(
     store: ObjectStore, location: Location, token: str | None = None
 ) -> ListPage:
-    """A page of what is directly in a directory: its files, and its directories as prefixes."""
+    """One page of a directory: files as objects, directories as prefixes.
+
+    :param store: the store.
+    :param location: the directory.
+    :param token: the token that the page before has returned; None for the first page.
+    :raises StoreError: as the LIST does.
+    """
     return await store.list(location.bucket, location.prefix, delimiter="/", token=token)
 
 
-def _forget(_: Failure) -> None:
-    """Nobody waits for this page any more."""
+def _ignore(_: Failure) -> None:
+    """The page was cancelled."""

@@ -1,20 +1,20 @@
-"""The exact times of the files in one listing.
+"""The exact mtimes of the files in one listing.
 
-Knows: for which listings HEADs are spent, how many at once, and for how long.
-Must not know: what becomes of the pages, SFTP.
+Knows: for which listings HEADs are worth it, how many at once, for how long.
+Must not know: SFTP, what becomes of the pages.
 
 Rules
 
-1. ``exact_times = no``: the times of the list. Else what is known is shown, and what is not
-   known is asked for, a HEAD each, of folders that of their marker: always (``yes``), or
-   (``auto``) if the directory fits into one page of a list, which is 1,000 names. At 30 ms a
-   HEAD these take 1.4 seconds, and 0.6 of CPU, the first time.
-2. So many HEADs of a listing are under way at once, and so many of all listings
-   (`KnownTimes.looks`), in turns.
-3. A listing waits for a page's HEADs for `PATIENCE_SECONDS` at most. Where there was no
-   answer, the list's time is shown. A refusal may be about its object only; but where
-   `MAX_REFUSED` came and no answer, all are refused, and nothing more is asked. Nor is anything
-   once the store has failed.
+1. With ``exact_times = no``, a listing shows the Last-Modified of each object. Otherwise it shows
+   the mtimes that are in `MtimeCache`. It sends a HEAD for each unknown file, and for each
+   directory to its marker, always (``yes``), or if the directory fits into one page of 1,000 names
+   (``auto``). At 30 ms for a HEAD, these 1,000 take 1.4 seconds, and 0.6 seconds of CPU, the first
+   time.
+2. One listing has `MAX_HEADS` of them in flight, all listings of the process together have
+   `mtimes.cache.MAX_HEADS_TOGETHER`; listings take turns.
+3. A listing waits `MAX_WAIT_SECONDS` for the HEADs of a page. Then, and where a HEAD is refused, it
+   shows the Last-Modified. One refusal may concern a single object; but after `MAX_REFUSED` of them
+   without any success, or if the store fails, the listing sends no more.
 """
 
 from __future__ import annotations
@@ -35,113 +35,116 @@ from sftpgw.model.events.file_events import TimesUnknown
 from sftpgw.model.settings import ExactTimes
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName
 
-LOOKS_OF_ONE = 32
-PATIENCE_SECONDS = 10.0
+MAX_HEADS = 32
+MAX_WAIT_SECONDS = 10.0
 MAX_REFUSED = 64
 
 
 class PageMtimes:
-    """Puts the exact times into the pages of one listing, as far as they can be had.
+    """Puts exact mtimes into the pages of one listing, as far as they can be had.
 
-    :param is_small: whether its first page is its last one.
+    :param context: the objects that the session's files use.
+    :param is_small: whether the whole directory fits into its first page.
     """
 
     def __init__(self, context: SessionContext, *, is_small: bool) -> None:
         choice = context.files.exact_times
         self._store = context.store
-        self._known = context.times
+        self._cache = context.times
         self._clock = context.clock
         self._events = context.events
         self._shows = choice is not ExactTimes.NO
         self._asks = choice is ExactTimes.YES or (choice is ExactTimes.AUTO and is_small)
         self._unknown: deque[ObjectInfo | ObjectName] = deque()
-        self._told = 0
+        """Objects of the list, and markers that directories may have."""
+        self._answered = 0
         self._refused = 0
 
     async def put_into(
         self, page: ListPage, markers: Iterable[ObjectName] = ()
     ) -> tuple[ListPage, Mapping[str, float | None]]:
-        """The same page with exact times, and those of folders, by their prefixes. Never raises.
+        """The page with exact mtimes, and the mtimes of its directories by prefix. Never raises.
 
-        :param markers: those that the folders in it would have.
+        :param page: the page as it was listed.
+        :param markers: the markers that its directories would have.
         """
         if not self._shows:
             return page, {}
         now_seconds = self._clock.seconds()
-        folders = tuple(markers)
+        directories = tuple(markers)
         if self._asks:
             self._unknown.extend(
-                each for each in folders if not self._known.knows_folder(each, now_seconds)
+                each for each in directories if not self._cache.has_directory(each, now_seconds)
             )
         page = await self._put_into(page)
-        return page, {each.key: self._known.folder(each) for each in folders}
+        return page, {each.key: self._cache.directory_mtime(each) for each in directories}
 
     async def _put_into(self, page: ListPage) -> ListPage:
-        found = {info.name: self._known.find(info) for info in page.objects if _is_file(info)}
+        found = {info.name: self._cache.find(info) for info in page.objects if _is_file(info)}
         if self._asks:
             self._unknown.extend(info for info in page.objects if found.get(info.name, 0) is None)
         if self._unknown:
             await self._ask(found)
-        return replace(page, objects=tuple(_timed(info, found) for info in page.objects))
+        return replace(page, objects=tuple(_with_mtime(info, found) for info in page.objects))
 
     def stop(self) -> None:
-        """Nobody wants the rest."""
+        """Send no more HEADs."""
         self._asks = False
         self._unknown.clear()
 
     async def _ask(self, found: dict[ObjectName, float | None]) -> None:
-        """Ask for all that is unknown; what was found out is put into `found`."""
+        """Send a HEAD for each unknown object; the mtimes are put into `found`."""
         workers = [
             Deferred.fromCoroutine(self._work(found))
-            for _ in range(min(LOOKS_OF_ONE, len(self._unknown)))
+            for _ in range(min(MAX_HEADS, len(self._unknown)))
         ]
         # It succeeds once all workers have ended, cancelled or not.
         ended = DeferredList(workers, consumeErrors=True)
-        timer = self._clock.callLater(PATIENCE_SECONDS, self._lose_patience, ended)
+        timer = self._clock.callLater(MAX_WAIT_SECONDS, self._on_timeout, ended)
         try:
             await ended
         finally:
             cancel_pending(timer)
 
-    def _lose_patience(self, ended: Deferred[Any]) -> None:
+    def _on_timeout(self, ended: Deferred[Any]) -> None:
         self._unknown.clear()
         ended.cancel()
 
     async def _work(self, found: dict[ObjectName, float | None]) -> None:
         while self._unknown:
-            await self._known.looks.acquire()
+            await self._cache.head_slots.acquire()
             try:
                 if self._unknown:
                     await self._look(self._unknown.popleft(), found)
             finally:
-                self._known.looks.release()
+                self._cache.head_slots.release()
 
     async def _look(
         self, listed: ObjectInfo | ObjectName, found: dict[ObjectName, float | None]
     ) -> None:
-        """At an object in the list, or at the marker that a folder may have."""
+        """Send the HEAD of a listed object, or of the marker that a directory may have."""
         name = listed if isinstance(listed, ObjectName) else listed.name
-        told: ObjectInfo | None = None
+        info: ObjectInfo | None = None
         try:
-            told = await self._store.head(name)
+            info = await self._store.head(name)
         except NoSuchObject:
             pass
         except StoreError as error:
-            self._note_failure(name, error)
+            self._on_refused(name, error)
             return
-        self._told += 1
+        self._answered += 1
         if isinstance(listed, ObjectName):
-            seconds = modified_seconds(told) if told else None
-            self._known.learn_folder(listed, seconds, self._clock.seconds())
-        elif told is not None:
-            found[name] = self._known.learn(listed, told, self._clock.seconds())
+            seconds = modified_seconds(info) if info else None
+            self._cache.put_directory(listed, seconds, self._clock.seconds())
+        elif info is not None:
+            found[name] = self._cache.put_looked_up(listed, info, self._clock.seconds())
 
-    def _note_failure(self, name: ObjectName, error: StoreError) -> None:
-        """The log hears of the first one of a listing."""
+    def _on_refused(self, name: ObjectName, error: StoreError) -> None:
+        """Count a refusal; the first one of a listing becomes an event."""
         if self._asks and not self._refused:
             self._events.emit(TimesUnknown(key=name.key, bucket=name.bucket, reason=error.message))
         self._refused += 1
-        are_all_refused = not self._told and self._refused >= MAX_REFUSED
+        are_all_refused = not self._answered and self._refused >= MAX_REFUSED
         if are_all_refused or not refuses_one_object(error):
             self.stop()
 
@@ -150,7 +153,7 @@ def _is_file(info: ObjectInfo) -> bool:
     return not is_empty_marker(info)
 
 
-def _timed(info: ObjectInfo, found: dict[ObjectName, float | None]) -> ObjectInfo:
+def _with_mtime(info: ObjectInfo, found: dict[ObjectName, float | None]) -> ObjectInfo:
     seconds = found.get(info.name)
     if seconds is None or seconds == info.modified_seconds:
         return info

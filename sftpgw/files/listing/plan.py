@@ -1,15 +1,16 @@
-"""What a page of keys looks like as entries of a directory.
+"""From pages of keys to the entries of a directory.
 
-Knows: which keys can be named, what the bytes of a marker are called, that a file hides a
-directory of its name, and between which keys of a page a file belongs that is being written.
+Knows: which keys a path can name, which entry wins where names collide, on which page an
+unpublished file belongs.
 Must not know: where pages come from.
 
-`a` sorts before `a-`, and that before `a/`: the file and the directory of one
-name may be pages apart, and Hadoop's marker ``a_$folder$`` comes even later. The sieve
-remembers the names that a later directory could have as well: each is a beginning of the
-name last seen, so they are few. It also remembers which key the last page ended with: what
-is being written is shown with the page in whose range it falls, once, and not at all if
-that page has an object of its name.
+A file and a directory may have the same name; then the listing shows only the file. But ``a`` sorts
+before ``a-``, and that before ``a/``: the two may be pages apart, and Hadoop's marker
+``a_$folder$`` comes even later. So the sieve remembers each name that a later directory may still
+have. Each of these is a beginning of the name seen last, so there are few.
+
+The sieve also remembers the last key of the page before. An unpublished file is shown once, on the
+page whose range of keys includes its key, unless that page has an object of this key.
 """
 
 from __future__ import annotations
@@ -24,43 +25,46 @@ from sftpgw.files.paths import MARKER_CONTENT, Mount, can_be_named, is_hidden
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
 from sftpgw.model.store import ListPage, ObjectInfo
 
-NOTHING_WRITTEN: Mapping[str, FileAttributes] = MappingProxyType({})
-NO_TIMES: Mapping[str, float | None] = MappingProxyType({})
+NO_FILES: Mapping[str, FileAttributes] = MappingProxyType({})
+NO_MTIMES: Mapping[str, float | None] = MappingProxyType({})
 
 
 class EntrySieve:
     """Turns the pages of one directory, in order, into entries.
 
-    `skipped` counts the keys that no client could name.
+    :param mount: the mount of the directory, which knows the hidden prefix.
+    :param prefix: the prefix of the directory.
+    :ivar skipped: how many keys no path can name, so far.
     """
 
     def __init__(self, mount: Mount, prefix: str) -> None:
         self._mount = mount
         self._prefix = prefix
-        self._in_reach: list[str] = []
-        self._reached = b""
+        self._open_names: list[str] = []
+        self._last_key = b""
         self.skipped = 0
 
     def entries(
         self,
         page: ListPage,
-        written: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
-        own: Mapping[str, FileAttributes] = NOTHING_WRITTEN,
-        folders: Mapping[str, float | None] = NO_TIMES,
+        unpublished: Mapping[str, FileAttributes] = NO_FILES,
+        own: Mapping[str, FileAttributes] = NO_FILES,
+        directory_mtimes: Mapping[str, float | None] = NO_MTIMES,
     ) -> tuple[DirectoryEntry, ...]:
         """The entries of the next page, in S3's order of keys.
 
-        :param written: by key, the files of the directory that are being written, to be shown
-            where nothing is published.
-        :param own: those that are to be shown whatever is published.
-        :param folders: the times of directories, by their prefixes.
+        :param page: the page.
+        :param unpublished: files that are shown where no object is published, by key.
+        :param own: files that are shown even if an object is published, by key.
+        :param directory_mtimes: the mtimes of directories, by prefix.
         """
-        return tuple(self._sift(self._rows(page, {**written, **own}, own), folders))
+        rows = self._rows(page, {**unpublished, **own}, own)
+        return tuple(self._sift(rows, directory_mtimes))
 
     def _sift(
         self,
         rows: Iterable[tuple[str, FileAttributes | None]],
-        folders: Mapping[str, float | None],
+        directory_mtimes: Mapping[str, float | None],
     ) -> Iterator[DirectoryEntry]:
         for key, found in rows:
             name = key[len(self._prefix) :].removesuffix("" if found else "/")
@@ -70,15 +74,16 @@ class EntrySieve:
                 if found is not None and found.size_bytes:
                     yield DirectoryEntry(MARKER_CONTENT, found)
                 continue
-            if not (can_be_named(name) or key.rstrip("/") == MARKER_CONTENT):  # of a whole bucket
+            # In the top of a bucket, an object or directory may have this name of its own.
+            if not (can_be_named(name) or key.rstrip("/") == MARKER_CONTENT):
                 self.skipped += 1
                 continue
             directory = name if found is None else hadoop_directory(name, found.size_bytes)
-            if directory in self._in_reach:
+            if directory in self._open_names:
                 continue
             self._remember(directory or name)
             if directory is not None:
-                attributes = FileAttributes(FileKind.DIRECTORY, 0, folders.get(key))
+                attributes = FileAttributes(FileKind.DIRECTORY, 0, directory_mtimes.get(key))
                 yield DirectoryEntry(directory, attributes)
             elif found is not None:
                 yield DirectoryEntry(name, found)
@@ -86,33 +91,33 @@ class EntrySieve:
     def _rows(
         self,
         page: ListPage,
-        written: Mapping[str, FileAttributes],
+        added: Mapping[str, FileAttributes],
         own: Mapping[str, FileAttributes],
     ) -> Iterator[tuple[str, FileAttributes | None]]:
-        """Keys and what they are, in order; None is a directory."""
+        """Keys and attributes, in order of the keys; None stands for a directory."""
         objects = [
             (info.name.key, own.get(info.name.key) or attributes_of(info)) for info in page.objects
         ]
         groups = [(prefix, None) for prefix in page.prefixes]
-        after, self._reached = self._reached, _last_of(page, self._reached)
+        after, self._last_key = self._last_key, _last_of(page, self._last_key)
         has_more = page.next_token is not None
-        stored = {key for key, _ in objects} if written else ()
-        added = [
+        stored = {key for key, _ in objects} if added else ()
+        in_range = [
             (key, attributes)
-            for key, attributes in sorted(written.items(), key=_order)
+            for key, attributes in sorted(added.items(), key=_order)
             if key not in stored
             and _binary(key) > after
-            and not (has_more and _binary(key) > self._reached)
+            and not (has_more and _binary(key) > self._last_key)
         ]
-        return heapq.merge(objects, groups, added, key=_order)
+        return heapq.merge(objects, groups, in_range, key=_order)
 
     def _remember(self, name: str) -> None:
-        kept = [each for each in self._in_reach if name.startswith(each)]
-        self._in_reach = [*kept, name]
+        beginnings = [each for each in self._open_names if name.startswith(each)]
+        self._open_names = [*beginnings, name]
 
 
 def _last_of(page: ListPage, before: bytes) -> bytes:
-    """The last key or prefix of a page, `before` if it has none."""
+    """The last key or prefix of a page; `before` if the page is empty."""
     ends = [info.name.key for info in page.objects[-1:]] + list(page.prefixes[-1:])
     return max([_binary(end) for end in ends], default=before)
 
@@ -122,17 +127,20 @@ def _order(row: tuple[str, Any]) -> bytes:
 
 
 def _binary(key: str) -> bytes:
-    """What S3 sorts by; keys of other stores that are not UTF-8 included."""
+    """The bytes by which S3 sorts keys, also for keys of other stores that are not UTF-8."""
     return key.encode("utf-8", "surrogateescape")
 
 
 def attributes_of(info: ObjectInfo) -> FileAttributes:
-    """An object as a file; its mtime is the one that was stored with it, if any."""
+    """The attributes of an object as a file, with the mtime of `modified_seconds`."""
     return FileAttributes(FileKind.FILE, info.size_bytes, modified_seconds(info))
 
 
 def modified_seconds(info: ObjectInfo) -> float:
-    """``x-amz-meta-mtime`` in float seconds, as rclone and s3fs write it, else S3's own time."""
+    """The mtime of an object in seconds: ``x-amz-meta-mtime``, or else its Last-Modified.
+
+    rclone and s3fs write the same header, as a decimal fraction.
+    """
     try:
         seconds = float(info.metadata["mtime"])
     except (KeyError, ValueError):

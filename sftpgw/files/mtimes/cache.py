@@ -1,23 +1,22 @@
-"""The exact times of stored files, as far as the process has seen them.
+"""The mtimes of stored objects that this process knows.
 
-Knows: which version of which object has which time, and for how many that is kept.
-Must not know: how it is found out, or what a listing is.
+Knows: which version of which object has which mtime, and how long an entry may be used.
+Must not know: requests, listings.
 
-A list of keys tells when objects were stored, and not the times that were stored with
-them: that takes a HEAD for each. What was found out stays true for as long as the object is
-the same, which its size, ETag and date say; so nothing here grows old, and the objects that
-were looked up least recently are forgotten.
+A list of keys shows when each object was stored (Last-Modified), but not the mtime in its metadata,
+which takes a HEAD for each. An mtime is true as long as the object is the same version, which its
+size, ETag and date tell. So entries need not expire; the least recently used ones are dropped.
 
 Rules
 
-1. A time that was set anew leaves size and ETag as they were, and the dates of many stores
-   have whole seconds: what is younger than `RACY_SECONDS` is not kept.
-2. Of a folder, a list shows nothing by which its marker could be recognised. What was found out,
-   that there is none included, is believed for `FOLDER_SECONDS`; what this process changes of it
-   is forgotten at once.
-3. What this process has stored is known before a list has told its date. It is recognised
-   by a date that fits, clocks being apart by less than `SLACK_SECONDS`.
-4. A time may be *deferred* (`[files] late_times`): it is shown, and not stored.
+1. Setting an mtime changes neither size nor ETag, and many stores have dates in whole seconds. So
+   an mtime that was looked up is not cached if the object is younger than `RACY_SECONDS`.
+2. A list of a directory shows the prefixes of its directories, but nothing that identifies the
+   version of their markers. The mtime of a directory, or that it has no marker, is used for
+   `DIRECTORY_SECONDS`. If this process changes the directory, the entry is dropped at once.
+3. An object that this process has stored is cached before any list shows its date. A date matches
+   it if it differs by at most `SLACK_SECONDS`, since clocks differ.
+4. With `[files] late_times = defer`, an mtime is *deferred*: it is shown, but not stored.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ from sftpgw.files.listing.plan import attributes_of, modified_seconds
 from sftpgw.model.filesystem import FileAttributes
 from sftpgw.model.store import ObjectInfo, ObjectName
 
-KNOWN_FILES = 65_536
-"""At 0.2 KiB each, whatever their keys are: 14 MiB."""
+MAX_FILES = 65_536
+"""At 0.2 KiB each, however long their keys are: 14 MiB."""
 
-LOOKS_AT_ONCE = 64
-"""HEADs under way for the listings of all sessions."""
+MAX_HEADS_TOGETHER = 64
+"""How many HEADs the listings of all sessions have in flight."""
 
-KNOWN_FOLDERS = 16_384
+MAX_DIRECTORIES = 16_384
 """At 0.22 KiB each: 4 MiB."""
 
-FOLDER_SECONDS = 60.0
+DIRECTORY_SECONDS = 60.0
 
 RACY_SECONDS = 5.0
 SLACK_SECONDS = 60.0
@@ -48,10 +47,12 @@ SLACK_SECONDS = 60.0
 
 @dataclass(slots=True)
 class _Known:
-    """The time stored with an object, None if that is the object's own date.
+    """The mtime of one version.
 
-    `date` is that date in whole seconds; where it is not known yet, it is from `earliest` on
-    and up to `latest`.
+    :param seconds: the mtime; None if it is the object's own date.
+    :param date: that date in whole seconds; None if no list has shown it yet.
+    :param earliest: the earliest date that may be that of this version.
+    :param latest: the latest.
     """
 
     seconds: float | None
@@ -60,92 +61,116 @@ class _Known:
     latest: float = 0.0
 
     def is_of(self, listed: ObjectInfo) -> bool:
+        """Whether the listed object is this version; the first date that matches is adopted."""
         if self.date is None and self.earliest <= listed.modified_seconds <= self.latest:
             self.date = int(listed.modified_seconds)
         return self.date == int(listed.modified_seconds)
 
 
 class MtimeCache:
-    """One for the process."""
+    """The cache of mtimes, one for the process.
+
+    :ivar head_slots: bounds the HEADs of all listings.
+    """
 
     def __init__(self) -> None:
-        self.looks = DeferredSemaphore(LOOKS_AT_ONCE)
-        self._known: LRUDict[int, _Known] = LRUDict(KNOWN_FILES)
-        self._deferred: LRUDict[int, float] = LRUDict(KNOWN_FILES)
-        self._folders: LRUDict[int, tuple[float | None, float]] = LRUDict(KNOWN_FOLDERS)
+        self.head_slots = DeferredSemaphore(MAX_HEADS_TOGETHER)
+        self._known: LRUDict[int, _Known] = LRUDict(MAX_FILES)
+        self._deferred: LRUDict[int, float] = LRUDict(MAX_FILES)
+        self._directories: LRUDict[int, tuple[float | None, float]] = LRUDict(MAX_DIRECTORIES)
 
     def __len__(self) -> int:
         return len(self._known)
 
+    # Files.
+
     def find(self, listed: ObjectInfo) -> float | None:
-        """The exact time of an object in a list, None if it is not known."""
-        content = _content(listed)
-        if content in self._deferred:
-            return self._deferred[content]
-        known = self._known.get(content)
+        """The mtime of an object in a list; None if it is unknown."""
+        version = _hash_of_version(listed)
+        if version in self._deferred:
+            return self._deferred[version]
+        known = self._known.get(version)
         if known is None or not known.is_of(listed):
             return None
-        self._known.move_to_end(content)
+        self._known.move_to_end(version)
         return listed.modified_seconds if known.seconds is None else known.seconds
 
-    def learn(self, listed: ObjectInfo, told: ObjectInfo, now_seconds: float) -> float | None:
-        """HEAD has `told` of an object in a list; the exact time if it is still the same one."""
-        if _content(told) != _content(listed):
+    def put_looked_up(
+        self, listed: ObjectInfo, info: ObjectInfo, now_seconds: float
+    ) -> float | None:
+        """Cache the mtime that a HEAD has shown.
+
+        :param listed: the object as a list shows it.
+        :param info: the object as the HEAD shows it.
+        :param now_seconds: the time.
+        :returns: the mtime; None if the object was replaced between LIST and HEAD.
+        """
+        if _hash_of_version(info) != _hash_of_version(listed):
             return None
-        seconds = modified_seconds(told)
+        seconds = modified_seconds(info)
         if now_seconds - listed.modified_seconds > RACY_SECONDS:
-            self._keep(listed, _Known(seconds, int(listed.modified_seconds)))
+            self._put(listed, _Known(seconds, int(listed.modified_seconds)))
         return seconds
 
-    def knows_folder(self, marker: ObjectName, now_seconds: float) -> bool:
-        """Whether `folder` tells the truth."""
-        known = self._folders.get(hash(marker))
-        return known is not None and now_seconds - known[1] <= FOLDER_SECONDS
+    def put_stored(
+        self, info: ObjectInfo, *, mtime_seconds: float | None, now_seconds: float
+    ) -> None:
+        """Cache the mtime of an object that this process has stored.
 
-    def folder(self, marker: ObjectName) -> float | None:
-        """The time of a folder, as it was last seen; None if it has none, or is not known."""
-        known = self._folders.get(hash(marker))
-        return known[0] if known else None
-
-    def learn_folder(self, marker: ObjectName, seconds: float | None, now_seconds: float) -> None:
-        """A folder has this time now, or none."""
-        self._folders.put(hash(marker), (seconds, now_seconds))
-
-    def forget_folder(self, marker: ObjectName) -> None:
-        """It was made, removed or renamed."""
-        self._folders.pop(hash(marker), None)
+        :param info: its name, size and ETag, with the earliest date that it may have.
+        :param mtime_seconds: the mtime in its metadata; None if there is none.
+        :param now_seconds: the time.
+        """
+        self._deferred.pop(_hash_of_version(info), None)
+        earliest, latest = info.modified_seconds - SLACK_SECONDS, now_seconds + SLACK_SECONDS
+        self._put(info, _Known(mtime_seconds, None, earliest, latest))
 
     def defer(self, info: ObjectInfo, seconds: float) -> None:
-        """Show this time for an object from now on, though it is not stored with it."""
-        self._deferred.put(_content(info), seconds)
+        """Show an mtime for an object from now on, although it is not stored."""
+        self._deferred.put(_hash_of_version(info), seconds)
 
     def deferred(self, info: ObjectInfo) -> float | None:
-        """The time to show for an object in place of its own, if there is one."""
-        return self._deferred.get(_content(info))
+        """The deferred mtime of an object; None if there is none."""
+        return self._deferred.get(_hash_of_version(info))
 
-    def shown(self, info: ObjectInfo) -> FileAttributes:
-        """An object as a file, with the time that this process shows for it."""
+    def attributes(self, info: ObjectInfo) -> FileAttributes:
+        """The attributes of an object as a file, with its deferred mtime if there is one."""
         seconds, attributes = self.deferred(info), attributes_of(info)
         return attributes if seconds is None else replace(attributes, modified_seconds=seconds)
 
-    def stored(self, info: ObjectInfo, *, mtime_seconds: float | None, now_seconds: float) -> None:
-        """This process has stored an object.
+    def _put(self, info: ObjectInfo, known: _Known) -> None:
+        self._known.put(_hash_of_version(info), known)
 
-        :param info: its name, size and ETag, and the earliest date that it may have.
-        :param mtime_seconds: the time that was stored with it, None without one.
+    # Directories.
+
+    def has_directory(self, marker: ObjectName, now_seconds: float) -> bool:
+        """Whether `directory_mtime` is recent enough to be used."""
+        known = self._directories.get(hash(marker))
+        return known is not None and now_seconds - known[1] <= DIRECTORY_SECONDS
+
+    def directory_mtime(self, marker: ObjectName) -> float | None:
+        """The mtime of a directory as it was seen last; None if it has none, or is unknown."""
+        known = self._directories.get(hash(marker))
+        return known[0] if known else None
+
+    def put_directory(self, marker: ObjectName, seconds: float | None, now_seconds: float) -> None:
+        """Cache the mtime of a directory.
+
+        :param marker: the name of the marker that it has or would have.
+        :param seconds: the mtime; None if there is no marker.
+        :param now_seconds: the time.
         """
-        self._deferred.pop(_content(info), None)
-        earliest, latest = info.modified_seconds - SLACK_SECONDS, now_seconds + SLACK_SECONDS
-        self._keep(info, _Known(mtime_seconds, None, earliest, latest))
+        self._directories.put(hash(marker), (seconds, now_seconds))
 
-    def _keep(self, info: ObjectInfo, known: _Known) -> None:
-        self._known.put(_content(info), known)
+    def forget_directory(self, marker: ObjectName) -> None:
+        """This process has created, removed or renamed a directory, or set its mtime."""
+        self._directories.pop(hash(marker), None)
 
 
-def _content(info: ObjectInfo) -> int:
-    """What this object and its content are recognised by, however long its key is.
+def _hash_of_version(info: ObjectInfo) -> int:
+    """A hash of name, size and ETag, so that an entry is small however long the key is.
 
-    64 bits of a hash that nobody outside can compute; that two of all known files share them
-    is less likely than one in a thousand million.
+    Python's hash of strings has 64 bits and a secret seed. The chance that any two of 65,536
+    entries have the same hash is below one in a thousand million.
     """
     return hash((info.name.bucket, info.name.key, info.size_bytes, info.etag.strip('"')))

@@ -1,11 +1,12 @@
-"""The times of folders, which their markers keep.
+"""The mtimes of directories, which their markers hold.
 
-Knows: which requests tell a folder's time, and which set it.
-Must not know: who may do it, SFTP.
+Knows: which requests read and set the mtime of a directory.
+Must not know: permissions, SFTP.
 
-A folder that is only a prefix has no time, and none is told. One with a marker has the time that
-was stored with it (``x-amz-meta-mtime``), or else the marker's own date. A time that is set on a
-folder without a marker makes one: it lives on without files then, as on a disk.
+A directory that is only a prefix has no mtime, and none is shown. One with a marker has the mtime
+in the marker's metadata (``x-amz-meta-mtime``), or else the marker's Last-Modified. Setting the
+mtime of a directory without a marker creates one; after that it exists without files, too, as on a
+disk.
 """
 
 from __future__ import annotations
@@ -26,12 +27,17 @@ from sftpgw.model.store import ObjectInfo, WriteCondition
 
 
 class DirectoryMtimes:
-    """Tells and sets the times of folders for one session."""
+    """Reads and sets the mtimes of directories for one session.
+
+    :param context: the objects that the session's files use.
+    :param mtime_setter: sets the mtime of a marker that holds bytes.
+    :param copier: rewrites a marker.
+    """
 
     def __init__(self, context: SessionContext, mtime_setter: MtimeSetter, copier: Copier) -> None:
         self._store = context.store
         self._transfers = context.transfers
-        self._known = context.times
+        self._cache = context.times
         self._clock = context.clock
         self._events = context.events
         self._mtime_setter = mtime_setter
@@ -40,65 +46,67 @@ class DirectoryMtimes:
         self._are_ignored = context.files.late_times is LateTimes.IGNORE
 
     async def of(self, marker: ObjectInfo | None) -> float | None:
-        """The time of a folder. A HEAD, unless it is known or exact times are not wanted.
+        """The mtime of a directory. A HEAD, unless the cache has it or `exact_times` is off.
 
-        :param marker: as a list has just told; None if there is none. Where it cannot be looked at,
-            its date in that list is the time.
+        :param marker: the marker as a list has just shown it; None if there is none. If its HEAD
+            fails, the mtime is its Last-Modified.
         """
         if marker is None:
             return None
         if not self._is_exact:
             return marker.modified_seconds
-        if (known := self._known.find(marker)) is not None:
-            return known
+        if (cached := self._cache.find(marker)) is not None:
+            return cached
         try:
-            told = await self._store.head(marker.name)
+            info = await self._store.head(marker.name)
         except NoSuchObject:
             return None
         except StoreError:
             return marker.modified_seconds
-        self._known.learn(marker, told, self._clock.seconds())
-        return modified_seconds(told)
+        self._cache.put_looked_up(marker, info, self._clock.seconds())
+        return modified_seconds(info)
 
     async def set(self, location: Location, seconds: float) -> None:
-        """Set the time of a folder that exists. A HEAD and a PUT.
+        """Set the mtime of a directory that exists. A HEAD and a PUT.
 
-        Does nothing with `[files] late_times = ignore`.
+        With `[files] late_times = ignore` it does nothing.
 
-        :raises ObjectChanged: its marker was made by somebody else at the same moment.
-        :raises StoreError:
+        :param location: the directory.
+        :param seconds: the mtime.
+        :raises ObjectChanged: another client has created the marker at the same moment.
+        :raises StoreError: a request failed.
         """
         if self._are_ignored:
             return
         async with self._transfers.in_turn(location.marker):
             is_set = await self._set(location, seconds)
-        self._known.forget_folder(location.marker)  # what is shown is what the store has kept
+        self._cache.forget_directory(location.marker)  # the store may round the mtime
         if is_set:
             self._events.emit(
                 TimeSet(key=location.prefix, bucket=location.bucket, path=location.path)
             )
 
     async def _set(self, location: Location, seconds: float) -> bool:
-        """Whether it was another one before."""
+        """Returns whether the mtime was another one before."""
         try:
             info = await self._store.head(location.marker)
         except NoSuchObject:
-            await self._make(location, seconds)
+            await self._create_marker(location, seconds)
             return True
         if int(modified_seconds(info)) == int(seconds):
             return False
         if is_empty_marker(info):
             await self._copier.put_marker(info, location.marker, modified_seconds=seconds)
-        else:  # its bytes are somebody's
+        else:  # its bytes stay
             await self._mtime_setter.set_in_turn(info, seconds, location.path)
         return True
 
-    async def _make(self, location: Location, seconds: float) -> None:
+    async def _create_marker(self, location: Location, seconds: float) -> None:
         properties = replace(MARKER, metadata={MTIME: mtime_text(seconds)})
         try:
             await self._store.put(location.marker, (), properties, WriteCondition.IF_ABSENT)
         except PreconditionFailed:
             raise ObjectChanged(
-                f"{location.path}: the folder was made by somebody else while its time was being "
-                f"set"
+                f"{location.path}: the directory was created by another client while its time was "
+                "being set"
             ) from None

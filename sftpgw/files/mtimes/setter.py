@@ -1,22 +1,23 @@
-"""Setting the times of files that are stored.
+"""Setting the mtimes of stored files.
 
-Knows: which requests that takes, what keeps them from undoing an overwrite, and when it
-cannot be done at all.
-Must not know: who may do it, SFTP.
+Knows: which requests that takes, what keeps them from undoing an overwrite, when it is impossible.
+Must not know: permissions, SFTP.
 
 Rules
 
-1. SFTP has whole seconds: a time that is the stored one up to its fraction is set already.
-2. Else the store copies the object onto itself, with all that it has restated. Source and
-   target must still be what was looked at; where the store does not look at such
-   conditions, at least the uploads of this process wait.
-3. What is over 5 GiB or archived cannot be copied: `[files] setstat` decides.
-4. `[files] late_times` decides whether it is done at all. What is deferred is shown by this
-   process (`files/mtimes/cache`) and stored nowhere; what is ignored is not even that.
-5. Times that come too late for an upload's metadata are set when it has been published,
-   before its CLOSE is answered; so are those of a file that was opened to be edited, and then
-   was not. The file is stored by then: if they cannot be set the log
-   says so, and CLOSE succeeds.
+1. SFTP has whole seconds. An mtime that differs from the stored one only by a fraction of a second
+   is set already.
+2. Otherwise the store copies the object onto itself, with all its properties restated. Source and
+   target must be the version that was looked at. Where the store does not check such conditions,
+   at least the uploads of this process wait.
+3. An object over 5 GiB, or an archived one, cannot be copied: `[files] setstat` decides whether
+   that is an error.
+4. `[files] late_times` decides whether an mtime is set at all. With *defer* this process shows it
+   (`files/mtimes/cache`) but does not store it; with *ignore* it is dropped.
+5. An mtime that arrives too late for the metadata of an upload is set after the upload was
+   published, before CLOSE is answered; so is that of a file that was opened for editing and not
+   changed. The file is stored by then: if its mtime cannot be set, there is an event, and CLOSE
+   succeeds.
 """
 
 from __future__ import annotations
@@ -45,55 +46,65 @@ ARCHIVED = "archived files keep their time: the object must be restored before i
 
 
 class MtimeSetter:
-    """Sets times for one session."""
+    """Sets the mtimes of files for one session.
+
+    :param context: the objects that the session's files use.
+    """
 
     def __init__(self, context: SessionContext) -> None:
         self._store = context.store
         self._transfers = context.transfers
-        self._known = context.times
+        self._cache = context.times
         self._clock = context.clock
         self._events = context.events
         self._late_times = context.files.late_times
         self._must_not_ignore = context.files.setstat is SetStat.FAIL
 
     async def set(self, name: ObjectName, seconds: float, path: str) -> None:
-        """Set the time of a stored file, after the commits of it that are under way.
+        """Set the mtime of a stored file, after the commits of it that are in progress.
 
-        :raises NoSuchObject: it is not stored.
-        :raises LimitReached, PermissionDenied: it cannot be set, and that is not to be ignored.
-        :raises ObjectChanged: somebody else has replaced the file.
+        :param name: the object.
+        :param seconds: the mtime.
+        :param path: the file, for messages.
+        :raises NoSuchObject: it does not exist.
+        :raises LimitReached, PermissionDenied: it cannot be copied, and `setstat` is `fail`.
+        :raises ObjectChanged: it was replaced meanwhile.
         """
         async with self._transfers.in_turn(name):
             info = await self._store.head(name)
             await self._change(info, seconds, path)
 
-    def demand_possible(self, size_bytes: int) -> None:
-        """Whether an upload that has got so large can still be given a time at its end.
+    def require_possible(self, size_bytes: int) -> None:
+        """Check that the mtime of an upload could still be set after its end.
 
-        :raises LimitReached: it cannot, and that is not to be ignored.
+        :param size_bytes: the size of the upload so far.
+        :raises LimitReached: it is too large to be copied, and `setstat` is `fail`.
         """
         is_copied = self._late_times is LateTimes.APPLY
         if size_bytes > MAX_COPY_BYTES and self._must_not_ignore and is_copied:
             raise LimitReached(TOO_LARGE)
 
-    async def published(
+    async def on_published(
         self, stored: ObjectInfo, *, created_with: float | None, wanted: float | None
     ) -> None:
-        """An upload was published; whoever stored it still holds its turn. Never raises.
+        """Cache the mtime of a published upload, and set it if it came late. Never raises.
 
-        :param stored: its name, size and ETag, and when it was begun.
-        :param created_with: the time in its metadata, None without one.
-        :param wanted: the time that it shall have.
+        The caller is in its turn (`TransferRegistry.in_turn`).
+
+        :param stored: its name, size and ETag, with the time of its OPEN as its date.
+        :param created_with: the mtime in its metadata; None if there is none.
+        :param wanted: the mtime that the client has set; None if it has set none.
         """
-        self._remember(stored, created_with)
+        self._cache_stored(stored, created_with)
         is_late = wanted is not None and wanted != created_with
         if wanted is not None and is_late and self._late_times is not LateTimes.IGNORE:
-            await self.touched(stored, wanted)
+            await self.set_if_same(stored, wanted)
 
-    async def touched(self, stored: ObjectInfo, seconds: float) -> None:
-        """Set the time of a file, unless it is another by now. Never raises.
+    async def set_if_same(self, stored: ObjectInfo, seconds: float) -> None:
+        """Set the mtime of a file, unless it was replaced. Never raises.
 
-        :param stored: as whoever asks, and holds its turn, has seen it last.
+        :param stored: the version; the caller is in its turn.
+        :param seconds: the mtime.
         """
         try:
             info = await self._store.head(stored.name)
@@ -105,20 +116,25 @@ class MtimeSetter:
             )
 
     async def set_in_turn(self, info: ObjectInfo, seconds: float, path: str) -> None:
-        """As `set`, for whoever has the object's turn and has just looked at it."""
+        """As `set`, for a caller that is in the object's turn and has just sent a HEAD.
+
+        :param info: the object as the HEAD shows it.
+        :param seconds: the mtime.
+        :param path: the file, for messages.
+        """
         await self._change(info, seconds, path)
 
     async def _change(self, info: ObjectInfo, seconds: float, path: str) -> None:
         if self._late_times is LateTimes.DEFER:
-            self._known.defer(info, seconds)
+            self._cache.defer(info, seconds)
         is_set = int(modified_seconds(info)) == int(seconds)
         if is_set or self._late_times is not LateTimes.APPLY:
             return
         if info.size_bytes > MAX_COPY_BYTES:
-            self._give_up(LimitReached(f"{path}: {TOO_LARGE}"), info)
+            self._refuse(LimitReached(f"{path}: {TOO_LARGE}"), info)
             return
         if is_archived(info):
-            self._give_up(PermissionDenied(f"{path}: {ARCHIVED}"), info)
+            self._refuse(PermissionDenied(f"{path}: {ARCHIVED}"), info)
             return
         await self._copy(info, seconds, path)
 
@@ -133,22 +149,22 @@ class MtimeSetter:
             raise ObjectChanged(
                 f"{path}: the file was replaced while its time was being set"
             ) from None
-        except ObjectArchived:  # in a tier that HEAD does not name as its class
-            self._give_up(PermissionDenied(f"{path}: {ARCHIVED}"), info)
+        except ObjectArchived:  # HEAD does not show every archive tier
+            self._refuse(PermissionDenied(f"{path}: {ARCHIVED}"), info)
             return
-        # Whoever edits it edits the same bytes, though the ETag may be another.
+        # Edits of it go on: the bytes are the same, even if the ETag is another.
         self._transfers.rebased(info, replace(info, etag=etag))
-        self._remember(replace(info, etag=etag, modified_seconds=began_seconds), seconds)
+        self._cache_stored(replace(info, etag=etag, modified_seconds=began_seconds), seconds)
         self._events.emit(TimeSet(key=info.name.key, bucket=info.name.bucket))
 
-    def _give_up(self, why: FileError, info: ObjectInfo) -> None:
-        """:raises FileError: `why`, unless that is to be ignored."""
+    def _refuse(self, error: FileError, info: ObjectInfo) -> None:
+        """:raises FileError: `error`, if `setstat` is `fail`; else there is an event."""
         if self._must_not_ignore:
-            raise why
+            raise error
         self._events.emit(
-            TimeNotSet(key=info.name.key, bucket=info.name.bucket, reason=why.message)
+            TimeNotSet(key=info.name.key, bucket=info.name.bucket, reason=error.message)
         )
 
-    def _remember(self, stored: ObjectInfo, mtime_seconds: float | None) -> None:
+    def _cache_stored(self, stored: ObjectInfo, mtime_seconds: float | None) -> None:
         now_seconds = self._clock.seconds()
-        self._known.stored(stored, mtime_seconds=mtime_seconds, now_seconds=now_seconds)
+        self._cache.put_stored(stored, mtime_seconds=mtime_seconds, now_seconds=now_seconds)

@@ -270,7 +270,7 @@ class Renamer:
         )
         self._lookup.cache.note_directory_removed(source)
         for location in (source, target):
-            self._context.times.forget_folder(location.marker)
+            self._context.times.forget_directory(location.marker)
 
     async def _require_free_directory(self, target: Location, *, replace: bool) -> bool:
         """Check that a directory may be moved to the target. Returns whether it has a marker.

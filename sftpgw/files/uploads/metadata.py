@@ -64,7 +64,7 @@ class UploadMetadata:
         :raises LimitReached: the file is too large for that by now.
         """
         if self._plan.metadata_is_sent and seconds != self.created_with:
-            self._mtime_setter.demand_possible(self._plan.size_bytes)
+            self._mtime_setter.require_possible(self._plan.size_bytes)
         self._modified_seconds = seconds
 
     @property
@@ -99,7 +99,7 @@ class UploadMetadata:
         :param etag: the ETag of its object.
         """
         stored = ObjectInfo(self._registration.name, size_bytes, etag, self._opened_seconds)
-        await self._mtime_setter.published(
+        await self._mtime_setter.on_published(
             stored, created_with=self.created_with, wanted=self._modified_seconds
         )
 
@@ -117,7 +117,7 @@ class UploadMetadata:
             is_set = int(attributes_of(base).modified_seconds or 0) == int(seconds)
             return None if is_set else PermissionDenied(NO_TIMES)
         await self._registration.commit.wait()
-        await self._mtime_setter.touched(self._registration.base or base, seconds)
+        await self._mtime_setter.set_if_same(self._registration.base or base, seconds)
         return None
 
     # The other properties.

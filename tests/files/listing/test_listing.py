@@ -134,7 +134,7 @@ class TestExactTimes:
         found = listed(gateway.tree())
         assert len(found) == 500
         assert OLD not in found.values()
-        assert heads(gateway) < page_mtimes.MAX_REFUSED + page_mtimes.LOOKS_OF_ONE
+        assert heads(gateway) < page_mtimes.MAX_REFUSED + page_mtimes.MAX_HEADS
         assert len(gateway.events.facts("times-unknown")) == 1
 
     def test_requests_for_mtimes_are_bounded_in_number_and_time(self) -> None:
@@ -143,8 +143,8 @@ class TestExactTimes:
         gate = gateway.store.hold("head")
         listings = [result_of(gateway.tree().open_directory(b"/d")) for _ in range(4)]
         waiting = [Deferred.fromCoroutine(each.next_entries()) for each in listings]
-        assert gate.waiting == cache.LOOKS_AT_ONCE == 2 * page_mtimes.LOOKS_OF_ONE
-        gateway.clock.advance(page_mtimes.PATIENCE_SECONDS)
+        assert gate.waiting == cache.MAX_HEADS_TOGETHER == 2 * page_mtimes.MAX_HEADS
+        gateway.clock.advance(page_mtimes.MAX_WAIT_SECONDS)
         for each in waiting:
             assert len(result_of(each)) == 100
         assert gate.waiting == 0
@@ -161,7 +161,7 @@ class TestExactTimes:
         listing.close()
         gate.open()
         result_of(late)
-        assert heads(gateway) == page_mtimes.LOOKS_OF_ONE
+        assert heads(gateway) == page_mtimes.MAX_HEADS
         assert gateway.clock.getDelayedCalls() == []
 
 
@@ -171,13 +171,13 @@ class TestKnownTimes:
     def test_the_cache_forgets_the_least_recently_used_mtime(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cache, "KNOWN_FILES", 2)
+        monkeypatch.setattr(cache, "MAX_FILES", 2)
         known = MtimeCache()
         infos = [replace(self.INFO, size_bytes=size) for size in range(3)]
         for info in infos[:2]:
-            known.learn(info, info, 9999)
+            known.put_looked_up(info, info, 9999)
         known.find(infos[0])
-        known.learn(infos[2], infos[2], 9999)
+        known.put_looked_up(infos[2], infos[2], 9999)
         assert len(known) == 2
         assert [known.find(info) is None for info in infos] == [False, True, False]
 
@@ -193,14 +193,14 @@ class TestKnownTimes:
     )
     def test_the_mtime_of_another_version_is_not_used(self, other: dict[str, object]) -> None:
         known = MtimeCache()
-        known.learn(self.INFO, replace(self.INFO, metadata={"mtime": "5"}), 9999)
+        known.put_looked_up(self.INFO, replace(self.INFO, metadata={"mtime": "5"}), 9999)
         assert known.find(self.INFO) == 5
         assert known.find(replace(self.INFO, **other)) is None
 
     def test_the_head_of_another_version_is_not_cached(self) -> None:
         known = MtimeCache()
         told = replace(self.INFO, etag='"other"', metadata={"mtime": "5"})
-        assert known.learn(self.INFO, told, 9999) is None
+        assert known.put_looked_up(self.INFO, told, 9999) is None
         assert len(known) == 0
 
 

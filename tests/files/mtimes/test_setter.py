@@ -314,10 +314,10 @@ class TestUploads:
     def test_a_time_that_cannot_be_set_later_is_refused_early(self) -> None:
         gateway = GatewayInMemory(settings=SMALL_PARTS, files=FAIL)
         mtime_setter = gateway.tree()._mtime_setter
-        mtime_setter.demand_possible(5 * GIB)
+        mtime_setter.require_possible(5 * GIB)
         with pytest.raises(FileError, match="5 GiB"):
-            mtime_setter.demand_possible(5 * GIB + 1)
-        GatewayInMemory().tree()._mtime_setter.demand_possible(6 * GIB)
+            mtime_setter.require_possible(5 * GIB + 1)
+        GatewayInMemory().tree()._mtime_setter.require_possible(6 * GIB)
 
     def test_a_time_set_by_path_reaches_the_file_being_written(
         self, gateway: GatewayInMemory
