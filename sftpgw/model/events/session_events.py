@@ -194,9 +194,9 @@ class LoginFailedEvent(LoginEvent):
     event_name: ClassVar[str] = "login-failed"
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
-        "The name of a user: compare ``key`` with ``ssh-keygen -lf`` of the key in ``authorized_keys``, "
-        "or make a new ``password_hash``. Unknown users from one address: passwords are guessed; "
-        "block the address in the firewall."
+        "A user of yours: compare ``key`` with ``ssh-keygen -lf`` of the key in "
+        "``authorized_keys``, or make a new ``password_hash``. Names that are no users, from one "
+        "address: passwords are guessed; block the address in the firewall."
     )
 
 
