@@ -61,7 +61,7 @@ def test_parts_follow_each_other_without_gap(layout: StagingLayout) -> None:
 
 @settings(max_examples=300)
 @given(LAYOUTS, st.integers(1, 400))
-def test_homes_keep_to_the_limits_of_the_store(layout: StagingLayout, copy_limit: int) -> None:
+def test_addresses_keep_to_the_limits_of_the_store(layout: StagingLayout, copy_limit: int) -> None:
     expected = PartAddress(0, 1)
     staging_bytes = 0
     for number in parts_of(layout):
