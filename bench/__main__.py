@@ -138,7 +138,7 @@ def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
 
 
 def _about(options: argparse.Namespace) -> dict[str, object]:
-    """What somebody who compares figures has to know."""
+    """The facts that a comparison of figures needs."""
     return {
         "options": {
             name: str(value) for name, value in vars(options).items() if not callable(value)
@@ -154,6 +154,6 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    # So that whoever ends us by a signal ends the servers, too.
+    # So that a signal that ends this process ends the servers, too.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     sys.exit(main())

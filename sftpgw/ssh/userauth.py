@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,18 @@ class LoginRequest:
     def name(self) -> bytes:
         """The user's name in its normal form."""
         return normalized_bytes(self.user)
+
+
+@dataclass(frozen=True, slots=True)
+class _Login:
+    """What the portal returns for a user who has authenticated.
+
+    :ivar avatar: what the connection may open.
+    :ivar logout: must be called when the connection is gone.
+    """
+
+    avatar: Any
+    logout: Callable[[], None]
 
 
 class GatewayUserAuth(SSHUserAuthServer):
@@ -197,9 +210,9 @@ class GatewayUserAuth(SSHUserAuthServer):
         may_ask = credentials is not None and self._is_allowed(credentials)
         outcome: Any = await self._ask_portal(credentials) if may_ask else None
         if self._is_over or self.transport.has_ended:
-            if isinstance(outcome, tuple):
-                outcome[2]()  # too late: log out
-        elif isinstance(outcome, tuple):
+            if isinstance(outcome, _Login):
+                outcome.logout()  # too late
+        elif isinstance(outcome, _Login):
             self._admit(request, credentials, outcome)
         elif isinstance(outcome, ValidPublicKey):
             self._confirm(credentials)
@@ -302,12 +315,15 @@ class GatewayUserAuth(SSHUserAuthServer):
         return credentials.algName in self.transport.context.offer.login_key_algorithms
 
     async def _ask_portal(self, credentials: Any) -> Any:
-        """``(interface, avatar, logout)``, or the exception that means a refusal.
+        """A `_Login`, or the exception that means a refusal.
 
         An unexpected exception is logged, and a refusal for the client.
         """
         try:
-            return await self.portal.login(credentials, self.transport.labels, IConchUser)
+            _, avatar, logout = await self.portal.login(
+                credentials, self.transport.labels, IConchUser
+            )
+            return _Login(avatar, logout)
         except (ValidPublicKey, LoginFailed) as refusal:
             return refusal
         except CancelledError:
@@ -320,21 +336,20 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     # Outcomes.
 
-    def _admit(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+    def _admit(self, request: LoginRequest, credentials: Any, login: _Login) -> None:
         if self.transport.client.ticket.claim(request.name):
-            self._succeed(request, credentials, outcome)
+            self._succeed(request, credentials, login)
             return
-        outcome[2]()
+        login.logout()
         self.transport.events.emit(
             LoginRefused(**_facts(request, credentials), reason="too many connections")
         )
         self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
 
-    def _succeed(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
-        _, avatar, logout = outcome
+    def _succeed(self, request: LoginRequest, credentials: Any, login: _Login) -> None:
         self._is_over = True
         transport = self.transport
-        transport.avatar, transport.logoutFunction = avatar, logout
+        transport.avatar, transport.logoutFunction = login.avatar, login.logout
         transport.events.emit(LoginSucceeded(**_facts(request, credentials)))
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())

@@ -18,6 +18,8 @@ PAGE = REPOSITORY / "docs" / "troubleshooting.rst"
 MODULES = [
     "auth/login_keys.py",
     "auth/passwords.py",
+    "aws/credentials.py",
+    "aws/endpoints.py",
     "checks.py",
     "config/banner.py",
     "config/exposure.py",
@@ -25,12 +27,31 @@ MODULES = [
     "config/loader.py",
     "config/scalars.py",
     "config/users_ini.py",
+    "http/certificates.py",
+    "http/proxies.py",
+    "http/tunnels.py",
     "machine_checks.py",
     "services.py",
+    "ssh/host_keys.py",
 ]
 """What finds faults and says so."""
 
+OF_OPENSSL = (
+    "bad record mac",
+    "decryption failed",
+    "internal error",
+    "unexpected eof",
+    "user cancel",
+    "http request",
+    "packet length too long",
+    "record layer failure",
+    "wrong version number",
+    "certificate required",
+    "alert ",
+)
 NO_MESSAGES = {
+    **dict.fromkeys(OF_OPENSSL, "OpenSSL's words, which are looked for"),
+    "no protocol for the tunnel": "a fault of the gateway",
     "invalid literal for int()": "Python's words, which are replaced",
     "the password has more than": "of hash-password, whose reader has just typed it",
     "the password is empty": "of hash-password",

@@ -170,9 +170,9 @@ class LoginFacts(TypedDict):
 class LoginEvent(Event):
     """A client has asked to log in.
 
-    :param user: the name that it gave.
+    :param user: the user name that the client gave.
     :param method: ``publickey``, ``password`` or ``keyboard-interactive``.
-    :param fingerprint: the fingerprint of its public key.
+    :param fingerprint: the fingerprint of the client's public key.
     """
 
     user: str
@@ -194,9 +194,9 @@ class LoginFailedEvent(LoginEvent):
     event_name: ClassVar[str] = "login-failed"
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
-        "A known user: compare ``key`` with ``ssh-keygen -lf`` of the key in ``authorized_keys``, "
-        "or make a new ``password_hash``. Unknown users from one address: passwords are guessed; "
-        "block the address in the firewall."
+        "A user of yours: compare ``key`` with ``ssh-keygen -lf`` of the key in "
+        "``authorized_keys``, or make a new ``password_hash``. Names that are no users, from one "
+        "address: passwords are guessed; block the address in the firewall."
     )
 
 
