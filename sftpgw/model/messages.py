@@ -28,7 +28,7 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
     (errors.NameNotKept, "this store takes a backslash for a slash: give the file another name"),
     (
         errors.CopiesLackChecksums,
-        "the store refused to join the parts; the gateway asks in another way now, so send it again",
+        "the store refused to join the parts; the gateway asks in another way now: send it again",
     ),
     (
         errors.StoreUnreachable,
