@@ -1,6 +1,6 @@
 """What can go wrong, one class for each outcome that is handled in its own way.
 
-Knows: the outcomes, their words, and which are worth another attempt.
+Knows: the outcomes, and what each of them means.
 Must not know: SFTP status codes (``sftp/statuses``), HTTP.
 
 There are two families. A `FileError` goes to a client: its message is for a person and names the

@@ -1,4 +1,4 @@
-"""Real S3 servers: each is started, has the tests run against it, and is stopped.
+"""Real S3 servers: each is started, tested and stopped.
 
 ``.ci/stores`` gets the programs and calls this: ``python -m tests.real_stores NAME PROGRAM``.
 Whatever follows goes to pytest, in place of the suites that are run by default.
@@ -42,7 +42,7 @@ START_SECONDS, STOP_SECONDS, SUITE_SECONDS = 120.0, 20.0, 1500.0
 
 
 class Trouble(Exception):
-    """A store that does not start; says why."""
+    """A store does not start; the message says why."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Running:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *command: str, **environment: str) -> None:
-        """Start one process; what it says goes to ``log``."""
+        """Start one process; its output goes to ``log``."""
         with (self.folder / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
@@ -70,7 +70,7 @@ class Running:
             )
 
     def run(self, *command: str, limit_seconds: float = 60.0) -> str:
-        """Run a command to its end; what it prints."""
+        """Run a command to its end; returns what it prints."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -85,7 +85,7 @@ class Running:
         return done.stdout
 
     def listen_on(self, port: int) -> str:
-        """The address, and where the store will be found."""
+        """The address to listen on; also sets the endpoint."""
         self.endpoint = f"http://127.0.0.1:{port}"
         return f"127.0.0.1:{port}"
 
@@ -105,14 +105,14 @@ class Running:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on now."""
+    """Free ports of the loopback interface."""
     with ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [each.getsockname()[1] for each in sockets]
 
 
 def start_versitygw(store: Running) -> None:
-    """Its default: it closes each connection behind its answer."""
+    """With its default it closes each connection after a response."""
     (store.folder / "data").mkdir()
     address = store.listen_on(*free_ports(1))
     keys = {"ROOT_ACCESS_KEY_ID": ACCESS_KEY, "ROOT_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -201,7 +201,7 @@ rgw frontends = beast endpoint={address}
 
 
 def start_ceph(store: Running) -> None:
-    """One node. There is no manager: nothing here needs one."""
+    """One node, without a manager, which the tests do not need."""
     for name in ("mon", "osd", "run"):
         (store.folder / name).mkdir()
     mon_port, port = free_ports(2)
@@ -240,7 +240,7 @@ def start_ceph(store: Running) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """A store that can be had: how it is started, what it lacks, what its settings need."""
+    """A store that the tests know: how it is started, what it lacks, which settings it needs."""
 
     start: Callable[[Running], None]
     lacks: str
@@ -295,7 +295,7 @@ def started(kind: Kind, program: str) -> Iterator[Running]:
 
 
 def create_bucket(store: Running) -> None:
-    """Create the bucket as soon as the store answers."""
+    """Create the bucket as soon as the store responds."""
     client = amazon_client(store.endpoint, ACCESS_KEY, SECRET_KEY, "us-east-1")
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -312,7 +312,7 @@ def create_bucket(store: Running) -> None:
 
 
 def environment_for(kind: Kind, store: Running) -> dict[str, str]:
-    """What tells the tests which store it is."""
+    """The environment variables that name the store to the tests."""
     variables = {
         "ENDPOINT": store.endpoint,
         "BUCKET": BUCKET,

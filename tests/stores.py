@@ -44,7 +44,7 @@ REAL_STORE_VARIABLES = tuple(
 
 @dataclass
 class RecordedEvents:
-    """An `EventSink` that keeps what it is told."""
+    """An `EventSink` that collects events."""
 
     told: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     context: dict[str, str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Sends the bytes of a request into a connection.
 
-Knows: how buffers are sent without joining them, and who is told of the progress.
+Knows: how buffers are sent without joining them, and how their progress is reported.
 Must not know: what the request is, or what the response says.
 
 Over TCP the kernel takes the buffers as they are (`buffers/send_buffer`), the head together with

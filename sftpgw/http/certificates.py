@@ -270,7 +270,7 @@ class _VerifyingConnection(SSL.Connection):
         super().__init__(trust.context, None)
         self.host = host
         self.authorities = trust.authorities
-        self.refusal = ""
+        self.problem = ""
         if not is_address(host):  # RFC 6066, section 3: a server name is never an address
             self.set_tlsext_host_name(host.encode("ascii"))
         self.set_connect_state()
@@ -282,8 +282,8 @@ class _VerifyingConnection(SSL.Connection):
         except (WantReadError, WantWriteError, SysCallError):
             raise
         except Error as error:
-            if self.refusal:
-                raise CertificateRefused(self.refusal) from error
+            if self.problem:
+                raise CertificateRefused(self.problem) from error
             reason = _reason(error)
             if reason and not any(passing in reason for passing in _PASSING_REASONS):
                 hint = (
@@ -303,9 +303,9 @@ def _verify(
         problem = _problem(connection, certificate, error, depth, is_ok)
     except Exception as unexpected:  # rule 2
         problem = f"it cannot be read ({type(unexpected).__name__}: {unexpected})"
-    if problem and isinstance(connection, _VerifyingConnection) and not connection.refusal:
+    if problem and isinstance(connection, _VerifyingConnection) and not connection.problem:
         host = connection.host
-        connection.refusal = f"the certificate of {host} is refused: {problem}"
+        connection.problem = f"the certificate of {host} is refused: {problem}"
     return not problem
 
 

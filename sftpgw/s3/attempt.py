@@ -152,7 +152,7 @@ class AttemptSender:
         self._transcoded: set[str] = set()
 
     def ask_for_stored_bytes(self, bucket: str) -> None:
-        """From now on, tell the store of `bucket` not to decompress objects (GCS)."""
+        """From now on, ask the store of `bucket` not to decompress objects (GCS)."""
         self._transcoded.add(bucket)
 
     async def payload_hash(self, request: S3Request) -> str:

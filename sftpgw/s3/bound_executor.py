@@ -1,6 +1,6 @@
 """A `RequestExecutor` together with the context of one view of the store.
 
-Knows: the executor and whom its requests are sent for.
+Knows: the executor and the context of its requests.
 Must not know: any operation.
 """
 
@@ -16,7 +16,7 @@ from sftpgw.s3.s3_request import AttemptLog, BodyStream, RequestContext, Respons
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BoundExecutor:
     """Sends requests for one view of the store.
 

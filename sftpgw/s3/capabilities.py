@@ -127,7 +127,7 @@ class ProbedCapabilities:
     :param settings: what is declared as unsupported, and whether to probe.
     :param probe: probes a bucket; raises StoreError.
     :param clock: limits waits for the probe.
-    :param events: is told what was found.
+    :param events: takes the results.
     """
 
     is_adaptable = True
@@ -158,7 +158,7 @@ class ProbedCapabilities:
         return self._believed[bucket]
 
     def _combined(self, bucket: str) -> Capabilities:
-        """What was found, without what was refused; a refusal may come before the probe ends."""
+        """The result of the probe without refused capabilities; they may be refused before it."""
         capabilities = self._found.get(bucket, self._declared)
         capabilities = capabilities.without(self._refused.get(bucket, ()))
         algorithm = chosen_algorithm(self._choice, is_able=capabilities.checksums)
@@ -179,7 +179,7 @@ class ProbedCapabilities:
         if getattr(self.of(bucket), name):
             self._refused.setdefault(bucket, set()).add(name)
             self._believed.pop(bucket, None)
-            self._tell(bucket, "refusal")
+            self._report(bucket, "refusal")
 
     def is_proved(self, bucket: str, name: str) -> bool:
         return (bucket, name) in self._proved
@@ -223,9 +223,9 @@ class ProbedCapabilities:
     def _settle(self, bucket: str, capabilities: Capabilities, source: str) -> None:
         self._found[bucket] = capabilities
         self._believed.pop(bucket, None)
-        self._tell(bucket, source)
+        self._report(bucket, source)
 
-    def _tell(self, bucket: str, source: str) -> None:
+    def _report(self, bucket: str, source: str) -> None:
         algorithm = self.checksum(bucket)
         other = "none" if self._choice is ChecksumChoice.NONE else "md5"
         self._events.emit(

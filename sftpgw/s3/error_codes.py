@@ -227,4 +227,4 @@ MISSING_CODES = frozenset(
     | {"NotFound", "ObjectNotFound", "ResourceNotFound"}
 )
 """Codes of a 404 that say that the object is missing. Any other code of a 404 says that a key, an
-account or the like is not known, which tells nothing about the object."""
+account or the like is not known, which says nothing about the object."""

@@ -41,7 +41,7 @@ class ObjectReads:
     """The reading operations of a view.
 
     :param executor: sends the requests.
-    :param capability_source: tells whether the store keeps backslashes in keys.
+    :param capability_source: knows whether backslashes in keys are preserved.
     """
 
     def __init__(self, executor: BoundExecutor, capability_source: CapabilitySource) -> None:

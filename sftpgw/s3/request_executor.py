@@ -1,6 +1,6 @@
 """Sends a request until it succeeds or nothing helps any more.
 
-Knows: slots of throttled buckets, the remedies of `s3/retry/plan`, which events tell of failures.
+Knows: slots of throttled buckets, the remedies of `s3/retry/plan`, which events report failures.
 Must not know: what an operation means, how an attempt is signed and sent (`s3/attempt`).
 """
 
@@ -130,10 +130,10 @@ class RequestExecutor:
 
         :param request: or a function that returns the request of each attempt: a download
             continues where it was.
-        :param context: whom the request is sent for.
+        :param context: its events, user and cancel token.
         :param stream: takes the body of the 2xx.
         :param accept: checks the 2xx.
-        :param attempt_log: is told whether a failed attempt may have been carried out.
+        :param attempt_log: records whether a failed attempt may have been carried out.
         :raises StoreError: no attempt succeeded, and another one would not help
         """
         plan, log, traffic = self._retry_plan(), attempt_log or AttemptLog(), Traffic()

@@ -118,7 +118,7 @@ def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
 
 
 def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -> HeaderList:
-    """What CopyObject must be told so that nothing is lost.
+    """The headers that CopyObject needs so that nothing is lost.
 
     CopyObject keeps the metadata, and resets storage class and encryption; with other metadata it
     drops the system headers, too.

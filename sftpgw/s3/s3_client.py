@@ -83,7 +83,10 @@ class S3Client:
     # Views.
 
     def bind(self, **context: str) -> S3Client:
-        """The same store; `context` is added to its events. Its `user` is whom it serves."""
+        """The same store; `context` is added to its events.
+
+        :param context: the fields; `user` also names whose share of a throttled bucket is used.
+        """
         bound = replace(
             self._context,
             events=self._context.events.bind(**context),

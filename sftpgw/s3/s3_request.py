@@ -69,7 +69,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Whom a request is sent for.
+    """The user of a request, and where its events go.
 
     :param events: takes the events of the request.
     :param user: the user whose fair share of a throttled bucket it counts against.

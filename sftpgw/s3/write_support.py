@@ -13,7 +13,7 @@ from sftpgw.s3.object_reads import ObjectReads
 from sftpgw.s3.publisher import Publisher
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WriteSupport:
     """The collaborators of `ObjectWrites` and `MultipartUploads`.
 

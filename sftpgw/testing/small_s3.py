@@ -143,7 +143,7 @@ class _Checks:
         if any(size_bytes < self.min_part_bytes for size_bytes in sizes_bytes[:-1]):
             raise _Refused(400, "EntityTooSmall")
         if self.dialect.needs_equal_parts and len(set(sizes_bytes[:-1])) > 1:
-            message = "All non-trailing parts must have the same length."  # in R2's words
+            message = "All non-trailing parts must have the same length."  # R2's message
             raise _Refused(400, "InvalidPart", message)
 
     def checked(
@@ -232,16 +232,16 @@ class SmallS3:
             self.objects[key] = self._copied(request, key)
             self._sums.pop(key, None)
             return _document("CopyObjectResult", **self._copied_etag(self._etag_of(key)))
-        told = self._checks.checked(request, request.body)
+        checksum = self._checks.checked(request, request.body)
         self._checks.require_absent(request, key in self.objects)
         self.objects[key] = request.body
         self._sums.pop(key, None)
-        return ScriptedResponse(200, headers={"ETag": self._etag_of(key), **told})
+        return ScriptedResponse(200, headers={"ETag": self._etag_of(key), **checksum})
 
     def _copied_etag(self, etag: str) -> Mapping[str, str]:
         """The ETag as the results of copies report it."""
-        told = {"quoted": {"ETag": etag}, "bare": {"ETag": etag.strip('"')}, "missing": {}}
-        return told[self.dialect.copied_etag]
+        headers = {"quoted": {"ETag": etag}, "bare": {"ETag": etag.strip('"')}, "missing": {}}
+        return headers[self.dialect.copied_etag]
 
     def _require_no_folder(self, key: str) -> None:
         if self.dialect.has_folders and any(each.startswith(key + "/") for each in self.objects):
@@ -256,9 +256,9 @@ class SmallS3:
         if request.headers.get("if-match", etag) != etag:
             raise _Refused(412, "PreconditionFailed")
         if request.headers.get("x-amz-checksum-mode") and self.dialect.checksums == "checked":
-            kept = self._sums.get(key)
+            joined_sum = self._sums.get(key)
             headers[header_name(ChecksumAlgorithm.CRC64NVME)] = (
-                encode_checksum(kept) if kept else checksum_text(data)
+                encode_checksum(joined_sum) if joined_sum else checksum_text(data)
             )
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if not wanted:
@@ -321,11 +321,11 @@ class SmallS3:
         upload, number = self._upload(query), int(query["partNumber"])
         if "x-amz-copy-source" in request.headers:
             return self._copy_part(request, upload, number, key)
-        told = self._checks.checked(request, request.body)
+        checksum = self._checks.checked(request, request.body)
         upload.parts[number] = request.body
         if upload.sums is not None:
             upload.sums[number] = _checksum(request.body)
-        return ScriptedResponse(200, headers={"ETag": _etag(request.body), **told})
+        return ScriptedResponse(200, headers={"ETag": _etag(request.body), **checksum})
 
     def _copy_part(
         self, request: RecordedRequest, upload: _SmallUpload, number: int, key: str
@@ -333,7 +333,7 @@ class SmallS3:
         manner = self.dialect.copies_with_checksums
         if upload.sums is not None and manner == "refused":
             message = 'checksum missing, want "CRC64NVME", got ""'
-            raise _Refused(400, "InvalidArgument", message)  # in MinIO's words
+            raise _Refused(400, "InvalidArgument", message)  # MinIO's message
         part = upload.parts[number] = self._copied(request, key)
         texts = dict(self._copied_etag(_etag(part)))
         if upload.sums is not None:
@@ -365,8 +365,8 @@ class SmallS3:
         if joined_sum is not None:
             self._sums[key] = joined_sum
         del self.uploads[query["uploadId"]]
-        told = {"ETag": self._etag_of(key)} if self.dialect.complete_etag == "told" else {}
-        return _document("CompleteMultipartUploadResult", **told)
+        etag = {"ETag": self._etag_of(key)} if self.dialect.complete_etag == "told" else {}
+        return _document("CompleteMultipartUploadResult", **etag)
 
     def _abort(
         self, request: RecordedRequest, key: str, query: Mapping[str, str]
@@ -391,8 +391,8 @@ class SmallS3:
         inner = ""
         for upload_id, upload in sorted(self.uploads.items(), key=lambda item: item[1].key):
             if upload.key.startswith(query.get("prefix", "")):
-                told = quote(upload.key, safe="/") if is_wanted else upload.key
-                texts = {"Key": told, "UploadId": upload_id}
+                shown = quote(upload.key, safe="/") if is_wanted else upload.key
+                texts = {"Key": shown, "UploadId": upload_id}
                 if self.dialect.initiated:
                     texts["Initiated"] = LONG_AGO_IN_XML.replace("1970", "2001")
                 inner += _element("Upload", _elements(texts))

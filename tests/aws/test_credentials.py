@@ -29,7 +29,7 @@ STATIC = StoreSettings(access_key="AK", secret_key="SK", session_token="ST")
 
 
 class HeldThread:
-    """Stands for a thread: what is given to it runs when the test says so."""
+    """Replaces a thread: functions run when the test says so."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
@@ -57,7 +57,7 @@ def at_once(work: Callable[[], Any]) -> Deferred[Any]:
 
 
 def result_of(waiting: Deferred[Any]) -> Any:
-    """What a fired Deferred holds; an error is raised."""
+    """The result of a Deferred that has fired; an error is raised."""
     found: list[Any] = []
     waiting.addBoth(found.append)
     assert found, "it has not fired"
@@ -162,7 +162,7 @@ def test_refused_credentials_are_looked_for_again() -> None:
     first = result_of(start(source.current()))
     assert result_of(start(source.renew(first))) is True
     assert result_of(start(source.current())).access_key == "A2"
-    # Somebody else's refusal of the old ones, a moment later, starts no other search.
+    # A refusal of the old ones to another request, a moment later, starts no other search.
     assert result_of(start(source.renew(first))) is True
     assert result_of(start(source.current())).access_key == "A2"
 
@@ -191,7 +191,7 @@ def test_a_guess_does_not_look_for_others_all_the_time() -> None:
 
 
 def test_a_wrong_guess_does_not_replace_the_credentials() -> None:
-    """Others go on with it meanwhile, and afterwards if there is nothing else."""
+    """Other requests use the old credentials meanwhile, and afterwards if there are no others."""
     found: list[Credentials | Exception] = [Credentials("A", "S"), OSError("no metadata")]
     clock, thread = Clock(), HeldThread()
 
@@ -236,14 +236,14 @@ def test_credentials_are_refreshed_before_they_expire() -> None:
     # Twelve minutes are less than botocore's fifteen, but not every request may ask.
     assert result_of(start(source.current())).access_key == first
     clock.advance(EARLY_REFRESH_PAUSE_SECONDS)
-    # Nobody waits for others while these still hold.
+    # No request waits for others while these are still valid.
     assert result_of(start(source.current())).access_key == first
     thread.run()
     assert result_of(start(source.current())).access_key != first
 
 
 def test_a_refresh_before_the_end_may_fail() -> None:
-    """What still holds is used, and the next refresh is not begun at once."""
+    """Credentials that are still valid are used, and the next refresh does not begin at once."""
 
     def resolve() -> RefreshableCredentials:
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=12)
@@ -275,7 +275,7 @@ def test_a_refresh_before_the_end_may_fail() -> None:
 
 @pytest.mark.parametrize("is_silent", [False, True])
 def test_credentials_are_used_until_they_expire(is_silent: bool) -> None:
-    """Whoever gives them out may be away for their last two minutes."""
+    """The source of credentials may be away for their last two minutes."""
     end = now = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
     now -= datetime.timedelta(minutes=12)
 

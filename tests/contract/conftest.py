@@ -40,7 +40,7 @@ def wait_for(work: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture(scope="session")
 def real_store_settings() -> StoreSettings:
-    """The real store's settings, with what it was found to be able to do."""
+    """The real store's settings, with the capabilities that the probe has found."""
     settings = real_settings()
     assert settings is not None, f"no real store: set {', '.join(REAL_STORE_VARIABLES)}"
     return wait_for(probed(settings))
@@ -89,7 +89,7 @@ def connected(
 
 
 def lacking(settings: StoreSettings, prefix: str) -> frozenset[str]:
-    """What a store lacks: found by Amazon's client, and known by `settings`."""
+    """What a store lacks: found by Amazon's client, and declared in `settings`."""
     endpoint, access_key, secret_key = settings.endpoint, settings.access_key, settings.secret_key
     assert endpoint is not None
     assert access_key is not None

@@ -1,4 +1,4 @@
-"""What stores lack is known: a lack that comes or goes unnoticed would skip or fail other tests."""
+"""The tests know what each store lacks: an unnoticed change would skip or fail other tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_real_store_lacks_what_is_expected(real_store_lacks: frozenset[str])
 
 
 class _Refusing:
-    """A client of Amazon's whose store refuses everything."""
+    """An AWS client whose store refuses everything."""
 
     def __getattr__(self, name: str) -> object:
         def refuse(**arguments: object) -> object:

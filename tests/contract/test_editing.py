@@ -28,7 +28,7 @@ def content(size_bytes: int) -> bytes:
 
 
 async def opened(under_test: StoreUnderTest, base: bytes) -> Upload:
-    """The file in place, with `base` stored."""
+    """An open file that is edited in place, with `base` stored."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     store, name, part_bytes = under_test.store, under_test.name("edited"), under_test.min_part_bytes

@@ -1,4 +1,4 @@
-"""What every `ObjectStore` promises, whoever implements it."""
+"""The contract of every implementation of `ObjectStore`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ AWKWARD_KEYS = {
     "~tilde*(x)!": "",
     "back\\slash": "backslashes",
 }
-"""Keys that a careless URL, XML or signature would change, and what a store needs for them."""
+"""Keys that a wrong URL, XML or signature would change, and the capabilities that they need."""
 
 
 async def stored(

@@ -1,4 +1,4 @@
-"""Probing finds what a store can do, and leaves nothing behind."""
+"""The probe finds what a store supports, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_store_that_can_do_all() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_two_processes_probe_at_the_same_time() -> None:
-    """And has just removed the object that both begin with."""
+    """The other process has just deleted the object with which both begin."""
     store = FakeStore()
     store.fail("head", NoSuchObject("gone", code="NoSuchKey", status=404))
     assert await probed(store) == Capabilities()
@@ -93,7 +93,7 @@ async def test_a_store_that_says_what_it_lacks(operation: str, skip: int, capabi
 async def test_one_odd_answer_is_a_finding(
     error: Exception, operation: str, skip: int, capability: str
 ) -> None:
-    """As long as the store does what is plain: else it is away."""
+    """If plain requests still work; else the store is away."""
     store = FakeStore()
     store.fail(operation, error, skip=skip)
     assert await probed(store) == replace(Capabilities(), **{capability: False})
@@ -109,7 +109,7 @@ async def test_a_store_that_is_away_has_no_odd_answers() -> None:
 
 
 class _Folds(FakeStore):
-    """A store on a file system that takes a backslash for a slash."""
+    """A store on a file system that treats a backslash as a slash."""
 
     async def put(self, name: ObjectName, *arguments: Any, **named: Any) -> str:
         folded = ObjectName(name.bucket, name.key.replace("\\", "/"))
@@ -151,7 +151,7 @@ async def test_the_probe_finds_the_capabilities_of_moto(moto_url: str) -> None:
 
 
 class _KnowsNoIfMatch(FakeStore):
-    """A store that looks at If-None-Match of a copy only."""
+    """A store that checks only If-None-Match of a copy."""
 
     async def copy(self, *arguments: Any, if_match: str | None = None, **named: Any) -> str:
         return await super().copy(*arguments, **named)

@@ -30,11 +30,11 @@ PROPERTIES = {
     ),
     "tags": replace(PLAIN, tags={"project": "x y", "k": "v=w+u"}),
 }
-"""What an object may have, by what a store needs for it."""
+"""Properties of objects, by the capability that they need."""
 
 
 def tree_on(under_test: StoreUnderTest) -> Tree:
-    """The files below the test's prefix, with the gateway's records below it, too."""
+    """The files under the test's prefix, with the gateway's records under it, too."""
     clock = Clock()
     clock.advance(2_000_000_000)
     context = SessionContext(
@@ -64,7 +64,7 @@ async def keys_of(under_test: StoreUnderTest) -> list[str]:
 
 
 def kept(info: ObjectInfo) -> tuple[object, ...]:
-    """What a copy must not lose."""
+    """The properties that a copy must not lose."""
     return (
         dict(info.metadata),
         info.content_type,

@@ -1,4 +1,4 @@
-"""Pieces end to end: an upload through the real client to the stores of the contract."""
+"""Staging uploads end to end: through the real client, on the stores of the contract."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.stores import StoreUnderTest
 
 
 def in_pieces(part_bytes: int) -> StagingLayout:
-    """Two direct parts, then pieces of two, three and three."""
+    """Two direct parts, then staging uploads of two, three and three parts."""
     return choose_layout(
         Ladder(part_bytes, part_bytes, max_parts=5),
         part_copy=True,
@@ -56,7 +56,7 @@ async def write_all(upload: Upload, data: bytes) -> None:
 
 
 class Collected:
-    """A `BodySink` that keeps all."""
+    """A `BodySink` that collects the whole body."""
 
     def __init__(self) -> None:
         self.data = b""

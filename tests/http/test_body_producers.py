@@ -1,4 +1,4 @@
-"""Bodies on their way out: by the kernel as they are, or copied into a transport."""
+"""How bodies are sent: by the kernel as they are, or copied into a transport."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = bytes(32 * BUFFER_BYTES)
 
 @implementer(ISystemHandle)
 class Tcp:
-    """What a TCP transport is to a pull producer; the far end reads when the test says so."""
+    """A TCP transport as a pull producer sees it; the far end reads when the test says so."""
 
     def __init__(self) -> None:
         self.near, self.far = socket.socketpair()
@@ -83,7 +83,7 @@ def tcp() -> Iterator[Tcp]:
 
 
 def read_all(tcp: Tcp) -> bytes:
-    """Everything the body brings, as the far end empties the socket again and again."""
+    """The whole body, as the far end empties the socket again and again."""
     tcp.drained()
     data = tcp.read()
     while tcp.wants_to_write:
@@ -133,7 +133,7 @@ def test_a_body_that_is_stopped_lets_go_and_sends_nothing_more(tcp: Tcp) -> None
     tcp.drained()
     assert tcp.read() == b""
     assert progress.ends == 0
-    buffer.clear()  # BufferError if anybody still looked into it
+    buffer.clear()  # BufferError if it were still in use
 
 
 def test_a_broken_connection_is_left_to_the_transport(tcp: Tcp) -> None:

@@ -1,4 +1,4 @@
-"""A store has to prove that it is the one that was asked for, before it hears a single byte."""
+"""A store must prove its name before it gets a single byte of a request."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SECRET = "AWS4-HMAC-SHA256 Signature=0123"
 
 
 class Listener(Factory):
-    """Keeps all that it is told, and answers what looks like a request."""
+    """Collects all that it receives, and responds to what looks like a request."""
 
     noisy = False
 
@@ -84,7 +84,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a request has come to."""
+    """The result of a request."""
 
     error: Exception | None
     heard: bytes
@@ -159,7 +159,7 @@ def usage(*usages: x509.ObjectIdentifier) -> x509.ExtendedKeyUsage:
 
 
 def tampered(authority: Authority) -> Issued:
-    """For `HOST`, as the authority has not signed it."""
+    """A certificate for `HOST` that is changed after the authority has signed it."""
     right = authority.issue([HOST])
     data = right.certificate.public_bytes(Encoding.DER)
     signature = right.certificate.signature
@@ -224,7 +224,7 @@ BAD: dict[str, tuple[str, Make, str]] = {
         "its signature is wrong",
     ),
     "a signature that is none": (HOST, tampered, "its signature is wrong"),
-    "by somebody who is no authority": (
+    "by an issuer that is no authority": (
         HOST,
         lambda a: a.delegate(is_authority=False).issue([HOST]),
         "its issuer is no authority",
@@ -323,7 +323,7 @@ async def test_a_refusal_names_the_setting(authority: Authority, ca_file: str) -
 
 
 class Talkative(Listener):
-    """Speaks HTTP to whoever comes."""
+    """Speaks HTTP to every client."""
 
     def buildProtocol(self, addr: object) -> _Listening:
         return _Talking(self, self.gone.append(Deferred()) or self.gone[-1])
@@ -345,7 +345,7 @@ async def test_https_where_there_is_http_is_told(ca_file: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_store_that_wants_a_certificate_of_ours(authority: Authority, ca_file: str) -> None:
-    """In TLS 1.3 it says so behind the handshake."""
+    """In TLS 1.3 it says so after the handshake."""
     shown = await ask(HOST, authority.issue([HOST]), ca_file, wants_certificate=True)
     assert shown.heard == b""
     assert isinstance(shown.error, TlsFailed)
@@ -368,7 +368,7 @@ async def test_a_file_without_authorities_trusts_none(authority: Authority, tmp_
 
 @pytest_twisted.ensureDeferred
 async def test_a_file_that_changes_is_read_again(authority: Authority, tmp_path: Path) -> None:
-    """A damaged one is not: what was believed is believed on."""
+    """A damaged file is not read: the earlier authorities stay."""
     path, other = tmp_path / "ca.pem", Authority.new("the next one")
     path.write_bytes(authority.pem)
     policy = VerifyingPolicy(lambda: Authorities(str(path)))
@@ -389,7 +389,7 @@ def test_a_file_with_authorities_is_fine(ca_file: str) -> None:
 
 
 def test_a_certificate_whose_names_cannot_be_read(authority: Authority) -> None:
-    """What `cryptography` refuses to read raises; the callback makes a refusal of it."""
+    """`cryptography` raises where it cannot read a certificate; the callback refuses it then."""
     unread = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\x30\x03\x82\x01\xff")
     issued = authority.issue(None, extensions=[unread])
     with pytest.raises(ValueError, match="parsing asn1"):
@@ -410,7 +410,7 @@ HOSTS = st.lists(
 
 
 class Oracle:
-    """What OpenSSL itself says of certificates by one authority."""
+    """OpenSSL's own verdict on certificates of one authority."""
 
     def __init__(self, ca_file: str) -> None:
         self._ca_file = ca_file
@@ -458,7 +458,7 @@ def shake_hands(client: SSL.Connection, server: SSL.Connection) -> bool:
 def test_no_more_is_believed_than_openssl_believes(
     authority: Authority, ca_file: str, names: list[str], host: str
 ) -> None:
-    """Nor less, but for a star in the place of an international label, as RFC 9525 has it."""
+    """Nor less, except for a star in place of an international label, as in RFC 9525."""
     issued = authority.issue(names)
     is_fine = name_fault(issued.certificate, host) == ""
     expected = Oracle(ca_file).believes(issued, host)

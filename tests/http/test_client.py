@@ -41,7 +41,7 @@ AT_ONCE = 200
 
 
 class Answer:
-    """An `AnswerSink` that keeps what it gets."""
+    """A `ResponseSink` that collects the response."""
 
     def __init__(self) -> None:
         self.status = 0
@@ -112,7 +112,7 @@ async def test_a_buffer_is_free_afterwards(server: ScriptedS3, client: HttpClien
     server.script(ScriptedResponse(200))
     buffer = bytearray(b"x" * 1000)
     await client.exchange(request_to(server.url + "/", (buffer,)), Answer())
-    buffer.extend(b"more")  # BufferError if anybody still looked into it
+    buffer.extend(b"more")  # BufferError if it were still in use
 
 
 MORE_THAN_SOCKETS_TAKE: Body = (b"x" * (64 << 20),)
@@ -188,7 +188,7 @@ async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpCl
 
 @pytest_twisted.ensureDeferred
 async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpClient) -> None:
-    """Whoever waited for the end of an exchange may come next, and must not."""
+    """The code that waited for the end of an exchange may begin another one, and must not."""
     server.script(ScriptedResponse(is_silent=True))
     waiting = client.exchange(request_to(server.url + "/"), Answer())
     following = waiting.addErrback(
@@ -204,7 +204,7 @@ async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpC
 
 @implementer(IHostnameResolver, IHostResolution)
 class SilentResolver:
-    """Never answers."""
+    """Never responds."""
 
     name = "store.example"
 
@@ -226,7 +226,7 @@ class SilentResolver:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("is_found", [True, False])
 def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> None:
-    """Whoever is silent: the resolver, or the address that it finds."""
+    """The resolver is silent, or the address that it finds."""
     reactor = MemoryReactorClock()
     if not is_found:
         reactor.installNameResolver(SilentResolver())
@@ -249,7 +249,7 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     certificate: Issued,
     ca_file: str,
 ) -> None:
-    """The first one has to wait for the handshake, and goes another way than those after it."""
+    """The first one waits for the handshake and goes through Twisted; later ones do not."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     server = ScriptedS3()
@@ -283,7 +283,7 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
 
 
 class Hasty(TwistedProtocol):
-    """Tells a success without a length, ends TLS, and lets the rest of the request come."""
+    """Sends a success without a length, ends TLS, and still reads the rest of the request."""
 
     def __init__(self, gone: Deferred[None]) -> None:
         self._gone = gone
@@ -302,7 +302,7 @@ async def test_an_early_success_is_none_over_tls_either(
     certificate: Issued,
     ca_file: str,
 ) -> None:
-    """What is written after the end of TLS is dropped in silence, and counts as sent."""
+    """Bytes that are written after the end of TLS are dropped silently, and count as sent."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     gone: Deferred[None] = Deferred()

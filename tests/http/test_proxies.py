@@ -33,7 +33,7 @@ STORED = ScriptedResponse(200, headers={"ETag": '"e"'})
 
 
 class AtOnce:
-    """An endpoint whose connections are made at once, and lead nowhere."""
+    """An endpoint whose connections are made at once and lead nowhere."""
 
     def __init__(self) -> None:
         self.transport = StringTransport()
@@ -158,7 +158,7 @@ def test_hosts_of_no_proxy_are_exempt(host: str, entry: str, expected: bool) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_http_goes_with_the_whole_url(server: ScriptedS3, connected: Connect) -> None:
-    """The scripted server stands for the proxy: it hears for whom the request is."""
+    """The scripted server is the proxy: it gets the whole URL."""
     proxy = server.url.replace("http://", "http://user:p%C3%A4:ss%40@")
     client = connected(endpoint=f"http://{HOST}:9000", proxy=proxy)
     server.script(STORED, STORED)
@@ -233,7 +233,7 @@ async def test_https_goes_through_a_tunnel(tmp_path: Path, connected: Connect) -
 async def test_a_certificate_is_told_at_once(
     tmp_path: Path, connected: Connect, events: RecordedEvents
 ) -> None:
-    """It was tried again for a minute and a half, as a connection that was lost."""
+    """Formerly it was retried for a minute and a half, like a lost connection."""
     way = await Way.lead(tmp_path, "elsewhere.example")
     client = connected(**way.settings(max_attempts=20))
     try:
@@ -324,7 +324,7 @@ async def test_settings_that_cannot_be_used_are_told_at_once(
 
 
 class TestAuthorities:
-    """Whose certificates are believed, by the order of the usual chain."""
+    """Which authorities are trusted, in the order of the usual chain."""
 
     @pytest.fixture
     def profile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -37,7 +37,7 @@ def server_context() -> SSL.Context:
 
 
 class Creator:
-    """What a policy gives for a host: makes connections that trust anybody."""
+    """The connection creator of a policy; its connections trust every certificate."""
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
@@ -52,7 +52,7 @@ class Policy:
 
 
 def move(source: Any, target: Any) -> None:
-    """All that `source` has to send."""
+    """All output of `source`."""
     while True:
         try:
             target.bio_write(source.bio_read(64 * KIB))
@@ -62,7 +62,7 @@ def move(source: Any, target: Any) -> None:
 
 @pytest.fixture
 def pair() -> tuple[Any, SSL.Connection]:
-    """A client's and a server's connection that have shaken hands."""
+    """The connections of a client and a server after their handshake."""
     creator = GatheringPolicy(Policy()).creatorForNetloc(b"store.example", 443)  # type: ignore[arg-type]
     client, server = creator.clientConnectionForTLS(None), SSL.Connection(server_context(), None)
     server.set_accept_state()
@@ -118,7 +118,7 @@ def test_damage_behind_data_is_told_after_it(pair: tuple[Any, SSL.Connection]) -
 
 
 class TlsTransport(ProtocolWrapper):
-    """What is above TLS, as far as a writer sees it: `asked` is what Twisted was asked to send."""
+    """A TLS transport as a writer sees it; `asked` is what was written through Twisted."""
 
     def __init__(self, connection: Any) -> None:
         self.transport = StringTransport()
@@ -139,7 +139,7 @@ def writer_on(transport: TlsTransport) -> RecordWriter:
 
 
 def received(transport: TlsTransport, server: SSL.Connection) -> bytes:
-    """What the server makes of what went to TCP."""
+    """What the server decrypts from the bytes sent to TCP."""
     server.bio_write(transport.transport.value())
     transport.transport.clear()
     data = b""

@@ -1,4 +1,4 @@
-"""What the store can do with a bucket is found out once, when it first matters."""
+"""The capabilities of a bucket are probed once, when they first matter."""
 
 from __future__ import annotations
 

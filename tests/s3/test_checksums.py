@@ -1,4 +1,4 @@
-"""Checksums: how they are made, sent, and compared with what the store tells."""
+"""Checksums: how they are made, sent, and compared with those that the store reports."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def completed(*fields: str) -> ScriptedResponse:
 
 @pytest.fixture
 def client(connected: Connect) -> S3Client:
-    """A client that does with checksums what the default configuration says."""
+    """A client that handles checksums as the default configuration says."""
     return connected(checksum=ChecksumChoice.AUTO, max_attempts=8)
 
 
@@ -161,7 +161,7 @@ class TestWhatIsSent:
     async def test_an_upload_begun_without_checksums_goes_on_without(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """As an upload that an earlier process has left."""
+        """Like an upload that an earlier process has left."""
         server.script(answer('"p1"'), completed())
         upload = MultipartUpload(NAME, "old")
         part = await client.upload_part(upload, 1, (b"x",))
@@ -174,7 +174,7 @@ class TestWhatIsSent:
     async def test_the_size_needs_no_sums(
         self, server: ScriptedS3, connected: Connect, able: bool
     ) -> None:
-        """It is left out only where it would be refused."""
+        """The size is left out only where the store would refuse it."""
         client = connected(capabilities=Capabilities(checksums=False, object_size=able))
         server.script(completed())
         parts = (StoredPart(1, 5, '"p1"'), StoredPart(2, 4, '"p2"'))
@@ -213,7 +213,7 @@ class TestWhatIsSent:
     async def test_where_there_are_no_checksums_md5_is_sent(
         self, server: ScriptedS3, connected: Connect
     ) -> None:
-        """Object Lock takes no upload without one of both. What is sent is signed, too."""
+        """Object Lock refuses uploads without a checksum or an MD5. The header is signed, too."""
         client = connected(checksum=ChecksumChoice.AUTO, capabilities=Capabilities(checksums=False))
         body = (b"12", bytearray(b""), memoryview(b"x345")[1:], bytes(5 * MIB))
         server.script(answer(), answer(), answer())
@@ -238,7 +238,7 @@ class TestWhatIsSent:
     async def test_without_md5_none_is_sent(
         self, server: ScriptedS3, connected: Connect, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A Python for FIPS 140 has none at all; a lost answer is settled without it."""
+        """A Python for FIPS 140 has no MD5; a lost response is settled without it."""
 
         def refuse(data: bytes = b"", **options: object) -> None:
             raise ValueError("[digital envelope routines] unsupported")
@@ -260,7 +260,7 @@ class TestWhatIsSent:
     async def test_copied_parts_take_the_checksum_that_the_store_tells(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """Their sums are the store's; without them it makes the object's sum itself."""
+        """The store reports their checksums; without them it computes that of the object itself."""
         source = ObjectInfo(ObjectName("bucket", "source"), 5, '"s"', 0.0)
         known = result("CopyPartResult", f"<ChecksumCRC64NVME>{OTHER}</ChecksumCRC64NVME>")
         server.script(known, completed(), completed())
@@ -278,7 +278,7 @@ class TestWhatIsSent:
     async def test_a_copied_part_without_a_sum_is_a_refusal(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """As long as the store has not been seen to tell one: it might refuse the whole then."""
+        """Unless the store has been seen to report one: it might refuse the whole upload then."""
         source = ObjectInfo(ObjectName("bucket", "source"), 5, '"s"', 0.0)
         server.script(result("CopyPartResult"))
         with pytest.raises(errors.CopiesLackChecksums):
@@ -400,7 +400,7 @@ class TestLostAnswers:
     async def test_without_kms_decrypt_the_sum_is_not_to_be_seen(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """A HEAD that asks for the sum is refused then, and the object is there nevertheless."""
+        """A HEAD that asks for the checksum is refused then, although the object is there."""
         etag = hashlib.md5(b"onetwo", usedforsecurity=False).hexdigest()
         server.script(
             ScriptedResponse(is_reset=True),

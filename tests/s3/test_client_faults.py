@@ -1,4 +1,4 @@
-"""What `S3Client` makes of a store that misbehaves."""
+"""`S3Client` and a store that misbehaves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ IF_ABSENT = WriteCondition.IF_ABSENT
 
 
 def now() -> str:
-    """The date of a reply. It has to be fresh: an old one is taken for a wrong clock of ours."""
+    """The date of a response: a current one, since an old one looks like a wrong clock here."""
     return formatdate(usegmt=True)
 
 
@@ -64,7 +64,7 @@ def partial(start: int, stop: int, *, size: int = 10, **reply: object) -> Script
 
 
 def stored(etag: str = '"e1"', size: int = 10, **more: str) -> ScriptedResponse:
-    """An answer to HEAD, or to PUT."""
+    """A response to HEAD, or to PUT."""
     return ScriptedResponse(200, b"", object_headers(etag, **more), length=size)
 
 
@@ -407,7 +407,7 @@ class TestLostAnswers:
     async def test_a_put_whose_success_came_before_its_body(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """Whatever the store has, it is not the whole: its word does not count."""
+        """The store cannot have the whole body: its success does not count."""
         large, early = (b"x" * (64 << 20),), replace(stored('"early"', 0), is_early=True)
         server.script(early, stored('"whole"', 0))
         assert await client.put(NAME, large, PLAIN) == '"whole"'
@@ -441,7 +441,7 @@ class TestLostAnswers:
     async def test_a_put_that_had_worked_with_a_key_that_is_gone(
         self, server: ScriptedS3, connected: Connect
     ) -> None:
-        """The object's checksum is encrypted with it; what else there is of it, is not."""
+        """The key encrypts the checksum of the object, and none of its other properties."""
         client = connected(checksum=ChecksumChoice.AUTO)
         ours = f'"{md5(DATA)}"'
         server.script(ScriptedResponse(is_reset=True), scripted_error(412, "PreconditionFailed"))
@@ -504,7 +504,7 @@ class TestLostAnswers:
     async def test_a_copy_onto_itself_that_had_worked(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """The ETag of a multipart object changes by it, so that trying again is refused."""
+        """The copy changes the ETag of a multipart object, so that a second attempt is refused."""
         late = ObjectProperties({"mtime": "2"})
         refused = scripted_error(412, "PreconditionFailed")
         later = formatdate(4e9, usegmt=True)  # than the request, however slow this machine is
@@ -662,7 +662,7 @@ class TestIdentityAndClock:
 
 
 class TestStoredOrDecompressed:
-    """GCS decompresses what is stored with ``Content-Encoding: gzip``, unless it is told not to."""
+    """GCS decompresses objects with ``Content-Encoding: gzip``, unless it is asked not to."""
 
     @staticmethod
     def gcs(request: RecordedRequest) -> ScriptedResponse:
@@ -702,7 +702,7 @@ class TestStoredOrDecompressed:
     async def test_a_head_tells_of_what_is_stored(
         self, server: ScriptedS3, client: S3Client
     ) -> None:
-        """What a copy would not be told of its encoding, it would lose."""
+        """A copy that does not restate the encoding would lose it."""
         server.respond_with(self.gcs)
         info = await client.head(NAME)
         assert (info.size_bytes, info.system_headers) == (6, {"content-encoding": "gzip"})
@@ -824,7 +824,7 @@ class TestWhatIsTold:
 
 
 class TestBlankParameters:
-    """A policy's condition on a parameter that is missing does not hold, be it only blank."""
+    """A condition of a policy on a missing parameter does not hold, even if it compares with ""."""
 
     @pytest_twisted.ensureDeferred
     async def test_lists_tell_their_prefix_always(

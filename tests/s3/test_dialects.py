@@ -236,7 +236,7 @@ class TestProbing:
 
 
 class TestCopiesInParts:
-    """As renames over 5 GiB are."""
+    """Like renames of more than 5 GiB."""
 
     @pytest.mark.parametrize("probe", Probe)
     @pytest.mark.parametrize("manner", ["right", "refused", "whole", "untold"])
@@ -269,7 +269,7 @@ class TestNames:
     async def test_a_backslash_is_refused_where_it_is_a_slash(
         self, server: ScriptedS3, store: SmallS3, connected: Connect
     ) -> None:
-        """Else reading, replacing or deleting the one would be done to the other."""
+        """Else the one would be read, replaced or deleted in place of the other."""
         store.dialect = Dialect(folds_backslashes=True)
         client = connected(probe=Probe.AUTO)
         await client.put(named("a/b"), (b"slash",), PROPERTIES)
@@ -329,7 +329,7 @@ class TestComplete:
     async def test_an_upload_that_is_gone_may_be_a_defect(
         self, server: ScriptedS3, store: SmallS3, client: S3Client, was_stored: bool
     ) -> None:
-        """As Ceph says it: 500, completion is already in progress."""
+        """Ceph's response: 500, completion is already in progress."""
         upload = await client.create_upload(NAME, PROPERTIES)
         part = await client.upload_part(upload, 1, (b"data",))
         if was_stored:
@@ -354,7 +354,7 @@ class TestComplete:
 
 
 class TestMissing:
-    """A 404 says that a file is missing, unless it says what else is."""
+    """A 404 says that a file is missing, unless its code names another thing."""
 
     @pytest.mark.parametrize("code", ["NoSuchKey", "NotFound", "ObjectNotFound", ""])
     @pytest_twisted.ensureDeferred
@@ -386,7 +386,7 @@ class TestMissing:
 
 
 class TestRefusalsAtRunTime:
-    """They contradict what was found, or declared: it is corrected, and nothing is destroyed."""
+    """Refusals that contradict the probe or the settings correct them, and no object is lost."""
 
     @pytest.fixture
     def client(self, store: SmallS3, connected: Connect) -> S3Client:

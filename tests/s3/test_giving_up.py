@@ -1,4 +1,4 @@
-"""Requests that nobody waits for any more are not sent, and not sent again."""
+"""Requests whose result is not wanted any more are neither sent nor sent again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REFUSAL = scripted_error(503, "SlowDown")
 
 
 class Pauses(task.Clock):
-    """A clock that tells of the first wait that begins; none of them ever ends."""
+    """A clock that reports the first wait that begins; no wait ever ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ async def test_a_cancelled_request_leaves_the_queue(
 async def test_a_cancelled_request_in_flight_is_waited_for(
     server: ScriptedS3, client: S3Client, events: RecordedEvents, reply: ScriptedResponse
 ) -> None:
-    """Its outcome counts; there is no other attempt."""
+    """The result of the attempt in flight counts; no other one follows."""
     cancel_token, held = CancelToken(), Deferred[ScriptedResponse]()
     server.respond_with(lambda _: held)
     part = sent(client, cancel_token)

@@ -84,7 +84,7 @@ def test_properties_become_headers() -> None:
 
 
 def test_a_tag_has_no_plus_sign_for_a_blank() -> None:
-    """Ceph keeps the plus sign."""
+    """Ceph does not decode the plus sign."""
     properties = ObjectProperties(tags={"my project": "x y+z/&"})
     assert list(property_headers(properties, "")) == [
         ("x-amz-tagging", "my%20project=x%20y%2Bz%2F%26")

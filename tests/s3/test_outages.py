@@ -47,7 +47,7 @@ def client_on(
 
 
 async def passing_time(work: Deferred[Any], clock: task.Clock, events: RecordedEvents) -> Any:
-    """The result of `work`; each of its waits passes as soon as it has begun."""
+    """The result of `work`; each of its waits ends as soon as it begins."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     while not work.called:
@@ -60,7 +60,7 @@ async def passing_time(work: Deferred[Any], clock: task.Clock, events: RecordedE
 class TestTwentySecondsAway:
     @pytest.mark.parametrize("seed", range(200))
     def test_the_default_retries_outlast_it(self, seed: int) -> None:
-        """However the dice fall: refused at once each time, as by a host without a server."""
+        """For any random waits: each attempt is refused at once, as by a host without a server."""
         settings, now_seconds = StoreSettings(), 0.0
         plan = RetryPlan(
             settings.max_attempts,
@@ -136,7 +136,7 @@ class TestTwentySecondsAway:
 class TestStorms:
     @pytest_twisted.ensureDeferred
     async def test_a_storm_of_503s_passes(self, server: ScriptedS3, events: RecordedEvents) -> None:
-        """Many parts at once, each refused several times: all arrive, none in vain."""
+        """Many parts at once, each refused several times: all are stored in the end."""
         clock = task.Clock()
         client = client_on(server.url, events, clock)
         server.script(*[scripted_error(503, "SlowDown", {"Retry-After": "1"})] * 32, *[FINE] * 8)
@@ -169,14 +169,14 @@ class TestStorms:
         put = [request for request in server.requests if request.method == "PUT"]
         assert len(put) <= settings.max_attempts
         looks = [request for request in server.requests if request.method == "HEAD"]
-        assert 1 <= len(looks) <= 3, "the store may be back, but nobody waits for it once more"
+        assert 1 <= len(looks) <= 3, "the store may be back, but it is not waited for once more"
         assert clock.seconds() <= settings.retry_time_seconds + 15.0
 
 
 class TestReachingIt:
     @pytest_twisted.ensureDeferred
     async def test_a_connection_that_is_never_made(self, events: RecordedEvents) -> None:
-        """A host whose queue of connections is full answers nothing at all."""
+        """A host whose queue of connections is full does not respond at all."""
         with ExitStack() as stack:
             port = stack.enter_context(full_port())
             client = client_on(
@@ -254,7 +254,7 @@ class full_port:
 
 @implementer(IHostnameResolver)
 class Names:
-    """Stands for DNS: each lookup takes the next answer, an empty one without."""
+    """Replaces DNS: each lookup gets the next result, or an empty one."""
 
     def __init__(self) -> None:
         self.answers: list[list[str]] = []
@@ -278,7 +278,7 @@ class Names:
 
 @pytest.fixture
 def names() -> Iterator[Names]:
-    """The reactor asks this instead of DNS."""
+    """The reactor uses this instead of DNS."""
     from twisted.internet import reactor  # noqa: PLC0415
 
     names = Names()

@@ -79,7 +79,7 @@ def is_get(request: RecordedRequest) -> bool:
 
 
 class Credentials:
-    """Credentials that end, and are found again; all who wait share one renewal."""
+    """Credentials that expire and are renewed; all waiting requests share one renewal."""
 
     def __init__(self) -> None:
         self.renewals = 0
@@ -261,7 +261,7 @@ class TestUploads:
 
     @pytest_twisted.ensureDeferred
     async def test_an_upload_that_is_gone(self, journey: Journey) -> None:
-        """Aborted behind our back, as by a lifecycle rule."""
+        """The upload is aborted by another program, such as a lifecycle rule."""
 
         def is_first_part_after_all_was_lost(request: RecordedRequest) -> bool:
             if is_part(3)(request):
@@ -285,7 +285,7 @@ class TestUploads:
     @pytest.mark.parametrize("data", [SMALL, DATA])
     @pytest_twisted.ensureDeferred
     async def test_a_success_whose_answer_is_lost(self, journey: Journey, data: bytes) -> None:
-        """What was asked is done, and nobody says so: HEAD settles it, by the checksum."""
+        """The request is carried out and its response is lost: HEAD settles it, by the checksum."""
         concerns, lost = (is_put if data is SMALL else is_complete), []
 
         def answer(request: RecordedRequest) -> ScriptedResponse:
@@ -303,7 +303,7 @@ class TestUploads:
     @pytest.mark.parametrize("data", [SMALL, DATA])
     @pytest_twisted.ensureDeferred
     async def test_a_file_of_others_stays(self, journey: Journey, data: bytes) -> None:
-        """It comes while the answer to ours is lost, and has the same size."""
+        """The other object is stored while the response is lost, and has the same size."""
         theirs = bytes(len(data))
         concerns = is_put if data is SMALL else is_complete
 
@@ -406,7 +406,7 @@ class TestDownloads:
     async def test_a_body_that_is_not_what_was_promised(
         self, journey: Journey, change: dict[str, Any]
     ) -> None:
-        """It breaks off, stalls, or its length is a lie."""
+        """The body breaks off, stalls, or has another length than promised."""
         journey.store.objects["home/file"] = DATA
         done: list[RecordedRequest] = []
 
@@ -438,7 +438,7 @@ class TestDownloads:
 
 
 class TestDialects:
-    """Each store is found out by the probe, and what it lacks is done without."""
+    """The probe finds what each store lacks, and the gateway does without it."""
 
     DIALECTS = (
         Dialect(),
@@ -471,7 +471,7 @@ class TestDialects:
     async def test_a_store_that_wants_equal_parts_is_found_out_by_its_first_refusal(
         self, journey: Journey
     ) -> None:
-        """Only behind part 100 do parts begin to grow."""
+        """Parts begin to grow only after part 100."""
         journey.store.dialect = Dialect(needs_equal_parts=True)
         tree = journey.tree(probe=Probe.AUTO)
         data = random.Random(5).randbytes(104 * PART_BYTES)
@@ -488,7 +488,7 @@ class TestDialects:
     @pytest.mark.parametrize("manner", ["right", "refused", "untold"])
     @pytest_twisted.ensureDeferred
     async def test_a_file_is_appended_to(self, journey: Journey, manner: str, probe: Probe) -> None:
-        """Whether the store was found out before, or says no when it matters."""
+        """Whether the probe has found the lack, or the store refuses only when it matters."""
         journey.store.dialect = Dialect(copies_with_checksums=manner)
         journey.store.objects["home/file"] = old = random.Random(6).randbytes(6 * MIB)
         tree = journey.tree(probe=probe)
@@ -509,7 +509,7 @@ class TestDialects:
     @pytest.mark.parametrize("probe", Probe)
     @pytest_twisted.ensureDeferred
     async def test_no_false_checksum_is_kept(self, journey: Journey, probe: Probe) -> None:
-        """A range that is copied is told, and kept, to have the checksum of the whole source."""
+        """The store reports, and stores, the checksum of the whole source for a copied range."""
         journey.store.dialect = Dialect(copies_with_checksums="whole")
         journey.store.objects["home/file"] = old = random.Random(6).randbytes(11 * MIB)
         tree = journey.tree(probe=probe)
@@ -529,7 +529,7 @@ class TestDialects:
     async def test_an_upload_that_refuses_copies_after_parts_were_sent_is_explained(
         self, journey: Journey
     ) -> None:
-        """The store was another when it was tried out. The next try is made in the other way."""
+        """The store has changed since the probe. The next upload is made in the other way."""
         old = random.Random(6).randbytes(16 * MIB)
         journey.store.objects["home/file"] = old
         new = random.Random(7).randbytes(9 * MIB)

@@ -66,6 +66,7 @@ class Download:
         self._etag = etag
         self._store = context.store
         self._budget = context.budget
+        self._transfers = context.transfers
         self._clock = context.clock
         self._part_bytes = context.settings.download_part_size_bytes
         self._info: ObjectInfo | None = None
@@ -95,7 +96,7 @@ class Download:
         :raises ObjectChanged: it is not the version that was asked for.
         :raises LimitReached: there is no memory.
         """
-        self._register()
+        self._transfers.begin_download(self, is_shown=not self._is_base)
         self._budget.watch(self._on_pressure)
         try:
             first_bytes = await self._memory.reserve_first(self._part_bytes, may_wait=may_wait)
@@ -111,19 +112,6 @@ class Download:
         except BaseException:
             self.close()
             raise
-
-    def _register(self) -> None:
-        """The reader of a base object is work, and no transfer: it belongs to the upload."""
-        if self._is_base:
-            self._context.transfers.begin_work()
-        else:
-            self._context.transfers.begin_download(self)
-
-    def _unregister(self) -> None:
-        if self._is_base:
-            self._context.transfers.end_work()
-        else:
-            self._context.transfers.end_download(self)
 
     def view(self) -> TransferView:
         return TransferView(
@@ -157,7 +145,7 @@ class Download:
             if not self._is_base:
                 self.traffic.end()
             self._budget.unwatch(self._on_pressure)
-            self._unregister()
+            self._transfers.end_download(self)
 
     def _emit_end(self) -> None:
         if self._info is not None:
@@ -186,7 +174,10 @@ class Download:
             raise self._failure.with_traceback(None)
         size_bytes = self._known.size_bytes
         if offset >= size_bytes:
-            return self._end_of_file(offset)
+            end = EndOfFile("end of file")
+            if not self._queue.reads:
+                raise end
+            return self._queue.put(ByteRange(offset, offset), Failure(end))
         wanted = ByteRange(offset, min(offset + length, size_bytes))
         self._reads_ahead = True
         data = None if self._queue.reads else self.take(wanted)
@@ -198,12 +189,6 @@ class Download:
         reply = self._queue.put(wanted)
         self._fetch_more()
         return reply
-
-    def _end_of_file(self, offset: int) -> Deferred[Body]:
-        error = EndOfFile("end of file")
-        if not self._queue.reads:
-            raise error
-        return self._queue.put(ByteRange(offset, offset), Failure(error))
 
     def has_received(self, wanted: ByteRange) -> bool:
         """Whether all of `wanted` is here."""
@@ -260,13 +245,9 @@ class Download:
         if not self._ranges:
             self._memory.queue(size_bytes)
         elif not any(each.segment.is_under_way for each in self._ranges.values()):
-            self._release_all()
-
-    def _release_all(self) -> None:
-        """There is no memory, and this download itself may hold what the READ waits for."""
-        for each in tuple(self._ranges.values()):
-            self._remove(each)
-        self._fetch_more()
+            # This download itself may hold the memory that the READ waits for.
+            self._remove_all()
+            self._fetch_more()
 
     def _start(self, each: FetchedRange, *, if_match: str | None) -> None:
         segment = each.segment
@@ -338,20 +319,21 @@ class Download:
         self._budget.release(each.segment.stop - each.segment.start)
         each.end()
 
+    def _remove_all(self) -> None:
+        for each in tuple(self._ranges.values()):
+            self._remove(each)
+
     # The end.
 
     def _fail(self, error: GatewayError) -> None:
         """This handle reads no more bytes: release everything, and let READs that wait fail."""
-        if self._failure is None:
-            self._failure = error
+        self._failure = self._failure or error
         self._memory.leave_queue()
-        for each in tuple(self._ranges.values()):
-            self._remove(each)
+        self._remove_all()
         self._queue.refuse_all(error)
         self._queue.answer()
 
     def _on_pressure(self) -> None:
         """Others wait for memory: bytes that no READ waits for can be fetched again."""
         if not self._queue.reads and self._info is not None:
-            for each in tuple(self._ranges.values()):
-                self._remove(each)
+            self._remove_all()

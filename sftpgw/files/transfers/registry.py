@@ -174,7 +174,7 @@ class TransferRegistry:
         self.pinned: set[Pinned] = set()
         self._uploads: dict[ObjectName, list[Registration]] = {}
         self._removed: set[Registration] = set()
-        self._downloads: set[Transfer] = set()
+        self._downloads: dict[Transfer, bool] = {}
         self._other_work = 0
         self._idle = Notifier()
         self._is_draining = False
@@ -202,13 +202,18 @@ class TransferRegistry:
         self._other_work -= 1
         self._tell_if_idle()
 
-    def begin_download(self, download: Transfer) -> None:
-        """A file was opened for reading."""
-        self._downloads.add(download)
+    def begin_download(self, download: Transfer, *, is_shown: bool = True) -> None:
+        """A file was opened for reading.
+
+        :param download: the download.
+        :param is_shown: whether it has a view of its own; the reader of a base object has none,
+            since it belongs to an upload.
+        """
+        self._downloads[download] = is_shown
 
     def end_download(self, download: Transfer) -> None:
         """It was closed."""
-        self._downloads.discard(download)
+        self._downloads.pop(download, None)
         self._tell_if_idle()
 
     async def idle(self) -> None:
@@ -226,8 +231,11 @@ class TransferRegistry:
 
     def views(self) -> tuple[TransferView, ...]:
         """All uploads and downloads as they are now, those that began first at the head."""
-        transfers = [each.writer for each in self._all_uploads() if each.writer is not None]
-        views = [each.view() for each in (*transfers, *self._downloads)]
+        transfers: list[Transfer] = [
+            each.writer for each in self._all_uploads() if each.writer is not None
+        ]
+        transfers += [each for each, is_shown in self._downloads.items() if is_shown]
+        views = [each.view() for each in transfers]
         return tuple(sorted(views, key=lambda view: view.since_seconds))
 
     # Uploads.

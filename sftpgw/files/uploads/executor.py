@@ -24,22 +24,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from twisted.internet.defer import DeferredLock
 
 from sftpgw.aio.cancel import CancelToken
 from sftpgw.errors import (
     CopiesLackChecksums,
-    NoSuchObject,
-    ObjectChanged,
-    PreconditionFailed,
     StoreError,
     StoreTrouble,
 )
 from sftpgw.files.body_collector import BodyCollector
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
+from sftpgw.files.uploads.edited_base import EditedBase
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.upload_commands import (
     AbortUpload,
@@ -74,8 +71,6 @@ from sftpgw.model.store import (
     WriteCondition,
 )
 from sftpgw.model.units import Body
-
-T = TypeVar("T")
 
 STAGING_PROPERTIES = ObjectProperties(storage_class="STANDARD")
 
@@ -120,7 +115,7 @@ class UploadExecutor:
         self._properties = properties
         self._suspend = suspend
         self._may_copy = may_copy
-        self._uses_base = False
+        self._base = EditedBase(context.store, registration)
         self._multiparts: dict[int, MultipartUpload] = {}
         self._has_sent = False
         self._replacing = DeferredLock()
@@ -187,7 +182,7 @@ class UploadExecutor:
         Once for each bucket that could not be probed before. A part that the completion does not
         name is not in the object.
         """
-        base = self._registration.base
+        base = self._base.info
         if not own.may_refuse_copies or base is None or base.size_bytes < MIN_PART_BYTES:
             return
         wanted = ByteRange(0, MIN_PART_BYTES)
@@ -216,7 +211,7 @@ class UploadExecutor:
         has_waited = await self._registration.commit.wait()
         has_waited |= await self._registration.wait_for_key(self._clock)
         if has_waited:
-            await self._check_base()
+            await self._base.check()
         name = self._registration.name
         self.etag = await self._store.put(name, whole.body, properties, self._current_condition)
 
@@ -226,11 +221,11 @@ class UploadExecutor:
         name, condition = self._registration.name, self._current_condition
         if self.has_moved:
             self.etag = await self._relocator.publish(
-                multipart, complete.parts, name, condition, check=self._check_base
+                multipart, complete.parts, name, condition, check=self._base.check
             )
             return
         await self._registration.wait_for_key(self._clock)
-        await self._check_base()
+        await self._base.check()
         self.etag = await self._store.complete_upload(multipart, complete.parts, condition)
 
     @property
@@ -244,10 +239,10 @@ class UploadExecutor:
         """The condition of OPEN, unless the file was renamed to replace another since."""
         return WriteCondition.NONE if self._registration.may_replace else self._condition
 
-    # The base object. It may be renamed while a request for it is under way.
+    # The base object.
 
     async def _copy_base(self, copy: CopyBase) -> StoredPart:
-        return await self._of_base(lambda base: self._copied_base(base, copy))
+        return await self._base.ask(lambda base: self._copied_base(base, copy))
 
     async def _copied_base(self, base: ObjectInfo, copy: CopyBase) -> StoredPart:
         multipart, copy_part = self._multiparts[0], self._cancellable_store.copy_part
@@ -281,41 +276,7 @@ class UploadExecutor:
                 raise StoreTrouble("the store sent less than the object's size promises")
             return fetched.body
 
-        return await self._of_base(ask)
-
-    async def _of_base(self, ask: Callable[[ObjectInfo], Awaitable[T]]) -> T:
-        """Ask for something of the base, under the name that it has now.
-
-        :raises ObjectChanged: it is not what it was.
-        """
-        self._uses_base = True
-        while True:
-            base = self._known_base
-            try:
-                return await ask(base)
-            except (PreconditionFailed, NoSuchObject):
-                if base is self._known_base:
-                    raise _changed() from None
-
-    async def _check_base(self) -> None:
-        """Check that the base, if bytes of it are used, was not replaced: they would come back.
-
-        :raises ObjectChanged: it was.
-        """
-        if not self._uses_base:
-            return
-        base = self._known_base
-        try:
-            found = await self._store.head(base.name)
-        except NoSuchObject:
-            raise _changed() from None
-        if found.etag != base.etag:
-            raise _changed()
-
-    @property
-    def _known_base(self) -> ObjectInfo:
-        assert self._registration.base is not None, "a file without a base uses no bytes of it"
-        return self._registration.base
+        return await self._base.ask(ask)
 
     # Staging objects.
 
@@ -393,10 +354,3 @@ class UploadExecutor:
     def _name(self) -> ObjectName:
         """The file's name now."""
         return self._registration.name
-
-
-def _changed() -> ObjectChanged:
-    return ObjectChanged(
-        "the file was changed by another client meanwhile, so that nothing of it was stored; "
-        "open it again"
-    )

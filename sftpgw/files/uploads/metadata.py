@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from twisted.python.failure import Failure
+
 from sftpgw.errors import NoSuchObject, PermissionDenied
 from sftpgw.files.copies.preserved_properties import MTIME, mtime_text, restated
 from sftpgw.files.listing.plan import attributes_of
@@ -20,6 +22,7 @@ from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
+from sftpgw.files.uploads.reporter import UploadReporter
 from sftpgw.model.store import NO_METADATA, ObjectInfo, ObjectProperties
 
 NO_TIMES = "nothing was written to the file, and you may not set the times of stored files here"
@@ -31,6 +34,7 @@ class UploadMetadata:
     :param context: what the session's files stand on.
     :param registration: knows the file's name, and the object that is edited (its base).
     :param plan: tells whether something was written, and whether the metadata is sent.
+    :param reporter: told of a defect: an mtime that cannot be set does not end the upload.
     :param modified_seconds: the mtime that OPEN asks for.
     :param created_with: the mtime that a resumed upload was created with.
     :param may_set_times: whether the user may set the mtime of a stored file.
@@ -41,6 +45,7 @@ class UploadMetadata:
         context: SessionContext,
         registration: Registration,
         plan: UploadPlan,
+        reporter: UploadReporter,
         *,
         modified_seconds: float | None,
         created_with: float | None,
@@ -53,6 +58,7 @@ class UploadMetadata:
         self._mtime_setter = MtimeSetter(context)
         self._registration = registration
         self._plan = plan
+        self._reporter = reporter
         self._modified_seconds = modified_seconds
         self._may_set_times = may_set_times
 
@@ -93,21 +99,24 @@ class UploadMetadata:
         return written_seconds
 
     async def after_publication(self, size_bytes: int, etag: str) -> None:
-        """The file is stored; set an mtime that came too late for its metadata.
+        """The file is stored; set an mtime that came too late for its metadata. Never raises.
 
         :param size_bytes: the size of the file.
         :param etag: the ETag of its object.
         """
         stored = ObjectInfo(self._registration.name, size_bytes, etag, self._opened_seconds)
-        await self._mtime_setter.on_published(
-            stored, created_with=self.created_with, wanted=self._modified_seconds
-        )
+        try:
+            await self._mtime_setter.on_published(
+                stored, created_with=self.created_with, wanted=self._modified_seconds
+            )
+        except Exception:
+            self._reporter.defect(Failure())
 
     async def set_mtime_only(self) -> PermissionDenied | None:
         """Set the mtime of a stored file that was opened, and that nothing was written to.
 
         A user who may overwrite an empty file may set its mtime: overwriting it with nothing
-        would set one, too. Returns why the mtime was not set, if the client is to be told.
+        would set one, too. Never raises. Returns why the mtime was not set, if that is to be told.
         """
         seconds, base = self._modified_seconds, self._registration.base
         is_untouched = not self._plan.is_changed and self._plan.failure is None
@@ -116,8 +125,11 @@ class UploadMetadata:
         if not self._may_set_times and base.size_bytes:
             is_set = int(attributes_of(base).modified_seconds or 0) == int(seconds)
             return None if is_set else PermissionDenied(NO_TIMES)
-        await self._registration.commit.wait()
-        await self._mtime_setter.set_if_same(self._registration.base or base, seconds)
+        try:
+            await self._registration.commit.wait()
+            await self._mtime_setter.set_if_same(self._registration.base or base, seconds)
+        except Exception:
+            self._reporter.defect(Failure())
         return None
 
     # The other properties.

@@ -1,15 +1,27 @@
-"""What the log is told of one upload.
+"""What the log and the client are told of one upload.
 
-Knows: the facts of its events. Must not know: when they happen.
+Knows: the facts of its events, and the client's words for its errors.
+Must not know: when they happen.
 """
 
 from __future__ import annotations
 
-from sftpgw.errors import GatewayError
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
+
+from sftpgw.errors import (
+    AlreadyExists,
+    ConditionalConflict,
+    GatewayError,
+    NoSuchUpload,
+    PreconditionFailed,
+    UploadFailed,
+)
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import FileTraffic, upload_purpose
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
+from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.upload_events import (
     FileStored,
     UploadAbandoned,
@@ -21,7 +33,7 @@ from sftpgw.model.events.upload_events import (
 
 
 class UploadReporter:
-    """Emits the events of one upload.
+    """Emits the events of one upload, and explains its errors.
 
     :param context: what the session's files stand on.
     :param registration: knows the file's name, and the object that is edited (its base).
@@ -102,3 +114,23 @@ class UploadReporter:
             "purpose": purpose,
             **self._traffic.written_facts(),
         }
+
+    def client_error(self, error: Exception) -> GatewayError:
+        """What the client is told of an error."""
+        if isinstance(error, PreconditionFailed | ConditionalConflict):
+            return AlreadyExists("another client has created this file meanwhile")
+        if isinstance(error, NoSuchUpload) and self._is_resumed:
+            return UploadFailed(
+                "what had been sent of this file is gone from the store; send it from the beginning"
+            )
+        if not isinstance(error, GatewayError):
+            return self.defect(Failure(error))
+        # The error lives as long as the handle; its context would hold the bytes of a part.
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+
+    def defect(self, failure: Failure) -> GatewayError:
+        """A defect, or the process going down: it ends the upload, and nothing else."""
+        if not failure.check(CancelledError):
+            self._events.emit(Defect(where="upload", failure=failure))
+        return UploadFailed("the upload failed for an internal reason; see the gateway's log")

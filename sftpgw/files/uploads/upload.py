@@ -37,19 +37,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import (
-    AlreadyExists,
-    ConditionalConflict,
-    GatewayError,
-    NoSuchUpload,
     ObjectChanged,
-    PermissionDenied,
-    PreconditionFailed,
     Unsupported,
     UploadFailed,
 )
@@ -74,7 +67,6 @@ from sftpgw.files.uploads.readback import NoReadback, Readback
 from sftpgw.files.uploads.reporter import UploadReporter
 from sftpgw.files.uploads.suspended.plan import SuspendedUpload
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
-from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.filesystem import AttributeChanges, FileAttributes, FileKind
 from sftpgw.model.store import MultipartUpload, ObjectName, StoredPart
 from sftpgw.model.units import Body, Buffer
@@ -118,18 +110,23 @@ class Upload:
         self._context = context
         self._plan = plan
         self._path = path
-        self._is_resumed = mode.resumed is not None
         self._readback = readback or NoReadback(Unsupported("the file is open for writing only"))
         self._registration: Registration = context.transfers.register(
             name, self, mode.base, self._readback.rebase
         )
         self._reporter = UploadReporter(
-            context, self._registration, plan, self.traffic, path, is_resumed=self._is_resumed
+            context,
+            self._registration,
+            plan,
+            self.traffic,
+            path,
+            is_resumed=mode.resumed is not None,
         )
         self._metadata = UploadMetadata(
             context,
             self._registration,
             plan,
+            self._reporter,
             modified_seconds=modified_seconds,
             created_with=mode.resumed.created_with if mode.resumed else None,
             may_set_times=may_set_times,
@@ -156,7 +153,7 @@ class Upload:
         )
         self._failed_before_removal = False
         self._suspend_deadline: Any = None
-        self._withheld = Notifier(self._on_none_withheld)
+        self._withheld = Notifier(lambda: context.stall_timeout.replies_sent(self))
         self._steps = Notifier()
         self._has_ended = False
 
@@ -200,9 +197,6 @@ class Upload:
         self._context.stall_timeout.replies_withheld(self)
         return withheld.addCallback(lambda _: self._require_accepted())
 
-    def _on_none_withheld(self) -> None:
-        self._context.stall_timeout.replies_sent(self)
-
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         self._require_success()
         return self._readback.read(offset, length)
@@ -235,7 +229,7 @@ class Upload:
         if self._is_unnamed:
             await self._drop()
             return
-        refusal = await self._set_mtime_only()
+        refusal = await self._metadata.set_mtime_only()
         self._carry_out(self._plan.finish())
         # Cleaning up after a failure may take as long as the store is away.
         while not self._has_ended and self._plan.failure is None:
@@ -295,9 +289,10 @@ class Upload:
                 await self._wait_for_memory()
             outcome = await self._executor.carry_out(command)
         except Exception as error:
-            return self._plan.failed(command, self._explained(error))
+            return self._plan.failed(command, self._reporter.client_error(error))
         if isinstance(command, PutWhole | CompleteUpload):
-            await self._published(command.size_bytes)
+            self._reporter.stored(command.size_bytes, self._executor.etag)
+            await self._metadata.after_publication(command.size_bytes, self._executor.etag)
         if isinstance(command, CompleteUpload) and self._suspended_uploads is not None:
             await self._suspended_uploads.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
@@ -313,21 +308,6 @@ class Upload:
             await self._steps.wait()
         self._require_success()
 
-    async def _published(self, size_bytes: int) -> None:
-        """The file is stored: the upload has succeeded, even if its mtime cannot be set."""
-        self._reporter.stored(size_bytes, self._executor.etag)
-        try:
-            await self._metadata.after_publication(size_bytes, self._executor.etag)
-        except Exception:
-            self._unforeseen(Failure())
-
-    async def _set_mtime_only(self) -> PermissionDenied | None:
-        try:
-            return await self._metadata.set_mtime_only()
-        except Exception:
-            self._unforeseen(Failure())
-            return None
-
     async def _suspend(self, upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
         """Write a record of the upload, so that it stays open; whether it may."""
         if self._suspended_uploads is None:
@@ -342,26 +322,6 @@ class Upload:
             ),
             self._reporter.facts(),
         )
-
-    def _explained(self, error: Exception) -> GatewayError:
-        """What the client is told of an error."""
-        if isinstance(error, PreconditionFailed | ConditionalConflict):
-            return AlreadyExists("another client has created this file meanwhile")
-        if isinstance(error, NoSuchUpload) and self._is_resumed:
-            return UploadFailed(
-                "what had been sent of this file is gone from the store; send it from the beginning"
-            )
-        if not isinstance(error, GatewayError):
-            return self._unforeseen(Failure(error))
-        # The error lives as long as the handle; its context would hold the bytes of a part.
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
-
-    def _unforeseen(self, failure: Failure) -> GatewayError:
-        """A defect, or the process going down: it ends the upload, and nothing else."""
-        if not failure.check(CancelledError):
-            self._context.events.emit(Defect(where="upload", failure=failure))
-        return UploadFailed("the upload failed for an internal reason; see the gateway's log")
 
     # What follows from every step.
 

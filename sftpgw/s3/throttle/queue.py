@@ -27,7 +27,7 @@ class Throttles:
     """The queues of the process, one for each bucket.
 
     :param clock: times throttling.
-    :param events: is told when the first request must wait, and when none must wait any more.
+    :param events: takes the events of the first request that must wait, and of the last one.
     :param ceiling: a limit of this many requests counts as no limit.
     """
 

@@ -1,4 +1,4 @@
-"""What faults mean and what follows them."""
+"""Faults: their meaning, and whether a request is sent again."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 
 
 def test_a_first_failure_may_be_late() -> None:
-    """A timeout that takes all the time leaves one more attempt."""
+    """After a timeout that uses up all the time, one more attempt follows."""
     retries = plan()
     assert retries.after(Fault(TIMED_OUT), 300.0) is not None
     assert retries.after(Fault(TIMED_OUT), 300.0) is None

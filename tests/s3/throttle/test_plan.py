@@ -1,4 +1,4 @@
-"""How many requests a store gets at once after it has asked for fewer."""
+"""How many requests may be in flight after a store has asked for fewer."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_throttle_ends_after_a_calm_minute() -> None:
     throttle = throttled(to=4)
     throttle.began()
     assert not throttle.served(CALM_SECONDS - 1, is_crowded=False)
-    assert not throttle.served(CALM_SECONDS + 1, is_crowded=True), "somebody waits"
+    assert not throttle.served(CALM_SECONDS + 1, is_crowded=True), "requests wait"
     assert throttle.served(CALM_SECONDS + 1, is_crowded=False)
 
 

@@ -1,4 +1,4 @@
-"""A store that wants fewer requests at once gets fewer, and everything is done in the end."""
+"""A store that asks for fewer requests at once gets fewer, and all of them succeed in the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UPLOAD = MultipartUpload(ObjectName("bucket", "key"), "upload-1")
 
 
 class Crowd:
-    """Requests of some users in one line."""
+    """Requests of some users in one queue."""
 
     def __init__(self) -> None:
         self.clock = task.Clock()
@@ -94,7 +94,7 @@ class TestTheLine:
     def test_the_log_says_once_when_it_begins_and_when_it_is_over(self) -> None:
         crowd = Crowd()
         crowd.throttle()
-        assert crowd.events.names() == [], "nobody has had to wait"
+        assert crowd.events.names() == [], "no request had to wait"
         crowd.come("ann-1", "ann-2", "bob-1")
         crowd.go("ann-1", "ann-2")
         crowd.clock.advance(100.0)
@@ -119,7 +119,7 @@ class TestTheLine:
 
 
 class Busy:
-    """A store that does `at_once` things at a time, each until it is told to be done with one."""
+    """A store that serves `at_once` requests at a time, each until the test ends it."""
 
     def __init__(self, server: ScriptedS3, at_once: int) -> None:
         self.held: deque[Deferred[ScriptedResponse]] = deque()
@@ -212,7 +212,7 @@ class TestRequests:
         store: Busy,
         stored: list[StoredPart],
     ) -> None:
-        """Whatever was sent has arrived, on both sides."""
+        """All bytes in flight have arrived, on both sides."""
         from twisted.internet import reactor  # noqa: PLC0415
 
         def told() -> int:
