@@ -517,7 +517,7 @@ class TestDirectories:
 
 
 class TestInFlight:
-    """Files that somebody is still writing: as on a disk, where an open file has no name."""
+    """Files that are still written: as on a disk, where an open file has no name."""
 
     def test_a_rename_redirects_what_is_only_in_flight(
         self, gateway: GatewayInMemory, tree: Tree
