@@ -1,8 +1,8 @@
 """Everything that changes files, cut off at every request to the store and every message.
 
-Client, gateway or connection may die at any time. At each moment each key holds its whole content of
-before or of afterwards, and a file that is being renamed exists under one of its names. A confirmed
-file is stored. A later process removes everything else.
+Client, gateway or connection may die at any time. At each moment each key holds its whole content
+of before or of afterwards, and a file that is being renamed exists under one of its names. A
+confirmed file is stored. A later process removes everything else.
 
 A world that goes wrong is built again by hand: ``demand_whole(JOB, Death(Fate.…, n))``.
 """
