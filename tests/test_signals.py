@@ -51,7 +51,7 @@ def as_before() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_before")
-def test_every_signal_that_ends_a_process_unasked_is_told_and_survived() -> None:
+def test_every_signal_that_ends_a_process_by_default_is_logged_and_survived() -> None:
     told: list[str] = []
     ignore_signals(SameThread(), told.append, pytest.fail)
     for number in ignorable_signals():
@@ -61,7 +61,7 @@ def test_every_signal_that_ends_a_process_unasked_is_told_and_survived() -> None
 
 
 @pytest.mark.usefixtures("as_before")
-def test_handlers_that_are_there_stay() -> None:
+def test_existing_handlers_stay() -> None:
     heard: list[int] = []
     signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -159,5 +159,5 @@ def upload_purpose(
         return COPY
     if base_bytes is None:
         return RESUME if is_resumed else UPLOAD
-    goes_on_behind = traffic.written_bytes and size_bytes == base_bytes + traffic.written_bytes
-    return RESUME if goes_on_behind else EDIT
+    is_appended = traffic.written_bytes and size_bytes == base_bytes + traffic.written_bytes
+    return RESUME if is_appended else EDIT

@@ -72,7 +72,7 @@ def test_a_packet_larger_than_announced(session: RawSftp) -> None:
     assert session.client.wait_for_the_end()
 
 
-def test_windows_full_of_nothing(session: RawSftp) -> None:
+def test_windows_filled_a_byte_at_a_time(session: RawSftp) -> None:
     """A frame that arrives a byte at a time."""
     session.client.send(session.data(struct.pack(">L", 250 * KIB)))
     for _ in range(100):

@@ -58,7 +58,7 @@ def test_5000_pipelined_passwords_with_the_right_one_last(
     assert target.measure().told("login-failed") <= TRIES
 
 
-def test_5000_pipelined_answers_with_the_right_one_last(
+def test_5000_pipelined_responses_with_the_right_one_last(
     attacker: MakeClient, target: Target
 ) -> None:
     """Responses of keyboard-interactive, with a prompt or without."""
@@ -72,7 +72,7 @@ def test_5000_pipelined_answers_with_the_right_one_last(
     assert target.measure().told("login-failed") <= 2 * TRIES
 
 
-def test_questions_are_asked_for_and_left_alone(attacker: MakeClient) -> None:
+def test_prompts_are_requested_and_ignored(attacker: MakeClient) -> None:
     client = attacker().start().request_login()
     begin = userauth(b"cheap", b"keyboard-interactive", string(b"") + string(b""))
     for _ in range(TRIES):

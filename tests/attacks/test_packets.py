@@ -51,7 +51,7 @@ def test_a_huge_packet_after_login(mallory: RawClient, length: int) -> None:
 
 
 @pytest.mark.parametrize("compression", [b"zlib", b"zlib@openssh.com"])
-def test_compression_is_not_to_be_had(attacker: MakeClient, compression: bytes) -> None:
+def test_compression_is_not_offered(attacker: MakeClient, compression: bytes) -> None:
     """Otherwise 917 KB of zlib would become 2 GB."""
     client = attacker().greet()
     client.send(kexinit(compression=compression))
@@ -126,7 +126,7 @@ def test_key_exchanges_in_a_row(mallory: RawClient, honest: HonestUser) -> None:
             mallory.exchange_keys()
 
 
-def test_key_exchanges_by_a_stranger(attacker: MakeClient) -> None:
+def test_key_exchanges_before_login(attacker: MakeClient) -> None:
     client = attacker().start()
     with pytest.raises(Ended, match="too many key exchanges"):
         for _ in range(3):
@@ -152,14 +152,14 @@ def test_a_client_that_does_not_read_exchanges_keys(
 
 
 @pytest.mark.parametrize("number", [IGNORE, DEBUG])
-def test_remarks_by_the_hundred_thousand(mallory: RawClient, number: int) -> None:
+def test_generic_messages_by_the_hundred_thousand(mallory: RawClient, number: int) -> None:
     remark = bytes([number, 0]) + string(b"") + string(b"")
     for _ in range(50):
         mallory.send(*[remark] * 2000)
     RawSftp(mallory).put(b"/after", CONTENT)
 
 
-def test_large_remarks_before_login(attacker: MakeClient) -> None:
+def test_large_generic_messages_before_login(attacker: MakeClient) -> None:
     client = attacker().start()
     remark = bytes([IGNORE]) + string(bytes(30_000))
     for _ in range(1000):
@@ -167,7 +167,7 @@ def test_large_remarks_before_login(attacker: MakeClient) -> None:
     client.request_login()
 
 
-def test_questions_without_reading_the_answers(mallory: RawClient) -> None:
+def test_requests_without_reading_the_replies(mallory: RawClient) -> None:
     """Half a million replies to a client that does not read are not kept in memory."""
     question = bytes([GLOBAL_REQUEST]) + string(b"what?") + b"\x01"
     with pytest.raises(Ended):

@@ -36,14 +36,14 @@ def ask_for_all(session: RawSftp) -> None:
 
 
 @pytest.mark.costs(READER_COST_BYTES)
-def test_512_mib_are_asked_for_and_not_read(session: RawSftp, honest: HonestUser) -> None:
+def test_512_mib_are_requested_and_not_read(session: RawSftp, honest: HonestUser) -> None:
     ask_for_all(session)
     for _ in range(5):
         honest.demand_served()
 
 
 @pytest.mark.costs(READER_COST_BYTES)
-def test_512_mib_are_asked_for_and_read_slowly(session: RawSftp, honest: HonestUser) -> None:
+def test_512_mib_are_requested_and_read_slowly(session: RawSftp, honest: HonestUser) -> None:
     ask_for_all(session)
     for _ in range(10):
         assert len(session.client.socket.recv(16 * KIB)) > 0
@@ -60,7 +60,7 @@ def test_keys_are_exchanged_before_what_waits_is_read(session: RawSftp) -> None:
 
 
 @pytest.mark.costs(96 * MIB)
-def test_a_writer_never_waits_for_answers(session: RawSftp) -> None:
+def test_a_writer_never_waits_for_replies(session: RawSftp) -> None:
     """160 MiB, as fast as the window allows; parts wait for confirmation by S3."""
     handle = session.open(b"/greedy", CREATE)
     block = bytes(READ_BYTES)

@@ -255,7 +255,7 @@ def test_spellings_of_a_name_in_composed_and_decomposed_letters() -> None:
     assert normalized_bytes(long) == long
 
 
-def test_a_guess_is_not_checked_once_its_guesser_is_gone() -> None:
+def test_a_guess_is_not_checked_once_its_client_is_gone() -> None:
     waiting: list[Callable[[], bool]] = []
 
     def in_line(function, *arguments) -> Deferred[Any]:

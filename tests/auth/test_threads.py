@@ -28,7 +28,7 @@ class Reactor:
 
 
 @pytest_twisted.ensureDeferred
-async def test_hashes_that_wait_keep_nothing_else_waiting() -> None:
+async def test_waiting_hashes_do_not_delay_other_threads() -> None:
     reactor = Reactor()
     threads = LoginThreads(reactor, limit=2)
     release = threading.Event()

@@ -72,7 +72,7 @@ class Door:
 # One address.
 
 
-def test_sixteen_at_once_and_again_pass() -> None:
+def test_sixteen_connections_that_log_in_may_be_followed_by_sixteen() -> None:
     door = Door(SshSettings())
     for _ in range(10):
         tickets = [door.take() for _ in range(16)]
@@ -82,7 +82,7 @@ def test_sixteen_at_once_and_again_pass() -> None:
             ticket.closed()
 
 
-def test_an_address_has_so_many_strangers_at_once() -> None:
+def test_connections_without_a_login_are_limited_per_address() -> None:
     door = Door(replace(OPEN_HOUSE, startups_per_address=5))
     tickets = door.take_all()
     assert len(tickets) == 5
@@ -291,7 +291,7 @@ def test_few_addresses_that_take_all_they_get_lock_no_other_out(flooders: int) -
     assert share_let_in(SshSettings(), flooders) > 0.95
 
 
-def test_as_many_addresses_as_places_do() -> None:
+def test_as_many_addresses_as_positions_lock_others_out() -> None:
     """The limits that the module and docs/security.rst state; else they state too much."""
     assert share_let_in(SshSettings(), 200) < 0.5
 
@@ -308,7 +308,7 @@ def test_as_many_addresses_as_places_do() -> None:
         max_size=200,
     )
 )
-def test_the_books_are_right_whatever_happens(steps: list[tuple[str, int]]) -> None:
+def test_the_counts_are_right_after_any_sequence_of_events(steps: list[tuple[str, int]]) -> None:
     settings = SshSettings(
         max_connections=8, startups_per_address=3, max_startups=StartupLimits(4, 50, 6)
     )

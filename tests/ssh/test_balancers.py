@@ -113,7 +113,7 @@ def door() -> Iterator[Door]:
     assert door.clock.getDelayedCalls() == []
 
 
-def test_the_endpoint_is_one() -> None:
+def test_the_endpoint_provides_twisteds_interface() -> None:
     endpoint: Any = BalancedEndpoint(None, NETWORKS)  # type: ignore[arg-type]
     assert verifyObject(IStreamServerEndpoint, endpoint)
 
@@ -200,7 +200,7 @@ def test_exempt_networks_are_the_clients() -> None:
         (UNIXAddress(None), False),
     ],
 )
-def test_only_balancers_are_heard(door: Door, peer: Any, is_refused: bool) -> None:
+def test_only_balancers_may_connect(door: Door, peer: Any, is_refused: bool) -> None:
     wire = Wire(door.port, peer)
     assert wire.is_refused is is_refused
     if is_refused:
@@ -210,7 +210,7 @@ def test_only_balancers_are_heard(door: Door, peer: Any, is_refused: bool) -> No
 
 
 @pytest.mark.parametrize("data", [VERSION, b"PROXY TCP4 x\r\n", V2_START + b"\x21\x12\0\0"])
-def test_a_bad_header_is_counted_and_hung_up_on(door: Door, data: bytes) -> None:
+def test_a_bad_header_is_counted_and_disconnected(door: Door, data: bytes) -> None:
     wire = door.connect(data)
     assert wire.is_cut_off
     wire.hear(header() + VERSION)
@@ -220,13 +220,13 @@ def test_a_bad_header_is_counted_and_hung_up_on(door: Door, data: bytes) -> None
     assert door.events.names() == ["connections-refused"]
 
 
-def test_half_a_header_and_a_goodbye_is_a_bad_header(door: Door) -> None:
+def test_half_a_header_is_a_bad_header(door: Door) -> None:
     door.connect(header()[:10]).drop()
     assert door.refusals() == {"bad_header": 1, "last_from": "10.0.0.5"}
 
 
 @pytest.mark.parametrize("data", [b"", b"PROXY TCP4 192.0.2.1 "])
-def test_no_header_in_time_is_counted_and_hung_up_on(door: Door, data: bytes) -> None:
+def test_a_late_header_is_counted_and_disconnected(door: Door, data: bytes) -> None:
     wire = door.connect(data)
     door.clock.advance(HEADER_SECONDS - 1)
     assert not wire.is_cut_off

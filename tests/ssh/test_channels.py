@@ -57,7 +57,7 @@ def test_a_greedy_writer_gets_the_window_and_no_more(talk: Conversation) -> None
     assert talk.pair.connected
 
 
-def test_the_window_returns_in_lots_as_bytes_are_consumed(talk: Conversation) -> None:
+def test_the_window_returns_in_steps_as_bytes_are_consumed(talk: Conversation) -> None:
     talk.channel.write(b"x" * (10 * MIB))
     talk.pair.pump()
     talk.subsystem.transport.consumed(WINDOW_BYTES // 2 - 1)
@@ -133,7 +133,7 @@ def test_data_after_eof_ends_the_connection(talk: Conversation) -> None:
 # Bytes to the client.
 
 
-def test_answers_arrive_whole_and_in_order(talk: Conversation) -> None:
+def test_output_arrives_whole_and_in_order(talk: Conversation) -> None:
     pieces = [bytes((n % 251,)) * (n * 37 % 5000) for n in range(1000)]
     for piece in pieces:
         talk.subsystem.transport.write(piece)
@@ -269,7 +269,7 @@ def test_a_small_remote_packet_size_is_respected() -> None:
 # The end.
 
 
-def test_eof_lets_answers_under_way_out_before_the_exit_status() -> None:
+def test_replies_in_progress_are_sent_after_eof_and_before_the_exit_status() -> None:
     talk = Conversation(window_bytes=64 * KIB, refill=False)
     talk.subsystem.transport.write(b"x" * 200 * KIB)
     talk.channel.send_eof()
@@ -319,7 +319,7 @@ def test_lose_connection_closes_at_once_and_drops_what_waits() -> None:
     assert talk.lost_by == [ConnectionDone]
 
 
-def test_a_close_by_the_client_is_answered_and_told_once(talk: Conversation) -> None:
+def test_a_close_by_the_client_is_answered_and_reported_once(talk: Conversation) -> None:
     talk.subsystem.transport.write(b"unread")
     talk.channel.close()
     talk.pair.pump()
@@ -348,7 +348,7 @@ def test_a_subsystem_that_hangs_up_when_told_of_the_end_does_no_harm() -> None:
     assert len(polite.losses) == 1
 
 
-def test_a_lost_connection_is_told_to_every_subsystem_once() -> None:
+def test_a_lost_connection_is_reported_to_every_subsystem_once() -> None:
     made: list[RecordingSubsystem] = []
     pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)})
     for _ in range(3):

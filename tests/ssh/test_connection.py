@@ -87,7 +87,7 @@ def test_sessions_are_limited() -> None:
     "name",
     [b"tcpip-forward", b"cancel-tcpip-forward", b"keepalive@openssh.com", b"no-more", b"\xff"],
 )
-def test_global_requests_are_refused_and_only_answered_on_demand(
+def test_global_requests_are_refused_and_answered_if_a_reply_is_wanted(
     pair: LoggedInPair, name: bytes
 ) -> None:
     refused: list[object] = []
@@ -100,7 +100,7 @@ def test_global_requests_are_refused_and_only_answered_on_demand(
     assert len(told) == (0 if name.startswith(b"keepalive") else 1)
 
 
-def test_refusals_are_not_told_for_ever(pair: LoggedInPair) -> None:
+def test_refusals_are_logged_up_to_a_limit(pair: LoggedInPair) -> None:
     for number in range(10 * MAX_REFUSALS_LOGGED):
         pair.connection.sendGlobalRequest(b"request-%d" % number, b"")
     pair.pump()
@@ -132,7 +132,7 @@ def test_refusals_are_not_told_for_ever(pair: LoggedInPair) -> None:
         (100, struct.pack(">L", 0)),
     ],
 )
-def test_nonsense_ends_the_connection_cleanly(
+def test_malformed_messages_end_the_connection_cleanly(
     pair: LoggedInPair, message: int, payload: bytes
 ) -> None:
     pair.open_subsystem()

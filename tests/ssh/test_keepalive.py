@@ -68,7 +68,7 @@ def begin(watches: list[Watch], settings: SshSettings | None = None) -> Watch:
 # Keepalives.
 
 
-def test_an_answer_counts_though_the_clock_was_set_back(watches: list[Watch]) -> None:
+def test_a_reply_counts_though_the_clock_was_set_back(watches: list[Watch]) -> None:
     """Twisted's timers follow the wall clock: they stand still until it has caught up."""
     watch = begin(watches, SshSettings(idle_timeout_seconds=0, keepalive_count=1))
     watch.wait_alone(60)
@@ -80,7 +80,7 @@ def test_an_answer_counts_though_the_clock_was_set_back(watches: list[Watch]) ->
     assert watch.questions == 2
 
 
-def test_a_silent_client_is_asked_each_minute_and_stays(watches: list[Watch]) -> None:
+def test_a_silent_client_that_answers_keepalives_stays(watches: list[Watch]) -> None:
     watch = begin(watches, NEVER_IDLE)
     watch.wait(59)
     assert watch.questions == 0
@@ -144,7 +144,7 @@ def test_any_reply_counts_as_alive(watches: list[Watch], answer: int) -> None:
     assert not watch.pair.server.has_ended
 
 
-def test_late_answers_are_welcome_too_many_are_not(watches: list[Watch]) -> None:
+def test_late_replies_are_accepted_unless_there_are_too_many(watches: list[Watch]) -> None:
     watch = begin(watches)
     watch.wait_alone(180)
     for _ in range(3):
@@ -188,7 +188,7 @@ def test_no_keepalive_before_login_or_during_a_key_exchange(watches: list[Watch]
 # Idle sessions.
 
 
-def test_a_session_with_nothing_under_way_is_said_goodbye_to(watches: list[Watch]) -> None:
+def test_an_idle_session_is_disconnected(watches: list[Watch]) -> None:
     watch = begin(watches)
     watch.wait(IDLE_SECONDS - 1)
     assert watch.pair.connected
@@ -214,7 +214,7 @@ def test_data_either_way_is_activity(watches: list[Watch], keepalive_seconds: fl
     assert not watch.pair.connected
 
 
-def test_questions_and_key_exchanges_are_no_activity(watches: list[Watch]) -> None:
+def test_keepalives_and_key_exchanges_are_not_activity(watches: list[Watch]) -> None:
     watch = begin(watches)
     for number in range(IDLE_SECONDS // 20 + 4):
         if watch.pair.connected:
@@ -235,7 +235,7 @@ def test_a_client_that_waits_for_the_store_is_not_idle(watches: list[Watch]) -> 
     assert not watch.pair.connected
 
 
-def test_a_client_that_only_lets_us_wait_is_idle(watches: list[Watch]) -> None:
+def test_a_client_that_does_not_read_is_idle(watches: list[Watch]) -> None:
     made: list[RecordingSubsystem] = []
     pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)})
     pair.open_subsystem(refill=False, window_bytes=1000)

@@ -170,7 +170,7 @@ def test_a_wrong_password_is_one_failure(login: Login, password: bytes) -> None:
 
 
 @pytest.mark.parametrize("user", [b"nobody", b"\xff\xfe", b"", b"a" * 20_000, b"x\n[root]"])
-def test_odd_and_unknown_users_just_fail(login: Login, user: bytes) -> None:
+def test_malformed_and_unknown_names_fail(login: Login, user: bytes) -> None:
     login.password(b"secret", user)
     assert len(login.heard(FAILURE)) == 1
     (facts,) = login.events.facts("login-failed")
@@ -268,7 +268,7 @@ def test_every_user_is_asked_for_one_password_without_an_echo(login: Login, user
     assert "login-failed" not in login.events.names()
 
 
-def test_the_answer_is_the_password(login: Login) -> None:
+def test_the_response_is_the_password(login: Login) -> None:
     login.interact()
     login.answer(b"secret")
     assert login.heard(SUCCESS) == [b""]
@@ -277,7 +277,7 @@ def test_the_answer_is_the_password(login: Login) -> None:
 
 
 @pytest.mark.parametrize("answers", [(b"wrong",), (b"",), (), (b"secret", b"secret"), (b"",) * 99])
-def test_another_answer_is_one_failure(login: Login, answers: tuple[bytes, ...]) -> None:
+def test_a_wrong_response_is_one_failure(login: Login, answers: tuple[bytes, ...]) -> None:
     login.interact()
     login.answer(*answers)
     assert login.heard(FAILURE) == [NS(METHODS) + b"\0"]
@@ -288,7 +288,7 @@ def test_another_answer_is_one_failure(login: Login, answers: tuple[bytes, ...])
     assert login.heard(SUCCESS)
 
 
-def test_an_answer_is_for_the_user_who_was_asked(login: Login) -> None:
+def test_a_response_is_for_the_user_of_the_request(login: Login) -> None:
     login.interact(b"rita")
     login.ask(b"none", user=b"alice")
     login.interact(b"rita")
@@ -300,7 +300,7 @@ def test_an_answer_is_for_the_user_who_was_asked(login: Login) -> None:
     "payload",
     [b"", b"\0\0\0\1", b"\0\0\0\1\0\0\0\x20abc", b"\0\0\0\1" + NS(b"secret") + b"more"],
 )
-def test_a_malformed_answer_ends_the_connection(login: Login, payload: bytes) -> None:
+def test_a_malformed_response_ends_the_connection(login: Login, payload: bytes) -> None:
     login.interact()
     login.pair.send_packet(INFO_RESPONSE, payload)
     assert not login.heard(SUCCESS)
@@ -314,9 +314,7 @@ def test_a_malformed_beginning_ends_the_connection(login: Login, details: bytes)
 
 
 @pytest.mark.parametrize("before", [[], [b"none"], [b"keyboard-interactive", b"none"]])
-def test_an_answer_without_a_question_ends_the_connection(
-    login: Login, before: list[bytes]
-) -> None:
+def test_a_response_without_a_prompt_ends_the_connection(login: Login, before: list[bytes]) -> None:
     for method in before:
         login.ask(method, b"" if method == b"none" else NS(b"") + NS(b""))
     login.answer(b"secret")
@@ -324,7 +322,7 @@ def test_an_answer_without_a_question_ends_the_connection(
     assert not login.heard(SUCCESS)
 
 
-def test_a_question_is_answered_once(login: Login) -> None:
+def test_a_prompt_takes_one_response(login: Login) -> None:
     login.interact()
     login.answer(b"wrong")
     login.answer(b"secret")
@@ -343,7 +341,7 @@ def test_both_ways_to_send_a_password_count_together() -> None:
     assert len(login.heard(FAILURE)) == 1 + 3
 
 
-def test_questions_that_are_left_alone_are_tries() -> None:
+def test_prompts_without_a_response_count_as_attempts() -> None:
     login = Login(settings=SshSettings(auth_tries=3))
     for _ in range(3):
         login.interact()
@@ -357,7 +355,7 @@ def test_questions_that_are_left_alone_are_tries() -> None:
     assert len(login.heard(INFO_REQUEST)) == 3
 
 
-def test_the_last_try_may_be_the_right_answer() -> None:
+def test_the_last_attempt_may_be_the_right_response() -> None:
     login = Login(settings=SshSettings(auth_tries=2))
     login.password(b"wrong")
     login.interact()
@@ -368,7 +366,7 @@ def test_the_last_try_may_be_the_right_answer() -> None:
 # The banner.
 
 
-def test_a_banner_comes_once_before_the_first_answer() -> None:
+def test_a_banner_comes_once_before_the_first_reply() -> None:
     login = Login(settings=SshSettings(banner="Nur f\u00fcr Mitglieder\r\n"))
     login.ask(b"none")
     login.password(b"secret")
@@ -377,13 +375,13 @@ def test_a_banner_comes_once_before_the_first_answer() -> None:
     assert login.heard(BANNER) == [NS("Nur f\u00fcr Mitglieder\r\n".encode()) + NS(b"")]
 
 
-def test_without_a_banner_nothing_is_said(login: Login) -> None:
+def test_no_banner_is_sent_unless_it_is_configured(login: Login) -> None:
     login.ask(b"none")
     assert login.heard(BANNER) == []
 
 
 @pytest.mark.parametrize("tries", [1, 3])
-def test_the_last_try_is_answered_by_hanging_up(tries: int) -> None:
+def test_the_last_failed_attempt_disconnects_the_client(tries: int) -> None:
     login = Login(settings=SshSettings(auth_tries=tries))
     login.ask(b"none")
     for _ in range(tries - 1):
@@ -417,14 +415,14 @@ def test_an_agent_with_many_keys_ends_at_the_limit() -> None:
     assert len(login.events.facts("key-not-authorised")) == 6
 
 
-def test_the_last_try_may_be_the_right_one() -> None:
+def test_the_last_attempt_may_be_the_right_one() -> None:
     login = Login(settings=SshSettings(auth_tries=2))
     login.password(b"wrong")
     login.password(b"secret")
     assert login.heard(SUCCESS)
 
 
-def test_offers_that_are_confirmed_use_up_no_tries() -> None:
+def test_offers_that_are_confirmed_use_up_no_attempts() -> None:
     login = Login(settings=SshSettings(auth_tries=2))
     for _ in range(10):
         login.offer()
@@ -485,7 +483,7 @@ def test_pipelined_passwords_are_checked_one_at_a_time() -> None:
     assert login.heard(SUCCESS) == [b""]
 
 
-def test_pipelined_answers_are_checked_one_at_a_time() -> None:
+def test_pipelined_responses_are_checked_one_at_a_time() -> None:
     """keyboard-interactive has the same limits as the method "password"."""
     thread = SlowThread()
     login = Login(thread.portal())
@@ -504,7 +502,7 @@ def test_pipelined_answers_are_checked_one_at_a_time() -> None:
     assert login.heard(SUCCESS) == [b""]
 
 
-def test_a_flood_of_answers_is_cut_off() -> None:
+def test_a_flood_of_responses_is_cut_off() -> None:
     thread = SlowThread()
     login = Login(thread.portal())
     login.interact()
@@ -543,7 +541,7 @@ def test_requests_after_a_success_are_ignored(login: Login) -> None:
     assert not login.heard(FAILURE)
 
 
-def test_an_answer_after_the_connection_is_gone_is_not_heard() -> None:
+def test_a_result_after_the_connection_is_gone_is_ignored() -> None:
     thread = SlowThread()
     logouts: list[str] = []
     login = Login(thread.portal(logouts.append))
@@ -555,7 +553,7 @@ def test_an_answer_after_the_connection_is_gone_is_not_heard() -> None:
     assert login.clock.getDelayedCalls() == []
 
 
-def test_an_answer_after_the_goodbye_logs_out_again() -> None:
+def test_a_result_after_the_disconnect_logs_out_again() -> None:
     thread = SlowThread()
     logouts: list[str] = []
     login = Login(thread.portal(logouts.append))

@@ -44,7 +44,7 @@ def open_for_large_packets(pair: LoggedInPair) -> ClientChannel:
     return channel
 
 
-def test_channel_data_that_fills_tcp_is_not_held_against_the_client(
+def test_channel_data_that_fills_tcp_does_not_count_as_unread(
     pair: LoggedInPair, made: list[RecordingSubsystem]
 ) -> None:
     channel = open_for_large_packets(pair)
@@ -92,7 +92,7 @@ class NoSocket(StringTransport):
         self.producer.resumeProducing()
 
 
-def test_a_transport_without_a_socket_says_itself_when_it_is_full() -> None:
+def test_a_transport_without_a_socket_pauses_its_producer() -> None:
     transport, room = NoSocket(), [0]
     packet_writer = PacketWriter(
         transport,

@@ -146,7 +146,7 @@ def test_the_server_rekeys_after_an_hour(talks: list[Talk]) -> None:
     assert talk.pair.connected
 
 
-def test_a_stranger_gets_no_new_keys_from_us(talks: list[Talk]) -> None:
+def test_the_server_does_not_rekey_before_login(talks: list[Talk]) -> None:
     talk = begin(talks)
     server = talk.pair.server
     server.is_logged_in = False
@@ -201,7 +201,7 @@ def test_a_client_that_makes_us_hold_back_ever_more_is_cut_off(talks: list[Talk]
     assert talk.pair.server_io.aborted
 
 
-def test_questions_in_the_middle_are_answered_afterwards(talks: list[Talk]) -> None:
+def test_requests_during_an_exchange_are_answered_afterwards(talks: list[Talk]) -> None:
     talk = begin(talks)
     refused: list[object] = []
     for _ in range(3):
@@ -255,7 +255,7 @@ def test_a_slow_client_that_answers_in_the_end_goes_on(talks: list[Talk]) -> Non
     assert len(talk.subsystem.received) == 4000
 
 
-def test_once_the_client_has_begun_there_is_no_more_patience() -> None:
+def test_the_time_limit_is_not_extended_once_the_client_has_begun() -> None:
     clock, expired = Clock(), []
     limit = ExchangeLimit(
         clock,
@@ -305,7 +305,7 @@ def test_both_kexinits_cross_again_and_again(talks: list[Talk]) -> None:
     assert talk.exchanges >= 30
 
 
-def test_the_client_may_rekey_while_we_are_not_read(talks: list[Talk]) -> None:
+def test_a_client_that_does_not_read_may_rekey(talks: list[Talk]) -> None:
     talk = begin(talks, SshSettings(rekey_bytes=64 * KIB))
     talk.pair.client_reads = False
     talk.subsystem.transport.write(b"z" * MIB)
@@ -326,7 +326,7 @@ def exchange(pair: ClientPair) -> None:
     pair.pump()
 
 
-def test_a_stranger_may_begin_one_after_the_first() -> None:
+def test_a_client_may_begin_one_more_exchange_before_login() -> None:
     clock, events = Clock(), RecordedEvents()
     pair = ClientPair(make_factory(make_test_portal({}, {}), clock, events), clock)
     exchange(pair)
@@ -356,7 +356,7 @@ def test_a_client_that_moves_data_may_exchange_keys_all_the_time(talks: list[Tal
     assert talk.pair.connected
 
 
-def test_our_own_exchanges_are_not_held_against_the_client(talks: list[Talk]) -> None:
+def test_our_own_exchanges_do_not_count_for_the_client(talks: list[Talk]) -> None:
     talk = begin(talks)
     for _ in range(CLIENT_EXCHANGES + 50):
         talk.pair.server.rekey()
@@ -364,7 +364,7 @@ def test_our_own_exchanges_are_not_held_against_the_client(talks: list[Talk]) ->
     assert talk.pair.connected
 
 
-def test_time_allows_for_more_but_does_not_save_them_up() -> None:
+def test_time_adds_exchanges_up_to_the_limit() -> None:
     exchanges, allowed = ClientExchanges(), [True] * CLIENT_EXCHANGES + [False]
     assert [exchanges.may_begin(1e6, 0) for _ in range(CLIENT_EXCHANGES + 1)] == allowed
     assert [exchanges.may_begin(2e6, 0) for _ in range(CLIENT_EXCHANGES + 1)] == allowed

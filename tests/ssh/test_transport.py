@@ -127,7 +127,7 @@ def test_no_weak_algorithm_is_offered(fresh: Fresh) -> None:
         b"hello\r\n" + BANNER,
     ],
 )
-def test_a_peer_that_speaks_no_ssh_is_hung_up_on(fresh: Fresh, line: bytes) -> None:
+def test_a_peer_that_does_not_speak_ssh_is_disconnected(fresh: Fresh, line: bytes) -> None:
     fresh.hear(line)
     assert fresh.is_hung_up()
 
@@ -161,7 +161,7 @@ def test_packets_right_behind_the_banner_do_not_count_as_banner(fresh: Fresh) ->
     ],
     ids=["too long", "longest", "empty", "no block", "padding 3", "no payload", "all", "none"],
 )
-def test_a_malformed_packet_is_answered_by_a_goodbye(fresh: Fresh, packet: bytes) -> None:
+def test_a_malformed_packet_is_answered_by_a_disconnect(fresh: Fresh, packet: bytes) -> None:
     fresh.hear(BANNER + packet)
     assert fresh.is_hung_up()
     assert len(fresh.events.facts("protocol-broken")) == 1
@@ -172,7 +172,7 @@ def test_the_longest_packet_before_login(fresh: Fresh) -> None:
     assert not fresh.is_hung_up()
 
 
-def test_nothing_is_dispatched_after_a_goodbye(fresh: Fresh) -> None:
+def test_nothing_is_dispatched_after_a_disconnect(fresh: Fresh) -> None:
     bad = struct.pack(">LB", 12, 0) + bytes(11)
     fresh.hear(BANNER + bad + plain_packet(bytes((99,))) * 100)
     said = fresh.said()
@@ -290,7 +290,7 @@ def kexinit(*more: bytes) -> bytes:
 REMARK = bytes((IGNORE,)) + NS(b"")
 
 
-def test_a_strict_exchange_takes_no_remark_before_or_within(fresh: Fresh) -> None:
+def test_a_strict_exchange_allows_no_generic_message(fresh: Fresh) -> None:
     fresh.hear(BANNER + kexinit(STRICT_BY_CLIENT))
     assert not fresh.is_hung_up()
     fresh.hear(plain_packet(REMARK))
@@ -304,7 +304,7 @@ def test_a_strict_exchange_begins_with_kexinit(fresh: Fresh) -> None:
     assert fresh.is_hung_up()
 
 
-def test_a_client_that_is_not_strict_may_remark(fresh: Fresh) -> None:
+def test_generic_messages_are_allowed_without_a_strict_exchange(fresh: Fresh) -> None:
     fresh.hear(BANNER + plain_packet(REMARK) + kexinit() + plain_packet(REMARK))
     assert not fresh.is_hung_up()
 
@@ -313,7 +313,7 @@ def test_a_strict_exchange_is_announced(fresh: Fresh) -> None:
     assert b"kex-strict-s-v00@openssh.com" in fresh.said()
 
 
-def test_nothing_in_common_is_a_goodbye(fresh: Fresh) -> None:
+def test_a_client_without_a_common_algorithm_is_disconnected(fresh: Fresh) -> None:
     lists = NS(b"diffie-hellman-group1-sha1") * 10
     fresh.hear(BANNER + plain_packet(bytes((KEXINIT,)) + bytes(16) + lists + bytes(5)))
     assert fresh.is_hung_up()
@@ -345,7 +345,7 @@ def test_unimplemented_names_the_packet(pair: LoggedInPair) -> None:
     ("message", "payload"),
     [(IGNORE, b""), (DEBUG, b""), (UNIMPLEMENTED, b""), (7, b""), (IGNORE, NS(b"x"))],
 )
-def test_remarks_are_not_minded(pair: LoggedInPair, message: int, payload: bytes) -> None:
+def test_generic_messages_are_ignored(pair: LoggedInPair, message: int, payload: bytes) -> None:
     pair.send_packet(message, payload)
     assert pair.connected
 
@@ -430,7 +430,7 @@ def test_ten_connections_without_a_byte_are_one_line() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_a_session_is_told_with_its_first_byte(fresh: Fresh) -> None:
+def test_a_session_is_logged_with_its_first_byte(fresh: Fresh) -> None:
     assert fresh.events.told == []
     fresh.hear(b"S")
     fresh.hear(b"SH")
@@ -443,7 +443,7 @@ def test_a_client_that_has_logged_in_is_not_cut_off(pair: LoggedInPair) -> None:
     assert pair.connected
 
 
-def test_a_goodbye_that_is_never_read_becomes_an_abort(pair: LoggedInPair) -> None:
+def test_a_disconnect_that_is_never_read_becomes_an_abort(pair: LoggedInPair) -> None:
     pair.client_reads = False
     pair.server.sendDisconnect(11, "bye")
     pair.pump()
@@ -452,7 +452,7 @@ def test_a_goodbye_that_is_never_read_becomes_an_abort(pair: LoggedInPair) -> No
     assert pair.server_io.aborted
 
 
-def test_a_goodbye_behind_a_full_tcp_buffer_ends_the_connection(
+def test_a_disconnect_behind_a_full_tcp_buffer_ends_the_connection(
     pair: LoggedInPair, made: list[RecordingSubsystem]
 ) -> None:
     pair.open_subsystem()
@@ -465,7 +465,7 @@ def test_a_goodbye_behind_a_full_tcp_buffer_ends_the_connection(
     assert pair.server_io.has_closed
 
 
-def test_a_client_that_asks_but_does_not_read_is_cut_off(pair: LoggedInPair) -> None:
+def test_a_client_that_sends_requests_but_does_not_read_is_cut_off(pair: LoggedInPair) -> None:
     pair.client_reads = False
     question = NS(b"keepalive@openssh.com") + b"\1"
     waiting_bytes = 0
@@ -549,7 +549,7 @@ def test_the_clients_version_is_told_once_and_cannot_forge_a_line(fresh: Fresh) 
         (TimeoutError(110, "Connection timed out"), "timed out"),
     ],
 )
-def test_a_connection_that_ends_without_a_goodbye_tells_how(lost: Exception, told: str) -> None:
+def test_the_log_says_how_a_connection_was_lost(lost: Exception, told: str) -> None:
     fresh = Fresh(greet=True)
     fresh.pair.server.connectionLost(Failure(lost))
     (facts,) = fresh.events.facts("session-closed")
@@ -564,7 +564,7 @@ def test_a_connection_that_ends_without_a_goodbye_tells_how(lost: Exception, tol
         (IPv6Address("TCP", "::1", 2022), "[::1]:2022"),
     ],
 )
-def test_where_a_client_comes_from(address: object, told: str) -> None:
+def test_the_log_names_the_clients_address(address: object, told: str) -> None:
     clock, events = Clock(), RecordedEvents()
     server = make_factory(make_test_portal({}, {}), clock, events).buildProtocol(None)
     transport = MemoryTransport(server, is_server=True)
@@ -576,7 +576,7 @@ def test_where_a_client_comes_from(address: object, told: str) -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_all_sessions_can_be_sent_away(pair: LoggedInPair) -> None:
+def test_all_clients_can_be_disconnected(pair: LoggedInPair) -> None:
     pair.factory.disconnect_all("the gateway is shutting down")
     pair.pump()
     assert pair.client.disconnect_text == b"the gateway is shutting down"
@@ -608,7 +608,7 @@ def test_every_connection_has_its_own_label() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=60)), min_size=1, max_size=5))
 @settings(max_examples=150)
-def test_nothing_that_a_stranger_says_is_an_error_of_ours(
+def test_no_bytes_before_login_cause_an_internal_error(
     logged_failures: Any, messages: list[tuple[int, bytes]]
 ) -> None:
     fresh = Fresh()
@@ -633,7 +633,7 @@ def test_nothing_that_a_stranger_says_is_an_error_of_ours(
     )
 )
 @settings(max_examples=150)
-def test_nothing_that_a_user_says_is_an_error_of_ours(
+def test_no_packets_after_login_cause_an_internal_error(
     logged_failures: Any, messages: list[tuple[int, bytes]]
 ) -> None:
     made: list[RecordingSubsystem] = []

@@ -67,13 +67,13 @@ class CutCopy:
 
 
 @dataclass(frozen=True, slots=True)
-class CutAfter:
+class CutAfterFetch:
     """Fetch these bytes first, then ask again."""
 
     wanted: ByteRange
 
 
-Cut: TypeAlias = CutPart | CutCopy | CutAfter
+Cut: TypeAlias = CutPart | CutCopy | CutAfterFetch
 
 
 def next_cut(
@@ -113,7 +113,7 @@ def next_cut(
     if not is_whole:
         return None
     missing = _first_together(written.gaps(cursor, min(stop, base_stop)))
-    return CutAfter(missing) if missing else CutPart(stop)
+    return CutAfterFetch(missing) if missing else CutPart(stop)
 
 
 def _first_together(gaps: Iterator[ByteRange]) -> ByteRange | None:
@@ -129,7 +129,7 @@ def _first_together(gaps: Iterator[ByteRange]) -> ByteRange | None:
     return found
 
 
-def evenly(whole: ByteRange, limit_bytes: int) -> Iterator[ByteRange]:
+def even_ranges(whole: ByteRange, limit_bytes: int) -> Iterator[ByteRange]:
     """`whole` in as few ranges of nearly equal size as the limit allows."""
     count = -(-whole.size_bytes // limit_bytes)
     at = whole.start

@@ -57,7 +57,14 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
-from sftpgw.files.uploads.plan.boundaries import BaseObject, Cut, CutAfter, CutCopy, CutPart, evenly
+from sftpgw.files.uploads.plan.boundaries import (
+    BaseObject,
+    Cut,
+    CutAfterFetch,
+    CutCopy,
+    CutPart,
+    even_ranges,
+)
 from sftpgw.files.uploads.plan.multipart import MultipartPlan
 from sftpgw.files.uploads.plan.overlay import OverlayFile
 from sftpgw.files.uploads.plan.read_sources import Source, sources
@@ -438,7 +445,7 @@ class UploadPlan:
         # The last byte is left out: with it the file might be whole.
         stop = overlay.buffer.extents.run_stop(overlay.cursor) - 1
         stop = min(stop, overlay.cursor + self._part_bytes)
-        is_direct = self._layout.home(self._number).upload == 0
+        is_direct = self._layout.address(self._number).upload == 0
         room_bytes = self._layout.room_bytes(self._number)
         if is_direct and tail_bytes <= stop - overlay.cursor <= room_bytes:
             self._seal_part(stop)
@@ -462,7 +469,7 @@ class UploadPlan:
             return self._next_commands()
         while not self._fetching_bytes and (cut := self._next_cut()) is not None:
             match cut:
-                case CutAfter():
+                case CutAfterFetch():
                     return self._fetch(cut.wanted) + self._next_commands()
                 case CutCopy():
                     self._seal_copy(cut.stop)
@@ -518,7 +525,7 @@ class UploadPlan:
         copied = ByteRange(self._overlay.cursor, stop)
         self._overlay.seal(stop)
         number = self._number
-        for wanted in evenly(copied, self._overlay.base.copy_limit_bytes):
+        for wanted in even_ranges(copied, self._overlay.base.copy_limit_bytes):
             copy_number, number = self._layout.after_copy(number)
             if copy_number > self._layout.ladder.max_parts:
                 raise LimitReached("the changes are too scattered: they fill all parts")
