@@ -8,7 +8,7 @@ the base object. The store copies preserved bytes in parts of their own; runs th
 for that are fetched, and sent as if they had been written.
 
 1. All parts but the last have 5 MiB at least, and up to 5 GiB if they are copied.
-2. A preserved run is copied if so many bytes are left of it. The bytes before it are a part that
+2. A preserved run is copied if at least 5 MiB are left of it. The bytes before it are a part that
    ends where the run begins; if that would be too short, the run gives it what it lacks.
 3. All other bytes go into parts of the usual size.
 4. Several short preserved runs in one part are fetched one after the other, but together if they

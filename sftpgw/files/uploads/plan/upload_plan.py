@@ -1,6 +1,6 @@
 """What an upload does next.
 
-Knows: the bytes that have come, what is still owed, what has failed.
+Knows: the bytes that have come, the requests that are due, the failure that ended it.
 Must not know: how a part is sent, which client writes, what the object is called.
 
 Rules
@@ -280,7 +280,7 @@ class UploadPlan:
             return NOTHING
         if isinstance(command, FetchBase):
             self._fetching_bytes = 0
-            assert isinstance(outcome, tuple), "what was fetched has bytes"
+            assert isinstance(outcome, tuple), "fetched bytes are the outcome"
             if self.failure is None:
                 self._overlay.add_fetched(command.wanted, outcome)
         else:
@@ -397,7 +397,7 @@ class UploadPlan:
     def expect(self, size_bytes: int) -> None:
         """The client announces the size of the file.
 
-        :raises LimitReached: so many bytes do not fit into an object.
+        :raises LimitReached: they do not fit into an object.
         """
         self._require_capacity(size_bytes)
 
@@ -438,7 +438,7 @@ class UploadPlan:
         self._go_on_at(self._layout.number_after(len(parts)))
 
     def _seal_rest(self, tail_bytes: int) -> bool:
-        """Seal what is worth being suspended; whether there is anything."""
+        """Seal the rest of the file, but for its last byte; whether any part is sealed."""
         if self._is_untouched:
             self._adopt(self._resumed.parts)
         overlay = self._overlay

@@ -73,7 +73,7 @@ class ResumedParts:
 
     @property
     def base(self) -> BaseObject:
-        """The base of what is written now."""
+        """The base of the bytes that are written now."""
         stops = frozenset(accumulate(part.size_bytes for part in self.parts))
         return BaseObject(self.size_bytes, can_copy=False, part_stops=stops)
 
