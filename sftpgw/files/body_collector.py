@@ -1,7 +1,4 @@
-"""A small body, collected in memory.
-
-Knows: how many bytes it may have. Must not know: what they are.
-"""
+"""The body of a small object, collected in memory."""
 
 from __future__ import annotations
 
@@ -10,9 +7,11 @@ from sftpgw.model.units import Body
 
 
 class BodyCollector:
-    """A `BodySink`. What is over its bound is dropped, and `is_complete` is false.
+    """A `BodySink` with a bound. Bytes beyond it are dropped, and `is_complete` is false.
 
-    :param max_bytes: the bound; the caller counts it in the memory budget where it is large.
+    :param max_bytes: the bound; if it is large, the caller counts it in the memory budget.
+    :ivar info: the object; None before its headers have arrived.
+    :ivar size_bytes: how many bytes have arrived, including those that were dropped.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -23,12 +22,12 @@ class BodyCollector:
 
     @property
     def body(self) -> Body:
-        """What has come, as far as it was within the bound."""
+        """The bytes that have arrived, without those that were dropped."""
         return tuple(self._fragments)
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing was dropped."""
+        """Whether no bytes were dropped."""
         return self.size_bytes <= self._max_bytes
 
     def began(self, info: ObjectInfo) -> None:

@@ -1,16 +1,16 @@
-"""Digests of stored files: SHA, MD5 and CRC-32 over ranges and blocks.
+"""Digests of stored files: SHA, MD5 and CRC-32, of whole files, ranges and blocks.
 
-Knows: how a file is read and hashed without holding up the reactor or filling memory.
-Must not know: who asks, and how the digests are told.
+Knows: how a file is read and hashed without blocking the reactor or filling the memory.
+Must not know: the protocols that ask for digests.
 
 Rules
 
-1. A file is read in steps of `STEP_BYTES` through its reader, whose memory the budget counts;
-   no step is asked for before the last one is hashed.
-2. In each iteration of the reactor one step is hashed, however many files wait for theirs: they
-   take turns (`aio/cooperate`). A thread would fight for Python's lock with all that is under way.
-3. A range ends where the file does. A range of nothing has the digest of nothing, once; in
-   blocks it has none.
+1. A file is read in steps of `STEP_BYTES` through its `FileReader`, whose memory the budget counts.
+   The next step is read when this one is hashed.
+2. One step is hashed in each reactor iteration, however many files wait; they take turns
+   (`aio/cooperate`). A thread would compete with all other work for Python's global lock.
+3. A range ends where the file ends. An empty range has one digest, that of no bytes; divided into
+   blocks, it has none.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ STEP_BYTES = 512 * KIB
 """About a millisecond of MD5, the slowest of them on most machines."""
 
 MAX_BLOCKS = 4096
-"""So many digests of one range fit into any reply."""
+"""The most digests of one request; they fit into one reply."""
 
 
 class Digest(Protocol):
-    """What `hashlib` makes."""
+    """A digest in progress, as `hashlib` makes it."""
 
     def update(self, data: Buffer, /) -> None: ...
 
@@ -69,24 +69,29 @@ ALGORITHMS: dict[str, Callable[[], Digest]] = {
     "md5": _of_hashlib("md5"),
     "crc32": _Crc32,
 }
-"""By the names of draft-ietf-secsh-filexfer-extensions-00, section 3; the best ones first."""
+"""Named as in draft-ietf-secsh-filexfer-extensions-00, section 3; the strongest first."""
 
 
 class Digester:
-    """Makes digests for the whole process, a step in each iteration of the reactor.
+    """Computes digests for the whole process, one step in each reactor iteration.
 
-    :param clock: whose iterations are meant; nothing is timed.
+    :param clock: the reactor, whose iterations count; nothing is timed.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._steps = StepQueue(clock)
 
-    async def whole(self, reader: FileReader, algorithm: str) -> bytes:
-        """The digest of a whole file. :raises FileError, StoreError: as reading it does."""
-        (found,) = await self.ranges(reader, algorithm)
-        return found
+    async def digest_file(self, reader: FileReader, algorithm: str) -> bytes:
+        """The digest of a whole file.
 
-    async def ranges(
+        :param reader: the open file.
+        :param algorithm: a key of `ALGORITHMS`.
+        :raises FileError, StoreError: reading failed.
+        """
+        (digest,) = await self.digest_blocks(reader, algorithm)
+        return digest
+
+    async def digest_blocks(
         self,
         reader: FileReader,
         algorithm: str,
@@ -94,34 +99,39 @@ class Digester:
         stop: int = 0,
         block_bytes: int = 0,
     ) -> list[bytes]:
-        """The digests of ``[start, stop)``, one for each block; 0 as `stop` is the file's end.
+        """The digests of the blocks of ``[start, stop)``.
 
-        :param block_bytes: 0 for one digest of all.
-        :raises LimitReached: more than `MAX_BLOCKS` blocks.
+        :param reader: the open file.
+        :param algorithm: a key of `ALGORITHMS`.
+        :param start: the first byte.
+        :param stop: behind the last byte; 0 for the end of the file.
+        :param block_bytes: the size of a block; 0 for one digest of the whole range.
+        :raises LimitReached: there are more than `MAX_BLOCKS` blocks.
+        :raises FileError, StoreError: reading failed.
         """
         size_bytes = (await reader.attributes()).size_bytes
         stop = min(stop or size_bytes, size_bytes)
         if not block_bytes:
-            return [await self._one(reader, algorithm, start, stop)]
+            return [await self._digest(reader, algorithm, start, stop)]
         if stop - start > MAX_BLOCKS * block_bytes:
             raise LimitReached(f"more than {MAX_BLOCKS} blocks; ask for larger ones, or for less")
         return [
-            await self._one(reader, algorithm, at, min(at + block_bytes, stop))
+            await self._digest(reader, algorithm, at, min(at + block_bytes, stop))
             for at in range(start, stop, block_bytes)
         ]
 
-    async def _one(self, reader: FileReader, algorithm: str, start: int, stop: int) -> bytes:
+    async def _digest(self, reader: FileReader, algorithm: str, start: int, stop: int) -> bytes:
         digest = ALGORITHMS[algorithm]()
         while start < stop:
             data = reader.read(start, min(STEP_BYTES, stop - start))
-            pieces = await data if isinstance(data, Deferred) else data
-            reader.traffic.hashed(sum(map(len, pieces)))
+            fragments = await data if isinstance(data, Deferred) else data
+            reader.traffic.hashed(sum(map(len, fragments)))
             await self.next_step()
-            for piece in pieces:
-                digest.update(piece)
-                start += len(piece)
+            for fragment in fragments:
+                digest.update(fragment)
+                start += len(fragment)
         return digest.digest()
 
     def next_step(self) -> Deferred[None]:
-        """Fires when a step may be hashed. Cancel it to leave the queue."""
+        """Wait for the turn to hash one step. Cancel the Deferred to leave the queue."""
         return self._steps.next_step()

@@ -25,7 +25,7 @@ from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore
 
 @dataclass(frozen=True)
 class SessionContext:
-    """What the files of one session stand on.
+    """The objects that the files of one session use.
 
     :param user: the name of the session's user.
     :param store: the store, bound to the session's label in the log.

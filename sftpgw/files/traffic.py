@@ -66,15 +66,15 @@ class FileTraffic:
         return self.written_bytes - self.copied_in_bytes
 
     def hashed(self, size_bytes: int) -> None:
-        """So many of the bytes read were for a digest."""
+        """`size_bytes` of the bytes read were for a digest."""
         self.hashed_bytes += size_bytes
 
     def copied_out(self, size_bytes: int) -> None:
-        """So many of the bytes read are for another file."""
+        """`size_bytes` of the bytes read are for another file."""
         self.copied_out_bytes += size_bytes
 
     def copied_in(self, size_bytes: int) -> None:
-        """So many of the bytes written come from another file."""
+        """`size_bytes` of the bytes written come from another file."""
         self.copied_in_bytes += size_bytes
 
     def add(self, other: FileTraffic) -> None:
@@ -159,5 +159,5 @@ def upload_purpose(
         return COPY
     if base_bytes is None:
         return RESUME if is_resumed else UPLOAD
-    goes_on_behind = traffic.written_bytes and size_bytes == base_bytes + traffic.written_bytes
-    return RESUME if goes_on_behind else EDIT
+    is_appended = traffic.written_bytes and size_bytes == base_bytes + traffic.written_bytes
+    return RESUME if is_appended else EDIT

@@ -217,9 +217,8 @@ class _Trust:
     @classmethod
     def load(cls, authorities: Authorities) -> _Trust:
         """:raises AuthoritiesUnusable: they cannot be read"""
-        version = _version(
-            authorities.ca_file
-        )  # before the file is read, since it may change meanwhile
+        # Before the file is read, since it may change meanwhile.
+        version = _version(authorities.ca_file)
         return cls(_client_context(authorities), authorities, version)
 
 

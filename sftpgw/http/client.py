@@ -337,8 +337,8 @@ class _Exchange(TwistedProtocol):
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
         elif self._is_success and not self._is_sent_for(reason):
-            # An error may come before the whole body; a success that does not know the whole
-            # body is not the one that was asked for.
+            # An error may come before the whole body was sent. A success may not: it is about a
+            # part of the body.
             self._broken(Failure(ConnectionBroken("a success before the body was sent")))
         else:
             self._finish(None)

@@ -1,4 +1,4 @@
-"""The clock: what the reactor offers of time."""
+"""The clock: the part of the reactor that has to do with time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class DelayedCall(Protocol):
-    """A call that has been put off."""
+    """A call that is scheduled (Twisted's `IDelayedCall`)."""
 
     def cancel(self) -> None: ...
 
@@ -14,7 +14,7 @@ class DelayedCall(Protocol):
 
 
 class Clock(Protocol):
-    """The time, and a way to wait for it: Twisted's reactor or ``task.Clock``."""
+    """Tells the time and schedules calls: Twisted's reactor, or ``task.Clock`` in tests."""
 
     def seconds(self) -> float: ...
 

@@ -13,17 +13,24 @@ from twisted.internet.defer import Deferred
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import Body, Buffer
 
-# Files, as a client sees them.
+# Attributes.
 
 
 class FileKind(enum.Enum):
+    """The kinds of entries in a directory; S3 has no links and no devices."""
+
     FILE = "file"
     DIRECTORY = "directory"
 
 
 @dataclass(frozen=True, slots=True)
 class FileAttributes:
-    """What STAT and READDIR tell of a file or directory; without a time where there is none."""
+    """The attributes that STAT and READDIR show of a file or directory.
+
+    :param kind: whether it is a file or a directory.
+    :param size_bytes: the size of a file; 0 for a directory.
+    :param modified_seconds: the mtime, in seconds since 1970; None where there is none.
+    """
 
     kind: FileKind
     size_bytes: int = 0
@@ -32,7 +39,11 @@ class FileAttributes:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEntry:
-    """A name in a directory, without any slash."""
+    """An entry of a directory.
+
+    :param name: its name, without slashes.
+    :param attributes: its attributes.
+    """
 
     name: str
     attributes: FileAttributes
@@ -40,9 +51,12 @@ class DirectoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class AttributeChanges:
-    """What SETSTAT, FSETSTAT, OPEN or MKDIR ask for; None leaves things as they are.
+    """The attributes that SETSTAT, FSETSTAT, OPEN or MKDIR set; None leaves one as it is.
 
-    Mode and owner are not here: an object has neither, they are accepted and ignored.
+    Mode and owner are accepted and ignored: an object has neither.
+
+    :param size_bytes: the size; the file is truncated, or extended with zeros.
+    :param modified_seconds: the mtime, in seconds since 1970.
     """
 
     size_bytes: int | None = None
@@ -54,10 +68,14 @@ NO_CHANGES = AttributeChanges()
 
 @dataclass(frozen=True, slots=True)
 class WriteIntent:
-    """What OPEN for writing asks for (draft-ietf-secsh-filexfer-02, section 6.3).
+    """The flags of OPEN for writing (draft-ietf-secsh-filexfer-02, section 6.3).
 
-    `read`: what is written, and what stays of the old file, can be read meanwhile.
-    `expected_bytes` is how long the file will be, where that is announced: scp does, SFTP cannot.
+    :param create: CREAT: a missing file is created.
+    :param truncate: TRUNC: no bytes of an existing file are preserved.
+    :param exclusive: EXCL: with `create`, the file must not exist.
+    :param append: APPEND: every WRITE goes to the end of the file, whatever its offset.
+    :param expected_bytes: the size that the client announces; scp does, SFTP cannot.
+    :param read: READ: written and preserved bytes can be read through the same handle.
     """
 
     create: bool = True
@@ -70,7 +88,13 @@ class WriteIntent:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What `df` shows. A bucket has no bounds, so the figures are nominal."""
+    """The numbers that `df` shows. A bucket has no size, so they are nominal.
+
+    :param block_bytes: the size of a block.
+    :param total_blocks: all blocks.
+    :param free_blocks: the free ones.
+    :param name_bytes: the longest name.
+    """
 
     block_bytes: int
     total_blocks: int
@@ -82,22 +106,20 @@ class Space:
 
 
 class TrafficCounter(Protocol):
-    """Takes note of bytes of one open file that no client sent, or was sent."""
+    """Counts the bytes of one open file that were not exchanged with the client."""
 
     def hashed(self, size_bytes: int) -> None:
-        """So many of the bytes read were for a digest."""
+        """Some of the bytes read were hashed."""
 
     def copied_out(self, size_bytes: int) -> None:
-        """So many of the bytes read are for another file."""
+        """Some of the bytes read go into another file."""
 
     def copied_in(self, size_bytes: int) -> None:
-        """So many of the bytes written come from another file."""
+        """Some of the bytes written come from another file."""
 
 
 Cork = Callable[[], AbstractContextManager[None]]
-
-
-"""While it is held, answers gather; at its end they leave together."""
+"""Holds back replies while the context is entered; at its end they leave together."""
 
 
 class FileReader(Protocol):
@@ -107,42 +129,50 @@ class FileReader(Protocol):
     def traffic(self) -> TrafficCounter: ...
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
-        """All of ``[offset, offset + length)`` that exists, in pieces.
+        """The bytes of ``[offset, offset + length)``, up to the end of the file, as fragments.
 
-        :raises EndOfFile: at or behind the end.
-        :raises ObjectChanged: the object was replaced since the open.
+        :param offset: the first byte.
+        :param length: the number of bytes.
+        :raises EndOfFile: the offset is at the end or behind it.
+        :raises ObjectChanged: the object was replaced since OPEN.
         """
 
     def cork_with(self, cork: Cork) -> None:
-        """Hold ``together()`` while several READs are answered at once."""
+        """Enter `cork` whenever several READs are answered at once."""
 
     async def attributes(self) -> FileAttributes: ...
 
     def close(self) -> None:
-        """Stop fetching and let go of all memory."""
+        """Stop fetching, and release all memory."""
 
 
 class FileWriter(Protocol):
-    """A file open for writing. An error sticks: every later call raises it."""
+    """A file open for writing. After an error every later call raises that error."""
 
     @property
     def published_as(self) -> ObjectName | None:
-        """The object that `commit` would store, if it came now; None if it stores nothing."""
+        """The object that `commit` would store now; None if the file was removed."""
 
     @property
     def traffic(self) -> TrafficCounter: ...
 
-    def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
-        """Take `pieces` of bytes, one behind the other; they may be kept.
+    def write(self, offset: int, *fragments: Buffer) -> Deferred[None] | None:
+        """Write bytes at an offset.
 
-        None or a fired Deferred means: send more.
+        :param offset: the position of the first byte.
+        :param fragments: the bytes, as buffers that follow each other; they must not be changed
+            afterwards.
+        :returns: None if more may be written at once, else a Deferred that fires when it may.
         """
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
-        """The file as it would be now, as `FileReader.read`, if it was opened for that.
+        """The bytes of the file as it would be published now, as `FileReader.read`.
 
-        :raises Unsupported: it was not, or the bytes are not to be had before the end.
-        :raises PermissionDenied: the user may not.
+        :param offset: the first byte.
+        :param length: the number of bytes.
+        :raises Unsupported: the file was not opened for reading, or the bytes are already in the
+            store and cannot be read before the end.
+        :raises PermissionDenied: the user may not download files.
         """
 
     async def set_attributes(self, changes: AttributeChanges) -> None: ...
@@ -151,39 +181,42 @@ class FileWriter(Protocol):
 
     @property
     def takes_time(self) -> bool:
-        """Whether a time that came now would be stored with the file, and none has come yet."""
+        """Whether an mtime that comes now is stored with the object, and none has come yet."""
 
     def foresee_time(self, seconds: float) -> None:
-        """The time that is about to be set once the file is published: it may have it at once."""
+        """Announce the mtime that the client sets after CLOSE: it is stored with the object."""
 
     async def sync(self) -> None:
-        """Wait for the parts under way."""
+        """Wait for the parts in flight."""
 
     async def commit(self) -> None:
-        """Publish. Returns when the store has confirmed the whole object."""
+        """Publish the file. Returns when the store has confirmed the whole object."""
 
     async def abandon(self) -> None:
-        """Publish nothing and leave nothing behind. Never raises."""
+        """End without publishing, unless `commit` has published. Never raises.
+
+        What was sent is removed, or suspended for a client that comes back.
+        """
 
 
 class DirectoryReader(Protocol):
     """A directory open for listing."""
 
     async def next_entries(self) -> tuple[DirectoryEntry, ...]:
-        """The next entries, one page at the most; empty at the end."""
+        """The next entries, at most one page; empty at the end."""
 
     def close(self) -> None: ...
 
 
 class FileTree(Protocol):
-    """One user's files: a bucket and prefix seen as a tree, behind the permission gate.
+    """The files of one session, seen as a tree, behind the permission gate.
 
-    Paths are bytes as the client sent them. Raises `sftpgw.errors.FileError`
-    or `sftpgw.errors.StoreError`.
+    Paths are bytes as the client sent them. All methods raise `sftpgw.errors.FileError` and
+    `sftpgw.errors.StoreError`.
     """
 
     def canonical(self, path: bytes) -> bytes:
-        """The absolute path that `path` stands for, existing or not."""
+        """The absolute form of a path, whether the file exists or not."""
 
     async def stat(self, path: bytes) -> FileAttributes: ...
 
@@ -192,14 +225,14 @@ class FileTree(Protocol):
     async def open_made(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> FileReader:
-        """A reader of a file that `intent` may have made or emptied before."""
+        """Open a file for reading, after creating or emptying it as `intent` says."""
 
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> FileWriter: ...
 
     def path_of(self, writer: FileWriter) -> bytes | None:
-        """Under which path `writer` is to publish; None if under none of this user's."""
+        """The path under which a writer publishes; None if this user has no path to it."""
 
     async def open_directory(self, path: bytes) -> DirectoryReader: ...
 

@@ -17,7 +17,7 @@ class MemoryBudget(Protocol):
     """
 
     def try_acquire(self, size_bytes: int) -> bool:
-        """Count bytes if there is room and nothing waits in the queue; whether they are counted."""
+        """Count bytes if there is room and the queue is empty. Returns whether they are counted."""
 
     def try_charge(self, size_bytes: int) -> bool:
         """Count bytes past the queue, and past the limit as far as the overdraft goes.
@@ -26,7 +26,7 @@ class MemoryBudget(Protocol):
         """
 
     def charge(self, size_bytes: int) -> None:
-        """Count bytes that are here already, past every limit."""
+        """Count bytes that are in memory already, past every limit."""
 
     def acquire(self, size_bytes: int) -> Deferred[None] | None:
         """Count bytes now, and return None, or queue for them.
@@ -39,16 +39,17 @@ class MemoryBudget(Protocol):
 
     @property
     def fair_share_bytes(self) -> int:
-        """How much one transfer may hold ahead of need: a fair share, once memory is short."""
+        """How many bytes one transfer may hold ahead of need: a fair share once memory is short."""
 
     def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = True) -> None:
-        """Call `on_pressure` when a transfer has to wait: give back memory that is not needed.
+        """Call `on_pressure` when a transfer has to wait for memory.
 
+        :param on_pressure: releases memory that is not needed.
         :param is_transfer: whether the watcher counts in the fair shares.
         """
 
     def unwatch(self, on_pressure: Callable[[], None]) -> None:
-        """Do not call it any more."""
+        """Do not call `on_pressure` any more."""
 
     def request_reclaim(self) -> None:
         """Call each watcher, as long as a transfer waits in the queue."""

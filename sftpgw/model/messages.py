@@ -1,7 +1,7 @@
-"""What a client is told of an error, in words that a person can act on.
+"""The sentences that tell clients about errors.
 
-Knows: every error class, and that what a store said is for the log.
-Must not know: the codes of any protocol.
+Knows: every class of errors. The words of the store itself are for the log, not for the client.
+Must not know: the status codes of any protocol.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from sftpgw import errors
 SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
     (errors.NoSuchObject, "No such file or directory"),
     (errors.NoSuchBucket, "the bucket behind this directory does not exist; tell the operator"),
-    (errors.NoSuchUpload, "the upload was ended in the store; send the file again"),
+    (errors.NoSuchUpload, "the store has ended the upload; send the file again"),
     (errors.AccessDenied, "the store denies the gateway access to this file"),
     (
         errors.ObjectArchived,
@@ -22,25 +22,25 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
     (errors.CredentialsUnavailable, "the gateway has no valid credentials; tell the operator"),
     (
         errors.PartsMustBeEqual,
-        "the store takes parts of one size only, as is known from now on; send the file again",
+        "the store takes only parts of one size, as the gateway knows from now on; send it again",
     ),
     (errors.NameInTheWay, "there is a folder of this name, and this store cannot keep both"),
     (errors.NameNotKept, "this store takes a backslash for a slash: give the file another name"),
     (
         errors.CopiesLackChecksums,
-        "the store refused to join parts, and is asked in another way from now on; send it again",
+        "the store refused to join the parts; the gateway asks in another way now: send it again",
     ),
     (
         errors.StoreUnreachable,
-        "the gateway cannot reach its store as it is set up; tell the operator",
+        "the gateway cannot reach its store as configured; tell the operator",
     ),
     (errors.StoreUnavailable, "the store does not answer; try again later"),
     (errors.StoreError, "the store refused the request; the gateway's log says why"),
 )
 
-TOO_LONG = "the store takes no name as long as this one; choose a shorter one"
+TOO_LONG = "the name is too long for the store; choose a shorter one"
 TOO_LONG_CODES = frozenset({"KeyTooLongError", "XMinioInvalidObjectName"})
-"""S3's for a key of over 1,024 bytes; MinIO's for a name of over 255, a folder's of over 244."""
+"""S3: a key over 1,024 bytes. MinIO: a name over 255 bytes, or a directory over 244."""
 
 INTERNAL = "internal error; the gateway's log says more"
 
@@ -48,13 +48,13 @@ GIVEN_UP = "the gateway has given the request up, since the session ends; try ag
 
 
 def readable(name: bytes) -> str:
-    """What a client calls something, as text: what cannot be shown is an escape."""
+    """The bytes of a client as text for messages; unprintable characters are escaped."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def sentence_of(error: errors.GatewayError) -> str:
-    """The sentence for an error that was raised on purpose."""
+    """The sentence for an error of the gateway."""
     if isinstance(error, errors.StoreError) and error.code in TOO_LONG_CODES:
         return TOO_LONG
     for kind, sentence in SENTENCES:

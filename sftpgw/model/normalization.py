@@ -1,8 +1,8 @@
-"""The same characters in other bytes: names and passwords as different systems type them.
+"""Unicode normalization: the same characters in other bytes.
 
-Knows: Unicode's canonical equivalence (UAX 15). An "ö" is one character from most keyboards (NFC),
-and two from some programs on macOS (NFD). RFC 4013 has servers compare what both amount to.
-Must not know: whose name or password it is.
+Knows: Unicode's canonical equivalence (UAX 15). Most keyboards send an "ö" as one character (NFC),
+some programs on macOS send two (NFD). RFC 4013 has servers compare the normalized forms.
+Must not know: users, passwords.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import unicodedata
 from typing import Literal
 
 LONGEST_BYTES = 2048
-"""What is longer is compared as it is: normalising takes quadratic time, and no name and no
-password is so long."""
+"""Longer texts are compared as they are: normalization takes quadratic time, and no name or
+password is that long."""
 
 
 def normalized(name: str) -> str:
-    """`name` in NFC: names of the same characters are the same."""
+    """A name in NFC, so that names of the same characters are equal."""
     return unicodedata.normalize("NFC", name) if len(name) <= LONGEST_BYTES else name
 
 
 def normalized_bytes(name: bytes) -> bytes:
-    """The same of a name in UTF-8; what is none, or too long, stays as it is."""
+    """As `normalized`, for UTF-8; other bytes, and too long ones, stay as they are."""
     return _in_form("NFC", name) if len(name) <= LONGEST_BYTES else name
 
 
 def spellings(text: bytes) -> tuple[bytes, ...]:
-    """`text` as it is, then in NFC and NFD where those differ.
+    """A text as it is, then in NFC and NFD if these differ.
 
-    A hash cannot be normalised, and may have been made from either.
+    A password hash cannot be normalized, and may have been made from any of these.
     """
     if len(text) > LONGEST_BYTES:
         return (text,)

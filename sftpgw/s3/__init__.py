@@ -1,5 +1,5 @@
-"""REST to S3 and to stores that speak it: `opening.open_store` makes the client.
+"""The client for S3 and compatible stores: `store_factory.open_store` makes an `S3Client`.
 
-Knows: HTTP, signing, credentials, retries, what the store can do.
+Knows: requests, responses, retries, what the store supports.
 Must not know: paths, users, SFTP.
 """

@@ -77,7 +77,7 @@ async def _digest_of(
         return await _digest_of_input(console, digester, algorithm)
     reader = await tree.open_reader(path)
     try:
-        return await digester.whole(reader, algorithm)
+        return await digester.digest_file(reader, algorithm)
     finally:
         reader.close()
 

@@ -219,7 +219,7 @@ class ReadHandle:
 
     def digests(self, algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
         stop = start + length if length else 0
-        made = self._digester.ranges(self._reader, algorithm, start, stop, block)
+        made = self._digester.digest_blocks(self._reader, algorithm, start, stop, block)
         return Deferred.fromCoroutine(made)
 
     def publishedPath(self) -> None:

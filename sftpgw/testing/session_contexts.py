@@ -3,7 +3,7 @@
     context = session_context(FakeStore())
     upload = Upload(context, plan, ObjectName("bucket", "file"))
 
-`GatewayInMemory.context` is for tests that have a gateway.
+Tests that have a gateway take ``GatewayInMemory().session().context``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def session_context(
     clock: Any = None,
     events: EventSink | None = None,
     settings: StoreSettings | None = None,
+    limits: LimitSettings | None = None,
     files: FilesSettings | None = None,
 ) -> SessionContext:
     """The context of one session on `store`. What is left out is new, with its defaults."""
@@ -45,6 +46,6 @@ def session_context(
         clock=clock or FakeClock(),
         events=events or RecordedEvents(),
         settings=settings or StoreSettings(),
-        limits=LimitSettings(),
+        limits=limits or LimitSettings(),
         files=files or FilesSettings(),
     )

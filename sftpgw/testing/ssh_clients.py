@@ -34,7 +34,11 @@ _TRANSPORT_MESSAGES = frozenset((MSG_DISCONNECT, *range(20, 50)))
 
 @implementer(ISystemHandle)
 class MemoryTransport(FakeTransport):
-    """An `iosim` transport with a socket, which is full when it holds `SOCKET_BYTES`."""
+    """An `iosim` transport with a socket, which is full when it holds `SOCKET_BYTES`.
+
+    :param protocol: the protocol on top of it.
+    :param is_server: whether it is the server's end.
+    """
 
     def __init__(self, protocol: Any, *, is_server: bool) -> None:
         super().__init__(protocol, isServer=is_server)
@@ -148,7 +152,11 @@ class StrictClientTransport(ClientTransport):
 
 
 class ClientChannel(SSHChannel):
-    """The client's end of a session channel. It records what it receives."""
+    """The client's end of a session channel. It records what it receives.
+
+    :param window_bytes: how much the server may send at first.
+    :param refill: whether the window is given back as data arrives.
+    """
 
     name = b"session"
     conn: Any
@@ -218,7 +226,13 @@ class ClientConnection(SSHConnection):
 
 
 class ClientUserAuth(SSHUserAuthClient):
-    """Tries a key, if it has one, then a password."""
+    """Tries a key, then a password.
+
+    :param user: the user's name.
+    :param instance: the service to start after the login.
+    :param key: a private key; None to try none.
+    :param password: a password; None to try none.
+    """
 
     def __init__(
         self, user: bytes, instance: SSHService, *, key: Key | None, password: bytes | None

@@ -149,6 +149,8 @@ class RecordingSubsystem:
 class ClientPair:
     """A client that is connected to a `GatewayFactory`, after the key exchange.
 
+    :param factory: makes the server's end.
+    :param clock: the clock of both ends.
     :param when_secure: called with the client's transport after the first key
         exchange; by default the client does nothing more, and the test acts for it.
     :param greet: False to send nothing, not even the version line.
@@ -247,6 +249,8 @@ class LoggedInPair(ClientPair):
 
     :param subsystems: what the avatar offers.
     :param settings: [ssh]; the default has the documented values.
+    :param clock: the clock of both ends; a new one by default.
+    :param strict: whether the client uses the strict key exchange.
     :param commands: what runs command lines, if any.
     :param window_memory: the budget for windows, if they are counted.
     :param output_memory: the budget for unread output, if it is counted.
@@ -273,10 +277,10 @@ class LoggedInPair(ClientPair):
             {"alice": make_user("alice", key)},
             subsystems,
             self.logouts.append,
-            commands,
-            window_memory,
-            output_memory,
-            totals,
+            commands=commands,
+            window_memory=window_memory,
+            output_memory=output_memory,
+            totals=totals,
         )
         factory = make_factory(portal, clock, self.events, settings)
         self.connection = ClientConnection()
@@ -344,21 +348,28 @@ def make_user(name: str, key: Key | None = None, password_hash: str | None = Non
     )
 
 
-def make_test_portal(  # noqa: PLR0917
+def make_test_portal(
     users: Mapping[str, User],
     subsystems: Mapping[bytes, SubsystemFactory],
-    tell_logout: Callable[[str], None] = lambda name: None,
+    on_logout: Callable[[str], None] = lambda name: None,
+    *,
     commands: CommandFactory | None = None,
     window_memory: MemoryBudget | None = None,
     output_memory: MemoryBudget | None = None,
     totals: Callable[[], SessionTotals] = SessionTotals,
 ) -> Portal:
-    """A portal over `users` that checks passwords at once instead of in a thread."""
+    """A portal that checks passwords at once instead of in a thread.
+
+    :param users: the users by their names.
+    :param subsystems: what each avatar offers, as with `LoggedInPair`.
+    :param on_logout: takes the name of a user whose connection is gone.
+    :param commands: as with `LoggedInPair`, like the other three.
+    """
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar(
             subsystems,
-            lambda: tell_logout(user.name),
+            lambda: on_logout(user.name),
             window_memory,
             commands=commands,
             output_memory=output_memory,

@@ -67,7 +67,7 @@ def test_clear_releases_the_buffers() -> None:
     outflow.send(socket, 100)
     outflow.clear()
     assert outflow.size_bytes == 0
-    buffer.clear()  # BufferError if anybody still looked into it
+    buffer.clear()  # BufferError if a view of it were left
 
 
 def test_below_what_carries_no_socket_there_is_none() -> None:

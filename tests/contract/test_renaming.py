@@ -10,15 +10,12 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import AlreadyExists, NoSuchObject, PreconditionFailed
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
-from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
-from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
+from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectInfo, ObjectProperties, WriteCondition
-from sftpgw.model.units import MIB
 from sftpgw.model.users import User
+from sftpgw.testing.session_contexts import session_context
 from tests.stores import CollectingSink, RecordedEvents, StoreUnderTest
 
 PLAIN = ObjectProperties(metadata={"mtime": "5.5", "colour": "blue"}, content_type="text/x-test")
@@ -37,18 +34,8 @@ def tree_on(under_test: StoreUnderTest) -> Tree:
     """The files under the test's prefix, with the gateway's records under it, too."""
     clock = Clock()
     clock.advance(2_000_000_000)
-    context = SessionContext(
-        user="alice",
-        store=under_test.store,
-        budget=Budget(64 * MIB),
-        transfers=TransferRegistry(),
-        clock=clock,
-        events=RecordedEvents(),
-        settings=StoreSettings(state_prefix=f"{under_test.prefix}.own/"),
-        limits=LimitSettings(),
-        files=FilesSettings(),
-        times=MtimeCache(),
-    )
+    settings = StoreSettings(state_prefix=f"{under_test.prefix}.own/")
+    context = session_context(under_test.store, clock=clock, settings=settings)
     return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
 
 

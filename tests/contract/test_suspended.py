@@ -7,17 +7,14 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import NoSuchFile, ObjectChanged
-from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
-from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
-from sftpgw.model.settings import FilesSettings, LimitSettings, OnDisconnect, StoreSettings
-from sftpgw.model.units import KIB, MIB
+from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
+from sftpgw.model.units import KIB
 from sftpgw.model.users import User
+from sftpgw.testing.session_contexts import session_context
 from tests.stores import CollectingSink, RecordedEvents, StoreUnderTest
 
 ON = WriteIntent(truncate=False)
@@ -28,19 +25,13 @@ def node(under_test: StoreUnderTest) -> Tree:
     """Alice's files, seen by one more gateway."""
     from twisted.internet import reactor  # noqa: PLC0415
 
-    context = SessionContext(
-        user="alice",
-        store=under_test.store,
-        budget=Budget(512 * MIB),
-        transfers=TransferRegistry(),
-        clock=reactor,  # type: ignore[arg-type]
-        events=RecordedEvents(),
+    context = session_context(
+        under_test.store,
+        clock=reactor,
         settings=StoreSettings(
             state_prefix=f"{under_test.prefix}.own/", part_size_bytes=under_test.min_part_bytes
         ),
-        limits=LimitSettings(),
         files=FilesSettings(on_disconnect=OnDisconnect.RESUME),
-        times=MtimeCache(),
     )
     return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
 

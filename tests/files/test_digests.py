@@ -1,4 +1,4 @@
-"""Digests: against hashlib, in turns, and over whatever range."""
+"""Digests: compared with hashlib, in turns, and over any range."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.iterations import IterationClock
 
 
 class Reader:
-    """A `FileReader` over bytes; late answers come from the clock."""
+    """A `FileReader` over bytes; delayed replies come from the clock."""
 
     def __init__(self, clock: Clock, data: bytes, *, is_late: bool = False) -> None:
         self.lengths: list[int] = []
@@ -60,7 +60,7 @@ def test_digests_of_whole_files(name: str, size_bytes: int, is_late: bool) -> No
     clock, data = Clock(), bytes(range(256)) * (size_bytes // 256 + 1)
     data = data[:size_bytes]
     reader = Reader(clock, data, is_late=is_late)
-    work = Deferred.fromCoroutine(Digester(clock).ranges(reader, name))
+    work = Deferred.fromCoroutine(Digester(clock).digest_blocks(reader, name))
     expected = zlib.crc32(data).to_bytes(4, "big") if name == "crc32" else None
     assert finish(clock, work) == [expected or hashlib.new(name, data).digest()]
     assert max(reader.lengths, default=0) <= STEP_BYTES
@@ -71,7 +71,7 @@ def test_digests_of_whole_files(name: str, size_bytes: int, is_late: bool) -> No
 def test_digests_of_ranges_and_blocks(data: bytes, start: int, length: int, block: int) -> None:
     clock = Clock()
     stop = start + length if length else 0
-    work = Digester(clock).ranges(Reader(clock, data), "md5", start, stop, block)
+    work = Digester(clock).digest_blocks(Reader(clock, data), "md5", start, stop, block)
     wanted = data[start : stop or len(data)]
     blocks = [wanted[at : at + block] for at in range(0, len(wanted), block)] if block else [wanted]
     expected = [hashlib.md5(each).digest() for each in blocks]
@@ -81,7 +81,7 @@ def test_digests_of_ranges_and_blocks(data: bytes, start: int, length: int, bloc
 def test_too_many_blocks_are_refused_before_anything_is_read() -> None:
     clock = Clock()
     reader = Reader(clock, bytes(256 * MAX_BLOCKS + 1))
-    work = Deferred.fromCoroutine(Digester(clock).ranges(reader, "md5", 0, 0, 256))
+    work = Deferred.fromCoroutine(Digester(clock).digest_blocks(reader, "md5", 0, 0, 256))
     failures: list[object] = []
     work.addErrback(lambda failure: failures.append(failure.trap(LimitReached)))
     assert failures == [LimitReached]
@@ -92,7 +92,7 @@ def test_one_step_in_each_reactor_iteration_round_robin() -> None:
     clock = IterationClock()
     digester = Digester(clock)
     readers = [Reader(clock, bytes(5 * STEP_BYTES)) for _ in range(3)]
-    work = [Deferred.fromCoroutine(digester.whole(reader, "crc32")) for reader in readers]
+    work = [Deferred.fromCoroutine(digester.digest_file(reader, "crc32")) for reader in readers]
     for turn in range(12):
         done = [len(reader.lengths) for reader in readers]
         assert sum(done) == 3 + turn

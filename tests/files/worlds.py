@@ -1,4 +1,4 @@
-"""Worlds that end: a store that a process loses at one request, a client that is cut off.
+"""Worlds that end: a process that loses its store at one request, a client that is lost.
 
 Knows: the ways in which a process, its store or its client goes away, and what is left then.
 Must not know: which files there are, or what may become of them.
@@ -7,7 +7,7 @@ Must not know: which files there are, or what may become of them.
     client = world.client()
     with world.may_end():
         client.put(b"/a", b"new")               # the third request is its last
-    world.settle()                              # whoever still lives does what is left to do
+    world.settle()                              # processes that still live do what is left to do
     later = world.restarted()                   # another process, weeks later, that has cleared up
 """
 
@@ -50,8 +50,8 @@ class Fate(enum.Enum):
     KILLED_BEFORE = "the gateway dies, the request was never carried out"
     KILLED_AFTER = "the gateway dies, and the request was carried out"
     STORE_GONE = "the store is gone for good"
-    STORE_GONE_AFTER = "the request is carried out, nobody is told, and the store is gone"
-    ANSWER_LOST = "the request is carried out, nobody is told, and the store is back at once"
+    STORE_GONE_AFTER = "the request is carried out, the response is lost, and the store is gone"
+    ANSWER_LOST = "the request is carried out, the response is lost, and the store is back at once"
     CLIENT_LOST = "the client is gone while the request is under way"
 
 
@@ -67,7 +67,7 @@ class Death:
 
 
 class Over(Exception):
-    """The client gets no answer any more."""
+    """The client gets no reply any more."""
 
 
 class MortalStore(FakeStore):
@@ -82,10 +82,10 @@ class MortalStore(FakeStore):
         self.look: Callable[[], None] = lambda: None
 
     async def meet(self, operation: Callable[[], Awaitable[Any]]) -> Any:
-        """Carry out a request, or not, and answer it, or not."""
+        """Carry out a request, or not, and respond to it, or not."""
         number, death = self.asked, self.death
         self.asked += 1
-        assert number < MOST_REQUESTS, "this never ends"
+        assert number < MOST_REQUESTS, "a job without an end"
         if death is None or number < death.request:
             return await self._carried_out(operation)
         is_the_one = number == death.request
@@ -104,7 +104,7 @@ class MortalStore(FakeStore):
                     answer = await self._carried_out(operation)
                     if not is_the_one:
                         return answer
-                raise StoreUnavailable("the answer was lost")
+                raise StoreUnavailable("the response was lost")
             case Fate.CLIENT_LOST if is_the_one:
                 await self._never()
         return await self._carried_out(operation)
@@ -202,10 +202,10 @@ class _ServersEnd:
         """The window is as large as it has to be."""
 
     def finish(self, exit_status: int) -> None:
-        """Nobody waits for it."""
+        """No client waits for it."""
 
     def loseConnection(self) -> None:
-        raise AssertionError("nobody asked for that")
+        raise AssertionError("no test asks for that")
 
 
 class MortalClient(SftpClient):
@@ -273,7 +273,7 @@ class World:
 
     @contextmanager
     def may_end(self) -> Iterator[None]:
-        """Whatever is done may fail, or get no answer any more."""
+        """Requests may fail, or get no reply any more."""
         try:
             yield
         except (SftpFailure, Over):
@@ -290,7 +290,7 @@ class World:
         assert not self.gateway.clock.getDelayedCalls()
 
     def files(self) -> dict[str, bytes]:
-        """What everybody can see below alice's prefix."""
+        """The objects under alice's prefix."""
         return {
             name.key.removeprefix(HOME): held.data
             for name, held in self.store.objects.items()

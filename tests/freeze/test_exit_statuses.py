@@ -27,17 +27,21 @@ from tests.scp.talking import Channel
 TABLE = "exit_statuses.txt"
 REPOSITORY = Path(__file__).parent.parent.parent
 TWISTD = (sys.executable, str(Path(sys.executable).with_name("twistd")))
-ENOUGH_SECONDS = 30.0
+ENOUGH_SECONDS = 120.0
 
 EXPECTED = {row.rpartition(" ")[0].strip(): int(row.split()[-1]) for row in rows_of(TABLE)}
 """By what happens."""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
 def start(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*TWISTD, "-n", "--pidfile=", "sftpgw", *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.STDOUT,
@@ -170,6 +174,27 @@ async def test_the_gateway(config: Callable[..., str], taken_port: int) -> None:
     demand("process: a port is taken", await deferToThread(status, "--config", taken))
     ended = await deferToThread(status_after, signal.SIGTERM, "--config", config())
     demand("process: SIGTERM", ended)
+
+
+def test_the_console_script(config: Callable[..., str]) -> None:
+    def of(*arguments: str, typed: str = "") -> int:
+        return subprocess.run(
+            [sys.executable, "-m", "sftpgw.cli", *arguments],
+            env=environment(),
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=ENOUGH_SECONDS,
+            check=False,
+        ).returncode
+
+    demand("sftpgw: --version", of("--version"))
+    demand("sftpgw: a wrong command line", of())
+    demand("sftpgw: a wrong command line", of("serve", "--check"))
+    faulty = config(s3="part_size = 1MiB\n")
+    demand("sftpgw: check with a fault", of("check", "--config", faulty))
+    demand("sftpgw: hash-password", of("hash-password", typed="secret\n"))
+    demand("sftpgw: hash-password without a password", of("hash-password"))
 
 
 def test_commands() -> None:

@@ -20,9 +20,6 @@ from twisted.internet.defer import Deferred
 
 from sftpgw import errors
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
-from sftpgw.files.session_context import SessionContext
-from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
 from sftpgw.model.settings import (
@@ -44,6 +41,7 @@ from sftpgw.testing.scripted_s3 import (
     error_document,
     scripted_error,
 )
+from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.small_s3 import Dialect, SmallS3, checksum_text
 from sftpgw.wire.s3xml import encode_checksum
 from tests.scripted_server import Connect
@@ -113,17 +111,13 @@ class Journey:
         return self.tree_on(client, reactor)
 
     def tree_on(self, client: S3Client, reactor: Any) -> Tree:
-        limits = LimitSettings(memory_bytes=self.budget.limit_bytes)
-        context = SessionContext(
-            user="alice",
-            store=client,
+        context = session_context(
+            client,
             budget=self.budget,
-            transfers=TransferRegistry(),
-            times=MtimeCache(),
             clock=reactor,
             events=self.events,
             settings=StoreSettings(part_size_bytes=PART_BYTES, download_part_size_bytes=PART_BYTES),
-            limits=limits,
+            limits=LimitSettings(memory_bytes=self.budget.limit_bytes),
             files=self.files,
         )
         return Tree(User("alice", "bucket", "home/"), context)

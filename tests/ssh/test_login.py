@@ -454,11 +454,11 @@ class SlowThread:
         self.waiting.append(lambda: waiting.callback(function(password, text)))
         return waiting
 
-    def portal(self, tell_logout: Callable[[str], None] = lambda name: None) -> Portal:
+    def portal(self, on_logout: Callable[[str], None] = lambda name: None) -> Portal:
         decoy = DEFAULT_DECOY.replace("$12$", "$04$")
         return make_portal(
             RecordAuthenticator(StaticUserDirectory(USERS), self.run, Decoys([decoy])),
-            lambda user, session: GatewayAvatar({}, lambda: tell_logout(user.name)),
+            lambda user, session: GatewayAvatar({}, lambda: on_logout(user.name)),
         )
 
 

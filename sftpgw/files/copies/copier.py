@@ -57,7 +57,7 @@ class Copier:
 
     :param store: where they are.
     :param transfers: the process's registry; its uploads wait for deletions.
-    :param events: told of what is left behind, and of copies that differ.
+    :param events: told of uploads that are left behind, and of copies that differ.
     :param limit_bytes: up to this size one request copies an object.
     :param part_bytes: how much each request copies of a larger one.
     :param at_once: how many parts of one object are copied at the same time.

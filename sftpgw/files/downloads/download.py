@@ -1,7 +1,7 @@
 """One download: fetches the ranges that its plan asks for, and answers READs as bytes arrive.
 
 Knows: the store, the ranges that are here or under way, how large the object is.
-Must not know: SFTP, what is fetched when (`downloads/plan/read_ahead`), how bytes are held
+Must not know: SFTP, which range is fetched when (`downloads/plan/read_ahead`), how bytes are held
 (`downloads/fetched_ranges`), in which order READs are answered (`downloads/read_queue`).
 
 Each range is fetched under the ETag of the first one, so that no READ mixes two versions of an
@@ -41,7 +41,7 @@ REPLACED = "the file was replaced while it was being read"
 class Download:
     """Implements `FileReader`.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     :param name: the object that is read.
     :param path: the file's path, as the client opened it.
     :param etag: the version to read; None takes the current one.

@@ -10,8 +10,8 @@ as they have been read.
 Copies of a byte on its whole way through the process, beside those that the kernel makes
 (``recv``, ``sendmsg``): two over http, seven over https.
 
-- http, none: Twisted's parser passes on what was received, except for what came with the head of
-  the response, and `s3` only counts it.
+- http, none: Twisted's parser passes on the chunks of the socket, except for bytes that came with
+  the head of the response, and `s3` only counts them.
 - https, five: into OpenSSL's BIO; into its record, where it is deciphered in place; out of that;
   into `bytes`; and into one chunk with all the records that have come (`http/tls`).
 - from the chunk to the packet, none: SFTP's header stands before the fragments, the channel queues

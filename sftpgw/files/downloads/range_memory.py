@@ -1,6 +1,6 @@
 """The memory that a download reserves for the ranges that it fetches.
 
-Knows: the budget, the download's position in its queue, and what was granted and is unused.
+Knows: the budget, the download's position in its queue, and the granted bytes that are unused.
 Must not know: which ranges are fetched, or which READs wait.
 
 Where there is no memory at all, an OPEN waits in the queue for a while, as READs do. A download
@@ -35,8 +35,8 @@ class RangeMemory:
 
     :param budget: the user's share of the memory budget.
     :param clock: the process's clock.
-    :param on_granted: called when memory that was waited for may be taken; what it does not take
-        is given back.
+    :param on_granted: called when memory that was waited for may be taken; the rest that it
+        does not take is released.
     """
 
     def __init__(self, budget: MemoryBudget, clock: Clock, on_granted: Callable[[], None]) -> None:
@@ -92,7 +92,7 @@ class RangeMemory:
         return on_demand if self._budget.try_charge(on_demand.size_bytes) else None
 
     def queue(self, size_bytes: int) -> None:
-        """Wait in the queue for so many bytes, unless it waits already."""
+        """Wait in the queue for `size_bytes`, unless it waits already."""
         if self._waiting is not None:
             return
         self._waiting = self._budget.acquire(size_bytes)

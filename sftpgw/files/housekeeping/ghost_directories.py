@@ -1,12 +1,11 @@
-"""Folders that a store keeps though nothing makes them one any more.
+"""Ghost directories: those that a store still lists although their last key is gone.
 
-Knows: how such a store is asked to let go of them.
-Must not know: why they are to be gone, SFTP.
+Knows: the requests that make a store forget them. Must not know: why a directory shall go, SFTP.
 
-On S3 a folder ends with its last key. Stores on a file system or a tree of their own (SeaweedFS,
-s3proxy) keep the directories that they had to make for a key, and list them as prefixes until
-``DELETE name/`` comes; that is refused, or does nothing, while anything is in them. So the
-deepest go first. On S3 such a DELETE finds nothing, which is success.
+On S3 a directory ends with its last key. A store that is built on a file system (s3proxy) or on a
+tree of its own (SeaweedFS) creates directories for a key and does not remove them with it. It goes
+on listing their prefixes until ``DELETE name/``. While anything is in the directory, it refuses or
+ignores that DELETE; so the deepest directories go first. On S3 it finds nothing, and succeeds.
 """
 
 from __future__ import annotations
@@ -28,14 +27,19 @@ async def clear_ghosts(
     spares_top: bool = False,
     depth: int = 0,
 ) -> bool:
-    """Have the store let go of the folder `prefix`, and of all in it in which there is no object.
+    """Remove a directory, and each directory in it, as far as no objects are in them.
 
-    A LIST and a DELETE for each, and a HEAD for a marker.
+    A LIST and a DELETE for each directory, and a HEAD for each marker.
 
-    :param twin: the same folder under its other name: a marker that is there, too, may go.
-    :param spares_top: `prefix` itself is to stay.
+    :param store: the store.
+    :param bucket: the bucket.
+    :param prefix: the prefix of the directory.
+    :param twin: the prefix of the same directory under its other name: a marker that exists there,
+        too, is not needed here.
+    :param spares_top: whether the directory itself stays, without those in it.
+    :param depth: how deep `prefix` is below the first one; at `MAX_DEPTH` nothing is removed.
     :returns: whether all of it is gone.
-    :raises StoreError:
+    :raises StoreError: a request failed.
     """
     is_empty = depth < MAX_DEPTH
     async for page in all_pages(store, bucket, prefix, delimiter="/"):

@@ -1,7 +1,4 @@
-"""All pages of a list, one after the other.
-
-Knows: how one page leads to the next. Must not know: what is looked for.
-"""
+"""All pages of a list, one after the other."""
 
 from __future__ import annotations
 
@@ -19,12 +16,16 @@ async def all_pages(
     delimiter: str = "",
     limit: int = MAX_LISTED_KEYS,
 ) -> AsyncIterator[ListPage]:
-    """What has keys below `prefix`, grouped by `delimiter` if there is one.
+    """The pages of a list. Each page is a LIST, sent when the iteration gets there.
 
-    The next page is asked for when it is wanted.
-    A store that repeats a token is at its end, or it would never be.
+    If a store returns the token that it was given, the list ends: it would never end otherwise.
 
-    :raises StoreError:
+    :param store: the store.
+    :param bucket: the bucket.
+    :param prefix: the prefix of all keys.
+    :param delimiter: groups keys into common prefixes; empty for none.
+    :param limit: the most rows of a page.
+    :raises StoreError: as a LIST does.
     """
     token: str | None = None
     while True:

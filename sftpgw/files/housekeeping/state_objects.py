@@ -1,7 +1,7 @@
-"""The gateway's own records in the store: small objects of text.
+"""The gateway's own records in the store: small objects of text, under the state prefix.
 
 Knows: how they are read and written, and how large they may be.
-Must not know: what they say.
+Must not know: what they contain.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from sftpgw.model.units import MIB
 
 PROPERTIES = ObjectProperties(content_type="application/json", storage_class="STANDARD")
 MAX_TEXT_BYTES = 4 * MIB
-"""What is larger is none of ours."""
+"""The gateway writes no larger records."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateObject:
-    """One version of a record."""
+    """One version of a record.
+
+    :param info: the object.
+    :param data: its text.
+    """
 
     info: ObjectInfo
     data: bytes
@@ -32,14 +36,27 @@ async def write_state_object(
     text: bytes,
     condition: WriteCondition = WriteCondition.NONE,
 ) -> None:
-    """:raises PreconditionFailed, ConditionalConflict: it exists."""
+    """Write a record.
+
+    :param store: the store.
+    :param name: the object.
+    :param text: its text.
+    :param condition: what must hold for the object.
+    :raises PreconditionFailed, ConditionalConflict: the condition does not hold.
+    :raises StoreError: the request failed.
+    """
     await store.put(name, (text,), PROPERTIES, condition)
 
 
 async def claim(store: ObjectStore, name: ObjectName, text: bytes = b"") -> bool:
-    """Create a record that stands for a claim; False if it exists: another one was first.
+    """Create a claim. Returns whether this caller was first.
 
-    A store that knows no conditions says yes to all.
+    A store without If-None-Match tells every caller that it was.
+
+    :param store: the store.
+    :param name: the object of the claim.
+    :param text: its text.
+    :raises StoreError: the request failed.
     """
     try:
         await write_state_object(store, name, text, WriteCondition.IF_ABSENT)
@@ -49,11 +66,16 @@ async def claim(store: ObjectStore, name: ObjectName, text: bytes = b"") -> bool
 
 
 async def read_state_object(store: ObjectStore, name: ObjectName) -> StateObject:
-    """:raises NoSuchObject:
+    """Read a record.
+
+    :param store: the store.
+    :param name: the object.
+    :raises NoSuchObject: it does not exist.
     :raises StoreTrouble: it is too large to be a record.
+    :raises StoreError: the request failed.
     """
     found = BodyCollector(MAX_TEXT_BYTES)
     await store.get(name, None, found)
     if found.info is None or not found.is_complete:
-        raise StoreTrouble(f"{name.key} is no record of the gateway's: it is too large")
+        raise StoreTrouble(f"{name.key} is not a record of the gateway: it is too large")
     return StateObject(found.info, b"".join(found.body))

@@ -61,7 +61,7 @@ from sftpgw.model.users import User
 
 EVERY_SECONDS = 3600.0
 FIRST_SECONDS = 60.0
-MOST_KNOWN = 10_000
+MAX_KNOWN = 10_000
 STILL_THERE = "the store says that it is gone, and it is still there"
 CLAIM_SECONDS = 3600.0
 OWN_SECONDS = 7 * 86400.0
@@ -145,9 +145,9 @@ class Sweeper:
         self._clock = clock
         self._events = events
         self._expire = expire
-        self._known_since: LRUDict[MultipartUpload, float] = LRUDict(MOST_KNOWN)
-        self._told: set[Target] = set()
-        self._rounds = PeriodicTask(
+        self._first_seen: LRUDict[MultipartUpload, float] = LRUDict(MAX_KNOWN)
+        self._reported: set[Target] = set()
+        self._task = PeriodicTask(
             self.sweep,
             first_seconds=FIRST_SECONDS,
             every_seconds=EVERY_SECONDS,
@@ -158,11 +158,11 @@ class Sweeper:
 
     def start(self) -> None:
         """The first run comes within two minutes."""
-        self._rounds.start()
+        self._task.start()
 
     def stop(self) -> None:
         """Cancel the request in progress, and send no other."""
-        self._rounds.stop()
+        self._task.stop()
 
     async def sweep(self) -> None:
         """Sweep all targets once. Never raises StoreError."""
@@ -170,27 +170,30 @@ class Sweeper:
             try:
                 await self._expire(bucket)
             except StoreError as error:
-                self._tell_failure(error, bucket)
+                self._report_failure(error, bucket)
         for target in self._targets:
             try:
                 await self._sweep_uploads(target)
                 if target.has_objects:
                     await self._sweep_objects(target)
             except StoreError as error:
-                self._tell_failure(error, target.bucket, prefix=target.prefix)
+                self._report_failure(error, target.bucket, prefix=target.prefix)
 
-    async def _clear_away(self, name: ObjectName, clearing: Awaitable[None]) -> bool:
-        """Whether it succeeded. :raises StoreError: if the next request would fail, too."""
+    async def _try(self, name: ObjectName, removal: Awaitable[None]) -> bool:
+        """Await the removal of an upload or object. Returns whether it succeeded.
+
+        :raises StoreError: it failed in a way in which the next one would fail, too.
+        """
         try:
-            await clearing
+            await removal
             return True
         except (CredentialsUnavailable, StoreUnavailable):
             raise
         except StoreError as error:
-            self._tell_failure(error, name.bucket, key=name.key)
+            self._report_failure(error, name.bucket, key=name.key)
             return False
 
-    def _tell_failure(self, error: StoreError, bucket: str, **where: str) -> None:
+    def _report_failure(self, error: StoreError, bucket: str, **where: str) -> None:
         self._events.emit(
             SweepFailed(reason=error.message, code=error.code, bucket=bucket, **where)
         )
@@ -201,17 +204,17 @@ class Sweeper:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
             self._note_ages(target, page.uploads)
             stale = [upload for upload in page.uploads if self._may_abort(target, upload)]
-            # Asked afterwards: an upload that has just ended in this process has its record by now.
+            # Read the records last: an upload suspended a moment ago has its record by now.
             recorded = await self._expire(target.bucket) if stale else frozenset()
             stale = [upload for upload in stale if upload not in recorded]
             aborted = [
                 upload
                 for upload in stale
-                if await self._clear_away(upload.name, self._store.abort_upload(upload))
+                if await self._try(upload.name, self._store.abort_upload(upload))
             ]
             if aborted:
                 again = await self._store.list_uploads(target.bucket, target.prefix, marker)
-                self._tell_aborted(aborted, again.uploads)
+                self._report_aborted(aborted, again.uploads)
             if page.next_marker is None or page.next_marker == marker:
                 return
             marker = page.next_marker
@@ -219,7 +222,7 @@ class Sweeper:
     def _may_abort(self, target: Target, upload: MultipartUpload) -> bool:
         return (
             upload.name.key.startswith(target.prefix)
-            and self._is_old(self._since(upload), target)
+            and self._is_stale(self._since(upload), target)
             and upload not in self._transfers.pinned
         )
 
@@ -227,18 +230,18 @@ class Sweeper:
         """Remember when uploads were first seen whose age the store does not tell."""
         unknown = [upload for upload in uploads if not upload.initiated_seconds]
         for upload in unknown:
-            self._known_since.put(upload, self._since(upload))
-        if unknown and target not in self._told:
-            self._told.add(target)
+            self._first_seen.put(upload, self._since(upload))
+        if unknown and target not in self._reported:
+            self._reported.add(target)
             self._events.emit(
                 UploadAgesUnknown(bucket=target.bucket, prefix=target.prefix, uploads=len(unknown))
             )
 
     def _since(self, upload: MultipartUpload) -> float:
-        told = upload.initiated_seconds
-        return told or self._known_since.get(upload, self._clock.seconds())
+        initiated_seconds = upload.initiated_seconds
+        return initiated_seconds or self._first_seen.get(upload, self._clock.seconds())
 
-    def _tell_aborted(
+    def _report_aborted(
         self, aborted: Iterable[MultipartUpload], left: tuple[MultipartUpload, ...]
     ) -> None:
         for upload in aborted:
@@ -254,8 +257,8 @@ class Sweeper:
         async for page in all_pages(self._store, target.bucket, target.prefix):
             for found in page.objects:
                 in_use = found.name in self._transfers.pinned
-                if self._is_old(found.modified_seconds, target) and not in_use:
-                    await self._clear_away(found.name, self._delete(found))
+                if self._is_stale(found.modified_seconds, target) and not in_use:
+                    await self._try(found.name, self._delete(found))
 
     async def _delete(self, found: ObjectInfo) -> None:
         try:
@@ -276,5 +279,5 @@ class Sweeper:
             )
         )
 
-    def _is_old(self, since_seconds: float, target: Target) -> bool:
+    def _is_stale(self, since_seconds: float, target: Target) -> bool:
         return 0 < since_seconds < self._clock.seconds() - target.stale_seconds

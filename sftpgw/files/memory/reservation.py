@@ -1,12 +1,12 @@
-"""What one transfer holds of the memory budget, and its position in the queue for more.
+"""The memory that one transfer holds of the budget, and its position in the queue for more.
 
 Knows: the budget, how to ask for more, give back and wait, and when an upload gives way.
 Must not know: what the bytes are.
 
-A transfer that waits in the queue holds nothing but what is on its way to the store, and that
-is released whatever others do. So the queue always moves on. What is released goes to the head
-of the queue and not to the transfer that released it, which waits behind. So each transfer is
-served in the end.
+A transfer that waits in the queue holds only bytes on their way to the store, and these are
+released whatever others do. So the queue always moves on. Released bytes go to the head of the
+queue and not to the transfer that released them, which waits behind. So each transfer is served
+in the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
 
 RECLAIM_SECONDS = 10.0
-"""How often a transfer in the queue asks the others to give back what they hold idly."""
+"""How often a transfer in the queue asks the others to give back idle memory."""
 
 
 def request_reclaim_while_waiting(
@@ -48,8 +48,8 @@ class Reservation:
     :param budget: the user's share of the memory budget.
     :param clock: the process's clock.
     :param on_granted: called when the bytes that were waited for are reserved.
-    :param on_pressure: called when others wait for memory: give back what is held idly.
-    :ivar held_bytes: what is reserved now.
+    :param on_pressure: called when others wait for memory: give back idle memory.
+    :ivar held_bytes: how many bytes are reserved now.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Reservation:
         return self._budget.is_over_fair_share()
 
     def settle(self, sent_bytes: int, filling_bytes: int) -> int:
-        """Release what is not needed now. Returns how many bytes are missing.
+        """Release the bytes that are not needed now. Returns how many are missing.
 
-        :param sent_bytes: what is on its way to the store.
-        :param filling_bytes: what else is needed; the queue is for this.
+        :param sent_bytes: how many bytes are on their way to the store.
+        :param filling_bytes: how many else are needed; the queue is for these.
         """
         stored_bytes, self._sent_bytes = self._sent_bytes - sent_bytes, sent_bytes
         needed_bytes = sent_bytes + filling_bytes
@@ -157,11 +157,11 @@ class BufferedUpload(Protocol):
 
     @property
     def sent_bytes(self) -> int:
-        """What is held until the store confirms it."""
+        """How many bytes are held until the store confirms them."""
 
     @property
     def filling_bytes(self) -> int:
-        """What else is needed: the bytes of a small upload, the whole parts of a large one."""
+        """How many else are needed: the bytes of a small upload, whole parts of a large one."""
 
     @property
     def small_bytes(self) -> int:
@@ -228,7 +228,7 @@ class UploadReservation(Reservation):
             self.ask(more_bytes)
 
     def note_progress(self, size_bytes: int) -> None:
-        """The client has written so many bytes."""
+        """The client has written `size_bytes`."""
         self.written_seconds = self._silent_since_seconds = self._clock.seconds()
         self._moved_bytes += size_bytes
         if self._moved_bytes >= self._plan.small_bytes:

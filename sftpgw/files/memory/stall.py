@@ -1,7 +1,7 @@
 """How long an upload may be silent while others wait for the memory that it holds.
 
 Knows: the uploads of one session whose WRITEs wait for a reply, and since when there are none.
-Must not know: which transfer holds memory or waits for it, or what is written.
+Must not know: which transfer holds memory or waits for it, or which bytes are written.
 
 Rules
 

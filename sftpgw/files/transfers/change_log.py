@@ -1,6 +1,6 @@
-"""What the sessions of this process have changed in the store.
+"""The changes that the sessions of this process have made in the store.
 
-Knows: how many changes there were, which directories went, and what is being removed now.
+Knows: how many changes there were, which directories went, and which keys are being removed now.
 Must not know: which session remembers a listing, or for how long.
 """
 
@@ -28,7 +28,7 @@ class ChangeLog:
         self._gone: LRUDict[tuple[str, str], int] = LRUDict(MAX_GONE)
 
     def changed(self) -> None:
-        """A session has changed what is stored."""
+        """A session has changed something in the store."""
         self.count += 1
 
     @contextmanager

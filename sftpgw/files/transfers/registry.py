@@ -31,7 +31,7 @@ from sftpgw.model.filesystem import FileWriter
 from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName
 
 Pinned = MultipartUpload | ObjectName
-"""What an upload has in the store before it is published: multipart uploads, staging objects."""
+"""A multipart upload or staging object of an upload that is not published yet."""
 
 
 class Registration:
@@ -75,7 +75,7 @@ class Registration:
         """It was published or given up."""
         return self.commit.has_ended
 
-    # What renames and removals do to an open file.
+    # Renames and removals.
 
     @property
     def is_movable(self) -> bool:
@@ -105,7 +105,7 @@ class Registration:
             self._registry.removed(self)
             self._closed.notify_all()
 
-    # What the upload itself tells.
+    # Told by the upload itself.
 
     def bind(self, key: ObjectName) -> None:
         """A multipart upload was begun for this key."""
@@ -146,7 +146,7 @@ class Registration:
         self._closed.notify_all()
         self.commit.tell_end()
 
-    # What other sessions wait for.
+    # Other sessions that wait.
 
     def leave_open(self) -> None:
         """Its client had time to close it, and did not: sessions do not wait for it any more."""
@@ -161,10 +161,10 @@ class Registration:
 class TransferRegistry:
     """All transfers of the process.
 
-    :ivar changes: what the sessions of this process have changed in the store.
+    :ivar changes: the changes that the sessions of this process have made in the store.
     :ivar commits: the commits that are under way, by object.
     :ivar bindings: the keys that renamed uploads need.
-    :ivar pinned: what transfers use in the store, and the sweeper leaves alone.
+    :ivar pinned: the uploads and objects in use by transfers, which the sweeper leaves alone.
     """
 
     def __init__(self) -> None:

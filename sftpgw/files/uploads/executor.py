@@ -16,8 +16,8 @@ fetched: there only the wait for an earlier commit can come in between.
 
 Requests before the end are tried for as long as the upload is wanted. Once it is given up, none
 of them is retried, and none waits for a slot of the throttle. The end itself, and cleaning up,
-is tried for as long as any other request: the client may disconnect after its CLOSE, and what is
-left behind costs money.
+is tried for as long as any other request: the client may disconnect after its CLOSE, and
+parts that are left in the store cost money.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def staging_prefix(state_prefix: str) -> str:
 class UploadExecutor:
     """The requests of one upload.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     :param registration: knows the file's name, and the object that is edited (its base).
     :param mode: the condition of the publication, and the suspended upload that goes on.
     :param properties: makes the properties of the object, when it is created.
@@ -297,7 +297,7 @@ class UploadExecutor:
         copy_part = self._cancellable_store.copy_part
         return await copy_part(self._multiparts[0], copy.number, source, whole)
 
-    # Cleaning up. What is left is swept later; the operator is told at once.
+    # Cleaning up. Leftovers are swept later; the operator is told of them at once.
 
     async def _drop(self, upload: int) -> None:
         name = self._staging_name(upload)

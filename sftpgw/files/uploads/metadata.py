@@ -1,4 +1,4 @@
-"""What the object of an upload is created with, and its mtime afterwards.
+"""The properties that an upload's object is created with, and its mtime afterwards.
 
 Knows: the mtime that the client wants, the properties of the edited object, and what S3 fixes
 when an object or its multipart upload is created.
@@ -31,7 +31,7 @@ NO_TIMES = "nothing was written to the file, and you may not set the times of st
 class UploadMetadata:
     """The properties of one upload's object.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     :param registration: knows the file's name, and the object that is edited (its base).
     :param plan: tells whether something was written, and whether the metadata is sent.
     :param reporter: told of a defect: an mtime that cannot be set does not end the upload.

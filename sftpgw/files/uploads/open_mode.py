@@ -11,7 +11,7 @@ Rules
 3. A user who may not overwrite always opens as if with EXCL.
 4. Where the store does not tell whether the file exists (its policy lets the gateway not list the
    bucket, so that a missing object is a 403), OPEN goes on as if with EXCL.
-5. Without TRUNC, an object that exists is the *base* of what is written. The result is the same
+5. Without TRUNC, an object that exists is the *base* of the written bytes. The result is the same
    file, with the class, tags and metadata of the old one, except for the time; with TRUNC it is a
    new file.
 6. Where the file does not exist, but the user has a suspended upload of it, that counts as a file
@@ -33,8 +33,8 @@ class OpenMode:
     """How a file is written.
 
     :param condition: what must hold when the object is stored.
-    :param base: the object that is edited; None for a file that starts empty. What is published
-        has its class, tags and metadata.
+    :param base: the object that is edited; None for a file that starts empty. The
+        published object has its class, tags and metadata.
     :param resumed: the suspended upload that goes on.
     """
 
@@ -46,7 +46,7 @@ class OpenMode:
 def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
     """Whether it matters at OPEN if the file exists.
 
-    :param intent: what OPEN asks for.
+    :param intent: the flags of OPEN.
     :param may_overwrite: whether the user may replace files.
     """
     return intent.exclusive or not (intent.create and intent.truncate) or not may_overwrite
@@ -63,7 +63,7 @@ def decide(
 ) -> OpenMode:
     """Grant or refuse an OPEN.
 
-    :param intent: what it asks for.
+    :param intent: the flags of the OPEN.
     :param existing: the stored object; None if there is none, or it does not matter.
     :param may_overwrite: whether the user may replace files.
     :param path: the path of the file, for the client.

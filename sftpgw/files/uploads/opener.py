@@ -1,7 +1,7 @@
 """Makes an `Upload` of an OPEN: chooses its plan for the store, the settings and the intent.
 
 Knows: how large parts are for this store and budget, and how a file is read that is being written.
-Must not know: whether the file may be opened (`open_mode`), or what is written to it.
+Must not know: whether the file may be opened (`open_mode`), or which bytes are written to it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sftpgw.model.store import ObjectInfo
 class UploadOpener:
     """Opens the uploads of one session.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     """
 
     def __init__(self, context: SessionContext) -> None:
@@ -48,7 +48,7 @@ class UploadOpener:
         """Begin the upload of one file; it is registered when this returns.
 
         :param location: the file.
-        :param intent: what OPEN asks for.
+        :param intent: the flags of OPEN.
         :param mode: how it is granted.
         :param changes: the attributes that OPEN sets.
         :param may_skip: whether the first WRITE may leave a gap before it.

@@ -50,7 +50,7 @@ from sftpgw.model.store import (
 class Relocator:
     """Completes uploads under their first key and moves the objects to their names.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     """
 
     def __init__(self, context: SessionContext) -> None:

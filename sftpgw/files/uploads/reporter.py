@@ -1,4 +1,4 @@
-"""What the log and the client are told of one upload.
+"""The events of one upload, and the errors that its client is told.
 
 Knows: the facts of its events, and the client's words for its errors.
 Must not know: when they happen.
@@ -35,7 +35,7 @@ from sftpgw.model.events.upload_events import (
 class UploadReporter:
     """Emits the events of one upload, and explains its errors.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     :param registration: knows the file's name, and the object that is edited (its base).
     :param plan: knows how large the file is.
     :param traffic: the bytes that the client and other files brought.
@@ -116,7 +116,7 @@ class UploadReporter:
         }
 
     def client_error(self, error: Exception) -> GatewayError:
-        """What the client is told of an error."""
+        """The error that the client is told."""
         if isinstance(error, PreconditionFailed | ConditionalConflict):
             return AlreadyExists("another client has created this file meanwhile")
         if isinstance(error, NoSuchUpload) and self._is_resumed:

@@ -23,7 +23,7 @@ over http, five over https; one more for packets that arrive in several reads
   and into `bytes` (`http/tls`). Twisted joins these if TCP has not taken those before: one more.
 
 The reply to a WRITE is withheld (a Deferred instead of None) while the plan is congested or the
-upload waits for memory. What a client can send without a reply is bounded by its SSH window.
+upload waits for memory. The SSH window bounds how much a client can send without a reply.
 
 While others wait for memory, an upload that is silent for too long fails (`memory/stall`). If its
 user holds more than a fair share, so does one that has hardly moved in that time: by less than
@@ -80,8 +80,8 @@ SUSPEND_SECONDS = 10.0
 class Upload:
     """Implements `FileWriter` on a multipart upload or a single PutObject.
 
-    :param context: what the session's files stand on.
-    :param plan: decides what is sent, and when.
+    :param context: the objects that the session's files use.
+    :param plan: decides which parts are sent, and when.
     :param name: the object that CLOSE publishes.
     :param path: the file's path, as the client opened it.
     :param mode: the condition of the publication, the object that is edited and the suspended
@@ -89,8 +89,8 @@ class Upload:
     :param modified_seconds: the mtime that OPEN asks for.
     :param may_set_times: whether the user may set the mtime of a stored file that nothing is
         written to.
-    :param readback: reads what is being written; None if the file was not opened for that.
-    :param traffic: counts what is written; by default, a new part of the session's traffic.
+    :param readback: reads the file while it is written; None if the file was not opened for that.
+    :param traffic: counts the written bytes; by default, as a new part of the session's traffic.
     """
 
     def __init__(
@@ -249,7 +249,7 @@ class Upload:
         return self._is_unwanted or (is_hidden and self._plan.failure is None)
 
     async def _drop(self) -> None:
-        """The file has no name any more: what was written to it is not missed."""
+        """The file has no name any more: the bytes that were written to it are dropped."""
         self._reporter.dropped()
         self._carry_out(self._plan.fail(UploadFailed("the file was removed")))
         while not self._has_ended:

@@ -1,4 +1,4 @@
-"""Downloads from the fake store: order of answers, faults, memory."""
+"""Downloads from the fake store: order of replies, faults, memory."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_an_empty_file_is_one_request_until_its_time_is_asked() -> None:
 
 
 def test_a_read_far_into_the_range_that_the_file_was_opened_with_is_answered() -> None:
-    """The range is cut off, since nobody reads where it is; what the READ waits for is fetched."""
+    """The range is cut off, since no READ wants it; the bytes of this READ are fetched."""
     opened = Opened()
     gate = opened.store.hold("body")
     result_of(opened.download.open())
@@ -183,9 +183,9 @@ def test_reads_that_one_chunk_answers_are_answered_together() -> None:
 
     opened.download.cork_with(cork)
     for offset in range(0, 100, 20):
-        answer = opened.download.read(offset, 20)
-        assert isinstance(answer, Deferred)
-        answer.addCallbacks(lambda data: told.append("answer"), lambda _: None)
+        reply = opened.download.read(offset, 20)
+        assert isinstance(reply, Deferred)
+        reply.addCallbacks(lambda data: told.append("answer"), lambda _: None)
     gate.open_one()
     assert told == ["begin", "answer", "answer", "answer", "end"]
     opened.download.cork_with(nullcontext)
@@ -198,9 +198,9 @@ def test_reads_are_answered_in_the_order_in_which_they_came() -> None:
     result_of(opened.download.open())
     order: list[int] = []
     for offset in range(0, 2000, 100):
-        answer = opened.download.read(offset, 100)
-        assert isinstance(answer, Deferred)
-        answer.addCallback(lambda data, offset=offset: order.append(offset))
+        reply = opened.download.read(offset, 100)
+        assert isinstance(reply, Deferred)
+        reply.addCallback(lambda data, offset=offset: order.append(offset))
     # The second range arrives before the first.
     while gate.waiting > 1:
         gate.open_last()
@@ -216,9 +216,9 @@ def test_the_end_of_file_is_told_after_the_bytes_before_it() -> None:
     result_of(opened.download.open())
     told: list[str] = []
     for offset in (0, 500, len(CONTENT), len(CONTENT) + 500):
-        answer = opened.download.read(offset, 500)
-        assert isinstance(answer, Deferred)
-        answer.addCallbacks(lambda data: told.append("data"), lambda _: told.append("end"))
+        reply = opened.download.read(offset, 500)
+        assert isinstance(reply, Deferred)
+        reply.addCallbacks(lambda data: told.append("data"), lambda _: told.append("end"))
     assert told == []
     gate.open()
     assert told == ["data", "data", "end", "end"]
@@ -254,15 +254,15 @@ def test_read_ahead_is_given_back_when_others_queue_for_memory() -> None:
     opened = Opened(budget=1000)
     opened.open()
     assert opened.budget.held_bytes == 1000
-    turn = opened.budget.acquire(900)
-    assert turn is not None
-    result_of(turn)
+    granted = opened.budget.acquire(900)
+    assert granted is not None
+    result_of(granted)
     assert opened.read(0, 20) == CONTENT[:20]
     opened.download.close()
 
 
 def out_of_memory() -> tuple[Opened, int]:
-    """A download whose budget others have spent, overdraft and all; how much they hold."""
+    """A download whose budget others have spent, with the overdraft; and how much they hold."""
     opened = Opened(budget=10_000).open()
     others_bytes = 0
     while opened.budget.try_charge(50):
@@ -296,7 +296,7 @@ def test_a_closed_download_leaves_the_queue() -> None:
 
 
 class TestOpeningWithoutMemory:
-    """Others hold all there is, the overdraft but for `left_bytes`."""
+    """Others hold all memory, and the overdraft except for `left_bytes`."""
 
     def opened(self, left_bytes: int = 0) -> tuple[Opened, int]:
         opened = Opened(budget=10_000)
@@ -458,7 +458,7 @@ def test_held_bytes_stay_within_the_parts_that_may_be_held() -> None:
 
 
 class ShortStore(FakeStore):
-    """Ends every body after 10 bytes, and calls it whole."""
+    """Ends every body after 10 bytes, as if it were whole."""
 
     async def _deliver(self, data: bytes, sink: BodySink) -> None:
         await super()._deliver(data[:10], sink)

@@ -1,4 +1,4 @@
-"""The budget under pressure: nobody is forgotten, nothing gets stuck, the bound holds."""
+"""The budget under pressure: each transfer is served, none waits forever, the bound holds."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ OPERATIONS = ("put", "create_upload", "upload_part", "complete_upload")
 
 @dataclass(eq=False)
 class Client:
-    """Sends a file in order, with a few answers outstanding; then closes it."""
+    """Sends a file in order, with a few WRITEs without a reply; then closes it."""
 
     context: SessionContext
     upload: Upload
     size_bytes: int
     window: int
     sent_bytes: int = 0
-    unanswered: list[Deferred[None]] = field(default_factory=list)
+    without_reply: list[Deferred[None]] = field(default_factory=list)
     closing: Deferred[None] | None = None
     error: GatewayError | None = None
 
     @property
     def can_go_on(self) -> bool:
-        self.unanswered = [answer for answer in self.unanswered if not answer.called]
-        return self.closing is None and len(self.unanswered) < self.window
+        self.without_reply = [reply for reply in self.without_reply if not reply.called]
+        return self.closing is None and len(self.without_reply) < self.window
 
     def go_on(self) -> None:
         if self.sent_bytes >= self.size_bytes:
@@ -69,14 +69,14 @@ class Client:
         self.sent_bytes += step
         if later is not None:
             later.addErrback(self._failed)
-            self.unanswered.append(later)
+            self.without_reply.append(later)
 
     def _failed(self, failure: object) -> None:
         self.error = failure.value  # type: ignore[attr-defined]
 
 
 class Process:
-    """What uploads share, at a small scale."""
+    """The objects that uploads share, at a small scale."""
 
     def __init__(self, *, budget: int, concurrency: int = 2) -> None:
         self.store = FakeStore(min_part_bytes=1)
@@ -138,7 +138,7 @@ def run(process: Process, clients: list[Client], random: Random) -> None:
     while any(client.closing is None or not client.closing.called for client in clients):
         ready = [client for client in clients if client.can_go_on]
         busy = [gate for gate in gates if gate.waiting]
-        assert ready or busy, "nothing can go on any more: it is stuck"
+        assert ready or busy, "no transfer can go on: a deadlock"
         if ready and (not busy or random.random() < 0.6):
             for _ in range(random.randint(1, 6)):
                 client = random.choice(ready)
@@ -184,7 +184,7 @@ def test_two_hundred_uploads_through_a_few_parts_all_end(seed: int) -> None:
 
 @pytest.mark.parametrize("parts", [3, 4, 5])
 def test_released_memory_goes_to_the_queue_and_not_to_the_releasing_upload(parts: int) -> None:
-    """Fast uploads recycle the whole budget; one that comes later must get its turn."""
+    """Fast uploads recycle the whole budget; one that comes later must be served, too."""
     process = Process(budget=parts * PART)
     gate = process.store.hold("upload_part")
     fast = [process.client(3000 * PART, allowance=100 * PART, largest=PART) for _ in range(2)]
@@ -222,25 +222,25 @@ class TestTurns:
         assert budget.try_charge(10)
         served: list[str] = []
         for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
-            turn = budget.share(name[0]).acquire(5)
-            assert turn is not None
-            turn.addCallback(lambda _, name=name: served.append(name))
+            granted = budget.share(name[0]).acquire(5)
+            assert granted is not None
+            granted.addCallback(lambda _, name=name: served.append(name))
         budget.release(10)
         assert served == ["a1", "b1"]
         for user in ("a", "b", "c", "a"):
             budget.release(5, user)
         assert served == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
-    def test_small_ones_do_not_pass_a_large_one(self) -> None:
+    def test_small_requests_do_not_pass_a_large_one(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(4)
         waiting: deque[Deferred[None] | None] = deque()
         waiting.append(budget.share("a").acquire(9))
         waiting.append(budget.share("b").acquire(1))
-        assert all(turn is not None and not turn.called for turn in waiting)
+        assert all(granted is not None and not granted.called for granted in waiting)
         assert not budget.share("c").try_acquire(1)
         budget.release(4)
-        assert all(turn is not None and turn.called for turn in waiting)
+        assert all(granted is not None and granted.called for granted in waiting)
 
     def test_free_memory_is_shared_fairly_once_half_is_taken(self) -> None:
         budget = Budget(100)
@@ -327,7 +327,7 @@ class TestPlace:
 
 
 class TestStarving:
-    """Many half-filled uploads that receive a byte a minute."""
+    """Many uploads with a half-filled part that receive a byte a minute."""
 
     def trickling(self, process: Process, count: int, user: str = "mallory") -> list[Client]:
         clients = [process.client(10 * PART, user, window=1) for _ in range(count)]
@@ -411,7 +411,7 @@ class TestStarving:
 class Session:
     """A client that writes several files at once, through one window.
 
-    What is not answered stays in the window; beyond four steps, the rest waits behind it.
+    WRITEs without a reply stay in the window; beyond four steps, the rest waits behind them.
 
     :param steps: the numbers of the files that it sends a step of, one after the other.
     :param closes: whether it closes a file behind its last step.
@@ -430,7 +430,7 @@ class Session:
 
     @property
     def can_go_on(self) -> bool:
-        withheld = sum(not answer.called for file in self.files for answer in file.unanswered)
+        withheld = sum(not reply.called for file in self.files for reply in file.without_reply)
         return bool(self._rest) and withheld < 4
 
     def go_on(self) -> None:
@@ -457,10 +457,10 @@ def _outcome(file: Client) -> str:
 
 
 class TestOneWindow:
-    """WRITEs that wait in line keep those of other files in the window."""
+    """WRITEs that wait for memory hold those of other files in the window."""
 
     def held_up(self) -> tuple[Process, Session]:
-        """Memory for one part, which a file holds whose rest waits behind another one's."""
+        """Memory for one part; the file that holds it has its rest behind another file's WRITEs."""
         process = Process(budget=8 * PART)
         assert process.budget.try_charge(7 * PART - 1)
         holder, waiter = [0] * 4, [1] * 12

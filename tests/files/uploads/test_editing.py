@@ -143,7 +143,7 @@ def test_a_handle_shows_and_stores_what_a_file_on_a_disk_would(
     process = Process(content(base_bytes), part_copy=part_copy, copy_source_condition=condition)
     upload = process.open()
     if trouble == "replace":
-        process.store.seed("file", b"somebody else's")
+        process.store.seed("file", b"another client's")
     elif trouble:
         process.store.fail(trouble, StoreUnavailable("down"))
     before, model = process.content, bytearray(content(base_bytes))
@@ -185,7 +185,7 @@ def look(upload: Upload, model: bytearray, offset: int, length: int) -> None:
     try:
         found = read(upload, offset, length)
     except (Unsupported, ObjectChanged, StoreUnavailable):
-        return  # sent already, or somebody else's by now, or the store is down
+        return  # sent already, or replaced by another client, or the store is down
     assert found == model[offset : offset + length]
 
 
@@ -224,7 +224,7 @@ class Resuming:
 
 
 class TestConditions:
-    """Somebody replaces the object while it is open here."""
+    """Another client replaces the object while it is open here."""
 
     @pytest.mark.parametrize("condition", [True, False])
     @pytest.mark.parametrize("size", [4, 60])
@@ -267,7 +267,7 @@ class TestConditions:
         process = Process(content(20))
         upload = process.open()
         upload.write(0, b"y" * 20)
-        process.store.seed("file", b"somebody else's")
+        process.store.seed("file", b"another client's")
         result_of(upload.commit())
         assert process.content == b"y" * 20
 
@@ -333,7 +333,7 @@ class TestMemory:
         while not all(client.is_done for client in clients):
             ready = [client for client in clients if client.can_go_on]
             busy = [gate for gate in gates if gate.waiting]
-            assert ready or busy, "nothing can go on any more: it is stuck"
+            assert ready or busy, "no upload can go on: a deadlock"
             if ready and (not busy or choice.random() < 0.7):
                 choice.choice(ready).go_on()
             else:
@@ -375,7 +375,7 @@ class TestReading:
         reads = [upload.read(at, 10) for at in (0, 10, 20)]
         assert process.store.requests["get"] == 1
         gate.open()
-        assert b"".join(piece for each in reads for piece in result_of(each)) == content(30)  # type: ignore[arg-type]
+        assert b"".join(fragment for each in reads for fragment in result_of(each)) == content(30)  # type: ignore[arg-type]
         result_of(upload.commit())
         process.assert_idle()
 
@@ -498,9 +498,9 @@ class TestTree:
             upload = opened(tree)
             upload.write(2, b"X")
             result_of(upload.commit())
-            kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
+            preserved = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
             # The bytes are new, so that the time is the store's.
-            assert kept == replace(properties, metadata={"owner": "ann"})
+            assert preserved == replace(properties, metadata={"owner": "ann"})
 
     @pytest.mark.parametrize("configured", ["", "STANDARD_IA"])
     def test_the_usual_class_is_named_only_where_another_is_usual(self, configured: str) -> None:
@@ -509,8 +509,8 @@ class TestTree:
         upload = opened(gateway.tree(replace(ALICE, bucket="bucket")))
         upload.write(0, b"new")
         result_of(upload.commit())
-        kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
-        assert kept.storage_class == ("STANDARD" if configured else "")
+        preserved = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
+        assert preserved.storage_class == ("STANDARD" if configured else "")
 
     def test_tags_of_a_file_that_is_gone_are_not_missed(
         self, gateway: GatewayInMemory, tree: Tree
@@ -529,8 +529,8 @@ class TestTree:
         upload = opened(tree, WriteIntent())
         upload.write(0, b"new")
         result_of(upload.commit())
-        kept = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
-        assert kept == ObjectProperties()
+        preserved = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
+        assert preserved == ObjectProperties()
 
     @pytest.mark.parametrize("size", [0, 3, 5 * MIB, len(LARGE) - 1, len(LARGE) + 9])
     def test_setstat_of_a_size(self, gateway: GatewayInMemory, tree: Tree, size: int) -> None:

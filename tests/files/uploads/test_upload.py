@@ -44,11 +44,11 @@ IN_PIECES = choose_layout(
     first_staging_bytes=2 * PART,
     step_stagings=1,
 )
-"""Two direct parts, then pieces of two, three and three."""
+"""Two direct parts, then staging uploads of two, three and three."""
 
 
 class Process:
-    """What uploads share."""
+    """The objects that uploads share."""
 
     def __init__(self, *, budget: int = 100 * MIB) -> None:
         self.store = FakeStore(min_part_bytes=1)
@@ -105,7 +105,7 @@ def write_all(upload: Upload, data: bytes, step: int = 64 * KIB) -> list[Deferre
 
 
 def write_some(upload: Upload, data: bytes) -> None:
-    """Write until it fails, and do not ask how the answers turn out."""
+    """Write until it fails, and ignore how the replies turn out."""
     for offset in range(0, len(data), 64 * KIB):
         try:
             later = upload.write(offset, data[offset : offset + 64 * KIB])
@@ -149,7 +149,7 @@ def test_nothing_is_visible_before_the_close() -> None:
     assert len(process.store.content("file")) == 3 * PART
 
 
-def test_answers_are_withheld_while_too_many_parts_are_under_way() -> None:
+def test_replies_are_withheld_while_too_many_parts_are_under_way() -> None:
     process = Process()
     gate = process.store.hold("upload_part")
     upload = process.upload()
@@ -164,7 +164,7 @@ def test_answers_are_withheld_while_too_many_parts_are_under_way() -> None:
     process.assert_idle()
 
 
-def test_answers_are_withheld_while_there_is_no_memory() -> None:
+def test_replies_are_withheld_while_there_is_no_memory() -> None:
     process = Process(budget=3 * PART)
     assert process.budget.try_charge(2 * PART)
     first = process.upload()
@@ -191,7 +191,7 @@ def test_small_files_never_wait_for_memory() -> None:
     process.assert_idle()
 
 
-def test_a_gap_is_never_waited_for_behind_a_withheld_answer() -> None:
+def test_a_gap_is_never_waited_for_behind_a_withheld_reply() -> None:
     process = Process(budget=20 * PART)
     assert process.budget.try_charge(20 * PART)
     upload = process.upload()
@@ -417,9 +417,9 @@ def test_exclusive_is_decided_by_the_store(size: int) -> None:
     process = Process()
     upload = process.upload(condition=WriteCondition.IF_ABSENT)
     write_all(upload, b"x" * size)
-    process.store.seed("file", b"somebody was faster")
+    process.store.seed("file", b"another client was faster")
     assert isinstance(failure_of(upload.commit()).value, AlreadyExists)
-    assert process.store.content("file") == b"somebody was faster"
+    assert process.store.content("file") == b"another client was faster"
     process.assert_idle()
 
 
@@ -498,10 +498,10 @@ class TestPieces:
         upload = process.upload(layout=IN_PIECES)
         gate = process.store.hold("copy_part")
         assert write_all(upload, b"x" * (6 * PART)) == []
-        (piece,) = process.store.keys()
-        assert piece.startswith(".sftpgw/pieces/")
-        assert piece.endswith("/00001")
-        assert ObjectName("bucket", piece) in process.transfers.pinned
+        (staging,) = process.store.keys()
+        assert staging.startswith(".sftpgw/pieces/")
+        assert staging.endswith("/00001")
+        assert ObjectName("bucket", staging) in process.transfers.pinned
         gate.open()
         assert process.store.keys() == []
         result_of(upload.abandon())
@@ -511,9 +511,9 @@ class TestPieces:
         process = Process()
         upload = process.upload(layout=IN_PIECES, condition=WriteCondition.IF_ABSENT)
         write_all(upload, b"x" * (5 * PART))
-        process.store.seed("file", b"somebody was faster")
+        process.store.seed("file", b"another client was faster")
         assert isinstance(failure_of(upload.commit()).value, AlreadyExists)
-        assert process.store.content("file") == b"somebody was faster"
+        assert process.store.content("file") == b"another client was faster"
         process.assert_idle()
 
     @pytest.mark.parametrize(
@@ -533,7 +533,7 @@ class TestPieces:
         self, operation: str, skipped: int, is_done_all_the_same: bool
     ) -> None:
         if is_done_all_the_same and operation == "create_upload":
-            return  # nobody knows the id of such an upload: that is the sweeper's
+            return  # the id of such an upload is unknown: the sweeper aborts it
         process = Process()
         upload = process.upload(layout=IN_PIECES)
         error = StoreUnavailable("down")

@@ -1,7 +1,7 @@
 """How a reader moves through a file.
 
 Knows: the READs so far: where they began and ended, when they came, whether their bytes were here.
-Must not know: what is fetched, or how.
+Must not know: which ranges are fetched, or how.
 
 Rules
 

@@ -88,13 +88,13 @@ class Segment:
         return self.stop - self.start
 
     def received(self, size_bytes: int) -> int:
-        """So many bytes have arrived; returns the offset of the first."""
+        """Bytes have arrived; returns the offset of the first."""
         offset = self.received_stop
         self.received_stop = offset + size_bytes
         return offset
 
     def consumed(self, size_bytes: int) -> None:
-        """So many bytes, from the left on, were read and are not held any more."""
+        """Bytes were read, from the left on, and are not held any more."""
         self.start += size_bytes
 
     def cut(self, stop: int) -> int:
@@ -189,7 +189,7 @@ class ReadAhead:
         self.segments = SegmentList()
         self.fair_share_bytes = self._most_bytes
 
-    # What has happened.
+    # Events.
 
     def requested(self, wanted: ByteRange, *, now_seconds: float, is_here: bool) -> None:
         """A READ has come.
@@ -238,7 +238,7 @@ class ReadAhead:
         if segment.size_bytes:
             self._missing = list(self._waiting_reads)
 
-    # What follows.
+    # Decisions.
 
     def next_fetch(self) -> Fetch | None:
         """The next range to fetch, if any. Call `began` before asking again."""

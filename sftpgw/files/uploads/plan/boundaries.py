@@ -8,7 +8,7 @@ the base object. The store copies preserved bytes in parts of their own; runs th
 for that are fetched, and sent as if they had been written.
 
 1. All parts but the last have 5 MiB at least, and up to 5 GiB if they are copied.
-2. A preserved run is copied if so many bytes are left of it. The bytes before it are a part that
+2. A preserved run is copied if at least 5 MiB are left of it. The bytes before it are a part that
    ends where the run begins; if that would be too short, the run gives it what it lacks.
 3. All other bytes go into parts of the usual size.
 4. Several short preserved runs in one part are fetched one after the other, but together if they
@@ -67,13 +67,13 @@ class CutCopy:
 
 
 @dataclass(frozen=True, slots=True)
-class CutAfter:
+class CutAfterFetch:
     """Fetch these bytes first, then ask again."""
 
     wanted: ByteRange
 
 
-Cut: TypeAlias = CutPart | CutCopy | CutAfter
+Cut: TypeAlias = CutPart | CutCopy | CutAfterFetch
 
 
 def next_cut(
@@ -113,7 +113,7 @@ def next_cut(
     if not is_whole:
         return None
     missing = _first_together(written.gaps(cursor, min(stop, base_stop)))
-    return CutAfter(missing) if missing else CutPart(stop)
+    return CutAfterFetch(missing) if missing else CutPart(stop)
 
 
 def _first_together(gaps: Iterator[ByteRange]) -> ByteRange | None:
@@ -129,7 +129,7 @@ def _first_together(gaps: Iterator[ByteRange]) -> ByteRange | None:
     return found
 
 
-def evenly(whole: ByteRange, limit_bytes: int) -> Iterator[ByteRange]:
+def even_ranges(whole: ByteRange, limit_bytes: int) -> Iterator[ByteRange]:
     """`whole` in as few ranges of nearly equal size as the limit allows."""
     count = -(-whole.size_bytes // limit_bytes)
     at = whole.start

@@ -124,11 +124,11 @@ class MultipartPlan:
         :param size_bytes: how many they are.
         :param offset: where they begin in the file.
         """
-        home = self._layout.home(number)
-        upload = self._upload(home.upload)
+        address = self._layout.address(number)
+        upload = self._upload(address.upload)
         upload.unstored += 1
-        upload.is_full = self._layout.fills(home)
-        part = SendPart(home.number, body, size_bytes, home.upload, offset)
+        upload.is_full = self._layout.fills(address)
+        part = SendPart(address.number, body, size_bytes, address.upload, offset)
         self._ready.append(part)
         self._at_hand[offset] = part
         self.held_bytes += size_bytes

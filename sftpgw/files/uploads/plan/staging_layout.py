@@ -43,7 +43,7 @@ STEP_STAGINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class PartAddress:
     """Where a part goes, as S3 numbers it.
 
     :param upload: the multipart upload: 0 is the object's own, 1 the first staging upload.
@@ -85,19 +85,21 @@ class StagingLayout:
             return self.ladder.number(offset)
         return self.direct_parts + 1 + behind // self.ladder.top_bytes
 
-    def home(self, number: int) -> Home:
+    def address(self, number: int) -> PartAddress:
         """Where part `number` goes."""
         if self.stagings is None or self._is_direct(number):
-            return Home(0, number)
+            return PartAddress(0, number)
         behind = (number - self.direct_parts - 1) * self.ladder.top_bytes
         staging = self.stagings.number(behind)
-        return Home(staging, 1 + (behind - self.stagings.start(staging)) // self.ladder.top_bytes)
+        return PartAddress(
+            staging, 1 + (behind - self.stagings.start(staging)) // self.ladder.top_bytes
+        )
 
-    def fills(self, home: Home) -> bool:
+    def fills(self, address: PartAddress) -> bool:
         """Whether this is the last part of a staging upload that is full then."""
-        if self.stagings is None or home.upload == 0:
+        if self.stagings is None or address.upload == 0:
             return False
-        return home.number * self.ladder.top_bytes == self.stagings.size_bytes(home.upload)
+        return address.number * self.ladder.top_bytes == self.stagings.size_bytes(address.upload)
 
     def copy_number(self, staging: int) -> int:
         """The part number of upload 0 that a staging object is copied to."""
@@ -109,11 +111,11 @@ class StagingLayout:
         Returns the part number of upload 0 that they are copied to, and the number that the part
         has then. A staging upload that was begun ends.
         """
-        home = self.home(number)
-        if home.upload == 0:
+        address = self.address(number)
+        if address.upload == 0:
             return number, number + 1
         assert self.stagings is not None, "without staging uploads, all parts are direct"
-        copy_number = self.copy_number(home.upload) + (home.number > 1)
+        copy_number = self.copy_number(address.upload) + (address.number > 1)
         return copy_number, self.number_after(copy_number)
 
     def number_after(self, taken: int) -> int:

@@ -1,4 +1,4 @@
-"""What an upload asks for: the commands of its plan.
+"""The commands of an upload's plan: the requests that it asks for.
 
 Knows: the commands. Must not know: when they are given, or how they are carried out.
 """
@@ -126,6 +126,6 @@ class FetchBase:
 Command: TypeAlias = Step | PutWhole | FetchBase
 Commands: TypeAlias = tuple[Command, ...]
 Outcome: TypeAlias = StoredPart | Body | None
-"""What a part that was sent or copied has become, or the bytes that were fetched."""
+"""The stored part of a command that sends or copies one, or the bytes that were fetched."""
 
 NOTHING: Commands = ()

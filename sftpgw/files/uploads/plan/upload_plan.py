@@ -1,6 +1,6 @@
 """What an upload does next.
 
-Knows: the bytes that have come, what is still owed, what has failed.
+Knows: the bytes that have come, the requests that are due, the failure that ended it.
 Must not know: how a part is sent, which client writes, what the object is called.
 
 Rules
@@ -57,7 +57,14 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from sftpgw.errors import FileError, GatewayError, LimitReached, Unsupported, UploadFailed
-from sftpgw.files.uploads.plan.boundaries import BaseObject, Cut, CutAfter, CutCopy, CutPart, evenly
+from sftpgw.files.uploads.plan.boundaries import (
+    BaseObject,
+    Cut,
+    CutAfterFetch,
+    CutCopy,
+    CutPart,
+    even_ranges,
+)
 from sftpgw.files.uploads.plan.multipart import MultipartPlan
 from sftpgw.files.uploads.plan.overlay import OverlayFile
 from sftpgw.files.uploads.plan.read_sources import Source, sources
@@ -273,7 +280,7 @@ class UploadPlan:
             return NOTHING
         if isinstance(command, FetchBase):
             self._fetching_bytes = 0
-            assert isinstance(outcome, tuple), "what was fetched has bytes"
+            assert isinstance(outcome, tuple), "fetched bytes are the outcome"
             if self.failure is None:
                 self._overlay.add_fetched(command.wanted, outcome)
         else:
@@ -390,7 +397,7 @@ class UploadPlan:
     def expect(self, size_bytes: int) -> None:
         """The client announces the size of the file.
 
-        :raises LimitReached: so many bytes do not fit into an object.
+        :raises LimitReached: they do not fit into an object.
         """
         self._require_capacity(size_bytes)
 
@@ -431,14 +438,14 @@ class UploadPlan:
         self._go_on_at(self._layout.number_after(len(parts)))
 
     def _seal_rest(self, tail_bytes: int) -> bool:
-        """Seal what is worth being suspended; whether there is anything."""
+        """Seal the rest of the file, but for its last byte; whether any part is sealed."""
         if self._is_untouched:
             self._adopt(self._resumed.parts)
         overlay = self._overlay
         # The last byte is left out: with it the file might be whole.
         stop = overlay.buffer.extents.run_stop(overlay.cursor) - 1
         stop = min(stop, overlay.cursor + self._part_bytes)
-        is_direct = self._layout.home(self._number).upload == 0
+        is_direct = self._layout.address(self._number).upload == 0
         room_bytes = self._layout.room_bytes(self._number)
         if is_direct and tail_bytes <= stop - overlay.cursor <= room_bytes:
             self._seal_part(stop)
@@ -462,7 +469,7 @@ class UploadPlan:
             return self._next_commands()
         while not self._fetching_bytes and (cut := self._next_cut()) is not None:
             match cut:
-                case CutAfter():
+                case CutAfterFetch():
                     return self._fetch(cut.wanted) + self._next_commands()
                 case CutCopy():
                     self._seal_copy(cut.stop)
@@ -518,7 +525,7 @@ class UploadPlan:
         copied = ByteRange(self._overlay.cursor, stop)
         self._overlay.seal(stop)
         number = self._number
-        for wanted in evenly(copied, self._overlay.base.copy_limit_bytes):
+        for wanted in even_ranges(copied, self._overlay.base.copy_limit_bytes):
             copy_number, number = self._layout.after_copy(number)
             if copy_number > self._layout.ladder.max_parts:
                 raise LimitReached("the changes are too scattered: they fill all parts")

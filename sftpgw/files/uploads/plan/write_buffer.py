@@ -28,7 +28,7 @@ ZEROS = bytes(64 * KIB)
 
 
 def zeros(size_bytes: int) -> Iterator[Buffer]:
-    """So many zeros, in fragments that share their memory."""
+    """Zeros, in fragments that share their memory."""
     for _ in range(size_bytes // len(ZEROS)):
         yield ZEROS
     if size_bytes % len(ZEROS):

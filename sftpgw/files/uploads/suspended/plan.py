@@ -73,7 +73,7 @@ class ResumedParts:
 
     @property
     def base(self) -> BaseObject:
-        """The base of what is written now."""
+        """The base of the bytes that are written now."""
         stops = frozenset(accumulate(part.size_bytes for part in self.parts))
         return BaseObject(self.size_bytes, can_copy=False, part_stops=stops)
 
@@ -139,18 +139,18 @@ def _binary(word: str) -> bytes:
 # Text.
 
 
-def record_text(partial: SuspendedUpload) -> bytes:
+def record_text(suspended: SuspendedUpload) -> bytes:
     """JSON, as people would want to read it."""
-    upload = partial.upload
+    upload = suspended.upload
     fields = {
         "version": VERSION,
-        "user": partial.user,
+        "user": suspended.user,
         "key": upload.name.key,
         "upload_id": upload.upload_id,
         "checksum": upload.checksum.value if upload.checksum else None,
-        "began_seconds": partial.began_seconds,
-        "created_with": partial.created_with,
-        "parts": [[part.size_bytes, part.etag, _sum(part)] for part in partial.parts],
+        "began_seconds": suspended.began_seconds,
+        "created_with": suspended.created_with,
+        "parts": [[part.size_bytes, part.etag, _sum(part)] for part in suspended.parts],
     }
     return json.dumps(fields).encode()
 

@@ -96,7 +96,7 @@ class FoundUpload:
 
     @property
     def attributes(self) -> FileAttributes:
-        """The file that a client sees: the size of what was sent, and since when."""
+        """The file that a client sees: the bytes that were sent, and the date of the record."""
         return FileAttributes(
             FileKind.FILE, self.suspended.size_bytes, self.record.modified_seconds
         )
@@ -107,7 +107,7 @@ class SuspendedRecords:
 
     :param store: where the records are.
     :param state_prefix: the gateway's own keys.
-    :param events: told of records that make no sense, and of what is left behind.
+    :param events: told of records that make no sense, and of leftovers.
     """
 
     def __init__(self, store: ObjectStore, state_prefix: str, events: EventSink) -> None:
@@ -120,7 +120,7 @@ class SuspendedRecords:
         try:
             text = await read_state_object(self._store, record)
             return FoundUpload(text.info, _parsed(text))
-        except (NoSuchObject, AccessDenied):  # without the right to list, what is missing is a 403
+        except (NoSuchObject, AccessDenied):  # without the right to list, a missing object is a 403
             return None
         except StoreTrouble as error:
             self._events.emit(PartialUnreadable(record=record.key, reason=error.message))
@@ -186,7 +186,7 @@ class SuspendedRecords:
 class SuspendedUploads:
     """The suspended uploads of one user, for one session.
 
-    :param context: what the session's files stand on.
+    :param context: the objects that the session's files use.
     :ivar is_wanted: whether uploads are suspended at all.
     """
 
@@ -246,7 +246,7 @@ class SuspendedUploads:
     async def require_none(self, name: ObjectName, path: str) -> None:
         """Check that a file that is not stored is not suspended either.
 
-        :raises Unsupported: it is, and what was asked for needs the whole file.
+        :raises Unsupported: it is, and the operation needs the whole file.
         """
         found = await self.find(name)
         if found is not None:

@@ -64,7 +64,7 @@ class Reader:
             self._let_go(segment, wanted)
 
     def _let_go(self, segment: Segment, wanted: ByteRange) -> None:
-        """As a download does, what has been read from the left on, and what has been read whole."""
+        """Consume a segment as a download does: from the left on, or when all of it was read."""
         read = min(segment.stop, wanted.stop) - max(segment.start, wanted.start)
         if read <= 0:
             return
@@ -205,7 +205,7 @@ def test_only_so_many_ranges_are_under_way() -> None:
     for offset in range(0, 64 * MIB, STEP):
         reader.plan.requested(ByteRange(offset, offset + STEP), now_seconds=0.0, is_here=False)
     reader.fetch(complete=False)
-    assert len(reader.fetched) == 5  # one beside that which the next answer comes from
+    assert len(reader.fetched) == 5  # one beside the range that the next reply comes from
     assert reader.fetched[0].start == 0
 
 
@@ -273,9 +273,9 @@ class TestWhereMemoryIsShort:
         reader.plan.replied(ByteRange(0, STEP))
         reader.plan.finished()
         reader.fetch(complete=False)
-        (cork,) = reader.fetched[2:]
-        assert cork.start == reader.fetched[1].stop
-        assert cork.stop >= 16 * STEP
+        (joined,) = reader.fetched[2:]
+        assert joined.start == reader.fetched[1].stop
+        assert joined.stop >= 16 * STEP
 
     def test_held_bytes_count_against_the_fair_share(self) -> None:
         reader, most_bytes = Reader(), 0

@@ -61,11 +61,11 @@ def overlay(model: bytearray, offset: int, data: bytes) -> None:
 
 
 def read_back(plan: UploadPlan, base: bytes, wanted: ByteRange) -> bytes:
-    pieces = []
+    fragments = []
     for source in plan.sources(wanted):
         is_base = isinstance(source, ByteRange)
-        pieces.append(base[source.start : source.stop] if is_base else b"".join(source))
-    return b"".join(pieces)
+        fragments.append(base[source.start : source.stop] if is_base else b"".join(source))
+    return b"".join(fragments)
 
 
 class Editor:

@@ -1,4 +1,4 @@
-"""The layout of an object: direct parts, then pieces."""
+"""The layout of an object: direct parts, then staging uploads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.files.uploads.plan.part_sizes import Ladder, choose_ladder
-from sftpgw.files.uploads.plan.staging_layout import Home, StagingLayout, choose_layout, layout_for
+from sftpgw.files.uploads.plan.staging_layout import (
+    PartAddress,
+    StagingLayout,
+    choose_layout,
+    layout_for,
+)
 from sftpgw.model.limits import MAX_PART_BYTES, MIN_PART_BYTES
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, MIB
@@ -56,21 +61,23 @@ def test_parts_follow_each_other_without_gap(layout: StagingLayout) -> None:
 
 @settings(max_examples=300)
 @given(LAYOUTS, st.integers(1, 400))
-def test_homes_keep_to_the_limits_of_the_store(layout: StagingLayout, copy_limit: int) -> None:
-    expected = Home(0, 1)
+def test_addresses_keep_to_the_limits_of_the_store(layout: StagingLayout, copy_limit: int) -> None:
+    expected = PartAddress(0, 1)
     staging_bytes = 0
     for number in parts_of(layout):
-        home = layout.home(number)
-        assert home == expected
-        assert home.number <= layout.ladder.max_parts
+        address = layout.address(number)
+        assert address == expected
+        assert address.number <= layout.ladder.max_parts
         staging_bytes += layout.size_bytes(number)
-        is_last_direct = home == Home(0, layout.direct_parts) and layout.stagings is not None
-        if layout.fills(home) or is_last_direct:
-            assert is_last_direct or staging_bytes == layout.stagings.size_bytes(home.upload)  # type: ignore[union-attr]
-            assert layout.copy_number(home.upload) <= layout.ladder.max_parts
-            expected, staging_bytes = Home(home.upload + 1, 1), 0
+        is_last_direct = (
+            address == PartAddress(0, layout.direct_parts) and layout.stagings is not None
+        )
+        if layout.fills(address) or is_last_direct:
+            assert is_last_direct or staging_bytes == layout.stagings.size_bytes(address.upload)  # type: ignore[union-attr]
+            assert layout.copy_number(address.upload) <= layout.ladder.max_parts
+            expected, staging_bytes = PartAddress(address.upload + 1, 1), 0
         else:
-            expected = Home(home.upload, home.number + 1)
+            expected = PartAddress(address.upload, address.number + 1)
     if layout.stagings is not None:
         assert layout.copy_number(expected.upload - 1) == layout.ladder.max_parts, (
             "no number is wasted"
@@ -82,7 +89,7 @@ def test_the_default_at_any_size(offset: int) -> None:
     number = DEFAULT.number(offset)
     assert DEFAULT.start(number) <= offset < DEFAULT.start(number + 1)
     assert DEFAULT.size_bytes(number) <= 64 * MIB
-    assert DEFAULT.copy_number(DEFAULT.home(number).upload) <= 10_000
+    assert DEFAULT.copy_number(DEFAULT.address(number).upload) <= 10_000
 
 
 def test_the_default_layout_holds_as_much_as_documented() -> None:
@@ -96,7 +103,7 @@ def test_the_default_layout_holds_as_much_as_documented() -> None:
 def test_no_staging_uploads_where_parts_cannot_be_copied() -> None:
     layout = choose_layout(DEFAULT.ladder, part_copy=False, unequal_parts=True)
     assert layout.capacity_bytes == DEFAULT.ladder.capacity_bytes
-    assert layout.home(10_000) == Home(0, 10_000)
+    assert layout.address(10_000) == PartAddress(0, 10_000)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +128,7 @@ def test_a_store_that_wants_equal_parts_gets_no_other() -> None:
     ladder = choose_ladder(MIN_PART_BYTES, 512 * MIB, concurrency=4, unequal_parts=False)
     layout = choose_layout(ladder, part_copy=True, unequal_parts=False)
     assert layout.capacity_bytes == 10_000 * MIN_PART_BYTES
-    assert {layout.home(number).upload for number in range(1, 10_001)} == {0}
+    assert {layout.address(number).upload for number in range(1, 10_001)} == {0}
     assert {layout.size_bytes(number) for number in range(1, 10_001)} == {MIN_PART_BYTES}
 
 

@@ -44,7 +44,7 @@ IN_PIECES = choose_layout(
     first_staging_bytes=16,
     step_stagings=1,
 )
-"""Direct parts of 8 and 16 bytes, then pieces of 16, 32 and 32."""
+"""Direct parts of 8 and 16 bytes, then staging uploads of 16, 32 and 32."""
 
 
 @dataclass
@@ -96,7 +96,9 @@ class Store:
     def _done(self, command: Command) -> Outcome:
         match command:
             case CreateUpload(upload):
-                assert upload == 0 or 0 in self.uploads, "pieces come after the object's own"
+                assert upload == 0 or 0 in self.uploads, (
+                    "staging uploads come after the object's own"
+                )
                 assert upload not in self.uploads
                 self.opened += upload == 0
                 self.uploads[upload] = OpenedUpload()
@@ -140,11 +142,11 @@ class Store:
         return StoredPart(number, len(data), f"e{number}")
 
     def _joined(self, upload: int, parts: tuple[StoredPart, ...], size_bytes: int) -> bytes:
-        kept = self.uploads.pop(upload).parts
+        stored_parts = self.uploads.pop(upload).parts
         assert [part.number for part in parts] == list(range(1, len(parts) + 1))
         assert all(part.size_bytes >= self.min_part_bytes for part in parts[:-1])
-        assert sorted(kept) == [part.number for part in parts]
-        joined = b"".join(kept[part.number] for part in parts)
+        assert sorted(stored_parts) == [part.number for part in parts]
+        joined = b"".join(stored_parts[part.number] for part in parts)
         assert len(joined) == size_bytes
         return joined
 
@@ -408,7 +410,7 @@ def test_a_part_that_fails_ends_the_upload() -> None:
 
 
 class TestOverlay:
-    """An object stays below what is written, and nothing of it is needed."""
+    """The file has a base, and none of its bytes is needed."""
 
     def test_an_untouched_overlay_changes_nothing(self) -> None:
         plan, _ = started(base=BaseObject(20, can_copy=False))

@@ -96,13 +96,13 @@ class TestDraft:
         buffer, model, floor = WriteBuffer(small_bytes), dict[int, int](), 0
         for what, number, data in steps:
             offset = max(buffer.extents.stop if number < 0 else number, floor)
-            pieces = (data[:cut], data[cut:]) if data[cut:] else (data,)
+            fragments = (data[:cut], data[cut:]) if data[cut:] else (data,)
             bytes_by_offset = dict(enumerate(data, offset))
             if what == "write":
-                buffer.write(offset, *pieces)
+                buffer.write(offset, *fragments)
                 model |= bytes_by_offset
             elif what == "fill":
-                buffer.fill(offset, *pieces)
+                buffer.fill(offset, *fragments)
                 model = bytes_by_offset | model
             elif what == "truncate":
                 buffer.truncate(offset)
@@ -123,9 +123,9 @@ class TestDraft:
         buffer = WriteBuffer(small_fragment_bytes=10)
         large = b"x" * 10
         buffer.write(0, large)
-        for piece in (b"a", b"b", large):
-            buffer.append(piece)
-        assert [len(piece) for piece in buffer.body] == [10, 2, 10]
+        for fragment in (b"a", b"b", large):
+            buffer.append(fragment)
+        assert [len(fragment) for fragment in buffer.body] == [10, 2, 10]
         assert buffer.body[2] is large
 
     def test_small_fragments_are_joined_up_to_a_bound(self) -> None:
@@ -152,6 +152,6 @@ class TestDraft:
 
     @pytest.mark.parametrize("size_bytes", [0, 1, len(ZEROS), 3 * len(ZEROS) + 7])
     def test_zeros_share_their_memory(self, size_bytes: int) -> None:
-        pieces = list(zeros(size_bytes))
-        assert b"".join(pieces) == bytes(size_bytes)
-        assert all(piece is ZEROS for piece in pieces[:-1])
+        fragments = list(zeros(size_bytes))
+        assert b"".join(fragments) == bytes(size_bytes)
+        assert all(fragment is ZEROS for fragment in fragments[:-1])

@@ -1,4 +1,4 @@
-"""Uploads that are cut off and go on, against a byte array; their records as text."""
+"""Uploads that are suspended and resumed, against a byte array; their records as text."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ TAIL_BYTES = 3
 
 
 @dataclass
-class KeepingStore(Store):
-    """A store that several uploads of one file are made to, one after the other."""
+class SuspendingStore(Store):
+    """A store that gets several uploads of one file, one after the other."""
 
-    kept: tuple[StoredPart, ...] = ()
+    suspended_parts: tuple[StoredPart, ...] = ()
     sent: list[int] = field(default_factory=list)
 
     def _done(self, command: Command) -> Outcome:
         if isinstance(command, SuspendUpload):
             clearing = (AbortUpload, DropStaging)
             assert all(isinstance(each, clearing) for each in self.pending)
-            self.kept = command.parts
+            self.suspended_parts = command.parts
             return None
         return super()._done(command)
 
@@ -56,31 +56,31 @@ class KeepingStore(Store):
         return StoredPart(number, len(data), f"e{number}")
 
     def _joined(self, upload: int, parts: tuple[StoredPart, ...], size_bytes: int) -> bytes:
-        # What is not named is dropped by the store.
+        # The store drops parts that are not named.
         stored = self.uploads[upload].parts
         self.uploads[upload] = OpenedUpload({part.number: stored[part.number] for part in parts})
         return super()._joined(upload, parts, size_bytes)
 
     @property
-    def kept_data(self) -> bytes:
-        return b"".join(self.uploads[0].parts[part.number] for part in self.kept)
+    def durable_data(self) -> bytes:
+        return b"".join(self.uploads[0].parts[part.number] for part in self.suspended_parts)
 
     def next_session(self, **options: Any) -> UploadPlan:
         """The file is opened again."""
-        kept, self.kept = self.kept, ()
+        suspended_parts, self.suspended_parts = self.suspended_parts, ()
         self.plan = UploadPlan(
             self.layout,
             concurrency=2,
             reorder_bytes=24,
-            base=ResumedParts(kept),
+            base=ResumedParts(suspended_parts),
             tail_bytes=TAIL_BYTES,
             **options,
         )
         return self.plan
 
 
-def begun(layout: StagingLayout = PLAIN) -> KeepingStore:
-    store = KeepingStore(UploadPlan(layout), layout)
+def begun(layout: StagingLayout = PLAIN) -> SuspendingStore:
+    store = SuspendingStore(UploadPlan(layout), layout)
     store.next_session()
     return store
 
@@ -122,10 +122,10 @@ def test_however_often_it_is_cut_off_what_is_published_is_the_file(
     store, data = begun(layout), data_of(size_bytes)
     for session in sessions:
         go_through(store, session, data)
-        if not store.kept and store.plan.phase is not UploadPhase.DONE:
+        if not store.suspended_parts and store.plan.phase is not UploadPhase.DONE:
             store.assert_nothing_left()
         store.next_session()
-    plan, start = store.plan, len(data_kept(store, data))
+    plan, start = store.plan, len(resumed_data(store, data))
     for offset in range(start, size_bytes, 7):
         store.take(plan.write(offset, data[offset : offset + 7]))
         store.carry_out_all()
@@ -138,21 +138,21 @@ def test_however_often_it_is_cut_off_what_is_published_is_the_file(
     assert plan.sent_bytes + plan.filling_bytes == 0
 
 
-def data_kept(store: KeepingStore, data: bytes) -> bytes:
-    """What lies below what is written now: a beginning of the file."""
+def resumed_data(store: SuspendingStore, data: bytes) -> bytes:
+    """The base of the bytes that are written now: a beginning of the file."""
     parts = store.plan._resumed.parts
     found = b"".join(store.uploads[0].parts[part.number] for part in parts)
     assert data.startswith(found)
-    assert not found or len(found) < len(data), "a partial is never the whole file"
+    assert not found or len(found) < len(data), "a suspended upload is never the whole file"
     assert len(found) == store.plan.size_bytes
     return found
 
 
-def go_through(store: KeepingStore, session: Session, data: bytes) -> None:
+def go_through(store: SuspendingStore, session: Session, data: bytes) -> None:
     """One session, up to the loss of its client."""
     plan, speed, done = store.plan, iter(session.speed), 0
-    kept = data_kept(store, data)
-    at = 0 if session.begins_anew else len(kept)
+    suspended_parts = resumed_data(store, data)
+    at = 0 if session.begins_anew else len(suspended_parts)
     stop = min(at + session.sends, len(data))
 
     def go_on() -> None:
@@ -174,28 +174,31 @@ def go_through(store: KeepingStore, session: Session, data: bytes) -> None:
         go_on()
     assert plan.phase is UploadPhase.FAILED
     assert store.published is None
-    assert store.uploads.keys() == ({0} if store.kept else set())
+    assert store.uploads.keys() == ({0} if store.suspended_parts else set())
     assert store.staging_objects == {}
     assert plan.sent_bytes + plan.filling_bytes == 0
-    if has_failed and store.kept:
-        assert len(store.kept_data) == len(kept), "only what had been kept before"
-    assert sum(part.size_bytes for part in store.kept) == len(store.kept_data)
+    if has_failed and store.suspended_parts:
+        assert len(store.durable_data) == len(suspended_parts), (
+            "only bytes that were suspended before"
+        )
+    assert sum(part.size_bytes for part in store.suspended_parts) == len(store.durable_data)
 
 
-def lost_after(store: KeepingStore, size_bytes: int, start: int = 0) -> bytes:
+def lost_after(store: SuspendingStore, size_bytes: int, start: int = 0) -> bytes:
     store.take(store.plan.write(start, data_of(size_bytes)[start:]))
     store.carry_out_all()
     store.take(store.plan.client_lost())
     store.carry_out_all()
-    return store.kept_data if store.kept else b""
+    return store.durable_data if store.suspended_parts else b""
 
 
-class TestWhatIsKept:
+class TestWhatIsSuspended:
     @pytest.mark.parametrize(
-        ("sent", "kept"), [(0, 0), (3, 0), (4, 3), (8, 7), (9, 8), (11, 8), (12, 11), (16, 8)]
+        ("sent", "suspended_bytes"),
+        [(0, 0), (3, 0), (4, 3), (8, 7), (9, 8), (11, 8), (12, 11), (16, 8)],
     )
-    def test_whole_parts_and_a_tail_but_never_all(self, sent: int, kept: int) -> None:
-        assert lost_after(begun(), sent) == data_of(kept)
+    def test_whole_parts_and_a_tail_but_never_all(self, sent: int, suspended_bytes: int) -> None:
+        assert lost_after(begun(), sent) == data_of(suspended_bytes)
 
     def test_a_whole_part_at_the_end_is_left_out(self) -> None:
         store = begun()
@@ -205,7 +208,7 @@ class TestWhatIsKept:
         store.carry_out_all()
         store.take(store.plan.client_lost())
         store.carry_out_all()
-        assert store.kept == ()
+        assert store.suspended_parts == ()
         store.assert_nothing_left()
 
     def test_parts_behind_a_gap_are_lost(self) -> None:
@@ -215,17 +218,17 @@ class TestWhatIsKept:
         store.carry_out_all()
         store.take(store.plan.client_lost())
         store.carry_out_all()
-        assert store.kept_data == data_of(8)
+        assert store.durable_data == data_of(8)
 
     def test_complete_staging_objects_stay_and_others_go(self) -> None:
         for size_bytes in (41, 60, 70, 77):
             store = begun(IN_PIECES)
-            kept = lost_after(store, size_bytes)
-            assert len(kept) in {40, 72}
+            suspended_parts = lost_after(store, size_bytes)
+            assert len(suspended_parts) in {40, 72}
             assert store.staging_objects == {}
             plan = store.next_session()
             data = data_of(100)
-            store.take(plan.write(len(kept), data[len(kept) :]))
+            store.take(plan.write(len(suspended_parts), data[len(suspended_parts) :]))
             store.carry_out_all()
             store.take(plan.finish())
             store.carry_out_all()
@@ -237,12 +240,12 @@ class TestWhatIsKept:
         store.take(store.plan.finish())
         store.take(store.plan.client_lost())
         store.carry_out_all()
-        assert store.kept == ()
+        assert store.suspended_parts == ()
         store.assert_nothing_left()
 
     def test_an_upload_that_is_not_to_be_suspended_is_aborted(self) -> None:
         plan = UploadPlan(PLAIN)
-        store = KeepingStore(plan)
+        store = SuspendingStore(plan)
         assert lost_after(store, 20) == b""
         store.assert_nothing_left()
 
@@ -255,12 +258,12 @@ class TestWhatIsKept:
         store.pending.remove(sent[-1])
         store.take(store.plan.failed(sent[-1], StoreError("no")))
         assert store.plan.is_suspending
-        assert not store.plan.is_given_up, "the parts before it may yet be kept"
+        assert not store.plan.is_given_up, "the parts before it may yet be suspended"
         store.take(store.plan.stop_sending())
         assert store.plan.is_given_up
 
     def test_a_lost_upload_that_is_not_to_be_suspended_is_given_up_at_once(self) -> None:
-        store = KeepingStore(UploadPlan(PLAIN))
+        store = SuspendingStore(UploadPlan(PLAIN))
         store.take(store.plan.write(0, data_of(50)))
         assert not store.plan.is_given_up
         store.take(store.plan.client_lost())
@@ -273,11 +276,11 @@ class TestWhatIsKept:
         store.take(store.plan.client_lost())
         store.take(store.plan.stop_sending())
         store.carry_out_all()
-        assert store.kept_data == data_of(16)
+        assert store.durable_data == data_of(16)
 
 
 class TestGoingOn:
-    def kept(self, size_bytes: int) -> KeepingStore:
+    def suspended_parts(self, size_bytes: int) -> SuspendingStore:
         store = begun()
         lost_after(store, size_bytes)
         store.sent.clear()
@@ -285,7 +288,7 @@ class TestGoingOn:
         return store
 
     def test_nothing_is_asked_for_before_a_part_lies_behind_it(self) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         assert store.plan.size_bytes == 16
         assert store.plan.write(16, b"x" * 15) == ()
         (command,) = store.plan.write(31, b"x")
@@ -293,7 +296,7 @@ class TestGoingOn:
         assert (command.number, command.offset) == (3, 16)
 
     def test_a_suspended_upload_written_anew_sends_the_same_part_numbers(self) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         store.take(store.plan.write(0, b"n" * 20))
         store.carry_out_all()
         store.take(store.plan.truncate(20))
@@ -303,7 +306,7 @@ class TestGoingOn:
         assert store.opened == 1
 
     def test_a_suspended_upload_written_anew_into_one_part_is_put_and_aborted(self) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         store.take(store.plan.write(0, b"n" * 5))
         store.take(store.plan.truncate(5))
         commands = store.plan.finish()
@@ -316,7 +319,7 @@ class TestGoingOn:
 
     @pytest.mark.parametrize("at", [1, 7, 9, 15])
     def test_bytes_that_are_neither_preserved_nor_written_fail_the_upload(self, at: int) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         store.take(store.plan.write(at, b"n" * 40))
         store.take(store.plan.finish())
         store.carry_out_all()
@@ -326,26 +329,26 @@ class TestGoingOn:
         store.assert_nothing_left()
 
     def test_a_suspended_upload_may_be_written_anew_from_the_end_of_a_part(self) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         store.take(store.plan.write(8, b"n" * 40))
         store.take(store.plan.finish())
         store.carry_out_all()
         assert store.published == data_of(8) + b"n" * 40
 
     def test_a_resumed_upload_that_fails_is_suspended_again(self) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         store.take(store.plan.write(1000, b"too far"))
         assert isinstance(store.plan.failure, LimitReached)
         store.carry_out_all()
-        assert store.kept_data == data_of(16)
+        assert store.durable_data == data_of(16)
 
     def test_a_resumed_upload_that_is_closed_unchanged_is_suspended_again(self) -> None:
-        store = self.kept(17)
+        store = self.suspended_parts(17)
         store.take(store.plan.finish())
         store.carry_out_all()
         assert store.plan.phase is UploadPhase.DONE
         assert store.plan.failure is None
-        assert store.kept_data == data_of(16)
+        assert store.durable_data == data_of(16)
         assert store.published is None
 
     def test_a_store_that_cannot_write_it_down(self) -> None:
@@ -390,16 +393,16 @@ PARTIALS = st.builds(
 
 class TestText:
     @given(PARTIALS)
-    def test_a_written_record_is_read_back(self, partial: SuspendedUpload) -> None:
-        found = parse_record(record_text(partial), "bucket")
-        assert found == partial
-        assert found.upload.checksum is partial.upload.checksum
+    def test_a_written_record_is_read_back(self, suspended: SuspendedUpload) -> None:
+        found = parse_record(record_text(suspended), "bucket")
+        assert found == suspended
+        assert found.upload.checksum is suspended.upload.checksum
 
     @given(PARTIALS, st.data())
     def test_a_damaged_record_is_refused_or_read(
-        self, partial: SuspendedUpload, data: st.DataObject
+        self, suspended: SuspendedUpload, data: st.DataObject
     ) -> None:
-        text = bytearray(record_text(partial))
+        text = bytearray(record_text(suspended))
         at = data.draw(st.integers(0, len(text) - 1))
         text[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=3))
         try:

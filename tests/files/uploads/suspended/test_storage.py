@@ -1,4 +1,4 @@
-"""Uploads that are cut off, kept, and gone on with: on another node, too."""
+"""Uploads that are suspended and resumed, on another gateway, too."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def opened(tree: Tree, intent: WriteIntent = NEW, path: bytes = b"/file", **attr
 
 
 def write(upload: Upload, data: bytes, start: int = 0) -> None:
-    """Write all from `start` on, as clients do; answers may come later."""
+    """Write all bytes from `start` on, as clients do; replies may come later."""
     for offset in range(start, len(data), STEP):
         later = upload.write(offset, data[offset : offset + STEP])
         if later is not None:
@@ -86,15 +86,15 @@ def write(upload: Upload, data: bytes, start: int = 0) -> None:
 
 
 def cut(gateway: GatewayInMemory, data: bytes, *, start: int = 0, intent: WriteIntent = NEW) -> int:
-    """Upload some of a file and lose the client; how much is kept."""
+    """Upload some of a file and lose the client; returns how many bytes are suspended."""
     tree = gateway.tree()
     upload = opened(tree, intent)
     write(upload, data, start)
     result_of(upload.abandon())
-    return kept_bytes(gateway)
+    return bytes_suspended(gateway)
 
 
-def kept_bytes(gateway: GatewayInMemory, user: User = ALICE) -> int:
+def bytes_suspended(gateway: GatewayInMemory, user: User = ALICE) -> int:
     """As STAT tells it, 0 if it says that there is no file."""
     try:
         return result_of(gateway.tree(user).stat(b"/file")).size_bytes
@@ -105,7 +105,7 @@ def kept_bytes(gateway: GatewayInMemory, user: User = ALICE) -> int:
 def go_on(gateway: GatewayInMemory, data: bytes, intent: WriteIntent = ON) -> None:
     """What `reput` does."""
     tree = gateway.tree()
-    start = kept_bytes(gateway)
+    start = bytes_suspended(gateway)
     upload = opened(tree, intent)
     write(upload, data, start)
     result_of(upload.commit())
@@ -132,13 +132,13 @@ class TestGoingOn:
         self, store: FakeStore, first: GatewayInMemory, second: GatewayInMemory, cut_at: int
     ) -> None:
         data = content(25 * STEP)
-        kept = cut(first, data[:cut_at])
-        assert kept == (cut_at - 1) // PART * PART
+        suspended_bytes = cut(first, data[:cut_at])
+        assert suspended_bytes == (cut_at - 1) // PART * PART
         assert store.keys() == records(store)
         assert len(records(store)) == 1
         before = store.requests["upload_part"]
         go_on(second, data)
-        assert store.requests["upload_part"] - before == -(-(len(data) - kept) // PART)
+        assert store.requests["upload_part"] - before == -(-(len(data) - suspended_bytes) // PART)
         assert store.requests["create_upload"] == 1
         assert_only(store, data)
         first.clock.advance(60)
@@ -186,9 +186,9 @@ class TestGoingOn:
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         data = content(25 * STEP)
-        kept = cut(first, data[: 9 * STEP])
+        suspended_bytes = cut(first, data[: 9 * STEP])
         upload = opened(first.tree(), WriteIntent(truncate=False, append=True))
-        for offset in range(kept, len(data), STEP):
+        for offset in range(suspended_bytes, len(data), STEP):
             upload.write(0, data[offset : offset + STEP])
         result_of(upload.commit())
         assert_only(store, data)
@@ -244,20 +244,20 @@ class TestGoingOn:
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         data = content(20 * STEP)
-        kept = cut(first, data[: 17 * STEP])
+        suspended_bytes = cut(first, data[: 17 * STEP])
         result_of(opened(first.tree(), ON).commit())
-        assert kept_bytes(first) == kept
+        assert bytes_suspended(first) == suspended_bytes
         assert store.keys() == records(store)
         go_on(first, data)
         assert_only(store, data)
 
     def test_a_client_that_does_wrong_loses_nothing(self, first: GatewayInMemory) -> None:
-        kept = cut(first, content(17 * STEP))
+        suspended_bytes = cut(first, content(17 * STEP))
         upload = opened(first.tree(), ON)
         with pytest.raises(LimitReached):
             upload.write(1000 * MIB, b"x")
         result_of(upload.abandon())
-        assert kept_bytes(first) == kept
+        assert bytes_suspended(first) == suspended_bytes
 
     def test_a_resumed_upload_keeps_its_time_and_properties(
         self, store: FakeStore, first: GatewayInMemory
@@ -273,14 +273,14 @@ class TestGoingOn:
     def test_suspended_bytes_cannot_be_read_through_the_handle(
         self, first: GatewayInMemory
     ) -> None:
-        kept = cut(first, content(17 * STEP))
+        suspended_bytes = cut(first, content(17 * STEP))
         upload = opened(first.tree(), WriteIntent(truncate=False, read=True))
         with pytest.raises(Unsupported):
             upload.read(0, 10)
-        upload.write(kept, b"here")
-        assert b"".join(upload.read(kept, 4)) == b"here"
+        upload.write(suspended_bytes, b"here")
+        assert b"".join(upload.read(suspended_bytes, 4)) == b"here"
         result_of(upload.abandon())
-        assert kept_bytes(first) == kept
+        assert bytes_suspended(first) == suspended_bytes
 
 
 class TestFailures:
@@ -306,7 +306,7 @@ class TestFailures:
         store.fail("upload_part", StoreUnavailable("down"), skip=2)
         gate.open()
         result_of(abandoning)
-        assert kept_bytes(first) == 2 * PART
+        assert bytes_suspended(first) == 2 * PART
 
     def test_waiting_for_parts_in_flight_has_a_limit(
         self, store: FakeStore, first: GatewayInMemory
@@ -318,7 +318,7 @@ class TestFailures:
         first.clock.advance(SUSPEND_SECONDS)
         gate.open()
         result_of(abandoning)
-        assert kept_bytes(first) == 4 * PART
+        assert bytes_suspended(first) == 4 * PART
         assert first.budget.held_bytes == 0
 
     @pytest.mark.parametrize("operation", ["put", "head"])
@@ -334,16 +334,16 @@ class TestFailures:
 
     def test_the_store_forgot_it(self, store: FakeStore, first: GatewayInMemory) -> None:
         data = content(18 * STEP)
-        kept = cut(first, data[: 9 * STEP])
+        suspended_bytes = cut(first, data[: 9 * STEP])
         store.uploads.clear()
         store.fail("upload_part", NoSuchUpload("gone"))
         upload = opened(first.tree(), ON)
-        write_carelessly(upload, data, kept)
+        write_carelessly(upload, data, suspended_bytes)
         error = error_of(upload.commit())
         assert isinstance(error, UploadFailed)
         assert "from the beginning" in error.message
         result_of(upload.abandon())
-        assert kept_bytes(first) == 0
+        assert bytes_suspended(first) == 0
         assert_only(store, None)
 
     def test_a_failed_upload_is_not_kept(self, store: FakeStore, first: GatewayInMemory) -> None:
@@ -359,7 +359,7 @@ class TestFailures:
         cut(first, content(18 * STEP))
         (record,) = records(store)
         store.seed(record, b'{"version": 1, "parts": []}')
-        assert kept_bytes(first) == 0
+        assert bytes_suspended(first) == 0
         assert first.events.facts("partial-unreadable")
         result_of(first.tree().open_directory(b"/")).close()
 
@@ -378,7 +378,7 @@ class TestOthers:
         self, store: FakeStore, first: GatewayInMemory, second: GatewayInMemory
     ) -> None:
         data = content(20 * STEP)
-        kept = cut(first, data[: 9 * STEP])
+        suspended_bytes = cut(first, data[: 9 * STEP])
         gate = store.hold("put")
         opening = [
             _started(each.tree().open_writer(b"/file", ON, NO_CHANGES)) for each in (first, second)
@@ -386,7 +386,7 @@ class TestOthers:
         gate.open()
         upload = result_of(opening[0])
         assert isinstance(failure_of(opening[1]).value, ObjectChanged)
-        write(upload, data, kept)
+        write(upload, data, suspended_bytes)
         result_of(upload.commit())
         assert_only(store, data)
 
@@ -409,7 +409,7 @@ class TestOthers:
     ) -> None:
         cut(first, content(9 * STEP))
         bob = User("bob", "bucket", ALICE.key_prefix)
-        assert kept_bytes(first, bob) == 0
+        assert bytes_suspended(first, bob) == 0
         assert listed(first.tree(bob)) == {}
         assert isinstance(error_of(first.tree(bob).remove_file(b"/file")), NoSuchFile)
         upload = opened(first.tree(bob), ON)
@@ -422,7 +422,7 @@ class TestOthers:
     ) -> None:
         cut(first, content(9 * STEP))
         store.seed(FILE, b"published")
-        assert kept_bytes(first) == 9
+        assert bytes_suspended(first) == 9
         assert listed(first.tree()) == {"file": 9}
         upload = opened(first.tree(), ON)
         upload.write(9, b" and more")
@@ -459,7 +459,7 @@ class TestOthers:
             write(newer, content(9 * STEP))
             for upload in (older, newer) if in_order else (newer, older):
                 result_of(upload.abandon())
-            assert kept_bytes(first) == 2 * PART
+            assert bytes_suspended(first) == 2 * PART
             assert len(store.uploads) == len(records(store)) == 1
 
     def test_a_record_written_during_an_upload_is_removed_at_its_end(
@@ -480,9 +480,9 @@ class TestOthers:
     ) -> None:
         dropper = User("alice", "bucket", "home/alice/", Permission.UPLOAD)
         data = content(20 * STEP)
-        kept = cut(first, data[: 9 * STEP])
+        suspended_bytes = cut(first, data[: 9 * STEP])
         upload = opened(first.tree(dropper), ON)
-        write(upload, data, kept)
+        write(upload, data, suspended_bytes)
         store.seed(FILE, b"first come")
         assert isinstance(error_of(upload.commit()), AlreadyExists)
         assert_only(store, b"first come")
@@ -494,17 +494,17 @@ class TestWhatItIs:
     def test_a_suspended_upload_is_listed_with_its_durable_size(
         self, first: GatewayInMemory, second: GatewayInMemory
     ) -> None:
-        kept = cut(first, content(9 * STEP))
-        assert kept_bytes(second) == kept
+        suspended_bytes = cut(first, content(9 * STEP))
+        assert bytes_suspended(second) == suspended_bytes
         first.store.seed("home/alice/other", b"x")
         first.store.seed("home/alice/sub/file", b"x")
-        assert listed(second.tree()) == {"file": kept, "other": 1, "sub": 0}
+        assert listed(second.tree()) == {"file": suspended_bytes, "other": 1, "sub": 0}
         assert listed(second.tree(), b"/sub") == {"file": 1}
 
     def test_a_suspended_upload_cannot_be_read_renamed_or_changed(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
-        kept = cut(first, content(9 * STEP))
+        suspended_bytes = cut(first, content(9 * STEP))
         tree = first.tree()
         for refused in (
             tree.open_reader(b"/file"),
@@ -514,7 +514,7 @@ class TestWhatItIs:
         ):
             error = error_of(refused)
             assert isinstance(error, Unsupported)
-            assert f"first {kept} bytes" in error.message
+            assert f"first {suspended_bytes} bytes" in error.message
             assert "send the rest" in error.message
         store.seed("home/alice/other", b"x")
         assert isinstance(error_of(tree.rename(b"/other", b"/file", replace=False)), AlreadyExists)
@@ -522,7 +522,7 @@ class TestWhatItIs:
         assert isinstance(
             error_of(tree.open_writer(b"/file", exclusive, NO_CHANGES)), AlreadyExists
         )
-        assert kept_bytes(first) == kept
+        assert bytes_suspended(first) == suspended_bytes
 
     def test_hashing_it_is_refused(self, first: GatewayInMemory) -> None:
         cut(first, content(9 * STEP))
@@ -588,11 +588,11 @@ class TestWhatItIs:
         assert going_on == {"head": 1, "get": 2, "put": 1, "delete": 2}
 
     def test_without_the_option_nothing_is_suspended_or_asked_for(self, store: FakeStore) -> None:
-        kept = cut(node(store), content(9 * STEP))
-        assert kept
+        suspended_bytes = cut(node(store), content(9 * STEP))
+        assert suspended_bytes
         gateway = node(store, files=FilesSettings())
         store.requests.clear()
-        assert kept_bytes(gateway) == 0
+        assert bytes_suspended(gateway) == 0
         assert store.requests["get"] == 0
         upload = opened(gateway.tree(), path=b"/other")
         write(upload, content(9 * STEP))
@@ -621,7 +621,7 @@ class TestExpiring:
         cut(first, content(9 * STEP))
         (opened_upload,) = store.uploads.values()
         assert self.expire(first, 6.9) == {opened_upload.upload}
-        assert kept_bytes(first)
+        assert bytes_suspended(first)
 
     def test_an_old_record_goes_with_its_upload(
         self, store: FakeStore, first: GatewayInMemory
@@ -684,14 +684,14 @@ class TestResumeOfLostBytes:
         self, store: FakeStore, first: GatewayInMemory, second: GatewayInMemory, append: bool
     ) -> None:
         data = content(20 * STEP)
-        kept = cut(first, data[: 9 * STEP])
+        suspended_bytes = cut(first, data[: 9 * STEP])
         winner = opened(first.tree(), ON)
         loser = opened(second.tree(), WriteIntent(truncate=False, append=append))
-        write_carelessly(loser, data, kept)
+        write_carelessly(loser, data, suspended_bytes)
         error = error_of(loser.commit())
         assert isinstance(error, UploadFailed)
-        assert f"begins at {kept}, but only 0 bytes" in error.message
-        write(winner, data, kept)
+        assert f"begins at {suspended_bytes}, but only 0 bytes" in error.message
+        write(winner, data, suspended_bytes)
         result_of(winner.commit())
         assert_only(store, data)
 
@@ -717,7 +717,7 @@ class TestResumeOfLostBytes:
         data = content(20 * STEP)
         ghost = opened(gateway.tree())
         write(ghost, data[: 9 * STEP])
-        told = kept_bytes(gateway)
+        told = bytes_suspended(gateway)
         assert told == 9 * STEP
         intent = WriteIntent(truncate=False, append=append)
         opening = Deferred.fromCoroutine(gateway.tree().open_writer(b"/file", intent, NO_CHANGES))
