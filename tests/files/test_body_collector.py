@@ -1,4 +1,4 @@
-"""`files/body_collector`: a small body, whole or not at all."""
+"""A small body is collected whole, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests: against hashlib, in turns, and over whatever range."""
+"""Digests: compared with hashlib, in turns, and over any range."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.iterations import IterationClock
 
 
 class Reader:
-    """A `FileReader` over bytes; late answers come from the clock."""
+    """A `FileReader` over bytes; delayed replies come from the clock."""
 
     def __init__(self, clock: Clock, data: bytes, *, is_late: bool = False) -> None:
         self.lengths: list[int] = []

@@ -1,8 +1,8 @@
 """Everything that changes files, cut off at every request to the store and every message.
 
-Whoever dies, and whenever, each key holds a content that it had before or has afterwards, whole,
-at each moment at which somebody could look; what is moved is always under one of its names. What
-was confirmed is stored. A later process leaves nothing behind but that.
+Client, gateway or connection may die at any time. At each moment each key holds its whole content
+of before or of afterwards, and a file that is being renamed exists under one of its names. A
+confirmed file is stored. A later process removes everything else.
 
 A world that goes wrong is built again by hand: ``demand_whole(JOB, Death(Fate.…, n))``.
 """
@@ -275,7 +275,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def demand_invariants(world: World, name: str) -> None:
-    """What has to be true at any moment, for whoever looks at the bucket."""
+    """What must be true at any moment, for every reader of the bucket."""
     job, there = JOBS[name], world.files()
     for key in {*there, *job.before}:
         allowed = job.allowed(key) | TRANSIENT.get((name, key), set())

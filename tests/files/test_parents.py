@@ -1,4 +1,4 @@
-"""A trailing slash means a directory, and nothing is made below a file."""
+"""A trailing slash names a directory, and nothing is created below a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TestTrailingSlashes:
     def test_files_moved_into_a_folder_that_is_not_there_are_not_lost(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        """Each was stored as ``archive``, over the one before."""
+        """Each file was stored as ``archive``, and replaced the one before."""
         for name in (b"/in_a", b"/in_b", b"/in_c"):
             client.put(name, name)
             with pytest.raises(SftpFailure, match="archive: No such file") as caught:
@@ -76,7 +76,7 @@ class TestTrailingSlashes:
 
 
 class TestBelowAFile:
-    """On a disk, ENOTDIR. On S3 it can be stored, and listings hide it behind the file."""
+    """A disk returns ENOTDIR. S3 would store the file, and listings would not show it."""
 
     @pytest.mark.parametrize("how", ["stat", "list", "stored", "writing"])
     def test_nothing_is_made_below_a_file_that_the_session_knows(
@@ -114,7 +114,7 @@ class TestBelowAFile:
     def test_objects_below_a_file_stay_in_reach(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        """A bucket may hold both a file and a directory of one name."""
+        """A bucket may hold a file and a directory with the same name."""
         gateway.store.seed(HOME + "f", b"file")
         gateway.store.seed(HOME + "f/old", b"below")
         assert client.stat(b"/f")["size"] == 4

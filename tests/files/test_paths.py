@@ -1,4 +1,4 @@
-"""The path jail."""
+"""From paths to keys: the path jail."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def test_paths_resolve_as_posix_says(segments: list[str], absolute: bool) -> Non
 @given(st.binary(max_size=60))
 def test_no_path_leads_out_of_the_prefix(path: bytes) -> None:
     try:
-        place = locate(MOUNT, path)
+        location = locate(MOUNT, path)
     except InvalidPath:
         return
-    assert place.prefix.startswith("home/alice/")
-    assert (place.file.key + "/").startswith("home/alice/")
-    assert not any(segment in ("", ".", "..") for segment in place.segments)
+    assert location.prefix.startswith("home/alice/")
+    assert (location.file.key + "/").startswith("home/alice/")
+    assert not any(segment in ("", ".", "..") for segment in location.segments)
 
 
 def test_a_location_has_a_file_a_marker_and_a_parent() -> None:
-    place = locate(MOUNT, b"/a/b")
-    assert place.path == "/a/b"
-    assert place.file == ObjectName("bucket", "home/alice/a/b")
-    assert place.marker == ObjectName("bucket", "home/alice/a/b/")
-    assert place.parent == locate(MOUNT, b"a")
+    location = locate(MOUNT, b"/a/b")
+    assert location.path == "/a/b"
+    assert location.file == ObjectName("bucket", "home/alice/a/b")
+    assert location.marker == ObjectName("bucket", "home/alice/a/b/")
+    assert location.parent == locate(MOUNT, b"a")
     assert locate(MOUNT, b"/..").is_root
 
 
@@ -89,10 +89,10 @@ def test_names_that_no_path_can_have(name: str) -> None:
 
 @pytest.mark.parametrize("path", [b"f/", b"/f/", b"f//", b"f/.", b"f/./", b"f/g/..", b"./f/"])
 def test_paths_that_end_like_a_directory_are_directories(path: bytes) -> None:
-    place = locate(MOUNT, path)
-    assert place.must_be_directory
-    assert not place.may_be_file
-    assert place == locate(MOUNT, b"f")
+    location = locate(MOUNT, path)
+    assert location.must_be_directory
+    assert not location.may_be_file
+    assert location == locate(MOUNT, b"f")
 
 
 @pytest.mark.parametrize("path", [b"f", b"./f", b"d/../f", b"/f", b"...", b"f.", b"f.."])
@@ -122,6 +122,6 @@ def test_names_that_file_systems_have_no_room_for(key: str, expected: bool) -> N
 
 
 def test_a_markers_bytes_have_a_name_in_their_directory() -> None:
-    place = locate(MOUNT, b"d/" + MARKER_CONTENT.encode())
-    assert place.file == place.parent.marker
-    assert place.path == f"/d/{MARKER_CONTENT}"
+    location = locate(MOUNT, b"d/" + MARKER_CONTENT.encode())
+    assert location.file == location.parent.marker
+    assert location.path == f"/d/{MARKER_CONTENT}"

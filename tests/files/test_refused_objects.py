@@ -1,4 +1,4 @@
-"""One object that the gateway may not look at (SSE-C, another's KMS key) is one object."""
+"""A refusal that concerns one object (SSE-C, a KMS key of another owner) stops nothing else."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class TestListings:
 
 
 def test_a_refused_list_is_asked_for_only_once() -> None:
-    """Then HEAD answers 403 for what is missing, and nothing tells if it is there."""
+    """Then the HEAD of a missing object is a 403, and no request shows whether it exists."""
     gateway = GatewayInMemory()
     client = gateway.log_in()
     denied = AccessDenied("403", status=403)

@@ -67,7 +67,7 @@ def test_a_time_is_not_set_on_another_file_than_the_one_that_was_opened() -> Non
     gateway = GatewayInMemory()
     gateway.store.seed(HOME + "f", b"old")
     upload = opened(gateway.tree(), b"/f", EDIT, modified_seconds=SECONDS)
-    gateway.store.seed(HOME + "f", b"somebody else's")
+    gateway.store.seed(HOME + "f", b"another's")
     result_of(upload.commit())
     assert mtime(gateway, "f") is None
 
@@ -127,9 +127,9 @@ def test_a_long_edit_does_not_undo_what_was_stored_meanwhile() -> None:
     upload = opened(gateway.tree(), b"/f", EDIT)
     upload.write(6 * MIB, bytes(5 * MIB))
     assert gateway.store.requests["copy_part"] == 1
-    gateway.store.seed(HOME + "f", b"somebody else's")
+    gateway.store.seed(HOME + "f", b"another's")
     assert isinstance(failure_of(upload.commit()).value, ObjectChanged)
-    assert stored(gateway, "f") == b"somebody else's"
+    assert stored(gateway, "f") == b"another's"
     gateway.assert_idle()
 
 
@@ -183,7 +183,7 @@ def test_an_object_stored_while_its_old_version_is_renamed_is_not_deleted() -> N
 
 
 def opened_later(gateway: GatewayInMemory) -> Deferred[None]:
-    """An upload to the same name by somebody else, closed at once."""
+    """An upload to the same name by another client, closed at once."""
 
     async def put() -> None:
         upload = await gateway.tree().open_writer(b"/f", NEW, NO_CHANGES)

@@ -1,4 +1,4 @@
-"""Opening, permissions, listings: the small decisions."""
+"""Pure decisions: how a file is opened, permissions, entries of a listing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree: what each operation means, what it costs, and what it refuses."""
+"""The file tree: the results of each operation, its requests, and its refusals."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def error_of(work: Coroutine[Any, Any, Any]) -> BaseException | None:
 
 
 class TestCosts:
-    """DESIGN's table of what S3 costs, row by row, on an otherwise idle session."""
+    """The requests of each operation, in a session that does nothing else."""
 
     def costs(self, gateway: GatewayInMemory, work: Coroutine[Any, Any, Any]) -> dict[str, int]:
         gateway.store.requests.clear()
@@ -211,7 +211,7 @@ class TestDirectories:
     def test_without_the_right_to_list_new_files_can_be_stored(
         self, gateway: GatewayInMemory, intent: WriteIntent, granted: Permission
     ) -> None:
-        """HEAD of what is missing is a 403 there. What exists after all is not replaced."""
+        """The HEAD of a missing object is a 403 then. An object that exists is not replaced."""
         tree = gateway.tree(replace(ALICE, permissions=granted))
         denied = AccessDenied("HeadObject", code="AccessDenied", status=403)
         gateway.store.fail("head", denied)
@@ -225,7 +225,7 @@ class TestDirectories:
         assert gateway.store.content("home/alice/new") == b"content"
 
     def test_without_the_right_to_list_files_are_not_replaced_by_chance(self) -> None:
-        """A store without conditions could not keep us from it, so OPEN is refused."""
+        """Without conditional writes the gateway could replace a file, so it refuses OPEN."""
         lacking = Capabilities(conditional_complete=False)
         gateway = GatewayInMemory(FakeStore(capabilities=lacking))
         gateway.store.fail("head", AccessDenied("no"), times=2)
@@ -362,7 +362,7 @@ class TestListing:
 
 
 class TestDraining:
-    """The process is about to end."""
+    """A process that drains refuses new transfers and waits for the others."""
 
     def test_draining_waits_for_transfers_and_refuses_new_ones(
         self, gateway: GatewayInMemory, tree: Tree
@@ -390,7 +390,7 @@ class TestDraining:
 
 
 class TestPermissions:
-    """Each operation, with everything granted but what it needs."""
+    """Each operation, with all permissions but the one that it needs."""
 
     def operations(self, tree: Tree) -> dict[Permission, list[Coroutine[Any, Any, Any]]]:
         return {
@@ -448,7 +448,7 @@ def test_objects_are_stored_under_the_users_bucket() -> None:
 
 
 class LateAnswers(FakeStore):
-    """What HEAD and GET have found is told when `answers` opens; it may be wrong by then."""
+    """HEAD and GET return when `answers` opens; by then their results may be out of date."""
 
     answers: Gate
 
@@ -466,7 +466,7 @@ class LateAnswers(FakeStore):
 
 
 class TestWhileItIsPublished:
-    """CLOSE may come while the store looks for what is not there yet."""
+    """CLOSE arrives while the store looks for a file that it does not have yet."""
 
     @pytest.fixture
     def store(self) -> LateAnswers:
@@ -484,7 +484,7 @@ class TestWhileItIsPublished:
 
     @pytest.fixture
     def other(self, gateway: GatewayInMemory) -> Tree:
-        """Another session: it asks the store, and not only what it has written itself."""
+        """Another session, which looks into the store and not at its own uploads."""
         return gateway.tree()
 
     def test_stat_finds_a_file_while_it_is_published(

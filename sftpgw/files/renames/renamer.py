@@ -88,7 +88,7 @@ class Renamer:
         self._completer = RenameCompleter(context.store, copier, context.clock, context.events)
 
     async def rename(self, source: Location, target: Location, *, replace: bool) -> None:
-        """Rename whatever has the name of the source.
+        """Rename the file or directory at a location.
 
         :param source: the old location.
         :param target: the new location.

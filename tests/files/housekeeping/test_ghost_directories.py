@@ -1,4 +1,4 @@
-"""Stores that keep folders for which there is no key: every client can remove them."""
+"""Stores that list directories without keys: every client can remove them."""
 
 from __future__ import annotations
 
@@ -128,9 +128,9 @@ class TestRenaming:
     def test_markers_go_last_and_the_deepest_first(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        """So none is left to be cleared: no more is asked than of a store that keeps no folders.
+        """Then no ghost directory is left: such a store gets no more requests than others.
 
-        Over several pages of the record, too.
+        This holds for several pages of the journal, too.
         """
         plain = GatewayInMemory(FakeStore(min_part_bytes=1))
         for each in (client, plain.log_in()):
@@ -148,7 +148,7 @@ class TestRenaming:
 
 
 def test_no_look_for_a_hadoop_marker_whose_name_no_file_system_takes() -> None:
-    """MinIO and versitygw refuse such a look, s3proxy fails: STAT and RMDIR failed with it."""
+    """MinIO and versitygw refuse such a HEAD, s3proxy fails; STAT and RMDIR failed, too."""
     gateway = GatewayInMemory(files=FilesSettings(hadoop_markers=True))
     client = gateway.log_in()
     for name, heads in ((b"n" * 246, 2), (b"n" * 247, 1)):

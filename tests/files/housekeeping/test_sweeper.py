@@ -20,7 +20,7 @@ NOW = 1_700_000_000.0
 
 
 class Process:
-    """A sweeper, and what it works on."""
+    """A sweeper with its store, clock and events."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ def test_uploads_in_use_or_recorded_or_of_unknown_age_are_spared() -> None:
 
 
 def test_an_upload_of_unknown_age_is_as_old_as_it_has_been_known() -> None:
-    """SeaweedFS does not tell since when uploads are open."""
+    """SeaweedFS does not tell when an upload began."""
     process = Process(HOMES)
     process.upload("home/unknown", NOW / DAY)
     for _ in range(8):
@@ -107,7 +107,7 @@ def test_an_upload_of_unknown_age_is_as_old_as_it_has_been_known() -> None:
 
 
 class _Pretends(FakeStore):
-    """A store that says it is done, and has not done it."""
+    """A store that confirms a removal and does not carry it out."""
 
     async def abort_upload(self, upload: MultipartUpload) -> None:
         return

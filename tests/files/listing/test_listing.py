@@ -1,4 +1,4 @@
-"""Listings: exact times, and the files that are being written."""
+"""Listings: exact mtimes, and unpublished files."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TestExactTimes:
         assert heads(gateway) == 3
 
     def test_the_mtime_of_a_fresh_object_is_not_cached(self) -> None:
-        """Its time could be set anew within the second that its date tells."""
+        """Its mtime could be set again within the second of its Last-Modified."""
         gateway = GatewayInMemory()
         gateway.store.seed("home/alice/d/a", b"x", mtime="1500000000")
         assert listed(gateway.tree()) == listed(gateway.tree()) == {"a": 1_500_000_000}
@@ -238,9 +238,9 @@ class TestFilesBeingWritten:
     def test_each_name_comes_once_and_in_order(
         self, stored: set[str], written: set[str], rows: int
     ) -> None:
-        """Whatever the pages: as if all of it were stored."""
-        cork = self.sifted(stored | written, set(), 1000)
-        assert self.sifted(stored, written, rows) == cork
+        """For any size of pages, the listing is as if all files were stored."""
+        all_stored = self.sifted(stored | written, set(), 1000)
+        assert self.sifted(stored, written, rows) == all_stored
 
     def sifted(self, stored: set[str], written: set[str], rows: int) -> list[str]:
         store = FakeStore(page_limit=rows)

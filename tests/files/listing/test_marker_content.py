@@ -1,4 +1,4 @@
-"""A folder's own object, ``name/``, may hold bytes: nothing that concerns folders destroys them."""
+"""A directory's marker, ``name/``, may hold bytes: no operation on directories destroys them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class TestItIsRemovedOnPurposeOnly:
     def test_a_folder_that_replaces_its_folder_does_not_destroy_it(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        """It was overwritten by the other folder's marker, of no bytes."""
+        """It was overwritten by the empty marker of the other directory."""
         client.mkdir(b"/e")
         client.put(b"/e/f", b"file")
         for rename in (client.posix_rename, client.rename):
@@ -138,7 +138,7 @@ class TestItIsRemovedOnPurposeOnly:
     def test_a_rename_that_is_given_up_leaves_the_target_as_it_was(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        """Its marker was replaced by the copy; with bytes in it no rename could be tried again."""
+        """The target gets an empty marker again: with the copied bytes, no rename could succeed."""
         gateway.store.seed(HOME + "d/f", b"file")
         gateway.store.seed(HOME + "d/g", b"file")
         client.mkdir(b"/e")
@@ -177,7 +177,7 @@ class TestNothingWritesIt:
 
 
 def test_a_whole_bucket_s_root_has_no_object_of_its_own() -> None:
-    """Its key would be empty; there the name is like any other."""
+    """Its key would be empty, so the name is like any other there."""
     gateway = GatewayInMemory()
     client = gateway.log_in(replace(ALICE, key_prefix=""))
     client.put(b"/" + CONTENT, b"a file")

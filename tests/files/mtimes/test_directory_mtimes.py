@@ -1,4 +1,4 @@
-"""Folders have the times of their markers, and none without one."""
+"""A directory has the mtime of its marker; without a marker it has none."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HOME = "home/alice/"
 
 
 def both(client: SftpClient, name: bytes) -> tuple[int | None, int | None]:
-    """What STAT tells of a folder, and what the listing of its parent does."""
+    """The mtime of a directory in STAT, and in the listing of its parent."""
     return client.stat(b"/" + name).get("mtime"), client.listed(b"/")[name].get("mtime")
 
 
 class TestWhatIsShown:
     def test_none_where_there_is_no_marker(self, client: SftpClient) -> None:
-        """It was 1970."""
+        """Such directories were dated 1970."""
         client.put(b"/d/f", b"x")
         assert both(client, b"d") == (None, None)
         assert "mtime" not in client.stat(b"/")
@@ -63,7 +63,7 @@ class TestWhatIsShown:
 
 class TestWhatIsSet:
     def test_a_made_folder_keeps_it(self, gateway: GatewayInMemory, client: SftpClient) -> None:
-        """rclone sets it at each sync, and would do so again and again."""
+        """rclone sets it at each sync, and would repeat that at every sync."""
         client.mkdir(b"/d")
         client.set_times(b"/d", 77)
         assert both(client, b"d") == (77, 77)

@@ -1,4 +1,4 @@
-"""Times that are set on files: before, while and after they are stored."""
+"""Mtimes that are set on files before, while and after they are stored."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SMALL_PARTS = StoreSettings(bucket="bucket", part_size_bytes=64 * KIB)
 
 
 class LargeStore(FakeStore):
-    """All its objects claim to have 6 GiB."""
+    """A store that reports a size of 6 GiB for each object."""
 
     async def head(self, name: ObjectName) -> ObjectInfo:
         return replace(await super().head(name), size_bytes=6 * GIB)
@@ -83,7 +83,7 @@ class TestStoredFiles:
     def test_a_time_that_is_set_already_costs_a_look(
         self, gateway: GatewayInMemory, stored: str
     ) -> None:
-        """SFTP has whole seconds: the fraction of who stored it is not lost to a repetition."""
+        """SFTP has whole seconds: setting the same second again does not lose the fraction."""
         gateway.store.seed(KEY, mtime=stored)
         asked = gateway.tree().set_attributes(b"/a", times(1_600_000_000))
         assert costs(gateway, asked) == {"head": 1}
@@ -192,7 +192,7 @@ class TestStoredFiles:
 
 
 class TestFilesThatOthersWrite:
-    """A time that another session sets is that of what is stored, whatever becomes of uploads."""
+    """An mtime set by another session belongs to the stored object, not to the upload."""
 
     @pytest.mark.parametrize("is_published", [True, False])
     def test_a_time_set_on_a_stored_file_is_not_that_of_the_upload(
@@ -330,7 +330,7 @@ class TestUploads:
         assert mtime(gateway) == "5"
 
     def sent(self, gateway: GatewayInMemory, changes: AttributeChanges = NO_CHANGES) -> FileWriter:
-        """An upload whose metadata S3 has already."""
+        """An upload whose metadata was already sent."""
         writer = opened(gateway.tree(), changes)
         writer.write(0, b"x" * 200_000)
         assert gateway.store.requests["create_upload"] == 1

@@ -1,7 +1,7 @@
-"""Renames of directories that were interrupted: what is left, and who finishes it.
+"""Interrupted renames of directories: nothing is lost, and another process completes them.
 
-A process dies at a request: neither that one nor any later one is carried out. Another
-process then works on what is stored.
+A process dies at a request: neither that request nor any later one is carried out. Another
+process then works on the same store.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ FILES = {"d/": b"", "d/a": b"a", "d/e/b": b"b", "d/e/c": b"c", "d/f": b"f", "d.t
 
 
 class DyingStore(FakeStore):
-    """A store that a process loses in the middle.
+    """A store that stops answering in the middle of a rename.
 
-    :param survives: so many requests are answered, the others never.
+    :param survives: the number of requests that are answered; the others wait for ever.
     """
 
     def __init__(self, survives: int, **options: Any) -> None:
@@ -46,7 +46,7 @@ class DyingStore(FakeStore):
 
 
 def reborn(store: FakeStore, *, after_seconds: float = LEASE_SECONDS + 60) -> GatewayInMemory:
-    """Another process on what a store has."""
+    """Another process with the same stored objects."""
     gateway = GatewayInMemory(FakeStore(min_part_bytes=1))
     gateway.store.objects = store.objects
     gateway.store.now_seconds = store.now_seconds
@@ -74,14 +74,14 @@ def records(store: FakeStore) -> list[str]:
 
 
 def demand_nothing_lost(store: FakeStore) -> None:
-    """Every byte is under one name or the other."""
+    """Every file exists under its old key or its new one."""
     there = users_files(store)
     for key, data in FILES.items():
         assert data in (there.get(key), there.get(renamed({key: data}).popitem()[0])), key
 
 
 def killed(survives: int, *, replace: bool = False, **options: Any) -> DyingStore | None:
-    """What a rename of d to n leaves that dies after so many requests; None: it has ended."""
+    """The store after a rename of d to n that dies at a request; None if it has ended before."""
     store = DyingStore(survives, **options)
     for key, data in FILES.items():
         store.seed(HOME + key, data)
@@ -97,7 +97,7 @@ def killed(survives: int, *, replace: bool = False, **options: Any) -> DyingStor
 
 
 def deaths(**options: Any) -> Iterator[DyingStore]:
-    """The rename dying at each of its requests in turn."""
+    """The store after a rename that dies at its first request, at its second, and so on."""
     survives = 0
     while (store := killed(survives, **options)) is not None:
         yield store
@@ -107,7 +107,7 @@ def deaths(**options: Any) -> Iterator[DyingStore]:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several pages, without thousands of objects."""
+    """The journal has several pages, although there are few objects."""
     monkeypatch.setattr(directory_rename, "PAGE_OBJECTS", 2)
 
 
@@ -170,7 +170,7 @@ def test_two_processes_that_complete_a_rename_at_the_same_time_do_no_harm() -> N
 
 
 def test_only_one_takes_up_a_rename_at_the_same_time() -> None:
-    """Else the slower one takes away what the faster one has renamed again since."""
+    """Otherwise the slower one deletes copies of a later rename by the faster one."""
     for store in deaths():
         if "/intent" not in "".join(records(store)):
             continue
@@ -209,7 +209,7 @@ def test_an_abandoned_rename_takes_nothing_away_from_a_later_one() -> None:
 
 
 def test_a_rename_that_was_given_up_by_another_gateway_deletes_nothing() -> None:
-    """It was only slow. The store's decision about the outcome holds for it, too."""
+    """The renaming process was only slow; the outcome in the store is final for it, too."""
     gateway = GatewayInMemory()
     for key, data in FILES.items():
         gateway.store.seed(HOME + key, data)
@@ -263,7 +263,7 @@ def test_files_that_came_after_the_crash_are_spared() -> None:
 
 
 def test_objects_stored_again_after_the_crash_are_spared() -> None:
-    """The copies may be gone by then: it would be the last one that goes."""
+    """Their copies may be gone: then they are the last objects with these bytes."""
     for store in deaths():
         store.now_seconds += 10
         gateway = reborn(store)
@@ -364,7 +364,7 @@ def test_recovery_looks_soon_after_the_start_and_then_every_few_minutes() -> Non
 
 
 def test_a_record_is_not_removed_while_its_intent_is_being_written_again() -> None:
-    """It would come back, and keep others away."""
+    """Otherwise the intent would be stored again, and keep other renames away."""
     gateway = GatewayInMemory()
     gateway.store.seed(HOME + "d/a", b"a")
     deleting = gateway.store.hold("delete")

@@ -1,4 +1,4 @@
-"""RENAME and REMOVE: what gets which name, what it costs, what is left where it breaks off."""
+"""RENAME and REMOVE: their results, their requests, and the state after a failure."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def tree(gateway: GatewayInMemory) -> Tree:
 
 
 class _CopiesNoMarkers(FakeStore):
-    """As versitygw (400) and SeaweedFS (404), where ``name/`` is a directory of a file system."""
+    """As versitygw (400) and SeaweedFS (404), where ``name/`` is a real directory."""
 
     async def copy(self, source: ObjectInfo, *arguments: Any, **named: Any) -> str:
         if source.name.key.endswith("/"):
@@ -66,12 +66,12 @@ def seed(gateway: GatewayInMemory, *paths: str) -> None:
 
 
 def keys(gateway: GatewayInMemory) -> list[str]:
-    """All keys of alice, and those of the gateway's own."""
+    """All keys of alice, and the gateway's own."""
     return [key.removeprefix("home/alice/") for key in gateway.store.keys()]  # noqa: SIM118
 
 
 def contents(gateway: GatewayInMemory) -> dict[str, str]:
-    """What alice has, markers and all."""
+    """The keys of alice, with markers."""
     return {
         name.key.removeprefix("home/alice/"): held.data.decode()
         for name, held in gateway.store.objects.items()
@@ -169,7 +169,7 @@ class TestFiles:
     def test_a_copy_of_a_multipart_object_is_looked_at(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
-        """Its ETag proves nothing."""
+        """Its ETag does not prove that the bytes are the same."""
         seed(gateway, "a")
         name = ObjectName("bucket", "home/alice/a")
         held = gateway.store.objects[name]
@@ -212,7 +212,7 @@ class TestFiles:
 
 
 class _Garbling(FakeStore):
-    """Copies other bytes than it should."""
+    """A store that copies other bytes than the object has."""
 
     async def copy(
         self,
@@ -230,7 +230,7 @@ class _Garbling(FakeStore):
 
 
 class TestLargeFiles:
-    """Over the limit of one CopyObject, here 10 bytes."""
+    """Objects over the limit of one CopyObject, which is 10 bytes here."""
 
     DATA = bytes(range(95))
 
@@ -517,7 +517,7 @@ class TestDirectories:
 
 
 class TestInFlight:
-    """Files that somebody is still writing: as on a disk, where an open file has no name."""
+    """Open files are renamed and removed as on a disk, where an open file has no name."""
 
     def test_a_rename_redirects_what_is_only_in_flight(
         self, gateway: GatewayInMemory, tree: Tree
@@ -635,7 +635,7 @@ class TestInFlight:
     def test_a_file_that_was_opened_after_the_remove_is_another_one(
         self, gateway: GatewayInMemory, tree: Tree
     ) -> None:
-        """Clients may send OPEN before REMOVE is answered."""
+        """Clients may send OPEN before the reply to REMOVE."""
         seed(gateway, "a")
         gate = gateway.store.hold("delete")
         removing = Deferred.fromCoroutine(tree.remove_file(b"/a"))
@@ -700,7 +700,7 @@ class TestInFlight:
 
 
 class TestKeptDirectories:
-    """With `[files] keep_empty_directories`, for one LIST each time."""
+    """With `[files] keep_empty_directories`, which costs a LIST each time."""
 
     def gateway(self) -> GatewayInMemory:
         return GatewayInMemory(files=FilesSettings(keep_empty_directories=True))

@@ -273,9 +273,9 @@ class TestWhereMemoryIsShort:
         reader.plan.replied(ByteRange(0, STEP))
         reader.plan.finished()
         reader.fetch(complete=False)
-        (cork,) = reader.fetched[2:]
-        assert cork.start == reader.fetched[1].stop
-        assert cork.stop >= 16 * STEP
+        (joined,) = reader.fetched[2:]
+        assert joined.start == reader.fetched[1].stop
+        assert joined.stop >= 16 * STEP
 
     def test_held_bytes_count_against_the_fair_share(self) -> None:
         reader, most_bytes = Reader(), 0
