@@ -116,6 +116,11 @@ def makeService(options: Options) -> IService:
         if demonstration is not None:
             demonstration.store.stop()
 
+    def on_listening(address: Any) -> None:
+        if demonstration is not None:
+            # Until the reactor runs, a Ctrl-C is an exception in here, and does not end the demo.
+            reactor.callWhenRunning(demonstration.greet, address)
+
     networks = options.settings.ssh.balancer_networks
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
@@ -126,7 +131,7 @@ def makeService(options: Options) -> IService:
         {text: endpoint_of(reactor, text, networks) for text in options.settings.gateway.listen},
         wind_down=wind_down,
         log=log,
-        on_listening=demonstration.greet if demonstration is not None else lambda address: None,
+        on_listening=on_listening,
         on_starting=lambda: _survive_signals(reactor),
     )
 

@@ -212,7 +212,9 @@ class Terminals:
             assert whole, f"line {block.line} shows\n{block.prints}but this was printed:\n{shown}"
 
     def _run_on(self, block: Block, output: int, command: str) -> None:
-        self._type(f'( ( {command} ) || true; printf "\\0ended\\n" >{self._name_of(output)} ) &')
+        # The last words need the pipe open already: no test may be there any more to read it.
+        pipe = self._scratch / f"{len(self._outputs) - 1}.out"
+        self._type(f'( ( {command} ) || true; printf "\\0ended\\n" ) >"{pipe}" &')
         self._type(f"echo $! >&{self._told}")
         self._jobs.append((int(self._answer()), output))
         assert block.prints, f"line {block.line}: what does it print when it is ready?"
@@ -225,9 +227,6 @@ class Terminals:
         assert wanted.match(shown), (
             f"line {block.line} shows\n{block.prints}but this was printed:\n{shown}"
         )
-
-    def _name_of(self, output: int) -> str:
-        return f'"{os.readlink(f"/proc/self/fd/{output}")}"'
 
     def _type(self, line: str) -> None:
         assert self._shell.stdin is not None

@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.admission import (
     MAX_SOURCES,
+    AdmissionTicket,
     ProcessAdmission,
     ProcessTicket,
     Refusal,
@@ -24,7 +25,7 @@ from sftpgw.ssh.admission import (
     drop_probability,
     site_of,
 )
-from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS
+from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS, GatewayFactory
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -438,3 +439,43 @@ def test_a_login_and_the_end_of_a_connection_free_its_counts() -> None:
     ClientPair(pair.factory, pair.clock).drop()
     pair.factory.stopFactory()
     assert pair.clock.getDelayedCalls() == []
+
+
+class SharedAdmission:
+    """Decides for two gateways together, as several processes would."""
+
+    def __init__(self) -> None:
+        self.inner = ProcessAdmission(
+            SshSettings(max_connections=1), seconds=lambda: 0.0, random=lambda: 1.0
+        )
+
+    @property
+    def open(self) -> int:
+        return self.inner.open
+
+    @property
+    def starting(self) -> int:
+        return self.inner.starting
+
+    def admit(self, host: str | None) -> AdmissionTicket | Refusal:
+        return self.inner.admit(host)
+
+
+def test_two_factories_may_share_their_admission() -> None:
+    clock, shared = Clock(), SharedAdmission()
+    one, two = (
+        GatewayFactory(
+            portal=make_test_portal({}, {}),
+            host_keys=(new_key(),),
+            settings=SshSettings(),
+            clock=clock,
+            events=RecordedEvents(),
+            admission=shared,
+        )
+        for _ in range(2)
+    )
+    pair = ClientPair(one, clock, greet=False)
+    assert two.buildProtocol(address(ALICE)) is None
+    pair.drop()
+    assert two.buildProtocol(address(ALICE)) is not None
+    two.stopFactory()
