@@ -29,7 +29,19 @@ LITERAL = re.compile(r"``([^`]+)``")
 DOTTED = re.compile(r"[a-z_]\w*(\.\w+)*")
 IN_SOURCE = re.compile(r"(?<!`)`([a-z_]\w*(?:[./]\w+)+)`")
 ELSEWHERE = frozenset(
-    "a/b client pair plugin random scp.c sys task threads time twisted.logger.Logger".split()
+    [
+        "a/b",
+        "client",
+        "pair",
+        "plugin",
+        "random",
+        "scp.c",
+        "sys",
+        "task",
+        "threads",
+        "time",
+        "twisted.logger.Logger",
+    ]
 )
 """What names in docstrings may begin with besides our modules: others' modules, and variables."""
 CLASS = re.compile(r"(_?[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*)(?:\.(\w+))?")
