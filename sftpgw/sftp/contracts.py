@@ -82,7 +82,7 @@ class IGatewayDirectory(Interface):
 
 
 class IGatewayServer(ISFTPServer):
-    """One session's file server."""
+    """The file server of one SFTP channel."""
 
     def gotVersion(otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """As in Conch."""
@@ -127,7 +127,7 @@ class IGatewayServer(ISFTPServer):
         """expand-path@openssh.com: as realPath, for paths that may begin with ``~``."""
 
     def homeDirectory(user: bytes) -> Eventual[bytes]:
-        """home-directory: of a user; the session's own for an empty name."""
+        """home-directory: of a user; the logged-in user's for an empty name."""
 
     def namesOfOwners(
         uids: tuple[int, ...], gids: tuple[int, ...]

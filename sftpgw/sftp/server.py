@@ -40,13 +40,13 @@ from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 @implementer(IGatewayServer)
 class GatewayServer:
-    """One session's file server.
+    """The file server of one SFTP channel.
 
     :param avatar: Conch's word for the user; here the user's name.
     :param tree: the user's files.
     :param clock: tells the time for the lines of listings.
     :param settings: how files appear.
-    :param digester: the process's; by default one for this session alone.
+    :param digester: the process's; by default one for this channel alone.
     """
 
     def __init__(
