@@ -74,7 +74,7 @@ class RenameJournal:
         await self._put(page_key(self.key_prefix, number), page_text(entries))
 
     async def read_page(self, number: int) -> tuple[Entry, ...]:
-        """:raises NoSuchObject: another process has completed the rename.
+        """:raises NoSuchObject: another process has settled the rename.
         :raises StoreTrouble: the page cannot be understood.
         """
         text = await self._get(page_key(self.key_prefix, number))
