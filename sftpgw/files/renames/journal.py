@@ -113,9 +113,7 @@ class RenameJournal:
         return _parsed(lambda: Outcome(text.decode()))
 
     async def claim(self, key: str) -> bool:
-        """Create a claim. Returns whether this process was first.
-
-        A store without If-None-Match tells every process that it was.
+        """Create a claim, as `state_objects.claim` does. Returns whether this process was first.
 
         :param key: the claim's key, `FoundJournal.claim_key`.
         """
