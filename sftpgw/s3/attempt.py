@@ -201,6 +201,7 @@ class AttemptSender:
     ) -> Response:
         """Send once; returns the 2xx.
 
+        :param request: the signed request.
         :param stream: takes the body of a 2xx.
         :param accept: checks a 2xx.
         :param traffic: counts the attempt and its bytes.

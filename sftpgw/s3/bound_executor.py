@@ -39,6 +39,7 @@ class BoundExecutor:
         """Send for a body, which goes into `stream`.
 
         :param next_request: returns the request of each attempt.
+        :param stream: takes the body of the 2xx.
         """
         await self.executor.send(next_request, self.context, stream=stream)
 
@@ -50,7 +51,9 @@ class BoundExecutor:
     ) -> T:
         """Send for the value that `read` finds in the response.
 
+        :param request: the request of every attempt.
         :param read: raises what `attempt.Accept` may raise; then the request is sent again.
+        :param attempt_log: as for `RequestExecutor.send`.
         """
         found: list[T] = []
         await self.executor.send(

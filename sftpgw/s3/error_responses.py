@@ -55,6 +55,8 @@ def error_inside_success(
 ) -> AttemptFailed:
     """An ``<Error>`` in a 200. Its code decides; without a known one it counts as a 500.
 
+    :param document: the error that the body of the 200 reports.
+    :param headers: those of the 200.
     :param final_codes: codes after which the request is not sent again.
     """
     return AttemptFailed(
@@ -76,6 +78,9 @@ def error_response(
 ) -> AttemptFailed:
     """The error that a response other than a 2xx reports.
 
+    :param status: the HTTP status.
+    :param headers: those of the response.
+    :param body: the body of the response, as far as it was kept.
     :param is_head: the request was HEAD, so that the response has no body.
     :param final_codes: codes after which the request is not sent again.
     :param region: the region that the request was signed for.

@@ -44,6 +44,7 @@ def whole_size(headers: Headers) -> int:
 class ResumableGet:
     """The `BodyStream` of a GET.
 
+    :param name: the object.
     :param wanted: the range; not empty, and may reach behind the end. None: all.
     :param sink: takes the object's properties and the bytes.
     :param if_match: the ETag that the object must have; None: any, and the same to the end.

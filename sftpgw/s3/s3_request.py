@@ -25,7 +25,11 @@ class S3Request:
 
     :param operation: S3's name of the operation, for the log and the counter.
     :param method: the HTTP method.
+    :param bucket: the name of the bucket, or the ARN of an access point.
+    :param key: the key of the object, not encoded; "" for requests about the bucket.
     :param query: names and values, not encoded.
+    :param headers: names and values, without those of the signature.
+    :param body: its buffers, in order.
     :param missing: the error class for a 404 without a known code.
     :param is_slow: the store may need minutes before it responds (copies, Complete).
     :param final_codes: S3 error codes after which the request is not sent again.
@@ -59,6 +63,8 @@ class S3Request:
 class Response:
     """A 2xx response.
 
+    :param status: the HTTP status.
+    :param headers: all headers.
     :param document: its body; empty where a `BodyStream` has taken it.
     """
 

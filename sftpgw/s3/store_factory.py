@@ -58,6 +58,7 @@ def open_store(
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
 
+    :param settings: ``[s3]``.
     :param reactor: Twisted's reactor.
     :param events: takes the events of the client.
     :param wall_clock: returns seconds since 1970 (``time.time``).
@@ -122,6 +123,7 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
 
     Reads files. https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html
 
+    :param settings: ``[s3]``; its `ca_file` wins.
     :param environment: the process's environment; if it is empty, only the settings count.
     """
     if settings.ca_file or not environment:
