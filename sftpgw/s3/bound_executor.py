@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from sftpgw.model.settings import StoreSettings
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_request import AttemptLog, BodyStream, RequestContext, Response, S3Request
 
@@ -26,6 +27,15 @@ class BoundExecutor:
 
     executor: RequestExecutor
     context: RequestContext
+
+    @property
+    def settings(self) -> StoreSettings:
+        """The settings of the store."""
+        return self.executor.settings
+
+    def now_seconds(self) -> float:
+        """The time by the store's clock, seconds since 1970."""
+        return self.executor.now_seconds()
 
     def with_short_deadline(self) -> BoundExecutor:
         """The same, for requests that others wait for and that may fail."""

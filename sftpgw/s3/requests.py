@@ -26,7 +26,7 @@ from sftpgw.model.store import (
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import FULL_OBJECT, checksum_in, header_name
 from sftpgw.s3.error_codes import CHECKSUM_DIFFERS, STORED_DAMAGED
-from sftpgw.s3.error_responses import AttemptFailed, error_inside_success
+from sftpgw.s3.error_responses import AttemptError, error_inside_success
 from sftpgw.s3.headers import MissingHeader, header, property_headers
 from sftpgw.s3.retry.plan import Fault
 from sftpgw.s3.s3_request import Response
@@ -203,7 +203,7 @@ def read_etag_of_result(
 
 
 def _require_same(sent: Checksum, found: Checksum | None, *, is_part: bool) -> None:
-    """:raises AttemptFailed: the store has other bytes than were sent; a part is sent again"""
+    """:raises AttemptError: the store has other bytes than were sent; a part is sent again"""
     if found is not None and found != sent:
         code = CHECKSUM_DIFFERS if is_part else STORED_DAMAGED
-        raise AttemptFailed(Fault(code, 200), "the store has other bytes than were sent")
+        raise AttemptError(Fault(code, 200), "the store has other bytes than were sent")

@@ -79,7 +79,8 @@ class RequestContext:
 
     :param events: takes the events of the request.
     :param user: the user whose fair share of a throttled bucket it counts against.
-    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None: never.
+    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None if the
+        request cannot be cancelled.
     """
 
     events: EventSink
@@ -111,11 +112,11 @@ class BodyStream(Protocol):
     def began(self, status: int, headers: Headers) -> None:
         """The headers of an attempt's response have arrived.
 
-        :raises AttemptFailed: it is not the response that was asked for
+        :raises AttemptError: it is not the response that was asked for
         """
 
     def received(self, data: bytes) -> None:
         """The next bytes of the body.
 
-        :raises AttemptFailed: there are more than the response promised
+        :raises AttemptError: there are more than the response promised
         """

@@ -28,10 +28,10 @@ from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.s3.attempt import AttemptSender
 from sftpgw.s3.body_integrity import BodyIntegrity
-from sftpgw.s3.capabilities import FixedCapabilities, ProbedCapabilities, SilentSink
+from sftpgw.s3.capabilities import ProbedCapabilities
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_executor import RequestExecutor
-from sftpgw.s3.s3_client import S3Client
+from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
 from sftpgw.s3.throttle.queue import Throttles
 
@@ -108,12 +108,7 @@ class _Prober:
 
     async def probe(self, bucket: str) -> Capabilities:
         """:raises StoreError: the bucket cannot be probed"""
-        client = S3Client(
-            self.executor.with_short_deadline(),
-            RequestContext(SilentSink()),
-            FixedCapabilities(self.settings.capabilities),
-            self.integrity,
-        )
+        client = trial_client(self.executor, self.integrity, self.settings.capabilities)
         token = f"{int(self.random() * 2**53):014x}"
         return await probe_capabilities(client, bucket, self.settings.state_prefix, token)
 
