@@ -21,7 +21,7 @@ from sftpgw.aws.endpoints import Endpoints
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.mtimes.cache import MAX_HEADS_TOGETHER
-from sftpgw.files.renames.completer import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
+from sftpgw.files.renames.settler import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.proxies import check_proxy
 from sftpgw.model.settings import PROXIED, Network, Settings, StoreSettings
