@@ -64,6 +64,7 @@ log = Logger("sftpgw")
 class Gateway:
     """All that one process serves with, put together.
 
+    :param settings: the whole configuration.
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
     """

@@ -43,6 +43,7 @@ idle; requests beyond the bound open new ones."""
 def read_settings(path: str, *, is_start: bool = True) -> Settings:
     """Both ini files, with every check that another package can make.
 
+    :param path: where sftpgw.ini is.
     :param is_start: the gateway is about to start, so that systemd has handed its sockets over.
     :raises ConfigError:
     """

@@ -66,6 +66,8 @@ class IGatewayFile(ISFTPFile):
     def digests(algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
         """check-file-handle: the digests of the blocks of a range.
 
+        :param algorithm: its name, of `files/digests`.
+        :param start: the offset of the range.
         :param length: in bytes; 0: to the end of the file.
         :param block: the bytes of a block; 0: the range is one block.
         """
