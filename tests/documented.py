@@ -254,9 +254,9 @@ class Terminals:
             for chunk in _chunks(output):
                 self._outputs[output] += COLOURS.sub("", chunk.decode("utf-8", "replace"))
 
-    def _stop(self, job: tuple[int, int]) -> None:
+    def _stop(self, job: tuple[int, int], by: str = "INT") -> None:
         group, output = job
-        self._type(f"kill -INT -- -{group} || true; wait {group} || true")
+        self._type(f"kill -{by} -- -{group} || true; wait {group} || true")
         self._type(f"echo ended >&{self._told}")
         assert self._answer() == "ended\n", self._outputs[output]
 
@@ -264,7 +264,8 @@ class Terminals:
         """End all that still runs."""
         try:
             while self._jobs:
-                self._stop(self._jobs.pop())
+                # A shell that has not started its command yet may lose any other signal.
+                self._stop(self._jobs.pop(), by="KILL")
         finally:
             self._shell.kill()
             self._shell.communicate()
