@@ -48,15 +48,15 @@ GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
 
 ABANDON_SECONDS = 20.0
-"""How long uploads that were cut off may take to clean up in the store. A client that does not
-read is cut off after 10 seconds of them."""
+"""How long uploads that were cut off may take to clean up in the store. This includes the
+10 seconds (`ABORT_AFTER_SECONDS`) that a client has to read the DISCONNECT."""
 
 WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
 
 WINDOWS_SHARE = 4
-"""Windows hold at most this fraction of all memory: a quarter. Transfers can do without the
-rest of it, and the queue for parts moves on whatever the windows hold."""
+"""Windows hold at most this fraction of all memory: a quarter. At least three quarters are left for
+transfers, and windows never block the queue for parts."""
 
 log = Logger("sftpgw")
 

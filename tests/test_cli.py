@@ -135,6 +135,8 @@ class Terminal:
     def __init__(self, folder: Path) -> None:
         self._pid, self._terminal = pty.fork()
         if self._pid == 0:
+            # A job in the background of a shell has it ignored, and its children inherit that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.chdir(folder)
             os.execve(COMMAND[0], [*COMMAND, "hash-password"], environment())
         self.shown = ""

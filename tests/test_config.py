@@ -635,7 +635,7 @@ def test_a_tenants_bucket_needs_an_endpoint(load: Load) -> None:
 
 
 def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
-    """Two users have it; whoever addresses buckets says why not."""
+    """Two users have it; the code that addresses buckets says why not."""
     (tmp_path / "host_key").touch()
     (tmp_path / "sftpgw.ini").write_text(GATEWAY_INI)
     bob = "[bob]\npassword_hash = $2b$\nbucket = other\n"

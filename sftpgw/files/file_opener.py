@@ -22,7 +22,7 @@ from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.uploads.open_mode import decide, must_look
+from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look
 from sftpgw.files.uploads.opener import UploadOpener
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
@@ -166,18 +166,7 @@ class FileOpener:
                 found, location.path, truncate=intent.truncate
             )
             mode = replace(mode, resumed=resumed)
-        self._lookup.cache.note_change()
-        upload = self._upload_opener.open(
-            location,
-            intent,
-            mode,
-            changes,
-            may_skip=may_skip,
-            may_read=allows(location, Operation.READ),
-            may_set_times=allows(location, Operation.SET_TIMES),
-        )
-        self._lookup.note_upload(upload, location)
-        return upload
+        return self._begin_upload(location, intent, mode, changes, may_skip=may_skip)
 
     async def _find_existing(
         self, location: Location, intent: WriteIntent
@@ -193,6 +182,28 @@ class FileOpener:
         if existing is None:
             await self._lookup.require_no_directory(location)
         return existing, is_unknown
+
+    def _begin_upload(
+        self,
+        location: Location,
+        intent: WriteIntent,
+        mode: OpenMode,
+        changes: AttributeChanges,
+        *,
+        may_skip: bool,
+    ) -> Upload:
+        self._lookup.cache.note_change()
+        upload = self._upload_opener.open(
+            location,
+            intent,
+            mode,
+            changes,
+            may_skip=may_skip,
+            may_read=allows(location, Operation.READ),
+            may_set_times=allows(location, Operation.SET_TIMES),
+        )
+        self._lookup.note_upload(upload, location)
+        return upload
 
     def _may_skip(
         self, location: Location, intent: WriteIntent, existing: ObjectInfo | None

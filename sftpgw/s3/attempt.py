@@ -83,7 +83,7 @@ class Traffic:
         self.sent_bytes += size_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignedRequest:
     """An attempt that is ready to be sent, with what it was signed with."""
 

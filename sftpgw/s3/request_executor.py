@@ -283,7 +283,7 @@ class RequestExecutor:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Attempt:
     """An attempt that is due: its request, what takes the response, and the counters."""
 
@@ -293,7 +293,7 @@ class _Attempt:
     traffic: Traffic
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _FailedAttempt:
     """An attempt that failed, and how long it took."""
 

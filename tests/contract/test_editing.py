@@ -17,8 +17,7 @@ from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges
 from sftpgw.model.store import ObjectProperties
 from sftpgw.testing.session_contexts import session_context
-from tests.contract.test_staging import Collected
-from tests.stores import StoreUnderTest
+from tests.stores import CollectingSink, StoreUnderTest
 
 PROPERTIES = ObjectProperties(metadata={"owner": "ann", "mtime": "1"}, content_type="text/x-test")
 
@@ -48,8 +47,8 @@ async def write(upload: Upload, offset: int, data: bytes) -> None:
         await later
 
 
-async def stored(under_test: StoreUnderTest) -> Collected:
-    found = Collected()
+async def stored(under_test: StoreUnderTest) -> CollectingSink:
+    found = CollectingSink()
     await under_test.store.get(under_test.name("edited"), None, found)
     return found
 

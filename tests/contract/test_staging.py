@@ -13,10 +13,10 @@ from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layou
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.settings import StoreSettings
-from sftpgw.model.store import NO_METADATA, ObjectInfo
+from sftpgw.model.store import NO_METADATA
 from sftpgw.model.units import KIB
 from sftpgw.testing.session_contexts import session_context
-from tests.stores import StoreUnderTest
+from tests.stores import CollectingSink, StoreUnderTest
 
 
 def in_pieces(part_bytes: int) -> StagingLayout:
@@ -55,19 +55,6 @@ async def write_all(upload: Upload, data: bytes) -> None:
             await later
 
 
-class Collected:
-    """A `BodySink` that collects the whole body."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def began(self, info: ObjectInfo) -> None:
-        self.info = info
-
-    def received(self, data: bytes) -> None:
-        self.data += data
-
-
 @pytest.mark.parametrize("parts", [2, 3, 6.5, 10])
 @pytest_twisted.ensureDeferred
 async def test_an_object_of_many_staging_uploads(under_test: StoreUnderTest, parts: float) -> None:
@@ -78,7 +65,7 @@ async def test_an_object_of_many_staging_uploads(under_test: StoreUnderTest, par
     upload, _ = begun(under_test, "large", layout)
     await write_all(upload, data)
     await upload.commit()
-    found = Collected()
+    found = CollectingSink()
     await under_test.store.get(under_test.name("large"), None, found)
     assert found.data == data
     assert dict(found.info.metadata or NO_METADATA) == {"mtime": "7"}

@@ -5,7 +5,7 @@ Must not know: how a client is told to use them.
 
 No product of all lists, which would have two thousand rows: every cipher goes with
 every MAC that it needs, and the other lists take turns beside them. So each name is in
-some row, and whoever sees a row fail sees in the others which name it is.
+some row, and where a row fails, the others show which name it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Somebody between client and gateway who plays the prefix truncation attack.
+"""A relay between client and gateway that plays the prefix truncation attack.
 
 He puts a packet into the clear part of the key exchange, and takes the first encrypted
 one out: the sequence numbers of both ends agree again, and what was taken is not missed

@@ -412,7 +412,7 @@ def test_sixteen_copies_at_once_and_again(alice: Client, bucket: Bucket) -> None
 
 
 def test_eight_transfers_each_way_cross_many_key_exchanges(alice: Client, bucket: Bucket) -> None:
-    """All at once: what waits for one client's new keys holds up nobody else's bytes."""
+    """All at once: bytes that wait for one client's new keys hold up no other client."""
     numbers = range(8)
     data = [make_file(alice.folder / f"up-{number}", 8 * MIB) for number in numbers]
     port = ["-P", str(alice.gateway.port)]

@@ -1,4 +1,4 @@
-"""A connection that somebody has taken a packet out of ends."""
+"""A connection from which a packet was removed ends."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Channel:
         self.status = exit_status
 
     def loseConnection(self) -> None:
-        raise AssertionError("nobody asked for that")
+        raise AssertionError("that was not asked for")
 
 
 class Talk:

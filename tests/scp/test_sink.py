@@ -256,7 +256,7 @@ def test_several_sources_need_a_directory(gateway: GatewayInMemory, target: byte
 def test_where_the_store_does_not_tell_what_the_target_is(
     gateway: GatewayInMemory, line: bytes, key: str
 ) -> None:
-    """Its policy lets nobody list the bucket, and uploads work all the same."""
+    """Its policy forbids to list the bucket, and uploads work all the same."""
     gateway.store.fail("head", AccessDenied("forbidden", status=403))
     talk = Talk(gateway, line)
     assert talk.say(header(b"x", 1) + b"A\0") == OK * 3

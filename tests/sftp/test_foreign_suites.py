@@ -29,7 +29,7 @@ class TestWhatIsNotThere:
 
 
 class TestTheSizeOfAnOpenFile:
-    """sshfs asks for it by name, and lets nobody read behind what it is told."""
+    """sshfs asks for it by name, and allows no read behind that size."""
 
     def open_and_write(self, gateway: GatewayInMemory, client: SftpClient) -> bytes:
         client.put(b"/file", b"old")

@@ -62,7 +62,7 @@ class Model:
     certain: dict[str, Possible] = field(default_factory=dict)
     """As far as the gateway has answered."""
     unless_told: dict[str, Possible] = field(default_factory=dict)
-    """What it may be instead if the store did something and told nobody."""
+    """What it may be instead if the store did something whose response was lost."""
 
     def of(self, path: str) -> Possible:
         return self.certain.get(path, NOTHING) | self.unless_told.get(path, frozenset())
@@ -127,13 +127,13 @@ class Actor:
             for each in self.model.of(path)
             if each is not None and each.size_bytes == len(data) and each.data() == data
         ]
-        assert found, f"{path}: {len(data)} bytes that nobody has stored"
+        assert found, f"{path}: {len(data)} bytes that no client has stored"
 
     def read_piece(self, path: str, offset: int, length: int, data: bytes) -> None:
         self.did["read a piece"] += 1
         contents = [each.data() for each in self.model.of(path) if each is not None]
         assert any(each[offset : offset + length] == data for each in contents), (
-            f"{path}: other bytes at {offset} than anybody has stored there"
+            f"{path}: other bytes at {offset} than any client has stored there"
         )
 
     def missing(self, path: str) -> None:
@@ -438,7 +438,7 @@ class Fleet:
             await asyncio.gather(*(actor.run(until) for actor in self._at_once))
 
     def compare(self, state: State) -> None:
-        """What is there now is what was reported, or what the store has told nobody of."""
+        """What is there now is what was reported, or something whose response was lost."""
         for actor in self._actors:
             for path in actor.paths:
                 key = f"home/{actor.user}/{path}"

@@ -1,7 +1,7 @@
 """A process between the gateway and its store. Killing it is how a store goes away.
 
 The store behind it keeps what it has: a store that dies has carried out a request or not, and
-nobody is told which. ``python -m tests.soak.relay STORE_PORT PORT``; with 0 it chooses one, and
+no side is told which. ``python -m tests.soak.relay STORE_PORT PORT``; with 0 it chooses one, and
 prints it.
 """
 

@@ -141,7 +141,7 @@ class Actor:
         for request_id in waiting:
             _ = yield request_id
         if reply.code is Status.EOF:
-            assert data in allowed, f"{path!r}: {len(data)} bytes that nobody has stored"
+            assert data in allowed, f"{path!r}: {len(data)} bytes that no client has stored"
 
     def _read_here_and_there(self, handle: bytes, allowed: set[Content]) -> Asking:
         for _ in range(self._dice.randrange(20)):

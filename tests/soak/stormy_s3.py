@@ -8,7 +8,7 @@ Must not know: what the gateway makes of it.
     store.state()                             # what was published, and what was left open
 
 Faults come before anything was done (refusals, resets), instead of a part of the answer (cut
-and stalled bodies, lengths that are no true ones), or after all was done: then nobody but the
+and stalled bodies, lengths that are no true ones), or after all was done: then none but the
 store knows, and `lost` has the key.
 """
 
@@ -123,7 +123,7 @@ class StormyS3(ScriptedS3):
         if not strikes or reply.status >= 300:
             return reply
         for unknown in set(self._store.uploads) - known:
-            # Its name is lost with the answer: nobody but a sweeper can find it.
+            # Its id is lost with the response: only a sweeper can find it.
             del self._store.uploads[unknown]
         return self._cut(reply) if request.method == "GET" else self._lose(request, reply)
 
@@ -141,7 +141,7 @@ class StormyS3(ScriptedS3):
         )
 
     def _lose(self, request: RecordedRequest, reply: ScriptedResponse) -> ScriptedResponse:
-        """It is done, and nobody is told."""
+        """It is carried out, without a response."""
         self._lost.add(unquote(urlsplit(request.target).path).split("/", 2)[2])
         faults = [ScriptedResponse(is_reset=True), scripted_error(500, "InternalError")]
         if reply.body:  # of a copy or Complete, which the gateway gives minutes to begin
@@ -184,7 +184,7 @@ class State:
 
     :param objects: the digest of each object that is there, by its key.
     :param uploads: the ids of the multipart uploads that are open.
-    :param lost: keys of which something was done without anybody being told.
+    :param lost: keys whose requests were carried out without a response.
     """
 
     objects: dict[str, str]

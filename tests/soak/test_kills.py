@@ -6,7 +6,7 @@ come by then is up to the machine. `tests/files/test_kills.py` has every request
 is what lies between them.
 
 The store dates all that it has 1970: a rename that was interrupted counts as left alone at
-once, and nobody has to wait for its lease to run out. One whose gateway lives does so, too, so
+once, and no test has to wait for its lease to run out. One whose gateway lives does so, too, so
 that its end is waited for.
 """
 
@@ -223,7 +223,7 @@ exempt_networks = 127.0.0.0/8
         return is_done
 
     def _is_renaming(self) -> bool:
-        """Somebody is, or has left it behind."""
+        """Whether a rename is in progress, or was left behind."""
         return any(key.endswith("/intent") for key in self.state().objects)
 
     def _renamed_again(self) -> bool:

@@ -279,7 +279,7 @@ class Download:
         self._plan.finished()
         if each.segment.is_under_way and each.segment in self._ranges:
             error = StoreTrouble("the store sent less than the object's size promises")
-            self._give_up(each, Failure(error))
+            self._range_failed(each, Failure(error))
             return
         self._fetch_more()
 
@@ -287,9 +287,9 @@ class Download:
         each.request = None
         # A range that was cut off is still here: its bytes may be read yet.
         if each.segment in self._ranges and not each.is_over:
-            self._give_up(each, failure)
+            self._range_failed(each, failure)
 
-    def _give_up(self, each: FetchedRange, failure: Failure) -> None:
+    def _range_failed(self, each: FetchedRange, failure: Failure) -> None:
         """A range has failed: so do the READs that wait for it."""
         self._reads_ahead = False
         self._remove(each)

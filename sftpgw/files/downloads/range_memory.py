@@ -3,6 +3,8 @@
 Knows: the budget, the download's position in its queue, and the granted bytes that are unused.
 Must not know: which ranges are fetched, or which READs wait.
 
+Only downloads use this. Uploads reserve what their plan holds, in `memory/reservation`.
+
 Where there is no memory at all, an OPEN waits in the queue for a while, as READs do. A download
 that waits in the queue holds nothing, so that no two transfers wait for each other.
 """

@@ -6,13 +6,13 @@ Must not know: what the bytes are.
 Rules
 
 1. Uploads wait in a queue for whole parts, so that two of them never hold half of what they need.
-   The queue is fair between users; the transfers of one user are served in their order. The head of
-   the queue is never passed: small parts do not overtake a large one.
+   The queue is fair between users; the transfers of one user are served in their order. No request
+   that waits in the queue is served before the head: small parts do not overtake a large one.
 2. Read-ahead takes only bytes that are free while the queue is empty. Once half of the budget is
    taken, a download takes no more than a fair share: the first downloads would leave so little to
    the others that each of their READs became a request.
 3. Bytes that cannot wait (a READ, a write behind a gap, a small file) may pass the queue and
-   overdraw the budget by a tenth, so that the bound holds whatever clients do.
+   overdraw the budget by a tenth. Beyond that they fail or wait in the queue.
 4. Bytes that were fetched and sent in reply, and that the client does not read, count until they
    leave: they cannot be released, so that they may pass every bound. They are the last to grow:
    READs and OPENs wait in the queue like all others once the overdraft is spent.
@@ -60,7 +60,8 @@ class Budget:
         """The budget for one user; a user may have several shares.
 
         :param user: the name of the user.
-        :param at_most_bytes: how many bytes the user may hold; None for all.
+        :param at_most_bytes: how many bytes `try_acquire` and `try_charge` may count for the user;
+            None for no bound.
         """
         return Share(self, user, at_most_bytes)
 
@@ -164,7 +165,8 @@ class Share:
 
     :param budget: the budget of the process.
     :param user: the name of the user.
-    :param at_most_bytes: how many bytes the user may hold; None for all.
+    :param at_most_bytes: how many bytes `try_acquire` and `try_charge` may count for the user;
+        None for no bound.
     """
 
     def __init__(self, budget: Budget, user: str, at_most_bytes: int | None = None) -> None:

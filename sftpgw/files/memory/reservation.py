@@ -1,7 +1,9 @@
-"""The memory that one transfer holds of the budget, and its position in the queue for more.
+"""The memory that one upload holds of the budget, and its position in the queue for more.
 
 Knows: the budget, how to ask for more, give back and wait, and when an upload gives way.
 Must not know: what the bytes are.
+
+Only uploads use this. Downloads reserve by range, in `downloads/range_memory`.
 
 A transfer that waits in the queue holds only bytes on their way to the store, and these are
 released whatever others do. So the queue always moves on. Released bytes go to the head of the

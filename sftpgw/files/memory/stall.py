@@ -9,9 +9,8 @@ Rules
 2. WRITEs without a reply stay in the window of their channel, and what the client has sent behind
    them waits: WRITEs and CLOSEs of its other files, too. So no upload of the session counts as
    silent meanwhile; their minute begins when all WRITEs have their replies.
-3. After five minutes they do, whatever the reason. All memory may be held by uploads that wait
-   like this, each behind one that waits for the memory of another, and nothing else would end
-   that.
+3. After five minutes such an upload counts as silent all the same. Otherwise uploads could hold
+   all memory and wait for each other for ever.
 """
 
 from __future__ import annotations

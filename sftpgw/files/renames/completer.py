@@ -205,7 +205,7 @@ class RenameCompleter:
         await journal.write_intent(intent)
         if outcome is None:
             outcome = await journal.decide(Outcome.ABANDONED)
-        heartbeat = start_heartbeat(lambda: journal.write_intent(intent), self._clock)
+        heartbeat = start_heartbeat(lambda: journal.write_intent(intent), self._clock, self._events)
         try:
             completed = await self.complete(journal, found.pages, intent, outcome, is_late=True)
             await heartbeat.finish()

@@ -113,7 +113,9 @@ class DirectoryRename:
             raise LimitReached("there is no memory to rename a directory now; try again")
         try:
             await self._write_intent()
-            self._heartbeat = start_heartbeat(self._write_intent, self._context.clock)
+            self._heartbeat = start_heartbeat(
+                self._write_intent, self._context.clock, self._context.events
+            )
             await self._copy(require_free, on_copied)
             if not self._was_recovered:
                 await self._delete_source()

@@ -12,7 +12,7 @@ Bytes of the base object are fetched and copied under the ETag that it had at OP
 versions are never mixed. Before the end that ETag is checked once more, since what others have
 stored meanwhile must not be undone. Where the store ignores ETags when it copies, the check also
 shows that the base was the same all the time. A small file is put directly after its base was
-fetched: there only the wait for an earlier commit can come in between.
+fetched, so the base is checked again only if the commit had to wait.
 
 Requests before the end are tried for as long as the upload is wanted. Once it is given up, none
 of them is retried, and none waits for a slot of the throttle. The end itself, and cleaning up,
@@ -123,7 +123,7 @@ class UploadExecutor:
         if mode.resumed is not None:
             self._take_over(mode.resumed.upload)
 
-    def give_up(self) -> None:
+    def stop_retrying(self) -> None:
         """Requests under way are not retried, but for those that publish or clean up."""
         self._cancel_token.cancel()
 

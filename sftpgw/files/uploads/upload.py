@@ -177,12 +177,12 @@ class Upload:
             since_seconds=self._reporter.opened_seconds,
         )
 
-    def write(self, offset: int, *pieces: Buffer) -> Deferred[None] | None:
+    def write(self, offset: int, *fragments: Buffer) -> Deferred[None] | None:
         plan = self._plan
-        size_bytes = sum(map(len, pieces))
+        size_bytes = sum(map(len, fragments))
         self._reservation.note_progress(size_bytes)
         self.traffic.written_bytes += size_bytes
-        commands = plan.write(offset, *pieces)
+        commands = plan.write(offset, *fragments)
         if commands or plan.failure is not None:
             self._carry_out(commands)
         else:
@@ -242,8 +242,8 @@ class Upload:
     def _is_unnamed(self) -> bool:
         """The file was removed, by its name or as libfuse does it: CLOSE stores nothing.
 
-        A file that libfuse has hidden may be open twice. It is stored until libfuse removes it,
-        unless its upload needs a key that it has lost.
+        A file that libfuse has hidden is still stored at CLOSE, unless its multipart upload was
+        begun under the old name.
         """
         is_hidden = is_silly_rename(self._registration.name.key) and self._executor.has_moved
         return self._is_unwanted or (is_hidden and self._plan.failure is None)
@@ -328,7 +328,7 @@ class Upload:
     def _after_step(self) -> None:
         """Settle memory, release withheld replies, end the upload if nothing is left to do."""
         if self._plan.is_given_up:
-            self._executor.give_up()
+            self._executor.stop_retrying()
         self._note_failure()
         self._reservation.follow_plan()
         if self._plan.failure is not None or not (
@@ -340,7 +340,7 @@ class Upload:
         self._steps.notify_all()
 
     def _note_failure(self) -> None:
-        """A base object that is missing may be so since the file is being removed."""
+        """ObjectChanged does not count before the removal: REMOVE deletes the base first."""
         failure = self._plan.failure
         if failure is not None and not self._registration.is_removed:
             self._failed_before_removal |= not isinstance(failure, ObjectChanged)

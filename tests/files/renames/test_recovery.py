@@ -381,5 +381,26 @@ def test_a_record_is_not_removed_while_its_intent_is_being_written_again() -> No
     assert not gateway.clock.getDelayedCalls()
 
 
+@pytest.mark.parametrize(
+    ("error", "defects"), [(StoreUnavailable("down"), 0), (ZeroDivisionError(), 1)]
+)
+def test_a_heartbeat_goes_on_after_a_failure(error: Exception, defects: int) -> None:
+    """Otherwise the lease expires, and another process abandons a rename that is alive."""
+    gateway = GatewayInMemory()
+    gateway.store.seed(HOME + "d/a", b"a")
+    deleting = gateway.store.hold("delete")
+    renamer = Deferred.fromCoroutine(gateway.tree().rename(b"/d", b"/n", replace=False))
+    before = gateway.store.requests["put"]
+    gateway.store.fail("put", error)
+    gateway.clock.pump([BEAT_SECONDS] * 20)
+    assert gateway.store.requests["put"] == before + 20
+    assert [each["where"] for each in gateway.events.facts("defect")] == (
+        ["rename-heartbeat"] * defects
+    )
+    deleting.open()
+    result_of(renamer)
+    assert not gateway.clock.getDelayedCalls()
+
+
 def test_the_lease_outlasts_several_beats() -> None:
     assert LEASE_SECONDS >= 3 * BEAT_SECONDS

@@ -1,4 +1,4 @@
-"""Which requests overlap, and that nobody can tell that they did."""
+"""Which requests overlap, and that their results do not show it."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ from sftpgw.model.units import MIB
 LARGEST_PART_BYTES = 64 * MIB
 STEP_PARTS = 100
 UPLOAD_SHARE = 2
-"""One upload holds at most a half of the memory of all."""
+"""One upload holds at most half of the memory of all transfers."""
 
 SPARED_SHARE = 3
-"""Of the largest parts a third fewer may be under way: the larger a part, the smaller the share of
-its time that passes while the store responds."""
+"""`choose_ladder` lets parts grow until two thirds of `concurrency` fit into memory. Large parts
+need less concurrency: waiting for the store is a small share of their time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,15 @@ Rules
 4. Sealed bytes cannot be changed any more: a write into them fails.
 5. In an *overlay* on a base object, bytes that were not written are preserved, and not missing.
    `uploads/plan/boundaries` says which of them are copied and which are fetched into the buffer.
-   They are sealed only when a whole part of new bytes lies behind them and nothing else was written
-   (a resume), or when more than `reorder_bytes` wait behind them: until then, writes may go back.
-   The preserved bytes behind the last write wait for the end, since the file may be cut.
+   They are sealed in two cases: a whole part of new bytes lies behind them and nothing else was
+   written (a resume); or more than `reorder_bytes` wait behind them. Until then, writes may go
+   back. The preserved bytes behind the last write wait for the end, since the file may
+   be cut.
 6. At the end gaps are zeros, or preserved bytes. But where the client may believe that the file has
    more bytes than are here (`may_skip` is False), a gap before the first write is a mistake: it
    would go on with an upload that is gone.
-7. Appended bytes go to the end of the file, whatever offset they come with; where rule 6 has its
-   exception, with the offset of the end, or with none.
+7. APPEND ignores offsets. Exception: if `may_skip` is False, the first WRITE must have offset 0 or
+   the offset of the end.
 8. An overlay that was neither written nor cut changes nothing.
 9. The first failure ends the upload, and stays in `failure`. The only commands that follow clean
    up, and they come when nothing else is under way. Requests that are under way need not be
