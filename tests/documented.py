@@ -23,11 +23,13 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -254,23 +256,21 @@ class Terminals:
             for chunk in _chunks(output):
                 self._outputs[output] += COLOURS.sub("", chunk.decode("utf-8", "replace"))
 
-    def _stop(self, job: tuple[int, int], by: str = "INT") -> None:
+    def _stop(self, job: tuple[int, int]) -> None:
         group, output = job
-        self._type(f"kill -{by} -- -{group} || true; wait {group} || true")
+        self._type(f"kill -INT -- -{group} || true; wait {group} || true")
         self._type(f"echo ended >&{self._told}")
         assert self._answer() == "ended\n", self._outputs[output]
 
     def close(self) -> None:
-        """End all that still runs."""
-        try:
-            while self._jobs:
-                # A shell that has not started its command yet may lose any other signal.
-                self._stop(self._jobs.pop(), by="KILL")
-        finally:
-            self._shell.kill()
-            self._shell.communicate()
-            for output in (self._statuses, *self._outputs):
-                os.close(output)
+        """End all that still runs, by a signal that nothing can lose."""
+        for group, _ in self._jobs:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        self._shell.kill()
+        self._shell.communicate()
+        for output in (self._statuses, *self._outputs):
+            os.close(output)
 
 
 def _chunks(output: int) -> Iterator[bytes]:
