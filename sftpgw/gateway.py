@@ -29,8 +29,8 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.digests import Digester
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.recovery import RenameRecovery
+from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
@@ -64,6 +64,7 @@ log = Logger("sftpgw")
 class Gateway:
     """All that one process serves with, put together.
 
+    :param settings: the whole configuration.
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
     """
@@ -131,7 +132,7 @@ class Gateway:
         return RenameRecovery(
             tuple(sorted({user.bucket for user in self._settings.users.values()})),
             self._settings.s3.state_prefix,
-            completer=RenameCompleter(self._store, copier, self._reactor, self._events),
+            settler=RenameSettler(self._store, copier, self._reactor, self._events),
             store=self._store,
             clock=self._reactor,
             events=self._events,

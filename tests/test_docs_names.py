@@ -1,6 +1,7 @@
 """Each module, class and method that the contributors' pages name exists, here or in Twisted.
 
-So does each module that a docstring or a comment names.
+So does each module that a docstring or a comment names. A docstring that describes a parameter
+describes all.
 """
 
 from __future__ import annotations
@@ -241,3 +242,53 @@ def test_a_module_that_is_there_is_found(named: str) -> None:
 )
 def test_a_module_that_is_gone_is_found(named: str) -> None:
     assert not is_in_source(named)
+
+
+def parameters(node: ast.AST) -> set[str]:
+    """The parameters of a function, a constructor or a data class."""
+    if isinstance(node, ast.ClassDef):
+        constructors = [each for each in node.body if getattr(each, "name", "") == "__init__"]
+        if constructors:
+            return parameters(constructors[0])
+        return {
+            each.target.id
+            for each in node.body
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+            if not each.target.id.startswith("_") and "ClassVar" not in ast.unparse(each.annotation)
+        }
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    given = node.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    return {each.arg for each in named if each} - {"self", "cls"}
+
+
+def half_described(source: str) -> dict[str, set[str]]:
+    """The parameters that a docstring leaves out or makes up, by its function or class."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        described = set(re.findall(r":param (\w+):", ast.get_docstring(node) or ""))
+        if described and not node.name.startswith("_") and described != parameters(node):
+            found[node.name] = described ^ parameters(node)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_a_docstring_describes_all_parameters_or_none(path: Path) -> None:
+    assert half_described(path.read_text(encoding="utf-8")) == {}
+
+
+def test_parameters_left_out_or_made_up_are_found() -> None:
+    source = '''
+def f(a, *, b):
+    """:param a: the first."""
+
+class C:
+    """:param a: gone."""
+
+    def __init__(self, b): ...
+'''
+    assert half_described(source) == {"f": {"b"}, "C": {"a", "b"}}

@@ -74,7 +74,7 @@ class RenameJournal:
         await self._put(page_key(self.key_prefix, number), page_text(entries))
 
     async def read_page(self, number: int) -> tuple[Entry, ...]:
-        """:raises NoSuchObject: another process has completed the rename.
+        """:raises NoSuchObject: another process has settled the rename.
         :raises StoreTrouble: the page cannot be understood.
         """
         text = await self._get(page_key(self.key_prefix, number))
@@ -113,9 +113,7 @@ class RenameJournal:
         return _parsed(lambda: Outcome(text.decode()))
 
     async def claim(self, key: str) -> bool:
-        """Create a claim. Returns whether this process was first.
-
-        A store without If-None-Match tells every process that it was.
+        """Create a claim, as `state_objects.claim` does. Returns whether this process was first.
 
         :param key: the claim's key, `FoundJournal.claim_key`.
         """

@@ -103,6 +103,7 @@ def asks_for_fewer(fault: Fault) -> bool:
 def error_class(fault: Fault, missing: type[StoreError] = NoSuchObject) -> type[StoreError]:
     """The class to raise for `fault` when the request is not sent again.
 
+    :param fault: why the last attempt failed.
     :param missing: the class for a 404 without a known code.
     """
     meaning = MEANINGS.get(fault.code)

@@ -288,13 +288,13 @@ def test_a_process_that_completes_a_rename_keeps_others_away() -> None:
     gateway = reborn(store)
     gateway.store.now_seconds = gateway.clock.seconds()
     gate = gateway.store.hold("head")
-    completer = Deferred.fromCoroutine(finisher(gateway).look())
+    recovering = Deferred.fromCoroutine(finisher(gateway).look())
     assert gate.waiting
     other = reborn(gateway.store, after_seconds=0)
     result_of(finisher(other).look())
     assert other.store.requests == {"list": 1}
     gate.open()
-    result_of(completer)
+    result_of(recovering)
     assert users_files(gateway.store) == FILES
 
 
