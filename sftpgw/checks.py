@@ -149,7 +149,11 @@ async def look_at_buckets(
 
     If the store does not answer for one bucket, the others are not checked.
 
+    :param settings: names the buckets, and the prefixes of the users.
     :param store: the store, with a short deadline.
+    :param clock: times the responses.
+    :param events: takes `BucketUnusable`.
+    :param report: takes a line about each bucket that could be checked.
     """
     for bucket in buckets_of(settings):
         look = Deferred.fromCoroutine(look_at_bucket(settings, store, bucket, report))

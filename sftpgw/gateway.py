@@ -29,8 +29,8 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.digests import Digester
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.recovery import RenameRecovery
+from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
@@ -48,15 +48,15 @@ GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
 
 ABANDON_SECONDS = 20.0
-"""How long uploads that were cut off may take to clean up in the store. A client that does not
-read is cut off after 10 seconds of them."""
+"""How long uploads that were cut off may take to clean up in the store. This includes the
+10 seconds (`ABORT_AFTER_SECONDS`) that a client has to read the DISCONNECT."""
 
 WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
 
 WINDOWS_SHARE = 4
-"""Windows hold at most this fraction of all memory: a quarter. Transfers can do without the
-rest of it, and the queue for parts moves on whatever the windows hold."""
+"""Windows hold at most this fraction of all memory: a quarter. At least three quarters are left for
+transfers, and windows never block the queue for parts."""
 
 log = Logger("sftpgw")
 
@@ -64,6 +64,7 @@ log = Logger("sftpgw")
 class Gateway:
     """All that one process serves with, put together.
 
+    :param settings: the whole configuration.
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
     """
@@ -131,7 +132,7 @@ class Gateway:
         return RenameRecovery(
             tuple(sorted({user.bucket for user in self._settings.users.values()})),
             self._settings.s3.state_prefix,
-            completer=RenameCompleter(self._store, copier, self._reactor, self._events),
+            settler=RenameSettler(self._store, copier, self._reactor, self._events),
             store=self._store,
             clock=self._reactor,
             events=self._events,

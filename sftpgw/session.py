@@ -42,15 +42,18 @@ class SharedBudget(MemoryBudget, Protocol):
 class SharedContext:
     """What all sessions of a process share.
 
+    :param settings: the whole configuration.
     :param store: where the files are.
     :param budget: the memory that all transfers may hold.
+    :param digester: hashes stored files, one step a reactor iteration.
+    :param clock: times sessions and requests.
+    :param events: takes the events; each session binds its fields to it.
+    :param random_bytes: makes the names of handles; takes a number of bytes.
     :param window_memory: the memory that the receive windows of all channels may hold; None if
         windows are not counted.
     :param holds_closes: whether a CLOSE may wait for the time of its file, as ``late_times`` says.
     :param transfers: the files that are open.
     :param mtimes: the modification times that have been seen.
-    :param digester: hashes stored files, one step a reactor iteration.
-    :param random_bytes: makes the names of handles; takes a number of bytes.
     """
 
     settings: Settings
@@ -69,6 +72,8 @@ class SharedContext:
 class Session:
     """What one login can open: SFTP and commands, on the user's own files.
 
+    :param shared: what all sessions share.
+    :param user: who has logged in.
     :param labels: how the log names the session.
     """
 

@@ -21,7 +21,7 @@ from sftpgw.aws.endpoints import Endpoints
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.files.mtimes.cache import MAX_HEADS_TOGETHER
-from sftpgw.files.renames.completer import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
+from sftpgw.files.renames.settler import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.proxies import check_proxy
 from sftpgw.model.settings import PROXIED, Network, Settings, StoreSettings
@@ -43,6 +43,7 @@ idle; requests beyond the bound open new ones."""
 def read_settings(path: str, *, is_start: bool = True) -> Settings:
     """Both ini files, with every check that another package can make.
 
+    :param path: where sftpgw.ini is.
     :param is_start: the gateway is about to start, so that systemd has handed its sockets over.
     :raises ConfigError:
     """

@@ -13,6 +13,7 @@ ENDED_BY_SIGPIPE = 128 + signal.SIGPIPE
 def print_line(text: object, stream: TextIO | None) -> None:
     """Print a line at once. If the reader has gone, as ``head`` does, the process ends.
 
+    :param text: printed as `str` shows it, with a line end.
     :param stream: where to; None if the process has no such stream.
     :raises SystemExit: the reader has gone; with the status of a process that SIGPIPE ended.
     """

@@ -1,4 +1,8 @@
-"""Each module, class and method that the contributors' pages name exists, here or in Twisted."""
+"""Each module, class and method that the contributors' pages name exists, here or in Twisted.
+
+So does each module that a docstring or a comment names. A docstring that describes a parameter
+describes all.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,23 @@ PAGES = ("architecture", "glossary", "conch")
 TOP_LEVEL = frozenset(path.stem for path in PACKAGE.iterdir() if path.stem[0] != "_")
 LITERAL = re.compile(r"``([^`]+)``")
 DOTTED = re.compile(r"[a-z_]\w*(\.\w+)*")
+IN_SOURCE = re.compile(r"(?<!`)`([a-z_]\w*(?:[./]\w+)+)`")
+ELSEWHERE = frozenset(
+    [
+        "a/b",
+        "client",
+        "pair",
+        "plugin",
+        "random",
+        "scp.c",
+        "sys",
+        "task",
+        "threads",
+        "time",
+        "twisted.logger.Logger",
+    ]
+)
+"""What names in docstrings may begin with besides our modules: others' modules, and variables."""
 CLASS = re.compile(r"(_?[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*)(?:\.(\w+))?")
 
 
@@ -173,3 +194,101 @@ def test_a_name_that_is_there_is_known(literal: str) -> None:
 @pytest.mark.parametrize("literal", ["[ssh] packet_before_login", "zlib@openssh.com", "If-Match"])
 def test_other_literals_are_left_alone(literal: str) -> None:
     assert is_known(literal) is None
+
+
+def modules() -> set[tuple[str, ...]]:
+    """The paths of all modules and packages, without ``sftpgw``."""
+    paths = {path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")}
+    return {path.parts for path in paths} | {path.parent.parts for path in paths}
+
+
+def is_in_source(named: str) -> bool:
+    """Whether there is a module, or a name in a module, that a docstring calls `named`.
+
+    The first folders may be left out: `retry/plan` is `s3/retry/plan`.
+    """
+    if named.startswith("twisted."):
+        return exists(named)
+    if (REPOSITORY / named).exists():
+        return True
+    parts = tuple(re.split("[./]", named.removeprefix("sftpgw.")))
+    for length in range(len(parts), 0, -1):
+        found = [each for each in modules() if each[-length:] == parts[:length]]
+        if any(exists(".".join(("sftpgw", *each, *parts[length:]))) for each in found):
+            return True
+    return False
+
+
+def test_modules_that_docstrings_and_comments_name_exist() -> None:
+    missing = {
+        f"{path.relative_to(REPOSITORY)}: {named}"
+        for path in PACKAGE.rglob("*.py")
+        for named in IN_SOURCE.findall(path.read_text(encoding="utf-8"))
+        if named not in ELSEWHERE and named.partition(".")[0] not in ELSEWHERE
+        if not is_in_source(named)
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "named", ["s3/retry/plan", "retry/plan", "sftpgw.model.settings.Settings", "tests/freeze"]
+)
+def test_a_module_that_is_there_is_found(named: str) -> None:
+    assert is_in_source(named)
+
+
+@pytest.mark.parametrize(
+    "named", ["s3/plan", "sftpgw.values", "opening.open_store", "ssh.rekeying"]
+)
+def test_a_module_that_is_gone_is_found(named: str) -> None:
+    assert not is_in_source(named)
+
+
+def parameters(node: ast.AST) -> set[str]:
+    """The parameters of a function, a constructor or a data class."""
+    if isinstance(node, ast.ClassDef):
+        constructors = [each for each in node.body if getattr(each, "name", "") == "__init__"]
+        if constructors:
+            return parameters(constructors[0])
+        return {
+            each.target.id
+            for each in node.body
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+            if not each.target.id.startswith("_") and "ClassVar" not in ast.unparse(each.annotation)
+        }
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    given = node.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    return {each.arg for each in named if each} - {"self", "cls"}
+
+
+def half_described(source: str) -> dict[str, set[str]]:
+    """The parameters that a docstring leaves out or makes up, by its function or class."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        described = set(re.findall(r":param (\w+):", ast.get_docstring(node) or ""))
+        if described and not node.name.startswith("_") and described != parameters(node):
+            found[node.name] = described ^ parameters(node)
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_a_docstring_describes_all_parameters_or_none(path: Path) -> None:
+    assert half_described(path.read_text(encoding="utf-8")) == {}
+
+
+def test_parameters_left_out_or_made_up_are_found() -> None:
+    source = '''
+def f(a, *, b):
+    """:param a: the first."""
+
+class C:
+    """:param a: gone."""
+
+    def __init__(self, b): ...
+'''
+    assert half_described(source) == {"f": {"b"}, "C": {"a", "b"}}

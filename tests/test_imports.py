@@ -61,7 +61,7 @@ PURE = frozenset(
         "files.listing.markers",
         "files.paths",
         "files.permissions",
-        "files.renames.silly_rename",
+        "files.silly_rename",
         "files.uploads.open_mode",
         "model.limits",
         "model.messages",

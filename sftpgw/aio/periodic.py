@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sftpgw.model.clock import Clock, DelayedCall
@@ -28,10 +29,13 @@ class PeriodicTask:
     :param first_seconds: the pause before the first round.
     :param every_seconds: the pause after each round.
     :param clock: schedules the rounds.
-    :param on_failure: is told of a round that has failed; the next one follows all the same.
+    :param on_failure: is told of a round that has failed; the next one follows all the same, even
+        if this raises.
     :param random: a number in [0, 1) each time: pauses are spread by a half to either side, so
         that processes do not meet. Without it they are exact.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -86,8 +90,13 @@ class PeriodicTask:
         self._round.addCallback(self._ended)
 
     def _failed(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
+        if failure.check(CancelledError):
+            return
+        try:
             self._on_failure(failure)
+        except Exception:
+            # The next round must follow, and `finish` must not raise.
+            self._log.failure("the failure of a periodic task could not be reported")
 
     def _ended(self, _: None) -> None:
         self._round = None

@@ -42,11 +42,13 @@ class Authenticator(Protocol):
         The caller verifies the signature. Clients also ask without one, to find out which of their
         keys would do (RFC 4252, section 7).
 
+        :param attempt: the user name that the client gives, and where it connects from.
         :param key_blob: the public key in its only encoding (RFC 4253, section 6.6).
         """
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
         """The user who may log in with this password; None if it is wrong.
 
+        :param attempt: as for `user_of_key`.
         :param password: as the client has sent it; see `normalization.spellings`.
         """

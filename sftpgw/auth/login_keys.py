@@ -190,7 +190,7 @@ def _take_string(data: bytes) -> tuple[bytes, bytes]:
 def _security_key_message(application: bytes, trailer: bytes, message: bytes) -> bytes:
     """What the device has signed (OpenSSH's PROTOCOL.u2f, "SSH U2F Signatures").
 
-    Conch's `userauth._wrapMessageWithSKMetadata` also accepts a device that was not touched.
+    Conch's ``userauth._wrapMessageWithSKMetadata`` also accepts a device that was not touched.
 
     :raises ValueError: the trailer is malformed, or the device was not touched.
     """

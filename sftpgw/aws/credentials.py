@@ -60,6 +60,7 @@ class CredentialSource(Protocol):
     async def renew(self, refused: ReadOnlyCredentials, *, is_guess: bool = False) -> bool:
         """Fetch others after the service refused `refused`; returns whether there are others now.
 
+        :param refused: the credentials that the refused request was signed with.
         :param is_guess: the request may have been refused for another reason, such as its object.
         :raises CredentialsUnavailable: there are none now
         """

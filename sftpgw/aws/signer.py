@@ -71,7 +71,12 @@ class Signer:
     ) -> HeaderList:
         """`headers`, ``Host`` and the headers of the signature.
 
+        :param method: the HTTP method.
+        :param url: the URL as it is sent, percent-encoded.
+        :param headers: the headers to sign, without ``Host``.
         :param payload_hash: the result of `payload_hash` for the body.
+        :param endpoint: names the service and the region of the signature.
+        :param credentials: what the request is signed with.
         """
         request = AWSRequest(method=method, url=url, headers=dict(headers))
         request.headers["Host"] = urlsplit(url).netloc

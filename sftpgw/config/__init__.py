@@ -1,4 +1,4 @@
-"""From two ini files to `sftpgw.values.Settings`.
+"""From two ini files to `sftpgw.model.settings.Settings`.
 
 Knows: the names of sections and keys, how values are written, which do not go together.
 Must not know: what an SSH key, a password hash or a Twisted endpoint looks like: the

@@ -17,6 +17,7 @@ LONGEST_BYTES = 16 * KIB
 def read_banner(section: Section, name: str) -> str:
     """The text of `banner_file`, with the line ends that the RFC asks for; empty after a fault.
 
+    :param section: the section that names the file; takes the faults.
     :param name: the file, relative to the configuration's.
     """
     file = section.file.parent / name

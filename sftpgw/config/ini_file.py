@@ -28,7 +28,7 @@ _SET_ASIDE = "\0duplicate "  # no name in a file has a NUL
 class Key:
     """A key that may be given.
 
-    :param field: the field of `sftpgw.values` that it fills.
+    :param field: the field of `sftpgw.model.settings` that it fills.
     :param format: how its value is written.
     :param meaning: what it does, in a sentence or two of reStructuredText. The configuration
         reference and the annotated example in ``etc/`` are made of it.

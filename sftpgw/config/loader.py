@@ -49,6 +49,7 @@ def load_settings(
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
+    :param config_path: where sftpgw.ini is.
     :param read_key: reads one line of `authorized_keys`.
     :param check_hash: judges a `password_hash`; must not repeat it in its message.
     :param check_endpoint: judges one Twisted endpoint of `listen`.

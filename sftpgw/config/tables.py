@@ -2,7 +2,7 @@
 
 The loader reads the files by these tables. The configuration reference in ``docs/`` and the
 annotated examples in ``etc/`` are made of them, so that the three cannot differ. Defaults are
-those of the settings in `sftpgw.values`.
+those of the settings in `sftpgw.model.settings`.
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ SSH_KEYS: Mapping[str, Key] = {
     ),
     "rekey_bytes": Key(
         "rekey_bytes",
-        # Up to 32 GiB, packets cannot be counted out: `ssh.rekeying` tells why.
+        # Up to 32 GiB, packets cannot be counted out: `ssh.rekey` tells why.
         size(MIB, 32 * GIB),
         "The number of bytes, both directions together, after which new keys are exchanged.",
     ),

@@ -1,7 +1,17 @@
-"""The permission gate: the one place that decides whether a user may do something.
+"""The permission gate: which permission an operation needs, and whether a location grants it.
 
-Knows: which operation needs which permission; docs/permissions.rst shows the same table.
+Knows: the table of operations and permissions; docs/permissions.rst shows the same one.
 Must not know: users, and how an operation is carried out.
+
+The table is only here. Who asks it:
+
+* `files/tree` asks first, for each operation and before any request.
+* Some permissions matter only once it is known what is stored. `file_opener` asks for OVERWRITE,
+  decides with `uploads/open_mode`, and asks for CHANGE if bytes of the file are kept.
+  `renames/renamer` asks for OVERWRITE of the target, `renames/directory_rename` for OVERWRITE by
+  open uploads that are renamed with it.
+* An OPEN for reading that creates or empties a file needs WRITE, too, and a handle for writing is
+  told at OPEN whether it may READ and SET_TIMES (`file_opener`).
 
 Permissions belong to the mount of a location: one user may do different things in different mounts.
 

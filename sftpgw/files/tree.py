@@ -1,12 +1,13 @@
 """The file tree of one session: the entrance to all operations on files.
 
-Knows: which permission an operation needs, and which collaborator carries it out.
+Knows: which operation a request is, and which collaborator carries it out.
 Must not know: SFTP and its status codes, the store's requests, how bytes are moved.
 
 Rules
 
 1. Every operation resolves its paths first (`Tree._resolve`) and passes the permission gate next,
-   before any request.
+   before any request. The gate has the table of permissions, and lists what is asked of it later
+   (`files/permissions`).
 2. A path that can only name a directory (`Location.must_be_directory`) never reaches a file, even
    if one has that name.
 3. No operation sends a request whose result would not change its own result.

@@ -35,6 +35,7 @@ Progress = Callable[[int, bool], None]
 def body_on(transport: Any, body: Body, progress: Progress) -> DirectBody | WrittenBody:
     """The cheapest producer that `transport` allows; call its `start`.
 
+    :param transport: the connection to send on.
     :param body: what is sent; not empty.
     :param progress: is called when bytes went out.
     """
@@ -51,7 +52,10 @@ def body_on(transport: Any, body: Body, progress: Progress) -> DirectBody | Writ
 class DirectBody:
     """Sends without the transport's own buffer, which stays empty.
 
+    :param body: what is sent; not empty.
+    :param transport: the connection, which asks for more.
     :param sink: the socket below the transport.
+    :param progress: is called when bytes went out.
     """
 
     def __init__(self, body: Body, transport: Any, sink: GatherSocket, progress: Progress) -> None:
@@ -93,7 +97,10 @@ class DirectBody:
 class WrittenBody:
     """Writes buffers, a few at a time, into a transport that has a buffer of its own.
 
+    :param body: what is sent; not empty.
+    :param transport: the connection, which pauses the sending.
     :param write: writes some buffers into the transport.
+    :param progress: is called when bytes went out.
     """
 
     def __init__(

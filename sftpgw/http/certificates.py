@@ -344,6 +344,7 @@ def _chain_fault(
 def name_fault(certificate: x509.Certificate, host: str) -> str:
     """What is wrong with a certificate's names for `host`; "": one of them is the host's.
 
+    :param certificate: the server's.
     :param host: a DNS name in ASCII, or an IP address.
     """
     try:

@@ -95,6 +95,7 @@ class HttpRequest:
     """A request as it is sent; only ``Content-Length`` is added, and ``Proxy-Authorization`` for a
     proxy.
 
+    :param method: the HTTP method.
     :param url: percent-encoded; the path is sent byte for byte.
     :param headers: names and values, ``Host`` among them.
     :param body: its buffers, in order.
@@ -165,6 +166,8 @@ class HttpClient:
 
         Cancelling the Deferred drops the connection.
 
+        :param request: the request; its body is not copied.
+        :param sink: takes status, headers and body of the response.
         :param on_sent: is called with the number of bytes each time some went into the connection,
             the head included.
         :raises ConnectFailed, ConnectionBroken, ExchangeTimedOut, NoHttp: and those in `FOR_GOOD`,
@@ -279,7 +282,11 @@ class _Exchange(TwistedProtocol):
         self._is_over = False
 
     def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
-        """:param limit_seconds: how long it may take to get a connection"""
+        """Send the request when there is a connection.
+
+        :param connecting: fires with the connection.
+        :param limit_seconds: how long it may take to get one.
+        """
         self._connecting = connecting
         connecting.addCallbacks(self._connected, self._not_connected)
         connecting.addErrback(self._broken)

@@ -40,6 +40,8 @@ class ProxyUnusable(Exception):
 class Proxy:
     """An HTTP proxy.
 
+    :param host: its name or address, without brackets.
+    :param port: its TCP port.
     :param authorization: the value of ``Proxy-Authorization``; "": none is sent.
     """
 
@@ -125,6 +127,8 @@ class Proxies:
 def is_exempt(host: str, port: int, entries: Iterable[str]) -> bool:
     """Whether ``NO_PROXY`` names a host.
 
+    :param host: the name or address that is connected to.
+    :param port: the port that is connected to.
     :param entries: ``*``; a host, with or without a leading ``.`` or ``*.``, which includes its
         subdomains; an address or a network. A port may follow each of them.
     """

@@ -46,10 +46,13 @@ class ObjectInfo:
 
     A request that rewrites the object must restate `system_headers`, `encryption` and the tags.
 
+    :param name: bucket and key.
     :param size_bytes: of the whole object.
     :param etag: with its quotes.
     :param modified_seconds: Last-Modified, seconds since 1970; 0 if it is not known.
+    :param storage_class: S3's name of the class.
     :param metadata: without the prefix ``x-amz-meta-``, names in lower case; a list has none.
+    :param content_type: the Content-Type; a list has none.
     :param system_headers: Cache-Control and the like, names in lower case.
     :param encryption: the headers ``x-amz-server-side-encryption…``, names in lower case.
     :param tag_count: how many tags `ObjectStore.tags` would return.
@@ -125,6 +128,8 @@ class WriteCondition(enum.Enum):
 class MultipartUpload:
     """An open multipart upload.
 
+    :param name: the object that it will create.
+    :param upload_id: the store's name for the upload.
     :param checksum: the algorithm that was announced at the creation; the parts must use it. A
         list does not report it.
     :param initiated_seconds: when it was created, seconds since 1970; only a list reports it, 0 is
@@ -153,6 +158,7 @@ class StoredPart:
 class UploadsPage:
     """One page of ListMultipartUploads.
 
+    :param uploads: open uploads, in the order of the store.
     :param next_marker: (key marker, id marker) of the next page; None on the last one.
     :param is_ambiguous: the store does not say whether its keys are URL-encoded, and some may be.
     """
@@ -261,6 +267,7 @@ class ObjectStore(Protocol):
     async def head(self, name: ObjectName, *, with_checksum: bool = False) -> ObjectInfo:
         """HeadObject.
 
+        :param name: the object.
         :param with_checksum: ask for the checksum; a client that may not decrypt the object (KMS)
             is refused then.
         :raises NoSuchObject: it does not exist
@@ -278,6 +285,7 @@ class ObjectStore(Protocol):
 
         After a body that breaks off, the rest is fetched with If-Match.
 
+        :param name: the object.
         :param wanted: the range; it may reach behind the end. None: all.
         :param sink: takes the properties and the bytes.
         :param if_match: the ETag that the object must have.
@@ -296,6 +304,7 @@ class ObjectStore(Protocol):
     ) -> str:
         """PutObject; returns the ETag.
 
+        :param name: the object to create or replace.
         :param body: its buffers, in order; they are never joined.
         :param properties: of the new object.
         :param condition: checked by the store if it supports that.
@@ -306,6 +315,7 @@ class ObjectStore(Protocol):
     async def delete(self, name: ObjectName, *, if_match: str | None = None) -> None:
         """DeleteObject; a missing object counts as deleted.
 
+        :param name: the object.
         :param if_match: the ETag that the object must have.
         :raises PreconditionFailed: it has another one
         """
@@ -323,6 +333,9 @@ class ObjectStore(Protocol):
 
         The copy has the tags and the storage class of the source.
 
+        :param source: the object to copy, as HEAD or a list showed it.
+        :param target: the object to create or replace.
+        :param condition: checked by the store if it supports that.
         :param properties: replace the metadata; None: the copy has the source's.
         :param if_match: the ETag that the target must have, for a copy that replaces it.
         :raises NoSuchObject, PreconditionFailed, ObjectArchived: the object cannot be copied
@@ -342,6 +355,8 @@ class ObjectStore(Protocol):
     ) -> ListPage:
         """One page of ListObjectsV2, in the binary order of the keys' UTF-8.
 
+        :param bucket: the bucket to list.
+        :param prefix: what the listed keys begin with.
         :param delimiter: groups keys into common prefixes; "": it does not.
         :param token: `ListPage.next_token` of the page before; None: the first page.
         :param limit: the largest page.
@@ -352,6 +367,8 @@ class ObjectStore(Protocol):
     ) -> MultipartUpload:
         """CreateMultipartUpload.
 
+        :param name: the object that the upload will create.
+        :param properties: of the new object.
         :param copies: parts may be copied into the upload; it has no checksums if the store cannot
             do both.
         """
@@ -366,7 +383,9 @@ class ObjectStore(Protocol):
     ) -> StoredPart:
         """UploadPart.
 
+        :param upload: the open upload.
         :param number: from 1 to 10,000.
+        :param body: its buffers, in order; they are never joined.
         :param checksum: of `body`, if it is known; None: it is computed.
         :raises NoSuchUpload: the upload is not open
         """

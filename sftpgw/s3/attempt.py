@@ -39,7 +39,7 @@ from sftpgw.s3.error_codes import (
     TIMED_OUT,
     TLS_FAILED,
 )
-from sftpgw.s3.error_responses import AttemptFailed, error_response
+from sftpgw.s3.error_responses import AttemptError, error_response
 from sftpgw.s3.headers import MissingHeader
 from sftpgw.s3.retry.plan import Fault
 from sftpgw.s3.s3_request import BodyStream, Response, S3Request
@@ -67,7 +67,7 @@ _FAULT_CODES: dict[type[Exception], str] = {
 _FAULTS = tuple(_FAULT_CODES)
 
 Accept = Callable[[Response], None]
-"""Checks a 2xx; raises `AttemptFailed`, `MalformedDocument` or `MissingHeader` if it is not the
+"""Checks a 2xx; raises `AttemptError`, `MalformedDocument` or `MissingHeader` if it is not the
 response that the operation promises."""
 
 
@@ -201,10 +201,11 @@ class AttemptSender:
     ) -> Response:
         """Send once; returns the 2xx.
 
+        :param request: the signed request.
         :param stream: takes the body of a 2xx.
         :param accept: checks a 2xx.
         :param traffic: counts the attempt and its bytes.
-        :raises AttemptFailed: there is no 2xx, or not the whole body
+        :raises AttemptError: there is no 2xx, or not the whole body
         """
         reader = ResponseReader(stream, traffic)
         self.requests[request.plain.operation] += 1
@@ -212,7 +213,7 @@ class AttemptSender:
         try:
             await self.http.exchange(request.signed, reader, traffic.sent)
             if stream is not None and reader.is_success and not stream.is_complete:
-                raise AttemptFailed(Fault(CUT_BODY), "the body ended too early")
+                raise AttemptError(Fault(CUT_BODY), "the body ended too early")
             if not reader.is_success:
                 raise self._error_response(request, reader)
             response = Response(reader.status, reader.headers, bytes(reader.document))
@@ -220,7 +221,7 @@ class AttemptSender:
                 accept(response)
         except _FAULTS as error:
             if stream is None or not stream.is_complete:
-                raise AttemptFailed(Fault(_FAULT_CODES[type(error)]), str(error)) from error
+                raise AttemptError(Fault(_FAULT_CODES[type(error)]), str(error)) from error
             response = Response(reader.status, reader.headers, b"")
         return response
 
@@ -235,7 +236,7 @@ class AttemptSender:
             return (agent, ("Accept-Encoding", "gzip"))
         return (agent,)
 
-    def _error_response(self, request: SignedRequest, reader: ResponseReader) -> AttemptFailed:
+    def _error_response(self, request: SignedRequest, reader: ResponseReader) -> AttemptError:
         return error_response(
             reader.status,
             reader.headers,

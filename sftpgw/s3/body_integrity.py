@@ -37,6 +37,7 @@ class BodyIntegrity:
     async def headers(self, body: Body, checksum: Checksum | None) -> HeaderList:
         """The checksum, or else the MD5 of the body, which Object Lock demands then.
 
+        :param body: the buffers that are sent.
         :param checksum: of `body`; None: there is none.
         """
         if checksum is not None or self._choice is ChecksumChoice.NONE:

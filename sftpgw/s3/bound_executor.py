@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from sftpgw.model.settings import StoreSettings
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_request import AttemptLog, BodyStream, RequestContext, Response, S3Request
 
@@ -27,6 +28,15 @@ class BoundExecutor:
     executor: RequestExecutor
     context: RequestContext
 
+    @property
+    def settings(self) -> StoreSettings:
+        """The settings of the store."""
+        return self.executor.settings
+
+    def now_seconds(self) -> float:
+        """The time by the store's clock, seconds since 1970."""
+        return self.executor.now_seconds()
+
     def with_short_deadline(self) -> BoundExecutor:
         """The same, for requests that others wait for and that may fail."""
         return replace(self, executor=self.executor.with_short_deadline())
@@ -39,6 +49,7 @@ class BoundExecutor:
         """Send for a body, which goes into `stream`.
 
         :param next_request: returns the request of each attempt.
+        :param stream: takes the body of the 2xx.
         """
         await self.executor.send(next_request, self.context, stream=stream)
 
@@ -50,7 +61,9 @@ class BoundExecutor:
     ) -> T:
         """Send for the value that `read` finds in the response.
 
+        :param request: the request of every attempt.
         :param read: raises what `attempt.Accept` may raise; then the request is sent again.
+        :param attempt_log: as for `RequestExecutor.send`.
         """
         found: list[T] = []
         await self.executor.send(

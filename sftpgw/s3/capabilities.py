@@ -250,7 +250,11 @@ class _RunningProbe:
         self._ended = Notifier()
 
     def start(self, work: Coroutine[Any, Any, None], on_end: Callable[[], object]) -> None:
-        """:param on_end: is called at the end, before the waiting requests go on."""
+        """Begin the probe.
+
+        :param work: the probe.
+        :param on_end: is called at the end, before the waiting requests go on.
+        """
         self.work = Deferred.fromCoroutine(work)
         self.work.addErrback(lambda failure: failure.trap(CancelledError))
         self.work.addBoth(lambda _: on_end())

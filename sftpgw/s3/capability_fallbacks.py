@@ -58,6 +58,7 @@ class CapabilityFallbacks:
     async def send(self, request: S3Request, send: Callable[[S3Request], Awaitable[T]]) -> T:
         """Send; where the store refuses a header, do without its capability from now on.
 
+        :param request: the request with all its headers.
         :param send: sends the request, or one with fewer headers.
         :raises PreconditionFailed: a condition that had to be left out does not hold
         """

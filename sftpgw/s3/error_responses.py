@@ -26,7 +26,7 @@ MAX_TEXT_BYTES = 200
 _MAX_CODE_CHARACTERS = 128
 
 
-class AttemptFailed(Exception):
+class AttemptError(Exception):
     """An attempt that did not succeed; `RequestExecutor` looks for a remedy.
 
     :param fault: what decides about the remedy.
@@ -52,12 +52,14 @@ class AttemptFailed(Exception):
 
 def error_inside_success(
     document: ErrorDocument, headers: Headers, final_codes: frozenset[str] = frozenset()
-) -> AttemptFailed:
+) -> AttemptError:
     """An ``<Error>`` in a 200. Its code decides; without a known one it counts as a 500.
 
+    :param document: the error that the body of the 200 reports.
+    :param headers: those of the 200.
     :param final_codes: codes after which the request is not sent again.
     """
-    return AttemptFailed(
+    return AttemptError(
         Fault(document.code, 500, is_final=document.code in final_codes),
         document.message or document.code,
         request_id=document.request_id or header(headers, "x-amz-request-id"),
@@ -73,9 +75,12 @@ def error_response(
     final_codes: frozenset[str],
     region: str,
     now_seconds: float,
-) -> AttemptFailed:
+) -> AttemptError:
     """The error that a response other than a 2xx reports.
 
+    :param status: the HTTP status.
+    :param headers: those of the response.
+    :param body: the body of the response, as far as it was kept.
     :param is_head: the request was HEAD, so that the response has no body.
     :param final_codes: codes after which the request is not sent again.
     :param region: the region that the request was signed for.
@@ -92,7 +97,7 @@ def error_response(
     true_region = header(headers, "x-amz-bucket-region") or document.region
     if true_region:
         message += f" (the bucket's region is {true_region[:64]})"
-    return AttemptFailed(
+    return AttemptError(
         Fault(
             code,
             status,

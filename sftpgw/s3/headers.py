@@ -104,7 +104,9 @@ def retry_after_seconds(headers: Headers) -> float:
 def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectInfo:
     """The properties of an object, by the headers of HEAD or GET.
 
+    :param name: the object that was asked for.
     :param size_bytes: the size of the whole object.
+    :param headers: those of the response.
     """
     tags = header(headers, "x-amz-tagging-count")
     return ObjectInfo(
@@ -124,6 +126,7 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
 def property_headers(properties: ObjectProperties, storage_class: str) -> Iterator[tuple[str, str]]:
     """The headers that create an object with these properties.
 
+    :param properties: of the new object.
     :param storage_class: the class if the properties name none; "": the bucket's default.
     """
     for name, value in properties.metadata.items():

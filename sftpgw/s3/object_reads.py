@@ -64,6 +64,7 @@ class ObjectReads:
     ) -> tuple[ObjectInfo, Headers]:
         """HeadObject; returns the object's properties and all headers.
 
+        :param name: the object.
         :param with_checksum: ask for the checksum; a client that may not decrypt the object (KMS)
             is refused then.
         """

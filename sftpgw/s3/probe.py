@@ -95,6 +95,7 @@ async def probe_capabilities(
     """Try what `store` supports in `bucket`.
 
     :param store: its own capabilities do not matter, except `unequal_parts`, which is not tried.
+    :param bucket: where the probe writes, and removes, its objects.
     :param state_prefix: the prefix of the gateway's own objects.
     :param token: a unique text, so that simultaneous probes use different keys.
     :raises StoreError: the store cannot be used at all, or not now.

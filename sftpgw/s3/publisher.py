@@ -48,6 +48,7 @@ class Publisher:
         If the request fails after a response was lost, the object may be there: look. If the
         response does not report the ETag, the object is there: look, too.
 
+        :param request: creates the object, or completes its upload.
         :param read_etag: finds the ETag in the response, "" if it is not reported.
         :param expected: describes the object; called only if it must be looked for.
         :raises StoreError: the object is not published

@@ -36,9 +36,11 @@ _MD5_OR_MULTIPART = re.compile(r'"?[0-9a-f]{32}(-\d+)?"?')
 class Expected:
     """What was sent.
 
+    :param size_bytes: of the whole object.
     :param since_seconds: when the request began, seconds since 1970 by the store's clock.
-    :param etag: the ETag that such an object has; None: not known. The same for `metadata` and
-        `checksum`.
+    :param etag: the ETag that such an object has; None: not known.
+    :param metadata: without the prefix ``x-amz-meta-``; None: not known.
+    :param checksum: the one that was sent; None: none was.
     """
 
     size_bytes: int

@@ -41,7 +41,7 @@ from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Cancellation
 from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
 from sftpgw.s3.error_codes import NOT_WANTED, UNEXPLAINED, Remedy
-from sftpgw.s3.error_responses import AttemptFailed
+from sftpgw.s3.error_responses import AttemptError
 from sftpgw.s3.retry.plan import (
     Fault,
     RetryPlan,
@@ -62,7 +62,7 @@ from sftpgw.s3.throttle.queue import Throttles
 MAX_REASON_CHARACTERS = 500
 """The longest text of a store that is put into an event."""
 
-_DEFECT = 500
+_INTERNAL_ERROR_STATUS = 500
 ATTEMPTS_BEFORE_REASON = 4
 """After this many failures with status 500, the store is asked for a reason."""
 
@@ -216,10 +216,10 @@ class RequestExecutor:
                 response = await self.attempts.send(
                     signed, attempt.stream, attempt.accept, attempt.traffic
                 )
-            except AttemptFailed as failed:
-                if asks_for_fewer(failed.fault):
+            except AttemptError as error:
+                if asks_for_fewer(error.fault):
                     slot.refused()
-                return _FailedAttempt(failed, signed, self.clock.seconds() - started_seconds)
+                return _FailedAttempt(error, signed, self.clock.seconds() - started_seconds)
             slot.served()
             return response
 
@@ -249,10 +249,10 @@ class RequestExecutor:
         again = plan.after(last.fault, self.clock.seconds())
         facts = _facts(last, attempt)
         if again is None or not await self._remedied(again, last, events):
-            raise _final_error(last, events, facts) from last.failed
+            raise _final_error(last, events, facts) from last.error
         if (reason := await _reason(request, last.fault, attempt)) is not None:
             events.emit(S3RequestFailed(**facts))
-            raise reason from last.failed
+            raise reason from last.error
         if _is_cancelled(context.cancel_token):
             events.emit(S3RequestDropped(**facts))
             return
@@ -275,10 +275,10 @@ class RequestExecutor:
             if self.attempts.endpoints.move(bucket, region):
                 events.emit(RegionFollowed(bucket=bucket, region=region))
         if again.remedy is Remedy.CORRECT_CLOCK:
-            if last.failed.store_seconds is None:
+            if last.error.store_seconds is None:
                 return False
             signer = self.attempts.signer
-            signer.correct_clock(last.failed.store_seconds)
+            signer.correct_clock(last.error.store_seconds)
             events.emit(ClockCorrected(offset_seconds=round(signer.offset_seconds, 1)))
         return True
 
@@ -297,13 +297,13 @@ class _Attempt:
 class _FailedAttempt:
     """An attempt that failed, and how long it took."""
 
-    failed: AttemptFailed
+    error: AttemptError
     signed: SignedRequest
     seconds: float
 
     @property
     def fault(self) -> Fault:
-        return self.failed.fault
+        return self.error.fault
 
 
 def _next_request(request: S3Request | Callable[[], S3Request]) -> S3Request:
@@ -312,7 +312,7 @@ def _next_request(request: S3Request | Callable[[], S3Request]) -> S3Request:
 
 def _final_error(last: _FailedAttempt, events: EventSink, facts: S3RequestFacts) -> StoreError:
     """The error to raise after the last attempt; logs it unless it is a normal result."""
-    request, failed = last.signed.plain, last.failed
+    request, error = last.signed.plain, last.error
     kind = error_class(last.fault, request.missing)
     if kind is StoreError and _cannot_exist(request, last.fault):
         kind = NoSuchObject
@@ -320,16 +320,16 @@ def _final_error(last: _FailedAttempt, events: EventSink, facts: S3RequestFacts)
         event = S3GaveUp if issubclass(kind, StoreUnavailable) else S3RequestFailed
         events.emit(event(**facts))
     return kind(
-        f"{request.operation}: {failed.message}",
+        f"{request.operation}: {error.message}",
         code=last.fault.code,
         status=last.fault.status,
-        request_id=failed.request_id,
+        request_id=error.request_id,
     )
 
 
 async def _reason(request: S3Request, fault: Fault, attempt: int) -> StoreError | None:
     """Why a store that fails with status 500 will go on to fail; None: unknown, or not yet due."""
-    is_due = fault.status == _DEFECT and attempt % ATTEMPTS_BEFORE_REASON == 0
+    is_due = fault.status == _INTERNAL_ERROR_STATUS and attempt % ATTEMPTS_BEFORE_REASON == 0
     if request.find_reason is None or not is_due:
         return None
     return await request.find_reason()
@@ -372,15 +372,15 @@ async def _wait_while_wanted(waiting: Deferred[None], cancel_token: Cancellation
 
 def _facts(last: _FailedAttempt, attempt: int) -> S3RequestFacts:
     """The fields of an event about an attempt that failed."""
-    request, failed = last.signed.plain, last.failed
+    request, error = last.signed.plain, last.error
     return {
         "operation": request.operation,
         "bucket": request.bucket,
         "key": request.key,
         "status": last.fault.status,
         "code": last.fault.code,
-        "reason": failed.message[:MAX_REASON_CHARACTERS],
-        "request_id": failed.request_id,
+        "reason": error.message[:MAX_REASON_CHARACTERS],
+        "request_id": error.request_id,
         "attempt": attempt,
         "seconds": round(last.seconds, 3),
     }

@@ -26,7 +26,7 @@ from sftpgw.model.store import (
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import FULL_OBJECT, checksum_in, header_name
 from sftpgw.s3.error_codes import CHECKSUM_DIFFERS, STORED_DAMAGED
-from sftpgw.s3.error_responses import AttemptFailed, error_inside_success
+from sftpgw.s3.error_responses import AttemptError, error_inside_success
 from sftpgw.s3.headers import MissingHeader, header, property_headers
 from sftpgw.s3.retry.plan import Fault
 from sftpgw.s3.s3_request import Response
@@ -102,6 +102,7 @@ def object_size(size_bytes: int, *, is_supported: bool) -> HeaderList:
 def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
     """The object to copy from.
 
+    :param source: the object, as HEAD or a list showed it.
     :param is_guarded: the store checks that the source still has its ETag.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
@@ -123,6 +124,7 @@ def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -
     CopyObject keeps the metadata, and resets storage class and encryption; with other metadata it
     drops the system headers, too.
 
+    :param source: the object, as HEAD showed it.
     :param properties: replace the metadata; None: the metadata stays.
     """
     source_class = "" if source.storage_class == "STANDARD" else source.storage_class
@@ -154,6 +156,7 @@ def read_etag(sent: Checksum | None, *, is_part: bool = False) -> Callable[[Resp
     It is "" if the store does not report that of an object; a part without one is an error.
 
     :param sent: the checksum that was sent: a store that did not check it may report another one.
+    :param is_part: the request was UploadPart.
     """
 
     def read(response: Response) -> str:
@@ -200,7 +203,7 @@ def read_etag_of_result(
 
 
 def _require_same(sent: Checksum, found: Checksum | None, *, is_part: bool) -> None:
-    """:raises AttemptFailed: the store has other bytes than were sent; a part is sent again"""
+    """:raises AttemptError: the store has other bytes than were sent; a part is sent again"""
     if found is not None and found != sent:
         code = CHECKSUM_DIFFERS if is_part else STORED_DAMAGED
-        raise AttemptFailed(Fault(code, 200), "the store has other bytes than were sent")
+        raise AttemptError(Fault(code, 200), "the store has other bytes than were sent")

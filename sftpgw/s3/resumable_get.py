@@ -21,7 +21,7 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.model.store import BodySink, ByteRange, ObjectName
 from sftpgw.s3.error_codes import TRANSCODED
-from sftpgw.s3.error_responses import AttemptFailed
+from sftpgw.s3.error_responses import AttemptError
 from sftpgw.s3.headers import STORED_LENGTH, content_range, count, header, object_info
 from sftpgw.s3.retry.plan import Fault
 from sftpgw.s3.s3_request import S3Request
@@ -31,19 +31,20 @@ from sftpgw.wire.s3xml import quoted
 def whole_size(headers: Headers) -> int:
     """The size of an object, by a response that carries all of it.
 
-    :raises AttemptFailed: the response carries other bytes than those stored
+    :raises AttemptError: the response carries other bytes than those stored
     :raises MissingHeader: the length makes no sense
     """
     length, stored = header(headers, "content-length"), header(headers, STORED_LENGTH)
     if not length or (stored.isdecimal() and stored != length):
         text = "the store sends another form of the object than it has stored"
-        raise AttemptFailed(Fault(TRANSCODED, 200), text)
+        raise AttemptError(Fault(TRANSCODED, 200), text)
     return count(headers, "content-length")
 
 
 class ResumableGet:
     """The `BodyStream` of a GET.
 
+    :param name: the object.
     :param wanted: the range; not empty, and may reach behind the end. None: all.
     :param sink: takes the object's properties and the bytes.
     :param if_match: the ETag that the object must have; None: any, and the same to the end.
@@ -89,7 +90,7 @@ class ResumableGet:
             None,
             size_bytes,
         ):
-            raise AttemptFailed(Fault("PreconditionFailed", 412), "the object was replaced")
+            raise AttemptError(Fault("PreconditionFailed", 412), "the object was replaced")
         if self._size_bytes is None:
             self._size_bytes = size_bytes
             self._if_match = etag
@@ -100,7 +101,7 @@ class ResumableGet:
     def received(self, data: bytes) -> None:
         self._response_bytes -= len(data)
         if self._response_bytes < 0:
-            raise AttemptFailed(Fault("TooManyBytes", 200), "a body longer than promised")
+            raise AttemptError(Fault("TooManyBytes", 200), "a body longer than promised")
         self.received_bytes += len(data)
         self._sink.received(data)
 
@@ -109,9 +110,9 @@ class ResumableGet:
         if status != 206:
             size_bytes = whole_size(headers)
             if self._position or (self._stop is not None and self._stop < size_bytes):
-                raise AttemptFailed(Fault("RangeIgnored", 200), "the store ignores Range")
+                raise AttemptError(Fault("RangeIgnored", 200), "the store ignores Range")
             return size_bytes, size_bytes
         first, last, size_bytes = content_range(headers)
         if first != self._position or (self._stop is not None and last >= self._stop):
-            raise AttemptFailed(Fault("RangeIgnored", 200), "the store sends another range")
+            raise AttemptError(Fault("RangeIgnored", 200), "the store sends another range")
         return size_bytes, last - first + 1

@@ -46,7 +46,7 @@ from sftpgw.s3.write_support import WriteSupport
 
 T = TypeVar("T")
 
-Outcome = Coroutine[Any, Any, T]
+Pending = Coroutine[Any, Any, T]
 """What an ``async`` method returns. The methods below return that of the object that does the
 work, so that no request costs another coroutine."""
 
@@ -105,12 +105,7 @@ class S3Client:
 
         It emits no events, and its requests have a short deadline.
         """
-        return S3Client(
-            self.executor.with_short_deadline(),
-            RequestContext(SilentSink()),
-            FixedCapabilities(capabilities),
-            self._integrity,
-        )
+        return trial_client(self.executor, self._integrity, capabilities)
 
     # The store.
 
@@ -122,7 +117,7 @@ class S3Client:
     def capabilities_of(self, bucket: str) -> Capabilities:
         return self._capability_source.of(bucket)
 
-    def learn_capabilities(self, bucket: str) -> Outcome[Capabilities]:
+    def learn_capabilities(self, bucket: str) -> Pending[Capabilities]:
         return self._capability_source.known(bucket)
 
     async def close(self) -> None:
@@ -132,10 +127,10 @@ class S3Client:
 
     # Reading.
 
-    def head_bucket(self, bucket: str) -> Outcome[None]:
+    def head_bucket(self, bucket: str) -> Pending[None]:
         return self._reads.head_bucket(bucket)
 
-    def head(self, name: ObjectName, *, with_checksum: bool = False) -> Outcome[ObjectInfo]:
+    def head(self, name: ObjectName, *, with_checksum: bool = False) -> Pending[ObjectInfo]:
         return self._reads.head(name, with_checksum=with_checksum)
 
     def get(
@@ -145,10 +140,10 @@ class S3Client:
         sink: BodySink,
         *,
         if_match: str | None = None,
-    ) -> Outcome[None]:
+    ) -> Pending[None]:
         return self._reads.get(name, wanted, sink, if_match)
 
-    def tags(self, name: ObjectName) -> Outcome[Mapping[str, str]]:
+    def tags(self, name: ObjectName) -> Pending[Mapping[str, str]]:
         return self._reads.tags(name)
 
     def list(
@@ -159,12 +154,12 @@ class S3Client:
         delimiter: str = "",
         token: str | None = None,
         limit: int = MAX_LISTED_KEYS,
-    ) -> Outcome[ListPage]:
+    ) -> Pending[ListPage]:
         return self._reads.list(bucket, prefix, delimiter=delimiter, token=token, limit=limit)
 
     def list_uploads(
         self, bucket: str, prefix: str, marker: tuple[str, str] | None = None
-    ) -> Outcome[UploadsPage]:
+    ) -> Pending[UploadsPage]:
         return self._reads.list_uploads(bucket, prefix, marker)
 
     # Writing.
@@ -177,10 +172,10 @@ class S3Client:
         condition: WriteCondition = WriteCondition.NONE,
         *,
         checksum: Checksum | None = None,
-    ) -> Outcome[str]:
+    ) -> Pending[str]:
         return self._writes.put(name, body, properties, condition, checksum)
 
-    def delete(self, name: ObjectName, *, if_match: str | None = None) -> Outcome[None]:
+    def delete(self, name: ObjectName, *, if_match: str | None = None) -> Pending[None]:
         return self._writes.delete(name, if_match)
 
     def copy(
@@ -191,14 +186,14 @@ class S3Client:
         properties: ObjectProperties | None = None,
         *,
         if_match: str | None = None,
-    ) -> Outcome[str]:
+    ) -> Pending[str]:
         return self._writes.copy(source, target, condition, properties, if_match)
 
     # Multipart uploads.
 
     def create_upload(
         self, name: ObjectName, properties: ObjectProperties, *, copies: bool = False
-    ) -> Outcome[MultipartUpload]:
+    ) -> Pending[MultipartUpload]:
         return self._uploads.create(name, properties, copies=copies)
 
     def upload_part(
@@ -208,12 +203,12 @@ class S3Client:
         body: Body,
         *,
         checksum: Checksum | None = None,
-    ) -> Outcome[StoredPart]:
+    ) -> Pending[StoredPart]:
         return self._uploads.upload_part(upload, number, body, checksum)
 
     def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
-    ) -> Outcome[StoredPart]:
+    ) -> Pending[StoredPart]:
         return self._uploads.copy_part(upload, number, source, wanted)
 
     def complete_upload(
@@ -221,8 +216,25 @@ class S3Client:
         upload: MultipartUpload,
         parts: tuple[StoredPart, ...],
         condition: WriteCondition = WriteCondition.NONE,
-    ) -> Outcome[str]:
+    ) -> Pending[str]:
         return self._uploads.complete(upload, parts, condition)
 
-    def abort_upload(self, upload: MultipartUpload) -> Outcome[None]:
+    def abort_upload(self, upload: MultipartUpload) -> Pending[None]:
         return self._uploads.abort(upload)
+
+
+def trial_client(
+    executor: RequestExecutor, integrity: BodyIntegrity, capabilities: Capabilities
+) -> S3Client:
+    """A client for probes: it emits no events, and its requests have a short deadline.
+
+    :param executor: sends the requests.
+    :param integrity: checksums of bodies.
+    :param capabilities: what the store is believed to support.
+    """
+    return S3Client(
+        executor.with_short_deadline(),
+        RequestContext(SilentSink()),
+        FixedCapabilities(capabilities),
+        integrity,
+    )

@@ -25,7 +25,11 @@ class S3Request:
 
     :param operation: S3's name of the operation, for the log and the counter.
     :param method: the HTTP method.
+    :param bucket: the name of the bucket, or the ARN of an access point.
+    :param key: the key of the object, not encoded; "" for requests about the bucket.
     :param query: names and values, not encoded.
+    :param headers: names and values, without those of the signature.
+    :param body: its buffers, in order.
     :param missing: the error class for a 404 without a known code.
     :param is_slow: the store may need minutes before it responds (copies, Complete).
     :param final_codes: S3 error codes after which the request is not sent again.
@@ -59,6 +63,8 @@ class S3Request:
 class Response:
     """A 2xx response.
 
+    :param status: the HTTP status.
+    :param headers: all headers.
     :param document: its body; empty where a `BodyStream` has taken it.
     """
 
@@ -73,7 +79,8 @@ class RequestContext:
 
     :param events: takes the events of the request.
     :param user: the user whose fair share of a throttled bucket it counts against.
-    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None: never.
+    :param cancel_token: once it is cancelled, the attempt in flight is the last one; None if the
+        request cannot be cancelled.
     """
 
     events: EventSink
@@ -105,11 +112,11 @@ class BodyStream(Protocol):
     def began(self, status: int, headers: Headers) -> None:
         """The headers of an attempt's response have arrived.
 
-        :raises AttemptFailed: it is not the response that was asked for
+        :raises AttemptError: it is not the response that was asked for
         """
 
     def received(self, data: bytes) -> None:
         """The next bytes of the body.
 
-        :raises AttemptFailed: there are more than the response promised
+        :raises AttemptError: there are more than the response promised
         """

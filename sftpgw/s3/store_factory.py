@@ -28,10 +28,10 @@ from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.s3.attempt import AttemptSender
 from sftpgw.s3.body_integrity import BodyIntegrity
-from sftpgw.s3.capabilities import FixedCapabilities, ProbedCapabilities, SilentSink
+from sftpgw.s3.capabilities import ProbedCapabilities
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_executor import RequestExecutor
-from sftpgw.s3.s3_client import S3Client
+from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
 from sftpgw.s3.throttle.queue import Throttles
 
@@ -58,6 +58,7 @@ def open_store(
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
 
+    :param settings: ``[s3]``.
     :param reactor: Twisted's reactor.
     :param events: takes the events of the client.
     :param wall_clock: returns seconds since 1970 (``time.time``).
@@ -107,12 +108,7 @@ class _Prober:
 
     async def probe(self, bucket: str) -> Capabilities:
         """:raises StoreError: the bucket cannot be probed"""
-        client = S3Client(
-            self.executor.with_short_deadline(),
-            RequestContext(SilentSink()),
-            FixedCapabilities(self.settings.capabilities),
-            self.integrity,
-        )
+        client = trial_client(self.executor, self.integrity, self.settings.capabilities)
         token = f"{int(self.random() * 2**53):014x}"
         return await probe_capabilities(client, bucket, self.settings.state_prefix, token)
 
@@ -122,6 +118,7 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
 
     Reads files. https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html
 
+    :param settings: ``[s3]``; its `ca_file` wins.
     :param environment: the process's environment; if it is empty, only the settings count.
     """
     if settings.ca_file or not environment:

@@ -54,9 +54,9 @@ class WriteSupport:
             fallbacks=fallbacks,
             publisher=Publisher(executor, reads, fallbacks),
             reasons=FailureReasons(executor, reads),
-            storage_class=executor.executor.settings.storage_class,
+            storage_class=executor.settings.storage_class,
         )
 
     def now_seconds(self) -> float:
         """The time by the store's clock, seconds since 1970."""
-        return self.executor.executor.now_seconds()
+        return self.executor.now_seconds()

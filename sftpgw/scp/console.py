@@ -237,6 +237,7 @@ class Console:
     def explain(self, error: Exception, path: bytes = b"") -> str:
         """The sentence that tells the client of an error. The log gets the rest.
 
+        :param error: the exception; if it is not a `GatewayError`, it is logged as a defect.
         :param path: the path that the error is about, for a sentence that does not begin with one.
         """
         if isinstance(error, GatewayError):

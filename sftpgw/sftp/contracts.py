@@ -66,6 +66,8 @@ class IGatewayFile(ISFTPFile):
     def digests(algorithm: str, start: int, length: int, block: int) -> Deferred[list[bytes]]:
         """check-file-handle: the digests of the blocks of a range.
 
+        :param algorithm: its name, of `files/digests`.
+        :param start: the offset of the range.
         :param length: in bytes; 0: to the end of the file.
         :param block: the bytes of a block; 0: the range is one block.
         """
@@ -82,7 +84,7 @@ class IGatewayDirectory(Interface):
 
 
 class IGatewayServer(ISFTPServer):
-    """One session's file server."""
+    """The file server of one SFTP channel."""
 
     def gotVersion(otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """As in Conch."""
@@ -127,7 +129,7 @@ class IGatewayServer(ISFTPServer):
         """expand-path@openssh.com: as realPath, for paths that may begin with ``~``."""
 
     def homeDirectory(user: bytes) -> Eventual[bytes]:
-        """home-directory: of a user; the session's own for an empty name."""
+        """home-directory: of a user; the logged-in user's for an empty name."""
 
     def namesOfOwners(
         uids: tuple[int, ...], gids: tuple[int, ...]

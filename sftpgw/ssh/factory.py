@@ -103,7 +103,9 @@ class GatewayFactory(SSHFactory):
         """A transport for the connection if it is admitted; None if not.
 
         :param host: the address that limits count; None if no limit per address applies.
-        :param address: see `AcceptedClient`, as for `via` and `is_balancer`.
+        :param address: see `AcceptedClient`.
+        :param via: see `AcceptedClient`.
+        :param is_balancer: see `AcceptedClient`.
         """
         ticket = self._admission.admit(host)
         if isinstance(ticket, Refusal):
@@ -142,6 +144,7 @@ class GatewayFactory(SSHFactory):
     def count_refusal(self, refusal: Refusal, host: str | None) -> None:
         """Count a connection that was not accepted.
 
+        :param refusal: why it was not accepted.
         :param host: the address that it came from; None if it has none.
         """
         self._refusals.count(refusal.value, host)

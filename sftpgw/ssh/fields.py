@@ -30,6 +30,7 @@ class PacketFields(FieldCursor):
 def printable(data: bytes, limit: int = 128) -> str:
     """Bytes from a client as text for a log line, without control characters.
 
+    :param data: the bytes, in any encoding.
     :param limit: how many bytes are used.
     """
     return readable(data[:limit])

@@ -74,12 +74,14 @@ class Opener(Protocol):
     def length(self, incoming: memoryview, sequence: int) -> int | None:
         """The length field at the beginning of `incoming`; None if it is not complete.
 
+        :param incoming: the bytes from the beginning of the packet on; not changed.
         :param sequence: the packet's sequence number.
         """
 
     def open(self, packet: memoryview, sequence: int) -> bytes:
         """Padding length, payload and padding of a complete packet.
 
+        :param packet: the packet from its length field to its tag.
         :param sequence: the packet's sequence number.
         :raises DamagedPacket: the packet was changed on its way.
         """

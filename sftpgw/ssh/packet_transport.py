@@ -223,6 +223,7 @@ class PacketTransport(SSHServerTransport):
     def send_payloads(self, messageType: int, payloads: Iterable[Body]) -> None:
         """Send several messages of one kind.
 
+        :param messageType: the number of the messages.
         :param payloads: what follows the number of each message, in fragments.
         """
         if not self.has_ended:

@@ -35,6 +35,9 @@ NO_HEADERS: Mapping[str, str] = {}
 class ScriptedResponse:
     """One response, or its absence.
 
+    :param status: the HTTP status.
+    :param body: the body.
+    :param headers: further headers.
     :param length: the value of ``Content-Length``, if it is not that of the body.
     :param is_chunked: send no length, and the body in chunks.
     :param cut_after_bytes: close the connection after so many bytes of the body.
@@ -81,7 +84,9 @@ def scripted_error(
 def error_document(code: str, region: str = "", message: str = "scripted") -> bytes:
     """S3's ``<Error>`` document.
 
+    :param code: S3's error code.
     :param region: the region that it names as the bucket's.
+    :param message: the text for people.
     """
     element = f"<Region>{escape(region)}</Region>" if region else ""
     return (
@@ -135,6 +140,7 @@ class ScriptedS3(Factory):
         """Respond with `responses` to the next requests for which `concerns` is true.
 
         :param concerns: sees the request without its body.
+        :param responses: the responses, one for each such request.
         """
         self._disturbances.extend((concerns, response) for response in responses)
 

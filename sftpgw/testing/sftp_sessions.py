@@ -93,6 +93,10 @@ class GatewayInMemory:
     """What one process has: a store, a budget, the registry of files in flight, a clock.
 
     :param store: the fake one by default.
+    :param settings: ``[s3]``.
+    :param limits: ``[limits]``.
+    :param ssh: ``[ssh]``.
+    :param files: ``[files]``.
     :param holds_closes: as of `SharedContext`; by default a CLOSE is carried out at once.
     """
 
@@ -184,7 +188,10 @@ class GatewayInMemory:
     ) -> SftpClient:
         """A client of a user's, with SFTP negotiated unless `greet` is False.
 
+        :param user: who logs in.
+        :param greet: whether SFTP is negotiated.
         :param reads: whether it widens its window of `window_bytes` as it reads.
+        :param window_bytes: the first window of its channel.
         """
         session = self.session(user)
         pair = LoggedInPair(

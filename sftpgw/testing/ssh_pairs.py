@@ -364,6 +364,9 @@ def make_test_portal(
     :param subsystems: what each avatar offers, as with `LoggedInPair`.
     :param on_logout: takes the name of a user whose connection is gone.
     :param commands: as with `LoggedInPair`, like the other three.
+    :param window_memory: as with `LoggedInPair`.
+    :param output_memory: as with `LoggedInPair`.
+    :param totals: as with `LoggedInPair`.
     """
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:

@@ -38,6 +38,8 @@ Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 class Issued:
     """A certificate, its key, and the chain that a server sends with it.
 
+    :param certificate: the certificate.
+    :param key: its private key.
     :param chain: the authorities between this certificate and a trusted one.
     """
 
@@ -65,6 +67,7 @@ class Authority:
     def new(cls, name: str = "test authority", **changes: Any) -> Authority:
         """A self-signed authority.
 
+        :param name: the common name of the authority.
         :param changes: parameters of `make_certificate`.
         """
         return cls(
@@ -74,6 +77,7 @@ class Authority:
     def issue(self, names: Sequence[x509.GeneralName | str] | None, **changes: Any) -> Issued:
         """A certificate for a server.
 
+        :param names: as for `make_certificate`.
         :param changes: parameters of `make_certificate`.
         """
         issued = make_certificate(self.issued, names=names, **changes)

@@ -82,6 +82,7 @@ def parse_error(document: bytes) -> ErrorDocument:
 def parse_write_result(document: bytes, kind: str) -> WriteResult | ErrorDocument:
     """The body of a 200 that may be an error all the same, and may begin with white space.
 
+    :param document: the XML as it came.
     :param kind: ``CompleteMultipartUploadResult``, ``CopyObjectResult`` or
         ``CopyPartResult``.
     :raises MalformedDocument: it is neither this result nor an error

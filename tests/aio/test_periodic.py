@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from twisted.internet import task
@@ -16,7 +17,11 @@ from tests.results import result_of
 class Rounds:
     """A task whose rounds the test ends."""
 
-    def __init__(self, random: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        random: Callable[[], float] | None = None,
+        on_failure: Callable[[Failure], None] | None = None,
+    ) -> None:
         self.clock = task.Clock()
         self.begun_seconds: list[float] = []
         self.under_way: Deferred[None] = Deferred()
@@ -27,7 +32,7 @@ class Rounds:
             first_seconds=5,
             every_seconds=10,
             clock=self.clock,
-            on_failure=self.failures.append,
+            on_failure=on_failure or self.failures.append,
             **spread,
         )
         self.task.start()
@@ -64,6 +69,26 @@ def test_a_failure_is_told_and_the_next_round_follows() -> None:
     assert [each.type for each in rounds.failures] == [ValueError]
     rounds.clock.advance(10)
     assert rounds.begun_seconds == [5, 15]
+
+
+def test_the_next_round_follows_though_the_failure_cannot_be_told(logged_failures: Any) -> None:
+    told: list[Failure] = []
+
+    def raise_again(failure: Failure) -> None:
+        told.append(failure)
+        failure.trap(KeyError)
+
+    rounds = Rounds(on_failure=raise_again)
+    rounds.clock.advance(5)
+    rounds.under_way.errback(ValueError("no"))
+    rounds.clock.advance(10)
+    assert rounds.begun_seconds == [5, 15]
+    finishing = Deferred.fromCoroutine(rounds.task.finish())
+    rounds.under_way.errback(ValueError("no"))
+    result_of(finishing)
+    assert [each.type for each in told] == [ValueError, ValueError]
+    found, logged_failures.found = logged_failures.found, []
+    assert ["could not be reported" in each for each in found] == [True, True]
 
 
 @pytest.mark.parametrize("is_under_way", [False, True])

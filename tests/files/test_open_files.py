@@ -19,7 +19,7 @@ from sftpgw.errors import (
     StoreTrouble,
     StoreUnavailable,
 )
-from sftpgw.files.renames.silly_rename import is_silly_rename
+from sftpgw.files.silly_rename import is_silly_rename
 from sftpgw.files.transfers.key_bindings import KEY_SECONDS
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree

@@ -330,7 +330,9 @@ class TestFiles:
 
     def test_setstat_of_times_is_accepted(self, gateway: GatewayInMemory, tree: Tree) -> None:
         seed(gateway, "a")
+        assert result_of(tree.stat(b"/a")).modified_seconds != 1.0
         result_of(tree.set_attributes(b"/a", AttributeChanges(modified_seconds=1.0)))
+        assert result_of(tree.stat(b"/a")).modified_seconds == 1.0
 
 
 class TestListing:

@@ -26,8 +26,8 @@ from twisted.python.failure import Failure
 from sftpgw.errors import StoreUnavailable
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
-from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.recovery import RenameRecovery
+from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.subsystem import Subsystem
@@ -329,7 +329,7 @@ def finisher(gateway: GatewayInMemory) -> RenameRecovery:
     return RenameRecovery(
         ("bucket",),
         gateway.settings.state_prefix,
-        completer=RenameCompleter(gateway.store, copier, gateway.clock, gateway.events),
+        settler=RenameSettler(gateway.store, copier, gateway.clock, gateway.events),
         store=gateway.store,
         clock=gateway.clock,
         events=gateway.events,

@@ -98,7 +98,7 @@ class DirectoryMtimes:
         if is_empty_marker(info):
             await self._copier.put_marker(info, location.marker, modified_seconds=seconds)
         else:  # its bytes stay
-            await self._mtime_setter.set_in_turn(info, seconds, location.path)
+            await self._mtime_setter.set_known(info, seconds, location.path)
         return True
 
     async def _create_marker(self, location: Location, seconds: float) -> None:

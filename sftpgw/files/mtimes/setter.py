@@ -72,7 +72,7 @@ class MtimeSetter:
         """
         async with self._transfers.in_turn(name):
             info = await self._store.head(name)
-            await self._change(info, seconds, path)
+            await self.set_known(info, seconds, path)
 
     def require_possible(self, size_bytes: int) -> None:
         """Check that the mtime of an upload could still be set after its end.
@@ -109,22 +109,19 @@ class MtimeSetter:
         try:
             info = await self._store.head(stored.name)
             if info.etag.strip('"') == stored.etag.strip('"'):
-                await self._change(info, seconds, stored.name.key)
+                await self.set_known(info, seconds, stored.name.key)
         except (FileError, StoreError) as error:
             self._events.emit(
                 TimeNotSet(key=stored.name.key, bucket=stored.name.bucket, reason=error.message)
             )
 
-    async def set_in_turn(self, info: ObjectInfo, seconds: float, path: str) -> None:
+    async def set_known(self, info: ObjectInfo, seconds: float, path: str) -> None:
         """As `set`, for a caller that is in the object's turn and has just sent a HEAD.
 
         :param info: the object as the HEAD shows it.
         :param seconds: the mtime.
         :param path: the file, for messages.
         """
-        await self._change(info, seconds, path)
-
-    async def _change(self, info: ObjectInfo, seconds: float, path: str) -> None:
         if self._late_times is LateTimes.DEFER:
             self._cache.defer(info, seconds)
         is_set = int(modified_seconds(info)) == int(seconds)

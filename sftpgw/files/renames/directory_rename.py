@@ -6,7 +6,7 @@ Must not know: SFTP; what may be at the target, which its caller checks.
 Rules (those of the journal are in `files/renames/plan`)
 
 1. The intent is written first. If another rename of the same keys is in progress, this one is
-   refused; if it was interrupted, it is completed first (`files/renames/exclusion`).
+   refused; if it was interrupted, it is settled first (`files/renames/exclusion`).
 2. All objects are counted before the first is copied: there may be too many of them, or a new key
    may be too long.
 3. Then, page by page: a HEAD for each object, the versions into the journal, a copy of each object
@@ -41,10 +41,10 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.permissions import Operation, allows
-from sftpgw.files.renames.completer import CONCURRENT_REQUESTS, RenameCompleter
 from sftpgw.files.renames.exclusion import RenameExclusion
 from sftpgw.files.renames.journal import RenameJournal, start_heartbeat
 from sftpgw.files.renames.plan import Entry, Intent, Outcome, journals_prefix
+from sftpgw.files.renames.settler import CONCURRENT_REQUESTS, RenameSettler
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import RenameLeftBehind, RenameSparedFiles
 from sftpgw.model.limits import MAX_KEY_BYTES, MAX_LISTED_KEYS
@@ -65,7 +65,7 @@ class DirectoryRename:
     :param target: its new location.
     :param context: the objects that the session's files use.
     :param copier: copies and verifies single objects.
-    :param completer: carries out the outcome.
+    :param settler: carries out the outcome.
     """
 
     def __init__(
@@ -75,27 +75,25 @@ class DirectoryRename:
         *,
         context: SessionContext,
         copier: Copier,
-        completer: RenameCompleter,
+        settler: RenameSettler,
     ) -> None:
         self._source = source
         self._target = target
         self._context = context
         self._store = context.store
         self._copier = copier
-        self._completer = completer
+        self._settler = settler
         self._bucket = source.bucket
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
         key_prefix = f"{journals_prefix(context.settings.state_prefix)}{token_hex(12)}/"
         self._journal = RenameJournal(self._store, self._bucket, key_prefix)
-        self._exclusion = RenameExclusion(context, self._journal, completer)
+        self._exclusion = RenameExclusion(context, self._journal, settler)
         self._heartbeat: PeriodicTask | None = None
         self._pages: tuple[int, ...] = ()
         self._moved = 0
         self._has_marker = False
         self._edited: list[tuple[ObjectInfo, ObjectInfo]] = []
         """Base objects of open files: each original, and its copy."""
-        self._was_recovered = False
-        """An interrupted rename of the same directories was completed, and moved all of it."""
 
     async def move(
         self,
@@ -113,9 +111,10 @@ class DirectoryRename:
             raise LimitReached("there is no memory to rename a directory now; try again")
         try:
             await self._write_intent()
-            self._heartbeat = start_heartbeat(self._write_intent, self._context.clock)
-            await self._copy(require_free, on_copied)
-            if not self._was_recovered:
+            self._heartbeat = start_heartbeat(
+                self._write_intent, self._context.clock, self._context.events
+            )
+            if await self._copy(require_free, on_copied):
                 await self._delete_source()
         finally:
             if self._heartbeat is not None:
@@ -138,14 +137,17 @@ class DirectoryRename:
         self,
         require_free: Callable[[], Awaitable[bool]],
         on_copied: Callable[[], Awaitable[None]],
-    ) -> None:
-        """Copy all objects; when this returns, the outcome is *moved*."""
+    ) -> bool:
+        """Copy all objects. Returns whether the outcome is *moved*, so that the source must go.
+
+        It need not if an interrupted rename of the same directories was settled, which has moved
+        all of it.
+        """
         try:
-            self._was_recovered = await self._exclusion.require(self._intent, self._source.path)
-            if self._was_recovered and not await self._is_anything_left():
+            was_moved = await self._exclusion.require(self._intent, self._source.path)
+            if was_moved and not await self._is_anything_left():
                 await self._remove_journal()
-                return
-            self._was_recovered = False
+                return False
             if await require_free():
                 self._intent = replace(self._intent, over_marker=True)
                 await self._write_intent()
@@ -157,6 +159,7 @@ class DirectoryRename:
         except Exception:
             if await self._roll_back():
                 raise
+        return True
 
     async def _roll_back(self) -> bool:
         """Delete the copies. Returns False if the outcome is *moved*: then the rename goes on."""
@@ -167,8 +170,8 @@ class DirectoryRename:
                 if not await self._exclusion.holds(self._intent):
                     self._emit_left_behind("others rename the same files by now")
                     return True
-                await self._complete(Outcome.ABANDONED)
-                await self._completer.clear_ghosts(self._intent, Outcome.ABANDONED)
+                await self._settle(Outcome.ABANDONED)
+                await self._settler.clear_ghosts(self._intent, Outcome.ABANDONED)
             await self._remove_journal()
         except GatewayError as error:
             self._emit_left_behind(error.message)
@@ -261,7 +264,7 @@ class DirectoryRename:
     async def _delete_source(self) -> None:
         self._move_uploads()
         try:
-            spared = await self._complete(Outcome.MOVED)
+            spared = await self._settle(Outcome.MOVED)
             await self._remove_journal()
             is_anything_left = await self._clear_source()
         except StoreError as error:
@@ -285,12 +288,10 @@ class DirectoryRename:
                 "left under the old name"
             )
 
-    async def _complete(self, outcome: Outcome) -> int:
+    async def _settle(self, outcome: Outcome) -> int:
         """Carry out the outcome. Returns the number of objects that were spared."""
-        completed = await self._completer.complete(
-            self._journal, self._pages, self._intent, outcome
-        )
-        return completed.spared
+        settled = await self._settler.settle(self._journal, self._pages, self._intent, outcome)
+        return settled.spared
 
     def _move_uploads(self) -> None:
         """Give open files their new names, except where the key would be too long."""
@@ -312,7 +313,7 @@ class DirectoryRename:
         source = self._intent.source
         page = await self._store.list(self._bucket, source, delimiter="/", limit=10)
         if page.prefixes or self._visible(page.objects):
-            await self._completer.clear_ghosts(self._intent, Outcome.MOVED)
+            await self._settler.clear_ghosts(self._intent, Outcome.MOVED)
             return await self._is_anything_left()
         if not self._has_marker:
             await self._store.delete(self._source.marker)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sftpgw.errors import LimitReached, NoSuchObject
-from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.journal import RenameJournal, list_journals
 from sftpgw.files.renames.plan import LEASE_SECONDS, FoundJournal, Intent, Outcome
+from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.session_context import SessionContext
 
 
@@ -22,20 +22,20 @@ class RenameExclusion:
 
     :param context: the objects that the session's files use.
     :param journal: the journal of this rename.
-    :param completer: completes an overlapping rename that was interrupted.
+    :param settler: settles an overlapping rename that was interrupted.
     """
 
     def __init__(
-        self, context: SessionContext, journal: RenameJournal, completer: RenameCompleter
+        self, context: SessionContext, journal: RenameJournal, settler: RenameSettler
     ) -> None:
         self._store = context.store
         self._clock = context.clock
         self._state_prefix = context.settings.state_prefix
         self._journal = journal
-        self._completer = completer
+        self._settler = settler
 
     async def require(self, intent: Intent, path: str) -> bool:
-        """Check that no other rename overlaps; complete those that were interrupted.
+        """Check that no other rename overlaps; settle those that were interrupted.
 
         :param intent: the intent of this rename, already in the journal.
         :param path: the directory, for the message.
@@ -44,16 +44,16 @@ class RenameExclusion:
         """
         is_moved = False
         async for found, other in self._overlapping(intent):
-            completed = None
+            settled = None
             if found.is_expired(self._clock.seconds()):
-                completed = await self._completer.take_over(intent.bucket, found)
-            if completed is None:
+                settled = await self._settler.take_over(intent.bucket, found)
+            if settled is None:
                 raise LimitReached(
                     f"{path}: this directory, or one above or below, is being renamed, or its "
                     f"rename was interrupted; try again in {LEASE_SECONDS:.0f} seconds"
                 )
             is_same = (other.source, other.target) == (intent.source, intent.target)
-            is_moved |= is_same and completed.outcome is Outcome.MOVED
+            is_moved |= is_same and settled.outcome is Outcome.MOVED
         return is_moved
 
     async def holds(self, intent: Intent) -> bool:

@@ -38,6 +38,8 @@ from sftpgw.files.renames.plan import (
     parse_page,
 )
 from sftpgw.model.clock import Clock
+from sftpgw.model.events import EventSink
+from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore, WriteCondition
 
 T = TypeVar("T")
@@ -72,7 +74,7 @@ class RenameJournal:
         await self._put(page_key(self.key_prefix, number), page_text(entries))
 
     async def read_page(self, number: int) -> tuple[Entry, ...]:
-        """:raises NoSuchObject: another process has completed the rename.
+        """:raises NoSuchObject: another process has settled the rename.
         :raises StoreTrouble: the page cannot be understood.
         """
         text = await self._get(page_key(self.key_prefix, number))
@@ -111,9 +113,7 @@ class RenameJournal:
         return _parsed(lambda: Outcome(text.decode()))
 
     async def claim(self, key: str) -> bool:
-        """Create a claim. Returns whether this process was first.
-
-        A store without If-None-Match tells every process that it was.
+        """Create a claim, as `state_objects.claim` does. Returns whether this process was first.
 
         :param key: the claim's key, `FoundJournal.claim_key`.
         """
@@ -160,27 +160,31 @@ async def list_journals(
     return find_journals(state_prefix, objects)
 
 
-def start_heartbeat(beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock) -> PeriodicTask:
+def start_heartbeat(
+    beat: Callable[[], Coroutine[Any, Any, None]], clock: Clock, events: EventSink
+) -> PeriodicTask:
     """Renew a lease every `BEAT_SECONDS`, until the returned task is stopped.
 
-    If the store refuses a beat, the next one follows in time: a lease outlasts several beats.
+    If a beat fails, the next one follows in time: a lease outlasts several beats.
 
     :param beat: writes the intent.
     :param clock: the process's clock.
+    :param events: receives the failures that are not the store's.
     """
+
+    def on_failure(failure: Failure) -> None:
+        if not failure.check(StoreError):
+            events.emit(Defect(where="rename-heartbeat", failure=failure))
+
     task = PeriodicTask(
         beat,
         first_seconds=BEAT_SECONDS,
         every_seconds=BEAT_SECONDS,
         clock=clock,
-        on_failure=_ignore_store_error,
+        on_failure=on_failure,
     )
     task.start()
     return task
-
-
-def _ignore_store_error(failure: Failure) -> None:
-    failure.trap(StoreError)
 
 
 def _parsed(parse: Callable[[], T]) -> T:

@@ -1,9 +1,10 @@
 """The recovery of interrupted directory renames: looking for expired journals.
 
-Knows: when to look, and what to do about a failure. Must not know: how a rename is completed.
+Knows: when to look, and what to do about a failure. Must not know: how a rename is settled.
 
-A process looks soon after its start and then every few minutes. It completes each rename whose
-lease has expired, whichever process began it (`RenameCompleter.take_over`).
+A process looks soon after its start and then every few minutes. It settles each rename whose lease
+has expired, whichever process began it (`RenameSettler.take_over`): a rename whose outcome is
+*moved* is completed, any other one is undone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Callable
 
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import CredentialsUnavailable, GatewayError, StoreUnavailable
-from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.journal import list_journals
+from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, FinishFailed
@@ -29,7 +30,7 @@ class RenameRecovery:
 
     :param buckets: the buckets to look into.
     :param state_prefix: the prefix of the gateway's own keys.
-    :param completer: completes what is found.
+    :param settler: settles what is found.
     :param store: the store.
     :param clock: the process's clock.
     :param events: receives failures.
@@ -41,7 +42,7 @@ class RenameRecovery:
         buckets: tuple[str, ...],
         state_prefix: str,
         *,
-        completer: RenameCompleter,
+        settler: RenameSettler,
         store: ObjectStore,
         clock: Clock,
         events: EventSink,
@@ -49,7 +50,7 @@ class RenameRecovery:
     ) -> None:
         self._buckets = buckets
         self._state_prefix = state_prefix
-        self._completer = completer
+        self._settler = settler
         self._store = store
         self._clock = clock
         self._events = events
@@ -59,7 +60,9 @@ class RenameRecovery:
             first_seconds=FIRST_SECONDS,
             every_seconds=EVERY_SECONDS,
             clock=clock,
-            on_failure=lambda failure: events.emit(Defect(where="finisher", failure=failure)),
+            on_failure=lambda failure: events.emit(
+                Defect(where="rename-recovery", failure=failure)
+            ),
             random=random,
         )
 
@@ -83,7 +86,7 @@ class RenameRecovery:
         for found in await list_journals(self._store, bucket, self._state_prefix):
             if found.is_expired(self._clock.seconds()):
                 try:
-                    await self._completer.take_over(bucket, found)
+                    await self._settler.take_over(bucket, found)
                 except (CredentialsUnavailable, StoreUnavailable):
                     raise
                 except GatewayError as error:

@@ -47,8 +47,8 @@ from sftpgw.files.listing.markers import (
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.permissions import Operation, allows, require
-from sftpgw.files.renames.completer import RenameCompleter
 from sftpgw.files.renames.directory_rename import DirectoryRename
+from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
@@ -85,7 +85,7 @@ class Renamer:
         self._transfers = context.transfers
         self._events = context.events
         self._copier = copier
-        self._completer = RenameCompleter(context.store, copier, context.clock, context.events)
+        self._settler = RenameSettler(context.store, copier, context.clock, context.events)
 
     async def rename(self, source: Location, target: Location, *, replace: bool) -> None:
         """Rename the file or directory at a location.
@@ -252,7 +252,7 @@ class Renamer:
             target,
             context=self._context,
             copier=self._copier,
-            completer=self._completer,
+            settler=self._settler,
         )
         with self._transfers.changes.leaving(source.bucket, source.prefix):
             count = await directory_rename.move(require_free=require_free, on_copied=ensure_parent)

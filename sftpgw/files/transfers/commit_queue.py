@@ -6,10 +6,9 @@ Must not know: how an upload is published.
 Rules
 
 1. The uploads of one object are published in the order of their CLOSEs: the last CLOSE wins.
-2. What counts is the name that a file has when its commit could go on, since a rename may have
-   changed it. Of two commits that wait, the later one waits for the earlier one, whatever names
-   they had, so that no two wait for each other.
-3. A commit that *has the key* passes the queue. It waits only for what the store is storing at
+2. A rename may change the name while a commit waits. A commit is ordered among those of its current
+   name. The order is always that of the CLOSEs, so no two commits wait for each other.
+3. A commit that *may overtake* passes the queue. It waits only for what the store is storing at
    that moment, and all other commits of the object wait for it (`files/uploads/relocation`).
 4. Nothing is published while a rename decides under which name (`Commit.held`).
 """
@@ -34,7 +33,7 @@ class Commit:
     :param name: the object that the upload publishes.
     :ivar has_begun: the file is closed; other sessions wait for it.
     :ivar is_publishing: it has its position, and keeps its name from now on.
-    :ivar waits_for_key: a renamed upload needs this name first (`key_bindings`).
+    :ivar waits_for_binding: a renamed upload needs this name first (`key_bindings`).
     """
 
     def __init__(self, queue: CommitQueue, name: ObjectName) -> None:
@@ -42,22 +41,22 @@ class Commit:
         self.has_begun = False
         self.is_publishing = False
         self.has_ended = False
-        self.waits_for_key = False
+        self.waits_for_binding = False
         self.number = 0
         """The position among all CLOSEs of the process."""
-        self.has_key = False
+        self.may_overtake = False
         self._stored_before: tuple[Commit, ...] = ()
         self._queue = queue
         self._holds = 0
         self._ended = Notifier()
 
-    def begin(self, *, has_key: bool = False) -> None:
+    def begin(self, *, may_overtake: bool = False) -> None:
         """The client has closed the file; from now on other sessions wait for it.
 
-        :param has_key: it waits only for commits that the store is storing now (rule 3).
+        :param may_overtake: it waits only for commits that the store is storing now (rule 3).
         """
-        self.has_key = has_key
-        if has_key:
+        self.may_overtake = may_overtake
+        if may_overtake:
             self._stored_before = self._queue.being_stored(self.name)
         self.has_begun = True
         self._queue.join(self)
@@ -94,11 +93,11 @@ class Commit:
         return has_waited
 
     def _gives_way(self) -> bool:
-        if self.has_key:
+        if self.may_overtake:
             return not all(each.has_ended for each in self._stored_before)
         queue = self._queue.commits_of(self.name) if self.has_begun else [self]
         return queue[0] is not self or any(
-            each.is_publishing or each.has_key for each in queue if each is not self
+            each.is_publishing or each.may_overtake for each in queue if each is not self
         )
 
     def leave(self) -> None:
@@ -144,7 +143,9 @@ class CommitQueue:
     def being_stored(self, name: ObjectName) -> tuple[Commit, ...]:
         """The commits of `name` that wait for nothing but the store."""
         return tuple(
-            each for each in self.commits_of(name) if each.is_publishing and not each.waits_for_key
+            each
+            for each in self.commits_of(name)
+            if each.is_publishing and not each.waits_for_binding
         )
 
     def look_again(self) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.defer import TimeoutError
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import LimitReached
-from sftpgw.files.renames.silly_rename import is_silly_rename
+from sftpgw.files.silly_rename import is_silly_rename
 from sftpgw.model.clock import Clock
 from sftpgw.model.store import ObjectName
 

@@ -132,11 +132,11 @@ class Registration:
         """
         if not self._registry.bindings.bound_elsewhere(self.name):
             return False
-        self.commit.waits_for_key = True
+        self.commit.waits_for_binding = True
         try:
             await self._registry.bindings.wait_until_free(self.name, clock)
         finally:
-            self.commit.waits_for_key = False
+            self.commit.waits_for_binding = False
         return True
 
     def end(self) -> None:
@@ -260,17 +260,17 @@ class TransferRegistry:
         return registration
 
     @asynccontextmanager
-    async def in_turn(self, name: ObjectName, *, has_key: bool = False) -> AsyncIterator[None]:
+    async def in_turn(self, name: ObjectName, *, may_overtake: bool = False) -> AsyncIterator[None]:
         """Rewrite a stored object as if it were an upload that is closed now.
 
         The commits of the object that are under way are waited for before; later ones wait
         until this has ended.
 
         :param name: the object.
-        :param has_key: see rule 3 of `commit_queue`.
+        :param may_overtake: see rule 3 of `commit_queue`.
         """
         registration = self.register(name, None)
-        registration.commit.begin(has_key=has_key)
+        registration.commit.begin(may_overtake=may_overtake)
         try:
             await registration.commit.wait()
             yield

@@ -41,6 +41,7 @@ from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.upload_commands import (
     AbortUpload,
     Command,
+    CommandResult,
     CompleteStaging,
     CompleteUpload,
     CopyBase,
@@ -48,7 +49,6 @@ from sftpgw.files.uploads.plan.upload_commands import (
     CreateUpload,
     DropStaging,
     FetchBase,
-    Outcome,
     PutWhole,
     SendPart,
     SuspendUpload,
@@ -127,7 +127,7 @@ class UploadExecutor:
         """Requests under way are not retried, but for those that publish or clean up."""
         self._cancel_token.cancel()
 
-    async def carry_out(self, command: Command) -> Outcome:
+    async def carry_out(self, command: Command) -> CommandResult:
         """Returns the stored part of a command that sends or copies one, or the fetched bytes.
 
         :raises StoreError: the store refuses, or is away.

@@ -83,7 +83,7 @@ class Relocator:
         :raises AlreadyExists: the name is taken, and must not be replaced.
         :raises StoreTrouble: the file is stored, but not only under its name.
         """
-        async with self._transfers.in_turn(upload.name, has_key=True):
+        async with self._transfers.in_turn(upload.name, may_overtake=True):
             await check()
             await self._complete(upload, parts)
             return await self._move(upload.name, parts, name, condition)

@@ -47,8 +47,8 @@ from sftpgw.errors import (
     UploadFailed,
 )
 from sftpgw.files.memory.reservation import UploadReservation
-from sftpgw.files.renames.silly_rename import is_silly_rename
 from sftpgw.files.session_context import SessionContext
+from sftpgw.files.silly_rename import is_silly_rename
 from sftpgw.files.traffic import FileTraffic
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.transfers.transfer_view import TransferKind, TransferView

@@ -22,6 +22,12 @@ Rules:
 6. Progress (received bytes of a body) starts the count of attempts afresh, a bounded number of
    times.
 
+Requests are also sent again elsewhere, when it is not the same request any more. In
+`CapabilityFallbacks.send` it leaves out what the store lacks; in `EditedBase.ask` it names the
+object's new key; in `Copier` a copy in parts begins anew, without checksums. And
+`ResumableGet.next_request` makes the request of each attempt that this module allows: for the
+bytes that are still missing.
+
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
@@ -97,6 +103,7 @@ def asks_for_fewer(fault: Fault) -> bool:
 def error_class(fault: Fault, missing: type[StoreError] = NoSuchObject) -> type[StoreError]:
     """The class to raise for `fault` when the request is not sent again.
 
+    :param fault: why the last attempt failed.
     :param missing: the class for a 404 without a known code.
     """
     meaning = MEANINGS.get(fault.code)
@@ -122,7 +129,8 @@ class TryAgain:
 class RetryPlan:
     """The attempts of one request.
 
-    :param max_attempts: of attempts that follow a wait or a resend; remedies do not count.
+    :param max_attempts: how many attempts in all; those that follow another remedy than
+        `Remedy.WAIT` or `Remedy.RESEND` do not count.
     :param random: returns a number in [0, 1).
     :param now_seconds: when the first attempt starts, by the same clock as in `after`.
     :param deadline_seconds: how long after that the last attempt may start.

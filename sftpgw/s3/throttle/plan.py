@@ -58,6 +58,7 @@ class Throttle:
         """The store has asked for fewer requests; called before `ended`.
 
         :param began: the result of `began` for this request.
+        :param now_seconds: the time, by any monotonic clock.
         """
         self._refused_seconds = now_seconds
         if self.limit is None:
@@ -70,6 +71,7 @@ class Throttle:
     def served(self, now_seconds: float, *, is_crowded: bool) -> bool:
         """The store has served a request; called before `ended`. Returns whether the limit ends.
 
+        :param now_seconds: the time, by the same clock as for `refused`.
         :param is_crowded: requests wait.
         """
         if self.limit is None:

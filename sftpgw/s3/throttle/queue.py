@@ -40,6 +40,8 @@ class Throttles:
     def slot(self, bucket: str, user: str, *, is_slow: bool = False) -> Slot:
         """A slot to hold (``with``) while a request of `user` is in flight.
 
+        :param bucket: the bucket that the request goes to.
+        :param user: whose fair share the request counts against.
         :param is_slow: the request may take minutes: it frees the slot at once.
         """
         if bucket not in self._queues:

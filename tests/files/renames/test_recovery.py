@@ -288,13 +288,13 @@ def test_a_process_that_completes_a_rename_keeps_others_away() -> None:
     gateway = reborn(store)
     gateway.store.now_seconds = gateway.clock.seconds()
     gate = gateway.store.hold("head")
-    completer = Deferred.fromCoroutine(finisher(gateway).look())
+    recovering = Deferred.fromCoroutine(finisher(gateway).look())
     assert gate.waiting
     other = reborn(gateway.store, after_seconds=0)
     result_of(finisher(other).look())
     assert other.store.requests == {"list": 1}
     gate.open()
-    result_of(completer)
+    result_of(recovering)
     assert users_files(gateway.store) == FILES
 
 
@@ -378,6 +378,27 @@ def test_a_record_is_not_removed_while_its_intent_is_being_written_again() -> No
     writing.open()
     result_of(renamer)
     assert records(gateway.store) == []
+    assert not gateway.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize(
+    ("error", "defects"), [(StoreUnavailable("down"), 0), (ZeroDivisionError(), 1)]
+)
+def test_a_heartbeat_goes_on_after_a_failure(error: Exception, defects: int) -> None:
+    """Otherwise the lease expires, and another process abandons a rename that is alive."""
+    gateway = GatewayInMemory()
+    gateway.store.seed(HOME + "d/a", b"a")
+    deleting = gateway.store.hold("delete")
+    renamer = Deferred.fromCoroutine(gateway.tree().rename(b"/d", b"/n", replace=False))
+    before = gateway.store.requests["put"]
+    gateway.store.fail("put", error)
+    gateway.clock.pump([BEAT_SECONDS] * 20)
+    assert gateway.store.requests["put"] == before + 20
+    assert [each["where"] for each in gateway.events.facts("defect")] == (
+        ["rename-heartbeat"] * defects
+    )
+    deleting.open()
+    result_of(renamer)
     assert not gateway.clock.getDelayedCalls()
 
 

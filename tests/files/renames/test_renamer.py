@@ -25,8 +25,8 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.renames.completer import CONCURRENT_REQUESTS
 from sftpgw.files.renames.plan import BEAT_SECONDS
+from sftpgw.files.renames.settler import CONCURRENT_REQUESTS
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, FileKind, WriteIntent
 from sftpgw.model.settings import FilesSettings, StoreSettings

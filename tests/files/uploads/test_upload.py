@@ -291,6 +291,7 @@ def test_two_commits_of_one_key_are_both_waited_for() -> None:
     second.write(0, b"second")
     committing = [started(first.commit()), started(second.commit())]
     settled = started(process.transfers.settled(NAME))
+    assert not settled.called
     gate.open()
     result_of(settled)
     for each in committing:

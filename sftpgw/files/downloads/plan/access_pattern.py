@@ -184,6 +184,8 @@ class Movement:
     ) -> Run:
         """A READ has come; returns the run that it belongs to.
 
+        :param wanted: the range that the READ asks for.
+        :param now_seconds: when it came.
         :param is_here: it can be answered at once.
         :param is_idle: nothing is under way.
         """

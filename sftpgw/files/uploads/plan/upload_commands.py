@@ -125,7 +125,7 @@ class FetchBase:
 
 Command: TypeAlias = Step | PutWhole | FetchBase
 Commands: TypeAlias = tuple[Command, ...]
-Outcome: TypeAlias = StoredPart | Body | None
+CommandResult: TypeAlias = StoredPart | Body | None
 """The stored part of a command that sends or copies one, or the bytes that were fetched."""
 
 NOTHING: Commands = ()

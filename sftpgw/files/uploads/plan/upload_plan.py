@@ -78,11 +78,11 @@ from sftpgw.files.uploads.plan.upload_commands import (
     NOTHING,
     AbortUpload,
     Command,
+    CommandResult,
     Commands,
     CompleteUpload,
     DropStaging,
     FetchBase,
-    Outcome,
     PutWhole,
     SuspendUpload,
 )
@@ -273,7 +273,7 @@ class UploadPlan:
         """The client has closed the file: publish."""
         return self._unless_refused(self._finish)
 
-    def succeeded(self, command: Command, outcome: Outcome = None) -> Commands:
+    def succeeded(self, command: Command, outcome: CommandResult = None) -> Commands:
         """The store has done what `command` asks."""
         self._under_way -= 1
         if isinstance(command, PutWhole | CompleteUpload):

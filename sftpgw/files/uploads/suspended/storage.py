@@ -13,7 +13,9 @@ Rules
 4. Where the store cannot create an object only once, two gateways may resume one upload. Each
    completes it with the parts that it has sent itself, by their ETags: one stores its file, the
    other one fails.
-5. A record that cannot be read counts as none.
+5. For sessions, a record that cannot be read counts as none. The expiry reports a record whose GET
+   the store refuses: its upload is not known, so the sweeper must abort none. A record that makes
+   no sense protects no upload, and is removed when it is old.
 """
 
 from __future__ import annotations
@@ -116,11 +118,21 @@ class SuspendedRecords:
         self._events = events
 
     async def read(self, record: ObjectName) -> FoundUpload | None:
-        """The upload of a record; None if there is none, or none that makes sense."""
+        """The upload of a record; None if there is none, none that makes sense, or it is denied."""
+        try:
+            return await self.read_or_raise(record)
+        except AccessDenied:  # without the right to list, a missing object is a 403
+            return None
+
+    async def read_or_raise(self, record: ObjectName) -> FoundUpload | None:
+        """The upload of a record that was listed; None if it is gone, or makes no sense.
+
+        :raises AccessDenied: the store refuses to show it.
+        """
         try:
             text = await read_state_object(self._store, record)
             return FoundUpload(text.info, _parsed(text))
-        except (NoSuchObject, AccessDenied):  # without the right to list, a missing object is a 403
+        except NoSuchObject:
             return None
         except StoreTrouble as error:
             self._events.emit(PartialUnreadable(record=record.key, reason=error.message))
@@ -362,7 +374,7 @@ class SuspendedExpiry:
     async def expire(self, bucket: str) -> frozenset[MultipartUpload]:
         """Look at all records of a bucket; returns the uploads that stay.
 
-        :raises StoreError: the store refuses, or is away.
+        :raises StoreError: the store refuses, or is away: the uploads that stay are not known.
         """
         left: set[MultipartUpload] = set()
         async for page in all_pages(self._store, bucket, records_prefix(self._state_prefix)):
@@ -372,7 +384,7 @@ class SuspendedExpiry:
 
     async def _examine(self, record: ObjectInfo) -> set[MultipartUpload]:
         age_seconds = self._clock.seconds() - record.modified_seconds
-        found = await self._records.read(record.name)
+        found = await self._records.read_or_raise(record.name)
         if found is None:
             if age_seconds > self._keep_seconds:
                 await self._store.delete(record.name, if_match=record.etag)

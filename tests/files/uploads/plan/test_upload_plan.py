@@ -18,6 +18,7 @@ from sftpgw.files.uploads.plan.upload_commands import (
     NOTHING,
     AbortUpload,
     Command,
+    CommandResult,
     Commands,
     CompleteStaging,
     CompleteUpload,
@@ -26,7 +27,6 @@ from sftpgw.files.uploads.plan.upload_commands import (
     CreateUpload,
     DropStaging,
     FetchBase,
-    Outcome,
     PutWhole,
     SendPart,
 )
@@ -93,7 +93,7 @@ class Store:
         while self.pending:
             self.carry_out()
 
-    def _done(self, command: Command) -> Outcome:
+    def _done(self, command: Command) -> CommandResult:
         match command:
             case CreateUpload(upload):
                 assert upload == 0 or 0 in self.uploads, (

@@ -14,8 +14,8 @@ from sftpgw.files.uploads.plan.staging_layout import StagingLayout
 from sftpgw.files.uploads.plan.upload_commands import (
     AbortUpload,
     Command,
+    CommandResult,
     DropStaging,
-    Outcome,
     PutWhole,
     SendPart,
     SuspendUpload,
@@ -42,7 +42,7 @@ class SuspendingStore(Store):
     suspended_parts: tuple[StoredPart, ...] = ()
     sent: list[int] = field(default_factory=list)
 
-    def _done(self, command: Command) -> Outcome:
+    def _done(self, command: Command) -> CommandResult:
         if isinstance(command, SuspendUpload):
             clearing = (AbortUpload, DropStaging)
             assert all(isinstance(each, clearing) for each in self.pending)

@@ -22,13 +22,14 @@ from sftpgw.errors import (
     Unsupported,
     UploadFailed,
 )
+from sftpgw.files.housekeeping.sweeper import Sweeper, Target
 from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.files.uploads.upload import SUSPEND_SECONDS, Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
-from sftpgw.model.store import Capabilities
+from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import Permission, User
 from sftpgw.testing.fake_store import FakeStore
@@ -612,10 +613,12 @@ class TestWhatItIs:
 class TestExpiring:
     def expire(self, gateway: GatewayInMemory, days: float) -> frozenset[Any]:
         gateway.clock.advance(days * 86400)
-        expiring = SuspendedExpiry(
+        return result_of(self.expiring(gateway).expire("bucket"))
+
+    def expiring(self, gateway: GatewayInMemory) -> SuspendedExpiry:
+        return SuspendedExpiry(
             gateway.store, ".sftpgw/", 7 * 86400.0, gateway.clock, gateway.events
         )
-        return result_of(expiring.expire("bucket"))
 
     def test_a_young_record_stays(self, store: FakeStore, first: GatewayInMemory) -> None:
         cut(first, content(9 * STEP))
@@ -640,6 +643,40 @@ class TestExpiring:
         assert store.keys() == [RECORDS + "x/y"]
         assert self.expire(first, 7) == frozenset()
         assert store.keys() == []
+
+    def test_a_record_that_is_denied_is_not_taken_for_none(
+        self, store: FakeStore, first: GatewayInMemory
+    ) -> None:
+        cut(first, content(9 * STEP))
+        store.fail("get", AccessDenied("403"), times=2)
+        for days in (1, 7):
+            with pytest.raises(AccessDenied):
+                self.expire(first, days)
+        assert len(records(store)) == len(store.uploads) == 1
+
+    @pytest.mark.parametrize("is_denied", [False, True])
+    def test_the_sweeper_spares_suspended_uploads(
+        self, store: FakeStore, first: GatewayInMemory, is_denied: bool
+    ) -> None:
+        cut(first, content(9 * STEP))
+        other = result_of(store.create_upload(ObjectName("bucket", "other"), ObjectProperties()))
+        first.clock.advance(5 * 86400)
+        if is_denied:
+            store.fail("get", AccessDenied("403"), times=99)
+        sweeper = Sweeper(
+            (Target("bucket", "", 86400.0),),
+            store=store,
+            transfers=first.transfers,
+            clock=first.clock,
+            events=first.events,
+            random=lambda: 0.5,
+            expire=self.expiring(first).expire,
+        )
+        result_of(sweeper.sweep())
+        left = {opened.upload for opened in store.uploads.values()}
+        assert (other in left) is is_denied
+        assert len(left) == 1 + is_denied
+        assert bool(first.events.facts("sweep-failed")) is is_denied
 
     def test_expiry_reads_all_pages(self, first: GatewayInMemory, store: FakeStore) -> None:
         store._page_limit = 2

@@ -49,7 +49,7 @@ Entries = tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class CompletedRename:
+class SettledRename:
     """A rename that has ended.
 
     :param intent: which keys it was about.
@@ -62,7 +62,7 @@ class CompletedRename:
     spared: int = 0
 
 
-class RenameCompleter:
+class RenameSettler:
     """Brings renames to their end.
 
     :param store: the store.
@@ -77,7 +77,7 @@ class RenameCompleter:
         self._clock = clock
         self._events = events
 
-    async def complete(
+    async def settle(
         self,
         journal: RenameJournal,
         pages: tuple[int, ...],
@@ -85,7 +85,7 @@ class RenameCompleter:
         outcome: Outcome,
         *,
         is_late: bool = False,
-    ) -> CompletedRename:
+    ) -> SettledRename:
         """Carry out the outcome for each entry of the journal. The journal itself stays.
 
         :param journal: the journal.
@@ -93,11 +93,11 @@ class RenameCompleter:
         :param intent: its intent.
         :param outcome: its outcome.
         :param is_late: whether files may have been stored again meanwhile: a HEAD for each.
-        :raises StoreError: a request failed; `complete` may be called again.
+        :raises StoreError: a request failed; `settle` may be called again.
         """
         spared: list[Entry] = []
 
-        async def settle(entry: Entry) -> None:
+        async def settle_entry(entry: Entry) -> None:
             source, target = source_and_target(intent, entry)
             if outcome is Outcome.MOVED:
                 is_settled = await self._delete_version(source, entry, is_late=is_late)
@@ -112,15 +112,15 @@ class RenameCompleter:
         for number in pages:
             entries = await _read_page(journal, number)
             files = [entry for entry in entries if not _is_of_marker(entry)]
-            await in_parallel(settle, files, CONCURRENT_REQUESTS)
+            await in_parallel(settle_entry, files, CONCURRENT_REQUESTS)
             if any(map(_is_of_marker, entries)):
                 # Only the last page stays in memory; of the others, the number.
                 with_markers = dict.fromkeys(with_markers, ()) | {number: entries}
         for number, in_memory in reversed(with_markers.items()):
             markers = filter(_is_of_marker, in_memory or await _read_page(journal, number))
             for _, level in groupby(sorted(markers, key=_depth, reverse=True), key=_depth):
-                await in_parallel(settle, level, CONCURRENT_REQUESTS)
-        return CompletedRename(intent, outcome, len(spared))
+                await in_parallel(settle_entry, level, CONCURRENT_REQUESTS)
+        return SettledRename(intent, outcome, len(spared))
 
     async def _delete_version(
         self, source: ObjectName, entry: Entry, *, is_late: bool = False
@@ -167,7 +167,7 @@ class RenameCompleter:
         return True
 
     async def clear_ghosts(self, intent: Intent, outcome: Outcome) -> None:
-        """Remove the ghost directories that a store may still list after `complete`.
+        """Remove the ghost directories that a store may still list after `settle`.
 
         :param intent: the intent of the rename.
         :param outcome: its outcome: *moved* clears the source, *abandoned* the target.
@@ -181,14 +181,15 @@ class RenameCompleter:
 
     # Interrupted renames.
 
-    async def take_over(self, bucket: str, found: FoundJournal) -> CompletedRename | None:
-        """Complete the rename of a journal whose lease has expired.
+    async def take_over(self, bucket: str, found: FoundJournal) -> SettledRename | None:
+        """Settle the rename of a journal whose lease has expired.
 
-        Without an outcome, it is abandoned: its client was never told that it succeeded.
+        If its outcome is *moved*, it is completed. Without an outcome, it is abandoned and undone:
+        its client was never told that it succeeded.
 
         :param bucket: the bucket.
         :param found: the journal, as it was listed.
-        :returns: the completed rename. None if there was none, another process was first, or it is
+        :returns: the settled rename. None if there was none, another process was first, or it is
             too early.
         :raises StoreError, StoreTrouble: a request failed, and the journal is left.
         """
@@ -205,9 +206,9 @@ class RenameCompleter:
         await journal.write_intent(intent)
         if outcome is None:
             outcome = await journal.decide(Outcome.ABANDONED)
-        heartbeat = start_heartbeat(lambda: journal.write_intent(intent), self._clock)
+        heartbeat = start_heartbeat(lambda: journal.write_intent(intent), self._clock, self._events)
         try:
-            completed = await self.complete(journal, found.pages, intent, outcome, is_late=True)
+            settled = await self.settle(journal, found.pages, intent, outcome, is_late=True)
             await heartbeat.finish()
         finally:
             heartbeat.stop()
@@ -217,8 +218,8 @@ class RenameCompleter:
             await journal.remove(found.pages, (*found.claim_keys, found.claim_key))
         else:
             await journal.leave_tombstone()
-        self._emit_finished(completed)
-        return completed
+        self._emit_finished(settled)
+        return settled
 
     async def _may_abandon(self, bucket: str, found: FoundJournal) -> bool:
         """Whether an outcome may be written for another process."""
@@ -232,21 +233,21 @@ class RenameCompleter:
             for key in found.keys:
                 await self._store.delete(ObjectName(bucket, key))
 
-    def _emit_finished(self, completed: CompletedRename) -> None:
-        intent = completed.intent
+    def _emit_finished(self, settled: SettledRename) -> None:
+        intent = settled.intent
         self._events.emit(
             InterruptedRenameFinished(
                 bucket=intent.bucket,
                 key=intent.source,
                 new_key=intent.target,
-                outcome=completed.outcome.value,
-                spared=completed.spared,
+                outcome=settled.outcome.value,
+                spared=settled.spared,
             )
         )
 
 
 async def _read_page(journal: RenameJournal, number: int) -> Entries:
-    """The entries of a page; none if another process has completed the rename."""
+    """The entries of a page; none if another process has settled the rename."""
     try:
         return await journal.read_page(number)
     except NoSuchObject:
