@@ -25,13 +25,22 @@ from sftpgw.model.store import Capabilities, ObjectStore
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.store_factory import open_store
 from sftpgw.services import ADOPTED, parse_endpoint
+from sftpgw.signals import end_at_signals
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.startup import idle_connections
 from sftpgw.terminal import print_line
 
 
 async def check(reactor: Any, settings: Settings) -> None:
-    """Print a line for each finding. :raises SystemExit: with status 0 or 1."""
+    """Print a line for each finding.
+
+    A signal ends the process, so that its status never tells of a check that was not finished.
+
+    :param reactor: Twisted's reactor, which is not running yet.
+    :param settings: the configuration to check.
+    :raises SystemExit: with the status 0, or 1 if there is a fault.
+    """
+    reactor.callWhenRunning(end_at_signals)
     found: list[Finding] = []
 
     def report(level: Level, text: str) -> None:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import IO
@@ -188,8 +189,10 @@ def serve_store() -> None:
     try:
         host, port = server.get_host_and_port()
         _create_bucket(host, port)
-        print(f"http://{host}:{port}", flush=True)  # noqa: T201
-        sys.stdin.read()
+        # The gateway may have ended meanwhile.
+        with suppress(BrokenPipeError):
+            print(f"http://{host}:{port}", flush=True)  # noqa: T201
+            sys.stdin.read()
     finally:
         server.stop()
 

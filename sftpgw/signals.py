@@ -71,6 +71,15 @@ def ignore_signals(
             signal.signal(number, handle)
 
 
+def end_at_signals() -> None:
+    """Let SIGTERM and SIGINT end the process at once. A running reactor would handle them.
+
+    Must be called in the main thread.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def name_of(number: int) -> str:
     """The name of a signal, such as ``SIGHUP``, or ``SIGRTMIN+2`` for a real-time signal."""
     try:

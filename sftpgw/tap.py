@@ -9,7 +9,6 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from sftpgw.errors import ConfigError
 from sftpgw.gateway import Gateway
 from sftpgw.model.settings import Settings
 from sftpgw.services import GatewayService
-from sftpgw.signals import ignore_signals
+from sftpgw.signals import end_at_signals, ignore_signals
 from sftpgw.startup import endpoint_of, open_host_keys, read_settings
 from sftpgw.terminal import print_error, print_line
 
@@ -125,7 +124,8 @@ def makeService(options: Options) -> IService:
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
     reactor.callWhenRunning(gateway.start)
-    reactor.addSystemEventTrigger("before", "shutdown", _obey_the_next_signal)
+    # A second signal ends the process at once; Twisted would ignore it.
+    reactor.addSystemEventTrigger("before", "shutdown", end_at_signals)
     return GatewayService(
         gateway.factory,
         {text: endpoint_of(reactor, text, networks) for text in options.settings.gateway.listen},
@@ -145,9 +145,3 @@ def _survive_signals(reactor: Any) -> None:
         reactor.stop()
 
     ignore_signals(reactor, on_ignored, on_terminal_lost)
-
-
-def _obey_the_next_signal() -> None:
-    """From now on a SIGTERM or SIGINT ends the process at once; Twisted would ignore it."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)

@@ -3,7 +3,7 @@
 Knows: what may come right behind CLOSE, and for how long it is waited for.
 Must not know: what a file does with a time, or how requests are carried out.
 
-Some clients tell the time of a file behind its CLOSE without waiting for the answer (WinSCP does,
+Some clients tell the time of a file behind its CLOSE without waiting for the reply (WinSCP does,
 up to 100 KiB, as it is configured by default). Stored with the file it costs nothing; a moment
 later S3 has to copy the object onto itself, and has two versions of it. So CLOSE waits for what
 has been received already, or for longer where that is configured (`[files] late_times_wait`). It
@@ -80,7 +80,7 @@ class CloseHold:
             return
         cancel_pending(self._timer)
         if _sets_time_of(behind, held.file):
-            held.file.foreseeTime(behind.attributes)
+            held.file.announceTime(behind.attributes)
         self._carry_out(held.request)
 
     def _wait(self, seconds: float, times: int) -> None:

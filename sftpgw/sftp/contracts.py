@@ -51,7 +51,7 @@ class IGatewayFile(ISFTPFile):
     def takesTime() -> bool:
         """Whether a time that came now would be stored with the file, and none has come yet."""
 
-    def foreseeTime(attrs: Attributes) -> None:
+    def announceTime(attrs: Attributes) -> None:
         """Store the file with the time in these attributes, which came right behind CLOSE."""
 
     def close() -> Deferred[None] | None:
@@ -84,7 +84,7 @@ class IGatewayDirectory(Interface):
 
 
 class IGatewayServer(ISFTPServer):
-    """One session's file server."""
+    """The file server of one SFTP channel."""
 
     def gotVersion(otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """As in Conch."""
@@ -129,7 +129,7 @@ class IGatewayServer(ISFTPServer):
         """expand-path@openssh.com: as realPath, for paths that may begin with ``~``."""
 
     def homeDirectory(user: bytes) -> Eventual[bytes]:
-        """home-directory: of a user; the session's own for an empty name."""
+        """home-directory: of a user; the logged-in user's for an empty name."""
 
     def namesOfOwners(
         uids: tuple[int, ...], gids: tuple[int, ...]

@@ -5,7 +5,7 @@ Must not know: how digests are computed (`files/digests`), or a request's bytes
 (`wire/check_file`).
 
 A file that a request names takes a handle while it is read: it counts against the limit of
-handles, and a session that is lost abandons it with the others.
+handles, and a channel that is lost abandons it with the others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the requests of one session share."""
+"""What the requests of one SFTP channel share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sftpgw.sftp.request_order.sequencer import HandleOrder, Sequencer
 class HandlerContext:
     """What the handlers of requests use.
 
-    :param server: the files of the session.
+    :param server: the files of the user.
     :param handles: the open handles.
     :param sequencer: begins each request after the earlier ones that it conflicts with.
     :param handle_order: the same for requests on one handle.

@@ -38,9 +38,9 @@ _FOR_WRITING = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
 
 
 class RequestHandlers:
-    """The handlers of one session.
+    """The handlers of one SFTP channel.
 
-    :param context: what the handlers and the extensions of the session share.
+    :param context: what the handlers and the extensions of the channel share.
     :param events: is told what fails while files are abandoned.
     :param cork: holds replies back while several READs are answered, so that they leave together.
     :param on_closed: is called with a handle that CLOSE has removed.

@@ -1,4 +1,4 @@
-"""The open handles of one session.
+"""The open handles of one SFTP channel.
 
 Knows: which handles exist, their files and directories, and how many there may be.
 Must not know: what a file or directory does.
@@ -45,7 +45,7 @@ class OpenDirectory:
 
 
 class Handles:
-    """The open files and directories of one session, by handle.
+    """The open files and directories of one SFTP channel, by handle.
 
     :param limit: how many may be open at once.
     :param random_bytes: a cryptographic source of randomness, by number of bytes.
@@ -75,9 +75,9 @@ class Handles:
         self._reserved -= 1
 
     def add(self, opened: OpenFile | OpenDirectory) -> bytes:
-        """A new handle. :raises InvalidHandle: the session is over."""
+        """A new handle. :raises InvalidHandle: the channel is closed."""
         if self._is_over:
-            raise InvalidHandle("the session is over")
+            raise InvalidHandle("the channel is closed")
         handle = self._random_bytes(HANDLE_BYTES).hex().encode()
         self._open[handle] = opened
         return handle
@@ -117,7 +117,7 @@ class Handles:
         self._open.pop(handle, None)
 
     def clear(self) -> list[OpenFile | OpenDirectory]:
-        """The session is over: remove all handles, for good."""
+        """The channel is closed: remove all handles, for good."""
         self._is_over = True
         opened = list(self._open.values())
         self._open.clear()

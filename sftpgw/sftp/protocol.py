@@ -69,7 +69,7 @@ OUTBOX_BYTES = 256 * 1024
 class SFTPProtocol:
     """Implements `model.subsystem.Subsystem` on an `IGatewayServer`.
 
-    :param server: the files of the session.
+    :param server: the files of the user.
     :param max_handles: how many files and directories may be open at once.
     :param random_bytes: a source of randomness for the names of handles.
     :param events: the session's event sink.
@@ -351,7 +351,7 @@ class SFTPProtocol:
 
 
 def _is_routine(request: wire.Request, error: BaseException) -> bool:
-    """What every session brings: the end of a file, a missing name, READs after CLOSE."""
+    """What every client causes: the end of a file, a missing name, READs after CLOSE."""
     return isinstance(error, EndOfFile | NoSuchFile | NoSuchObject) or (
         isinstance(request, wire.Read) and isinstance(error, InvalidHandle)
     )

@@ -1,6 +1,6 @@
 """The log of refused requests.
 
-Knows: how many refusals of a session are logged, and the last one of each handle.
+Knows: how many refusals of one SFTP channel are logged, and the last one of each handle.
 Must not know: why a request is refused.
 
 An upload that has failed refuses each WRITE that is on its way, in the same words: sixty of
@@ -28,7 +28,7 @@ class _RepeatedRefusal:
 
 
 class RefusalLog:
-    """Logs the refusals of one session."""
+    """Logs the refusals of one SFTP channel."""
 
     def __init__(self, events: EventSink) -> None:
         self._limited = LimitedEvents(events)
@@ -58,7 +58,7 @@ class RefusalLog:
         self._tell_repeated(self._repeated.pop(handle, None))
 
     def all_ended(self) -> None:
-        """The session is over."""
+        """The channel is closed."""
         for handle in list(self._repeated):
             self.ended(handle)
 

@@ -40,13 +40,13 @@ from sftpgw.wire.sftp import Attributes, Name, OpenFlag
 
 @implementer(IGatewayServer)
 class GatewayServer:
-    """One session's file server.
+    """The file server of one SFTP channel.
 
     :param avatar: Conch's word for the user; here the user's name.
     :param tree: the user's files.
     :param clock: tells the time for the lines of listings.
     :param settings: how files appear.
-    :param digester: the process's; by default one for this session alone.
+    :param digester: the process's; by default one for this channel alone.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class GatewayServer:
         intent = _intent_of(flags)
         if flags & OpenFlag.WRITE:
             writer = await self._tree.open_writer(path, intent, from_wire(attrs))
-            return WriteHandle(writer, self._appearance, partial(self._tree.path_of, writer))
+            return WritableFile(writer, self._appearance, partial(self._tree.path_of, writer))
         if flags & (OpenFlag.CREAT | OpenFlag.TRUNC):
             reader = await self._tree.open_made(path, intent, from_wire(attrs))
         else:
             reader = await self._tree.open_reader(path)
         change = partial(self._tree.set_attributes, path)
-        return ReadHandle(reader, self._appearance, change, self._digester)
+        return ReadableFile(reader, self._appearance, change, self._digester)
 
     def removeFile(self, filename: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._tree.remove_file(filename))
@@ -105,11 +105,11 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._open_directory(path))
 
     async def _open_directory(self, path: bytes) -> IGatewayDirectory:
-        handle = DirectoryHandle(
+        directory = ListedDirectory(
             await self._tree.open_directory(path), self._appearance, self._clock
         )
-        await handle.fetch_first()
-        return handle
+        await directory.fetch_first()
+        return directory
 
     def getAttrs(self, path: bytes, followLinks: bool) -> Deferred[Attributes]:
         return Deferred.fromCoroutine(self._stat(path))
@@ -172,7 +172,7 @@ def _intent_of(flags: OpenFlag) -> WriteIntent:
 
 
 @implementer(IGatewayFile)
-class ReadHandle:
+class ReadableFile:
     """A file open for reading.
 
     :param reader: has the bytes.
@@ -228,7 +228,7 @@ class ReadHandle:
     def takesTime(self) -> bool:
         return False
 
-    def foreseeTime(self, attrs: Attributes) -> None:
+    def announceTime(self, attrs: Attributes) -> None:
         """It stores nothing."""
 
     def close(self) -> None:
@@ -239,7 +239,7 @@ class ReadHandle:
 
 
 @implementer(IGatewayFile)
-class WriteHandle:
+class WritableFile:
     """A file open for writing, or for reading and writing.
 
     :param writer: takes the bytes.
@@ -282,9 +282,9 @@ class WriteHandle:
     def takesTime(self) -> bool:
         return self._writer.takes_time
 
-    def foreseeTime(self, attrs: Attributes) -> None:
+    def announceTime(self, attrs: Attributes) -> None:
         if (seconds := from_wire(attrs).modified_seconds) is not None:
-            self._writer.foresee_time(seconds)
+            self._writer.announce_time(seconds)
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())
@@ -298,7 +298,7 @@ async def _attributes(opened: FileReader | FileWriter, appearance: Appearance) -
 
 
 @implementer(IGatewayDirectory)
-class DirectoryHandle:
+class ListedDirectory:
     """A directory open for listing. As in OpenSSH's server, ``.`` and ``..`` come first."""
 
     def __init__(self, reader: DirectoryReader, appearance: Appearance, clock: Clock) -> None:

@@ -1,7 +1,7 @@
 """The error map: what went wrong, as a status code and a sentence.
 
 Knows: every error class and the code of SFTP version 3 that fits it best.
-Must not know: how an answer is sent.
+Must not know: how a reply is sent.
 
 Codes over 8 belong to later versions and confuse clients of this one, so most
 of what has no code of its own is FAILURE, and the sentence (`model/messages`) says the rest.
@@ -39,7 +39,7 @@ def status_of(error: BaseException) -> tuple[Status, str]:
     """The code and the sentence for an error that a handler raised.
 
     What is not in the map is a defect: FAILURE, and no word of its inside; but for what was
-    cancelled, since the session or the gateway ends.
+    cancelled, since the channel or the gateway ends.
     """
     for kind, code in CODES:
         if isinstance(error, kind):

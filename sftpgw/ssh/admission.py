@@ -64,7 +64,7 @@ class Refusal(enum.Enum):
 class AdmissionTicket(Protocol):
     """The position of one accepted connection. Repeated calls of a method have no effect."""
 
-    def claim(self, user: bytes) -> bool:
+    def count_for(self, user: bytes) -> bool:
         """Count the connection for a user who has authenticated.
 
         :param user: the user's name in UTF-8, in its normal form.
@@ -127,8 +127,8 @@ class ProcessTicket:
         self._user: bytes | None = None
         self._is_open = self._is_starting = True
 
-    def claim(self, user: bytes) -> bool:
-        if self._is_open and self._user is None and self._admission._on_claimed(user):
+    def count_for(self, user: bytes) -> bool:
+        if self._is_open and self._user is None and self._admission._take_for_user(user):
             self._user = user
         return self._is_open and self._user == user
 
@@ -250,7 +250,7 @@ class ProcessAdmission:
             source.starting -= 1
             self._add_tokens(network, source, 1 if has_logged_in else 0)
 
-    def _on_claimed(self, user: bytes) -> bool:
+    def _take_for_user(self, user: bytes) -> bool:
         if self._connections[user] >= self._settings.connections_per_user:
             return False
         self._connections[user] += 1

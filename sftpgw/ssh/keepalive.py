@@ -10,6 +10,8 @@ Rules:
   without a response the connection is closed. Any byte counts as a response, and so does any room
   that the client makes in a full TCP buffer. A connection whose peer has vanished therefore ends,
   whether or not there was something to send.
+- During a key exchange no keepalive is sent, and none counts as unanswered: the exchange has a time
+  limit of its own.
 - A client is disconnected when no request of it has been in progress, and no channel data has moved
   in either direction, for `idle_timeout`. Keepalives are not channel data. A request that waits for
   the store is in progress; a reply that waits for the client to read it is not.
@@ -45,13 +47,13 @@ class MonitoredClient(Protocol):
     def is_busy(self) -> bool:
         """Whether a request of the client is in progress."""
 
-    def send_keepalive(self) -> None:
-        """Send a keepalive."""
+    def send_keepalive(self) -> bool:
+        """Send a keepalive if one may be sent now; returns whether it was sent."""
 
     def renew_old_keys(self) -> float:
         """Begin a key exchange if the keys are too old; returns when to ask again at the latest."""
 
-    def give_up(self, text: str) -> None:
+    def disconnect(self, text: str) -> None:
         """Disconnect, for a reason given as text."""
 
 
@@ -70,7 +72,7 @@ class ClientAliveMonitor:
         self._idle_timeout_seconds = settings.idle_timeout_seconds
         self._clock = clock
         self._unanswered = 0
-        self._sent_at_seconds = float("-inf")
+        self._tried_at_seconds = float("-inf")
         self._heard_when_sent_seconds = float("-inf")
         self._moved_bytes = connection.moved_bytes
         self._active_at_seconds = clock.seconds()
@@ -86,11 +88,11 @@ class ClientAliveMonitor:
         self._note_activity(now_seconds)
         idle_at_seconds = self._idle_at_seconds()
         if now_seconds >= idle_at_seconds:
-            self._connection.give_up("the session was idle for too long")
+            self._connection.disconnect("the session was idle for too long")
             return
         if now_seconds >= self._next_keepalive_seconds():
             if self._unanswered >= self._most_unanswered:
-                self._connection.give_up("keepalives were not answered")
+                self._connection.disconnect("keepalives were not answered")
                 return
             self._send_keepalive(now_seconds)
         again_seconds = min(
@@ -120,11 +122,12 @@ class ClientAliveMonitor:
         """When the next keepalive is due, if the client stays silent."""
         if not self._interval_seconds:
             return float("inf")
-        silent_since_seconds = max(self._connection.heard_at_seconds, self._sent_at_seconds)
+        silent_since_seconds = max(self._connection.heard_at_seconds, self._tried_at_seconds)
         return silent_since_seconds + self._interval_seconds
 
     def _send_keepalive(self, now_seconds: float) -> None:
-        self._unanswered += 1
-        self._sent_at_seconds = now_seconds
-        self._heard_when_sent_seconds = self._connection.heard_at_seconds
-        self._connection.send_keepalive()
+        self._tried_at_seconds = now_seconds
+        heard_at_seconds = self._connection.heard_at_seconds
+        if self._connection.send_keepalive():
+            self._unanswered += 1
+            self._heard_when_sent_seconds = heard_at_seconds

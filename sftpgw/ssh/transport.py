@@ -23,7 +23,7 @@ Rules:
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.transport import (
@@ -153,14 +153,19 @@ class GatewayTransport(KexTransport):
         """Whether a request of the client is in progress."""
         return bool(self.service.is_busy)
 
-    def send_keepalive(self) -> None:
-        """Send a keepalive, except during a key exchange, which has a time limit of its own."""
-        if not self._is_exchanging:
-            self.service.send_keepalive()
+    def send_keepalive(self) -> bool:
+        """Send a keepalive, except during a key exchange, which has a time limit of its own.
+
+        :returns: whether it was sent.
+        """
+        if self._is_exchanging:
+            return False
+        self.service.send_keepalive()
+        return True
 
     # The connection ends.
 
-    def give_up(self, text: str) -> None:
+    def disconnect(self, text: str) -> None:
         """Disconnect a client that has not broken the protocol.
 
         :param text: the reason, for the client and the log.
@@ -250,6 +255,10 @@ def _why_lost(reason: Failure | None) -> str:
     return text.rstrip(".") or "connection lost"
 
 
-def _keeps_its_promises(transport: GatewayTransport) -> tuple[MonitoredClient, OpenConnection]:
-    """Never called: mypy proves here that the transport fits both interfaces."""
-    return transport, transport
+if TYPE_CHECKING:
+
+    def _has_both_interfaces(
+        transport: GatewayTransport,
+    ) -> tuple[MonitoredClient, OpenConnection]:
+        """Mypy proves here that the transport fits them."""
+        return transport, transport

@@ -337,7 +337,7 @@ class GatewayUserAuth(SSHUserAuthServer):
     # Outcomes.
 
     def _admit(self, request: LoginRequest, credentials: Any, login: _Login) -> None:
-        if self.transport.client.ticket.claim(request.name):
+        if self.transport.client.ticket.count_for(request.name):
             self._succeed(request, credentials, login)
             return
         login.logout()

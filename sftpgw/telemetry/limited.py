@@ -1,4 +1,4 @@
-"""Events that one session may cause only so often.
+"""Events that one channel may cause only so often.
 
 Knows: how many were told. Must not know: what they tell.
 """
@@ -9,7 +9,7 @@ from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.session_events import FurtherRefusalsUntold
 
 MAX_TOLD = 100
-"""A client can be wrong for ever; the log hears of it so many times in a session."""
+"""A client can be wrong for ever; the log hears of it so many times for one channel."""
 
 
 class LimitedEvents:

@@ -70,12 +70,12 @@ def status(*arguments: str) -> int:
         return process.returncode
 
 
-def status_after(number: signal.Signals, *arguments: str) -> int:
-    """How a gateway ends that serves, and gets a signal."""
+def status_after(number: signal.Signals, *arguments: str, line: str = "descriptors: ") -> int:
+    """How a process ends that has printed `line`, and gets a signal."""
     with started(*arguments) as process:
         assert process.stdout is not None
         with process.stdout as lines:
-            assert any("descriptors: " in line for line in lines)
+            assert any(line in printed for printed in lines)
             process.send_signal(number)
             lines.read()
         return process.wait()
@@ -166,6 +166,23 @@ async def test_check(config: Callable[..., str], taken_port: int) -> None:
     )
     unread = await deferToThread(status_without_reader, "--config", config(), "--check")
     demand("process: the reader of --check is gone", unread)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_check_that_is_interrupted(
+    config: Callable[..., str], store: str, taken_port: int
+) -> None:
+    """While it waits for a store that does not answer."""
+    file = Path(config())
+    silent = file.read_text().replace(store, f"http://127.0.0.1:{taken_port}")
+    file.write_text(silent)
+    arguments = ("--config", str(file), "--check")
+    for number, name in (
+        (signal.SIGINT, "process: --check, SIGINT"),
+        (signal.SIGTERM, "process: --check, SIGTERM"),
+    ):
+        found = await deferToThread(status_after, number, *arguments, line="ok: credentials")
+        demand(name, found)
 
 
 @pytest_twisted.ensureDeferred

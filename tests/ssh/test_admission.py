@@ -191,25 +191,25 @@ def test_a_user_has_so_many_connections_wherever_they_come_from() -> None:
     networks = (ip_network("192.0.2.0/24"),)
     door = Door(replace(OPEN_HOUSE, connections_per_user=2, exempt_networks=networks))
     first, second, third = (door.take(host) for host in (ALICE, BOB, "198.51.100.1"))
-    assert first.claim(b"alice")
-    assert second.claim(b"alice")
-    assert not third.claim(b"alice")
-    assert third.claim(b"bob")
+    assert first.count_for(b"alice")
+    assert second.count_for(b"alice")
+    assert not third.count_for(b"alice")
+    assert third.count_for(b"bob")
     first.closed()
     first.closed()
-    assert door.take().claim(b"alice")
-    assert not door.take().claim(b"alice")
+    assert door.take().count_for(b"alice")
+    assert not door.take().count_for(b"alice")
 
 
 def test_a_login_that_is_counted_twice_is_one() -> None:
     door = Door(replace(OPEN_HOUSE, connections_per_user=1))
     ticket = door.take()
-    assert ticket.claim(b"alice")
-    assert ticket.claim(b"alice")
-    assert not ticket.claim(b"bob")
+    assert ticket.count_for(b"alice")
+    assert ticket.count_for(b"alice")
+    assert not ticket.count_for(b"bob")
     ticket.closed()
-    assert not ticket.claim(b"alice")
-    assert door.take().claim(b"alice")
+    assert not ticket.count_for(b"alice")
+    assert door.take().count_for(b"alice")
 
 
 # In total.

@@ -185,6 +185,33 @@ def test_no_keepalive_before_login_or_during_a_key_exchange(watches: list[Watch]
     assert facts["reason"] == "the key exchange took too long"
 
 
+def test_a_keepalive_that_was_not_sent_counts_as_no_unanswered_one(watches: list[Watch]) -> None:
+    settings = SshSettings(keepalive_interval_seconds=5, keepalive_count=1)
+    watch = begin(watches, settings)
+    watch.pair.server.rekey()
+    watch.wait_alone(59)
+    assert not watch.pair.server.has_ended
+    watch.wait_alone(1)
+    (facts,) = watch.pair.events.facts("protocol-broken")
+    assert facts["reason"] == "the key exchange took too long"
+
+
+def test_keepalives_count_again_after_a_key_exchange(watches: list[Watch]) -> None:
+    settings = SshSettings(keepalive_interval_seconds=5, keepalive_count=1)
+    watch = begin(watches, settings)
+    watch.pair.server.rekey()
+    watch.wait_alone(30)
+    watch.pair.pump()
+    assert watch.questions == 0
+    watch.wait_alone(9)
+    assert not watch.pair.server.has_ended
+    watch.wait_alone(1)
+    assert watch.pair.server.has_ended
+    watch.pair.pump()
+    (facts,) = watch.pair.events.facts("session-closed")
+    assert facts["reason"] == "keepalives were not answered"
+
+
 # Idle sessions.
 
 

@@ -1,1 +1,1 @@
-"""The order in which the requests of one session are carried out."""
+"""The order in which the requests of one SFTP channel are carried out."""

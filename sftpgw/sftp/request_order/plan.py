@@ -1,4 +1,4 @@
-"""The order in which the requests of one session are carried out.
+"""The order in which the requests of one SFTP channel are carried out.
 
 Knows: which paths a request touches and how, and which earlier requests it waits for.
 Must not know: what a request does, how long that takes, or SFTP's packets.

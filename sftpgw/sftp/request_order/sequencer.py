@@ -1,4 +1,4 @@
-"""Begins the requests of a session in an order that keeps conflicting ones apart.
+"""Begins the requests of one SFTP channel in an order that keeps conflicting ones apart.
 
 Knows: which requests wait, and how each begins.
 Must not know: which of them conflict (`sftp/request_order/plan`), or what they do.
@@ -6,7 +6,7 @@ Must not know: which of them conflict (`sftp/request_order/plan`), or what they 
 A request is answered before those begin that have waited for it, so that replies come
 in the order in which requests were carried out.
 
-A lost session drops the requests that wait, which have not begun. But its CLOSEs are carried out:
+A lost channel drops the requests that wait, which have not begun. But its CLOSEs are carried out:
 the client had sent the whole file.
 """
 
@@ -42,7 +42,7 @@ class _Waiting:
 
 
 class Sequencer:
-    """Begins each request of a session when no earlier one that conflicts with it is left."""
+    """Begins each request of one channel when no earlier one that conflicts with it is left."""
 
     def __init__(self) -> None:
         self._order = RequestOrder()
@@ -76,7 +76,7 @@ class Sequencer:
         return reply
 
     def drop(self) -> None:
-        """The session is lost: drop the requests that wait, but for CLOSEs."""
+        """The channel is lost: drop the requests that wait, but for CLOSEs."""
         dropped = [each for each in self._waiting if each.access is not Access.CLOSE]
         replies = [self._waiting.pop(request).reply for request in dropped]
         for request in dropped:
@@ -170,7 +170,7 @@ class HandleOrder:
         return self.run((file,), begin) if file.ordered_requests else begin()
 
     def drop(self) -> None:
-        """The session is lost: drop the requests that wait."""
+        """The channel is lost: drop the requests that wait."""
         self._sequencer.drop()
 
 
@@ -182,7 +182,8 @@ def access_of_change(attributes: Attributes) -> Access:
 def touched_paths(*paths: bytes) -> Paths:
     """The paths that a request touches, in canonical form.
 
-    None, where a path is longer than any key can be: such a request is refused at once.
+    Empty if a path is longer than any key can be: that request is refused at once, so it need not
+    wait.
 
     :raises InvalidPath: a path is malformed.
     """
