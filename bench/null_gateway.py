@@ -72,7 +72,7 @@ class NullFile:
     def takesTime(self) -> bool:
         return False
 
-    def foreseeTime(self, attrs: Attributes) -> None:
+    def announceTime(self, attrs: Attributes) -> None:
         """Forget it."""
 
     def digests(self, algorithm: str, start: int, length: int, block: int) -> Any:

@@ -44,6 +44,7 @@ TRIAL = ".sftpgw-check"
 
 _HINTS = {
     "InvalidAccessKeyId": "the store does not know access_key",
+    "XAdminUserNotFound": "the store does not know access_key",
     "SignatureDoesNotMatch": "secret_key is not the one of access_key",
     "NoSuchBucket": "make the bucket, or write its right name",
 }

@@ -167,7 +167,7 @@ class TestRefusedHeads:
             (
                 bare(NoSuchBucket, 404),
                 NoSuchObject("ListObjectsV2: no user", code="XAdminUserNotFound", status=404),
-                "XAdminUserNotFound: ListObjectsV2: no user",
+                ("XAdminUserNotFound: ListObjectsV2: no user; the store does not know access_key"),
             ),
             (
                 bare(NoSuchBucket, 404),

@@ -212,7 +212,7 @@ S3_KEYS: Mapping[str, Key] = {
     "unsupported": Key(
         "capabilities",
         CAPABILITIES,
-        "What the store lacks. ``--check`` tells; the gateway finds out by itself unless "
+        "What the store lacks. ``sftpgw check`` tells; the gateway finds out by itself unless "
         "``probe`` is ``no``.",
     ),
 }
@@ -401,7 +401,8 @@ FILES_KEYS: Mapping[str, Key] = {
     "partials_kept": Key(
         "partials_kept_seconds",
         time(60, 365 * DAY),
-        "How long the parts of such an upload are kept, and paid for.",
+        "How long the parts of such an upload are kept, and paid for: at least so long. The "
+        "next hourly look removes them.",
     ),
     "keep_empty_directories": Key(
         "keep_empty_directories",

@@ -183,7 +183,7 @@ class FileWriter(Protocol):
     def takes_time(self) -> bool:
         """Whether an mtime that comes now is stored with the object, and none has come yet."""
 
-    def foresee_time(self, seconds: float) -> None:
+    def announce_time(self, seconds: float) -> None:
         """Announce the mtime that the client sets after CLOSE: it is stored with the object."""
 
     async def sync(self) -> None:

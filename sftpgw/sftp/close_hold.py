@@ -80,7 +80,7 @@ class CloseHold:
             return
         cancel_pending(self._timer)
         if _sets_time_of(behind, held.file):
-            held.file.foreseeTime(behind.attributes)
+            held.file.announceTime(behind.attributes)
         self._carry_out(held.request)
 
     def _wait(self, seconds: float, times: int) -> None:

@@ -51,7 +51,7 @@ class IGatewayFile(ISFTPFile):
     def takesTime() -> bool:
         """Whether a time that came now would be stored with the file, and none has come yet."""
 
-    def foreseeTime(attrs: Attributes) -> None:
+    def announceTime(attrs: Attributes) -> None:
         """Store the file with the time in these attributes, which came right behind CLOSE."""
 
     def close() -> Deferred[None] | None:

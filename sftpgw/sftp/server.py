@@ -228,7 +228,7 @@ class ReadableFile:
     def takesTime(self) -> bool:
         return False
 
-    def foreseeTime(self, attrs: Attributes) -> None:
+    def announceTime(self, attrs: Attributes) -> None:
         """It stores nothing."""
 
     def close(self) -> None:
@@ -282,9 +282,9 @@ class WritableFile:
     def takesTime(self) -> bool:
         return self._writer.takes_time
 
-    def foreseeTime(self, attrs: Attributes) -> None:
+    def announceTime(self, attrs: Attributes) -> None:
         if (seconds := from_wire(attrs).modified_seconds) is not None:
-            self._writer.foresee_time(seconds)
+            self._writer.announce_time(seconds)
 
     def close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._writer.commit())

@@ -77,10 +77,10 @@ class UploadMetadata:
     def takes_mtime(self) -> bool:
         """Whether an mtime that came now would be sent with the object, and none has come yet."""
         plan = self._plan
-        is_open = plan.is_changed and not plan.metadata_is_sent and plan.failure is None
+        is_open = plan.is_changed and not plan.metadata_is_sent and plan.end_reason is None
         return is_open and self._may_set_times and self._modified_seconds is None
 
-    def foresee_mtime(self, seconds: float) -> None:
+    def announce_mtime(self, seconds: float) -> None:
         """The mtime that the client is about to set may be sent with the object."""
         if self.takes_mtime:
             self._modified_seconds = seconds
@@ -119,7 +119,7 @@ class UploadMetadata:
         would set one, too. Never raises. Returns why the mtime was not set, if that is to be told.
         """
         seconds, base = self._modified_seconds, self._registration.base
-        is_untouched = not self._plan.is_changed and self._plan.failure is None
+        is_untouched = not self._plan.is_changed and self._plan.end_reason is None
         if base is None or seconds is None or not is_untouched:
             return None
         if not self._may_set_times and base.size_bytes:

@@ -183,7 +183,7 @@ class Upload:
         self._reservation.note_progress(size_bytes)
         self.traffic.written_bytes += size_bytes
         commands = plan.write(offset, *fragments)
-        if commands or plan.failure is not None:
+        if commands or plan.end_reason is not None:
             self._carry_out(commands)
         else:
             self._reservation.follow_plan()
@@ -212,15 +212,15 @@ class Upload:
     def takes_time(self) -> bool:
         return self._metadata.takes_mtime
 
-    def foresee_time(self, seconds: float) -> None:
-        self._metadata.foresee_mtime(seconds)
+    def announce_time(self, seconds: float) -> None:
+        self._metadata.announce_mtime(seconds)
 
     async def attributes(self) -> FileAttributes:
         mtime = self._metadata.shown_mtime(self._reservation.written_seconds)
         return FileAttributes(FileKind.FILE, self._plan.size_bytes, mtime)
 
     async def sync(self) -> None:
-        while self._running and self._plan.failure is None:
+        while self._running and self._plan.end_reason is None:
             await self._steps.wait()
         self._require_accepted()
 
@@ -232,7 +232,7 @@ class Upload:
         refusal = await self._metadata.set_mtime_only()
         self._carry_out(self._plan.finish())
         # Cleaning up after a failure may take as long as the store is away.
-        while not self._has_ended and self._plan.failure is None:
+        while not self._has_ended and self._plan.end_reason is None:
             await self._steps.wait()
         self._require_success()
         if refusal is not None:
@@ -246,7 +246,7 @@ class Upload:
         begun under the old name.
         """
         is_hidden = is_silly_rename(self._registration.name.key) and self._executor.has_moved
-        return self._is_unwanted or (is_hidden and self._plan.failure is None)
+        return self._is_unwanted or (is_hidden and self._plan.end_reason is None)
 
     async def _drop(self) -> None:
         """The file has no name any more: the bytes that were written to it are dropped."""
@@ -304,7 +304,7 @@ class Upload:
     async def _wait_for_memory(self) -> None:
         """Wait for what the plan needs now, which the reservation asks for."""
         self._reservation.follow_plan()
-        while self._reservation.is_waiting and self._plan.failure is None:
+        while self._reservation.is_waiting and self._plan.end_reason is None:
             await self._steps.wait()
         self._require_success()
 
@@ -331,17 +331,17 @@ class Upload:
             self._executor.stop_retrying()
         self._note_failure()
         self._reservation.follow_plan()
-        if self._plan.failure is not None or not (
+        if self._plan.end_reason is not None or not (
             self._reservation.is_waiting or self._plan.is_congested
         ):
             self._release_replies()
-        if self._running == 0 and self._plan.phase in (UploadPhase.DONE, UploadPhase.FAILED):
+        if self._running == 0 and self._plan.phase in (UploadPhase.DONE, UploadPhase.ENDED):
             self._end()
         self._steps.notify_all()
 
     def _note_failure(self) -> None:
         """ObjectChanged does not count before the removal: REMOVE deletes the base first."""
-        failure = self._plan.failure
+        failure = self._plan.end_reason
         if failure is not None and not self._registration.is_removed:
             self._failed_before_removal |= not isinstance(failure, ObjectChanged)
 
@@ -357,7 +357,7 @@ class Upload:
         cancel_pending(self._suspend_deadline)
         self._reservation.close()
         self._readback.close()
-        failure = self._plan.failure
+        failure = self._plan.end_reason
         if failure is not None and not isinstance(failure, UploadFailed):
             self._reporter.failed(failure)
         self._registration.end()
@@ -373,6 +373,6 @@ class Upload:
             self._require_success()
 
     def _require_success(self) -> None:
-        if self._plan.failure is not None:
+        if self._plan.end_reason is not None:
             # It is raised for each call; its traceback would grow with each.
-            raise self._plan.failure.with_traceback(None)
+            raise self._plan.end_reason.with_traceback(None)

@@ -25,7 +25,7 @@ Rules
 7. APPEND ignores offsets. Exception: if `may_skip` is False, the first WRITE must have offset 0 or
    the offset of the end.
 8. An overlay that was neither written nor cut changes nothing.
-9. The first failure ends the upload, and stays in `failure`. The only commands that follow clean
+9. The first failure ends the upload, and stays in `end_reason`. The only commands that follow clean
    up, and they come when nothing else is under way. Requests that are under way need not be
    retried (`is_given_up`).
 10. A lost client ends the upload, too. If it may be *suspended* (`uploads/suspended/plan`), its
@@ -40,15 +40,19 @@ Rules
 
 Phases, and what leads on:
 
-    BUFFERING   something is sealed      → STREAMING   (CreateUpload, SendPart …)
-    BUFFERING   finish                   → PUBLISHING  (PutWhole)
-    STREAMING   finish, all stored       → PUBLISHING  (CompleteUpload)
-    PUBLISHING  succeeded                → DONE
-    BUFFERING   finish, unchanged        → DONE
-    any         fail                     → FAILED      (AbortUpload, DropStaging, once idle)
-    any         client_lost, to suspend  → SUSPENDING  (SendPart …)
-    SUSPENDING  nothing under way        → FAILED      (SuspendUpload, DropStaging)
-    BUFFERING   finish, unchanged        → PUBLISHING  (SuspendUpload), if it was resumed
+    BUFFERING     something is sealed        → STREAMING    (CreateUpload, SendPart …)
+    BUFFERING     finish                     → PUBLISHING   (PutWhole)
+    STREAMING     finish, all stored         → PUBLISHING   (CompleteUpload)
+    PUBLISHING    succeeded                  → DONE
+    BUFFERING     finish, unchanged          → DONE
+    BUFFERING     finish, unchanged, resumed → RESUSPENDING (SuspendUpload)
+    RESUSPENDING  succeeded                  → DONE
+    any           fail                       → ENDED        (AbortUpload, DropStaging, once idle)
+    any           fail, resumed, untouched   → SUSPENDING   (rule 11)
+    any           client_lost, to suspend    → SUSPENDING   (SendPart …)
+    SUSPENDING    nothing under way          → ENDED        (SuspendUpload, DropStaging)
+
+ENDED means that nothing is published: the upload has failed, or is suspended as far as it may be.
 """
 
 from __future__ import annotations
@@ -97,15 +101,16 @@ class UploadPhase(enum.Enum):
     BUFFERING = "buffering"
     STREAMING = "streaming"
     PUBLISHING = "publishing"
-    SUSPENDING = "keeping"
+    RESUSPENDING = "resuspending"
+    SUSPENDING = "suspending"
     DONE = "done"
-    FAILED = "failed"
+    ENDED = "ended"
 
 
 class UploadPlan:
     """The state of one upload. Each event returns the commands to carry out now.
 
-    Only `sources` and `expect` raise: a write or a size that is refused ends up in `failure`.
+    Only `sources` and `expect` raise: a write or a size that is refused ends up in `end_reason`.
 
     :param layout: how large each part is, and which multipart upload it belongs to.
     :param concurrency: how many requests of one kind are under way at the same time.
@@ -120,7 +125,8 @@ class UploadPlan:
         lost; None if the upload is not suspended then.
     :param may_skip: whether the first write may leave a gap before it.
     :ivar phase: how far the upload has come.
-    :ivar failure: why it has failed; None if it has not.
+    :ivar end_reason: why nothing is published: a failure, or the loss of the client; None until
+        then.
     """
 
     def __init__(
@@ -138,7 +144,7 @@ class UploadPlan:
     ) -> None:
         self.small_bytes = small_bytes
         self.phase = UploadPhase.BUFFERING
-        self.failure: GatewayError | None = None
+        self.end_reason: GatewayError | None = None
         self.is_given_up = False
         """Requests under way are of use only if they succeed at once: they are not retried."""
         self._layout = layout
@@ -247,7 +253,7 @@ class UploadPlan:
         if self._appends:
             if offset and not self._overlay.written_stop:
                 refused = self._unless_refused(lambda: self._require_no_gap(offset))
-                if self.failure is not None:
+                if self.end_reason is not None:
                     return refused
             offset = self.size_bytes
         if offset == self._overlay.written_stop and size_bytes < self._room_bytes:
@@ -275,14 +281,14 @@ class UploadPlan:
             self._overlay.buffer.clear()
             left = self._multipart.leftovers() if isinstance(command, PutWhole) else ()
             return self._issued(left)
-        if isinstance(command, SuspendUpload) and self.phase is UploadPhase.PUBLISHING:
+        if isinstance(command, SuspendUpload) and self.phase is UploadPhase.RESUSPENDING:
             self.phase = UploadPhase.DONE
         if self.phase is UploadPhase.DONE:
             return NOTHING
         if isinstance(command, FetchBase):
             self._fetching_bytes = 0
             assert isinstance(outcome, tuple), "fetched bytes are the outcome"
-            if self.failure is None:
+            if self.end_reason is None:
                 self._overlay.add_fetched(command.wanted, outcome)
         else:
             assert not isinstance(outcome, tuple), "nothing else has bytes"
@@ -301,13 +307,16 @@ class UploadPlan:
         return self._send_no_more() if self.is_suspending else self.fail(error)
 
     def fail(self, error: GatewayError) -> Commands:
-        """Publish nothing any more. Only the first error counts."""
-        if self.phase is not UploadPhase.DONE and self.failure is None:
+        """Publish nothing any more. Only the first error counts.
+
+        A resumed upload that still has all its bytes is suspended again (rule 11).
+        """
+        if self.phase is not UploadPhase.DONE and self.end_reason is None:
             if self._is_untouched:
                 self._adopt(self._resumed.parts)
                 self._end(error, UploadPhase.SUSPENDING)
             else:
-                self._end(error, UploadPhase.FAILED)
+                self._end(error, UploadPhase.ENDED)
             self.is_given_up = True
             self._multipart.discard()
         return self._next_commands()
@@ -315,7 +324,7 @@ class UploadPlan:
     def client_lost(self) -> Commands:
         """The client is gone. The upload is suspended, if that is wanted and it has whole parts."""
         lost = UploadFailed("the upload was abandoned")
-        is_over = self._is_closing or self.failure is not None
+        is_over = self._is_closing or self.end_reason is not None
         if is_over or self._tail_bytes is None or not self._seal_rest(self._tail_bytes):
             return self.fail(lost)
         self._end(lost, UploadPhase.SUSPENDING)
@@ -333,12 +342,12 @@ class UploadPlan:
 
     def _end(self, error: GatewayError, phase: UploadPhase) -> None:
         self.phase = phase
-        self.failure = error
+        self.end_reason = error
         self._overlay.buffer.clear()
         self._room_bytes = 0
 
     def _unless_refused(self, step: Callable[[], Commands]) -> Commands:
-        if self.failure is not None:
+        if self.end_reason is not None:
             return NOTHING
         if self._is_closing:
             return self.fail(UploadFailed("the file is closed"))
@@ -417,7 +426,7 @@ class UploadPlan:
                 self._require_no_gap(extents.start)
             return self._advance()
         if self._resumed:
-            self.phase = UploadPhase.PUBLISHING
+            self.phase = UploadPhase.RESUSPENDING
             return self._issued((SuspendUpload(self._resumed.parts),))
         self.phase = UploadPhase.DONE
         return NOTHING
@@ -466,7 +475,8 @@ class UploadPlan:
     def _advance(self) -> Commands:
         """Seal what may be sealed; returns the commands that may begin."""
         self._room_bytes = 0
-        if self.failure is not None or self.phase is UploadPhase.PUBLISHING:
+        is_ending = self.phase in (UploadPhase.PUBLISHING, UploadPhase.RESUSPENDING)
+        if self.end_reason is not None or is_ending:
             return self._next_commands()
         while not self._fetching_bytes and (cut := self._next_cut()) is not None:
             match cut:
@@ -561,7 +571,7 @@ class UploadPlan:
 
     def _next_commands(self) -> Commands:
         """The commands that are due: send, complete, or clean up."""
-        if self.phase is UploadPhase.FAILED:
+        if self.phase is UploadPhase.ENDED:
             return self._issued(() if self._under_way else self._multipart.leftovers())
         if self.phase is UploadPhase.SUSPENDING:
             return self._issued(self._multipart.next_steps()) or self._suspend()
@@ -577,7 +587,7 @@ class UploadPlan:
     def _suspend(self) -> Commands:
         if self._under_way:
             return NOTHING
-        self.phase = UploadPhase.FAILED
+        self.phase = UploadPhase.ENDED
         if not (parts := self._durable):
             return self._next_commands()
         return self._issued((*self._multipart.leftovers(suspends=True), SuspendUpload(parts)))

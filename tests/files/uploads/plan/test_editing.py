@@ -137,14 +137,14 @@ def test_what_is_reported_stored_is_what_was_edited(
     plan, store = editor.plan, editor.store
     speed = iter(order)
     for what, number, data in steps:
-        if plan.failure is None:
+        if plan.end_reason is None:
             getattr(editor, what)(number, data)
-        if plan.failure is None:
+        if plan.end_reason is None:
             assert plan.size_bytes == len(editor.model)
     store.take(plan.finish())
     while store.pending:
         editor.store_goes_on(next(speed, 0))
-    if plan.failure is None:
+    if plan.end_reason is None:
         assert plan.phase is UploadPhase.DONE
         if store.published is None:
             assert bytes(editor.model) == store.base
@@ -152,7 +152,7 @@ def test_what_is_reported_stored_is_what_was_edited(
             assert store.published == bytes(editor.model)
         assert store.aborted == 0
     else:
-        assert plan.phase is UploadPhase.FAILED
+        assert plan.phase is UploadPhase.ENDED
         assert store.published is None
         assert store.aborted == store.opened
     store.assert_nothing_left()
@@ -185,14 +185,14 @@ def test_little_is_edited_anywhere_without_failure(
         last = at + len(data)
         store.take(plan.write(at, data))
         overlay(model, at, data)
-        assert plan.failure is None
+        assert plan.end_reason is None
         store.carry_out_all()
     if cut >= last and cut <= len(model) + 24:
         model = model[:cut] + bytes(max(0, cut - len(model)))
         store.take(plan.truncate(cut))
     store.take(plan.finish())
     store.carry_out_all()
-    assert plan.failure is None
+    assert plan.end_reason is None
     assert (store.published if store.published is not None else base) == bytes(model)
     store.assert_nothing_left()
 
@@ -294,7 +294,7 @@ class TestFailures:
         plan, store = editing(content(100))
         store.take(plan.write(100, b"x" * 8))
         store.take(plan.write(50, b"y"))
-        assert isinstance(plan.failure, UploadFailed)
+        assert isinstance(plan.end_reason, UploadFailed)
         assert plan.finish() == NOTHING
         store.carry_out_all()
         assert store.published is None
@@ -311,8 +311,8 @@ class TestFailures:
         plan, _ = editing(content(100), can_copy=False, allowance_bytes=99)
         plan.write(100, b"x")
         assert plan.finish() == NOTHING
-        assert isinstance(plan.failure, Unsupported)
-        assert "99 bytes" in plan.failure.message
+        assert isinstance(plan.end_reason, Unsupported)
+        assert "99 bytes" in plan.end_reason.message
 
     def test_nothing_is_fetched_of_an_object_that_is_not_needed(self) -> None:
         plan, store = editing(content(100), can_copy=False, allowance_bytes=10)
@@ -324,8 +324,8 @@ class TestFailures:
     def test_a_write_far_behind_the_end_is_refused(self) -> None:
         plan, _ = editing(content(100))
         plan.write(101 + 24, b"x")
-        assert isinstance(plan.failure, LimitReached)
-        assert "from 100 on" in plan.failure.message
+        assert isinstance(plan.end_reason, LimitReached)
+        assert "from 100 on" in plan.end_reason.message
 
     def test_edits_that_fill_all_parts_are_refused(self) -> None:
         layout = StagingLayout(Ladder(8, 8, max_parts=3), 3)
@@ -334,7 +334,7 @@ class TestFailures:
         store.take(plan.write(80, b"x" * 6))
         store.take(plan.finish())
         store.carry_out_all()
-        assert isinstance(plan.failure, LimitReached)
+        assert isinstance(plan.end_reason, LimitReached)
         assert store.published is None
 
 

@@ -184,7 +184,7 @@ def test_what_is_reported_stored_is_what_was_written(
     for offset, data in writes:
         at = cursor if offset < 0 else offset
         store.take(plan.write(at, data))
-        if plan.failure is not None:
+        if plan.end_reason is not None:
             break
         if data:
             model.extend(bytes(max(0, at - len(model))))
@@ -192,14 +192,14 @@ def test_what_is_reported_stored_is_what_was_written(
         cursor = at + len(data)
         while store.pending and next(speed, 0):
             store.carry_out(next(speed, 0))
-    if cut and plan.failure is None:
+    if cut and plan.end_reason is None:
         store.take(plan.truncate(len(model) // 2))
-        if plan.failure is None:
+        if plan.end_reason is None:
             del model[len(model) // 2 :]
     store.take(plan.finish())
     while store.pending:
         store.carry_out(next(speed, 0))
-    if plan.failure is None:
+    if plan.end_reason is None:
         assert plan.phase is UploadPhase.DONE
         assert store.published == bytes(model)
         assert store.aborted == 0
@@ -240,12 +240,12 @@ def test_any_size_passes_in_staging_uploads_and_any_failure_leaves_nothing(
     store.take(plan.finish())
     while store.pending:
         go_on()
-    if plan.failure is None:
+    if plan.end_reason is None:
         assert plan.phase is UploadPhase.DONE
         assert store.published == data
         store.assert_nothing_left()
     else:
-        assert plan.phase is UploadPhase.FAILED
+        assert plan.phase is UploadPhase.ENDED
         assert store.published is None
         assert done - 1 >= (failing or 0)
         store.assert_nothing_left()
@@ -267,7 +267,7 @@ def test_writes_in_order_never_fail(sizes: list[int], slowness: int) -> None:
             store.carry_out()
     store.take(plan.finish())
     store.carry_out_all()
-    assert plan.failure is None
+    assert plan.end_reason is None
     assert store.published == written
 
 
@@ -301,27 +301,27 @@ def test_a_write_into_a_part_that_was_sent_fails_and_sticks() -> None:
     plan, store = started()
     store.take(plan.write(0, b"x" * 17))
     store.take(plan.write(3, b"y"))
-    assert isinstance(plan.failure, UploadFailed)
-    first = plan.failure
+    assert isinstance(plan.end_reason, UploadFailed)
+    first = plan.end_reason
     assert plan.write(17, b"z") == NOTHING
     assert plan.finish() == NOTHING
-    assert plan.failure is first
+    assert plan.end_reason is first
 
 
 def test_a_write_far_ahead_is_refused_at_once() -> None:
     plan, _ = started()
     plan.write(25, b"x")
-    assert isinstance(plan.failure, LimitReached)
+    assert isinstance(plan.end_reason, LimitReached)
 
 
 def test_a_file_over_all_parts_is_refused_at_the_first_byte_beyond() -> None:
     plan = UploadPlan(StagingLayout(Ladder(8, 8, max_parts=2), 2), reorder_bytes=24)
     plan.write(0, b"x" * 16)
-    assert plan.failure is None
+    assert plan.end_reason is None
     plan.write(16, b"x")
-    assert isinstance(plan.failure, LimitReached)
-    assert "16 bytes" in plan.failure.message
-    assert "part_size" in plan.failure.message
+    assert isinstance(plan.end_reason, LimitReached)
+    assert "16 bytes" in plan.end_reason.message
+    assert "part_size" in plan.end_reason.message
 
 
 def test_a_file_over_all_staging_uploads_is_refused_at_the_first_byte_beyond() -> None:
@@ -329,17 +329,17 @@ def test_a_file_over_all_staging_uploads_is_refused_at_the_first_byte_beyond() -
     for offset in range(0, IN_PIECES.capacity_bytes, 8):
         store.take(plan.write(offset, b"x" * 8))
         store.carry_out_all()
-    assert plan.failure is None
+    assert plan.end_reason is None
     assert plan.write(IN_PIECES.capacity_bytes, b"x") == (AbortUpload(),)
-    assert isinstance(plan.failure, LimitReached)
-    assert "104 bytes" in plan.failure.message
+    assert isinstance(plan.end_reason, LimitReached)
+    assert "104 bytes" in plan.end_reason.message
 
 
 def test_growing_a_file_beyond_all_parts_is_refused() -> None:
     plan = UploadPlan(StagingLayout(Ladder(8, 8, max_parts=2), 2), reorder_bytes=24)
     plan.truncate(17)
-    assert isinstance(plan.failure, LimitReached)
-    assert "16 bytes" in plan.failure.message
+    assert isinstance(plan.end_reason, LimitReached)
+    assert "16 bytes" in plan.end_reason.message
 
 
 def test_a_staging_upload_is_joined_while_the_next_one_arrives() -> None:
@@ -378,7 +378,7 @@ def test_a_failed_cleanup_does_not_stop_the_others() -> None:
     drop = next(command for command in store.pending if isinstance(command, DropStaging))
     store.refuse(store.pending.index(drop))
     store.carry_out_all()
-    assert plan.failure is None
+    assert plan.end_reason is None
     assert store.published == b"x" * 41
 
 

@@ -132,7 +132,7 @@ def test_however_often_it_is_cut_off_what_is_published_is_the_file(
     store.take(plan.truncate(size_bytes))
     store.take(plan.finish())
     store.carry_out_all()
-    assert plan.failure is None
+    assert plan.end_reason is None
     assert store.published == data
     store.assert_nothing_left()
     assert plan.sent_bytes + plan.filling_bytes == 0
@@ -158,21 +158,21 @@ def go_through(store: SuspendingStore, session: Session, data: bytes) -> None:
     def go_on() -> None:
         nonlocal done
         done += 1
-        if done - 1 == session.failing and plan.failure is None:
+        if done - 1 == session.failing and plan.end_reason is None:
             store.refuse(next(speed, 0))
         else:
             store.carry_out(next(speed, 0))
 
-    while at < stop and plan.failure is None:
+    while at < stop and plan.end_reason is None:
         store.take(plan.write(at, data[at : min(stop, at + session.step)]))
         at = min(stop, at + session.step)
         while store.pending and next(speed, 0):
             go_on()
-    has_failed = plan.failure is not None
+    has_failed = plan.end_reason is not None
     store.take(plan.client_lost())
     while store.pending:
         go_on()
-    assert plan.phase is UploadPhase.FAILED
+    assert plan.phase is UploadPhase.ENDED
     assert store.published is None
     assert store.uploads.keys() == ({0} if store.suspended_parts else set())
     assert store.staging_objects == {}
@@ -204,7 +204,7 @@ class TestWhatIsSuspended:
         store = begun()
         store.take(store.plan.write(0, data_of(9)))
         store.take(store.plan.truncate(8))  # part 1 was sealed, and is all there is
-        assert store.plan.failure is None
+        assert store.plan.end_reason is None
         store.carry_out_all()
         store.take(store.plan.client_lost())
         store.carry_out_all()
@@ -323,8 +323,8 @@ class TestGoingOn:
         store.take(store.plan.write(at, b"n" * 40))
         store.take(store.plan.finish())
         store.carry_out_all()
-        assert isinstance(store.plan.failure, UploadFailed)
-        assert "send the whole file" in store.plan.failure.message
+        assert isinstance(store.plan.end_reason, UploadFailed)
+        assert "send the whole file" in store.plan.end_reason.message
         assert store.published is None
         store.assert_nothing_left()
 
@@ -338,7 +338,7 @@ class TestGoingOn:
     def test_a_resumed_upload_that_fails_is_suspended_again(self) -> None:
         store = self.suspended_parts(17)
         store.take(store.plan.write(1000, b"too far"))
-        assert isinstance(store.plan.failure, LimitReached)
+        assert isinstance(store.plan.end_reason, LimitReached)
         store.carry_out_all()
         assert store.durable_data == data_of(16)
 
@@ -347,7 +347,7 @@ class TestGoingOn:
         store.take(store.plan.finish())
         store.carry_out_all()
         assert store.plan.phase is UploadPhase.DONE
-        assert store.plan.failure is None
+        assert store.plan.end_reason is None
         assert store.durable_data == data_of(16)
         assert store.published is None
 
@@ -358,7 +358,7 @@ class TestGoingOn:
         store.take(store.plan.client_lost())
         assert isinstance(store.pending[-1], SuspendUpload)
         store.take(store.plan.failed(store.pending.pop(), StoreError("no")))
-        assert store.plan.phase is UploadPhase.FAILED
+        assert store.plan.phase is UploadPhase.ENDED
         assert not store.pending
 
 
