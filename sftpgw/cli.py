@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import getpass
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from sftpgw import __version__
@@ -85,8 +86,19 @@ def _parser() -> ArgumentParser:
 
 def _add_config(command: ArgumentParser) -> None:
     command.add_argument(
-        "--config", "-c", required=True, metavar="FILE", help="the path of an sftpgw.ini"
+        "--config",
+        "-c",
+        required=True,
+        type=_path,
+        metavar="FILE",
+        help="the path of an sftpgw.ini",
     )
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise ArgumentTypeError("the path is empty")
+    return text
 
 
 def _add_runner_options(command: ArgumentParser) -> None:
@@ -126,10 +138,11 @@ def _twistd(given: Namespace, *options: str) -> int:
 
 def _hash_password(_given: Namespace) -> int:
     try:
-        password = _ask_twice() if sys.stdin.isatty() else _first_line(sys.stdin)
+        password = _ask_twice() if sys.stdin and sys.stdin.isatty() else _first_line(sys.stdin)
         _write(sys.stdout, hash_password(password))
-    except ValueError as fault:
-        _write(sys.stderr, f"sftpgw hash-password: {fault}")
+    except (ValueError, OSError) as fault:
+        with suppress(OSError):
+            _write(sys.stderr, f"sftpgw hash-password: {fault}")
         return FAULT
     return 0
 
@@ -145,12 +158,17 @@ def _ask_twice() -> bytes:
     return password.encode("utf-8", "surrogateescape")
 
 
-def _first_line(source: TextIO) -> bytes:
+def _first_line(source: TextIO | None) -> bytes:
+    if source is None:  # it was closed before the start
+        raise ValueError("no password was given")
     line = source.buffer.readline(MAX_PASSWORD_BYTES + 2)
     return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
+    """:raises OSError: the stream is closed, or does not take the text."""
+    if stream is None:
+        raise OSError("there is no standard output")
     stream.write(f"{text}\n")
     stream.flush()
 

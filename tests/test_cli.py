@@ -100,6 +100,32 @@ def test_a_wrong_command_line_ends_with_two(
     assert fault in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_an_empty_path_is_a_wrong_command_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--config", ""])
+    assert ended.value.code == 2
+    assert "the path is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "<&- >&-", ">/dev/full"])
+def test_streams_that_cannot_be_used_are_told_in_a_line(tmp_path: Path, redirection: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"echo secret | {' '.join(COMMAND)} hash-password {redirection}"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("sftpgw hash-password: ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\nanother line\n"])
 def test_the_first_line_is_hashed(
     ending: bytes, typed: Callable[[bytes], None], capsys: pytest.CaptureFixture[str]

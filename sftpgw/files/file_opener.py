@@ -147,6 +147,9 @@ class FileOpener:
         found = None if existing else await self._suspended_uploads.find(location.file)
         if found is not None and not may_resume:
             raise incomplete(found, location.path)
+        if existing is None:
+            # Behind the wait for `find`, during which a directory may come into being.
+            await self._lookup.require_no_directory(location)
         if existing is None and intent.create:
             await self._lookup.require_no_file_above(location)
         mode = decide(
@@ -179,8 +182,6 @@ class FileOpener:
             existing, is_unknown = await self._lookup.find_file_for_open(
                 location, needs_all=needs_all
             )
-        if existing is None:
-            await self._lookup.require_no_directory(location)
         return existing, is_unknown
 
     def _begin_upload(

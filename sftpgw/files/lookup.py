@@ -30,8 +30,7 @@ from __future__ import annotations
 from dataclasses import replace
 from weakref import WeakSet
 
-from twisted.internet.defer import TimeoutError as WaitedTooLong
-
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import (
     AccessDenied,
     IsADirectory,
@@ -208,10 +207,12 @@ class Lookup:
         uploads = self._transfers.to_be_closed(location.file, None if appends else self.own_uploads)
         for upload in uploads:
             left_seconds = max(0.0, deadline_seconds - self._clock.seconds())
+            # `leave_open` ends all waits for the upload, in the order in which they began.
+            limit = self._clock.callLater(left_seconds, upload.leave_open)
             try:
-                await upload.wait_for_close().addTimeout(left_seconds, self._clock)  # type: ignore[arg-type]
-            except WaitedTooLong:
-                upload.leave_open()
+                await upload.wait_for_close()
+            finally:
+                cancel_pending(limit)
 
     # Directories.
 

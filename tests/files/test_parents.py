@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sftpgw.errors import AccessDenied, NotADirectory
-from sftpgw.model.settings import FilesSettings
+from sftpgw.model.settings import FilesSettings, OnDisconnect
 from sftpgw.model.users import Permission
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
@@ -232,3 +232,19 @@ class TestOpenToReadThatCreates:
 
 def _open(flags: int) -> wire.Open:
     return wire.Open(0, b"/f", flags, {})
+
+
+def test_a_directory_that_comes_into_being_during_an_open_is_not_hidden() -> None:
+    """OPEN waits for the records of suspended uploads. Meanwhile a file is begun inside."""
+    gateway = GatewayInMemory(files=FilesSettings(on_disconnect=OnDisconnect.RESUME))
+    first, second = gateway.log_in(), gateway.log_in()
+    gate = gateway.store.hold("get")
+    of_file = first.send(wire.Open(0, b"/d", CREATE, {}))
+    inside = second.send(wire.Open(0, b"/d/x", CREATE, {}))
+    assert gate.waiting == 2
+    gate.open_last()
+    second.pump()
+    assert second.replies[inside].kind is Kind.HANDLE
+    gate.open()
+    first.pump()
+    assert first.replies[of_file].message == "/d: is a directory"

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 
+from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import LimitReached
 from sftpgw.files.memory.stall import StallTimeout
-from sftpgw.model.clock import Clock
+from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.memory import MemoryBudget
 
 RECLAIM_SECONDS = 10.0
@@ -32,15 +32,19 @@ def request_reclaim_while_waiting(
     budget: MemoryBudget, clock: Clock, granted: Deferred[None]
 ) -> None:
     """Until `granted` fires, ask from time to time for memory that is held idly."""
-    repeated = LoopingCall(budget.request_reclaim)
-    repeated.clock = clock  # type: ignore[assignment]
-    repeated.start(RECLAIM_SECONDS, now=False)
+    pending: DelayedCall
+
+    def reclaim() -> None:
+        nonlocal pending
+        # Scheduled first: an error in here must not end the requests.
+        pending = clock.callLater(RECLAIM_SECONDS, reclaim)
+        budget.request_reclaim()
 
     def stop(outcome: Any) -> Any:
-        if repeated.running:
-            repeated.stop()
+        cancel_pending(pending)
         return outcome
 
+    pending = clock.callLater(RECLAIM_SECONDS, reclaim)
     granted.addBoth(stop)
 
 

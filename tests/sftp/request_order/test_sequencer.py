@@ -855,3 +855,15 @@ def test_overlapped_requests_come_to_what_serial_ones_do(
     for session in (serial, overlapped):
         session.client.drop()
         session.gateway.assert_idle()
+
+
+def test_opens_that_wait_for_a_close_in_vain_go_on_in_their_order() -> None:
+    gateway = GatewayInMemory()
+    gateway.store.seed("home/alice/f", b"old")
+    client = gateway.log_in()
+    client.write(client.open(b"/f", CREATE), 0, b"new")
+    sent = client.send_together(*(wire.Open(0, b"/f", OpenFlag.READ, {}) for _ in range(4)))
+    assert not set(sent) & set(client.replies)
+    gateway.clock.advance(CLOSE_WAIT_SECONDS)
+    client.pump()
+    assert [each for each in client.replies if each in sent] == list(sent)

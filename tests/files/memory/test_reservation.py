@@ -1,0 +1,28 @@
+"""Waiting for memory: `files/memory/reservation`."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from sftpgw.files.memory.budget import Budget
+from sftpgw.files.memory.reservation import RECLAIM_SECONDS, request_reclaim_while_waiting
+
+
+def test_a_fault_in_giving_back_does_not_end_the_requests() -> None:
+    clock, budget, asked = Clock(), Budget(100), [0]
+
+    def on_pressure() -> None:
+        asked[0] += 1
+        raise RuntimeError("a bug")
+
+    budget.watch(on_pressure)
+    granted: Deferred[None] = Deferred()
+    request_reclaim_while_waiting(budget, clock, granted)
+    for times in (1, 2):
+        with pytest.raises(RuntimeError, match="a bug"):
+            clock.advance(RECLAIM_SECONDS)
+        assert asked[0] == times
+    granted.callback(None)
+    assert clock.getDelayedCalls() == []
