@@ -95,7 +95,8 @@ class S3Client:
         return self._view(bound)
 
     def with_cancel(self, cancel_token: Cancellation) -> S3Client:
-        return self._view(replace(self._context, cancel_token=cancel_token))
+        context = self._context  # not `replace`: it takes longer, and each upload makes a view
+        return self._view(RequestContext(context.events, context.user, cancel_token))
 
     def _view(self, context: RequestContext) -> S3Client:
         return S3Client(self.executor, context, self._capability_source, self._integrity)
