@@ -16,9 +16,10 @@ def test_a_fault_in_giving_back_does_not_end_the_requests() -> None:
         asked[0] += 1
         raise RuntimeError("a bug")
 
-    budget.watch(on_pressure)
     budget.charge(100)
     granted = budget.acquire(1)
+    assert granted is not None
+    budget.watch(on_pressure)
     request_reclaim_while_waiting(budget, clock, granted)
     for times in (1, 2):
         with pytest.raises(RuntimeError, match="a bug"):
