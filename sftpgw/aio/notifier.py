@@ -1,7 +1,4 @@
-"""Coroutines that wait for the same event.
-
-Knows: who waits. Must not know: what the event is.
-"""
+"""Coroutines that wait for the same event, whatever it is."""
 
 from __future__ import annotations
 
@@ -14,10 +11,12 @@ from twisted.python.failure import Failure
 class Notifier:
     """A condition variable for one thread: `wait`, and `notify_all`.
 
-    A waiter may be cancelled at any time, even by another one that has just been notified.
+    A waiter may be cancelled at any time, also by another one that has just been notified.
 
     :param on_none_left: is called when the last waiter leaves, cancelled or about to be notified.
     """
+
+    __slots__ = ("_on_none_left", "_waiters")
 
     def __init__(self, on_none_left: Callable[[], None] | None = None) -> None:
         self._waiters: dict[Deferred[None], None] = {}
@@ -34,9 +33,9 @@ class Notifier:
         return waiter
 
     def notify_all(self, failure: Failure | None = None) -> None:
-        """Let all go on that wait now; those that begin to wait meanwhile go on waiting.
+        """Wake all that wait now. A waiter that comes meanwhile waits for the next call.
 
-        :param failure: what they get in place of a result.
+        :param failure: the error that they get; None: they get None.
         """
         waiters, self._waiters = self._waiters, {}
         if waiters and self._on_none_left is not None:
