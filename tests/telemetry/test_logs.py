@@ -47,12 +47,12 @@ def test_context_comes_first_and_levels_are_those_of_events() -> None:
     seen: list[LogEvent] = []
     sink: EventSink = LogSink(Logger("sftpgw", observer=seen.append))
     bound = sink.bind(session="0badcafe")
-    bound.emit(FileRemoved(key="a {b}"))
+    bound.emit(FileRemoved(bucket="uploads", key="a {b}"))
     bound.bind(peer="192.0.2.1:4711").emit(LoginFailedEvent(user="alice", method="password"))
     sink.emit(SessionOpened())
     sink.bind(user="alice").emit(Defect(where="test", failure=Failure(ValueError("a bug"))))
     assert [formatEvent(event) for event in seen] == [
-        'file-removed session=0badcafe key="a {b}"',
+        'file-removed session=0badcafe key="a {b}" bucket=uploads',
         "login-failed session=0badcafe peer=192.0.2.1:4711 user=alice method=password",
         "session-opened",
         "defect user=alice where=test",
