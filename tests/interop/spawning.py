@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -112,10 +113,17 @@ class Bucket:
             return bytes(body.read())
 
     def body_if_any(self, key: str) -> bytes | None:
-        """None if there is no such object."""
+        """The bytes of an object that may be replaced or deleted meanwhile; None if there is none.
+
+        moto answers 500 if that happens while it reads the object.
+        """
         try:
             return self.body(key)
         except self.client.exceptions.NoSuchKey:
+            return None
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 500:
+                raise
             return None
 
     def metadata(self, key: str) -> dict[str, str]:
