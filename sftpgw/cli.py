@@ -11,6 +11,7 @@ line is wrong; 130 if Ctrl-C ended a question. A gateway that a signal ends, end
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -140,11 +141,20 @@ def _hash_password(_given: Namespace) -> int:
     try:
         password = _ask_twice() if sys.stdin and sys.stdin.isatty() else _first_line(sys.stdin)
         _write(sys.stdout, hash_password(password))
-    except (ValueError, OSError) as fault:
-        with suppress(OSError):
-            _write(sys.stderr, f"sftpgw hash-password: {fault}")
-        return FAULT
+    except ValueError as fault:
+        return _fail(fault)
+    except OSError as fault:
+        if sys.stdout is not None:
+            # Python flushes once more at the end, and would end with a status of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(fault)
     return 0
+
+
+def _fail(fault: Exception) -> int:
+    with suppress(OSError):
+        _write(sys.stderr, f"sftpgw hash-password: {fault}")
+    return FAULT
 
 
 def _ask_twice() -> bytes:
