@@ -28,16 +28,15 @@ from sftpgw.errors import (
     NoSuchObject,
     ObjectChanged,
     PreconditionFailed,
-    StoreError,
     StoreTrouble,
 )
 from sftpgw.files.copies.plan import PART_BYTES, copy_ranges, is_same, proves_same
 from sftpgw.files.copies.preserved_properties import restated, untold_time
 from sftpgw.files.listing.markers import is_empty_marker
+from sftpgw.files.multipart_abort import abort_or_report
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.file_events import CopyDiffered
-from sftpgw.model.events.upload_events import UploadLeftBehind, store_failure_facts
 from sftpgw.model.limits import MAX_COPY_BYTES
 from sftpgw.model.store import (
     NO_METADATA,
@@ -214,17 +213,7 @@ class Copier:
         return tuple(sorted(stored, key=lambda part: part.number))
 
     async def _abort(self, upload: MultipartUpload) -> None:
-        try:
-            await self._store.abort_upload(upload)
-        except StoreError as error:
-            self._events.emit(
-                UploadLeftBehind(
-                    key=upload.name.key,
-                    bucket=upload.name.bucket,
-                    upload_id=upload.upload_id,
-                    **store_failure_facts(error),
-                )
-            )
+        await abort_or_report(self._store, self._events, upload)
 
     # Verifying.
 

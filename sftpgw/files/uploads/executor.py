@@ -34,6 +34,7 @@ from sftpgw.errors import (
     StoreTrouble,
 )
 from sftpgw.files.body_collector import BodyCollector
+from sftpgw.files.multipart_abort import abort_or_report
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.edited_base import EditedBase
@@ -56,7 +57,6 @@ from sftpgw.files.uploads.plan.upload_commands import (
 from sftpgw.files.uploads.relocation import Relocator
 from sftpgw.model.events.upload_events import (
     PieceLeftBehind,
-    UploadLeftBehind,
     UploadNotKept,
     store_failure_facts,
 )
@@ -314,17 +314,7 @@ class UploadExecutor:
             )
 
     async def _abort(self, multipart: MultipartUpload) -> None:
-        try:
-            await self._store.abort_upload(multipart)
-        except StoreError as error:
-            self._events.emit(
-                UploadLeftBehind(
-                    key=self._name.key,
-                    bucket=self._name.bucket,
-                    upload_id=multipart.upload_id,
-                    **store_failure_facts(error),
-                )
-            )
+        await abort_or_report(self._store, self._events, multipart, self._name)
 
     async def _suspend_upload(self, command: SuspendUpload) -> None:
         """Leave the upload open, with a record of it, or else abort it.

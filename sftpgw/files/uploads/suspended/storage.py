@@ -42,6 +42,7 @@ from sftpgw.files.housekeeping.state_objects import (
     read_state_object,
     write_state_object,
 )
+from sftpgw.files.multipart_abort import abort_or_report
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.suspended.plan import (
     SuspendedUpload,
@@ -62,8 +63,6 @@ from sftpgw.model.events.upload_events import (
     PartialResumed,
     PartialUnreadable,
     UploadFacts,
-    UploadLeftBehind,
-    store_failure_facts,
 )
 from sftpgw.model.filesystem import FileAttributes, FileKind
 from sftpgw.model.limits import MIN_PART_BYTES
@@ -173,17 +172,7 @@ class SuspendedRecords:
         if not await self.claim(found):
             return False
         suspended = found.suspended
-        try:
-            await self._store.abort_upload(suspended.upload)
-        except StoreError as error:
-            self._events.emit(
-                UploadLeftBehind(
-                    key=suspended.upload.name.key,
-                    bucket=suspended.upload.name.bucket,
-                    upload_id=suspended.upload.upload_id,
-                    **store_failure_facts(error),
-                )
-            )
+        await abort_or_report(self._store, self._events, suspended.upload)
         self._events.emit(
             PartialDropped(
                 key=suspended.upload.name.key,
