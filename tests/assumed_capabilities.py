@@ -266,7 +266,10 @@ ASSUMED_CAPABILITIES: dict[str, Callable[[Trial], bool]] = {
 
 
 def amazon_client(endpoint: str, access_key: str, secret_key: str, region: str) -> Any:
-    """Amazon's own client, without the checksums that some stores do not know."""
+    """Amazon's own client, without the checksums that some stores do not know.
+
+    It tries three times: some stores close a kept connection behind an error.
+    """
     return botocore.session.get_session().create_client(
         "s3",
         region_name=region,
@@ -277,7 +280,7 @@ def amazon_client(endpoint: str, access_key: str, secret_key: str, region: str) 
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"total_max_attempts": 1},
+            retries={"total_max_attempts": 3},
         ),
     )
 
