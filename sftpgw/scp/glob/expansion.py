@@ -27,6 +27,9 @@ from sftpgw.wire.shell import Word
 
 MAX_LISTED = 1000
 STEPS_PER_ITERATION = 50_000
+NAMES_BYTES = 16 * 1024
+"""How long the names are together that are unpacked at once of one directory."""
+
 MAX_PATTERNS = 16
 """The segments of one word that may be patterns."""
 
@@ -122,7 +125,7 @@ class _Walk:
         except (NoSuchFile, NotADirectory):
             return
         try:
-            while entries := await reader.next_entries():
+            while entries := await reader.next_entries(NAMES_BYTES):
                 for entry in entries:
                     yield entry
         finally:
