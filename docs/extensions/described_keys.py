@@ -46,7 +46,11 @@ DEFAULTS: Mapping[str, object] = {
 }
 """Settings as they are where every key is left out, by section."""
 
-OTHER_DEFAULTS = {("gateway", "users"): "users.ini", (USERS, "permissions"): "all of them"}
+OTHER_DEFAULTS = {
+    ("gateway", "users"): "users.ini",
+    (USERS, "permissions"): "all of them",
+    (USERS, "weight"): "1",
+}
 """Defaults of keys that fill no field of a settings class."""
 
 EXAMPLE_VALUES = {

@@ -482,6 +482,12 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         "What the user may do. The default is all of it.",
         if_blank="grants nothing; name some, or leave the key out for the default",
     ),
+    "weight": Key(
+        "weight",
+        count(1, 100),
+        "The share that the user gets while users compete for memory, requests to the store or "
+        "CPU: a user with ``weight = 2`` gets twice as much as one with 1, the default.",
+    ),
 }
 """The keys of ``[*]`` in users.ini."""
 

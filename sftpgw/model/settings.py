@@ -216,3 +216,11 @@ class Settings:
     files: FilesSettings
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
+
+    def weight_of(self, user: str) -> float:
+        """The share of a user in what users compete for; 1 for all that is no user.
+
+        :param user: the name of a user, or another name in a queue, such as an address.
+        """
+        found = self.users.get(user)
+        return 1.0 if found is None else float(found.weight)

@@ -245,6 +245,8 @@ def demand_user_default(row: Row, loader: Loader) -> None:
     elif row.key == "permissions":
         assert loader.value(row, None) == ALL_PERMISSIONS
         assert {str(each.name).lower() for each in ALL_PERMISSIONS} == set(row.kind.split()[2:])
+    elif row.key == "weight":
+        assert loader.value(row, None) == 1
     else:
         assert not loader.value(row, None)
 
