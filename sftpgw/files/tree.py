@@ -29,7 +29,7 @@ from sftpgw.files.file_opener import FileOpener
 from sftpgw.files.listing.listing import LIST_BYTES, Listing
 from sftpgw.files.listing.markers import MARKER, require_writable
 from sftpgw.files.lookup import Lookup
-from sftpgw.files.memory.holding import Holding
+from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.paths import Location, Mount, canonical, locate
@@ -169,13 +169,13 @@ class Tree:
 
     async def open_directory(self, path: bytes) -> Listing:
         location = self._enter(Operation.LIST, path)
-        holding = Holding(self._context.budget, self._context.clock)
+        memory = HeldMemory(self._context.budget, self._context.clock)
         try:
-            await holding.reserve(LIST_BYTES)
+            await memory.reserve(LIST_BYTES)
             page = await self._lookup.first_page(location)
             suspended = await self._suspended_uploads.in_directory(location.bucket, location.prefix)
         except BaseException:  # the client may be gone
-            holding.close()
+            memory.close()
             raise
         return Listing(
             location,
@@ -184,7 +184,7 @@ class Tree:
             suspended,
             self._lookup.own_uploads,
             on_page=self._lookup.cache.note_hadoop_markers,
-            holding=holding,
+            memory=memory,
         )
 
     async def make_directory(self, path: bytes) -> None:

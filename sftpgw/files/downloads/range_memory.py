@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached
 from sftpgw.files.downloads.plan.read_ahead import Fetch
-from sftpgw.files.memory.holding import NO_MEMORY, wait_for_memory
+from sftpgw.files.memory.held_memory import NO_MEMORY, wait_for_memory
 from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget

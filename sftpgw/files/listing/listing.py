@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from sftpgw.files.listing.packed_entries import PackedEntries
 from sftpgw.files.listing.page_mtimes import PageMtimes
 from sftpgw.files.listing.plan import NO_FILES, EntrySieve
-from sftpgw.files.memory.holding import Holding
+from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import KeysSkipped
@@ -80,7 +80,7 @@ class Listing:
     :param suspended: the suspended uploads of the directory, by key.
     :param own_uploads: the uploads of this session, which are shown instead of published files.
     :param on_page: is called with each later page, before its entries are returned.
-    :param holding: the memory that was reserved for the first page; the listing closes it.
+    :param memory: the memory that was reserved for the first page; the listing closes it.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Listing:
         own_uploads: Collection[FileWriter] = (),
         *,
         on_page: Callable[[ListPage], None] = _ignore_page,
-        holding: Holding | None = None,
+        memory: HeldMemory | None = None,
     ) -> None:
         self._location = location
         self._on_page = on_page
@@ -103,7 +103,7 @@ class Listing:
         self._events = context.events
         self._clock = context.clock
         self._budget = context.budget
-        self._holding = holding or Holding(context.budget, context.clock)
+        self._memory = memory or HeldMemory(context.budget, context.clock)
         self._mtimes = PageMtimes(context, is_small=first.next_token is None)
         self._is_closed = False
         self._is_loading = False
@@ -142,7 +142,7 @@ class Listing:
         self._drop_coming()
         self._next_place = None
         self._page = PackedEntries()
-        self._holding.close()
+        self._memory.close()
 
     # Pages.
 
@@ -183,7 +183,7 @@ class Listing:
     def _fetch_ahead(self, place: _Place) -> None:
         """Fetch the page behind the one in hand, if there is memory for it."""
         self._settle()
-        if self._holding.try_reserve(LIST_BYTES):
+        if self._memory.try_reserve(LIST_BYTES):
             self._coming_bytes = LIST_BYTES
             self._coming_place = place
             self._coming = Deferred.fromCoroutine(self._fetch(place))
@@ -223,19 +223,19 @@ class Listing:
     async def _reserve_list(self) -> None:
         """Reserve the memory of a LIST that the client waits for. :raises LimitReached: none."""
         self._settle()
-        await self._holding.reserve(LIST_BYTES)
+        await self._memory.reserve(LIST_BYTES)
         self._coming_bytes = LIST_BYTES
 
     def _settle(self) -> None:
         """Count what is held: the page in hand, and the one behind it."""
         page_bytes = self._page.size_bytes if self._page else 0
-        self._holding.settle(page_bytes + self._coming_bytes)
+        self._memory.settle(page_bytes + self._coming_bytes)
 
     def _on_pressure(self) -> None:
         """Others wait for memory: give back pages that the client does not read."""
         is_used = self._is_loading or self._clock.seconds() - self._used_seconds < IDLE_SECONDS
         is_coming = self._coming is not None and not self._coming.called
-        if is_used or is_coming or not self._holding.held_bytes:
+        if is_used or is_coming or not self._memory.held_bytes:
             return
         if self._page:
             self._next_place = replace(self._place, taken=self._page.taken)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.errors import LimitReached, StoreUnavailable
 from sftpgw.files.listing.listing import IDLE_SECONDS, LIST_BYTES, Listing
-from sftpgw.files.memory.holding import WAIT_SECONDS
+from sftpgw.files.memory.held_memory import WAIT_SECONDS
 from sftpgw.model.settings import LimitSettings
 from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.sftp_sessions import GatewayInMemory

@@ -38,7 +38,7 @@ async def wait_for_memory(budget: MemoryBudget, clock: Clock, size_bytes: int) -
         raise LimitReached(NO_MEMORY) from None
 
 
-class Holding:
+class HeldMemory:
     """Bytes of the budget that change in number. `close` it in the end.
 
     :param budget: the user's share of the memory budget.
