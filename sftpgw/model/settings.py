@@ -153,6 +153,8 @@ class LimitSettings:
     memory_bytes: int = 512 * MIB
     reorder_allowance_bytes: int = 32 * MIB
     drain_seconds: float = 30.0
+    sessions_per_user: int = 400
+    handles_per_user: int = 4096
 
 
 class SetStat(enum.Enum):

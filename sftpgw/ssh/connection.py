@@ -171,9 +171,17 @@ class GatewayConnection(SSHConnection):
             text = f"the maximum packet size must be at least {MIN_REMOTE_PACKET_BYTES} bytes"
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         if len(self.channels) >= self.transport.context.settings.sessions_per_connection:
-            raise ConchError("too many sessions on this connection", OPEN_RESOURCE_SHORTAGE)
+            text = "too many sessions on this connection ([ssh] sessions_per_connection)"
+            raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
+        if not channel.count_session():
+            text = "too many sessions on all your connections ([limits] sessions_per_user)"
+            raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         if not channel.count_window() and self.channels:
-            text = "no memory for another session on this connection; try again in a moment"
+            channel.uncount_session()
+            text = (
+                "no memory for another session on this connection ([limits] memory); try again in "
+                "a moment"
+            )
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         return channel
 

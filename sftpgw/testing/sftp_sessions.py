@@ -24,6 +24,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.user_counts import UserCounts
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
@@ -121,6 +122,7 @@ class GatewayInMemory:
         self.budget = Budget(self.limits.memory_bytes)
         self.transfers = TransferRegistry()
         self.mtimes = SharedMtimes()
+        self.counts = UserCounts()
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -144,6 +146,7 @@ class GatewayInMemory:
             holds_closes=self.holds_closes,
             transfers=self.transfers,
             mtimes=self.mtimes,
+            counts=self.counts,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -174,6 +177,7 @@ class GatewayInMemory:
             commands=session.command,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            user_sessions=session.count_of_sessions,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
         return ExecutedCommand(pair, channel)
@@ -200,6 +204,7 @@ class GatewayInMemory:
             clock=self.clock,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            user_sessions=session.count_of_sessions,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:

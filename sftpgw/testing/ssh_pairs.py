@@ -48,6 +48,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from sftpgw.aio.user_counts import UserCount
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
@@ -258,6 +259,7 @@ class LoggedInPair(ClientPair):
     :param window_memory: the budget for windows, if they are counted.
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
+    :param user_sessions: counts the channels of all connections of the user, if anything does.
     """
 
     def __init__(
@@ -271,6 +273,7 @@ class LoggedInPair(ClientPair):
         window_memory: MemoryBudget | None = None,
         output_memory: MemoryBudget | None = None,
         totals: Callable[[], SessionTotals] = SessionTotals,
+        user_sessions: UserCount | None = None,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -284,6 +287,7 @@ class LoggedInPair(ClientPair):
             window_memory=window_memory,
             output_memory=output_memory,
             totals=totals,
+            user_sessions=user_sessions,
         )
         factory = make_factory(portal, clock, self.events, settings)
         self.connection = ClientConnection()
@@ -360,6 +364,7 @@ def make_test_portal(
     window_memory: MemoryBudget | None = None,
     output_memory: MemoryBudget | None = None,
     totals: Callable[[], SessionTotals] = SessionTotals,
+    user_sessions: UserCount | None = None,
 ) -> Portal:
     """A portal that checks passwords at once instead of in a thread.
 
@@ -370,6 +375,7 @@ def make_test_portal(
     :param window_memory: as with `LoggedInPair`.
     :param output_memory: as with `LoggedInPair`.
     :param totals: as with `LoggedInPair`.
+    :param user_sessions: as with `LoggedInPair`.
     """
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
@@ -380,6 +386,7 @@ def make_test_portal(
             commands=commands,
             output_memory=output_memory,
             totals=totals,
+            user_sessions=user_sessions,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
