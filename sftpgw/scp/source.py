@@ -96,6 +96,7 @@ class ScpSource:
             await self._read_reply()
             async for path in paths:
                 await self._send(path)
+                await self._console.ready_to_write()  # a warning waits for no reply
         except TransferEnded:
             return 1
         except InputEnded:
@@ -138,6 +139,8 @@ class ScpSource:
         try:
             await self._send_one(path, begun)
             while begun:
+                await self._console.count_line()  # a warning waits for no reply
+                await self._console.ready_to_write()
                 entry = await self._next_entry(begun[-1])
                 if entry is None:
                     begun.pop().reader.close()
