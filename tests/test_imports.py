@@ -55,6 +55,7 @@ ALLOWED["cli"] = frozenset({"auth", "tap"})
 PURE = frozenset(
     {
         "wire",
+        "aio.fair_order",
         "buffers.byte_queue",
         "errors",
         "files.copies.preserved_properties",

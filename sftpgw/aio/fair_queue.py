@@ -1,77 +1,88 @@
-"""A queue in which users take turns.
+"""The fair order (`aio/fair_order`), for coroutines that wait.
 
-Knows: whose entries wait, and in which order. Must not know: what they wait for.
+Knows: the Deferreds of what waits. Must not know: what they wait for.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
+
+from sftpgw.aio.fair_order import FairOrder, Path
 
 T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Round robin between users, first in, first out within one user.
+    """Entries that wait by user, session and channel; the next is of the one that has used least.
 
     :param on_leave: is called after a waiter was cancelled and has left the queue.
+    :param weight_of: returns the weight of a user, as for `FairOrder`.
     """
 
-    def __init__(self, on_leave: Callable[[], None] | None = None) -> None:
-        # The next user comes first; a user that was served goes to the end.
-        self._entries: dict[str, deque[tuple[T, Deferred[None]]]] = {}
+    def __init__(
+        self,
+        on_leave: Callable[[], None] | None = None,
+        weight_of: Callable[[str], float] = lambda user: 1.0,
+    ) -> None:
+        self._order: FairOrder[tuple[T, Deferred[None]]] = FairOrder(weight_of)
         self._on_leave = on_leave
         self.is_empty = True
         """Whether nothing waits. An attribute, since each READ and each part asks."""
 
     def __len__(self) -> int:
         """How many entries wait."""
-        return sum(map(len, self._entries.values()))
+        return len(self._order)
 
     @property
-    def users(self) -> Set[str]:
+    def users(self) -> Collection[str]:
         """The users that have entries in the queue."""
-        return self._entries.keys()
+        return self._order.users
 
     @property
-    def next_user(self) -> str:
+    def next_path(self) -> Path:
         """Whose entry is the next one. The queue must not be empty."""
-        return next(iter(self._entries))
+        return self._order.next.path
 
     @property
     def next_item(self) -> T:
         """What was put in with the next entry. The queue must not be empty."""
-        return self._entries[self.next_user][0][0]
+        return self._order.next.item[0]
 
-    def put(self, user: str, item: T) -> Deferred[None]:
-        """Put `item` at the end of the user's entries.
+    def put(self, path: Path, item: T, cost: float = 1.0) -> Deferred[None]:
+        """Put `item` behind the other entries with the same path.
 
         Returns what `pop` hands out with it, for the caller of `pop` to fire. Cancel it to leave.
+
+        :param path: whose entry it is.
+        :param item: what waits.
+        :param cost: what is charged when it leaves by `pop`.
         """
-        granted: Deferred[None] = Deferred(lambda granted: self._leave(user, granted))
-        self._entries.setdefault(user, deque()).append((item, granted))
+
+        def leave(_: Deferred[None]) -> None:
+            self._order.remove(ticket)
+            self.is_empty = self._order.is_empty
+            if self._on_leave is not None:
+                self._on_leave()
+
+        granted: Deferred[None] = Deferred(leave)
+        ticket = self._order.put(path, (item, granted), cost)
         self.is_empty = False
         return granted
 
-    def pop(self) -> tuple[str, T, Deferred[None]]:
-        """Take out the next entry: its user, its item, and the Deferred that waits for it."""
-        user = self.next_user
-        entries = self._entries.pop(user)
-        item, granted = entries.popleft()
-        if entries:
-            self._entries[user] = entries
-        self.is_empty = not self._entries
-        return user, item, granted
+    def pop(self) -> tuple[Path, T, Deferred[None]]:
+        """Take out the next entry: its path, its item, and the Deferred that waits for it."""
+        ticket = self._order.pop()
+        self.is_empty = self._order.is_empty
+        item, granted = ticket.item
+        return ticket.path, item, granted
 
-    def _leave(self, user: str, granted: Deferred[None]) -> None:
-        left = deque(entry for entry in self._entries[user] if entry[1] is not granted)
-        if left:
-            self._entries[user] = left
-        else:
-            del self._entries[user]
-        self.is_empty = not self._entries
-        if self._on_leave is not None:
-            self._on_leave()
+    def charge(self, path: Path, cost: float) -> None:
+        """Charge use that did not wait, or that was measured afterwards.
+
+        :param path: who has used it.
+        :param cost: how much, in the unit of this queue.
+        """
+        self._order.charge(path, cost)

@@ -37,7 +37,7 @@ class CommandContext:
     """What the commands of one session use.
 
     :param tree: the user's files.
-    :param digester: computes digests.
+    :param digester: computes digests; matching many names takes its turns, too.
     :param file_mode: the mode that files are shown with.
     :param directory_mode: the mode that directories are shown with.
     """
@@ -143,7 +143,7 @@ async def _send(
     source_options = SourceOptions(
         "r" in options, "p" in options, context.file_mode, context.directory_mode
     )
-    async with aclosing(expand(context.tree, operands, console.next_iteration)) as paths:
+    async with aclosing(expand(context.tree, operands, context.digester.next_step)) as paths:
         return await ScpSource(console, context.tree, source_options).run(paths)
 
 
@@ -172,9 +172,8 @@ def _sum_command(algorithm: str) -> Runner:
 
     async def run_sum(context: CommandContext, console: Console, words: Words) -> int:
         options, operands = take_options(words, "bt")
-        async with aclosing(
-            expand(context.tree, operands or (Word(b"-"),), console.next_iteration)
-        ) as paths:
+        files = operands or (Word(b"-"),)
+        async with aclosing(expand(context.tree, files, context.digester.next_step)) as paths:
             return await print_sums(
                 console,
                 context.tree,

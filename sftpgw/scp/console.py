@@ -159,7 +159,7 @@ class Console:
         :raises LineTooLong: the line is longer than `limit_bytes`.
         :raises InputEnded: the input ends inside the line.
         """
-        await self._count_line()
+        await self.count_line()
 
         def ends_at() -> int:
             return self._input.find(b"\n", limit_bytes)
@@ -195,7 +195,7 @@ class Console:
 
     async def byte(self) -> bytes:
         """Read one byte. It is credited. :raises InputEnded: no bytes are left."""
-        await self._count_line()
+        await self.count_line()
         taken = b"".join(await self.take(1))
         self.credit(1)
         return taken
@@ -205,7 +205,8 @@ class Console:
         if not self._is_lost:
             self._channel.consumed(size_bytes)
 
-    async def _count_line(self) -> None:
+    async def count_line(self) -> None:
+        """Count a line, or work for one; the next one may wait for the next iteration."""
         self._lines_in_iteration += 1
         if self._lines_in_iteration > LINES_PER_ITERATION:
             self._lines_in_iteration = 0

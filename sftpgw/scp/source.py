@@ -41,6 +41,8 @@ from sftpgw.wire.scp import DirectoryHeader, EndOfDirectory, FileHeader, Times, 
 READ_BYTES = 256 * KIB
 MAX_PADDING_BYTES = 16 * MIB
 MAX_DEPTH = 100
+NAMES_BYTES = 4 * KIB
+"""How long the names are together that are unpacked at once of each directory that has begun."""
 UNTIMED = FileAttributes(FileKind.DIRECTORY)
 
 
@@ -96,6 +98,7 @@ class ScpSource:
             await self._read_reply()
             async for path in paths:
                 await self._send(path)
+                await self._console.ready_to_write()  # a warning waits for no reply
         except TransferEnded:
             return 1
         except InputEnded:
@@ -138,6 +141,8 @@ class ScpSource:
         try:
             await self._send_one(path, begun)
             while begun:
+                await self._console.count_line()  # a warning waits for no reply
+                await self._console.ready_to_write()
                 entry = await self._next_entry(begun[-1])
                 if entry is None:
                     begun.pop().reader.close()
@@ -204,7 +209,7 @@ class ScpSource:
         """The next entry; None at the end, or after an error."""
         if not directory.entries:
             try:
-                directory.entries.extend(await directory.reader.next_entries())
+                directory.entries.extend(await directory.reader.next_entries(NAMES_BYTES))
             except CancelledError:
                 raise
             except Exception as error:

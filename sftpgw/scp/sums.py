@@ -54,7 +54,7 @@ async def print_sums(
                 status = 1
             else:
                 console.write(sum_line(digest, path, is_binary=is_binary))
-                await console.ready_to_write()
+            await console.ready_to_write()
     except GatewayError as error:
         console.complain(f"{command}: {console.explain(error, path)}")
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -272,7 +273,7 @@ def test_a_pattern_lists_only_so_many_directories(
     monkeypatch.setattr("sftpgw.scp.glob.expansion.MAX_LISTED", 3)
     seed(gateway, {b"/%d/x" % number: b"" for number in range(5)})
     heard, status = fetch(gateway, b"scp -f */x*")
-    assert heard.endswith(b"\1scp: the pattern leads into more than 3 directories\n")
+    assert heard.endswith(b"\1scp: the patterns lead into more than 3 directories\n")
     assert status == 1
     heard, status = fetch(gateway, b"scp -f " + b"*/" * 17)
     assert heard == b"\1scp: more than 16 patterns in one path\n"
@@ -285,14 +286,14 @@ def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> 
         gateway.store.seed(f"home/alice/{number:03}", b"")
     console, channel = gateway.command(b"scp -f *x"), Channel()
     console.makeConnection(channel)
-    pauses = []
-    monkeypatch.setattr(gateway.clock, "callLater", lambda _, go_on, *args: pauses.append(go_on))
+    pauses: list[Callable[[], object]] = []
+    monkeypatch.setattr(gateway.clock, "callLater", lambda _, go_on: pauses.append(go_on))
     console.dataReceived(OK)
     while len(pauses) < 10:
         assert channel.status is None
-        pauses[-1](None)
+        pauses[-1]()
     monkeypatch.undo()
-    pauses[-1](None)
+    pauses[-1]()
     gateway.clock.advance(0)
     assert channel.written == b"\1scp: /*x: No such file or directory\n"
     gateway.assert_idle()

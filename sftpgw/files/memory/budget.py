@@ -93,7 +93,7 @@ class Budget:
     def acquire(self, size_bytes: int, user: str = "") -> Deferred[None] | None:
         if self.try_acquire(size_bytes, user):
             return None
-        granted = self._queue.put(user, size_bytes)
+        granted = self._queue.put((user,), size_bytes)
         self.request_reclaim()
         return granted
 
@@ -104,9 +104,9 @@ class Budget:
     def is_over_fair_share(self, user: str = "") -> bool:
         if self._queue.is_empty:
             return False
-        if user == self._queue.next_user:
+        if user == self._queue.next_path[0]:
             return True
-        users = len(self._held_by.keys() | self._queue.users)
+        users = len(self._held_by.keys() | set(self._queue.users))
         return self._held_by[user] > self.limit_bytes // users
 
     @property
@@ -155,7 +155,7 @@ class Budget:
 
     def _serve(self) -> None:
         while not self._queue.is_empty and self._fits(self._queue.next_item):
-            user, size_bytes, granted = self._queue.pop()
+            (user,), size_bytes, granted = self._queue.pop()
             self._count(user, size_bytes)
             granted.callback(None)
 

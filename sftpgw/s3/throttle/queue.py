@@ -110,7 +110,7 @@ class _SlotQueue:
         if self.throttle.has_room and self._queue.is_empty:
             slot.begin()
             return None
-        ready = self._queue.put(user, slot)
+        ready = self._queue.put((user,), slot)
         self._report_begin()
         return ready
 

@@ -8,8 +8,11 @@ Rules
 1. Patterns and names are single segments of a path. Only a dot matches a leading dot.
 2. A backslash takes the special meaning from the next character. A ``[`` without its ``]`` stands
    for itself. ``[!…]`` and ``[^…]`` match the characters not listed. ``]`` may come first.
-3. Matching takes at most the pattern's length times the name's (`steps`), since only the last star
-   is tried again. So a caller that matches many names can count the steps.
+3. A pattern counts by what a character may be compared with: its characters, question marks, stars,
+   and each range of its sets. It has at most `MAX_PATTERN_CHARACTERS` of them.
+4. Matching goes through a name once, whatever the pattern: it follows all ways to match at the
+   same time, each as one bit of a number (the Shift-And algorithm of Baeza-Yates and Gonnet). A
+   star is a bit that stays. `Pattern.steps` counts the work, so that a caller can pause.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from typing import TypeAlias
 from sftpgw.errors import LimitReached
 
 MAX_PATTERN_CHARACTERS = 256
+
+
+REMEMBERED_CHARACTERS = 1024
+"""For so many different characters a pattern remembers where it has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,54 +55,94 @@ _Token: TypeAlias = str | _Set | _AnyOne | _Star
 class Pattern:
     """The pattern of one segment, parsed once.
 
-    :raises LimitReached: it is longer than `MAX_PATTERN_CHARACTERS` and no plain name.
+    :raises LimitReached: it has more than `MAX_PATTERN_CHARACTERS` and is no plain name.
+    :ivar steps: the work that `matches` has done so far, in comparisons of less than a microsecond
+        each.
     """
 
     def __init__(self, text: str) -> None:
-        self._tokens = _tokens(text)
-        self._begins_with_dot = self._tokens[:1] == ["."]
+        tokens = _tokens(text)
+        self.steps = 0
 
-        characters = [token for token in self._tokens if isinstance(token, str)]
-        self.literal = "".join(characters) if len(characters) == len(self._tokens) else None
+        characters = [token for token in tokens if isinstance(token, str)]
+        self.literal = "".join(characters) if len(characters) == len(tokens) else None
         """The only name that matches, if the pattern has no special character."""
-        if self.literal is None and len(self._tokens) > MAX_PATTERN_CHARACTERS:
-            raise LimitReached(f"a pattern of over {MAX_PATTERN_CHARACTERS} characters")
-
-    def steps(self, name: str) -> int:
-        """The most steps that `matches` takes, of less than a microsecond each."""
-        return (len(self._tokens) + 1) * (len(name) + 1)
+        if self.literal is None and sum(map(_size, tokens)) > MAX_PATTERN_CHARACTERS:
+            raise LimitReached(f"a pattern of over {MAX_PATTERN_CHARACTERS} characters and ranges")
+        self._begins_with_dot = tokens[:1] == ["."]
+        self._matcher = None if self.literal is not None else _Matcher(tokens)
 
     def matches(self, name: str) -> bool:
         """Whether the pattern matches the whole name."""
+        if self._matcher is None:
+            return name == self.literal
         if name.startswith(".") and not self._begins_with_dot:
             return False
-        return _matches(self._tokens, name)
+        self.steps += len(name) + self._matcher.steps_of_new(name)
+        return self._matcher.matches(name)
 
 
-def _matches(tokens: list[_Token], name: str) -> bool:
-    at = token_at = 0
-    star: tuple[int, int] | None = (
-        None  # the token behind the last star, and where the star's match ends in the name
-    )
-    while at < len(name):
-        token = tokens[token_at] if token_at < len(tokens) else None
-        if isinstance(token, _Star):
-            token_at += 1
-            star = (token_at, at)
-        elif token is not None and _is_one(token, name[at]):
-            token_at, at = token_at + 1, at + 1
-        elif star is not None:
-            star = (star[0], star[1] + 1)
-            token_at, at = star
-        else:
-            return False
-    return all(isinstance(token, _Star) for token in tokens[token_at:])
+def _size(token: _Token) -> int:
+    return max(len(token.ranges), 1) if isinstance(token, _Set) else 1
 
 
-def _is_one(token: _Token, character: str) -> bool:
-    if isinstance(token, str):
-        return token == character
-    return isinstance(token, _AnyOne) or (isinstance(token, _Set) and token.has(character))
+class _Matcher:
+    """Follows all ways to match at once.
+
+    Bit N of the state is set if the first N tokens, not counting stars, have matched all
+    characters so far.
+
+    :param tokens: the pattern.
+    """
+
+    def __init__(self, tokens: list[_Token]) -> None:
+        self._stays = self._any = 0
+        self._plain: dict[str, int] = {}
+        self._sets: list[tuple[int, _Set]] = []
+        bit = 1
+        for token in tokens:
+            if isinstance(token, _Star):
+                self._stays |= bit
+                continue
+            if isinstance(token, _AnyOne):
+                self._any |= bit
+            elif isinstance(token, _Set):
+                self._sets.append((bit, token))
+            else:
+                self._plain[token] = self._plain.get(token, 0) | bit
+            bit <<= 1
+        self._end = bit
+        self._steps_of_one = sum(_size(token) for _, token in self._sets)
+        self._known: dict[str, int] = {}
+
+    def steps_of_new(self, name: str) -> int:
+        """The comparisons for the characters that no name had so far.
+
+        They are remembered: `matches` needs them.
+        """
+        new = set(name).difference(self._known)
+        if len(self._known) + len(new) > REMEMBERED_CHARACTERS:
+            self._known.clear()
+            new = set(name)
+        self._known.update((character, self._places(character)) for character in new)
+        return len(new) * self._steps_of_one
+
+    def _places(self, character: str) -> int:
+        """Where the pattern has this character, one bit for each token."""
+        places = self._any | self._plain.get(character, 0)
+        for bit, token in self._sets:
+            if token.has(character):
+                places |= bit
+        return places
+
+    def matches(self, name: str) -> bool:
+        """Whether the pattern matches a name of known characters."""
+        known, stays, state = self._known, self._stays, 1
+        for character in name:
+            state = ((state & known[character]) << 1) | (state & stays)
+            if not state:
+                return False
+        return bool(state & self._end)
 
 
 def _tokens(text: str) -> list[_Token]:
