@@ -12,6 +12,8 @@ Rules
 - Addresses take turns (`aio.fair_order`): the next hash is for the address that has used least
   time. An IPv6 /64 counts as one address. The time is charged once it is known, since hashes
   differ: a user of users.ini may have one that takes seconds.
+- A hash that was the right one is charged a tenth. So an address that logs in goes before those
+  that guess, and cannot keep one that has mistyped a password waiting for long.
 - One address never has all threads, where there are two or more. So a login from another one
   starts at once while one address guesses.
 - One core is left to the reactor, where there are two or more: the libraries give Python's lock
@@ -27,7 +29,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -39,7 +41,8 @@ MAX_THREADS = 4
 """How many passwords are hashed at the same time at most: each may take memory that no limit
 counts."""
 
-T = TypeVar("T")
+RIGHT_SHARE = 0.1
+"""What is charged of the time of a hash that was the right one."""
 
 
 def threads_for(cores: int) -> int:
@@ -80,7 +83,7 @@ class _Call:
     __slots__ = ("arguments", "done", "function")
 
     def __init__(
-        self, function: Callable[..., Any], arguments: tuple[object, ...], done: Deferred[Any]
+        self, function: Callable[..., bool], arguments: tuple[object, ...], done: Deferred[Any]
     ) -> None:
         self.function = function
         self.arguments = arguments
@@ -107,14 +110,14 @@ class LoginThreads:
         """How many calls wait for a thread."""
         return sum(len(source.waiting) for source in self._sources.values())
 
-    def run(self, source: str, function: Callable[..., T], *arguments: object) -> Deferred[T]:
+    def run(self, source: str, function: Callable[..., bool], *arguments: object) -> Deferred[bool]:
         """Call a function in a thread, once it is the source's turn.
 
         :param source: the address that the call is for (`model.addresses.source_of`).
-        :param function: what is called.
+        :param function: hashes a password, and tells whether it is the right one.
         :param arguments: its arguments.
         """
-        done: Deferred[T] = Deferred(lambda done: self._leave(source, done))
+        done: Deferred[bool] = Deferred(lambda done: self._leave(source, done))
         self._sources.setdefault(source, _HashingSource()).waiting.append(
             _Call(function, arguments, done)
         )
@@ -153,6 +156,7 @@ class LoginThreads:
     def _work(self, name: str, call: _Call) -> None:
         """In the thread: call, and tell the reactor."""
         began_seconds = time.monotonic()
+        outcome: bool | Failure
         try:
             outcome = call.function(*call.arguments)
         except Exception:
@@ -160,10 +164,10 @@ class LoginThreads:
         seconds = time.monotonic() - began_seconds
         self._reactor.callFromThread(self._on_ended, name, call, outcome, seconds)
 
-    def _on_ended(self, name: str, call: _Call, outcome: Any, seconds: float) -> None:
+    def _on_ended(self, name: str, call: _Call, outcome: bool | Failure, seconds: float) -> None:
         self._free += 1
         self._sources[name].running -= 1
-        self._order.charge((name,), seconds)
+        self._order.charge((name,), seconds * RIGHT_SHARE if outcome is True else seconds)
         self._line_up(name)
         self._start_all()
         if not call.done.called:  # else the client is gone

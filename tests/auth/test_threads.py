@@ -68,14 +68,14 @@ class ThreadsByHand:
         self.running.append((name, call))
         self.began.append(name)
 
-    def ask(self, source: str, count: int = 1) -> list[Deferred[str]]:
-        return [self.threads.run(source, str, source) for _ in range(count)]
+    def ask(self, source: str, count: int = 1) -> list[Deferred[bool]]:
+        return [self.threads.run(source, bool) for _ in range(count)]
 
-    def end(self, seconds: float = 1.0, source: str = "") -> str:
+    def end(self, seconds: float = 1.0, source: str = "", *, is_right: bool = False) -> str:
         """End the oldest call, of this source if it is given."""
         index = next(i for i, (name, _) in enumerate(self.running) if source in ("", name))
         name, call = self.running.pop(index)
-        self.threads._on_ended(name, call, name, seconds)
+        self.threads._on_ended(name, call, is_right, seconds)
         return name
 
 
@@ -115,6 +115,22 @@ def test_turns_are_by_the_time_that_hashes_took() -> None:
     for _ in range(50):
         hands.end(4.0 if hands.running[0][0] == "dear" else 1.0)
     assert 3 <= hands.began.count("cheap") / hands.began.count("dear") <= 5
+
+
+def test_who_logs_in_goes_before_who_guesses_and_stops_no_other() -> None:
+    hands = ThreadsByHand(limit=1)
+    for number in range(8):
+        hands.ask(f"guesser-{number}", 100)
+    hands.ask("honest", 100)
+    waits = [0]
+    for number in range(300):
+        ended = hands.end(1.0 + number % 7 / 100, is_right=hands.running[0][0] == "honest")
+        waits[-1] += 1
+        if ended == "honest":
+            waits.append(0)
+    assert sum(waits) / len(waits) < 3
+    guessed = {name for name in hands.began if name != "honest"}
+    assert len(guessed) == 8
 
 
 def test_a_call_that_is_cancelled_leaves_the_queue() -> None:
@@ -171,8 +187,8 @@ async def test_what_a_call_raises_comes_back() -> None:
     threads = LoginThreads(reactor)
     try:
         with pytest.raises(ZeroDivisionError):
-            await threads.run("192.0.2.1", lambda: 1 // 0)
-        assert await threads.run("192.0.2.1", lambda: 1 // 1) == 1
+            await threads.run("192.0.2.1", lambda: bool(1 // 0))
+        assert await threads.run("192.0.2.1", lambda: True)
     finally:
         for call in reactor.at_the_end:
             call()
