@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from zope.interface import implementer
@@ -22,6 +21,7 @@ from bench.filling import filling
 from sftpgw.auth.login_keys import authorized_blob
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
+from sftpgw.auth.threads import LoginThreads
 from sftpgw.errors import EndOfFile, Unsupported
 from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.events import Event, EventSink
@@ -164,7 +164,9 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
         authorized_keys=frozenset((authorized_blob(public_key),)),
     )
     return GatewayFactory(
-        portal=make_portal(static_authenticator({"bench": user}, maybeDeferred), make_avatar),
+        portal=make_portal(
+            static_authenticator({"bench": user}, LoginThreads(reactor).run), make_avatar
+        ),
         host_keys=load_host_keys((host_key,)),
         settings=SshSettings(),
         clock=reactor,

@@ -384,6 +384,12 @@ LIMITS_KEYS: Mapping[str, Key] = {
         "How many files and directories all SFTP sessions of one user may have open together. "
         "``handles_per_session`` of ``[ssh]`` bounds those of each session.",
     ),
+    "directory_renames_per_user": Key(
+        "directory_renames_per_user",
+        count(1, 1000),
+        "How many folders of one user are renamed at once. Further ones wait, 256 times as many at "
+        "most.",
+    ),
 }
 
 FILES_KEYS: Mapping[str, Key] = {

@@ -155,6 +155,7 @@ class LimitSettings:
     drain_seconds: float = 30.0
     sessions_per_user: int = 400
     handles_per_user: int = 4096
+    directory_renames_per_user: int = 4
 
 
 class SetStat(enum.Enum):

@@ -42,6 +42,7 @@ from sftpgw.model.store import Cancellation
 from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
 from sftpgw.s3.error_codes import NOT_WANTED, UNEXPLAINED, Remedy
 from sftpgw.s3.error_responses import AttemptError
+from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.retry.plan import (
     Fault,
     RetryPlan,
@@ -83,6 +84,7 @@ class RequestExecutor:
     :param clock: times attempts and waits.
     :param random: returns a number in [0, 1), for the jitter of waits.
     :param throttles: the slots of buckets whose store has asked for fewer requests.
+    :param pages: parses pages of lists.
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure; None: nothing is called.
     """
@@ -93,6 +95,7 @@ class RequestExecutor:
     clock: Clock
     random: Callable[[], float]
     throttles: Throttles
+    pages: PageReader
     on_finished: Callable[[FinishedRequest], None] | None = None
 
     @property

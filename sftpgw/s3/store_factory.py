@@ -29,6 +29,7 @@ from sftpgw.model.store import Capabilities
 from sftpgw.s3.attempt import AttemptSender
 from sftpgw.s3.body_integrity import BodyIntegrity
 from sftpgw.s3.capabilities import ProbedCapabilities
+from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
@@ -88,6 +89,7 @@ def open_store(
         clock=clock or reactor,
         random=random,
         throttles=Throttles(clock or reactor, events, ceiling=THROTTLE_CEILING),
+        pages=PageReader(reactor),
         on_finished=on_finished,
     )
     integrity = BodyIntegrity(settings.checksum, hasher)

@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.keys import Key
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
@@ -153,7 +153,9 @@ class TargetGateway(GatewayInMemory):
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
         decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
-        authenticator = RecordAuthenticator(StaticUserDirectory(users), deferToThread, decoys)
+        authenticator = RecordAuthenticator(
+            StaticUserDirectory(users), LoginThreads(reactor).run, decoys
+        )
         portal = make_portal(authenticator, self._avatar)
         self.factory = make_factory(portal, reactor, self.events, settings)
 
