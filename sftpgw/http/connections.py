@@ -1,14 +1,16 @@
 """Counts connections from the moment they are made until they are gone.
 
 Knows: Twisted's endpoints and protocol wrappers.
-Must not know: HTTP.
+Must not know: HTTP, but that a response has a head.
 
 Twisted's pool knows only idle connections. To leave the reactor clean, the gateway must also wait
-for those that are in use or closing.
+for those that are in use or closing. All bytes of a response come through here, so this is where
+its head is counted (`http/response_head`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sftpgw.aio.notifier import Notifier
+from sftpgw.http.response_head import PIECE_BYTES, ResponseHead
 from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import KIB, MIB
 
@@ -54,15 +57,49 @@ class Connections:
 
 
 class _CountedConnection(ProtocolWrapper):
-    """A connection that reports its end."""
+    """A connection that reports its end, and counts the heads of responses."""
 
     factory: _CountingFactory
+    _head: ResponseHead | None = None
+    _on_excess: Callable[[str], None]
 
     def makeConnection(self, transport: Any) -> None:
         tcp = tcp_under(transport)
         tcp.bufferSize = RECEIVED_BYTES
         tcp.SEND_LIMIT = SENT_BYTES
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
+
+    def expect_head(self, on_excess: Callable[[str], None]) -> None:
+        """The head of a response comes next.
+
+        :param on_excess: is called with what there is too much of; it drops the connection.
+        """
+        self._head = ResponseHead()
+        self._on_excess = on_excess
+
+    def end_head(self) -> None:
+        """The head has come."""
+        self._head = None
+
+    def dataReceived(self, data: bytes) -> None:
+        # As `ProtocolWrapper` does it, but for heads.
+        if self._head is None:
+            self.wrappedProtocol.dataReceived(data)
+        else:
+            self._head_received(data)
+
+    def _head_received(self, data: bytes) -> None:
+        at = 0
+        while at < len(data) and self._head is not None:
+            piece = data[at : at + PIECE_BYTES]
+            at += PIECE_BYTES
+            self.wrappedProtocol.dataReceived(piece)
+            if self._head is not None and (excess := self._head.take(piece)):
+                self._head = None
+                self._on_excess(excess)
+                return
+        if at < len(data):
+            self.wrappedProtocol.dataReceived(data[at:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
