@@ -33,6 +33,7 @@ from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
@@ -102,6 +103,7 @@ class Gateway:
             clock=reactor,
             events=self._events,
             random_bytes=secrets.token_bytes,
+            transfers=TransferRegistry(settings.limits.directory_renames_per_user),
             mtimes=SharedMtimes(settings.weight_of),
         )
         self._transfers = self._shared.transfers

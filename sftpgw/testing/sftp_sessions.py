@@ -121,7 +121,7 @@ class GatewayInMemory:
         self.files = files or FilesSettings()
         self.holds_closes = holds_closes
         self.budget = Budget(self.limits.memory_bytes)
-        self.transfers = TransferRegistry()
+        self.transfers = TransferRegistry(self.limits.directory_renames_per_user)
         self.mtimes = SharedMtimes()
         self.events = RecordedEvents()
         self._serials = count(1)
