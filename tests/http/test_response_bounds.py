@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 
 from sftpgw.http.client import ConnectionBroken, HttpClient, HttpRequest, NoHttp
 from sftpgw.http.response_head import MAX_HEAD_BYTES, PIECE_BYTES
+from sftpgw.testing.cpu_clocks import free_work
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = b"Content-Length: 0\r\n\r\n"
@@ -65,7 +66,9 @@ class Answer:
 def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=10.0)
+    client = HttpClient(
+        reactor, work=free_work(reactor), idle_connections=2, connect_timeout_seconds=10.0
+    )
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
 
