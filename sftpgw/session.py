@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sftpgw.aio.user_counts import UserCount, UserCounts
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
 from sftpgw.files.session_context import SessionContext
@@ -46,7 +47,7 @@ class SharedContext:
     :param settings: the whole configuration.
     :param store: where the files are.
     :param budget: the memory that all transfers may hold.
-    :param digester: hashes stored files, one step a reactor iteration.
+    :param work: hands out CPU time.
     :param clock: times sessions and requests.
     :param events: takes the events; each session binds its fields to it.
     :param random_bytes: makes the names of handles; takes a number of bytes.
@@ -61,7 +62,7 @@ class SharedContext:
     settings: Settings
     store: SharedStore
     budget: SharedBudget
-    digester: Digester
+    work: WorkScheduler
     clock: Clock
     events: EventSink
     random_bytes: Callable[[int], bytes]
@@ -96,7 +97,9 @@ class Session:
             settings=shared.settings.s3,
             limits=shared.settings.limits,
             files=shared.settings.files,
+            work=shared.work.share(user.name, labels.session),
         )
+        self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
 
     @property
@@ -109,12 +112,13 @@ class Session:
         shared = self._shared
         return SFTPProtocol(
             GatewayServer(
-                self._user.name, self.tree, shared.clock, shared.settings.files, shared.digester
+                self._user.name, self.tree, shared.clock, shared.settings.files, self._digester
             ),
             max_handles=shared.settings.ssh.handles_per_session,
             random_bytes=shared.random_bytes,
             events=self.context.events,
             clock=shared.clock,
+            work=self.context.work,
             close_wait_seconds=close_wait_seconds(shared.settings.files)
             if shared.holds_closes
             else None,
@@ -125,10 +129,8 @@ class Session:
     def command(self, line: bytes) -> Console:
         """The run of one command line."""
         files = self._shared.settings.files
-        commands = CommandContext(
-            self.tree, self._shared.digester, files.file_mode, files.directory_mode
-        )
-        return make_console(line, commands, events=self.context.events, clock=self._shared.clock)
+        commands = CommandContext(self.tree, self._digester, files.file_mode, files.directory_mode)
+        return make_console(line, commands, events=self.context.events, work=self.context.work)
 
     def avatar(self) -> GatewayAvatar:
         """What Conch asks for channels."""
@@ -139,6 +141,7 @@ class Session:
             output_memory=self.context.budget,
             totals=self.traffic.facts,
             user_sessions=self.count_of_sessions,
+            user=self._user.name,
         )
 
     @property

@@ -1,7 +1,7 @@
 """The avatar: which channels a user who has logged in can open, and what runs on them.
 
 Knows: the factories of subsystems and commands that it was given.
-Must not know: what these do, or the user.
+Must not know: what these do, or anything of the user but the name.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class GatewayAvatar:
         nothing.
     :param totals: returns the session's totals for the log, when it ends.
     :param user_sessions: counts the channels of all connections of the user; None to count nothing.
+    :param user: the user's name, under which work and windows are counted.
     """
 
     conn: Any = None
@@ -62,7 +63,9 @@ class GatewayAvatar:
         *,
         totals: Callable[[], SessionTotals] = SessionTotals,
         user_sessions: UserCount | None = None,
+        user: str = "",
     ) -> None:
+        self.user = user
         self.totals = totals
         self.user_sessions = user_sessions
         self.window_memory = window_memory

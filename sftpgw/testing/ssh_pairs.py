@@ -49,6 +49,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from sftpgw.aio.user_counts import UserCount
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
@@ -65,6 +66,7 @@ from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import (
     ClientChannel,
     ClientConnection,
@@ -260,6 +262,7 @@ class LoggedInPair(ClientPair):
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
     :param user_sessions: counts the channels of all connections of the user, if anything does.
+    :param work: hands out CPU time; by default none is used.
     """
 
     def __init__(
@@ -274,6 +277,7 @@ class LoggedInPair(ClientPair):
         output_memory: MemoryBudget | None = None,
         totals: Callable[[], SessionTotals] = SessionTotals,
         user_sessions: UserCount | None = None,
+        work: WorkScheduler | None = None,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -289,7 +293,7 @@ class LoggedInPair(ClientPair):
             totals=totals,
             user_sessions=user_sessions,
         )
-        factory = make_factory(portal, clock, self.events, settings)
+        factory = make_factory(portal, clock, self.events, settings, work)
         self.connection = ClientConnection()
         super().__init__(
             factory, clock, lambda transport: self._log_in(transport, key), strict=strict
@@ -407,11 +411,16 @@ def hash_at_once(source: str, function: Callable[..., Any], *arguments: object) 
 
 
 def make_factory(
-    portal: Portal, clock: Clock, events: EventSink, settings: SshSettings | None = None
+    portal: Portal,
+    clock: Clock,
+    events: EventSink,
+    settings: SshSettings | None = None,
+    work: WorkScheduler | None = None,
 ) -> GatewayFactory:
     """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …
 
     It offers every MAC unless the settings list some, since Conch's client has only plain ones.
+    Its work takes no CPU time unless `work` measures some.
     """
     settings = settings or SshSettings()
     settings = replace(settings, macs=settings.macs or KNOWN["macs"])
@@ -422,5 +431,6 @@ def make_factory(
         settings=settings,
         clock=clock,
         events=events,
+        work=work or free_work(clock),
         new_label=lambda: next(labels),
     )
