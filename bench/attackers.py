@@ -52,6 +52,10 @@ STACK_BYTES = 512 * KIB
 PATIENCE_SECONDS = 900.0
 PAUSE_SECONDS = 0.2
 PACKET_BYTES = 32 * KIB
+IGNORES = 2500
+BURST_SECONDS = 15.0
+"""Between bursts, in which the packets are sealed."""
+
 REWRITE_SECONDS = 2.0
 SLOW_BYTES_PER_SECOND = 5 * KIB
 SLOW_FIRST_BYTES = 288 * KIB
@@ -419,12 +423,14 @@ def realpath_without_end(attacker: Attacker, number: int, begin: Callable[[], No
 
 
 def ignore_without_end(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
-    """IGNORE packets of no bytes."""
+    """IGNORE packets of no bytes; all connections send theirs at the same moment."""
     with attacker.log_in() as client:
         ignore = bytes([IGNORE]) + string(b"")
         begin()
         while True:
-            client.send(*[ignore] * 1000)
+            packets = b"".join(client.sealed(ignore) for _ in range(IGNORES))
+            time.sleep(-time.time() % BURST_SECONDS)
+            client.transmit(packets)
 
 
 def open_windows(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
@@ -527,7 +533,10 @@ ATTACKS = {
         "REALPATHs without end on 99 connections", CONNECTIONS, realpath_without_end
     ),
     "ignores": Attack(
-        "IGNORE packets without end on 99 connections", CONNECTIONS, ignore_without_end
+        "IGNORE packets on 99 connections, all at the same moment",
+        CONNECTIONS,
+        ignore_without_end,
+        least_seconds=3 * BURST_SECONDS,
     ),
     "windows": Attack("39 connections with ten channels each", 39, open_windows),
     "ranges": Attack(

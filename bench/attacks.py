@@ -33,7 +33,7 @@ from tests.attacks.raw_sftp import RawSftp
 READY_SECONDS = 20.0
 """How long an attack may take to get under way; one that a gateway slows down goes on anyway."""
 
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 QUIET = Attack("no attack", 0, lambda attacker, number, begin: None, least_seconds=0.0)
 
 
