@@ -32,6 +32,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.http.body_producers import DirectBody, WrittenBody, body_on
 from sftpgw.http.certificates import (
     Authorities,
@@ -101,6 +102,7 @@ class HttpRequest:
     :param body: its buffers, in order.
     :param response_timeout_seconds: how long the first byte of the response may take.
     :param silence_timeout_seconds: how long nothing may move while a body is sent or received.
+    :param user: whose CPU time the response takes.
     """
 
     method: str
@@ -109,6 +111,7 @@ class HttpRequest:
     body: Body
     response_timeout_seconds: float
     silence_timeout_seconds: float
+    user: str = ""
 
 
 class ResponseSink(Protocol):
@@ -123,6 +126,7 @@ class HttpClient:
     """The process's connections to its stores.
 
     :param reactor: makes connections and times them.
+    :param work: hands out CPU time to responses.
     :param idle_connections: how many are kept open to each host for the next request. If fewer are
         kept than are in use at once, the others are made anew each time, over https with a
         handshake.
@@ -137,6 +141,7 @@ class HttpClient:
         self,
         reactor: Any,
         *,
+        work: WorkScheduler,
         idle_connections: int,
         connect_timeout_seconds: float,
         find_authorities: Callable[[], Authorities] = Authorities,
@@ -150,7 +155,7 @@ class HttpClient:
         self._pool.maxPersistentPerHost = idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
-        self._connections = Connections()
+        self._connections = Connections(work)
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
@@ -265,6 +270,7 @@ class _Exchange(TwistedProtocol):
         self.finished: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         # Not the request itself: its body would live until this cycle is collected.
+        self._user = request.user
         self._silence_timeout_seconds = request.silence_timeout_seconds
         self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
@@ -298,6 +304,7 @@ class _Exchange(TwistedProtocol):
     def _connected(self, connection: Any) -> None:
         self._connecting = None
         self._connection = connection
+        connection.transport.serve(self._user)
         self._stop_timer()
         self._timer = self._clock.callLater(self._silence_timeout_seconds, self._timed_out)
         response = connection.request(self._outgoing)
