@@ -48,6 +48,9 @@ MIN_REMOTE_PACKET_BYTES = 1 * KIB
 MAX_REFUSALS_LOGGED = 20
 """How many refusals of one connection are logged; a client could cause any number of them."""
 
+MAX_NAME_BYTES = 64
+"""How much is kept of the name of what was refused; a client may send 256 KiB of it."""
+
 _ROUTINE = frozenset(
     (
         b"env",
@@ -305,6 +308,7 @@ class GatewayConnection(SSHConnection):
 
     def _report_refusal(self, kind: str, name: bytes) -> None:
         """Log a refusal, once for each name and `MAX_REFUSALS_LOGGED` times at most."""
+        name = name[:MAX_NAME_BYTES]
         reported, refusal = self._reported_refusals, (kind, name)
         if name in _ROUTINE or refusal in reported or len(reported) >= MAX_REFUSALS_LOGGED:
             return
