@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sftpgw.files.renames.directory_rename import PAGE_BYTES
 from sftpgw.model.settings import LimitSettings, SshSettings
 from sftpgw.model.units import MIB
 from sftpgw.model.users import User
@@ -167,3 +168,18 @@ class TestPendingRequests:
         assert gateway.budget.held_bytes > 0
         gate.open()
         gateway.assert_idle()
+
+
+def test_a_page_of_a_directory_rename_counts_and_without_memory_there_is_none() -> None:
+    gateway = GatewayInMemory(limits=LimitSettings(memory_bytes=16 * MIB))
+    gateway.store.seed("home/alice/d/a", b"x")
+    client = gateway.log_in()
+    gate = gateway.store.hold("copy")
+    renaming = client.send(wire.OnTwoPaths(Kind.RENAME, 0, b"/d", b"/e"))
+    assert gateway.budget.held_bytes == PAGE_BYTES
+    gate.open()
+    client.pump()
+    assert client.replies[renaming].code is Status.OK
+    gateway.assert_idle()
+    gateway.budget.charge(2 * 16 * MIB)
+    assert "[limits] memory" in refusal(client, wire.OnTwoPaths(Kind.RENAME, 0, b"/e", b"/f"))

@@ -9,7 +9,7 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS
 
 from sftpgw.model.settings import SshSettings
-from sftpgw.ssh.connection import MAX_REFUSALS_LOGGED
+from sftpgw.ssh.connection import MAX_NAME_BYTES, MAX_REFUSALS_LOGGED
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
@@ -105,6 +105,15 @@ def test_refusals_are_logged_up_to_a_limit(pair: LoggedInPair) -> None:
         pair.connection.sendGlobalRequest(b"request-%d" % number, b"")
     pair.pump()
     assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_LOGGED
+
+
+def test_little_is_kept_of_the_names_of_refused_requests(pair: LoggedInPair) -> None:
+    for number in range(2 * MAX_REFUSALS_LOGGED):
+        pair.connection.sendGlobalRequest(b"%04d" % number + b"x" * 20_000, b"")
+    pair.pump()
+    kept = [name for _, name in pair.server.service._reported_refusals]
+    assert len(kept) == MAX_REFUSALS_LOGGED
+    assert {len(name) for name in kept} == {MAX_NAME_BYTES}
 
 
 @pytest.mark.parametrize(
