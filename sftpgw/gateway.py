@@ -21,6 +21,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sftpgw.aio.fair_order import Path
+from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.realm import make_portal
@@ -37,7 +39,7 @@ from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
-from sftpgw.model.events.gateway_events import Defect, Draining
+from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import Settings
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_store
@@ -70,6 +72,7 @@ class Gateway:
     :param settings: the whole configuration.
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
+    :ivar iterations: how long the reactor's iterations are.
     """
 
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
@@ -81,6 +84,13 @@ class Gateway:
             reactor,
             time.thread_time,
             WorkPlan(lambda name: users[name].weight if name in users else 1.0),
+        )
+        self.iterations = IterationWatch(
+            reactor,
+            self._work,
+            cpu_seconds=time.thread_time,
+            wall_seconds=time.monotonic,
+            on_long=self._on_long_iteration,
         )
         self._store = open_store(
             settings.s3,
@@ -157,9 +167,23 @@ class Gateway:
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
+        self.iterations.start()
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
+
+    def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
+        longest = iteration.longest
+        events = self._events.bind(**_owner_of(longest.path))
+        events.emit(
+            IterationLong(
+                cpu_seconds=round(iteration.cpu_seconds, 3),
+                wall_seconds=round(iteration.wall_seconds, 3),
+                work=longest.kind or "not measured",
+                work_seconds=round(longest.seconds, 3),
+                count=count,
+            )
+        )
 
     def _look_around(self) -> None:
         self._look = Deferred.fromCoroutine(self._tell_findings())
@@ -203,7 +227,15 @@ class Gateway:
         self.factory.disconnect_all("the gateway is shutting down")
         await self._at_most(ABANDON_SECONDS, self._transfers.idle())
         await self._store.close()
+        self.iterations.stop()
 
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
+
+
+def _owner_of(path: Path) -> dict[str, str]:
+    """Whose work it was, as the log names them: before a login the address, then the user."""
+    user, session, *_ = *path, "", ""
+    owner = {"peer": user[1:]} if user.startswith("/") else {"user": user}
+    return {name: value for name, value in {"session": session, **owner}.items() if value}
