@@ -46,6 +46,7 @@ from sftpgw.s3.store_factory import open_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.startup import idle_connections
 from sftpgw.telemetry.logs import LogSink
 
@@ -60,8 +61,8 @@ WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
 
 WINDOWS_SHARE = 4
-"""Windows hold at most this fraction of all memory: a quarter. At least three quarters are left for
-transfers, and windows never block the queue for parts."""
+"""Windows share this fraction of all memory, a quarter, and never block the queue for parts. Those
+of users below a fair share may exceed it (`ssh/window_shares`)."""
 
 log = Logger("sftpgw")
 
@@ -80,11 +81,11 @@ class Gateway:
         self._reactor = reactor
         self._events: EventSink = LogSink(log)
         users = settings.users
-        self._work = WorkScheduler(
-            reactor,
-            time.thread_time,
-            WorkPlan(lambda name: users[name].weight if name in users else 1.0),
-        )
+
+        def weight_of(user: str) -> float:
+            return users[user].weight if user in users else 1.0
+
+        self._work = WorkScheduler(reactor, time.thread_time, WorkPlan(weight_of))
         self.iterations = IterationWatch(
             reactor,
             self._work,
@@ -108,7 +109,9 @@ class Gateway:
             settings=settings,
             store=self._store,
             budget=budget,
-            window_memory=budget.share(WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE),
+            window_memory=WindowMemory(
+                budget.share(WINDOWS), settings.limits.memory_bytes // WINDOWS_SHARE, weight_of
+            ),
             work=self._work,
             clock=reactor,
             events=self._events,
