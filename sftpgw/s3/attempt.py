@@ -165,16 +165,24 @@ class AttemptSender:
         """From now on, ask the store of `bucket` not to decompress objects (GCS)."""
         self._transcoded.add(bucket)
 
-    async def payload_hash(self, request: S3Request) -> str:
-        """The hash of the body for `signed`. It is the same for all attempts of a request."""
+    async def payload_hash(self, request: S3Request, user: str) -> str:
+        """The hash of the body for `signed`. It is the same for all attempts of a request.
+
+        :param request: the request.
+        :param user: whose CPU time it takes.
+        """
         endpoint = self.endpoints.of_bucket(request.bucket)
-        return await self.signer.payload_hash(request.body, endpoint)
+        return await self.signer.payload_hash(request.body, endpoint, user)
 
     def signed(
-        self, request: S3Request, credentials: ReadOnlyCredentials, payload_hash: str
+        self, request: S3Request, credentials: ReadOnlyCredentials, payload_hash: str, user: str
     ) -> SignedRequest:
         """The request, signed for now.
 
+        :param request: the request.
+        :param credentials: what it is signed with.
+        :param payload_hash: the result of `payload_hash`.
+        :param user: whose CPU time the response takes.
         :raises StoreError: it has no URL, or a header that cannot be sent
         """
         endpoint = self.endpoints.of_bucket(request.bucket)
@@ -199,6 +207,7 @@ class AttemptSender:
             body=request.body,
             response_timeout_seconds=max(silence_seconds, response_seconds),
             silence_timeout_seconds=silence_seconds,
+            user=user,
         )
         return SignedRequest(request, signed, credentials, endpoint.signing_region)
 

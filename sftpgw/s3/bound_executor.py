@@ -97,7 +97,9 @@ class BoundExecutor:
         found: list[T] = []
 
         async def accept(response: Response) -> None:
-            found.append(await self.executor.pages.read(make_parser(), response.document))
+            found.append(
+                await self.executor.pages.read(make_parser(), response.document, self.context.user)
+            )
 
         long_request = replace(request, max_document_bytes=MAX_PAGE_BYTES)
         await self.executor.send(long_request, self.context, accept=accept)

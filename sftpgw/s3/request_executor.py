@@ -145,7 +145,8 @@ class RequestExecutor:
         try:
             while True:
                 _require_wanted(current, context.cancel_token)
-                payload_hash = payload_hash or await self.attempts.payload_hash(current)
+                if not payload_hash:
+                    payload_hash = await self.attempts.payload_hash(current, context.user)
                 had_bytes = stream.received_bytes if stream else 0
                 attempt = _Attempt(current, stream, accept, traffic)
                 result = await self._attempt_in_slot(attempt, payload_hash, context, plan)
@@ -213,7 +214,7 @@ class RequestExecutor:
             # Not before: credentials and signature may expire while the request is queued.
             credentials = await self._credentials(context.events)
             _require_wanted(request, context.cancel_token)
-            signed = self.attempts.signed(request, credentials, payload_hash)
+            signed = self.attempts.signed(request, credentials, payload_hash, context.user)
             started_seconds = self.clock.seconds()
             try:
                 response = await self.attempts.send(

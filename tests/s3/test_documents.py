@@ -12,6 +12,7 @@ from sftpgw.model.units import KIB, MIB
 from sftpgw.s3.page_reader import AT_ONCE_BYTES, PIECE_BYTES, PageReader
 from sftpgw.s3.s3_client import S3Client
 from sftpgw.s3.s3_request import MAX_PAGE_BYTES
+from sftpgw.testing.cpu_clocks import dear_work
 from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, error_document
 from sftpgw.wire import s3xml
 from tests.iterations import IterationClock
@@ -102,7 +103,7 @@ async def test_a_long_page_is_parsed(server: ScriptedS3, connected: Connect) -> 
 def test_pages_are_parsed_in_steps_and_take_turns() -> None:
     """256 of them at once took 11 seconds of one iteration."""
     clock = IterationClock()
-    pages = PageReader(clock)
+    pages = PageReader(dear_work(clock, 1))
     document = page_of(longest_row("k" * 900) * 300)
     steps = -(-len(document) // PIECE_BYTES)
     assert steps > 4
@@ -132,6 +133,6 @@ def test_a_short_page_is_parsed_at_once() -> None:
     document = page_of("<Contents><Key>k</Key></Contents>")
     assert len(document) <= AT_ONCE_BYTES
     reading = Deferred.fromCoroutine(
-        PageReader(clock).read(s3xml.object_list_parser("bucket"), document)
+        PageReader(dear_work(clock, 1)).read(s3xml.object_list_parser("bucket"), document)
     )
     assert reading.result.objects[0].name == ObjectName("bucket", "k")
