@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.internet.stdio import StandardIO
 from zope.interface import implementer
 
 from bench.filling import filling
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.login_keys import authorized_blob
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
@@ -144,6 +146,7 @@ class _UntilEnd(Protocol):
 def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) -> GatewayFactory:
     """The gateway's factory for the user ``bench``."""
     events = Complaints()
+    work = WorkScheduler(reactor, time.thread_time)
 
     def sftp() -> SFTPProtocol:
         return SFTPProtocol(
@@ -152,10 +155,11 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
             random_bytes=secrets.token_bytes,
             events=events,
             clock=reactor,
+            work=work.share("bench"),
         )
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
-        return GatewayAvatar({b"sftp": sftp})
+        return GatewayAvatar({b"sftp": sftp}, user="bench")
 
     user = User(
         name="bench",
@@ -171,6 +175,7 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
         settings=SshSettings(),
         clock=reactor,
         events=events,
+        work=work,
     )
 
 

@@ -21,27 +21,32 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sftpgw.aio.fair_order import Path
+from sftpgw.aio.work.iterations import Iteration, IterationWatch
+from sftpgw.aio.work.plan import WorkPlan
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, look_at_buckets
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.digests import Digester
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
 from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
-from sftpgw.model.events.gateway_events import Defect, Draining
+from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import Settings
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.startup import idle_connections
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
@@ -57,8 +62,8 @@ WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
 
 WINDOWS_SHARE = 4
-"""Windows hold at most this fraction of all memory: a quarter. At least three quarters are left for
-transfers, and windows never block the queue for parts."""
+"""Windows share this fraction of all memory, a quarter, and never block the queue for parts. Those
+of users below a fair share may exceed it (`ssh/window_shares`)."""
 
 log = Logger("sftpgw")
 
@@ -70,6 +75,7 @@ class Gateway:
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
     :ivar log_limiter: bounds what the log is told.
+    :ivar iterations: how long the reactor's iterations are.
     """
 
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
@@ -78,10 +84,24 @@ class Gateway:
         self.log_limiter = LogLimiter(reactor)
         self.log_limiter.tell(LogSink(log))
         self._events: EventSink = LogSink(log, limiter=self.log_limiter)
+        users = settings.users
+
+        def weight_of(user: str) -> float:
+            return users[user].weight if user in users else 1.0
+
+        self._work = WorkScheduler(reactor, time.thread_time, WorkPlan(weight_of))
+        self.iterations = IterationWatch(
+            reactor,
+            self._work,
+            cpu_seconds=time.thread_time,
+            wall_seconds=time.monotonic,
+            on_long=self._on_long_iteration,
+        )
         self._store = open_store(
             settings.s3,
             reactor,
             self._events,
+            work=self._work,
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
@@ -93,11 +113,14 @@ class Gateway:
             settings=settings,
             store=self._store,
             budget=budget,
-            window_memory=budget.share(WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE),
-            digester=Digester(reactor),
+            window_memory=WindowMemory(
+                budget.share(WINDOWS), settings.limits.memory_bytes // WINDOWS_SHARE, weight_of
+            ),
+            work=self._work,
             clock=reactor,
             events=self._events,
             random_bytes=secrets.token_bytes,
+            transfers=TransferRegistry(settings.limits.directory_renames_per_user),
             mtimes=SharedMtimes(settings.weight_of),
         )
         self._transfers = self._shared.transfers
@@ -112,6 +135,7 @@ class Gateway:
             settings=settings.ssh,
             clock=reactor,
             events=self._events,
+            work=self._work,
         )
 
     def _make_sweeper(self) -> Sweeper:
@@ -150,9 +174,23 @@ class Gateway:
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
+        self.iterations.start()
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
+
+    def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
+        longest = iteration.longest
+        events = self._events.bind(**_owner_of(longest.path))
+        events.emit(
+            IterationLong(
+                cpu_seconds=round(iteration.cpu_seconds, 3),
+                wall_seconds=round(iteration.wall_seconds, 3),
+                work=longest.kind or "not measured",
+                work_seconds=round(longest.seconds, 3),
+                count=count,
+            )
+        )
 
     def _look_around(self) -> None:
         self._look = Deferred.fromCoroutine(self._tell_findings())
@@ -197,7 +235,15 @@ class Gateway:
         await self._at_most(ABANDON_SECONDS, self._transfers.idle())
         await self._store.close()
         self.log_limiter.flush()
+        self.iterations.stop()
 
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
+
+
+def _owner_of(path: Path) -> dict[str, str]:
+    """Whose work it was, as the log names them: before a login the address, then the user."""
+    user, session, *_ = *path, "", ""
+    owner = {"peer": user[1:]} if user.startswith("/") else {"user": user}
+    return {name: value for name, value in {"session": session, **owner}.items() if value}

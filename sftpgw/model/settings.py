@@ -153,6 +153,7 @@ class LimitSettings:
     memory_bytes: int = 512 * MIB
     reorder_allowance_bytes: int = 32 * MIB
     drain_seconds: float = 30.0
+    directory_renames_per_user: int = 4
 
 
 class SetStat(enum.Enum):

@@ -46,7 +46,7 @@ class GatewayServer:
     :param tree: the user's files.
     :param clock: tells the time for the lines of listings.
     :param settings: how files appear.
-    :param digester: the process's; by default one for this channel alone.
+    :param digester: computes digests of files.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class GatewayServer:
         tree: FileTree,
         clock: Clock,
         settings: FilesSettings,
-        digester: Digester | None = None,
+        digester: Digester,
     ) -> None:
         self.avatar = avatar
         self._tree = tree
         self._clock = clock
         self._appearance = Appearance(avatar, settings)
-        self._digester = digester or Digester(clock)
+        self._digester = digester
 
     def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         return {}

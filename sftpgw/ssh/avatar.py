@@ -1,7 +1,7 @@
 """The avatar: which channels a user who has logged in can open, and what runs on them.
 
 Knows: the factories of subsystems and commands that it was given.
-Must not know: what these do, or the user.
+Must not know: what these do, or anything of the user but the name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from twisted.conch.ssh.connection import (
 from zope.interface import implementer
 
 from sftpgw.model.events.session_events import SessionTotals
-from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.subsystem import CommandFactory, Subsystem, SubsystemFactory
 from sftpgw.ssh.channels import SessionChannel
 
@@ -41,11 +41,12 @@ class GatewayAvatar:
 
     :param subsystems: their factories, by name.
     :param logout: called when the connection is gone.
-    :param window_memory: the budget of all receive windows; None to count nothing.
+    :param window_memory: the budget of the user's receive windows; None to count nothing.
     :param commands: makes what runs a command line; None to refuse all of them.
     :param output_memory: the budget for output that the client does not read; None to count
         nothing.
     :param totals: returns the session's totals for the log, when it ends.
+    :param user: the user's name, under which work and windows are counted.
     """
 
     conn: Any = None
@@ -54,12 +55,14 @@ class GatewayAvatar:
         self,
         subsystems: Mapping[bytes, SubsystemFactory],
         logout: Callable[[], None] = lambda: None,
-        window_memory: MemoryBudget | None = None,
+        window_memory: WindowBudget | None = None,
         commands: CommandFactory | None = None,
         output_memory: MemoryBudget | None = None,
         *,
         totals: Callable[[], SessionTotals] = SessionTotals,
+        user: str = "",
     ) -> None:
+        self.user = user
         self.totals = totals
         self.window_memory = window_memory
         self.output_memory = output_memory

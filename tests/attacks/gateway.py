@@ -31,6 +31,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
@@ -41,6 +42,7 @@ from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
+from sftpgw.session import Session
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
 from sftpgw.testing.fake_store import FakeStore
@@ -149,6 +151,7 @@ class TargetGateway(GatewayInMemory):
         super().__init__(store)
         fill(store)
         self.clock = reactor
+        self.work = WorkScheduler(reactor, time.thread_time)
         self.counted = CountedEvents()
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
@@ -157,13 +160,11 @@ class TargetGateway(GatewayInMemory):
             StaticUserDirectory(users), LoginThreads(reactor).run, decoys
         )
         portal = make_portal(authenticator, self._avatar)
-        self.factory = make_factory(portal, reactor, self.events, settings)
+        self.factory = make_factory(portal, reactor, self.events, settings, self.work)
 
     def _avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
-        return GatewayAvatar(
-            {b"sftp": lambda: self.subsystem(user)},
-            commands=lambda line: self.command(line, user),
-        )
+        session = Session(self.shared(), user, labels)
+        return GatewayAvatar({b"sftp": session.sftp}, commands=session.command, user=user.name)
 
 
 def yardstick() -> float:

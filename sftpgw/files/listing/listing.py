@@ -44,6 +44,10 @@ ROW_BYTES = 600
 
 IDLE_SECONDS = 10.0
 
+ROWS_AT_ONCE = 100
+"""A page with more rows is not put together in a turn that is over: 1,000 rows take 10
+milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -103,6 +107,7 @@ class Listing:
         self._events = context.events
         self._clock = context.clock
         self._budget = context.budget
+        self._work = context.work
         self._memory = memory or HeldMemory(context.budget, context.clock)
         self._mtimes = PageMtimes(context, is_small=first.next_token is None)
         self._is_closed = False
@@ -210,6 +215,8 @@ class Listing:
         written = {key: await writer.attributes() for key, writer in writers}
         own = {key: await writer.attributes() for key, writer in own_writers}
         unpublished = {**self._suspended, **written}
+        if len(page.objects) + len(page.prefixes) > ROWS_AT_ONCE and self._work.is_late():
+            await self._work.next_step("listings")
         sieve = copy(place.sieve)
         entries = PackedEntries(sieve.entries(page, unpublished, own, directory_mtimes))
         self._skipped = sieve.skipped
