@@ -60,6 +60,7 @@ PURE = frozenset(
         "errors",
         "files.copies.preserved_properties",
         "files.listing.markers",
+        "files.listing.progress",
         "files.paths",
         "files.permissions",
         "files.silly_rename",
