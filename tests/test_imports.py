@@ -68,6 +68,7 @@ PURE = frozenset(
         "model.limits",
         "model.messages",
         "model.normalization",
+        "model.numbers",
         "model.units",
         "s3.error_codes",
     }
