@@ -43,9 +43,69 @@ class Draining(Event):
     """
 
     event_name: ClassVar[str] = "draining"
+    is_audited: ClassVar[bool] = True
 
     sessions: int
     at_most_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsSuppressed(Event):
+    """There were so many lines of one kind from one source that some were left out of the log.
+
+    No event is left out that tells who has logged in, or what became of stored data.
+
+    :param kind: the name of the event; of a line that is no event, its logger and its format.
+    :param count: how many were left out.
+    :param source: the user that has caused them, or the address or /64 before a login; ``gateway``
+        if no client did, ``libraries`` of a line that is no event, ``others`` of the sources that
+        were too many to be counted apart.
+    :param seconds: how long they were counted.
+    """
+
+    event_name: ClassVar[str] = "events-suppressed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look at the lines of that ``kind`` and ``source`` that were logged before. A user: a "
+        "client that repeats what is refused; ask its operator to mend it. An address: block it in "
+        "the firewall. ``gateway`` or ``libraries``: heed what the lines say."
+    )
+
+    kind: str
+    count: int
+    source: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterationLong(Event):
+    """One iteration of the reactor has taken long; no client was served meanwhile.
+
+    Of several within a minute one line tells the longest. The line has the session, the client's
+    address or the user whose work took longest, where it is known.
+
+    :param cpu_seconds: the CPU time that it took.
+    :param wall_seconds: how long clients had to wait. Much more than `cpu_seconds`: the machine
+        was busy with something else.
+    :param work: what took longest in it, as far as it was measured.
+    :param work_seconds: the CPU time of that.
+    :param count: how many were long since the last such line.
+    """
+
+    event_name: ClassVar[str] = "iteration-long"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "One line now and then, with ``cpu_seconds`` little over 0.1: nothing is to be done. "
+        "``wall_seconds`` much higher than ``cpu_seconds``: the machine has too little CPU or "
+        "memory; look what else runs on it. Otherwise report it: no client or store should be able "
+        "to cause it."
+    )
+
+    cpu_seconds: float
+    wall_seconds: float
+    work: str
+    work_seconds: float
+    count: int
 
 
 # Clearing away.
@@ -62,6 +122,7 @@ class StaleUploadAborted(Event):
     """
 
     event_name: ClassVar[str] = "stale-upload-aborted"
+    is_audited: ClassVar[bool] = True
 
     age_seconds: float
     bucket: str
@@ -80,6 +141,7 @@ class StalePieceDeleted(Event):
     """
 
     event_name: ClassVar[str] = "stale-piece-deleted"
+    is_audited: ClassVar[bool] = True
 
     bucket: str
     key: str
