@@ -32,7 +32,7 @@ read. A directory counts its pages as well (`files/listing/listing`)."""
 
 
 FIRST_HANDLES = 16
-"""So many of a session are opened even if there is no memory now: what they need waits for it."""
+"""So many are part of what a session takes. Further ones count in the budget, one by one."""
 
 
 @dataclass(eq=False)
@@ -77,7 +77,7 @@ class Handles:
         self._random_bytes = random_bytes
         self._user_count = user_count
         self._memory = memory
-        self._reserved = 0
+        self._reserved = self._charged = 0
         self._open: dict[bytes, OpenFile | OpenDirectory] = {}
         self._is_over = False
 
@@ -108,12 +108,12 @@ class Handles:
 
     def _charge(self) -> bool:
         """Count a handle in the memory budget; whether it may be opened."""
-        if self._memory is None:
+        if self._memory is None or self._reserved + len(self._open) < FIRST_HANDLES:
             return True
-        if self._reserved + len(self._open) < FIRST_HANDLES:
-            self._memory.charge(HANDLE_BYTES)
-            return True
-        return self._memory.try_charge(HANDLE_BYTES)
+        if not self._memory.try_charge(HANDLE_BYTES):
+            return False
+        self._charged += 1
+        return True
 
     def unreserve(self) -> None:
         """The OPEN or OPENDIR has ended without a handle."""
@@ -134,8 +134,10 @@ class Handles:
         if self._user_count is not None:
             for _ in range(count):
                 self._user_count.remove()
-        if self._memory is not None:
-            self._memory.release(count * HANDLE_BYTES)
+        left = max(0, self._reserved + len(self._open) - FIRST_HANDLES)
+        if self._memory is not None and self._charged > left:
+            unneeded, self._charged = self._charged - left, left
+            self._memory.release(unneeded * HANDLE_BYTES)
 
     def find(self, handle: bytes) -> OpenFile | OpenDirectory | None:
         """The file or directory of a handle; None if there is none."""
@@ -165,8 +167,9 @@ class Handles:
         """Remove a handle. :raises InvalidHandle: nothing has this handle."""
         if handle not in self._open:
             raise InvalidHandle("nothing open has this handle")
+        opened = self._open.pop(handle)
         self._give_back(1)
-        return self._open.pop(handle)
+        return opened
 
     def forget(self, handle: bytes) -> None:
         """Remove a handle if it is there."""
