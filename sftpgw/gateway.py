@@ -29,6 +29,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.digests import Digester
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
@@ -93,6 +94,7 @@ class Gateway:
             clock=reactor,
             events=self._events,
             random_bytes=secrets.token_bytes,
+            mtimes=SharedMtimes(settings.weight_of),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sftpgw.files.digests import Digester
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import SessionTraffic
 from sftpgw.files.transfers.registry import TransferRegistry
@@ -66,7 +66,7 @@ class SharedContext:
     window_memory: MemoryBudget | None = None
     holds_closes: bool = True
     transfers: TransferRegistry = field(default_factory=TransferRegistry)
-    mtimes: MtimeCache = field(default_factory=MtimeCache)
+    mtimes: SharedMtimes = field(default_factory=SharedMtimes)
 
 
 class Session:
@@ -87,7 +87,7 @@ class Session:
             store=shared.store.bind(**bound),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,
-            times=shared.mtimes,
+            times=MtimeCache(shared.mtimes, user.name),
             clock=shared.clock,
             events=shared.events.bind(**bound),
             settings=shared.settings.s3,

@@ -49,6 +49,7 @@ from sftpgw.ssh.fields import PacketFields, printable
 from sftpgw.ssh.keepalive import ClientAliveMonitor, MonitoredClient
 from sftpgw.ssh.kex import KexTransport
 from sftpgw.ssh.packet_reader import PacketReader
+from sftpgw.ssh.penalties import Offence
 
 ABORT_AFTER_SECONDS = 10.0
 """How long the client may take to read what was sent before a disconnect."""
@@ -105,6 +106,7 @@ class GatewayTransport(KexTransport):
         self.events.emit(SessionOpened(via=None if via is None else _address_text(via)))
 
     def _on_grace_expired(self) -> None:
+        self.client.ticket.blame(Offence.GRACE_EXCEEDED)
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
 
     # Services and messages of the transport.

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.task import Clock as FakeClock
 
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.events import EventSink
@@ -42,7 +42,7 @@ def session_context(
         store=store,
         budget=budget or Budget(512 * MIB),
         transfers=transfers or TransferRegistry(),
-        times=MtimeCache(),
+        times=MtimeCache(SharedMtimes(), "alice"),
         clock=clock or FakeClock(),
         events=events or RecordedEvents(),
         settings=settings or StoreSettings(),

@@ -26,7 +26,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import (
@@ -120,7 +120,7 @@ class GatewayInMemory:
         self.holds_closes = holds_closes
         self.budget = Budget(self.limits.memory_bytes)
         self.transfers = TransferRegistry()
-        self.times = MtimeCache()
+        self.mtimes = SharedMtimes()
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -143,7 +143,7 @@ class GatewayInMemory:
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             holds_closes=self.holds_closes,
             transfers=self.transfers,
-            mtimes=self.times,
+            mtimes=self.mtimes,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:

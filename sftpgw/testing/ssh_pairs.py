@@ -42,6 +42,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
@@ -155,6 +156,7 @@ class ClientPair:
         exchange; by default the client does nothing more, and the test acts for it.
     :param greet: False to send nothing, not even the version line.
     :param strict: whether the client uses the strict key exchange.
+    :param address: the client's address, as limits and penalties count it; None for no limits.
     """
 
     def __init__(
@@ -165,11 +167,12 @@ class ClientPair:
         *,
         greet: bool = True,
         strict: bool = False,
+        address: IPv4Address | None = None,
     ) -> None:
         self.factory = factory
         self.clock = clock
         self.client_reads = True
-        server = factory.buildProtocol(None)
+        server = factory.buildProtocol(address)
         assert isinstance(server, GatewayTransport), "the factory takes no connection any more"
         self.server = server
         self.client = (StrictClientTransport if strict else ClientTransport)(when_secure)
