@@ -33,7 +33,7 @@ from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
-from sftpgw.machine_checks import check_descriptors, check_plugin_cache
+from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining
 from sftpgw.model.settings import Settings
@@ -42,7 +42,7 @@ from sftpgw.s3.store_factory import open_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
-from sftpgw.startup import idle_connections
+from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.logs import LogSink
 
 GOODBYE_SECONDS = 2.0
@@ -82,7 +82,8 @@ class Gateway:
             random=random.random,
             in_thread=deferToThread,
             environment=os.environ,
-            idle_connections=idle_connections(settings),
+            limits=request_limits(settings, descriptor_limit()),
+            weight_of=settings.weight_of,
         )
         budget = Budget.within(settings.limits.memory_bytes)
         self._shared = SharedContext(
@@ -161,9 +162,7 @@ class Gateway:
     async def _tell_findings(self) -> None:
         """Tell the log at the start what does not work, before a client finds out."""
         settings = self._settings
-        check_descriptors(
-            settings.ssh.max_connections, idle_connections(settings), self._tell_finding
-        )
+        check_requests(settings, self._tell_finding)
         check_plugin_cache(self._tell_finding)
         # With a short deadline, and without events of its own: the findings tell.
         store = self._store.assuming(settings.s3.capabilities)

@@ -133,6 +133,8 @@ def makeService(options: Options) -> IService:
         log=log,
         on_listening=on_listening,
         on_starting=lambda: _survive_signals(reactor),
+        clock=reactor,
+        on_paused=gateway.factory.count_pause,
     )
 
 

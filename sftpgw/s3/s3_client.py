@@ -85,7 +85,8 @@ class S3Client:
     def bind(self, **context: str) -> S3Client:
         """The same store; `context` is added to its events.
 
-        :param context: the fields; `user` and `session` also say whose share of the requests at once is used.
+        :param context: the fields; `user` and `session` also say whose share of the requests under
+            way is used.
         """
         bound = replace(
             self._context,

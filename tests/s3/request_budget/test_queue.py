@@ -36,7 +36,9 @@ class Crowd:
         """Requests, named ``user-number``, or ``user-slow``."""
         for name in names:
             user, _, rest = name.partition("-")
-            slot = self.slots[name] = self.lines.slot("bucket", (user, "", ""), is_slow=rest == "slow")
+            slot = self.slots[name] = self.lines.slot(
+                "bucket", (user, "", ""), is_slow=rest == "slow"
+            )
             slot.__enter__()
             if slot.ready is None:
                 self.begun.append(name)
