@@ -26,6 +26,7 @@ class FairSlots:
     def __init__(self, slots: int, weight_of: Callable[[str], float] = lambda user: 1.0) -> None:
         self.held = 0
         self._slots = slots
+        self._is_granting = False
         self._queue: FairQueue[None] = FairQueue(weight_of=weight_of)
 
     def __len__(self) -> int:
@@ -68,9 +69,18 @@ class FairSlots:
         self._queue.charge(path, cost)
 
     def release(self) -> None:
-        """Give a slot back; the next one in order gets it."""
-        if self._queue.is_empty:
-            self.held -= 1
+        """Give a slot back; the next one in order gets it.
+
+        One that gives it back at once leads here again: a loop, not a recursion.
+        """
+        self.held -= 1
+        if self._is_granting:
             return
-        _, _, granted = self._queue.pop()
-        granted.callback(None)
+        self._is_granting = True
+        try:
+            while self.held < self._slots and not self._queue.is_empty:
+                self.held += 1
+                _, _, granted = self._queue.pop()
+                granted.callback(None)
+        finally:
+            self._is_granting = False

@@ -385,6 +385,12 @@ LIMITS_KEYS: Mapping[str, Key] = {
         time(0, 3600),
         "How long transfers may go on once the gateway has been told to stop.",
     ),
+    "directory_renames_per_user": Key(
+        "directory_renames_per_user",
+        count(1, 1000),
+        "How many folders of one user are renamed at once. Further ones wait, 256 times as many at "
+        "most.",
+    ),
 }
 
 FILES_KEYS: Mapping[str, Key] = {

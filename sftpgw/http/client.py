@@ -32,6 +32,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.http.body_producers import DirectBody, WrittenBody, body_on
 from sftpgw.http.certificates import (
     Authorities,
@@ -101,6 +102,7 @@ class HttpRequest:
     :param body: its buffers, in order.
     :param response_timeout_seconds: how long the first byte of the response may take.
     :param silence_timeout_seconds: how long nothing may move while a body is sent or received.
+    :param user: whose CPU time the response takes.
     """
 
     method: str
@@ -109,6 +111,7 @@ class HttpRequest:
     body: Body
     response_timeout_seconds: float
     silence_timeout_seconds: float
+    user: str = ""
 
 
 class ResponseSink(Protocol):
@@ -123,6 +126,7 @@ class HttpClient:
     """The process's connections to its stores.
 
     :param reactor: makes connections and times them.
+    :param work: hands out CPU time to responses.
     :param most_connections: as many as are in use at once, idle ones included. An idle one is kept
         for the next request to its origin, and closed where another origin needs its place.
     :param connect_timeout_seconds: for each address of a store; all addresses and their lookup
@@ -136,6 +140,7 @@ class HttpClient:
         self,
         reactor: Any,
         *,
+        work: WorkScheduler,
         most_connections: int,
         connect_timeout_seconds: float,
         find_authorities: Callable[[], Authorities] = Authorities,
@@ -146,7 +151,7 @@ class HttpClient:
         self._tls_policy = GatheringPolicy(VerifyingPolicy(find_authorities))
         self._proxies = proxies or Proxies("", {})
         self._most_connections = most_connections
-        self._connections = Connections()
+        self._connections = Connections(work)
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
@@ -238,7 +243,7 @@ class HttpClient:
                 proxy = None  # only the tunnel knows of it, not the requests inside
             creator = self._tls_policy.creatorForNetloc(host.encode("ascii"), port)
             endpoint = wrapClientTLS(creator, endpoint)
-        connections = Connections(self._connections)
+        connections = Connections(self._connections.work, self._connections)
         endpoint = CountedEndpoint(endpoint, connections)
         return _Route(endpoint, self._new_pool(), connections, proxy, first_hop)
 
@@ -305,6 +310,7 @@ class _Exchange(TwistedProtocol):
         self.finished: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         # Not the request itself: its body would live until this cycle is collected.
+        self._user = request.user
         self._silence_timeout_seconds = request.silence_timeout_seconds
         self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
@@ -338,6 +344,7 @@ class _Exchange(TwistedProtocol):
     def _connected(self, connection: Any) -> None:
         self._connecting = None
         self._connection = connection
+        connection.transport.serve(self._user)
         self._stop_timer()
         self._timer = self._clock.callLater(self._silence_timeout_seconds, self._timed_out)
         response = connection.request(self._outgoing)

@@ -1,10 +1,14 @@
-"""Counts connections from the moment they are made until they are gone.
+"""Counts connections from the moment they are made until they are gone, and lets what arrives on
+them wait for its turn.
 
-Knows: Twisted's endpoints and protocol wrappers.
+Knows: Twisted's endpoints and protocol wrappers, and whose response is due on a connection.
 Must not know: HTTP.
 
 Twisted's pool knows only idle connections. To leave the reactor clean, the gateway must also wait
 for those that are in use or closing.
+
+A response may cause any amount of work: the request that waits for it goes on at once. So what
+arrives waits for its turn (`aio/work`), and TCP holds back what the store sends meanwhile.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sftpgw.aio.notifier import Notifier
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import KIB, MIB
 
@@ -33,10 +38,13 @@ SENT_BYTES = 1 * MIB
 class Connections:
     """The connections that are not gone yet, idle, in use or closing.
 
+    :param work: hands out CPU time to what arrives on them.
     :param all_of_them: counts those of all origins; None: this does.
+    :ivar work: the same.
     """
 
-    def __init__(self, all_of_them: Connections | None = None) -> None:
+    def __init__(self, work: WorkScheduler, all_of_them: Connections | None = None) -> None:
+        self.work = work
         self._all = all_of_them
         self._open: set[object] = set()
         self._last_gone = Notifier()
@@ -70,6 +78,46 @@ class _CountedConnection(ProtocolWrapper):
     """A connection that reports its end."""
 
     factory: _CountingFactory
+    wrappedProtocol: Any
+    transport: Any
+
+    def __init__(self, factory: _CountingFactory, wrappedProtocol: Any) -> None:
+        super().__init__(factory, wrappedProtocol)  # type: ignore[arg-type]
+        self._turns = factory.connections.work.turns(("", "", ""), "responses", self._deliver)
+        self._arrived = b""
+        self._is_held = False  # until it is our turn
+        self._is_paused = False  # by the protocol
+
+    def serve(self, user: str) -> None:
+        """From now on, responses are for this user."""
+        self._turns.path = (user, "", f"response {id(self)}")
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand data to the protocol, now or when it is its turn."""
+        self._arrived = self._arrived + data if self._arrived else data
+        self._turns.ask()
+        if self._turns.is_waiting and not self._is_held:
+            self._is_held = True
+            self.transport.pauseProducing()
+
+    def _deliver(self) -> None:
+        data, self._arrived = self._arrived, b""
+        self.wrappedProtocol.dataReceived(data)
+        if self._is_held:
+            self._is_held = False
+            if not self._is_paused:
+                self.transport.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The protocol takes no data now."""
+        self._is_paused = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The protocol takes data again."""
+        self._is_paused = False
+        if not self._is_held:
+            self.transport.resumeProducing()
 
     def makeConnection(self, transport: Any) -> None:
         tcp = tcp_under(transport)
@@ -78,6 +126,9 @@ class _CountedConnection(ProtocolWrapper):
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._turns.leave()
+        if self._arrived:
+            self.wrappedProtocol.dataReceived(self._arrived)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.factory.connections.remove(self)
 

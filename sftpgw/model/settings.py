@@ -156,6 +156,7 @@ class LimitSettings:
     reorder_allowance_bytes: int = 32 * MIB
     requests_per_user: int | None = None
     drain_seconds: float = 30.0
+    directory_renames_per_user: int = 4
 
 
 class SetStat(enum.Enum):

@@ -25,6 +25,7 @@ from sftpgw.ssh.admission import (
     drop_probability,
 )
 from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS, GatewayFactory
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -469,6 +470,7 @@ def test_two_factories_may_share_their_admission() -> None:
             settings=SshSettings(),
             clock=clock,
             events=RecordedEvents(),
+            work=free_work(clock),
             admission=shared,
         )
         for _ in range(2)

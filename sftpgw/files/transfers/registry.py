@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from twisted.internet.defer import Deferred
 
 from sftpgw.aio.notifier import Notifier
+from sftpgw.aio.user_slots import UserSlots
 from sftpgw.errors import LimitReached
 from sftpgw.files.transfers.change_log import ChangeLog
 from sftpgw.files.transfers.commit_queue import Commit, CommitQueue
@@ -32,6 +33,10 @@ from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName
 
 Pinned = MultipartUpload | ObjectName
 """A multipart upload or staging object of an upload that is not published yet."""
+
+
+WAITING_RENAMES = 256
+"""For each rename of a directory that a user may have under way, so many may wait."""
 
 
 class Registration:
@@ -165,9 +170,12 @@ class TransferRegistry:
     :ivar commits: the commits that are under way, by object.
     :ivar bindings: the keys that renamed uploads need.
     :ivar pinned: the uploads and objects in use by transfers, which the sweeper leaves alone.
+    :ivar rename_slots: how many directories of a user are renamed at once.
+
+    :param directory_renames_per_user: as of `LimitSettings`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directory_renames_per_user: int = 4) -> None:
         self.changes = ChangeLog()
         self.commits = CommitQueue()
         self.bindings = KeyBindings()
@@ -176,6 +184,11 @@ class TransferRegistry:
         self._removed: set[Registration] = set()
         self._downloads: dict[Transfer, bool] = {}
         self._other_work = 0
+        self.rename_slots = UserSlots(
+            directory_renames_per_user,
+            max_waiting=WAITING_RENAMES * directory_renames_per_user,
+            refusal=_too_many_renames,
+        )
         self._idle = Notifier()
         self._is_draining = False
 
@@ -386,3 +399,9 @@ class TransferRegistry:
         """Wait for the commits of `name` that are under way now."""
         for ended in [each.wait_for_end() for each in self.commits.commits_of(name)]:
             await ended
+
+
+def _too_many_renames() -> LimitReached:
+    return LimitReached(
+        "too many folders wait to be renamed; try again later; see directory_renames_per_user"
+    )
