@@ -181,6 +181,35 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
 
 
 @pytest_twisted.ensureDeferred
+async def test_idle_connections_to_one_origin_make_place_for_another(server: ScriptedS3) -> None:
+    """All origins together have as many connections as there are requests at once."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    other = await ScriptedS3.listen(reactor)
+    client = HttpClient(
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+    )
+    try:
+        replies: list[Deferred[ScriptedResponse]] = [Deferred(), Deferred()]
+        unanswered = iter(replies)
+        server.respond_with(lambda _: next(unanswered))
+        both = [client.exchange(request_to(server.url + "/"), Answer()) for _ in range(2)]
+        await server.arrived(2)
+        for reply in replies:
+            reply.callback(ScriptedResponse(200))
+        await gatherResults(both)
+        other.respond_with(lambda _: ScriptedResponse(200))
+        await client.exchange(request_to(other.url + "/"), Answer())
+        await server.all_gone()
+        for _ in range(3):
+            await client.exchange(request_to(other.url + "/"), Answer())
+        assert other.connections == 1, "what is idle there is used again"
+    finally:
+        await client.close()
+        await other.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpClient) -> None:
     server.script(ScriptedResponse(is_silent=True))
     waiting = client.exchange(request_to(server.url + "/"), Answer())
