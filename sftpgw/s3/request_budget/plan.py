@@ -55,7 +55,7 @@ class PlannedRequest:
         waits, so that others do not wait for it where only one may be in flight.
     """
 
-    __slots__ = ("began", "bucket", "is_slow", "path", "ticket", "waiter")
+    __slots__ = ("began", "bucket", "is_slow", "path", "throttle", "ticket", "waiter")
 
     def __init__(self, bucket: str, path: tuple[str, str, str], *, is_slow: bool = False) -> None:
         self.bucket = bucket
@@ -63,6 +63,8 @@ class PlannedRequest:
         self.is_slow = is_slow
         self.began: int | None = None
         """The result of `Throttle.began`; None while the request has not begun."""
+        self.throttle: Throttle | None = None
+        """That of its bucket, once the request has begun."""
         self.waiter: _Waiter[Any] | None = None
         self.ticket: Ticket[Any] | None = None
 
@@ -214,8 +216,8 @@ class RequestPlan(Generic[RequestT]):
         else:
             self.under_way -= 1
             user.under_way -= 1
-            if not request.is_slow:
-                self._bucket(request.bucket).throttle.ended()
+            if request.throttle is not None and not request.is_slow:
+                request.throttle.ended()
             for waiter in user.waiters.values():
                 self._give_turn(waiter)
         if not user.under_way and not user.waiters:
@@ -253,9 +255,10 @@ class RequestPlan(Generic[RequestT]):
     def _begin(self, request: RequestT, user: _User[RequestT], bucket: _Bucket[RequestT]) -> None:
         self.under_way += 1
         user.under_way += 1
-        request.began = bucket.throttle.began()
+        request.throttle = throttle = bucket.throttle
+        request.began = throttle.began()
         if request.is_slow:
-            bucket.throttle.ended()
+            throttle.ended()
 
     def _put(self, request: RequestT, user: _User[RequestT], bucket: _Bucket[RequestT]) -> None:
         waiter = user.waiters.get(bucket.name)

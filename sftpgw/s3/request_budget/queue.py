@@ -72,20 +72,18 @@ class RequestQueue:
     def leave(self, slot: Slot) -> None:
         """For `Slot`: the request has ended, or waits no more."""
         self.plan.leave(slot)
-        self._admit()
+        if self.plan.waiting:
+            self._admit()
 
     def refused(self, slot: Slot) -> None:
         """For `Slot`: the store has asked for fewer requests."""
-        if slot.began is not None:
-            throttle = self.plan.throttle_of(slot.bucket)
-            throttle.refused(slot.began, self._clock.seconds())
+        if slot.began is not None and slot.throttle is not None:
+            slot.throttle.refused(slot.began, self._clock.seconds())
             self._report_crowd(slot.bucket)
 
     def served(self, bucket: str) -> None:
-        """For `Slot`: the store has served a request."""
+        """For `Slot`: the store has served a request to a throttled bucket."""
         throttle = self.plan.throttle_of(bucket)
-        if throttle.limit is None:
-            return
         is_crowded = self.plan.is_crowded(bucket)
         is_over = throttle.served(self._clock.seconds(), is_crowded=is_crowded)
         if is_over and bucket in self._crowded_since:
@@ -161,4 +159,5 @@ class Slot(PlannedRequest):
 
     def served(self) -> None:
         """The store has served the request."""
-        self._queue.served(self.bucket)
+        if self.throttle is not None and self.throttle.limit is not None:
+            self._queue.served(self.bucket)
