@@ -41,6 +41,7 @@ class Round:
     :param seconds: of each operation; `NEVER_SECONDS` for one that was not done by the deadline.
     :param refusals: how often a login was refused before one was let in.
     :param attacker_bytes: what the attacker has sent in that time.
+    :param attacker_refusals: how many errors it got for answers, and how many connections ended.
     """
 
     attack: str
@@ -49,6 +50,7 @@ class Round:
     seconds: Mapping[str, float]
     refusals: int
     attacker_bytes: int
+    attacker_refusals: int
     process: ProcessFigures
 
 
@@ -93,6 +95,9 @@ def _table(columns: Mapping[str, Sequence[Round]]) -> str:
         cells = (_process(found, name, unit, digits) for found in columns.values())
         rows.append((title, *cells))
     rows.append(("attacker's MB", *(_sent(found) for found in columns.values())))
+    rows.append(
+        ("attacker refused", *(_median(found, "attacker_refusals") for found in columns.values()))
+    )
     return table(rows)
 
 

@@ -3,7 +3,8 @@
 Knows: what each attack sends. Must not know: how the gateway is measured, or honest users.
 
 ``python -m bench.attackers NAME PORT KEY_FILE`` prints ``ready`` once the attack is under way,
-goes on until its standard input ends, and then prints how many bytes it has sent.
+goes on until its standard input ends, and then prints how many bytes it has sent, and how often it
+was refused.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ STACK_BYTES = 512 * KIB
 PATIENCE_SECONDS = 900.0
 PAUSE_SECONDS = 0.2
 PACKET_BYTES = 32 * KIB
+IGNORES = 2500
+BURST_SECONDS = 15.0
+"""Between bursts, in which the packets are sealed."""
+
 REWRITE_SECONDS = 2.0
 SLOW_BYTES_PER_SECOND = 5 * KIB
 SLOW_FIRST_BYTES = 288 * KIB
@@ -63,11 +68,20 @@ Failure = (Ended, OSError, AssertionError)
 
 
 class CountedClient(RawClient):
-    """A connection that tells how much it sends."""
+    """A connection that tells how much it sends.
 
-    def __init__(self, port: int, source: str, on_sent: Callable[[int], None]) -> None:
+    :ivar on_refused: to be called when the gateway refuses something.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        source: str,
+        on_sent: Callable[[int], None],
+        on_refused: Callable[[], None],
+    ) -> None:
         super().__init__(port, source)
-        self._on_sent = on_sent
+        self._on_sent, self.on_refused = on_sent, on_refused
 
     def transmit(self, data: bytes) -> None:
         super().transmit(data)
@@ -83,7 +97,8 @@ class Flood(RawSftp):
     is_counting = False
     answers = 0
 
-    def __init__(self, client: RawClient) -> None:
+    def __init__(self, client: CountedClient) -> None:
+        self._on_refused = client.on_refused
         super().__init__(client)
         self.is_counting = True
 
@@ -92,8 +107,10 @@ class Flood(RawSftp):
             super()._take_data(data)
             return
         self._frames.feed(data)
-        while self._frames.next() is not None:
+        while (frame := self._frames.next()) is not None:
             self.answers += 1
+            if frame.head[0] == Kind.STATUS and frame.head[5:9] != bytes(4):
+                self._on_refused()
         self._unread_bytes += len(data)
         if self._unread_bytes > 2**19:
             self.client.send(self.widen(self._unread_bytes))
@@ -120,15 +137,21 @@ class Attacker:
         self._lock = threading.Lock()
         self._to_begin = 0
         self.sent_bytes = 0
+        self.refusals = 0
         self.has_begun = threading.Event()
 
     def _count(self, size_bytes: int) -> None:
         with self._lock:
             self.sent_bytes += size_bytes
 
+    def count_refusal(self) -> None:
+        """An error as an answer, or a connection that was ended."""
+        with self._lock:
+            self.refusals += 1
+
     def connect(self, source: str = "127.0.0.2") -> CountedClient:
         """A connection that has not logged in."""
-        client = CountedClient(self._port, source, self._count)
+        client = CountedClient(self._port, source, self._count, self.count_refusal)
         client.socket.settimeout(PATIENCE_SECONDS)
         return client
 
@@ -163,6 +186,7 @@ class Attacker:
             try:
                 strike(self, number, begin)
             except Failure:
+                self.count_refusal()
                 time.sleep(PAUSE_SECONDS)
 
 
@@ -188,28 +212,17 @@ class Attack:
     needs_hostile_store: bool = False
 
 
-def put_many(sftp: RawSftp, paths: list[bytes]) -> None:
-    """Files of one byte, many at once."""
-    for start in range(0, len(paths), 100):
-        opens = [sftp.send(wire.Open(0, path, CREATE, {})) for path in paths[start : start + 100]]
-        handles = [wire.SftpFields(sftp.reply(each), 5, 0).string() for each in opens]
-        asked = [sftp.send(wire.Write(0, handle, 0, (b"x",))) for handle in handles]
-        asked += [sftp.send(wire.OnHandle(Kind.CLOSE, 0, handle)) for handle in handles]
-        for each in asked:
-            sftp.reply(each)
-
-
 def _make_long_names(sftp: RawSftp) -> None:
     tail = b"n" * (LONG_NAME_BYTES - 4)
-    put_many(sftp, [LONG + b"/%04d" % number + tail for number in range(LONG_NAMES)])
+    sftp.put_many([LONG + b"/%04d" % number + tail for number in range(LONG_NAMES)])
 
 
 def _make_short_names(sftp: RawSftp) -> None:
-    put_many(sftp, [SHORT + b"/f%04d" % number for number in range(SHORT_NAMES)])
+    sftp.put_many([SHORT + b"/f%04d" % number for number in range(SHORT_NAMES)])
 
 
 def _make_folders(sftp: RawSftp) -> None:
-    put_many(sftp, [b"/r%03d/x" % number for number in range(256)])
+    sftp.put_many([b"/r%03d/x" % number for number in range(256)])
 
 
 def _hold(session: RawSftp) -> None:
@@ -251,6 +264,7 @@ class SlowUpload:
     def __init__(self, session: Flood, handle: bytes) -> None:
         self._session, self._handle = session, handle
         self.sent_bytes = 0
+        self.has_ended = False
         self._began = time.monotonic()
 
     def tick(self) -> None:
@@ -276,13 +290,13 @@ def slow_uploads(connections: int, uploads: int) -> Strike:
             handles = _open_uploads(session, uploads, name)
             found += [SlowUpload(session, handle) for handle in handles]
             for each in found:
-                _tick(each)
+                _tick(attacker, each)
         patient_until = time.monotonic() + 30.0
         while True:
             for each in found:
-                _tick(each)
+                _tick(attacker, each)
             if time.monotonic() > patient_until or all(
-                each.sent_bytes >= SLOW_FIRST_BYTES for each in found
+                each.has_ended or each.sent_bytes >= SLOW_FIRST_BYTES for each in found
             ):
                 begin()
             time.sleep(0.2)
@@ -290,11 +304,13 @@ def slow_uploads(connections: int, uploads: int) -> Strike:
     return strike
 
 
-def _tick(upload: SlowUpload) -> None:
-    try:
-        upload.tick()
-    except Failure:
-        upload.sent_bytes = 2**60  # it was refused, and does not come again
+def _tick(attacker: Attacker, upload: SlowUpload) -> None:
+    if not upload.has_ended:
+        try:
+            upload.tick()
+        except Failure:
+            upload.has_ended = True
+            attacker.count_refusal()
 
 
 def open_for_writing(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
@@ -407,12 +423,14 @@ def realpath_without_end(attacker: Attacker, number: int, begin: Callable[[], No
 
 
 def ignore_without_end(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
-    """IGNORE packets of no bytes."""
+    """IGNORE packets of no bytes; all connections send theirs at the same moment."""
     with attacker.log_in() as client:
         ignore = bytes([IGNORE]) + string(b"")
         begin()
         while True:
-            client.send(*[ignore] * 1000)
+            packets = b"".join(client.sealed(ignore) for _ in range(IGNORES))
+            time.sleep(-time.time() % BURST_SECONDS)
+            client.transmit(packets)
 
 
 def open_windows(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
@@ -461,7 +479,7 @@ def open_and_close(attacker: Attacker, number: int, begin: Callable[[], None]) -
         session = RawSftp(client)
         while True:
             begin()
-            put_many(session, [b"/log%d-%d" % (number, each) for each in range(100)])
+            session.put_many([b"/log%d-%d" % (number, each) for each in range(100)])
 
 
 def fill_the_log(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
@@ -515,7 +533,10 @@ ATTACKS = {
         "REALPATHs without end on 99 connections", CONNECTIONS, realpath_without_end
     ),
     "ignores": Attack(
-        "IGNORE packets without end on 99 connections", CONNECTIONS, ignore_without_end
+        "IGNORE packets on 99 connections, all at the same moment",
+        CONNECTIONS,
+        ignore_without_end,
+        least_seconds=3 * BURST_SECONDS,
     ),
     "windows": Attack("39 connections with ten channels each", 39, open_windows),
     "ranges": Attack(
@@ -571,7 +592,7 @@ def main(name: str, port: int, key_file: Path) -> None:
     attacker.crowd(attack.threads, attack.strike)
     threading.Thread(target=_tell_ready, args=(attacker,), daemon=True).start()
     sys.stdin.read()
-    _tell(f"{attacker.sent_bytes}")
+    _tell(f"{attacker.sent_bytes} {attacker.refusals}")
 
 
 def _tell_ready(attacker: Attacker) -> None:

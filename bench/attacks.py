@@ -30,10 +30,10 @@ from bench.watching import Watch, WatchedGateway, watched_gateway
 from sftpgw.auth.passwords import hash_password
 from tests.attacks.raw_sftp import RawSftp
 
-READY_SECONDS = 45.0
+READY_SECONDS = 20.0
 """How long an attack may take to get under way; one that a gateway slows down goes on anyway."""
 
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 QUIET = Attack("no attack", 0, lambda attacker, number, begin: None, least_seconds=0.0)
 
 
@@ -59,15 +59,20 @@ class AttacksPlan:
 def measure_attacks(
     plan: AttacksPlan, folder: Path, tell: Callable[[str], None]
 ) -> Iterator[Round]:
-    """A round for each repeat, attack and tree. :raises BenchError: it cannot be run."""
+    """A round for each repeat, attack and tree; one that cannot be played is told and left out."""
     client = Client.create(folder)
     stage = _Stage(plan, folder, client)
     for repeat in range(plan.repeats):
         for name, attack in {NOTHING: QUIET, **plan.attacks}.items():
             for tree in plan.trees:
                 tell(f"repeat {repeat + 1} of {plan.repeats}, {name}, {tree.name}")
-                yield (played := stage.play(name, attack, tree))
+                try:
+                    played = stage.play(name, attack, tree)
+                except BenchError as problem:
+                    tell(f"{name}, {tree.name} is left out: {problem}")
+                    continue
                 tell(summary(played))
+                yield played
 
 
 class _Stage:
@@ -125,21 +130,21 @@ class _Stage:
         with Attacker(gateway.port, self._key).log_in() as mallory:
             attack.prepare(RawSftp(mallory))
         with Watch(gateway) as watch:
+            told = (0, 0)
             if attack is QUIET:
                 honest.go_round()
-                sent_bytes = 0
             else:
                 with _attacker(name, gateway.port, self._client, self._folder) as attacker:
                     honest.go_round()
                     threading.Event().wait(attack.least_seconds - watch.elapsed_seconds())
-                    sent_bytes = attacker.end()
+                    told = attacker.end()
             return Round(
                 name,
                 tree.name,
                 self._plan.effort.deadline_seconds,
                 honest.seconds,
                 honest.refusals,
-                sent_bytes,
+                *told,
                 watch.figures(),
             )
 
@@ -171,15 +176,15 @@ class _AttackerProcess:
         if select.select([self._output], [], [], READY_SECONDS)[0] and not self._output.readline():
             raise BenchError("an attacker has died")
 
-    def end(self) -> int:
-        """How many bytes it has sent."""
+    def end(self) -> tuple[int, int]:
+        """How many bytes it has sent, and how often it was refused."""
         self._input.close()
-        sent_bytes = 0
         while select.select([self._output], [], [], END_SECONDS)[0]:
             line = self._output.readline()
             if line != b"ready\n":
-                return int(line or 0)
-        return sent_bytes
+                sent_bytes, _, refusals = line.partition(b" ")
+                return int(sent_bytes), int(refusals)
+        return (0, 0)
 
 
 @contextmanager

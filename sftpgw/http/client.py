@@ -51,6 +51,13 @@ from sftpgw.model.units import Body
 
 IDLE_SECONDS = 20
 
+SMALL_PIECE_BYTES = 64
+MAX_SMALL_PIECES = 10_000
+"""How many chunks of fewer bytes than that a body may have. Each costs as much as a large one."""
+
+MAX_LENGTH_BYTES = 2**63 - 1
+FINAL_STATUSES = range(200, 600)
+
 LOOKUP_SECONDS = 10.0
 """The time for the lookup of a store's address, on top of the timeout of the connection. Twisted
 uses the system's resolver, which needs five seconds where its first server is away."""
@@ -325,6 +332,7 @@ class _Exchange(TwistedProtocol):
         self._connection: Any = None
         self._timer: Any = None
         self._is_success = self._was_sent = False
+        self._small_pieces = 0
         self._is_over = False
 
     def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
@@ -347,6 +355,7 @@ class _Exchange(TwistedProtocol):
         connection.transport.serve(self._user)
         self._stop_timer()
         self._timer = self._clock.callLater(self._silence_timeout_seconds, self._timed_out)
+        connection.transport.expect_head(self._on_excess)
         response = connection.request(self._outgoing)
         response.addCallback(self._responded)
         response.addErrback(self._broken)
@@ -373,6 +382,9 @@ class _Exchange(TwistedProtocol):
             )
 
     def _responded(self, response: IResponse) -> None:
+        self._connection.transport.end_head()
+        if not _makes_sense(response):
+            self._on_excess(f"the status {response.code} and the length {response.length}")
         if not self._is_over:
             self._timer.reset(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
@@ -381,9 +393,22 @@ class _Exchange(TwistedProtocol):
         response.deliverBody(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if len(data) < SMALL_PIECE_BYTES:
+            self._count_small_piece()
         if not self._is_over:
             self._timer.reset(self._silence_timeout_seconds)
             self._call_sink(self._sink.received, data)
+
+    def _count_small_piece(self) -> None:
+        """:raises NoHttp: there are too many; Twisted would go on with those that have come"""
+        self._small_pieces += 1
+        if self._small_pieces > MAX_SMALL_PIECES:
+            excess = f"over {MAX_SMALL_PIECES} chunks of a few bytes"
+            self._on_excess(excess)
+            raise NoHttp(excess)
+
+    def _on_excess(self, excess: str) -> None:
+        self._finish(Failure(NoHttp(f"{self._peer_name} sends {excess}")))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): a sink that
@@ -456,6 +481,11 @@ class _Exchange(TwistedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _makes_sense(response: IResponse) -> bool:
+    is_known = response.length is not UNKNOWN_LENGTH
+    return response.code in FINAL_STATUSES and not (is_known and response.length > MAX_LENGTH_BYTES)
 
 
 def _all_headers(response: IResponse) -> Headers:

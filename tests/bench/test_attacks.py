@@ -40,6 +40,7 @@ ROUND = Round(
     seconds={"login": 3.0, "STAT": NEVER_SECONDS},
     refusals=2,
     attacker_bytes=1_500_000,
+    attacker_refusals=7,
     process=PROCESS,
 )
 
