@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest_twisted
 from twisted.internet import task
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from sftpgw.model.store import MultipartUpload, ObjectName, StoredPart
 from sftpgw.s3.request_budget.plan import RequestLimits
@@ -33,6 +33,12 @@ class Held:
     def answer(self, response: ScriptedResponse | None = None) -> None:
         """The request that has waited longest gets its response."""
         self._held.popleft().callback(response or ScriptedResponse(200, headers=HEADERS))
+
+    def answer_all(self) -> None:
+        """All that wait, and those that come, get their responses at once."""
+        self._server.respond_with(lambda _: ScriptedResponse(200, headers=HEADERS))
+        while self._held:
+            self.answer()
 
     async def methods(self, count: int) -> list[str]:
         """The methods of the first requests, once so many have arrived."""
@@ -123,5 +129,23 @@ async def test_a_request_that_may_take_minutes_counts(
         held.answer()
         held.answer()
         await other
+    finally:
+        await store.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_2560_stats_of_one_user_leave_connections_for_others(
+    server: ScriptedS3, events: RecordedEvents
+) -> None:
+    store, held = store_of(server, events, RequestLimits(40, 20), None), Held(server)
+    mallory = [head(store.bind(user="mallory", session=str(number % 10))) for number in range(2560)]
+    try:
+        await held.methods(20)
+        honest = Deferred.fromCoroutine(store.bind(user="ann").delete(NAME))
+        assert (await held.methods(21)).count("DELETE") == 1
+        held.answer_all()
+        await gatherResults([*mallory, honest])
+        assert server.connections <= 21
+        assert len(server.requests) == 2561, "none is sent twice"
     finally:
         await store.close()
