@@ -13,8 +13,8 @@ Rules
    when no such user waits for something that has room, users with more get what is left.
 3. Among the users on the same side of their share, the fair order decides (`aio/fair_order`), and
    then among the sessions of a user, and in a session among its uploads and operations.
-4. A throttled bucket has turns of its own, so that its users are not looked at while it has no
-   room. Of several with room, the one goes first whose next user has the fewest under way by
+4. A throttled bucket without room has turns of its own, so that its users are not looked at until
+   it has some. Of several with room, the one goes first whose next user has the fewest under way by
    weight, and in turn where they have the same.
 
 So a user with fewer requests than a fair share never waits for one with more, and each one that
@@ -31,7 +31,7 @@ from sftpgw.aio.fair_order import FairOrder, Ticket
 from sftpgw.s3.throttle.plan import Throttle
 
 COMMON = ""
-"""Stands for all buckets that are not throttled; no bucket has this name."""
+"""Stands for all buckets that have not run out of room; no bucket has this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _Bucket(Generic[RequestT]):
     def __init__(self, name: str, throttle: Throttle, turns: _Turns[RequestT]) -> None:
         self.name = name
         self.throttle = throttle
-        self.turns = turns  # used while it is throttled
+        self.turns = turns  # from when it has no room until all turns are taken
         self.waiting = 0
 
 
@@ -154,7 +154,7 @@ class RequestPlan(Generic[RequestT]):
         self._users: dict[str, _User[RequestT]] = {}
         self._buckets: dict[str, _Bucket[RequestT]] = {}
         self._lanes: dict[str, _Turns[RequestT]] = {COMMON: _Turns(weight_of)}
-        """What turns are taken from: `COMMON`, and throttled buckets for which requests wait."""
+        """What turns are taken from: `COMMON`, and buckets that have run out of room."""
 
     # What is asked.
 
@@ -287,7 +287,7 @@ class RequestPlan(Generic[RequestT]):
                 waiter.stand_in(None)
             return
         lane = self._lanes.get(bucket.name)  # which stays until all turns in it are taken
-        if lane is None and bucket.throttle.limit is not None:
+        if lane is None and not bucket.throttle.has_room:
             lane = self._lanes[bucket.name] = bucket.turns
         lane = lane or self._lanes[COMMON]
         turns = lane.below if user.under_way < self.share_of(user.name) else lane.above
@@ -316,12 +316,14 @@ class RequestPlan(Generic[RequestT]):
         if name != COMMON and not self._buckets[name].throttle.has_room:
             return None
         while (waiter := lane.next) is not None:
-            stood = waiter.turns
-            if not waiter.bucket.throttle.has_room or stood is lane.below:
-                self._give_turn(waiter)
-            elif waiter.user.under_way >= self._limits.per_user:
+            user = waiter.user
+            if user.under_way >= self._limits.per_user:
                 waiter.stand_in(None)
-            if waiter.turns is stood:
+            elif not waiter.bucket.throttle.has_room:
+                self._give_turn(waiter)  # in a lane that is not looked at now
+            elif waiter.turns is lane.below and user.under_way >= self.share_of(user.name):
+                waiter.stand_in(lane.above)
+            else:
                 return waiter
         if name != COMMON:
             del self._lanes[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,6 +129,24 @@ def test_no_bound_is_passed_nothing_is_lost_and_the_shares_hold(
     assert model.plan.under_way == model.plan.waiting == 0
     assert not model.plan._users, "nothing is remembered of users who are gone"
     assert model.plan._active_weight == 0.0
+
+
+def test_a_thousand_random_histories_on_three_buckets() -> None:
+    """Longer ones than hypothesis tries: buckets that are throttled, and recover, in turn."""
+    for seed in range(1000):
+        random = Random(seed)
+        model = Model(RequestLimits(random.randint(1, 12), random.randint(1, 12)))
+        kinds = ["come"] * random.randint(1, 5) + ["serve", "refuse", "end", "give_up"]
+        for event in random.choices(kinds, k=random.randint(1, 60)):
+            if event == "come":
+                model.come(random.choice(sorted(WEIGHTS)), random.choice(["a", "b", "c"]))
+            elif event == "give_up" and model.waiting:
+                model.give_up(random.choice(model.waiting))
+            elif event != "give_up" and model.under_way:
+                getattr(model, event)(random.choice(model.under_way))
+        while model.under_way:
+            model.end(model.under_way[0])
+        assert not model.waiting, seed
 
 
 def test_a_user_may_have_no_more_than_its_bound_while_others_go_on() -> None:
