@@ -61,6 +61,7 @@ NO_MESSAGES = {
     "unexpected keyword argument": "Python's words, which are replaced",
     ", or off": "part of the bounds",
     ", or auto": "part of the bounds",
+    " or auto": "part of the name of a format",
     ", or 0 for never": "part of the bounds in the reference",
     "no answer within": "explained with bucket-unusable",
 }
