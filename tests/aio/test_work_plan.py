@@ -68,6 +68,9 @@ def test_who_has_used_little_begins_at_once_beside_a_flood() -> None:
     now = Iterations(late=0)
     now.put("alice")
     assert now.plan.may_begin("alice")  # nothing of others waits
+    now.do("alice", QUANTUM)
+    assert not now.plan.may_begin("alice")
+    now.plan.renew()
     now.put("bob")
     now.do("alice", QUANTUM)
     assert not now.plan.may_begin("alice")

@@ -8,8 +8,9 @@ Rules
 1. In one iteration, what waits gets a round of turns, and what arrives behind it is worked off at
    once. Each of the two takes `round_seconds` at most. Work is done in quanta, and the last one may
    end late: by a quantum, and by one step of work that cannot be divided.
-2. What arrives is worked off at once if there is time left for it, and nothing of other users
-   waits, or its user has not used more than these. Then nothing is queued.
+2. What arrives is worked off at once if there is time left for it and nothing waits, or its user
+   has not used more than the others. While only work of its own user waits, it gets a quantum:
+   hashing waits all the time during an upload. What is worked off at once is not queued.
 3. Otherwise work waits. The user who has used least is next, then the session, then the channel
    (`aio/fair_order`). A quantum lasts `quantum_seconds` while others wait.
 4. What was used is charged after each quantum, as it was measured. Use while nothing waits counts
@@ -25,8 +26,9 @@ from sftpgw.aio.fair_order import FairOrder, Path, Ticket
 
 T = TypeVar("T")
 
-ROUND_SECONDS = 0.010
-"""Twice as much lies between two looks at the sockets. A login looks about eight times."""
+ROUND_SECONDS = 0.008
+"""At most twice as much lies between two looks at the sockets. A login looks about eight times, and
+a put once for each 256 KiB."""
 
 QUANTUM_SECONDS = 0.004
 """How long one channel works while others wait: 250 small packets, or a full read of an upload."""
@@ -79,8 +81,10 @@ class WorkPlan(Generic[T]):
         if self.used_seconds >= self._round_seconds:
             return False
         order = self._order
-        if order.is_empty or (len(order.users) == 1 and user in order.users):
+        if order.is_empty:
             return True
+        if len(order.users) == 1 and user in order.users:
+            return self.used_seconds < self._quantum_seconds
         return order.used(user) < self._quantum_seconds
 
     def put(self, path: Path, item: T) -> Ticket[T]:
