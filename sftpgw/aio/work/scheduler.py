@@ -78,7 +78,9 @@ class Turns:
             return
         if scheduler.is_working:
             self.work()
-        elif scheduler.plan.may_begin(self.path[0]):
+            return
+        plan = scheduler.plan
+        if (plan.is_empty and plan.left_seconds > 0.0) or plan.may_begin(self.path[0]):
             scheduler.run(self)
         else:
             self.wait()
@@ -180,10 +182,11 @@ class WorkScheduler:
 
     def run(self, turns: Turns) -> None:
         """Let `turns` work now, and charge what it takes."""
+        plan, path = self.plan, turns.path  # a login changes the path
         began_seconds = self._cpu_seconds()
-        self._ends_seconds = began_seconds + self.plan.quantum_seconds
+        may_seconds = plan.left_seconds if plan.is_empty else plan.quantum_seconds
+        self._ends_seconds = began_seconds + may_seconds
         self.is_working = True
-        path = turns.path  # a login changes it
         try:
             turns.work()
         finally:
@@ -191,7 +194,7 @@ class WorkScheduler:
             seconds = self._cpu_seconds() - began_seconds
             if seconds > self.longest.seconds:
                 self.longest = Quantum(seconds, turns.kind, path)
-            if self.plan.charge(path, seconds):
+            if plan.charge(path, seconds):
                 self._schedule()
 
     def _schedule(self) -> None:
