@@ -34,6 +34,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from sftpgw.aio.lru import LRUDict
+from sftpgw.aio.once import Once
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import (
     CredentialsUnavailable,
@@ -43,6 +44,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.housekeeping.pages import all_pages
+from sftpgw.files.listing.progress import Progress
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.executor import staging_prefix
 from sftpgw.files.uploads.suspended.plan import claims_prefix
@@ -146,7 +148,7 @@ class Sweeper:
         self._events = events
         self._expire = expire
         self._first_seen: LRUDict[MultipartUpload, float] = LRUDict(MAX_KNOWN)
-        self._reported: set[Target] = set()
+        self._reported: Once[Target] = Once(MAX_KNOWN)
         self._task = PeriodicTask(
             self.sweep,
             first_seconds=FIRST_SECONDS,
@@ -200,6 +202,7 @@ class Sweeper:
 
     async def _sweep_uploads(self, target: Target) -> None:
         marker: tuple[str, str] | None = None
+        progress = Progress()
         while True:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
             self._note_ages(target, page.uploads)
@@ -215,8 +218,9 @@ class Sweeper:
             if aborted:
                 again = await self._store.list_uploads(target.bucket, target.prefix, marker)
                 self._report_aborted(aborted, again.uploads)
-            if page.next_marker is None or page.next_marker == marker:
+            if page.next_marker is None:
                 return
+            progress = progress.after(page.next_marker, is_empty=not page.uploads)
             marker = page.next_marker
 
     def _may_abort(self, target: Target, upload: MultipartUpload) -> bool:
@@ -231,8 +235,7 @@ class Sweeper:
         unknown = [upload for upload in uploads if not upload.initiated_seconds]
         for upload in unknown:
             self._first_seen.put(upload, self._since(upload))
-        if unknown and target not in self._reported:
-            self._reported.add(target)
+        if unknown and self._reported.is_new(target):
             self._events.emit(
                 UploadAgesUnknown(bucket=target.bucket, prefix=target.prefix, uploads=len(unknown))
             )
