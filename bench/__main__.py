@@ -13,15 +13,20 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.attack_figures import Round, attack_tables
+from bench.attackers import ATTACKS
+from bench.attacks import AttacksPlan, measure_attacks
 from bench.drivers import CIPHERS
 from bench.figures import MIB, Sample, as_json, duplex_table, operations_table, summarize
 from bench.gateway import GatewayPlan, measure_gateway
+from bench.honest_user import Effort
 from bench.operations import OperationsPlan, measure_operations
 from bench.processes import BenchError
-from bench.servers import Store, versions
+from bench.servers import REPOSITORY, Store, versions
 from bench.ssh import SshPlan, measure_ssh
 
 
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as problem:
         _tell(str(problem))
         return 1
-    figures = summarize(samples)
+    figures = options.summarize(samples)
     print(options.show(figures))  # noqa: T201 - the result
     if options.json is not None:
         report = as_json({"began": began, **_about(options)}, samples, figures)
@@ -45,9 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway.")
+    parser.set_defaults(summarize=summarize)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_ssh(commands.add_parser("ssh", help="SSH and SFTP with nothing behind them"))
     _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
+    _add_attacks(commands.add_parser("attacks", help="an honest user beside hostile ones"))
     _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
     return parser
 
@@ -77,14 +84,35 @@ def _add_operations(operations: argparse.ArgumentParser) -> None:
     _add_common(operations)
 
 
+def _add_attacks(attacks: argparse.ArgumentParser) -> None:
+    attacks.set_defaults(measure=_attacks, summarize=list, show=attack_tables)
+    _add_endpoint(attacks)
+    attacks.add_argument(
+        "--tree", action="append", type=Path, help="a source tree to measure; default: this one"
+    )
+    attacks.add_argument(
+        "--attack", action="append", choices=tuple(ATTACKS), help="default: all, one by one"
+    )
+    attacks.add_argument("--deadline", type=float, default=60.0, help="seconds for an operation")
+    attacks.add_argument("--descriptors", type=int, default=1024, help="the gateway's limit")
+    attacks.add_argument(
+        "--size-mib", action="append", type=int, help="of files, default: 24 and 100"
+    )
+    _add_common(attacks, repeats=1)
+
+
 def _add_store(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--endpoint", required=True, help="http://HOST:PORT of the S3")
-    command.add_argument("--bucket", required=True, help="files lie there below sftpgw-bench/")
+    _add_endpoint(command)
     command.add_argument("--cipher", choices=tuple(CIPHERS), default="aes128-gcm")
-    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     command.add_argument(
         "--endpoint-counters", metavar="URL", help='answers {"requests": N}, the S3\'s count'
     )
+
+
+def _add_endpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--endpoint", required=True, help="http://HOST:PORT of the S3")
+    command.add_argument("--bucket", required=True, help="files lie there below sftpgw-bench/")
+    command.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
 
 
 def _add_transfers(command: argparse.ArgumentParser) -> None:
@@ -93,8 +121,8 @@ def _add_transfers(command: argparse.ArgumentParser) -> None:
     _add_common(command)
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--repeats", type=int, default=3, help="medians are told")
+def _add_common(command: argparse.ArgumentParser, repeats: int = 3) -> None:
+    command.add_argument("--repeats", type=int, default=repeats, help="medians are told")
     command.add_argument("--json", type=Path, help="a file for all figures")
 
 
@@ -135,6 +163,22 @@ def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
         counters_url=options.endpoint_counters,
     )
     return measure_operations(plan, folder, _tell)
+
+
+def _attacks(options: argparse.Namespace, folder: Path) -> list[Round]:
+    effort = Effort(deadline_seconds=options.deadline)
+    if options.size_mib:
+        effort = replace(effort, sizes_mib=tuple(options.size_mib))
+    plan = AttacksPlan(
+        store=Store(options.endpoint, options.bucket),
+        trees=[tree.resolve() for tree in options.tree or (REPOSITORY,)],
+        attacks={name: ATTACKS[name] for name in options.attack or ATTACKS},
+        repeats=options.repeats,
+        descriptors=options.descriptors,
+        settings=options.set,
+        effort=effort,
+    )
+    return list(measure_attacks(plan, folder, _tell))
 
 
 def _about(options: argparse.Namespace) -> dict[str, object]:

@@ -70,11 +70,13 @@ class Client:
         return options
 
     @contextmanager
-    def session(self, user: str, port: int, case: str) -> Iterator[Session]:
+    def session(
+        self, user: str, port: int, case: str, limit_seconds: float = LIMIT_SECONDS
+    ) -> Iterator[Session]:
         """A session that has logged in. :raises BenchError: the login fails."""
         command = ["sftp", *self.options("-P", port, case), "-b", "-", f"{user}@127.0.0.1"]
         with running(command, self.log) as process:
-            watchdog = threading.Timer(LIMIT_SECONDS, process.kill)
+            watchdog = threading.Timer(limit_seconds, process.kill)
             watchdog.start()
             try:
                 session = Session(process, self.log)

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import StandardIO
 from zope.interface import implementer
 
 from bench.filling import filling
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.login_keys import authorized_blob
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
+from sftpgw.auth.threads import LoginThreads
 from sftpgw.errors import EndOfFile, Unsupported
 from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.events import Event, EventSink
@@ -144,6 +146,7 @@ class _UntilEnd(Protocol):
 def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) -> GatewayFactory:
     """The gateway's factory for the user ``bench``."""
     events = Complaints()
+    work = WorkScheduler(reactor, time.thread_time)
 
     def sftp() -> SFTPProtocol:
         return SFTPProtocol(
@@ -152,10 +155,11 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
             random_bytes=secrets.token_bytes,
             events=events,
             clock=reactor,
+            work=work.share("bench"),
         )
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
-        return GatewayAvatar({b"sftp": sftp})
+        return GatewayAvatar({b"sftp": sftp}, user="bench")
 
     user = User(
         name="bench",
@@ -164,11 +168,14 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
         authorized_keys=frozenset((authorized_blob(public_key),)),
     )
     return GatewayFactory(
-        portal=make_portal(static_authenticator({"bench": user}, maybeDeferred), make_avatar),
+        portal=make_portal(
+            static_authenticator({"bench": user}, LoginThreads(reactor).run), make_avatar
+        ),
         host_keys=load_host_keys((host_key,)),
         settings=SshSettings(),
         clock=reactor,
         events=events,
+        work=work,
     )
 
 

@@ -110,7 +110,7 @@ def gateway(
     )
     config = folder / "sftpgw.ini"
     with config.open("w") as file:
-        _gateway_settings(store, settings).write(file)
+        gateway_settings(store, settings).write(file)
     log = folder / "twistd.log"
     twistd = Path(sys.executable).with_name("twistd")
     if not twistd.exists():
@@ -119,11 +119,12 @@ def gateway(
     command += ["-n", "--pidfile=", "sftpgw", "--config", str(config)]
     path = {"PYTHONPATH": str(REPOSITORY)}
     with running(command, log, path, log_output=True) as process:
-        port = _port_in(log, r"listening on tcp:127\.0\.0\.1:(\d+)", process)
+        port = port_in(log, r"listening on tcp:127\.0\.0\.1:(\d+)", process)
         yield Server("sftpgw", process, port, uses_store=True)
 
 
-def _gateway_settings(store: Store, settings: Sequence[str]) -> RawConfigParser:
+def gateway_settings(store: Store, settings: Sequence[str]) -> RawConfigParser:
+    """sftpgw.ini of a gateway on `store`, with lines ``section.key=value`` of its own."""
     config = RawConfigParser()
     config["gateway"] = {"listen": "tcp:0:interface=127.0.0.1", "create_host_keys": "yes"}
     config["s3"] = {"bucket": store.bucket, "endpoint": store.endpoint}
@@ -156,7 +157,7 @@ def rclone(folder: Path, public_key: str, store: Store) -> Iterator[Server]:
     }
     log = folder / "rclone.log"
     with running(command, log, settings) as process:
-        port = _port_in(log, r"listening on 127\.0\.0\.1:(\d+)", process)
+        port = port_in(log, r"listening on 127\.0\.0\.1:(\d+)", process)
         yield Server("rclone", process, port, uses_store=True)
 
 
@@ -195,7 +196,7 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-def _port_in(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> int:
+def port_in(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> int:
     """The port that a server tells in its log, once it does."""
     deadline = time.monotonic() + START_SECONDS
     text, is_alive = "", True

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aws.credentials import CredentialSource, credential_source
 from sftpgw.checks import Finding, Level, Report, RetryReporter, check_buckets
 from sftpgw.errors import StoreError
@@ -83,6 +84,7 @@ async def _check_store(
         settings.s3,
         reactor,
         RetryReporter(report, settings.s3.retry_time_seconds),
+        work=WorkScheduler(reactor, time.thread_time),
         wall_clock=time.time,
         random=random.random,
         in_thread=deferToThread,

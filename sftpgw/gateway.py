@@ -21,16 +21,19 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sftpgw.aio.work.plan import WorkPlan
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, look_at_buckets
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.digests import Digester
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
+from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
+from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
@@ -73,26 +76,35 @@ class Gateway:
         self._settings = settings
         self._reactor = reactor
         self._events: EventSink = LogSink(log)
+        users = settings.users
+        self._work = WorkScheduler(
+            reactor,
+            time.thread_time,
+            WorkPlan(lambda name: users[name].weight if name in users else 1.0),
+        )
         self._store = open_store(
             settings.s3,
             reactor,
             self._events,
+            work=self._work,
             wall_clock=time.time,
             random=random.random,
             in_thread=deferToThread,
             environment=os.environ,
             idle_connections=idle_connections(settings),
         )
-        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds)
+        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, settings.weight_of)
         self._shared = SharedContext(
             settings=settings,
             store=self._store,
             budget=budget,
             window_memory=budget.share(WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE),
-            digester=Digester(reactor),
+            work=self._work,
             clock=reactor,
             events=self._events,
             random_bytes=secrets.token_bytes,
+            transfers=TransferRegistry(settings.limits.directory_renames_per_user),
+            mtimes=SharedMtimes(settings.weight_of),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None
@@ -106,6 +118,7 @@ class Gateway:
             settings=settings.ssh,
             clock=reactor,
             events=self._events,
+            work=self._work,
         )
 
     def _make_sweeper(self) -> Sweeper:

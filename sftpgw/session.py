@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.traffic import SessionTraffic
 from sftpgw.files.transfers.registry import TransferRegistry
@@ -45,7 +46,7 @@ class SharedContext:
     :param settings: the whole configuration.
     :param store: where the files are.
     :param budget: the memory that all transfers may hold.
-    :param digester: hashes stored files, one step a reactor iteration.
+    :param work: hands out CPU time.
     :param clock: times sessions and requests.
     :param events: takes the events; each session binds its fields to it.
     :param random_bytes: makes the names of handles; takes a number of bytes.
@@ -59,14 +60,14 @@ class SharedContext:
     settings: Settings
     store: SharedStore
     budget: SharedBudget
-    digester: Digester
+    work: WorkScheduler
     clock: Clock
     events: EventSink
     random_bytes: Callable[[int], bytes]
     window_memory: MemoryBudget | None = None
     holds_closes: bool = True
     transfers: TransferRegistry = field(default_factory=TransferRegistry)
-    mtimes: MtimeCache = field(default_factory=MtimeCache)
+    mtimes: SharedMtimes = field(default_factory=SharedMtimes)
 
 
 class Session:
@@ -87,13 +88,15 @@ class Session:
             store=shared.store.bind(**bound),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,
-            times=shared.mtimes,
+            times=MtimeCache(shared.mtimes, user.name),
             clock=shared.clock,
             events=shared.events.bind(**bound),
             settings=shared.settings.s3,
             limits=shared.settings.limits,
             files=shared.settings.files,
+            work=shared.work.share(user.name, labels.session),
         )
+        self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
 
     @property
@@ -106,12 +109,13 @@ class Session:
         shared = self._shared
         return SFTPProtocol(
             GatewayServer(
-                self._user.name, self.tree, shared.clock, shared.settings.files, shared.digester
+                self._user.name, self.tree, shared.clock, shared.settings.files, self._digester
             ),
             max_handles=shared.settings.ssh.handles_per_session,
             random_bytes=shared.random_bytes,
             events=self.context.events,
             clock=shared.clock,
+            work=self.context.work,
             close_wait_seconds=close_wait_seconds(shared.settings.files)
             if shared.holds_closes
             else None,
@@ -120,10 +124,8 @@ class Session:
     def command(self, line: bytes) -> Console:
         """The run of one command line."""
         files = self._shared.settings.files
-        commands = CommandContext(
-            self.tree, self._shared.digester, files.file_mode, files.directory_mode
-        )
-        return make_console(line, commands, events=self.context.events, clock=self._shared.clock)
+        commands = CommandContext(self.tree, self._digester, files.file_mode, files.directory_mode)
+        return make_console(line, commands, events=self.context.events, work=self.context.work)
 
     def avatar(self) -> GatewayAvatar:
         """What Conch asks for channels."""
@@ -133,4 +135,5 @@ class Session:
             commands=self.command,
             output_memory=self.context.budget,
             totals=self.traffic.facts,
+            user=self._user.name,
         )

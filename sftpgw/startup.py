@@ -24,7 +24,8 @@ from sftpgw.files.mtimes.cache import MAX_HEADS_TOGETHER
 from sftpgw.files.renames.settler import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.proxies import check_proxy
-from sftpgw.model.settings import PROXIED, Network, Settings, StoreSettings
+from sftpgw.model.addresses import Network
+from sftpgw.model.settings import PROXIED, Settings, StoreSettings
 from sftpgw.services import ADOPTED, parse_endpoint
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.balancers import BalancedEndpoint

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from twisted.internet import threads
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import Probe, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectStore
@@ -179,6 +180,7 @@ def connect(settings: StoreSettings, events: EventSink | None = None, **changes:
     from twisted.internet import reactor  # noqa: PLC0415
 
     arguments: dict[str, Any] = {
+        "work": WorkScheduler(reactor, time.thread_time),
         "wall_clock": time.time,
         "random": random.Random(1).random,
         "in_thread": threads.deferToThread,

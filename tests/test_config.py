@@ -115,6 +115,7 @@ def test_stale_uploads_may_be_left_alone(load: Load) -> None:
 KEYS = [(section, name) for section in SECTIONS for name in SECTIONS[section] if name != "users"]
 
 SAMPLES = (
+    "authfail:7s",
     *("yes", "no", "64MiB", "512KiB", "90s", "5s", "7d", "250", "7", "10:50:20", "10.0.0.0/8"),
     *("http://elsewhere:9000", "arn:aws:iam::123456789012:role/gateway", "part-copy"),
 )

@@ -20,12 +20,13 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from sftpgw.config.ini_file import Key  # noqa: E402
-from sftpgw.config.scalars import size_text  # noqa: E402
+from sftpgw.config.scalars import penalties_text, size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
 from sftpgw.model.settings import (  # noqa: E402
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    PenaltySettings,
     SshSettings,
     StartupLimits,
     StoreSettings,
@@ -45,7 +46,11 @@ DEFAULTS: Mapping[str, object] = {
 }
 """Settings as they are where every key is left out, by section."""
 
-OTHER_DEFAULTS = {("gateway", "users"): "users.ini", (USERS, "permissions"): "all of them"}
+OTHER_DEFAULTS = {
+    ("gateway", "users"): "users.ini",
+    (USERS, "permissions"): "all of them",
+    (USERS, "weight"): "1",
+}
 """Defaults of keys that fill no field of a settings class."""
 
 EXAMPLE_VALUES = {
@@ -129,6 +134,8 @@ def value_text(value: object, kind: str) -> str:
         return "yes" if value else "no"
     if isinstance(value, StartupLimits):
         return f"{value.start}:{value.drop_percent}:{value.full}"
+    if isinstance(value, PenaltySettings):
+        return penalties_text(value)
     if isinstance(value, (int, float)):
         return _number_text(value, kind)
     if isinstance(value, tuple):

@@ -1,9 +1,9 @@
-"""A dict that forgets its least recently used entries."""
+"""Dicts that forget their least recently used entries."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -25,3 +25,63 @@ class LRUDict(OrderedDict[K, V]):
         self.move_to_end(key)
         if len(self) > self._max_entries:
             self.popitem(last=False)
+
+
+class SharedLRU(Generic[K, V]):
+    """A dict of bounded size for several owners, who cannot push out each other's entries.
+
+    A new entry takes the place of the least recently used one of its own owner, if that owner has a
+    fair share of the entries or more, else of the owner that has most.
+
+    :param max_entries: how many entries it keeps.
+    """
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._owners: dict[K, str] = {}
+        self._entries: dict[str, OrderedDict[K, V]] = {}
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def get(self, key: K) -> V | None:
+        """The value; None if there is none. The owner does not matter."""
+        owner = self._owners.get(key)
+        return None if owner is None else self._entries[owner][key]
+
+    def touch(self, key: K) -> None:
+        """Make an entry the most recently used one of its owner."""
+        self._entries[self._owners[key]].move_to_end(key)
+
+    def put(self, owner: str, key: K, value: V) -> None:
+        """Set an entry, which belongs to `owner` from now on.
+
+        :param owner: the user who has caused it.
+        :param key: its key.
+        :param value: its value.
+        """
+        self.pop(key)
+        if len(self._owners) >= self._max_entries:
+            self._forget_one(owner)
+        self._owners[key] = owner
+        self._entries.setdefault(owner, OrderedDict())[key] = value
+
+    def pop(self, key: K) -> None:
+        """Forget an entry, if there is one."""
+        owner = self._owners.pop(key, None)
+        if owner is not None:
+            del self._entries[owner][key]
+            self._drop_if_empty(owner)
+
+    def _forget_one(self, newcomer: str) -> None:
+        owner = newcomer
+        own = len(self._entries.get(newcomer, ()))
+        if own * len(self._entries) < len(self._owners):
+            owner = max(self._entries, key=lambda each: len(self._entries[each]))
+        key, _ = self._entries[owner].popitem(last=False)
+        del self._owners[key]
+        self._drop_if_empty(owner)
+
+    def _drop_if_empty(self, owner: str) -> None:
+        if not self._entries[owner]:
+            del self._entries[owner]

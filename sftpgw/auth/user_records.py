@@ -18,11 +18,13 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.passwords import Decoys, matches
+from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
 from sftpgw.model.users import User
 
 RunInThread = Callable[..., Deferred[Any]]
-"""``deferToThread``; in tests, a function that makes the call at once."""
+"""``LoginThreads.run``: takes the client's address or /64, a function and its arguments. In tests,
+a function that makes the call at once."""
 
 
 class UserDirectory(Protocol):
@@ -60,7 +62,8 @@ class RecordAuthenticator:
         password_hash = known_hash or self._decoys.hash_for(attempt.user_name)
         check = _PasswordCheck()
         try:
-            is_right = await self._run_in_thread(check, password, password_hash)
+            source = source_of(attempt.peer_host)
+            is_right = await self._run_in_thread(source, check, password, password_hash)
         except CancelledError:
             check.is_wanted = False
             raise

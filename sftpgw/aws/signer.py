@@ -86,14 +86,19 @@ class Signer:
         auth.add_auth(request)
         return tuple((name, str(value)) for name, value in request.headers.items())
 
-    async def payload_hash(self, body: Body, endpoint: BucketEndpoint) -> str:
-        """The SHA-256 of `body` in hex, or ``UNSIGNED-PAYLOAD``."""
+    async def payload_hash(self, body: Body, endpoint: BucketEndpoint, user: str = "") -> str:
+        """The SHA-256 of `body` in hex, or ``UNSIGNED-PAYLOAD``.
+
+        :param body: the buffers that are sent.
+        :param endpoint: where they are sent.
+        :param user: whose CPU time it takes.
+        """
         if self._sign_payload is SignPayload.NO or (
             self._sign_payload is SignPayload.AUTO and endpoint.is_encrypted
         ):
             return str(UNSIGNED_PAYLOAD)
         digest = hashlib.sha256()
-        await self._hasher.feed(body, digest.update, SHA256_STEP_BYTES)
+        await self._hasher.feed(body, digest.update, SHA256_STEP_BYTES, user)
         return digest.hexdigest()
 
 

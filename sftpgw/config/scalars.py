@@ -21,8 +21,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import idna
 
+from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
-from sftpgw.model.settings import Network, StartupLimits
+from sftpgw.model.settings import PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import Permission
@@ -191,6 +192,44 @@ def startup_limits(text: str) -> StartupLimits:
             f"{text!r} is out of bounds; start is at least 1 and at most full, percent 1 to 100"
         )
     return limits
+
+
+PENALTY_FIELDS: Mapping[str, str] = {
+    "authfail": "failed_attempt_seconds",
+    "noauth": "no_attempt_seconds",
+    "grace-exceeded": "grace_exceeded_seconds",
+    "min": "min_seconds",
+    "max": "max_seconds",
+}
+"""The words of OpenSSH's PerSourcePenalties, each with the field of its time."""
+
+_LONGEST_PENALTY_SECONDS = 86400.0
+
+
+def penalties(text: str) -> PenaltySettings:
+    """``word:time`` pairs, as in OpenSSH's PerSourcePenalties; the others keep their defaults."""
+    given: dict[str, float] = {}
+    for pair in names(text):
+        word, colon, time = pair.partition(":")
+        if word not in PENALTY_FIELDS or not colon:
+            known = ", ".join(PENALTY_FIELDS)
+            raise ValueError(f"{pair!r} is not word:time, or its word is not one of {known}")
+        if PENALTY_FIELDS[word] in given:
+            raise ValueError(f"{word} stands there twice")
+        given[PENALTY_FIELDS[word]] = _parse_time(time)
+        if given[PENALTY_FIELDS[word]] > _LONGEST_PENALTY_SECONDS:
+            raise ValueError(f"{pair!r} is out of bounds; no penalty is longer than 1d")
+    settings = PenaltySettings(**given)
+    if settings.min_seconds > settings.max_seconds:
+        raise ValueError("min is more than max, so that nothing would ever be refused")
+    return settings
+
+
+def penalties_text(settings: PenaltySettings) -> str:
+    """The settings as one writes them."""
+    return " ".join(
+        f"{word}:{time_text(getattr(settings, field))}" for word, field in PENALTY_FIELDS.items()
+    )
 
 
 def yes_or_no(text: str) -> bool:

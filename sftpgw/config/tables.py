@@ -53,6 +53,9 @@ NAMES = ValueFormat(scalars.names, "names")
 NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")
 PATH = ValueFormat(scalars.printable, "path")
 PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
+PENALTIES = ValueFormat(
+    scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
+)
 PERMISSIONS = ValueFormat(scalars.permissions, "names", " ".join(PERMISSION_NAMES))
 PREFIX = ValueFormat(scalars.key_prefix, "prefix", "names between single slashes, up to 900 bytes")
 PUBLIC_KEYS = ValueFormat(scalars.lines, "lines", "public keys of OpenSSH, one a line")
@@ -266,10 +269,21 @@ SSH_KEYS: Mapping[str, Key] = {
         "How many connections a second one address may make without a login, once it has made "
         "``startups_per_address`` of them.",
     ),
+    "penalties": Key(
+        "penalties",
+        off_or(PENALTIES),
+        "How long an address is refused whose clients do not log in, as OpenSSH's "
+        "PerSourcePenalties: each connection that ends without a login adds the time of its worst "
+        "offence. ``authfail``: a login that failed; ``noauth``: none was tried; "
+        "``grace-exceeded``: ``login_grace`` has passed. From ``min`` on, the address is refused "
+        "until all of its time has passed; it has at most ``max``. What is left out keeps its "
+        "default.",
+    ),
     "exempt_networks": Key(
         "exempt_networks",
         NETWORKS,
-        "Networks without the two limits per address: partners behind one NAT.",
+        "Networks without the limits per address and without ``penalties``: partners behind one "
+        "NAT.",
     ),
     "balancer_networks": Key(
         "balancer_networks",
@@ -355,6 +369,12 @@ LIMITS_KEYS: Mapping[str, Key] = {
         "drain_seconds",
         time(0, 3600),
         "How long transfers may go on once the gateway has been told to stop.",
+    ),
+    "directory_renames_per_user": Key(
+        "directory_renames_per_user",
+        count(1, 1000),
+        "How many folders of one user are renamed at once. Further ones wait, 256 times as many at "
+        "most.",
     ),
 }
 
@@ -467,6 +487,12 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         PERMISSIONS,
         "What the user may do. The default is all of it.",
         if_blank="grants nothing; name some, or leave the key out for the default",
+    ),
+    "weight": Key(
+        "weight",
+        count(1, 100),
+        "The share that the user gets while users compete for memory, requests to the store or "
+        "CPU: a user with ``weight = 2`` gets twice as much as one with 1, the default.",
     ),
 }
 """The keys of ``[*]`` in users.ini."""

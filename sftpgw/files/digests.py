@@ -7,8 +7,8 @@ Rules
 
 1. A file is read in steps of `STEP_BYTES` through its `FileReader`, whose memory the budget counts.
    The next step is read when this one is hashed.
-2. One step is hashed in each reactor iteration, however many files wait; they take turns
-   (`aio/cooperate`). A thread would compete with all other work for Python's global lock.
+2. Each step is hashed in a turn of its own (`aio/work`). A thread would compete with all other work
+   for Python's global lock.
 3. A range ends where the file ends. An empty range has one digest, that of no bytes; divided into
    blocks, it has none.
 """
@@ -22,9 +22,8 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from sftpgw.aio.cooperate import StepQueue
+from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.errors import LimitReached
-from sftpgw.model.clock import Clock
 from sftpgw.model.filesystem import FileReader
 from sftpgw.model.units import KIB, Buffer
 
@@ -73,13 +72,13 @@ ALGORITHMS: dict[str, Callable[[], Digest]] = {
 
 
 class Digester:
-    """Computes digests for the whole process, one step in each reactor iteration.
+    """Computes digests for one session.
 
-    :param clock: the reactor, whose iterations count; nothing is timed.
+    :param work: the session's turns.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._steps = StepQueue(clock)
+    def __init__(self, work: WorkShare) -> None:
+        self._work = work
 
     async def digest_file(self, reader: FileReader, algorithm: str) -> bytes:
         """The digest of a whole file.
@@ -134,4 +133,4 @@ class Digester:
 
     def next_step(self) -> Deferred[None]:
         """Wait for the turn to hash one step. Cancel the Deferred to leave the queue."""
-        return self._steps.next_step()
+        return self._work.next_step("digests")

@@ -206,6 +206,8 @@ class Lookup:
         deadline_seconds = self._clock.seconds() + CLOSE_WAIT_SECONDS
         uploads = self._transfers.to_be_closed(location.file, None if appends else self.own_uploads)
         for upload in uploads:
+            if upload.name != location.file or not upload.is_awaited:
+                continue  # that has changed while an earlier one was awaited
             left_seconds = max(0.0, deadline_seconds - self._clock.seconds())
             # `leave_open` ends all waits for the upload, in the order in which they began.
             limit = self._clock.callLater(left_seconds, upload.leave_open)

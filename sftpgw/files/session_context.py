@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.files.listing.plan import modified_seconds
 from sftpgw.files.memory.stall import StallTimeout
 from sftpgw.files.mtimes.cache import MtimeCache
@@ -37,6 +38,7 @@ class SessionContext:
     :param settings: the settings of the store.
     :param limits: the limits of memory and of writes out of order.
     :param files: how files behave.
+    :param work: hands out CPU time to the session.
     :param session: the session's label in the log.
     :param traffic: counts the session's bytes.
     """
@@ -51,6 +53,7 @@ class SessionContext:
     settings: StoreSettings
     limits: LimitSettings
     files: FilesSettings
+    work: WorkShare
     session: str = ""
     traffic: SessionTraffic = field(default_factory=SessionTraffic)
 

@@ -26,9 +26,10 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.file_opener import FileOpener
-from sftpgw.files.listing.listing import Listing
+from sftpgw.files.listing.listing import LIST_BYTES, Listing
 from sftpgw.files.listing.markers import MARKER, require_writable
 from sftpgw.files.lookup import Lookup
+from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.paths import Location, Mount, canonical, locate
@@ -168,8 +169,14 @@ class Tree:
 
     async def open_directory(self, path: bytes) -> Listing:
         location = self._enter(Operation.LIST, path)
-        page = await self._lookup.first_page(location)
-        suspended = await self._suspended_uploads.in_directory(location.bucket, location.prefix)
+        memory = HeldMemory(self._context.budget, self._context.clock)
+        try:
+            await memory.reserve(LIST_BYTES)
+            page = await self._lookup.first_page(location)
+            suspended = await self._suspended_uploads.in_directory(location.bucket, location.prefix)
+        except BaseException:  # the client may be gone
+            memory.close()
+            raise
         return Listing(
             location,
             page,
@@ -177,6 +184,7 @@ class Tree:
             suspended,
             self._lookup.own_uploads,
             on_page=self._lookup.cache.note_hadoop_markers,
+            memory=memory,
         )
 
     async def make_directory(self, path: bytes) -> None:

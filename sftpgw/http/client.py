@@ -32,6 +32,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.http.body_producers import DirectBody, WrittenBody, body_on
 from sftpgw.http.certificates import (
     Authorities,
@@ -49,6 +50,13 @@ from sftpgw.model.clock import Clock
 from sftpgw.model.units import Body
 
 IDLE_SECONDS = 20
+
+SMALL_PIECE_BYTES = 64
+MAX_SMALL_PIECES = 10_000
+"""How many chunks of fewer bytes than that a body may have. Each costs as much as a large one."""
+
+MAX_LENGTH_BYTES = 2**63 - 1
+FINAL_STATUSES = range(200, 600)
 
 LOOKUP_SECONDS = 10.0
 """The time for the lookup of a store's address, on top of the timeout of the connection. Twisted
@@ -101,6 +109,7 @@ class HttpRequest:
     :param body: its buffers, in order.
     :param response_timeout_seconds: how long the first byte of the response may take.
     :param silence_timeout_seconds: how long nothing may move while a body is sent or received.
+    :param user: whose CPU time the response takes.
     """
 
     method: str
@@ -109,6 +118,7 @@ class HttpRequest:
     body: Body
     response_timeout_seconds: float
     silence_timeout_seconds: float
+    user: str = ""
 
 
 class ResponseSink(Protocol):
@@ -123,6 +133,7 @@ class HttpClient:
     """The process's connections to its stores.
 
     :param reactor: makes connections and times them.
+    :param work: hands out CPU time to responses.
     :param idle_connections: how many are kept open to each host for the next request. If fewer are
         kept than are in use at once, the others are made anew each time, over https with a
         handshake.
@@ -137,6 +148,7 @@ class HttpClient:
         self,
         reactor: Any,
         *,
+        work: WorkScheduler,
         idle_connections: int,
         connect_timeout_seconds: float,
         find_authorities: Callable[[], Authorities] = Authorities,
@@ -150,7 +162,7 @@ class HttpClient:
         self._pool.maxPersistentPerHost = idle_connections
         self._pool.cachedConnectionTimeout = IDLE_SECONDS
         self._pool.retryAutomatically = False  # hidden requests cannot be counted
-        self._connections = Connections()
+        self._connections = Connections(work)
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
@@ -265,6 +277,7 @@ class _Exchange(TwistedProtocol):
         self.finished: Deferred[None] = Deferred(self._cancelled)
         self._clock = clock
         # Not the request itself: its body would live until this cycle is collected.
+        self._user = request.user
         self._silence_timeout_seconds = request.silence_timeout_seconds
         self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
@@ -279,6 +292,7 @@ class _Exchange(TwistedProtocol):
         self._connection: Any = None
         self._timer: Any = None
         self._is_success = self._was_sent = False
+        self._small_pieces = 0
         self._is_over = False
 
     def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
@@ -298,8 +312,10 @@ class _Exchange(TwistedProtocol):
     def _connected(self, connection: Any) -> None:
         self._connecting = None
         self._connection = connection
+        connection.transport.serve(self._user)
         self._stop_timer()
         self._timer = self._clock.callLater(self._silence_timeout_seconds, self._timed_out)
+        connection.transport.expect_head(self._on_excess)
         response = connection.request(self._outgoing)
         response.addCallback(self._responded)
         response.addErrback(self._broken)
@@ -326,6 +342,9 @@ class _Exchange(TwistedProtocol):
             )
 
     def _responded(self, response: IResponse) -> None:
+        self._connection.transport.end_head()
+        if not _makes_sense(response):
+            self._on_excess(f"the status {response.code} and the length {response.length}")
         if not self._is_over:
             self._timer.reset(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
@@ -334,9 +353,22 @@ class _Exchange(TwistedProtocol):
         response.deliverBody(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if len(data) < SMALL_PIECE_BYTES:
+            self._count_small_piece()
         if not self._is_over:
             self._timer.reset(self._silence_timeout_seconds)
             self._call_sink(self._sink.received, data)
+
+    def _count_small_piece(self) -> None:
+        """:raises NoHttp: there are too many; Twisted would go on with those that have come"""
+        self._small_pieces += 1
+        if self._small_pieces > MAX_SMALL_PIECES:
+            excess = f"over {MAX_SMALL_PIECES} chunks of a few bytes"
+            self._on_excess(excess)
+            raise NoHttp(excess)
+
+    def _on_excess(self, excess: str) -> None:
+        self._finish(Failure(NoHttp(f"{self._peer_name} sends {excess}")))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): a sink that
@@ -409,6 +441,11 @@ class _Exchange(TwistedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _makes_sense(response: IResponse) -> bool:
+    is_known = response.length is not UNKNOWN_LENGTH
+    return response.code in FINAL_STATUSES and not (is_known and response.length > MAX_LENGTH_BYTES)
 
 
 def _all_headers(response: IResponse) -> Headers:

@@ -1,14 +1,20 @@
-"""Counts connections from the moment they are made until they are gone.
+"""Counts connections from the moment they are made until they are gone, and lets what arrives on
+them wait for its turn.
 
-Knows: Twisted's endpoints and protocol wrappers.
-Must not know: HTTP.
+Knows: Twisted's endpoints and protocol wrappers, and whose response is due on a connection.
+Must not know: HTTP, but that a response has a head.
 
 Twisted's pool knows only idle connections. To leave the reactor clean, the gateway must also wait
-for those that are in use or closing.
+for those that are in use or closing. All bytes of a response come through here, so this is where
+its head is counted (`http/response_head`).
+
+A response may cause any amount of work: the request that waits for it goes on at once. So what
+arrives waits for its turn (`aio/work`), and TCP holds back what the store sends meanwhile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +25,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sftpgw.aio.notifier import Notifier
+from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.http.response_head import PIECE_BYTES, ResponseHead
 from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import KIB, MIB
 
@@ -31,9 +39,14 @@ SENT_BYTES = 1 * MIB
 
 
 class Connections:
-    """The connections that are not gone yet, idle, in use or closing."""
+    """The connections that are not gone yet, idle, in use or closing.
 
-    def __init__(self) -> None:
+    :param work: hands out CPU time to what arrives on them.
+    :ivar work: the same.
+    """
+
+    def __init__(self, work: WorkScheduler) -> None:
+        self.work = work
         self._open: set[object] = set()
         self._last_gone = Notifier()
 
@@ -54,9 +67,57 @@ class Connections:
 
 
 class _CountedConnection(ProtocolWrapper):
-    """A connection that reports its end."""
+    """A connection that reports its end, and counts the heads of responses."""
 
     factory: _CountingFactory
+    _head: ResponseHead | None = None
+    _on_excess: Callable[[str], None]
+    wrappedProtocol: Any
+    transport: Any
+
+    def __init__(self, factory: _CountingFactory, wrappedProtocol: Any) -> None:
+        super().__init__(factory, wrappedProtocol)  # type: ignore[arg-type]
+        self._turns = factory.connections.work.turns(("", "", ""), "responses", self._deliver)
+        self._arrived = b""
+        self._is_held = False  # until it is our turn
+        self._is_paused = False  # by the protocol
+
+    def serve(self, user: str) -> None:
+        """From now on, responses are for this user."""
+        self._turns.path = (user, "", f"response {id(self)}")
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand data to the protocol, now or when it is its turn."""
+        self._arrived = self._arrived + data if self._arrived else data
+        self._turns.ask()
+        if self._turns.is_waiting and not self._is_held:
+            self._is_held = True
+            self.transport.pauseProducing()
+
+    def _deliver(self) -> None:
+        data, self._arrived = self._arrived, b""
+        self._hand_over(data)
+        if self._is_held:
+            self._is_held = False
+            if not self._is_paused:
+                self.transport.resumeProducing()
+
+    def _hand_over(self, data: bytes) -> None:
+        if self._head is None:
+            self.wrappedProtocol.dataReceived(data)
+        else:
+            self._head_received(data)
+
+    def pauseProducing(self) -> None:
+        """The protocol takes no data now."""
+        self._is_paused = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The protocol takes data again."""
+        self._is_paused = False
+        if not self._is_held:
+            self.transport.resumeProducing()
 
     def makeConnection(self, transport: Any) -> None:
         tcp = tcp_under(transport)
@@ -64,7 +125,35 @@ class _CountedConnection(ProtocolWrapper):
         tcp.SEND_LIMIT = SENT_BYTES
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
+    def expect_head(self, on_excess: Callable[[str], None]) -> None:
+        """The head of a response comes next.
+
+        :param on_excess: is called with what there is too much of; it drops the connection.
+        """
+        self._head = ResponseHead()
+        self._on_excess = on_excess
+
+    def end_head(self) -> None:
+        """The head has come."""
+        self._head = None
+
+    def _head_received(self, data: bytes) -> None:
+        at = 0
+        while at < len(data) and self._head is not None:
+            piece = data[at : at + PIECE_BYTES]
+            at += PIECE_BYTES
+            self.wrappedProtocol.dataReceived(piece)
+            if self._head is not None and (excess := self._head.take(piece)):
+                self._head = None
+                self._on_excess(excess)
+                return
+        if at < len(data):
+            self.wrappedProtocol.dataReceived(data[at:])
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._turns.leave()
+        if self._arrived:
+            self._hand_over(self._arrived)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         self.factory.connections.remove(self)
 

@@ -202,8 +202,15 @@ class FileWriter(Protocol):
 class DirectoryReader(Protocol):
     """A directory open for listing."""
 
-    async def next_entries(self) -> tuple[DirectoryEntry, ...]:
-        """The next entries, at most one page; empty at the end."""
+    async def fetch_first(self) -> None:
+        """Wait for the first page."""
+
+    async def next_entries(self, names_bytes: int | None = None) -> tuple[DirectoryEntry, ...]:
+        """The next entries, at most one page; empty at the end.
+
+        :param names_bytes: about how long their names may be together, each with 48 bytes beside
+            it; None for the rest of the page. At least one entry is returned if any is left.
+        """
 
     def close(self) -> None: ...
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
-from typing import TypeAlias
 
+from sftpgw.model.addresses import Network
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -87,9 +86,6 @@ class StoreSettings:
     capabilities: Capabilities = field(default_factory=Capabilities)
 
 
-Network: TypeAlias = IPv4Network | IPv6Network
-
-
 @dataclass(frozen=True, slots=True)
 class StartupLimits:
     """How many clients may be logging in: from `start` on, `drop_percent` of new ones are
@@ -100,6 +96,19 @@ class StartupLimits:
     start: int
     drop_percent: int
     full: int
+
+
+@dataclass(frozen=True, slots=True)
+class PenaltySettings:
+    """How long an address is refused whose clients do not log in (sshd_config,
+    PerSourcePenalties). `ssh.penalties` tells how the times add up.
+    """
+
+    failed_attempt_seconds: float = 5.0
+    no_attempt_seconds: float = 1.0
+    grace_exceeded_seconds: float = 20.0
+    min_seconds: float = 15.0
+    max_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +127,7 @@ class SshSettings:
     max_startups: StartupLimits = StartupLimits(50, 30, 200)
     startups_per_address: int = 20
     startup_rate_per_address: int = 2
+    penalties: PenaltySettings | None = PenaltySettings()
     exempt_networks: tuple[Network, ...] = ()
     balancer_networks: tuple[Network, ...] = ()
     banner: str = ""
@@ -143,6 +153,7 @@ class LimitSettings:
     memory_bytes: int = 512 * MIB
     reorder_allowance_bytes: int = 32 * MIB
     drain_seconds: float = 30.0
+    directory_renames_per_user: int = 4
 
 
 class SetStat(enum.Enum):
@@ -206,3 +217,11 @@ class Settings:
     files: FilesSettings
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
+
+    def weight_of(self, user: str) -> float:
+        """The share of a user in what users compete for; 1 for all that is no user.
+
+        :param user: the name of a user, or another name in a queue, such as an address.
+        """
+        found = self.users.get(user)
+        return 1.0 if found is None else float(found.weight)

@@ -40,6 +40,7 @@ class User:
     :ivar key_prefix: the beginning of the keys of the user's files; empty for the whole bucket, or
         ends with a slash.
     :ivar permissions: what the user may do.
+    :ivar weight: the user's share of what users compete for; most have 1.
     :ivar authorized_keys: public keys in their only encoding (RFC 4253, section 6.6).
     :ivar password_hash: bcrypt (``$2b$…``) or argon2 (``$argon2id$…``); None without a password.
     """
@@ -48,6 +49,7 @@ class User:
     bucket: str
     key_prefix: str
     permissions: Permission = ALL_PERMISSIONS
+    weight: int = 1
     authorized_keys: frozenset[bytes] = frozenset()
     password_hash: str | None = field(default=None, repr=False)
 

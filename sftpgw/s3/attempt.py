@@ -7,7 +7,7 @@ Must not know: whether a request is sent again (`s3/request_executor`), what an 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from botocore.credentials import ReadOnlyCredentials
@@ -27,7 +27,6 @@ from sftpgw.http.client import (
 )
 from sftpgw.http.proxies import ProxyUnusable
 from sftpgw.http.tunnels import ProxyRefused
-from sftpgw.model.units import MIB
 from sftpgw.s3.error_codes import (
     BAD_ANSWER,
     CERTIFICATE_REFUSED,
@@ -38,15 +37,15 @@ from sftpgw.s3.error_codes import (
     SETTINGS_UNUSABLE,
     TIMED_OUT,
     TLS_FAILED,
+    WAIT_STATUSES,
 )
 from sftpgw.s3.error_responses import AttemptError, error_response
 from sftpgw.s3.headers import MissingHeader
 from sftpgw.s3.retry.plan import Fault
-from sftpgw.s3.s3_request import BodyStream, Response, S3Request
+from sftpgw.s3.s3_request import MAX_DOCUMENT_BYTES, BodyStream, Response, S3Request
 from sftpgw.wire.s3xml import MalformedDocument
 
 USER_AGENT = "sftpgw"
-MAX_DOCUMENT_BYTES = 16 * MIB
 SLOW_RESPONSE_SECONDS = 300.0
 
 _OPERATIONS_ON_CONTENT = frozenset({"GetObject", "HeadObject"})
@@ -66,9 +65,9 @@ _FAULT_CODES: dict[type[Exception], str] = {
 }
 _FAULTS = tuple(_FAULT_CODES)
 
-Accept = Callable[[Response], None]
-"""Checks a 2xx; raises `AttemptError`, `MalformedDocument` or `MissingHeader` if it is not the
-response that the operation promises."""
+Accept = Callable[[Response], Awaitable[None] | None]
+"""Checks a 2xx, at once or not; raises `AttemptError`, `MalformedDocument` or `MissingHeader` if it
+is not the response that the operation promises."""
 
 
 @dataclass(slots=True)
@@ -99,14 +98,21 @@ class ResponseReader:
 
     :param stream: takes the body of a 2xx; None: the body is collected.
     :param traffic: counts the received bytes.
+    :param max_document_bytes: how long the document of a 2xx may be.
     """
 
-    def __init__(self, stream: BodyStream | None, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        stream: BodyStream | None,
+        traffic: Traffic,
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    ) -> None:
         self.status = 0
         self.headers = Headers()
         self.document = bytearray()
         self._stream = stream
         self._traffic = traffic
+        self._max_document_bytes = max_document_bytes
 
     @property
     def is_success(self) -> bool:
@@ -121,10 +127,14 @@ class ResponseReader:
         self._traffic.received_bytes += len(data)
         if self.is_success and self._stream is not None:
             self._stream.received(data)
-        elif len(self.document) + len(data) > MAX_DOCUMENT_BYTES:
-            raise MalformedDocument("the response is larger than any S3 document")
-        else:
-            self.document += data
+            return
+        self.document += data
+        most_bytes = self._max_document_bytes if self.is_success else MAX_DOCUMENT_BYTES
+        if len(self.document) > most_bytes:
+            self.document.clear()
+            raise MalformedDocument(
+                f"status {self.status} with a document of over {most_bytes} bytes"
+            )
 
 
 class AttemptSender:
@@ -155,16 +165,24 @@ class AttemptSender:
         """From now on, ask the store of `bucket` not to decompress objects (GCS)."""
         self._transcoded.add(bucket)
 
-    async def payload_hash(self, request: S3Request) -> str:
-        """The hash of the body for `signed`. It is the same for all attempts of a request."""
+    async def payload_hash(self, request: S3Request, user: str) -> str:
+        """The hash of the body for `signed`. It is the same for all attempts of a request.
+
+        :param request: the request.
+        :param user: whose CPU time it takes.
+        """
         endpoint = self.endpoints.of_bucket(request.bucket)
-        return await self.signer.payload_hash(request.body, endpoint)
+        return await self.signer.payload_hash(request.body, endpoint, user)
 
     def signed(
-        self, request: S3Request, credentials: ReadOnlyCredentials, payload_hash: str
+        self, request: S3Request, credentials: ReadOnlyCredentials, payload_hash: str, user: str
     ) -> SignedRequest:
         """The request, signed for now.
 
+        :param request: the request.
+        :param credentials: what it is signed with.
+        :param payload_hash: the result of `payload_hash`.
+        :param user: whose CPU time the response takes.
         :raises StoreError: it has no URL, or a header that cannot be sent
         """
         endpoint = self.endpoints.of_bucket(request.bucket)
@@ -189,6 +207,7 @@ class AttemptSender:
             body=request.body,
             response_timeout_seconds=max(silence_seconds, response_seconds),
             silence_timeout_seconds=silence_seconds,
+            user=user,
         )
         return SignedRequest(request, signed, credentials, endpoint.signing_region)
 
@@ -207,7 +226,7 @@ class AttemptSender:
         :param traffic: counts the attempt and its bytes.
         :raises AttemptError: there is no 2xx, or not the whole body
         """
-        reader = ResponseReader(stream, traffic)
+        reader = ResponseReader(stream, traffic, request.plain.max_document_bytes)
         self.requests[request.plain.operation] += 1
         traffic.attempts += 1
         try:
@@ -217,11 +236,11 @@ class AttemptSender:
             if not reader.is_success:
                 raise self._error_response(request, reader)
             response = Response(reader.status, reader.headers, bytes(reader.document))
-            if accept is not None:
-                accept(response)
+            if accept is not None and (accepting := accept(response)) is not None:
+                await accepting
         except _FAULTS as error:
             if stream is None or not stream.is_complete:
-                raise AttemptError(Fault(_FAULT_CODES[type(error)]), str(error)) from error
+                raise AttemptError(_fault(error, reader), str(error)) from error
             response = Response(reader.status, reader.headers, b"")
         return response
 
@@ -246,6 +265,12 @@ class AttemptSender:
             region=request.region,
             now_seconds=self.signer.now_seconds(),
         )
+
+
+def _fault(error: Exception, reader: ResponseReader) -> Fault:
+    if isinstance(error, MalformedDocument) and reader.status in WAIT_STATUSES:
+        return Fault("", reader.status)  # the long page of a proxy before a store that is away
+    return Fault(_FAULT_CODES[type(error)])
 
 
 def _checked(headers: HeaderList) -> HeaderList:

@@ -26,25 +26,33 @@ class BodyIntegrity:
         self._choice = choice
         self._hasher = hasher
 
-    async def checksum(self, body: Body, algorithm: ChecksumAlgorithm | None) -> Checksum | None:
-        """The checksum of `body`; None without an algorithm."""
+    async def checksum(
+        self, body: Body, algorithm: ChecksumAlgorithm | None, user: str
+    ) -> Checksum | None:
+        """The checksum of `body`; None without an algorithm.
+
+        :param body: the buffers that are sent.
+        :param algorithm: how it is computed.
+        :param user: whose CPU time it takes.
+        """
         if algorithm is None:
             return None
         running = RunningChecksum(algorithm)
-        await self._hasher.feed(body, running.update, COMPUTE_STEP_BYTES)
+        await self._hasher.feed(body, running.update, COMPUTE_STEP_BYTES, user)
         return running.checksum
 
-    async def headers(self, body: Body, checksum: Checksum | None) -> HeaderList:
+    async def headers(self, body: Body, checksum: Checksum | None, user: str) -> HeaderList:
         """The checksum, or else the MD5 of the body, which Object Lock demands then.
 
         :param body: the buffers that are sent.
         :param checksum: of `body`; None: there is none.
+        :param user: whose CPU time it takes.
         """
         if checksum is not None or self._choice is ChecksumChoice.NONE:
             return checksum_header(checksum)
         if (digest := new_md5()) is None:
             return ()
-        await self._hasher.feed(body, digest.update, MD5_STEP_BYTES)
+        await self._hasher.feed(body, digest.update, MD5_STEP_BYTES, user)
         return content_md5(digest.digest())
 
     def optional(self, headers: HeaderList) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,15 @@ from typing import TypeVar
 
 from sftpgw.model.settings import StoreSettings
 from sftpgw.s3.request_executor import RequestExecutor
-from sftpgw.s3.s3_request import AttemptLog, BodyStream, RequestContext, Response, S3Request
+from sftpgw.s3.s3_request import (
+    MAX_PAGE_BYTES,
+    AttemptLog,
+    BodyStream,
+    RequestContext,
+    Response,
+    S3Request,
+)
+from sftpgw.wire.s3xml import PageParser
 
 T = TypeVar("T")
 
@@ -66,10 +74,33 @@ class BoundExecutor:
         :param attempt_log: as for `RequestExecutor.send`.
         """
         found: list[T] = []
+
+        def accept(response: Response) -> None:
+            found.append(read(response))
+
         await self.executor.send(
             request,
             self.context,
-            accept=lambda response: found.append(read(response)),
+            accept=accept,
             attempt_log=attempt_log,
         )
+        return found[-1]
+
+    async def send_for_page(
+        self, request: S3Request, make_parser: Callable[[], PageParser[T]]
+    ) -> T:
+        """Send for a page of a list.
+
+        :param request: the request of every attempt.
+        :param make_parser: makes a parser for the response of each attempt.
+        """
+        found: list[T] = []
+
+        async def accept(response: Response) -> None:
+            found.append(
+                await self.executor.pages.read(make_parser(), response.document, self.context.user)
+            )
+
+        long_request = replace(request, max_document_bytes=MAX_PAGE_BYTES)
+        await self.executor.send(long_request, self.context, accept=accept)
         return found[-1]

@@ -90,14 +90,14 @@ class MultipartUploads:
         support = self._support
         final_codes = DAMAGE if checksum else frozenset[str]()
         if checksum is None:
-            checksum = await support.integrity.checksum(body, upload.checksum)
+            checksum = await support.integrity.checksum(body, upload.checksum, support.user)
         request = S3Request(
             "UploadPart",
             "PUT",
             upload.name.bucket,
             upload.name.key,
             query=part_query(upload, number),
-            headers=await support.integrity.headers(body, checksum),
+            headers=await support.integrity.headers(body, checksum, support.user),
             body=body,
             missing=NoSuchUpload,
             final_codes=final_codes,

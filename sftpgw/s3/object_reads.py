@@ -121,9 +121,7 @@ class ObjectReads:
         if token:
             query.append(("continuation-token", token))
         request = S3Request("ListObjectsV2", "GET", bucket, query=tuple(query))
-        page = await self._executor.send_for(
-            request, lambda response: s3xml.parse_object_list(response.document, bucket)
-        )
+        page = await self._executor.send_for_page(request, lambda: s3xml.object_list_parser(bucket))
         if all(info.size_bytes >= 0 for info in page.objects):
             return page
         return replace(page, objects=tuple([o async for o in self._with_sizes(page.objects)]))
@@ -169,9 +167,7 @@ class ObjectReads:
         optional = (("key-marker", key_marker), ("upload-id-marker", id_marker))
         query += [(name, value) for name, value in optional if value]
         request = S3Request("ListMultipartUploads", "GET", bucket, query=tuple(query))
-        return await self._executor.send_for(
-            request, lambda response: s3xml.parse_upload_list(response.document, bucket)
-        )
+        return await self._executor.send_for_page(request, lambda: s3xml.upload_list_parser(bucket))
 
     def _require_findable(self, name: ObjectName) -> None:
         """:raises NoSuchObject: the store would look for another object"""

@@ -56,7 +56,7 @@ class ObjectWrites:
         final_codes = DAMAGE if checksum else frozenset[str]()
         if checksum is None:
             algorithm = support.capability_source.checksum(name.bucket)
-            checksum = await support.integrity.checksum(body, algorithm)
+            checksum = await support.integrity.checksum(body, algorithm, support.user)
         request = S3Request(
             "PutObject",
             "PUT",
@@ -65,7 +65,7 @@ class ObjectWrites:
             headers=(
                 *property_headers(properties, support.storage_class),
                 *if_absent(condition, is_supported=capabilities.conditional_put),
-                *(await support.integrity.headers(body, checksum)),
+                *(await support.integrity.headers(body, checksum, support.user)),
             ),
             body=body,
             missing=NoSuchBucket,

@@ -42,6 +42,7 @@ from sftpgw.model.store import Cancellation
 from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
 from sftpgw.s3.error_codes import NOT_WANTED, UNEXPLAINED, Remedy
 from sftpgw.s3.error_responses import AttemptError
+from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.retry.plan import (
     Fault,
     RetryPlan,
@@ -83,6 +84,7 @@ class RequestExecutor:
     :param clock: times attempts and waits.
     :param random: returns a number in [0, 1), for the jitter of waits.
     :param throttles: the slots of buckets whose store has asked for fewer requests.
+    :param pages: parses pages of lists.
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure; None: nothing is called.
     """
@@ -93,6 +95,7 @@ class RequestExecutor:
     clock: Clock
     random: Callable[[], float]
     throttles: Throttles
+    pages: PageReader
     on_finished: Callable[[FinishedRequest], None] | None = None
 
     @property
@@ -142,7 +145,8 @@ class RequestExecutor:
         try:
             while True:
                 _require_wanted(current, context.cancel_token)
-                payload_hash = payload_hash or await self.attempts.payload_hash(current)
+                if not payload_hash:
+                    payload_hash = await self.attempts.payload_hash(current, context.user)
                 had_bytes = stream.received_bytes if stream else 0
                 attempt = _Attempt(current, stream, accept, traffic)
                 result = await self._attempt_in_slot(attempt, payload_hash, context, plan)
@@ -210,7 +214,7 @@ class RequestExecutor:
             # Not before: credentials and signature may expire while the request is queued.
             credentials = await self._credentials(context.events)
             _require_wanted(request, context.cancel_token)
-            signed = self.attempts.signed(request, credentials, payload_hash)
+            signed = self.attempts.signed(request, credentials, payload_hash, context.user)
             started_seconds = self.clock.seconds()
             try:
                 response = await self.attempts.send(

@@ -16,7 +16,14 @@ from sftpgw.aws.signer import HeaderList
 from sftpgw.errors import NoSuchObject, StoreError
 from sftpgw.model.events import EventSink
 from sftpgw.model.store import Cancellation
-from sftpgw.model.units import Body
+from sftpgw.model.units import KIB, MIB, Body
+
+MAX_DOCUMENT_BYTES = 64 * KIB
+"""The longest document of a response that is no page of a list, errors included."""
+
+MAX_PAGE_BYTES = 7 * MIB
+"""The longest page of a list: 1,000 keys of 1,024 bytes, each byte of which some store sends as
+``&quot;``, with 1,000 bytes of other fields each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class S3Request:
     :param final_codes: S3 error codes after which the request is not sent again.
     :param optional: pairs of a capability (a field of `Capabilities`) and the header that needs
         it.
+    :param max_document_bytes: how long the document of a 2xx may be.
     :param find_reason: asks the store for a reason why the request fails with status 500 each
         time; None if it finds none.
     """
@@ -50,6 +58,7 @@ class S3Request:
     is_slow: bool = False
     final_codes: frozenset[str] = frozenset()
     optional: tuple[tuple[str, str], ...] = ()
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
     find_reason: Callable[[], Awaitable[StoreError | None]] | None = None
 
     def without(self, lacking: frozenset[str]) -> S3Request:

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
 from sftpgw.aio.hasher import Hasher
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aws.credentials import CredentialSource, InThread, credential_source
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.aws.signer import Signer
@@ -29,6 +30,7 @@ from sftpgw.model.store import Capabilities
 from sftpgw.s3.attempt import AttemptSender
 from sftpgw.s3.body_integrity import BodyIntegrity
 from sftpgw.s3.capabilities import ProbedCapabilities
+from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
@@ -47,6 +49,7 @@ def open_store(
     reactor: Any,
     events: EventSink,
     *,
+    work: WorkScheduler,
     wall_clock: Callable[[], float],
     random: Callable[[], float],
     in_thread: InThread,
@@ -61,6 +64,7 @@ def open_store(
     :param settings: ``[s3]``.
     :param reactor: Twisted's reactor.
     :param events: takes the events of the client.
+    :param work: hands out CPU time, by user.
     :param wall_clock: returns seconds since 1970 (``time.time``).
     :param random: returns a number in [0, 1) (``random.random``).
     :param in_thread: ``threads.deferToThread``, for the search of credentials, which blocks.
@@ -72,9 +76,10 @@ def open_store(
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure.
     """
-    hasher = Hasher(reactor)
+    hasher = Hasher(work)
     http = HttpClient(
         reactor,
+        work=work,
         idle_connections=idle_connections,
         connect_timeout_seconds=settings.connect_timeout_seconds,
         find_authorities=lambda: authorities_of(settings, environment or {}),
@@ -88,6 +93,7 @@ def open_store(
         clock=clock or reactor,
         random=random,
         throttles=Throttles(clock or reactor, events, ceiling=THROTTLE_CEILING),
+        pages=PageReader(work),
         on_finished=on_finished,
     )
     integrity = BodyIntegrity(settings.checksum, hasher)

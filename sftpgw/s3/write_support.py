@@ -57,6 +57,11 @@ class WriteSupport:
             storage_class=executor.settings.storage_class,
         )
 
+    @property
+    def user(self) -> str:
+        """Whose view it is."""
+        return self.executor.context.user
+
     def now_seconds(self) -> float:
         """The time by the store's clock, seconds since 1970."""
         return self.executor.now_seconds()

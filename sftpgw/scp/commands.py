@@ -14,9 +14,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.errors import GatewayError, NotADirectory
 from sftpgw.files.digests import Digester
-from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import CommandEnded
 from sftpgw.model.filesystem import FileKind, FileTree
@@ -54,7 +54,7 @@ Runner: TypeAlias = Callable[[CommandContext, Console, Words], Coroutine[Any, An
 
 
 def make_console(
-    line: bytes, context: CommandContext, *, events: EventSink, clock: Clock
+    line: bytes, context: CommandContext, *, events: EventSink, work: WorkShare
 ) -> Console:
     """The console that runs a command line; for an unknown command it prints that."""
 
@@ -70,7 +70,7 @@ def make_console(
         )
         return status
 
-    return Console(command, events=events, clock=clock)
+    return Console(command, events=events, work=work)
 
 
 async def run(line: bytes, context: CommandContext, console: Console) -> int:

@@ -9,7 +9,7 @@ Rules
    it: so the channel's window bounds the input that waits.
 2. A command waits while the client does not read its output (`ready_to_write`), also before it
    reads the next line. So a client cannot make output pile up.
-3. A command reads at most `LINES_PER_ITERATION` lines in one reactor iteration.
+3. A command that reads many lines looks now and then whether its turn is over (`aio/work`).
 4. A lost channel cancels the command where it waits. The command abandons what it has open.
 5. A command ends with a status, once. Input that comes later is dropped.
 """
@@ -20,12 +20,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.errors import GatewayError
-from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import RequestRefused
@@ -34,7 +33,7 @@ from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Body, Buffer
 from sftpgw.telemetry.limited import LimitedEvents
 
-LINES_PER_ITERATION = 200
+LINES_PER_LOOK = 10
 STATUS_OF_DEFECT = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -55,15 +54,15 @@ class Console:
 
     :param command: the command to run.
     :param events: the session's event sink.
-    :param clock: ends reactor iterations.
+    :param work: hands out CPU time to the session.
     :ivar input_bytes: the bytes that the client has sent to the command.
     :ivar output_bytes: the bytes that the command has written to its standard output.
     """
 
-    def __init__(self, command: Command, *, events: EventSink, clock: Clock) -> None:
+    def __init__(self, command: Command, *, events: EventSink, work: WorkShare) -> None:
         self._command = command
         self._events = events
-        self._clock = clock
+        self._work = work
         self._channel: SubsystemTransport
         self._input = ByteQueue()
         self._input_has_ended = False
@@ -71,7 +70,7 @@ class Console:
         self._waiting: Deferred[None] | None = None
         self._is_paused = False
         self._is_lost = False
-        self._lines_in_iteration = 0
+        self._unwatched_lines = 0
         self._refusals = LimitedEvents(events)
         self.input_bytes = 0
         self.output_bytes = 0
@@ -206,15 +205,12 @@ class Console:
             self._channel.consumed(size_bytes)
 
     async def count_line(self) -> None:
-        """Count a line, or work for one; the next one may wait for the next iteration."""
-        self._lines_in_iteration += 1
-        if self._lines_in_iteration > LINES_PER_ITERATION:
-            self._lines_in_iteration = 0
-            await self.next_iteration()
-
-    async def next_iteration(self) -> None:
-        """Let the reactor serve other sessions first."""
-        await deferLater(self._clock, 0)  # type: ignore[arg-type]
+        """Count a line, or work for one; the next one may wait for the next turn."""
+        self._unwatched_lines += 1
+        if self._unwatched_lines >= LINES_PER_LOOK:
+            self._unwatched_lines = 0
+            if not self._work.has_time():
+                await self._work.next_step("commands")
 
     # Output.
 

@@ -41,6 +41,8 @@ from sftpgw.wire.scp import DirectoryHeader, EndOfDirectory, FileHeader, Times, 
 READ_BYTES = 256 * KIB
 MAX_PADDING_BYTES = 16 * MIB
 MAX_DEPTH = 100
+NAMES_BYTES = 4 * KIB
+"""How long the names are together that are unpacked at once of each directory that has begun."""
 UNTIMED = FileAttributes(FileKind.DIRECTORY)
 
 
@@ -207,7 +209,7 @@ class ScpSource:
         """The next entry; None at the end, or after an error."""
         if not directory.entries:
             try:
-                directory.entries.extend(await directory.reader.next_entries())
+                directory.entries.extend(await directory.reader.next_entries(NAMES_BYTES))
             except CancelledError:
                 raise
             except Exception as error:

@@ -77,7 +77,7 @@ class IGatewayDirectory(Interface):
     """An open directory."""
 
     def nextEntries() -> Deferred[list[Name]]:
-        """The next entries, at least one; an empty list at the end."""
+        """The next entries, about one reply, at least one; an empty list at the end."""
 
     def close() -> None:
         """The client has closed the directory."""

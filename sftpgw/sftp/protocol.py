@@ -18,7 +18,7 @@ Rules
 4. At most `MAX_PENDING` requests and `MAX_PENDING_READ_BYTES` are pending at once, and none
    begins while the client does not take its replies. The channel is credited a request's bytes
    when it begins, a WRITE's when it is answered: so the client stops when the gateway does.
-5. At most `REQUESTS_PER_ITERATION` requests begin in one reactor iteration.
+5. Requests begin when it is the channel's turn (`aio/work`), as many as the turn has time for.
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. These are two
    doors: no upload passes through both.
@@ -33,8 +33,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject
-from sftpgw.model.clock import Clock, DelayedCall
+from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import RequestMalformed, StreamLost
@@ -59,9 +60,6 @@ MAX_PENDING = 256
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
 """The bytes that pending READs ask for, with the replies that the client has not taken yet."""
 
-REQUESTS_PER_ITERATION = 400
-"""At about 30 microseconds each. A packet of 256 KiB may hold 29,000 requests."""
-
 OUTBOX_BYTES = 256 * 1024
 """Replies that come while requests begin leave together, so many bytes at a time."""
 
@@ -73,7 +71,8 @@ class SFTPProtocol:
     :param max_handles: how many files and directories may be open at once.
     :param random_bytes: a source of randomness for the names of handles.
     :param events: the session's event sink.
-    :param clock: ends a reactor iteration, and the wait of a CLOSE.
+    :param clock: ends the wait of a CLOSE.
+    :param work: hands out CPU time; the channel has a place of its own there.
     :param close_wait_seconds: how long a CLOSE waits for a time (`sftp/close_hold`); None: never.
     """
 
@@ -85,11 +84,12 @@ class SFTPProtocol:
         random_bytes: Callable[[int], bytes],
         events: EventSink,
         clock: Clock,
+        work: WorkShare,
         close_wait_seconds: float | None = None,
     ) -> None:
         self._server = server
         self._events = events
-        self._clock = clock
+        self._turns = work.turns("requests", self._begin_requests)
         self._handles = Handles(max_handles, random_bytes)
         self._refusals = RefusalLog(events)
         self._handlers = RequestHandlers(
@@ -108,7 +108,6 @@ class SFTPProtocol:
         self._is_lost = False
         self._stream_is_lost = False
         self._is_paused = False
-        self._next_iteration: DelayedCall | None = None
         self._is_working = False
         self._pending = 0
         self._pending_read_bytes = 0
@@ -120,7 +119,7 @@ class SFTPProtocol:
     @property
     def is_busy(self) -> bool:
         is_held = self._close_hold.held is not None
-        return self._pending > 0 or self._next_iteration is not None or is_held
+        return self._pending > 0 or self._turns.is_waiting or is_held
 
     def makeConnection(self, transport: SubsystemTransport) -> None:
         self._transport = transport
@@ -135,8 +134,7 @@ class SFTPProtocol:
 
     def connectionLost(self, reason: Any) -> None:
         self._is_lost = True
-        if self._next_iteration is not None:
-            self._next_iteration.cancel()
+        self._turns.leave()
         self._close_hold.release()
         self._refusals.all_ended()
         self._handlers.connection_lost()
@@ -151,12 +149,15 @@ class SFTPProtocol:
     # From frames to requests.
 
     def _work(self) -> None:
-        """Begin the requests that may begin.
+        """Begin the requests that may begin, when it is the channel's turn.
 
         A reply that comes at once leads back here, and returns: no recursion.
         """
-        if self._is_working or self._next_iteration is not None:
-            return
+        if not self._is_working:
+            self._turns.ask()
+
+    def _begin_requests(self) -> None:
+        """It is the channel's turn."""
         self._is_working = True
         try:
             nothing_left = self._begin_all()
@@ -181,12 +182,8 @@ class SFTPProtocol:
 
     def _begin_all(self) -> bool:
         """Whether every request that has come has begun."""
-        begun = 0
+        has_begun = False
         while self._may_begin():
-            if begun == REQUESTS_PER_ITERATION:
-                self._next_iteration = self._clock.callLater(0, self._continue)
-                return False
-            begun += 1
             try:
                 frame = self._frames.next()
             except frames.FramingLost as error:
@@ -195,11 +192,12 @@ class SFTPProtocol:
             if frame is None:
                 return True
             self._begin(frame)
+            # A packet of an upload has one request, and costs no look at the clock.
+            if has_begun and not (self._is_lost or self._turns.has_time()):
+                self._turns.wait()
+                return False
+            has_begun = True
         return False
-
-    def _continue(self) -> None:
-        self._next_iteration = None
-        self._work()
 
     def _may_begin(self) -> bool:
         return (

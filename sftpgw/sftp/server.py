@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.errors import NoSuchFile, Unsupported
@@ -35,7 +35,7 @@ from sftpgw.model.settings import FilesSettings
 from sftpgw.model.units import Body
 from sftpgw.sftp.attributes import Appearance, from_wire
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.wire.sftp import Attributes, Name, OpenFlag
+from sftpgw.wire.sftp import MAX_NAMES_BYTES, Attributes, Name, OpenFlag
 
 
 @implementer(IGatewayServer)
@@ -46,7 +46,7 @@ class GatewayServer:
     :param tree: the user's files.
     :param clock: tells the time for the lines of listings.
     :param settings: how files appear.
-    :param digester: the process's; by default one for this channel alone.
+    :param digester: computes digests of files.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class GatewayServer:
         tree: FileTree,
         clock: Clock,
         settings: FilesSettings,
-        digester: Digester | None = None,
+        digester: Digester,
     ) -> None:
         self.avatar = avatar
         self._tree = tree
         self._clock = clock
         self._appearance = Appearance(avatar, settings)
-        self._digester = digester or Digester(clock)
+        self._digester = digester
 
     def gotVersion(self, otherVersion: int, extData: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         return {}
@@ -105,11 +105,14 @@ class GatewayServer:
         return Deferred.fromCoroutine(self._open_directory(path))
 
     async def _open_directory(self, path: bytes) -> IGatewayDirectory:
-        directory = ListedDirectory(
-            await self._tree.open_directory(path), self._appearance, self._clock
-        )
-        await directory.fetch_first()
-        return directory
+        reader = await self._tree.open_directory(path)
+        try:
+            # So the next page comes before READDIR asks for it.
+            await reader.fetch_first()
+        except BaseException:  # the client may be gone
+            reader.close()
+            raise
+        return ListedDirectory(reader, self._appearance, self._clock)
 
     def getAttrs(self, path: bytes, followLinks: bool) -> Deferred[Attributes]:
         return Deferred.fromCoroutine(self._stat(path))
@@ -155,6 +158,9 @@ class GatewayServer:
 
 
 _KNOWN_FLAGS = 0x3F
+
+REPLY_NAMES_BYTES = MAX_NAMES_BYTES // 2
+"""The names of one reply to READDIR, each of which comes twice."""
 
 DOT_ENTRIES = tuple(
     DirectoryEntry(name, FileAttributes(FileKind.DIRECTORY)) for name in (".", "..")
@@ -305,21 +311,15 @@ class ListedDirectory:
         self._reader = reader
         self._appearance = appearance
         self._clock = clock
-        self._first: list[Name] | None = None
-
-    async def fetch_first(self) -> None:
-        """Fetch the first entries with OPENDIR, so that the next page comes before READDIR."""
-        self._first = await self._next(*DOT_ENTRIES)
+        self._dots: tuple[DirectoryEntry, ...] = DOT_ENTRIES
 
     def nextEntries(self) -> Deferred[list[Name]]:
-        first, self._first = self._first, None
-        if first is not None:
-            return succeed(first)
         return Deferred.fromCoroutine(self._next())
 
-    async def _next(self, *dots: DirectoryEntry) -> list[Name]:
+    async def _next(self) -> list[Name]:
+        found = await self._reader.next_entries(REPLY_NAMES_BYTES)
+        dots, self._dots = self._dots, ()
         now_seconds = self._clock.seconds()
-        found = await self._reader.next_entries()
         return [self._appearance.entry(each, now_seconds) for each in (*dots, *found)]
 
     def close(self) -> None:

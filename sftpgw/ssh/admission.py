@@ -17,10 +17,12 @@ Rules:
   `startup_rate_per_address` tokens a second are added. A login gives its token back, so that
   scripts may log in all day. An address without logins can therefore cause that many key exchanges
   a second in the long run (CVE-2002-20001, "DHEat").
-- Networks that are exempt have no limits per address. Neither have connections without an address,
-  such as those over a UNIX socket.
-- A refusal leaves no trace. What is known of an address is forgotten when its bucket is full again,
-  or when there are `MAX_SOURCES` newer addresses.
+- An address whose clients do not log in gets penalties, and is refused while they last
+  (`penalties`).
+- Networks that are exempt have no limits per address, and no penalties. Neither have connections
+  without an address, such as those over a UNIX socket.
+- A refusal leaves no trace. What is known of an address is forgotten when its bucket is full again
+  and its penalties are over, or when there are `MAX_SOURCES` newer addresses.
 
 Limits of this approach: an attacker with at least half as many addresses as there are positions
 takes nearly every position that becomes free, and can cause the rate of key exchanges above from
@@ -35,18 +37,16 @@ import enum
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import islice
 from typing import Protocol
 
 from sftpgw.aio.token_bucket import TokenBucket
-from sftpgw.model.settings import Network, SshSettings, StartupLimits
+from sftpgw.model.addresses import Network, address_of, site_of
+from sftpgw.model.settings import SshSettings, StartupLimits
+from sftpgw.ssh.penalties import Offence, Penalty
 
 MAX_SOURCES = 10_000
 """How many addresses are remembered; they take about 3 MiB."""
-
-_IPV6_SITE_BITS = 64
-"""The smallest network that an internet provider assigns to one customer (RFC 6177)."""
 
 
 class Refusal(enum.Enum):
@@ -55,6 +55,7 @@ class Refusal(enum.Enum):
     FULL = "full"
     ADDRESS_BUSY = "address_busy"
     ADDRESS_FAST = "address_fast"
+    PENALISED = "penalised"
     EARLY_DROP = "early_drop"
     NO_BALANCER = "no_balancer"
     NO_HEADER = "no_header"
@@ -73,6 +74,12 @@ class AdmissionTicket(Protocol):
 
     def logged_in(self) -> None:
         """Count the connection as logged in."""
+
+    def blame(self, offence: Offence) -> None:
+        """Penalise the address for an offence, if the connection ends without a login.
+
+        :param offence: what the client has done.
+        """
 
     def closed(self) -> None:
         """Give the position back: the connection is gone."""
@@ -105,10 +112,12 @@ class _Source:
     """What is known of one address or site.
 
     :ivar startups: has a token for each connection that the address may begin.
+    :ivar penalty: how long it is still to be refused.
     :ivar starting: how many of its connections have not logged in.
     """
 
     startups: TokenBucket
+    penalty: Penalty
     starting: int = 0
 
 
@@ -119,28 +128,35 @@ class ProcessTicket:
     :param network: the address or site that it is counted for; None if it is exempt.
     """
 
-    __slots__ = ("_admission", "_is_open", "_is_starting", "_network", "_user")
+    __slots__ = ("_admission", "_is_open", "_is_starting", "_network", "_offence", "_user")
 
     def __init__(self, admission: ProcessAdmission, network: Network | None) -> None:
         self._admission = admission
         self._network = network
         self._user: bytes | None = None
+        self._offence: Offence | None = Offence.NO_ATTEMPT
         self._is_open = self._is_starting = True
 
     def count_for(self, user: bytes) -> bool:
+        self._offence = None  # the user has authenticated, and may be refused all the same
         if self._is_open and self._user is None and self._admission._take_for_user(user):
             self._user = user
         return self._is_open and self._user == user
 
+    def blame(self, offence: Offence) -> None:
+        order = list(Offence)
+        if self._offence is not None and order.index(offence) > order.index(self._offence):
+            self._offence = offence
+
     def logged_in(self) -> None:
         if self._is_starting:
             self._is_starting = False
-            self._admission._on_started(self._network, has_logged_in=True)
+            self._admission._on_started(self._network, None, has_logged_in=True)
 
     def closed(self) -> None:
         if self._is_starting:
             self._is_starting = False
-            self._admission._on_started(self._network, has_logged_in=False)
+            self._admission._on_started(self._network, self._offence, has_logged_in=False)
         if self._is_open:
             self._is_open = False
             self._admission._on_closed(self._user)
@@ -199,6 +215,8 @@ class ProcessAdmission:
         source = self._sources.get(network)
         if source is None:
             return None
+        if source.penalty.is_enforced(self._seconds()):
+            return Refusal.PENALISED
         if source.starting >= self._settings.startups_per_address:
             return Refusal.ADDRESS_BUSY
         source.startups.refill(self._seconds())
@@ -212,7 +230,7 @@ class ProcessAdmission:
         source = self._sources.get(network)
         if source is None:
             self._forget()
-            source = self._sources[network] = _Source(self._full_bucket())
+            source = self._sources[network] = _Source(self._full_bucket(), Penalty(self._seconds()))
         source.starting += 1
         self._add_tokens(network, source, -1)
 
@@ -228,7 +246,7 @@ class ProcessAdmission:
         self._sources.move_to_end(network)
 
     def _forget(self) -> None:
-        """Forget addresses whose buckets are full again, and the oldest if there are too many.
+        """Forget addresses of which nothing is to be known, and the oldest if there are too many.
 
         Addresses with connections that have not logged in are not forgotten; there are at most as
         many of them as such connections. Looks at the two oldest addresses only, so that the cost
@@ -236,19 +254,24 @@ class ProcessAdmission:
         """
         for network, source in tuple(islice(self._sources.items(), 2)):
             source.startups.refill(self._seconds())
+            is_penalised = source.penalty.left_seconds(self._seconds()) > 0
             if not source.starting and (
-                source.startups.is_full or len(self._sources) >= MAX_SOURCES
+                (source.startups.is_full and not is_penalised) or len(self._sources) >= MAX_SOURCES
             ):
                 del self._sources[network]
-            elif source.starting:
+            elif source.starting or is_penalised:
                 self._sources.move_to_end(network)
 
-    def _on_started(self, network: Network | None, *, has_logged_in: bool) -> None:
+    def _on_started(
+        self, network: Network | None, offence: Offence | None, *, has_logged_in: bool
+    ) -> None:
         self.starting -= 1
         source = None if network is None else self._sources.get(network)
         if network is not None and source is not None:
             source.starting -= 1
             self._add_tokens(network, source, 1 if has_logged_in else 0)
+            if offence is not None and self._settings.penalties is not None:
+                source.penalty.add(offence, self._settings.penalties, self._seconds())
 
     def _take_for_user(self, user: bytes) -> bool:
         if self._connections[user] >= self._settings.connections_per_user:
@@ -286,26 +309,3 @@ def drop_probability(limits: StartupLimits, starting: int, held: int | None = No
     if held is None:
         return line
     return 1.0 if starting >= half_way else 1 - (1 - line) ** held
-
-
-def address_of(host: str | None) -> IPv4Address | IPv6Address | None:
-    """The IP address that `host` spells; None if it is none, as with UNIX sockets.
-
-    An IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2) becomes IPv4 again.
-    """
-    if host is None:
-        return None
-    try:
-        address = ip_address(host.partition("%")[0])  # fe80::1%eth0
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
-def site_of(address: IPv4Address | IPv6Address) -> Network:
-    """The network that counts as one address: an IPv4 address, or an IPv6 /64."""
-    if isinstance(address, IPv4Address):
-        return IPv4Network(address)
-    return IPv6Network((address, _IPV6_SITE_BITS), strict=False)

@@ -1,7 +1,7 @@
 """The avatar: which channels a user who has logged in can open, and what runs on them.
 
 Knows: the factories of subsystems and commands that it was given.
-Must not know: what these do, or the user.
+Must not know: what these do, or anything of the user but the name.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class GatewayAvatar:
     :param output_memory: the budget for output that the client does not read; None to count
         nothing.
     :param totals: returns the session's totals for the log, when it ends.
+    :param user: the user's name, under which work and windows are counted.
     """
 
     conn: Any = None
@@ -59,7 +60,9 @@ class GatewayAvatar:
         output_memory: MemoryBudget | None = None,
         *,
         totals: Callable[[], SessionTotals] = SessionTotals,
+        user: str = "",
     ) -> None:
+        self.user = user
         self.totals = totals
         self.window_memory = window_memory
         self.output_memory = output_memory

@@ -33,9 +33,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sftpgw.aio.delayed_call import cancel_pending
+from sftpgw.model.addresses import Network, address_of
 from sftpgw.model.clock import DelayedCall
-from sftpgw.model.settings import Network
-from sftpgw.ssh.admission import Refusal, address_of
+from sftpgw.ssh.admission import Refusal
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.wire.proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from twisted.cred.portal import Portal
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import SshSettings
@@ -65,6 +66,7 @@ class ConnectionContext(Protocol):
     offer: Offer
     services: dict[bytes, Any]
     new_label: Callable[[], str]
+    work: WorkScheduler
 
     def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""

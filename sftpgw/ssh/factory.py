@@ -17,6 +17,7 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
 
 from sftpgw.aio.notifier import Notifier
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import ConnectionsRefused, ConnectionsSilent
@@ -49,6 +50,7 @@ class GatewayFactory(SSHFactory):
     :param settings: ``[ssh]``.
     :param clock: the reactor, or ``task.Clock`` in tests.
     :param events: where events go.
+    :param work: hands out CPU time to all connections.
     :param new_label: makes the label that every event of a session carries.
     :param admission: decides which connections are accepted; by default by `settings`, counting the
         connections of this process.
@@ -69,6 +71,7 @@ class GatewayFactory(SSHFactory):
         settings: SshSettings,
         clock: Clock,
         events: EventSink,
+        work: WorkScheduler,
         new_label: Callable[[], str] = random_label,
         admission: Admission | None = None,
     ) -> None:
@@ -76,6 +79,7 @@ class GatewayFactory(SSHFactory):
         self.settings = settings
         self.clock = clock
         self.events = events
+        self.work = work
         self.new_label = new_label
         self.connections: set[OpenConnection] = set()
         self.offer = Offer.of(settings)

@@ -1,6 +1,6 @@
 """The packets of one SSH connection: those that arrive are dispatched, others are sealed and sent.
 
-Knows: in which order packets are read, dispatched and sent, and how many in one reactor iteration.
+Knows: in which order packets are read, dispatched and sent, and that they wait for their turn.
 Must not know: how keys are exchanged, when a connection begins or ends, users, or channels'
 contents.
 
@@ -29,7 +29,6 @@ from twisted.conch.ssh.transport import (
 )
 from twisted.internet.interfaces import ITCPTransport
 
-from sftpgw.model.clock import DelayedCall
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import ClientVersion
 from sftpgw.model.units import KIB, Body
@@ -45,10 +44,9 @@ from sftpgw.ssh.rekey import KeyUsage
 RECEIVED_BYTES = 256 * KIB
 """How much is read from TCP at once: each time costs a reactor iteration. Twisted reads 64 KiB."""
 
-PACKETS_PER_ITERATION = 256
-"""How many packets of one connection are dispatched in one reactor iteration. `RECEIVED_BYTES` may
-contain 4,000 small ones, each of them a request, while other clients wait; those of an upload
-contain 8."""
+PACKETS_PER_LOOK = 8
+"""After so many packets a turn looks whether it is over. A full read of an upload has 8 packets,
+one of a flood has 4,000."""
 
 _FIRST_SERVICE_MESSAGE = 50
 """RFC 4251, section 7: lower numbers belong to the transport, higher ones to its service."""
@@ -85,8 +83,10 @@ class PacketTransport(SSHServerTransport):
         self.has_ended = False
         self.is_logged_in = False
         self._gate = MessageGate()
-        self._next_packets: DelayedCall | None = None
-        self._arrived_meanwhile = bytearray()
+        self._turns = context.work.turns(("", "", "packets"), "packets", self._work)
+        self._arrived = b""  # what the reader has not got yet
+        self._is_drained = True  # the reader has no complete packet
+        self._is_paused = False
 
     def connectionMade(self) -> None:
         """Get ready to read and write. Replaces Conch's, which also sends the first packets."""
@@ -118,11 +118,23 @@ class PacketTransport(SSHServerTransport):
         if self.has_ended:
             return
         self.heard_at_seconds = self.context.clock.seconds()
-        if self._next_packets is not None:
-            self._arrived_meanwhile += data
-            return
-        self._reader.feed(data)
-        self._take_packets()
+        self._arrived = self._arrived + data if self._arrived else data
+        self._turns.ask()
+        if self._turns.is_waiting and not self._is_paused and not self.has_ended:
+            self._is_paused = True  # TCP holds back what the client sends meanwhile
+            self.transport.pauseProducing()
+
+    def _work(self) -> None:
+        """It is this connection's turn: take packets until it is over, or all are taken."""
+        if not self._is_drained:
+            self._take_packets()
+        if self._is_drained and self._arrived and not self.has_ended:
+            data, self._arrived = self._arrived, b""
+            self._reader.feed(data)
+            self._take_packets()
+        if self._is_paused and not self._turns.is_waiting and not self.has_ended:
+            self._is_paused = False
+            self.transport.resumeProducing()
 
     def _take_packets(self) -> None:
         try:
@@ -153,35 +165,27 @@ class PacketTransport(SSHServerTransport):
         return True
 
     def _dispatch_packets(self) -> None:
-        """Dispatch complete packets, up to `PACKETS_PER_ITERATION`; later ones wait."""
-        for _ in range(PACKETS_PER_ITERATION):
-            payload = None if self.has_ended else self.getPacket()
+        """Dispatch complete packets until the turn is over; later ones wait for the next turn."""
+        unwatched = PACKETS_PER_LOOK
+        self._is_drained = False
+        while not self.has_ended:
+            payload = self.getPacket()
             if payload is None:
+                self._is_drained = True
                 break
             if payload[0] == MSG_CHANNEL_DATA and self.is_logged_in:
                 self._gate.check(MSG_CHANNEL_DATA)
                 self.service.ssh_CHANNEL_DATA(payload[1:])
             else:
                 self.dispatchMessage(payload[0], bytes(payload[1:]))
-        else:
-            self._continue_later()
+            unwatched -= 1
+            if not unwatched:
+                if not self._turns.has_time():
+                    self._turns.wait()
+                    break
+                unwatched = PACKETS_PER_LOOK
         if self._keys.are_used_up:
             self.rekey()
-
-    def _continue_later(self) -> None:
-        """Go on in the next reactor iteration. TCP holds back what the client sends meanwhile."""
-        if not self.has_ended:
-            self._next_packets = self.context.clock.callLater(0, self._take_next_packets)
-            self.transport.pauseProducing()
-
-    def _take_next_packets(self) -> None:
-        self._next_packets = None
-        self._take_packets()
-        if self._next_packets is None and not self.has_ended:
-            self.transport.resumeProducing()
-            data, self._arrived_meanwhile = bytes(self._arrived_meanwhile), bytearray()
-            if data:
-                self.dataReceived(data)
 
     def getPacket(self) -> memoryview | None:
         """The next payload; None until it is complete."""

@@ -49,6 +49,7 @@ from sftpgw.ssh.fields import PacketFields, printable
 from sftpgw.ssh.keepalive import ClientAliveMonitor, MonitoredClient
 from sftpgw.ssh.kex import KexTransport
 from sftpgw.ssh.packet_reader import PacketReader
+from sftpgw.ssh.penalties import Offence
 
 ABORT_AFTER_SECONDS = 10.0
 """How long the client may take to read what was sent before a disconnect."""
@@ -86,6 +87,8 @@ class GatewayTransport(KexTransport):
         self._opened_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._on_grace_expired)
         self.context.connection_began(self)
+        # No user's name has a slash: before the login the address takes the place of the user.
+        self._turns.path = (f"/{self.peer_host}", self.session, "packets")
         super().connectionMade()
         with self.packet_writer.cork():
             self.packet_writer.send_line(self.ourVersionString + b"\r\n")
@@ -105,6 +108,7 @@ class GatewayTransport(KexTransport):
         self.events.emit(SessionOpened(via=None if via is None else _address_text(via)))
 
     def _on_grace_expired(self) -> None:
+        self.client.ticket.blame(Offence.GRACE_EXCEEDED)
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
 
     # Services and messages of the transport.
@@ -121,6 +125,7 @@ class GatewayTransport(KexTransport):
     def on_login(self) -> None:
         """Apply the limits for clients that have logged in. Called by the login service."""
         self.is_logged_in = True
+        self._turns.path = (self.avatar.user, self.session, "packets")
         self._reader.largest_bytes = self.context.settings.packet_after_login_bytes
         cancel_pending(self._grace)
         self.client.ticket.logged_in()
@@ -204,7 +209,8 @@ class GatewayTransport(KexTransport):
             return
         self.has_ended = True
         self._close_reason = reason
-        self._reader = PacketReader(0)  # frees what has arrived
+        self._turns.leave()
+        self._reader, self._arrived = PacketReader(0), b""  # frees what has arrived
         self._stop_monitor()
         self.packet_writer.end()
         self.transport.loseConnection()
@@ -215,9 +221,10 @@ class GatewayTransport(KexTransport):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Stop the service and log out. Replaces Conch's, which logs."""
         self.has_ended = True
+        self._turns.leave()
         self._exchange_limit.end()
         self._stop_monitor()
-        for call in (self._grace, self._abort, self._next_packets):
+        for call in (self._grace, self._abort):
             cancel_pending(call)
         self.context.connection_ended(self)
         service, self.service = self.service, None

@@ -66,6 +66,7 @@ from sftpgw.model.events.session_events import (
 from sftpgw.model.normalization import normalized_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
+from sftpgw.ssh.penalties import Offence
 
 MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
 """RFC 4256, section 5."""
@@ -369,6 +370,7 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _fail(self, request: LoginRequest, credentials: Any) -> None:
         if request.method != b"none":
+            self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
             is_question = isinstance(credentials, KeyCredentials) and credentials.signature is None
             kind = KeyNotAuthorised if is_question else LoginFailedEvent
             self.transport.events.emit(kind(**_facts(request, credentials)))

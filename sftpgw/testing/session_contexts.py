@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.task import Clock as FakeClock
 
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.events import EventSink
@@ -21,6 +21,7 @@ from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
 from sftpgw.model.store import ObjectStore
 from sftpgw.model.units import MIB
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_pairs import RecordedEvents
 
 
@@ -37,15 +38,17 @@ def session_context(
     files: FilesSettings | None = None,
 ) -> SessionContext:
     """The context of one session on `store`. What is left out is new, with its defaults."""
+    clock = clock or FakeClock()
     return SessionContext(
         user=user,
         store=store,
         budget=budget or Budget(512 * MIB),
         transfers=transfers or TransferRegistry(),
-        times=MtimeCache(),
-        clock=clock or FakeClock(),
+        times=MtimeCache(SharedMtimes(), "alice"),
+        clock=clock,
         events=events or RecordedEvents(),
         settings=settings or StoreSettings(),
         limits=limits or LimitSettings(),
         files=files or FilesSettings(),
+        work=free_work(clock).share(user),
     )

@@ -24,9 +24,10 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import (
@@ -43,6 +44,7 @@ from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.console import Console
 from sftpgw.session import Session, SharedContext
 from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.ssh_clients import ClientChannel
@@ -119,15 +121,20 @@ class GatewayInMemory:
         self.files = files or FilesSettings()
         self.holds_closes = holds_closes
         self.budget = Budget(self.limits.memory_bytes, self.clock.seconds)
-        self.transfers = TransferRegistry()
-        self.times = MtimeCache()
+        self.transfers = TransferRegistry(self.limits.directory_renames_per_user)
+        self.mtimes = SharedMtimes()
         self.events = RecordedEvents()
         self._serials = count(1)
 
     @cached_property
+    def work(self) -> WorkScheduler:
+        """Hands out CPU time, of which nothing is used."""
+        return free_work(self.clock)
+
+    @property
     def digester(self) -> Digester:
-        """Hashes stored files, for all sessions."""
-        return Digester(self.clock)
+        """Hashes stored files."""
+        return Digester(self.work.share("alice", "digests"))
 
     def shared(self, store: SharedStore | None = None) -> SharedContext:
         """What all sessions share, on another `store` if one is given."""
@@ -137,13 +144,13 @@ class GatewayInMemory:
             ),
             store=store or self.store,
             budget=self.budget,
-            digester=self.digester,
+            work=self.work,
             clock=self.clock,
             events=self.events,
             random_bytes=lambda size: next(self._serials).to_bytes(size, "big"),
             holds_closes=self.holds_closes,
             transfers=self.transfers,
-            mtimes=self.times,
+            mtimes=self.mtimes,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -174,6 +181,7 @@ class GatewayInMemory:
             commands=session.command,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            work=self.work,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
         return ExecutedCommand(pair, channel)
@@ -200,6 +208,7 @@ class GatewayInMemory:
             clock=self.clock,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            work=self.work,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
         if greet:

@@ -42,11 +42,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
@@ -63,6 +65,7 @@ from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import (
     ClientChannel,
     ClientConnection,
@@ -155,6 +158,7 @@ class ClientPair:
         exchange; by default the client does nothing more, and the test acts for it.
     :param greet: False to send nothing, not even the version line.
     :param strict: whether the client uses the strict key exchange.
+    :param address: the client's address, as limits and penalties count it; None for no limits.
     """
 
     def __init__(
@@ -165,11 +169,12 @@ class ClientPair:
         *,
         greet: bool = True,
         strict: bool = False,
+        address: IPv4Address | None = None,
     ) -> None:
         self.factory = factory
         self.clock = clock
         self.client_reads = True
-        server = factory.buildProtocol(None)
+        server = factory.buildProtocol(address)
         assert isinstance(server, GatewayTransport), "the factory takes no connection any more"
         self.server = server
         self.client = (StrictClientTransport if strict else ClientTransport)(when_secure)
@@ -255,6 +260,7 @@ class LoggedInPair(ClientPair):
     :param window_memory: the budget for windows, if they are counted.
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
+    :param work: hands out CPU time; by default none is used.
     """
 
     def __init__(
@@ -268,6 +274,7 @@ class LoggedInPair(ClientPair):
         window_memory: MemoryBudget | None = None,
         output_memory: MemoryBudget | None = None,
         totals: Callable[[], SessionTotals] = SessionTotals,
+        work: WorkScheduler | None = None,
     ) -> None:
         self.events = RecordedEvents()
         self.logouts: list[str] = []
@@ -282,7 +289,7 @@ class LoggedInPair(ClientPair):
             output_memory=output_memory,
             totals=totals,
         )
-        factory = make_factory(portal, clock, self.events, settings)
+        factory = make_factory(portal, clock, self.events, settings, work)
         self.connection = ClientConnection()
         super().__init__(
             factory, clock, lambda transport: self._log_in(transport, key), strict=strict
@@ -381,17 +388,32 @@ def make_test_portal(
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
     authenticator = RecordAuthenticator(
-        StaticUserDirectory(users), maybeDeferred, Decoys([cheap_decoy])
+        StaticUserDirectory(users), hash_at_once, Decoys([cheap_decoy])
     )
     return make_portal(authenticator, make_avatar)
 
 
+def hash_at_once(source: str, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+    """Takes the place of ``LoginThreads.run``: calls the function without a thread.
+
+    :param source: the client's address; ignored.
+    :param function: what is called.
+    :param arguments: its arguments.
+    """
+    return maybeDeferred(function, *arguments)
+
+
 def make_factory(
-    portal: Portal, clock: Clock, events: EventSink, settings: SshSettings | None = None
+    portal: Portal,
+    clock: Clock,
+    events: EventSink,
+    settings: SshSettings | None = None,
+    work: WorkScheduler | None = None,
 ) -> GatewayFactory:
     """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …
 
     It offers every MAC unless the settings list some, since Conch's client has only plain ones.
+    Its work takes no CPU time unless `work` measures some.
     """
     settings = settings or SshSettings()
     settings = replace(settings, macs=settings.macs or KNOWN["macs"])
@@ -402,5 +424,6 @@ def make_factory(
         settings=settings,
         clock=clock,
         events=events,
+        work=work or free_work(clock),
         new_label=lambda: next(labels),
     )

@@ -1,4 +1,4 @@
-"""Large bodies are gone over in steps, one in each turn of the reactor."""
+"""Large bodies are gone over in steps, each in a turn of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.aio.hasher import Hasher
 from sftpgw.model.units import Buffer
+from sftpgw.testing.cpu_clocks import dear_work
 from tests.iterations import IterationClock
 
 STEP_BYTES = 10
@@ -32,14 +33,14 @@ class Feeding:
 
 def test_a_body_that_fits_into_a_step_is_hashed_at_once() -> None:
     clock = IterationClock()
-    small = Feeding(Hasher(clock), b"one", bytearray(b"two"), memoryview(b""))
+    small = Feeding(Hasher(dear_work(clock, 1)), b"one", bytearray(b"two"), memoryview(b""))
     assert (small.pieces, small.ends) == ([b"one", b"two"], [None])
     assert not clock.getDelayedCalls()
 
 
 def test_a_step_is_bounded() -> None:
     clock = IterationClock()
-    large = Feeding(Hasher(clock), b"a" * 37, b"b" * 3, b"c" * 3)
+    large = Feeding(Hasher(dear_work(clock, 1)), b"a" * 37, b"b" * 3, b"c" * 3)
     done_bytes = []
     while not large.ends:
         done_bytes.append(large.size_bytes)
@@ -54,7 +55,7 @@ def test_a_step_is_bounded() -> None:
 def test_many_hashes_share_the_iterations() -> None:
     """Two bodies at once take as many turns as one after the other, and keep their order."""
     clock = IterationClock()
-    hasher = Hasher(clock)
+    hasher = Hasher(dear_work(clock, 1))
     first, second = (Feeding(hasher, bytes(30)) for _ in range(2))
     third = Feeding(hasher, b"small")
     for _ in range(3):
@@ -70,7 +71,7 @@ def test_many_hashes_share_the_iterations() -> None:
 
 def test_a_cancelled_hash_leaves_the_queue() -> None:
     clock = IterationClock()
-    hasher = Hasher(clock)
+    hasher = Hasher(dear_work(clock, 1))
     first, second = (Feeding(hasher, bytes(30)) for _ in range(2))
     first.work.cancel()
     (ended,) = first.ends
@@ -86,7 +87,7 @@ def test_each_hash_covers_every_byte(size_bytes: int) -> None:
     clock, digest = IterationClock(), hashlib.sha256()
     data = bytes(range(256)) * 4
     body = (data[: size_bytes // 3], memoryview(data)[size_bytes // 3 : size_bytes])
-    done = Deferred.fromCoroutine(Hasher(clock).feed(body, digest.update, STEP_BYTES))
+    done = Deferred.fromCoroutine(Hasher(dear_work(clock, 1)).feed(body, digest.update, STEP_BYTES))
     while not done.called:
         clock.iterate()
     assert digest.digest() == hashlib.sha256(data[:size_bytes]).digest()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sftpgw.aio.lru import LRUDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sftpgw.aio.lru import LRUDict, SharedLRU
 
 
 def test_the_least_recently_put_entry_goes() -> None:
@@ -12,3 +15,54 @@ def test_the_least_recently_put_entry_goes() -> None:
     known.put("a", 3)
     known.put("c", 4)
     assert dict(known) == {"a": 3, "c": 4}
+
+
+def shared(*entries: tuple[str, int], max_entries: int = 4) -> SharedLRU[int, str]:
+    known: SharedLRU[int, str] = SharedLRU(max_entries)
+    for owner, key in entries:
+        known.put(owner, key, owner)
+    return known
+
+
+def keys(known: SharedLRU[int, str], most: int = 20) -> list[int]:
+    return [key for key in range(most) if known.get(key) is not None]
+
+
+def test_an_owner_with_a_fair_share_pushes_out_its_own_entries() -> None:
+    known = shared(("a", 0), ("a", 1), ("b", 2), ("b", 3), ("b", 4), ("b", 5))
+    assert keys(known) == [0, 1, 4, 5]
+
+
+def test_a_newcomer_takes_from_the_owner_that_has_most() -> None:
+    known = shared(("a", 0), ("a", 1), ("a", 2), ("b", 3), ("c", 4))
+    assert keys(known) == [1, 2, 3, 4]
+
+
+def test_an_entry_that_was_touched_stays() -> None:
+    known = shared(("a", 0), ("a", 1), max_entries=2)
+    known.touch(0)
+    known.put("a", 2, "a")
+    assert keys(known) == [0, 2]
+
+
+def test_an_entry_belongs_to_the_owner_that_put_it_last() -> None:
+    known = shared(("a", 0), ("b", 0), ("a", 1), ("a", 2), ("b", 3), ("b", 4), max_entries=5)
+    assert known.get(0) == "b"
+    known.pop(0)
+    assert (keys(known), len(known)) == ([1, 2, 3, 4], 4)
+    assert known.get(0) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=60))
+def test_the_bound_holds_and_a_fair_share_is_safe(entries: list[tuple[str, int]]) -> None:
+    known: SharedLRU[int, str] = SharedLRU(6)
+    safe: dict[int, None] = {}  # the last entries of one owner, up to a third of all
+    for owner, key in entries:
+        known.put(owner, key, owner)
+        safe.pop(key, None)
+        if owner == "a":
+            safe[key] = None
+            while len(safe) > 2:
+                del safe[next(iter(safe))]
+        assert len(known) <= 6
+        assert all(known.get(key) == "a" for key in safe)

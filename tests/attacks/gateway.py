@@ -28,19 +28,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.keys import Key
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineOnlyReceiver
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
+from sftpgw.session import Session
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
 from sftpgw.testing.fake_store import FakeStore
@@ -149,19 +151,20 @@ class TargetGateway(GatewayInMemory):
         super().__init__(store)
         fill(store)
         self.clock = reactor
+        self.work = WorkScheduler(reactor, time.thread_time)
         self.counted = CountedEvents()
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
         decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
-        authenticator = RecordAuthenticator(StaticUserDirectory(users), deferToThread, decoys)
+        authenticator = RecordAuthenticator(
+            StaticUserDirectory(users), LoginThreads(reactor).run, decoys
+        )
         portal = make_portal(authenticator, self._avatar)
-        self.factory = make_factory(portal, reactor, self.events, settings)
+        self.factory = make_factory(portal, reactor, self.events, settings, self.work)
 
     def _avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
-        return GatewayAvatar(
-            {b"sftp": lambda: self.subsystem(user)},
-            commands=lambda line: self.command(line, user),
-        )
+        session = Session(self.shared(), user, labels)
+        return GatewayAvatar({b"sftp": session.sftp}, commands=session.command, user=user.name)
 
 
 def yardstick() -> float:

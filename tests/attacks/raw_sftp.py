@@ -7,7 +7,7 @@ Must not know: any attack.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -157,6 +157,15 @@ class RawSftp:
         ids = [self.send(wire.Write(0, handle, at, (data[at : at + STEP_BYTES],))) for at in starts]
         assert {self.status(each) for each in ids} <= {Status.OK}
         self.close(handle)
+
+    def put_many(self, paths: Sequence[bytes]) -> None:
+        """Files of one byte, a hundred at once."""
+        for start in range(0, len(paths), 100):
+            opens = [self.send(wire.Open(0, path, CREATE, {})) for path in paths[start:][:100]]
+            handles = [wire.SftpFields(self.reply(each), 5, 0).string() for each in opens]
+            asked = [self.send(wire.Write(0, handle, 0, (b"x",))) for handle in handles]
+            asked += [self.send(wire.OnHandle(Kind.CLOSE, 0, handle)) for handle in handles]
+            assert {self.status(each) for each in asked} <= {Status.OK}
 
     def get(self, path: bytes) -> bytes:
         """STAT, OPEN, pipelined READs, CLOSE."""

@@ -28,7 +28,7 @@ from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
 from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
 from sftpgw.model.users import User
-from sftpgw.testing.ssh_pairs import make_user, new_key
+from sftpgw.testing.ssh_pairs import hash_at_once, make_user, new_key
 from tests.results import failure_of, result_of
 
 KEY = new_key()
@@ -76,13 +76,13 @@ class Harness:
         self.made.append((user.name, session))
         return PlainAvatar()
 
-    def _run(self, function, password: bytes, password_hash: str) -> Deferred[Any]:
+    def _run(self, source: str, function, password: bytes, password_hash: str) -> Deferred[Any]:
         self.work.append(password_hash)
         return maybeDeferred(function, password, password_hash)
 
 
 def authenticator(
-    directory: StaticUserDirectory = DIRECTORY, run_in_thread: RunInThread = maybeDeferred
+    directory: StaticUserDirectory = DIRECTORY, run_in_thread: RunInThread = hash_at_once
 ) -> RecordAuthenticator:
     return RecordAuthenticator(directory, run_in_thread, Decoys([DECOY]))
 
@@ -258,7 +258,7 @@ def test_spellings_of_a_name_in_composed_and_decomposed_letters() -> None:
 def test_a_guess_is_not_checked_once_its_client_is_gone() -> None:
     waiting: list[Callable[[], bool]] = []
 
-    def in_line(function, *arguments) -> Deferred[Any]:
+    def in_line(source: str, function, *arguments) -> Deferred[Any]:
         waiting.append(partial(function, *arguments))
         return Deferred()
 

@@ -17,6 +17,7 @@ from sftpgw.aws.endpoints import BucketEndpoint
 from sftpgw.aws.signer import Signer
 from sftpgw.model.settings import SignPayload
 from sftpgw.model.units import Body
+from sftpgw.testing.cpu_clocks import free_work
 
 CREDENTIALS = ReadOnlyCredentials(
     "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", None
@@ -27,7 +28,7 @@ ENCRYPTED = BucketEndpoint("https://examplebucket.s3.amazonaws.com", "us-east-1"
 
 
 def signer_at(seconds: float, choice: SignPayload = SignPayload.YES) -> Signer:
-    return Signer(choice, lambda: seconds, Hasher(task.Clock()))
+    return Signer(choice, lambda: seconds, Hasher(free_work(task.Clock())))
 
 
 def signed(

@@ -16,6 +16,7 @@ from sftpgw.files.digests import ALGORITHMS, MAX_BLOCKS, STEP_BYTES, Digester
 from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.filesystem import FileAttributes, FileKind
 from sftpgw.model.units import Body
+from sftpgw.testing.cpu_clocks import dear_work
 from tests.iterations import IterationClock
 
 
@@ -60,7 +61,9 @@ def test_digests_of_whole_files(name: str, size_bytes: int, is_late: bool) -> No
     clock, data = Clock(), bytes(range(256)) * (size_bytes // 256 + 1)
     data = data[:size_bytes]
     reader = Reader(clock, data, is_late=is_late)
-    work = Deferred.fromCoroutine(Digester(clock).digest_blocks(reader, name))
+    work = Deferred.fromCoroutine(
+        Digester(dear_work(clock, 1).share("alice")).digest_blocks(reader, name)
+    )
     expected = zlib.crc32(data).to_bytes(4, "big") if name == "crc32" else None
     assert finish(clock, work) == [expected or hashlib.new(name, data).digest()]
     assert max(reader.lengths, default=0) <= STEP_BYTES
@@ -71,7 +74,9 @@ def test_digests_of_whole_files(name: str, size_bytes: int, is_late: bool) -> No
 def test_digests_of_ranges_and_blocks(data: bytes, start: int, length: int, block: int) -> None:
     clock = Clock()
     stop = start + length if length else 0
-    work = Digester(clock).digest_blocks(Reader(clock, data), "md5", start, stop, block)
+    work = Digester(dear_work(clock, 1).share("alice")).digest_blocks(
+        Reader(clock, data), "md5", start, stop, block
+    )
     wanted = data[start : stop or len(data)]
     blocks = [wanted[at : at + block] for at in range(0, len(wanted), block)] if block else [wanted]
     expected = [hashlib.md5(each).digest() for each in blocks]
@@ -81,7 +86,9 @@ def test_digests_of_ranges_and_blocks(data: bytes, start: int, length: int, bloc
 def test_too_many_blocks_are_refused_before_anything_is_read() -> None:
     clock = Clock()
     reader = Reader(clock, bytes(256 * MAX_BLOCKS + 1))
-    work = Deferred.fromCoroutine(Digester(clock).digest_blocks(reader, "md5", 0, 0, 256))
+    work = Deferred.fromCoroutine(
+        Digester(dear_work(clock, 1).share("alice")).digest_blocks(reader, "md5", 0, 0, 256)
+    )
     failures: list[object] = []
     work.addErrback(lambda failure: failures.append(failure.trap(LimitReached)))
     assert failures == [LimitReached]
@@ -90,7 +97,7 @@ def test_too_many_blocks_are_refused_before_anything_is_read() -> None:
 
 def test_one_step_in_each_reactor_iteration_round_robin() -> None:
     clock = IterationClock()
-    digester = Digester(clock)
+    digester = Digester(dear_work(clock, 1).share("alice"))
     readers = [Reader(clock, bytes(5 * STEP_BYTES)) for _ in range(3)]
     work = [Deferred.fromCoroutine(digester.digest_file(reader, "crc32")) for reader in readers]
     for turn in range(12):
@@ -107,7 +114,7 @@ def test_one_step_in_each_reactor_iteration_round_robin() -> None:
 
 def test_a_cancelled_digest_leaves_the_queue() -> None:
     clock = Clock()
-    digester = Digester(clock)
+    digester = Digester(dear_work(clock, 1).share("alice"))
     first, second = digester.next_step(), digester.next_step()
     first.addErrback(lambda failure: None)
     first.cancel()

@@ -231,6 +231,9 @@ def test_a_defect() -> None:
         raise RuntimeError("a bug")
 
     gateway = GatewayInMemory()
-    console, channel = Console(broken, events=gateway.events, clock=gateway.clock), Channel()
+    console, channel = (
+        Console(broken, events=gateway.events, work=gateway.work.share("alice")),
+        Channel(),
+    )
     console.makeConnection(channel)
     demand("command: a defect of the gateway", channel.status)

@@ -20,7 +20,7 @@ from sftpgw.config import load_settings
 from sftpgw.config.loader import SECTIONS
 from sftpgw.config.users_ini import DEFAULT_KEYS, USER_KEYS
 from sftpgw.errors import ConfigError
-from sftpgw.model.settings import Settings, StartupLimits
+from sftpgw.model.settings import PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import ALL_PERMISSIONS, Permission
@@ -56,6 +56,15 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "startup-limits": (
         {"1:1:1": StartupLimits(1, 1, 1), "10:100:100": StartupLimits(10, 100, 100)},
         ["0:30:60", "10:0:60", "10:101:60", "61:30:60", "10:30"],
+    ),
+    "penalties": (
+        {
+            "authfail:1m": PenaltySettings(failed_attempt_seconds=60.0),
+            "noauth:0s max:1d,min:2s grace-exceeded:3s authfail:4s": PenaltySettings(
+                4.0, 0.0, 3.0, 2.0, 86400.0
+            ),
+        },
+        ["authfail", "authfail:5", "crash:90s", "min:20s max:10s", "max:2d", "min:1s min:1s"],
     ),
     "bucket-name": (
         {
@@ -236,6 +245,8 @@ def demand_user_default(row: Row, loader: Loader) -> None:
     elif row.key == "permissions":
         assert loader.value(row, None) == ALL_PERMISSIONS
         assert {str(each.name).lower() for each in ALL_PERMISSIONS} == set(row.kind.split()[2:])
+    elif row.key == "weight":
+        assert loader.value(row, None) == 1
     else:
         assert not loader.value(row, None)
 

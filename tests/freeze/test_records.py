@@ -56,7 +56,7 @@ from tests.results import result_of
 STATE = ".sftpgw/"
 PART_BYTES = 64 * KIB
 FILES = {"d/": b"", "d/a": b"a", "d/e/ä b": b"b"}
-RANDOM_ID = re.compile(r"(?<=renames/)[0-9a-f]{24}(?=/)")
+RANDOM_ID = re.compile(r"(?<=renames/)[0-9a-f]{24}(?=-)")
 ON = WriteIntent(truncate=False)
 
 

@@ -34,6 +34,7 @@ from sftpgw.http.certificates import (
 )
 from sftpgw.http.client import HttpClient, HttpRequest
 from sftpgw.http.proxies import Proxies
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.tls_servers import DAY, Authority, Issued, TlsServer, TunnelProxy
 
 HOST = "store.a.example"
@@ -117,6 +118,7 @@ async def ask(
     await proxy.listen(reactor)
     client = HttpClient(
         reactor,
+        work=free_work(reactor),
         idle_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),

@@ -34,6 +34,7 @@ from sftpgw.http.client import (
     NoHttp,
 )
 from sftpgw.model.units import Body
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
 
@@ -63,7 +64,9 @@ def request_to(url: str, body: Body = (), **headers: str) -> HttpRequest:
 def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
-    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=10.0)
+    client = HttpClient(
+        reactor, work=free_work(reactor), idle_connections=2, connect_timeout_seconds=10.0
+    )
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
 
@@ -165,7 +168,9 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
         return reply
 
     server.respond_with(answer_all_together)
-    client = HttpClient(reactor, idle_connections=AT_ONCE, connect_timeout_seconds=10.0)
+    client = HttpClient(
+        reactor, work=free_work(reactor), idle_connections=AT_ONCE, connect_timeout_seconds=10.0
+    )
     try:
         for _ in range(2):
             request = request_to(server.url + "/", (b"x",))
@@ -230,7 +235,9 @@ def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> N
     reactor = MemoryReactorClock()
     if not is_found:
         reactor.installNameResolver(SilentResolver())
-    client = HttpClient(reactor, idle_connections=2, connect_timeout_seconds=7.0)
+    client = HttpClient(
+        reactor, work=free_work(reactor), idle_connections=2, connect_timeout_seconds=7.0
+    )
     waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
     failures: list[Failure] = []
     waiting.addErrback(failures.append)
@@ -257,6 +264,7 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     await port.listen(reactor)
     client = HttpClient(
         reactor,
+        work=free_work(reactor),
         idle_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
@@ -311,6 +319,7 @@ async def test_an_early_success_is_none_over_tls_either(
     await port.listen(reactor)
     client = HttpClient(
         reactor,
+        work=free_work(reactor),
         idle_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
@@ -362,6 +371,7 @@ async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_truste
     await port.listen(reactor)
     client = HttpClient(
         reactor,
+        work=free_work(reactor),
         idle_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file if is_trusted else ""),

@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from sftpgw import errors
@@ -20,6 +21,7 @@ from sftpgw.http.tunnels import LONGEST_HEAD_BYTES, ProxyRefused, TunnelEndpoint
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.s3.store_factory import authorities_of
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, TlsServer, TunnelProxy
 from tests.results import failure_of
@@ -47,7 +49,9 @@ class AtOnce:
 
 def test_an_answer_without_end_is_not_kept() -> None:
     to_proxy = AtOnce()
-    tunnel = TunnelEndpoint(to_proxy, Proxy("proxy.example", 3128), HOST, 443, Connections())
+    tunnel = TunnelEndpoint(
+        to_proxy, Proxy("proxy.example", 3128), HOST, 443, Connections(free_work(Clock()))
+    )
     connecting = tunnel.connect(Factory())
     to_proxy.protocol.dataReceived(b"HTTP/1.1 200 OK\r\nX: " + b"x" * (LONGEST_HEAD_BYTES - 100))
     assert not to_proxy.transport.disconnected

@@ -163,7 +163,10 @@ def test_names_that_have_to_be_waited_for(gateway: GatewayInMemory) -> None:
         tree, digester = gateway.tree(), gateway.digester
         return await print_sums(console, tree, digester, "md5", paths(), is_binary=False)
 
-    console, channel = Console(run, events=gateway.events, clock=gateway.clock), Channel()
+    console, channel = (
+        Console(run, events=gateway.events, work=gateway.work.share("alice")),
+        Channel(),
+    )
     console.makeConnection(channel)
     assert channel.status is None
     found.callback((1, 2))
@@ -178,7 +181,10 @@ def test_a_defect_is_told_and_logged(gateway: GatewayInMemory) -> None:
     async def broken(console: Console) -> int:
         raise RuntimeError("a bug")
 
-    console, channel = Console(broken, events=gateway.events, clock=gateway.clock), Channel()
+    console, channel = (
+        Console(broken, events=gateway.events, work=gateway.work.share("alice")),
+        Channel(),
+    )
     console.makeConnection(channel)
     assert channel.status == 70
     assert b"a bug" not in channel.errors

@@ -13,7 +13,7 @@ from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import Permission
-from sftpgw.scp.console import LINES_PER_ITERATION
+from sftpgw.scp.console import LINES_PER_LOOK
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.wire import scp as wire
@@ -375,12 +375,12 @@ def test_a_client_that_takes_no_answers_is_not_heard_any_further(gateway: Gatewa
     talk.drop()
 
 
-def test_many_lines_take_several_iterations(gateway: GatewayInMemory) -> None:
+def test_many_lines_take_several_turns(gateway: GatewayInMemory) -> None:
     talk = Talk(gateway, b"scp -t a")
     talk.heard()
-    talk.console.dataReceived(b"T1 0 1 0\n" * (3 * LINES_PER_ITERATION))
-    assert len(talk.channel.written) <= LINES_PER_ITERATION
-    assert talk.heard() == OK * (3 * LINES_PER_ITERATION)
+    talk.console.dataReceived(b"T1 0 1 0\n" * (3 * LINES_PER_LOOK))
+    assert len(talk.channel.written) <= LINES_PER_LOOK
+    assert talk.heard() == OK * (3 * LINES_PER_LOOK)
     talk.drop()
 
 

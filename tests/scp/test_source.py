@@ -13,6 +13,7 @@ from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import Permission
 from sftpgw.scp import source
+from sftpgw.testing.cpu_clocks import dear_work
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.scp.talking import Channel, Talk, seed
@@ -282,6 +283,7 @@ def test_a_pattern_lists_only_so_many_directories(
 def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sftpgw.scp.glob.expansion.STEPS_PER_ITERATION", 100)
     gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
+    gateway.work = dear_work(gateway.clock, 1)
     for number in range(100):
         gateway.store.seed(f"home/alice/{number:03}", b"")
     console, channel = gateway.command(b"scp -f *x"), Channel()

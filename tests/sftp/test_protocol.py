@@ -24,10 +24,11 @@ from sftpgw.model.filesystem import WriteIntent
 from sftpgw.model.settings import SshSettings, StoreSettings
 from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import MAX_PENDING, REQUESTS_PER_ITERATION, SFTPProtocol
+from sftpgw.sftp.protocol import MAX_PENDING, SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.telemetry.limited import MAX_TOLD
+from sftpgw.testing.cpu_clocks import dear_work
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
     CREATE,
@@ -485,7 +486,7 @@ class TestTheEnd:
         gateway.store.seed("home/alice/a", b"x")
         held_bytes = take_all_memory(gateway)
         opening = client.send(wire.Open(0, b"/a", OpenFlag.READ, {}))
-        assert client.listdir(b"/") == [b"a"]
+        assert client.on_path(Kind.STAT, b"/a").attributes["size"] == 1
         gateway.budget.release(held_bytes)
         client.pump()
         handle = client.answer(opening).body
@@ -605,7 +606,7 @@ class TestExtensions:
 
 
 def test_the_objects_provide_conchs_interfaces_and_ours(gateway: GatewayInMemory) -> None:
-    server = GatewayServer("alice", gateway.tree(), gateway.clock, gateway.files)
+    server = GatewayServer("alice", gateway.tree(), gateway.clock, gateway.files, gateway.digester)
     gateway.store.seed("home/alice/a", b"x")
     assert verifyObject(ISFTPServer, server)
     assert verifyObject(IGatewayServer, server)
@@ -702,6 +703,9 @@ class Channel:
         return count
 
 
+REQUESTS_PER_TURN = 10
+
+
 def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel]:
     """A protocol that has got so many requests at once."""
     protocol, channel = gateway.subsystem(), Channel()
@@ -714,14 +718,15 @@ def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel
 
 
 def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMemory) -> None:
-    protocol, channel = crowded(gateway, 2 * REQUESTS_PER_ITERATION + 1)
+    gateway.work = dear_work(gateway.clock, REQUESTS_PER_TURN)
+    protocol, channel = crowded(gateway, 2 * REQUESTS_PER_TURN + 1)
     protocol.inputEnded()
     assert protocol.is_busy
-    assert channel.replies() == REQUESTS_PER_ITERATION
+    assert channel.replies() == REQUESTS_PER_TURN
     assert channel.exit_status is None
     assert len(gateway.clock.getDelayedCalls()) == 1
     gateway.clock.advance(0)
-    assert channel.replies() == REQUESTS_PER_ITERATION + 1
+    assert channel.replies() == REQUESTS_PER_TURN + 1
     assert channel.exit_status == 0
     assert not protocol.is_busy
 
@@ -729,8 +734,11 @@ def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMem
 def test_a_client_that_leaves_between_two_iterations_leaves_nothing(
     gateway: GatewayInMemory,
 ) -> None:
-    protocol, _ = crowded(gateway, REQUESTS_PER_ITERATION + 1)
+    gateway.work = dear_work(gateway.clock, REQUESTS_PER_TURN)
+    protocol, _ = crowded(gateway, REQUESTS_PER_TURN + 1)
     protocol.connectionLost(None)
+    assert not protocol.is_busy
+    gateway.clock.advance(0)
     assert gateway.clock.getDelayedCalls() == []
     gateway.assert_idle()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.task import Clock
 
+from sftpgw.model.addresses import address_of, site_of
 from sftpgw.model.settings import SshSettings, StartupLimits
 from sftpgw.ssh.admission import (
     MAX_SOURCES,
@@ -21,11 +22,10 @@ from sftpgw.ssh.admission import (
     ProcessAdmission,
     ProcessTicket,
     Refusal,
-    address_of,
     drop_probability,
-    site_of,
 )
 from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS, GatewayFactory
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -470,6 +470,7 @@ def test_two_factories_may_share_their_admission() -> None:
             settings=SshSettings(),
             clock=clock,
             events=RecordedEvents(),
+            work=free_work(clock),
             admission=shared,
         )
         for _ in range(2)

@@ -21,6 +21,7 @@ from sftpgw.ssh.algorithms import (
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import ClientTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -43,6 +44,7 @@ def factory_of(settings: SshSettings, keys: tuple[Key, ...] = ()) -> GatewayFact
         settings=settings,
         clock=Clock(),
         events=RecordedEvents(),
+        work=free_work(Clock()),
     )
 
 

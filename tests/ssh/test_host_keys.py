@@ -27,6 +27,7 @@ from sftpgw.ssh.host_keys import (
     create_missing_host_keys,
     load_host_keys,
 )
+from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_pairs import RecordedEvents, make_test_portal
 from tests.needs import needs
 
@@ -200,6 +201,7 @@ def test_an_rsa_host_key_signs_with_sha2_only(tmp_path: Path) -> None:
         settings=SshSettings(),
         clock=Clock(),
         events=RecordedEvents(),
+        work=free_work(Clock()),
     )
     transport = factory.buildProtocol(None)
     assert transport.supportedPublicKeys == [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"]

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
-from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, matches
+from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator
@@ -28,6 +28,7 @@ from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
     RecordedEvents,
+    hash_at_once,
     make_factory,
     make_test_portal,
     make_user,
@@ -448,7 +449,9 @@ class SlowThread:
         self.waiting: list[Callable[[], None]] = []
         self.asked: list[bytes] = []
 
-    def run(self, function: Callable[..., Any], password: bytes, text: str) -> Deferred[Any]:
+    def run(
+        self, source: str, function: Callable[..., Any], password: bytes, text: str
+    ) -> Deferred[Any]:
         waiting: Deferred[Any] = Deferred()
         self.asked.append(password)
         self.waiting.append(lambda: waiting.callback(function(password, text)))
@@ -575,7 +578,7 @@ def test_a_portal_that_breaks_is_a_failed_login_and_one_logged_failure(
             raise RuntimeError("the directory is on fire")
 
     portal = make_portal(
-        RecordAuthenticator(BrokenDirectory(), matches, Decoys([])),
+        RecordAuthenticator(BrokenDirectory(), hash_at_once, Decoys([])),
         lambda user, session: GatewayAvatar({}),
     )
     login = Login(portal)
@@ -595,7 +598,7 @@ def test_an_avatar_is_made_for_the_session_that_the_log_names() -> None:
         return GatewayAvatar({})
 
     users = StaticUserDirectory(USERS)
-    login = Login(make_portal(RecordAuthenticator(users, maybeDeferred, Decoys([])), make_avatar))
+    login = Login(make_portal(RecordAuthenticator(users, hash_at_once, Decoys([])), make_avatar))
     login.password(b"secret")
     (told,) = login.events.facts("login-succeeded")
     assert made == [SessionLabels(str(told["session"]), str(told["peer"]))]

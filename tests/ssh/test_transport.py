@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.factory import SILENT_TALLY_SECONDS
 from sftpgw.ssh.packet_cipher import PacketCiphers
-from sftpgw.ssh.packet_transport import PACKETS_PER_ITERATION
+from sftpgw.ssh.packet_transport import PACKETS_PER_LOOK
 from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS
+from sftpgw.testing.cpu_clocks import CpuClock, dear_work
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -197,31 +199,52 @@ def test_a_packet_in_single_bytes(pair: LoggedInPair, made: list[RecordingSubsys
     assert bytes(made[0].received) == b"x" * 100
 
 
+@pytest.fixture
+def slow_pair(made: list[RecordingSubsystem]) -> Iterator[LoggedInPair]:
+    """A client whose turns are over after `PACKETS_PER_TURN`, once it has its channel."""
+    clock, cpu = Clock(), CpuClock()
+    work = dear_work(clock, LOOKS_PER_TURN, cpu)
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, clock=clock, work=work)
+    pair.open_subsystem()
+    cpu.step_seconds = 1.0
+    yield pair
+    pair.drop()
+    pair.clock.advance(0)
+    assert pair.clock.getDelayedCalls() == []
+
+
+LOOKS_PER_TURN = 3
+PACKETS_PER_TURN = LOOKS_PER_TURN * PACKETS_PER_LOOK
+
+
 def test_many_small_packets_leave_time_for_others(
-    pair: LoggedInPair, made: list[RecordingSubsystem]
+    slow_pair: LoggedInPair, made: list[RecordingSubsystem]
 ) -> None:
-    channel = pair.open_subsystem()
-    told = [b"%05d" % number for number in range(2 * PACKETS_PER_ITERATION + 10)]
+    channel = slow_pair.connection.channels[0]
+    told = [b"%05d" % number for number in range(2 * PACKETS_PER_TURN + 10)]
     for each in told:
         channel.write(each)
-    pair.server.dataReceived(pair.client_io.take())
-    assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_ITERATION])
+    slow_pair.server.dataReceived(slow_pair.client_io.take())
+    assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_TURN])
+    assert slow_pair.server._is_paused
     channel.write(b"the last")
-    pair.server.dataReceived(pair.client_io.take())  # it is handled after the packets before it
-    assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_ITERATION])
-    pair.clock.advance(0)
+    # It is handled after the packets before it.
+    slow_pair.server.dataReceived(slow_pair.client_io.take())
+    assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_TURN])
+    slow_pair.clock.advance(0)
     assert bytes(made[0].received) == b"".join(told) + b"the last"
+    assert not slow_pair.server._is_paused
 
 
 def test_packets_that_wait_are_forgotten_with_the_connection(
-    pair: LoggedInPair, made: list[RecordingSubsystem]
+    slow_pair: LoggedInPair, made: list[RecordingSubsystem]
 ) -> None:
-    channel = pair.open_subsystem()
-    for _ in range(PACKETS_PER_ITERATION + 10):
+    channel = slow_pair.connection.channels[0]
+    for _ in range(PACKETS_PER_TURN + 10):
         channel.write(b"x")
-    pair.server.dataReceived(pair.client_io.take())
-    pair.drop()
-    assert len(made[0].received) == PACKETS_PER_ITERATION
+    slow_pair.server.dataReceived(slow_pair.client_io.take())
+    slow_pair.drop()
+    assert len(made[0].received) == PACKETS_PER_TURN
 
 
 def test_longer_packets_after_login_but_not_endless_ones(pair: LoggedInPair) -> None:

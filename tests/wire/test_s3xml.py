@@ -205,3 +205,59 @@ def test_no_bytes_break_a_parser(document: bytes) -> None:
             parse(document)
         except MalformedDocument:
             continue
+
+
+def attributes(count: int) -> str:
+    return " ".join(f'a{number}="1"' for number in range(count))
+
+
+class TestBounds:
+    """What a hostile or broken store can make the parsers hold and do."""
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("<a>" * 100, "inside each other"),
+            ("<a/>" * 400_000, "tags and attributes"),
+            (
+                "<a " + " ".join(f'a{n}="1"' for n in range(20_000)) + "/>",
+                "a tag or a text of over",
+            ),
+            (f'<a {" ".join(f"""a{n}="1" """ for n in range(5000))}/>' * 70, "tags and attributes"),
+            ("<Contents><Key>a</Key></Contents>" * 10_001, "over 10000 rows"),
+            ("<Contents>" + "".join(f"<a{n}/>" for n in range(101)) + "</Contents>", "100 fields"),
+            ("".join(f"<a{n}/>" for n in range(101)), "ListBucketResult has over 100 fields"),
+            (row("k" * 70_000), "a tag or a text of over"),
+        ],
+    )
+    def test_a_document_is_refused_for_what_it_would_cost(self, content: str, reason: str) -> None:
+        with pytest.raises(MalformedDocument, match=reason):
+            s3xml.parse_object_list(listing(content), "b")
+
+    @pytest.mark.parametrize("piece_bytes", [1, 7, 4096, 65_536])
+    def test_a_page_in_pieces_is_the_same(self, piece_bytes: int) -> None:
+        content = "".join(row(f"key+%C3%A9-{number}") for number in range(50))
+        document = b" \n" + listing("<EncodingType>url</EncodingType>" + content)
+        parser = s3xml.object_list_parser("b")
+        for start in range(0, len(document), piece_bytes):
+            parser.feed(document[start : start + piece_bytes])
+        page = parser.finish()
+        assert page == s3xml.parse_object_list(document, "b")
+        assert page.objects[7].name.key == "key é-7"
+
+    def test_a_tag_without_an_end_is_refused_in_pieces_too(self) -> None:
+        parser = s3xml.object_list_parser("b")
+        parser.feed(b"<ListBucketResult ")
+        with pytest.raises(MalformedDocument, match="a tag or a text of over"):
+            for _ in range(100):
+                parser.feed(b"a" * 1000)
+
+    def test_fields_of_other_elements_are_none_of_a_row(self) -> None:
+        content = row("k").replace("<Size>", "<Owner><Key>other</Key></Owner><Size>")
+        (info,) = s3xml.parse_object_list(listing(content), "b").objects
+        assert info.name.key == "k"
+
+    def test_the_texts_of_an_error_are_short(self) -> None:
+        fields = "".join(f"<{name}>{'x' * 9000}</{name}>" for name in ("Code", "Message", "Region"))
+        error = s3xml.parse_error(f"<Error>{fields}</Error>".encode())
+        assert (len(error.code), len(error.message), len(error.region)) == (128, 1000, 128)

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from sftpgw.errors import LimitReached
 from sftpgw.files.downloads.plan.read_ahead import Fetch
+from sftpgw.files.memory.held_memory import NO_MEMORY, wait_for_memory
 from sftpgw.files.memory.reservation import request_reclaim_while_waiting
 from sftpgw.model.clock import Clock
 from sftpgw.model.memory import MemoryBudget
@@ -25,11 +25,6 @@ from sftpgw.model.store import ByteRange
 from sftpgw.model.units import KIB
 
 FIRST_BYTES_WHEN_SHORT_OF_MEMORY = 256 * KIB
-
-OPEN_WAIT_SECONDS = 60.0
-"""How long an OPEN waits in the queue for memory."""
-
-NO_MEMORY = "all memory is in use by other transfers; try again in a moment"
 
 
 class RangeMemory:
@@ -62,18 +57,8 @@ class RangeMemory:
         if not self._budget.try_charge(first_bytes):
             if not may_wait:
                 raise LimitReached(NO_MEMORY)
-            await self._wait(first_bytes)
+            await wait_for_memory(self._budget, self._clock, first_bytes)
         return first_bytes
-
-    async def _wait(self, size_bytes: int) -> None:
-        granted = self._budget.acquire(size_bytes)
-        if granted is None:
-            return
-        request_reclaim_while_waiting(self._budget, self._clock, granted)
-        try:
-            await granted.addTimeout(OPEN_WAIT_SECONDS, self._clock)  # type: ignore[arg-type]
-        except WaitedTooLong:
-            raise LimitReached(NO_MEMORY) from None
 
     def reserve(self, fetch: Fetch, *, reads_ahead: bool) -> ByteRange | None:
         """Reserve a range, or the part of it that a READ waits for; None if neither fits.

@@ -11,7 +11,7 @@ Rules
    (``auto``). At 30 ms for a HEAD, these 1,000 take 1.4 seconds, and 0.6 seconds of CPU, the first
    time.
 2. One listing has `MAX_HEADS` of them in flight, all listings of the process together have
-   `mtimes.cache.MAX_HEADS_TOGETHER`; listings take turns.
+   `mtimes.cache.MAX_HEADS_TOGETHER`; users take turns, then their sessions.
 3. A listing waits `MAX_WAIT_SECONDS` for the HEADs of a page. Then, and where a HEAD is refused, it
    shows the Last-Modified. One refusal may concern a single object; but after `MAX_REFUSED` of them
    without any success, or if the store fails, the listing sends no more.
@@ -51,6 +51,7 @@ class PageMtimes:
         choice = context.files.exact_times
         self._store = context.store
         self._cache = context.times
+        self._path = (context.user, context.session)
         self._clock = context.clock
         self._events = context.events
         self._shows = choice is not ExactTimes.NO
@@ -112,12 +113,9 @@ class PageMtimes:
 
     async def _work(self, found: dict[ObjectName, float | None]) -> None:
         while self._unknown:
-            await self._cache.head_slots.acquire()
-            try:
+            async with self._cache.head_slots.slot(self._path):
                 if self._unknown:
                     await self._look(self._unknown.popleft(), found)
-            finally:
-                self._cache.head_slots.release()
 
     async def _look(
         self, listed: ObjectInfo | ObjectName, found: dict[ObjectName, float | None]

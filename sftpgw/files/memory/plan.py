@@ -20,7 +20,8 @@ Rules
 4. The reserve is lent to uploads that wait, and only in one piece: all that is missing until the
    part can be sent. Of the users with least on loan, the one that has used least is first; of
    its uploads, the one closest to its part. A user gets no more than is left afterwards, but always
-   a first loan. While no loan is out, the first one may use the overdraft. A loan ends with its part, or when the upload becomes slow.
+   a first loan. While no loan is out, the first one may use the overdraft. A loan ends with its
+   part, or when the upload becomes slow.
 5. A slow upload that finds the pool used up does not borrow or wait, if slow uploads hold more than
    half of the pool. Those of them that hold enough for a part send it as it is. If there are none,
    the newest slow upload is told to come again: of the user over a fair share that has most in
@@ -30,7 +31,8 @@ Rules
    and those of users over a fair share, and of the user that is next, that have been slow for as
    long. If slow uploads hold more than half of the pool, any of them, by rule 5.
 7. A user who stays *within its share* may pass the queue as long as the next in the queue holds
-   more than its own. The share is an equal part, by weight, among the users that hold something or wait.
+   more than its own. The share is an equal part, by weight, among the users that hold something or
+   wait.
 
 Why the line always moves: sent bytes and read-ahead come back whatever others do. Suppose that only
 filling bytes are left, and all their uploads wait. They hold at most the pool and the overdraft
@@ -77,8 +79,8 @@ class HeldUpload(Holder):
     :param path: the user and the upload.
     :param filler: tells how the upload gets on.
     :ivar sent_bytes: how many bytes are on their way to the store.
-    :ivar uncounted_bytes: how many of these are not counted. They came while it waited, and count in
-        the window of its client.
+    :ivar uncounted_bytes: how many of these are not counted. They came while it waited, and count
+        in the window of its client.
     :ivar lent_bytes: how many are on loan from the reserve, to fill a part.
     :ivar missing_bytes: how many it waits for.
     :ivar part_bytes: with how many filling bytes it can send a part.
@@ -271,8 +273,7 @@ class MemoryPlan:
 
     def expect_part(self, part_bytes: int) -> None:
         """An upload will send a part of this size: the reserve must be large enough."""
-        if part_bytes > self._largest_part_bytes:
-            self._largest_part_bytes = part_bytes
+        self._largest_part_bytes = max(self._largest_part_bytes, part_bytes)
 
     def fill(self, upload: HeldUpload, size_bytes: int, now_seconds: float) -> None:
         """An upload has taken bytes to fill a part with, or gives some back if negative.

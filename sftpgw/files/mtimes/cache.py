@@ -21,17 +21,17 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from twisted.internet.defer import DeferredSemaphore
-
-from sftpgw.aio.lru import LRUDict
+from sftpgw.aio.fair_slots import FairSlots
+from sftpgw.aio.lru import SharedLRU
 from sftpgw.files.listing.plan import attributes_of, modified_seconds
 from sftpgw.model.filesystem import FileAttributes
 from sftpgw.model.store import ObjectInfo, ObjectName
 
 MAX_FILES = 65_536
-"""At 0.2 KiB each, however long their keys are: 14 MiB."""
+"""At 0.3 KiB each, however long their keys are: 20 MiB. Deferred mtimes have as many entries."""
 
 MAX_HEADS_TOGETHER = 64
 """How many HEADs the listings of all sessions have in flight."""
@@ -67,32 +67,48 @@ class _Known:
         return self.date == int(listed.modified_seconds)
 
 
-class MtimeCache:
-    """The cache of mtimes, one for the process.
+class SharedMtimes:
+    """The mtimes that the sessions of the process know together, each user a fair share of them.
 
+    :param weight_of: returns the weight of a user, as for `FairOrder`.
     :ivar head_slots: bounds the HEADs of all listings.
     """
 
-    def __init__(self) -> None:
-        self.head_slots = DeferredSemaphore(MAX_HEADS_TOGETHER)
-        self._known: LRUDict[int, _Known] = LRUDict(MAX_FILES)
-        self._deferred: LRUDict[int, float] = LRUDict(MAX_FILES)
-        self._directories: LRUDict[int, tuple[float | None, float]] = LRUDict(MAX_DIRECTORIES)
+    def __init__(self, weight_of: Callable[[str], float] = lambda user: 1.0) -> None:
+        self.head_slots = FairSlots(MAX_HEADS_TOGETHER, weight_of)
+        self.known: SharedLRU[int, _Known] = SharedLRU(MAX_FILES)
+        self.deferred: SharedLRU[int, float] = SharedLRU(MAX_FILES)
+        self.directories: SharedLRU[int, tuple[float | None, float]] = SharedLRU(MAX_DIRECTORIES)
 
-    def __len__(self) -> int:
-        return len(self._known)
+
+class MtimeCache:
+    """The cache of mtimes, as one user's sessions see it.
+
+    A user sees what others have put in, but cannot push it out.
+
+    :param shared: the mtimes of the process.
+    :param user: whose share new entries count against.
+    """
+
+    def __init__(self, shared: SharedMtimes, user: str) -> None:
+        self.head_slots = shared.head_slots
+        self._user = user
+        self._known = shared.known
+        self._deferred = shared.deferred
+        self._directories = shared.directories
 
     # Files.
 
     def find(self, listed: ObjectInfo) -> float | None:
         """The mtime of an object in a list; None if it is unknown."""
         version = _hash_of_version(listed)
-        if version in self._deferred:
-            return self._deferred[version]
+        deferred_seconds = self._deferred.get(version)
+        if deferred_seconds is not None:
+            return deferred_seconds
         known = self._known.get(version)
         if known is None or not known.is_of(listed):
             return None
-        self._known.move_to_end(version)
+        self._known.touch(version)
         return listed.modified_seconds if known.seconds is None else known.seconds
 
     def put_looked_up(
@@ -121,13 +137,13 @@ class MtimeCache:
         :param mtime_seconds: the mtime in its metadata; None if there is none.
         :param now_seconds: the time.
         """
-        self._deferred.pop(_hash_of_version(info), None)
+        self._deferred.pop(_hash_of_version(info))
         earliest, latest = info.modified_seconds - SLACK_SECONDS, now_seconds + SLACK_SECONDS
         self._put(info, _Known(mtime_seconds, None, earliest, latest))
 
     def defer(self, info: ObjectInfo, seconds: float) -> None:
         """Show an mtime for an object from now on, although it is not stored."""
-        self._deferred.put(_hash_of_version(info), seconds)
+        self._deferred.put(self._user, _hash_of_version(info), seconds)
 
     def deferred(self, info: ObjectInfo) -> float | None:
         """The deferred mtime of an object; None if there is none."""
@@ -139,7 +155,7 @@ class MtimeCache:
         return attributes if seconds is None else replace(attributes, modified_seconds=seconds)
 
     def _put(self, info: ObjectInfo, known: _Known) -> None:
-        self._known.put(_hash_of_version(info), known)
+        self._known.put(self._user, _hash_of_version(info), known)
 
     # Directories.
 
@@ -160,11 +176,11 @@ class MtimeCache:
         :param seconds: the mtime; None if there is no marker.
         :param now_seconds: the time.
         """
-        self._directories.put(hash(marker), (seconds, now_seconds))
+        self._directories.put(self._user, hash(marker), (seconds, now_seconds))
 
     def forget_directory(self, marker: ObjectName) -> None:
         """This process has created, removed or renamed a directory, or set its mtime."""
-        self._directories.pop(hash(marker), None)
+        self._directories.pop(hash(marker))
 
 
 def _hash_of_version(info: ObjectInfo) -> int:

@@ -43,7 +43,7 @@ from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.permissions import Operation, allows
 from sftpgw.files.renames.exclusion import RenameExclusion
 from sftpgw.files.renames.journal import RenameJournal, start_heartbeat
-from sftpgw.files.renames.plan import Entry, Intent, Outcome, journals_prefix
+from sftpgw.files.renames.plan import Entry, Intent, Outcome, journal_id, journals_prefix
 from sftpgw.files.renames.settler import CONCURRENT_REQUESTS, RenameSettler
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import RenameLeftBehind, RenameSparedFiles
@@ -85,7 +85,8 @@ class DirectoryRename:
         self._settler = settler
         self._bucket = source.bucket
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
-        key_prefix = f"{journals_prefix(context.settings.state_prefix)}{token_hex(12)}/"
+        journals = journals_prefix(context.settings.state_prefix)
+        key_prefix = f"{journals}{journal_id(token_hex(12), self._intent)}/"
         self._journal = RenameJournal(self._store, self._bucket, key_prefix)
         self._exclusion = RenameExclusion(context, self._journal, settler)
         self._heartbeat: PeriodicTask | None = None

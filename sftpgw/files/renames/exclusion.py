@@ -4,6 +4,9 @@ Knows: how a rename finds others that overlap with it. Must not know: how it mov
 
 Each rename writes its intent first and lists all journals then. Of two that begin at the same time,
 at least one sees the other; so they never both go on. Both may be refused.
+
+The list has one row for each journal. Only those journals are read whose IDs tell that they may
+overlap (rule 6 of `plan`): other renames, of whatever user, cost nothing but their rows.
 """
 
 from __future__ import annotations
@@ -11,8 +14,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from sftpgw.errors import LimitReached, NoSuchObject
-from sftpgw.files.renames.journal import RenameJournal, list_journals
-from sftpgw.files.renames.plan import LEASE_SECONDS, FoundJournal, Intent, Outcome
+from sftpgw.files.housekeeping.pages import all_pages
+from sftpgw.files.renames.journal import RenameJournal, find_journal
+from sftpgw.files.renames.plan import (
+    LEASE_SECONDS,
+    FoundJournal,
+    Intent,
+    Outcome,
+    journals_prefix,
+    may_overlap,
+)
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.session_context import SessionContext
 
@@ -72,14 +83,21 @@ class RenameExclusion:
 
     async def _overlapping(self, intent: Intent) -> AsyncIterator[tuple[FoundJournal, Intent]]:
         """The journals of other renames that overlap with this one, and their intents."""
-        for found in await list_journals(self._store, intent.bucket, self._state_prefix):
-            if not found.has_intent or found.key_prefix == self._journal.key_prefix:
-                continue
-            try:
-                other = await RenameJournal(
-                    self._store, intent.bucket, found.key_prefix
-                ).read_intent()
-            except NoSuchObject:
-                continue
-            if other.overlaps(intent):
-                yield found, other
+        prefix = journals_prefix(self._state_prefix)
+        async for page in all_pages(self._store, intent.bucket, prefix, delimiter="/"):
+            for key_prefix in page.prefixes:
+                if key_prefix == self._journal.key_prefix or not may_overlap(key_prefix, intent):
+                    continue
+                found = await self._read(intent.bucket, key_prefix)
+                if found is not None and found[1].overlaps(intent):
+                    yield found
+
+    async def _read(self, bucket: str, key_prefix: str) -> tuple[FoundJournal, Intent] | None:
+        """A journal and its intent; None if its rename has ended."""
+        found = await find_journal(self._store, bucket, self._state_prefix, key_prefix)
+        if found is None or not found.has_intent:
+            return None
+        try:
+            return found, await RenameJournal(self._store, bucket, key_prefix).read_intent()
+        except NoSuchObject:
+            return None

@@ -145,6 +145,22 @@ class RenameJournal:
         return (await read_state_object(self._store, ObjectName(self._bucket, key))).data
 
 
+async def find_journal(
+    store: ObjectStore, bucket: str, state_prefix: str, key_prefix: str
+) -> FoundJournal | None:
+    """One journal, None if it was removed. One LIST, mostly.
+
+    :param store: the store.
+    :param bucket: the bucket.
+    :param state_prefix: the prefix of the gateway's own keys.
+    :param key_prefix: the prefix of the journal's objects.
+    """
+    objects: list[ObjectInfo] = []
+    async for page in all_pages(store, bucket, key_prefix):
+        objects += page.objects
+    return next(iter(find_journals(state_prefix, objects)), None)
+
+
 async def list_journals(
     store: ObjectStore, bucket: str, state_prefix: str
 ) -> tuple[FoundJournal, ...]:

@@ -23,14 +23,20 @@ Rules
    rename of the same directory.
 5. For the same reason, a process whose rename was abandoned by another one first writes its own
    intent again and looks for other journals. It deletes copies only if no other intent overlaps.
+6. The ID of a journal tells which trees its rename is about: it ends with short digests of the
+   directories on the way to the source and to the target. So a rename reads only the intents that
+   may overlap with its own, however many other renames there are. Older gateways write IDs
+   without digests; these may be about anything. They take any ID.
 """
 
 from __future__ import annotations
 
 import enum
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from sftpgw.model.store import ObjectInfo, ObjectName
@@ -41,6 +47,13 @@ BEAT_SECONDS = 30.0
 
 INTENT, OUTCOME, PAGE, CLAIM = "intent", "outcome", "page-", "claim-"
 """The names of a journal's objects; those of pages and claims go on."""
+
+
+DIGESTED_DIRECTORIES = 8
+"""How many directories of a prefix, the outermost first, have a digest in a journal's ID."""
+
+DIGEST_DIGITS = 4
+_ID_WITH_DIGESTS = re.compile(r"[0-9a-f]+-((?:[0-9a-f]{4})+)-((?:[0-9a-f]{4})+)")
 
 
 class Outcome(enum.Enum):
@@ -124,6 +137,36 @@ class FoundJournal:
 def journals_prefix(state_prefix: str) -> str:
     """The prefix of all journals in a bucket."""
     return f"{state_prefix}renames/"
+
+
+def journal_id(unique: str, intent: Intent) -> str:
+    """The ID of a new journal.
+
+    :param unique: hexadecimal digits that no other journal has.
+    :param intent: its intent; `over_marker` does not matter.
+    """
+    return f"{unique}-{_digests(intent.source)}-{_digests(intent.target)}"
+
+
+def may_overlap(journal_prefix: str, intent: Intent) -> bool:
+    """Whether the rename of a journal may overlap with `intent`, as far as the journal's ID tells.
+
+    :param journal_prefix: the prefix of the journal's objects.
+    :param intent: the other rename, in the same bucket.
+    """
+    found = _ID_WITH_DIGESTS.fullmatch(journal_prefix.rstrip("/").rpartition("/")[2])
+    return found is None or any(
+        mine.startswith(theirs) or theirs.startswith(mine)
+        for mine in (_digests(intent.source), _digests(intent.target))
+        for theirs in found.groups()
+    )
+
+
+def _digests(prefix: str) -> str:
+    """A digest for each directory of a prefix. Prefixes that overlap have digests that do."""
+    ends = [end for end, character in enumerate(prefix, 1) if character == "/"]
+    directories = [prefix[:end] for end in ends[:DIGESTED_DIRECTORIES]]
+    return "".join(sha256(each.encode()).hexdigest()[:DIGEST_DIGITS] for each in directories)
 
 
 def page_key(key_prefix: str, number: int) -> str:

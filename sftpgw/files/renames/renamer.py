@@ -17,6 +17,8 @@ Rules (as rename(2) of POSIX, where SFTP leaves room)
 6. The new name of a directory may end with a slash, that of a file may not. Nothing is moved to
    below a file, as far as `files/lookup` knows.
 7. A suspended upload is not a file that could be renamed yet. As a target it counts as one.
+8. A user renames only so many directories at once; further ones wait in turn by session, and look
+   again then whether the source exists. Renames of others do not wait for them.
 """
 
 from __future__ import annotations
@@ -225,8 +227,7 @@ class Renamer:
     # Directories.
 
     async def _rename_directory(self, source: Location, target: Location, *, replace: bool) -> None:
-        lookup = self._lookup
-        if not (await lookup.is_directory(source) or await lookup.has_hadoop_marker(source)):
+        if not await self._is_directory(source):
             if source.may_be_file and self._transfers.newest(source.file) is not None:
                 # An upload began meanwhile; looking for the file waits for its commit.
                 await self.rename(source, target, replace=replace)
@@ -238,6 +239,17 @@ class Renamer:
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
+        path = (self._context.user, self._context.session)
+        async with self._transfers.rename_slots.slot(path) as has_waited:
+            if has_waited and not await self._is_directory(source):
+                raise await self._lookup.absent_file_error(source)
+            await self._move_directory(source, target, replace=replace)
+
+    async def _is_directory(self, source: Location) -> bool:
+        lookup = self._lookup
+        return await lookup.is_directory(source) or await lookup.has_hadoop_marker(source)
+
+    async def _move_directory(self, source: Location, target: Location, *, replace: bool) -> None:
         await self._lookup.require_no_file_above(target)
         await self._adopt_hadoop_marker(source)
 

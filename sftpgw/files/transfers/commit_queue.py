@@ -48,6 +48,7 @@ class Commit:
         self._stored_before: tuple[Commit, ...] = ()
         self._queue = queue
         self._holds = 0
+        self._changes = Notifier()
         self._ended = Notifier()
 
     def begin(self, *, may_overtake: bool = False) -> None:
@@ -68,6 +69,7 @@ class Commit:
         self.name = name
         if self.has_begun:
             self._queue.join(self)
+        self.look_again()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -78,7 +80,7 @@ class Commit:
         finally:
             self._holds -= 1
             if not self._holds:
-                self._queue.look_again()
+                self.look_again()
 
     async def wait(self) -> bool:
         """Wait for the earlier commits of this object, and for a rename that is under way.
@@ -88,7 +90,7 @@ class Commit:
         has_waited = False
         while self._holds or self._gives_way():
             has_waited = True
-            await self._queue.wait_for_change()
+            await self._changes.wait()
         self.is_publishing = True
         return has_waited
 
@@ -100,8 +102,12 @@ class Commit:
             each.is_publishing or each.may_overtake for each in queue if each is not self
         )
 
+    def look_again(self) -> None:
+        """It may be able to go on, if it waits."""
+        self._changes.notify_all()
+
     def leave(self) -> None:
-        """The file was removed: there is nothing to publish."""
+        """It was published or given up."""
         if self.has_begun:
             self._queue.leave(self)
 
@@ -120,7 +126,6 @@ class CommitQueue:
     def __init__(self) -> None:
         self._numbers = count(1)
         self._commits: dict[ObjectName, list[Commit]] = {}
-        self._changes = Notifier()
 
     def join(self, commit: Commit) -> None:
         """A file was closed, or has another name since."""
@@ -130,11 +135,18 @@ class CommitQueue:
         insort(queue, commit, key=lambda each: each.number)
 
     def leave(self, commit: Commit) -> None:
-        """The commit publishes this object no more."""
+        """The commit publishes this object no more. Those that may go on now look again.
+
+        These are the first one, and those that may overtake. If each one looked, the CLOSEs of an
+        object would cost the square of their number.
+        """
         queue = self._commits[commit.name]
         queue.remove(commit)
         if not queue:
             del self._commits[commit.name]
+            return
+        for each in [queue[0], *[each for each in queue[1:] if each.may_overtake]]:
+            each.look_again()
 
     def commits_of(self, name: ObjectName) -> Sequence[Commit]:
         """The commits of `name` that are under way, in the order of their CLOSEs."""
@@ -147,11 +159,3 @@ class CommitQueue:
             for each in self.commits_of(name)
             if each.is_publishing and not each.waits_for_binding
         )
-
-    def look_again(self) -> None:
-        """Commits that wait may be able to go on."""
-        self._changes.notify_all()
-
-    def wait_for_change(self) -> Deferred[None]:
-        """Fires when a commit that waits may be able to go on."""
-        return self._changes.wait()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.errors import LimitReached
@@ -42,7 +42,8 @@ class KeyBindings:
 
     def __init__(self) -> None:
         self._bound: dict[ObjectName, set[BoundUpload]] = {}
-        self._changes = Notifier()
+        self._waiting: dict[ObjectName, Notifier] = {}
+        """What waits for each key."""
 
     def bind(self, key: ObjectName, upload: BoundUpload) -> None:
         """An upload was begun for `key`."""
@@ -55,7 +56,7 @@ class KeyBindings:
             bound.remove(upload)
             if not bound:
                 del self._bound[key]
-            self.look_again()
+            self.look_again(key)
 
     def bound_elsewhere(self, key: ObjectName) -> frozenset[BoundUpload]:
         """The uploads that can be completed under `key` only, and whose file has another name.
@@ -68,9 +69,10 @@ class KeyBindings:
             if each.name != key and not each.is_removed and not is_silly_rename(each.name.key)
         )
 
-    def look_again(self) -> None:
-        """A bound upload has another name, or none: its key may be free now."""
-        self._changes.notify_all()
+    def look_again(self, key: ObjectName) -> None:
+        """An upload that is bound to `key` has another name, or none: the key may be free now."""
+        if (waiting := self._waiting.get(key)) is not None:
+            waiting.notify_all()
 
     async def wait_until_free(
         self, key: ObjectName, clock: Clock, but_for: Iterable[object] = ()
@@ -86,9 +88,19 @@ class KeyBindings:
         while self.bound_elsewhere(key).difference(but_for):
             left_seconds = max(0.0, give_up_at - clock.seconds())
             try:
-                await self._changes.wait().addTimeout(left_seconds, clock)  # type: ignore[arg-type]
+                await self._change_of(key).addTimeout(left_seconds, clock)  # type: ignore[arg-type]
             except TimeoutError:
                 raise LimitReached(
                     "a file that had this name is being uploaded under another one still, and the "
                     "store needs the name once more for it; try again when that upload has ended"
                 ) from None
+
+    def _change_of(self, key: ObjectName) -> Deferred[None]:
+        """Fires with the next `look_again` for the key."""
+
+        def forget() -> None:
+            del self._waiting[key]
+
+        if key not in self._waiting:
+            self._waiting[key] = Notifier(forget)
+        return self._waiting[key].wait()

@@ -21,10 +21,12 @@ from contextlib import asynccontextmanager
 from twisted.internet.defer import Deferred
 
 from sftpgw.aio.notifier import Notifier
+from sftpgw.aio.user_slots import UserSlots
 from sftpgw.errors import LimitReached
 from sftpgw.files.transfers.change_log import ChangeLog
 from sftpgw.files.transfers.commit_queue import Commit, CommitQueue
 from sftpgw.files.transfers.key_bindings import KeyBindings
+from sftpgw.files.transfers.name_index import NameIndex
 from sftpgw.files.transfers.transfer_view import Transfer, TransferView, UploadWriter
 from sftpgw.model.clock import Clock
 from sftpgw.model.filesystem import FileWriter
@@ -32,6 +34,10 @@ from sftpgw.model.store import MultipartUpload, ObjectInfo, ObjectName
 
 Pinned = MultipartUpload | ObjectName
 """A multipart upload or staging object of an upload that is not published yet."""
+
+
+WAITING_RENAMES = 256
+"""For each rename of a directory that a user may have under way, so many may wait."""
 
 
 class Registration:
@@ -74,6 +80,12 @@ class Registration:
     def has_ended(self) -> bool:
         """It was published or given up."""
         return self.commit.has_ended
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its CLOSE may come at any moment, so that others wait for it."""
+        is_open = not (self.commit.has_begun or self.is_removed or self.has_ended)
+        return self.writer is not None and is_open and not self.is_left_open
 
     # Renames and removals.
 
@@ -165,17 +177,29 @@ class TransferRegistry:
     :ivar commits: the commits that are under way, by object.
     :ivar bindings: the keys that renamed uploads need.
     :ivar pinned: the uploads and objects in use by transfers, which the sweeper leaves alone.
+    :ivar rename_slots: how many directories of a user are renamed at once.
+
+    :param directory_renames_per_user: as of `LimitSettings`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, directory_renames_per_user: int = 4) -> None:
         self.changes = ChangeLog()
         self.commits = CommitQueue()
         self.bindings = KeyBindings()
         self.pinned: set[Pinned] = set()
-        self._uploads: dict[ObjectName, list[Registration]] = {}
+        self._uploads: dict[ObjectName, dict[Registration, None]] = {}
+        self._names = NameIndex()
+        """The names in `_uploads`."""
+        self._edits: dict[tuple[ObjectName, str], dict[Registration, None]] = {}
+        """The uploads that edit a version of an object."""
         self._removed: set[Registration] = set()
         self._downloads: dict[Transfer, bool] = {}
         self._other_work = 0
+        self.rename_slots = UserSlots(
+            directory_renames_per_user,
+            max_waiting=WAITING_RENAMES * directory_renames_per_user,
+            refusal=_too_many_renames,
+        )
         self._idle = Notifier()
         self._is_draining = False
 
@@ -256,7 +280,9 @@ class TransferRegistry:
         """
         commit = Commit(self.commits, name)
         registration = Registration(self, commit, writer, base, on_rebased)
-        self._uploads.setdefault(name, []).append(registration)
+        self._remember(registration)
+        if base is not None:
+            self._edits.setdefault((base.name, base.etag), {})[registration] = None
         return registration
 
     @asynccontextmanager
@@ -281,10 +307,9 @@ class TransferRegistry:
         """Called by the registration itself, as `removed` and `ended` are."""
         self._forget(registration)
         registration.commit.rename(name)
-        self._uploads.setdefault(name, []).append(registration)
+        self._remember(registration)
         self.changes.changed()
-        self.bindings.look_again()
-        self.commits.look_again()
+        self._look_at_binding(registration)
 
     def removed(self, registration: Registration) -> None:
         """The file of an upload was removed."""
@@ -294,7 +319,7 @@ class TransferRegistry:
         self._removed.add(registration)
         self.changes.changed()
         registration.is_removed = True
-        self.bindings.look_again()
+        self._look_at_binding(registration)
 
     def ended(self, registration: Registration) -> None:
         """An upload was published or given up."""
@@ -302,38 +327,52 @@ class TransferRegistry:
         self.changes.changed()
         if registration.bound_to is not None:
             self.bindings.unbind(registration.bound_to, registration)
+        self._forget_edit(registration)
         if registration in self._removed:
             self._removed.remove(registration)
         else:
             self._forget(registration)
             registration.commit.leave()
-        self.commits.look_again()
         self._tell_if_idle()
 
+    def _remember(self, registration: Registration) -> None:
+        name = registration.name
+        if name not in self._uploads:
+            self._uploads[name] = {}
+            self._names.add(name)
+        self._uploads[name][registration] = None
+
     def _forget(self, registration: Registration) -> None:
-        left = self._uploads[registration.name]
-        left.remove(registration)
+        name = registration.name
+        left = self._uploads[name]
+        del left[registration]
         if not left:
-            del self._uploads[registration.name]
+            del self._uploads[name]
+            self._names.remove(name)
+
+    def _look_at_binding(self, registration: Registration) -> None:
+        if registration.bound_to is not None:
+            self.bindings.look_again(registration.bound_to)
 
     # Edits.
 
     def is_edited(self, stored: ObjectInfo) -> bool:
         """Whether an upload edits this version of an object."""
-        return bool(self._editing(stored))
+        return (stored.name, stored.etag) in self._edits
 
     def rebased(self, before: ObjectInfo, after: ObjectInfo) -> None:
         """A stored object has another name or ETag now, and the same bytes as `before`."""
-        for each in self._editing(before):
+        for each in self._edits.pop((before.name, before.etag), ()):
+            self._edits.setdefault((after.name, after.etag), {})[each] = None
             each.rebase(after)
 
-    def _editing(self, stored: ObjectInfo) -> list[Registration]:
-        version = (stored.name, stored.etag)
-        return [
-            each
-            for each in self._all_uploads()
-            if each.base and (each.base.name, each.base.etag) == version
-        ]
+    def _forget_edit(self, registration: Registration) -> None:
+        if (base := registration.base) is None:
+            return
+        editing = self._edits[base.name, base.etag]
+        del editing[registration]
+        if not editing:
+            del self._edits[base.name, base.etag]
 
     def _all_uploads(self) -> list[Registration]:
         return [each for found in self._uploads.values() for each in found] + [*self._removed]
@@ -344,15 +383,18 @@ class TransferRegistry:
         self, name: ObjectName, among: Container[FileWriter] | None = None
     ) -> UploadWriter | None:
         """The upload to `name` that was opened last, of all or of some."""
-        writers = [each.writer for each in self._uploads.get(name, ()) if each.writer]
-        return next((each for each in reversed(writers) if among is None or each in among), None)
+        for each in reversed(self._uploads.get(name, {})):
+            if each.writer and (among is None or each.writer in among):
+                return each.writer
+        return None
 
     def directly_under(
         self, bucket: str, prefix: str, among: Container[FileWriter] | None = None
     ) -> list[tuple[str, UploadWriter]]:
         """The keys of one directory that are being written, with the newest upload of each."""
-        names = [name for name in self._under(bucket, prefix) if "/" not in name.key[len(prefix) :]]
-        return [(name.key, writer) for name in names if (writer := self.newest(name, among))]
+        keys = self._names.directly_under(bucket, prefix)
+        writers = ((key, self.newest(ObjectName(bucket, key), among)) for key in keys)
+        return [(key, writer) for key, writer in writers if writer]
 
     def writing(self, name: ObjectName) -> tuple[Registration, ...]:
         """The uploads to `name` that are not closed yet."""
@@ -361,7 +403,8 @@ class TransferRegistry:
 
     def writing_under(self, bucket: str, prefix: str) -> tuple[Registration, ...]:
         """The uploads to keys that begin with `prefix` that are not closed yet."""
-        return tuple(each for name in self._under(bucket, prefix) for each in self.writing(name))
+        names = (ObjectName(bucket, key) for key in self._names.under(bucket, prefix))
+        return tuple(each for name in names for each in self.writing(name))
 
     def to_be_closed(
         self, name: ObjectName, among: Container[FileWriter] | None
@@ -370,19 +413,20 @@ class TransferRegistry:
         return [
             each
             for each in self.writing(name)
-            if each.writer and (among is None or each.writer in among) and not each.is_left_open
+            if each.is_awaited and (among is None or each.writer in among)
         ]
 
     def has_uploads_under(self, bucket: str, prefix: str) -> bool:
         """Whether keys under `prefix`, other than `prefix` itself, are being written."""
-        return any(name.key != prefix for name in self._under(bucket, prefix))
-
-    def _under(self, bucket: str, prefix: str) -> list[ObjectName]:
-        return [
-            name for name in self._uploads if name.bucket == bucket and name.key.startswith(prefix)
-        ]
+        return any(key != prefix for key in self._names.under(bucket, prefix))
 
     async def settled(self, name: ObjectName) -> None:
         """Wait for the commits of `name` that are under way now."""
         for ended in [each.wait_for_end() for each in self.commits.commits_of(name)]:
             await ended
+
+
+def _too_many_renames() -> LimitReached:
+    return LimitReached(
+        "too many folders wait to be renamed; try again later; see directory_renames_per_user"
+    )

@@ -17,6 +17,7 @@ class ConnectionsRefused(Event):
     :param full: connections beyond ``max_connections``.
     :param address_busy: beyond ``startups_per_address`` of one address.
     :param address_fast: beyond ``startup_rate_per_address`` of one address.
+    :param penalised: from an address with ``penalties``, since its clients did not log in.
     :param early_drop: dropped at random, as ``max_startups`` says.
     :param no_balancer: to a balancer's port, from outside of ``balancer_networks``.
     :param no_header: from a balancer, without a PROXY header in time.
@@ -32,7 +33,9 @@ class ConnectionsRefused(Event):
         "Look which count is high. ``full``: raise ``[ssh] max_connections``, and the limit of "
         "file descriptors with it. ``address_busy`` or ``address_fast`` of a known partner: add "
         "its network to ``[ssh] exempt_networks``, or raise the limit; of an unknown address: "
-        "block it in the firewall. ``early_drop``: raise ``max_startups``. ``no_balancer``: add "
+        "block it in the firewall. ``penalised``: passwords are guessed there, or a client is set "
+        "up wrong; a partner that shares the address with others goes into ``exempt_networks``. "
+        "``early_drop``: raise ``max_startups``. ``no_balancer``: add "
         "the balancer to ``balancer_networks``. ``no_header`` and ``bad_header``: switch the "
         "PROXY protocol on in the balancer."
     )
@@ -40,6 +43,7 @@ class ConnectionsRefused(Event):
     full: int | None = None
     address_busy: int | None = None
     address_fast: int | None = None
+    penalised: int | None = None
     early_drop: int | None = None
     no_balancer: int | None = None
     no_header: int | None = None

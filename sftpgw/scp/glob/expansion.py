@@ -26,13 +26,16 @@ from dataclasses import dataclass
 
 from sftpgw.errors import InvalidPath, LimitReached, NoSuchFile, NotADirectory
 from sftpgw.model.filesystem import DirectoryEntry, FileKind, FileTree
-from sftpgw.model.units import MIB
+from sftpgw.model.units import KIB, MIB
 from sftpgw.scp.glob.plan import Pattern
 from sftpgw.wire.shell import Word
 
 MAX_LISTED = 1000
 MAX_PATHS = 100_000
 MAX_PATHS_BYTES = 16 * MIB
+NAMES_BYTES = 16 * KIB
+"""How long the names are together that are unpacked at once of one directory."""
+
 MAX_PATTERNS = 16
 """The segments of one word that may be patterns."""
 
@@ -182,7 +185,7 @@ class _Walk:
         except (NoSuchFile, NotADirectory):
             return
         try:
-            while entries := await reader.next_entries():
+            while entries := await reader.next_entries(NAMES_BYTES):
                 for entry in entries:
                     yield entry
         finally:

@@ -324,7 +324,7 @@ class TestOpeningWithoutMemory:
         opened.clock.advance(10.0)
         error = failure_of(opening).value
         assert isinstance(error, LimitReached)
-        assert "all memory is in use by other transfers" in error.message
+        assert "[limits] memory" in error.message
         assert (opened.budget.waiting, opened.budget.held_bytes) == (0, others_bytes)
         assert not opened.clock.getDelayedCalls()
         assert not opened.store.requests

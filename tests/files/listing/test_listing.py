@@ -13,7 +13,7 @@ from sftpgw.errors import AccessDenied, NoSuchFile
 from sftpgw.files.listing import page_mtimes
 from sftpgw.files.listing.plan import EntrySieve
 from sftpgw.files.mtimes import cache
-from sftpgw.files.mtimes.cache import MtimeCache
+from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
 from sftpgw.files.paths import Mount
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import (
@@ -172,14 +172,29 @@ class TestKnownTimes:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cache, "MAX_FILES", 2)
-        known = MtimeCache()
+        known = MtimeCache(SharedMtimes(), "alice")
         infos = [replace(self.INFO, size_bytes=size) for size in range(3)]
         for info in infos[:2]:
             known.put_looked_up(info, info, 9999)
         known.find(infos[0])
         known.put_looked_up(infos[2], infos[2], 9999)
-        assert len(known) == 2
         assert [known.find(info) is None for info in infos] == [False, True, False]
+
+    def test_a_user_does_not_push_out_the_mtimes_of_another(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cache, "MAX_FILES", 4)
+        shared = SharedMtimes()
+        honest, flooding = MtimeCache(shared, "honest"), MtimeCache(shared, "flooding")
+        infos = [replace(self.INFO, size_bytes=size) for size in range(100)]
+        for info in infos[:2]:
+            honest.put_looked_up(info, info, 9999)
+            honest.defer(info, 7.0)
+        for info in infos[2:]:
+            flooding.put_looked_up(info, info, 9999)
+            flooding.defer(info, 8.0)
+        assert [flooding.find(info) for info in infos[:2]] == [7.0, 7.0]
+        assert len(shared.known) == len(shared.deferred) == 4
 
     @pytest.mark.parametrize(
         "other",
@@ -192,16 +207,16 @@ class TestKnownTimes:
         ],
     )
     def test_the_mtime_of_another_version_is_not_used(self, other: dict[str, object]) -> None:
-        known = MtimeCache()
+        known = MtimeCache(SharedMtimes(), "alice")
         known.put_looked_up(self.INFO, replace(self.INFO, metadata={"mtime": "5"}), 9999)
         assert known.find(self.INFO) == 5
         assert known.find(replace(self.INFO, **other)) is None
 
     def test_the_head_of_another_version_is_not_cached(self) -> None:
-        known = MtimeCache()
+        known = MtimeCache(SharedMtimes(), "alice")
         told = replace(self.INFO, etag='"other"', metadata={"mtime": "5"})
         assert known.put_looked_up(self.INFO, told, 9999) is None
-        assert len(known) == 0
+        assert known.find(self.INFO) is None
 
 
 class TestFilesBeingWritten:

@@ -9,6 +9,7 @@ import pytest
 from sftpgw.model.settings import ExactTimes, FilesSettings
 from sftpgw.model.users import Permission
 from sftpgw.scp.glob import expansion
+from sftpgw.testing.cpu_clocks import dear_work
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.iterations import IterationClock
 from tests.scp.talking import Channel
@@ -27,6 +28,7 @@ class Run:
         gateway = GatewayInMemory(files=FilesSettings(exact_times=ExactTimes.NO))
         self.clock = IterationClock()
         gateway.clock = self.clock  # type: ignore[assignment]
+        gateway.work = dear_work(self.clock, 1)
         for name in names:
             gateway.store.seed(f"home/alice/{name}", b"")
         self.channel = Channel()

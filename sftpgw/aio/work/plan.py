@@ -1,0 +1,123 @@
+"""Who works next, and how much work one reactor iteration takes.
+
+Knows: who waits, and how many CPU seconds each has used. Must not know: what the work is, or which
+clock runs.
+
+Rules
+
+1. In one iteration, what waits gets a round of turns, and what arrives behind it is worked off at
+   once. Each of the two takes `round_seconds` at most. Work is done in quanta, and the last one may
+   end late: by a quantum, and by one step of work that cannot be divided.
+2. What arrives is worked off at once if there is time left for it, and nothing of other users
+   waits, or its user has not used more than these. Then nothing is queued.
+3. Otherwise work waits. The user who has used least is next, then the session, then the channel
+   (`aio/fair_order`). A quantum lasts `quantum_seconds` while others wait.
+4. What was used is charged after each quantum, as it was measured. Use while nothing waits counts
+   against those that wait before the next round, and is forgotten with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from sftpgw.aio.fair_order import FairOrder, Path, Ticket
+
+T = TypeVar("T")
+
+ROUND_SECONDS = 0.010
+"""Twice as much lies between two looks at the sockets. A login looks about eight times."""
+
+QUANTUM_SECONDS = 0.004
+"""How long one channel works while others wait: 250 small packets, or a full read of an upload."""
+
+
+class WorkPlan(Generic[T]):
+    """The CPU seconds of one reactor iteration, and what waits for them.
+
+    :param weight_of: as of `FairOrder`.
+    :param round_seconds: how much CPU time a round takes, and what arrives behind it.
+    :param quantum_seconds: how much one gets in a row while others wait.
+    :ivar used_seconds: how much of either is used.
+    """
+
+    __slots__ = ("_order", "_quantum_seconds", "_round_seconds", "_used_at_once", "used_seconds")
+
+    def __init__(
+        self,
+        weight_of: Callable[[str], float] = lambda user: 1.0,
+        round_seconds: float = ROUND_SECONDS,
+        quantum_seconds: float = QUANTUM_SECONDS,
+    ) -> None:
+        self.used_seconds = 0.0
+        self._order: FairOrder[T] = FairOrder(weight_of)
+        self._round_seconds = round_seconds
+        self._quantum_seconds = quantum_seconds
+        self._used_at_once: dict[Path, float] = {}
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no further quantum may begin before `renew`."""
+        return self.used_seconds >= self._round_seconds
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits, and what arrives needs not wait either."""
+        return self._order.is_empty and not self.is_used_up
+
+    @property
+    def quantum_seconds(self) -> float:
+        """How long a quantum that begins now may last."""
+        left_seconds = self._round_seconds - self.used_seconds
+        return left_seconds if self._order.is_empty else min(left_seconds, self._quantum_seconds)
+
+    def may_begin(self, user: str) -> bool:
+        """Whether work that arrives now is done at once.
+
+        :param user: whose work it is.
+        """
+        if self.used_seconds >= self._round_seconds:
+            return False
+        order = self._order
+        if order.is_empty or (len(order.users) == 1 and user in order.users):
+            return True
+        return order.used(user) < self._quantum_seconds
+
+    def put(self, path: Path, item: T) -> Ticket[T]:
+        """Let `item` wait.
+
+        :param path: whose work it is: user, session, and channel or another name.
+        :param item: what waits.
+        """
+        used, self._used_at_once = self._used_at_once, {}
+        ticket = self._order.put(path, item, cost=0.0)
+        for each, seconds in used.items():
+            self._order.charge(each, seconds)
+        return ticket
+
+    def remove(self, ticket: Ticket[T]) -> None:
+        """Take out what waits."""
+        self._order.remove(ticket)
+
+    def take_next(self) -> Ticket[T] | None:
+        """What works next in this round; None if nothing waits, or the round is over."""
+        return None if self._order.is_empty or self.is_used_up else self._order.pop()
+
+    def charge(self, path: Path, seconds: float) -> bool:
+        """Count what a quantum has used.
+
+        :param path: who has used it.
+        :param seconds: CPU time.
+        :returns: `is_used_up`.
+        """
+        self.used_seconds += seconds
+        if self._order.is_empty:
+            self._used_at_once[path] = self._used_at_once.get(path, 0.0) + seconds
+        else:
+            self._order.charge(path, seconds)
+        return self.used_seconds >= self._round_seconds
+
+    def renew(self) -> None:
+        """Begin a round, or end it: nothing is used of what comes now."""
+        self.used_seconds = 0.0
+        self._used_at_once.clear()

@@ -1,0 +1,258 @@
+"""Hands out the CPU time of the process: a bounded amount in each reactor iteration.
+
+Knows: when an iteration ends, and how much CPU time work has taken. Must not know: what the work
+is. Who is next is decided in `plan`.
+
+All work that clients and stores cause asks here: packets, requests, responses of stores, pages of
+directories, digests. While little is to do, asking costs two looks at the clock and nothing waits.
+
+The reactor does not announce an iteration. So the time for what arrives is renewed when it is used
+up, by a call in the next iteration, which also serves those that wait. Until then nothing is
+scheduled, and an idle process sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sftpgw.aio.fair_order import Path, Ticket
+from sftpgw.aio.work.plan import WorkPlan
+from sftpgw.model.clock import Clock, DelayedCall
+
+CpuSeconds = Callable[[], float]
+"""Returns the CPU time of the reactor's thread (``time.thread_time``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantum:
+    """Work that was done in a row.
+
+    :ivar seconds: the CPU time that it took.
+    :ivar kind: what it was.
+    :ivar path: whose it was.
+    """
+
+    seconds: float = 0.0
+    kind: str = ""
+    path: Path = ()
+
+
+NO_WORK = Quantum()
+
+
+class Turns:
+    """The work of one channel, or of something else that works by itself: one kind, one owner.
+
+    :param scheduler: hands out the turns.
+    :param path: whose work it is; it may change while nothing waits. Different work of a session
+        must have different last names.
+    :param kind: what is done, for the event of a long iteration.
+    :param work: does some of it, as long as `has_time`; then it calls `wait`.
+    :ivar is_waiting: whether `work` will be called when it is its turn.
+    """
+
+    __slots__ = ("_scheduler", "_ticket", "is_waiting", "kind", "path", "work")
+
+    def __init__(
+        self, scheduler: WorkScheduler, path: Path, kind: str, work: Callable[[], None]
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.work = work
+        self.is_waiting = False
+        self._scheduler = scheduler
+        self._ticket: Ticket[Turns] | None = None
+
+    def ask(self) -> None:
+        """Work now if the iteration allows it and nothing waits; otherwise wait for the turn.
+
+        What happens within another one's turn is done there, and is charged to that.
+        """
+        scheduler = self._scheduler
+        if self.is_waiting:
+            return
+        if scheduler.is_working:
+            self.work()
+        elif scheduler.plan.may_begin(self.path[0]):
+            scheduler.run(self)
+        else:
+            self.wait()
+
+    def has_time(self) -> bool:
+        """Whether this turn is not over yet. Looks at the clock: not for each byte."""
+        return self._scheduler.has_time()
+
+    def wait(self) -> None:
+        """Wait for the next turn."""
+        if not self.is_waiting:
+            self.is_waiting = True
+            self._ticket = self._scheduler.put(self)
+
+    def leave(self) -> None:
+        """Do not wait any more."""
+        ticket, self._ticket = self._ticket, None
+        self.is_waiting = False
+        if ticket is not None:
+            self._scheduler.remove(ticket)
+
+    def begin(self) -> None:
+        """The turn has come. Called by the scheduler."""
+        self._ticket = None
+        self.is_waiting = False
+
+
+class WorkScheduler:
+    """The turns of the whole process.
+
+    :param clock: the reactor, whose iterations are meant.
+    :param cpu_seconds: what is measured.
+    :param plan: what one iteration takes, and in which order.
+    :ivar plan: the same.
+    :ivar is_working: whether a turn is in progress.
+    :ivar longest: the quantum that has taken longest since `forget_longest`.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, clock: Clock, cpu_seconds: CpuSeconds, plan: WorkPlan[Turns] | None = None
+    ) -> None:
+        self._clock = clock
+        self._cpu_seconds = cpu_seconds
+        self.plan: WorkPlan[Turns] = plan or WorkPlan()
+        self._call: DelayedCall | None = None
+        self._ends_seconds = 0.0
+        self._is_in_round = False
+        self.is_working = False
+        self.longest = NO_WORK
+
+    def turns(self, path: Path, kind: str, work: Callable[[], None]) -> Turns:
+        """Turns for one kind of work of one owner; see `Turns`.
+
+        :param path: whose work it is.
+        :param kind: what is done.
+        :param work: does it.
+        """
+        return Turns(self, path, kind, work)
+
+    def share(self, user: str, session: str = "") -> WorkShare:
+        """The turns of one session.
+
+        :param user: the user's name.
+        :param session: the session's label; empty for what the user's sessions have in common.
+        """
+        return WorkShare(self, user, session)
+
+    def has_time(self) -> bool:
+        """Whether a turn is in progress and not over yet."""
+        return self.is_working and self._cpu_seconds() < self._ends_seconds
+
+    def put(self, turns: Turns) -> Ticket[Turns]:
+        """Let `turns` wait."""
+        ticket = self.plan.put(turns.path, turns)
+        self._schedule()
+        return ticket
+
+    def remove(self, ticket: Ticket[Turns]) -> None:
+        """Let no turn come of one that has left."""
+        self.plan.remove(ticket)
+        self._unschedule()
+
+    def next_step(self, path: Path, kind: str) -> Deferred[None]:
+        """Fires when a coroutine may do its next step. Cancel it to leave.
+
+        :param path: whose work it is.
+        :param kind: what is done.
+        """
+        turns = Turns(self, path, kind, lambda: waiter.callback(None))
+        waiter: Deferred[None] = Deferred(lambda _: turns.leave())
+        turns.wait()
+        return waiter
+
+    def is_late(self) -> bool:
+        """Whether a turn is in progress, and over."""
+        return self.is_working and self._cpu_seconds() >= self._ends_seconds
+
+    def forget_longest(self) -> None:
+        """Begin anew to look for the longest quantum."""
+        self.longest = NO_WORK
+
+    def run(self, turns: Turns) -> None:
+        """Let `turns` work now, and charge what it takes."""
+        began_seconds = self._cpu_seconds()
+        self._ends_seconds = began_seconds + self.plan.quantum_seconds
+        self.is_working = True
+        path = turns.path  # a login changes it
+        try:
+            turns.work()
+        finally:
+            self.is_working = False
+            seconds = self._cpu_seconds() - began_seconds
+            if seconds > self.longest.seconds:
+                self.longest = Quantum(seconds, turns.kind, path)
+            if self.plan.charge(path, seconds):
+                self._schedule()
+
+    def _schedule(self) -> None:
+        if self._call is None and not self._is_in_round:
+            self._call = self._clock.callLater(0, self._on_iteration)
+
+    def _unschedule(self) -> None:
+        if self._call is not None and self.plan.is_quiet:
+            self._call.cancel()
+            self._call = None
+
+    def _on_iteration(self) -> None:
+        self._call, self._is_in_round = None, True
+        self.plan.renew()
+        while (ticket := self.plan.take_next()) is not None:
+            ticket.item.begin()
+            try:
+                self.run(ticket.item)
+            except Exception:
+                # The turns of others must come all the same.
+                self._log.failure("work of the kind {kind} has failed", kind=ticket.item.kind)
+        self.plan.renew()
+        self._is_in_round = False
+        if not self.plan.is_quiet:
+            self._schedule()
+
+
+class WorkShare:
+    """The turns of one session: its channels, and coroutines that work for it.
+
+    :param scheduler: hands out the turns of the process.
+    :param user: the user's name.
+    :param session: the session's label.
+    """
+
+    __slots__ = ("_names", "_scheduler", "_session", "_user", "has_time", "is_late")
+
+    def __init__(self, scheduler: WorkScheduler, user: str, session: str) -> None:
+        self._scheduler = scheduler
+        self._user = user
+        self._session = session
+        self._names = count(1)
+        self.has_time = scheduler.has_time
+        self.is_late = scheduler.is_late
+
+    def turns(self, kind: str, work: Callable[[], None]) -> Turns:
+        """Turns for a channel of the session.
+
+        :param kind: what is done.
+        :param work: does it; see `Turns`.
+        """
+        path = (self._user, self._session, f"{kind} {next(self._names)}")
+        return Turns(self._scheduler, path, kind, work)
+
+    def next_step(self, kind: str) -> Deferred[None]:
+        """Fires when a coroutine of the session may do its next step. Cancel it to leave.
+
+        :param kind: what is done; coroutines of the same kind take turns.
+        """
+        return self._scheduler.next_step((self._user, self._session, kind), kind)
