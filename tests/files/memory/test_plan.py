@@ -206,6 +206,9 @@ def test_one_that_moves_is_served_beside_any_number_of_slow_uploads(
             for upload in model.plan.stalled():
                 (upload.filler.cut if upload.filler.can_cut else upload.filler.come_again)()
                 model.serve()
+            if honest.sent_bytes:
+                honest.confirm()
+                model.serve()
         assert not honest.is_waiting, "one that moves waits for those who do not"
         honest.write()
         model.serve()
