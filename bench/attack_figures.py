@@ -116,7 +116,7 @@ def _seconds(name: str, rounds: Sequence[Round]) -> str:
     if not found:
         return UNKNOWN
     middle = median(found)
-    if middle == NEVER_SECONDS:
+    if middle > rounds[0].deadline_seconds:
         return f"over {rounds[0].deadline_seconds:.0f}"
     return f"{middle:.3f}"
 

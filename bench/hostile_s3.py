@@ -38,10 +38,13 @@ def response(status: bytes, body: bytes) -> bytes:
     )
 
 
+FORBIDDEN = response(b"403 Forbidden", ERROR)
+
+
 def poison_for(target: bytes) -> bytes | None:
     """What a request with this target gets; None if it is passed on."""
     if ERRORS in target:
-        return response(b"403 Forbidden", ERROR)
+        return FORBIDDEN
     if ENDLESS in target:
         return response(b"200 OK", PAGE)
     return None
@@ -89,8 +92,9 @@ class Proxy:
                 await asyncio.sleep(self._latency_seconds)
                 poison = poison_for(head.split(b" ", 2)[1])
                 if poison is not None:
-                    writer.write(poison)
-                    await writer.drain()
+                    for start in range(0, len(poison), PIECE_BYTES):  # most are not waited for
+                        writer.write(memoryview(poison)[start : start + PIECE_BYTES])
+                        await writer.drain()
                     return
                 if behind is None:
                     back, behind = await asyncio.open_connection(

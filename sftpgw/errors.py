@@ -184,6 +184,10 @@ class StoreUnavailable(StoreError):
     """Still failing after every retry: throttled, broken, unreachable or silent."""
 
 
+class ListWithoutEnd(StoreUnavailable):
+    """A list of the store goes on and on and leads nowhere."""
+
+
 class StoreUnreachable(StoreUnavailable):
     """The settings do not reach the store: certificate, TLS, proxy. Waiting does not help."""
 

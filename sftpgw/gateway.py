@@ -21,6 +21,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sftpgw.aio.fair_order import Path
+from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.realm import make_portal
@@ -37,13 +39,14 @@ from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.machine_checks import check_descriptors, check_plugin_cache
 from sftpgw.model.events import EventSink
-from sftpgw.model.events.gateway_events import Defect, Draining
+from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import Settings
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.s3.store_factory import open_store
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.startup import idle_connections
 from sftpgw.telemetry.logs import LogSink
 
@@ -58,8 +61,8 @@ WINDOWS = "/windows"
 """The name under which the budget counts receive windows. No user's name has a slash."""
 
 WINDOWS_SHARE = 4
-"""Windows hold at most this fraction of all memory: a quarter. At least three quarters are left for
-transfers, and windows never block the queue for parts."""
+"""Windows share this fraction of all memory, a quarter, and never block the queue for parts. Those
+of users below a fair share may exceed it (`ssh/window_shares`)."""
 
 log = Logger("sftpgw")
 
@@ -70,6 +73,7 @@ class Gateway:
     :param settings: the whole configuration.
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
+    :ivar iterations: how long the reactor's iterations are.
     """
 
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
@@ -77,10 +81,17 @@ class Gateway:
         self._reactor = reactor
         self._events: EventSink = LogSink(log)
         users = settings.users
-        self._work = WorkScheduler(
+
+        def weight_of(user: str) -> float:
+            return users[user].weight if user in users else 1.0
+
+        self._work = WorkScheduler(reactor, time.thread_time, WorkPlan(weight_of))
+        self.iterations = IterationWatch(
             reactor,
-            time.thread_time,
-            WorkPlan(lambda name: users[name].weight if name in users else 1.0),
+            self._work,
+            cpu_seconds=time.thread_time,
+            wall_seconds=time.monotonic,
+            on_long=self._on_long_iteration,
         )
         self._store = open_store(
             settings.s3,
@@ -98,7 +109,9 @@ class Gateway:
             settings=settings,
             store=self._store,
             budget=budget,
-            window_memory=budget.share(WINDOWS, settings.limits.memory_bytes // WINDOWS_SHARE),
+            window_memory=WindowMemory(
+                budget.share(WINDOWS), settings.limits.memory_bytes // WINDOWS_SHARE, weight_of
+            ),
             work=self._work,
             clock=reactor,
             events=self._events,
@@ -157,9 +170,23 @@ class Gateway:
 
     def start(self) -> None:
         """Begin the work that no client asks for: looks at the buckets, clears up after crashes."""
+        self.iterations.start()
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
+
+    def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
+        longest = iteration.longest
+        events = self._events.bind(**_owner_of(longest.path))
+        events.emit(
+            IterationLong(
+                cpu_seconds=round(iteration.cpu_seconds, 3),
+                wall_seconds=round(iteration.wall_seconds, 3),
+                work=longest.kind or "not measured",
+                work_seconds=round(longest.seconds, 3),
+                count=count,
+            )
+        )
 
     def _look_around(self) -> None:
         self._look = Deferred.fromCoroutine(self._tell_findings())
@@ -203,7 +230,15 @@ class Gateway:
         self.factory.disconnect_all("the gateway is shutting down")
         await self._at_most(ABANDON_SECONDS, self._transfers.idle())
         await self._store.close()
+        self.iterations.stop()
 
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):
             await Deferred.fromCoroutine(waiting).addTimeout(limit_seconds, self._reactor)
+
+
+def _owner_of(path: Path) -> dict[str, str]:
+    """Whose work it was, as the log names them: before a login the address, then the user."""
+    user, session, *_ = *path, "", ""
+    owner = {"peer": user[1:]} if user.startswith("/") else {"user": user}
+    return {name: value for name, value in {"session": session, **owner}.items() if value}

@@ -22,6 +22,7 @@ ADOPTED = "systemd:"
 """The beginning of an endpoint whose socket systemd has opened and passes on at the start."""
 
 LAST_PORT = 65535
+_PORT_DIGITS = 5
 _ONE_CLIENT = frozenset({"stdio"})
 """Endpoints that serve one client only."""
 
@@ -103,7 +104,7 @@ def parse_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     if text.partition(":")[0] in _ONE_CLIENT:
         raise ValueError("it serves one client, on its own input and output")
     port = re.match(r"(?:tcp[46]?|ssl):(?:port=)?(\d+)(?::|$)", text)
-    if port and int(port[1]) > LAST_PORT:
+    if port and (len(port[1]) > _PORT_DIGITS or int(port[1]) > LAST_PORT):
         raise ValueError(f"ports go up to {LAST_PORT}")
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)

@@ -31,6 +31,7 @@ from sftpgw.sftp.close_hold import close_wait_seconds
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.window_shares import WindowMemory
 
 
 class SharedBudget(MemoryBudget, Protocol):
@@ -64,7 +65,7 @@ class SharedContext:
     clock: Clock
     events: EventSink
     random_bytes: Callable[[int], bytes]
-    window_memory: MemoryBudget | None = None
+    window_memory: WindowMemory | None = None
     holds_closes: bool = True
     transfers: TransferRegistry = field(default_factory=TransferRegistry)
     mtimes: SharedMtimes = field(default_factory=SharedMtimes)
@@ -129,9 +130,10 @@ class Session:
 
     def avatar(self) -> GatewayAvatar:
         """What Conch asks for channels."""
+        windows = self._shared.window_memory
         return GatewayAvatar(
             {b"sftp": self.sftp},
-            window_memory=self._shared.window_memory,
+            window_memory=None if windows is None else windows.share(self._user.name),
             commands=self.command,
             output_memory=self.context.budget,
             totals=self.traffic.facts,

@@ -60,6 +60,7 @@ PURE = frozenset(
         "errors",
         "files.copies.preserved_properties",
         "files.listing.markers",
+        "files.listing.progress",
         "files.paths",
         "files.permissions",
         "files.silly_rename",
@@ -67,6 +68,7 @@ PURE = frozenset(
         "model.limits",
         "model.messages",
         "model.normalization",
+        "model.numbers",
         "model.units",
         "s3.error_codes",
     }

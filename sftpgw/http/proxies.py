@@ -137,7 +137,7 @@ def is_exempt(host: str, port: int, entries: Iterable[str]) -> bool:
         entry = raw.lower()
         bare, colon, entry_port = entry.rpartition(":")
         if colon and entry_port.isdecimal() and (":" not in bare or bare.endswith("]")):
-            if int(entry_port) != port:
+            if entry_port.lstrip("0") != str(port):
                 continue
             entry = bare
         entry = entry.strip("[]")

@@ -115,3 +115,26 @@ class UploadMemory(Protocol):
 
     def close(self) -> None:
         """Give back everything."""
+
+
+class WindowBudget(Protocol):
+    """The bytes that the receive windows of one user may hold."""
+
+    def try_charge(self, size_bytes: int) -> bool:
+        """Count the smallest window of a channel. Returns whether it is counted."""
+
+    def try_acquire(self, size_bytes: int) -> bool:
+        """Count growth, if there is room for it. Returns whether it is counted."""
+
+    def release(self, size_bytes: int) -> None:
+        """Give bytes back."""
+
+    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool) -> None:
+        """Call `on_pressure` when others need what a window has beyond the smallest one.
+
+        :param on_pressure: shrinks the window.
+        :param is_transfer: False: windows do not count in the fair shares of transfers.
+        """
+
+    def unwatch(self, on_pressure: Callable[[], None]) -> None:
+        """Do not call `on_pressure` any more."""

@@ -34,6 +34,10 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
         errors.StoreUnreachable,
         "the gateway cannot reach its store as configured; tell the operator",
     ),
+    (
+        errors.ListWithoutEnd,
+        "the store's list of this directory goes on without an end; tell the operator",
+    ),
     (errors.StoreUnavailable, "the store does not answer; try again later"),
     (errors.StoreError, "the store refused the request; the gateway's log says why"),
 )

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 
 from twisted.web.http_headers import Headers
 
+from sftpgw.model.numbers import is_time, whole_number
 from sftpgw.model.store import NO_METADATA, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.wire.s3xml import quoted
 
@@ -47,6 +48,8 @@ STORED_ENCODING = "x-goog-stored-content-encoding"
 https://docs.cloud.google.com/storage/docs/xml-api/reference-headers"""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII | re.IGNORECASE)
+_MAX_TAGS = 1000
+_LONGEST_DATE = 64
 _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
@@ -63,9 +66,9 @@ def header(headers: Headers, name: str) -> str:
 def count(headers: Headers, name: str) -> int:
     """A header's number. :raises MissingHeader: it has none"""
     text = header(headers, name)
-    if not (text.isascii() and text.isdigit()):
+    if (number := whole_number(text)) is None:
         raise MissingHeader(f"{name}: {text[:50]!r}")
-    return int(text)
+    return number
 
 
 def stored_size(headers: Headers) -> int:
@@ -81,8 +84,8 @@ def content_range(headers: Headers) -> tuple[int, int, int]:
     text = header(headers, "content-range")
     if not (match := _CONTENT_RANGE.fullmatch(text)):
         raise MissingHeader(f"content-range: {text[:50]!r}")
-    first, last, size_bytes = (int(number) for number in match.groups())
-    if not first <= last < size_bytes:
+    first, last, size_bytes = map(whole_number, match.groups())
+    if first is None or last is None or size_bytes is None or not first <= last < size_bytes:
         raise MissingHeader(f"content-range: {text[:50]!r}")
     return first, last, size_bytes
 
@@ -90,9 +93,10 @@ def content_range(headers: Headers) -> tuple[int, int, int]:
 def date_seconds(headers: Headers, name: str) -> float | None:
     """A header's date in seconds since 1970, None without a valid one."""
     try:
-        return parsedate_to_datetime(header(headers, name)).timestamp()
+        seconds = parsedate_to_datetime(header(headers, name)[:_LONGEST_DATE]).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if is_time(seconds) else None
 
 
 def retry_after_seconds(headers: Headers) -> float:
@@ -108,7 +112,6 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
     :param size_bytes: the size of the whole object.
     :param headers: those of the response.
     """
-    tags = header(headers, "x-amz-tagging-count")
     return ObjectInfo(
         name=name,
         size_bytes=size_bytes,
@@ -119,7 +122,7 @@ def object_info(name: ObjectName, size_bytes: int, headers: Headers) -> ObjectIn
         content_type=header(headers, "content-type"),
         system_headers=_system_headers(headers),
         encryption=_present(headers, ENCRYPTION_HEADERS),
-        tag_count=int(tags) if tags.isascii() and tags.isdigit() else 0,
+        tag_count=whole_number(header(headers, "x-amz-tagging-count"), _MAX_TAGS) or 0,
     )
 
 

@@ -18,7 +18,7 @@ from twisted.conch.ssh.connection import (
 from zope.interface import implementer
 
 from sftpgw.model.events.session_events import SessionTotals
-from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.subsystem import CommandFactory, Subsystem, SubsystemFactory
 from sftpgw.ssh.channels import SessionChannel
 
@@ -41,7 +41,7 @@ class GatewayAvatar:
 
     :param subsystems: their factories, by name.
     :param logout: called when the connection is gone.
-    :param window_memory: the budget of all receive windows; None to count nothing.
+    :param window_memory: the budget of the user's receive windows; None to count nothing.
     :param commands: makes what runs a command line; None to refuse all of them.
     :param output_memory: the budget for output that the client does not read; None to count
         nothing.
@@ -55,7 +55,7 @@ class GatewayAvatar:
         self,
         subsystems: Mapping[bytes, SubsystemFactory],
         logout: Callable[[], None] = lambda: None,
-        window_memory: MemoryBudget | None = None,
+        window_memory: WindowBudget | None = None,
         commands: CommandFactory | None = None,
         output_memory: MemoryBudget | None = None,
         *,

@@ -173,7 +173,10 @@ class GatewayConnection(SSHConnection):
         if len(self.channels) >= self.transport.context.settings.sessions_per_connection:
             raise ConchError("too many sessions on this connection", OPEN_RESOURCE_SHORTAGE)
         if not channel.count_window() and self.channels:
-            text = "no memory for another session on this connection; try again in a moment"
+            text = (
+                "the sessions of this user take their share of the memory for windows, "
+                "a quarter of [limits] memory; close some, or try again in a moment"
+            )
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         return channel
 

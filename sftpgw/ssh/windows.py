@@ -9,13 +9,13 @@ request. The window grows to `WINDOW_BYTES`, which keeps a distant client busy, 
 memory and no other transfer waits for it. When one waits, the window shrinks: bytes that the client
 has used are not granted again.
 
-A connection's first channel is opened even if its smallest window cannot be counted, since the
-number of connections has a limit of its own. A further channel is refused then.
+`window_shares` says when a window cannot be counted. A connection's first channel is opened all the
+same, since the number of connections has a limit of its own. A further channel is refused then.
 """
 
 from __future__ import annotations
 
-from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.memory import WindowBudget
 from sftpgw.model.units import KIB, MIB
 
 WINDOW_BYTES = 2 * MIB
@@ -27,10 +27,10 @@ LONGEST_REQUEST_BYTES = 272 * KIB
 class ReceiveWindow:
     """The window of one channel; its owner calls `close` in the end.
 
-    :param memory: the budget of all windows; None for a full window at once.
+    :param memory: the budget of the user's windows; None for a full window at once.
     """
 
-    def __init__(self, memory: MemoryBudget | None) -> None:
+    def __init__(self, memory: WindowBudget | None) -> None:
         self.size_bytes = WINDOW_BYTES if memory is None else LEAST_WINDOW_BYTES
         self._memory = memory
         self._counted_bytes = 0

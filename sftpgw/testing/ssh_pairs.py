@@ -56,7 +56,7 @@ from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import SessionTotals
-from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
@@ -271,7 +271,7 @@ class LoggedInPair(ClientPair):
         clock: Clock | None = None,
         strict: bool = False,
         commands: CommandFactory | None = None,
-        window_memory: MemoryBudget | None = None,
+        window_memory: WindowBudget | None = None,
         output_memory: MemoryBudget | None = None,
         totals: Callable[[], SessionTotals] = SessionTotals,
         work: WorkScheduler | None = None,
@@ -361,7 +361,7 @@ def make_test_portal(
     on_logout: Callable[[str], None] = lambda name: None,
     *,
     commands: CommandFactory | None = None,
-    window_memory: MemoryBudget | None = None,
+    window_memory: WindowBudget | None = None,
     output_memory: MemoryBudget | None = None,
     totals: Callable[[], SessionTotals] = SessionTotals,
 ) -> Portal:

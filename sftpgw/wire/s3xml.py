@@ -31,6 +31,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 from xml.parsers import expat
 
+from sftpgw.model.numbers import is_time, whole_number
 from sftpgw.model.store import (
     Checksum,
     ChecksumAlgorithm,
@@ -67,7 +68,6 @@ MAX_CODE_CHARACTERS = 128
 
 MAX_MESSAGE_CHARACTERS = 1000
 
-_SIZE_DIGITS = 20
 UNKNOWN_BYTES = -1
 """The size of an object for which a list has none, or none that is a number."""
 
@@ -533,8 +533,8 @@ def _with_decoded_key(found: _Named) -> _Named:
 
 
 def _size(text: str) -> int:
-    is_number = text.isascii() and text.isdigit() and len(text) < _SIZE_DIGITS
-    return int(text) if is_number else UNKNOWN_BYTES
+    number = whole_number(text)
+    return UNKNOWN_BYTES if number is None else number
 
 
 def _timestamp(text: str) -> float:
@@ -543,6 +543,7 @@ def _timestamp(text: str) -> float:
         moment = datetime.datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.UTC)
-        return moment.timestamp()
+        seconds = moment.timestamp()
     except (ValueError, OverflowError):
         return 0.0
+    return seconds if is_time(seconds) else 0.0

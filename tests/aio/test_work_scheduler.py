@@ -145,5 +145,3 @@ def test_the_longest_quantum_is_known_with_its_owner(process: Process) -> None:
     process.worker("c", 1, 1.0).ask()
     longest = process.work.longest
     assert (longest.seconds, longest.kind, longest.path[0]) == (5.0, "steps", "b")
-    process.work.forget_longest()
-    assert process.work.longest.seconds == 0.0

@@ -6,11 +6,10 @@ how to measure what an honest user notices meanwhile. Must not know: what the pa
 
 from __future__ import annotations
 
-import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
@@ -107,16 +106,3 @@ def login_seconds(port: int, user: bytes = b"honest") -> float:
         return time.monotonic() - began
     finally:
         client.close()
-
-
-def worst_of(measure: Callable[[], float], times: int) -> float:
-    """The longest of several measures."""
-    return max(measure() for _ in range(times))
-
-
-def is_open(client: RawClient) -> bool:
-    """Whether the gateway has not closed the connection."""
-    try:
-        return client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-    except OSError:
-        return False

@@ -114,7 +114,7 @@ class WorkScheduler:
     :param plan: what one iteration takes, and in which order.
     :ivar plan: the same.
     :ivar is_working: whether a turn is in progress.
-    :ivar longest: the quantum that has taken longest since `forget_longest`.
+    :ivar longest: the quantum that has taken longest since this was set to `NO_WORK`.
     """
 
     _log = Logger()
@@ -177,10 +177,6 @@ class WorkScheduler:
     def is_late(self) -> bool:
         """Whether a turn is in progress, and over."""
         return self.is_working and self._cpu_seconds() >= self._ends_seconds
-
-    def forget_longest(self) -> None:
-        """Begin anew to look for the longest quantum."""
-        self.longest = NO_WORK
 
     def run(self, turns: Turns) -> None:
         """Let `turns` work now, and charge what it takes."""

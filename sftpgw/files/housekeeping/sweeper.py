@@ -43,6 +43,7 @@ from sftpgw.errors import (
     StoreUnavailable,
 )
 from sftpgw.files.housekeeping.pages import all_pages
+from sftpgw.files.listing.progress import Progress
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.executor import staging_prefix
 from sftpgw.files.uploads.suspended.plan import claims_prefix
@@ -200,6 +201,7 @@ class Sweeper:
 
     async def _sweep_uploads(self, target: Target) -> None:
         marker: tuple[str, str] | None = None
+        progress = Progress()
         while True:
             page = await self._store.list_uploads(target.bucket, target.prefix, marker)
             self._note_ages(target, page.uploads)
@@ -215,8 +217,9 @@ class Sweeper:
             if aborted:
                 again = await self._store.list_uploads(target.bucket, target.prefix, marker)
                 self._report_aborted(aborted, again.uploads)
-            if page.next_marker is None or page.next_marker == marker:
+            if page.next_marker is None:
                 return
+            progress = progress.after(page.next_marker, is_empty=not page.uploads)
             marker = page.next_marker
 
     def _may_abort(self, target: Target, upload: MultipartUpload) -> bool:

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from sftpgw.files.listing.packed_entries import PackedEntries
 from sftpgw.files.listing.page_mtimes import PageMtimes
 from sftpgw.files.listing.plan import NO_FILES, EntrySieve
+from sftpgw.files.listing.progress import Progress
 from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.paths import Location, is_hidden
 from sftpgw.files.session_context import SessionContext
@@ -55,11 +56,13 @@ class _Place:
 
     :param token: its token; None for the first page.
     :param sieve: the sieve as the page before has left it.
+    :param progress: that of the pages before.
     :param taken: what was taken of it when it was dropped (`PackedEntries.taken`).
     """
 
     token: str | None
     sieve: EntrySieve
+    progress: Progress
     taken: tuple[int, bytes] = (0, b"")
 
 
@@ -116,7 +119,7 @@ class Listing:
         self._skipped = 0
         self._page = PackedEntries()
         self._coming_bytes = 0
-        beginning = _Place(None, EntrySieve(location.mount, location.prefix))
+        beginning = _Place(None, EntrySieve(location.mount, location.prefix), Progress())
         self._place = self._coming_place = beginning
         self._next_place: _Place | None = None
         """The place of the page that is loaded next, unless one is coming already."""
@@ -222,8 +225,10 @@ class Listing:
         self._skipped = sieve.skipped
         self._coming_bytes = entries.size_bytes
         self._settle()
-        token = page.next_token
-        return _Loaded(entries, None if token is None else _Place(token, sieve))
+        if (token := page.next_token) is None:
+            return _Loaded(entries, None)
+        progress = place.progress.after(token, is_empty=not entries)
+        return _Loaded(entries, _Place(token, sieve, progress))
 
     # Memory.
 

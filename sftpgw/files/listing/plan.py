@@ -25,6 +25,9 @@ from sftpgw.files.paths import MARKER_CONTENT, Mount, can_be_named, is_hidden
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
 from sftpgw.model.store import ListPage, ObjectInfo
 
+_LONGEST_MTIME = 40
+"""Nanoseconds of 2**63 have 29 characters."""
+
 NO_FILES: Mapping[str, FileAttributes] = MappingProxyType({})
 NO_MTIMES: Mapping[str, float | None] = MappingProxyType({})
 
@@ -142,7 +145,7 @@ def modified_seconds(info: ObjectInfo) -> float:
     rclone and s3fs write the same header, as a decimal fraction.
     """
     try:
-        seconds = float(info.metadata["mtime"])
+        seconds = float(info.metadata["mtime"][:_LONGEST_MTIME])
     except (KeyError, ValueError):
         return info.modified_seconds
     in_range = 0 <= seconds < 2**63

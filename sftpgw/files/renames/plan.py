@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from sftpgw.model.numbers import is_time
 from sftpgw.model.store import ObjectInfo, ObjectName
 
 LEASE_SECONDS = 120.0
@@ -257,7 +258,9 @@ def _row(entry: Entry) -> list[str | float | None]:
 
 def _entry(row: Any) -> Entry:
     match row:
-        case [str(suffix), str(etag), int() | float() as modified_seconds]:
+        case [str(suffix), str(etag), int() | float() as modified_seconds] if is_time(
+            modified_seconds
+        ):
             return Entry(suffix, etag, modified_seconds)
         case [str(suffix), str(etag), None]:
             return Entry(suffix, etag)

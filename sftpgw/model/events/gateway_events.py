@@ -48,6 +48,37 @@ class Draining(Event):
     at_most_seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class IterationLong(Event):
+    """One iteration of the reactor has taken long; no client was served meanwhile.
+
+    Of several within a minute one line tells the longest. The line has the session, the client's
+    address or the user whose work took longest, where it is known.
+
+    :param cpu_seconds: the CPU time that it took.
+    :param wall_seconds: how long clients had to wait. Much more than `cpu_seconds`: the machine
+        was busy with something else.
+    :param work: what took longest in it, as far as it was measured.
+    :param work_seconds: the CPU time of that.
+    :param count: how many were long since the last such line.
+    """
+
+    event_name: ClassVar[str] = "iteration-long"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "One line now and then, with ``cpu_seconds`` little over 0.1: nothing is to be done. "
+        "``wall_seconds`` much higher than ``cpu_seconds``: the machine has too little CPU or "
+        "memory; look what else runs on it. Otherwise report it: no client or store should be able "
+        "to cause it."
+    )
+
+    cpu_seconds: float
+    wall_seconds: float
+    work: str
+    work_seconds: float
+    count: int
+
+
 # Clearing away.
 
 

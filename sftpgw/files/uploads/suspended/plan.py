@@ -30,6 +30,7 @@ from typing import Any
 
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.model.limits import MAX_PARTS
+from sftpgw.model.numbers import MAX_SIZE_BYTES, is_time
 from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
 
 VERSION = 1
@@ -170,7 +171,7 @@ def parse_record(text: bytes, bucket: str) -> SuspendedUpload:
             "began_seconds": int() | float() as began_seconds,
             "created_with": int() | float() | None as created_with,
             "parts": [_, *_] as rows,
-        } if len(rows) <= MAX_PARTS:
+        } if len(rows) <= MAX_PARTS and is_time(began_seconds) and is_time(created_with or 0):
             algorithm = ChecksumAlgorithm(checksum) if checksum is not None else None
             upload = MultipartUpload(ObjectName(bucket, key), upload_id, algorithm)
             parts = tuple(_part(number, row) for number, row in enumerate(rows, 1))
@@ -193,10 +194,18 @@ def _sum(part: StoredPart) -> str | None:
 
 def _part(number: int, row: Any) -> StoredPart:
     match row:
-        case [int(size_bytes), str(etag), None] if size_bytes > 0:
+        case [int(size_bytes), str(etag), None] if 0 < size_bytes <= MAX_SIZE_BYTES:
             return StoredPart(number, size_bytes, etag)
-        case [int(size_bytes), str(etag), str(text)] if size_bytes > 0:
-            algorithm, _, value = text.partition(":")
-            checksum = Checksum(ChecksumAlgorithm(algorithm), int(value, 16))
-            return StoredPart(number, size_bytes, etag, checksum)
+        case [int(size_bytes), str(etag), str(text)] if 0 < size_bytes <= MAX_SIZE_BYTES:
+            return StoredPart(number, size_bytes, etag, _checksum(text))
     raise ValueError("not a part")
+
+
+def _checksum(text: str) -> Checksum:
+    name, _, digits = text.partition(":")
+    algorithm = ChecksumAlgorithm(name)
+    bits = 64 if algorithm is ChecksumAlgorithm.CRC64NVME else 32
+    value = int(digits, 16)
+    if not 0 <= value < 1 << bits:
+        raise ValueError("not a checksum")
+    return Checksum(algorithm, value)

@@ -1,0 +1,123 @@
+"""What arrives from stores waits for its turn, and TCP holds back the rest meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+
+from sftpgw.aio.work.plan import WorkPlan
+from sftpgw.aio.work.scheduler import Turns, WorkScheduler
+from sftpgw.http.connections import Connections, _CountingFactory
+from sftpgw.testing.cpu_clocks import CpuClock
+from tests.iterations import IterationClock
+
+
+class Parser(Protocol):
+    """Takes a second for each response."""
+
+    def __init__(self, cpu: CpuClock) -> None:
+        self.cpu = cpu
+        self.received: list[bytes] = []
+        self.is_lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        assert not self.is_lost
+        self.received.append(data)
+        self.cpu.now_seconds += 1.0
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.is_lost = True
+
+
+class Process:
+    """Connections to a store, in a process where an iteration takes two responses."""
+
+    def __init__(self, users: list[str]) -> None:
+        self.clock, self.cpu = IterationClock(), CpuClock()
+        plan: WorkPlan[Turns] = WorkPlan(round_seconds=2.0, quantum_seconds=1.0)
+        connections = Connections(WorkScheduler(self.clock, self.cpu, plan))
+        factory = _CountingFactory(
+            Factory.forProtocol(lambda: Parser(self.cpu)),  # type: ignore[arg-type]
+            connections,
+        )
+        self.connections = [factory.buildProtocol(None) for _ in users]  # type: ignore[arg-type]
+        self.transports = [StringTransport() for _ in users]
+        for connection, transport, user in zip(
+            self.connections, self.transports, users, strict=True
+        ):
+            connection.makeConnection(transport)
+            connection.serve(user)
+
+    @property
+    def received(self) -> list[int]:
+        return [len(each.wrappedProtocol.received) for each in self.connections]
+
+    @property
+    def reading(self) -> list[bool]:
+        return [transport.producerState == "producing" for transport in self.transports]
+
+
+@pytest.fixture(autouse=True)
+def tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sftpgw.http.connections.tcp_under", lambda transport: transport)
+
+
+def test_an_iteration_takes_some_responses_and_the_others_wait() -> None:
+    process = Process(["mallory"] * 5)
+    for connection in process.connections:
+        connection.dataReceived(b"response")
+    assert process.received == [1, 1, 0, 0, 0]
+    assert process.reading == [True, True, False, False, False]
+    process.clock.iterate()
+    assert sum(process.received) == 4
+    process.clock.iterate()
+    assert process.received == [1] * 5
+    assert process.reading == [True] * 5
+
+
+def test_a_response_for_another_user_comes_first() -> None:
+    process = Process(["mallory"] * 8 + ["alice"])
+    for connection in process.connections:
+        connection.dataReceived(b"response")
+    assert process.received[-1] == 0
+    process.clock.iterate()
+    assert process.received[-1] == 1
+    assert sum(process.received) == 4
+
+
+def test_a_protocol_that_has_paused_stays_paused() -> None:
+    process = Process(["mallory"] * 3)
+    last, transport = process.connections[-1], process.transports[-1]
+    for connection in process.connections:
+        connection.dataReceived(b"response")
+    last.pauseProducing()
+    process.clock.iterate()
+    assert process.received[-1] == 1
+    assert transport.producerState == "paused"
+    last.resumeProducing()
+    assert transport.producerState == "producing"
+
+
+def test_one_that_resumes_before_its_turn_waits_for_the_turn() -> None:
+    process = Process(["mallory"] * 3)
+    last, transport = process.connections[-1], process.transports[-1]
+    for connection in process.connections:
+        connection.dataReceived(b"response")
+    last.resumeProducing()
+    assert transport.producerState == "paused"
+    process.clock.iterate()
+    assert transport.producerState == "producing"
+
+
+def test_what_has_arrived_is_delivered_before_the_connection_is_lost() -> None:
+    process = Process(["mallory"] * 3)
+    for connection in process.connections:
+        connection.dataReceived(b"response")
+    last = process.connections[-1]
+    parser = last.wrappedProtocol
+    last.connectionLost()
+    assert parser.received == [b"response"]
+    assert parser.is_lost
+    process.clock.iterate()
+    assert parser.received == [b"response"]
