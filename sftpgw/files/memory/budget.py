@@ -311,8 +311,8 @@ class UploadAccount:
         self._budget.serve()
 
     def update(self, more_bytes: int, part_bytes: int) -> None:
-        self._plan.update(self._held, more_bytes, part_bytes)
-        self._serve()
+        if self._plan.update(self._held, more_bytes, part_bytes):
+            self._serve()
 
     def leave(self) -> None:
         self._plan.leave(self._held)

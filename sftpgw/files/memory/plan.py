@@ -186,8 +186,11 @@ class MemoryPlan:
 
     def share_bytes(self, user: str) -> float:
         """An equal part of all memory, by weight."""
-        users = self._held_by.keys() | set(self._order.users) | {user}
-        return self.limit_bytes * self._weight_of(user) / sum(map(self._weight_of, users))
+        return self._share_of_weight_one(user) * self._weight_of(user)
+
+    def _share_of_weight_one(self, user: str) -> float:
+        users = {user, *self._held_by, *self._order.users}
+        return self.limit_bytes / sum(map(self._weight_of, users))
 
     def is_within_share(self, user: str, more_bytes: int = 0) -> bool:
         """Whether a user holds no more than its share, with so many bytes more."""
@@ -337,11 +340,17 @@ class MemoryPlan:
         self._order.remove(ticket)
         self.is_empty = self._order.is_empty
 
-    def update(self, upload: HeldUpload, missing_bytes: int, part_bytes: int) -> None:
-        """An upload waits for `missing_bytes` now, and can send a part with `part_bytes`."""
+    def update(self, upload: HeldUpload, missing_bytes: int, part_bytes: int) -> bool:
+        """An upload waits for `missing_bytes` now, and can send a part with `part_bytes`.
+
+        Returns whether that is less than before, so that something may be granted.
+        """
+        before_bytes = upload.loan_bytes
         upload.missing_bytes, upload.part_bytes = missing_bytes, part_bytes
         self.expect_part(part_bytes)
-        self._is_lent_out = False
+        is_less = upload.loan_bytes < before_bytes
+        self._is_lent_out &= not is_less
+        return is_less
 
     def leave(self, upload: HeldUpload) -> None:
         """An upload waits for nothing any more."""
@@ -385,13 +394,14 @@ class MemoryPlan:
 
     def _may_borrow(self, upload: HeldUpload) -> bool:
         loan_bytes = upload.loan_bytes
+        if self.lent_bytes and not self.fits(loan_bytes):
+            return False
         if not self.lent_bytes:
             # The reserve is free, so that it must be granted, or the line might not move.
             return self.may_overdraw(loan_bytes) or self.held_bytes == upload.filling_bytes
         lent_bytes = self._lent_to[upload.path[0]]
         left_bytes = self.limit_bytes - self.pool_bytes - self.lent_bytes - loan_bytes
-        is_moderate = not lent_bytes or lent_bytes + loan_bytes <= left_bytes
-        return is_moderate and self.fits(loan_bytes)
+        return not lent_bytes or lent_bytes + loan_bytes <= left_bytes
 
     def _rank(self, upload: HeldUpload) -> tuple[float, float, int]:
         user = upload.path[0]
@@ -460,9 +470,14 @@ class MemoryPlan:
             user = upload.path[0]
             held[user] += upload.filling_bytes
             largest[user] = max(largest[user], upload.filling_bytes)
-        over = [user for user in held if not self.is_within_share(user)]
-        excess = {user: (held[user] - largest[user]) / self._weight_of(user) for user in over}
-        first = max(excess, key=lambda user: excess[user], default=None)
-        if first is None or not excess[first]:
+        excess = {user: (held[user] - largest[user]) / self._weight_of(user) for user in held}
+        share_bytes = self._share_of_weight_one(slow[0].path[0])
+        over = [
+            user
+            for user in excess
+            if excess[user] and self._held_by[user] > share_bytes * self._weight_of(user)
+        ]
+        if not over:
             return slow[-1]
+        first = max(over, key=lambda user: excess[user])
         return next(upload for upload in reversed(slow) if upload.path[0] == first)

@@ -117,6 +117,7 @@ class UploadReservation:
         self._silent_since_seconds = self._slow_since_seconds = self.written_seconds
         self._seen_bytes = 0
         self._lap_bytes = 0
+        self._was_slow = False  # for the last step of new bytes
         self._memory = budget.open_upload(self)
         self._is_closed = False
         self._waiting: Deferred[None] | None = None
@@ -214,19 +215,21 @@ class UploadReservation:
     def replies_leave(self) -> None:
         """Replies that were withheld leave: the client could not write before."""
         self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
+        self._was_slow = False
 
     def _note_lap(self) -> None:
         """Note the time whenever a step of new bytes has come."""
         progress_bytes = self._plan.progress_bytes
         if progress_bytes - self._lap_bytes >= self._plan.small_bytes:
             self._lap_bytes = progress_bytes
+            self._was_slow = self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
             self._slow_since_seconds = self._clock.seconds()
 
     @property
     def is_slow(self) -> bool:
         if self._is_closed or self._is_busy() or self.is_waiting:
             return False
-        return self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
+        return self._was_slow or self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
 
     @property
     def is_stalled(self) -> bool:
