@@ -48,6 +48,7 @@ from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.startup import idle_connections
+from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
 
 GOODBYE_SECONDS = 2.0
@@ -73,13 +74,16 @@ class Gateway:
     :param settings: the whole configuration.
     :param host_keys: the keys that the gateway proves its identity with.
     :param reactor: Twisted's.
+    :ivar log_limiter: bounds what the log is told.
     :ivar iterations: how long the reactor's iterations are.
     """
 
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
         self._settings = settings
         self._reactor = reactor
-        self._events: EventSink = LogSink(log)
+        self.log_limiter = LogLimiter(reactor)
+        self.log_limiter.tell(LogSink(log))
+        self._events: EventSink = LogSink(log, limiter=self.log_limiter)
         users = settings.users
 
         def weight_of(user: str) -> float:
@@ -230,6 +234,7 @@ class Gateway:
         self.factory.disconnect_all("the gateway is shutting down")
         await self._at_most(ABANDON_SECONDS, self._transfers.idle())
         await self._store.close()
+        self.log_limiter.flush()
         self.iterations.stop()
 
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService
 from twisted.conch.ssh.keys import Key
 from twisted.internet.task import react
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 from twisted.python import usage
 
 from sftpgw import __version__, demo
@@ -28,6 +28,7 @@ from sftpgw.model.settings import Settings
 from sftpgw.services import GatewayService
 from sftpgw.signals import end_at_signals, ignore_signals
 from sftpgw.startup import endpoint_of, open_host_keys, read_settings
+from sftpgw.telemetry.foreign_lines import limit_observers
 from sftpgw.terminal import print_error, print_line
 
 log = Logger("sftpgw")
@@ -120,6 +121,10 @@ def makeService(options: Options) -> IService:
             # Until the reactor runs, a Ctrl-C is an exception in here, and does not end the demo.
             reactor.callWhenRunning(demonstration.greet, address)
 
+    def on_starting() -> None:
+        _survive_signals(reactor)
+        limit_observers(globalLogPublisher, gateway.log_limiter)
+
     networks = options.settings.ssh.balancer_networks
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
@@ -132,7 +137,7 @@ def makeService(options: Options) -> IService:
         wind_down=wind_down,
         log=log,
         on_listening=on_listening,
-        on_starting=lambda: _survive_signals(reactor),
+        on_starting=on_starting,
     )
 
 

@@ -32,11 +32,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "aws": frozenset({"aio", "http"}),
     "s3": frozenset({"aio", "aws", "http", "wire"}),
     "files": frozenset({"aio"}),
-    "sftp": frozenset({"aio", "files", "wire", "telemetry"}),
-    "scp": frozenset({"aio", "files", "wire", "telemetry"}),
+    "sftp": frozenset({"aio", "files", "wire"}),
+    "scp": frozenset({"aio", "files", "wire"}),
     "auth": frozenset({"aio"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
-    "telemetry": frozenset(),
+    "telemetry": frozenset({"aio"}),
 }
 ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
@@ -46,7 +46,7 @@ ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup"}
 ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
-    {"check_command", "demo", "gateway", "services", "signals", "startup", "terminal"}
+    {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
 ALLOWED["cli"] = frozenset({"auth", "tap"})
 

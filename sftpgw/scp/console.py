@@ -31,7 +31,6 @@ from sftpgw.model.events.session_events import RequestRefused
 from sftpgw.model.messages import INTERNAL, sentence_of
 from sftpgw.model.subsystem import SubsystemTransport
 from sftpgw.model.units import Body, Buffer
-from sftpgw.telemetry.limited import LimitedEvents
 
 LINES_PER_LOOK = 10
 STATUS_OF_DEFECT = 70  # EX_SOFTWARE of sysexits.h
@@ -71,7 +70,6 @@ class Console:
         self._is_paused = False
         self._is_lost = False
         self._unwatched_lines = 0
-        self._refusals = LimitedEvents(events)
         self.input_bytes = 0
         self.output_bytes = 0
 
@@ -241,7 +239,7 @@ class Console:
             sentence = sentence_of(error)
             if path and not sentence.startswith("/"):
                 sentence = f"{path.decode('utf-8', 'replace')}: {sentence}"
-            self._refusals.emit(RequestRefused(request="command", reason=sentence))
+            self._events.emit(RequestRefused(request="command", reason=sentence))
             return sentence
         self._events.emit(Defect(where="command", failure=Failure(error)))
         return INTERNAL

@@ -1,7 +1,7 @@
 """The log of refused requests.
 
-Knows: how many refusals of one SFTP channel are logged, and the last one of each handle.
-Must not know: why a request is refused.
+Knows: the last refusal of each handle.
+Must not know: why a request is refused, or how many events the log takes.
 
 An upload that has failed refuses each WRITE that is on its way, in the same words: sixty of
 them, with most clients. The first one is logged. The others are counted until the handle is
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.session_events import RefusalsRepeated, RequestRefused
-from sftpgw.telemetry.limited import LimitedEvents
 from sftpgw.wire.sftp import Status
 
 
@@ -31,7 +30,7 @@ class RefusalLog:
     """Logs the refusals of one SFTP channel."""
 
     def __init__(self, events: EventSink) -> None:
-        self._limited = LimitedEvents(events)
+        self._events = events
         self._repeated: dict[bytes, _RepeatedRefusal] = {}
 
     def refused(
@@ -63,8 +62,8 @@ class RefusalLog:
             self.ended(handle)
 
     def emit(self, event: Event) -> None:
-        """Tell what a client has done wrong, unless it was told of too much already."""
-        self._limited.emit(event)
+        """Tell what a client has done wrong."""
+        self._events.emit(event)
 
     def _tell_repeated(self, last: _RepeatedRefusal | None) -> None:
         if last is not None and last.repeated:

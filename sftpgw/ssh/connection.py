@@ -35,6 +35,7 @@ from twisted.conch.ssh.connection import (
     SSHConnection,
 )
 
+from sftpgw.aio.once import Once
 from sftpgw.model.events.session_events import RequestRefused
 from sftpgw.model.units import KIB, Body
 from sftpgw.ssh.channel_scheduler import ChannelScheduler
@@ -45,8 +46,8 @@ from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
 """A client that accepts smaller packets only is refused: a reply would become thousands of them."""
 
-MAX_REFUSALS_LOGGED = 20
-"""How many refusals of one connection are logged; a client could cause any number of them."""
+MAX_REFUSALS_KNOWN = 20
+"""How many refusals of one connection are remembered, so that each is logged once."""
 
 _ROUTINE = frozenset(
     (
@@ -80,7 +81,7 @@ class GatewayConnection(SSHConnection):
 
     def __init__(self) -> None:
         super().__init__()
-        self._reported_refusals: set[tuple[str, bytes]] = set()
+        self._reported_refusals: Once[tuple[str, bytes]] = Once(MAX_REFUSALS_KNOWN)
         self._unanswered_keepalives = 0
         self.moved_bytes = 0
         self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
@@ -299,9 +300,7 @@ class GatewayConnection(SSHConnection):
         return channel
 
     def _report_refusal(self, kind: str, name: bytes) -> None:
-        """Log a refusal, once for each name and `MAX_REFUSALS_LOGGED` times at most."""
-        reported, refusal = self._reported_refusals, (kind, name)
-        if name in _ROUTINE or refusal in reported or len(reported) >= MAX_REFUSALS_LOGGED:
+        """Log a refusal, once for each name."""
+        if name in _ROUTINE or not self._reported_refusals.is_new((kind, name)):
             return
-        reported.add(refusal)
         self.transport.events.emit(RequestRefused(kind=kind, name=printable(name)))

@@ -17,8 +17,9 @@ from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import Permission
 from sftpgw.scp.console import Console
 from sftpgw.scp.sums import print_sums, sum_line
-from sftpgw.telemetry.limited import MAX_TOLD
+from sftpgw.telemetry.allowance import SOURCE_BYTES
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
+from tests.log_files import LogFile
 from tests.scp.talking import Channel, Talk, seed
 
 
@@ -193,10 +194,16 @@ def test_a_defect_is_told_and_logged(gateway: GatewayInMemory) -> None:
     gateway.events.told.clear()
 
 
-def test_refusals_are_told_to_the_log_only_so_often(gateway: GatewayInMemory) -> None:
-    Talk(gateway, b"md5sum " + b"x " * (MAX_TOLD + 20))
-    assert len(gateway.events.facts("request-refused")) == MAX_TOLD
-    assert len(gateway.events.facts("further-refusals-untold")) == 1
+def test_refusals_and_commands_do_not_fill_the_log(gateway: GatewayInMemory) -> None:
+    log = LogFile()
+    recorded, gateway.events = gateway.events, log.sink  # type: ignore[assignment]
+    for _ in range(8):
+        Talk(gateway, b"md5sum " + b"x " * 200)
+    for _ in range(150):
+        Talk(gateway, b"cd " + b"\xff" * 1000)
+    gateway.events = recorded
+    for kind in ("request-refused", "command-ended"):
+        assert SOURCE_BYTES < log.size_bytes[kind] < SOURCE_BYTES + 4096
 
 
 def test_the_log_tells_which_commands_were_run(gateway: GatewayInMemory) -> None:

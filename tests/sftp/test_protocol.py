@@ -19,6 +19,7 @@ from sftpgw.errors import (
     StoreError,
     StoreUnavailable,
 )
+from sftpgw.model.events.session_events import RequestRefused
 from sftpgw.model.filesystem import AttributeChanges as Changes
 from sftpgw.model.filesystem import WriteIntent
 from sftpgw.model.settings import SshSettings, StoreSettings
@@ -27,7 +28,7 @@ from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServe
 from sftpgw.sftp.protocol import MAX_PENDING, SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
-from sftpgw.telemetry.limited import MAX_TOLD
+from sftpgw.telemetry.allowance import SOURCE_BYTES
 from sftpgw.testing.cpu_clocks import dear_work
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
@@ -40,6 +41,7 @@ from sftpgw.testing.sftp_sessions import (
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
+from tests.log_files import LogFile
 from tests.results import result_of
 from tests.wire.test_sftp import REQUESTS
 
@@ -206,13 +208,20 @@ class TestBadInput:
     def test_a_client_that_is_wrong_for_ever_does_not_fill_the_log(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        for index in range(500):
+        log = LogFile()
+        for index in range(2000):
             request = wire.OnHandle(Kind.FSTAT, index, b"nonsense")
             client.channel.write(encode_request(request))
+            if index % 100 == 0:
+                client.pump()
         client.pump()
-        assert len(client.replies) == 500
-        assert len(gateway.events.facts("request-refused")) == MAX_TOLD
-        assert len(gateway.events.facts("further-refusals-untold")) == 1
+        assert len(client.replies) == 2000
+        sink = log.sink.bind(user="alice")
+        for facts in gateway.events.facts("request-refused"):
+            sink.emit(
+                RequestRefused(**{name: facts[name] for name in ("request", "status", "reason")})
+            )
+        assert SOURCE_BYTES < log.size_bytes["request-refused"] < SOURCE_BYTES + 4096
 
     @pytest.mark.parametrize("ends", ["close", "drop"])
     def test_a_refusal_that_sticks_is_told_once_and_counted(

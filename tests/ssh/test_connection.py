@@ -9,7 +9,7 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS
 
 from sftpgw.model.settings import SshSettings
-from sftpgw.ssh.connection import MAX_REFUSALS_LOGGED
+from sftpgw.ssh.connection import MAX_REFUSALS_KNOWN
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
@@ -100,11 +100,16 @@ def test_global_requests_are_refused_and_answered_if_a_reply_is_wanted(
     assert len(told) == (0 if name.startswith(b"keepalive") else 1)
 
 
-def test_refusals_are_logged_up_to_a_limit(pair: LoggedInPair) -> None:
-    for number in range(10 * MAX_REFUSALS_LOGGED):
-        pair.connection.sendGlobalRequest(b"request-%d" % number, b"")
+def test_a_refusal_is_logged_once_for_each_name_that_is_remembered(pair: LoggedInPair) -> None:
+    for _ in range(3):
+        for number in range(MAX_REFUSALS_KNOWN):
+            pair.connection.sendGlobalRequest(b"request-%d" % number, b"")
     pair.pump()
-    assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_LOGGED
+    assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_KNOWN
+    pair.connection.sendGlobalRequest(b"one more", b"")
+    pair.connection.sendGlobalRequest(b"request-0", b"")
+    pair.pump()
+    assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_KNOWN + 2
 
 
 @pytest.mark.parametrize(

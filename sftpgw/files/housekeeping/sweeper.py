@@ -34,6 +34,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from sftpgw.aio.lru import LRUDict
+from sftpgw.aio.once import Once
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import (
     CredentialsUnavailable,
@@ -147,7 +148,7 @@ class Sweeper:
         self._events = events
         self._expire = expire
         self._first_seen: LRUDict[MultipartUpload, float] = LRUDict(MAX_KNOWN)
-        self._reported: set[Target] = set()
+        self._reported: Once[Target] = Once(MAX_KNOWN)
         self._task = PeriodicTask(
             self.sweep,
             first_seconds=FIRST_SECONDS,
@@ -234,8 +235,7 @@ class Sweeper:
         unknown = [upload for upload in uploads if not upload.initiated_seconds]
         for upload in unknown:
             self._first_seen.put(upload, self._since(upload))
-        if unknown and target not in self._reported:
-            self._reported.add(target)
+        if unknown and self._reported.is_new(target):
             self._events.emit(
                 UploadAgesUnknown(bucket=target.bucket, prefix=target.prefix, uploads=len(unknown))
             )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sftpgw.aio.once import Once
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import CredentialsUnavailable, GatewayError, StoreUnavailable
 from sftpgw.files.renames.journal import list_journals
@@ -54,7 +55,7 @@ class RenameRecovery:
         self._store = store
         self._clock = clock
         self._events = events
-        self._reported: set[tuple[str, str, str]] = set()
+        self._reported: Once[tuple[str, str, str]] = Once(MAX_REPORTED)
         self._task = PeriodicTask(
             self.look,
             first_seconds=FIRST_SECONDS,
@@ -95,9 +96,5 @@ class RenameRecovery:
 
     def _report(self, bucket: str, prefix: str, error: GatewayError) -> None:
         """Emit a failure once, not at every look."""
-        reason = (bucket, prefix, error.message)
-        if reason not in self._reported:
-            if len(self._reported) >= MAX_REPORTED:
-                self._reported.clear()
-            self._reported.add(reason)
+        if self._reported.is_new((bucket, prefix, error.message)):
             self._events.emit(FinishFailed(bucket=bucket, prefix=prefix, reason=error.message))

@@ -48,6 +48,9 @@ class Event:
     :cvar event_name: the name in the log, in lower case: ``file-stored``.
     :cvar level: the level in the log.
     :cvar advice: what the operator does about it; every warning has one.
+    :cvar is_audited: tells who has logged in, or what became of stored data: the log never leaves
+        it out, however many there are. Each stands for a login, or for a request that the store
+        has answered. All other events have a rate.
     :cvar leading: fields that the log shows first, before those of a base class.
     :cvar trailing: fields that the log shows last, though a base class has them.
     """
@@ -55,6 +58,7 @@ class Event:
     event_name: ClassVar[str]
     level: ClassVar[EventLevel] = EventLevel.INFO
     advice: ClassVar[str] = ""
+    is_audited: ClassVar[bool] = False
     leading: ClassVar[tuple[str, ...]] = ()
     trailing: ClassVar[tuple[str, ...]] = ()
 
@@ -66,6 +70,10 @@ class Event:
             for name, shown in log_fields(type(self))  # type: ignore[arg-type]
             if (value := values[name]) is not None
         }
+
+    def must_be_logged(self) -> bool:
+        """Whether the log must have this event, however many there are."""
+        return self.is_audited
 
     @classmethod
     def ordered(cls, names: Collection[str]) -> Iterable[str]:

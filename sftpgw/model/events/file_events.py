@@ -58,6 +58,10 @@ class FileRead(FileEvent):
     copied_bytes: int | None = None
     etag: str
 
+    def must_be_logged(self) -> bool:
+        """Where something was read: opening and closing costs a client next to nothing."""
+        return self.size_bytes > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileRemoved(FileEvent):
@@ -68,6 +72,7 @@ class FileRemoved(FileEvent):
     """
 
     event_name: ClassVar[str] = "file-removed"
+    is_audited: ClassVar[bool] = True
 
     size_bytes: int | None = None
     etag: str | None = None
@@ -84,6 +89,7 @@ class FileRenamed(FileEvent):
     """
 
     event_name: ClassVar[str] = "file-renamed"
+    is_audited: ClassVar[bool] = True
 
     new_key: str
     size_bytes: int
@@ -99,6 +105,7 @@ class CopyDiffered(FileEvent):
     """
 
     event_name: ClassVar[str] = "copy-differed"
+    is_audited: ClassVar[bool] = True
     advice: ClassVar[str] = "Tell it to the operator of the store: such a store loses data."
 
     new_key: str
@@ -109,6 +116,7 @@ class DirectoryMade(FileEvent):
     """A directory was made."""
 
     event_name: ClassVar[str] = "directory-made"
+    is_audited: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +124,7 @@ class DirectoryRemoved(FileEvent):
     """A directory was removed."""
 
     event_name: ClassVar[str] = "directory-removed"
+    is_audited: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +137,7 @@ class DirectoryRenamed(FileEvent):
     """
 
     event_name: ClassVar[str] = "directory-renamed"
+    is_audited: ClassVar[bool] = True
 
     new_key: str
     objects: int
@@ -143,6 +153,7 @@ class RenameLeftBehind(FileEvent):
     """
 
     event_name: ClassVar[str] = "rename-left-behind"
+    is_audited: ClassVar[bool] = True
     advice: ClassVar[str] = (
         "The gateway finishes an interrupted rename of a directory by itself within minutes. "
         "A file that is still under its old name: the user renames it again."
@@ -161,6 +172,7 @@ class RenameSparedFiles(FileEvent):
     """
 
     event_name: ClassVar[str] = "rename-spared-files"
+    is_audited: ClassVar[bool] = True
 
     new_key: str
     replaced: int
@@ -178,6 +190,7 @@ class InterruptedRenameFinished(Event):
     """
 
     event_name: ClassVar[str] = "interrupted-rename-finished"
+    is_audited: ClassVar[bool] = True
 
     bucket: str
     key: str
@@ -191,6 +204,7 @@ class TimeSet(FileEvent):
     """The time of a stored file or directory was set, which rewrites its object's metadata."""
 
     event_name: ClassVar[str] = "time-set"
+    is_audited: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)

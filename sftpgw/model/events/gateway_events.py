@@ -43,9 +43,38 @@ class Draining(Event):
     """
 
     event_name: ClassVar[str] = "draining"
+    is_audited: ClassVar[bool] = True
 
     sessions: int
     at_most_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsSuppressed(Event):
+    """There were so many lines of one kind from one source that some were left out of the log.
+
+    No event is left out that tells who has logged in, or what became of stored data.
+
+    :param kind: the name of the event; of a line that is no event, its logger and its format.
+    :param count: how many were left out.
+    :param source: the user that has caused them, or the address or /64 before a login; ``gateway``
+        if no client did, ``libraries`` of a line that is no event, ``others`` of the sources that
+        were too many to be counted apart.
+    :param seconds: how long they were counted.
+    """
+
+    event_name: ClassVar[str] = "events-suppressed"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look at the lines of that ``kind`` and ``source`` that were logged before. A user: a "
+        "client that repeats what is refused; ask its operator to mend it. An address: block it in "
+        "the firewall. ``gateway`` or ``libraries``: heed what the lines say."
+    )
+
+    kind: str
+    count: int
+    source: str
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +122,7 @@ class StaleUploadAborted(Event):
     """
 
     event_name: ClassVar[str] = "stale-upload-aborted"
+    is_audited: ClassVar[bool] = True
 
     age_seconds: float
     bucket: str
@@ -111,6 +141,7 @@ class StalePieceDeleted(Event):
     """
 
     event_name: ClassVar[str] = "stale-piece-deleted"
+    is_audited: ClassVar[bool] = True
 
     bucket: str
     key: str

@@ -158,6 +158,10 @@ class SessionClosed(Event):
     copied_bytes: int | None = None
     hashed_bytes: int | None = None
 
+    def must_be_logged(self) -> bool:
+        """Where a user had logged in: it has the sums of what moved."""
+        return self.received_bytes is not None
+
 
 # Logins.
 
@@ -189,6 +193,7 @@ class LoginSucceeded(LoginEvent):
     """A user has logged in."""
 
     event_name: ClassVar[str] = "login-succeeded"
+    is_audited: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,18 +280,6 @@ class RequestMalformed(Event):
     event_name: ClassVar[str] = "request-malformed"
 
     reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class FurtherRefusalsUntold(Event):
-    """A session has been refused so often that the log is told no more of it.
-
-    :param told: how many were told.
-    """
-
-    event_name: ClassVar[str] = "further-refusals-untold"
-
-    told: int
 
 
 @dataclass(frozen=True, kw_only=True)

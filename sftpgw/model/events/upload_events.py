@@ -86,6 +86,7 @@ class FileStored(UploadEvent):
     """
 
     event_name: ClassVar[str] = "file-stored"
+    is_audited: ClassVar[bool] = True
 
     size_bytes: int
     seconds: float
