@@ -109,7 +109,7 @@ class Gateway:
             limits=request_limits(settings, descriptor_limit()),
             weight_of=settings.weight_of,
         )
-        budget = Budget.within(settings.limits.memory_bytes)
+        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, settings.weight_of)
         self._shared = SharedContext(
             settings=settings,
             store=self._store,
