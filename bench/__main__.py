@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.amplification import amplification_table, measure_amplification
 from bench.attack_figures import Round, attack_tables
 from bench.attackers import ATTACKS
 from bench.attacks import AttacksPlan, measure_attacks
@@ -33,6 +34,10 @@ from bench.ssh import SshPlan, measure_ssh
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one benchmark; 1 if it cannot be run, whatever the figures are."""
     options = _parser().parse_args(arguments)
+    if options.command == "amplification":
+        found = measure_amplification(options.only, options.repeats, _tell)
+        print(amplification_table(found))  # noqa: T201 - the result
+        return 0
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with TemporaryDirectory(prefix="sftpgw-bench-") as folder:
@@ -56,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
     _add_attacks(commands.add_parser("attacks", help="an honest user beside hostile ones"))
     _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
+    _add_amplification(
+        commands.add_parser("amplification", help="what each byte of a client costs, in memory")
+    )
     return parser
 
 
@@ -99,6 +107,11 @@ def _add_attacks(attacks: argparse.ArgumentParser) -> None:
         "--size-mib", action="append", type=int, help="of files, default: 24 and 100"
     )
     _add_common(attacks, repeats=1)
+
+
+def _add_amplification(amplification: argparse.ArgumentParser) -> None:
+    amplification.add_argument("--only", default="", help="cases with this text in their names")
+    amplification.add_argument("--repeats", type=int, default=1, help="of CPU time; least is told")
 
 
 def _add_store(command: argparse.ArgumentParser) -> None:

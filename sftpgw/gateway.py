@@ -108,7 +108,7 @@ class Gateway:
             environment=os.environ,
             idle_connections=idle_connections(settings),
         )
-        budget = Budget.within(settings.limits.memory_bytes)
+        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, settings.weight_of)
         self._shared = SharedContext(
             settings=settings,
             store=self._store,

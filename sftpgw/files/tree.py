@@ -167,7 +167,7 @@ class Tree:
 
     # Directories.
 
-    async def open_directory(self, path: bytes) -> Listing:
+    async def open_directory(self, path: bytes, *, with_times: bool = True) -> Listing:
         location = self._enter(Operation.LIST, path)
         memory = HeldMemory(self._context.budget, self._context.clock)
         try:
@@ -185,6 +185,7 @@ class Tree:
             self._lookup.own_uploads,
             on_page=self._lookup.cache.note_hadoop_markers,
             memory=memory,
+            with_times=with_times,
         )
 
     async def make_directory(self, path: bytes) -> None:

@@ -241,7 +241,12 @@ class FileTree(Protocol):
     def path_of(self, writer: FileWriter) -> bytes | None:
         """The path under which a writer publishes; None if this user has no path to it."""
 
-    async def open_directory(self, path: bytes) -> DirectoryReader: ...
+    async def open_directory(self, path: bytes, *, with_times: bool = True) -> DirectoryReader:
+        """List a directory.
+
+        :param path: the directory.
+        :param with_times: whether exact times are wanted, which may take a request for each file.
+        """
 
     async def make_directory(self, path: bytes) -> None: ...
 

@@ -193,7 +193,8 @@ class ScpSource:
         if len(begun) == MAX_DEPTH:
             raise LimitReached(f"over {MAX_DEPTH} directories inside each other")
         name = self._name(path)
-        reader = await self._tree.open_directory(path)
+        preserves_times = self._options.preserves_times
+        reader = await self._tree.open_directory(path, with_times=preserves_times)
         is_wanted = False
         try:
             header = DirectoryHeader(self._options.directory_mode, name)

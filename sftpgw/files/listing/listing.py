@@ -88,6 +88,7 @@ class Listing:
     :param own_uploads: the uploads of this session, which are shown instead of published files.
     :param on_page: is called with each later page, before its entries are returned.
     :param memory: the memory that was reserved for the first page; the listing closes it.
+    :param with_times: whether exact times are wanted.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class Listing:
         *,
         on_page: Callable[[ListPage], None] = _ignore_page,
         memory: HeldMemory | None = None,
+        with_times: bool = True,
     ) -> None:
         self._location = location
         self._on_page = on_page
@@ -112,7 +114,7 @@ class Listing:
         self._budget = context.budget
         self._work = context.work
         self._memory = memory or HeldMemory(context.budget, context.clock)
-        self._mtimes = PageMtimes(context, is_small=first.next_token is None)
+        self._mtimes = PageMtimes(context, is_small=first.next_token is None, is_wanted=with_times)
         self._is_closed = False
         self._is_loading = False
         self._used_seconds = self._clock.seconds()

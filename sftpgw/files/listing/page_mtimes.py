@@ -45,10 +45,11 @@ class PageMtimes:
 
     :param context: the objects that the session's files use.
     :param is_small: whether the whole directory fits into its first page.
+    :param is_wanted: whether the times are looked at; a pattern needs only names.
     """
 
-    def __init__(self, context: SessionContext, *, is_small: bool) -> None:
-        choice = context.files.exact_times
+    def __init__(self, context: SessionContext, *, is_small: bool, is_wanted: bool = True) -> None:
+        choice = context.files.exact_times if is_wanted else ExactTimes.NO
         self._store = context.store
         self._cache = context.times
         self._path = (context.user, context.session)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sftpgw.aio.lru import LRUDict
+from sftpgw.files.transfers.name_index import NameIndex
+from sftpgw.model.store import ObjectName
 
 MAX_GONE = 1024
 """How many removed directories are remembered."""
@@ -24,7 +26,8 @@ class ChangeLog:
 
     def __init__(self) -> None:
         self.count = 0
-        self._leaving: Counter[tuple[str, str]] = Counter()
+        self._leaving: Counter[ObjectName] = Counter()
+        self._leaving_names = NameIndex()
         self._gone: LRUDict[tuple[str, str], int] = LRUDict(MAX_GONE)
 
     def changed(self) -> None:
@@ -34,18 +37,21 @@ class ChangeLog:
     @contextmanager
     def leaving(self, bucket: str, key: str) -> Iterator[None]:
         """An object, or all keys under a prefix, is about to be removed, or just was."""
-        entry = (bucket, key)
-        self._leaving[entry] += 1
+        name = ObjectName(bucket, key)
+        self._leaving[name] += 1
+        if self._leaving[name] == 1:
+            self._leaving_names.add(name)
         try:
             yield
         finally:
-            self._leaving[entry] -= 1
-            if not self._leaving[entry]:
-                del self._leaving[entry]
+            self._leaving[name] -= 1
+            if not self._leaving[name]:
+                del self._leaving[name]
+                self._leaving_names.remove(name)
 
     def leaving_under(self, bucket: str, prefix: str) -> set[str]:
         """The keys and prefixes that are about to be removed and begin with `prefix`."""
-        return {key for held, key in self._leaving if held == bucket and key.startswith(prefix)}
+        return set(self._leaving_names.under(bucket, prefix))
 
     def directory_gone(self, bucket: str, prefix: str) -> None:
         """A directory was removed or renamed; a session that remembers it must ask again."""

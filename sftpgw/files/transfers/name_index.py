@@ -1,4 +1,4 @@
-"""The names of open files in order, so that those under a prefix are found at once.
+"""Names in order, so that those under a prefix are found at once.
 
 Knows: names. Must not know: what has these names.
 

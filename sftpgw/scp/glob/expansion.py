@@ -181,7 +181,7 @@ class _Walk:
     async def _entries(self, path: bytes) -> AsyncGenerator[DirectoryEntry, None]:
         self._allowance.list_directory()
         try:
-            reader = await self._tree.open_directory(path or b".")
+            reader = await self._tree.open_directory(path or b".", with_times=False)
         except (NoSuchFile, NotADirectory):
             return
         try:
