@@ -28,7 +28,7 @@ def free_work(clock: Clock) -> WorkScheduler:
 
     :param clock: whose iterations are meant.
     """
-    return WorkScheduler(clock, CpuClock())
+    return WorkScheduler(clock, CpuClock(), WorkPlan(round_seconds=float("inf")))
 
 
 def dear_work(clock: Clock, steps: int, cpu: CpuClock | None = None) -> WorkScheduler:

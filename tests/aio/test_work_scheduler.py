@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.aio.work.plan import WorkPlan
-from sftpgw.aio.work.scheduler import Turns, WorkScheduler
+from sftpgw.aio.work.scheduler import LITTLE_SECONDS, Turns, WorkScheduler
 from sftpgw.testing.cpu_clocks import CpuClock
 from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
@@ -145,3 +145,22 @@ def test_the_longest_quantum_is_known_with_its_owner(process: Process) -> None:
     process.worker("c", 1, 1.0).ask()
     longest = process.work.longest
     assert (longest.seconds, longest.kind, longest.path[0]) == (5.0, "steps", "b")
+
+
+def test_little_work_is_charged_at_a_flat_rate_until_the_iteration_is_used_up(
+    process: Process,
+) -> None:
+    """So a download costs no look at the clock, and many small packets do not pass for free."""
+    looks = CpuClock(LITTLE_SECONDS)
+    plan: WorkPlan[Turns] = WorkPlan(round_seconds=10.5 * LITTLE_SECONDS)
+    work = WorkScheduler(process.clock, looks, plan)
+    turns = work.turns(("alice", "", ""), "packets", lambda: process.done.append("packet"))
+    for _ in range(11):
+        turns.ask_for_little()
+    assert looks.now_seconds == 0.0
+    assert len(process.done) == 11
+    turns.ask_for_little()
+    assert turns.is_waiting
+    process.clock.iterate()
+    assert len(process.done) == 12
+    assert looks.now_seconds > 0.0

@@ -72,7 +72,6 @@ class IterationWatch:
         self._wall_seconds = wall_seconds
         self._on_long = on_long
         self._poller: Any = None
-        self._cpu_mark_seconds = self._wall_mark_seconds = 0.0
         self._untold = Iteration()
         self._untold_count = 0
         self._tell_at_seconds = float("-inf")
@@ -83,9 +82,9 @@ class IterationWatch:
         if poller is None or self._poller is not None:
             return False
         self._poller = poller
-        self._reactor._poller = _WatchedPoller(poller, self)
-        self.began()
-        self._cpu_mark_seconds = self._cpu_seconds()
+        self._reactor._poller = _WatchedPoller(
+            poller, self, self._work, self._cpu_seconds, self._wall_seconds
+        )
         return True
 
     def stop(self) -> None:
@@ -97,21 +96,17 @@ class IterationWatch:
         """Begin anew to look for the longest one."""
         self.longest = Iteration()
 
-    def began(self) -> None:
-        """The reactor has waited, and an iteration begins."""
-        self._wall_mark_seconds = self._wall_seconds()
+    def ended(self, cpu_seconds: float, wall_seconds: float) -> None:
+        """An iteration has ended that is longer than all before, or long.
 
-    def ended(self) -> None:
-        """The iteration is over, and the reactor waits."""
-        now_seconds = self._cpu_seconds()
-        cpu_seconds = now_seconds - self._cpu_mark_seconds
-        self._cpu_mark_seconds = now_seconds
-        wall_seconds = self._wall_seconds() - self._wall_mark_seconds
-        longest, self._work.longest = self._work.longest, NO_WORK
+        :param cpu_seconds: CPU time of the reactor's thread.
+        :param wall_seconds: how long it was by the clock.
+        """
+        iteration = Iteration(cpu_seconds, wall_seconds, self._work.longest)
         if cpu_seconds > self.longest.cpu_seconds:
-            self.longest = Iteration(cpu_seconds, wall_seconds, longest)
+            self.longest = iteration
         if cpu_seconds > LONG_CPU_SECONDS or wall_seconds > LONG_WALL_SECONDS:
-            self._count_long(Iteration(cpu_seconds, wall_seconds, longest))
+            self._count_long(iteration)
 
     def _count_long(self, iteration: Iteration) -> None:
         self.long_count += 1
@@ -131,20 +126,38 @@ class _WatchedPoller:
     """Takes the place of a reactor's ``epoll`` or ``poll`` object.
 
     :param poller: the object itself.
-    :param watch: is told when an iteration ends and when the next one begins.
+    :param watch: is told of iterations that are longer than all before, or long.
+    :param work: knows the longest turn of an iteration.
+    :param cpu_seconds: the CPU time of the reactor's thread.
+    :param wall_seconds: a clock that is never set.
     """
 
-    def __init__(self, poller: Any, watch: IterationWatch) -> None:
+    def __init__(
+        self,
+        poller: Any,
+        watch: IterationWatch,
+        work: WorkScheduler,
+        cpu_seconds: CpuSeconds,
+        wall_seconds: Callable[[], float],
+    ) -> None:
         self.register = poller.register
         self.unregister = poller.unregister
         self.modify = poller.modify
-        self._wait = poller.poll
-        self._watch = watch
+        wait = poller.poll
+        ended_cpu_seconds, began_seconds = cpu_seconds(), wall_seconds()
 
-    def poll(self, *arguments: Any) -> Any:
-        """Wait for sockets."""
-        self._watch.ended()
-        try:
-            return self._wait(*arguments)
-        finally:
-            self._watch.began()
+        def poll(*arguments: Any) -> Any:
+            # Each iteration comes here, so that nothing else is called in most of them.
+            nonlocal ended_cpu_seconds, began_seconds
+            now_seconds = cpu_seconds()
+            used_seconds, ended_cpu_seconds = now_seconds - ended_cpu_seconds, now_seconds
+            passed_seconds = wall_seconds() - began_seconds
+            if used_seconds > watch.longest.cpu_seconds or passed_seconds > LONG_CPU_SECONDS:
+                watch.ended(used_seconds, passed_seconds)
+            work.longest = NO_WORK
+            try:
+                return wait(*arguments)
+            finally:
+                began_seconds = wall_seconds()
+
+        self.poll = poll

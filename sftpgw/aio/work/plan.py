@@ -8,8 +8,9 @@ Rules
 1. In one iteration, what waits gets a round of turns, and what arrives behind it is worked off at
    once. Each of the two takes `round_seconds` at most. Work is done in quanta, and the last one may
    end late: by a quantum, and by one step of work that cannot be divided.
-2. What arrives is worked off at once if there is time left for it, and nothing of other users
-   waits, or its user has not used more than these. Then nothing is queued.
+2. What arrives is worked off at once if there is time left for it and nothing waits, or its user
+   has not used more than the others. While only work of its own user waits, it gets a quantum:
+   hashing waits all the time during an upload. What is worked off at once is not queued.
 3. Otherwise work waits. The user who has used least is next, then the session, then the channel
    (`aio/fair_order`). A quantum lasts `quantum_seconds` while others wait.
 4. What was used is charged after each quantum, as it was measured. Use while nothing waits counts
@@ -25,8 +26,9 @@ from sftpgw.aio.fair_order import FairOrder, Path, Ticket
 
 T = TypeVar("T")
 
-ROUND_SECONDS = 0.010
-"""Twice as much lies between two looks at the sockets. A login looks about eight times."""
+ROUND_SECONDS = 0.008
+"""At most twice as much lies between two looks at the sockets. A login looks about eight times, and
+a put once for each 256 KiB."""
 
 QUANTUM_SECONDS = 0.004
 """How long one channel works while others wait: 250 small packets, or a full read of an upload."""
@@ -38,10 +40,18 @@ class WorkPlan(Generic[T]):
     :param weight_of: as of `FairOrder`.
     :param round_seconds: how much CPU time a round takes, and what arrives behind it.
     :param quantum_seconds: how much one gets in a row while others wait.
-    :ivar used_seconds: how much of either is used.
+    :ivar left_seconds: how much of either is left; not above 0 if it is used up.
+    :ivar is_empty: whether nothing waits. An attribute, since each read of a socket asks.
     """
 
-    __slots__ = ("_order", "_quantum_seconds", "_round_seconds", "_used_at_once", "used_seconds")
+    __slots__ = (
+        "_order",
+        "_quantum_seconds",
+        "_round_seconds",
+        "_used_at_once",
+        "is_empty",
+        "left_seconds",
+    )
 
     def __init__(
         self,
@@ -49,38 +59,41 @@ class WorkPlan(Generic[T]):
         round_seconds: float = ROUND_SECONDS,
         quantum_seconds: float = QUANTUM_SECONDS,
     ) -> None:
-        self.used_seconds = 0.0
+        self.left_seconds = round_seconds
+        self.is_empty = True
         self._order: FairOrder[T] = FairOrder(weight_of)
         self._round_seconds = round_seconds
         self._quantum_seconds = quantum_seconds
-        self._used_at_once: dict[Path, float] = {}
+        self._used_at_once: list[tuple[Path, float]] = []
 
     @property
     def is_used_up(self) -> bool:
         """Whether no further quantum may begin before `renew`."""
-        return self.used_seconds >= self._round_seconds
+        return self.left_seconds <= 0.0
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing waits, and what arrives needs not wait either."""
-        return self._order.is_empty and not self.is_used_up
+        return self.is_empty and self.left_seconds > 0.0
 
     @property
     def quantum_seconds(self) -> float:
         """How long a quantum that begins now may last."""
-        left_seconds = self._round_seconds - self.used_seconds
-        return left_seconds if self._order.is_empty else min(left_seconds, self._quantum_seconds)
+        left_seconds = self.left_seconds
+        return left_seconds if self.is_empty else min(left_seconds, self._quantum_seconds)
 
     def may_begin(self, user: str) -> bool:
         """Whether work that arrives now is done at once.
 
         :param user: whose work it is.
         """
-        if self.used_seconds >= self._round_seconds:
+        if self.left_seconds <= 0.0:
             return False
-        order = self._order
-        if order.is_empty or (len(order.users) == 1 and user in order.users):
+        if self.is_empty:
             return True
+        order = self._order
+        if len(order.users) == 1 and user in order.users:
+            return self._round_seconds - self.left_seconds < self._quantum_seconds
         return order.used(user) < self._quantum_seconds
 
     def put(self, path: Path, item: T) -> Ticket[T]:
@@ -89,19 +102,25 @@ class WorkPlan(Generic[T]):
         :param path: whose work it is: user, session, and channel or another name.
         :param item: what waits.
         """
-        used, self._used_at_once = self._used_at_once, {}
+        used, self._used_at_once = self._used_at_once, []
+        self.is_empty = False
         ticket = self._order.put(path, item, cost=0.0)
-        for each, seconds in used.items():
+        for each, seconds in used:
             self._order.charge(each, seconds)
         return ticket
 
     def remove(self, ticket: Ticket[T]) -> None:
         """Take out what waits."""
         self._order.remove(ticket)
+        self.is_empty = self._order.is_empty
 
     def take_next(self) -> Ticket[T] | None:
         """What works next in this round; None if nothing waits, or the round is over."""
-        return None if self._order.is_empty or self.is_used_up else self._order.pop()
+        if self.is_empty or self.left_seconds <= 0.0:
+            return None
+        ticket = self._order.pop()
+        self.is_empty = self._order.is_empty
+        return ticket
 
     def charge(self, path: Path, seconds: float) -> bool:
         """Count what a quantum has used.
@@ -110,14 +129,14 @@ class WorkPlan(Generic[T]):
         :param seconds: CPU time.
         :returns: `is_used_up`.
         """
-        self.used_seconds += seconds
-        if self._order.is_empty:
-            self._used_at_once[path] = self._used_at_once.get(path, 0.0) + seconds
+        self.left_seconds = left_seconds = self.left_seconds - seconds
+        if self.is_empty:
+            self._used_at_once.append((path, seconds))
         else:
             self._order.charge(path, seconds)
-        return self.used_seconds >= self._round_seconds
+        return left_seconds <= 0.0
 
     def renew(self) -> None:
         """Begin a round, or end it: nothing is used of what comes now."""
-        self.used_seconds = 0.0
+        self.left_seconds = self._round_seconds
         self._used_at_once.clear()

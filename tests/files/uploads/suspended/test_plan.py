@@ -368,7 +368,7 @@ PARTS = st.lists(
         st.text(max_size=40),
         st.one_of(
             st.none(),
-            st.builds(Checksum, st.sampled_from(ChecksumAlgorithm), st.integers(0, 2**64 - 1)),
+            st.builds(Checksum, st.sampled_from(ChecksumAlgorithm), st.integers(0, 2**32 - 1)),
         ),
     ),
     min_size=1,
@@ -386,8 +386,8 @@ PARTIALS = st.builds(
         st.one_of(st.none(), st.sampled_from(ChecksumAlgorithm)),
     ),
     PARTS,
-    st.floats(0, 1e12),
-    st.one_of(st.none(), st.floats(0, 1e12)),
+    st.floats(0, 1e11),
+    st.one_of(st.none(), st.floats(0, 1e11)),
 )
 
 
