@@ -138,6 +138,8 @@ def makeService(options: Options) -> IService:
         log=log,
         on_listening=on_listening,
         on_starting=on_starting,
+        clock=reactor,
+        on_paused=gateway.factory.count_pause,
     )
 
 

@@ -25,7 +25,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "config": frozenset(),
     "checks": frozenset(),
     "machine_checks": frozenset({"checks"}),
-    "services": frozenset(),
+    "pausing_ports": frozenset(),
+    "services": frozenset({"pausing_ports"}),
     "signals": frozenset(),
     "demo": frozenset({"auth"}),
     "http": frozenset({"aio"}),
@@ -74,7 +75,9 @@ PURE = frozenset(
     }
 )
 # Values and the Protocols that use them: pure code imports the values.
-VALUES = frozenset({"model.filesystem", "model.settings", "model.store", "model.users"})
+VALUES = frozenset(
+    {"model.filesystem", "model.moving_upload", "model.settings", "model.store", "model.users"}
+)
 IMPURE = frozenset({"twisted", "zope", "os", "socket", "time", "random", "asyncio", "threading"})
 
 PACKAGE = REPOSITORY / "sftpgw"

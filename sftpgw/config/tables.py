@@ -15,6 +15,7 @@ from sftpgw.config.scalars import (
     CAPABILITY_NAMES,
     PERMISSION_NAMES,
     ValueFormat,
+    auto_or,
     count,
     matching,
     never_or,
@@ -176,6 +177,14 @@ S3_KEYS: Mapping[str, Key] = {
         "download_concurrency",
         count(1, 64),
         "How many ranges of one download are fetched ahead at once.",
+    ),
+    "max_requests": Key(
+        "max_requests",
+        auto_or(count(1, 100_000)),
+        "How many requests to the store are under way at once; more wait, and users take turns. "
+        "Each needs a connection and so a file descriptor. ``auto`` is what the limit of file "
+        "descriptors leaves beside ``max_connections``, from 16 to 1024. A larger number counts "
+        "only as far as descriptors are left.",
     ),
     "connect_timeout": Key(
         "connect_timeout_seconds",
@@ -364,6 +373,12 @@ LIMITS_KEYS: Mapping[str, Key] = {
         "reorder_allowance_bytes",
         size(KIB, GIB),
         "How far the writes of one upload may be out of order. Not more than ``memory``.",
+    ),
+    "requests_per_user": Key(
+        "requests_per_user",
+        auto_or(count(1, 100_000)),
+        "How many of ``max_requests`` one user may have under way; more wait. ``auto`` is half of "
+        "them, so that no user alone makes others wait.",
     ),
     "drain": Key(
         "drain_seconds",

@@ -7,14 +7,19 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.model.moving_upload import MovingUpload
+
 
 class MemoryBudget(Protocol):
     """The bytes that all transfers of the process may hold together.
 
-    Read-ahead takes what is free (`try_acquire`), uploads queue for whole parts (`acquire`), and
-    small needs that cannot wait may overdraw a little (`try_charge`). Bytes that are here already
-    are counted in any case (`charge`).
+    Read-ahead takes what is free (`try_acquire`), READs queue (`acquire`), and small needs that
+    cannot wait may overdraw a little (`try_charge`). Bytes that are here already are counted in any
+    case (`charge`). Uploads have an account of their own (`open_upload`).
     """
+
+    def open_upload(self, upload: MovingUpload) -> UploadMemory:
+        """What an upload holds: nothing yet."""
 
     def try_acquire(self, size_bytes: int) -> bool:
         """Count bytes if there is room and the queue is empty. Returns whether they are counted."""
@@ -56,6 +61,60 @@ class MemoryBudget(Protocol):
 
     def is_over_fair_share(self) -> bool:
         """Whether this user holds more than an equal share while others wait."""
+
+
+class UploadMemory(Protocol):
+    """What one upload holds of the budget: bytes that are sent, and bytes that fill a part."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """How many bytes are on their way to the store."""
+
+    @property
+    def filling_bytes(self) -> int:
+        """How many bytes it may fill parts with."""
+
+    @property
+    def lent_bytes(self) -> int:
+        """How many of these are on loan until a part is sent."""
+
+    def send(self, sent_bytes: int) -> None:
+        """So many bytes are on their way to the store now.
+
+        :param sent_bytes: more than before, and the others have filled a part; or fewer, and the
+            store has confirmed the others.
+        """
+
+    def give_back(self, size_bytes: int) -> None:
+        """So many filling bytes are not needed any more."""
+
+    def take(self, more_bytes: int, part_bytes: int, *, cannot_wait: bool) -> bool:
+        """Count more filling bytes. Returns whether there was room.
+
+        :param more_bytes: how many.
+        :param part_bytes: with how many filling bytes a part can be sent.
+        :param cannot_wait: whether to pass the queue, and to use the overdraft.
+        """
+
+    def make_room(self, more_bytes: int) -> None:
+        """Let slow uploads give way until so many bytes fit, if it is they who hold the memory."""
+
+    def ask(self, more_bytes: int, part_bytes: int, on_granted: Callable[[], None]) -> None:
+        """Wait for more filling bytes.
+
+        :param more_bytes: how many.
+        :param part_bytes: with how many filling bytes a part can be sent.
+        :param on_granted: called when these bytes are counted, or all that the part needs.
+        """
+
+    def update(self, more_bytes: int, part_bytes: int) -> None:
+        """While it waits: it needs this now, as for `ask`."""
+
+    def leave(self) -> None:
+        """Wait no more."""
+
+    def close(self) -> None:
+        """Give back everything."""
 
 
 class WindowBudget(Protocol):

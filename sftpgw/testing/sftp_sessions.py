@@ -120,7 +120,7 @@ class GatewayInMemory:
         self.ssh = ssh or SshSettings()
         self.files = files or FilesSettings()
         self.holds_closes = holds_closes
-        self.budget = Budget(self.limits.memory_bytes)
+        self.budget = Budget(self.limits.memory_bytes, self.clock.seconds)
         self.transfers = TransferRegistry(self.limits.directory_renames_per_user)
         self.mtimes = SharedMtimes()
         self.events = RecordedEvents()

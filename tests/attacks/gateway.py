@@ -49,6 +49,7 @@ from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.ssh_pairs import make_factory
 from sftpgw.testing.store_memory import StoredObject
+from tests.log_files import LogFile
 
 KEY = Ed25519PrivateKey.from_private_bytes(sha256(b"the key of all users here").digest())
 PASSWORD = b"the right one"
@@ -60,16 +61,25 @@ CHEAP_COST, DEAR_COST = 4, 11
 
 
 class CountedEvents(EventSink):
-    """Counts each kind of event, in constant memory."""
+    """Counts each kind of event, in constant memory, and hands it to the log of all but honest.
 
-    def __init__(self, counts: Counter[str] | None = None) -> None:
+    :param log: takes the events.
+    """
+
+    def __init__(self, log: EventSink, counts: Counter[str] | None = None) -> None:
         self.counts: Counter[str] = Counter() if counts is None else counts
+        self._log = log
+        self._is_honest = False
 
     def emit(self, event: Event) -> None:
         self.counts[event.event_name] += 1
+        if not self._is_honest:
+            self._log.emit(event)
 
     def bind(self, **context: str) -> EventSink:
-        return CountedEvents(self.counts)
+        bound = CountedEvents(self._log.bind(**context), self.counts)
+        bound._is_honest = self._is_honest or context.get("user") == "honest"
+        return bound
 
 
 class Zeroes:
@@ -152,7 +162,8 @@ class TargetGateway(GatewayInMemory):
         fill(store)
         self.clock = reactor
         self.work = WorkScheduler(reactor, time.thread_time)
-        self.counted = CountedEvents()
+        self.log = LogFile(reactor)
+        self.counted = CountedEvents(self.log.sink)
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
         decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
@@ -205,6 +216,7 @@ class Watch:
             "uploads": len(store.uploads),
             "requests": dict(store.requests),
             "events": dict(gateway.counted.counts),
+            "log_bytes": dict(gateway.log.size_bytes),
             "failures": self._failures,
         }
 
@@ -212,6 +224,7 @@ class Watch:
         gc.collect()
         self._failures.clear()
         self._gateway.counted.counts.clear()
+        self._gateway.log.size_bytes.clear()
         cast(FakeStore, self._gateway.store).requests.clear()
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM begins anew
         self._yardstick_seconds = yardstick()

@@ -152,6 +152,7 @@ class RawClient:
         except BaseException:
             self.socket.close()
             raise
+        self.sent_bytes = 0
         self._arrived = bytearray()
         self._inbox: deque[bytes] = deque()
         self._outgoing, self._incoming = _Seal(), _Seal()
@@ -172,6 +173,7 @@ class RawClient:
 
     def transmit(self, data: bytes) -> None:
         """Send raw bytes. :raises Ended: the gateway has closed the connection."""
+        self.sent_bytes += len(data)
         try:
             self.socket.sendall(data)
         except (ConnectionError, BrokenPipeError) as problem:

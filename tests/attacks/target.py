@@ -40,6 +40,7 @@ class Figures:
     uploads: int
     requests: dict[str, int]
     events: dict[str, int]
+    log_bytes: dict[str, int]
     failures: list[str]
 
     def told(self, event: str) -> int:

@@ -138,7 +138,7 @@ class TimedReading:
             latency_seconds=latency_seconds,
             bytes_per_second=store_bytes_per_second,
         )
-        self.budget = Budget(budget_bytes)
+        self.budget = Budget(budget_bytes, self.clock.seconds)
         context = session_context(
             self.store,
             budget=self.budget,

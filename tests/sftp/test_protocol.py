@@ -395,7 +395,7 @@ class TestLimits:
     def test_a_file_that_waits_behind_one_without_memory_is_not_failed_for_being_silent(
         self, gateway: GatewayInMemory, client: SftpClient
     ) -> None:
-        others_bytes = gateway.budget.limit_bytes - 9 * MIB
+        others_bytes = gateway.budget.limit_bytes - 1 * MIB
         assert gateway.budget.try_charge(others_bytes)
         first, second = client.open(b"/first", CREATE), client.open(b"/second", CREATE)
         writes = [(first, at) for at in range(16)] + [(second, at) for at in range(40)]

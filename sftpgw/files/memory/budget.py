@@ -1,60 +1,83 @@
 """The memory budget of the process, and each user's share of it.
 
-Knows: how many bytes each user holds, and which transfers wait for more, in order.
+Knows: whom to ask for memory that is held idly, and whom to tell that it is granted.
 Must not know: what the bytes are.
 
-Rules
+`memory/plan` has the rules for uploads and the queue. These are the others:
 
-1. Uploads wait in a queue for whole parts, so that two of them never hold half of what they need.
-   The queue is fair between users; the transfers of one user are served in their order. No request
-   that waits in the queue is served before the head: small parts do not overtake a large one.
-2. Read-ahead takes only bytes that are free while the queue is empty. Once half of the budget is
-   taken, a download takes no more than a fair share: the first downloads would leave so little to
-   the others that each of their READs became a request.
-3. Bytes that cannot wait (a READ, a write behind a gap, a small file) may pass the queue and
-   overdraw the budget by a tenth. Beyond that they fail or wait in the queue.
-4. Bytes that were fetched and sent in reply, and that the client does not read, count until they
+1. Read-ahead takes only bytes that are free while the queue is empty, or that its user may take
+   before those that wait. Once half of the budget is taken, a download takes no more than a fair
+   share: the first downloads would leave so little to the others that each of their READs became a
+   request.
+2. Bytes that were fetched and sent in reply, and that the client does not read, count until they
    leave: they cannot be released, so that they may pass every bound. They are the last to grow:
    READs and OPENs wait in the queue like all others once the overdraft is spent.
-5. A transfer that has to wait makes all others give back the bytes that they hold idly.
-6. A user is *over the fair share* who holds more than an equal part while others wait, or who is
+3. A transfer that has to wait makes all others give back the bytes that they hold idly.
+4. A user is *over the fair share* who holds more than an equal part while others wait, or who is
    next in the queue behind transfers of their own: bytes of theirs that do not move are reclaimed
    first.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 
 from twisted.internet.defer import Deferred
 
-from sftpgw.aio.fair_queue import FairQueue
+from sftpgw.aio.fair_order import Ticket
+from sftpgw.files.memory.plan import (
+    OVERDRAFT_SHARE,
+    HeldUpload,
+    Holder,
+    MemoryPlan,
+    MemoryRequest,
+)
+from sftpgw.model.moving_upload import MovingUpload
 
-OVERDRAFT_SHARE = 10
 PLENTY_SHARE = 2
 """Memory is short when more than this fraction of it is taken: a half."""
+
+LOOK_SECONDS = 1.0
+"""Uploads become slow or silent as time passes: they are not all looked at more often than this."""
 
 
 class Budget:
     """The bytes that all transfers hold together. Implements `MemoryBudget`, as do its shares.
 
     :param limit_bytes: how many bytes all transfers may hold together.
-    :ivar held_bytes: how many they hold now.
+    :param seconds: returns the time.
+    :param weight_of: returns the weight of a user: one of weight 2 gets twice as much as others.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        limit_bytes: int,
+        seconds: Callable[[], float] = time.monotonic,
+        weight_of: Callable[[str], float] = lambda user: 1.0,
+    ) -> None:
         self.limit_bytes = limit_bytes
-        self.held_bytes = 0
-        self._held_by: Counter[str] = Counter()
-        self._queue: FairQueue[int] = FairQueue(self._serve)
+        self.seconds = seconds
+        self._plan = MemoryPlan(limit_bytes, weight_of)
+        self._holders: dict[str, Holder] = {}
+        self._serials = count(1)
         self._watchers: dict[Callable[[], None], str | None] = {}  # with the user of the transfer
         self._transfers: Counter[str] = Counter()
+        self._is_serving = False
+        self._looked_seconds: float | None = None
 
     @classmethod
-    def within(cls, memory_bytes: int) -> Budget:
+    def within(
+        cls,
+        memory_bytes: int,
+        seconds: Callable[[], float] = time.monotonic,
+        weight_of: Callable[[str], float] = lambda user: 1.0,
+    ) -> Budget:
         """A budget that stays within `memory_bytes`, including the overdraft."""
-        return cls(memory_bytes * OVERDRAFT_SHARE // (OVERDRAFT_SHARE + 1))
+        limit_bytes = memory_bytes * OVERDRAFT_SHARE // (OVERDRAFT_SHARE + 1)
+        return cls(limit_bytes, seconds, weight_of)
 
     def share(self, user: str, at_most_bytes: int | None = None) -> Share:
         """The budget for one user; a user may have several shares.
@@ -65,24 +88,29 @@ class Budget:
         """
         return Share(self, user, at_most_bytes)
 
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes all transfers hold now."""
+        return self._plan.held_bytes
+
     def held_by(self, user: str) -> int:
         """How many bytes all shares of `user` hold together."""
-        return self._held_by[user]
+        return self._plan.held_by(user)
 
     @property
     def waiting(self) -> int:
         """How many transfers wait in the queue."""
-        return len(self._queue)
+        return self._plan.waiting
 
     def try_acquire(self, size_bytes: int, user: str = "") -> bool:
-        if not (self._queue.is_empty and self._fits(size_bytes)):
+        plan = self._plan
+        if not (plan.fits(size_bytes) and plan.may_pass(user, size_bytes)):
             return False
         self._count(user, size_bytes)
         return True
 
     def try_charge(self, size_bytes: int, user: str = "") -> bool:
-        overdrawn_bytes = self.held_bytes + size_bytes - self.limit_bytes
-        if overdrawn_bytes > self.limit_bytes // OVERDRAFT_SHARE:
+        if not self._plan.may_overdraw(size_bytes):
             return False
         self._count(user, size_bytes)
         return True
@@ -93,21 +121,23 @@ class Budget:
     def acquire(self, size_bytes: int, user: str = "") -> Deferred[None] | None:
         if self.try_acquire(size_bytes, user):
             return None
-        granted = self._queue.put((user,), size_bytes)
+        granted: Deferred[None] = Deferred(lambda _: self._leave(ticket))
+        request = MemoryRequest(self._holder(user), size_bytes, lambda: granted.callback(None))
+        ticket = self._plan.put(request, self.seconds())
+        self.serve()
+        if granted.called:
+            return None
         self.request_reclaim()
         return granted
 
     def release(self, size_bytes: int, user: str = "") -> None:
         self._count(user, -size_bytes)
-        self._serve()
+        if not self._plan.is_empty:
+            self.serve()
 
     def is_over_fair_share(self, user: str = "") -> bool:
-        if self._queue.is_empty:
-            return False
-        if user == self._queue.next_path[0]:
-            return True
-        users = len(self._held_by.keys() | set(self._queue.users))
-        return self._held_by[user] > self.limit_bytes // users
+        plan = self._plan
+        return not plan.is_empty and (plan.is_next(user) or not plan.is_within_share(user))
 
     @property
     def fair_share_bytes(self) -> int:
@@ -131,33 +161,171 @@ class Budget:
     def unwatch(self, on_pressure: Callable[[], None]) -> None:
         user = self._watchers.pop(on_pressure, None)
         if user is not None:
-            self._transfers[user] -= 1
-            if not self._transfers[user]:
-                del self._transfers[user]
+            self._end_transfer(user)
+
+    def _end_transfer(self, user: str) -> None:
+        self._transfers[user] -= 1
+        if not self._transfers[user]:
+            del self._transfers[user]
 
     def request_reclaim(self) -> None:
         for on_pressure in tuple(self._watchers):
-            if self._queue.is_empty:
+            if self._plan.is_empty:
                 return
             on_pressure()
+        self._look_at_uploads()
+
+    def _look_at_uploads(self) -> None:
+        """Uploads that do not move give way, while others wait."""
+        if self._plan.is_empty or not self._may_look():
+            return
+        self._plan.end_slow_loans(self.seconds())
+        self.serve()
+        for upload in self._plan.stalled():
+            if not _give_way(upload):
+                return
+
+    def _may_look(self) -> bool:
+        now, looked_seconds = self.seconds(), self._looked_seconds
+        if looked_seconds is not None and 0 <= now - looked_seconds < LOOK_SECONDS:
+            return False
+        self._looked_seconds = now
+        return True
+
+    # Uploads.
+
+    def open_upload(self, upload: MovingUpload, user: str = "") -> UploadAccount:
+        """What an upload of `user` holds. Its owner calls `close` in the end."""
+        self._transfers[user] += 1
+        held = HeldUpload((user, f"{next(self._serials)}"), upload)
+        self._plan.open(held)
+        return UploadAccount(self, self._plan, held)
+
+    def close_upload(self, upload: HeldUpload) -> None:
+        """An upload holds nothing any more."""
+        self._end_transfer(upload.path[0])
+        self._plan.close(upload, self.seconds())
+        self.serve()
+
+    def make_room(self, upload: HeldUpload, more_bytes: int) -> None:
+        """Let slow uploads give way until there is room, if it is they who hold the pool.
+
+        :param upload: who asks; it may be told itself.
+        :param more_bytes: how much room.
+        """
+        while (slow := self._plan.slow_in_the_way(more_bytes)) is not None:
+            if not _give_way(slow) or slow is upload:
+                return
 
     # Counting.
 
-    def _count(self, user: str, size_bytes: int) -> None:
-        self.held_bytes += size_bytes
-        self._held_by[user] += size_bytes
-        if not self._held_by[user]:
-            del self._held_by[user]
+    def _holder(self, user: str) -> Holder:
+        holder = self._holders.get(user)
+        if holder is None:
+            holder = self._holders[user] = Holder((user, ""))
+        return holder
 
-    def _fits(self, size_bytes: int) -> bool:
-        # A request for more than the limit is granted when all is free; otherwise it never would.
-        return self.held_bytes + size_bytes <= self.limit_bytes or self.held_bytes == 0
+    def _count(self, user: str, size_bytes: int) -> None:
+        self._plan.count(self._holder(user), size_bytes, self.seconds())
+
+    def _leave(self, ticket: Ticket[MemoryRequest]) -> None:
+        self._plan.remove(ticket)
+        self.serve()
+
+    def serve(self) -> None:
+        """Grant what can be granted."""
+        if self._is_serving:
+            return  # the loop below goes on with what was released meanwhile
+        self._is_serving = True
+        try:
+            while (request := self._plan.next_grant(self.seconds())) is not None:
+                request.grant()
+        finally:
+            self._is_serving = False
+
+
+def _give_way(upload: HeldUpload) -> bool:
+    """Make an upload send what it has, or end it if that is no part; whether it has less now."""
+    filler, filling_bytes = upload.filler, upload.filling_bytes
+    if filler.can_cut:
+        filler.cut()
+    else:
+        filler.come_again()
+    return upload.filling_bytes < filling_bytes
+
+
+class UploadAccount:
+    """What one upload holds of the budget. Implements `model.memory.UploadMemory`.
+
+    :param budget: the budget of the process.
+    :param plan: its rules.
+    :param held: what the plan counts for the upload.
+    """
+
+    def __init__(self, budget: Budget, plan: MemoryPlan, held: HeldUpload) -> None:
+        self._budget = budget
+        self._plan = plan
+        self._held = held
+        self._is_closed = False
+
+    @property
+    def sent_bytes(self) -> int:
+        return self._held.sent_bytes
+
+    @property
+    def filling_bytes(self) -> int:
+        return self._held.filling_bytes
+
+    @property
+    def lent_bytes(self) -> int:
+        return self._held.lent_bytes
+
+    def send(self, sent_bytes: int) -> None:
+        if sent_bytes != self._held.sent_bytes:
+            self._plan.send(self._held, sent_bytes, self._budget.seconds())
+            self._serve()
+
+    def give_back(self, size_bytes: int) -> None:
+        self._plan.fill(self._held, -size_bytes, self._budget.seconds())
+        self._serve()
+
+    def take(self, more_bytes: int, part_bytes: int, *, cannot_wait: bool) -> bool:
+        plan, held = self._plan, self._held
+        plan.expect_part(part_bytes)
+        may_pass = cannot_wait or plan.is_empty
+        if not (may_pass and plan.may_fill(more_bytes, cannot_wait=cannot_wait)):
+            return False
+        plan.fill(held, more_bytes, self._budget.seconds())
+        return True
+
+    def make_room(self, more_bytes: int) -> None:
+        self._budget.make_room(self._held, more_bytes)
+
+    def ask(self, more_bytes: int, part_bytes: int, on_granted: Callable[[], None]) -> None:
+        plan, held = self._plan, self._held
+        if self._is_closed:
+            return
+        plan.leave(held)
+        plan.update(held, more_bytes, part_bytes)
+        plan.put(MemoryRequest(held, 0, on_granted), self._budget.seconds())
+        self._budget.serve()
+
+    def update(self, more_bytes: int, part_bytes: int) -> None:
+        if self._plan.update(self._held, more_bytes, part_bytes):
+            self._serve()
+
+    def leave(self) -> None:
+        self._plan.leave(self._held)
+        self._serve()
+
+    def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._budget.close_upload(self._held)
 
     def _serve(self) -> None:
-        while not self._queue.is_empty and self._fits(self._queue.next_item):
-            (user,), size_bytes, granted = self._queue.pop()
-            self._count(user, size_bytes)
-            granted.callback(None)
+        if not self._plan.is_empty:
+            self._budget.serve()
 
 
 class Share:
@@ -182,6 +350,9 @@ class Share:
 
     def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = True) -> None:
         self._budget.watch(on_pressure, is_transfer=is_transfer, user=self._user)
+
+    def open_upload(self, upload: MovingUpload) -> UploadAccount:
+        return self._budget.open_upload(upload, self._user)
 
     def try_acquire(self, size_bytes: int) -> bool:
         return self._allows(size_bytes) and self._budget.try_acquire(size_bytes, self._user)

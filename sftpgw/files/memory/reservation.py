@@ -1,14 +1,12 @@
 """The memory that one upload holds of the budget, and its position in the queue for more.
 
-Knows: the budget, how to ask for more, give back and wait, and when an upload gives way.
-Must not know: what the bytes are.
+Knows: how to ask for more, give back and wait, how slow the client is, when an upload gives way.
+Must not know: what the bytes are, or who else holds memory (`memory/plan`).
 
 Only uploads use this. Downloads reserve by range, in `downloads/range_memory`.
 
-A transfer that waits in the queue holds only bytes on their way to the store, and these are
-released whatever others do. So the queue always moves on. Released bytes go to the head of the
-queue and not to the transfer that released them, which waits behind. So each transfer is served
-in the end.
+An upload reserves what it holds, in steps, so that most WRITEs ask for nothing. *Progress* is bytes
+that leave to the store, or new bytes of the file: bytes that are written again are none.
 """
 
 from __future__ import annotations
@@ -20,9 +18,10 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import LimitReached
-from sftpgw.files.memory.stall import StallTimeout
+from sftpgw.files.memory.stall import SLOW_SECONDS, StallTimeout
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.units import KIB
 
 RECLAIM_SECONDS = 10.0
 """How often a transfer in the queue asks the others to give back idle memory."""
@@ -48,116 +47,6 @@ def request_reclaim_while_waiting(
     granted.addBoth(stop)
 
 
-class Reservation:
-    """Holds bytes of the budget for one transfer. `close` it in the end.
-
-    :param budget: the user's share of the memory budget.
-    :param clock: the process's clock.
-    :param on_granted: called when the bytes that were waited for are reserved.
-    :param on_pressure: called when others wait for memory: give back idle memory.
-    :ivar held_bytes: how many bytes are reserved now.
-    """
-
-    def __init__(
-        self,
-        budget: MemoryBudget,
-        clock: Clock,
-        *,
-        on_granted: Callable[[], None],
-        on_pressure: Callable[[], None],
-    ) -> None:
-        self.held_bytes = 0
-        self._budget = budget
-        self._clock = clock
-        self._on_granted = on_granted
-        self._on_pressure = on_pressure
-        self._sent_bytes = 0
-        self._asked_bytes = 0
-        self._is_closed = False
-        self._waiting: Deferred[None] | None = None
-        budget.watch(on_pressure)
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it waits in the queue."""
-        return self._waiting is not None
-
-    @property
-    def is_over_fair_share(self) -> bool:
-        """Whether others wait while its user holds more of the budget than they could."""
-        return self._budget.is_over_fair_share()
-
-    def settle(self, sent_bytes: int, filling_bytes: int) -> int:
-        """Release the bytes that are not needed now. Returns how many are missing.
-
-        :param sent_bytes: how many bytes are on their way to the store.
-        :param filling_bytes: how many else are needed; the queue is for these.
-        """
-        stored_bytes, self._sent_bytes = self._sent_bytes - sent_bytes, sent_bytes
-        needed_bytes = sent_bytes + filling_bytes
-        if self.is_waiting:
-            self._give_back(min(self.held_bytes, max(0, stored_bytes)))
-            if needed_bytes >= self.held_bytes + self._asked_bytes:
-                return 0
-            self._leave_queue()
-        self._give_back(max(0, self.held_bytes - needed_bytes))
-        return 0 if self._is_closed else needed_bytes - self.held_bytes
-
-    def take(self, more_bytes: int) -> bool:
-        """Reserve without the queue, as far as the overdraft goes; whether that worked."""
-        if not self._budget.try_charge(more_bytes):
-            return False
-        self.held_bytes += more_bytes
-        return True
-
-    def ask(self, more_bytes: int) -> None:
-        """Reserve now, if the queue is empty and there is room; else wait in the queue."""
-        if self._budget.try_acquire(more_bytes):
-            self.held_bytes += more_bytes
-            return
-        idle_bytes = max(0, self.held_bytes - self._sent_bytes)
-        self._give_back(idle_bytes)
-        if self._is_closed:
-            return
-        granted = self._budget.acquire(more_bytes + idle_bytes)
-        if granted is None:
-            self.held_bytes += more_bytes + idle_bytes
-            return
-        self._waiting = granted
-        self._asked_bytes = more_bytes + idle_bytes
-        request_reclaim_while_waiting(self._budget, self._clock, granted)
-        granted.addCallbacks(self._granted, lambda _: None)
-        if self._is_closed:  # waiting makes others give way, and perhaps this transfer itself
-            self.close()
-
-    def close(self) -> None:
-        """Give back everything."""
-        self._is_closed = True
-        self._leave_queue()
-        self._budget.unwatch(self._on_pressure)
-        self._give_back(self.held_bytes)
-
-    def _give_back(self, size_bytes: int) -> None:
-        if size_bytes:
-            self.held_bytes -= size_bytes
-            self._budget.release(size_bytes)
-
-    def _granted(self, _: None) -> None:
-        self.held_bytes += self._asked_bytes
-        self._stop_waiting()
-        self._on_granted()
-
-    def _leave_queue(self) -> None:
-        waiting = self._waiting
-        if waiting is not None:
-            self._stop_waiting()
-            waiting.cancel()
-
-    def _stop_waiting(self) -> None:
-        self._waiting = None
-        self._asked_bytes = 0
-
-
 class BufferedUpload(Protocol):
     """The memory that an upload's plan needs."""
 
@@ -167,25 +56,38 @@ class BufferedUpload(Protocol):
 
     @property
     def filling_bytes(self) -> int:
-        """How many else are needed: the bytes of a small upload, whole parts of a large one."""
+        """How many else are needed: the bytes of a small upload, steps of a large one."""
+
+    @property
+    def part_filling_bytes(self) -> int:
+        """With how many filling bytes the next part can be sent."""
+
+    @property
+    def progress_bytes(self) -> int:
+        """How many bytes of the file have come, each of them counted once."""
 
     @property
     def small_bytes(self) -> int:
-        """Up to this size an upload does not wait in the queue."""
+        """Up to this size an upload does not wait in the queue; and the size of a step."""
 
     @property
     def waits_for_gap(self) -> bool:
         """Bytes are held that only a later write, or the end, releases."""
 
+    @property
+    def can_cut(self) -> bool:
+        """What is here could be sent as a part, although it could be larger."""
 
-class UploadReservation(Reservation):
-    """The reservation of one upload: it follows the plan, and gives way when the upload stalls.
+
+class UploadReservation:
+    """The reservation of one upload: it follows the plan. Implements `MovingUpload`.
 
     :param plan: what the upload needs.
     :param budget: the user's share of the memory budget.
     :param clock: the process's clock.
     :param stall_timeout: how long the upload may be silent while others wait.
     :param on_granted: called when the bytes that were waited for are reserved.
+    :param on_cut: sends what is here as a part.
     :param on_refused: ends the upload with this error, for want of memory.
     :param is_busy: whether requests of the upload are under way.
     """
@@ -198,67 +100,177 @@ class UploadReservation(Reservation):
         stall_timeout: StallTimeout,
         *,
         on_granted: Callable[[], None],
+        on_cut: Callable[[], None],
         on_refused: Callable[[LimitReached], None],
         is_busy: Callable[[], bool],
     ) -> None:
-        super().__init__(budget, clock, on_granted=on_granted, on_pressure=self._reclaim)
         self._plan = plan
+        self._budget = budget
+        self._clock = clock
         self._stall_timeout = stall_timeout
+        self._on_granted = on_granted
         self._on_refused = on_refused
         self._is_busy = is_busy
+        self.cut = on_cut
         self.written_seconds = clock.seconds()
         """When the client wrote last."""
         self._silent_since_seconds = self._slow_since_seconds = self.written_seconds
-        self._moved_bytes = 0
+        self._seen_bytes = 0
+        self._lap_bytes = 0
+        self._was_slow = False  # for the last step of new bytes
+        self._memory = budget.open_upload(self)
+        self._is_closed = False
+        self._waiting: Deferred[None] | None = None
+
+    # What it holds.
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are reserved now."""
+        return self._memory.sent_bytes + self._memory.filling_bytes
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits in the queue."""
+        return self._waiting is not None
 
     def follow_plan(self) -> None:
         """Reserve in the budget what the plan holds in buffers."""
+        plan, memory = self._plan, self._memory
+        filling_bytes = plan.filling_bytes
+        if filling_bytes == memory.filling_bytes and plan.sent_bytes == memory.sent_bytes:
+            return
         if self._is_closed:
             return
-        more_bytes = self.settle(self._plan.sent_bytes, self._plan.filling_bytes)
-        if more_bytes:
+        self._note_lap()
+        memory.send(plan.sent_bytes)  # others may be served, or this one
+        more_bytes = plan.filling_bytes - memory.filling_bytes
+        if more_bytes <= 0:
+            self._leave_queue()
+            if not memory.lent_bytes:
+                memory.give_back(-more_bytes)
+        elif self.is_waiting:
+            memory.update(more_bytes, plan.part_filling_bytes)
+        else:
             self._reserve(more_bytes)
 
     def _reserve(self, more_bytes: int) -> None:
-        is_small = self.held_bytes + more_bytes <= self._plan.small_bytes
-        waits_for_gap = self._plan.waits_for_gap
-        if (is_small or waits_for_gap) and self.take(more_bytes):
+        plan, memory = self._plan, self._memory
+        is_small = self.held_bytes + more_bytes <= plan.small_bytes
+        cannot_wait = is_small or plan.waits_for_gap
+        part_bytes = plan.part_filling_bytes
+        if memory.take(more_bytes, part_bytes, cannot_wait=cannot_wait):
             return
-        if waits_for_gap:
+        if plan.can_cut:
+            self.cut()
+            return
+        if self.is_slow or plan.waits_for_gap:
+            memory.make_room(more_bytes)
+        if self._is_closed or memory.take(more_bytes, part_bytes, cannot_wait=cannot_wait):
+            return
+        if plan.waits_for_gap:
             # In the queue it could not go on: the missing write is behind withheld replies.
             error = LimitReached(
-                "there is no memory now for writes out of order, or here and there; try again"
+                "there is no memory now for writes out of order, or here and there ([limits] "
+                "memory); try again"
             )
             self._on_refused(error)
         else:
-            self.ask(more_bytes)
+            self._wait(more_bytes, part_bytes)
 
-    def note_progress(self, size_bytes: int) -> None:
-        """The client has written `size_bytes`."""
-        self.written_seconds = self._silent_since_seconds = self._clock.seconds()
-        self._moved_bytes += size_bytes
-        if self._moved_bytes >= self._plan.small_bytes:
-            self._moved_bytes = 0
-            self._slow_since_seconds = self._silent_since_seconds
+    def _wait(self, more_bytes: int, part_bytes: int) -> None:
+        waiting: Deferred[None] = Deferred()
+        self._waiting = waiting
+        self._memory.ask(more_bytes, part_bytes, self._granted)
+        if not waiting.called:
+            request_reclaim_while_waiting(self._budget, self._clock, waiting)
+            self._budget.request_reclaim()
+
+    def _granted(self) -> None:
+        self._stop_waiting()
+        self._on_granted()
+
+    def _leave_queue(self) -> None:
+        if self._waiting is not None:
+            self._stop_waiting()
+            self._memory.leave()
+
+    def _stop_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def close(self) -> None:
+        """Give back everything."""
+        self._is_closed = True
+        self._leave_queue()
+        self._memory.close()
+
+    # How it gets on.
+
+    def note_write(self) -> None:
+        """The client has written something."""
+        self.written_seconds = self._clock.seconds()
 
     def replies_leave(self) -> None:
         """Replies that were withheld leave: the client could not write before."""
         self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
+        self._was_slow = False
 
-    def _reclaim(self) -> None:
-        """Others wait for memory: an upload that holds some and does not move on gives way."""
-        if not self.held_bytes or self._is_busy() or self.is_waiting:
-            return
-        is_silent = self._stall_timeout.is_over(self._silent_since_seconds)
-        is_slow = self._stall_timeout.is_over(self._slow_since_seconds)
-        if is_silent or (is_slow and self.is_over_fair_share):
-            self._on_refused(self._stalled(is_silent=is_silent))
+    def _note_lap(self) -> None:
+        """Note the time whenever a step of new bytes has come."""
+        progress_bytes = self._plan.progress_bytes
+        if progress_bytes - self._lap_bytes >= self._plan.small_bytes:
+            self._lap_bytes = progress_bytes
+            self._was_slow = self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
+            self._slow_since_seconds = self._clock.seconds()
 
-    def _stalled(self, *, is_silent: bool) -> LimitReached:
+    @property
+    def is_slow(self) -> bool:
+        if self._is_closed or self._is_busy() or self.is_waiting:
+            return False
+        return self._was_slow or self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.is_slow and self._stall_timeout.is_over(self._slow_since_seconds)
+
+    @property
+    def is_silent(self) -> bool:
+        if self._is_closed or self._is_busy() or self.is_waiting:
+            return False
+        progress_bytes = self._plan.progress_bytes
+        if progress_bytes > self._seen_bytes:
+            self._seen_bytes = progress_bytes
+            self._silent_since_seconds = max(self._silent_since_seconds, self.written_seconds)
+        return self._stall_timeout.is_over(self._silent_since_seconds)
+
+    @property
+    def unused_bytes(self) -> int:
+        return max(0, self._memory.filling_bytes - self._plan.filling_bytes)
+
+    @property
+    def can_cut(self) -> bool:
+        return self._plan.can_cut
+
+    def come_again(self) -> None:
+        """The upload gives way to others: it fails, and its client is told why."""
+        self._on_refused(self._silence() if self.is_silent else self._slowness())
+
+    def _silence(self) -> LimitReached:
         stall_timeout = self._stall_timeout
         return LimitReached(
-            f"{'nothing' if is_silent else 'hardly anything'} was written for "
-            f"{stall_timeout.limit_seconds:.0f} seconds while others waited for memory; send the "
-            f"file "
+            f"nothing new was written for {stall_timeout.limit_seconds():.0f} seconds while others "
+            "waited for memory ([limits] memory); send the file "
             f"again{', and fewer at the same time' if stall_timeout.is_held_up else ''}"
+        )
+
+    def _slowness(self) -> LimitReached:
+        plan = self._plan
+        seconds = self._stall_timeout.limit_seconds(SLOW_SECONDS)
+        return LimitReached(
+            f"hardly anything was written for {seconds:.0f} seconds (less than "
+            f"{plan.small_bytes // KIB} KiB), and slow uploads hold all the memory that there is "
+            "for them ([limits] memory); send the file again later, over a faster line, or fewer "
+            "at the same time"
         )

@@ -113,7 +113,7 @@ class DirectoryRename:
         try:
             await self._write_intent()
             self._heartbeat = start_heartbeat(
-                self._write_intent, self._context.clock, self._context.events
+                self._renew_lease, self._context.clock, self._context.events
             )
             if await self._copy(require_free, on_copied):
                 await self._delete_source()
@@ -125,6 +125,9 @@ class DirectoryRename:
 
     async def _write_intent(self) -> None:
         await self._journal.write_intent(self._intent)
+
+    async def _renew_lease(self) -> None:
+        await self._journal.renew(self._intent)
 
     async def _remove_journal(self) -> None:
         """Stop the heartbeat before: an intent written later would only keep others away."""

@@ -21,6 +21,7 @@ from sftpgw.files.uploads.suspended.plan import ResumedParts
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges, WriteIntent
+from sftpgw.model.limits import MIN_PART_BYTES
 from sftpgw.model.store import ObjectInfo
 
 
@@ -99,6 +100,7 @@ class UploadOpener:
             concurrency=settings.upload_concurrency,
             allowance_bytes=allowance_bytes(limits.memory_bytes),
             reorder_bytes=limits.reorder_allowance_bytes,
+            early_part_bytes=MIN_PART_BYTES if able.unequal_parts else None,
             base=ResumedParts(mode.resumed.parts) if mode.resumed else base,
             appends=intent.append,
             tail_bytes=self._suspended_uploads.tail_bytes(able),

@@ -25,9 +25,8 @@ over http, five over https; one more for packets that arrive in several reads
 The reply to a WRITE is withheld (a Deferred instead of None) while the plan is congested or the
 upload waits for memory. The SSH window bounds how much a client can send without a reply.
 
-While others wait for memory, an upload that is silent for too long fails (`memory/stall`). If its
-user holds more than a fair share, so does one that has hardly moved in that time: by less than
-the size of a small upload.
+While others wait for memory, an upload that is silent for too long fails (`memory/stall`). Slow
+ones give way when slow uploads hold most of the memory (`memory/plan`).
 
 Two doors lead out: `commit` publishes the whole file, `abandon` publishes nothing. With `[files]
 on_disconnect = resume` an abandoned upload is suspended (`uploads/suspended`).
@@ -148,6 +147,7 @@ class Upload:
             context.clock,
             context.stall_timeout,
             on_granted=self._after_step,
+            on_cut=lambda: self._carry_out(plan.cut_early()),
             on_refused=lambda error: self._carry_out(plan.fail(error)),
             is_busy=lambda: self._running > 0,
         )
@@ -180,7 +180,7 @@ class Upload:
     def write(self, offset: int, *fragments: Buffer) -> Deferred[None] | None:
         plan = self._plan
         size_bytes = sum(map(len, fragments))
-        self._reservation.note_progress(size_bytes)
+        self._reservation.note_write()
         self.traffic.written_bytes += size_bytes
         commands = plan.write(offset, *fragments)
         if commands or plan.end_reason is not None:

@@ -61,9 +61,9 @@ class Process:
         self.able = Capabilities(**able)
         self.store = FakeStore(min_part_bytes=MIN, chunk_bytes=7, capabilities=self.able)
         self.store.seed("file", base)
-        self.budget = Budget(budget)
-        self.transfers = TransferRegistry()
         self.clock = Clock()
+        self.budget = Budget(budget, self.clock.seconds)
+        self.transfers = TransferRegistry()
         self.events = RecordedEvents()
         self._context = session_context(
             self.store,

@@ -52,9 +52,9 @@ class Process:
 
     def __init__(self, *, budget: int = 100 * MIB) -> None:
         self.store = FakeStore(min_part_bytes=1)
-        self.budget = Budget(budget)
-        self.transfers = TransferRegistry()
         self.clock = Clock()
+        self.budget = Budget(budget, self.clock.seconds)
+        self.transfers = TransferRegistry()
         self.events = RecordedEvents()
 
     def upload(
@@ -254,7 +254,7 @@ def test_an_idle_upload_fails_when_others_need_its_memory() -> None:
     process = Process(budget=PART)
     idle = process.upload()
     write_all(idle, b"x" * (PART // 2 + 64 * KIB))
-    process.clock.advance(50)
+    process.clock.advance(5)
     busy = process.upload(ObjectName("bucket", "busy"))
     waiting = write_all(busy, b"y" * (PART // 2 + 64 * KIB))
     assert waiting
@@ -264,7 +264,7 @@ def test_an_idle_upload_fails_when_others_need_its_memory() -> None:
     result_of(busy.commit())
     failure = failure_of(idle.commit()).value
     assert isinstance(failure, LimitReached)
-    assert "60 seconds" in failure.message
+    assert "10 seconds" in failure.message
     process.assert_idle()
     assert not process.clock.getDelayedCalls()
 

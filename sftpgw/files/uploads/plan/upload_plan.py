@@ -10,6 +10,7 @@ Rules
    the store confirms them.
 2. A part is sealed as soon as each of its bytes is there, but part 1 only when bytes follow it: a
    file that fits into one part is one PutObject, and nothing else.
+   When memory is short, it is sealed sooner, from S3's least size on (`cut_early`).
 3. Writes may come in any order as long as they end within `reorder_bytes` behind the first byte
    that is missing. Farther away they fail at once.
 4. Sealed bytes cannot be changed any more: a write into them fails.
@@ -93,6 +94,9 @@ from sftpgw.model.units import KIB, MIB, Body, Buffer
 SMALL_BYTES = 256 * KIB
 """So few bytes cost less than a request: a file of this size need not wait for memory."""
 
+EARLY_PARTS = 1000
+"""Parts with a higher number are not cut early: the file might not fit into all numbers then."""
+
 MAX_SOURCES = 256
 """A READ of bytes more scattered than this gets the first of them, as SFTP allows."""
 
@@ -117,7 +121,10 @@ class UploadPlan:
     :param allowance_bytes: how many bytes it may hold in parts before the client has to wait, and
         how large a base object may be that is fetched, since the store cannot copy it.
     :param reorder_bytes: how far behind the first missing byte writes may end.
-    :param small_bytes: up to this size it reserves the bytes it holds, beyond that whole parts.
+    :param small_bytes: up to this size it reserves the bytes it holds, beyond that steps of this
+        size.
+    :param early_part_bytes: from which size on a part may be sent when memory is short, though it
+        could be larger; None if the store wants equal parts.
     :param base: the object that is edited, or the parts of a suspended upload that goes on; None
         for a file that starts empty.
     :param appends: whether all bytes go to the end of the file.
@@ -137,6 +144,7 @@ class UploadPlan:
         allowance_bytes: int = 256 * MIB,
         reorder_bytes: int = 32 * MIB,
         small_bytes: int = SMALL_BYTES,
+        early_part_bytes: int | None = None,
         base: BaseObject | ResumedParts | None = None,
         appends: bool = False,
         tail_bytes: int | None = None,
@@ -151,6 +159,7 @@ class UploadPlan:
         self._concurrency = concurrency
         self._allowance_bytes = allowance_bytes
         self._reorder_bytes = reorder_bytes
+        self._early_part_bytes = early_part_bytes
         self._appends = appends
         self._may_skip = may_skip
         self._resumed = base if isinstance(base, ResumedParts) else ResumedParts()
@@ -219,17 +228,59 @@ class UploadPlan:
 
     @property
     def filling_bytes(self) -> int:
-        """How many bytes else to reserve: those of a small upload, whole parts of a large one.
+        """How many bytes else to reserve: those of a small upload, steps of a large one.
 
-        While the client has to wait, the rest of its window still comes. It counts as bytes: with
-        parts under way the upload goes on without one more whole part. So do the bytes that are
-        here at the end.
+        A step is less than is left of the part. While the client has to wait, and at the end, only
+        the bytes count that are here.
         """
         bytes_here = self._overlay.buffer.size_bytes + self._fetching_bytes
-        is_small = self.sent_bytes + bytes_here <= self.small_bytes
-        if is_small or self._is_closing or self.is_congested:
+        small_bytes = self.small_bytes
+        if self.sent_bytes + bytes_here <= small_bytes or self._is_closing or self.is_congested:
             return bytes_here
-        return -(-bytes_here // self._part_bytes) * self._part_bytes
+        stepped_bytes = -(-bytes_here // small_bytes) * small_bytes
+        return max(bytes_here, min(stepped_bytes, self._part_bytes))
+
+    @property
+    def part_filling_bytes(self) -> int:
+        """How many bytes are here when the next part, or the last one, can be sent.
+
+        Preserved bytes before it have to be fetched first, and writes go on meanwhile.
+        """
+        bytes_here = self._overlay.buffer.size_bytes + self._fetching_bytes
+        part_bytes, has_base = self._part_bytes, self._overlay.base_stop > self._overlay.cursor
+        if self._may_cut_early and self._early_part_bytes is not None:
+            return max(bytes_here, min(self._early_part_bytes, part_bytes))
+        if self._is_closing and not has_base:
+            return bytes_here
+        return max(1, -(-bytes_here // part_bytes) + has_base) * part_bytes
+
+    @property
+    def progress_bytes(self) -> int:
+        """How many bytes of the file have come, or are sealed without them, each counted once."""
+        return self._overlay.cursor + self._overlay.buffer.size_bytes
+
+    @property
+    def can_cut(self) -> bool:
+        """Whether the bytes that are here could be sent as a part, though it could be larger."""
+        early_part_bytes = self._early_part_bytes
+        return (
+            early_part_bytes is not None
+            and self._may_cut_early
+            and self._overlay.in_order_bytes() >= early_part_bytes
+        )
+
+    @property
+    def _may_cut_early(self) -> bool:
+        """Early cuts use up part numbers, so that only the first ones may be cut early."""
+        overlay, number = self._overlay, self._number
+        return (
+            number <= EARLY_PARTS
+            and self.phase in (UploadPhase.BUFFERING, UploadPhase.STREAMING)
+            and self.end_reason is None
+            and not (self._is_closing or self._resumed or self.is_congested)
+            and overlay.base_stop <= overlay.cursor
+            and self._layout.address(number).upload == 0
+        )
 
     def sources(self, wanted: ByteRange) -> tuple[Source, ...]:
         """Where the bytes of `wanted` are now, or at least the first of them.
@@ -262,6 +313,12 @@ class UploadPlan:
             self._room_bytes -= size_bytes
             return NOTHING
         return self._unless_refused(lambda: self._put(offset, size_bytes, fragments))
+
+    def cut_early(self) -> Commands:
+        """Memory is short: send what is here as a part, if it `can_cut`."""
+        if not self.can_cut:
+            return NOTHING
+        return self._unless_refused(self._cut_early)
 
     def truncate(self, size_bytes: int) -> Commands:
         """The client has set the size of the file."""
@@ -528,6 +585,10 @@ class UploadPlan:
         start = self._overlay.cursor
         self._multipart.add(self._number, self._overlay.seal(stop), stop - start, start)
         self._go_on_at(self._number + 1)
+
+    def _cut_early(self) -> Commands:
+        self._seal_part(self._overlay.cursor + self._overlay.in_order_bytes())
+        return self._advance()
 
     def _seal_copy(self, stop: int) -> None:
         if self._resumed:
