@@ -34,9 +34,6 @@ FIXED = frozenset(
         "blocks; ask for larger ones",
         "the writes are too scattered",
         "the changes are too scattered",
-        # Of memory, without its setting for now.
-        "there is no memory now for writes out of order",
-        "while others waited for",
         # Waits that have ended.
         "the gateway is shutting down",
         "a file that had this name is being uploaded",
