@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sftpgw.aio.user_counts import UserCount, UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
@@ -58,6 +59,7 @@ class SharedContext:
     :param transfers: the files that are open.
     :param mtimes: the modification times that have been seen.
     :param unfinished: the requests whose channels have ended.
+    :param counts: how many sessions and handles each user has.
     """
 
     settings: Settings
@@ -72,6 +74,7 @@ class SharedContext:
     transfers: TransferRegistry = field(default_factory=TransferRegistry)
     mtimes: SharedMtimes = field(default_factory=SharedMtimes)
     unfinished: UnfinishedOfUsers = field(default_factory=UnfinishedOfUsers)
+    counts: UserCounts = field(default_factory=UserCounts)
 
 
 class Session:
@@ -124,6 +127,8 @@ class Session:
             if shared.holds_closes
             else None,
             unfinished=shared.unfinished.of(self._user.name),
+            user_handles=self._count("handles", shared.settings.limits.handles_per_user),
+            memory=self.context.budget,
         )
 
     def command(self, line: bytes) -> Console:
@@ -141,5 +146,14 @@ class Session:
             commands=self.command,
             output_memory=self.context.budget,
             totals=self.traffic.facts,
+            user_sessions=self.count_of_sessions,
             user=self._user.name,
         )
+
+    @property
+    def count_of_sessions(self) -> UserCount:
+        """Counts the channels of all connections of the user."""
+        return self._count("sessions", self._shared.settings.limits.sessions_per_user)
+
+    def _count(self, what: str, limit: int) -> UserCount:
+        return self._shared.counts.of(self._user.name, what, limit)

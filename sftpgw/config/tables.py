@@ -367,7 +367,8 @@ LIMITS_KEYS: Mapping[str, Key] = {
     "memory": Key(
         "memory_bytes",
         size(16 * MIB, 1024 * GIB),
-        "How much memory all transfers of the process may hold together. At least two parts.",
+        "How much memory all that clients do may hold together: the bytes of transfers, open files "
+        "and directories, and requests under way. At least two parts.",
     ),
     "reorder_allowance": Key(
         "reorder_allowance_bytes",
@@ -384,6 +385,19 @@ LIMITS_KEYS: Mapping[str, Key] = {
         "drain_seconds",
         time(0, 3600),
         "How long transfers may go on once the gateway has been told to stop.",
+    ),
+    "sessions_per_user": Key(
+        "sessions_per_user",
+        count(1, 1_000_000),
+        "How many SSH channels all connections of one user may have open together: SFTP sessions "
+        "and commands. ``connections_per_user`` and ``sessions_per_connection`` of ``[ssh]`` bound "
+        "the same in other ways.",
+    ),
+    "handles_per_user": Key(
+        "handles_per_user",
+        count(1, 1_000_000),
+        "How many files and directories all SFTP sessions of one user may have open together. "
+        "``handles_per_session`` of ``[ssh]`` bounds those of each session.",
     ),
     "directory_renames_per_user": Key(
         "directory_renames_per_user",

@@ -156,6 +156,8 @@ class LimitSettings:
     reorder_allowance_bytes: int = 32 * MIB
     requests_per_user: int | None = None
     drain_seconds: float = 30.0
+    sessions_per_user: int = 400
+    handles_per_user: int = 4096
     directory_renames_per_user: int = 4
 
 

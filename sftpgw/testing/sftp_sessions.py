@@ -24,6 +24,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.user_counts import UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
@@ -125,6 +126,7 @@ class GatewayInMemory:
         self.transfers = TransferRegistry(self.limits.directory_renames_per_user)
         self.mtimes = SharedMtimes()
         self.unfinished = UnfinishedOfUsers()
+        self.counts = UserCounts()
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -154,6 +156,7 @@ class GatewayInMemory:
             transfers=self.transfers,
             mtimes=self.mtimes,
             unfinished=self.unfinished,
+            counts=self.counts,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -184,6 +187,7 @@ class GatewayInMemory:
             commands=session.command,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            user_sessions=session.count_of_sessions,
             work=self.work,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
@@ -211,6 +215,7 @@ class GatewayInMemory:
             clock=self.clock,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            user_sessions=session.count_of_sessions,
             work=self.work,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)

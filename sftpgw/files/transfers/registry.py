@@ -435,5 +435,6 @@ class TransferRegistry:
 
 def _too_many_renames() -> LimitReached:
     return LimitReached(
-        "too many folders wait to be renamed; try again later; see directory_renames_per_user"
+        "too many folders wait to be renamed; try again later; see [limits] "
+        "directory_renames_per_user"
     )
