@@ -17,7 +17,6 @@ from sftpgw.checks import Finding, Level, Report, RetryReporter, check_buckets
 from sftpgw.errors import StoreError
 from sftpgw.machine_checks import (
     check_addresses,
-    check_descriptors,
     check_host_key_files,
     check_plugin_cache,
 )
@@ -28,7 +27,7 @@ from sftpgw.s3.store_factory import open_store
 from sftpgw.services import ADOPTED, parse_endpoint
 from sftpgw.signals import end_at_signals
 from sftpgw.ssh.transport import GatewayTransport
-from sftpgw.startup import idle_connections
+from sftpgw.startup import check_requests
 from sftpgw.terminal import print_line
 
 
@@ -65,7 +64,7 @@ async def check(reactor: Any, settings: Settings) -> None:
 
 async def _check_machine(reactor: Any, settings: Settings, report: Report) -> None:
     check_host_key_files(settings.gateway.host_keys, report)
-    check_descriptors(settings.ssh.max_connections, idle_connections(settings), report)
+    check_requests(settings, report)
     check_plugin_cache(report)
     endpoints = {}
     for text in settings.gateway.listen:

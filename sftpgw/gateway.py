@@ -37,7 +37,7 @@ from sftpgw.files.renames.recovery import RenameRecovery
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
-from sftpgw.machine_checks import check_descriptors, check_plugin_cache
+from sftpgw.machine_checks import check_plugin_cache, descriptor_limit
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import Settings
@@ -47,7 +47,7 @@ from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.window_shares import WindowMemory
-from sftpgw.startup import idle_connections
+from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
 
@@ -106,7 +106,8 @@ class Gateway:
             random=random.random,
             in_thread=deferToThread,
             environment=os.environ,
-            idle_connections=idle_connections(settings),
+            limits=request_limits(settings, descriptor_limit()),
+            weight_of=settings.weight_of,
         )
         budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, settings.weight_of)
         self._shared = SharedContext(
@@ -203,9 +204,7 @@ class Gateway:
     async def _tell_findings(self) -> None:
         """Tell the log at the start what does not work, before a client finds out."""
         settings = self._settings
-        check_descriptors(
-            settings.ssh.max_connections, idle_connections(settings), self._tell_finding
-        )
+        check_requests(settings, self._tell_finding)
         check_plugin_cache(self._tell_finding)
         # With a short deadline, and without events of its own: the findings tell.
         store = self._store.assuming(settings.s3.capabilities)

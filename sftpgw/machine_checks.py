@@ -11,6 +11,7 @@ import os
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,6 @@ import twisted.plugins
 from sftpgw.checks import Level, Report
 from sftpgw.model.messages import readable
 from sftpgw.model.settings import PROXIED
-
-OWN_DESCRIPTORS = 32
-"""The descriptors of a process without clients: its log, its epoll, its threads' pipes."""
 
 PLUGIN_CACHE = "dropin.cache"
 
@@ -167,36 +165,50 @@ def _why_no_file(path: str) -> tuple[str, bool]:
 # Descriptors.
 
 
-def check_descriptors(max_connections: int, store_connections: int, report: Report) -> None:
-    """Check that the process may open enough descriptors for all its connections.
+@dataclass(frozen=True, slots=True)
+class DescriptorNeeds:
+    """What a process needs descriptors for.
 
     :param max_connections: the most connections of clients.
-    :param store_connections: the most connections to the store.
-    :param report: takes the finding.
+    :param sessions: the descriptors for these, for listening, and of the process itself.
+    :param fewest_requests: the fewest connections to the store with which it works.
+    :param wanted_requests: how many connections to the store are of use.
     """
+
+    max_connections: int
+    sessions: int
+    fewest_requests: int
+    wanted_requests: int
+
+
+def descriptor_limit() -> int | None:
+    """How many descriptors the process may have open; None: any number."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        limit = max_connections + store_connections + OWN_DESCRIPTORS
-    report(*judge_descriptors(limit, max_connections, store_connections))
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
-def judge_descriptors(
-    limit: int, max_connections: int, store_connections: int
-) -> tuple[Level, str]:
-    """The finding for a limit of descriptors."""
-    least = max_connections + OWN_DESCRIPTORS
-    most = least + store_connections
+def judge_descriptors(limit: int | None, needs: DescriptorNeeds) -> tuple[Level, str]:
+    """The finding for a limit of descriptors.
+
+    :param limit: how many the process may have open; None: any number.
+    :param needs: what it needs them for.
+    """
+    if limit is None:
+        return Level.OK, "descriptors: this process may have any number open"
+    least = needs.sessions + needs.fewest_requests
+    most = needs.sessions + needs.wanted_requests
     how = "LimitNOFILE= in a systemd unit, ulimit -n in a shell"
     if limit < least:
         text = (
             f"descriptors: this process may have {limit} open, and max_connections = "
-            f"{max_connections} takes {least}; raise that ({how}), or lower max_connections"
+            f"{needs.max_connections} takes {least}; raise that ({how}), or lower max_connections"
         )
         return Level.FAULT, text
     if limit < most:
         text = (
-            f"descriptors: this process may have {limit} open; when {max_connections} clients "
-            f"all transfer, up to {most} are of use ({how})"
+            f"descriptors: this process may have {limit} open; {needs.sessions} are kept for "
+            f"clients and {limit - needs.sessions} are left for requests to the store, of which "
+            f"{needs.wanted_requests} at once are of use ({how})"
         )
         return Level.NOTE, text
     return Level.OK, f"descriptors: this process may have {limit} open"

@@ -15,8 +15,12 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from sftpgw.model.clock import Clock
+from sftpgw.pausing_ports import PausingPort
 
 ADOPTED = "systemd:"
 """The beginning of an endpoint whose socket systemd has opened and passes on at the start."""
@@ -42,6 +46,8 @@ class GatewayService(Service):
     :param log: where addresses and faults are logged.
     :param on_listening: called for each port that listens.
     :param on_starting: called before a port listens, once twistd has set up logs and signals.
+    :param clock: times pauses of accepting; None: a port never pauses.
+    :param on_paused: called for each pause, with the name of the fault of accept(2).
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class GatewayService(Service):
         log: Logger,
         on_listening: OnListening = lambda address: None,
         on_starting: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+        on_paused: Callable[[str], None] = lambda fault: None,
     ) -> None:
         self._factory = factory
         self._endpoints = endpoints
@@ -60,7 +68,10 @@ class GatewayService(Service):
         self._log = log
         self._on_listening = on_listening
         self._on_starting = on_starting
+        self._clock = clock
+        self._on_paused = on_paused
         self._ports: list[IListeningPort] = []
+        self._pausing: list[PausingPort] = []
 
     def privilegedStartService(self) -> None:
         """Listen, while twistd may still be root.
@@ -78,6 +89,8 @@ class GatewayService(Service):
 
     def _add_port(self, port: IListeningPort) -> None:
         self._ports.append(port)
+        if self._clock is not None and isinstance(port, Port):
+            self._pausing.append(PausingPort(port, self._clock, self._on_paused))
         address = port.getHost()
         self._log.info("listening on {address}", address=address_text(address))
         self._on_listening(address)
@@ -89,6 +102,8 @@ class GatewayService(Service):
 
     async def _stop(self) -> None:
         ports, self._ports = self._ports, []
+        for pausing in self._pausing:
+            pausing.stop()
         await gatherResults([maybeDeferred(port.stopListening) for port in ports])
         try:
             await self._wind_down()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sftpgw.aio.user_counts import UserCount, UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
@@ -56,6 +57,7 @@ class SharedContext:
     :param holds_closes: whether a CLOSE may wait for the time of its file, as ``late_times`` says.
     :param transfers: the files that are open.
     :param mtimes: the modification times that have been seen.
+    :param counts: how many sessions and handles each user has.
     """
 
     settings: Settings
@@ -69,6 +71,7 @@ class SharedContext:
     holds_closes: bool = True
     transfers: TransferRegistry = field(default_factory=TransferRegistry)
     mtimes: SharedMtimes = field(default_factory=SharedMtimes)
+    counts: UserCounts = field(default_factory=UserCounts)
 
 
 class Session:
@@ -120,6 +123,8 @@ class Session:
             close_wait_seconds=close_wait_seconds(shared.settings.files)
             if shared.holds_closes
             else None,
+            user_handles=self._count("handles", shared.settings.limits.handles_per_user),
+            memory=self.context.budget,
         )
 
     def command(self, line: bytes) -> Console:
@@ -137,5 +142,14 @@ class Session:
             commands=self.command,
             output_memory=self.context.budget,
             totals=self.traffic.facts,
+            user_sessions=self.count_of_sessions,
             user=self._user.name,
         )
+
+    @property
+    def count_of_sessions(self) -> UserCount:
+        """Counts the channels of all connections of the user."""
+        return self._count("sessions", self._shared.settings.limits.sessions_per_user)
+
+    def _count(self, what: str, limit: int) -> UserCount:
+        return self._shared.counts.of(self._user.name, what, limit)

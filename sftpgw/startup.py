@@ -18,14 +18,15 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from sftpgw.auth.login_keys import authorized_blob
 from sftpgw.auth.passwords import check_password_hash
 from sftpgw.aws.endpoints import Endpoints
+from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
-from sftpgw.files.mtimes.cache import MAX_HEADS_TOGETHER
-from sftpgw.files.renames.settler import CONCURRENT_REQUESTS as RENAMES_AT_ONCE
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.proxies import check_proxy
+from sftpgw.machine_checks import DescriptorNeeds, descriptor_limit, judge_descriptors
 from sftpgw.model.addresses import Network
 from sftpgw.model.settings import PROXIED, Settings, StoreSettings
+from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.services import ADOPTED, parse_endpoint
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from sftpgw.ssh.balancers import BalancedEndpoint
@@ -36,9 +37,16 @@ from sftpgw.ssh.host_keys import (
     missing_host_keys,
 )
 
-FEWEST_IDLE_CONNECTIONS, MOST_IDLE_CONNECTIONS = 64, 1024
-"""Bounds of `idle_connections`. Only a connection that was in use within the last seconds can be
-idle; requests beyond the bound open new ones."""
+FEWEST_REQUESTS, MOST_REQUESTS = 16, 1024
+"""Bounds of ``max_requests`` where it is derived. With fewer, a listing would wait for uploads.
+More do not make a process faster, which serves some hundreds in a second."""
+
+USER_FRACTION = 2
+"""One user may have a half of all requests, unless ``requests_per_user`` says otherwise."""
+
+OWN_DESCRIPTORS = 64
+"""The descriptors of a process without clients and without a store: its log, its epoll, the pipes
+of its threads, lookups of names, the search for credentials, and a connection that is refused."""
 
 
 def read_settings(path: str, *, is_start: bool = True) -> Settings:
@@ -117,16 +125,47 @@ def _check_host_key(path: str) -> None:
         raise ValueError(error.message) from error
 
 
-def idle_connections(settings: Settings) -> int:
-    """How many idle connections to keep for each host of the store.
+def request_limits(settings: Settings, descriptors: int | None) -> RequestLimits:
+    """How many requests to the store may be under way: each has a connection.
 
-    A client needs one for each small file, HEAD and LIST. Requests that move whole parts are no
-    more than the memory holds parts, and no more than all clients may have. Renames of
-    directories and the times in listings need some of their own.
+    Sessions come first: what `session_descriptors` counts is never used for the store.
+
+    :param settings: ``[s3] max_requests`` and ``[limits] requests_per_user``, and what clients
+        need.
+    :param descriptors: how many the process may have open; None: any number.
     """
-    s3, clients = settings.s3, settings.ssh.max_connections
-    part_bytes = min(s3.part_size_bytes, s3.download_part_size_bytes)
-    concurrency = max(s3.upload_concurrency, s3.download_concurrency)
-    parts = min(settings.limits.memory_bytes // part_bytes, clients * concurrency)
-    at_once = clients + parts + RENAMES_AT_ONCE + MAX_HEADS_TOGETHER
-    return min(max(at_once, FEWEST_IDLE_CONNECTIONS), MOST_IDLE_CONNECTIONS)
+    wanted = settings.s3.max_requests or MOST_REQUESTS
+    if descriptors is not None:
+        wanted = min(wanted, max(FEWEST_REQUESTS, descriptors - session_descriptors(settings)))
+    per_user = settings.limits.requests_per_user or max(1, wanted // USER_FRACTION)
+    return RequestLimits(wanted, min(per_user, wanted))
+
+
+def session_descriptors(settings: Settings) -> int:
+    """The descriptors of the process without its connections to the store.
+
+    Of clients, of balancers' connections whose header has not come, and its own.
+    """
+    ssh = settings.ssh
+    is_balanced = any(text.startswith(PROXIED) for text in settings.gateway.listen)
+    balanced = ssh.max_startups.full if is_balanced else 0
+    return ssh.max_connections + balanced + len(settings.gateway.listen) + OWN_DESCRIPTORS
+
+
+def check_requests(settings: Settings, report: Report) -> None:
+    """Tell how many requests may be under way, and whether there are enough descriptors.
+
+    :param settings: the whole configuration.
+    :param report: takes the findings.
+    """
+    descriptors = descriptor_limit()
+    needs = DescriptorNeeds(
+        max_connections=settings.ssh.max_connections,
+        sessions=session_descriptors(settings),
+        fewest_requests=FEWEST_REQUESTS,
+        wanted_requests=settings.s3.max_requests or MOST_REQUESTS,
+    )
+    report(*judge_descriptors(descriptors, needs))
+    limits = request_limits(settings, descriptors)
+    text = f"requests: at most {limits.at_once} at once, {limits.per_user} of one user"
+    report(Level.OK, text)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sftpgw.errors import ConfigError
+from sftpgw.machine_checks import descriptor_limit
 from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
@@ -16,44 +17,63 @@ from sftpgw.model.settings import (
     SshSettings,
     StoreSettings,
 )
-from sftpgw.model.units import GIB, MIB
-from sftpgw.startup import idle_connections, read_settings
+from sftpgw.startup import (
+    OWN_DESCRIPTORS,
+    check_requests,
+    read_settings,
+    request_limits,
+    session_descriptors,
+)
 
 DEFAULTS = Settings(
     GatewaySettings(), StoreSettings(), SshSettings(), LimitSettings(), FilesSettings(), {}
 )
 
 
-def kept(*, clients: int = 100, memory_bytes: int = 512 * MIB, **s3: int) -> int:
+def limits(
+    descriptors: int | None, *, at_once: int | None = None, per_user: int | None = None
+) -> tuple[int, int]:
     settings = replace(
         DEFAULTS,
-        s3=StoreSettings(**s3),
-        ssh=SshSettings(max_connections=clients),
-        limits=LimitSettings(memory_bytes=memory_bytes),
+        s3=StoreSettings(max_requests=at_once),
+        limits=LimitSettings(requests_per_user=per_user),
     )
-    return idle_connections(settings)
+    found = request_limits(settings, descriptors)
+    return found.at_once, found.per_user
 
 
-def test_one_connection_is_kept_for_each_client() -> None:
-    assert idle_connections(DEFAULTS) >= DEFAULTS.ssh.max_connections
-    assert kept(clients=300) - kept(clients=200) == 100
+def test_requests_have_the_descriptors_that_clients_leave() -> None:
+    needed = session_descriptors(DEFAULTS)
+    assert needed == DEFAULTS.ssh.max_connections + OWN_DESCRIPTORS + 1
+    assert limits(1024) == (1024 - needed, (1024 - needed) // 2)
+    assert limits(needed + 100) == (100, 50)
 
 
-def test_connections_are_kept_for_the_parts_that_memory_can_hold() -> None:
-    assert kept(memory_bytes=GIB) - kept(memory_bytes=512 * MIB) == 64
-    assert kept(part_size_bytes=16 * MIB) == kept()
-    assert kept() - kept(part_size_bytes=16 * MIB, download_part_size_bytes=16 * MIB) == 32
+def test_the_derived_number_has_a_floor_and_a_ceiling() -> None:
+    assert limits(100) == (16, 8)
+    assert limits(65536) == limits(None) == (1024, 512)
 
 
-def test_no_more_connections_are_kept_than_clients_have_parts() -> None:
-    few = kept(clients=2, upload_concurrency=6)
-    assert kept(clients=2, upload_concurrency=6, memory_bytes=GIB) == few
-    assert kept(clients=2, upload_concurrency=1, download_concurrency=7) - few == 2
+def test_numbers_that_are_given_count_as_far_as_descriptors_are_left() -> None:
+    assert limits(65536, at_once=5000, per_user=7) == (5000, 7)
+    assert limits(1024, at_once=5000)[0] == limits(1024)[0]
+    assert limits(1024, at_once=3) == (3, 1)
+    assert limits(1024, at_once=1) == (1, 1)
+    assert limits(1024, at_once=20, per_user=50) == (20, 20)
 
 
-@pytest.mark.parametrize("clients", [1, 100_000])
-def test_kept_connections_have_bounds(clients: int) -> None:
-    assert 64 <= kept(clients=clients, memory_bytes=1024 * GIB) <= 1024
+def test_balancers_connections_without_a_header_count_too() -> None:
+    balanced = replace(DEFAULTS, gateway=GatewaySettings(listen=("haproxy:tcp:2022", "tcp:2023")))
+    more = session_descriptors(balanced) - session_descriptors(DEFAULTS)
+    assert more == DEFAULTS.ssh.max_startups.full + 1
+
+
+def test_the_check_tells_how_many_requests_there_may_be() -> None:
+    lines: list[str] = []
+    check_requests(DEFAULTS, lambda level, text: lines.append(text))
+    found = request_limits(DEFAULTS, descriptor_limit())
+    assert lines[0].startswith("descriptors: this process may have ")
+    assert lines[1:] == [f"requests: at most {found.at_once} at once, {found.per_user} of one user"]
 
 
 def test_settings_of_the_store_are_judged_before_the_start(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def value_text(value: object, kind: str) -> str:
         return _number_text(value, kind)
     if isinstance(value, tuple):
         return " ".join(value)
-    texts = {None: "off", Capabilities(): ""}
+    texts = {None: "auto" if kind.endswith("auto") else "off", Capabilities(): ""}
     return texts[value] if value in texts else _word(value)
 
 

@@ -284,6 +284,20 @@ def count(smallest: int, largest: int) -> ValueFormat[int]:
     return ValueFormat(parse, "number", f"{smallest} to {largest}")
 
 
+def auto_or(other: ValueFormat[Value_co]) -> ValueFormat[Value_co | None]:
+    """``auto``, which is None and lets the gateway decide, and the values of `other`."""
+
+    def parse_or_auto(text: str) -> Value_co | None:
+        if text == "auto":
+            return None
+        try:
+            return other.parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or auto") from None
+
+    return ValueFormat(parse_or_auto, f"{other.kind} or auto", f"{other.bounds}, or auto")
+
+
 def off_or(other: ValueFormat[Value_co]) -> ValueFormat[Value_co | None]:
     """``off``, which is None, and the values of `other`."""
 

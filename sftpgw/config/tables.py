@@ -15,6 +15,7 @@ from sftpgw.config.scalars import (
     CAPABILITY_NAMES,
     PERMISSION_NAMES,
     ValueFormat,
+    auto_or,
     count,
     matching,
     never_or,
@@ -176,6 +177,14 @@ S3_KEYS: Mapping[str, Key] = {
         "download_concurrency",
         count(1, 64),
         "How many ranges of one download are fetched ahead at once.",
+    ),
+    "max_requests": Key(
+        "max_requests",
+        auto_or(count(1, 100_000)),
+        "How many requests to the store are under way at once; more wait, and users take turns. "
+        "Each needs a connection and so a file descriptor. ``auto`` is what the limit of file "
+        "descriptors leaves beside ``max_connections``, from 16 to 1024. A larger number counts "
+        "only as far as descriptors are left.",
     ),
     "connect_timeout": Key(
         "connect_timeout_seconds",
@@ -358,17 +367,37 @@ LIMITS_KEYS: Mapping[str, Key] = {
     "memory": Key(
         "memory_bytes",
         size(16 * MIB, 1024 * GIB),
-        "How much memory all transfers of the process may hold together. At least two parts.",
+        "How much memory all that clients do may hold together: the bytes of transfers, open files "
+        "and directories, and requests under way. At least two parts.",
     ),
     "reorder_allowance": Key(
         "reorder_allowance_bytes",
         size(KIB, GIB),
         "How far the writes of one upload may be out of order. Not more than ``memory``.",
     ),
+    "requests_per_user": Key(
+        "requests_per_user",
+        auto_or(count(1, 100_000)),
+        "How many of ``max_requests`` one user may have under way; more wait. ``auto`` is half of "
+        "them, so that no user alone makes others wait.",
+    ),
     "drain": Key(
         "drain_seconds",
         time(0, 3600),
         "How long transfers may go on once the gateway has been told to stop.",
+    ),
+    "sessions_per_user": Key(
+        "sessions_per_user",
+        count(1, 1_000_000),
+        "How many SSH channels all connections of one user may have open together: SFTP sessions "
+        "and commands. ``connections_per_user`` and ``sessions_per_connection`` of ``[ssh]`` bound "
+        "the same in other ways.",
+    ),
+    "handles_per_user": Key(
+        "handles_per_user",
+        count(1, 1_000_000),
+        "How many files and directories all SFTP sessions of one user may have open together. "
+        "``handles_per_session`` of ``[ssh]`` bounds those of each session.",
     ),
     "directory_renames_per_user": Key(
         "directory_renames_per_user",

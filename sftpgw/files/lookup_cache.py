@@ -3,10 +3,12 @@
 Knows: which files and directories this session has met, and for how long that may be used.
 Must not know: how to ask the store.
 
-All of it is bounded, and the oldest entries are dropped first. Most entries are hints: they decide
-only whether a request is worth its time, and the request then decides. Two are used as they are:
-the first page of the directory listed last, for `LISTED_FOR_SECONDS` and until this process changes
-anything; and the directories that this session has emptied, which exist until they are removed.
+All of it is bounded, and the oldest entries are dropped first: some 0.7 MiB, most of them hashes,
+and a first page of at most `MAX_FIRST_PAGE_BYTES`. Most entries are
+hints: they decide only whether a request is worth its time, and the request then decides. Two are
+used as they are: the first page of the directory listed last, for `LISTED_FOR_SECONDS` and until
+this process changes anything; and the directories that this session has emptied, which exist until
+they are removed.
 """
 
 from __future__ import annotations
@@ -14,14 +16,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sftpgw.aio.lru import LRUDict
+from sftpgw.files.listing.listing import listed_bytes
 from sftpgw.files.listing.markers import hadoop_marker, marks_directory
 from sftpgw.files.paths import Location
 from sftpgw.files.transfers.change_log import ChangeLog
 from sftpgw.model.clock import Clock
 from sftpgw.model.store import ListPage, ObjectInfo
+from sftpgw.model.units import KIB, MIB
 
 LISTED_FOR_SECONDS = 2.0
+MAX_FIRST_PAGE_BYTES = 1 * MIB
+"""A page of 1,000 names of 450 bytes, as `listed_bytes` counts it."""
+
 MAX_DIRECTORIES = 1024
+MAX_EMPTIED_BYTES = 64 * KIB
+"""How long the prefixes are together of directories that are remembered as emptied."""
+
 MAX_HASHES = 2048
 """Two full pages of a list; only the hashes of keys are stored."""
 
@@ -47,8 +57,9 @@ class LookupCache:
         self._changes = changes
         self._clock = clock
         self._first_page: _FirstPage | None = None
+        self._emptied_bytes = 0
         self._emptied: LRUDict[str, int] = LRUDict(MAX_DIRECTORIES)
-        self._directories: LRUDict[str, None] = LRUDict(MAX_DIRECTORIES)
+        self._directories: LRUDict[int, None] = LRUDict(MAX_DIRECTORIES)
         self._files: LRUDict[int, None] = LRUDict(MAX_HASHES)
         self._listed_prefixes: LRUDict[int, None] = LRUDict(MAX_HASHES)
         self._hadoop_markers: LRUDict[int, None] = LRUDict(MAX_HASHES)
@@ -58,11 +69,11 @@ class LookupCache:
     def note_file(self, location: Location) -> None:
         """The session has seen or made a file."""
         self._files.put(hash(location.file.key), None)
-        self._directories.pop(location.prefix, None)
+        self._directories.pop(hash(location.prefix), None)
 
     def note_directory(self, location: Location) -> None:
         """The session has seen or made a directory."""
-        self._directories.put(location.prefix, None)
+        self._directories.put(hash(location.prefix), None)
         self._files.pop(hash(location.file.key), None)
 
     def note_page(self, directory: Location, page: ListPage) -> None:
@@ -86,7 +97,7 @@ class LookupCache:
 
     def knows_directory(self, location: Location) -> bool:
         """Whether the session has seen a directory here last."""
-        return location.prefix in self._directories
+        return hash(location.prefix) in self._directories
 
     def was_listed(self, location: Location) -> bool:
         """Whether the directory above has listed this as a directory."""
@@ -105,8 +116,21 @@ class LookupCache:
         """
         self._changes.changed()
         while emptied is not None and not emptied.is_root:
-            self._emptied.put(emptied.prefix, self._changes.count)
+            self._note_emptied(emptied.prefix)
             emptied = emptied.parent
+
+    def _note_emptied(self, prefix: str) -> None:
+        if prefix not in self._emptied:
+            self._emptied_bytes += len(prefix)
+            while self._emptied and (
+                self._emptied_bytes > MAX_EMPTIED_BYTES or len(self._emptied) >= MAX_DIRECTORIES
+            ):
+                self._forget_emptied(next(iter(self._emptied)))
+        self._emptied.put(prefix, self._changes.count)
+
+    def _forget_emptied(self, prefix: str) -> None:
+        del self._emptied[prefix]
+        self._emptied_bytes -= len(prefix)
 
     def note_directory_removed(self, location: Location) -> None:
         """The session has removed or renamed a directory, with everything below it."""
@@ -115,7 +139,7 @@ class LookupCache:
         self._listed_prefixes.pop(hash(removed), None)
         self._hadoop_markers.pop(hash(hadoop_marker(location).key), None)
         for prefix in [each for each in self._emptied if each.startswith(removed)]:
-            del self._emptied[prefix]
+            self._forget_emptied(prefix)
 
     def has_emptied(self, location: Location) -> bool:
         """Whether the session has removed the last entry of a directory that still counts."""
@@ -135,11 +159,15 @@ class LookupCache:
     ) -> None:
         """Keep the first page of a directory for the OPENDIR that often follows a STAT.
 
+        A page of very long names is not kept.
+
         :param location: the directory.
         :param page: its first page.
         :param changes: the count of changes before the LIST.
         :param at_seconds: when the LIST began.
         """
+        if listed_bytes(page) > MAX_FIRST_PAGE_BYTES:
+            return
         self._first_page = _FirstPage(location.prefix, page, changes, at_seconds)
 
     def take_first_page(self, location: Location) -> ListPage | None:

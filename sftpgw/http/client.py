@@ -134,9 +134,8 @@ class HttpClient:
 
     :param reactor: makes connections and times them.
     :param work: hands out CPU time to responses.
-    :param idle_connections: how many are kept open to each host for the next request. If fewer are
-        kept than are in use at once, the others are made anew each time, over https with a
-        handshake.
+    :param most_connections: as many as are in use at once, idle ones included. An idle one is kept
+        for the next request to its origin, and closed where another origin needs its place.
     :param connect_timeout_seconds: for each address of a store; all addresses and their lookup
         together may take `LOOKUP_SECONDS` more.
     :param find_authorities: returns the authorities that may sign a store's certificate; called
@@ -149,7 +148,7 @@ class HttpClient:
         reactor: Any,
         *,
         work: WorkScheduler,
-        idle_connections: int,
+        most_connections: int,
         connect_timeout_seconds: float,
         find_authorities: Callable[[], Authorities] = Authorities,
         proxies: Proxies | None = None,
@@ -158,10 +157,7 @@ class HttpClient:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls_policy = GatheringPolicy(VerifyingPolicy(find_authorities))
         self._proxies = proxies or Proxies("", {})
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = idle_connections
-        self._pool.cachedConnectionTimeout = IDLE_SECONDS
-        self._pool.retryAutomatically = False  # hidden requests cannot be counted
+        self._most_connections = most_connections
         self._connections = Connections(work)
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
@@ -193,25 +189,43 @@ class HttpClient:
             route = self._route(origin)
         except (AuthoritiesUnusable, ProxyUnusable):
             return fail()
+        self._make_place(route)
         exchange = _Exchange(
             self._reactor,
             request,
             sink,
             route,
-            on_end=self._exchanges.discard,
+            on_end=self._ended,
             on_sent=on_sent,
         )
         self._exchanges.add(exchange)
-        connecting = self._pool.getConnection(origin, route.endpoint)
+        route.in_use += 1
+        connecting = route.pool.getConnection(origin, route.endpoint)
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
         return exchange.finished
+
+    def _ended(self, exchange: _Exchange) -> None:
+        self._exchanges.discard(exchange)
+        exchange.route.in_use -= 1
+
+    def _make_place(self, route: _Route) -> None:
+        """Close idle connections to another origin if one to this origin would be one too many."""
+        routes, most = self._routes.values(), self._most_connections
+        if len(routes) == 1 or self._connections.count + len(self._exchanges) < most:
+            return
+        if route.idle_count > 0 or sum(each.taken_count for each in routes) < most:
+            return
+        most_idle = max(routes, key=lambda each: each.idle_count)
+        if most_idle.idle_count > 0:
+            most_idle.pool.closeCachedConnections()
 
     async def close(self) -> None:
         """Drop every connection, in use or idle, and make no more; returns when they are gone."""
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
         for exchange in tuple(self._exchanges):
             exchange.finished.cancel()
-        await self._pool.closeCachedConnections()
+        for route in self._routes.values():
+            await route.pool.closeCachedConnections()
         await self._connections.all_gone()
 
     def _route(self, origin: _Origin) -> _Route:
@@ -236,21 +250,47 @@ class HttpClient:
                 proxy = None  # only the tunnel knows of it, not the requests inside
             creator = self._tls_policy.creatorForNetloc(host.encode("ascii"), port)
             endpoint = wrapClientTLS(creator, endpoint)
-        return _Route(CountedEndpoint(endpoint, self._connections), proxy, first_hop)
+        connections = Connections(self._connections.work, self._connections)
+        endpoint = CountedEndpoint(endpoint, connections)
+        return _Route(endpoint, self._new_pool(), connections, proxy, first_hop)
+
+    def _new_pool(self) -> HTTPConnectionPool:
+        pool = HTTPConnectionPool(self._reactor)
+        pool.maxPersistentPerHost = self._most_connections
+        pool.cachedConnectionTimeout = IDLE_SECONDS
+        pool.retryAutomatically = False  # hidden requests cannot be counted
+        return pool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Route:
     """How a store is reached.
 
     :param endpoint: makes connections.
+    :param pool: its connections that are idle.
+    :param connections: counts all of them.
     :param proxy: gets each request with the whole URL; None: the store gets it.
     :param first_hop: the other end of the connection, for messages.
     """
 
     endpoint: IStreamClientEndpoint
+    pool: HTTPConnectionPool
+    connections: Connections
     proxy: Proxy | None
     first_hop: str
+    in_use: int = 0
+    """How many exchanges have a connection of this route, or wait for one."""
+
+    @property
+    def idle_count(self) -> int:
+        """How many connections are in no exchange; those that are closing count until they are
+        gone."""
+        return self.connections.count - self.in_use
+
+    @property
+    def taken_count(self) -> int:
+        """How many connections there are, those that are being made included."""
+        return max(self.connections.count, self.in_use)
 
 
 class _Exchange(TwistedProtocol):
@@ -283,7 +323,7 @@ class _Exchange(TwistedProtocol):
         self._sink = sink
         self._on_end = on_end
         self._on_sent = on_sent
-        self._first_hop = route.first_hop
+        self.route = route
         self._peer_name = (
             f"the proxy {route.proxy}" if route.proxy else urlsplit(request.url).netloc
         )
@@ -325,12 +365,12 @@ class _Exchange(TwistedProtocol):
         if failure.check(*FOR_GOOD):
             self._finish(failure)
             return
-        self._finish(Failure(ConnectFailed(f"{self._first_hop}: {failure.getErrorMessage()}")))
+        self._finish(Failure(ConnectFailed(f"{self.route.first_hop}: {failure.getErrorMessage()}")))
 
     def _not_in_time(self, limit_seconds: float) -> None:
         self._timer = None
         text = f"no connection within {limit_seconds:g} seconds, the lookup of the name included"
-        self._finish(Failure(ConnectFailed(f"{self._first_hop}: {text}")))
+        self._finish(Failure(ConnectFailed(f"{self.route.first_hop}: {text}")))
 
     def _sent(self, size_bytes: int, is_all: bool) -> None:
         """Some bytes went into the connection, perhaps the last ones."""

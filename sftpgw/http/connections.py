@@ -42,23 +42,34 @@ class Connections:
     """The connections that are not gone yet, idle, in use or closing.
 
     :param work: hands out CPU time to what arrives on them.
+    :param all_of_them: counts those of all origins; None: this does.
     :ivar work: the same.
     """
 
-    def __init__(self, work: WorkScheduler) -> None:
+    def __init__(self, work: WorkScheduler, all_of_them: Connections | None = None) -> None:
         self.work = work
+        self._all = all_of_them
         self._open: set[object] = set()
         self._last_gone = Notifier()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._open)
 
     def add(self, connection: object) -> None:
         """The connection is made."""
         self._open.add(connection)
+        if self._all is not None:
+            self._all.add(connection)
 
     def remove(self, connection: object) -> None:
         """The connection is gone."""
         self._open.discard(connection)
         if not self._open:
             self._last_gone.notify_all()
+        if self._all is not None:
+            self._all.remove(connection)
 
     async def all_gone(self) -> None:
         """Wait until no connection is left."""

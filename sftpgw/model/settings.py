@@ -56,7 +56,8 @@ class Probe(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """[s3]. Blank `access_key`: the usual AWS chain finds credentials."""
+    """[s3]. Blank `access_key`: the usual AWS chain finds credentials. `max_requests` None:
+    `startup` derives it."""
 
     bucket: str = ""
     region: str = "us-east-1"
@@ -77,6 +78,7 @@ class StoreSettings:
     upload_concurrency: int = 6
     download_part_size_bytes: int = 8 * MIB
     download_concurrency: int = 4
+    max_requests: int | None = None
     connect_timeout_seconds: float = 10.0
     read_timeout_seconds: float = 60.0
     max_attempts: int = 20
@@ -148,11 +150,14 @@ class SshSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """[limits]."""
+    """[limits]. None: `startup` derives the number."""
 
     memory_bytes: int = 512 * MIB
     reorder_allowance_bytes: int = 32 * MIB
+    requests_per_user: int | None = None
     drain_seconds: float = 30.0
+    sessions_per_user: int = 400
+    handles_per_user: int = 4096
     directory_renames_per_user: int = 4
 
 

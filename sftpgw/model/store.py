@@ -261,6 +261,9 @@ class ObjectStore(Protocol):
         any more: the error is StoreUnavailable.
         """
 
+    def of_gateway(self) -> ObjectStore:
+        """The same store, for the gateway's own work: its requests wait behind no user's."""
+
     async def head_bucket(self, bucket: str) -> None:
         """HeadBucket. :raises NoSuchBucket: it does not exist"""
 

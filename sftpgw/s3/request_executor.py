@@ -1,6 +1,6 @@
 """Sends a request until it succeeds or nothing helps any more.
 
-Knows: slots of throttled buckets, the remedies of `s3/retry/plan`, which events report failures.
+Knows: slots, the remedies of `s3/retry/plan`, which events report failures.
 Must not know: what an operation means, how an attempt is signed and sent (`s3/attempt`).
 """
 
@@ -43,6 +43,7 @@ from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
 from sftpgw.s3.error_codes import NOT_WANTED, UNEXPLAINED, Remedy
 from sftpgw.s3.error_responses import AttemptError
 from sftpgw.s3.page_reader import PageReader
+from sftpgw.s3.request_budget.queue import RequestQueue
 from sftpgw.s3.retry.plan import (
     Fault,
     RetryPlan,
@@ -58,7 +59,6 @@ from sftpgw.s3.s3_request import (
     Response,
     S3Request,
 )
-from sftpgw.s3.throttle.queue import Throttles
 
 MAX_REASON_CHARACTERS = 500
 """The longest text of a store that is put into an event."""
@@ -83,7 +83,7 @@ class RequestExecutor:
     :param settings: how many attempts, and for how long.
     :param clock: times attempts and waits.
     :param random: returns a number in [0, 1), for the jitter of waits.
-    :param throttles: the slots of buckets whose store has asked for fewer requests.
+    :param queue: hands out slots: how many requests may be under way, and which one is next.
     :param pages: parses pages of lists.
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure; None: nothing is called.
@@ -94,7 +94,7 @@ class RequestExecutor:
     settings: StoreSettings
     clock: Clock
     random: Callable[[], float]
-    throttles: Throttles
+    queue: RequestQueue
     pages: PageReader
     on_finished: Callable[[FinishedRequest], None] | None = None
 
@@ -208,7 +208,8 @@ class RequestExecutor:
     ) -> Response | _FailedAttempt:
         """Wait for a slot, sign and send."""
         request = attempt.request
-        with self.throttles.slot(request.bucket, context.user, is_slow=request.is_slow) as slot:
+        path = (context.user, context.session, context.upload or request.operation)
+        with self.queue.slot(request.bucket, path, is_slow=request.is_slow) as slot:
             if slot.ready is not None:
                 plan.queued(await self._wait_for(slot.ready, context.cancel_token))
             # Not before: credentials and signature may expire while the request is queued.

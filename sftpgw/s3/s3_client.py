@@ -85,18 +85,26 @@ class S3Client:
     def bind(self, **context: str) -> S3Client:
         """The same store; `context` is added to its events.
 
-        :param context: the fields; `user` also names whose share of a throttled bucket is used.
+        :param context: the fields; `user` and `session` also say whose share of the requests under
+            way is used.
         """
         bound = replace(
             self._context,
             events=self._context.events.bind(**context),
             user=context.get("user", self._context.user),
+            session=context.get("session", self._context.session),
         )
         return self._view(bound)
 
     def with_cancel(self, cancel_token: Cancellation) -> S3Client:
         context = self._context  # not `replace`: it takes longer, and each upload makes a view
-        return self._view(RequestContext(context.events, context.user, cancel_token))
+        upload = str(id(cancel_token))
+        return self._view(
+            RequestContext(context.events, context.user, cancel_token, context.session, upload)
+        )
+
+    def of_gateway(self) -> S3Client:
+        return self._view(replace(self._context, user="", session=""))
 
     def _view(self, context: RequestContext) -> S3Client:
         return S3Client(self.executor, context, self._capability_source, self._integrity)

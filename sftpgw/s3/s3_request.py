@@ -87,14 +87,20 @@ class RequestContext:
     """The user of a request, and where its events go.
 
     :param events: takes the events of the request.
-    :param user: the user whose fair share of a throttled bucket it counts against.
+    :param user: the user whose fair share of the requests at once it counts against; empty for
+        the gateway's own work.
     :param cancel_token: once it is cancelled, the attempt in flight is the last one; None if the
         request cannot be cancelled.
+    :param session: the session, which shares with the user's other ones.
+    :param upload: stands for the upload, which shares with the session's other ones and with its
+        operations.
     """
 
     events: EventSink
     user: str = ""
     cancel_token: Cancellation | None = None
+    session: str = ""
+    upload: str = ""
 
 
 @dataclass(slots=True)

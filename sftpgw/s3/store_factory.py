@@ -32,16 +32,14 @@ from sftpgw.s3.body_integrity import BodyIntegrity
 from sftpgw.s3.capabilities import ProbedCapabilities
 from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.probe import probe_capabilities
+from sftpgw.s3.request_budget.plan import RequestLimits
+from sftpgw.s3.request_budget.queue import RequestQueue
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
-from sftpgw.s3.throttle.queue import Throttles
 
-IDLE_CONNECTIONS = 64
-"""The default number of idle connections that are kept open to each host."""
-
-THROTTLE_CEILING = 64
-"""A limit of this many requests in flight to one bucket is no limit: any store can take them."""
+USUAL_LIMITS = RequestLimits(at_once=64, per_user=64)
+"""How many requests may be under way where no limits are given."""
 
 
 def open_store(
@@ -56,7 +54,8 @@ def open_store(
     credentials: CredentialSource | None = None,
     clock: Clock | None = None,
     environment: Mapping[str, str] | None = None,
-    idle_connections: int = IDLE_CONNECTIONS,
+    limits: RequestLimits = USUAL_LIMITS,
+    weight_of: Callable[[str], float] = lambda user: 1.0,
     on_finished: Callable[[FinishedRequest], None] | None = None,
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
@@ -72,7 +71,8 @@ def open_store(
     :param clock: times attempts and waits; None: the reactor.
     :param environment: the process's environment, which may name proxies and authorities; None:
         it is not used.
-    :param idle_connections: how many are kept open to each host: as many as are in use at once.
+    :param limits: how many requests may be under way; as many connections may be open.
+    :param weight_of: returns the weight of a user, for the fair share of the requests at once.
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure.
     """
@@ -80,7 +80,7 @@ def open_store(
     http = HttpClient(
         reactor,
         work=work,
-        idle_connections=idle_connections,
+        most_connections=limits.at_once,
         connect_timeout_seconds=settings.connect_timeout_seconds,
         find_authorities=lambda: authorities_of(settings, environment or {}),
         proxies=Proxies(settings.proxy, environment or {}),
@@ -92,7 +92,7 @@ def open_store(
         settings=settings,
         clock=clock or reactor,
         random=random,
-        throttles=Throttles(clock or reactor, events, ceiling=THROTTLE_CEILING),
+        queue=RequestQueue(limits, clock or reactor, events, weight_of),
         pages=PageReader(work),
         on_finished=on_finished,
     )

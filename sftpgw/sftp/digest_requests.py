@@ -50,8 +50,9 @@ async def _check_named(context: HandlerContext, wanted: CheckFile, request: Exte
             lambda: context.server.openFile(wanted.subject, OpenFlag.READ, {}),
         )
         file = await opening if isinstance(opening, Deferred) else opening
-    finally:
+    except BaseException:  # the client may be gone
         context.handles.unreserve()
+        raise
     try:
         handle = context.handles.add(OpenFile(wanted.subject, file))
         try:

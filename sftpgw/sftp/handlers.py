@@ -125,18 +125,19 @@ class RequestHandlers:
         paths = touched_paths(request.path)
         self._handles.reserve()
 
-        def unreserve(outcome: Any) -> Any:
+        def unreserve(failure: Failure) -> Failure:
             self._handles.unreserve()
-            return outcome
+            return failure
 
         def add(opened: Any) -> Reply:
             if self._is_lost:
+                self._handles.unreserve()
                 self.abandon(describe(opened))
                 return ()
             return (wire.handle(request.request_id, self._handles.add(describe(opened))),)
 
         opening: Deferred[Any] = maybeDeferred(self._sequencer.run, access, paths, begin)
-        return opening.addBoth(unreserve).addCallback(add)
+        return opening.addCallbacks(add, unreserve)
 
     def _cancelled_if_lost(self, opening: Eventual[IGatewayFile]) -> Eventual[IGatewayFile]:
         if not isinstance(opening, Deferred):

@@ -17,7 +17,8 @@ Rules
    the handle as it comes.
 4. At most `MAX_PENDING` requests and `MAX_PENDING_READ_BYTES` are pending at once, and none
    begins while the client does not take its replies. The channel is credited a request's bytes
-   when it begins, a WRITE's when it is answered: so the client stops when the gateway does.
+   when it begins, a WRITE's when it is answered: so the client stops when the gateway does. More
+   than `FREE_PENDING_BYTES` of them count in the memory budget, or wait in the window without it.
 5. Requests begin when it is the channel's turn (`aio/work`), as many as the turn has time for.
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. These are two
@@ -33,14 +34,16 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from sftpgw.aio.user_counts import UserCount
 from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import RequestMalformed, StreamLost
+from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.subsystem import SubsystemTransport
-from sftpgw.model.units import Buffer
+from sftpgw.model.units import KIB, Buffer
 from sftpgw.sftp.close_hold import CloseHold
 from sftpgw.sftp.contracts import IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS
@@ -56,6 +59,18 @@ from sftpgw.wire.sftp import Kind, Malformed
 
 MAX_PENDING = 256
 """Requests that have begun, or wait for others, and have no reply yet."""
+
+PENDING_BYTES = 8 * KIB
+"""What a pending request takes in memory."""
+
+PENDING_SMALL_BYTES = 4 * KIB
+"""What a READ or a WRITE takes, beside the bytes of the file."""
+
+FREE_PENDING_BYTES = 256 * KIB
+"""So much of that is part of what a channel takes: the 64 READs or WRITEs of OpenSSH's sftp."""
+
+PENDING_LOT_BYTES = 384 * KIB
+"""Further ones are counted in steps of this size."""
 
 MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
 """The bytes that pending READs ask for, with the replies that the client has not taken yet."""
@@ -74,6 +89,8 @@ class SFTPProtocol:
     :param clock: ends the wait of a CLOSE.
     :param work: hands out CPU time; the channel has a place of its own there.
     :param close_wait_seconds: how long a CLOSE waits for a time (`sftp/close_hold`); None: never.
+    :param user_handles: counts the handles of all channels of the user; None to count nothing.
+    :param memory: the user's share of the memory budget; None to count nothing.
     """
 
     def __init__(
@@ -86,11 +103,13 @@ class SFTPProtocol:
         clock: Clock,
         work: WorkShare,
         close_wait_seconds: float | None = None,
+        user_handles: UserCount | None = None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self._server = server
         self._events = events
         self._turns = work.turns("requests", self._begin_requests)
-        self._handles = Handles(max_handles, random_bytes)
+        self._handles = Handles(max_handles, random_bytes, user_handles, memory)
         self._refusals = RefusalLog(events)
         self._handlers = RequestHandlers(
             HandlerContext(server, self._handles),
@@ -109,7 +128,10 @@ class SFTPProtocol:
         self._stream_is_lost = False
         self._is_paused = False
         self._is_working = False
+        self._memory = memory
         self._pending = 0
+        self._pending_bytes = 0
+        self._may_pend_bytes = FREE_PENDING_BYTES
         self._pending_read_bytes = 0
         self._outbox: list[Buffer] = []
         self._outbox_bytes = 0
@@ -138,6 +160,7 @@ class SFTPProtocol:
         self._close_hold.release()
         self._refusals.all_ended()
         self._handlers.connection_lost()
+        self._uncount_pending()
 
     def pauseProducing(self) -> None:
         self._is_paused = True
@@ -203,8 +226,24 @@ class SFTPProtocol:
         return (
             not (self._is_lost or self._stream_is_lost or self._is_paused)
             and self._pending < MAX_PENDING
+            and (self._pending_bytes <= self._may_pend_bytes or self._counts_more())
             and self._pending_read_bytes + self._transport.unsent_bytes < MAX_PENDING_READ_BYTES
         )
+
+    def _counts_more(self) -> bool:
+        """Count a lot of pending requests more in the budget, if it has room; whether it has."""
+        if self._memory is not None and not self._memory.try_charge(PENDING_LOT_BYTES):
+            return False
+        self._may_pend_bytes += PENDING_LOT_BYTES
+        return True
+
+    def _uncount_pending(self) -> None:
+        """Give the memory back of lots that are not needed any more."""
+        needed_bytes = self._pending_bytes and self._pending_bytes + PENDING_LOT_BYTES
+        while self._may_pend_bytes > max(needed_bytes, FREE_PENDING_BYTES):
+            self._may_pend_bytes -= PENDING_LOT_BYTES
+            if self._memory is not None:
+                self._memory.release(PENDING_LOT_BYTES)
 
     def _begin(self, frame: frames.Frame) -> None:
         size_bytes = frame.size_bytes
@@ -248,7 +287,10 @@ class SFTPProtocol:
     def _await(self, reply: Deferred[Reply], request: Any, credit_bytes: int) -> None:
         is_read = isinstance(request, wire.Read)
         read_bytes = min(request.length, wire.MAX_READ_BYTES) if is_read else 0
+        is_small = is_read or isinstance(request, wire.Write)
+        own_bytes = PENDING_SMALL_BYTES if is_small else PENDING_BYTES
         self._pending += 1
+        self._pending_bytes += own_bytes
         self._pending_read_bytes += read_bytes
 
         def explain(failure: Failure) -> Reply:
@@ -256,8 +298,11 @@ class SFTPProtocol:
 
         def send(buffers: Reply) -> None:
             self._pending -= 1
+            self._pending_bytes -= own_bytes
             self._pending_read_bytes -= read_bytes
             self._send(buffers, credit_bytes)
+            if self._may_pend_bytes > FREE_PENDING_BYTES:
+                self._uncount_pending()
             self._work()
 
         reply.addErrback(explain).addCallback(send).addErrback(self._on_reply_lost)

@@ -17,6 +17,7 @@ from twisted.conch.ssh.connection import (
 )
 from zope.interface import implementer
 
+from sftpgw.aio.user_counts import UserCount
 from sftpgw.model.events.session_events import SessionTotals
 from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.subsystem import CommandFactory, Subsystem, SubsystemFactory
@@ -46,6 +47,7 @@ class GatewayAvatar:
     :param output_memory: the budget for output that the client does not read; None to count
         nothing.
     :param totals: returns the session's totals for the log, when it ends.
+    :param user_sessions: counts the channels of all connections of the user; None to count nothing.
     :param user: the user's name, under which work and windows are counted.
     """
 
@@ -60,10 +62,12 @@ class GatewayAvatar:
         output_memory: MemoryBudget | None = None,
         *,
         totals: Callable[[], SessionTotals] = SessionTotals,
+        user_sessions: UserCount | None = None,
         user: str = "",
     ) -> None:
         self.user = user
         self.totals = totals
+        self.user_sessions = user_sessions
         self.window_memory = window_memory
         self.output_memory = output_memory
         self._subsystems = subsystems

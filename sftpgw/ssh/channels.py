@@ -29,6 +29,7 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from sftpgw.aio.user_counts import UserCount
 from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.model.events.session_events import AnswersUnread
 from sftpgw.model.subsystem import Subsystem, SubsystemTransport
@@ -76,6 +77,8 @@ class SessionChannel(SSHChannel):
             remoteMaxPacket=remoteMaxPacket,
             avatar=avatar,
         )
+        self._user_sessions: UserCount | None = avatar.user_sessions
+        self._is_counted = False
         self._subsystem: Subsystem | None = None
         self._started = False
         self._outgoing = ByteQueue()
@@ -89,6 +92,17 @@ class SessionChannel(SSHChannel):
         self._unconsumed_bytes = 0
         self._input_ended = False
         self._exit_status: int | None = None
+
+    def count_session(self) -> bool:
+        """Count the channel for its user; returns False if the user has too many."""
+        self._is_counted = self._user_sessions is None or self._user_sessions.try_add()
+        return self._is_counted
+
+    def uncount_session(self) -> None:
+        """The channel is gone, or is not opened after all. May be called again."""
+        if self._is_counted and self._user_sessions is not None:
+            self._user_sessions.remove()
+        self._is_counted = False
 
     def count_window(self) -> bool:
         """Count the window that the client is about to get; returns False without memory for it."""
@@ -271,6 +285,7 @@ class SessionChannel(SSHChannel):
 
     def closed(self) -> None:
         """End: the channel is gone, together with the connection if neither side had sent CLOSE."""
+        self.uncount_session()
         self._drop_output()
         self._end_subsystem(ConnectionLost())
 

@@ -49,6 +49,9 @@ MIN_REMOTE_PACKET_BYTES = 1 * KIB
 MAX_REFUSALS_KNOWN = 20
 """How many refusals of one connection are remembered, so that each is logged once."""
 
+MAX_NAME_BYTES = 64
+"""How much is kept of the name of what was refused; a client may send 256 KiB of it."""
+
 _ROUTINE = frozenset(
     (
         b"env",
@@ -172,8 +175,13 @@ class GatewayConnection(SSHConnection):
             text = f"the maximum packet size must be at least {MIN_REMOTE_PACKET_BYTES} bytes"
             raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         if len(self.channels) >= self.transport.context.settings.sessions_per_connection:
-            raise ConchError("too many sessions on this connection", OPEN_RESOURCE_SHORTAGE)
+            text = "too many sessions on this connection ([ssh] sessions_per_connection)"
+            raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
+        if not channel.count_session():
+            text = "too many sessions on all your connections ([limits] sessions_per_user)"
+            raise ConchError(text, OPEN_RESOURCE_SHORTAGE)
         if not channel.count_window() and self.channels:
+            channel.uncount_session()
             text = (
                 "the sessions of this user take their share of the memory for windows, "
                 "a quarter of [limits] memory; close some, or try again in a moment"
@@ -301,6 +309,7 @@ class GatewayConnection(SSHConnection):
 
     def _report_refusal(self, kind: str, name: bytes) -> None:
         """Log a refusal, once for each name."""
+        name = name[:MAX_NAME_BYTES]
         if name in _ROUTINE or not self._reported_refusals.is_new((kind, name)):
             return
         self.transport.events.emit(RequestRefused(kind=kind, name=printable(name)))

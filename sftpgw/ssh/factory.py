@@ -20,7 +20,11 @@ from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
-from sftpgw.model.events.session_events import ConnectionsRefused, ConnectionsSilent
+from sftpgw.model.events.session_events import (
+    AcceptingPaused,
+    ConnectionsRefused,
+    ConnectionsSilent,
+)
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.admission import Admission, ProcessAdmission, Refusal
 from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
@@ -88,6 +92,7 @@ class GatewayFactory(SSHFactory):
         )
         self._refusals = Tally(self._refusals_counted, REFUSALS_TALLY_SECONDS, clock, events)
         self._silent = Tally(_silent_counted, SILENT_TALLY_SECONDS, clock, events)
+        self._pauses = Tally(_pauses_counted, REFUSALS_TALLY_SECONDS, clock, events)
         self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
@@ -153,10 +158,18 @@ class GatewayFactory(SSHFactory):
         """
         self._refusals.count(refusal.value, host)
 
+    def count_pause(self, fault: str) -> None:
+        """Count a pause of accepting.
+
+        :param fault: the name of the fault of accept(2): ``EMFILE``.
+        """
+        self._pauses.count("count", fault)
+
     def stopFactory(self) -> None:
         """Emit the counts: no port listens any more. Called by Twisted."""
         self._refusals.flush()
         self._silent.flush()
+        self._pauses.flush()
 
     def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""
@@ -187,3 +200,7 @@ class GatewayFactory(SSHFactory):
 
 def _silent_counted(counts: Mapping[str, int], last_from: str) -> ConnectionsSilent:
     return ConnectionsSilent(**counts, last_from=last_from)
+
+
+def _pauses_counted(counts: Mapping[str, int], last_fault: str) -> AcceptingPaused:
+    return AcceptingPaused(**counts, reason=last_fault)

@@ -49,7 +49,11 @@ LITTLE_BYTES = 128
 
 PACKETS_PER_LOOK = 8
 """After so many packets a turn looks whether it is over. A full read of an upload has 8 packets,
-one of a flood has 4,000."""
+one of a flood has 4,000. A small one, which may be a request that costs more, counts as
+`SMALL_PACKET`."""
+
+SMALL_PACKET = 4
+SMALL_PACKET_BYTES = 4 * KIB
 
 _FIRST_SERVICE_MESSAGE = 50
 """RFC 4251, section 7: lower numbers belong to the transport, higher ones to its service."""
@@ -184,8 +188,8 @@ class PacketTransport(SSHServerTransport):
                 self.service.ssh_CHANNEL_DATA(payload[1:])
             else:
                 self.dispatchMessage(payload[0], bytes(payload[1:]))
-            unwatched -= 1
-            if not unwatched:
+            unwatched -= 1 if len(payload) > SMALL_PACKET_BYTES else SMALL_PACKET
+            if unwatched <= 0:
                 if not self._turns.has_time():
                     self._turns.wait()
                     break

@@ -345,7 +345,10 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.events.emit(
             LoginRefused(**_facts(request, credentials), reason="too many connections")
         )
-        self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, "this user has too many connections")
+        self._disconnect(
+            DISCONNECT_TOO_MANY_CONNECTIONS,
+            "this user has too many connections ([ssh] connections_per_user)",
+        )
 
     def _succeed(self, request: LoginRequest, credentials: Any, login: _Login) -> None:
         self._is_over = True

@@ -99,6 +99,10 @@ class FakeStore(ProgrammableStore):
         """Itself: it never retries and never queues, so that there is nothing to give up."""
         return self
 
+    def of_gateway(self) -> FakeStore:
+        """Itself: it has no queue."""
+        return self
+
     async def head_bucket(self, bucket: str) -> None:
         await self._enter("head_bucket", bucket)
         self._leave("head_bucket")

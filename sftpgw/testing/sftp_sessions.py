@@ -24,6 +24,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.user_counts import UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
 from sftpgw.files.memory.budget import Budget
@@ -123,6 +124,7 @@ class GatewayInMemory:
         self.budget = Budget(self.limits.memory_bytes, self.clock.seconds)
         self.transfers = TransferRegistry(self.limits.directory_renames_per_user)
         self.mtimes = SharedMtimes()
+        self.counts = UserCounts()
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -151,6 +153,7 @@ class GatewayInMemory:
             holds_closes=self.holds_closes,
             transfers=self.transfers,
             mtimes=self.mtimes,
+            counts=self.counts,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -181,6 +184,7 @@ class GatewayInMemory:
             commands=session.command,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            user_sessions=session.count_of_sessions,
             work=self.work,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
@@ -208,6 +212,7 @@ class GatewayInMemory:
             clock=self.clock,
             output_memory=session.context.budget,
             totals=session.traffic.facts,
+            user_sessions=session.count_of_sessions,
             work=self.work,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)

@@ -48,6 +48,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from sftpgw.aio.user_counts import UserCount
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
@@ -260,6 +261,7 @@ class LoggedInPair(ClientPair):
     :param window_memory: the budget for windows, if they are counted.
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
+    :param user_sessions: counts the channels of all connections of the user, if anything does.
     :param work: hands out CPU time; by default none is used.
     """
 
@@ -274,6 +276,7 @@ class LoggedInPair(ClientPair):
         window_memory: WindowBudget | None = None,
         output_memory: MemoryBudget | None = None,
         totals: Callable[[], SessionTotals] = SessionTotals,
+        user_sessions: UserCount | None = None,
         work: WorkScheduler | None = None,
     ) -> None:
         self.events = RecordedEvents()
@@ -288,6 +291,7 @@ class LoggedInPair(ClientPair):
             window_memory=window_memory,
             output_memory=output_memory,
             totals=totals,
+            user_sessions=user_sessions,
         )
         factory = make_factory(portal, clock, self.events, settings, work)
         self.connection = ClientConnection()
@@ -364,6 +368,7 @@ def make_test_portal(
     window_memory: WindowBudget | None = None,
     output_memory: MemoryBudget | None = None,
     totals: Callable[[], SessionTotals] = SessionTotals,
+    user_sessions: UserCount | None = None,
 ) -> Portal:
     """A portal that checks passwords at once instead of in a thread.
 
@@ -374,6 +379,7 @@ def make_test_portal(
     :param window_memory: as with `LoggedInPair`.
     :param output_memory: as with `LoggedInPair`.
     :param totals: as with `LoggedInPair`.
+    :param user_sessions: as with `LoggedInPair`.
     """
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
@@ -384,6 +390,7 @@ def make_test_portal(
             commands=commands,
             output_memory=output_memory,
             totals=totals,
+            user_sessions=user_sessions,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")

@@ -93,6 +93,21 @@ def test_a_directory_of_10000_names_of_1000_bytes(attacker: MakeClient) -> None:
         assert session.entries(b"/many") == MANY_NAMES
 
 
+@pytest.mark.costs(64 * MIB)
+def test_256_directories_are_open_in_each_of_two_sessions(
+    attacker: MakeClient, target: Target
+) -> None:
+    """300 names each. They are counted, and packed."""
+    sessions = [RawSftp(attacker().log_in(b"mallory", KEY)) for _ in range(2)]
+    for number in range(300):
+        sessions[0].close(sessions[0].open(b"/usual/a-file-with-a-name-%04d" % number, CREATE))
+    for session in sessions:
+        for _ in range(HANDLES):
+            assert session.status(session.send(wire.OnPath(Kind.OPENDIR, 0, b"/usual"))) is None
+    held_bytes = target.measure().held_bytes
+    assert 2 * HANDLES * 10 * KIB < held_bytes < 2 * HANDLES * 40 * KIB
+
+
 def every_request(handle: bytes) -> Iterator[wire.Request]:
     """One request of each format that has a string, all of them for existing files."""
     for kind in (Kind.CLOSE, Kind.FSTAT, Kind.READDIR):

@@ -60,6 +60,8 @@ NO_MESSAGES = {
     "no flags and counter": "told in the log, of a login",
     "unexpected keyword argument": "Python's words, which are replaced",
     ", or off": "part of the bounds",
+    ", or auto": "part of the bounds",
+    " or auto": "part of the name of a format",
     ", or 0 for never": "part of the bounds in the reference",
     "no answer within": "explained with bucket-unusable",
 }

@@ -258,9 +258,9 @@ def test_values_are_written_as_the_table_says(row: Row, loader: Loader) -> None:
 
 def demand_kind(row: Row, kind: str, loader: Loader) -> None:
     word, _, bounds = kind.partition(" ")
-    if word.startswith(("never-or-", "off-or-")):
+    if word.startswith(("never-or-", "off-or-", "auto-or-")):
         special, _, rest = kind.partition("-or-")
-        assert loader.value(row, {"never": "0", "off": "off"}[special]) in (0.0, None)
+        assert loader.value(row, {"never": "0"}.get(special, special)) in (0.0, None)
         demand_kind(row, rest, loader)
     elif word in ("size", "time", "count"):
         demand_bounds(row, word, *bounds.split(" to "), loader)

@@ -119,7 +119,7 @@ async def ask(
     client = HttpClient(
         reactor,
         work=free_work(reactor),
-        idle_connections=2,
+        most_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
         proxies=Proxies(f"http://127.0.0.1:{proxy.port}", {}),

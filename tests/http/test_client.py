@@ -65,7 +65,7 @@ def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
     client = HttpClient(
-        reactor, work=free_work(reactor), idle_connections=2, connect_timeout_seconds=10.0
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
     )
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
@@ -169,7 +169,7 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
 
     server.respond_with(answer_all_together)
     client = HttpClient(
-        reactor, work=free_work(reactor), idle_connections=AT_ONCE, connect_timeout_seconds=10.0
+        reactor, work=free_work(reactor), most_connections=AT_ONCE, connect_timeout_seconds=10.0
     )
     try:
         for _ in range(2):
@@ -178,6 +178,35 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
             assert server.connections == AT_ONCE
     finally:
         await client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_idle_connections_to_one_origin_make_place_for_another(server: ScriptedS3) -> None:
+    """All origins together have as many connections as there are requests at once."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    other = await ScriptedS3.listen(reactor)
+    client = HttpClient(
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+    )
+    try:
+        replies: list[Deferred[ScriptedResponse]] = [Deferred(), Deferred()]
+        unanswered = iter(replies)
+        server.respond_with(lambda _: next(unanswered))
+        both = [client.exchange(request_to(server.url + "/"), Answer()) for _ in range(2)]
+        await server.arrived(2)
+        for reply in replies:
+            reply.callback(ScriptedResponse(200))
+        await gatherResults(both)
+        other.respond_with(lambda _: ScriptedResponse(200))
+        await client.exchange(request_to(other.url + "/"), Answer())
+        await server.all_gone()
+        for _ in range(3):
+            await client.exchange(request_to(other.url + "/"), Answer())
+        assert other.connections == 1, "what is idle there is used again"
+    finally:
+        await client.close()
+        await other.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -236,7 +265,7 @@ def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> N
     if not is_found:
         reactor.installNameResolver(SilentResolver())
     client = HttpClient(
-        reactor, work=free_work(reactor), idle_connections=2, connect_timeout_seconds=7.0
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=7.0
     )
     waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
     failures: list[Failure] = []
@@ -265,7 +294,7 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     client = HttpClient(
         reactor,
         work=free_work(reactor),
-        idle_connections=2,
+        most_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
     )
@@ -320,7 +349,7 @@ async def test_an_early_success_is_none_over_tls_either(
     client = HttpClient(
         reactor,
         work=free_work(reactor),
-        idle_connections=2,
+        most_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
     )
@@ -372,7 +401,7 @@ async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_truste
     client = HttpClient(
         reactor,
         work=free_work(reactor),
-        idle_connections=2,
+        most_connections=2,
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file if is_trusted else ""),
     )

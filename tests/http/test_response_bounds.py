@@ -67,7 +67,7 @@ def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
     client = HttpClient(
-        reactor, work=free_work(reactor), idle_connections=2, connect_timeout_seconds=10.0
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
     )
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))

@@ -399,7 +399,10 @@ def test_a_user_with_too_many_connections_is_told() -> None:
     assert opened.started
     second, refused = log_in()
     assert not refused.started
-    assert second.client.disconnect_text == b"this user has too many connections"
+    assert (
+        second.client.disconnect_text
+        == b"this user has too many connections ([ssh] connections_per_user)"
+    )
     assert not second.connected
     assert logouts == ["alice"]
     (facts,) = events.facts("login-refused")

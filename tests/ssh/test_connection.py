@@ -9,7 +9,7 @@ from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS
 
 from sftpgw.model.settings import SshSettings
-from sftpgw.ssh.connection import MAX_REFUSALS_KNOWN
+from sftpgw.ssh.connection import MAX_NAME_BYTES, MAX_REFUSALS_KNOWN
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
 
@@ -110,6 +110,15 @@ def test_a_refusal_is_logged_once_for_each_name_that_is_remembered(pair: LoggedI
     pair.connection.sendGlobalRequest(b"request-0", b"")
     pair.pump()
     assert len(pair.events.facts("request-refused")) == MAX_REFUSALS_KNOWN + 2
+
+
+def test_little_is_kept_of_the_names_of_refused_requests(pair: LoggedInPair) -> None:
+    for number in range(2 * MAX_REFUSALS_KNOWN):
+        pair.connection.sendGlobalRequest(b"%04d" % number + b"x" * 20_000, b"")
+    pair.pump()
+    kept = [name for _, name in pair.server.service._reported_refusals._known]
+    assert len(kept) == MAX_REFUSALS_KNOWN
+    assert {len(name) for name in kept} == {MAX_NAME_BYTES}
 
 
 @pytest.mark.parametrize(

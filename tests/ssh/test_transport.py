@@ -22,7 +22,7 @@ from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.factory import SILENT_TALLY_SECONDS
 from sftpgw.ssh.packet_cipher import PacketCiphers
-from sftpgw.ssh.packet_transport import PACKETS_PER_LOOK
+from sftpgw.ssh.packet_transport import PACKETS_PER_LOOK, SMALL_PACKET
 from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
 from sftpgw.ssh.transport import ABORT_AFTER_SECONDS
 from sftpgw.testing.cpu_clocks import CpuClock, dear_work
@@ -214,7 +214,7 @@ def slow_pair(made: list[RecordingSubsystem]) -> Iterator[LoggedInPair]:
 
 
 LOOKS_PER_TURN = 3
-PACKETS_PER_TURN = LOOKS_PER_TURN * PACKETS_PER_LOOK
+PACKETS_PER_TURN = LOOKS_PER_TURN * PACKETS_PER_LOOK // SMALL_PACKET
 
 
 def test_many_small_packets_leave_time_for_others(

@@ -109,11 +109,13 @@ class DirectoryRename:
         :raises FileError, StoreError: the source is as it was, unless the message says otherwise.
         """
         if not self._context.budget.try_charge(PAGE_BYTES):
-            raise LimitReached("there is no memory to rename a directory now; try again")
+            raise LimitReached(
+                "there is no memory ([limits] memory) to rename a directory now; try again"
+            )
         try:
             await self._write_intent()
             self._heartbeat = start_heartbeat(
-                self._write_intent, self._context.clock, self._context.events
+                self._renew_lease, self._context.clock, self._context.events
             )
             if await self._copy(require_free, on_copied):
                 await self._delete_source()
@@ -125,6 +127,9 @@ class DirectoryRename:
 
     async def _write_intent(self) -> None:
         await self._journal.write_intent(self._intent)
+
+    async def _renew_lease(self) -> None:
+        await self._journal.renew(self._intent)
 
     async def _remove_journal(self) -> None:
         """Stop the heartbeat before: an intent written later would only keep others away."""
@@ -192,7 +197,7 @@ class DirectoryRename:
             if counted > max_objects:
                 raise LimitReached(
                     f"{self._source.path}: more than {max_objects} files are in this directory, "
-                    "too many to rename it; see rename_max_objects"
+                    "too many to rename it; see [files] rename_max_objects"
                 )
             for info in objects:
                 if len(info.name.key.encode()) + longer_by > MAX_KEY_BYTES:

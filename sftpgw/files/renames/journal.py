@@ -59,8 +59,18 @@ class RenameJournal:
         self.key_prefix = key_prefix
 
     async def write_intent(self, intent: Intent) -> None:
-        """Write the intent; again and again, which renews the lease."""
+        """Write the intent: the rename begins, or is taken over."""
         await self._put(self.key_prefix + INTENT, intent_text(intent))
+
+    async def renew(self, intent: Intent) -> None:
+        """Write the intent again, which renews the lease.
+
+        The gateway's own work: it must not wait behind the requests of the user whose rename it is.
+        """
+        name = ObjectName(self._bucket, self.key_prefix + INTENT)
+        await write_state_object(
+            self._store.of_gateway(), name, intent_text(intent), WriteCondition.NONE
+        )
 
     async def read_intent(self) -> Intent:
         """:raises NoSuchObject: the rename has ended.

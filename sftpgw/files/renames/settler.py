@@ -206,7 +206,7 @@ class RenameSettler:
         await journal.write_intent(intent)
         if outcome is None:
             outcome = await journal.decide(Outcome.ABANDONED)
-        heartbeat = start_heartbeat(lambda: journal.write_intent(intent), self._clock, self._events)
+        heartbeat = start_heartbeat(lambda: journal.renew(intent), self._clock, self._events)
         try:
             settled = await self.settle(journal, found.pages, intent, outcome, is_late=True)
             await heartbeat.finish()

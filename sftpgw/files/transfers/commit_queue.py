@@ -15,7 +15,7 @@ Rules
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -151,6 +151,20 @@ class CommitQueue:
     def commits_of(self, name: ObjectName) -> Sequence[Commit]:
         """The commits of `name` that are under way, in the order of their CLOSEs."""
         return self._commits.get(name, ())
+
+    def last_of(self, name: ObjectName, *, up_to: int | None = None) -> Commit | None:
+        """Of the commits of `name`, the one whose CLOSE came last; None if there are none.
+
+        :param name: the object.
+        :param up_to: the position of the last CLOSE that counts; None: all count.
+        """
+        queue = self._commits.get(name)
+        if not queue:
+            return None
+        count = len(queue)
+        if up_to is not None:
+            count = bisect_right(queue, up_to, key=lambda each: each.number)
+        return queue[count - 1] if count else None
 
     def being_stored(self, name: ObjectName) -> tuple[Commit, ...]:
         """The commits of `name` that wait for nothing but the store."""

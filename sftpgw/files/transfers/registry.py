@@ -421,12 +421,20 @@ class TransferRegistry:
         return any(key != prefix for key in self._names.under(bucket, prefix))
 
     async def settled(self, name: ObjectName) -> None:
-        """Wait for the commits of `name` that are under way now."""
-        for ended in [each.wait_for_end() for each in self.commits.commits_of(name)]:
-            await ended
+        """Wait for the commits of `name` that are under way now.
+
+        The last one is awaited, since mostly it ends last. Then what is left of the others: those
+        that it has overtaken.
+        """
+        last = self.commits.last_of(name)
+        number = last.number if last is not None else 0
+        while last is not None:
+            await last.wait_for_end()
+            last = self.commits.last_of(name, up_to=number)
 
 
 def _too_many_renames() -> LimitReached:
     return LimitReached(
-        "too many folders wait to be renamed; try again later; see directory_renames_per_user"
+        "too many folders wait to be renamed; try again later; see [limits] "
+        "directory_renames_per_user"
     )

@@ -104,10 +104,10 @@ class UploadExecutor:
     ) -> None:
         self.etag = ""
         self._store = context.store
+        self._context = context
         self._cancel_token = CancelToken()
         self._cancellable_store = context.store.with_cancel(self._cancel_token)
         self._registration = registration
-        self._relocator = Relocator(context)
         self._clock = context.clock
         self._events = context.events
         self._state_prefix = context.settings.state_prefix
@@ -220,7 +220,7 @@ class UploadExecutor:
         multipart = self._multiparts[0]
         name, condition = self._registration.name, self._current_condition
         if self.has_moved:
-            self.etag = await self._relocator.publish(
+            self.etag = await Relocator(self._context).publish(
                 multipart, complete.parts, name, condition, check=self._base.check
             )
             return

@@ -55,7 +55,7 @@ class UploadMetadata:
         self._store = context.store
         self._storage_class = context.settings.storage_class
         self._opened_seconds = context.clock.seconds()
-        self._mtime_setter = MtimeSetter(context)
+        self._context = context
         self._registration = registration
         self._plan = plan
         self._reporter = reporter
@@ -70,7 +70,7 @@ class UploadMetadata:
         :raises LimitReached: the file is too large for that by now.
         """
         if self._plan.metadata_is_sent and seconds != self.created_with:
-            self._mtime_setter.require_possible(self._plan.size_bytes)
+            MtimeSetter(self._context).require_possible(self._plan.size_bytes)
         self._modified_seconds = seconds
 
     @property
@@ -106,7 +106,7 @@ class UploadMetadata:
         """
         stored = ObjectInfo(self._registration.name, size_bytes, etag, self._opened_seconds)
         try:
-            await self._mtime_setter.on_published(
+            await MtimeSetter(self._context).on_published(
                 stored, created_with=self.created_with, wanted=self._modified_seconds
             )
         except Exception:
@@ -127,7 +127,7 @@ class UploadMetadata:
             return None if is_set else PermissionDenied(NO_TIMES)
         try:
             await self._registration.commit.wait()
-            await self._mtime_setter.set_if_same(self._registration.base or base, seconds)
+            await MtimeSetter(self._context).set_if_same(self._registration.base or base, seconds)
         except Exception:
             self._reporter.defect(Failure())
         return None

@@ -54,6 +54,28 @@ class ConnectionsRefused(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AcceptingPaused(Event):
+    """The process could not accept a connection and has paused; clients wait meanwhile.
+
+    Pauses are counted for a while, and told in one event.
+
+    :param count: how often it has paused.
+    :param reason: the error of accept(2): ``EMFILE`` where the process has no descriptor left.
+    """
+
+    event_name: ClassVar[str] = "accepting-paused"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "``EMFILE``: raise the limit of file descriptors, or lower ``[ssh] max_connections`` or "
+        "``[s3] max_requests``; ``sftpgw check`` tells what they need. ``ENFILE``, ``ENOBUFS`` and "
+        "``ENOMEM``: the whole machine has too few files or too little memory."
+    )
+
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectionsSilent(Event):
     """Clients have connected and gone without a byte, as health checks and port scans do.
 

@@ -1,7 +1,7 @@
 """How many requests to a bucket may be in flight, once its store has asked for fewer.
 
 Knows: which requests were refused and which were served, and how many are in flight.
-Must not know: which requests wait (`s3/throttle/queue`), how a request is sent.
+Must not know: which requests wait (`s3/request_budget`), how a request is sent.
 
 Rules
 

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
+from sftpgw.model.store import ObjectName
 from sftpgw.model.users import User
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.testing.store_faults import Gate
@@ -125,3 +126,38 @@ def test_an_edit_is_found_among_many_uploads(gateway: GatewayInMemory) -> None:
     result_of(edited.commit())
     assert gateway.store.content("home/alice/moved") == b"new bytes"
     abandon(writers)
+
+
+def test_stats_that_wait_for_closes_do_not_wait_for_each_one() -> None:
+    """One of each number: what both together cost grows with their number, not its square."""
+    calls = {}
+    for count in (FEW, MANY):
+        gateway = GatewayInMemory()
+        puts = gateway.store.hold("put")
+        tree = gateway.tree()
+        closed = []
+        for writer in open_many(tree, count, b"/one"):
+            writer.write(0, b"x")
+            closed.append(Deferred.fromCoroutine(writer.commit()))
+        stats = [Deferred.fromCoroutine(tree.stat(b"/one")) for _ in range(count)]
+        calls[count] = calls_of(lambda: answer_one_by_one(puts))  # noqa: B023
+        assert {result_of(each).size_bytes for each in stats} == {1}
+        for each in closed:
+            result_of(each)
+    assert calls[MANY] / MANY <= 2 * calls[FEW] / FEW
+
+
+def test_one_that_was_overtaken_is_awaited_too(gateway: GatewayInMemory) -> None:
+    name = ObjectName("bucket", "home/alice/file")
+    registry = gateway.transfers
+    first, second = registry.register(name, None), registry.register(name, None)
+    for each in (first, second):
+        each.commit.begin()
+    settled = Deferred.fromCoroutine(registry.settled(name))
+    second.end()
+    assert not settled.called
+    later = registry.register(name, None)
+    later.commit.begin()
+    first.end()
+    assert settled.called, "it does not wait for what came later"
+    later.end()

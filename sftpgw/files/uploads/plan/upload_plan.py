@@ -449,7 +449,8 @@ class UploadPlan:
         if offset > missing and stop > missing + self._reorder_bytes:
             raise LimitReached(
                 f"nothing has been written from {missing} on, and at most {self._reorder_bytes} "
-                f"bytes may be skipped or arrive out of order: {stop} is too far ahead"
+                f"bytes may be skipped or arrive out of order ([limits] reorder_allowance): {stop} "
+                "is too far ahead"
             )
 
     def _require_no_gap(self, offset: int) -> Commands:
@@ -473,7 +474,7 @@ class UploadPlan:
         if stop > capacity_bytes:
             why = "S3 takes no more"
             if self._layout.stagings is None:
-                why = "they fill all parts, and this store cannot join more; see part_size"
+                why = "they fill all parts, and this store cannot join more; see [s3] part_size"
             raise LimitReached(f"the file is too large: {capacity_bytes} bytes fit, {why}")
 
     def _finish(self) -> Commands:

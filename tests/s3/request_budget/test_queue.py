@@ -10,8 +10,9 @@ from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from sftpgw.model.store import MultipartUpload, ObjectName, StoredPart
+from sftpgw.s3.request_budget.plan import RequestLimits
+from sftpgw.s3.request_budget.queue import RequestQueue, Slot
 from sftpgw.s3.s3_client import S3Client
-from sftpgw.s3.throttle.queue import Slot, Throttles
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3, scripted_error
 from tests.s3.test_outages import client_on
 from tests.stores import RecordedEvents
@@ -25,7 +26,8 @@ class Crowd:
     def __init__(self) -> None:
         self.clock = task.Clock()
         self.events = RecordedEvents()
-        self.lines = Throttles(self.clock, self.events, ceiling=64)
+        limits = RequestLimits(at_once=10_000, per_user=10_000)
+        self.lines = RequestQueue(limits, self.clock, self.events)
         self.begun: list[str] = []
         self.slots: dict[str, Slot] = {}
         self.turns: dict[str, Deferred[None]] = {}
@@ -34,7 +36,9 @@ class Crowd:
         """Requests, named ``user-number``, or ``user-slow``."""
         for name in names:
             user, _, rest = name.partition("-")
-            slot = self.slots[name] = self.lines.slot("bucket", user, is_slow=rest == "slow")
+            slot = self.slots[name] = self.lines.slot(
+                "bucket", (user, "", ""), is_slow=rest == "slow"
+            )
             slot.__enter__()
             if slot.ready is None:
                 self.begun.append(name)

@@ -1,0 +1,1 @@
+"""How many requests the process has under way, and whose is next."""
