@@ -50,6 +50,8 @@ CONNECTIONS = 99
 
 STACK_BYTES = 512 * KIB
 PATIENCE_SECONDS = 900.0
+PATIENT_SECONDS = 20.0
+"""How long slow uploads may take to get past their first bytes, before honest users come."""
 PAUSE_SECONDS = 0.2
 PACKET_BYTES = 32 * KIB
 IGNORES = 2500
@@ -291,7 +293,7 @@ def slow_uploads(connections: int, uploads: int) -> Strike:
             found += [SlowUpload(session, handle) for handle in handles]
             for each in found:
                 _tick(attacker, each)
-        patient_until = time.monotonic() + 30.0
+        patient_until = time.monotonic() + PATIENT_SECONDS
         while True:
             for each in found:
                 _tick(attacker, each)

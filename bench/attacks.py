@@ -30,7 +30,7 @@ from bench.watching import Watch, WatchedGateway, watched_gateway
 from sftpgw.auth.passwords import hash_password
 from tests.attacks.raw_sftp import RawSftp
 
-READY_SECONDS = 20.0
+READY_SECONDS = 60.0
 """How long an attack may take to get under way; one that a gateway slows down goes on anyway."""
 
 END_SECONDS = 30.0

@@ -31,6 +31,7 @@ from sftpgw.scp.console import Console
 from sftpgw.sftp.close_hold import close_wait_seconds
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
+from sftpgw.sftp.unfinished import UnfinishedOfUsers
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.window_shares import WindowMemory
 
@@ -57,6 +58,7 @@ class SharedContext:
     :param holds_closes: whether a CLOSE may wait for the time of its file, as ``late_times`` says.
     :param transfers: the files that are open.
     :param mtimes: the modification times that have been seen.
+    :param unfinished: the requests whose channels have ended.
     :param counts: how many sessions and handles each user has.
     """
 
@@ -71,6 +73,7 @@ class SharedContext:
     holds_closes: bool = True
     transfers: TransferRegistry = field(default_factory=TransferRegistry)
     mtimes: SharedMtimes = field(default_factory=SharedMtimes)
+    unfinished: UnfinishedOfUsers = field(default_factory=UnfinishedOfUsers)
     counts: UserCounts = field(default_factory=UserCounts)
 
 
@@ -123,6 +126,7 @@ class Session:
             close_wait_seconds=close_wait_seconds(shared.settings.files)
             if shared.holds_closes
             else None,
+            unfinished=shared.unfinished.of(self._user.name),
             user_handles=self._count("handles", shared.settings.limits.handles_per_user),
             memory=self.context.budget,
         )

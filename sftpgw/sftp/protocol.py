@@ -23,6 +23,8 @@ Rules
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. These are two
    doors: no upload passes through both.
+8. Lookups that are in progress end with their channel. Other requests go on; while a user has too
+   many of these, none begins on the user's other channels (`sftp/unfinished`).
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ from sftpgw.sftp.handles import Handles, OpenFile
 from sftpgw.sftp.refusal_log import RefusalLog
 from sftpgw.sftp.replies import Reply
 from sftpgw.sftp.statuses import is_foreseen, status_of
+from sftpgw.sftp.unfinished import Unfinished
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed
@@ -89,6 +92,7 @@ class SFTPProtocol:
     :param clock: ends the wait of a CLOSE.
     :param work: hands out CPU time; the channel has a place of its own there.
     :param close_wait_seconds: how long a CLOSE waits for a time (`sftp/close_hold`); None: never.
+    :param unfinished: what other channels of the user have left; None: this is the only one.
     :param user_handles: counts the handles of all channels of the user; None to count nothing.
     :param memory: the user's share of the memory budget; None to count nothing.
     """
@@ -103,6 +107,7 @@ class SFTPProtocol:
         clock: Clock,
         work: WorkShare,
         close_wait_seconds: float | None = None,
+        unfinished: Unfinished | None = None,
         user_handles: UserCount | None = None,
         memory: MemoryBudget | None = None,
     ) -> None:
@@ -130,6 +135,8 @@ class SFTPProtocol:
         self._is_working = False
         self._memory = memory
         self._pending = 0
+        self._unfinished = unfinished or Unfinished()
+        self._has_left = False
         self._pending_bytes = 0
         self._may_pend_bytes = FREE_PENDING_BYTES
         self._pending_read_bytes = 0
@@ -160,6 +167,9 @@ class SFTPProtocol:
         self._close_hold.release()
         self._refusals.all_ended()
         self._handlers.connection_lost()
+        self._unfinished.leave(self._work)
+        self._unfinished.add(self._pending)
+        self._has_left = True
         self._uncount_pending()
 
     def pauseProducing(self) -> None:
@@ -223,6 +233,9 @@ class SFTPProtocol:
         return False
 
     def _may_begin(self) -> bool:
+        if self._unfinished.is_full and not self._is_lost:
+            self._unfinished.wait(self._work)
+            return False
         return (
             not (self._is_lost or self._stream_is_lost or self._is_paused)
             and self._pending < MAX_PENDING
@@ -298,6 +311,8 @@ class SFTPProtocol:
 
         def send(buffers: Reply) -> None:
             self._pending -= 1
+            if self._has_left:
+                self._unfinished.end_one()
             self._pending_bytes -= own_bytes
             self._pending_read_bytes -= read_bytes
             self._send(buffers, credit_bytes)

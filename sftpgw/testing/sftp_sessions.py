@@ -45,6 +45,7 @@ from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.console import Console
 from sftpgw.session import Session, SharedContext
 from sftpgw.sftp.protocol import SFTPProtocol
+from sftpgw.sftp.unfinished import UnfinishedOfUsers
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
@@ -124,6 +125,7 @@ class GatewayInMemory:
         self.budget = Budget(self.limits.memory_bytes, self.clock.seconds)
         self.transfers = TransferRegistry(self.limits.directory_renames_per_user)
         self.mtimes = SharedMtimes()
+        self.unfinished = UnfinishedOfUsers()
         self.counts = UserCounts()
         self.events = RecordedEvents()
         self._serials = count(1)
@@ -153,6 +155,7 @@ class GatewayInMemory:
             holds_closes=self.holds_closes,
             transfers=self.transfers,
             mtimes=self.mtimes,
+            unfinished=self.unfinished,
             counts=self.counts,
         )
 

@@ -164,3 +164,13 @@ def test_little_work_is_charged_at_a_flat_rate_until_the_iteration_is_used_up(
     process.clock.iterate()
     assert len(process.done) == 12
     assert looks.now_seconds > 0.0
+
+
+def test_little_work_that_turns_out_to_be_much_goes_on_later(process: Process) -> None:
+    """A few bytes may complete a packet of thousands of requests."""
+    turns = process.worker("a", 30)
+    turns.ask_for_little()
+    assert len(process.done) == ROUND + 1  # the first step comes before the first look
+    assert turns.is_waiting
+    process.clock.iterate()
+    assert len(process.done) == 2 * ROUND + 1

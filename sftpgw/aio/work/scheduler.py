@@ -181,7 +181,16 @@ class WorkScheduler:
 
     def has_time(self) -> bool:
         """Whether a turn is in progress and not over yet."""
-        return self.is_working and self._cpu_seconds() < self.ends_seconds
+        return self.is_working and self._cpu_seconds() < self._end()
+
+    def _end(self) -> float:
+        """When the turn is over. A turn for little has its time from its first look on.
+
+        A few bytes may complete a packet of 16,000 requests.
+        """
+        if self.ends_seconds is INFINITY:
+            self.ends_seconds = self._cpu_seconds() + self.plan.left_seconds
+        return self.ends_seconds
 
     def put(self, turns: Turns) -> Ticket[Turns]:
         """Let `turns` wait."""
@@ -207,7 +216,7 @@ class WorkScheduler:
 
     def is_late(self) -> bool:
         """Whether a turn is in progress, and over."""
-        return self.is_working and self._cpu_seconds() >= self.ends_seconds
+        return self.is_working and self._cpu_seconds() >= self._end()
 
     def run(self, turns: Turns) -> None:
         """Let `turns` work now, and charge what it takes."""

@@ -1,0 +1,57 @@
+"""What channels leave when they end, and how much of it a user may have."""
+
+from __future__ import annotations
+
+from sftpgw.model.users import User
+from sftpgw.sftp.unfinished import MAX_UNFINISHED
+from sftpgw.testing.sftp_requests import encode_request
+from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind
+from tests.in_memory import gateway
+
+__all__ = ["gateway"]
+
+AT_ONCE = 256
+
+
+def test_lookups_end_with_their_channel(gateway: GatewayInMemory) -> None:
+    """A client closes its channel before the store responds, and opens the next one."""
+    gates = [gateway.store.hold(each) for each in ("head", "list")]
+    stats = [wire.OnPath(Kind.STAT, 0, b"/%d" % number) for number in range(AT_ONCE // 2)]
+    opendirs = [wire.OnPath(Kind.OPENDIR, 0, b"/d%d" % number) for number in range(AT_ONCE // 2)]
+    before = gateway.store.requests.total()
+    for _ in range(10):
+        client = gateway.log_in()
+        client.send_together(*stats, *opendirs)
+        client.drop()
+    assert gateway.store.requests.total() - before >= 10 * AT_ONCE
+    assert all(not gate.waiting for gate in gates)
+    for gate in gates:
+        gate.open()
+    gateway.assert_idle()
+
+
+def test_changes_that_go_on_are_bounded_and_later_ones_wait(gateway: GatewayInMemory) -> None:
+    gate = gateway.store.hold("put")
+    clients = [gateway.log_in() for _ in range(3 * MAX_UNFINISHED // AT_ONCE)]
+    for folder, client in enumerate(clients):
+        client.send_together(
+            *[
+                wire.ChangePath(Kind.MKDIR, 0, b"/%d-%d" % (folder, number), {})
+                for number in range(AT_ONCE)
+            ]
+        )
+        client.drop()
+    assert gate.waiting == MAX_UNFINISHED
+    later, leaves = gateway.log_in(greet=False), gateway.log_in(greet=False)
+    other = gateway.log_in(User("bob", "bucket", "home/bob/"))
+    for client in (later, leaves):
+        client.transmit(encode_request(wire.Init(3)))
+        assert not client.replies
+    leaves.drop()
+    assert other.listdir(b"/") == []
+    gate.open()
+    later.pump()
+    assert later.replies
+    gateway.assert_idle()
