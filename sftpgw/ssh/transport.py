@@ -36,6 +36,7 @@ from twisted.conch.ssh.transport import (
 from twisted.python.failure import Failure
 
 from sftpgw.aio.delayed_call import cancel_pending
+from sftpgw.model.addresses import source_of
 from sftpgw.model.clock import DelayedCall
 from sftpgw.model.events.session_events import (
     ProtocolBroken,
@@ -88,7 +89,8 @@ class GatewayTransport(KexTransport):
         self._grace = clock.callLater(settings.login_grace_seconds, self._on_grace_expired)
         self.context.connection_began(self)
         # No user's name has a slash: before the login the address takes the place of the user.
-        self._turns.path = (f"/{self.peer_host}", self.session, "packets")
+        # An IPv6 client has 2**64 addresses, and one place in the order.
+        self._turns.path = (f"/{source_of(self.peer_host)}", self.session, "packets")
         super().connectionMade()
         with self.packet_writer.cork():
             self.packet_writer.send_line(self.ourVersionString + b"\r\n")
