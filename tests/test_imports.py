@@ -70,6 +70,7 @@ PURE = frozenset(
         "model.messages",
         "model.normalization",
         "model.numbers",
+        "model.records",
         "model.units",
         "s3.error_codes",
     }

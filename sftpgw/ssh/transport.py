@@ -88,8 +88,8 @@ class GatewayTransport(KexTransport):
         self._opened_at_seconds = clock.seconds()
         self._grace = clock.callLater(settings.login_grace_seconds, self._on_grace_expired)
         self.context.connection_began(self)
-        # No user's name has a slash: before the login the address takes the place of the user.
-        # An IPv6 client has 2**64 addresses, and one place in the order.
+        # No user's name has a slash: before the login the address takes the place of the user, and
+        # an IPv6 /64 counts as one, as for admission.
         self._turns.path = (f"/{source_of(self.peer_host)}", self.session, "packets")
         super().connectionMade()
         with self.packet_writer.cork():
@@ -110,7 +110,11 @@ class GatewayTransport(KexTransport):
         self.events.emit(SessionOpened(via=None if via is None else _address_text(via)))
 
     def _on_grace_expired(self) -> None:
-        self.client.ticket.blame(Offence.GRACE_EXCEEDED)
+        # Who waits for us to check a password has done its part: others' guesses may be before it.
+        # It is not blamed for nothing either, so that a guess at the end is no way out.
+        is_our_delay = self.service is not None and self.service.is_checking
+        offence = Offence.FAILED_ATTEMPT if is_our_delay else Offence.GRACE_EXCEEDED
+        self.client.ticket.blame(offence)
         self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
 
     # Services and messages of the transport.

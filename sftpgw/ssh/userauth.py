@@ -153,6 +153,11 @@ class GatewayUserAuth(SSHUserAuthServer):
             if self._running is not None and self._busy:
                 self._running.cancel()
 
+    @property
+    def is_checking(self) -> bool:
+        """Whether the client waits for a verdict about credentials that it has sent."""
+        return self._busy
+
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Queue a request, or a response to our prompt.
 

@@ -8,7 +8,9 @@ from ipaddress import ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address
+from twisted.conch.ssh.common import NS
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sftpgw.model.settings import PenaltySettings, SshSettings
@@ -18,6 +20,7 @@ from sftpgw.ssh.penalties import Offence, Penalty, seconds_for
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
+    MemoryTransport,
     RecordedEvents,
     make_factory,
     make_test_portal,
@@ -233,3 +236,41 @@ def test_guesses_close_the_door_and_one_event_tells() -> None:
     (facts,) = events.facts("connections-refused")
     assert facts["penalised"] == 1
     factory.stopFactory()
+
+
+@pytest.mark.parametrize("has_sent", [True, False])
+def test_who_waits_for_the_gateway_at_the_end_of_the_grace_is_not_locked_out(
+    has_sent: bool,
+) -> None:
+    """Guesses from many addresses make the line for hashes longer than the time for a login."""
+    clock, events, key = Clock(), RecordedEvents(), new_key()
+    portal = make_test_portal({"alice": make_user("alice", key)}, {})
+    never: Deferred[None] = Deferred()
+    portal.login = lambda *arguments: never  # type: ignore[method-assign]
+    settings = SshSettings()
+    factory = make_factory(portal, clock, events, settings)
+    address = IPv4Address("TCP", ALICE, 1000)
+    pair = ClientPair(factory, clock, address=address)
+    pair.send_packet(5, NS(b"ssh-userauth"))
+    if has_sent:
+        words = NS(b"alice") + NS(b"ssh-connection") + NS(b"password")
+        pair.send_packet(50, words + b"\0" + NS(b"the right one"))
+    clock.advance(settings.login_grace_seconds)
+    pair.pump()
+    pair.drop()
+    assert (factory.buildProtocol(address) is not None) is has_sent
+
+
+def test_a_site_has_one_turn_before_the_login_however_many_addresses_it_uses() -> None:
+    """An IPv6 /64 has 2⁶⁴ addresses; each of them had a share of the CPU of its own."""
+    factory = make_factory(make_test_portal({}, {}), Clock(), RecordedEvents())
+    hosts = ("2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::1", MALLORY, ALICE)
+    owners = []
+    for host in hosts:
+        address = (IPv6Address if ":" in host else IPv4Address)("TCP", host, 1000)
+        server = factory.accept(host, address=address)
+        assert server is not None
+        server.makeConnection(MemoryTransport(server, is_server=True))
+        owners.append(server._turns.path[0])
+    assert owners[0] == owners[1]
+    assert len(set(owners)) == 4

@@ -74,8 +74,21 @@ async def read_state_object(store: ObjectStore, name: ObjectName) -> StateObject
     :raises StoreTrouble: it is too large to be a record.
     :raises StoreError: the request failed.
     """
-    found = BodyCollector(MAX_TEXT_BYTES)
+    found = _RecordCollector(MAX_TEXT_BYTES)
     await store.get(name, None, found)
     if found.info is None or not found.is_complete:
-        raise StoreTrouble(f"{name.key} is not a record of the gateway: it is too large")
+        raise _too_large(name)
     return StateObject(found.info, b"".join(found.body))
+
+
+class _RecordCollector(BodyCollector):
+    """Ends the GET of an object that is too large, before its body: it may have gigabytes."""
+
+    def began(self, info: ObjectInfo) -> None:
+        super().began(info)
+        if info.size_bytes > MAX_TEXT_BYTES:
+            raise _too_large(info.name)
+
+
+def _too_large(name: ObjectName) -> StoreTrouble:
+    return StoreTrouble(f"{name.key} is not a record of the gateway: it is too large")

@@ -6,7 +6,7 @@ Must not know: the steps of a rename. The rules of journals are in `files/rename
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.python.failure import Failure
@@ -43,6 +43,9 @@ from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore, WriteCondition
 
 T = TypeVar("T")
+
+MAX_JOURNAL_OBJECTS = 50_000
+"""A rename of 10 million files has so many. They are held at once, and take about 30 MiB."""
 
 
 class RenameJournal:
@@ -164,26 +167,30 @@ async def find_journal(
     :param bucket: the bucket.
     :param state_prefix: the prefix of the gateway's own keys.
     :param key_prefix: the prefix of the journal's objects.
+    :raises StoreTrouble: it has more objects than any rename.
     """
     objects: list[ObjectInfo] = []
     async for page in all_pages(store, bucket, key_prefix):
         objects += page.objects
+        if len(objects) > MAX_JOURNAL_OBJECTS:
+            raise StoreTrouble(f"{key_prefix} is no journal: it has too many objects")
     return next(iter(find_journals(state_prefix, objects)), None)
 
 
 async def list_journals(
     store: ObjectStore, bucket: str, state_prefix: str
-) -> tuple[FoundJournal, ...]:
-    """All journals of a bucket. One LIST, mostly.
+) -> AsyncIterator[FoundJournal]:
+    """The journals of a bucket, page by page: other writers may have put any number there.
+
+    A journal of more than one page comes in pieces. `find_journal` tells all of it.
 
     :param store: the store.
     :param bucket: the bucket.
     :param state_prefix: the prefix of the gateway's own keys.
     """
-    objects: list[ObjectInfo] = []
     async for page in all_pages(store, bucket, journals_prefix(state_prefix)):
-        objects += page.objects
-    return find_journals(state_prefix, objects)
+        for found in find_journals(state_prefix, page.objects):
+            yield found
 
 
 def start_heartbeat(

@@ -40,6 +40,7 @@ from hashlib import sha256
 from typing import Any
 
 from sftpgw.model.numbers import is_time
+from sftpgw.model.records import loaded, require_storable
 from sftpgw.model.store import ObjectInfo, ObjectName
 
 LEASE_SECONDS = 120.0
@@ -233,6 +234,7 @@ def parse_intent(text: bytes, bucket: str) -> Intent:
     are_prefixes = isinstance(source, str) and isinstance(target, str)
     if not are_prefixes or not source or not target or fields.get("version") != 1:
         raise ValueError("not an intent of version 1")
+    require_storable((source, target))
     return Intent(bucket, source, target, fields.get("over_marker") is True)
 
 
@@ -249,7 +251,9 @@ def parse_page(text: bytes) -> tuple[Entry, ...]:
     rows = _fields(text).get("objects")
     if not isinstance(rows, list):
         raise ValueError("not a page")
-    return tuple(_entry(row) for row in rows)
+    entries = tuple(_entry(row) for row in rows)
+    require_storable(word for entry in entries for word in (entry.suffix, entry.etag))
+    return entries
 
 
 def _row(entry: Entry) -> list[str | float | None]:
@@ -274,7 +278,7 @@ def _text(fields: dict[str, Any]) -> bytes:
 
 
 def _fields(text: bytes) -> dict[str, Any]:
-    fields = json.loads(text)
+    fields = loaded(text)
     if not isinstance(fields, dict):
         raise ValueError("not a JSON object")
     return fields

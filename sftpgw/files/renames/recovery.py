@@ -14,8 +14,9 @@ from collections.abc import Callable
 from sftpgw.aio.once import Once
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import CredentialsUnavailable, GatewayError, StoreUnavailable
-from sftpgw.files.renames.journal import list_journals
-from sftpgw.files.renames.settler import RenameSettler
+from sftpgw.files.renames.journal import find_journal, list_journals
+from sftpgw.files.renames.plan import FoundJournal
+from sftpgw.files.renames.settler import TOMBSTONE_SECONDS, RenameSettler
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, FinishFailed
@@ -84,15 +85,26 @@ class RenameRecovery:
                 self._report(bucket, self._state_prefix, error)
 
     async def _look_into(self, bucket: str) -> None:
-        for found in await list_journals(self._store, bucket, self._state_prefix):
-            if found.is_expired(self._clock.seconds()):
+        async for found in list_journals(self._store, bucket, self._state_prefix):
+            if self._is_due(found):
                 try:
-                    await self._settler.take_over(bucket, found)
+                    await self._take_over(bucket, found.key_prefix)
                 except (CredentialsUnavailable, StoreUnavailable):
                     raise
                 except GatewayError as error:
                     # Another process may have been faster; the next journal may succeed.
                     self._report(bucket, found.key_prefix, error)
+
+    def _is_due(self, found: FoundJournal) -> bool:
+        """Whether something is to be done, as far as a piece of a journal tells."""
+        now_seconds = self._clock.seconds()
+        is_old = now_seconds - found.renewed_seconds > TOMBSTONE_SECONDS
+        return found.is_expired(now_seconds) and (found.has_intent or is_old)
+
+    async def _take_over(self, bucket: str, key_prefix: str) -> None:
+        found = await find_journal(self._store, bucket, self._state_prefix, key_prefix)
+        if found is not None and found.is_expired(self._clock.seconds()):
+            await self._settler.take_over(bucket, found)
 
     def _report(self, bucket: str, prefix: str, error: GatewayError) -> None:
         """Emit a failure once, not at every look."""

@@ -31,6 +31,7 @@ from typing import Any
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.model.limits import MAX_PARTS
 from sftpgw.model.numbers import MAX_SIZE_BYTES, is_time
+from sftpgw.model.records import loaded, require_storable
 from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
 
 VERSION = 1
@@ -161,7 +162,7 @@ def parse_record(text: bytes, bucket: str) -> SuspendedUpload:
 
     :raises ValueError: it is no record of a known version.
     """
-    match _loaded(text):
+    match loaded(text):
         case {
             "version": 1,
             "user": str(user),
@@ -175,15 +176,9 @@ def parse_record(text: bytes, bucket: str) -> SuspendedUpload:
             algorithm = ChecksumAlgorithm(checksum) if checksum is not None else None
             upload = MultipartUpload(ObjectName(bucket, key), upload_id, algorithm)
             parts = tuple(_part(number, row) for number, row in enumerate(rows, 1))
+            require_storable((user, key, upload_id, *(part.etag for part in parts)))
             return SuspendedUpload(user, upload, parts, began_seconds, created_with)
     raise ValueError(f"not a record of version {VERSION}")
-
-
-def _loaded(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def _sum(part: StoredPart) -> str | None:
