@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
+from awscrt import checksums
 
 from sftpgw.errors import (
     AccessDenied,
@@ -258,6 +259,45 @@ class TestCopiesInParts:
         lacks_it = manner in ("refused", "whole") or (manner == "untold" and probe is Probe.NO)
         assert client.capabilities_of("bucket").copied_checksums is not lacks_it
         assert "copy-differed" not in events.names()
+
+    @pytest_twisted.ensureDeferred
+    async def test_no_file_takes_a_capability_from_its_bucket(
+        self, store: SmallS3, connected: Connect
+    ) -> None:
+        """A user who knows CRCs makes a file whose first part has the checksum of the whole."""
+        store.objects["source"] = data = same_sum(b"part")
+        client = connected(checksum=ChecksumChoice.AUTO, probe=Probe.AUTO)
+        await client.learn_capabilities("bucket")
+        copying = Copier(client, TransferRegistry(), CollectingSink(), limit_bytes=5, part_bytes=4)
+        source = await client.head(named("source"), with_checksum=True)
+        await copying.copy(source, NAME)
+        assert store.objects["file"] == data
+        assert client.capabilities_of("bucket").copied_checksums
+
+
+def same_sum(part: bytes) -> bytes:
+    """`part` and eight more bytes, which together have its CRC64NVME: a CRC is linear."""
+
+    def crc(tail: int) -> int:
+        return int(checksums.crc64nvme(part + tail.to_bytes(8, "big")))
+
+    wanted, basis = crc(0) ^ int(checksums.crc64nvme(part)), dict[int, tuple[int, int]]()
+    for bit in range(64):
+        tail = 1 << bit
+        change, tail = reduced(crc(tail) ^ crc(0), tail, basis)
+        basis[change.bit_length()] = change, tail
+    rest, tail = reduced(wanted, 0, basis)
+    assert rest == 0
+    return part + tail.to_bytes(8, "big")
+
+
+def reduced(change: int, tail: int, basis: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """A change of the CRC, and the tail that causes it, less those that are known."""
+    for length in range(64, 0, -1):
+        if change.bit_length() == length and length in basis:
+            known, its_tail = basis[length]
+            change, tail = change ^ known, tail ^ its_tail
+    return change, tail
 
 
 def is_inventory(request: RecordedRequest) -> bool:

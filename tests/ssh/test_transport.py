@@ -671,3 +671,17 @@ def test_no_packets_after_login_cause_an_internal_error(
     logged_failures.demand_none()
     assert len(made[0].losses) == 1
     assert pair.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "2001:db8::2:3"])
+def test_addresses_of_one_ipv6_network_share_a_place_before_the_login(host: str) -> None:
+    clock = Clock()
+    work = dear_work(clock, 1_000_000)
+    factory = make_factory(make_test_portal({}, {}), clock, RecordedEvents(), work=work)
+    server = factory.buildProtocol(None)
+    transport = MemoryTransport(server, is_server=True)
+    transport.getPeer = lambda: IPv6Address("TCP", host, 4711)
+    server.makeConnection(transport)
+    server.dataReceived(b"SSH-2.0-client\r\n" * 100)
+    assert work.longest.path[0] == "/2001:db8::/64"
+    server.connectionLost(Failure(ConnectionDone()))
