@@ -194,7 +194,8 @@ S3_KEYS: Mapping[str, Key] = {
     "read_timeout": Key(
         "read_timeout_seconds",
         time(0.1, 3600),
-        "How long the store may stay silent during a request.",
+        "How long the store may stay silent during a request, or move less than 16 KiB of a body "
+        "that is not over.",
     ),
     "retry_time": Key(
         "retry_time_seconds",

@@ -47,13 +47,17 @@ from sftpgw.http.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
 from sftpgw.http.tls import GatheringPolicy
 from sftpgw.http.tunnels import ProxyRefused, TunnelEndpoint
 from sftpgw.model.clock import Clock
-from sftpgw.model.units import Body
+from sftpgw.model.units import KIB, Body
 
 IDLE_SECONDS = 20
 
 SMALL_PIECE_BYTES = 64
 MAX_SMALL_PIECES = 10_000
 """How many chunks of fewer bytes than that a body may have. Each costs as much as a large one."""
+
+LEAST_BYTES = 16 * KIB
+"""A body that goes on after the timeout for silence must have moved by so much meanwhile. A byte
+now and then would otherwise keep a request, its place and its memory for ever."""
 
 MAX_LENGTH_BYTES = 2**63 - 1
 FINAL_STATUSES = range(200, 600)
@@ -108,7 +112,8 @@ class HttpRequest:
     :param headers: names and values, ``Host`` among them.
     :param body: its buffers, in order.
     :param response_timeout_seconds: how long the first byte of the response may take.
-    :param silence_timeout_seconds: how long nothing may move while a body is sent or received.
+    :param silence_timeout_seconds: how long less than `LEAST_BYTES` may move while a body is sent
+        or received. Where the response may take longer than that, one byte is enough.
     :param user: whose CPU time the response takes.
     """
 
@@ -333,6 +338,7 @@ class _Exchange(TwistedProtocol):
         self._timer: Any = None
         self._is_success = self._was_sent = False
         self._small_pieces = 0
+        self._moved_bytes = 0  # since the timer was set
         self._is_over = False
 
     def start(self, connecting: Deferred[Any], limit_seconds: float) -> None:
@@ -376,17 +382,28 @@ class _Exchange(TwistedProtocol):
         """Some bytes went into the connection, perhaps the last ones."""
         if self._on_sent is not None:
             self._on_sent(size_bytes)
-        if self._timer is not None:
-            self._timer.reset(
-                self._response_timeout_seconds if is_all else self._silence_timeout_seconds
-            )
+        if self._timer is not None and is_all:
+            self._set_timer(self._response_timeout_seconds)
+        elif self._timer is not None:
+            self._moved(size_bytes)
+
+    def _moved(self, size_bytes: int) -> None:
+        """A part of a body has moved: it may go on, if it is enough."""
+        self._moved_bytes += size_bytes
+        is_slow = self._response_timeout_seconds > self._silence_timeout_seconds
+        if self._moved_bytes >= LEAST_BYTES or is_slow:  # S3 sends spaces while it copies
+            self._set_timer(self._silence_timeout_seconds)
+
+    def _set_timer(self, seconds: float) -> None:
+        self._moved_bytes = 0
+        self._timer.reset(seconds)
 
     def _responded(self, response: IResponse) -> None:
         self._connection.transport.end_head()
         if not _makes_sense(response):
             self._on_excess(f"the status {response.code} and the length {response.length}")
         if not self._is_over:
-            self._timer.reset(self._silence_timeout_seconds)
+            self._set_timer(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
             self._was_sent = self._outgoing.is_sent
             self._call_sink(self._sink.began, response.code, _all_headers(response))
@@ -396,7 +413,7 @@ class _Exchange(TwistedProtocol):
         if len(data) < SMALL_PIECE_BYTES:
             self._count_small_piece()
         if not self._is_over:
-            self._timer.reset(self._silence_timeout_seconds)
+            self._moved(len(data))
             self._call_sink(self._sink.received, data)
 
     def _count_small_piece(self) -> None:

@@ -7,14 +7,16 @@ import time
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from sftpgw.files.housekeeping.sweeper import Sweeper, Target
+from sftpgw.files.housekeeping.sweeper import PREFIX_SECONDS, Sweeper, Target
 from sftpgw.files.renames import journal
 from sftpgw.files.renames.plan import LEASE_SECONDS, Intent, intent_text, parse_intent, parse_page
+from sftpgw.files.renames.recovery import FIRST_SECONDS
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.suspended.plan import parse_record
-from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
+from sftpgw.files.uploads.suspended.storage import SHOWN_BYTES, SuspendedExpiry, shown_large
 from sftpgw.model import records
 from sftpgw.model.store import BodySink, ByteRange, ObjectInfo, ObjectName
 from sftpgw.model.units import GIB, MIB
@@ -184,3 +186,83 @@ def test_an_object_that_is_too_large_for_a_record_is_not_read_to_its_end() -> No
     expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, Clock(), RecordedEvents())
     result_of(expiry.expire("bucket"))
     assert store.sent_bytes <= 4 * MIB
+
+
+def test_records_are_read_once_however_many_pages_of_uploads_there_are() -> None:
+    """Each page of stale uploads read all records again: a million GETs for 10,000 records."""
+    store, clock = FakeStore(("bucket",)), Clock()
+    clock.advance(NOW)
+    store.now_seconds = NOW - DAY
+    for number in range(50):
+        planted = record(upload_id=f"upload-{number}") if number % 2 else b"junk"
+        store.seed(f".sftpgw/partials/aa/{number:02}", planted)
+    expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, clock, RecordedEvents())
+    first = result_of(expiry.expire("bucket"))
+    assert len(first) == 25
+    for _ in range(20):
+        assert result_of(expiry.expire("bucket")) == first
+    assert store.requests["get"] == 50
+    store.seed(".sftpgw/partials/aa/00", record(upload_id="new"))
+    assert len(result_of(expiry.expire("bucket"))) == 26
+    clock.advance(8 * DAY)
+    assert result_of(expiry.expire("bucket")) == frozenset()
+
+
+def test_a_listing_reads_a_bounded_number_of_bytes_of_records() -> None:
+    """A thousand planted records of 4 MiB were read for each OPENDIR, 16 at the same time."""
+
+    def listed(size_bytes: int) -> ObjectInfo:
+        return ObjectInfo(ObjectName("bucket", "record"), size_bytes, '"etag"', NOW)
+
+    shown = list(shown_large([listed(size) for size in (100, 4 * MIB, 5 * GIB) * 1000]))
+    assert {each.size_bytes for each in shown} == {4 * MIB}
+    assert sum(each.size_bytes for each in shown) <= SHOWN_BYTES
+
+
+class _SilentBucket(FakeStore):
+    """A store that never answers about one bucket."""
+
+    async def _enter(self, operation: str, bucket: str) -> None:
+        if bucket == "bucket":
+            await Deferred()
+        await super()._enter(operation, bucket)
+
+
+def test_a_bucket_that_never_answers_does_not_stop_the_sweep_of_another_one() -> None:
+    store, clock, events = _SilentBucket(("bucket", "other")), Clock(), RecordedEvents()
+    clock.advance(NOW)
+    store.now_seconds = NOW - 30 * DAY
+    store.seed(".sftpgw/pieces/old", b"x", bucket="other")
+    expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, clock, events)
+    targets = [
+        Target(bucket, ".sftpgw/pieces/", 7 * DAY, has_objects=True)
+        for bucket in ("bucket", "other")
+    ]
+    sweeper = Sweeper(
+        tuple(targets),
+        store=store,
+        transfers=TransferRegistry(),
+        clock=clock,
+        events=events,
+        random=lambda: 0.5,
+        expire=expiry.expire,
+    )
+    sweep = Deferred.fromCoroutine(sweeper.sweep())
+    for _ in range(3):
+        clock.advance(PREFIX_SECONDS)
+    result_of(sweep)
+    assert not store.objects
+    assert [facts["bucket"] for facts in events.facts("sweep-failed")] == ["bucket", "bucket"]
+
+
+def test_a_bucket_that_never_answers_does_not_stop_the_recovery_in_another_one() -> None:
+    gateway = GatewayInMemory(_SilentBucket(("bucket", "other"), min_part_bytes=1))
+    intent = Intent("other", "home/alice/d/", "home/alice/n/")
+    gateway.store.seed(".sftpgw/renames/zz/intent", intent_text(intent), bucket="other")
+    gateway.store.seed(".sftpgw/renames/zz/outcome", b"moved", bucket="other")
+    gateway.clock.advance(gateway.store.now_seconds - gateway.clock.seconds() + LEASE_SECONDS + 1)
+    recovery = finisher(gateway, ("bucket", "other"))
+    recovery.start()
+    gateway.clock.advance(FIRST_SECONDS)
+    recovery.stop()
+    assert not gateway.store.objects

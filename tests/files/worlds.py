@@ -323,11 +323,11 @@ class World:
         return gateway
 
 
-def finisher(gateway: GatewayInMemory) -> RenameRecovery:
+def finisher(gateway: GatewayInMemory, buckets: tuple[str, ...] = ("bucket",)) -> RenameRecovery:
     """What finishes interrupted renames in the process that `gateway` is."""
     copier = Copier(gateway.store, gateway.transfers, gateway.events)
     return RenameRecovery(
-        ("bucket",),
+        buckets,
         gateway.settings.state_prefix,
         settler=RenameSettler(gateway.store, copier, gateway.clock, gateway.events),
         store=gateway.store,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -18,7 +20,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
@@ -26,9 +28,11 @@ from zope.interface import implementer
 from sftpgw.http.body_producers import WRITTEN_BYTES
 from sftpgw.http.certificates import Authorities, CertificateRefused
 from sftpgw.http.client import (
+    LEAST_BYTES,
     LOOKUP_SECONDS,
     ConnectFailed,
     ConnectionBroken,
+    ExchangeTimedOut,
     HttpClient,
     HttpRequest,
     NoHttp,
@@ -421,3 +425,44 @@ async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_truste
         await client.close()
         await server.all_gone()
         await port.close()
+
+
+def responding(*, slow_seconds: float = 10.0) -> tuple[MemoryReactorClock, Any, list[Failure]]:
+    """An exchange whose response has begun: the reactor, the connection, and how it has failed."""
+    reactor = MemoryReactorClock()
+    client = HttpClient(
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=7.0
+    )
+    url = "http://127.0.0.1/"
+    request = replace(request_to(url), method="GET", response_timeout_seconds=slow_seconds)
+    failures: list[Failure] = []
+    client.exchange(request, Answer()).addErrback(failures.append)
+    ((_, _, factory, _, _),) = reactor.tcpClients
+    connection = factory.buildProtocol(None)
+    connection.makeConnection(StringTransport())
+    connection.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    return reactor, connection, failures
+
+
+@pytest.mark.parametrize(
+    ("piece_bytes", "goes_on"), [(1, False), (LEAST_BYTES // 20, False), (LEAST_BYTES // 5, True)]
+)
+def test_a_body_that_only_trickles_is_given_up(piece_bytes: int, goes_on: bool) -> None:
+    """A byte every few seconds kept a request, its place and its memory for ever."""
+    reactor, connection, failures = responding()
+    for _ in range(20):
+        reactor.advance(1.0)
+        if not failures:
+            connection.dataReceived(bytes(piece_bytes))
+    assert bool(failures) is not goes_on
+    assert all(failure.check(ExchangeTimedOut) for failure in failures)
+
+
+def test_a_store_that_copies_may_send_a_space_now_and_then() -> None:
+    reactor, connection, failures = responding(slow_seconds=300.0)
+    for _ in range(200):
+        reactor.advance(9.0)
+        connection.dataReceived(b" ")
+    assert not failures
+    reactor.advance(10.0)
+    assert failures

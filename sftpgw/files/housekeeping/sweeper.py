@@ -19,7 +19,7 @@ Rules
    partials_kept` are removed first, with their uploads. If records cannot be read, no upload is
    aborted.
 5. A failure is logged, and the sweep goes on: with the next upload or object, or with the next
-   prefix if the store cannot be reached or the prefix cannot be listed.
+   prefix if the store cannot be reached, the prefix cannot be listed, or it takes too long.
 6. Before an upload or object is reported as aborted or deleted, it is looked for again: a store
    that takes an id or a name for another one reports success, too.
 
@@ -32,6 +32,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as WaitedTooLong
 
 from sftpgw.aio.lru import LRUDict
 from sftpgw.aio.once import Once
@@ -64,6 +67,9 @@ from sftpgw.model.users import User
 EVERY_SECONDS = 3600.0
 FIRST_SECONDS = 60.0
 MAX_KNOWN = 10_000
+PREFIX_SECONDS = 1800.0
+"""How long one prefix is swept, so that a bucket that never ends holds up no other one."""
+
 STILL_THERE = "the store says that it is gone, and it is still there"
 CLAIM_SECONDS = 3600.0
 OWN_SECONDS = 7 * 86400.0
@@ -170,16 +176,29 @@ class Sweeper:
         """Sweep all targets once. Never raises StoreError."""
         for bucket in sorted({target.bucket for target in self._targets}):
             try:
-                await self._expire(bucket)
+                await self._in_time(self._expire(bucket))
             except StoreError as error:
                 self._report_failure(error, bucket)
         for target in self._targets:
             try:
-                await self._sweep_uploads(target)
-                if target.has_objects:
-                    await self._sweep_objects(target)
+                await self._in_time(self._sweep_target(target))
             except StoreError as error:
                 self._report_failure(error, target.bucket, prefix=target.prefix)
+
+    async def _sweep_target(self, target: Target) -> None:
+        await self._sweep_uploads(target)
+        if target.has_objects:
+            await self._sweep_objects(target)
+
+    async def _in_time(self, work: Awaitable[object]) -> None:
+        """Await the work for one prefix, or for the records of a bucket.
+
+        :raises StoreUnavailable: it has taken `PREFIX_SECONDS`.
+        """
+        try:
+            await Deferred.fromCoroutine(_run(work)).addTimeout(PREFIX_SECONDS, self._clock)  # type: ignore[arg-type]
+        except WaitedTooLong:
+            raise StoreUnavailable("it takes too long; the next sweep tries again") from None
 
     async def _try(self, name: ObjectName, removal: Awaitable[None]) -> bool:
         """Await the removal of an upload or object. Returns whether it succeeded.
@@ -284,3 +303,7 @@ class Sweeper:
 
     def _is_stale(self, since_seconds: float, target: Target) -> bool:
         return 0 < since_seconds < self._clock.seconds() - target.stale_seconds
+
+
+async def _run(work: Awaitable[object]) -> None:
+    await work

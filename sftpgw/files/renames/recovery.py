@@ -10,6 +10,7 @@ has expired, whichever process began it (`RenameSettler.take_over`): a rename wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from sftpgw.aio.once import Once
 from sftpgw.aio.periodic import PeriodicTask
@@ -57,32 +58,41 @@ class RenameRecovery:
         self._clock = clock
         self._events = events
         self._reported: Once[tuple[str, str, str]] = Once(MAX_REPORTED)
-        self._task = PeriodicTask(
-            self.look,
-            first_seconds=FIRST_SECONDS,
-            every_seconds=EVERY_SECONDS,
-            clock=clock,
-            on_failure=lambda failure: events.emit(
-                Defect(where="rename-recovery", failure=failure)
-            ),
-            random=random,
-        )
+        # One for each bucket: a bucket that never answers holds up no other one.
+        self._tasks = [
+            PeriodicTask(
+                partial(self._look_at, bucket),
+                first_seconds=FIRST_SECONDS,
+                every_seconds=EVERY_SECONDS,
+                clock=clock,
+                on_failure=lambda failure: events.emit(
+                    Defect(where="rename-recovery", failure=failure)
+                ),
+                random=random,
+            )
+            for bucket in buckets
+        ]
 
     def start(self) -> None:
         """Begin; the first look comes within half a minute."""
-        self._task.start()
+        for task in self._tasks:
+            task.start()
 
     def stop(self) -> None:
-        """End; a look in progress is cancelled."""
-        self._task.stop()
+        """End; looks in progress are cancelled."""
+        for task in self._tasks:
+            task.stop()
 
     async def look(self) -> None:
         """Look into each bucket once. Failures become events."""
         for bucket in self._buckets:
-            try:
-                await self._look_into(bucket)
-            except GatewayError as error:
-                self._report(bucket, self._state_prefix, error)
+            await self._look_at(bucket)
+
+    async def _look_at(self, bucket: str) -> None:
+        try:
+            await self._look_into(bucket)
+        except GatewayError as error:
+            self._report(bucket, self._state_prefix, error)
 
     async def _look_into(self, bucket: str) -> None:
         async for found in list_journals(self._store, bucket, self._state_prefix):

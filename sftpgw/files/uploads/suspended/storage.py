@@ -20,8 +20,10 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from sftpgw.aio.lru import LRUDict
 from sftpgw.aio.parallel import in_parallel
 from sftpgw.errors import (
     AccessDenied,
@@ -37,6 +39,7 @@ from sftpgw.errors import (
 from sftpgw.files.existence import is_stored
 from sftpgw.files.housekeeping.pages import all_pages
 from sftpgw.files.housekeeping.state_objects import (
+    MAX_TEXT_BYTES,
     StateObject,
     claim,
     read_state_object,
@@ -76,9 +79,19 @@ from sftpgw.model.store import (
     ObjectStore,
     WriteCondition,
 )
+from sftpgw.model.units import KIB, MIB
 
 CONCURRENCY = 16
 """How many records are read at the same time."""
+
+MAX_READ = 10_000
+"""How many records the expiry remembers, at 0.5 KiB each."""
+
+SMALL_BYTES = 64 * KIB
+"""A record of 800 parts. Larger ones are read one after the other."""
+
+SHOWN_BYTES = 64 * MIB
+"""How many bytes of larger records one listing reads: 80 uploads of 10,000 parts."""
 
 NEVER_BYTES = 1 << 62
 """More than any part has: only whole parts are sent."""
@@ -230,7 +243,10 @@ class SuspendedUploads:
                 files[found.suspended.upload.name.key] = found.attributes
 
         page = await self._page(bucket, key_prefix)
-        await in_parallel(read, page.objects, CONCURRENCY)
+        small = [record for record in page.objects if record.size_bytes <= SMALL_BYTES]
+        await in_parallel(read, small, CONCURRENCY)
+        for record in shown_large(page.objects):
+            await read(record)
         return files
 
     async def is_any_in(self, bucket: str, key_prefix: str) -> bool:
@@ -359,9 +375,12 @@ class SuspendedExpiry:
         self._keep_seconds = keep_seconds
         self._clock = clock
         self._records = SuspendedRecords(store, state_prefix, events)
+        self._read: LRUDict[tuple[ObjectName, str], MultipartUpload | None] = LRUDict(MAX_READ)
 
     async def expire(self, bucket: str) -> frozenset[MultipartUpload]:
         """Look at all records of a bucket; returns the uploads that stay.
+
+        A version of a record is read once, mostly: the sweeper asks again for each page of uploads.
 
         :raises StoreError: the store refuses, or is away: the uploads that stay are not known.
         """
@@ -372,15 +391,33 @@ class SuspendedExpiry:
         return frozenset(left)
 
     async def _examine(self, record: ObjectInfo) -> set[MultipartUpload]:
-        age_seconds = self._clock.seconds() - record.modified_seconds
+        is_old = self._clock.seconds() - record.modified_seconds > self._keep_seconds
+        version = record.name, record.etag
+        if not is_old and version in self._read:
+            upload = self._read.get(version)
+            return set() if upload is None else {upload}
         found = await self._records.read_or_raise(record.name)
         if found is None:
-            if age_seconds > self._keep_seconds:
+            self._read.put(version, None)
+            if is_old:
                 await self._store.delete(record.name, if_match=record.etag)
             return set()
-        if age_seconds > self._keep_seconds and await self._records.drop(found, reason="expired"):
+        self._read.put(version, found.suspended.upload)
+        if is_old and await self._records.drop(found, reason="expired"):
             return set()
         return {found.suspended.upload}
+
+
+def shown_large(records: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+    """The records of a list that are not small, as far as a listing reads them.
+
+    :param records: the objects of the list.
+    """
+    left_bytes = SHOWN_BYTES
+    for record in records:
+        if SMALL_BYTES < record.size_bytes <= min(left_bytes, MAX_TEXT_BYTES):
+            left_bytes -= record.size_bytes
+            yield record
 
 
 def incomplete(found: FoundUpload, path: str) -> FileError:
