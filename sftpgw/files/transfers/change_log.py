@@ -16,8 +16,8 @@ from sftpgw.files.transfers.name_index import NameIndex
 from sftpgw.model.store import ObjectName
 
 MAX_GONE = 1024
-"""How many removed directories are remembered. Each mount has a fair share: nobody makes others
-believe in directories that are gone."""
+"""How many removed directories are remembered. Each mount has a fair share of them, so that no user
+makes others believe in directories that are gone."""
 
 MAX_CHANGES = 1024
 """How many changes are remembered with their keys. Behind more, every listing is out of date."""
