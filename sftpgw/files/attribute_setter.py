@@ -118,7 +118,7 @@ class AttributeSetter:
     async def _set_mtime_of_directory(self, location: Location, seconds: float) -> None:
         if await self._lookup.is_directory(location):
             await self._directory_mtimes.set(location, seconds)
-            self._lookup.cache.note_change()
+            self._lookup.cache.note_change(location)
             return
         if location.must_be_directory:
             raise await self._lookup.absent_directory_error(location)

@@ -193,7 +193,7 @@ class FileOpener:
         *,
         may_skip: bool,
     ) -> Upload:
-        self._lookup.cache.note_change()
+        self._lookup.cache.note_change(location)
         upload = self._upload_opener.open(
             location,
             intent,

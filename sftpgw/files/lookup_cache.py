@@ -109,12 +109,13 @@ class LookupCache:
 
     # What the session changes.
 
-    def note_change(self, emptied: Location | None = None) -> None:
+    def note_change(self, changed: Location, emptied: Location | None = None) -> None:
         """The session has changed something.
 
+        :param changed: where; all of its mount counts as changed.
         :param emptied: a directory that may have lost its last entry.
         """
-        self._changes.changed()
+        self._changes.changed(changed.bucket, changed.mount.key_prefix)
         while emptied is not None and not emptied.is_root:
             self._note_emptied(emptied.prefix)
             emptied = emptied.parent
@@ -135,7 +136,7 @@ class LookupCache:
     def note_directory_removed(self, location: Location) -> None:
         """The session has removed or renamed a directory, with everything below it."""
         removed = location.prefix
-        self._changes.directory_gone(location.bucket, removed)
+        self._changes.directory_gone(location.bucket, removed, location.mount.key_prefix)
         self._listed_prefixes.pop(hash(removed), None)
         self._hadoop_markers.pop(hash(hadoop_marker(location).key), None)
         for prefix in [each for each in self._emptied if each.startswith(removed)]:
@@ -176,8 +177,11 @@ class LookupCache:
         if stored is None or stored.prefix != location.prefix:
             return None
         age_seconds = self._clock.seconds() - stored.at_seconds
-        is_fresh = age_seconds <= LISTED_FOR_SECONDS and stored.changes == self._changes.count
-        return stored.page if is_fresh else None
+        if age_seconds > LISTED_FOR_SECONDS or self._changes.is_changed(
+            location.bucket, location.prefix, stored.changes
+        ):
+            return None
+        return stored.page
 
     def marker_of(self, location: Location) -> ObjectInfo | None:
         """The marker of a directory, if the page that was stored for it shows one."""

@@ -84,7 +84,7 @@ class Remover:
                 etag=info.etag.strip('"') if info else None,
             )
         )
-        self._lookup.cache.note_change(emptied=location.parent)
+        self._lookup.cache.note_change(location, emptied=location.parent)
 
     async def remove_directory(self, location: Location) -> None:
         """Remove an empty directory: its markers.
@@ -117,6 +117,6 @@ class Remover:
         self._events.emit(
             DirectoryRemoved(key=location.prefix, bucket=location.bucket, path=location.path)
         )
-        self._lookup.cache.note_change(emptied=location.parent)
+        self._lookup.cache.note_change(location, emptied=location.parent)
         self._lookup.cache.note_directory_removed(location)
         self._times.forget_directory(location.marker)

@@ -199,7 +199,7 @@ class Tree:
             DirectoryMade(key=location.prefix, bucket=location.bucket, path=location.path)
         )
         self._lookup.cache.note_directory(location)
-        self._lookup.cache.note_change()
+        self._lookup.cache.note_change(location)
         self._context.times.forget_directory(location.marker)
 
     async def remove_directory(self, path: bytes) -> None:

@@ -37,7 +37,7 @@ def test_a_session_that_has_met_any_number_of_long_names_remembers_little() -> N
             location = deep(number)
             remembered.note_file(location)
             remembered.note_directory(location)
-            remembered.note_change(emptied=location)
+            remembered.note_change(location, emptied=location)
         remembered.note_page(deep(0), page_of(1000, 500))
         held_bytes, _ = tracemalloc.get_traced_memory()
     finally:
@@ -48,7 +48,7 @@ def test_a_session_that_has_met_any_number_of_long_names_remembers_little() -> N
 def test_directories_that_were_emptied_last_are_remembered_within_their_bytes() -> None:
     remembered = cache()
     for number in range(5000):
-        remembered.note_change(emptied=deep(number))
+        remembered.note_change(deep(number), emptied=deep(number))
     last = [number for number in range(5000) if remembered.has_emptied(deep(number))]
     assert last == list(range(5000 - len(last), 5000))
     kept_bytes = sum(len(deep(number).prefix) for number in last)
@@ -59,9 +59,9 @@ def test_a_directory_that_is_removed_counts_no_more() -> None:
     remembered = cache()
     for _ in range(3):
         for number in range(60):
-            remembered.note_change(emptied=deep(number))
+            remembered.note_change(deep(number), emptied=deep(number))
             remembered.note_directory_removed(deep(number))
-    remembered.note_change(emptied=deep(1))
+    remembered.note_change(deep(1), emptied=deep(1))
     assert remembered.has_emptied(deep(1))
 
 

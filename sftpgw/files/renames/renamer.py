@@ -113,7 +113,7 @@ class Renamer:
             raise NotADirectory(f"{source.path}: is not a directory")
         else:
             await self._rename_file(info, uploads, source, target, replace=replace)
-        self._lookup.cache.note_change(emptied=source.parent)
+        self._lookup.cache.note_change(source, emptied=source.parent)
 
     # Files.
 

@@ -6,33 +6,59 @@ Must not know: which session remembers a listing, or for how long.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
-from sftpgw.aio.lru import LRUDict
+from sftpgw.aio.lru import SharedLRU
 from sftpgw.files.transfers.name_index import NameIndex
 from sftpgw.model.store import ObjectName
 
 MAX_GONE = 1024
-"""How many removed directories are remembered."""
+"""How many removed directories are remembered. Each mount has a fair share of them, so that no user
+makes others believe in directories that are gone."""
+
+MAX_CHANGES = 1024
+"""How many changes are remembered with their keys. Behind more, every listing is out of date."""
 
 
 class ChangeLog:
     """Tells each session what others changed.
 
-    :ivar count: the number of changes so far; a listing of an older count is out of date.
+    :ivar count: the number of changes so far.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self._leaving: Counter[ObjectName] = Counter()
         self._leaving_names = NameIndex()
-        self._gone: LRUDict[tuple[str, str], int] = LRUDict(MAX_GONE)
+        self._gone: SharedLRU[tuple[str, str], int] = SharedLRU(MAX_GONE)
+        self._last: deque[tuple[str, str]] = deque(maxlen=MAX_CHANGES)
 
-    def changed(self) -> None:
-        """A session has changed something in the store."""
+    def changed(self, bucket: str, prefix: str) -> None:
+        """A session has changed something in the store.
+
+        :param bucket: the bucket.
+        :param prefix: the key, or the beginning of all keys that may have changed.
+        """
         self.count += 1
+        self._last.append((bucket, prefix))
+
+    def is_changed(self, bucket: str, prefix: str, since: int) -> bool:
+        """Whether keys under `prefix` may have changed after there were `since` changes.
+
+        :param bucket: the bucket.
+        :param prefix: the beginning of the keys.
+        :param since: an earlier `count`.
+        """
+        newer = self.count - since
+        if newer > len(self._last):
+            return True
+        return any(
+            where == bucket and (changed.startswith(prefix) or prefix.startswith(changed))
+            for where, changed in islice(reversed(self._last), newer)
+        )
 
     @contextmanager
     def leaving(self, bucket: str, key: str) -> Iterator[None]:
@@ -53,12 +79,17 @@ class ChangeLog:
         """The keys and prefixes that are about to be removed and begin with `prefix`."""
         return set(self._leaving_names.under(bucket, prefix))
 
-    def directory_gone(self, bucket: str, prefix: str) -> None:
-        """A directory was removed or renamed; a session that remembers it must ask again."""
-        self.changed()
-        self._gone.put((bucket, prefix), self.count)
+    def directory_gone(self, bucket: str, prefix: str, mount_prefix: str) -> None:
+        """A directory was removed or renamed; a session that remembers it must ask again.
+
+        :param bucket: the bucket.
+        :param prefix: the prefix of the directory.
+        :param mount_prefix: that of the mount; its share of what is remembered is used.
+        """
+        self.changed(bucket, prefix)
+        self._gone.put(f"{bucket}/{mount_prefix}", (bucket, prefix), self.count)
 
     def is_gone(self, bucket: str, prefix: str, since: int) -> bool:
         """Whether a directory, or one above it, went after there were `since` changes."""
         ends = [end for end, byte in enumerate(prefix, 1) if byte == "/"]
-        return any(self._gone.get((bucket, prefix[:end]), 0) > since for end in ends)
+        return any((self._gone.get((bucket, prefix[:end])) or 0) > since for end in ends)

@@ -306,9 +306,10 @@ class TransferRegistry:
     def renamed(self, registration: Registration, name: ObjectName) -> None:
         """Called by the registration itself, as `removed` and `ended` are."""
         self._forget(registration)
+        self._note_change(registration)
         registration.commit.rename(name)
         self._remember(registration)
-        self.changes.changed()
+        self._note_change(registration)
         self._look_at_binding(registration)
 
     def removed(self, registration: Registration) -> None:
@@ -317,14 +318,14 @@ class TransferRegistry:
             return
         self._forget(registration)
         self._removed.add(registration)
-        self.changes.changed()
+        self._note_change(registration)
         registration.is_removed = True
         self._look_at_binding(registration)
 
     def ended(self, registration: Registration) -> None:
         """An upload was published or given up."""
         self.pinned -= registration.pinned
-        self.changes.changed()
+        self._note_change(registration)
         if registration.bound_to is not None:
             self.bindings.unbind(registration.bound_to, registration)
         self._forget_edit(registration)
@@ -334,6 +335,9 @@ class TransferRegistry:
             self._forget(registration)
             registration.commit.leave()
         self._tell_if_idle()
+
+    def _note_change(self, registration: Registration) -> None:
+        self.changes.changed(registration.name.bucket, registration.name.key)
 
     def _remember(self, registration: Registration) -> None:
         name = registration.name
