@@ -83,7 +83,7 @@ async def _check_store(
         settings.s3,
         reactor,
         RetryReporter(report, settings.s3.retry_time_seconds),
-        work=WorkScheduler(reactor, time.thread_time),
+        work=WorkScheduler(reactor, time.perf_counter),
         wall_clock=time.time,
         random=random.random,
         in_thread=deferToThread,

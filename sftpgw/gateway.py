@@ -89,7 +89,7 @@ class Gateway:
         def weight_of(user: str) -> float:
             return users[user].weight if user in users else 1.0
 
-        self._work = WorkScheduler(reactor, time.thread_time, WorkPlan(weight_of))
+        self._work = WorkScheduler(reactor, time.perf_counter, WorkPlan(weight_of))
         self.iterations = IterationWatch(
             reactor,
             self._work,

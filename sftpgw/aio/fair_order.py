@@ -23,14 +23,15 @@ waits for ever, as long as there is a bound on names. This is start-time fair qu
 and Cheng, SIGCOMM 1996), one queue for each level. Deficit round robin must know the cost before it
 serves; here it may be measured afterwards.
 
-The next child is looked for among those that wait, one by one. With 500 users that wait at once
-this takes 40 microseconds.
+The children that wait are in a heap. An entry of the heap is out of date once its child has been
+charged or has left, and is dropped when it comes first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from heapq import heapify, heappop, heappush
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -62,13 +63,26 @@ class Ticket(Generic[T]):
 class _Sharer(Generic[T]):
     """A user, session or channel: its entries or its children, and what it has used."""
 
-    __slots__ = ("debtors", "entries", "max_debtors", "used", "virtual_time", "waiting")
+    __slots__ = (
+        "debtors",
+        "entries",
+        "heap",
+        "max_debtors",
+        "turn",
+        "turns",
+        "used",
+        "virtual_time",
+        "waiting",
+    )
 
     def __init__(self, used: float, max_debtors: int = MAX_NESTED_DEBTORS) -> None:
         self.used = used
         self.max_debtors = max_debtors
+        self.turn = 0
+        self.turns = 0
         self.virtual_time = 0.0
-        self.waiting: OrderedDict[str, _Sharer[T]] = OrderedDict()
+        self.waiting: dict[str, _Sharer[T]] = {}
+        self.heap: list[tuple[float, int, str]] = []
         self.debtors: OrderedDict[str, _Sharer[T]] = OrderedDict()
         self.entries: OrderedDict[Ticket[T], None] = OrderedDict()
 
@@ -77,27 +91,34 @@ class _Sharer(Generic[T]):
         return bool(self.entries or self.waiting)
 
     def next_name(self) -> str:
-        """Of the children that wait, the one that has used least; `waiting` is in turn order."""
-        waiting = self.waiting
-        if len(waiting) == 1:
-            return next(iter(waiting))
-        return min(waiting, key=lambda name: waiting[name].used)
+        """Of the children that wait, the one that has used least, and was served longest ago."""
+        heap = self.heap
+        while True:
+            used, turn, name = heap[0]
+            child = self.waiting.get(name)
+            if child is not None and child.turn == turn and child.used == used:
+                return name
+            heappop(heap)
 
     def wake(self, name: str) -> _Sharer[T]:
         """The child, which begins to wait now if it does not yet."""
         child = self.waiting.get(name)
         if child is None:
             child = self.waiting[name] = self._caught_up(name)
+            self._queue_last(name, child)
         return child
 
     def charged(self, name: str, use: float) -> _Sharer[T]:
         """Charge a child for use that did not wait, or that was measured afterwards."""
         child = self.waiting.get(name)
-        if child is None:
-            child = self._caught_up(name)
-            if not self.waiting:
-                self.virtual_time = child.used
-            self._remember(name, child)
+        if child is not None:
+            child.used += use
+            self._queue(name, child)
+            return child
+        child = self._caught_up(name)
+        if not self.waiting:
+            self.virtual_time = child.used
+        self._remember(name, child)
         child.used += use
         return child
 
@@ -106,9 +127,24 @@ class _Sharer(Generic[T]):
         child = self.waiting[name]
         self.virtual_time = max(self.virtual_time, child.used)
         child.used += use
-        self.waiting.move_to_end(name)
-        self.settle(name)
-        self._forget_some()
+        if child.is_waiting:
+            self._queue_last(name, child)
+        else:
+            self.settle(name)
+        if self.debtors:
+            self._forget_some()
+
+    def _queue_last(self, name: str, child: _Sharer[T]) -> None:
+        self.turns += 1
+        child.turn = self.turns
+        self._queue(name, child)
+
+    def _queue(self, name: str, child: _Sharer[T]) -> None:
+        heap = self.heap
+        if len(heap) > 2 * len(self.waiting) + 8:
+            heap[:] = [(each.used, each.turn, other) for other, each in self.waiting.items()]
+            heapify(heap)
+        heappush(heap, (child.used, child.turn, name))
 
     def settle(self, name: str) -> None:
         """A child may wait for nothing any more."""

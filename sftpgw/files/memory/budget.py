@@ -44,6 +44,12 @@ LOOK_SECONDS = 1.0
 """Uploads become slow or silent as time passes: they are not all looked at more often than this."""
 
 
+TELL_SECONDS = 0.1
+WATCHERS_A_REQUEST = 8
+"""While many transfers wait, those that may give memory back are told every `TELL_SECONDS`, or for
+each request so many of them on average: not all of them for each request."""
+
+
 class Budget:
     """The bytes that all transfers hold together. Implements `MemoryBudget`, as do its shares.
 
@@ -67,6 +73,8 @@ class Budget:
         self._transfers: Counter[str] = Counter()
         self._is_serving = False
         self._looked_seconds: float | None = None
+        self._asked = 0  # how often memory was wanted since the watchers were told
+        self._told_seconds: float | None = None
 
     @classmethod
     def within(
@@ -169,11 +177,25 @@ class Budget:
             del self._transfers[user]
 
     def request_reclaim(self) -> None:
+        self._asked += 1
+        if self._may_tell():
+            self._tell_watchers()
+        self._look_at_uploads()
+
+    def _may_tell(self) -> bool:
+        """Whether the watchers are told again. A request pays for `WATCHERS_A_REQUEST` of them."""
+        now, told_seconds = self.seconds(), self._told_seconds
+        is_paid = self._asked * WATCHERS_A_REQUEST >= len(self._watchers)
+        is_due = told_seconds is None or not 0 <= now - told_seconds < TELL_SECONDS
+        if is_paid or is_due:
+            self._asked, self._told_seconds = 0, now
+        return is_paid or is_due
+
+    def _tell_watchers(self) -> None:
         for on_pressure in tuple(self._watchers):
             if self._plan.is_empty:
                 return
             on_pressure()
-        self._look_at_uploads()
 
     def _look_at_uploads(self) -> None:
         """Uploads that do not move give way, while others wait."""

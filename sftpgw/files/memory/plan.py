@@ -46,6 +46,7 @@ state is safe if one process can always get all that it may still claim.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -158,7 +159,9 @@ class MemoryPlan:
         self._waiting_uploads: dict[HeldUpload, Ticket[MemoryRequest]] = {}
         self._order: FairOrder[MemoryRequest] = FairOrder(weight_of)
         self._largest_part_bytes = 0
-        self._is_lent_out = False
+        # How many bytes have to come back before any of those that wait can borrow; None if that is
+        # not known. So the uploads that wait are not looked through for each byte that comes back.
+        self._lack_bytes: float | None = None
         self.is_empty = True
         """Whether nothing waits. An attribute, since each READ and each step asks."""
 
@@ -252,8 +255,8 @@ class MemoryPlan:
         held_by[user] += size_bytes
         if not held_by[user]:
             del held_by[user]
-        if size_bytes < 0:
-            self._is_lent_out = False
+        if size_bytes < 0 and self._lack_bytes is not None:
+            self._lack_bytes += size_bytes
 
     def _charge(self, holder: Holder, now_seconds: float) -> None:
         use = holder.held_bytes * (now_seconds - holder.since_seconds) / MIB
@@ -276,7 +279,9 @@ class MemoryPlan:
 
     def expect_part(self, part_bytes: int) -> None:
         """An upload will send a part of this size: the reserve must be large enough."""
-        self._largest_part_bytes = max(self._largest_part_bytes, part_bytes)
+        if part_bytes > self._largest_part_bytes:
+            self._largest_part_bytes = part_bytes
+            self._lack_bytes = None
 
     def fill(self, upload: HeldUpload, size_bytes: int, now_seconds: float) -> None:
         """An upload has taken bytes to fill a part with, or gives some back if negative.
@@ -289,8 +294,10 @@ class MemoryPlan:
         self.count(upload, size_bytes, now_seconds)
 
     def _lend(self, upload: HeldUpload, size_bytes: int) -> None:
+        if not size_bytes:
+            return
+        self._lack_bytes = None
         upload.lent_bytes += size_bytes
-        self._is_lent_out = False
         self.lent_bytes += size_bytes
         self._lent_to[upload.path[0]] += size_bytes
         if not self._lent_to[upload.path[0]]:
@@ -332,7 +339,7 @@ class MemoryPlan:
         if isinstance(request.holder, HeldUpload):
             self._end_loan(request.holder)  # it was not enough
             self._waiting_uploads[request.holder] = ticket
-            self._is_lent_out = False
+            self._note_lack(request.holder)
         return ticket
 
     def remove(self, ticket: Ticket[MemoryRequest]) -> None:
@@ -349,8 +356,14 @@ class MemoryPlan:
         upload.missing_bytes, upload.part_bytes = missing_bytes, part_bytes
         self.expect_part(part_bytes)
         is_less = upload.loan_bytes < before_bytes
-        self._is_lent_out &= not is_less
+        if is_less:
+            self._note_lack(upload)
         return is_less
+
+    def _note_lack(self, upload: HeldUpload) -> None:
+        """An upload begins to wait, or waits for less."""
+        if self._lack_bytes is not None:
+            self._lack_bytes = min(self._lack_bytes, self._lack_of(upload))
 
     def leave(self, upload: HeldUpload) -> None:
         """An upload waits for nothing any more."""
@@ -380,28 +393,33 @@ class MemoryPlan:
 
     def _next_loan(self, now_seconds: float) -> MemoryRequest | None:
         """Lend from the reserve (rule 4)."""
-        if self._is_lent_out:
+        if self._lack_bytes is not None and self._lack_bytes > 0:
             return None
-        upload = min(filter(self._may_borrow, self._waiting_uploads), key=self._rank, default=None)
-        if upload is None:
-            self._is_lent_out = True
+        lacks = {upload: self._lack_of(upload) for upload in self._waiting_uploads}
+        able = [upload for upload, lack_bytes in lacks.items() if lack_bytes <= 0]
+        if not able:
+            self._lack_bytes = min(lacks.values(), default=None)
             return None
+        upload = min(able, key=self._rank)
         request, loan_bytes = self._waiting_uploads[upload].item, upload.loan_bytes
         self.leave(upload)
         self._lend(upload, loan_bytes)
         self.count(upload, loan_bytes, now_seconds)
         return request
 
-    def _may_borrow(self, upload: HeldUpload) -> bool:
+    def _lack_of(self, upload: HeldUpload) -> float:
+        """How many bytes have to come back before an upload may borrow; 0 or less: it may now."""
         loan_bytes = upload.loan_bytes
-        if self.lent_bytes and not self.fits(loan_bytes):
-            return False
         if not self.lent_bytes:
             # The reserve is free, so that it must be granted, or the line might not move.
-            return self.may_overdraw(loan_bytes) or self.held_bytes == upload.filling_bytes
+            most_bytes = self.limit_bytes + self.overdraft_bytes
+            over_bytes = self.held_bytes + loan_bytes - most_bytes
+            return min(over_bytes, self.held_bytes - upload.filling_bytes)
         lent_bytes = self._lent_to[upload.path[0]]
         left_bytes = self.limit_bytes - self.pool_bytes - self.lent_bytes - loan_bytes
-        return not lent_bytes or lent_bytes + loan_bytes <= left_bytes
+        if lent_bytes and lent_bytes + loan_bytes > left_bytes:
+            return math.inf  # a loan has to come back, which is looked at anew
+        return 0 if self.fits(loan_bytes) else self.held_bytes + loan_bytes - self.limit_bytes
 
     def _rank(self, upload: HeldUpload) -> tuple[float, float, int]:
         user = upload.path[0]
