@@ -31,7 +31,7 @@ from twisted.internet.interfaces import ITCPTransport
 
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import ClientVersion
-from sftpgw.model.units import KIB, Body
+from sftpgw.model.units import KIB, MIB, Body
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.context import ConnectionContext
 from sftpgw.ssh.fields import MalformedPacket, printable
@@ -54,6 +54,13 @@ one of a flood has 4,000. A small one, which may be a request that costs more, c
 
 SMALL_PACKET = 4
 SMALL_PACKET_BYTES = 4 * KIB
+
+MAX_BEFORE_LOGIN_BYTES = 1 * MIB
+"""How much a client may send before it has logged in: dozens of keys, of 35 KiB each. Who is not
+known yet must not keep a core busy, which IGNORE messages did that need no keys."""
+
+PACKET_COST_BYTES = 512
+"""What each packet counts beside its bytes: about 2,000 empty ones make the most."""
 
 _FIRST_SERVICE_MESSAGE = 50
 """RFC 4251, section 7: lower numbers belong to the transport, higher ones to its service."""
@@ -94,6 +101,7 @@ class PacketTransport(SSHServerTransport):
         self._arrived = b""  # what the reader has not got yet
         self._is_drained = True  # the reader has no complete packet
         self._is_paused = False
+        self._before_login_bytes = 0
 
     def connectionMade(self) -> None:
         """Get ready to read and write. Replaces Conch's, which also sends the first packets."""
@@ -212,12 +220,20 @@ class PacketTransport(SSHServerTransport):
         :raises MalformedPacket: the client may not send it now.
         """
         self._gate.check(messageNum)
+        if not self.is_logged_in:
+            self._count_before_login(len(payload))
         if messageNum < _FIRST_SERVICE_MESSAGE:
             super().dispatchMessage(messageNum, payload)
         elif self.service is not None:
             self.service.packetReceived(messageNum, payload)
         else:
             self.sendUnimplemented()
+
+    def _count_before_login(self, size_bytes: int) -> None:
+        """:raises MalformedPacket: no login needs so much"""
+        self._before_login_bytes += PACKET_COST_BYTES + size_bytes
+        if self._before_login_bytes > MAX_BEFORE_LOGIN_BYTES:
+            raise MalformedPacket("too much before the login")
 
     # Packets out.
 

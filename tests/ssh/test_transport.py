@@ -685,3 +685,25 @@ def test_addresses_of_one_ipv6_network_share_a_place_before_the_login(host: str)
     server.dataReceived(b"SSH-2.0-client\r\n" * 100)
     assert work.longest.path[0] == "/2001:db8::/64"
     server.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.mark.parametrize(("size_bytes", "count"), [(0, 2200), (20_000, 60)])
+def test_a_client_may_send_only_so_much_before_its_login(
+    fresh: Fresh, size_bytes: int, count: int
+) -> None:
+    """IGNORE needs no keys: 80 addresses kept the process busy, each with a user's share."""
+    fresh.hear(BANNER)
+    remark = plain_packet(bytes((IGNORE,)) + NS(bytes(size_bytes)))
+    heard = 0
+    while heard < count and not fresh.is_hung_up():
+        fresh.hear(remark)
+        heard += 1
+    assert count / 2 < heard < count
+    (facts,) = fresh.events.facts("protocol-broken")
+    assert facts["reason"] == "too much before the login"
+
+
+def test_after_the_login_a_client_may_send_what_it_likes(pair: LoggedInPair) -> None:
+    for _ in range(4000):
+        pair.send_packet(IGNORE, NS(bytes(1000)))
+    assert pair.connected
