@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from bench.hostile_s3 import ENDLESS, ERRORS
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
-from sftpgw.wire.sftp import Kind
+from sftpgw.wire.sftp import Kind, OpenFlag
 from tests.attacks.raw_command import RawCommand
 from tests.attacks.raw_sftp import CREATE, RawSftp
 from tests.attacks.raw_ssh import (
@@ -43,6 +43,7 @@ NICENESS = 19
 """So that the attacker does not take the CPU from those who are measured."""
 
 KIB = 1024
+LARGE = b"/large"
 MALLORY, PARTNER = "mallory", "partner%03d"
 PARTNERS = 60
 CONNECTIONS = 99
@@ -363,6 +364,37 @@ def stat_without_end(attacker: Attacker, number: int, begin: Callable[[], None])
             session.wait_for(256 * batch)
 
 
+def _make_large_file(sftp: RawSftp) -> None:
+    sftp.put(LARGE, bytes(8 * 1024 * KIB))
+
+
+def drop_downloads(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
+    """Large files are opened and closed at once: each request to the store is given up."""
+    with attacker.log_in() as client:
+        session = RawSftp(client)
+        while True:
+            ids = [session.send(wire.Open(0, LARGE, OpenFlag.READ, {})) for _ in range(16)]
+            begin()
+            for reply in [session.reply(each) for each in ids]:
+                if reply[0] == Kind.HANDLE:
+                    session.send(
+                        wire.OnHandle(Kind.CLOSE, 0, wire.SftpFields(reply, 5, 0).string())
+                    )
+
+
+def leave_stats(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
+    """Channels that are closed while 256 STATs are under way."""
+    with attacker.log_in() as client:
+        batch = 0
+        while True:
+            session = Flood(client)
+            session.transmit(_many(Kind.STAT, b"/left-%d-%d-%%d" % (number, batch), 256))
+            client.send(bytes([CHANNEL_CLOSE]) + uint32(session.number))
+            client.expect(CHANNEL_CLOSE)
+            begin()
+            batch += 1
+
+
 def rename_folders(count: int) -> Strike:
     """That many folders at once, there and back."""
 
@@ -530,6 +562,18 @@ ATTACKS = {
         10,
         stat_without_end,
         latency_seconds=0.5,
+    ),
+    "left-stats": Attack(
+        "channels that end while 256 STATs are under way; the store takes 0.5 s for each request",
+        5,
+        leave_stats,
+        latency_seconds=0.5,
+    ),
+    "dropped-gets": Attack(
+        "large files are opened and closed at once, on ten connections",
+        10,
+        drop_downloads,
+        _make_large_file,
     ),
     "realpaths": Attack(
         "REALPATHs without end on 99 connections", CONNECTIONS, realpath_without_end

@@ -13,7 +13,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
-from sftpgw.pausing_ports import PAUSE_SECONDS, PausingPort
+from sftpgw.pausing_ports import MAX_ACCEPTS, PAUSE_SECONDS, PausingPort
 
 
 class Greeting(Protocol):
@@ -120,3 +120,16 @@ async def test_a_port_that_stops_does_not_go_on(listening: Listening) -> None:
     listening.pausing.stop()
     assert not listening.clock.getDelayedCalls()
     assert listening.faults == ["ENFILE"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_clients_are_accepted_a_few_at_a_time(listening: Listening) -> None:
+    """Twisted takes 100 in one iteration, then 120, 140, …: each costs a key exchange's begin."""
+    many = 2 * MAX_ACCEPTS + 1
+    clients = [listening.connect() for _ in range(many)]
+    listening.port.numberAccepts = 500
+    for accepted in (MAX_ACCEPTS, 2 * MAX_ACCEPTS, many):
+        listening.port.doRead()
+        assert len(listening.factory.made) == accepted
+    for client in clients:
+        client.close()

@@ -44,6 +44,10 @@ SHORTEST_LIFE_SECONDS = 300.0
 """Credentials younger than this have not expired: botocore renews those that last less than ten
 minutes."""
 
+RENEWAL_PAUSE_SECONDS = 10.0
+"""After a renewal, credentials that are refused are kept for so long. All requests wait for a
+renewal, and a bucket that refuses any credentials would make them wait all the time."""
+
 MAX_WAIT_SECONDS = 60.0
 """How long a request waits for credentials."""
 
@@ -120,6 +124,7 @@ class RefreshedCredentials:
         self._frozen: ReadOnlyCredentials | None = None
         self._early_refresh_after = 0.0
         self._obtained_seconds = 0.0
+        self._renew_after = float("-inf")
         self._is_refreshing = False
         self._refresh_ended = Notifier()
 
@@ -141,6 +146,9 @@ class RefreshedCredentials:
             if is_guess:
                 await self._resolve_again()
                 return bool(self._frozen != refused)
+            if self._clock.seconds() < self._renew_after:
+                return False  # new ones have just been refused as well: they would be again
+            self._renew_after = self._clock.seconds() + RENEWAL_PAUSE_SECONDS
             self._source = self._frozen = None
         return bool(await self.current() != refused)
 

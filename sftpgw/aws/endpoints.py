@@ -91,6 +91,11 @@ class Endpoints:
         self._moved[bucket] = region
         return True
 
+    def take_back(self, bucket: str) -> None:
+        """Forget where the store has said that the bucket is: no one answers there."""
+        if self._moved.pop(bucket, None) is not None:
+            del self._known[bucket]
+
     def _resolve(self, bucket: str, region: str) -> BucketEndpoint:
         if self._provider is None:
             loader = Loader()

@@ -40,7 +40,7 @@ from sftpgw.model.measurements import FinishedRequest
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Cancellation
 from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
-from sftpgw.s3.error_codes import NOT_WANTED, UNEXPLAINED, Remedy
+from sftpgw.s3.error_codes import CONNECT_FAILED, NOT_WANTED, UNEXPLAINED, Remedy
 from sftpgw.s3.error_responses import AttemptError
 from sftpgw.s3.page_reader import PageReader
 from sftpgw.s3.request_budget.queue import RequestQueue
@@ -66,6 +66,10 @@ MAX_REASON_CHARACTERS = 500
 _INTERNAL_ERROR_STATUS = 500
 ATTEMPTS_BEFORE_REASON = 4
 """After this many failures with status 500, the store is asked for a reason."""
+
+ATTEMPTS_BEFORE_RETURN = 3
+"""If so many attempts have found no one in the region that the store has named, the bucket is
+looked for where the settings say: one wrong answer must not hide it until the next start."""
 
 SHORT_DEADLINE_ATTEMPTS = 3
 SHORT_DEADLINE_SECONDS = 5.0
@@ -251,6 +255,8 @@ class RequestExecutor:
         :raises StoreError: there is no next attempt
         """
         request, events = last.signed.plain, context.events
+        if last.fault.code == CONNECT_FAILED and attempt >= ATTEMPTS_BEFORE_RETURN:
+            self.attempts.endpoints.take_back(request.bucket)
         again = plan.after(last.fault, self.clock.seconds())
         facts = _facts(last, attempt)
         if again is None or not await self._remedied(again, last, events):

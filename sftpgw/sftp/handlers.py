@@ -63,20 +63,20 @@ class RequestHandlers:
         self._cork = cork
         self._on_closed = on_closed
         self._is_lost = False
-        self._looking: set[Deferred[Any]] = set()
+        self._opening_to_read: set[Deferred[IGatewayFile]] = set()
 
     def connection_lost(self) -> None:
         """Drop what waits and abandon what is open.
 
-        An OPEN for reading may wait for memory and is cancelled, as are STAT and OPENDIR: the user
-        may open any number of channels. An OPEN for writing may have claimed something in the
-        store, so it goes on, and what it opens is abandoned.
+        An OPEN for reading may wait for memory and is cancelled. An OPEN for writing may have
+        claimed something in the store, so it goes on, and what it opens is abandoned. Lookups go on
+        as well: a request to the store that is cancelled costs its connection.
         """
         self._is_lost = True
         self._sequencer.drop()
         self._handle_order.drop()
-        for looking in tuple(self._looking):
-            looking.cancel()
+        for opening in tuple(self._opening_to_read):
+            opening.cancel()
         for opened in self._handles.clear():
             self.abandon(opened)
 
@@ -105,7 +105,7 @@ class RequestHandlers:
 
     def open_directory(self, request: wire.OnPath) -> Eventual[Reply]:
         def open_directory() -> Eventual[IGatewayDirectory]:
-            return self._cancelled_if_lost(self._server.openDirectory(request.path))
+            return self._server.openDirectory(request.path)
 
         def describe(directory: IGatewayDirectory) -> OpenDirectory:
             return OpenDirectory(request.path, directory)
@@ -140,16 +140,16 @@ class RequestHandlers:
         opening: Deferred[Any] = maybeDeferred(self._sequencer.run, access, paths, begin)
         return opening.addCallbacks(add, unreserve)
 
-    def _cancelled_if_lost(self, looking: Eventual[T]) -> Eventual[T]:
-        if not isinstance(looking, Deferred):
-            return looking
+    def _cancelled_if_lost(self, opening: Eventual[IGatewayFile]) -> Eventual[IGatewayFile]:
+        if not isinstance(opening, Deferred):
+            return opening
 
-        def discard(outcome: Any) -> Any:
-            self._looking.discard(looking)
+        def discard(outcome: T) -> T:
+            self._opening_to_read.discard(opening)
             return outcome
 
-        self._looking.add(looking)
-        return looking.addBoth(discard)
+        self._opening_to_read.add(opening)
+        return opening.addBoth(discard)
 
     def read(self, request: wire.Read) -> Eventual[Reply]:
         file = self._handles.file(request.handle).file
@@ -252,9 +252,7 @@ class RequestHandlers:
 
     def _stat(self, request: wire.OnPath) -> Eventual[Reply]:
         def stat() -> Eventual[Reply]:
-            found = self._cancelled_if_lost(
-                self._server.getAttrs(request.path, request.kind is Kind.STAT)
-            )
+            found = self._server.getAttrs(request.path, request.kind is Kind.STAT)
             return replies.then(found, lambda found: replies.attributes(request.request_id, found))
 
         paths = touched_paths(request.path)

@@ -23,8 +23,8 @@ Rules
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. These are two
    doors: no upload passes through both.
-8. Lookups that are in progress end with their channel. Other requests go on; while a user has too
-   many of these, none begins on the user's other channels (`sftp/unfinished`).
+8. Requests that have begun go on when their channel is lost. While a user has too many of these,
+   none begins on the user's other channels (`sftp/unfinished`).
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 Knows: how many there are, and who waits until there are fewer. Must not know: what they do.
 
-A request that changes something goes on when its channel is lost. A client that opens channels,
-sends requests and closes the channels again would otherwise have any number of them under way: all
-other limits are those of a channel or a connection. So the channels of its user begin no request
-while there are `MAX_UNFINISHED`.
+A request that has begun goes on when its channel is lost: it may have changed something already,
+and a request to the store that is cancelled costs the connection to the store. A client that opens
+channels, sends requests and closes the channels again would otherwise have any number of them under
+way: all other limits are those of a channel or a connection. So the channels of its user begin no
+request while there are `MAX_UNFINISHED`.
 """
 
 from __future__ import annotations

@@ -62,6 +62,9 @@ known yet must not keep a core busy, which IGNORE messages did that need no keys
 PACKET_COST_BYTES = 512
 """What each packet counts beside its bytes: about 2,000 empty ones make the most."""
 
+READ_COST_BYTES = 64
+"""What each read from TCP counts, which may bring a single byte."""
+
 _FIRST_SERVICE_MESSAGE = 50
 """RFC 4251, section 7: lower numbers belong to the transport, higher ones to its service."""
 
@@ -133,6 +136,8 @@ class PacketTransport(SSHServerTransport):
         if self.has_ended:
             return
         self.heard_at_seconds = self.context.clock.seconds()
+        if not self.is_logged_in:
+            self._before_login_bytes += READ_COST_BYTES
         self._arrived = self._arrived + data if self._arrived else data
         if len(data) <= LITTLE_BYTES:
             self._turns.ask_for_little()

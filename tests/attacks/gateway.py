@@ -42,6 +42,7 @@ from sftpgw.model.settings import SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
+from sftpgw.pausing_ports import PausingPort
 from sftpgw.session import Session
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.balancers import BalancedFactory
@@ -267,6 +268,8 @@ def serve(reactor: Any, settings: Mapping[str, Any]) -> None:
     proxied = reactor.listenTCP(
         0, BalancedFactory(gateway.factory, balancers), interface="127.0.0.1", backlog=1024
     )
+    for each in (port, proxied):
+        PausingPort(each, reactor, lambda fault: None)
     answers = Answers(
         {b"measure": watch.measure, b"reset": watch.reset},
         lambda: reactor.callWhenRunning(reactor.stop),

@@ -16,6 +16,7 @@ from sftpgw.aws.credentials import (
     EARLY_REFRESH_PAUSE_SECONDS,
     LAST_SECONDS,
     MAX_WAIT_SECONDS,
+    RENEWAL_PAUSE_SECONDS,
     SHORTEST_LIFE_SECONDS,
     RefreshedCredentials,
     StaticCredentials,
@@ -320,3 +321,24 @@ def test_a_search_without_end_is_not_waited_for() -> None:
 def test_secrets_are_in_no_repr() -> None:
     assert "SK" not in repr(STATIC)
     assert "ST" not in repr(StoreSettings(session_token="ST-token")).replace("STANDARD", "")
+
+
+def test_a_bucket_that_refuses_all_credentials_does_not_have_them_renewed_all_the_time() -> None:
+    """Each renewal took the credentials from all other requests, and a call of STS."""
+    resolved: list[Credentials] = []
+
+    def resolve() -> Credentials:
+        resolved.append(Credentials(f"AK{len(resolved)}", "SK", "ST"))
+        return resolved[-1]
+
+    clock = Clock()
+    source = RefreshedCredentials(resolve, at_once, clock)
+    verdicts = []
+    for _ in range(100):
+        refused = result_of(start(source.current()))
+        verdicts.append(result_of(start(source.renew(refused))))
+        clock.advance(RENEWAL_PAUSE_SECONDS / 20)
+    assert verdicts[:2] == [True, False]
+    assert len(resolved) <= 2 + 100 // 20
+    clock.advance(RENEWAL_PAUSE_SECONDS)
+    assert result_of(start(source.renew(result_of(start(source.current())))))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from sftpgw import errors
-from sftpgw.aws.endpoints import Endpoints
+from sftpgw.aws.endpoints import BucketEndpoint, Endpoints
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import ObjectName, ObjectProperties
 from sftpgw.s3.s3_client import S3Client
@@ -119,3 +121,25 @@ def test_on_aws_the_host_changes() -> None:
     assert endpoints.of_bucket("two").signing_region == HERE
     assert not endpoints.move("one", THERE)
     assert endpoints.move("one", HERE)
+    endpoints.take_back("one")
+    endpoints.take_back("two")
+    assert endpoints.of_bucket("one").signing_region == HERE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_region_where_no_one_answers_is_left_again(
+    server: ScriptedS3, client: S3Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wrong answer, of a proxy perhaps, hid the bucket until the gateway was restarted."""
+    resolve = Endpoints._resolve
+
+    def nowhere(self: Endpoints, bucket: str, region: str) -> BucketEndpoint:
+        found = resolve(self, bucket, region)
+        away = "http://127.0.0.1:1" if region == THERE else found.base_url
+        return replace(found, base_url=away)
+
+    monkeypatch.setattr(Endpoints, "_resolve", nowhere)
+    server.script(scripted_error(301, "PermanentRedirect", MOVED), FINE, FINE)
+    for _ in range(2):
+        await client.head(NAME)
+    assert regions(server) == [HERE] * 3

@@ -707,3 +707,14 @@ def test_after_the_login_a_client_may_send_what_it_likes(pair: LoggedInPair) -> 
     for _ in range(4000):
         pair.send_packet(IGNORE, NS(bytes(1000)))
     assert pair.connected
+
+
+def test_single_bytes_count_as_more_before_the_login(fresh: Fresh) -> None:
+    """Each takes a turn of its own; a packet of 35 KiB may have 35,000 of them."""
+    fresh.hear(BANNER)
+    remark = plain_packet(bytes((IGNORE,)) + NS(bytes(4000)))
+    reads = 0
+    while reads < 40_000 and not fresh.is_hung_up():
+        fresh.hear(remark[reads % len(remark) :][:1])
+        reads += 1
+    assert 10_000 < reads < 25_000

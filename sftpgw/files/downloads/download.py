@@ -317,7 +317,7 @@ class Download:
         if each.segment in self._plan.segments:
             self._plan.dropped(each.segment)
         self._budget.release(each.segment.stop - each.segment.start)
-        each.end()
+        each.drop()
 
     def _remove_all(self) -> None:
         for each in tuple(self._ranges.values()):

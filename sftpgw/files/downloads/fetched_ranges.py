@@ -76,6 +76,12 @@ class FetchedRange:
             request, self.request = self.request, None
             request.cancel()
 
+    def drop(self) -> None:
+        """Take no more bytes, and hold none: a request that is given up may hold this range on."""
+        self.end()
+        for each in (self._starts, self._chunks, self._unread):
+            each.clear()
+
     def received(self, data: bytes) -> None:
         if self.is_over:
             return

@@ -16,6 +16,7 @@ Rules
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -126,6 +127,8 @@ class CommitQueue:
     def __init__(self) -> None:
         self._numbers = count(1)
         self._commits: dict[ObjectName, list[Commit]] = {}
+        self._woken: deque[Commit] = deque()
+        self._is_waking = False
 
     def join(self, commit: Commit) -> None:
         """A file was closed, or has another name since."""
@@ -145,8 +148,22 @@ class CommitQueue:
         if not queue:
             del self._commits[commit.name]
             return
-        for each in [queue[0], *[each for each in queue[1:] if each.may_overtake]]:
-            each.look_again()
+        self._wake([queue[0], *[each for each in queue[1:] if each.may_overtake]])
+
+    def _wake(self, commits: list[Commit]) -> None:
+        """Let commits look again. One that ends at once leads back here: no recursion.
+
+        Without credentials, for example, a request ends before it is sent.
+        """
+        self._woken.extend(commits)
+        if self._is_waking:
+            return
+        self._is_waking = True
+        try:
+            while self._woken:
+                self._woken.popleft().look_again()
+        finally:
+            self._is_waking = False
 
     def commits_of(self, name: ObjectName) -> Sequence[Commit]:
         """The commits of `name` that are under way, in the order of their CLOSEs."""

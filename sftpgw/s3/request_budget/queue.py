@@ -105,9 +105,11 @@ class RequestQueue:
         if self._is_admitting:
             return
         self._is_admitting = True
-        while (begun := self.plan.next_begun()) is not None:
-            begun.begin()
-        self._is_admitting = False
+        try:
+            while (begun := self.plan.next_begun()) is not None:
+                begun.begin()
+        finally:
+            self._is_admitting = False
 
 
 class Slot(PlannedRequest):

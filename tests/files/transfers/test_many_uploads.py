@@ -16,8 +16,10 @@ from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, WriteIntent
 from sftpgw.model.store import ObjectName
 from sftpgw.model.users import User
-from sftpgw.testing.sftp_sessions import GatewayInMemory
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory
 from sftpgw.testing.store_faults import Gate
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind, Status
 from tests.results import result_of
 
 BOB = User("bob", "bucket", "home/bob/")
@@ -161,3 +163,22 @@ def test_one_that_was_overtaken_is_awaited_too(gateway: GatewayInMemory) -> None
     first.end()
     assert settled.called, "it does not wait for what came later"
     later.end()
+
+
+def test_a_thousand_closes_of_one_file_that_end_at_once() -> None:
+    """Each one lets the next go on: not from within the other."""
+    gateway = GatewayInMemory()
+    opening = [wire.Open(0, b"/same", CREATE, {})] * 250
+    clients = [gateway.log_in() for _ in range(4)]
+    handles = [[each.answer(id).body for id in each.send_together(*opening)] for each in clients]
+    gate = gateway.store.hold("put")
+    asked = [
+        client.send_together(*[wire.OnHandle(Kind.CLOSE, 0, handle) for handle in opened])
+        for client, opened in zip(clients, handles, strict=True)
+    ]
+    assert gate.waiting == 1
+    gate.open()
+    for client, ids in zip(clients, asked, strict=True):
+        client.pump()
+        assert {client.replies[each].code for each in ids} == {Status.OK}
+    gateway.assert_idle()
