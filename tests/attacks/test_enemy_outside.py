@@ -56,4 +56,4 @@ def test_clients_that_connect_and_leave_by_the_hundred(
             client.close()
     honest.demand_served()
     slowness = max(1.0, target.measure().yardstick_seconds / YARDSTICK_SECONDS)
-    assert target.measure().worst_stretch_seconds < 0.1 * slowness
+    assert target.measure().worst_stretch_seconds < 0.15 * slowness
