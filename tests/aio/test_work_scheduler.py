@@ -11,7 +11,7 @@ from sftpgw.testing.cpu_clocks import CpuClock
 from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
 
-ROUND, QUANTUM = 10.0, 4.0
+ROUND, QUANTUM, MOST = 10.0, 4.0, 100.0
 
 
 class Process:
@@ -21,7 +21,7 @@ class Process:
         self.clock = IterationClock()
         self.cpu = CpuClock()
         plan: WorkPlan[Turns] = WorkPlan(round_seconds=ROUND, quantum_seconds=QUANTUM)
-        self.work = WorkScheduler(self.clock, self.cpu, plan)
+        self.work = WorkScheduler(self.clock, self.cpu, plan, most_seconds=MOST)
         self.done: list[str] = []
 
     def worker(self, name: str, steps: int, step_seconds: float = 1.0, user: str = "") -> Turns:
@@ -145,6 +145,26 @@ def test_the_longest_quantum_is_known_with_its_owner(process: Process) -> None:
     process.worker("c", 1, 1.0).ask()
     longest = process.work.longest
     assert (longest.seconds, longest.kind, longest.path[0]) == (5.0, "steps", "b")
+
+
+def test_one_in_whose_turn_the_process_stood_still_is_soon_served_again(process: Process) -> None:
+    """SIGSTOP or a migration stops the clock of the work for nobody."""
+
+    def stopped() -> None:
+        process.cpu.now_seconds += 30 * MOST
+
+    others = process.worker("b", 2000)
+    others.wait()
+    process.work.turns(("a", "", ""), "steps", stopped).wait()
+    process.clock.iterate()
+    assert process.work.longest.seconds == 30 * MOST
+    process.worker("a", 1).wait()
+    rounds = 0
+    while "a" not in process.done:
+        process.clock.iterate()
+        rounds += 1
+    assert rounds <= 1 + MOST / ROUND
+    others.leave()
 
 
 def test_little_work_is_charged_at_a_flat_rate_until_the_iteration_is_used_up(

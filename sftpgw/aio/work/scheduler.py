@@ -47,6 +47,10 @@ class Quantum:
 NO_WORK = Quantum()
 INFINITY = float("inf")
 
+MOST_SECONDS = 0.1
+"""What one quantum is charged at most. No work takes longer: then the whole process has stood still
+(SIGSTOP, a migration), which no user shall make up for."""
+
 LITTLE_SECONDS = 0.0002
 """What `Turns.ask_for_little` is charged at least."""
 
@@ -142,6 +146,7 @@ class WorkScheduler:
     :param clock: the reactor, whose iterations are meant.
     :param cpu_seconds: what is measured.
     :param plan: what one iteration takes, and in which order.
+    :param most_seconds: what one quantum is charged at most.
     :ivar plan: the same.
     :ivar is_working: whether a turn is in progress.
     :ivar ends_seconds: when it is over.
@@ -152,12 +157,17 @@ class WorkScheduler:
     _log = Logger()
 
     def __init__(
-        self, clock: Clock, cpu_seconds: CpuSeconds, plan: WorkPlan[Turns] | None = None
+        self,
+        clock: Clock,
+        cpu_seconds: CpuSeconds,
+        plan: WorkPlan[Turns] | None = None,
+        most_seconds: float = MOST_SECONDS,
     ) -> None:
         self._clock = clock
         self.seconds = clock.seconds
         self._cpu_seconds = cpu_seconds
         self.plan: WorkPlan[Turns] = plan or WorkPlan()
+        self._most_seconds = most_seconds
         self._call: DelayedCall | None = None
         self.ends_seconds = 0.0
         self._is_in_round = False
@@ -221,7 +231,7 @@ class WorkScheduler:
         return self.is_working and self._cpu_seconds() >= self._end()
 
     def run(self, turns: Turns) -> None:
-        """Let `turns` work now, and charge what it takes."""
+        """Let `turns` work now, and charge what it takes, up to `MOST_SECONDS`."""
         plan, path = self.plan, turns.path  # a login changes the path
         began_seconds = self._cpu_seconds()
         may_seconds = plan.left_seconds if plan.is_empty else plan.quantum_seconds
@@ -234,7 +244,7 @@ class WorkScheduler:
             seconds = self._cpu_seconds() - began_seconds
             if seconds > self.longest.seconds:
                 self.longest = Quantum(seconds, turns.kind, path)
-            if plan.charge(path, seconds):
+            if plan.charge(path, min(seconds, self._most_seconds)):
                 self.schedule()
 
     def schedule(self) -> None:
