@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.aio.work.plan import WorkPlan
-from sftpgw.aio.work.scheduler import LITTLE_SECONDS, Turns, WorkScheduler
+from sftpgw.aio.work.scheduler import Turns, WorkScheduler
 from sftpgw.testing.cpu_clocks import CpuClock
 from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
@@ -148,8 +148,6 @@ def test_the_longest_quantum_is_known_with_its_owner(process: Process) -> None:
 
 
 def test_one_in_whose_turn_the_process_stood_still_is_soon_served_again(process: Process) -> None:
-    """SIGSTOP or a migration stops the clock of the work for nobody."""
-
     def stopped() -> None:
         process.cpu.now_seconds += 30 * MOST
 
@@ -165,32 +163,3 @@ def test_one_in_whose_turn_the_process_stood_still_is_soon_served_again(process:
         rounds += 1
     assert rounds <= 1 + MOST / ROUND
     others.leave()
-
-
-def test_little_work_is_charged_at_a_flat_rate_until_the_iteration_is_used_up(
-    process: Process,
-) -> None:
-    """So a download costs no look at the clock, and many small packets do not pass for free."""
-    looks = CpuClock(LITTLE_SECONDS)
-    plan: WorkPlan[Turns] = WorkPlan(round_seconds=10.5 * LITTLE_SECONDS)
-    work = WorkScheduler(process.clock, looks, plan)
-    turns = work.turns(("alice", "", ""), "packets", lambda: process.done.append("packet"))
-    for _ in range(11):
-        turns.ask_for_little()
-    assert looks.now_seconds == 0.0
-    assert len(process.done) == 11
-    turns.ask_for_little()
-    assert turns.is_waiting
-    process.clock.iterate()
-    assert len(process.done) == 12
-    assert looks.now_seconds > 0.0
-
-
-def test_little_work_that_turns_out_to_be_much_goes_on_later(process: Process) -> None:
-    """A few bytes may complete a packet of thousands of requests."""
-    turns = process.worker("a", 30)
-    turns.ask_for_little()
-    assert len(process.done) == ROUND + 1  # the first step comes before the first look
-    assert turns.is_waiting
-    process.clock.iterate()
-    assert len(process.done) == 2 * ROUND + 1
