@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
@@ -234,6 +235,23 @@ def test_many_small_packets_leave_time_for_others(
     slow_pair.clock.advance(0)
     assert bytes(made[0].received) == b"".join(told) + b"the last"
     assert not slow_pair.server._is_paused
+
+
+def test_small_packets_use_no_more_of_an_iteration_than_they_take(
+    made: list[RecordingSubsystem],
+) -> None:
+    """READs of 200 downloads arrive in one iteration."""
+    clock = Clock()
+    work = WorkScheduler(clock, CpuClock())
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, clock=clock, work=work)
+    channel = pair.open_subsystem()
+    clock.advance(0)
+    for _ in range(200):
+        channel.write(b"x" * 30)
+        pair.server.dataReceived(pair.client_io.take())
+    assert len(made[0].received) == 200 * 30
+    assert not pair.server._is_paused
+    pair.drop()
 
 
 def test_packets_that_wait_are_forgotten_with_the_connection(
