@@ -44,9 +44,6 @@ from sftpgw.ssh.rekey import KeyUsage
 RECEIVED_BYTES = 256 * KIB
 """How much is read from TCP at once: each time costs a reactor iteration. Twisted reads 64 KiB."""
 
-LITTLE_BYTES = 128
-"""One READ, or a WINDOW_ADJUST with another one. Downloads consist of these."""
-
 PACKETS_PER_LOOK = 8
 """After so many packets a turn looks whether it is over. A full read of an upload has 8 packets,
 one of a flood has 4,000. A small one, which may be a request that costs more, counts as
@@ -139,10 +136,7 @@ class PacketTransport(SSHServerTransport):
         if not self.is_logged_in:
             self._before_login_bytes += READ_COST_BYTES
         self._arrived = self._arrived + data if self._arrived else data
-        if len(data) <= LITTLE_BYTES:
-            self._turns.ask_for_little()
-        else:
-            self._turns.ask()
+        self._turns.ask()
         if self._turns.is_waiting and not self._is_paused and not self.has_ended:
             self._is_paused = True  # TCP holds back what the client sends meanwhile
             self.transport.pauseProducing()

@@ -39,4 +39,4 @@ def dear_work(clock: Clock, steps: int, cpu: CpuClock | None = None) -> WorkSche
     :param cpu: the CPU time; by default a second passes with each look.
     """
     plan: WorkPlan[Turns] = WorkPlan(round_seconds=steps, quantum_seconds=steps)
-    return WorkScheduler(clock, cpu or CpuClock(1.0), plan)
+    return WorkScheduler(clock, cpu or CpuClock(1.0), plan, most_seconds=float("inf"))

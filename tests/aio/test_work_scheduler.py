@@ -6,12 +6,12 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.aio.work.plan import WorkPlan
-from sftpgw.aio.work.scheduler import LITTLE_SECONDS, Turns, WorkScheduler
+from sftpgw.aio.work.scheduler import Turns, WorkScheduler
 from sftpgw.testing.cpu_clocks import CpuClock
 from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
 
-ROUND, QUANTUM = 10.0, 4.0
+ROUND, QUANTUM, MOST = 10.0, 4.0, 100.0
 
 
 class Process:
@@ -21,7 +21,7 @@ class Process:
         self.clock = IterationClock()
         self.cpu = CpuClock()
         plan: WorkPlan[Turns] = WorkPlan(round_seconds=ROUND, quantum_seconds=QUANTUM)
-        self.work = WorkScheduler(self.clock, self.cpu, plan)
+        self.work = WorkScheduler(self.clock, self.cpu, plan, most_seconds=MOST)
         self.done: list[str] = []
 
     def worker(self, name: str, steps: int, step_seconds: float = 1.0, user: str = "") -> Turns:
@@ -147,30 +147,19 @@ def test_the_longest_quantum_is_known_with_its_owner(process: Process) -> None:
     assert (longest.seconds, longest.kind, longest.path[0]) == (5.0, "steps", "b")
 
 
-def test_little_work_is_charged_at_a_flat_rate_until_the_iteration_is_used_up(
-    process: Process,
-) -> None:
-    """So a download costs no look at the clock, and many small packets do not pass for free."""
-    looks = CpuClock(LITTLE_SECONDS)
-    plan: WorkPlan[Turns] = WorkPlan(round_seconds=10.5 * LITTLE_SECONDS)
-    work = WorkScheduler(process.clock, looks, plan)
-    turns = work.turns(("alice", "", ""), "packets", lambda: process.done.append("packet"))
-    for _ in range(11):
-        turns.ask_for_little()
-    assert looks.now_seconds == 0.0
-    assert len(process.done) == 11
-    turns.ask_for_little()
-    assert turns.is_waiting
-    process.clock.iterate()
-    assert len(process.done) == 12
-    assert looks.now_seconds > 0.0
+def test_one_in_whose_turn_the_process_stood_still_is_soon_served_again(process: Process) -> None:
+    def stopped() -> None:
+        process.cpu.now_seconds += 30 * MOST
 
-
-def test_little_work_that_turns_out_to_be_much_goes_on_later(process: Process) -> None:
-    """A few bytes may complete a packet of thousands of requests."""
-    turns = process.worker("a", 30)
-    turns.ask_for_little()
-    assert len(process.done) == ROUND + 1  # the first step comes before the first look
-    assert turns.is_waiting
+    others = process.worker("b", 2000)
+    others.wait()
+    process.work.turns(("a", "", ""), "steps", stopped).wait()
     process.clock.iterate()
-    assert len(process.done) == 2 * ROUND + 1
+    assert process.work.longest.seconds == 30 * MOST
+    process.worker("a", 1).wait()
+    rounds = 0
+    while "a" not in process.done:
+        process.clock.iterate()
+        rounds += 1
+    assert rounds <= 1 + MOST / ROUND
+    others.leave()

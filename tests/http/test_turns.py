@@ -36,7 +36,8 @@ class Process:
     def __init__(self, users: list[str]) -> None:
         self.clock, self.cpu = IterationClock(), CpuClock()
         plan: WorkPlan[Turns] = WorkPlan(round_seconds=2.0, quantum_seconds=1.0)
-        connections = Connections(WorkScheduler(self.clock, self.cpu, plan))
+        work = WorkScheduler(self.clock, self.cpu, plan, most_seconds=2.0)
+        connections = Connections(work)
         factory = _CountingFactory(
             Factory.forProtocol(lambda: Parser(self.cpu)),  # type: ignore[arg-type]
             connections,

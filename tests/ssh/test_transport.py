@@ -17,6 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
@@ -236,6 +237,23 @@ def test_many_small_packets_leave_time_for_others(
     assert not slow_pair.server._is_paused
 
 
+def test_small_packets_use_no_more_of_an_iteration_than_they_take(
+    made: list[RecordingSubsystem],
+) -> None:
+    """READs of 200 downloads arrive in one iteration."""
+    clock = Clock()
+    work = WorkScheduler(clock, CpuClock())
+    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, clock=clock, work=work)
+    channel = pair.open_subsystem()
+    clock.advance(0)
+    for _ in range(200):
+        channel.write(b"x" * 30)
+        pair.server.dataReceived(pair.client_io.take())
+    assert len(made[0].received) == 200 * 30
+    assert not pair.server._is_paused
+    pair.drop()
+
+
 def test_packets_that_wait_are_forgotten_with_the_connection(
     slow_pair: LoggedInPair, made: list[RecordingSubsystem]
 ) -> None:
@@ -432,7 +450,7 @@ def test_a_client_that_does_not_log_in_is_cut_off() -> None:
     assert fresh.pair.connected
     fresh.clock.advance(1)
     fresh.pair.pump()
-    assert fresh.pair.client.disconnect_text == b"the time to log in is over"
+    assert fresh.pair.client.disconnect_text == b"the time to log in is over ([ssh] login_grace)"
     assert not fresh.pair.connected
     assert fresh.clock.getDelayedCalls() == []
 

@@ -45,10 +45,10 @@ class Quantum:
 
 
 NO_WORK = Quantum()
-INFINITY = float("inf")
 
-LITTLE_SECONDS = 0.0002
-"""What `Turns.ask_for_little` is charged at least."""
+MOST_SECONDS = 0.1
+"""What one quantum is charged at most. No work takes longer: then the whole process has stood still
+(SIGSTOP, a migration), which no user shall make up for."""
 
 
 class Turns:
@@ -91,28 +91,6 @@ class Turns:
         else:
             self.wait()
 
-    def ask_for_little(self) -> None:
-        """As `ask`, for a packet or two: while nothing waits, it is timed by the reactor's clock.
-
-        That costs a tenth of a look at the CPU time, and is never less than that.
-        """
-        scheduler = self._scheduler
-        plan = scheduler.plan
-        if self.is_waiting or scheduler.is_working or not plan.is_quiet:
-            self.ask()
-            return
-        path, began_seconds = self.path, scheduler.seconds()
-        scheduler.is_working, scheduler.ends_seconds = True, INFINITY
-        try:
-            self.work()
-        finally:
-            scheduler.is_working = False
-            seconds = scheduler.seconds() - began_seconds
-            if seconds > scheduler.longest.seconds:
-                scheduler.longest = Quantum(seconds, self.kind, path)
-            if plan.charge(path, max(seconds, LITTLE_SECONDS)):
-                scheduler.schedule()
-
     def has_time(self) -> bool:
         """Whether this turn is not over yet. Looks at the clock: not for each byte."""
         return self._scheduler.has_time()
@@ -142,24 +120,27 @@ class WorkScheduler:
     :param clock: the reactor, whose iterations are meant.
     :param cpu_seconds: what is measured.
     :param plan: what one iteration takes, and in which order.
+    :param most_seconds: what one quantum is charged at most.
     :ivar plan: the same.
     :ivar is_working: whether a turn is in progress.
-    :ivar ends_seconds: when it is over.
-    :ivar seconds: tells the time, but not the CPU time.
     :ivar longest: the quantum that has taken longest since this was set to `NO_WORK`.
     """
 
     _log = Logger()
 
     def __init__(
-        self, clock: Clock, cpu_seconds: CpuSeconds, plan: WorkPlan[Turns] | None = None
+        self,
+        clock: Clock,
+        cpu_seconds: CpuSeconds,
+        plan: WorkPlan[Turns] | None = None,
+        most_seconds: float = MOST_SECONDS,
     ) -> None:
         self._clock = clock
-        self.seconds = clock.seconds
         self._cpu_seconds = cpu_seconds
         self.plan: WorkPlan[Turns] = plan or WorkPlan()
+        self._most_seconds = most_seconds
         self._call: DelayedCall | None = None
-        self.ends_seconds = 0.0
+        self._ends_seconds = 0.0
         self._is_in_round = False
         self.is_working = False
         self.longest = NO_WORK
@@ -183,16 +164,7 @@ class WorkScheduler:
 
     def has_time(self) -> bool:
         """Whether a turn is in progress and not over yet."""
-        return self.is_working and self._cpu_seconds() < self._end()
-
-    def _end(self) -> float:
-        """When the turn is over. A turn for little has its time from its first look on.
-
-        A few bytes may complete a packet of 16,000 requests.
-        """
-        if self.ends_seconds is INFINITY:
-            self.ends_seconds = self._cpu_seconds() + self.plan.left_seconds
-        return self.ends_seconds
+        return self.is_working and self._cpu_seconds() < self._ends_seconds
 
     def put(self, turns: Turns) -> Ticket[Turns]:
         """Let `turns` wait."""
@@ -218,14 +190,14 @@ class WorkScheduler:
 
     def is_late(self) -> bool:
         """Whether a turn is in progress, and over."""
-        return self.is_working and self._cpu_seconds() >= self._end()
+        return self.is_working and self._cpu_seconds() >= self._ends_seconds
 
     def run(self, turns: Turns) -> None:
-        """Let `turns` work now, and charge what it takes."""
+        """Let `turns` work now, and charge what it takes, up to `MOST_SECONDS`."""
         plan, path = self.plan, turns.path  # a login changes the path
         began_seconds = self._cpu_seconds()
         may_seconds = plan.left_seconds if plan.is_empty else plan.quantum_seconds
-        self.ends_seconds = began_seconds + may_seconds
+        self._ends_seconds = began_seconds + may_seconds
         self.is_working = True
         try:
             turns.work()
@@ -234,7 +206,7 @@ class WorkScheduler:
             seconds = self._cpu_seconds() - began_seconds
             if seconds > self.longest.seconds:
                 self.longest = Quantum(seconds, turns.kind, path)
-            if plan.charge(path, seconds):
+            if plan.charge(path, min(seconds, self._most_seconds)):
                 self.schedule()
 
     def schedule(self) -> None:
