@@ -56,6 +56,7 @@ ALLOWED["cli"] = frozenset({"auth", "tap"})
 PURE = frozenset(
     {
         "wire",
+        "aio.active_weights",
         "aio.fair_order",
         "buffers.byte_queue",
         "errors",

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
 
-from sftpgw.aio.fair_order import Path
-from sftpgw.aio.fair_queue import FairQueue
+from sftpgw.aio.fair_order import FairOrder, Path
 
 
 class FairSlots:
@@ -27,20 +26,19 @@ class FairSlots:
         self.held = 0
         self._slots = slots
         self._is_granting = False
-        self._queue: FairQueue[None] = FairQueue(weight_of=weight_of)
+        self._order: FairOrder[Deferred[None]] = FairOrder(weight_of)
 
     def __len__(self) -> int:
         """How many wait."""
-        return len(self._queue)
+        return len(self._order)
 
     @asynccontextmanager
-    async def slot(self, path: Path, cost: float = 1.0) -> AsyncIterator[None]:
+    async def slot(self, path: Path) -> AsyncIterator[None]:
         """Wait for a slot, and hold it (``async with``).
 
         :param path: who wants it.
-        :param cost: what is charged for it, in turns or in any other unit.
         """
-        waiting = self.acquire(path, cost)
+        waiting = self.acquire(path)
         if waiting is not None:
             await waiting
         try:
@@ -48,25 +46,18 @@ class FairSlots:
         finally:
             self.release()
 
-    def acquire(self, path: Path, cost: float = 1.0) -> Deferred[None] | None:
+    def acquire(self, path: Path) -> Deferred[None] | None:
         """Take a slot now, and return None, or wait for one: cancel the Deferred to leave.
 
         :param path: who wants it.
-        :param cost: what is charged for it.
         """
-        if self.held < self._slots and self._queue.is_empty:
+        if self.held < self._slots and self._order.is_empty:
             self.held += 1
-            self._queue.charge(path, cost)
+            self._order.charge(path, 1.0)
             return None
-        return self._queue.put(path, None, cost)
-
-    def charge(self, path: Path, cost: float) -> None:
-        """Charge what a slot has cost beyond what was charged for it.
-
-        :param path: who held it.
-        :param cost: how much more; negative if it was less.
-        """
-        self._queue.charge(path, cost)
+        granted: Deferred[None] = Deferred(lambda _: self._order.remove(ticket))
+        ticket = self._order.put(path, granted)
+        return granted
 
     def release(self) -> None:
         """Give a slot back; the next one in order gets it.
@@ -78,9 +69,8 @@ class FairSlots:
             return
         self._is_granting = True
         try:
-            while self.held < self._slots and not self._queue.is_empty:
+            while self.held < self._slots and not self._order.is_empty:
                 self.held += 1
-                _, _, granted = self._queue.pop()
-                granted.callback(None)
+                self._order.pop().item.callback(None)
         finally:
             self._is_granting = False

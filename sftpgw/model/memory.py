@@ -22,7 +22,10 @@ class MemoryBudget(Protocol):
         """What an upload holds: nothing yet."""
 
     def try_acquire(self, size_bytes: int) -> bool:
-        """Count bytes if there is room and the queue is empty. Returns whether they are counted."""
+        """Count bytes if there is room. Returns whether they are counted.
+
+        While others wait, only a user below its share may take some before them.
+        """
 
     def try_charge(self, size_bytes: int) -> bool:
         """Count bytes past the queue, and past the limit as far as the overdraft goes.

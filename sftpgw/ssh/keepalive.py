@@ -88,7 +88,7 @@ class ClientAliveMonitor:
         self._note_activity(now_seconds)
         idle_at_seconds = self._idle_at_seconds()
         if now_seconds >= idle_at_seconds:
-            self._connection.disconnect("the session was idle for too long")
+            self._connection.disconnect("the session was idle for too long ([ssh] idle_timeout)")
             return
         if now_seconds >= self._next_keepalive_seconds():
             if self._unanswered >= self._most_unanswered:

@@ -204,7 +204,7 @@ class KexTransport(PacketTransport):
         self._resume_channels()
 
     def _on_kex_expired(self) -> None:
-        self.refuse("the key exchange took too long")
+        self.refuse("the key exchange took too long ([ssh] key_exchange_timeout)")
 
 
 @contextmanager

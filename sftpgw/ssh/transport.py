@@ -115,7 +115,9 @@ class GatewayTransport(KexTransport):
         is_our_delay = self.service is not None and self.service.is_checking
         offence = Offence.FAILED_ATTEMPT if is_our_delay else Offence.GRACE_EXCEEDED
         self.client.ticket.blame(offence)
-        self.sendDisconnect(DISCONNECT_BY_APPLICATION, "the time to log in is over")
+        self.sendDisconnect(
+            DISCONNECT_BY_APPLICATION, "the time to log in is over ([ssh] login_grace)"
+        )
 
     # Services and messages of the transport.
 

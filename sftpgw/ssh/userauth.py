@@ -348,7 +348,10 @@ class GatewayUserAuth(SSHUserAuthServer):
             return
         login.logout()
         self.transport.events.emit(
-            LoginRefused(**_facts(request, credentials), reason="too many connections")
+            LoginRefused(
+                **_facts(request, credentials),
+                reason="too many connections ([ssh] connections_per_user)",
+            )
         )
         self._disconnect(
             DISCONNECT_TOO_MANY_CONNECTIONS,
@@ -392,7 +395,8 @@ class GatewayUserAuth(SSHUserAuthServer):
         if self._failures < self.transport.context.settings.auth_tries:
             return False
         self._disconnect(
-            DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, "too many authentication failures"
+            DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
+            "too many authentication failures ([ssh] auth_tries)",
         )
         return True
 

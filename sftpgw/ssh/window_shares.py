@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.model.memory import MemoryBudget, WindowBudget
 
 
@@ -39,9 +40,8 @@ class WindowMemory:
         self.held_bytes = 0
         self._budget = budget
         self._limit_bytes = limit_bytes
-        self._weight_of = weight_of
         self._held_by: Counter[str] = Counter()
-        self._weights = 0.0  # of the users in `_held_by`
+        self._weights = ActiveWeights(weight_of)  # of the users in `_held_by`
         self._grown: dict[Callable[[], None], str] = {}
 
     def share(self, user: str) -> WindowBudget:
@@ -54,9 +54,7 @@ class WindowMemory:
 
     def fair_share_bytes(self, user: str) -> float:
         """How much a user may hold whatever others hold."""
-        weight = self._weight_of(user)
-        others = self._weights - (weight if user in self._held_by else 0.0)
-        return self._limit_bytes * weight / (others + weight)
+        return self._limit_bytes * self._weights.weight(user) / self._weights.sum_with(user)
 
     def try_charge(self, size_bytes: int, user: str) -> bool:
         """Count the smallest window of a channel; returns whether it is counted."""
@@ -107,7 +105,7 @@ class WindowMemory:
         if not self._held_by[user]:
             del self._held_by[user]
         if was_known != (user in self._held_by):
-            self._weights += -self._weight_of(user) if was_known else self._weight_of(user)
+            (self._weights.remove if was_known else self._weights.add)(user)
 
 
 class _UserWindows:

@@ -18,8 +18,8 @@ class Held:
         self.granted: list[str] = []
         self.waiting: list[Deferred[None]] = []
 
-    def take(self, user: str, cost: float = 1.0) -> None:
-        waiting = self.slots.acquire((user, "session"), cost)
+    def take(self, user: str) -> None:
+        waiting = self.slots.acquire((user, "session"))
         if waiting is None:
             self.granted.append(user)
         else:
@@ -33,6 +33,15 @@ def test_a_user_with_one_request_waits_for_one_turn() -> None:
         held.take(user)
     held.slots.release()
     assert held.granted == ["a", "b"]
+
+
+def test_a_user_with_twice_the_weight_gets_twice_as_many() -> None:
+    held = Held(FairSlots(1, {"a": 1.0, "b": 2.0}.__getitem__))
+    for user in ["a", "b"] * 30:
+        held.take(user)
+    for _ in range(29):
+        held.slots.release()
+    assert held.granted.count("b") == 20
 
 
 def test_a_slot_is_given_back_where_its_holder_fails() -> None:

@@ -406,7 +406,10 @@ def test_a_user_with_too_many_connections_is_told() -> None:
     assert not second.connected
     assert logouts == ["alice"]
     (facts,) = events.facts("login-refused")
-    assert (facts["user"], facts["reason"]) == ("alice", "too many connections")
+    assert (facts["user"], facts["reason"]) == (
+        "alice",
+        "too many connections ([ssh] connections_per_user)",
+    )
     assert "login-failed" not in events.names()
     first.drop()
     third, opened = log_in()

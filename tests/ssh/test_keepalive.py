@@ -182,7 +182,7 @@ def test_no_keepalive_before_login_or_during_a_key_exchange(watches: list[Watch]
     assert watch.pair.server.packet_writer._held_back == []
     watch.wait_alone(1)
     (facts,) = watch.pair.events.facts("protocol-broken")
-    assert facts["reason"] == "the key exchange took too long"
+    assert facts["reason"] == "the key exchange took too long ([ssh] key_exchange_timeout)"
 
 
 def test_a_keepalive_that_was_not_sent_counts_as_no_unanswered_one(watches: list[Watch]) -> None:
@@ -193,7 +193,7 @@ def test_a_keepalive_that_was_not_sent_counts_as_no_unanswered_one(watches: list
     assert not watch.pair.server.has_ended
     watch.wait_alone(1)
     (facts,) = watch.pair.events.facts("protocol-broken")
-    assert facts["reason"] == "the key exchange took too long"
+    assert facts["reason"] == "the key exchange took too long ([ssh] key_exchange_timeout)"
 
 
 def test_keepalives_count_again_after_a_key_exchange(watches: list[Watch]) -> None:
@@ -220,7 +220,10 @@ def test_an_idle_session_is_disconnected(watches: list[Watch]) -> None:
     watch.wait(IDLE_SECONDS - 1)
     assert watch.pair.connected
     watch.wait(1)
-    assert watch.pair.client.disconnect_text == b"the session was idle for too long"
+    assert (
+        watch.pair.client.disconnect_text
+        == b"the session was idle for too long ([ssh] idle_timeout)"
+    )
     assert not watch.pair.connected
 
 

@@ -337,7 +337,7 @@ def test_both_ways_to_send_a_password_count_together() -> None:
         login.interact()
         login.answer(b"wrong")
         login.password(b"wrong")
-    assert login.disconnect_text == b"too many authentication failures"
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
     assert len(login.events.facts("login-failed")) == 4
     assert len(login.heard(FAILURE)) == 1 + 3
 
@@ -348,11 +348,11 @@ def test_prompts_without_a_response_count_as_attempts() -> None:
         login.interact()
     assert login.pair.connected
     login.answer(b"wrong")
-    assert login.disconnect_text == b"too many authentication failures"
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
     login = Login(settings=SshSettings(auth_tries=3))
     for _ in range(4):
         login.interact()
-    assert login.disconnect_text == b"too many authentication failures"
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
     assert len(login.heard(INFO_REQUEST)) == 3
 
 
@@ -390,7 +390,7 @@ def test_the_last_failed_attempt_disconnects_the_client(tries: int) -> None:
     assert len(login.heard(FAILURE)) == 1 + tries - 1
     login.password(b"wrong")
     assert len(login.heard(FAILURE)) == 1 + tries - 1
-    assert login.disconnect_text == b"too many authentication failures"
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
     assert not login.pair.connected
     assert login.clock.getDelayedCalls() == []
 
@@ -402,7 +402,7 @@ def test_only_one_none_is_free(before: bytes) -> None:
     login.ask(b"none")
     assert login.pair.connected
     login.ask(b"none")
-    assert login.disconnect_text == b"too many authentication failures"
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
 
 
 def test_an_agent_with_many_keys_ends_at_the_limit() -> None:
@@ -412,7 +412,7 @@ def test_an_agent_with_many_keys_ends_at_the_limit() -> None:
         login.offer(new_key())
     assert login.pair.connected
     login.offer(new_key())
-    assert login.disconnect_text == b"too many authentication failures"
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
     assert len(login.events.facts("key-not-authorised")) == 6
 
 

@@ -224,7 +224,7 @@ def test_a_client_that_never_answers_our_kexinit_is_cut_off(talks: list[Talk]) -
     talk.pair.clock.advance(1)
     assert talk.pair.server.has_ended
     (facts,) = talk.pair.events.facts("protocol-broken")
-    assert facts["reason"] == "the key exchange took too long"
+    assert facts["reason"] == "the key exchange took too long ([ssh] key_exchange_timeout)"
 
 
 def test_a_slow_client_has_more_time_but_not_for_ever(talks: list[Talk]) -> None:

@@ -471,7 +471,7 @@ def test_a_client_that_does_not_log_in_is_cut_off() -> None:
     assert fresh.pair.connected
     fresh.clock.advance(1)
     fresh.pair.pump()
-    assert fresh.pair.client.disconnect_text == b"the time to log in is over"
+    assert fresh.pair.client.disconnect_text == b"the time to log in is over ([ssh] login_grace)"
     assert not fresh.pair.connected
     assert fresh.clock.getDelayedCalls() == []
 

@@ -174,13 +174,12 @@ class Listing:
         self._coming = None
         if coming is None and self._next_place is not None:
             place, self._next_place = self._next_place, None
-            self._page = PackedEntries()
-            await self._reserve_list()
-            coming = Deferred.fromCoroutine(self._fetch(place))
-        if coming is None:
-            return
         try:
-            loaded = await coming
+            loaded = await (coming or self._fetch_now(place))
+        except BaseException:
+            # The next READDIR tries again. It must not take what has failed for the end.
+            self._next_place = None if self._is_closed else place
+            raise
         finally:
             self._coming_bytes = 0
         self._place, self._page = place, loaded.entries
@@ -189,6 +188,12 @@ class Listing:
             self._page = PackedEntries()
         elif loaded.next_place is not None:
             self._fetch_ahead(loaded.next_place)
+
+    async def _fetch_now(self, place: _Place) -> _Loaded:
+        """Fetch a page that the client waits for."""
+        self._page = PackedEntries()
+        await self._reserve_list()
+        return await self._fetch(place)
 
     def _fetch_ahead(self, place: _Place) -> None:
         """Fetch the page behind the one in hand, if there is memory for it."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
+from itertools import count, islice
 
 from twisted.internet.defer import Deferred
 
@@ -43,6 +43,9 @@ PLENTY_SHARE = 2
 LOOK_SECONDS = 1.0
 """Uploads become slow or silent as time passes: they are not all looked at more often than this."""
 
+TOLD_A_LOOK = 16
+"""How many uploads have to give way at once: one iteration of the reactor does not tell them all.
+The next looks go on."""
 
 TELL_SECONDS = 0.1
 WATCHERS_A_REQUEST = 8
@@ -203,7 +206,7 @@ class Budget:
             return
         self._plan.end_slow_loans(self.seconds())
         self.serve()
-        for upload in self._plan.stalled():
+        for upload in islice(self._plan.stalled(), TOLD_A_LOOK):
             if not _give_way(upload):
                 return
 

@@ -63,7 +63,10 @@ class HeldMemory:
         self._note(more_bytes)
 
     def try_reserve(self, more_bytes: int) -> bool:
-        """Count more bytes if there is room and no one waits; whether they are counted."""
+        """Count more bytes if `MemoryBudget.try_acquire` does; whether they are counted.
+
+        :param more_bytes: how many.
+        """
         if self._is_closed or not self._budget.try_acquire(more_bytes):
             return False
         self._note(more_bytes)

@@ -50,6 +50,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.aio.fair_order import FairOrder, Path, Ticket
 from sftpgw.model.moving_upload import MovingUpload
 from sftpgw.model.units import MIB
@@ -152,8 +153,9 @@ class MemoryPlan:
         self.held_bytes = 0
         self.filling_bytes = 0
         self.lent_bytes = 0
-        self._weight_of = weight_of
         self._held_by: Counter[str] = Counter()
+        # Of users that hold or wait: one for what they hold, and one for each request.
+        self._weights = ActiveWeights(weight_of)
         self._lent_to: Counter[str] = Counter()
         self._uploads: dict[HeldUpload, None] = {}  # the newest comes last
         self._waiting_uploads: dict[HeldUpload, Ticket[MemoryRequest]] = {}
@@ -189,11 +191,8 @@ class MemoryPlan:
 
     def share_bytes(self, user: str) -> float:
         """An equal part of all memory, by weight."""
-        return self._share_of_weight_one(user) * self._weight_of(user)
-
-    def _share_of_weight_one(self, user: str) -> float:
-        users = {user, *self._held_by, *self._order.users}
-        return self.limit_bytes / sum(map(self._weight_of, users))
+        weights = self._weights
+        return self.limit_bytes / weights.sum_with(user) * weights.weight(user)
 
     def is_within_share(self, user: str, more_bytes: int = 0) -> bool:
         """Whether a user holds no more than its share, with so many bytes more."""
@@ -252,9 +251,14 @@ class MemoryPlan:
         holder.held_bytes += size_bytes
         self.held_bytes += size_bytes
         user, held_by = holder.path[0], self._held_by
+        held_before = user in held_by
         held_by[user] += size_bytes
         if not held_by[user]:
             del held_by[user]
+            if held_before:
+                self._weights.remove(user)
+        elif not held_before:
+            self._weights.add(user)
         if size_bytes < 0 and self._lack_bytes is not None:
             self._lack_bytes += size_bytes
 
@@ -335,6 +339,7 @@ class MemoryPlan:
         self._charge(request.holder, now_seconds)
         request.holder.since_seconds = now_seconds
         ticket = self._order.put(request.holder.path, request, 0.0)
+        self._weights.add(request.holder.path[0])
         self.is_empty = False
         if isinstance(request.holder, HeldUpload):
             self._end_loan(request.holder)  # it was not enough
@@ -345,6 +350,7 @@ class MemoryPlan:
     def remove(self, ticket: Ticket[MemoryRequest]) -> None:
         """A request does not wait any more."""
         self._order.remove(ticket)
+        self._weights.remove(ticket.path[0])
         self.is_empty = self._order.is_empty
 
     def update(self, upload: HeldUpload, missing_bytes: int, part_bytes: int) -> bool:
@@ -382,6 +388,7 @@ class MemoryPlan:
             if not self.fits(size_bytes):
                 return self._next_loan(now_seconds)
             self._order.pop()
+            self._weights.remove(holder.path[0])
             self.is_empty = self._order.is_empty
             self.count(holder, size_bytes, now_seconds)
             return request
@@ -424,7 +431,7 @@ class MemoryPlan:
     def _rank(self, upload: HeldUpload) -> tuple[float, float, int]:
         user = upload.path[0]
         return (
-            self._lent_to[user] / self._weight_of(user),
+            self._lent_to[user] / self._weights.weight(user),
             self._order.used(user) // 1,
             upload.loan_bytes,
         )
@@ -447,17 +454,24 @@ class MemoryPlan:
         return self._first_to_go(slow) if self._hold_most(slow) else None
 
     def stalled(self) -> Iterator[HeldUpload]:
-        """While requests wait: the uploads that have to give way, one after the other (rule 6)."""
+        """While requests wait: the uploads that have to give way, one after the other (rule 6).
+
+        The slow uploads are looked for once, and each of them is told once.
+        """
         for upload in [upload for upload in reversed(self._uploads) if upload.filler.is_silent]:
             if not self.is_empty and upload.held_bytes:
                 yield upload
-        while not self.is_empty:
-            next_user, slow = self._order.next.path[0], self._slow_uploads()
+        left = [] if self.is_empty else self._slow_uploads()
+        while left and not self.is_empty:
+            slow, next_user = left, self._order.next.path[0]
             if not self._hold_most(slow):
-                slow = [upload for upload in slow if self._takes_too_much(upload, next_user)]
+                slow = [upload for upload in left if self._takes_too_much(upload, next_user)]
             if not slow:
                 return
-            yield self._first_to_go(slow)
+            upload = self._first_to_go(slow)
+            left.remove(upload)
+            if self._is_slow(upload):
+                yield upload
 
     def _takes_too_much(self, upload: HeldUpload, next_user: str) -> bool:
         user = upload.path[0]
@@ -488,13 +502,9 @@ class MemoryPlan:
             user = upload.path[0]
             held[user] += upload.filling_bytes
             largest[user] = max(largest[user], upload.filling_bytes)
-        excess = {user: (held[user] - largest[user]) / self._weight_of(user) for user in held}
-        share_bytes = self._share_of_weight_one(slow[0].path[0])
-        over = [
-            user
-            for user in excess
-            if excess[user] and self._held_by[user] > share_bytes * self._weight_of(user)
-        ]
+        weight = self._weights.weight
+        excess = {user: (held[user] - largest[user]) / weight(user) for user in held}
+        over = [user for user in excess if excess[user] and not self.is_within_share(user)]
         if not over:
             return slow[-1]
         first = max(over, key=lambda user: excess[user])

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Generic, TypeVar
 
 from sftpgw.aio.fair_order import FairOrder, Ticket
@@ -151,6 +152,8 @@ class RequestPlan(Generic[RequestT]):
         self._throttle_ceiling = throttle_ceiling
         self._weight_of = weight_of
         self._active_weight = 0.0
+        self._largest_weight = 1.0
+        self._known_share = 0  # as of the last look at all that wait
         self._users: dict[str, _User[RequestT]] = {}
         self._buckets: dict[str, _Bucket[RequestT]] = {}
         self._lanes: dict[str, _Turns[RequestT]] = {COMMON: _Turns(weight_of)}
@@ -230,16 +233,31 @@ class RequestPlan(Generic[RequestT]):
         if user is None:
             user = self._users[name] = _User(name, self._weight_of(name))
             self._active_weight += user.weight
+            self._largest_weight = max(self._largest_weight, user.weight)
+            self._known_share = min(self._known_share, self._largest_share)
         return user
 
     def _forget(self, user: _User[RequestT]) -> None:
         """A user has nothing any more: the shares of the others grow."""
         del self._users[user.name]
         self._active_weight = self._active_weight - user.weight if self._users else 0.0
-        if self.waiting:
+        share, known_share = self._largest_share, self._known_share
+        self._known_share = share
+        if self.waiting and share > known_share:
             for other in self._users.values():
                 for waiter in other.waiters.values():
                     self._give_turn(waiter)
+
+    @property
+    def _largest_share(self) -> int:
+        """The largest share of a user, in whole requests.
+
+        While it is the same, no turn changes; with weights in between, one may change a little
+        late. To look at all that wait for each request that ends would cost more.
+        """
+        if not self._users:
+            return 0
+        return ceil(self._limits.at_once * self._largest_weight / self._active_weight)
 
     def _bucket(self, name: str) -> _Bucket[RequestT]:
         bucket = self._buckets.get(name)

@@ -143,6 +143,21 @@ def test_a_list_that_fails_leaves_nothing(gateway: GatewayInMemory) -> None:
     gateway.assert_idle()
 
 
+def test_what_has_failed_is_not_the_end_of_a_directory(gateway: GatewayInMemory) -> None:
+    """A client that reads on must not take a part of the names for all of them."""
+    listing = result_of(gateway.tree().open_directory(b"/d"))
+    found = list(result_of(listing.next_entries()))
+    gateway.store.fail("list", StoreUnavailable("down"), times=2)
+    while found[-1].name != NAMES[-1]:
+        try:
+            more = result_of(listing.next_entries())
+        except StoreUnavailable:
+            continue
+        assert more, "the listing has ended early"
+        found += more
+    assert [entry.name for entry in found] == NAMES
+
+
 class TestUnderPressure:
     def test_a_listing_that_nothing_reads_gives_its_pages_back(
         self, gateway: GatewayInMemory

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,3 +255,24 @@ def test_many_users_that_all_wait_each_get_their_turn() -> None:
         model.end(model.under_way[0])
         assert max(served.values()) - min(served.get(user, 0) for user in users) <= 3
     assert set(served.values()) == {3}
+
+
+def test_a_request_that_ends_does_not_look_at_all_users_that_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """500 users waited: each of their requests cost 192 microseconds at its end."""
+    looks: list[object] = []
+    give_turn = RequestPlan._give_turn
+
+    def counted(plan: RequestPlan[PlannedRequest], waiter: Any) -> None:
+        looks.append(waiter)
+        give_turn(plan, waiter)
+
+    monkeypatch.setattr(RequestPlan, "_give_turn", counted)
+    model = Model(RequestLimits(4, 2))
+    for number in range(500):
+        model.come(f"user {number}")
+    looks.clear()
+    for _ in range(100):
+        model.end(model.under_way[0])
+    assert len(looks) < 2000

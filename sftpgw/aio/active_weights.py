@@ -1,0 +1,72 @@
+"""The users that share something now, and which part of it is a user's own.
+
+Knows: how often each user takes part, and the sum of the weights. Must not know: what is shared.
+
+The sum is kept up to date, so that a question costs the same for any number of users.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+
+class ActiveWeights:
+    """The users that take part.
+
+    :param weight_of: returns the weight of a user. It is asked once while a user takes part.
+    """
+
+    def __init__(self, weight_of: Callable[[str], float]) -> None:
+        self._weight_of = weight_of
+        self._counts: Counter[str] = Counter()
+        self._weights: dict[str, float] = {}
+        self._sum = 0.0
+
+    def __getitem__(self, user: str) -> int:
+        """How often a user takes part: `add` less `remove`."""
+        return self._counts[user]
+
+    def add(self, user: str) -> None:
+        """A user takes part once more.
+
+        :param user: the user's name.
+        """
+        if user not in self._weights:
+            weight = self._weights[user] = self._weight_of(user)
+            self._sum += weight
+        self._counts[user] += 1
+
+    def remove(self, user: str) -> None:
+        """A user takes part once less.
+
+        :param user: the user's name.
+        """
+        self._counts[user] -= 1
+        if not self._counts[user]:
+            del self._counts[user]
+            weight = self._weights.pop(user)
+            # The sum is exact again when nobody is left, whatever the rounding was.
+            self._sum = self._sum - weight if self._weights else 0.0
+
+    def weight(self, user: str) -> float:
+        """The weight of a user, whether the user takes part or not.
+
+        :param user: the user's name.
+        """
+        weight = self._weights.get(user)
+        return self._weight_of(user) if weight is None else weight
+
+    def sum_with(self, user: str) -> float:
+        """The weights of all that take part, and of a user that may do so.
+
+        :param user: the user's name.
+        """
+        return self._sum if user in self._weights else self._sum + self._weight_of(user)
+
+    def share(self, user: str) -> float:
+        """Which part of the whole is a user's: above 0, and 1 for one who is alone.
+
+        :param user: the user's name. One who does not take part is told what it would be.
+        """
+        return self.weight(user) / self.sum_with(user)
