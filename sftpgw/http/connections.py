@@ -88,7 +88,9 @@ class _CountedConnection(ProtocolWrapper):
 
     def __init__(self, factory: _CountingFactory, wrappedProtocol: Any) -> None:
         super().__init__(factory, wrappedProtocol)  # type: ignore[arg-type]
-        self._turns = factory.connections.work.turns(("", "", ""), "responses", self._deliver)
+        self._turns = factory.connections.work.turns(
+            ("", "", ""), "responses", self._deliver, on_failure=self._abort
+        )
         self._arrived = b""
         self._is_held = False  # until it is our turn
         self._is_paused = False  # by the protocol
@@ -112,6 +114,10 @@ class _CountedConnection(ProtocolWrapper):
             self._is_held = False
             if not self._is_paused:
                 self.transport.resumeProducing()
+
+    def _abort(self) -> None:
+        """Nothing more can be handed over. Twisted does the same when `dataReceived` raises."""
+        self.transport.abortConnection()
 
     def _hand_over(self, data: bytes) -> None:
         if self._head is None:

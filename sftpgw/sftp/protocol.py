@@ -113,7 +113,7 @@ class SFTPProtocol:
     ) -> None:
         self._server = server
         self._events = events
-        self._turns = work.turns("requests", self._begin_requests)
+        self._turns = work.turns("requests", self._begin_requests, self._on_turn_failed)
         self._handles = Handles(max_handles, random_bytes, user_handles, memory)
         self._refusals = RefusalLog(events)
         self._handlers = RequestHandlers(
@@ -341,6 +341,11 @@ class SFTPProtocol:
         """A defect of the gateway. The client would wait for ever, so the channel is closed."""
         self._events.emit(Defect(where="answer", failure=failure))
         self._lose_stream("internal error")
+
+    def _on_turn_failed(self) -> None:
+        """A defect of the gateway, which is logged. Requests may be lost, so the channel closes."""
+        if not self._is_lost:
+            self._lose_stream("internal error")
 
     def _explain(self, request: Any, failure: Failure) -> Reply:
         """The STATUS for an error. The log gets what the client need not know."""

@@ -97,7 +97,12 @@ class PacketTransport(SSHServerTransport):
         self.has_ended = False
         self.is_logged_in = False
         self._gate = MessageGate()
-        self._turns = context.work.turns(("", "", "packets"), "packets", self._work)
+        self._turns = context.work.turns(
+            ("", "", "packets"),
+            "packets",
+            self._work,
+            on_failure=lambda: self._cut_off("internal error"),
+        )
         self._arrived = b""  # what the reader has not got yet
         self._is_drained = True  # the reader has no complete packet
         self._is_paused = False
@@ -290,5 +295,5 @@ class PacketTransport(SSHServerTransport):
         raise NotImplementedError
 
     def _cut_off(self, reason: str) -> None:
-        """End the connection at once: the client does not read."""
+        """End the connection at once: the client does not read, or the gateway is broken."""
         raise NotImplementedError

@@ -139,6 +139,29 @@ def test_a_failure_does_not_take_the_turns_of_others(
     assert "the kind broken" in failure
 
 
+def test_work_that_fails_in_its_turn_is_ended(
+    process: Process, logged_failures: LoggedFailures
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a defect")
+
+    def end() -> None:
+        process.done.append("ended")
+        raise RuntimeError("another defect")
+
+    process.work.turns(("alice", "", "a"), "broken", broken, on_failure=end).wait()
+    process.worker("b", 1).wait()
+    process.clock.iterate()
+    assert process.done == ["ended", "b"]
+    first, second = logged_failures.found
+    logged_failures.found.clear()
+    assert "a defect" in first
+    assert "another defect" in second
+    with pytest.raises(RuntimeError, match="a defect"):
+        process.work.turns(("alice", "", "a"), "broken", broken, on_failure=end).ask()
+    assert process.done == ["ended", "b"]
+
+
 def test_the_longest_quantum_is_known_with_its_owner(process: Process) -> None:
     process.worker("a", 1, 2.0).ask()
     process.worker("b", 1, 5.0).ask()

@@ -10,6 +10,7 @@ from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import Turns, WorkScheduler
 from sftpgw.http.connections import Connections, _CountingFactory
 from sftpgw.testing.cpu_clocks import CpuClock
+from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
 
 
@@ -122,3 +123,22 @@ def test_what_has_arrived_is_delivered_before_the_connection_is_lost() -> None:
     assert parser.is_lost
     process.clock.iterate()
     assert parser.received == [b"response"]
+
+
+def test_a_response_that_cannot_be_taken_in_its_turn_ends_the_connection(
+    monkeypatch: pytest.MonkeyPatch, logged_failures: LoggedFailures
+) -> None:
+    """Twisted does that when it is taken at once. Else TCP stays paused, and the request waits."""
+    process = Process(["mallory"] * 3)
+    for connection in process.connections:
+        connection.dataReceived(b"response")
+
+    def broken(data: bytes) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(process.connections[-1].wrappedProtocol, "dataReceived", broken)
+    process.clock.iterate()
+    assert [transport.disconnected for transport in process.transports] == [False, False, True]
+    (failure,) = logged_failures.found
+    logged_failures.found.clear()
+    assert "a defect" in failure

@@ -41,6 +41,7 @@ from sftpgw.testing.sftp_sessions import (
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
+from tests.conftest import LoggedFailures
 from tests.log_files import LogFile
 from tests.results import result_of
 from tests.wire.test_sftp import REQUESTS
@@ -692,6 +693,7 @@ class Channel:
     def __init__(self) -> None:
         self.written = frames.Frames()
         self.exit_status: int | None = None
+        self.is_lost = False
 
     def write(self, *pieces: Buffer) -> None:
         for piece in pieces:
@@ -702,7 +704,8 @@ class Channel:
     def finish(self, exit_status: int) -> None:
         self.exit_status = exit_status
 
-    def loseConnection(self) -> None: ...
+    def loseConnection(self) -> None:
+        self.is_lost = True
 
     def replies(self) -> int:
         """How many have come since this was asked."""
@@ -738,6 +741,27 @@ def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMem
     assert channel.replies() == REQUESTS_PER_TURN + 1
     assert channel.exit_status == 0
     assert not protocol.is_busy
+
+
+def test_a_defect_in_a_turn_closes_the_channel(
+    gateway: GatewayInMemory, monkeypatch: pytest.MonkeyPatch, logged_failures: LoggedFailures
+) -> None:
+    """At once it ends the connection. The client must not wait for ever after a later turn."""
+    gateway.work = dear_work(gateway.clock, REQUESTS_PER_TURN)
+    protocol, channel = crowded(gateway, REQUESTS_PER_TURN + 1)
+
+    def broken(size_bytes: int) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(channel, "consumed", broken)
+    gateway.clock.advance(0)
+    assert channel.is_lost
+    assert [fact["reason"] for fact in gateway.events.facts("stream-lost")] == ["internal error"]
+    (failure,) = logged_failures.found
+    logged_failures.found.clear()
+    assert "a defect" in failure
+    protocol.connectionLost(None)
+    gateway.assert_idle()
 
 
 def test_a_client_that_leaves_between_two_iterations_leaves_nothing(

@@ -237,6 +237,27 @@ def test_many_small_packets_leave_time_for_others(
     assert not slow_pair.server._is_paused
 
 
+def test_a_defect_in_a_turn_ends_the_connection(
+    slow_pair: LoggedInPair, monkeypatch: pytest.MonkeyPatch, logged_failures: Any
+) -> None:
+    """TCP is paused then, and would stay so."""
+    channel = slow_pair.connection.channels[0]
+    for _ in range(PACKETS_PER_TURN + 1):
+        channel.write(b"x")
+    slow_pair.server.dataReceived(slow_pair.client_io.take())
+
+    def broken() -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(slow_pair.server, "_take_packets", broken)
+    slow_pair.clock.advance(0)
+    assert slow_pair.server.has_ended
+    assert slow_pair.server_io.disconnecting
+    (failure,) = logged_failures.found
+    logged_failures.found.clear()
+    assert "a defect" in failure
+
+
 def test_small_packets_use_no_more_of_an_iteration_than_they_take(
     made: list[RecordingSubsystem],
 ) -> None:

@@ -51,6 +51,10 @@ MOST_SECONDS = 0.1
 (SIGSTOP, a migration), which no user shall make up for."""
 
 
+def _do_nothing() -> None:
+    """What follows a failure by default."""
+
+
 class Turns:
     """The work of one channel, or of something else that works by itself: one kind, one owner.
 
@@ -59,17 +63,25 @@ class Turns:
         must have different last names.
     :param kind: what is done, for the event of a long iteration.
     :param work: does some of it, as long as `has_time`; then it calls `wait`.
+    :param on_failure: ends what the work is for, after `work` has raised when its turn came. When
+        it works at once, whoever called `ask` gets the exception.
     :ivar is_waiting: whether `work` will be called when it is its turn.
     """
 
-    __slots__ = ("_scheduler", "_ticket", "is_waiting", "kind", "path", "work")
+    __slots__ = ("_scheduler", "_ticket", "is_waiting", "kind", "on_failure", "path", "work")
 
     def __init__(
-        self, scheduler: WorkScheduler, path: Path, kind: str, work: Callable[[], None]
+        self,
+        scheduler: WorkScheduler,
+        path: Path,
+        kind: str,
+        work: Callable[[], None],
+        on_failure: Callable[[], None] = _do_nothing,
     ) -> None:
         self.path = path
         self.kind = kind
         self.work = work
+        self.on_failure = on_failure
         self.is_waiting = False
         self._scheduler = scheduler
         self._ticket: Ticket[Turns] | None = None
@@ -145,14 +157,21 @@ class WorkScheduler:
         self.is_working = False
         self.longest = NO_WORK
 
-    def turns(self, path: Path, kind: str, work: Callable[[], None]) -> Turns:
+    def turns(
+        self,
+        path: Path,
+        kind: str,
+        work: Callable[[], None],
+        on_failure: Callable[[], None] = _do_nothing,
+    ) -> Turns:
         """Turns for one kind of work of one owner; see `Turns`.
 
         :param path: whose work it is.
         :param kind: what is done.
         :param work: does it.
+        :param on_failure: is called after `work` has raised in a round.
         """
-        return Turns(self, path, kind, work)
+        return Turns(self, path, kind, work, on_failure)
 
     def share(self, user: str, session: str = "") -> WorkShare:
         """The turns of one session.
@@ -224,15 +243,22 @@ class WorkScheduler:
         self.plan.renew()
         while (ticket := self.plan.take_next()) is not None:
             ticket.item.begin()
-            try:
-                self.run(ticket.item)
-            except Exception:
-                # The turns of others must come all the same.
-                self._log.failure("work of the kind {kind} has failed", kind=ticket.item.kind)
+            self._run_in_round(ticket.item)
         self.plan.renew()
         self._is_in_round = False
         if not self.plan.is_quiet:
             self.schedule()
+
+    def _run_in_round(self, turns: Turns) -> None:
+        """Let `turns` work; whatever it raises, the turns of others must come all the same."""
+        try:
+            self.run(turns)
+        except Exception:
+            self._log.failure("work of the kind {kind} has failed", kind=turns.kind)
+            try:
+                turns.on_failure()
+            except Exception:
+                self._log.failure("failed work of the kind {kind} has no end", kind=turns.kind)
 
 
 class WorkShare:
@@ -253,14 +279,17 @@ class WorkShare:
         self.has_time = scheduler.has_time
         self.is_late = scheduler.is_late
 
-    def turns(self, kind: str, work: Callable[[], None]) -> Turns:
+    def turns(
+        self, kind: str, work: Callable[[], None], on_failure: Callable[[], None] = _do_nothing
+    ) -> Turns:
         """Turns for a channel of the session.
 
         :param kind: what is done.
         :param work: does it; see `Turns`.
+        :param on_failure: is called after `work` has raised in a round.
         """
         path = (self._user, self._session, f"{kind} {next(self._names)}")
-        return Turns(self._scheduler, path, kind, work)
+        return Turns(self._scheduler, path, kind, work, on_failure)
 
     def next_step(self, kind: str) -> Deferred[None]:
         """Fires when a coroutine of the session may do its next step. Cancel it to leave.
