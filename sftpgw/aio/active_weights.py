@@ -57,16 +57,14 @@ class ActiveWeights:
         weight = self._weights.get(user)
         return self._weight_of(user) if weight is None else weight
 
-    def sum_with(self, user: str) -> float:
-        """The weights of all that take part, and of a user that may do so.
-
-        :param user: the user's name.
-        """
-        return self._sum if user in self._weights else self._sum + self._weight_of(user)
-
-    def share(self, user: str) -> float:
-        """Which part of the whole is a user's: above 0, and 1 for one who is alone.
+    def share(self, user: str, whole: float) -> float:
+        """How much of `whole` is a user's: all of it for one who is alone.
 
         :param user: the user's name. One who does not take part is told what it would be.
+        :param whole: what is shared.
         """
-        return self.weight(user) / self.sum_with(user)
+        weight = self._weights.get(user)
+        if weight is not None:
+            return whole * weight / self._sum
+        weight = self._weight_of(user)
+        return whole * weight / (self._sum + weight)

@@ -54,7 +54,7 @@ class WindowMemory:
 
     def fair_share_bytes(self, user: str) -> float:
         """How much a user may hold whatever others hold."""
-        return self._limit_bytes * self._weights.weight(user) / self._weights.sum_with(user)
+        return self._weights.share(user, self._limit_bytes)
 
     def try_charge(self, size_bytes: int, user: str) -> bool:
         """Count the smallest window of a channel; returns whether it is counted."""

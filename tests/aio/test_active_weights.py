@@ -29,4 +29,5 @@ def test_a_share_is_a_part_of_the_weights_of_those_that_take_part(
         for name, weight in WEIGHTS.items():
             assert weights[name] == counts[name]
             whole = sum(WEIGHTS[other] for other in active | {name})
-            assert weights.share(name) == pytest.approx(weight / whole)
+            assert weights.share(name, 100) == pytest.approx(100 * weight / whole)
+            assert weights.weight(name) == weight

@@ -21,12 +21,12 @@ Must not know: what the bytes are.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from itertools import count, islice
 
 from twisted.internet.defer import Deferred
 
+from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.aio.fair_order import Ticket
 from sftpgw.files.memory.plan import (
     OVERDRAFT_SHARE,
@@ -73,7 +73,7 @@ class Budget:
         self._holders: dict[str, Holder] = {}
         self._serials = count(1)
         self._watchers: dict[Callable[[], None], str | None] = {}  # with the user of the transfer
-        self._transfers: Counter[str] = Counter()
+        self._transfers = ActiveWeights(weight_of)
         self._is_serving = False
         self._looked_seconds: float | None = None
         self._asked = 0  # how often memory was wanted since the watchers were told
@@ -158,8 +158,8 @@ class Budget:
         """How many bytes one transfer of `user` may hold that no READ waits for."""
         if self.held_bytes * PLENTY_SHARE <= self.limit_bytes:
             return self.limit_bytes
-        users, transfers = max(1, len(self._transfers)), max(1, self._transfers[user])
-        return self.limit_bytes // users // transfers
+        share_bytes = int(self._transfers.share(user, self.limit_bytes))
+        return share_bytes // max(1, self._transfers[user])
 
     def watch(
         self, on_pressure: Callable[[], None], *, is_transfer: bool = True, user: str = ""
@@ -167,17 +167,12 @@ class Budget:
         self.unwatch(on_pressure)
         self._watchers[on_pressure] = user if is_transfer else None
         if is_transfer:
-            self._transfers[user] += 1
+            self._transfers.add(user)
 
     def unwatch(self, on_pressure: Callable[[], None]) -> None:
         user = self._watchers.pop(on_pressure, None)
         if user is not None:
-            self._end_transfer(user)
-
-    def _end_transfer(self, user: str) -> None:
-        self._transfers[user] -= 1
-        if not self._transfers[user]:
-            del self._transfers[user]
+            self._transfers.remove(user)
 
     def request_reclaim(self) -> None:
         self._asked += 1
@@ -221,14 +216,14 @@ class Budget:
 
     def open_upload(self, upload: MovingUpload, user: str = "") -> UploadAccount:
         """What an upload of `user` holds. Its owner calls `close` in the end."""
-        self._transfers[user] += 1
+        self._transfers.add(user)
         held = HeldUpload((user, f"{next(self._serials)}"), upload)
         self._plan.open(held)
         return UploadAccount(self, self._plan, held)
 
     def close_upload(self, upload: HeldUpload) -> None:
         """An upload holds nothing any more."""
-        self._end_transfer(upload.path[0])
+        self._transfers.remove(upload.path[0])
         self._plan.close(upload, self.seconds())
         self.serve()
 

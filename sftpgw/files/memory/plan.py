@@ -191,8 +191,7 @@ class MemoryPlan:
 
     def share_bytes(self, user: str) -> float:
         """An equal part of all memory, by weight."""
-        weights = self._weights
-        return self.limit_bytes / weights.sum_with(user) * weights.weight(user)
+        return self._weights.share(user, self.limit_bytes)
 
     def is_within_share(self, user: str, more_bytes: int = 0) -> bool:
         """Whether a user holds no more than its share, with so many bytes more."""

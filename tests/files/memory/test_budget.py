@@ -260,6 +260,15 @@ class TestTurns:
         alice.unwatch(sheds[0])
         assert alice.fair_share_bytes == 16
 
+    def test_free_memory_is_shared_by_weight(self) -> None:
+        budget = Budget(100, weight_of=lambda user: 3.0 if user == "heavy" else 1.0)
+        heavy, light = budget.share("heavy"), budget.share("light")
+        heavy.watch(lambda: None)
+        light.watch(lambda: None)
+        light.watch(lambda: None)
+        assert budget.try_acquire(51)
+        assert (heavy.fair_share_bytes, light.fair_share_bytes) == (75, 12)
+
     def test_a_request_that_leaves_the_queue_lets_others_pass(self) -> None:
         budget = Budget(10)
         assert budget.try_charge(5)
