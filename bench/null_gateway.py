@@ -146,7 +146,7 @@ class _UntilEnd(Protocol):
 def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) -> GatewayFactory:
     """The gateway's factory for the user ``bench``."""
     events = Complaints()
-    work = WorkScheduler(reactor, time.thread_time)
+    work = WorkScheduler(reactor, time.perf_counter)
 
     def sftp() -> SFTPProtocol:
         return SFTPProtocol(

@@ -180,7 +180,7 @@ def connect(settings: StoreSettings, events: EventSink | None = None, **changes:
     from twisted.internet import reactor  # noqa: PLC0415
 
     arguments: dict[str, Any] = {
-        "work": WorkScheduler(reactor, time.thread_time),
+        "work": WorkScheduler(reactor, time.perf_counter),
         "wall_clock": time.time,
         "random": random.Random(1).random,
         "in_thread": threads.deferToThread,

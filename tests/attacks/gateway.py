@@ -162,7 +162,7 @@ class TargetGateway(GatewayInMemory):
         super().__init__(store)
         fill(store)
         self.clock = reactor
-        self.work = WorkScheduler(reactor, time.thread_time)
+        self.work = WorkScheduler(reactor, time.perf_counter)
         self.log = LogFile(reactor)
         self.counted = CountedEvents(self.log.sink)
         self.events = self.counted  # type: ignore[assignment]
