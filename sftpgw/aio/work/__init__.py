@@ -1,1 +1,1 @@
-"""The CPU time of the process: who works next, and for how long in one reactor iteration."""
+"""The time of the reactor's thread: who works next, and for how long in one reactor iteration."""

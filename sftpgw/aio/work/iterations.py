@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sftpgw.aio.work.scheduler import NO_WORK, CpuSeconds, Quantum, WorkScheduler
+from sftpgw.aio.work.scheduler import NO_WORK, Quantum, Seconds, WorkScheduler
 
 LONG_CPU_SECONDS = 0.1
 """No iteration takes longer by what clients or stores send. This is CPU time, without what other
@@ -60,8 +60,8 @@ class IterationWatch:
         reactor: Any,
         work: WorkScheduler,
         *,
-        cpu_seconds: CpuSeconds,
-        wall_seconds: Callable[[], float],
+        cpu_seconds: Seconds,
+        wall_seconds: Seconds,
         on_long: Callable[[Iteration, int], None],
     ) -> None:
         self.longest = Iteration()
@@ -137,8 +137,8 @@ class _WatchedPoller:
         poller: Any,
         watch: IterationWatch,
         work: WorkScheduler,
-        cpu_seconds: CpuSeconds,
-        wall_seconds: Callable[[], float],
+        cpu_seconds: Seconds,
+        wall_seconds: Seconds,
     ) -> None:
         self.register = poller.register
         self.unregister = poller.unregister

@@ -1,6 +1,6 @@
 """Who works next, and how much work one reactor iteration takes.
 
-Knows: who waits, and how many CPU seconds each has used. Must not know: what the work is, or which
+Knows: who waits, and how many seconds each has used. Must not know: what the work is, or which
 clock runs.
 
 Rules
@@ -35,10 +35,10 @@ QUANTUM_SECONDS = 0.004
 
 
 class WorkPlan(Generic[T]):
-    """The CPU seconds of one reactor iteration, and what waits for them.
+    """The seconds of one reactor iteration, and what waits for them.
 
     :param weight_of: as of `FairOrder`.
-    :param round_seconds: how much CPU time a round takes, and what arrives behind it.
+    :param round_seconds: how long a round takes, and what arrives behind it.
     :param quantum_seconds: how much one gets in a row while others wait.
     :ivar left_seconds: how much of either is left; not above 0 if it is used up.
     :ivar is_empty: whether nothing waits. An attribute, since each read of a socket asks.
@@ -126,7 +126,7 @@ class WorkPlan(Generic[T]):
         """Count what a quantum has used.
 
         :param path: who has used it.
-        :param seconds: CPU time.
+        :param seconds: how long it took, by the clock of the work.
         :returns: `is_used_up`.
         """
         self.left_seconds = left_seconds = self.left_seconds - seconds

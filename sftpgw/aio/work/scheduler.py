@@ -1,7 +1,7 @@
-"""Hands out the CPU time of the process: a bounded amount in each reactor iteration.
+"""Hands out the time of the reactor's thread: a bounded amount in each iteration.
 
-Knows: when an iteration ends, and how much CPU time work has taken. Must not know: what the work
-is. Who is next is decided in `plan`.
+Knows: when an iteration ends, and how long work has taken. Must not know: what the work is. Who is
+next is decided in `plan`.
 
 All work that clients and stores cause asks here: packets, requests, responses of stores, pages of
 directories, digests. While little is to do, asking costs two looks at the clock and nothing waits.
@@ -24,17 +24,19 @@ from sftpgw.aio.fair_order import Path, Ticket
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.model.clock import Clock, DelayedCall
 
-CpuSeconds = Callable[[], float]
-"""Returns seconds that work has taken. The gateway takes ``time.perf_counter``: on virtual machines
-a look at the thread's own CPU time is a system call, of 0.6 us, four times as dear. What other
-processes take of the core counts then, too; a turn that they interrupt ends early."""
+Seconds = Callable[[], float]
+"""A clock: returns the seconds since some moment.
+
+For work the gateway takes ``time.perf_counter``: on virtual machines a look at the thread's own CPU
+time is a system call, of 0.6 us, six times as dear. What other processes take of the core counts
+then, too; a turn that they interrupt ends early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantum:
     """Work that was done in a row.
 
-    :ivar seconds: the CPU time that it took.
+    :ivar seconds: how long it took, by the clock of the work.
     :ivar kind: what it was.
     :ivar path: whose it was.
     """
@@ -130,7 +132,7 @@ class WorkScheduler:
     """The turns of the whole process.
 
     :param clock: the reactor, whose iterations are meant.
-    :param cpu_seconds: what is measured.
+    :param work_clock: measures how long work takes.
     :param plan: what one iteration takes, and in which order.
     :param most_seconds: what one quantum is charged at most.
     :ivar plan: the same.
@@ -143,12 +145,12 @@ class WorkScheduler:
     def __init__(
         self,
         clock: Clock,
-        cpu_seconds: CpuSeconds,
+        work_clock: Seconds,
         plan: WorkPlan[Turns] | None = None,
         most_seconds: float = MOST_SECONDS,
     ) -> None:
         self._clock = clock
-        self._cpu_seconds = cpu_seconds
+        self._work_clock = work_clock
         self.plan: WorkPlan[Turns] = plan or WorkPlan()
         self._most_seconds = most_seconds
         self._call: DelayedCall | None = None
@@ -183,7 +185,7 @@ class WorkScheduler:
 
     def has_time(self) -> bool:
         """Whether a turn is in progress and not over yet."""
-        return self.is_working and self._cpu_seconds() < self._ends_seconds
+        return self.is_working and self._work_clock() < self._ends_seconds
 
     def put(self, turns: Turns) -> Ticket[Turns]:
         """Let `turns` wait."""
@@ -209,12 +211,12 @@ class WorkScheduler:
 
     def is_late(self) -> bool:
         """Whether a turn is in progress, and over."""
-        return self.is_working and self._cpu_seconds() >= self._ends_seconds
+        return self.is_working and self._work_clock() >= self._ends_seconds
 
     def run(self, turns: Turns) -> None:
         """Let `turns` work now, and charge what it takes, up to `MOST_SECONDS`."""
         plan, path = self.plan, turns.path  # a login changes the path
-        began_seconds = self._cpu_seconds()
+        began_seconds = self._work_clock()
         may_seconds = plan.left_seconds if plan.is_empty else plan.quantum_seconds
         self._ends_seconds = began_seconds + may_seconds
         self.is_working = True
@@ -222,7 +224,7 @@ class WorkScheduler:
             turns.work()
         finally:
             self.is_working = False
-            seconds = self._cpu_seconds() - began_seconds
+            seconds = self._work_clock() - began_seconds
             if seconds > self.longest.seconds:
                 self.longest = Quantum(seconds, turns.kind, path)
             if plan.charge(path, min(seconds, self._most_seconds)):

@@ -88,7 +88,8 @@ class IterationLong(Event):
     :param wall_seconds: how long clients had to wait. Much more than `cpu_seconds`: the machine
         was busy with something else.
     :param work: what took longest in it, as far as it was measured.
-    :param work_seconds: the CPU time of that.
+    :param work_seconds: how long that took by the clock, with what other processes took of the
+        core meanwhile. So it may exceed `cpu_seconds`.
     :param count: how many were long since the last such line.
     """
 
