@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.logger import Logger
+
 MAX_UNFINISHED = 1024
 """As many as four channels have at once. Each is a few KiB of memory and some requests to S3."""
 
 
 class Unfinished:
     """The requests of one user whose channels have ended."""
+
+    _log = Logger()
 
     def __init__(self) -> None:
         self._count = 0
@@ -39,7 +43,11 @@ class Unfinished:
         if self._waiting and not self.is_full:
             waiting, self._waiting = self._waiting, {}
             for go_on in waiting:
-                go_on()
+                try:
+                    go_on()
+                except Exception:
+                    # The other channels wait for this call alone.
+                    self._log.failure("a channel that waited could not go on")
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` once, when there is room again. Repeated calls have no effect.

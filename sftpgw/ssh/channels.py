@@ -303,15 +303,16 @@ class SessionChannel(SSHChannel):
         self._outbound.resize(0)
 
     def _end_subsystem(self, reason: Exception) -> None:
-        self._window.close()
         subsystem, self._subsystem = self._subsystem, None
-        if subsystem is None or not self._started:
-            return
         try:
-            subsystem.connectionLost(Failure(reason))
+            if subsystem is not None and self._started:
+                subsystem.connectionLost(Failure(reason))
         except Exception:
             # The subsystems of other channels must be told of their end all the same.
             self._log.failure("a subsystem could not end")
+        finally:
+            # Last: whatever the memory is given to, this channel has ended before.
+            self._window.close()
 
 
 if TYPE_CHECKING:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sftpgw.model.users import User
-from sftpgw.sftp.unfinished import MAX_UNFINISHED
+from sftpgw.sftp.unfinished import MAX_UNFINISHED, Unfinished
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from sftpgw.wire import sftp as wire
@@ -51,3 +53,17 @@ def test_changes_that_go_on_are_bounded_and_later_ones_wait(gateway: GatewayInMe
     later.pump()
     assert later.replies
     gateway.assert_idle()
+
+
+def test_a_channel_that_fails_to_go_on_keeps_no_other_from_it(logged_failures: Any) -> None:
+    def broken() -> None:
+        raise RuntimeError("a defect")
+
+    unfinished, gone_on = Unfinished(), list[str]()
+    unfinished.add(MAX_UNFINISHED)
+    unfinished.wait(broken)
+    unfinished.wait(lambda: gone_on.append("next"))
+    unfinished.end_one()
+    (failure,), logged_failures.found = logged_failures.found, []
+    assert "a defect" in failure
+    assert gone_on == ["next"]

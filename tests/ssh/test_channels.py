@@ -536,6 +536,17 @@ def test_a_subsystem_that_fails_at_the_end_does_not_keep_it_from_others(
     assert "a bug at the end" in found
 
 
+def test_a_subsystem_ends_before_its_memory_goes_to_others() -> None:
+    subsystem = RecordingSubsystem()
+    pair = LoggedInPair({b"sftp": lambda: subsystem})
+    pair.open_subsystem(b"sftp")
+    window, losses = pair.server.service.channels[0]._window, list[int]()
+    window.close = lambda: losses.append(len(subsystem.losses))
+    pair.drop()
+    assert losses
+    assert losses[0] == 1
+
+
 def test_no_second_subsystem_on_a_channel_that_we_have_closed(talk: Conversation) -> None:
     pair, made = talk.pair, [talk.subsystem]
     pair.client.dispatchMessage = lambda number, payload: None  # it never answers CLOSE

@@ -92,10 +92,12 @@ class RangeMemory:
     def _granted(self, _: None, size_bytes: int) -> None:
         self._waiting = None
         self._granted_bytes = size_bytes
-        self._on_granted()
-        # The READ that it was for may have been given up, or may have asked for less.
-        unused_bytes, self._granted_bytes = self._granted_bytes, 0
-        self._budget.release(unused_bytes)
+        try:
+            self._on_granted()
+        finally:
+            # The READ that it was for may have been given up, or may have asked for less.
+            unused_bytes, self._granted_bytes = self._granted_bytes, 0
+            self._budget.release(unused_bytes)
 
     def leave_queue(self) -> None:
         """Do not wait any more."""

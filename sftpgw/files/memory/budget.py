@@ -25,6 +25,7 @@ from collections.abc import Callable
 from itertools import count, islice
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.aio.fair_order import Ticket
@@ -60,6 +61,8 @@ class Budget:
     :param seconds: returns the time.
     :param weight_of: returns the weight of a user: one of weight 2 gets twice as much as others.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -193,7 +196,11 @@ class Budget:
         for on_pressure in tuple(self._watchers):
             if self._plan.is_empty:
                 return
-            on_pressure()
+            try:
+                on_pressure()
+            except Exception:
+                # The others must be told all the same, and it is no fault of the one that asks.
+                self._log.failure("a transfer could not give memory back")
 
     def _look_at_uploads(self) -> None:
         """Uploads that do not move give way, while others wait."""
@@ -259,7 +266,11 @@ class Budget:
         self._is_serving = True
         try:
             while (request := self._plan.next_grant(self.seconds())) is not None:
-                request.grant()
+                try:
+                    request.grant()
+                except Exception:
+                    # It is no fault of the one that released memory, and the queue must go on.
+                    self._log.failure("a transfer that was granted memory could not go on")
         finally:
             self._is_serving = False
 
