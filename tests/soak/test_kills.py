@@ -198,6 +198,8 @@ exempt_networks = 127.0.0.0/8
         if how == "resume" and old is not None:
             data = old + data
         (self.folder / "local").write_bytes(data)
+        # A gateway that was killed may have begun an upload that the store makes only later.
+        self.left |= set(self.state().uploads)
         is_done = self.run(how, "local", name, victim)
         self.client().sftp("-ls -l")  # which waits for what is being published
         there = self.digests().get(name)
