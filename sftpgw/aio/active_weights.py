@@ -46,7 +46,7 @@ class ActiveWeights:
         if not self._counts[user]:
             del self._counts[user]
             weight = self._weights.pop(user)
-            # The sum is exact again when nobody is left, whatever the rounding was.
+            # The sum is exact again when no user is left, whatever the rounding was.
             self._sum = self._sum - weight if self._weights else 0.0
 
     def weight(self, user: str) -> float:

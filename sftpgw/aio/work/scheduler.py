@@ -66,7 +66,7 @@ class Turns:
     :param kind: what is done, for the event of a long iteration.
     :param work: does some of it, as long as `has_time`; then it calls `wait`.
     :param on_failure: ends what the work is for, after `work` has raised when its turn came. When
-        it works at once, whoever called `ask` gets the exception.
+        it works at once, the caller of `ask` gets the exception.
     :ivar is_waiting: whether `work` will be called when it is its turn.
     """
 
