@@ -31,6 +31,7 @@ from sftpgw.model.settings import SshSettings
 from sftpgw.model.units import Body
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
+from sftpgw.sftp.handles import Handles
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -151,8 +152,7 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
     def sftp() -> SFTPProtocol:
         return SFTPProtocol(
             NullServer(size_bytes),
-            max_handles=_MAX_HANDLES,
-            random_bytes=secrets.token_bytes,
+            handles=Handles(_MAX_HANDLES, secrets.token_bytes),
             events=events,
             clock=reactor,
             work=work.share("bench"),

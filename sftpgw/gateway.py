@@ -84,12 +84,7 @@ class Gateway:
         self.log_limiter = LogLimiter(reactor)
         self.log_limiter.tell(LogSink(log))
         self._events: EventSink = LogSink(log, limiter=self.log_limiter)
-        users = settings.users
-
-        def weight_of(user: str) -> float:
-            return users[user].weight if user in users else 1.0
-
-        self._work = WorkScheduler(reactor, time.perf_counter, WorkPlan(weight_of))
+        self._work = WorkScheduler(reactor, time.perf_counter, WorkPlan(settings.weight_of))
         self.iterations = IterationWatch(
             reactor,
             self._work,
@@ -115,7 +110,9 @@ class Gateway:
             store=self._store,
             budget=budget,
             window_memory=WindowMemory(
-                budget.share(WINDOWS), settings.limits.memory_bytes // WINDOWS_SHARE, weight_of
+                budget.share(WINDOWS),
+                settings.limits.memory_bytes // WINDOWS_SHARE,
+                settings.weight_of,
             ),
             work=self._work,
             clock=reactor,

@@ -29,6 +29,7 @@ from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.commands import CommandContext, make_console
 from sftpgw.scp.console import Console
 from sftpgw.sftp.close_hold import close_wait_seconds
+from sftpgw.sftp.handles import Handles
 from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.unfinished import UnfinishedOfUsers
@@ -118,8 +119,12 @@ class Session:
             GatewayServer(
                 self._user.name, self.tree, shared.clock, shared.settings.files, self._digester
             ),
-            max_handles=shared.settings.ssh.handles_per_session,
-            random_bytes=shared.random_bytes,
+            handles=Handles(
+                shared.settings.ssh.handles_per_session,
+                shared.random_bytes,
+                self._count("handles", shared.settings.limits.handles_per_user),
+                self.context.budget,
+            ),
             events=self.context.events,
             clock=shared.clock,
             work=self.context.work,
@@ -127,7 +132,6 @@ class Session:
             if shared.holds_closes
             else None,
             unfinished=shared.unfinished.of(self._user.name),
-            user_handles=self._count("handles", shared.settings.limits.handles_per_user),
             memory=self.context.budget,
         )
 

@@ -29,14 +29,13 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.aio.user_counts import UserCount
 from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.errors import EndOfFile, InvalidHandle, NoSuchFile, NoSuchObject
 from sftpgw.model.clock import Clock
@@ -86,14 +85,12 @@ class SFTPProtocol:
     """Implements `model.subsystem.Subsystem` on an `IGatewayServer`.
 
     :param server: the files of the user.
-    :param max_handles: how many files and directories may be open at once.
-    :param random_bytes: a source of randomness for the names of handles.
+    :param handles: the files and directories that are open, of this channel alone.
     :param events: the session's event sink.
     :param clock: ends the wait of a CLOSE.
     :param work: hands out CPU time; the channel has a place of its own there.
     :param close_wait_seconds: how long a CLOSE waits for a time (`sftp/close_hold`); None: never.
     :param unfinished: what other channels of the user have left; None: this is the only one.
-    :param user_handles: counts the handles of all channels of the user; None to count nothing.
     :param memory: the user's share of the memory budget; None to count nothing.
     """
 
@@ -101,20 +98,18 @@ class SFTPProtocol:
         self,
         server: IGatewayServer,
         *,
-        max_handles: int,
-        random_bytes: Callable[[int], bytes],
+        handles: Handles,
         events: EventSink,
         clock: Clock,
         work: WorkShare,
         close_wait_seconds: float | None = None,
         unfinished: Unfinished | None = None,
-        user_handles: UserCount | None = None,
         memory: MemoryBudget | None = None,
     ) -> None:
         self._server = server
         self._events = events
         self._turns = work.turns("requests", self._begin_requests, self._on_turn_failed)
-        self._handles = Handles(max_handles, random_bytes, user_handles, memory)
+        self._handles = handles
         self._refusals = RefusalLog(events)
         self._handlers = RequestHandlers(
             HandlerContext(server, self._handles),

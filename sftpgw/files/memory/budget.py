@@ -93,14 +93,9 @@ class Budget:
         limit_bytes = memory_bytes * OVERDRAFT_SHARE // (OVERDRAFT_SHARE + 1)
         return cls(limit_bytes, seconds, weight_of)
 
-    def share(self, user: str, at_most_bytes: int | None = None) -> Share:
-        """The budget for one user; a user may have several shares.
-
-        :param user: the name of the user.
-        :param at_most_bytes: how many bytes `try_acquire` and `try_charge` may count for the user;
-            None for no bound.
-        """
-        return Share(self, user, at_most_bytes)
+    def share(self, user: str) -> Share:
+        """The budget for one user; a user may have several shares."""
+        return Share(self, user)
 
     @property
     def held_bytes(self) -> int:
@@ -364,14 +359,11 @@ class Share:
 
     :param budget: the budget of the process.
     :param user: the name of the user.
-    :param at_most_bytes: how many bytes `try_acquire` and `try_charge` may count for the user;
-        None for no bound.
     """
 
-    def __init__(self, budget: Budget, user: str, at_most_bytes: int | None = None) -> None:
+    def __init__(self, budget: Budget, user: str) -> None:
         self._user = user
         self._budget = budget
-        self._at_most_bytes = at_most_bytes
         self.unwatch = budget.unwatch
         self.request_reclaim = budget.request_reclaim
 
@@ -386,10 +378,10 @@ class Share:
         return self._budget.open_upload(upload, self._user)
 
     def try_acquire(self, size_bytes: int) -> bool:
-        return self._allows(size_bytes) and self._budget.try_acquire(size_bytes, self._user)
+        return self._budget.try_acquire(size_bytes, self._user)
 
     def try_charge(self, size_bytes: int) -> bool:
-        return self._allows(size_bytes) and self._budget.try_charge(size_bytes, self._user)
+        return self._budget.try_charge(size_bytes, self._user)
 
     def charge(self, size_bytes: int) -> None:
         self._budget.charge(size_bytes, self._user)
@@ -402,9 +394,3 @@ class Share:
 
     def is_over_fair_share(self) -> bool:
         return self._budget.is_over_fair_share(self._user)
-
-    def _allows(self, size_bytes: int) -> bool:
-        at_most_bytes = self._at_most_bytes
-        return (
-            at_most_bytes is None or self._budget.held_by(self._user) + size_bytes <= at_most_bytes
-        )
