@@ -13,6 +13,7 @@ from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.units import KIB, MIB
 from sftpgw.sftp.protocol import OUTBOX_BYTES
 from sftpgw.ssh.outbound import LOT_BYTES, UNREAD_SECONDS
+from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
@@ -147,7 +148,7 @@ def test_a_client_that_does_not_read_for_a_minute_is_closed_when_others_wait(
 def test_a_further_session_on_a_connection_needs_memory_for_its_window(
     made: list[RecordingSubsystem],
 ) -> None:
-    share = Budget(64 * MIB).share("/windows", LEAST_WINDOW_BYTES)
+    share = WindowMemory(Budget(64 * MIB), LEAST_WINDOW_BYTES).share("alice")
     pairs = [
         LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, window_memory=share)
         for _ in range(2)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sftpgw.files.memory.budget import Budget
 from sftpgw.model.units import KIB, MIB
+from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.ssh.windows import (
     LEAST_WINDOW_BYTES,
     LONGEST_REQUEST_BYTES,
@@ -43,7 +44,7 @@ def test_a_window_grows_as_it_is_used_and_is_counted() -> None:
 
 
 def test_windows_together_do_not_grow_beyond_their_share() -> None:
-    share = Budget(16 * MIB).share("/windows", 1 * MIB)
+    share = WindowMemory(Budget(16 * MIB), 1 * MIB).share("alice")
     window = ReceiveWindow(share)
     window.open()
     send_all(window, 4)
