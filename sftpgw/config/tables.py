@@ -352,7 +352,8 @@ SSH_KEYS: Mapping[str, Key] = {
         "Which algorithms are offered where the five lists below do not say it. ``modern``: what "
         "clients of the last years have. ``compatible``: besides, the curves of NIST, fixed groups "
         "with SHA-2, and MACs of the clear text, for which no attack is known. ``legacy``: "
-        "besides, SHA-1 and CBC, for clients that have nothing else; a warning tells of each such login.",
+        "besides, SHA-1 and CBC, for clients that have nothing else; a warning tells of each login "
+        "that uses them.",
     ),
     "key_exchanges": Key(
         "key_exchanges",

@@ -17,7 +17,7 @@ The policies, each with all of the one before it:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 
@@ -26,7 +26,6 @@ from twisted.conch.ssh.keys import Key
 from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, SHA1_LOGIN_ALGORITHMS
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.key_agreements import METHODS
-from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 
 STRICT_BY_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_BY_CLIENT = b"kex-strict-c-v00@openssh.com"
@@ -156,115 +155,3 @@ def legacy_names(offer: Offer) -> list[str]:
         if name not in getattr(compatible, kind)
     )
     return list(dict.fromkeys(found))
-
-
-# What a client and we have in common.
-
-
-def acceptable_macs(
-    client_ciphers: Iterable[Sequence[bytes]],
-    client_macs: Iterable[Sequence[bytes]],
-    offer: Offer,
-) -> list[bytes]:
-    """The MACs of which the client must have one.
-
-    With an AEAD cipher in both directions no MAC is used, and any is acceptable (RFC 5647, section
-    5.1, as OpenSSH implements it). Conch requires a common one in any case (`ssh_KEXINIT`).
-
-    :param client_ciphers: the client's ciphers, for each direction.
-    :param client_macs: the client's MACs, for each direction.
-    :param offer: our algorithms.
-    """
-    ciphers = [next(iter(allowed(theirs, offer.ciphers)), b"") for theirs in client_ciphers]
-    if all(chosen in AEAD_CIPHERS for chosen in ciphers):
-        return [name for theirs in client_macs for name in theirs]
-    return list(offer.macs)
-
-
-@dataclass(frozen=True, slots=True)
-class Mismatch:
-    """A kind of algorithm of which a client and we have none in common.
-
-    :ivar setting: the key of ``[ssh]`` that lists this kind; ``compressions``, which no key lists.
-    :ivar theirs: what the client offers.
-    :ivar ours: what we offer.
-    :ivar could_list: those of `theirs` that the setting may list. A host key algorithm also needs a
-        host key.
-    """
-
-    setting: str
-    theirs: tuple[bytes, ...]
-    ours: tuple[bytes, ...]
-    could_list: tuple[str, ...]
-
-
-_SETTINGS = (
-    *("key_exchanges", "host_key_algorithms", "ciphers", "ciphers", "macs", "macs"),
-    *("compressions", "compressions"),
-)
-"""The settings for the first lists of a KEXINIT, in their order (RFC 4253, section 7.1)."""
-
-
-def first_mismatch(theirs: Sequence[Sequence[bytes]], offer: Offer) -> Mismatch | None:
-    """The first kind of algorithm without a common one; None if there is none.
-
-    :param theirs: the lists of a client's KEXINIT, in their order.
-    :param offer: what we offer this client.
-    """
-    ours: dict[str, Collection[bytes]] = {kind: getattr(offer, kind) for kind in KINDS}
-    ours["macs"] = acceptable_macs(theirs[2:4], theirs[4:6], offer)
-    ours["compressions"] = COMPRESSIONS
-    for setting, names in zip(_SETTINGS, theirs, strict=False):
-        if not allowed(names, ours[setting]):
-            known = KNOWN.get(setting, ())
-            could_list = tuple(name for name in known if name.encode("ascii") in names)
-            return Mismatch(setting, tuple(names), tuple(ours[setting]), could_list)
-    return None
-
-
-def strictest_policy(
-    theirs: Sequence[Sequence[bytes]], host_keys: Iterable[Key], login_algorithm: bytes = b""
-) -> Policy | None:
-    """The strictest policy that lets a client in; None if none does.
-
-    :param theirs: the lists of its KEXINIT, in their order.
-    :param host_keys: the gateway's host keys.
-    :param login_algorithm: what its key has signed with; empty if it has logged in without one, or
-        has not logged in.
-    """
-    keys = tuple(host_keys)
-    for policy in Policy:
-        offer = policy_offer(policy)
-        signs_well = not login_algorithm or login_algorithm in offer.login_key_algorithms
-        if signs_well and first_mismatch(theirs, offer.with_keys(keys)) is None:
-            return policy
-    return None
-
-
-def remedy_for(
-    mismatch: Mismatch,
-    theirs: Sequence[Sequence[bytes]],
-    settings: SshSettings,
-    host_keys: Iterable[Key],
-) -> str:
-    """The setting that would let a client in.
-
-    :param mismatch: what it and we do not have in common.
-    :param theirs: the lists of its KEXINIT, in their order.
-    :param settings: the settings that do not.
-    :param host_keys: the gateway's host keys.
-    """
-    keys = tuple(host_keys)
-    for policy in Policy:
-        if (
-            first_mismatch(theirs, Offer.of(replace(settings, policy=policy)).with_keys(keys))
-            is None
-        ):
-            return f"[ssh] policy = {policy.value}"
-    could_list = " or ".join(mismatch.could_list)
-    if not could_list:
-        return "none: the client has to be updated"
-    is_host_key = mismatch.setting == "host_key_algorithms"
-    if is_host_key and allowed(mismatch.theirs, Offer.of(settings).host_key_algorithms):
-        return f"[gateway] host_keys: a key for {could_list}"
-    return f"[ssh] {mismatch.setting}: list {could_list}"
