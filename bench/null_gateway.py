@@ -167,15 +167,15 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
         key_prefix="",
         authorized_keys=frozenset((authorized_blob(public_key),)),
     )
+    threads = LoginThreads(reactor)
     return GatewayFactory(
-        portal=make_portal(
-            static_authenticator({"bench": user}, LoginThreads(reactor).run), make_avatar
-        ),
+        portal=make_portal(static_authenticator({"bench": user}, threads.run), make_avatar),
         host_keys=load_host_keys((host_key,)),
         settings=SshSettings(),
         clock=reactor,
         events=events,
         work=work,
+        run_in_thread=threads.run,
     )
 
 

@@ -125,15 +125,17 @@ class Gateway:
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
+        threads = LoginThreads(reactor)
         self.factory = GatewayFactory(
             portal=make_portal(
-                static_authenticator(settings.users, LoginThreads(reactor).run), self._make_avatar
+                static_authenticator(settings.users, threads.run), self._make_avatar
             ),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
             events=self._events,
             work=self._work,
+            run_in_thread=threads.run,
         )
 
     def _make_sweeper(self) -> Sweeper:

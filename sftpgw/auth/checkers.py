@@ -87,15 +87,19 @@ class PasswordChecker:
         return user
 
 
+class UnfitKey(UnauthorizedLogin):
+    """A key that no account can have: of a type or size that is not accepted."""
+
+
 def _read_offered_key(blob: bytes, algorithm: bytes) -> LoginKey:
     """The key in `blob`.
 
-    :raises UnauthorizedLogin: it cannot be used, or not with this algorithm.
+    :raises UnfitKey: it cannot be used, or not with this algorithm.
     """
     try:
         login_key = read_key_blob(blob)
     except ValueError as problem:
-        raise UnauthorizedLogin(str(problem)) from problem
+        raise UnfitKey(str(problem)) from problem
     if algorithm not in login_key.algorithms:
-        raise UnauthorizedLogin("the algorithm is not accepted, or not for this key")
+        raise UnfitKey("the key cannot sign with the algorithm that the client names")
     return login_key

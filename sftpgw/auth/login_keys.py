@@ -7,7 +7,8 @@ Must not know: whose key it is, or the packet that a signature came in.
 Rules:
 
 - Accepted are Ed25519, ECDSA on the NIST curves, RSA of 2048 to 16384 bits, and the security-key
-  variants of the first two; neither DSA nor SHA-1.
+  variants of the first two; not DSA.
+- Which algorithms may sign, such as RSA with SHA-1, is decided before (`ssh.algorithms`).
 - A signature names its algorithm; it must be the one that the request announces.
 - In OpenSSH, options before a key restrict it. No option is implemented here, so a line with one is
   refused: without it the key could do more than intended.
@@ -30,6 +31,8 @@ MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384
 
 _RSA_ALGORITHMS = (b"rsa-sha2-512", b"rsa-sha2-256")
+SHA1_LOGIN_ALGORITHMS = (b"ssh-rsa",)
+"""RSA with SHA-1 has the name of the key's type (RFC 4253, section 6.6)."""
 _OTHER_ALGORITHMS = (
     b"ssh-ed25519",
     b"sk-ssh-ed25519@openssh.com",
@@ -40,7 +43,7 @@ _OTHER_ALGORITHMS = (
 )
 
 LOGIN_ALGORITHMS: tuple[bytes, ...] = _OTHER_ALGORITHMS + _RSA_ALGORITHMS
-"""Signature algorithms for logins, as announced to clients in server-sig-algs (RFC 8308)."""
+"""Signature algorithms for logins, but for SHA-1."""
 
 _KEY_TYPES = frozenset((*_OTHER_ALGORITHMS, b"ssh-rsa"))
 _USER_PRESENT = 0x01
@@ -72,7 +75,8 @@ class LoginKey:
     def algorithms(self) -> tuple[bytes, ...]:
         """The signature algorithms that this key can sign with."""
         key_type = bytes(self.key.sshType())
-        return _RSA_ALGORITHMS if key_type == b"ssh-rsa" else (key_type,)
+        is_rsa = key_type == b"ssh-rsa"
+        return _RSA_ALGORITHMS + SHA1_LOGIN_ALGORITHMS if is_rsa else (key_type,)
 
     @property
     def fingerprint(self) -> str:

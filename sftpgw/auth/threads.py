@@ -1,15 +1,17 @@
-"""Threads in which passwords are hashed, and the order in which addresses get them.
+"""Threads for what takes long before a login, and the order in which addresses get them.
+
+These are hashes of passwords, and key exchanges of the few kinds that take over 10 ms.
 
 Knows: that a hash takes a core for a quarter of a second, how many may run at once, and which
 address each one is for.
-Must not know: passwords or users.
+Must not know: passwords, keys or users.
 
 The reactor's own threads look up host names and the store's credentials, which must not wait
 behind hundreds of guessed passwords.
 
 Rules
 
-- Addresses take turns (`aio.fair_order`): the next hash is for the address that has used least
+- Addresses take turns (`aio.fair_order`): the next call is for the address that has used least
   time. An IPv6 /64 counts as one address. The time is charged once it is known, since hashes
   differ: a user of users.ini may have one that takes seconds.
 - A hash that was the right one is charged a tenth. So an address that logs in goes before those
@@ -20,7 +22,7 @@ Rules
   back, so that a hash takes a whole core.
 - A wait that is cancelled leaves the queue. A hash that has begun keeps its thread until it ends,
   and is charged, whether its client is still there or not.
-- How many wait is bounded by admission: each connection before login waits for one hash at most.
+- How many wait is bounded by admission: each connection waits for one call at most.
 """
 
 from __future__ import annotations
@@ -58,11 +60,16 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _HashingSource:
-    """An address with hashes that wait or run.
+RunInThread = Callable[..., Deferred[Any]]
+"""``LoginThreads.run``: takes the client's address or /64, a function and its arguments. In tests,
+a function that makes the call at once."""
+
+
+class _Source:
+    """An address with calls that wait or run.
 
     :ivar waiting: the calls that wait, in their order.
-    :ivar running: how many of its hashes run.
+    :ivar running: how many of its calls run.
     :ivar ticket: its place in the order; None if nothing waits, or as many run as may.
     """
 
@@ -75,7 +82,7 @@ class _HashingSource:
 
 
 class _Call:
-    """One hash that was asked for.
+    """One call that was asked for.
 
     :ivar done: fires with its result.
     """
@@ -83,7 +90,7 @@ class _Call:
     __slots__ = ("arguments", "done", "function")
 
     def __init__(
-        self, function: Callable[..., bool], arguments: tuple[object, ...], done: Deferred[Any]
+        self, function: Callable[..., Any], arguments: tuple[object, ...], done: Deferred[Any]
     ) -> None:
         self.function = function
         self.arguments = arguments
@@ -103,24 +110,23 @@ class LoginThreads:
         self._most_of_one = max(1, self._free - 1)
         self._pool = ThreadPool(0, self._free, name="sftpgw-logins")
         self._order: FairOrder[str] = FairOrder()
-        self._sources: dict[str, _HashingSource] = {}
+        self._sources: dict[str, _Source] = {}
 
     @property
     def waiting(self) -> int:
         """How many calls wait for a thread."""
         return sum(len(source.waiting) for source in self._sources.values())
 
-    def run(self, source: str, function: Callable[..., bool], *arguments: object) -> Deferred[bool]:
+    def run(self, source: str, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
         """Call a function in a thread, once it is the source's turn.
 
         :param source: the address that the call is for (`model.addresses.source_of`).
-        :param function: hashes a password, and tells whether it is the right one.
+        :param function: hashes a password, and tells whether it is the right one; or computes the
+            reply of a key exchange.
         :param arguments: its arguments.
         """
-        done: Deferred[bool] = Deferred(lambda done: self._leave(source, done))
-        self._sources.setdefault(source, _HashingSource()).waiting.append(
-            _Call(function, arguments, done)
-        )
+        done: Deferred[Any] = Deferred(lambda done: self._leave(source, done))
+        self._sources.setdefault(source, _Source()).waiting.append(_Call(function, arguments, done))
         self._line_up(source)
         self._start_all()
         return done
@@ -156,15 +162,14 @@ class LoginThreads:
     def _work(self, name: str, call: _Call) -> None:
         """In the thread: call, and tell the reactor."""
         began_seconds = time.monotonic()
-        outcome: bool | Failure
         try:
-            outcome = call.function(*call.arguments)
+            outcome: Any = call.function(*call.arguments)
         except Exception:
             outcome = Failure()
         seconds = time.monotonic() - began_seconds
         self._reactor.callFromThread(self._on_ended, name, call, outcome, seconds)
 
-    def _on_ended(self, name: str, call: _Call, outcome: bool | Failure, seconds: float) -> None:
+    def _on_ended(self, name: str, call: _Call, outcome: Any, seconds: float) -> None:
         self._free += 1
         self._sources[name].running -= 1
         self._order.charge((name,), seconds * RIGHT_SHARE if outcome is True else seconds)

@@ -11,20 +11,16 @@ Names and passwords match in any spelling of the same characters (Unicode's cano
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.passwords import Decoys, matches
+from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
 from sftpgw.model.users import User
-
-RunInThread = Callable[..., Deferred[Any]]
-"""``LoginThreads.run``: takes the client's address or /64, a function and its arguments. In tests,
-a function that makes the call at once."""
 
 
 class UserDirectory(Protocol):

@@ -31,6 +31,7 @@ from sftpgw.model.settings import (
     ExactTimes,
     LateTimes,
     OnDisconnect,
+    Policy,
     Probe,
     SetStat,
     SignPayload,
@@ -345,10 +346,20 @@ SSH_KEYS: Mapping[str, Key] = {
         size(257 * KIB, 4 * MIB),
         "The longest SSH packet that is taken from a client that has logged in.",
     ),
+    "policy": Key(
+        "policy",
+        one_of(Policy),
+        "Which algorithms are offered where the five lists below do not say it. ``modern``: what "
+        "clients of the last years have. ``compatible``: besides, the curves of NIST, fixed groups "
+        "with SHA-2, and MACs of the clear text, for which no attack is known. ``legacy``: "
+        "besides, SHA-1 and CBC, for clients that have nothing else; a warning tells of each login "
+        "that uses them.",
+    ),
     "key_exchanges": Key(
         "key_exchanges",
         NAMES,
-        "The key exchange methods that are offered, the preferred one first.",
+        "The key exchange methods that are offered, the preferred one first. By default those of "
+        "``policy``, like the other lists.",
     ),
     "ciphers": Key("ciphers", NAMES, "The ciphers that are offered, the preferred one first."),
     "macs": Key("macs", NAMES, "The MACs that are offered, the preferred one first."),

@@ -113,9 +113,20 @@ class PenaltySettings:
     max_seconds: float = 600.0
 
 
+class Policy(enum.Enum):
+    """Which algorithms are offered where [ssh] does not list them; `ssh.algorithms` has the lists.
+
+    In order: each lets in all clients that the one before it lets in.
+    """
+
+    MODERN = "modern"
+    COMPATIBLE = "compatible"
+    LEGACY = "legacy"
+
+
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """[ssh]. A list of algorithms that is empty stands for the default in `ssh.algorithms`.
+    """[ssh]. A list of algorithms that is empty stands for that of `policy`.
 
     0 as `keepalive_interval_seconds` or `idle_timeout_seconds` means never.
     """
@@ -141,6 +152,7 @@ class SshSettings:
     key_exchange_timeout_seconds: float = 60.0
     packet_before_login_bytes: int = 35 * KIB
     packet_after_login_bytes: int = 257 * KIB
+    policy: Policy = Policy.COMPATIBLE
     key_exchanges: tuple[str, ...] = ()
     ciphers: tuple[str, ...] = ()
     macs: tuple[str, ...] = ()

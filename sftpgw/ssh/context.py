@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
 
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.threads import RunInThread
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.settings import SshSettings
@@ -67,6 +69,15 @@ class ConnectionContext(Protocol):
     services: dict[bytes, Any]
     new_label: Callable[[], str]
     work: WorkScheduler
+    run_in_thread: RunInThread
+    host_keys: tuple[Key, ...]
+
+    def count_unfit(self, reason: str, client: bytes) -> None:
+        """Count a client that cannot connect or log in with the algorithms that it has.
+
+        :param reason: the setting that lists those which it would need.
+        :param client: the client's version.
+        """
 
     def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""

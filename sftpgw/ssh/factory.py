@@ -18,6 +18,7 @@ from twisted.cred.portal import Portal
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.threads import RunInThread
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import (
@@ -27,11 +28,12 @@ from sftpgw.model.events.session_events import (
 )
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.admission import Admission, ProcessAdmission, Refusal
-from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer, allowed
+from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.context import AcceptedClient, OpenConnection
 from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.ssh.unfit_clients import UnfitClients
 from sftpgw.ssh.userauth import GatewayUserAuth
 
 REFUSALS_TALLY_SECONDS = 10.0
@@ -55,6 +57,7 @@ class GatewayFactory(SSHFactory):
     :param clock: the reactor, or ``task.Clock`` in tests.
     :param events: where events go.
     :param work: hands out CPU time to all connections.
+    :param run_in_thread: computes key exchanges that take long (``LoginThreads.run``).
     :param new_label: makes the label that every event of a session carries.
     :param admission: decides which connections are accepted; by default by `settings`, counting the
         connections of this process.
@@ -76,6 +79,7 @@ class GatewayFactory(SSHFactory):
         clock: Clock,
         events: EventSink,
         work: WorkScheduler,
+        run_in_thread: RunInThread,
         new_label: Callable[[], str] = random_label,
         admission: Admission | None = None,
     ) -> None:
@@ -84,17 +88,20 @@ class GatewayFactory(SSHFactory):
         self.clock = clock
         self.events = events
         self.work = work
+        self.run_in_thread = run_in_thread
         self.new_label = new_label
         self.connections: set[OpenConnection] = set()
-        self.offer = Offer.of(settings)
         self._admission: Admission = admission or ProcessAdmission(
             settings, seconds=clock.seconds, random=random.random
         )
         self._refusals = Tally(self._refusals_counted, REFUSALS_TALLY_SECONDS, clock, events)
         self._silent = Tally(_silent_counted, SILENT_TALLY_SECONDS, clock, events)
         self._pauses = Tally(_pauses_counted, REFUSALS_TALLY_SECONDS, clock, events)
+        self._unfit = UnfitClients(clock, events)
         self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
+        self.host_keys = tuple(host_keys)
+        self.offer = Offer.of(settings).with_keys(host_keys)
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -126,17 +133,11 @@ class GatewayFactory(SSHFactory):
         """A transport with our lists of algorithms.
 
         Replaces Conch's `SSHFactory.buildProtocol`, which offers SHA-1 signatures by RSA host keys
-        (`Key.supportedSignatureAlgorithms`), and logs a line about moduli for every connection.
+        in any case, and logs a line about moduli for every connection.
         """
         transport = GatewayTransport(self, client)
-        ours = [
-            name for key in self.privateKeys.values() for name in key.supportedSignatureAlgorithms()
-        ]
-        transport.supportedPublicKeys = allowed(self.offer.host_key_algorithms, ours)
-        transport.supportedKeyExchanges = [
-            *allowed(self.offer.key_exchanges, GatewayTransport.supportedKeyExchanges),
-            STRICT_BY_SERVER,
-        ]
+        transport.supportedPublicKeys = list(self.offer.host_key_algorithms)
+        transport.supportedKeyExchanges = [*self.offer.key_exchanges, STRICT_BY_SERVER]
         transport.supportedCiphers = list(self.offer.ciphers)
         transport.supportedMACs = list(self.offer.macs)
         transport.supportedCompressions = list(COMPRESSIONS)
@@ -158,6 +159,14 @@ class GatewayFactory(SSHFactory):
         """
         self._refusals.count(refusal.value, host)
 
+    def count_unfit(self, reason: str, client: bytes) -> None:
+        """Count a client that cannot connect or log in with the algorithms that it has.
+
+        :param reason: the setting that lists those which it would need.
+        :param client: the client's version.
+        """
+        self._unfit.count(reason, client)
+
     def count_pause(self, fault: str) -> None:
         """Count a pause of accepting.
 
@@ -170,6 +179,7 @@ class GatewayFactory(SSHFactory):
         self._refusals.flush()
         self._silent.flush()
         self._pauses.flush()
+        self._unfit.flush()
 
     def connection_began(self, connection: OpenConnection) -> None:
         """Remember a connection that was made."""

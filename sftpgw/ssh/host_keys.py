@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from twisted.conch.ssh.keys import Key
 
 from sftpgw.errors import ConfigError
-from sftpgw.ssh.algorithms import HOST_KEY_SIGNATURES
+from sftpgw.ssh.algorithms import KNOWN
 
 MIN_RSA_BITS = 2048
 CREATED_RSA_BITS = 3072
@@ -37,6 +37,7 @@ _CURVES: Mapping[str, type[EllipticCurve]] = {
     "384": SECP384R1,
     "256": SECP256R1,
 }
+_SIGNATURES = frozenset(name.encode("ascii") for name in KNOWN["host_key_algorithms"])
 _OPENSSH_MARK = b"BEGIN OPENSSH PRIVATE KEY"
 
 
@@ -162,7 +163,7 @@ def _load(path: str) -> Key:
     except OSError as problem:
         raise ValueError(f"cannot be read: {problem.strerror}") from problem
     key = _parse(text)
-    if not frozenset(key.supportedSignatureAlgorithms()) & frozenset(HOST_KEY_SIGNATURES):
+    if not frozenset(key.supportedSignatureAlgorithms()) & _SIGNATURES:
         raise ValueError(f"{key.type()} host keys are not supported")
     if key.type() == "RSA" and key.size() < MIN_RSA_BITS:
         raise ValueError(f"RSA host keys must have at least {MIN_RSA_BITS} bits")

@@ -13,6 +13,11 @@ The wrappings, each with its source:
   in clear, the MAC covers what is on the wire.
 - ``aes*-ctr`` with a plain MAC: RFC 4253. The length is encrypted, the MAC covers
   the clear text, so the first block is decrypted before anything is verified.
+- ``aes*-cbc`` with either: the same, but that each block is chained to the one before it, from one
+  packet to the next. With a plain MAC an attacker can put a block that it has seen in the place of
+  a length, and learn from our reply what the block says (Albrecht, Paterson, Watson: "Plaintext
+  Recovery Attacks against SSH", 2009). So the reader must not show what a length said
+  (`Opener.hides_length`).
 
 With the first three, the length field does not belong to the bytes that are padded to blocks.
 
@@ -65,11 +70,14 @@ class Opener(Protocol):
     :ivar block_bytes: packets are padded to a multiple of this.
     :ivar tail_bytes: the size of the tag or MAC behind the packet.
     :ivar length_is_padded: whether the length field counts towards the multiple of `block_bytes`.
+    :ivar hides_length: whether a client must not learn what the length field of a damaged packet
+        said: neither from how much is read before the reply, nor from the reply.
     """
 
     block_bytes: int
     tail_bytes: int
     length_is_padded: bool
+    hides_length: bool
 
     def length(self, incoming: memoryview, sequence: int) -> int | None:
         """The length field at the beginning of `incoming`; None if it is not complete.
@@ -84,6 +92,14 @@ class Opener(Protocol):
         :param packet: the packet from its length field to its tag.
         :param sequence: the packet's sequence number.
         :raises DamagedPacket: the packet was changed on its way.
+        """
+
+    def discard(self, rest: memoryview) -> None:
+        """Spend the time on the bytes behind a damaged packet that they would take within it.
+
+        Only where `hides_length` is True.
+
+        :param rest: whole blocks.
         """
 
 
@@ -150,7 +166,16 @@ def _clear_length(incoming: memoryview) -> int | None:
     return int(length)
 
 
-class _Clear:
+class _ShowsLength:
+    """What openers have in common that read a length which is clear, or authenticated by itself."""
+
+    hides_length = False
+
+    def discard(self, rest: memoryview) -> None:
+        raise NotImplementedError("only an opener that hides the length")
+
+
+class _Clear(_ShowsLength):
     """No protection, before the first keys."""
 
     block_bytes = 8
@@ -168,7 +193,7 @@ class _Clear:
         return bytes(packet[_LENGTH_BYTES:])
 
 
-class _Gcm:
+class _Gcm(_ShowsLength):
     """AES-GCM for one direction, to seal or to open."""
 
     block_bytes = 16
@@ -203,7 +228,7 @@ class _Gcm:
             raise DamagedPacket("bad tag") from None
 
 
-class _ChaCha:
+class _ChaCha(_ShowsLength):
     """OpenSSH's construction of ChaCha20 and Poly1305."""
 
     block_bytes = 8
@@ -283,8 +308,12 @@ class _Mac:
             raise DamagedPacket("bad MAC")
 
 
-class _Ctr:
-    """AES-CTR with a MAC: what both orders have in common."""
+class _Aes(_ShowsLength):
+    """AES-CTR or AES-CBC with a MAC: what both orders have in common.
+
+    Packets are whole blocks, and the chain of CBC goes on from one to the next (RFC 4253, section
+    6.3). So both modes are a stream here.
+    """
 
     block_bytes = 16
 
@@ -294,8 +323,8 @@ class _Ctr:
         self.tail_bytes = mac.size_bytes
 
 
-class _CtrEtm(_Ctr):
-    """AES-CTR, and a MAC of the encrypted packet."""
+class _AesEtm(_Aes):
+    """AES, and a MAC of the encrypted packet."""
 
     length_is_padded = False
 
@@ -314,8 +343,8 @@ class _CtrEtm(_Ctr):
         return body
 
 
-class _CtrAndMac(_Ctr):
-    """AES-CTR, and a MAC of the clear text: for old clients."""
+class _AesAndMac(_Aes):
+    """AES, and a MAC of the clear text: for old clients."""
 
     length_is_padded = True
 
@@ -344,6 +373,15 @@ class _CtrAndMac(_Ctr):
         return clear[_LENGTH_BYTES:]
 
 
+class _CbcAndMac(_AesAndMac):
+    """AES-CBC, and a MAC of the clear text."""
+
+    hides_length = True
+
+    def discard(self, rest: memoryview) -> None:
+        self._mac.of(0, self._stream.update(rest))
+
+
 AEAD_CIPHERS = frozenset(
     (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com", b"chacha20-poly1305@openssh.com")
 )
@@ -353,9 +391,13 @@ _KEY_BYTES = {
     b"aes128-ctr": 16,
     b"aes192-ctr": 24,
     b"aes256-ctr": 32,
+    b"aes128-cbc": 16,
+    b"aes192-cbc": 24,
+    b"aes256-cbc": 32,
 }
-_DIGESTS = {b"hmac-sha2-256": "sha256", b"hmac-sha2-512": "sha512"}
+_DIGESTS = {b"hmac-sha2-256": "sha256", b"hmac-sha2-512": "sha512", b"hmac-sha1": "sha1"}
 _ETM_SUFFIX = b"-etm@openssh.com"
+_CBC_SUFFIX = b"-cbc"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -376,6 +418,10 @@ def _make(direction: str, cipher: bytes, mac: bytes, keys: _Keys) -> Any:
     key = keys.cipher[: _KEY_BYTES[cipher]]
     if cipher in AEAD_CIPHERS:
         return _Gcm(key, keys.iv)
-    stream = getattr(Cipher(algorithms.AES(key), modes.CTR(keys.iv[:16])), direction)()
+    is_cbc = cipher.endswith(_CBC_SUFFIX)
+    mode = (modes.CBC if is_cbc else modes.CTR)(keys.iv[:16])
+    stream = getattr(Cipher(algorithms.AES(key), mode), direction)()
     keyed = _Mac(_DIGESTS[mac.removesuffix(_ETM_SUFFIX)], keys.mac)
-    return (_CtrEtm if mac.endswith(_ETM_SUFFIX) else _CtrAndMac)(stream, keyed)
+    if mac.endswith(_ETM_SUFFIX):
+        return _AesEtm(stream, keyed)
+    return (_CbcAndMac if is_cbc else _AesAndMac)(stream, keyed)

@@ -6,9 +6,15 @@ Must not know: what a packet says, or when a client may send it.
 A packet that arrives in one read is opened in place: the cipher makes the only copy. The fragments
 of other packets are joined first. Each read ends with at most one such packet, so that a packet
 that arrives byte by byte is copied once as well.
+
+Where an opener hides the length (`Opener.hides_length`), a damaged packet counts as one of the
+largest size, whatever its length field says: so much is read, decrypted and authenticated, and
+then comes the same reply.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 from sftpgw.ssh.fields import MalformedPacket
 from sftpgw.ssh.packet_cipher import DamagedPacket, Opener, payload_of
@@ -40,6 +46,8 @@ class PacketReader:
         self._arrived = _NOTHING
         self._begun = bytearray()  # the beginning of a packet that goes on in `_arrived`
         self._packet_bytes: int | None = None  # the size of that packet, once it is known
+        self._is_damaged = False  # its length field is wrong, which must not show
+        self._is_discarding = False  # it was damaged, and what follows is read to hide its length
 
     def feed(self, data: bytes) -> None:
         """Add bytes that have arrived. The caller has taken all complete packets before."""
@@ -95,7 +103,10 @@ class PacketReader:
             self._arrived = _NOTHING
             return None
         self._arrived = arrived[packet_bytes:]
-        return opener.open(arrived[:packet_bytes], sequence)
+        packet = arrived[:packet_bytes]
+        if opener.hides_length:
+            return self._open_hidden(packet, opener, sequence)
+        return opener.open(packet, sequence)
 
     def _open_begun(self, opener: Opener, sequence: int) -> bytes | None:
         """Complete the packet that `_begun` has the beginning of, and open it."""
@@ -109,7 +120,26 @@ class PacketReader:
         if len(self._begun) < packet_bytes:
             return None
         packet, self._begun = memoryview(self._begun), bytearray()
+        if opener.hides_length:
+            return self._open_hidden(packet, opener, sequence)
         return opener.open(packet, sequence)
+
+    def _open_hidden(self, packet: memoryview, opener: Opener, sequence: int) -> bytes | None:
+        """Open a complete packet whose length field no reply may give away.
+
+        :returns: its clear text; None if it is damaged, and more has to be read to hide that.
+        :raises DamagedPacket: it was damaged, and as much was read as the largest packet has.
+        """
+        if self._is_discarding:
+            opener.discard(packet)
+            raise DamagedPacket("bad MAC")
+        with suppress(DamagedPacket):
+            body = opener.open(packet, sequence)
+            if not self._is_damaged:
+                return body
+        self._is_discarding = True
+        self._packet_bytes = self._largest_packet_bytes(opener) - len(packet)
+        return self._open_begun(opener, sequence)
 
     def _complete(self, size_bytes: int) -> None:
         """Move bytes from `_arrived` to `_begun` until that has `size_bytes`, if there are
@@ -129,6 +159,15 @@ class PacketReader:
                 return None
             padded_bytes = length + 4 if opener.length_is_padded else length
             if not 5 <= length <= self.largest_bytes or padded_bytes % opener.block_bytes:
-                raise MalformedPacket("bad packet length")
-            self._packet_bytes = 4 + length + opener.tail_bytes
+                if not opener.hides_length:
+                    raise MalformedPacket("bad packet length")
+                self._is_damaged = True
+                self._packet_bytes = self._largest_packet_bytes(opener)
+            else:
+                self._packet_bytes = 4 + length + opener.tail_bytes
         return self._packet_bytes
+
+    def _largest_packet_bytes(self, opener: Opener) -> int:
+        """The largest packet on the wire, where the length field is padded, too."""
+        largest_bytes = 4 + self.largest_bytes
+        return largest_bytes - largest_bytes % opener.block_bytes + opener.tail_bytes

@@ -278,6 +278,11 @@ class PacketTransport(SSHServerTransport):
 
     # What a subclass decides.
 
+    @property
+    def peer_host(self) -> str | None:
+        """The client's address, without its port; None if it has none."""
+        raise NotImplementedError
+
     def _on_first_bytes(self) -> None:
         """The client has sent its first byte."""
         raise NotImplementedError

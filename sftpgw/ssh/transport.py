@@ -112,7 +112,8 @@ class GatewayTransport(KexTransport):
     def _on_grace_expired(self) -> None:
         # Who waits for us to check a password has done its part: others' guesses may be before it.
         # It is not blamed for nothing either, so that a guess at the end is no way out.
-        is_our_delay = self.service is not None and self.service.is_checking
+        is_checking = self.service is not None and self.service.is_checking
+        is_our_delay = is_checking or self.is_computing
         offence = Offence.FAILED_ATTEMPT if is_our_delay else Offence.GRACE_EXCEEDED
         self.client.ticket.blame(offence)
         self.sendDisconnect(
@@ -231,6 +232,7 @@ class GatewayTransport(KexTransport):
         self.has_ended = True
         self._turns.leave()
         self._exchange_limit.end()
+        self.stop_computing()
         self._stop_monitor()
         for call in (self._grace, self._abort):
             cancel_pending(call)

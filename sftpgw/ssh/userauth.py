@@ -12,6 +12,8 @@ Rules:
   last allowed failure disconnects the client.
 - The first "none", with which clients ask for the methods, does not count. Neither do questions
   about authorised keys, up to `MAX_QUESTIONS`.
+- A key that no account can have, or that signs with an algorithm that we do not offer, is a failed
+  attempt like others, and has an event that says so.
 - A question about another key counts as an attempt, but is not logged as a failed login: an agent
   with several keys asks about each before it signs. It has an event of its own.
 - keyboard-interactive asks for the same password, in one prompt. The request counts as the attempt,
@@ -54,18 +56,23 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.checkers import UnfitKey
 from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.login_keys import fingerprint
+from sftpgw.model.events import Event
 from sftpgw.model.events.session_events import (
     KeyNotAuthorised,
+    LegacyLogin,
     LoginFacts,
     LoginFailedEvent,
+    LoginKeyUnfit,
     LoginRefused,
     LoginSucceeded,
 )
 from sftpgw.model.normalization import normalized_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
+from sftpgw.ssh.negotiation import login_remedy_for
 from sftpgw.ssh.penalties import Offence
 
 MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
@@ -114,6 +121,18 @@ class _Login:
 
     avatar: Any
     logout: Callable[[], None]
+
+
+class UnfitSignature(Exception):
+    """A key signs, or would sign, with an algorithm that we do not offer.
+
+    :param reason: why.
+    :ivar lets_in: the setting that would let it in.
+    """
+
+    def __init__(self, reason: str, lets_in: str) -> None:
+        super().__init__(reason)
+        self.lets_in = lets_in
 
 
 class GatewayUserAuth(SSHUserAuthServer):
@@ -213,8 +232,9 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     async def _check(self, request: LoginRequest, credentials: Any) -> None:
         """Ask the portal and send its verdict to the client."""
-        may_ask = credentials is not None and self._is_allowed(credentials)
-        outcome: Any = await self._ask_portal(credentials) if may_ask else None
+        outcome: Any = None
+        if credentials is not None:
+            outcome = self._fault_of(credentials) or await self._ask_portal(credentials)
         if self._is_over or self.transport.has_ended:
             if isinstance(outcome, _Login):
                 outcome.logout()  # too late
@@ -223,7 +243,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         elif isinstance(outcome, ValidPublicKey):
             self._confirm(credentials)
         else:
-            self._fail(request, credentials)
+            self._fail(request, credentials, outcome)
 
     def _show_banner(self) -> None:
         """Send the banner, once (RFC 4252, section 5.4)."""
@@ -314,11 +334,14 @@ class GatewayUserAuth(SSHUserAuthServer):
             signature=signature,
         )
 
-    def _is_allowed(self, credentials: Any) -> bool:
-        """Whether ``[ssh] login_key_algorithms`` has the algorithm of the key."""
+    def _fault_of(self, credentials: Any) -> UnfitSignature | None:
+        """What is wrong with how a key signs; None if we offer its algorithm, or it is no key."""
         if not isinstance(credentials, KeyCredentials):
-            return True
-        return credentials.algName in self.transport.context.offer.login_key_algorithms
+            return None
+        context = self.transport.context
+        if credentials.algName in context.offer.login_key_algorithms:
+            return None
+        return UnfitSignature(*login_remedy_for(credentials.algName, context.settings))
 
     async def _ask_portal(self, credentials: Any) -> Any:
         """A `_Login`, or the exception that means a refusal.
@@ -362,10 +385,23 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._is_over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = login.avatar, login.logout
-        transport.events.emit(LoginSucceeded(**_facts(request, credentials)))
+        self._tell_success(request, credentials)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())
         transport.on_login()
+
+    def _tell_success(self, request: LoginRequest, credentials: Any) -> None:
+        transport = self.transport
+        algorithm = credentials.algName if isinstance(credentials, KeyCredentials) else b""
+        policy = transport.client_lists.strictest_policy(transport.context.host_keys, algorithm)
+        facts = _facts(request, credentials)
+        transport.events.emit(LoginSucceeded(**facts, policy=policy and policy.value))
+        legacy = transport.legacy_algorithms(algorithm)
+        if legacy:
+            client = printable(transport.otherVersionString)
+            transport.events.emit(
+                LegacyLogin(user=facts["user"], client=client, algorithms=" ".join(legacy))
+            )
 
     def _confirm(self, credentials: Any) -> None:
         """Send PK_OK: the key of the question is authorised."""
@@ -379,16 +415,28 @@ class GatewayUserAuth(SSHUserAuthServer):
         payload = NS(credentials.algName) + NS(credentials.blob)
         self.transport.sendPacket(MSG_USERAUTH_PK_OK, payload)
 
-    def _fail(self, request: LoginRequest, credentials: Any) -> None:
+    def _fail(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
         if request.method != b"none":
             self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
-            is_question = isinstance(credentials, KeyCredentials) and credentials.signature is None
-            kind = KeyNotAuthorised if is_question else LoginFailedEvent
-            self.transport.events.emit(kind(**_facts(request, credentials)))
+            self._tell_failure(request, credentials, outcome)
         if self._has_no_attempt_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
         self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + b"\0")
+
+    def _tell_failure(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+        facts, client = _facts(request, credentials), self.transport.otherVersionString
+        if isinstance(outcome, (UnfitKey, UnfitSignature)):
+            lets_in = getattr(outcome, "lets_in", "nothing: the user needs another key")
+            self.transport.context.count_unfit("login_keys", client)
+            event: Event = LoginKeyUnfit(
+                **facts, reason=str(outcome), lets_in=lets_in, client=printable(client)
+            )
+        elif isinstance(credentials, KeyCredentials) and credentials.signature is None:
+            event = KeyNotAuthorised(**facts)
+        else:
+            event = LoginFailedEvent(**facts)
+        self.transport.events.emit(event)
 
     def _has_no_attempt_left(self) -> bool:
         """Whether all attempts are used up; if so, disconnects the client."""

@@ -35,7 +35,6 @@ For tests of logins, `ClientPair` is connected, but not logged in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -53,6 +52,7 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
+from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.gateway_events import Defect
@@ -62,7 +62,6 @@ from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
 from sftpgw.model.users import SessionLabels, User
-from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
@@ -395,12 +394,12 @@ def make_test_portal(
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
     authenticator = RecordAuthenticator(
-        StaticUserDirectory(users), hash_at_once, Decoys([cheap_decoy])
+        StaticUserDirectory(users), call_at_once, Decoys([cheap_decoy])
     )
     return make_portal(authenticator, make_avatar)
 
 
-def hash_at_once(source: str, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+def call_at_once(source: str, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
     """Takes the place of ``LoginThreads.run``: calls the function without a thread.
 
     :param source: the client's address; ignored.
@@ -416,21 +415,29 @@ def make_factory(
     events: EventSink,
     settings: SshSettings | None = None,
     work: WorkScheduler | None = None,
+    *,
+    run_in_thread: RunInThread = call_at_once,
 ) -> GatewayFactory:
     """A factory with a fresh ed25519 host key and labels ``00000001``, ``00000002``, …
 
-    It offers every MAC unless the settings list some, since Conch's client has only plain ones.
-    Its work takes no CPU time unless `work` measures some.
+    Its work takes no CPU time unless `work` measures some. Conch's client has none of the MACs of
+    the policy ``modern``.
+
+    :param portal: checks logins.
+    :param clock: the clock.
+    :param events: takes the events.
+    :param settings: [ssh]; the default has the documented values.
+    :param work: hands out CPU time.
+    :param run_in_thread: computes key exchanges that take long; by default at once.
     """
-    settings = settings or SshSettings()
-    settings = replace(settings, macs=settings.macs or KNOWN["macs"])
     labels = (f"{number:08x}" for number in range(1, 2**32))
     return GatewayFactory(
         portal=portal,
         host_keys=(new_key(),),
-        settings=settings,
+        settings=settings or SshSettings(),
         clock=clock,
         events=events,
         work=work or free_work(clock),
+        run_in_thread=run_in_thread,
         new_label=lambda: next(labels),
     )

@@ -168,11 +168,12 @@ class TargetGateway(GatewayInMemory):
         self.events = self.counted  # type: ignore[assignment]
         users = make_users()
         decoys = Decoys([bcrypt.hashpw(b"nobody", bcrypt.gensalt(CHEAP_COST)).decode()])
-        authenticator = RecordAuthenticator(
-            StaticUserDirectory(users), LoginThreads(reactor).run, decoys
-        )
+        threads = LoginThreads(reactor)
+        authenticator = RecordAuthenticator(StaticUserDirectory(users), threads.run, decoys)
         portal = make_portal(authenticator, self._avatar)
-        self.factory = make_factory(portal, reactor, self.events, settings, self.work)
+        self.factory = make_factory(
+            portal, reactor, self.events, settings, self.work, run_in_thread=threads.run
+        )
 
     def _avatar(self, user: User, labels: SessionLabels) -> GatewayAvatar:
         session = Session(self.shared(), user, labels)

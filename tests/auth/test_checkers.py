@@ -25,10 +25,11 @@ from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
-from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
+from sftpgw.auth.threads import RunInThread
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
 from sftpgw.model.users import User
-from sftpgw.testing.ssh_pairs import hash_at_once, make_user, new_key
+from sftpgw.testing.ssh_pairs import call_at_once, make_user, new_key
 from tests.results import failure_of, result_of
 
 KEY = new_key()
@@ -82,7 +83,7 @@ class Harness:
 
 
 def authenticator(
-    directory: StaticUserDirectory = DIRECTORY, run_in_thread: RunInThread = hash_at_once
+    directory: StaticUserDirectory = DIRECTORY, run_in_thread: RunInThread = call_at_once
 ) -> RecordAuthenticator:
     return RecordAuthenticator(directory, run_in_thread, Decoys([DECOY]))
 

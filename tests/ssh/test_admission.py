@@ -32,6 +32,7 @@ from sftpgw.testing.ssh_pairs import (
     LoggedInPair,
     RecordedEvents,
     RecordingSubsystem,
+    call_at_once,
     make_factory,
     make_test_portal,
     make_user,
@@ -477,6 +478,7 @@ def test_two_factories_may_share_their_admission() -> None:
             clock=clock,
             events=RecordedEvents(),
             work=free_work(clock),
+            run_in_thread=call_at_once,
             admission=shared,
         )
         for _ in range(2)

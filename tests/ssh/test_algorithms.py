@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Sequence
+
 import pytest
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.internet.task import Clock
 
-from sftpgw.model.settings import SshSettings
+from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.algorithms import (
-    CIPHERS,
-    KEY_EXCHANGES,
     KNOWN,
-    NIST_KEY_EXCHANGES,
-    Mismatch,
     Offer,
-    acceptable_macs,
-    first_mismatch,
+    legacy_names,
+    policy_offer,
 )
 from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.key_agreements import METHODS
+from sftpgw.ssh.negotiation import ClientLists, Mismatch, login_remedy_for, remedy_for
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
-from sftpgw.ssh.transport import GatewayTransport
+from sftpgw.ssh.unfit_clients import MAX_VERSIONS, UNFIT_TALLY_SECONDS
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import ClientTransport
 from sftpgw.testing.ssh_pairs import (
@@ -28,11 +30,15 @@ from sftpgw.testing.ssh_pairs import (
     LoggedInPair,
     RecordedEvents,
     RecordingSubsystem,
+    call_at_once,
     make_test_portal,
     new_key,
 )
 
 KEXINIT = 20
+MODERN, COMPATIBLE, LEGACY = map(policy_offer, Policy)
+CIPHERS = MODERN.ciphers
+KEY_EXCHANGES = MODERN.key_exchanges
 GCM, CTR = b"aes128-gcm@openssh.com", b"aes128-ctr"
 ETM, PLAIN = b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-256"
 
@@ -45,6 +51,7 @@ def factory_of(settings: SshSettings, keys: tuple[Key, ...] = ()) -> GatewayFact
         clock=Clock(),
         events=RecordedEvents(),
         work=free_work(Clock()),
+        run_in_thread=call_at_once,
     )
 
 
@@ -57,22 +64,54 @@ def offered(settings: SshSettings) -> list[list[bytes]]:
     return [names.split(b",") for names in getNS(kexinit[17:], 8)[:-1]]
 
 
-def test_no_plain_mac_unless_it_is_listed() -> None:
-    key_exchanges, _, ciphers, _, macs, *_ = offered(SshSettings())
-    assert key_exchanges[:4] == [*KEY_EXCHANGES, b"kex-strict-s-v00@openssh.com"]
-    assert ciphers == list(CIPHERS)
-    assert all(name.endswith(b"-etm@openssh.com") for name in macs)
-    assert offered(SshSettings(macs=("hmac-sha2-512",)))[4] == [b"hmac-sha2-512"]
+@pytest.mark.parametrize("policy", Policy)
+def test_what_a_policy_has_is_offered_and_no_more(policy: Policy) -> None:
+    key_exchanges, host_keys, ciphers, _, macs, *_ = offered(SshSettings(policy=policy))
+    offer = policy_offer(policy)
+    strict, extensions = b"kex-strict-s-v00@openssh.com", b"ext-info-s"
+    assert key_exchanges == [*offer.key_exchanges, strict, extensions]
+    assert host_keys == [b"ssh-ed25519"], "the only key of this gateway"
+    assert (ciphers, macs) == (list(offer.ciphers), list(offer.macs))
 
 
-def test_no_curve_of_nist_unless_it_is_listed() -> None:
-    """Ruby's net-ssh has no others without the gem x25519."""
-    assert not set(offered(SshSettings())[0]) & set(NIST_KEY_EXCHANGES)
-    listed = tuple(name.decode("ascii") for name in (*KEY_EXCHANGES, *NIST_KEY_EXCHANGES))
-    assert offered(SshSettings(key_exchanges=listed))[0][:6] == [
-        *KEY_EXCHANGES,
-        *NIST_KEY_EXCHANGES,
-    ]
+def test_compatible_is_the_default() -> None:
+    assert Offer.of(SshSettings()) == COMPATIBLE
+
+
+def test_each_policy_has_all_of_the_one_before_it() -> None:
+    for kind in KNOWN:
+        lists = [getattr(policy_offer(policy), kind) for policy in Policy]
+        for stricter, laxer in itertools.pairwise(lists):
+            kept = [name for name in laxer if name in stricter]
+            assert kept == list(stricter), "in the same order"
+
+
+def test_nothing_weak_is_in_a_policy_but_legacy() -> None:
+    for kind in KNOWN:
+        for name in (*getattr(MODERN, kind), *getattr(COMPATIBLE, kind)):
+            assert not {"sha1", "cbc", "dss"} & set(re.split(r"[-@]", name.decode())), name
+    assert b"ssh-rsa" not in COMPATIBLE.host_key_algorithms + COMPATIBLE.login_key_algorithms
+    assert all(name.endswith(b"-etm@openssh.com") for name in MODERN.macs)
+    assert not any(b"nistp" in name or b"group" in name for name in MODERN.key_exchanges)
+
+
+def test_legacy_has_what_only_legacy_should_have() -> None:
+    assert legacy_names(MODERN) == legacy_names(COMPATIBLE) == []
+    assert set(legacy_names(LEGACY)) == {
+        "diffie-hellman-group-exchange-sha256",
+        "diffie-hellman-group14-sha1",
+        "aes256-cbc",
+        "aes192-cbc",
+        "aes128-cbc",
+        "hmac-sha1",
+        "ssh-rsa",
+    }
+
+
+def test_a_list_goes_before_the_policy() -> None:
+    lists = offered(SshSettings(policy=Policy.LEGACY, macs=("hmac-sha2-512",)))
+    assert lists[4] == [b"hmac-sha2-512"]
+    assert lists[2] == list(LEGACY.ciphers)
 
 
 def test_each_list_can_be_narrowed_and_its_order_is_the_operators() -> None:
@@ -91,8 +130,7 @@ def test_each_list_can_be_narrowed_and_its_order_is_the_operators() -> None:
 
 
 def test_every_algorithm_that_may_be_listed_works() -> None:
-    conchs = [name.decode() for name in GatewayTransport.supportedKeyExchanges]
-    assert set(KNOWN["key_exchanges"]) <= set(conchs)
+    assert {name.encode() for name in KNOWN["key_exchanges"]} <= set(METHODS)
     assert Offer.of(SshSettings(macs=KNOWN["macs"])).macs == tuple(
         name.encode() for name in KNOWN["macs"]
     )
@@ -100,7 +138,9 @@ def test_every_algorithm_that_may_be_listed_works() -> None:
 
 def test_keys_may_sign_only_with_what_is_listed() -> None:
     LoggedInPair({}, SshSettings(login_key_algorithms=("ssh-ed25519",))).drop()
-    with pytest.raises(AssertionError, match=r"key-not-authorised.*SHA256:"):
+    with pytest.raises(
+        AssertionError, match=r"login-key-unfit.*SHA256:.*ssh-ed25519 is not offered"
+    ):
         LoggedInPair({}, SshSettings(login_key_algorithms=("rsa-sha2-512",)))
 
 
@@ -130,7 +170,11 @@ def test_an_aead_needs_no_mac_in_common(
 ) -> None:
     names = tuple(name.decode() for name in ours)
     offer = Offer.of(SshSettings(ciphers=names, macs=(ETM.decode(),)))
-    assert acceptable_macs(ciphers, macs, offer) == expected
+    none = [b"none"]
+    client = ClientLists.of(
+        [b",".join(each) for each in ([b""], [b""], *ciphers, *macs, none, none)]
+    )
+    assert client.acceptable_macs(offer) == expected
 
 
 @pytest.mark.parametrize("cipher", sorted(AEAD_CIPHERS))
@@ -161,19 +205,23 @@ def test_an_algorithm_of_the_client_that_is_not_offered_is_not_used() -> None:
     pair.drop()
 
 
-def test_a_client_with_plain_macs_only_does_not_get_through_without(
+def test_a_client_with_plain_macs_only_does_not_get_through_under_modern(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ClientTransport, "supportedMACs", [PLAIN])
-    for macs, passes in (((), False), ((PLAIN.decode(),), True)):
-        factory = factory_of(SshSettings(macs=macs))
+    for settings, passes in (
+        (SshSettings(policy=Policy.MODERN), False),
+        (SshSettings(policy=Policy.MODERN, macs=(PLAIN.decode(),)), True),
+        (SshSettings(), True),
+    ):
+        factory = factory_of(settings)
         pair = ClientPair(factory, factory.clock)
         assert pair.connected is passes
         pair.drop()
 
 
 def test_the_subsystem_works_with_each_plain_mac() -> None:
-    for mac in ("hmac-sha2-256", "hmac-sha2-512"):
+    for mac in ("hmac-sha2-256", "hmac-sha2-512", "hmac-sha1"):
         made: list[RecordingSubsystem] = []
         pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, SshSettings(macs=(mac,)))
         pair.open_subsystem().write(b"hello")
@@ -182,45 +230,139 @@ def test_the_subsystem_works_with_each_plain_mac() -> None:
         pair.drop()
 
 
-OURS = {
-    "key_exchanges": KEY_EXCHANGES,
-    "host_key_algorithms": (b"ssh-ed25519",),
-    "ciphers": CIPHERS,
-    "macs": (ETM,),
-}
-CLIENT = [[KEY_EXCHANGES[1]], [b"ssh-ed25519"], [CTR], [CTR], [ETM], [ETM]]
+CLIENT = [[KEY_EXCHANGES[1]], [b"ssh-ed25519"], [CTR], [CTR], [ETM], [ETM], [b"none"], [b"none"]]
+ED25519_ONLY = MODERN.with_keys([new_key()])
+
+
+def client_with(place: int | None = None, names: Sequence[bytes] = ()) -> ClientLists:
+    """A client that a modern gateway lets in, but for one of its lists."""
+    lists = [*CLIENT]
+    if place is not None:
+        lists[place] = list(names)
+    return ClientLists.of([b",".join(each) for each in lists])
+
+
+MISMATCHES: list[tuple[int, list[bytes], str, tuple[str, ...], str]] = [
+    (
+        0,
+        [b"ecdh-sha2-nistp256", b"ext-info-c"],
+        "key_exchanges",
+        ("ecdh-sha2-nistp256",),
+        "[ssh] policy = compatible",
+    ),
+    (0, [b"kex-strict-s-v00@openssh.com"], "key_exchanges", (), "nothing: the client"),
+    (0, [b"diffie-hellman-group1-sha1"], "key_exchanges", (), "nothing: the client"),
+    (
+        0,
+        [b"diffie-hellman-group14-sha1"],
+        "key_exchanges",
+        ("diffie-hellman-group14-sha1",),
+        "[ssh] policy = legacy",
+    ),
+    (
+        1,
+        [b"ssh-dss", b"rsa-sha2-512"],
+        "host_key_algorithms",
+        ("rsa-sha2-512",),
+        "[gateway] host_keys with a key for rsa-sha2-512",
+    ),
+    (2, [b"aes128-cbc"], "ciphers", ("aes128-cbc",), "[ssh] policy = legacy"),
+    (3, [b"3des-cbc"], "ciphers", (), "nothing: the client"),
+    (
+        4,
+        [b"hmac-sha1", PLAIN],
+        "macs",
+        ("hmac-sha2-256", "hmac-sha1"),
+        "[ssh] policy = compatible",
+    ),
+    (5, [b""], "macs", (), "nothing: the client"),
+    (6, [b"zlib@openssh.com"], "compressions", (), "nothing: the client"),
+]
+
+
+@pytest.mark.parametrize(("place", "theirs", "setting", "could_list", "lets_in"), MISMATCHES)
+def test_the_kind_without_a_match_is_named_and_what_would_help(
+    place: int, theirs: list[bytes], setting: str, could_list: tuple[str, ...], lets_in: str
+) -> None:
+    assert client_with().mismatch(ED25519_ONLY) is None
+    client = client_with(place, theirs)
+    mismatch = client.mismatch(ED25519_ONLY)
+    assert mismatch is not None
+    ours = getattr(ED25519_ONLY, setting, (b"none",))
+    assert mismatch == Mismatch(setting, tuple(theirs), tuple(ours), could_list)
+    settings = SshSettings(policy=Policy.MODERN)
+    remedy = remedy_for(mismatch, client, settings, [new_key()])
+    assert remedy.startswith(lets_in)
+
+
+def test_where_a_list_keeps_a_client_out_no_policy_is_named() -> None:
+    settings = SshSettings(macs=(ETM.decode(),))
+    client = client_with(4, [PLAIN])
+    mismatch = client.mismatch(Offer.of(settings).with_keys([new_key()]))
+    assert mismatch is not None
+    assert remedy_for(mismatch, client, settings, [new_key()]) == "[ssh] macs with hmac-sha2-256"
 
 
 @pytest.mark.parametrize(
-    ("place", "theirs", "setting", "could_list"),
+    ("place", "names", "login", "policy"),
     [
-        (0, [b"ecdh-sha2-nistp256", b"ext-info-c"], "key_exchanges", ("ecdh-sha2-nistp256",)),
-        (0, [b"kex-strict-s-v00@openssh.com"], "key_exchanges", ()),
-        (1, [b"ssh-dss", b"rsa-sha2-512"], "host_key_algorithms", ("rsa-sha2-512",)),
-        (2, [b"aes128-cbc"], "ciphers", ()),
-        (3, [b"aes128-cbc"], "ciphers", ()),
-        (4, [b"hmac-sha1", PLAIN], "macs", ("hmac-sha2-256",)),
-        (5, [b""], "macs", ()),
+        (None, [], b"", Policy.MODERN),
+        (None, [], b"rsa-sha2-256", Policy.MODERN),
+        (None, [], b"ssh-rsa", Policy.LEGACY),
+        (0, [b"ecdh-sha2-nistp521", b"curve25519-sha256"], b"", Policy.MODERN),
+        (0, [b"ecdh-sha2-nistp521"], b"", Policy.COMPATIBLE),
+        (5, [b"hmac-sha2-512"], b"ssh-ed25519", Policy.COMPATIBLE),
+        (2, [b"aes256-cbc"], b"ssh-ed25519", Policy.LEGACY),
+        (2, [b"3des-cbc"], b"ssh-ed25519", None),
     ],
 )
-def test_the_kind_of_algorithm_without_a_match_is_named(
-    place: int, theirs: list[bytes], setting: str, could_list: tuple[str, ...]
+def test_the_strictest_policy_that_lets_a_client_in(
+    place: int | None, names: list[bytes], login: bytes, policy: Policy | None
 ) -> None:
-    assert first_mismatch(CLIENT, OURS) is None
-    lists = [*CLIENT[:place], theirs, *CLIENT[place + 1 :]]
-    assert first_mismatch(lists, OURS) == Mismatch(setting, tuple(theirs), could_list)
+    assert client_with(place, names).strictest_policy([new_key()], login) is policy
+
+
+def test_what_is_wrong_with_a_signature_is_said() -> None:
+    default, listed = SshSettings(), SshSettings(login_key_algorithms=("ssh-ed25519",))
+    sha1 = "the client signs with RSA and SHA-1"
+    assert login_remedy_for(b"ssh-rsa", default) == (sha1, "[ssh] policy = legacy")
+    assert login_remedy_for(b"ssh-rsa", listed) == (sha1, "[ssh] login_key_algorithms with ssh-rsa")
+    assert "type ssh-dss" in login_remedy_for(b"ssh-dss", default)[0]
+    assert login_remedy_for(b"rsa-sha2-512", listed)[0] == "rsa-sha2-512 is not offered"
 
 
 def test_the_log_tells_what_a_client_without_anything_in_common_offers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ClientTransport, "supportedMACs", [b"hmac-sha1", PLAIN])
-    factory = factory_of(SshSettings())
+    monkeypatch.setattr(ClientTransport, "supportedMACs", [b"hmac-md5", PLAIN])
+    factory = factory_of(SshSettings(policy=Policy.MODERN))
     pair = ClientPair(factory, factory.clock)
     assert not pair.connected
     assert isinstance(factory.events, RecordedEvents)
     (facts,) = factory.events.facts("algorithms-differ")
     assert facts["setting"] == "macs"
-    assert facts["client_offers"] == "hmac-sha1 hmac-sha2-256"
+    assert facts["client_offers"] == "hmac-md5 hmac-sha2-256"
     assert facts["could_list"] == "hmac-sha2-256"
+    assert facts["we_offer"] == "hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com"
+    assert facts["lets_in"] == "[ssh] policy = compatible"
+    assert str(facts["client"]).startswith("SSH-2.0-Twisted")
+    (closed,) = factory.events.facts("session-closed")
+    assert closed["reason"] == "no macs in common"
     pair.drop()
+
+
+def test_clients_without_anything_in_common_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClientTransport, "supportedMACs", [b"hmac-md5"])
+    factory = factory_of(SshSettings())
+    for number in range(MAX_VERSIONS + 3):
+        monkeypatch.setattr(ClientTransport, "ourVersionString", b"SSH-2.0-client_%d x" % number)
+        ClientPair(factory, factory.clock).drop()
+    assert isinstance(factory.events, RecordedEvents)
+    assert factory.events.facts("clients-unfit") == []
+    factory.clock.advance(UNFIT_TALLY_SECONDS)
+    (facts,) = factory.events.facts("clients-unfit")
+    assert facts["macs"] == MAX_VERSIONS + 3
+    clients = str(facts["clients"]).split()
+    assert clients[0] == "others:3"
+    assert len(clients) == MAX_VERSIONS + 1
+    assert "client_7:1" in clients

@@ -28,7 +28,7 @@ from sftpgw.ssh.host_keys import (
     load_host_keys,
 )
 from sftpgw.testing.cpu_clocks import free_work
-from sftpgw.testing.ssh_pairs import RecordedEvents, make_test_portal
+from sftpgw.testing.ssh_pairs import RecordedEvents, call_at_once, make_test_portal
 from tests.needs import needs
 
 PLAIN = NoEncryption()
@@ -202,6 +202,7 @@ def test_an_rsa_host_key_signs_with_sha2_only(tmp_path: Path) -> None:
         clock=Clock(),
         events=RecordedEvents(),
         work=free_work(Clock()),
+        run_in_thread=call_at_once,
     )
     transport = factory.buildProtocol(None)
     assert transport.supportedPublicKeys == [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"]

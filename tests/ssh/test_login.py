@@ -28,7 +28,7 @@ from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
     RecordedEvents,
-    hash_at_once,
+    call_at_once,
     make_factory,
     make_test_portal,
     make_user,
@@ -578,7 +578,7 @@ def test_a_portal_that_breaks_is_a_failed_login_and_one_logged_failure(
             raise RuntimeError("the directory is on fire")
 
     portal = make_portal(
-        RecordAuthenticator(BrokenDirectory(), hash_at_once, Decoys([])),
+        RecordAuthenticator(BrokenDirectory(), call_at_once, Decoys([])),
         lambda user, session: GatewayAvatar({}),
     )
     login = Login(portal)
@@ -598,7 +598,7 @@ def test_an_avatar_is_made_for_the_session_that_the_log_names() -> None:
         return GatewayAvatar({})
 
     users = StaticUserDirectory(USERS)
-    login = Login(make_portal(RecordAuthenticator(users, hash_at_once, Decoys([])), make_avatar))
+    login = Login(make_portal(RecordAuthenticator(users, call_at_once, Decoys([])), make_avatar))
     login.password(b"secret")
     (told,) = login.events.facts("login-succeeded")
     assert made == [SessionLabels(str(told["session"]), str(told["peer"]))]

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftpgw.ssh.algorithms import CIPHERS, MACS
+from sftpgw.model.settings import Policy
+from sftpgw.ssh.algorithms import policy_offer
 from sftpgw.ssh.fields import MalformedPacket
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS, DamagedPacket, PacketCiphers
 from sftpgw.ssh.packet_reader import NoClient, PacketReader
 
+CIPHERS, MACS = policy_offer(Policy.LEGACY).ciphers, policy_offer(Policy.LEGACY).macs
 PAIRS = [
     (b"none", b"none"),
     *(

@@ -14,9 +14,11 @@ from asyncssh.encryption import Encryption, get_encryption, get_encryption_param
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from sftpgw.ssh.algorithms import CIPHERS, MACS
+from sftpgw.model.settings import Policy
+from sftpgw.ssh.algorithms import policy_offer
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS, DamagedPacket, PacketCiphers, payload_of
 
+CIPHERS, MACS = policy_offer(Policy.LEGACY).ciphers, policy_offer(Policy.LEGACY).macs
 PAIRS = [
     (cipher, mac) for cipher in CIPHERS for mac in (MACS[:1] if cipher in AEAD_CIPHERS else MACS)
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sftpgw.auth.passwords import Decoys
-from sftpgw.auth.user_records import RecordAuthenticator, RunInThread
+from sftpgw.auth.threads import RunInThread
+from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.normalization import normalized
 from sftpgw.model.users import User
 

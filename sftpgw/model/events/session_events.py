@@ -120,16 +120,54 @@ class AlgorithmsDiffer(Event):
     :param setting: the key of ``[ssh]`` that lists this kind.
     :param client_offers: the client's algorithms.
     :param could_list: those of them that the setting may list.
+    :param we_offer: the gateway's algorithms.
+    :param lets_in: the setting that would let the client in.
+    :param client: the client's version, as it came.
     """
 
     event_name: ClassVar[str] = "algorithms-differ"
     advice: ClassVar[str] = (
-        "Update the client. If it cannot be updated, list one of ``could_list`` under ``setting``."
+        "Update the client. If it cannot be updated, ``lets_in`` is the setting to change; "
+        ":ref:`old-clients` tells what that means."
     )
 
     setting: str
     client_offers: str
     could_list: str
+    we_offer: str
+    lets_in: str
+    client: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientsUnfit(Event):
+    """How many clients could not connect or log in with the algorithms that they have.
+
+    They are counted for ten minutes, and told in one event, whatever else the log had to leave out.
+
+    :param key_exchanges: those that lack a key exchange.
+    :param host_key_algorithms: those that lack the algorithm of a host key.
+    :param ciphers: those that lack a cipher.
+    :param macs: those that lack a MAC.
+    :param compressions: those that insist on compression.
+    :param login_keys: logins with a key or a signature that is not accepted.
+    :param clients: the versions of the clients, each with its count.
+    """
+
+    event_name: ClassVar[str] = "clients-unfit"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look for the lines :event:`algorithms-differ` and :event:`login-key-unfit` of these "
+        "clients: ``lets_in`` is the setting that would let them in. Scanners are among them, too."
+    )
+
+    key_exchanges: int | None = None
+    host_key_algorithms: int | None = None
+    ciphers: int | None = None
+    macs: int | None = None
+    compressions: int | None = None
+    login_keys: int | None = None
+    clients: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +250,60 @@ class LoginEvent(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LoginSucceeded(LoginEvent):
-    """A user has logged in."""
+    """A user has logged in.
+
+    :param policy: the strictest ``[ssh] policy`` that would have let the client in; none if only
+        lists of algorithms let it in that no policy has.
+    """
 
     event_name: ClassVar[str] = "login-succeeded"
     is_audited: ClassVar[bool] = True
+
+    policy: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegacyLogin(Event):
+    """A user has logged in with algorithms that only the policy ``legacy`` lets in.
+
+    :param user: the user's name.
+    :param client: the client's version, as it came.
+    :param algorithms: these algorithms.
+    """
+
+    event_name: ClassVar[str] = "legacy-login"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Ask the partner to update the client. Once no such line comes any more, set "
+        "``[ssh] policy = compatible``."
+    )
+
+    user: str
+    client: str
+    algorithms: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginKeyUnfit(LoginEvent):
+    """A key was not looked at: because of its type or size, or of how the client signs with it.
+
+    :param reason: why.
+    :param lets_in: the setting that would let it in.
+    :param client: the client's version, as it came.
+    """
+
+    event_name: ClassVar[str] = "login-key-unfit"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "``reason`` says what is wrong with the key or the client. A new key, ed25519 or RSA of "
+        "3072 bits, helps against its type and size. Against SHA-1 an update of the client helps; "
+        "if there is none, an ed25519 or ECDSA key, or the setting that ``lets_in`` names. Many "
+        "clients then try another key, and succeed."
+    )
+
+    reason: str
+    lets_in: str
+    client: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,94 @@
+"""The groups for Diffie-Hellman: RFC 3526's, whose primes are fixed and known to be safe.
+
+Knows: primes, and which group answers a request for a size (RFC 4419).
+Must not know: messages, or how a secret is agreed on.
+
+A server with group exchange has a file of primes as a rule (moduli(5)), and Conch tests each of
+them anew for every client, for seconds. These five need no test: each is a safe prime, made of
+the digits of pi by the formula in the RFC. OpenSSL knows them, and so takes short exponents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GENERATOR = 2
+
+_LOW_BITS = 64
+_SUMMANDS = {2048: 124476, 3072: 1690314, 4096: 240904, 6144: 929484, 8192: 4743158}
+"""By the size of the prime: the number in the RFC's formula that makes it a safe prime."""
+
+_PI_BITS = 8062
+_PI = int(
+    "C90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF95"
+    "19B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6"
+    "F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598DA48361C55"
+    "D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804"
+    "F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2B"
+    "CBF6955817183995497CEA956AE515D2261898FA051015728E5A8AAAC42DAD33170D04507A33A85521AB"
+    "DF1CBA64ECFB850458DBEF0A8AEA71575D060C7DB3970F85A6E1E4C7ABF5AE8CDB0933D71E8C94E04A25"
+    "619DCEE3D2261AD2EE6BF12FFA06D98A0864D87602733EC86A64521F2B18177B200CBBE117577A615D6C"
+    "770988C0BAD946E208E24FA074E5AB3143DB5BFCE0FD108E4B82D120A92108011A723C12A787E6D78871"
+    "9A10BDBA5B2699C327186AF4E23C1A946834B6150BDA2583E9CA2AD44CE8DBBBC2DB04DE8EF92E8EFC14"
+    "1FBECAA6287C59474E6BC05D99B2964FA090C3A2233BA186515BE7ED1F612970CEE2D7AFB81BDD762170"
+    "481CD0069127D5B05AA993B4EA988D8FDDC186FFB7DC90A6C08F4DF435C93402849236C3FAB4D27C7026"
+    "C1D4DCB2602646DEC9751E763DBA37BDF8FF9406AD9E530EE5DB382F413001AEB06A53ED9027D8311797"
+    "27B0865A8918DA3EDBEBCF9B14ED44CE6CBACED4BB1BDB7F1447E6CC254B332051512BD7AF426FB8F401"
+    "378CD2BF5983CA01C64B92ECF032EA15D1721D03F482D7CE6E74FEF6D55E702F46980C82B5A84031900B"
+    "1C9E59E7C97FBEC7E8F323A97A7E36CC88BE0F1D45B7FF585AC54BD407B22B4154AACC8F6D7EBF48E1D8"
+    "14CC5ED20F8037E0A79715EEF29BE32806A1D58BB7C5DA76F550AA3D8A1FBFF0EB19CCB1A313D55CDA56"
+    "C9EC2EF29632387FE8D76E3C0468043E8F663F4860EE12BF2D5B0B7474D6E694F91E6DBE115974A3926F"
+    "12FEE5E438777CB6A932DF8CD8BEC4D073B931BA3BC832B68D9DD300741FA7BF8AFC47ED2576F6936BA4"
+    "24663AAB639C5AE4F5683423B4742BF1C978238F16CBE39D652DE3FDB8BEFC848AD922222E04A4037C07"
+    "13EB57A81A23F0C73473FC646CEA306B4BCBC8862F8385DDFA9D4B7FA2C087E879683303ED5BDD3A062B"
+    "3CF5B3A278A66D2A13F83F44F82DDF310EE074AB6A364597E899A0255DC164F31CC50846851DF9AB4819"
+    "5DED7EA1B1D510BD7EE74D73FAF36BC31ECFA268359046F4EB879F924009438B481C6CD7889A002ED5EE"
+    "382BC9190DA6FC026E479558E4475677E9AA9E3050E2765694DFC81F56E880B96E7160C980DD98A573EA",
+    16,
+)
+"""``floor(2^8062 * pi)``: RFC 3526 takes the digits of pi, so that no choice is hidden in them."""
+
+SIZES_BITS = tuple(sorted(_SUMMANDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of RFC 3526, with the generator 2.
+
+    :ivar prime: its prime.
+    """
+
+    prime: int
+
+    @property
+    def size_bits(self) -> int:
+        """The size of the prime."""
+        return self.prime.bit_length()
+
+
+def group_of(size_bits: int) -> Group:
+    """The group with a prime of this size.
+
+    RFC 3526: ``2^n - 2^(n-64) - 1 + 2^64 * (floor(2^(n-130) * pi) + summand)``
+
+    :param size_bits: one of `SIZES_BITS`.
+    """
+    middle = (_PI >> (_PI_BITS - size_bits + 130)) + _SUMMANDS[size_bits]
+    low = 2**_LOW_BITS
+    return Group(2**size_bits - 2 ** (size_bits - _LOW_BITS) - 1 + low * middle)
+
+
+def group_for(least_bits: int, wanted_bits: int, most_bits: int) -> Group | None:
+    """The group for a client's request: the smallest that is not smaller than wanted.
+
+    Where the largest that the client takes is smaller than that, it is the largest one.
+
+    :param least_bits: the smallest size that the client takes.
+    :param wanted_bits: the size that it wants.
+    :param most_bits: the largest size that it takes.
+    :returns: the group; None if none has a size that the client takes.
+    """
+    sizes = [size for size in SIZES_BITS if least_bits <= size <= most_bits]
+    if not sizes:
+        return None
+    return group_of(next((size for size in sizes if size >= wanted_bits), sizes[-1]))
