@@ -1,5 +1,6 @@
 #!/usr/bin/env escript
 %% ssh_sftp of Erlang/OTP. Its argument is the task file.
+-mode(compile).
 -include_lib("kernel/include/file.hrl").
 
 -define(STEP_BYTES, 262144).

@@ -2,6 +2,7 @@ import com.jcraft.jsch.ChannelSftp;
 import com.jcraft.jsch.JSch;
 import com.jcraft.jsch.Session;
 import com.jcraft.jsch.SftpATTRS;
+import java.io.File;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -17,7 +18,9 @@ public final class JschClient implements Driver.Library {
 
     @Override
     public String version() {
-        return JSch.VERSION;
+        // JSch.VERSION of 0.1.55 is that of 0.1.54.
+        return new File(JSch.class.getProtectionDomain().getCodeSource().getLocation().getPath())
+                .getName().replaceAll("^jsch-|\\.jar$", "");
     }
 
     @Override

@@ -14,14 +14,14 @@ import subprocess
 from driver import Library, main
 
 BUFFER_BYTES = 262_144
-DONE, ERROR = "1", "2"
+DONE, ERROR, VERBOSE = "1", "2", "3"
 REPLY = "0"
 LIST_ENTRY = "8"
 HOST_KEY, CHANGED_HOST_KEY = "9", ":"
 PASSWORD = "<"
 QUOTA_IN, QUOTA_OUT = "@", "A"
 SIZE, OPEN, NEXT_BUFFER, FINALIZE = "J", "K", "L", "M"
-WITHOUT_A_LINE = "67@AJ"
+WITHOUT_A_LINE = QUOTA_IN + QUOTA_OUT + SIZE
 
 
 class Refused(Exception):
@@ -103,7 +103,7 @@ class Fzsftp(Library):
                 if text != "1":
                     raise Refused("; ".join(errors))
                 return listed
-            if kind == ERROR:
+            if kind in (ERROR, VERBOSE):
                 errors.append(text)
             elif kind == LIST_ENTRY:
                 listed.append((text, int(self._line()), self._line()))

@@ -41,7 +41,7 @@ class OpenSsh(Library):
             if login.key_file
             else ("-o", "PreferredAuthentications=password")
         )
-        batch = ("-b", "-", "-o", "BatchMode=no", "-o", "IdentitiesOnly=yes")
+        batch = ("-o", "BatchMode=no", "-o", "IdentitiesOnly=yes", "-b", "-")
         done = subprocess.run(
             [
                 *(SFTP, "-S", SSH, *ALWAYS, *secret, *batch),

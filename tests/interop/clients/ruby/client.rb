@@ -129,7 +129,7 @@ class Client
   end
 end
 
-puts JSON.generate(client: "net-sftp", version: Net::SFTP::Version::STRING)
+puts JSON.generate(client: "net-sftp", version: Gem::Specification.find_by_name("net-sftp").version.to_s)
 client = Client.new
 File.foreach(ARGV[0], chomp: true) do |line|
   operation, *rest = line.split("\t")
