@@ -13,9 +13,6 @@ from tests.interop.clients.scenario import LOGINS, Target
 from tests.interop.conftest import lines
 from tests.interop.spawning import Account, Bucket, Gateway, Store
 
-POLICIES = ("modern", "compatible", "legacy")
-"""The strictest one first."""
-
 PARTNER = "partner"
 
 

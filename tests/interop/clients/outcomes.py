@@ -11,11 +11,19 @@ Run as a program, this writes the table into the docs::
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.interop.clients.scenario import FEATURES, LACKS, LOGINS, NO, YES
+
 RECORDED = Path(__file__).with_name("outcomes.json")
+DOCS = Path(__file__).parent.parent.parent.parent / "docs" / "clients.rst"
+BEGIN, END = ".. matrix: begins\n", ".. matrix: ends\n"
+POLICIES = ("modern", "compatible", "legacy")
+"""The strictest one first."""
+
+HEADER = ("Client", "Password", "Ed25519", "ECDSA", "RSA", "Replaces a file by", "Has not, or cannot")
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,13 @@ class Row:
     def label(self) -> str:
         return f"{self.client} {self.version}"
 
+    def policy_for(self, kind: str) -> str | None:
+        """The strictest policy with which a kind of login opens."""
+        return next((each for each in POLICIES if self.logins[each][kind] == YES), None)
+
 
 def recorded() -> dict[str, Row]:
-    """The rows by their label, in the order of the roster."""
+    """The rows by their label."""
     if not RECORDED.exists():
         return {}
     return {row.label: row for row in (Row(**each) for each in json.loads(RECORDED.read_text()))}
@@ -46,7 +58,8 @@ def recorded() -> dict[str, Row]:
 def record(row: Row) -> None:
     """Put one row in place of what was recorded of the same client and version."""
     rows = {**recorded(), row.label: row}
-    text = json.dumps([asdict(each) for each in rows.values()], indent=2)
+    ordered = sorted(rows.values(), key=lambda each: each.label.casefold())
+    text = json.dumps([asdict(each) for each in ordered], indent=2)
     RECORDED.write_text(text + "\n")
 
 
@@ -58,3 +71,42 @@ def demand(found: Row) -> None:
     known = recorded()
     assert found.label in known, f"{found.label} is not recorded"
     assert found == known[found.label]
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The matrix, in reStructuredText."""
+    text = ".. list-table::\n   :header-rows: 1\n   :widths: 24 11 11 11 11 14 18\n"
+    for cells in (HEADER, *map(_cells, rows)):
+        text += "".join(f"{mark} {cell}\n" for mark, cell in zip(_marks(), cells, strict=False))
+    return text
+
+
+def _marks() -> Iterator[str]:
+    yield "\n   * -"
+    while True:
+        yield "     -"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    found = [row.policy_for(kind) for kind in LOGINS]
+    policies = [f"``{each}``" if each else "–" for each in found]
+    lacks = [each for each in FEATURES if row.did[each] == LACKS]
+    cannot = [each for each in FEATURES if row.did[each] == NO]
+    said = [*(f"no {each}" for each in lacks), *(f"{each}: refused" for each in cannot)]
+    return (row.label, *policies, row.did["replace"], "; ".join(said) or "–")
+
+
+def documented(text: str) -> str:
+    """The docs with the table as it is to be.
+
+    :raises ValueError: if they have no place for it.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the docs have no place for the table")
+    return f"{before}{begin}\n{table(recorded().values())}\n{end}{after}"
+
+
+if __name__ == "__main__":
+    DOCS.write_text(documented(DOCS.read_text()))

@@ -132,7 +132,6 @@ CLIENTS = (
     _script("Net::SFTP::Foreign (Perl)", "perl", "perl/client.pl", PERL),
     _script("Net::SSH2 (Perl)", "perl", "perl/ssh2.pl", NET_SSH2),
     _rust("russh-client", "russh-sftp (Rust)", "3.0.1"),
-    _rust("ssh2-client", "ssh2 (Rust)", "0.9.6"),
     _python("FileZilla's fzsftp", "", "fzsftp_client.py", needs=("fzsftp",)),
     _rclone("", shutil.which("rclone") or "rclone"),
     _rclone("1.76.0", str(BUILT / "rclone-v1.76.0")),

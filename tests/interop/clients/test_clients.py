@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.interop.clients import outcomes, scenario
-from tests.interop.clients.conftest import PARTNER, POLICIES
+from tests.interop.clients.conftest import PARTNER
+from tests.interop.clients.outcomes import POLICIES
 from tests.interop.clients.roster import CLIENTS, Client
 from tests.interop.clients.running import run
 from tests.interop.clients.scenario import YES, Ground, Target
