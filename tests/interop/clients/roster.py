@@ -41,6 +41,11 @@ class Client:
     def label(self) -> str:
         return f"{self.name} {self.version}".strip()
 
+    @property
+    def is_built(self) -> bool:
+        """Whether it is no package of the system's."""
+        return any(each.startswith(str(BUILT)) for each in self.must_exist)
+
     def lacking(self) -> list[str]:
         """What this machine has not, of what the row needs."""
         return [each for each in self.must_exist if not _is_there(each)]
