@@ -30,10 +30,15 @@ HEADER = ("Client", "Password", "Ed25519", "ECDSA", "RSA", "Replaces a file by",
 class Row:
     """What came of one client.
 
+    :ivar key: the client's label in the roster.
+    :ivar client: its name.
+    :ivar version: what it said of itself; for one of the system's packages it may be another one
+        elsewhere.
     :ivar logins: for each policy, of each kind of login.
     :ivar did: of each feature, under the strictest policy that lets the client in.
     """
 
+    key: str
     client: str
     version: str
     logins: Mapping[str, Mapping[str, str]]
@@ -43,21 +48,25 @@ class Row:
     def label(self) -> str:
         return f"{self.client} {self.version}"
 
+    def behaviour(self) -> tuple[Mapping[str, Mapping[str, str]], Mapping[str, str]]:
+        """What must be the same each time."""
+        return self.logins, self.did
+
     def policy_for(self, kind: str) -> str | None:
         """The strictest policy with which a kind of login opens."""
         return next((each for each in POLICIES if self.logins[each][kind] == YES), None)
 
 
 def recorded() -> dict[str, Row]:
-    """The rows by their label."""
+    """The rows by their key."""
     if not RECORDED.exists():
         return {}
-    return {row.label: row for row in (Row(**each) for each in json.loads(RECORDED.read_text()))}
+    return {row.key: row for row in (Row(**each) for each in json.loads(RECORDED.read_text()))}
 
 
 def record(row: Row) -> None:
-    """Put one row in place of what was recorded of the same client and version."""
-    rows = {**recorded(), row.label: row}
+    """Put one row in place of what was recorded of the same client."""
+    rows = {**recorded(), row.key: row}
     ordered = sorted(rows.values(), key=lambda each: each.label.casefold())
     text = json.dumps([asdict(each) for each in ordered], indent=2)
     RECORDED.write_text(text + "\n")
@@ -69,8 +78,8 @@ def demand(found: Row) -> None:
     :raises AssertionError: if it is something else.
     """
     known = recorded()
-    assert found.label in known, f"{found.label} is not recorded"
-    assert found == known[found.label]
+    assert found.key in known, f"{found.key} is not recorded"
+    assert found.behaviour() == known[found.key].behaviour()
 
 
 def table(rows: Iterable[Row]) -> str:

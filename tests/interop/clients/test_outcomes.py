@@ -22,10 +22,7 @@ def test_the_docs_have_the_matrix_of_what_was_recorded() -> None:
 
 
 def test_each_client_of_the_roster_is_recorded_once() -> None:
-    rows = list(outcomes.recorded().values())
-    assert sorted(row.client for row in rows) == sorted(client.name for client in CLIENTS)
-    pinned = {(client.name, client.version) for client in CLIENTS if "." in client.version}
-    assert pinned <= {(row.client, row.version) for row in rows}
+    assert sorted(outcomes.recorded()) == sorted(client.label for client in CLIENTS)
 
 
 @pytest.mark.parametrize("row", outcomes.recorded().values(), ids=lambda row: row.label)
