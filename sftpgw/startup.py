@@ -10,6 +10,7 @@ reaches standard error and the exit status.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.conch.ssh.keys import Key
@@ -28,7 +29,7 @@ from sftpgw.model.addresses import Network
 from sftpgw.model.settings import PROXIED, Settings, StoreSettings
 from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.services import ADOPTED, parse_endpoint
-from sftpgw.ssh.algorithms import KNOWN, Offer
+from sftpgw.ssh.algorithms import KNOWN, Offer, legacy_names
 from sftpgw.ssh.balancers import BalancedEndpoint
 from sftpgw.ssh.host_keys import (
     check_host_key_algorithms,
@@ -69,7 +70,13 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
     )
     if not missing_host_keys(settings.gateway.host_keys):
         open_host_keys(settings)
-    return settings
+    return replace(settings, warnings=(*settings.warnings, *_legacy_warnings(settings)))
+
+
+def _legacy_warnings(settings: Settings) -> list[str]:
+    """A line if the settings offer algorithms that are broken or close to it."""
+    names = " ".join(legacy_names(Offer.of(settings.ssh)))
+    return [f"[ssh] offers what only the policy legacy has: {names}"] if names else []
 
 
 def open_host_keys(settings: Settings) -> tuple[Key, ...]:

@@ -89,11 +89,10 @@ class Demonstration:
                 f"the S3 is still starting, after {seconds:.0f} s"
             )
         )
-        self._tell(f"the S3 is at {self.store.endpoint}; making a host key and a user")
+        self._tell(f"the S3 is at {self.store.endpoint}; making host keys and a user")
         self.password = demo.new_password()
         with TemporaryDirectory(prefix="sftpgw-demo-") as folder:
-            host_key = str(Path(folder) / "host_key")
-            self.settings = demo.demo_settings(self.store.endpoint, self.password, host_key)
+            self.settings = demo.demo_settings(self.store.endpoint, self.password, Path(folder))
             self.host_keys = open_host_keys(self.settings)
         self._tell("starting the gateway; its log follows")
 

@@ -50,7 +50,7 @@ from sftpgw.ssh.key_agreements import (
     GroupExchange,
     KexReply,
     Method,
-    Signer,
+    HostKeySigner,
     answer,
 )
 from sftpgw.ssh.negotiation import ClientLists, Mismatch, remedy_for
@@ -206,8 +206,8 @@ class KexTransport(PacketTransport):
         return partial(answer, method, value, self._signer, b"".join(map(NS, parts)))
 
     @property
-    def _signer(self) -> Signer:
-        return Signer(self._getHostKeys(self.keyAlg)[1], self.keyAlg)
+    def _signer(self) -> HostKeySigner:
+        return HostKeySigner(self._getHostKeys(self.keyAlg)[1], self.keyAlg)
 
     def _on_computed(self, reply: KexReply) -> None:
         self._computing = None
@@ -273,6 +273,12 @@ class KexTransport(PacketTransport):
                 login_key_algorithms=(login_algorithm,) if login_algorithm else (),
             )
         )
+
+    def signers(self) -> list[HostKeySigner]:
+        """The host keys that can sign for this client."""
+        context = self.context
+        found = (self.client_lists.signer_for(key, context.offer) for key in context.host_keys)
+        return [signer for signer in found if signer is not None]
 
     # When keys are exchanged.
 

@@ -150,7 +150,7 @@ class KexReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class HostKeySigner:
     """A host key, and how it signs.
 
     :ivar key: the private key.
@@ -175,7 +175,9 @@ class Signer:
         return bytes(self.key.sign(message, signatureType=self.algorithm))
 
 
-def answer(method: Method, value: ClientValue, signer: Signer, transcript: bytes) -> KexReply:
+def answer(
+    method: Method, value: ClientValue, signer: HostKeySigner, transcript: bytes
+) -> KexReply:
     """Agree on a secret, and sign the exchange (RFC 4253, section 8).
 
     :param method: the method.

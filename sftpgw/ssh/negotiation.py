@@ -14,7 +14,7 @@ from twisted.conch.ssh.keys import Key
 from sftpgw.auth.login_keys import SHA1_LOGIN_ALGORITHMS
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.algorithms import COMPRESSIONS, KNOWN, Offer, allowed, policy_offer
-from sftpgw.ssh.key_agreements import Signer
+from sftpgw.ssh.key_agreements import HostKeySigner
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 
 LISTS = 8
@@ -111,7 +111,7 @@ class ClientLists:
                 return policy
         return None
 
-    def signer_for(self, key: Key, offer: Offer) -> Signer | None:
+    def signer_for(self, key: Key, offer: Offer) -> HostKeySigner | None:
         """How a host key of ours signs for this client; None if it cannot.
 
         :param key: the key.
@@ -119,7 +119,7 @@ class ClientLists:
         """
         able = allowed(key.supportedSignatureAlgorithms(), offer.host_key_algorithms)
         found = able if bytes(key.sshType()) != _RSA else allowed(able, self.names[1])
-        return Signer(key, found[0]) if found else None
+        return HostKeySigner(key, found[0]) if found else None
 
 
 def remedy_for(

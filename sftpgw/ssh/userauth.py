@@ -127,7 +127,7 @@ class UnfitSignature(Exception):
     """A key signs, or would sign, with an algorithm that we do not offer.
 
     :param reason: why.
-    :ivar lets_in: the setting that would let it in.
+    :param lets_in: the setting that would let it in.
     """
 
     def __init__(self, reason: str, lets_in: str) -> None:

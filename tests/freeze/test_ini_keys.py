@@ -20,7 +20,7 @@ from sftpgw.config import load_settings
 from sftpgw.config.loader import SECTIONS
 from sftpgw.config.users_ini import DEFAULT_KEYS, USER_KEYS
 from sftpgw.errors import ConfigError
-from sftpgw.model.settings import PenaltySettings, Settings, StartupLimits
+from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import ALL_PERMISSIONS, Permission
@@ -208,7 +208,7 @@ class Loader:
 @pytest.fixture(scope="module")
 def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
     folder = tmp_path_factory.mktemp("ini")
-    for name in ("host_key", "ssh_host_ed25519_key"):
+    for name in ("host_key", *HOST_KEY_NAMES):
         (folder / name).touch(0o600)
     (folder / "text").write_text("Members only.\n", encoding="utf-8")
     return Loader(folder)
@@ -232,7 +232,8 @@ def test_a_default_is_what_the_table_says(row: Row, loader: Loader) -> None:
     if row.default == "-":
         assert absent in ("", (), Capabilities()), f"{row.name} has a default now: {absent!r}"
     else:
-        written = loader.value(row, row.default, is_alone=True)
+        default = row.default.replace(" ", "\n ") if row.kind == "lines" else row.default
+        written = loader.value(row, default, is_alone=True)
         assert absent == written, f"{row.name}: the default is no longer {row.default}"
 
 
