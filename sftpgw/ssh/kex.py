@@ -48,9 +48,9 @@ from sftpgw.ssh.key_agreements import (
     MSG_KEX_INIT,
     ClientValue,
     GroupExchange,
+    HostKeySigner,
     KexReply,
     Method,
-    HostKeySigner,
     answer,
 )
 from sftpgw.ssh.negotiation import ClientLists, Mismatch, remedy_for
