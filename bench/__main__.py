@@ -18,7 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.amplification import amplification_table, measure_amplification
-from bench.attack_figures import Round, attack_tables
+from bench.attack_figures import Round, problems, report
+from bench.attack_rounds import load_rounds, save_rounds
 from bench.attackers import ATTACKS
 from bench.attacks import AttacksPlan, measure_attacks
 from bench.drivers import CIPHERS
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with TemporaryDirectory(prefix="sftpgw-bench-") as folder:
+            if options.command == "attacks":
+                return _attacks(options, Path(folder))
             samples = options.measure(options, Path(folder))
     except BenchError as problem:
         _tell(str(problem))
@@ -93,7 +96,6 @@ def _add_operations(operations: argparse.ArgumentParser) -> None:
 
 
 def _add_attacks(attacks: argparse.ArgumentParser) -> None:
-    attacks.set_defaults(measure=_attacks, summarize=list, show=attack_tables)
     _add_endpoint(attacks)
     attacks.add_argument(
         "--tree", action="append", type=Path, help="a source tree to measure; default: this one"
@@ -101,10 +103,13 @@ def _add_attacks(attacks: argparse.ArgumentParser) -> None:
     attacks.add_argument(
         "--attack", action="append", choices=tuple(ATTACKS), help="default: all, one by one"
     )
-    attacks.add_argument("--deadline", type=float, default=60.0, help="seconds for an operation")
+    attacks.add_argument("--deadline", type=float, default=5.0, help="seconds for an operation")
     attacks.add_argument("--descriptors", type=int, default=1024, help="the gateway's limit")
     attacks.add_argument(
         "--size-mib", action="append", type=int, help="of files, default: 24 and 100"
+    )
+    attacks.add_argument(
+        "--resume", action="store_true", help="go on with the rounds that --json has already"
     )
     _add_common(attacks, repeats=1)
 
@@ -178,7 +183,8 @@ def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
     return measure_operations(plan, folder, _tell)
 
 
-def _attacks(options: argparse.Namespace, folder: Path) -> list[Round]:
+def _attacks(options: argparse.Namespace, folder: Path) -> int:
+    """Print the tables; 1 if an attacker was idle, or the last tree holds too much memory."""
     effort = Effort(deadline_seconds=options.deadline)
     if options.size_mib:
         effort = replace(effort, sizes_mib=tuple(options.size_mib))
@@ -191,7 +197,17 @@ def _attacks(options: argparse.Namespace, folder: Path) -> list[Round]:
         settings=options.set,
         effort=effort,
     )
-    return list(measure_attacks(plan, folder, _tell))
+    known = load_rounds(options.json) if options.resume else []
+    rounds: list[Round] = []
+    for each in measure_attacks(plan, folder, _tell, known):
+        rounds.append(each)
+        if options.json is not None:
+            save_rounds(options.json, _about(options), rounds)
+    print(report(rounds))  # noqa: T201 - the result
+    found = problems(rounds)
+    for each_problem in found:
+        _tell(each_problem)
+    return 1 if found or not rounds else 0
 
 
 def _about(options: argparse.Namespace) -> dict[str, object]:
