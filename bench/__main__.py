@@ -28,6 +28,7 @@ from bench.gateway import GatewayPlan, measure_gateway
 from bench.honest_user import Effort
 from bench.operations import OperationsPlan, measure_operations
 from bench.processes import BenchError
+from bench.resident import MemoryPlan, MemoryRow, measure_memory, memory_table
 from bench.servers import REPOSITORY, Store, versions
 from bench.ssh import SshPlan, measure_ssh
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ssh(commands.add_parser("ssh", help="SSH and SFTP with nothing behind them"))
     _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
     _add_attacks(commands.add_parser("attacks", help="an honest user beside hostile ones"))
+    _add_memory(commands.add_parser("memory", help="what connections take, idle and busy"))
     _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
     _add_amplification(
         commands.add_parser("amplification", help="what each byte of a client costs, in memory")
@@ -112,6 +114,15 @@ def _add_attacks(attacks: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the rounds that --json has already"
     )
     _add_common(attacks, repeats=1)
+
+
+def _add_memory(memory: argparse.ArgumentParser) -> None:
+    memory.set_defaults(measure=_memory, summarize=list, show=memory_table)
+    _add_endpoint(memory)
+    memory.add_argument("--idle", type=int, default=500, help="how many idle sessions")
+    memory.add_argument("--busy", type=int, default=200, help="how many busy sessions")
+    memory.add_argument("--seconds", type=float, default=20.0, help="how long they are busy")
+    memory.add_argument("--json", type=Path, help="a file for all figures")
 
 
 def _add_amplification(amplification: argparse.ArgumentParser) -> None:
@@ -181,6 +192,18 @@ def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
         counters_url=options.endpoint_counters,
     )
     return measure_operations(plan, folder, _tell)
+
+
+def _memory(options: argparse.Namespace, folder: Path) -> list[MemoryRow]:
+    plan = MemoryPlan(
+        store=Store(options.endpoint, options.bucket),
+        tree=REPOSITORY,
+        idle=options.idle,
+        busy=options.busy,
+        busy_seconds=options.seconds,
+        settings=options.set,
+    )
+    return list(measure_memory(plan, folder, _tell))
 
 
 def _attacks(options: argparse.Namespace, folder: Path) -> int:
