@@ -31,7 +31,6 @@ DESCRIPTORS = 8192
 FILE_BYTES = 300 * 1024
 STATS = 32
 OPEN_FILES = 8
-LISTED_NAMES = 1000
 STACK_BYTES = 512 * 1024
 BUSY_USERS = 4
 BUSY_SETTINGS = ("limits.memory=64MiB",)
@@ -48,6 +47,7 @@ class MemoryPlan:
     :param idle: how many sessions that do nothing.
     :param busy: how many that are always at work.
     :param busy_seconds: for how long they are.
+    :param listed_names: how many files a busy session lists.
     """
 
     store: Store
@@ -55,6 +55,7 @@ class MemoryPlan:
     idle: int = 500
     busy: int = 200
     busy_seconds: float = 20.0
+    listed_names: int = 1000
     settings: Sequence[str] = ()
 
 
@@ -146,7 +147,7 @@ class _Stage:
                 sessions.append(RawSftp(client))
             sessions[0].put(b"/listed/first", b"x")  # before which the store is tried out
             for sftp in sessions[:BUSY_USERS]:
-                sftp.put_many([b"/listed/%04d" % n for n in range(LISTED_NAMES)])
+                sftp.put_many([b"/listed/%04d" % n for n in range(plan.listed_names)])
             self._now.forget()
             rounds = _work_together(sessions, plan.busy_seconds)
             done = sum(count > 0 for count in rounds)

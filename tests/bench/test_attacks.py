@@ -28,7 +28,9 @@ from bench.attackers import ATTACKS
 from bench.attacks import AttacksPlan, measure_attacks
 from bench.honest_user import Effort
 from bench.hostile_s3 import ENDLESS, ERROR, ERRORS, PAGE, Proxy, content_bytes, poison_for
+from bench.memory_bound import bound_bytes
 from bench.processes import BenchError
+from bench.resident import MemoryPlan, measure_memory, memory_table
 from bench.servers import REPOSITORY, Store
 from sftpgw.demo import BUCKET, EmbeddedStore
 from tests.needs import needs
@@ -228,7 +230,7 @@ def test_an_honest_user_is_measured_alone_and_beside_attacks(tmp_path: Path, sto
         trees=[REPOSITORY],
         attacks={name: replace(attack, threads=2, least_seconds=0.1) for name, attack in found},
         repeats=1,
-        effort=Effort(sizes_mib=(1,), logins=1, stats=3, listings=1, listed_names=3),
+        effort=Effort((1,), logins=1, stats=3, listings=1, listed_names=3, deadline_seconds=60.0),
     )
     told: list[str] = []
     rounds = list(measure_attacks(plan, tmp_path, told.append))
@@ -243,4 +245,16 @@ def test_an_honest_user_is_measured_alone_and_beside_attacks(tmp_path: Path, sto
         assert (each.attacker is not None) == (each.attack != NOTHING)
         assert each.process.peak_bytes < each.bound_bytes
     assert problems(rounds) == []
+    assert len(problems([replace(each, bound_bytes=2**20) for each in rounds])) == len(rounds)
     assert all(seconds < NEVER_SECONDS for seconds in rounds[0].seconds.values())
+
+
+@pytest.mark.interop
+@needs("openssh")
+def test_what_idle_and_busy_sessions_take_is_measured(tmp_path: Path, store: Store) -> None:
+    plan = MemoryPlan(store, REPOSITORY, idle=3, busy=2, busy_seconds=0.1, listed_names=3)
+    rows = list(measure_memory(plan, tmp_path, lambda line: None))
+    assert [row.connections for row in rows] == [0, 3, 2]
+    assert 30 * 2**20 < rows[0].held_bytes <= rows[1].held_bytes
+    assert all(row.held_bytes < bound_bytes(row.budget_bytes, row.connections) for row in rows)
+    assert "busy sessions, 2 of which ended" in memory_table(rows)
