@@ -43,6 +43,7 @@ from sftpgw.http.certificates import (
     demands_client_certificate,
 )
 from sftpgw.http.connections import Connections, CountedEndpoint
+from sftpgw.http.draining import Draining
 from sftpgw.http.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
 from sftpgw.http.tls import GatheringPolicy
 from sftpgw.http.tunnels import ProxyRefused, TunnelEndpoint
@@ -146,6 +147,7 @@ class HttpClient:
     :param find_authorities: returns the authorities that may sign a store's certificate; called
         when https first needs them.
     :param proxies: knows which hosts are reached through a proxy; None: no host is.
+    :ivar draining: connections whose responses are not wanted any more.
     """
 
     def __init__(
@@ -167,6 +169,7 @@ class HttpClient:
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
+        self.draining = Draining(reactor)
         self._is_closed = False
 
     def exchange(
@@ -177,7 +180,8 @@ class HttpClient:
     ) -> Deferred[None]:
         """Send `request` and pass its response, of any status, to `sink`.
 
-        Cancelling the Deferred drops the connection.
+        Cancelling the Deferred drops the connection, unless only a short rest of the response is
+        to come (`http/draining`).
 
         :param request: the request; its body is not copied.
         :param sink: takes status, headers and body of the response.
@@ -200,6 +204,7 @@ class HttpClient:
             request,
             sink,
             route,
+            draining=self.draining,
             on_end=self._ended,
             on_sent=on_sent,
         )
@@ -229,6 +234,7 @@ class HttpClient:
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
         for exchange in tuple(self._exchanges):
             exchange.finished.cancel()
+        self.draining.abort_all()
         for route in self._routes.values():
             await route.pool.closeCachedConnections()
         await self._connections.all_gone()
@@ -305,6 +311,7 @@ class _Exchange(TwistedProtocol):
     :param request: what is sent.
     :param sink: takes the response.
     :param route: how the store is reached.
+    :param draining: takes the connection if the response is given up shortly before its end.
     :param on_end: is called with this exchange when it ends.
     :param on_sent: is called with the number of bytes that went into the connection.
     """
@@ -316,6 +323,7 @@ class _Exchange(TwistedProtocol):
         sink: ResponseSink,
         route: _Route,
         *,
+        draining: Draining,
         on_end: Callable[[_Exchange], object],
         on_sent: Callable[[int], None] | None,
     ) -> None:
@@ -326,6 +334,7 @@ class _Exchange(TwistedProtocol):
         self._silence_timeout_seconds = request.silence_timeout_seconds
         self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
+        self._draining = draining
         self._on_end = on_end
         self._on_sent = on_sent
         self.route = route
@@ -337,6 +346,7 @@ class _Exchange(TwistedProtocol):
         self._connection: Any = None
         self._timer: Any = None
         self._is_success = self._was_sent = False
+        self._left_bytes: int | None = None  # of the response; None: unknown
         self._small_pieces = 0
         self._moved_bytes = 0  # since the timer was set
         self._is_over = False
@@ -406,6 +416,8 @@ class _Exchange(TwistedProtocol):
             self._set_timer(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
             self._was_sent = self._outgoing.is_sent
+            if response.length is not UNKNOWN_LENGTH:
+                self._left_bytes = response.length
             self._call_sink(self._sink.began, response.code, _all_headers(response))
         response.deliverBody(self)
 
@@ -414,6 +426,8 @@ class _Exchange(TwistedProtocol):
             self._count_small_piece()
         if not self._is_over:
             self._moved(len(data))
+            if self._left_bytes is not None:
+                self._left_bytes -= len(data)
             self._call_sink(self._sink.received, data)
 
     def _count_small_piece(self) -> None:
@@ -430,6 +444,7 @@ class _Exchange(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): a sink that
         # expects a size must count.
+        self._draining.end(self._connection.transport)
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
         elif self._is_success and not self._is_sent_for(reason):
@@ -473,7 +488,10 @@ class _Exchange(TwistedProtocol):
 
     def _cancelled(self, finished: Deferred[None]) -> None:
         # Deferred.cancel fails `finished` itself with CancelledError.
-        self._stop(drop=True)
+        is_drained = self._outgoing.is_sent and self._draining.begin(
+            self._connection.transport, self._left_bytes
+        )
+        self._stop(drop=not is_drained)
 
     def _finish(self, result: Failure | None) -> None:
         if self._is_over:
