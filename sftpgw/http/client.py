@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from OpenSSL.SSL import Error as SslError
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -42,8 +42,9 @@ from sftpgw.http.certificates import (
     VerifyingPolicy,
     demands_client_certificate,
 )
+from sftpgw.http.connect_attempts import BoundedHostEndpoint, MoreAttempts
 from sftpgw.http.connections import Connections, CountedEndpoint
-from sftpgw.http.draining import Draining
+from sftpgw.http.drained_connections import DrainedConnections
 from sftpgw.http.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
 from sftpgw.http.tls import GatheringPolicy
 from sftpgw.http.tunnels import ProxyRefused, TunnelEndpoint
@@ -147,7 +148,7 @@ class HttpClient:
     :param find_authorities: returns the authorities that may sign a store's certificate; called
         when https first needs them.
     :param proxies: knows which hosts are reached through a proxy; None: no host is.
-    :ivar draining: connections whose responses are not wanted any more.
+    :ivar drained: connections whose responses are not wanted any more.
     """
 
     def __init__(
@@ -166,10 +167,11 @@ class HttpClient:
         self._proxies = proxies or Proxies("", {})
         self._most_connections = most_connections
         self._connections = Connections(work)
+        self._more_attempts = MoreAttempts()
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
-        self.draining = Draining(reactor)
+        self.drained = DrainedConnections(reactor)
         self._is_closed = False
 
     def exchange(
@@ -181,7 +183,7 @@ class HttpClient:
         """Send `request` and pass its response, of any status, to `sink`.
 
         Cancelling the Deferred drops the connection, unless only a short rest of the response is
-        to come (`http/draining`).
+        to come (`http/drained_connections`).
 
         :param request: the request; its body is not copied.
         :param sink: takes status, headers and body of the response.
@@ -204,7 +206,7 @@ class HttpClient:
             request,
             sink,
             route,
-            draining=self.draining,
+            drained=self.drained,
             on_end=self._ended,
             on_sent=on_sent,
         )
@@ -234,7 +236,7 @@ class HttpClient:
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
         for exchange in tuple(self._exchanges):
             exchange.finished.cancel()
-        self.draining.abort_all()
+        self.drained.abort_all()
         for route in self._routes.values():
             await route.pool.closeCachedConnections()
         await self._connections.all_gone()
@@ -249,11 +251,12 @@ class HttpClient:
     def _new_route(self, scheme: str, host: str, port: int) -> _Route:
         proxy = self._proxies.of(scheme, host, port)
         first_hop = f"{host}:{port}" if proxy is None else f"the proxy {proxy}"
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+        endpoint: IStreamClientEndpoint = BoundedHostEndpoint(
             self._reactor,
             host if proxy is None else proxy.host,
             port if proxy is None else proxy.port,
-            timeout=self._connect_timeout_seconds,
+            self._connect_timeout_seconds,
+            self._more_attempts,
         )
         if scheme == "https":
             if proxy is not None:
@@ -311,7 +314,7 @@ class _Exchange(TwistedProtocol):
     :param request: what is sent.
     :param sink: takes the response.
     :param route: how the store is reached.
-    :param draining: takes the connection if the response is given up shortly before its end.
+    :param drained: takes the connection if the response is given up shortly before its end.
     :param on_end: is called with this exchange when it ends.
     :param on_sent: is called with the number of bytes that went into the connection.
     """
@@ -323,7 +326,7 @@ class _Exchange(TwistedProtocol):
         sink: ResponseSink,
         route: _Route,
         *,
-        draining: Draining,
+        drained: DrainedConnections,
         on_end: Callable[[_Exchange], object],
         on_sent: Callable[[int], None] | None,
     ) -> None:
@@ -334,7 +337,7 @@ class _Exchange(TwistedProtocol):
         self._silence_timeout_seconds = request.silence_timeout_seconds
         self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
-        self._draining = draining
+        self._drained = drained
         self._on_end = on_end
         self._on_sent = on_sent
         self.route = route
@@ -444,7 +447,7 @@ class _Exchange(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): a sink that
         # expects a size must count.
-        self._draining.end(self._connection.transport)
+        self._drained.end(self._connection.transport)
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
         elif self._is_success and not self._is_sent_for(reason):
@@ -488,7 +491,7 @@ class _Exchange(TwistedProtocol):
 
     def _cancelled(self, finished: Deferred[None]) -> None:
         # Deferred.cancel fails `finished` itself with CancelledError.
-        is_drained = self._outgoing.is_sent and self._draining.begin(
+        is_drained = self._outgoing.is_sent and self._drained.begin(
             self._connection.transport, self._left_bytes
         )
         self._stop(drop=not is_drained)

@@ -38,7 +38,7 @@ from sftpgw.http.client import (
     HttpRequest,
     NoHttp,
 )
-from sftpgw.http.draining import DRAINED_BYTES
+from sftpgw.http.drained_connections import DRAINED_BYTES
 from sftpgw.model.units import MIB, Body
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
@@ -217,7 +217,7 @@ async def test_a_short_rest_of_a_response_costs_no_connection(
     server.respond_with(lambda _: ScriptedResponse(200, bytes(size_bytes)))
     for _ in range(2):
         await give_up(client, server.url + "/")
-        while len(client.draining):  # until the rest has come
+        while len(client.drained):  # until the rest has come
             await deferLater(reactor, 0)
     server.respond_with(lambda _: ScriptedResponse(200, b"next"))
     answer = Answer()

@@ -25,7 +25,7 @@ DRAIN_SECONDS = 1.0
 """A rest that takes longer is not worth it."""
 
 
-class Draining:
+class DrainedConnections:
     """The connections that are drained.
 
     :param clock: times them.

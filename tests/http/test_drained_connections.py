@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from sftpgw.http.draining import DRAIN_SECONDS, DRAINED_BYTES, MAX_DRAINED, Draining
+from sftpgw.http.drained_connections import (
+    DRAIN_SECONDS,
+    DRAINED_BYTES,
+    MAX_DRAINED,
+    DrainedConnections,
+)
 
 
 class Connection:
@@ -22,11 +27,11 @@ class Connection:
     [(0, True), (DRAINED_BYTES, True), (DRAINED_BYTES + 1, False), (None, False)],
 )
 def test_only_a_short_rest_is_drained(left_bytes: int | None, is_drained: bool) -> None:
-    assert Draining(Clock()).begin(Connection(), left_bytes) is is_drained
+    assert DrainedConnections(Clock()).begin(Connection(), left_bytes) is is_drained
 
 
 def test_few_are_drained_at_once() -> None:
-    draining, drained = Draining(Clock()), [Connection() for _ in range(MAX_DRAINED)]
+    draining, drained = DrainedConnections(Clock()), [Connection() for _ in range(MAX_DRAINED)]
     assert all(draining.begin(each, 1) for each in drained)
     assert not draining.begin(Connection(), 1)
     draining.end(drained[0])
@@ -35,7 +40,7 @@ def test_few_are_drained_at_once() -> None:
 
 def test_one_that_takes_too_long_is_dropped() -> None:
     clock = Clock()
-    draining, slow, fast = Draining(clock), Connection(), Connection()
+    draining, slow, fast = DrainedConnections(clock), Connection(), Connection()
     draining.begin(slow, 1)
     draining.begin(fast, 1)
     draining.end(fast)
@@ -48,7 +53,7 @@ def test_one_that_takes_too_long_is_dropped() -> None:
 
 def test_all_can_be_dropped() -> None:
     clock = Clock()
-    draining, drained = Draining(clock), [Connection() for _ in range(3)]
+    draining, drained = DrainedConnections(clock), [Connection() for _ in range(3)]
     for each in drained:
         draining.begin(each, 1)
     draining.abort_all()
