@@ -11,6 +11,7 @@ A handler returns the reply, or a Deferred of it, or raises.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -79,6 +80,7 @@ class RequestHandlers:
             opening.cancel()
         for opened in self._handles.clear():
             self.abandon(opened)
+        self._cork = nullcontext  # which led back to the channel: no cycle is left
 
     def abandon(self, opened: OpenFile | OpenDirectory) -> None:
         """Close without publishing. The client does not hear of errors; the log does."""

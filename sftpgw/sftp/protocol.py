@@ -158,8 +158,8 @@ class SFTPProtocol:
 
     def connectionLost(self, reason: Any) -> None:
         self._is_lost = True
-        self._turns.leave()
-        self._close_hold.release()
+        self._turns.end()
+        self._close_hold.end()
         self._refusals.all_ended()
         self._handlers.connection_lost()
         self._unfinished.leave(self._work)

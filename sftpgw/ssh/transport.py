@@ -229,9 +229,11 @@ class GatewayTransport(KexTransport):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Stop the service and log out. Replaces Conch's, which logs."""
         self.has_ended = True
-        self._turns.leave()
-        self._exchange_limit.end()
+        self._turns.end()
+        self._exchange_limit.close()
+        self.packet_writer.close()
         self._stop_monitor()
+        self._alive_monitor = None
         for call in (self._grace, self._abort):
             cancel_pending(call)
         self.context.connection_ended(self)
@@ -242,6 +244,7 @@ class GatewayTransport(KexTransport):
         if hasattr(self, "avatar"):
             totals = self.avatar.totals()
             self.logoutFunction()
+            del self.avatar, self.logoutFunction  # they lead back here: no cycle is left
         seconds = self.context.clock.seconds() - self._opened_at_seconds
         if self.has_spoken:
             self.events.emit(
