@@ -12,8 +12,9 @@ from collections.abc import Callable
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
+from tests.in_memory import client, gateway
 
-pytest_plugins = ("tests.in_memory",)
+__all__ = ["client", "gateway"]
 
 
 def left_by(work: Callable[[], object]) -> set[str]:

@@ -116,6 +116,7 @@ class SFTPProtocol:
             events,
             cork=self._cork,
             on_closed=self._refusals.ended,
+            work=work,
         )
         self._close_hold = CloseHold(
             close_wait_seconds, clock, lambda request: self._carry_out(request, 0)

@@ -227,7 +227,7 @@ class GatewayTransport(KexTransport):
         )
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """Stop the service and log out. Replaces Conch's, which logs."""
+        """End the session when it is its turn: a thousand may end at once. Replaces Conch's."""
         self.has_ended = True
         self._turns.end()
         self._exchange_limit.close()
@@ -236,6 +236,12 @@ class GatewayTransport(KexTransport):
         self._alive_monitor = None
         for call in (self._grace, self._abort):
             cancel_pending(call)
+        self._close_reason = self._close_reason or _why_lost(reason)
+        path = (*self._turns.path[:2], "end")
+        self.context.work.turns(path, "ends of sessions", self._end_session).ask()
+
+    def _end_session(self) -> None:
+        """Stop the service and log out."""
         self.context.connection_ended(self)
         service, self.service = self.service, None
         if service is not None:
@@ -248,11 +254,7 @@ class GatewayTransport(KexTransport):
         seconds = self.context.clock.seconds() - self._opened_at_seconds
         if self.has_spoken:
             self.events.emit(
-                SessionClosed(
-                    reason=self._close_reason or _why_lost(reason),
-                    seconds=round(seconds, 3),
-                    **totals,
-                )
+                SessionClosed(reason=self._close_reason, seconds=round(seconds, 3), **totals)
             )
 
     def _stop_monitor(self) -> None:

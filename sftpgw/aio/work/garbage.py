@@ -26,9 +26,9 @@ from typing import Any
 
 from sftpgw.aio.work.scheduler import WorkScheduler
 
-YOUNG_COLLECTIONS = 4
+YOUNG_COLLECTIONS = 2
 """After so many collections of the middle generation a step follows. Each of them leaves 7,700
-objects at most, so that a step takes 30 ms."""
+objects at most, so that a step takes 15 ms."""
 
 NEVER = 2**31 - 1
 
