@@ -26,7 +26,8 @@ from sftpgw.model.filesystem import WriteIntent
 from sftpgw.model.settings import SshSettings, StoreSettings
 from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import MAX_PENDING, SFTPProtocol
+from sftpgw.sftp.pending_requests import MAX_PENDING
+from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.telemetry.allowance import SOURCE_BYTES
