@@ -423,15 +423,15 @@ async def test_responses_that_are_no_http_fail_the_request(client: HttpClient) -
     from twisted.internet import reactor  # noqa: PLC0415
 
     factory = Factory.forProtocol(OtherTongue)
-    factory.gone = Deferred()
+    factory.gone = Deferred()  # type: ignore[attr-defined]
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    host = f"127.0.0.1:{port.getHost().port}"
+    host = f"127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
     try:
         with pytest.raises(NoHttp, match=f"{host} answers, but not in HTTP"):
             await client.exchange(request_to(f"http://{host}/"), Answer())
     finally:
         await client.close()
-        await factory.gone
+        await factory.gone  # type: ignore[attr-defined]
         await port.stopListening()
 
 
