@@ -213,8 +213,9 @@ class HttpClient:
         self._exchanges.add(exchange)
         route.in_use += 1
         connecting = route.pool.getConnection(origin, route.endpoint)
+        finished = exchange.finished  # which the exchange forgets when it ends
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
-        return exchange.finished
+        return finished
 
     def _ended(self, exchange: _Exchange) -> None:
         self._exchanges.discard(exchange)
@@ -412,7 +413,8 @@ class _Exchange(TwistedProtocol):
         self._timer.reset(seconds)
 
     def _responded(self, response: IResponse) -> None:
-        self._connection.transport.end_head()
+        if self._connection is not None:
+            self._connection.transport.end_head()
         if not _makes_sense(response):
             self._on_excess(f"the status {response.code} and the length {response.length}")
         if not self._is_over:
@@ -499,11 +501,12 @@ class _Exchange(TwistedProtocol):
     def _finish(self, result: Failure | None) -> None:
         if self._is_over:
             return
+        finished = self.finished
         self._stop(drop=result is not None or not self._outgoing.is_sent)
         if result is None:
-            self.finished.callback(None)
+            finished.callback(None)
         else:
-            self.finished.errback(result)
+            finished.errback(result)
 
     def _stop(self, *, drop: bool) -> None:
         self._is_over = True
@@ -514,6 +517,9 @@ class _Exchange(TwistedProtocol):
             self._connecting.cancel()
         elif drop and self._connection is not None:
             self._connection.transport.abortConnection()
+        # They lead back here: no cycle is left for the garbage collector.
+        del self.finished
+        self._connecting = self._connection = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -601,12 +607,18 @@ class _OutgoingRequest:
         """Send nothing more, and free the body."""
         self._is_dropped |= drop
         self._body = ()
+        self._on_progress = _ignore_progress  # which led back to the exchange
         if self._producer is not None:
             self._producer.stop()
+            self._producer = None
 
     def _progressed(self, size_bytes: int, is_all: bool) -> None:
         self.is_sent |= is_all
         self._on_progress(size_bytes, is_all)
+
+
+def _ignore_progress(size_bytes: int, is_all: bool) -> None:
+    """What goes out of a request that is over."""
 
 
 def _head(request: HttpRequest, proxy: Proxy | None) -> bytes:

@@ -222,6 +222,10 @@ class UploadReservation:
         listed_bytes, self._listed_bytes = self._listed_bytes, 0
         if listed_bytes:
             self._budget.release(listed_bytes)
+        # They lead back to the upload, which has this: no cycle is left.
+        self._on_granted = self.cut = _do_nothing
+        self._on_refused = _ignore
+        self._is_busy = bool
 
     # How it gets on.
 
@@ -291,3 +295,11 @@ class UploadReservation:
             "for them ([limits] memory); send the file again later, over a faster line, or fewer "
             "at the same time"
         )
+
+
+def _do_nothing() -> None:
+    """What an upload does that has ended."""
+
+
+def _ignore(error: LimitReached) -> None:
+    """An upload that has ended cannot fail."""

@@ -362,6 +362,9 @@ class Upload:
             self._reporter.failed(failure)
         self._registration.end()
         self.traffic.end()
+        # What leads back here goes, so that no cycle is left for the garbage collector.
+        self._executor.end()
+        self._withheld = Notifier()
 
     @property
     def _is_unwanted(self) -> bool:
