@@ -98,6 +98,11 @@ class GatewayConnection(SSHConnection):
         self._may_ask_for_proofs = True
         self.transport.sendPacket(MSG_GLOBAL_REQUEST, told_keys(self.transport.signers()))
 
+    def serviceStopped(self) -> None:
+        """The connection is gone, and all channels with it."""
+        super().serviceStopped()
+        self.scheduler = ChannelScheduler(bool)  # the other one led back here: no cycle is left
+
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch a message. Conch's `SSHService.packetReceived` logs what clients send."""
         if messageNum in _USERAUTH_MESSAGES:

@@ -26,6 +26,12 @@ _SETTINGS = (
 )
 """The settings for these lists, in their order (RFC 4253, section 7.1)."""
 
+_KNOWN = {kind: tuple(map(str.encode, names)) for kind, names in KNOWN.items()}
+_KNOWN["compressions"] = COMPRESSIONS
+_NOTHING_KNOWN = (b"",)
+"""What stands for the names of a list of which we know none. It is still a name: with an AEAD
+cipher any MAC is acceptable."""
+
 _RSA = b"ssh-rsa"
 
 
@@ -56,6 +62,14 @@ class ClientLists:
     def of(cls, lists: Sequence[bytes]) -> ClientLists:
         """The names in the lists as the message has them."""
         return cls(tuple(tuple(each.split(b",")) for each in lists[:LISTS]))
+
+    def known(self) -> ClientLists:
+        """The same, without names that we do not know: a connection may last for weeks."""
+        kept = (
+            tuple(dict.fromkeys(allowed(theirs, _KNOWN[setting]))) or _NOTHING_KNOWN
+            for setting, theirs in zip(_SETTINGS, self.names, strict=True)
+        )
+        return ClientLists(tuple(kept))
 
     @property
     def key_exchanges(self) -> tuple[bytes, ...]:

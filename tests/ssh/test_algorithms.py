@@ -323,6 +323,18 @@ def test_the_strictest_policy_that_lets_a_client_in(
     assert client_with(place, names).strictest_policy([new_key()], login) is policy
 
 
+def test_what_is_forgotten_of_a_client_makes_no_difference() -> None:
+    foreign = [b"x", b"hmac-md5", GCM, GCM, CTR]
+    for place, names in ((2, foreign), (4, foreign), (0, [b"y", b"ecdh-sha2-nistp256", b"z"])):
+        client = client_with(place, names)
+        assert client.known().strictest_policy([new_key()]) is client.strictest_policy([new_key()])
+    aead = ClientLists.of(
+        [*map(b",".join, CLIENT[:2]), GCM, GCM, b"hmac-md5", b"x", b"none", b"none"]
+    )
+    assert aead.known().strictest_policy([new_key()]) is Policy.MODERN
+    assert client_with(3, foreign * 100).known().names[3] == (GCM, CTR)
+
+
 def test_what_is_wrong_with_a_signature_is_said() -> None:
     default, listed = SshSettings(), SshSettings(login_key_algorithms=("ssh-ed25519",))
     sha1 = "the client signs with RSA and SHA-1"
