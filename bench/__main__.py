@@ -25,6 +25,7 @@ from bench.attacks import AttacksPlan, measure_attacks
 from bench.drivers import CIPHERS
 from bench.figures import MIB, Sample, as_json, duplex_table, operations_table, summarize
 from bench.gateway import GatewayPlan, measure_gateway
+from bench.handshakes import handshakes_table, measure_handshakes
 from bench.honest_user import Effort
 from bench.operations import OperationsPlan, measure_operations
 from bench.processes import BenchError
@@ -36,6 +37,9 @@ from bench.ssh import SshPlan, measure_ssh
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one benchmark; 1 if it cannot be run, whatever the figures are."""
     options = _parser().parse_args(arguments)
+    if options.command == "handshakes":
+        print(handshakes_table(measure_handshakes(options.repeats)))  # noqa: T201 - the result
+        return 0
     if options.command == "amplification":
         found = measure_amplification(options.only, options.repeats, _tell)
         print(amplification_table(found))  # noqa: T201 - the result
@@ -66,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_attacks(commands.add_parser("attacks", help="an honest user beside hostile ones"))
     _add_memory(commands.add_parser("memory", help="what connections take, idle and busy"))
     _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
+    handshakes = commands.add_parser("handshakes", help="what key exchanges cost, by method")
+    handshakes.add_argument("--repeats", type=int, default=20, help="default: 20")
     _add_amplification(
         commands.add_parser("amplification", help="what each byte of a client costs, in memory")
     )
