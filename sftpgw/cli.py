@@ -14,7 +14,7 @@ import getpass
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -59,14 +59,22 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     serve = commands.add_parser("serve", help="run the gateway in the foreground")
-    _add_config(serve)
+    _add_config(serve, required=True)
     _add_runner_options(serve)
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser(
         "check", help="validate the configuration, try out the store, and exit with 0 or 1"
     )
-    _add_config(check)
+    what = check.add_mutually_exclusive_group(required=True)
+    _add_config(what)
+    what.add_argument(
+        "--client-report",
+        nargs="+",
+        metavar="LOG",
+        help="instead, tell from logs which partners a stricter [ssh] policy would lock out; - is "
+        "standard input",
+    )
     check.set_defaults(run=_check, logfile="-", pidfile="")
 
     demo = commands.add_parser(
@@ -85,14 +93,14 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _add_config(command: ArgumentParser) -> None:
+def _add_config(command: Any, **more: bool) -> None:
     command.add_argument(
         "--config",
         "-c",
-        required=True,
         type=_path,
         metavar="FILE",
         help="the path of an sftpgw.ini",
+        **more,
     )
 
 
@@ -119,7 +127,28 @@ def _serve(given: Namespace) -> int:
 
 
 def _check(given: Namespace) -> int:
+    if given.client_report:
+        return _report_clients(given.client_report)
     return _twistd(given, "--config", given.config, "--check")
+
+
+def _report_clients(paths: Sequence[str]) -> int:
+    from sftpgw.client_report import ClientReport  # noqa: PLC0415 - heavy, as above
+
+    try:
+        _write(sys.stdout, ClientReport.of(_lines_of(paths)).text().rstrip())
+    except OSError as fault:
+        return _fail("check", fault)
+    return 0
+
+
+def _lines_of(paths: Sequence[str]) -> Iterator[str]:
+    """:raises OSError: one cannot be read."""
+    for path in paths:
+        # Names of files and users may be in any encoding, where other programs write to the log.
+        source = sys.stdin.fileno() if path == "-" else path
+        with open(source, encoding="utf-8", errors="replace", closefd=path != "-") as log:
+            yield from log
 
 
 def _demo(given: Namespace) -> int:
@@ -142,18 +171,18 @@ def _hash_password(_given: Namespace) -> int:
         password = _ask_twice() if sys.stdin and sys.stdin.isatty() else _first_line(sys.stdin)
         _write(sys.stdout, hash_password(password))
     except ValueError as fault:
-        return _fail(fault)
+        return _fail("hash-password", fault)
     except OSError as fault:
         if sys.stdout is not None:
             # Python flushes once more at the end, and would end with a status of its own.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _fail(fault)
+        return _fail("hash-password", fault)
     return 0
 
 
-def _fail(fault: Exception) -> int:
+def _fail(command: str, fault: Exception) -> int:
     with suppress(OSError):
-        _write(sys.stderr, f"sftpgw hash-password: {fault}")
+        _write(sys.stderr, f"sftpgw {command}: {fault}")
     return FAULT
 
 

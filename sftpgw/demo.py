@@ -20,12 +20,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from types import MappingProxyType
 from typing import IO
 
 from sftpgw.auth.passwords import hash_password
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
+    HOST_KEY_NAMES,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -120,13 +122,18 @@ def _wait_for_output(
     return False
 
 
-def demo_settings(endpoint: str, password: str, host_key: str) -> Settings:
-    """One user, on loopback, with all permissions and the whole bucket of the embedded S3."""
+def demo_settings(endpoint: str, password: str, folder: Path) -> Settings:
+    """One user, on loopback, with all permissions and the whole bucket of the embedded S3.
+
+    :param endpoint: that of the S3.
+    :param password: the user's.
+    :param folder: where the host keys are made.
+    """
     user = User(USER_NAME, BUCKET, "", password_hash=hash_password(password.encode()))
     return Settings(
         gateway=GatewaySettings(
             listen=(f"tcp:{_free_port()}:interface={LOOPBACK}",),
-            host_keys=(host_key,),
+            host_keys=tuple(str(folder / name) for name in HOST_KEY_NAMES),
             create_host_keys=True,
         ),
         s3=StoreSettings(

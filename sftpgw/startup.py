@@ -10,6 +10,7 @@ reaches standard error and the exit status.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.conch.ssh.keys import Key
@@ -22,13 +23,15 @@ from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.http.certificates import check_ca_file
+from sftpgw.http.connect_attempts import MORE_ATTEMPTS
+from sftpgw.http.drained_connections import MAX_DRAINED
 from sftpgw.http.proxies import check_proxy
 from sftpgw.machine_checks import DescriptorNeeds, descriptor_limit, judge_descriptors
 from sftpgw.model.addresses import Network
 from sftpgw.model.settings import PROXIED, Settings, StoreSettings
 from sftpgw.s3.request_budget.plan import RequestLimits
 from sftpgw.services import ADOPTED, parse_endpoint
-from sftpgw.ssh.algorithms import KNOWN, Offer
+from sftpgw.ssh.algorithms import KNOWN, Offer, legacy_names
 from sftpgw.ssh.balancers import BalancedEndpoint
 from sftpgw.ssh.host_keys import (
     check_host_key_algorithms,
@@ -47,6 +50,10 @@ USER_FRACTION = 2
 OWN_DESCRIPTORS = 64
 """The descriptors of a process without clients and without a store: its log, its epoll, the pipes
 of its threads, lookups of names, the search for credentials, and a connection that is refused."""
+
+STORE_DESCRIPTORS = MORE_ATTEMPTS + MAX_DRAINED
+"""Those of connections to stores beyond one for each request: more attempts to connect, where a
+store has several addresses, and connections whose requests have ended early."""
 
 
 def read_settings(path: str, *, is_start: bool = True) -> Settings:
@@ -69,7 +76,13 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
     )
     if not missing_host_keys(settings.gateway.host_keys):
         open_host_keys(settings)
-    return settings
+    return replace(settings, warnings=(*settings.warnings, *_legacy_warnings(settings)))
+
+
+def _legacy_warnings(settings: Settings) -> list[str]:
+    """A line if the settings offer algorithms that are broken or close to it."""
+    names = " ".join(legacy_names(Offer.of(settings.ssh)))
+    return [f"[ssh] offers what only the policy legacy has: {names}"] if names else []
 
 
 def open_host_keys(settings: Settings) -> tuple[Key, ...]:
@@ -142,14 +155,15 @@ def request_limits(settings: Settings, descriptors: int | None) -> RequestLimits
 
 
 def session_descriptors(settings: Settings) -> int:
-    """The descriptors of the process without its connections to the store.
+    """The descriptors of the process without its connections to the store, one for each request.
 
     Of clients, of balancers' connections whose header has not come, and its own.
     """
     ssh = settings.ssh
     is_balanced = any(text.startswith(PROXIED) for text in settings.gateway.listen)
     balanced = ssh.max_startups.full if is_balanced else 0
-    return ssh.max_connections + balanced + len(settings.gateway.listen) + OWN_DESCRIPTORS
+    own = len(settings.gateway.listen) + OWN_DESCRIPTORS + STORE_DESCRIPTORS
+    return ssh.max_connections + balanced + own
 
 
 def check_requests(settings: Settings, report: Report) -> None:

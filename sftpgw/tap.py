@@ -9,7 +9,6 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -89,11 +88,10 @@ class Demonstration:
                 f"the S3 is still starting, after {seconds:.0f} s"
             )
         )
-        self._tell(f"the S3 is at {self.store.endpoint}; making a host key and a user")
+        self._tell(f"the S3 is at {self.store.endpoint}; making host keys and a user")
         self.password = demo.new_password()
         with TemporaryDirectory(prefix="sftpgw-demo-") as folder:
-            host_key = str(Path(folder) / "host_key")
-            self.settings = demo.demo_settings(self.store.endpoint, self.password, host_key)
+            self.settings = demo.demo_settings(self.store.endpoint, self.password, Path(folder))
             self.host_keys = open_host_keys(self.settings)
         self._tell("starting the gateway; its log follows")
 
@@ -130,7 +128,6 @@ def makeService(options: Options) -> IService:
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
     reactor.callWhenRunning(gateway.start)
-    reactor.callWhenRunning(_settle_heap)
     # A second signal ends the process at once; Twisted would ignore it.
     reactor.addSystemEventTrigger("before", "shutdown", end_at_signals)
     return GatewayService(
@@ -143,15 +140,6 @@ def makeService(options: Options) -> IService:
         clock=reactor,
         on_paused=gateway.factory.count_pause,
     )
-
-
-def _settle_heap() -> None:
-    """Take what the start has made out of the garbage collector's sight, for the whole run.
-
-    A full collection went through all modules each time, for 60 ms of one reactor iteration.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _survive_signals(reactor: Any) -> None:

@@ -85,7 +85,8 @@ def test_help_is_there(command: list[str], capsys: pytest.CaptureFixture[str]) -
     [
         ([], "required: COMMAND"),
         (["serve"], "required: --config"),
-        (["check"], "required: --config"),
+        (["check"], "one of the arguments --config/-c --client-report is required"),
+        (["check", "--config", "x", "--client-report", "y"], "not allowed with argument"),
         (["stop"], "invalid choice: 'stop'"),
         (["check", "--config", "x", "--pidfile", "y"], "unrecognized arguments: --pidfile y"),
         (["hash-password", "secret"], "unrecognized arguments: secret"),

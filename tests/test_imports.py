@@ -28,6 +28,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "pausing_ports": frozenset(),
     "services": frozenset({"pausing_ports"}),
     "signals": frozenset(),
+    "client_report": frozenset(),
     "demo": frozenset({"auth"}),
     "http": frozenset({"aio"}),
     "aws": frozenset({"aio", "http"}),
@@ -49,7 +50,7 @@ ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
-ALLOWED["cli"] = frozenset({"auth", "tap"})
+ALLOWED["cli"] = frozenset({"auth", "client_report", "tap"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random
 # source.

@@ -23,6 +23,7 @@ from sftpgw.config.ini_file import Key  # noqa: E402
 from sftpgw.config.scalars import penalties_text, size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
 from sftpgw.model.settings import (  # noqa: E402
+    HOST_KEY_NAMES,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -38,7 +39,7 @@ USERS = "users.ini"
 """What stands for a section's name where a key belongs to users.ini."""
 
 DEFAULTS: Mapping[str, object] = {
-    "gateway": GatewaySettings(host_keys=("ssh_host_ed25519_key",)),
+    "gateway": GatewaySettings(host_keys=HOST_KEY_NAMES),
     "s3": StoreSettings(),
     "ssh": SshSettings(),
     "limits": LimitSettings(),
@@ -54,7 +55,7 @@ OTHER_DEFAULTS = {
 """Defaults of keys that fill no field of a settings class."""
 
 EXAMPLE_VALUES = {
-    ("gateway", "host_keys"): "ssh_host_ed25519_key",
+    ("gateway", "host_keys"): "".join(f"\n    {name}" for name in HOST_KEY_NAMES),
     ("gateway", "create_host_keys"): "yes",
     ("s3", "bucket"): "",
 }
@@ -139,7 +140,7 @@ def value_text(value: object, kind: str) -> str:
     if isinstance(value, (int, float)):
         return _number_text(value, kind)
     if isinstance(value, tuple):
-        return " ".join(value)
+        return ("\n" if kind == "lines" else " ").join(value)
     texts = {None: "auto" if kind.endswith("auto") else "off", Capabilities(): ""}
     return texts[value] if value in texts else _word(value)
 
@@ -209,7 +210,7 @@ def _bounds_sentence(key: DescribedKey) -> str:
 def _example_value(key: DescribedKey) -> str:
     value = EXAMPLE_VALUES.get((key.section, key.name))
     if value is not None:
-        return f"{key.name} = {value}".rstrip()
+        return f"{key.name} ={'' if value.startswith(chr(10)) else ' '}{value}".rstrip()
     return f"# {key.name} = {key.default}".rstrip()
 
 

@@ -65,7 +65,7 @@ RunInThread = Callable[..., Deferred[Any]]
 a function that makes the call at once."""
 
 
-class _Source:
+class _LoginSource:
     """An address with calls that wait or run.
 
     :ivar waiting: the calls that wait, in their order.
@@ -110,7 +110,7 @@ class LoginThreads:
         self._most_of_one = max(1, self._free - 1)
         self._pool = ThreadPool(0, self._free, name="sftpgw-logins")
         self._order: FairOrder[str] = FairOrder()
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, _LoginSource] = {}
 
     @property
     def waiting(self) -> int:
@@ -126,7 +126,9 @@ class LoginThreads:
         :param arguments: its arguments.
         """
         done: Deferred[Any] = Deferred(lambda done: self._leave(source, done))
-        self._sources.setdefault(source, _Source()).waiting.append(_Call(function, arguments, done))
+        self._sources.setdefault(source, _LoginSource()).waiting.append(
+            _Call(function, arguments, done)
+        )
         self._line_up(source)
         self._start_all()
         return done

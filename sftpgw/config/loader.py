@@ -23,6 +23,7 @@ from sftpgw.config.tables import SECTIONS
 from sftpgw.config.users_ini import Check, ReadKey, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
+    HOST_KEY_NAMES,
     PROXIED,
     Addressing,
     FilesSettings,
@@ -151,7 +152,11 @@ def _refuse_unknown(sections: Mapping[str, Section]) -> None:
 
 
 def _anchored(gateway: GatewaySettings, folder: Path) -> GatewaySettings:
-    names = gateway.host_keys or ("ssh_host_ed25519_key",)
+    names = gateway.host_keys or HOST_KEY_NAMES
+    if not gateway.host_keys and not gateway.create_host_keys:
+        # Those that are there: an older gateway had the first one only.
+        there = tuple(name for name in names if (folder / name).is_file())
+        names = there or names[:1]
     return replace(gateway, host_keys=tuple(str(folder / name) for name in names))
 
 

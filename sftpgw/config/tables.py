@@ -76,8 +76,9 @@ GATEWAY_KEYS: Mapping[str, Key] = {
     "host_keys": Key(
         "host_keys",
         PATHS,
-        "The private keys with which the server proves its identity. A key that other accounts "
-        "can read is refused, as sshd does.",
+        "The private keys with which the server proves its identity, one of each type. Some "
+        "clients know RSA or ECDSA only. Where it is blank, those of the three that exist, or that "
+        "``create_host_keys`` makes. A key that other accounts can read is refused, as sshd does.",
     ),
     "create_host_keys": Key(
         "create_host_keys",

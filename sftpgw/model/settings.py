@@ -19,9 +19,14 @@ PROXIED = "haproxy:"
 """What an endpoint of `listen` begins with where load balancers connect (PROXY protocol)."""
 
 
+HOST_KEY_NAMES = ("ssh_host_ed25519_key", "ssh_host_ecdsa_key", "ssh_host_rsa_key")
+"""The files of host keys by default: clients exist that know just one of these types."""
+
+
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """[gateway]. `host_keys` are absolute paths."""
+    """[gateway]. `host_keys` are absolute paths; the loader puts `HOST_KEY_NAMES` there if none are
+    named."""
 
     listen: tuple[str, ...] = ("tcp:2022",)
     host_keys: tuple[str, ...] = ()

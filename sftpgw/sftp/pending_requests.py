@@ -105,6 +105,7 @@ class PendingRequests:
         self._unfinished.leave(self._on_room)
         self._unfinished.add(self.count)
         self._has_left = True
+        self._on_room = _do_nothing  # which led back to the channel: no cycle is left
         self._uncount()
 
     def _counts_more(self) -> bool:
@@ -121,3 +122,7 @@ class PendingRequests:
             self._may_hold_bytes -= PENDING_LOT_BYTES
             if self._memory is not None:
                 self._memory.release(PENDING_LOT_BYTES)
+
+
+def _do_nothing() -> None:
+    """What follows room for requests of a channel that is lost."""

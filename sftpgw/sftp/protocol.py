@@ -96,6 +96,7 @@ class SFTPProtocol:
             events,
             cork=self._cork,
             on_closed=self._refusals.ended,
+            work=work,
         )
         self._close_hold = CloseHold(
             close_wait_seconds, clock, lambda request: self._carry_out(request, 0)
@@ -132,8 +133,8 @@ class SFTPProtocol:
 
     def connectionLost(self, reason: Any) -> None:
         self._is_lost = True
-        self._turns.leave()
-        self._close_hold.release()
+        self._turns.end()
+        self._close_hold.end()
         self._refusals.all_ended()
         self._handlers.connection_lost()
         self._pending.leave()

@@ -8,7 +8,8 @@ MD5, SHA-1 and CBC by default, and zlib before the login.
 
 The policies, each with all of the one before it:
 
-- ``modern``: AEAD ciphers and encrypt-then-MAC, Curve25519 and ML-KEM, no SHA-1.
+- ``modern``: AEAD ciphers and encrypt-then-MAC, Curve25519 and ML-KEM, no SHA-1. Users' keys may be
+  on a curve of NIST, which is their choice; the gateway does not use these curves.
 - ``compatible``: besides, what clients without these have and what no attack is known against: the
   curves of NIST, fixed groups with SHA-2, MACs of the clear text with SHA-2.
 - ``legacy``: besides, SHA-1 and CBC. Who offers these can be made to use them by clients only that
@@ -74,14 +75,7 @@ _MODERN = Offer(
         b"aes256-ctr",
     ),
     macs=_ETM_MACS,
-    host_key_algorithms=(
-        b"ssh-ed25519",
-        b"rsa-sha2-512",
-        b"rsa-sha2-256",
-        b"ecdsa-sha2-nistp256",
-        b"ecdsa-sha2-nistp384",
-        b"ecdsa-sha2-nistp521",
-    ),
+    host_key_algorithms=(b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"),
     login_key_algorithms=LOGIN_ALGORITHMS,
 )
 _COMPATIBLE = replace(
@@ -99,6 +93,12 @@ _COMPATIBLE = replace(
         b"diffie-hellman-group14-sha256",
     ),
     macs=(*_ETM_MACS, b"hmac-sha2-256", b"hmac-sha2-512"),
+    host_key_algorithms=(
+        *_MODERN.host_key_algorithms,
+        b"ecdsa-sha2-nistp256",
+        b"ecdsa-sha2-nistp384",
+        b"ecdsa-sha2-nistp521",
+    ),
 )
 _LEGACY = replace(
     _COMPATIBLE,
@@ -109,7 +109,7 @@ _LEGACY = replace(
     ),
     ciphers=(*_MODERN.ciphers, b"aes256-cbc", b"aes192-cbc", b"aes128-cbc"),
     macs=(*_COMPATIBLE.macs, b"hmac-sha1"),
-    host_key_algorithms=(*_MODERN.host_key_algorithms, b"ssh-rsa"),
+    host_key_algorithms=(*_COMPATIBLE.host_key_algorithms, b"ssh-rsa"),
     login_key_algorithms=(*LOGIN_ALGORITHMS, *SHA1_LOGIN_ALGORITHMS),
 )
 _POLICIES = {Policy.MODERN: _MODERN, Policy.COMPATIBLE: _COMPATIBLE, Policy.LEGACY: _LEGACY}

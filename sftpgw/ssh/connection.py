@@ -31,6 +31,7 @@ from twisted.conch.ssh.connection import (
     MSG_CHANNEL_WINDOW_ADJUST,
     MSG_GLOBAL_REQUEST,
     MSG_REQUEST_FAILURE,
+    MSG_REQUEST_SUCCESS,
     OPEN_RESOURCE_SHORTAGE,
     SSHConnection,
 )
@@ -42,6 +43,7 @@ from sftpgw.ssh.channel_scheduler import ChannelScheduler
 from sftpgw.ssh.channels import SessionChannel
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
+from sftpgw.ssh.host_key_updates import HOST_KEYS_PROVE, proofs, told_keys
 
 MIN_REMOTE_PACKET_BYTES = 1 * KIB
 """A client that accepts smaller packets only is refused: a reply would become thousands of them."""
@@ -57,7 +59,7 @@ _ROUTINE = frozenset(
         b"env",
         b"keepalive@openssh.com",
         b"no-more-sessions@openssh.com",
-        b"hostkeys-prove-00@openssh.com",
+        HOST_KEYS_PROVE,
         b"simple@putty.projects.tartarus.org",
         b"winadj@putty.projects.tartarus.org",
     )
@@ -86,8 +88,20 @@ class GatewayConnection(SSHConnection):
         super().__init__()
         self._reported_refusals: Once[tuple[str, bytes]] = Once(MAX_REFUSALS_KNOWN)
         self._unanswered_keepalives = 0
+        self._may_ask_for_proofs = False
         self.moved_bytes = 0
         self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
+
+    def serviceStarted(self) -> None:
+        """Tell the client our host keys: a user has logged in."""
+        super().serviceStarted()
+        self._may_ask_for_proofs = True
+        self.transport.sendPacket(MSG_GLOBAL_REQUEST, told_keys(self.transport.signers()))
+
+    def serviceStopped(self) -> None:
+        """The connection is gone, and all channels with it."""
+        super().serviceStopped()
+        self.scheduler = ChannelScheduler(bool)  # the other one led back here: no cycle is left
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch a message. Conch's `SSHService.packetReceived` logs what clients send."""
@@ -111,9 +125,18 @@ class GatewayConnection(SSHConnection):
     # Global requests (RFC 4254, section 4).
 
     def ssh_GLOBAL_REQUEST(self, packet: bytes) -> None:
-        """Refuse it: forwarding is not offered, and keepalives accept any response."""
+        """Refuse it: forwarding is not offered, and keepalives accept any response.
+
+        But for proofs that we have the host keys, which a client may ask for once.
+        """
         fields = PacketFields(packet)
         name, wants_reply = fields.string(), fields.boolean()
+        if name == HOST_KEYS_PROVE and wants_reply and self._may_ask_for_proofs:
+            self._may_ask_for_proofs = False
+            proved = proofs(fields, self.transport.signers(), self.transport.sessionID)
+            if proved is not None:
+                self.transport.sendPacket(MSG_REQUEST_SUCCESS, proved)
+                return
         self._report_refusal("global-request", name)
         if wants_reply:
             self.transport.sendPacket(MSG_REQUEST_FAILURE, b"")

@@ -37,10 +37,18 @@ from twisted.conch.ssh.keys import Key
 from sftpgw.ssh.dh_groups import GENERATOR, Group, group_for, group_of
 from sftpgw.ssh.fields import MalformedPacket, PacketFields
 
-try:
-    from cryptography.hazmat.primitives.asymmetric import dh
-except ImportError:  # cryptography has announced that it will go
-    dh = None  # type: ignore[assignment]
+with warnings.catch_warnings():
+    # Support will end one day. No operator can act on that.
+    warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+    try:
+        from cryptography.hazmat.primitives.asymmetric.dh import (
+            DHParameterNumbers,
+            DHPublicNumbers,
+        )
+    except ImportError:
+        _HAS_DH = False
+    else:
+        _HAS_DH = True
 try:
     from cryptography.hazmat.primitives.asymmetric import mlkem
 except ImportError:  # before cryptography 48
@@ -150,7 +158,7 @@ class KexReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class HostKeySigner:
     """A host key, and how it signs.
 
     :ivar key: the private key.
@@ -175,7 +183,9 @@ class Signer:
         return bytes(self.key.sign(message, signatureType=self.algorithm))
 
 
-def answer(method: Method, value: ClientValue, signer: Signer, transcript: bytes) -> KexReply:
+def answer(
+    method: Method, value: ClientValue, signer: HostKeySigner, transcript: bytes
+) -> KexReply:
     """Agree on a secret, and sign the exchange (RFC 4253, section 8).
 
     :param method: the method.
@@ -282,26 +292,17 @@ def _dh(digest: str, group: Group) -> Method:
         fields.end()
         if not 1 < theirs < group.prime - 1:
             raise ValueError("a public value outside of the group")
-        peer = _dh_public_numbers(theirs, group)
+        numbers = DHParameterNumbers(group.prime, GENERATOR)
+        peer = DHPublicNumbers(theirs, numbers)
 
         def agree() -> Agreed:
-            ours = peer.parameter_numbers.parameters().generate_private_key()
+            ours = numbers.parameters().generate_private_key()
             secret = ours.exchange(peer.public_key())
             return Agreed(MP(ours.public_key().public_numbers().y), _mpint(secret))
 
         return ClientValue(MP(theirs), agree)
 
     return Method(digest, read, is_slow=group.size_bits >= SLOW_GROUP_BITS)
-
-
-def _dh_public_numbers(public: int, group: Group) -> Any:
-    """A public value with its group, for cryptography.
-
-    Each of them brings a warning that support will end one day, which no operator can act on.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        return dh.DHPublicNumbers(public, dh.DHParameterNumbers(group.prime, GENERATOR))
 
 
 def _positive(mpint: bytes) -> int:
@@ -346,7 +347,7 @@ def _available() -> Mapping[bytes, Method | GroupExchange]:
             b"mlkem768nistp256-sha256": _hybrid("sha256", *small, _P256),
             b"mlkem1024nistp384-sha384": _hybrid("sha384", *large, _P384),
         }
-    if dh is not None and _can("dh"):
+    if _HAS_DH and _can("dh"):
         methods |= {
             b"diffie-hellman-group14-sha256": _dh("sha256", group_of(2048)),
             b"diffie-hellman-group16-sha512": _dh("sha512", group_of(4096)),

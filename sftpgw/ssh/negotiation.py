@@ -14,7 +14,7 @@ from twisted.conch.ssh.keys import Key
 from sftpgw.auth.login_keys import SHA1_LOGIN_ALGORITHMS
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.algorithms import COMPRESSIONS, KNOWN, Offer, allowed, policy_offer
-from sftpgw.ssh.key_agreements import Signer
+from sftpgw.ssh.key_agreements import HostKeySigner
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 
 LISTS = 8
@@ -25,6 +25,12 @@ _SETTINGS = (
     *("compressions", "compressions"),
 )
 """The settings for these lists, in their order (RFC 4253, section 7.1)."""
+
+_KNOWN = {kind: tuple(map(str.encode, names)) for kind, names in KNOWN.items()}
+_KNOWN["compressions"] = COMPRESSIONS
+_NOTHING_KNOWN = (b"",)
+"""What stands for the names of a list of which we know none. It is still a name: with an AEAD
+cipher any MAC is acceptable."""
 
 _RSA = b"ssh-rsa"
 
@@ -56,6 +62,14 @@ class ClientLists:
     def of(cls, lists: Sequence[bytes]) -> ClientLists:
         """The names in the lists as the message has them."""
         return cls(tuple(tuple(each.split(b",")) for each in lists[:LISTS]))
+
+    def known(self) -> ClientLists:
+        """The same, without names that we do not know: a connection may last for weeks."""
+        kept = (
+            tuple(dict.fromkeys(allowed(theirs, _KNOWN[setting]))) or _NOTHING_KNOWN
+            for setting, theirs in zip(_SETTINGS, self.names, strict=True)
+        )
+        return ClientLists(tuple(kept))
 
     @property
     def key_exchanges(self) -> tuple[bytes, ...]:
@@ -111,7 +125,7 @@ class ClientLists:
                 return policy
         return None
 
-    def signer_for(self, key: Key, offer: Offer) -> Signer | None:
+    def signer_for(self, key: Key, offer: Offer) -> HostKeySigner | None:
         """How a host key of ours signs for this client; None if it cannot.
 
         :param key: the key.
@@ -119,7 +133,7 @@ class ClientLists:
         """
         able = allowed(key.supportedSignatureAlgorithms(), offer.host_key_algorithms)
         found = able if bytes(key.sshType()) != _RSA else allowed(able, self.names[1])
-        return Signer(key, found[0]) if found else None
+        return HostKeySigner(key, found[0]) if found else None
 
 
 def remedy_for(

@@ -127,7 +127,7 @@ class UnfitSignature(Exception):
     """A key signs, or would sign, with an algorithm that we do not offer.
 
     :param reason: why.
-    :ivar lets_in: the setting that would let it in.
+    :param lets_in: the setting that would let it in.
     """
 
     def __init__(self, reason: str, lets_in: str) -> None:
@@ -354,7 +354,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             )
             return _Login(avatar, logout)
         except (ValidPublicKey, LoginFailed) as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # which would be a cycle
         except CancelledError:
             raise
         except Exception as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
@@ -22,9 +23,13 @@ GROWTH_BYTES = 24 * MIB
 """What an attack may cost, unless a test says otherwise. Six times a channel's two queues."""
 
 
+POLICY = os.environ.get("SFTPGW_TEST_POLICY", "compatible")
+"""``[ssh] policy`` of the gateway, by its name."""
+
+
 @pytest.fixture(scope="session")
 def running_target() -> Iterator[Target]:
-    target = Target(auth_tries=6)
+    target = Target(auth_tries=6, policy=POLICY)
     yield target
     target.stop()
 

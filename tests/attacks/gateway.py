@@ -38,7 +38,7 @@ from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.events import Event, EventSink
-from sftpgw.model.settings import SshSettings
+from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
 from sftpgw.model.users import SessionLabels, User
@@ -262,7 +262,9 @@ def serve(reactor: Any, settings: Mapping[str, Any]) -> None:
     """Serve until standard input ends."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gateway = TargetGateway(reactor, SshSettings(**settings))
+    gateway = TargetGateway(
+        reactor, SshSettings(**(settings | {"policy": Policy(settings["policy"])}))
+    )
     watch = Watch(reactor, gateway)
     port = reactor.listenTCP(0, gateway.factory, interface="127.0.0.1", backlog=1024)
     balancers = (ip_network("127.0.0.0/8"),)

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 
 from sftpgw.config import load_settings
-from sftpgw.config.loader import SECTIONS
-from sftpgw.config.users_ini import DEFAULT_KEYS, USER_KEYS
+from sftpgw.config.tables import DEFAULT_KEYS, SECTIONS, USER_KEYS
 from sftpgw.errors import ConfigError
-from sftpgw.model.settings import PenaltySettings, Settings, StartupLimits
+from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import ALL_PERMISSIONS, Permission
@@ -208,7 +207,7 @@ class Loader:
 @pytest.fixture(scope="module")
 def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
     folder = tmp_path_factory.mktemp("ini")
-    for name in ("host_key", "ssh_host_ed25519_key"):
+    for name in ("host_key", *HOST_KEY_NAMES):
         (folder / name).touch(0o600)
     (folder / "text").write_text("Members only.\n", encoding="utf-8")
     return Loader(folder)
@@ -232,7 +231,8 @@ def test_a_default_is_what_the_table_says(row: Row, loader: Loader) -> None:
     if row.default == "-":
         assert absent in ("", (), Capabilities()), f"{row.name} has a default now: {absent!r}"
     else:
-        written = loader.value(row, row.default, is_alone=True)
+        default = row.default.replace(" ", "\n ") if row.kind == "lines" else row.default
+        written = loader.value(row, default, is_alone=True)
         assert absent == written, f"{row.name}: the default is no longer {row.default}"
 
 
@@ -263,7 +263,8 @@ def demand_kind(row: Row, kind: str, loader: Loader) -> None:
         assert loader.value(row, {"never": "0"}.get(special, special)) in (0.0, None)
         demand_kind(row, rest, loader)
     elif word in ("size", "time", "count"):
-        demand_bounds(row, word, *bounds.split(" to "), loader)
+        smallest, largest = bounds.split(" to ")
+        demand_bounds(row, word, smallest, largest, loader)
     elif word in ("one", "some"):
         demand_words(row, bounds.removeprefix("of ").split(), loader)
     else:

@@ -19,19 +19,16 @@ import pytest
 
 from sftpgw.demo import BUCKET, EmbeddedStore
 from tests.assumed_capabilities import amazon_client, found_lacking, need
-from tests.interop.matrix import KEY_EXCHANGES, MACS
 from tests.interop.spawning import KEY_KINDS, Account, Bucket, Client, Gateway, Store, make_key
 
 # What moto accepts and then ignores.
 MOTO_LACKS = "checksums conditional-copy copy-source-condition"
 
-WIDE = f"""
+SSH = """
 [ssh]
-key_exchanges = {" ".join(KEY_EXCHANGES)}
-macs = {" ".join(MACS)}
 exempt_networks = 127.0.0.0/8
 """
-"""What old clients need, and many clients on one machine."""
+"""Many clients on one machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -129,7 +126,7 @@ access_key = {store.access_key}
 secret_key = {store.secret_key}
 unsupported = {store.unsupported}
 state_prefix = {bucket.prefix}.sftpgw/
-{WIDE}[limits]
+{SSH}[limits]
 drain = 5s
 """
     )
@@ -157,6 +154,13 @@ permissions = upload list
 def lines(*values: str) -> str:
     """The values of a key that has several, as ini files have them."""
     return "\n".join(f"    {value}" for value in values)
+
+
+def gateway_of_policy(config: Path, policy: str) -> Gateway:
+    """A gateway with that ``[ssh] policy``, and all else as configured."""
+    changed = config.with_name(f"{policy}.ini")
+    changed.write_text(config.read_text().replace(SSH, f"{SSH}policy = {policy}\n"))
+    return Gateway.start("--config", str(changed))
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 Knows: names.
 Must not know: how a client is told to use them.
 
-No product of all lists, which would have two thousand rows: every cipher goes with
-every MAC that it needs, and the other lists take turns beside them. So each name is in
-some row, and where a row fails, the others show which name it is.
+No product of all lists, which would have two thousand rows: every CTR cipher goes
+with every MAC, those with CBC take turns, and the other lists take turns beside them. So
+each name is in some row, and where a row fails, the others show which name it is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,18 @@ from itertools import cycle, islice, product
 
 KEY_EXCHANGES = (
     "mlkem768x25519-sha256",
+    "mlkem768nistp256-sha256",
+    "mlkem1024nistp384-sha384",
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
     "ecdh-sha2-nistp384",
     "ecdh-sha2-nistp521",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+    "diffie-hellman-group14-sha256",
+    "diffie-hellman-group-exchange-sha256",
+    "diffie-hellman-group14-sha1",
 )
 AEAD_CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -28,16 +35,19 @@ AEAD_CIPHERS = (
     "chacha20-poly1305@openssh.com",
 )
 CTR_CIPHERS = ("aes128-ctr", "aes192-ctr", "aes256-ctr")
+CBC_CIPHERS = ("aes128-cbc", "aes192-cbc", "aes256-cbc")
 MACS = (
     "hmac-sha2-256-etm@openssh.com",
     "hmac-sha2-512-etm@openssh.com",
     "hmac-sha2-256",
     "hmac-sha2-512",
+    "hmac-sha1",
 )
 LOGINS = {
     "ssh-ed25519": "ed25519",
     "rsa-sha2-512": "rsa-3072",
     "rsa-sha2-256": "rsa-3072",
+    "ssh-rsa": "rsa-3072",
     "ecdsa-sha2-nistp256": "ecdsa-256",
     "ecdsa-sha2-nistp384": "ecdsa-384",
     "ecdsa-sha2-nistp521": "ecdsa-521",
@@ -67,7 +77,7 @@ class Row:
 
 def rows(
     *,
-    ciphers: Collection[str] = (*AEAD_CIPHERS, *CTR_CIPHERS),
+    ciphers: Collection[str] = (*AEAD_CIPHERS, *CTR_CIPHERS, *CBC_CIPHERS),
     macs: Iterable[str] = MACS,
     key_exchanges: Iterable[str] = KEY_EXCHANGES,
     host_keys: Iterable[str] = tuple(LOGINS),
@@ -75,7 +85,9 @@ def rows(
 ) -> list[Row]:
     """Rows for a client that has these: each name that the gateway has too is in one."""
     pairs = [(cipher, MACS[0]) for cipher in AEAD_CIPHERS if cipher in ciphers]
-    pairs += product(_shared(CTR_CIPHERS, ciphers), _shared(MACS, macs))
+    shared_macs = _shared(MACS, macs)
+    pairs += product(_shared(CTR_CIPHERS, ciphers), shared_macs)
+    pairs += zip(cycle(_of(CBC_CIPHERS, ciphers)), shared_macs, strict=False)
     others = (
         _shared(KEY_EXCHANGES, key_exchanges),
         _shared(LOGINS, host_keys),
@@ -87,7 +99,11 @@ def rows(
 
 
 def _shared(ours: Iterable[str], theirs: Iterable[str]) -> list[str]:
-    there = frozenset(theirs)
-    found = [name for name in ours if name in there]
+    found = _of(ours, theirs)
     assert found, "nothing in common"
     return found
+
+
+def _of(ours: Iterable[str], theirs: Iterable[str]) -> list[str]:
+    there = frozenset(theirs)
+    return [name for name in ours if name in there]

@@ -1,7 +1,9 @@
-"""ssh-audit has nothing to say of a gateway as it is configured by default.
+"""What ssh-audit has to say of a gateway, by policy.
 
-But for two things: that clients without a post-quantum key exchange are served too,
-and that strict key exchange takes a client that has it as well.
+Of ``modern`` nothing, but for two things: that clients without a post-quantum key exchange are
+served too, and that strict key exchange takes a client that has it as well. Of ``compatible``,
+which is the default, what it says of the curves of NIST, of MACs of the clear text and of a group
+of 2048 bits.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from tests.interop.spawning import (
     Client,
     Gateway,
     Store,
-    make_key,
     wait_until,
 )
 from tests.needs import needs
@@ -31,19 +32,36 @@ NOT_POST_QUANTUM = "does not provide protection against post-quantum attacks"
 STRICT = "this target properly supports the strict key exchange method"
 
 
+NIST = "using elliptic curves that are suspected as being backdoored"
+WEAK_RANDOM = "using weak random number generator could reveal the key"
+PLAIN_MAC = "using encrypt-and-MAC mode"
+SHORT = "2048-bit modulus only provides 112-bits of symmetric strength"
+SHA1 = "using broken SHA-1 hash algorithm"
+CBC = "using weak cipher mode"
+
+SAID_OF = {
+    "modern": {NOT_POST_QUANTUM},
+    "compatible": {NOT_POST_QUANTUM, NIST, WEAK_RANDOM, PLAIN_MAC, SHORT},
+    "legacy": {NOT_POST_QUANTUM, NIST, WEAK_RANDOM, PLAIN_MAC, SHORT, SHA1, CBC},
+}
+
+
+@pytest.fixture(scope="module", params=["modern", "compatible", "legacy"])
+def policy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def plain_gateway(
-    store: Store, account: Account, tmp_path_factory: pytest.TempPathFactory
+    store: Store, account: Account, tmp_path_factory: pytest.TempPathFactory, policy: str
 ) -> Iterator[Gateway]:
-    """A gateway whose configuration says no word about SSH."""
+    """A gateway whose configuration says no word about SSH, but for the policy."""
     folder = tmp_path_factory.mktemp("plain")
-    make_key(folder / "host_ed25519", "ed25519")
-    make_key(folder / "host_rsa", "rsa-3072")
+    ssh = "" if policy == "compatible" else f"[ssh]\npolicy = {policy}\n"
     (folder / "sftpgw.ini").write_text(
-        "[gateway]\nlisten = tcp:0:interface=127.0.0.1\n"
-        "host_keys =\n    host_ed25519\n    host_rsa\n"
+        "[gateway]\nlisten = tcp:0:interface=127.0.0.1\ncreate_host_keys = yes\n"
         f"[s3]\nbucket = {store.bucket}\nendpoint = {store.endpoint}\n"
-        f"access_key = {store.access_key}\nsecret_key = {store.secret_key}\n"
+        f"access_key = {store.access_key}\nsecret_key = {store.secret_key}\n{ssh}"
     )
     (folder / "users.ini").write_text(
         f"[alice]\nauthorized_keys =\n    {account.public_keys()[0]}\nkey_prefix = nothing/\n"
@@ -81,27 +99,31 @@ def notes(audit: dict[str, Any], *levels: str) -> set[tuple[str, str]]:
     }
 
 
-def test_ssh_audit_has_seen_our_algorithms(audit: dict[str, Any]) -> None:
+def test_ssh_audit_has_seen_our_algorithms(audit: dict[str, Any], policy: str) -> None:
     assert all(audit[part] for part in PARTS)
-    assert {each["algorithm"] for each in audit["key"]} == {
-        "ssh-ed25519",
-        "rsa-sha2-512",
-        "rsa-sha2-256",
-    }
+    keys = {"ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"}
+    keys |= set() if policy == "modern" else {"ecdsa-sha2-nistp256"}
+    keys |= {"ssh-rsa"} if policy == "legacy" else set()
+    assert {each["algorithm"] for each in audit["key"]} == keys
     assert notes(audit, "info")
 
 
-def test_nothing_fails_and_nothing_is_warned_of(audit: dict[str, Any]) -> None:
-    assert notes(audit, "fail") == set()
-    assert notes(audit, "warn") == {
-        ("curve25519-sha256", NOT_POST_QUANTUM),
-        ("curve25519-sha256@libssh.org", NOT_POST_QUANTUM),
-    }
+def test_what_is_said_is_what_the_policy_lets_in(audit: dict[str, Any], policy: str) -> None:
+    said = {note for _, note in notes(audit, "fail", "warn")}
+    known = {note: text for note in said for text in SAID_OF[policy] if note.startswith(text)}
+    assert set(known) == said, "something else was found"
+    assert set(known.values()) == SAID_OF[policy], "a policy lets in less than the tests say"
 
 
-def test_nothing_is_recommended_and_no_vulnerability_is_known(audit: dict[str, Any]) -> None:
+def test_modern_is_clean(audit: dict[str, Any], policy: str) -> None:
+    if policy == "modern":
+        assert notes(audit, "fail") == set()
+        assert notes(audit, "warn") == {
+            ("curve25519-sha256", NOT_POST_QUANTUM),
+            ("curve25519-sha256@libssh.org", NOT_POST_QUANTUM),
+        }
+        assert audit["recommendations"] == {}
     assert audit["cves"] == []
-    assert audit["recommendations"] == {}
 
 
 def test_connections_are_throttled(audit: dict[str, Any]) -> None:

@@ -92,7 +92,8 @@ def test_nothing_weak_is_in_a_policy_but_legacy() -> None:
             assert not {"sha1", "cbc", "dss"} & set(re.split(r"[-@]", name.decode())), name
     assert b"ssh-rsa" not in COMPATIBLE.host_key_algorithms + COMPATIBLE.login_key_algorithms
     assert all(name.endswith(b"-etm@openssh.com") for name in MODERN.macs)
-    assert not any(b"nistp" in name or b"group" in name for name in MODERN.key_exchanges)
+    ours = MODERN.key_exchanges + MODERN.host_key_algorithms
+    assert not any(b"nistp" in name or b"group" in name for name in ours)
 
 
 def test_legacy_has_what_only_legacy_should_have() -> None:
@@ -320,6 +321,18 @@ def test_the_strictest_policy_that_lets_a_client_in(
     place: int | None, names: list[bytes], login: bytes, policy: Policy | None
 ) -> None:
     assert client_with(place, names).strictest_policy([new_key()], login) is policy
+
+
+def test_what_is_forgotten_of_a_client_makes_no_difference() -> None:
+    foreign = [b"x", b"hmac-md5", GCM, GCM, CTR]
+    for place, names in ((2, foreign), (4, foreign), (0, [b"y", b"ecdh-sha2-nistp256", b"z"])):
+        client = client_with(place, names)
+        assert client.known().strictest_policy([new_key()]) is client.strictest_policy([new_key()])
+    aead = ClientLists.of(
+        [*map(b",".join, CLIENT[:2]), GCM, GCM, b"hmac-md5", b"x", b"none", b"none"]
+    )
+    assert aead.known().strictest_policy([new_key()]) is Policy.MODERN
+    assert client_with(3, foreign * 100).known().names[3] == (GCM, CTR)
 
 
 def test_what_is_wrong_with_a_signature_is_said() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
@@ -20,7 +20,7 @@ from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator
-from sftpgw.model.settings import SshSettings
+from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.userauth import MAX_QUESTIONS
@@ -39,6 +39,7 @@ SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 5, 6, 7
 NEWKEYS = 21
 REQUEST, FAILURE, SUCCESS, BANNER, PK_OK = 50, 51, 52, 53, 60
 INFO_REQUEST, INFO_RESPONSE = 60, 61
+GLOBAL_REQUEST = 80
 METHODS = b"publickey,password,keyboard-interactive"
 
 KEY = new_key()
@@ -111,6 +112,7 @@ def login():
     login = Login()
     yield login
     login.pair.drop()
+    login.pair.factory.stopFactory()
     assert login.clock.getDelayedCalls() == []
 
 
@@ -118,7 +120,13 @@ def test_a_right_password_opens(login: Login) -> None:
     login.password(b"secret")
     assert login.heard(SUCCESS) == [b""]
     assert login.events.facts("login-succeeded") == [
-        {"session": "00000001", "peer": "local", "user": "alice", "method": "password"}
+        {
+            "session": "00000001",
+            "peer": "local",
+            "user": "alice",
+            "method": "password",
+            "policy": "compatible",
+        }
     ]
     login.pair.drop()
     assert login.logouts == ["alice"]
@@ -222,6 +230,67 @@ def test_a_signature_by_the_wrong_algorithm_fails(
     login.sign(RSA_KEY, used, b"rita", announced)
     assert len(login.heard(FAILURE)) == 1
     assert not login.heard(SUCCESS)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    ("key", "algorithm", "reason", "lets_in"),
+    [
+        (RSA_KEY, b"ssh-rsa", "the client signs with RSA and SHA-1", "[ssh] policy = legacy"),
+        (
+            Key(rsa.generate_private_key(65537, 1024)),
+            b"rsa-sha2-256",
+            "RSA keys must have 2048 to 16384 bits, this has 1024",
+            "nothing: the user needs another key",
+        ),
+        (
+            Key(dsa.generate_private_key(1024)),
+            b"ssh-dss",
+            "keys of the type ssh-dss are not accepted",
+            "nothing: the user needs another key",
+        ),
+        (
+            KEY,
+            b"rsa-sha2-256",
+            "the key cannot sign with the algorithm that the client names",
+            "nothing: the user needs another key",
+        ),
+    ],
+)
+def test_the_log_says_what_is_wrong_with_a_key(
+    login: Login, key: Key, algorithm: bytes, reason: str, lets_in: str, *, signed: bool
+) -> None:
+    """Not that it is not authorised, which it may be; the client is told nothing."""
+    details = bytes([signed]) + NS(algorithm) + NS(key.public().blob())
+    login.ask(b"publickey", details + (NS(NS(algorithm) + NS(b"x")) if signed else b""), b"rita")
+    assert login.heard(FAILURE) == [NS(METHODS) + b"\0"]
+    (facts,) = login.events.facts("login-key-unfit")
+    assert (facts["user"], facts["reason"], facts["lets_in"]) == ("rita", reason, lets_in)
+    assert str(facts["client"]).startswith("SSH-2.0-Twisted")
+    assert not {"key-not-authorised", "login-failed"} & set(login.events.names())
+
+
+def test_under_legacy_a_key_may_sign_with_sha1_and_the_log_warns_of_it() -> None:
+    login = Login(settings=SshSettings(policy=Policy.LEGACY))
+    login.offer(RSA_KEY, b"ssh-rsa", b"rita")
+    assert len(login.heard(PK_OK)) == 1
+    login.sign(RSA_KEY, b"rsa-sha2-256", b"rita", b"ssh-rsa")
+    assert not login.heard(SUCCESS), "not the algorithm that was announced"
+    login.sign(RSA_KEY, b"ssh-rsa", b"rita")
+    assert len(login.heard(SUCCESS)) == 1
+    (succeeded,) = login.events.facts("login-succeeded")
+    assert succeeded["policy"] == "legacy"
+    (warned,) = login.events.facts("legacy-login")
+    assert (warned["user"], warned["algorithms"]) == ("rita", "ssh-rsa")
+    login.pair.drop()
+
+
+def test_under_legacy_no_warning_where_nothing_old_was_used() -> None:
+    modern = Login(settings=SshSettings(policy=Policy.LEGACY))
+    modern.sign(KEY, b"ssh-ed25519", b"alice")
+    assert len(modern.heard(SUCCESS)) == 1
+    assert not modern.events.facts("legacy-login")
+    modern.pair.drop()
 
 
 def test_a_signature_for_another_user_fails(login: Login) -> None:
@@ -372,7 +441,7 @@ def test_a_banner_comes_once_before_the_first_reply() -> None:
     login.ask(b"none")
     login.password(b"secret")
     heard = [number for number, _ in login.pair.client.heard if number >= REQUEST]
-    assert heard == [BANNER, FAILURE, SUCCESS]
+    assert heard == [BANNER, FAILURE, SUCCESS, GLOBAL_REQUEST]
     assert login.heard(BANNER) == [NS("Nur f\u00fcr Mitglieder\r\n".encode()) + NS(b"")]
 
 
@@ -567,6 +636,7 @@ def test_a_result_after_the_disconnect_logs_out_again() -> None:
     assert logouts == ["alice"]
     assert "login-succeeded" not in login.events.names()
     login.pair.drop()
+    login.pair.factory.stopFactory()
     assert login.clock.getDelayedCalls() == []
 
 

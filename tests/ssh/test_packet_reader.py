@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +130,98 @@ def test_first_bytes_that_are_no_ssh_client(said: bytes) -> None:
         for byte in said:
             incoming.feed(bytes((byte,)))
             assert incoming.version_line() is None
+
+
+# CBC with a MAC of the clear text: a damaged packet must not show what its length field said.
+
+CBC_PAIRS = [(cipher, mac) for cipher, mac in PAIRS if b"cbc" in cipher and b"etm" not in mac]
+BLOCK_BYTES = 16
+
+
+def bytes_until_the_end(pair: tuple[bytes, bytes], data: bytes, piece_bytes: int) -> int:
+    """After how many bytes the reader refuses what arrives in pieces of this size."""
+    receiver = Receiver(protection(*pair))
+    for start in range(0, len(data), piece_bytes):
+        try:
+            receiver.hear(data[start : start + piece_bytes])
+        except DamagedPacket as problem:
+            assert str(problem) == "bad MAC"
+            return start + piece_bytes
+    raise AssertionError("it reads on and on")
+
+
+def largest_packet_bytes(mac: bytes) -> int:
+    tail_bytes = protection(b"aes128-cbc", mac).opener.tail_bytes
+    return (4 + LARGEST_BYTES) // BLOCK_BYTES * BLOCK_BYTES + tail_bytes
+
+
+@given(
+    pair=st.sampled_from(CBC_PAIRS),
+    first_block=st.binary(min_size=BLOCK_BYTES, max_size=BLOCK_BYTES),
+    piece_bytes=st.sampled_from([BLOCK_BYTES, 1000, 64 * 1024, 200_000]),
+)
+def test_a_foreign_block_in_the_place_of_a_length_tells_nothing(
+    pair: tuple[bytes, bytes], first_block: bytes, piece_bytes: int
+) -> None:
+    """The attack of Albrecht, Paterson and Watson: 14 to 32 bits of each block that was seen."""
+    data = first_block + bytes(2 * largest_packet_bytes(pair[1]))
+    limit_bytes = largest_packet_bytes(pair[1])
+    pieces = -(-limit_bytes // piece_bytes)
+    assert bytes_until_the_end(pair, data, piece_bytes) == pieces * piece_bytes
+
+
+@given(
+    pair=st.sampled_from(CBC_PAIRS),
+    length=st.one_of(
+        st.sampled_from([0, 1, 4, 5, 11, 12, 28, LARGEST_BYTES - 4, LARGEST_BYTES + 12, 2**32 - 1]),
+        st.integers(0, 4096).map(lambda blocks: blocks * BLOCK_BYTES + 12),
+        st.integers(0, 2**32 - 1),
+    ),
+)
+def test_a_damaged_packet_is_read_to_the_same_end_whatever_its_length_says(
+    pair: tuple[bytes, bytes], length: int
+) -> None:
+    """Lengths that are right, too short, too long, and no multiple of a block."""
+    body = bytes(2 * LARGEST_BYTES)
+    sealer: Any = protection(*pair).sealer
+    data = sealer._stream.update(length.to_bytes(4, "big") + body[:-4])
+    limit_bytes = largest_packet_bytes(pair[1])
+    receiver = Receiver(protection(*pair))
+    receiver.hear(data[: limit_bytes - 1])
+    assert receiver.payloads == []
+    with pytest.raises(DamagedPacket, match="bad MAC"):
+        receiver.hear(data[limit_bytes - 1 : limit_bytes])
+
+
+@pytest.mark.parametrize("pair", CBC_PAIRS)
+@pytest.mark.parametrize("place", [4, 20, -1])
+def test_a_changed_packet_behind_good_ones_is_read_to_the_same_end(
+    pair: tuple[bytes, bytes], place: int
+) -> None:
+    side = protection(*pair)
+    good = sealed(side, [b"first", b"second"])
+    third = bytearray(b"".join(side.sealer.seal((b"third" * 20,), 2)))
+    third[place] ^= 1
+    receiver = Receiver(protection(*pair))
+    receiver.hear(good)
+    assert receiver.payloads == [b"first", b"second"]
+    limit_bytes = largest_packet_bytes(pair[1])
+    receiver.hear(bytes(third) + bytes(limit_bytes - len(third) - 1))
+    with pytest.raises(DamagedPacket, match="bad MAC"):
+        receiver.hear(b"x")
+
+
+@pytest.mark.parametrize("pair", CBC_PAIRS)
+def test_the_largest_packet_that_is_changed_ends_at_once(pair: tuple[bytes, bytes]) -> None:
+    side = protection(*pair)
+    limit_bytes = largest_packet_bytes(pair[1])
+    payload_bytes = limit_bytes - side.opener.tail_bytes - 4 - 1 - 4
+    packet = bytearray(b"".join(side.sealer.seal((bytes(payload_bytes),), 0)))
+    while len(packet) > limit_bytes:
+        payload_bytes -= 1
+        side = protection(*pair)
+        packet = bytearray(b"".join(side.sealer.seal((bytes(payload_bytes),), 0)))
+    assert len(packet) == limit_bytes
+    packet[-1] ^= 1
+    with pytest.raises(DamagedPacket):
+        Receiver(protection(*pair)).hear(bytes(packet))

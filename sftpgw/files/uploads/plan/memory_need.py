@@ -22,6 +22,11 @@ from sftpgw.files.uploads.plan.upload_limits import UploadLimits
 EARLY_PARTS = 1000
 """Parts with a higher number are not cut early: the file might not fit into all numbers then."""
 
+LISTED_PARTS = 16
+LISTED_PART_BYTES = 320
+"""What a stored part takes in the list that completes the upload: 300 bytes with its checksum. It
+counts in steps of `LISTED_PARTS`."""
+
 
 class MemoryNeed:
     """What one upload needs. Implements `memory.reservation.BufferedUpload`.
@@ -29,6 +34,7 @@ class MemoryNeed:
     :param sealer: has the bytes, and the next part.
     :param limits: the sizes of steps, of parts that are cut early, and of all parts.
     :param may_cut: whether parts may be cut early, if `limits` has a size for them.
+    :param resumed_parts: how many parts of a suspended upload go on.
     :ivar small_bytes: as in `limits`.
     """
 
@@ -37,11 +43,20 @@ class MemoryNeed:
         "_limits",
         "_multipart",
         "_overlay",
+        "_resumed_parts",
         "_sealer",
         "small_bytes",
     )
 
-    def __init__(self, sealer: PartSealer, limits: UploadLimits, *, may_cut: bool) -> None:
+    def __init__(
+        self,
+        sealer: PartSealer,
+        limits: UploadLimits,
+        *,
+        may_cut: bool,
+        resumed_parts: int = 0,
+    ) -> None:
+        self._resumed_parts = resumed_parts
         self.small_bytes = limits.small_bytes
         self._sealer = sealer
         self._overlay = sealer.overlay
@@ -66,6 +81,12 @@ class MemoryNeed:
     def sent_bytes(self) -> int:
         """How many bytes are held until the store confirms them."""
         return self._multipart.held_bytes
+
+    @property
+    def listed_bytes(self) -> int:
+        """How many bytes the list of the parts takes that are stored."""
+        parts = max(self._resumed_parts, self._multipart.stored_parts)
+        return parts // LISTED_PARTS * LISTED_PARTS * LISTED_PART_BYTES
 
     @property
     def filling_bytes(self) -> int:
