@@ -121,8 +121,8 @@ class UploadPlan:
     :param allowance_bytes: how many bytes it may hold in parts before the client has to wait, and
         how large a base object may be that is fetched, since the store cannot copy it.
     :param reorder_bytes: how far behind the first missing byte writes may end.
-    :param small_bytes: up to this size it reserves the bytes it holds, beyond that steps of this
-        size.
+    :param small_bytes: up to this size it reserves the bytes it holds, beyond that steps of
+        `step_bytes`, which is the same at first.
     :param early_part_bytes: from which size on a part may be sent when memory is short, though it
         could be larger; None if the store wants equal parts.
     :param base: the object that is edited, or the parts of a suspended upload that goes on; None
@@ -151,6 +151,8 @@ class UploadPlan:
         may_skip: bool = True,
     ) -> None:
         self.small_bytes = small_bytes
+        self.step_bytes = small_bytes
+        """How many bytes it reserves at once: the one who knows its rate sets this."""
         self.phase = UploadPhase.BUFFERING
         self.end_reason: GatewayError | None = None
         self.is_given_up = False
@@ -237,7 +239,7 @@ class UploadPlan:
         small_bytes = self.small_bytes
         if self.sent_bytes + bytes_here <= small_bytes or self._is_closing or self.is_congested:
             return bytes_here
-        stepped_bytes = -(-bytes_here // small_bytes) * small_bytes
+        stepped_bytes = -(-bytes_here // self.step_bytes) * self.step_bytes
         return max(bytes_here, min(stepped_bytes, self._part_bytes))
 
     @property
