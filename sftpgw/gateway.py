@@ -119,7 +119,7 @@ class Gateway:
             events=self._events,
             random_bytes=secrets.token_bytes,
             transfers=TransferRegistry(settings.limits.directory_renames_per_user),
-            mtimes=SharedMtimes(settings.weight_of),
+            mtimes=SharedMtimes(),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None

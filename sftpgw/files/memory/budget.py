@@ -317,7 +317,7 @@ class UploadAccount:
 
     def take(self, more_bytes: int, part_bytes: int, *, cannot_wait: bool) -> bool:
         plan, held = self._plan, self._held
-        plan.expect_part(part_bytes)
+        plan.expect_part(max(part_bytes, held.filling_bytes + more_bytes))
         may_pass = cannot_wait or plan.is_empty
         if not (may_pass and plan.may_fill(more_bytes, cannot_wait=cannot_wait)):
             return False

@@ -359,7 +359,7 @@ class MemoryPlan:
         """
         before_bytes = upload.loan_bytes
         upload.missing_bytes, upload.part_bytes = missing_bytes, part_bytes
-        self.expect_part(part_bytes)
+        self.expect_part(max(part_bytes, upload.filling_bytes + missing_bytes))
         is_less = upload.loan_bytes < before_bytes
         if is_less:
             self._note_lack(upload)

@@ -74,6 +74,10 @@ class BufferedUpload(Protocol):
     """How many bytes are reserved at once: a multiple of `small_bytes`."""
 
     @property
+    def slow_filling_bytes(self) -> int:
+        """As `filling_bytes`, in steps of `small_bytes`."""
+
+    @property
     def waits_for_gap(self) -> bool:
         """Bytes are held that only a later write, or the end, releases."""
 
@@ -147,6 +151,8 @@ class UploadReservation:
         if self._is_closed:
             return
         self._note_lap()
+        if self.is_slow:
+            plan.step_bytes = plan.small_bytes
         memory.send(plan.sent_bytes)  # others may be served, or this one
         more_bytes = plan.filling_bytes - memory.filling_bytes
         if more_bytes <= 0:
@@ -266,7 +272,7 @@ class UploadReservation:
 
     @property
     def unused_bytes(self) -> int:
-        return max(0, self._memory.filling_bytes - self._plan.filling_bytes)
+        return max(0, self._memory.filling_bytes - self._plan.slow_filling_bytes)
 
     @property
     def can_cut(self) -> bool:

@@ -142,7 +142,7 @@ class Upload:
         )
         self._running = 0
         self._reservation = UploadReservation(
-            plan,
+            plan.memory_need,
             context.budget,
             context.clock,
             context.stall_timeout,
@@ -188,7 +188,7 @@ class Upload:
         else:
             self._reservation.follow_plan()
         self._require_accepted()
-        if not self._reservation.is_waiting and not plan.is_congested:
+        if not self._reservation.is_waiting and not plan.memory_need.is_congested:
             return None
         return self._withhold_reply()
 
@@ -332,7 +332,7 @@ class Upload:
         self._note_failure()
         self._reservation.follow_plan()
         if self._plan.end_reason is not None or not (
-            self._reservation.is_waiting or self._plan.is_congested
+            self._reservation.is_waiting or self._plan.memory_need.is_congested
         ):
             self._release_replies()
         if self._running == 0 and self._plan.phase in (UploadPhase.DONE, UploadPhase.ENDED):
