@@ -145,8 +145,7 @@ class UploadReservation:
     def follow_plan(self) -> None:
         """Reserve in the budget what the plan holds in buffers."""
         plan, memory = self._plan, self._memory
-        filling_bytes = plan.filling_bytes
-        if filling_bytes == memory.filling_bytes and plan.sent_bytes == memory.sent_bytes:
+        if self._needed_bytes == memory.filling_bytes and plan.sent_bytes == memory.sent_bytes:
             return
         if self._is_closed:
             return
@@ -154,7 +153,7 @@ class UploadReservation:
         if self.is_slow:
             plan.step_bytes = plan.small_bytes
         memory.send(plan.sent_bytes)  # others may be served, or this one
-        more_bytes = plan.filling_bytes - memory.filling_bytes
+        more_bytes = self._needed_bytes - memory.filling_bytes
         if more_bytes <= 0:
             self._leave_queue()
             if not memory.lent_bytes:
@@ -163,6 +162,12 @@ class UploadReservation:
             memory.update(more_bytes, plan.part_filling_bytes)
         else:
             self._reserve(more_bytes)
+
+    @property
+    def _needed_bytes(self) -> int:
+        # A loan is enough for the part: with a larger step it would not be.
+        plan = self._plan
+        return plan.slow_filling_bytes if self._memory.lent_bytes else plan.filling_bytes
 
     def _reserve(self, more_bytes: int) -> None:
         plan, memory = self._plan, self._memory
