@@ -157,7 +157,7 @@ class Budget:
         return share_bytes // max(1, self._transfers[user])
 
     def watch(
-        self, on_pressure: Callable[[], None], *, is_transfer: bool = True, user: str = ""
+        self, on_pressure: Callable[[], None], *, is_transfer: bool = False, user: str = ""
     ) -> None:
         self.unwatch(on_pressure)
         self._watchers[on_pressure] = user if is_transfer else None
@@ -369,7 +369,7 @@ class Share:
     def fair_share_bytes(self) -> int:
         return self._budget.fair_share_bytes_of(self._user)
 
-    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = True) -> None:
+    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = False) -> None:
         self._budget.watch(on_pressure, is_transfer=is_transfer, user=self._user)
 
     def open_upload(self, upload: MovingUpload) -> UploadAccount:
