@@ -113,13 +113,9 @@ class Upload:
         self._registration: Registration = context.transfers.register(
             name, self, mode.base, self._readback.rebase
         )
+        is_resumed = mode.resumed is not None
         self._reporter = UploadReporter(
-            context,
-            self._registration,
-            plan,
-            self.traffic,
-            path,
-            is_resumed=mode.resumed is not None,
+            context, self._registration, plan, self.traffic, path, is_resumed=is_resumed
         )
         self._metadata = UploadMetadata(
             context,
@@ -141,7 +137,16 @@ class Upload:
             may_copy=plan.may_copy,
         )
         self._running = 0
-        self._reservation = UploadReservation(
+        self._reservation = self._reserve()
+        self._failed_before_removal = False
+        self._suspend_deadline: Any = None
+        self._withheld = Notifier(lambda: context.stall_timeout.replies_sent(self))
+        self._steps = Notifier()
+        self._has_ended = False
+
+    def _reserve(self) -> UploadReservation:
+        context, plan = self._context, self._plan
+        return UploadReservation(
             plan.memory_need,
             context.budget,
             context.clock,
@@ -151,11 +156,6 @@ class Upload:
             on_refused=lambda error: self._carry_out(plan.fail(error)),
             is_busy=lambda: self._running > 0,
         )
-        self._failed_before_removal = False
-        self._suspend_deadline: Any = None
-        self._withheld = Notifier(lambda: context.stall_timeout.replies_sent(self))
-        self._steps = Notifier()
-        self._has_ended = False
 
     # FileWriter.
 
@@ -362,6 +362,9 @@ class Upload:
             self._reporter.failed(failure)
         self._registration.end()
         self.traffic.end()
+        # What leads back here goes, so that no cycle is left for the garbage collector.
+        self._executor.end()
+        self._withheld = Notifier()
 
     @property
     def _is_unwanted(self) -> bool:

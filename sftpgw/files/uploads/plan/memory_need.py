@@ -22,6 +22,11 @@ from sftpgw.files.uploads.plan.upload_limits import UploadLimits
 EARLY_PARTS = 1000
 """Parts with a higher number are not cut early: the file might not fit into all numbers then."""
 
+LISTED_PARTS = 16
+LISTED_PART_BYTES = 320
+"""What a stored part takes in the list that completes the upload: 300 bytes with its checksum. It
+counts in steps of `LISTED_PARTS`."""
+
 
 class MemoryNeed:
     """What one upload needs. Implements `memory.reservation.BufferedUpload`.
@@ -29,6 +34,7 @@ class MemoryNeed:
     :param sealer: has the bytes, and the next part.
     :param limits: the sizes of steps, of parts that are cut early, and of all parts.
     :param may_cut: whether parts may be cut early, if `limits` has a size for them.
+    :param resumed_parts: how many parts of a suspended upload go on.
     :ivar small_bytes: as in `limits`.
     :ivar step_bytes: how much it needs at once, `small_bytes` at first. The one who knows how fast
         it is sets a multiple of that.
@@ -39,12 +45,21 @@ class MemoryNeed:
         "_limits",
         "_multipart",
         "_overlay",
+        "_resumed_parts",
         "_sealer",
         "small_bytes",
         "step_bytes",
     )
 
-    def __init__(self, sealer: PartSealer, limits: UploadLimits, *, may_cut: bool) -> None:
+    def __init__(
+        self,
+        sealer: PartSealer,
+        limits: UploadLimits,
+        *,
+        may_cut: bool,
+        resumed_parts: int = 0,
+    ) -> None:
+        self._resumed_parts = resumed_parts
         self.small_bytes = self.step_bytes = limits.small_bytes
         self._sealer = sealer
         self._overlay = sealer.overlay
@@ -71,20 +86,18 @@ class MemoryNeed:
         return self._multipart.held_bytes
 
     @property
+    def listed_bytes(self) -> int:
+        """How many bytes the list of the parts takes that are stored."""
+        parts = max(self._resumed_parts, self._multipart.stored_parts)
+        return parts // LISTED_PARTS * LISTED_PARTS * LISTED_PART_BYTES
+
+    @property
     def filling_bytes(self) -> int:
         """How many bytes else to reserve: those of a small upload, steps of a large one.
 
         A step is less than is left of the part. While the client has to wait, and at the end, only
         the bytes count that are here.
         """
-        return self._in_steps(self.step_bytes)
-
-    @property
-    def slow_filling_bytes(self) -> int:
-        """How many it would reserve in steps of `small_bytes`, which is enough for a slow one."""
-        return self._in_steps(self.small_bytes)
-
-    def _in_steps(self, step_bytes: int) -> int:
         bytes_here = self._overlay.buffer.size_bytes + self._sealer.fetching_bytes
         if (
             self._multipart.held_bytes + bytes_here <= self.small_bytes
@@ -92,8 +105,14 @@ class MemoryNeed:
             or self.is_congested
         ):
             return bytes_here
-        stepped_bytes = -(-bytes_here // step_bytes) * step_bytes
+        stepped_bytes = -(-bytes_here // self.step_bytes) * self.step_bytes
         return max(bytes_here, min(stepped_bytes, self._sealer.part_bytes))
+
+    @property
+    def slow_filling_bytes(self) -> int:
+        """How many it would reserve in steps of `small_bytes`, which is enough for a slow one."""
+        bytes_here = self._overlay.buffer.size_bytes + self._sealer.fetching_bytes
+        return min(self.filling_bytes, -(-bytes_here // self.small_bytes) * self.small_bytes)
 
     @property
     def part_filling_bytes(self) -> int:

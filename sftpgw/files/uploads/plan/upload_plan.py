@@ -121,7 +121,12 @@ class UploadPlan:
         self._overlay = self._sealer.overlay
         self._multipart = self._sealer.multipart
         self._bounds = WriteBounds(self._sealer, limits.reorder_bytes, may_skip=may_skip)
-        self.memory_need = MemoryNeed(self._sealer, limits, may_cut=not self._resumed)
+        self.memory_need = MemoryNeed(
+            self._sealer,
+            limits,
+            may_cut=not self._resumed,
+            resumed_parts=len(self._resumed.parts),
+        )
         self._under_way = 0
         # How much more may come in order without completing a part; 0 when it does not.
         self._room_bytes = 0
