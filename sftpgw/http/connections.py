@@ -94,10 +94,17 @@ class _CountedConnection(ProtocolWrapper):
         self._arrived = b""
         self._is_held = False  # until it is our turn
         self._is_paused = False  # by the protocol
+        self._is_in_use = False
+        self._lost: Failure | None = None
 
     def serve(self, user: str) -> None:
         """From now on, responses are for this user."""
+        self._is_in_use = True
         self._turns.path = (user, "", f"response {id(self)}")
+
+    def rest(self) -> None:
+        """No request is under way any more."""
+        self._is_in_use = False
 
     def dataReceived(self, data: bytes) -> None:
         """Hand data to the protocol, now or when it is its turn."""
@@ -109,15 +116,21 @@ class _CountedConnection(ProtocolWrapper):
 
     def _deliver(self) -> None:
         data, self._arrived = self._arrived, b""
-        self._hand_over(data)
-        if self._is_held:
+        if data:
+            self._hand_over(data)
+        if self._lost is not None:
+            self._lose(self._lost)
+        elif self._is_held:
             self._is_held = False
             if not self._is_paused:
                 self.transport.resumeProducing()
 
     def _abort(self) -> None:
         """Nothing more can be handed over. Twisted does the same when `dataReceived` raises."""
-        self.transport.abortConnection()
+        if self._lost is None:
+            self.transport.abortConnection()
+        else:
+            self._lose(self._lost)
 
     def _hand_over(self, data: bytes) -> None:
         if self._head is None:
@@ -168,11 +181,24 @@ class _CountedConnection(ProtocolWrapper):
             self.wrappedProtocol.dataReceived(data[at:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._turns.leave()
-        if self._arrived:
-            self._hand_over(self._arrived)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.factory.connections.remove(self)
+        """End what is under way when it is its turn: a store that goes away ends hundreds at once.
+
+        The pool learns of an idle connection at once, or it would use it again.
+        """
+        self._lost = reason
+        if self._is_in_use:
+            self._turns.ask()
+        else:
+            self._turns.leave()
+            self._deliver()
+
+    def _lose(self, reason: Failure) -> None:
+        self._turns.end()
+        self._on_excess = _ignore  # which led to the last exchange
+        try:
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        finally:
+            self.factory.connections.remove(self)
 
 
 class _CountingFactory(WrappingFactory):
@@ -206,6 +232,10 @@ class CountedEndpoint:
         factory = _CountingFactory(protocolFactory, self._connections)
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addCallback(_wrapped)
+
+
+def _ignore(excess: str) -> None:
+    """A connection that is gone is not dropped."""
 
 
 def _wrapped(connection: Any) -> Any:

@@ -32,6 +32,7 @@ class Parser(Protocol):
 
     def connectionLost(self, reason: object = None) -> None:
         self.is_lost = True
+        self.cpu.now_seconds += 1.0
 
 
 def parser_of(connection: ProtocolWrapper) -> Parser:
@@ -128,10 +129,35 @@ def test_what_has_arrived_is_delivered_before_the_connection_is_lost() -> None:
     last = process.connections[-1]
     parser = parser_of(last)
     last.connectionLost(Failure(ConnectionDone()))
+    assert not parser.is_lost
+    process.clock.iterate()
     assert parser.received == [b"response"]
     assert parser.is_lost
     process.clock.iterate()
     assert parser.received == [b"response"]
+
+
+def test_a_store_that_goes_away_ends_its_requests_in_turns() -> None:
+    """Each is tried again, and logged."""
+    process = Process(["mallory"] * 7)
+    parsers = [parser_of(each) for each in process.connections]
+    for connection in process.connections:
+        connection.connectionLost(Failure(ConnectionDone()))
+    assert sum(parser.is_lost for parser in parsers) == 2
+    process.clock.iterate()
+    assert sum(parser.is_lost for parser in parsers) == 4
+    process.clock.iterate()
+    process.clock.iterate()
+    assert all(parser.is_lost for parser in parsers)
+
+
+def test_an_idle_connection_is_lost_at_once() -> None:
+    process = Process(["mallory"] * 7)
+    parsers = [parser_of(each) for each in process.connections]
+    for connection in process.connections:
+        connection.rest()
+        connection.connectionLost(Failure(ConnectionDone()))
+    assert all(parser.is_lost for parser in parsers)
 
 
 def test_a_response_that_cannot_be_taken_in_its_turn_ends_the_connection(
