@@ -145,9 +145,7 @@ class WinScp:
 
     def _writes(self, handle: bytes, data: bytes, offset: int) -> list[wire.Request]:
         steps = range(0, len(data), STEP_BYTES)
-        return [
-            wire.Write(0, handle, offset + at, (data[at : at + STEP_BYTES],)) for at in steps
-        ]
+        return [wire.Write(0, handle, offset + at, (data[at : at + STEP_BYTES],)) for at in steps]
 
     def _answered(self, requests: list[wire.Request]) -> None:
         """Send these, so many in one flight, and have an answer to each.

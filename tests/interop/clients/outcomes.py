@@ -23,7 +23,15 @@ BEGIN, END = ".. matrix: begins\n", ".. matrix: ends\n"
 POLICIES = ("modern", "compatible", "legacy")
 """The strictest one first."""
 
-HEADER = ("Client", "Password", "Ed25519", "ECDSA", "RSA", "Replaces a file by", "Has not, or cannot")
+HEADER = (
+    "Client",
+    "Password",
+    "Ed25519",
+    "ECDSA",
+    "RSA",
+    "Replaces a file by",
+    "Has not, or cannot",
+)
 
 
 @dataclass(frozen=True)

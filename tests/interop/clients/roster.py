@@ -66,7 +66,9 @@ def _java(name: str, library: str, version: str, program: str) -> Client:
     return Client(name, version, command, ("java", str(folder / "classes")))
 
 
-def _python(name: str, version: str, script: str, *arguments: str, needs: tuple[str, ...]) -> Client:
+def _python(
+    name: str, version: str, script: str, *arguments: str, needs: tuple[str, ...]
+) -> Client:
     command = (sys.executable, str(HERE / "python" / script), *arguments)
     return Client(name, version, command, needs)
 

@@ -180,9 +180,13 @@ class Ground:
         :raises AssertionError: if something is not.
         """
         did = outcomes(steps, answers)
-        told = {step.feature: answer.get("value") for step, answer in zip(steps, answers, strict=True)}
+        told = {
+            step.feature: answer.get("value") for step, answer in zip(steps, answers, strict=True)
+        }
         expected = self._expected(did)
-        found = {name: _digest(body) for name, body in self.bodies.items() if body or name[-1] != "/"}
+        found = {
+            name: _digest(body) for name, body in self.bodies.items() if body or name[-1] != "/"
+        }
         assert found == expected
         if did["download"] == YES:
             for name in SIZES:

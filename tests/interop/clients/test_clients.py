@@ -20,7 +20,6 @@ from tests.interop.clients.running import run
 from tests.interop.clients.scenario import YES, Ground, Target
 from tests.interop.spawning import Bucket
 
-
 PARAMS = [
     pytest.param(client, id=client.label, marks=pytest.mark.built if client.is_built else ())
     for client in CLIENTS

@@ -77,14 +77,10 @@ class LibSsh(Library):
         if login.key_file:
             key = ctypes.c_void_p()
             file = login.key_file.encode()
-            self._demand(
-                SSH.ssh_pki_import_privkey_file(file, None, None, None, ctypes.byref(key))
-            )
+            self._demand(SSH.ssh_pki_import_privkey_file(file, None, None, None, ctypes.byref(key)))
             self._demand(SSH.ssh_userauth_publickey(self._session, None, key))
         else:
-            self._demand(
-                SSH.ssh_userauth_password(self._session, None, login.password.encode())
-            )
+            self._demand(SSH.ssh_userauth_password(self._session, None, login.password.encode()))
         self._sftp = ctypes.c_void_p(SSH.sftp_new(self._session))
         self._demand(SSH.sftp_init(self._sftp))
 
