@@ -9,11 +9,11 @@ An upload of more than 100 KiB, unless that is switched off (Preferences, Endura
     LSTAT NAME, and then LSTAT NAME.filepart     is there a file, is there a half one?
     OPEN NAME.filepart                           WRITE CREAT TRUNC, with the size as an attribute;
                                                  WRITE CREAT where it goes on with a half one
-    WRITE ... WRITE                              as many ahead as its queue has, from where it goes on
+    WRITE ... WRITE                              as many ahead as its queue has
     CLOSE                                        at once, while answers to WRITEs are outstanding
     REMOVE NAME                                  if there was a file
     RENAME NAME.filepart NAME                    new versions: posix-rename, without a REMOVE
-    SETSTAT NAME                                 times; with them the mode of the file that was there
+    SETSTAT NAME                                 times, and the mode of the file before
 
 A smaller one has OPEN NAME, WRITEs, CLOSE, and SETSTAT NAME without a wait for the answer to CLOSE.
 A download has OPEN, FSTAT, READs ahead, and CLOSE at the first EOF while READs are outstanding. A

@@ -23,14 +23,10 @@ BEGIN, END = ".. matrix: begins\n", ".. matrix: ends\n"
 POLICIES = ("modern", "compatible", "legacy")
 """The strictest one first."""
 
+ONTO = "rename onto a file"
 HEADER = (
-    "Client",
-    "Password",
-    "Ed25519",
-    "ECDSA",
-    "RSA",
-    "Replaces a file by",
-    "Has not, or cannot",
+    *("Client", "Password", "Ed25519", "ECDSA", "RSA"),
+    *("Rename onto a file", "Replaces a file by", "Has not, or cannot"),
 )
 
 
@@ -92,7 +88,7 @@ def demand(found: Row) -> None:
 
 def table(rows: Iterable[Row]) -> str:
     """The matrix, in reStructuredText."""
-    text = ".. list-table::\n   :header-rows: 1\n   :widths: 24 11 11 11 11 14 18\n"
+    text = ".. list-table::\n   :header-rows: 1\n   :widths: 22 11 11 11 11 9 13 12\n"
     for cells in (HEADER, *map(_cells, rows)):
         text += "".join(f"{mark} {cell}\n" for mark, cell in zip(_marks(), cells, strict=False))
     return text
@@ -108,9 +104,10 @@ def _cells(row: Row) -> tuple[str, ...]:
     found = [row.policy_for(kind) for kind in LOGINS]
     policies = [f"``{each}``" if each else "–" for each in found]
     lacks = [each for each in FEATURES if row.did[each] == LACKS]
-    cannot = [each for each in FEATURES if row.did[each] == NO]
+    cannot = [each for each in FEATURES if row.did[each] == NO and each != ONTO]
     said = [*(f"no {each}" for each in lacks), *(f"{each}: refused" for each in cannot)]
-    return (row.label, *policies, row.did["replace"], "; ".join(said) or "–")
+    onto = "replaces" if row.did[ONTO] == YES else "refused"
+    return (row.label, *policies, onto, row.did["replace"], "; ".join(said) or "–")
 
 
 def documented(text: str) -> str:
