@@ -230,6 +230,7 @@ class GatewayTransport(KexTransport):
         """Stop the service and log out. Replaces Conch's, which logs."""
         self.has_ended = True
         self._turns.leave()
+        self._reads.end()
         self._exchange_limit.end()
         self._stop_monitor()
         for call in (self._grace, self._abort):

@@ -98,12 +98,17 @@ class Turns:
             return
         if scheduler.is_working:
             self.work()
-            return
-        plan = scheduler.plan
-        if (plan.is_empty and plan.left_seconds > 0.0) or plan.may_begin(self.path[0]):
+        elif self.may_work():
             scheduler.run(self)
         else:
             self.wait()
+
+    def may_work(self) -> bool:
+        """Whether `ask` would work now, if these turns do not wait."""
+        plan = self._scheduler.plan
+        if plan.is_empty and plan.left_seconds > 0.0:
+            return True
+        return self._scheduler.is_working or plan.may_begin(self.path[0])
 
     def has_time(self) -> bool:
         """Whether this turn is not over yet. Looks at the clock: not for each byte."""
