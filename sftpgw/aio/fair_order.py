@@ -201,7 +201,7 @@ class FairOrder(Generic[T]):
 
     @property
     def users(self) -> Collection[str]:
-        """The users that have entries in the queue."""
+        """The users that have entries in the queue, or one that has begun."""
         return self._root.waiting.keys()
 
     def put(self, path: Path, item: T, cost: float = 1.0) -> Ticket[T]:

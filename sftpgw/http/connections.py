@@ -9,7 +9,8 @@ for those that are in use or closing. All bytes of a response come through here,
 its head is counted (`http/response_head`).
 
 A response may cause any amount of work: the request that waits for it goes on at once. So what
-arrives waits for its turn (`aio/work`), and TCP holds back what the store sends meanwhile.
+arrives waits for its turn (`aio/work`), and TCP holds back what the store sends meanwhile. The body
+of an object waits in the kernel.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from zope.interface import implementer
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.aio.work.socket_reads import SocketReads
 from sftpgw.http.response_head import PIECE_BYTES, ResponseHead
 from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import KIB, MIB
@@ -33,6 +35,9 @@ from sftpgw.model.units import KIB, MIB
 RECEIVED_BYTES = 256 * KIB
 """How much is read from TCP at a time. Each time costs an iteration of the reactor; Twisted reads
 64 KiB."""
+
+LARGE_READ_BYTES = 64 * KIB
+"""A read of so much is of the body of an object, of which more comes."""
 
 SENT_BYTES = 1 * MIB
 """How much of the output of Twisted's TLS the kernel gets at a time. Twisted sends 128 KiB."""
@@ -85,6 +90,7 @@ class _CountedConnection(ProtocolWrapper):
     _on_excess: Callable[[str], None]
     wrappedProtocol: Any
     transport: Any
+    _reads: SocketReads
 
     def __init__(self, factory: _CountingFactory, wrappedProtocol: Any) -> None:
         super().__init__(factory, wrappedProtocol)  # type: ignore[arg-type]
@@ -92,8 +98,8 @@ class _CountedConnection(ProtocolWrapper):
             ("", "", ""), "responses", self._deliver, on_failure=self._abort
         )
         self._arrived = b""
-        self._is_held = False  # until it is our turn
         self._is_paused = False  # by the protocol
+        self._read_bytes = 0  # the last time
 
     def serve(self, user: str) -> None:
         """From now on, responses are for this user."""
@@ -102,18 +108,26 @@ class _CountedConnection(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         """Hand data to the protocol, now or when it is its turn."""
         self._arrived = self._arrived + data if self._arrived else data
+        self._read_bytes = len(data)
+        self._reads.has_more = len(data) >= RECEIVED_BYTES
         self._turns.ask()
-        if self._turns.is_waiting and not self._is_held:
-            self._is_held = True
-            self.transport.pauseProducing()
+        if self._turns.is_waiting:
+            self._reads.hold()
 
     def _deliver(self) -> None:
         data, self._arrived = self._arrived, b""
-        self._hand_over(data)
-        if self._is_held:
-            self._is_held = False
-            if not self._is_paused:
-                self.transport.resumeProducing()
+        if data:
+            self._hand_over(data)
+        if self._reads.is_held:
+            self._reads.go_on()
+
+    def _may_read(self) -> bool:
+        return not (self._is_paused or self._turns.is_waiting)
+
+    def _may_stay(self) -> bool:
+        """Only more of a large body. The kernel drops an early answer if the store resets the
+        connection, and the end of an idle connection must be known before its next request."""
+        return self._head is None and self._read_bytes >= LARGE_READ_BYTES
 
     def _abort(self) -> None:
         """Nothing more can be handed over. Twisted does the same when `dataReceived` raises."""
@@ -133,13 +147,14 @@ class _CountedConnection(ProtocolWrapper):
     def resumeProducing(self) -> None:
         """The protocol takes data again."""
         self._is_paused = False
-        if not self._is_held:
+        if not self._reads.is_held:
             self.transport.resumeProducing()
 
     def makeConnection(self, transport: Any) -> None:
         tcp = tcp_under(transport)
         tcp.bufferSize = RECEIVED_BYTES
         tcp.SEND_LIMIT = SENT_BYTES
+        self._reads = SocketReads(tcp, self._turns, self._may_read, self._may_stay)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def expect_head(self, on_excess: Callable[[str], None]) -> None:
@@ -169,6 +184,7 @@ class _CountedConnection(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._turns.leave()
+        self._reads.end()
         if self._arrived:
             self._hand_over(self._arrived)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

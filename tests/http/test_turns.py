@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import Turns, WorkScheduler
-from sftpgw.http.connections import Connections, _CountingFactory
+from sftpgw.http.connections import LARGE_READ_BYTES, Connections, _CountingFactory
 from sftpgw.testing.cpu_clocks import CpuClock
 from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
@@ -142,3 +144,42 @@ def test_a_response_that_cannot_be_taken_in_its_turn_ends_the_connection(
     (failure,) = logged_failures.found
     logged_failures.found.clear()
     assert "a defect" in failure
+
+
+class Socket(StringTransport):
+    """A TCP transport as the reactor sees it, with what the kernel has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel: list[bytes] = []
+        self.owner: Any = None
+
+    def doRead(self) -> None:
+        self.owner.dataReceived(self.kernel.pop(0))
+
+
+def test_more_of_a_large_body_stays_in_the_kernel_and_heads_do_not() -> None:
+    process = Process(["mallory"] * 2)
+    connection, socket = process.connections[0], Socket()
+    socket.owner = connection
+    connection.makeConnection(socket)
+    parser = connection.wrappedProtocol
+    connection.dataReceived(b"x" * LARGE_READ_BYTES)
+    process.connections[1].dataReceived(b"response")
+    # Nothing more is worked off in this iteration.
+    socket.kernel = [b"y" * LARGE_READ_BYTES]
+    socket.doRead()
+    assert len(socket.kernel) == 1
+    assert socket.producerState == "paused"
+    process.clock.iterate()
+    assert [len(each) for each in parser.received] == [LARGE_READ_BYTES] * 2
+    assert socket.producerState == "producing"
+    for other in process.connections:
+        other.dataReceived(b"response")
+    connection.expect_head(lambda excess: None)
+    socket.kernel = [b"an early answer"]
+    socket.doRead()
+    assert not socket.kernel
+    assert len(parser.received) < 4
+    connection.connectionLost()
+    assert parser.received[-1] == b"an early answer"

@@ -93,10 +93,10 @@ class WorkPlan(Generic[T]):
             return False
         if self.is_empty:
             return True
-        order = self._order
-        if len(order.users) == 1 and user in order.users:
+        users = self._order.users
+        if len(users) == 1 and user in users:
             return self._round_seconds - self.left_seconds < self._quantum_seconds
-        return order.used(user) < self._quantum_seconds
+        return self._order.used(user) < self._quantum_seconds
 
     def put(self, path: Path, item: T) -> Ticket[T]:
         """Let `item` wait.

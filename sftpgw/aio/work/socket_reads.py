@@ -29,6 +29,7 @@ class SocketReads:
     :param tcp: the TCP transport, Twisted's.
     :param turns: whose turn is waited for; its work ends with `go_on`.
     :param may_read: returns whether the owner takes more bytes.
+    :param may_stay: returns whether what has come may stay in the kernel until the turn.
     :ivar is_held: whether the reactor does not look at the connection until its turn comes.
     :ivar has_more: set by the owner: whether the last read has filled the buffer.
     """
@@ -36,6 +37,7 @@ class SocketReads:
     __slots__ = (
         "_is_reading",
         "_may_read",
+        "_may_stay",
         "_read",
         "_tcp",
         "_turns",
@@ -44,12 +46,19 @@ class SocketReads:
         "is_held",
     )
 
-    def __init__(self, tcp: Any, turns: Turns, may_read: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        tcp: Any,
+        turns: Turns,
+        may_read: Callable[[], bool],
+        may_stay: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.is_held = False
         self.has_more = False
         self._tcp = tcp
         self._turns = turns
         self._may_read = may_read
+        self._may_stay = may_stay
         self._is_reading = False
         self._why: Any = None
         self._read = getattr(tcp, "doRead", None)
@@ -66,9 +75,9 @@ class SocketReads:
         """Within a turn: all that was read is worked off, so read on if the connection is held."""
         if not self.is_held or self._is_reading:
             return
-        self._is_reading = True
+        self._is_reading = self._read is not None
         try:
-            while self._read is not None and self._may_read():
+            while self._is_reading and self._may_read():
                 self.has_more = False
                 self._tcp.doRead()
                 if not self.has_more:
@@ -93,11 +102,16 @@ class SocketReads:
 
         `go_on` cannot end it. So the reason is kept for the reactor, which calls again.
         """
-        if self._why is not None:
-            return self._why
-        if self._turns.may_work():
+        if self._why is None:
+            if self._turns.may_work():
+                self._turns.begin_with(self._read_now)
+            elif self._may_stay():
+                self.hold()
+                self._turns.wait()
+            else:
+                self._read_now()
+        return self._why
+
+    def _read_now(self) -> None:
+        if self._read is not None:
             self._why = self._read()
-            return self._why
-        self.hold()
-        self._turns.wait()
-        return None
