@@ -18,7 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.amplification import amplification_table, measure_amplification
-from bench.attack_figures import Round, attack_tables
+from bench.attack_figures import Round, problems, report
+from bench.attack_rounds import load_rounds, save_rounds
 from bench.attackers import ATTACKS
 from bench.attacks import AttacksPlan, measure_attacks
 from bench.drivers import CIPHERS
@@ -27,6 +28,7 @@ from bench.gateway import GatewayPlan, measure_gateway
 from bench.honest_user import Effort
 from bench.operations import OperationsPlan, measure_operations
 from bench.processes import BenchError
+from bench.resident import MemoryPlan, MemoryRow, measure_memory, memory_table
 from bench.servers import REPOSITORY, Store, versions
 from bench.ssh import SshPlan, measure_ssh
 
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with TemporaryDirectory(prefix="sftpgw-bench-") as folder:
+            if options.command == "attacks":
+                return _attacks(options, Path(folder))
             samples = options.measure(options, Path(folder))
     except BenchError as problem:
         _tell(str(problem))
@@ -60,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ssh(commands.add_parser("ssh", help="SSH and SFTP with nothing behind them"))
     _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
     _add_attacks(commands.add_parser("attacks", help="an honest user beside hostile ones"))
+    _add_memory(commands.add_parser("memory", help="what connections take, idle and busy"))
     _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
     _add_amplification(
         commands.add_parser("amplification", help="what each byte of a client costs, in memory")
@@ -93,7 +98,6 @@ def _add_operations(operations: argparse.ArgumentParser) -> None:
 
 
 def _add_attacks(attacks: argparse.ArgumentParser) -> None:
-    attacks.set_defaults(measure=_attacks, summarize=list, show=attack_tables)
     _add_endpoint(attacks)
     attacks.add_argument(
         "--tree", action="append", type=Path, help="a source tree to measure; default: this one"
@@ -101,12 +105,24 @@ def _add_attacks(attacks: argparse.ArgumentParser) -> None:
     attacks.add_argument(
         "--attack", action="append", choices=tuple(ATTACKS), help="default: all, one by one"
     )
-    attacks.add_argument("--deadline", type=float, default=60.0, help="seconds for an operation")
+    attacks.add_argument("--deadline", type=float, default=5.0, help="seconds for an operation")
     attacks.add_argument("--descriptors", type=int, default=1024, help="the gateway's limit")
     attacks.add_argument(
         "--size-mib", action="append", type=int, help="of files, default: 24 and 100"
     )
+    attacks.add_argument(
+        "--resume", action="store_true", help="go on with the rounds that --json has already"
+    )
     _add_common(attacks, repeats=1)
+
+
+def _add_memory(memory: argparse.ArgumentParser) -> None:
+    memory.set_defaults(measure=_memory, summarize=list, show=memory_table)
+    _add_endpoint(memory)
+    memory.add_argument("--idle", type=int, default=500, help="how many idle sessions")
+    memory.add_argument("--busy", type=int, default=200, help="how many busy sessions")
+    memory.add_argument("--seconds", type=float, default=20.0, help="how long they are busy")
+    memory.add_argument("--json", type=Path, help="a file for all figures")
 
 
 def _add_amplification(amplification: argparse.ArgumentParser) -> None:
@@ -178,7 +194,20 @@ def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
     return measure_operations(plan, folder, _tell)
 
 
-def _attacks(options: argparse.Namespace, folder: Path) -> list[Round]:
+def _memory(options: argparse.Namespace, folder: Path) -> list[MemoryRow]:
+    plan = MemoryPlan(
+        store=Store(options.endpoint, options.bucket),
+        tree=REPOSITORY,
+        idle=options.idle,
+        busy=options.busy,
+        busy_seconds=options.seconds,
+        settings=options.set,
+    )
+    return list(measure_memory(plan, folder, _tell))
+
+
+def _attacks(options: argparse.Namespace, folder: Path) -> int:
+    """Print the tables; 1 if an attacker was idle, or the last tree holds too much memory."""
     effort = Effort(deadline_seconds=options.deadline)
     if options.size_mib:
         effort = replace(effort, sizes_mib=tuple(options.size_mib))
@@ -191,7 +220,17 @@ def _attacks(options: argparse.Namespace, folder: Path) -> list[Round]:
         settings=options.set,
         effort=effort,
     )
-    return list(measure_attacks(plan, folder, _tell))
+    known = load_rounds(options.json) if options.resume else []
+    rounds: list[Round] = []
+    for each in measure_attacks(plan, folder, _tell, known):
+        rounds.append(each)
+        if options.json is not None:
+            save_rounds(options.json, _about(options), rounds)
+    print(report(rounds))  # noqa: T201 - the result
+    found = problems(rounds)
+    for each_problem in found:
+        _tell(each_problem)
+    return 1 if found or not rounds else 0
 
 
 def _about(options: argparse.Namespace) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 Knows: what each attack sends. Must not know: how the gateway is measured, or honest users.
 
-``python -m bench.attackers NAME PORT KEY_FILE`` prints ``ready`` once the attack is under way,
-goes on until its standard input ends, and then prints how many bytes it has sent, and how often it
-was refused.
+``python -m bench.attackers NAME PORT KEY_FILE PROGRESS_FILE`` prints ``ready`` once the attack is
+under way, and goes on until its standard input ends. What it does stands in the file meanwhile
+(`bench.attack_progress`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import select
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from bench.attack_progress import SHARED_BYTES, ProgressCounter, shared_memory
 from bench.hostile_s3 import ENDLESS, ERRORS
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.wire import sftp as wire
@@ -56,7 +58,7 @@ PATIENT_SECONDS = 20.0
 PAUSE_SECONDS = 0.2
 PACKET_BYTES = 32 * KIB
 IGNORES = 2500
-BURST_SECONDS = 15.0
+BURST_SECONDS = 10.0
 """Between bursts, in which the packets are sealed."""
 
 REWRITE_SECONDS = 2.0
@@ -71,24 +73,61 @@ Failure = (Ended, OSError, AssertionError)
 
 
 class CountedClient(RawClient):
-    """A connection that tells how much it sends.
+    """A connection that tells what it sends and receives, and that it has ended.
 
-    :ivar on_refused: to be called when the gateway refuses something.
+    :param counter: where it counts.
     """
 
-    def __init__(
-        self,
-        port: int,
-        source: str,
-        on_sent: Callable[[int], None],
-        on_refused: Callable[[], None],
-    ) -> None:
+    _is_open = False
+
+    def __init__(self, port: int, source: str, counter: ProgressCounter) -> None:
+        self._counter = counter
         super().__init__(port, source)
-        self._on_sent, self.on_refused = on_sent, on_refused
+        self.socket.settimeout(PATIENCE_SECONDS)
+        self._is_open = True
+        counter.count("connections")
+
+    def on_refused(self) -> None:
+        """The gateway has refused something."""
+        self._counter.count("refusals")
 
     def transmit(self, data: bytes) -> None:
-        super().transmit(data)
-        self._on_sent(len(data))
+        try:
+            super().transmit(data)
+        except Ended as end:
+            self._on_ended(end)
+            raise
+        self._counter.count("sent_bytes", len(data))
+
+    def _receive_from_wire(self) -> bytes:
+        try:
+            payload = super()._receive_from_wire()
+        except Ended as end:
+            self._on_ended(end)
+            raise
+        self._counter.count("received_bytes", len(payload))
+        return payload
+
+    def _take(self, size_bytes: int) -> bytes:
+        try:
+            return super()._take(size_bytes)
+        except Ended as end:
+            self._on_ended(end)
+            raise
+
+    def _on_ended(self, end: Ended) -> None:
+        if self._is_open:
+            self._counter.count_end(str(end))
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._counter.count("connections", -1)
+
+    def close(self) -> None:
+        self._leave()
+        super().close()
 
 
 class Flood(RawSftp):
@@ -135,28 +174,26 @@ class Flood(RawSftp):
 class Attacker:
     """What every attack uses: connections, and threads that begin anew when they fail."""
 
-    def __init__(self, port: int, key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self, port: int, key: Ed25519PrivateKey, counter: ProgressCounter | None = None
+    ) -> None:
         self._port, self._key = port, key
         self._lock = threading.Lock()
         self._to_begin = 0
-        self.sent_bytes = 0
-        self.refusals = 0
+        self._counter = counter or ProgressCounter(bytearray(SHARED_BYTES))
         self.has_begun = threading.Event()
-
-    def _count(self, size_bytes: int) -> None:
-        with self._lock:
-            self.sent_bytes += size_bytes
 
     def count_refusal(self) -> None:
         """An error as an answer, or a connection that was ended."""
-        with self._lock:
-            self.refusals += 1
+        self._counter.count("refusals")
 
     def connect(self, source: str = "127.0.0.2") -> CountedClient:
         """A connection that has not logged in."""
-        client = CountedClient(self._port, source, self._count, self.count_refusal)
-        client.socket.settimeout(PATIENCE_SECONDS)
-        return client
+        try:
+            return CountedClient(self._port, source, self._counter)
+        except ConnectionError as problem:
+            self._counter.count_end(str(problem))
+            raise
 
     def log_in(self, user: str = MALLORY) -> CountedClient:
         """A connection of a user."""
@@ -191,6 +228,10 @@ class Attacker:
             except Failure:
                 self.count_refusal()
                 time.sleep(PAUSE_SECONDS)
+            except Exception:
+                traceback.print_exc()  # to the log of the attackers
+                self._counter.count("broken")
+                return
 
 
 Strike = Callable[[Attacker, int, Callable[[], None]], None]
@@ -204,6 +245,7 @@ class Attack:
     :param prepare: what mallory does before, while nothing is measured.
     :param least_seconds: how long it is watched at least.
     :param latency_seconds: of the store, if the attack needs a slow one.
+    :param holds: it does harm by what it holds, and need not send anything for that.
     """
 
     about: str
@@ -213,6 +255,7 @@ class Attack:
     least_seconds: float = 10.0
     latency_seconds: float = 0.0
     needs_hostile_store: bool = False
+    holds: bool = False
 
 
 def _make_long_names(sftp: RawSftp) -> None:
@@ -529,7 +572,7 @@ def guess(addresses: int) -> Strike:
 
     def strike(attacker: Attacker, number: int, begin: Callable[[], None]) -> None:
         source = f"127.0.0.{10 + number % addresses}"
-        begin()
+        begin()  # a gateway that refuses guessers lets not all of them in
         with attacker.connect(source) as client:
             client.start().request_login()
             while True:
@@ -555,7 +598,8 @@ ATTACKS = {
         10,
         hold_directories,
         _make_long_names,
-        least_seconds=60.0,
+        least_seconds=40.0,
+        holds=True,
     ),
     "stats": Attack(
         "2,560 STATs under way; the store takes 0.5 s for each request",
@@ -584,7 +628,7 @@ ATTACKS = {
         ignore_without_end,
         least_seconds=3 * BURST_SECONDS,
     ),
-    "windows": Attack("39 connections with ten channels each", 39, open_windows),
+    "windows": Attack("39 connections with ten channels each", 39, open_windows, holds=True),
     "ranges": Attack(
         "md5sum with a set of 5,400 ranges beside 3,000 names, five at once",
         5,
@@ -617,7 +661,7 @@ ATTACKS = {
         open_directories,
         _make_long_names,
     ),
-    "opens": Attack("7,680 files are opened for writing", 30, open_for_writing),
+    "opens": Attack("7,680 files are opened for writing", 30, open_for_writing, holds=True),
     "log": Attack("commands and files that fill the log, on 30 connections", 30, fill_the_log),
 }
 """The attacks by name."""
@@ -630,26 +674,24 @@ def load_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def main(name: str, port: int, key_file: Path) -> None:
+def main(name: str, port: int, key_file: Path, progress_file: Path) -> None:
     """Attack until standard input ends."""
     os.nice(NICENESS)
     threading.stack_size(STACK_BYTES)
-    attacker, attack = Attacker(port, load_key(key_file)), ATTACKS[name]
-    attacker.crowd(attack.threads, attack.strike)
-    threading.Thread(target=_tell_ready, args=(attacker,), daemon=True).start()
-    sys.stdin.read()
-    _tell(f"{attacker.sent_bytes} {attacker.refusals}")
+    with shared_memory(progress_file) as shared:
+        attacker = Attacker(port, load_key(key_file), ProgressCounter(shared))
+        attack = ATTACKS[name]
+        attacker.crowd(attack.threads, attack.strike)
+        threading.Thread(target=_tell_ready, args=(attacker,), daemon=True).start()
+        sys.stdin.read()
+        os._exit(0)  # the threads still count in that memory
 
 
 def _tell_ready(attacker: Attacker) -> None:
     attacker.has_begun.wait()
-    _tell("ready")
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write("ready\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))

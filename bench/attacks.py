@@ -9,31 +9,39 @@ them. Each attack has a gateway of its own, which is as fresh for one tree as fo
 
 from __future__ import annotations
 
+import mmap
 import secrets
 import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench.attack_figures import NOTHING, Round, summary
+from bench.attack_figures import NOTHING, AttackerFigures, Round, summary
+from bench.attack_progress import SHARED_BYTES, Progress, create_shared, shared_memory, unpacked
 from bench.attackers import MALLORY, PARTNER, PARTNERS, Attack, Attacker, load_key
 from bench.drivers import Client
 from bench.honest_user import NAME, Effort, HonestUser
+from bench.memory_bound import bound_bytes
 from bench.processes import BenchError, running
 from bench.servers import KEY_PREFIX, REPOSITORY, Store
 from bench.watching import Watch, WatchedGateway, watched_gateway
 from sftpgw.auth.passwords import hash_password
+from sftpgw.config.tables import LIMITS_KEYS
+from sftpgw.model.settings import LimitSettings
 from tests.attacks.raw_sftp import RawSftp
 
-READY_SECONDS = 60.0
+READY_SECONDS = 25.0
 """How long an attack may take to get under way; one that a gateway slows down goes on anyway."""
 
-END_SECONDS = 30.0
+SAMPLE_SECONDS = 0.05
+HONEST_CONNECTIONS = 2
+"""A raw one, and OpenSSH's that may not have gone yet."""
 QUIET = Attack("no attack", 0, lambda attacker, number, begin: None, least_seconds=0.0)
 
 
@@ -55,24 +63,54 @@ class AttacksPlan:
     settings: Sequence[str] = ()
     effort: Effort = field(default_factory=Effort)
 
+    @property
+    def memory_bytes(self) -> int:
+        """``[limits] memory``, as the settings have it. :raises BenchError: it is no size"""
+        found = LimitSettings().memory_bytes
+        for line in self.settings:
+            if line.startswith("limits.memory="):
+                try:
+                    found = LIMITS_KEYS["memory"].parse(line.partition("=")[2])
+                except ValueError as problem:
+                    raise BenchError(f"{line}: {problem}") from None
+        return found
+
 
 def measure_attacks(
-    plan: AttacksPlan, folder: Path, tell: Callable[[str], None]
+    plan: AttacksPlan,
+    folder: Path,
+    tell: Callable[[str], None],
+    known: Sequence[Round] = (),
 ) -> Iterator[Round]:
-    """A round for each repeat, attack and tree; one that cannot be played is told and left out."""
+    """A round for each repeat, attack and tree; one that cannot be played is told and left out.
+
+    :param known: rounds of a run that was interrupted; they are not played again.
+    """
     client = Client.create(folder)
     stage = _Stage(plan, folder, client)
-    for repeat in range(plan.repeats):
-        for name, attack in {NOTHING: QUIET, **plan.attacks}.items():
+    played = {each.name: each for each in known}
+    for repeat in range(1, plan.repeats + 1):
+        for name, attack in _with_quiet_ones(plan.attacks).items():
             for tree in plan.trees:
-                tell(f"repeat {repeat + 1} of {plan.repeats}, {name}, {tree.name}")
+                if found := played.get((repeat, name, tree.name)):
+                    yield found
+                    continue
+                tell(f"repeat {repeat} of {plan.repeats}, {name}, {tree.name}")
                 try:
-                    played = stage.play(name, attack, tree)
+                    found = replace(stage.play(name, attack, tree), repeat=repeat)
                 except BenchError as problem:
                     tell(f"{name}, {tree.name} is left out: {problem}")
                     continue
-                tell(summary(played))
-                yield played
+                tell(summary(found))
+                yield found
+
+
+def _with_quiet_ones(attacks: Mapping[str, Attack]) -> dict[str, Attack]:
+    """No attack comes first, also on a store as slow as some attacks need it."""
+    quiet = {NOTHING: QUIET}
+    for seconds in sorted({each.latency_seconds for each in attacks.values()} - {0.0}):
+        quiet[f"{NOTHING}, store of {seconds} s"] = replace(QUIET, latency_seconds=seconds)
+    return {**quiet, **attacks}
 
 
 class _Stage:
@@ -130,22 +168,27 @@ class _Stage:
         with Attacker(gateway.port, self._key).log_in() as mallory:
             attack.prepare(RawSftp(mallory))
         with Watch(gateway) as watch:
-            told = (0, 0)
-            if attack is QUIET:
+            figures = None
+            if not attack.threads:
                 honest.go_round()
             else:
                 with _attacker(name, gateway.port, self._client, self._folder) as attacker:
-                    honest.go_round()
-                    threading.Event().wait(attack.least_seconds - watch.elapsed_seconds())
-                    told = attacker.end()
+                    with attacker.watched() as seen:
+                        honest.go_round()
+                        left_seconds = attack.least_seconds - watch.elapsed_seconds()
+                        honest.go_on(time.monotonic() + left_seconds)
+                    figures = seen.figures(attack)
+            connections = HONEST_CONNECTIONS + (figures.most_connections if figures else 0)
             return Round(
-                name,
-                tree.name,
-                self._plan.effort.deadline_seconds,
-                honest.seconds,
-                honest.refusals,
-                *told,
-                watch.figures(),
+                repeat=1,
+                attack=name,
+                tree=tree.name,
+                deadline_seconds=self._plan.effort.deadline_seconds,
+                seconds=honest.seconds,
+                refusals=honest.refusals,
+                attacker=figures,
+                bound_bytes=bound_bytes(self._plan.memory_bytes, connections),
+                process=watch.figures(),
             )
 
 
@@ -163,34 +206,82 @@ def _users_ini(public_key: str, password_hash: str) -> str:
     return "\n".join(lines)
 
 
+class _Seen:
+    """What an attacker did in a `with`: at its start, now and then, and at its end.
+
+    :param look: returns what the attacker has done up to now.
+    """
+
+    def __init__(self, look: Callable[[], Progress]) -> None:
+        self._look = look
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._looks = self._connected = 0
+
+    def __enter__(self) -> _Seen:
+        self._before = self._look()
+        self._thread.start()
+        return self
+
+    def _sample(self) -> None:
+        while True:
+            self._looks += 1
+            self._connected += self._look().connections > 0
+            if self._ended.wait(SAMPLE_SECONDS):
+                return
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._after = self._look()
+
+    def figures(self, attack: Attack) -> AttackerFigures:
+        """Of the time between; the most connections, and what broke, of all its time."""
+        before, after = self._before, self._after
+        return AttackerFigures(
+            holds=attack.holds,
+            share=self._connected / self._looks,
+            sent_bytes=after.sent_bytes - before.sent_bytes,
+            received_bytes=after.received_bytes - before.received_bytes,
+            most_connections=after.most_connections,
+            refusals=after.refusals - before.refusals,
+            ended=after.ended - before.ended,
+            broken=after.broken,
+            reason=after.reason,
+        )
+
+
 class _AttackerProcess:
     """An attack under way."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
+    def __init__(self, process: subprocess.Popen[bytes], shared: mmap.mmap) -> None:
         assert process.stdout is not None
-        self._process, self._input, self._output = process, process.stdin, process.stdout
+        self._process, self._output, self._shared = process, process.stdout, shared
 
     def wait_until_ready(self) -> None:
         """Until it is, or has had its time. :raises BenchError: it has died"""
         if select.select([self._output], [], [], READY_SECONDS)[0] and not self._output.readline():
             raise BenchError("an attacker has died")
 
-    def end(self) -> tuple[int, int]:
-        """How many bytes it has sent, and how often it was refused."""
-        self._input.close()
-        while select.select([self._output], [], [], END_SECONDS)[0]:
-            line = self._output.readline()
-            if line != b"ready\n":
-                sent_bytes, _, refusals = line.partition(b" ")
-                return int(sent_bytes), int(refusals)
-        return (0, 0)
+    def watched(self) -> _Seen:
+        """A ``with``, in which it is looked at."""
+        return _Seen(self._progress)
+
+    def _progress(self) -> Progress:
+        """What it has done; one that has died has no connection any more."""
+        found = unpacked(self._shared[:SHARED_BYTES])
+        return found if self._process.poll() is None else replace(found, connections=0, broken=1)
 
 
 @contextmanager
 def _attacker(name: str, port: int, client: Client, folder: Path) -> Iterator[_AttackerProcess]:
+    file = folder / "progress"
+    create_shared(file)
     command = [sys.executable, "-m", "bench.attackers", name, str(port), str(client.key_file)]
-    with running(command, folder / "attackers.log", _OUR_TREE) as process:
-        attacker = _AttackerProcess(process)
+    with (
+        shared_memory(file) as shared,
+        running([*command, str(file)], folder / "attackers.log", _OUR_TREE) as process,
+    ):
+        attacker = _AttackerProcess(process, shared)
         attacker.wait_until_ready()
         yield attacker

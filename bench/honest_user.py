@@ -31,8 +31,12 @@ PREPARE_SECONDS = 120.0
 PAUSE_SECONDS = 0.05
 LISTED = b"/listed"
 SECOND_CHANNEL = "second channel"
-RENAME = "rename of a folder"
+RENAME = "rename of a folder and back"
 FOLDER, MOVED_FOLDER = b"/folder", b"/moved"
+
+LOGIN, PASSWORD_LOGIN, LIST, STAT = "login", "login by password", "list", "STAT"
+LONGEST_OF = (LOGIN, PASSWORD_LOGIN)
+"""Of these, the longest one is told as well."""
 
 Failure = (Ended, OSError, AssertionError)
 """What a raw client raises where it is refused, is not served, or waits too long."""
@@ -50,13 +54,33 @@ class Effort:
     logins: int = 5
     stats: int = 100
     listings: int = 5
-    listed_names: int = 100
-    deadline_seconds: float = 60.0
+    listed_names: int = 1000
+    deadline_seconds: float = 5.0
+
+
+class DeadlineClient(RawClient):
+    """A connection on which no wait goes on behind a deadline.
+
+    :ivar deadline: of `time.monotonic`; to be set before each operation.
+    """
+
+    deadline = float("inf")
+
+    def _receive_from_wire(self) -> bytes:
+        left_seconds = self.deadline - time.monotonic()
+        if left_seconds <= 0:
+            raise TimeoutError
+        if left_seconds < float("inf"):
+            self.socket.settimeout(left_seconds)
+        return super()._receive_from_wire()
 
 
 @dataclass
 class HonestUser:
-    """One user; `seconds` and `refusals` are what it found."""
+    """One user; `found` and `refusals` are what it met with.
+
+    :ivar found: the seconds of each operation, each time.
+    """
 
     client: Client
     key: Ed25519PrivateKey
@@ -64,7 +88,7 @@ class HonestUser:
     port: int
     folder: Path
     effort: Effort
-    seconds: dict[str, float] = field(default_factory=dict)
+    found: dict[str, list[float]] = field(default_factory=dict)
     refusals: int = 0
     can_rename: bool = False
     """Whether the store keeps the record of a rename; one that keeps no bytes does not."""
@@ -73,47 +97,75 @@ class HonestUser:
         """Put what is listed, got and renamed later. :raises BenchError: it cannot be put."""
         try:
             with self._log_in(self._by_key) as connection:
-                connection.socket.settimeout(PREPARE_SECONDS)
+                connection.deadline = time.monotonic() + PREPARE_SECONDS
                 sftp = RawSftp(connection)
                 sftp.put(LISTED + b"/first", b"x")  # before which the store is tried out
-                sftp.put_many([LISTED + b"/%03d" % n for n in range(self.effort.listed_names - 1)])
+                sftp.put_many([LISTED + b"/%04d" % n for n in range(self.effort.listed_names - 1)])
                 sftp.put(FOLDER + b"/file", b"x")
                 self.can_rename = _rename(sftp, FOLDER, MOVED_FOLDER) is Status.OK
                 _rename(sftp, MOVED_FOLDER, FOLDER)
         except Failure as problem:
             raise BenchError(f"the honest user could not prepare: {problem}") from problem
         self._transfer("put")
-        if NEVER_SECONDS in self.seconds.values():
+        if any(NEVER_SECONDS in each for each in self.found.values()):
             raise BenchError("the honest user could not put its files")
-        self.seconds.clear()
+        self.found.clear()
         self.refusals = 0
 
     def go_round(self) -> None:
         """Do all operations once."""
-        self._log_in_often("login", self._by_key)
-        self._log_in_often("login by password", self._by_password)
-        self._use_a_session()
+        self._do_small_ones()
         self._transfer("put")
         self._transfer("get")
 
+    def go_on(self, until: float) -> None:
+        """Do all but the transfers again and again.
+
+        :param until: of `time.monotonic`.
+        """
+        while time.monotonic() < until:
+            self._do_small_ones()
+            time.sleep(PAUSE_SECONDS)
+
+    def _do_small_ones(self) -> None:
+        self._log_in_often(LOGIN, self._by_key)
+        self._log_in_often(PASSWORD_LOGIN, self._by_password)
+        self._use_a_session()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """The median of each operation; `NEVER_SECONDS` for one that was not done by the
+        deadline."""
+        told = {}
+        for name, found in self.found.items():
+            told[name] = median(found)
+            if name in LONGEST_OF:
+                told[f"{name}, longest"] = max(found)
+            elif name == STAT:
+                told["STAT, 99 of 100"] = sorted(found)[int(0.99 * (len(found) - 1))]
+        return told
+
+    def _note(self, name: str, *seconds: float) -> None:
+        self.found.setdefault(name, []).extend(seconds)
+
     # Logins.
 
-    def _by_key(self, connection: RawClient) -> None:
+    def _by_key(self, connection: DeadlineClient) -> None:
         connection.finish_login(NAME.encode(), self.key)
 
-    def _by_password(self, connection: RawClient) -> None:
+    def _by_password(self, connection: DeadlineClient) -> None:
         connection.send(password(NAME.encode(), self.guess))
         connection.expect(USERAUTH_SUCCESS)
 
     @contextmanager
-    def _log_in(self, method: Callable[[RawClient], None]) -> Iterator[RawClient]:
+    def _log_in(self, method: Callable[[DeadlineClient], None]) -> Iterator[DeadlineClient]:
         """A connection that is logged in; one that is refused is tried again."""
         deadline = time.monotonic() + self.effort.deadline_seconds
         while True:
             connection = None
             try:
-                connection = RawClient(self.port, ADDRESS)
-                connection.socket.settimeout(max(0.1, deadline - time.monotonic()))
+                connection = DeadlineClient(self.port, ADDRESS)
+                connection.deadline = deadline
                 method(connection.start().request_login())
                 break
             except Failure:
@@ -126,69 +178,55 @@ class HonestUser:
         with connection:
             yield connection
 
-    def _log_in_often(self, name: str, method: Callable[[RawClient], None]) -> None:
+    def _log_in_often(self, name: str, method: Callable[[DeadlineClient], None]) -> None:
         """Until all are done, or one was not; each with a session that has greeted."""
-        found = []
         began = time.monotonic()
         for _ in range(self.effort.logins):
             if time.monotonic() > began + self.effort.deadline_seconds:
                 break
             try:
-                found.append(self._timed(lambda: self._log_in_once(method)))
+                self._note(name, self._timed(lambda: self._log_in_once(method)))
             except Failure:
-                found.append(NEVER_SECONDS)
+                self._note(name, NEVER_SECONDS)
                 break
-        self.seconds[name] = median(found)
-        self.seconds[f"{name}, longest"] = max(found)
 
-    def _log_in_once(self, method: Callable[[RawClient], None]) -> None:
+    def _log_in_once(self, method: Callable[[DeadlineClient], None]) -> None:
         with self._log_in(method) as connection:
             RawSftp(connection)
 
     # One session.
 
     def _use_a_session(self) -> None:
-        names = [SECOND_CHANNEL, "list", "STAT", "STAT, 99 of 100"]
-        names += [RENAME] if self.can_rename else []
-        self.seconds.update(dict.fromkeys(names, NEVER_SECONDS))
-        try:
-            with self._log_in(self._by_key) as connection:
-                connection.socket.settimeout(self.effort.deadline_seconds)
-                sftp = RawSftp(connection)
-                with suppress(AssertionError):  # it may be refused; the first one may not
-                    self.seconds[SECOND_CHANNEL] = self._timed(lambda: RawSftp(connection))
-                self._list(sftp)
-                self._stat(sftp)
-                if self.can_rename:
-                    self._rename(sftp)
-        except Failure:
-            pass
+        """What is not done because an operation before it was not, counts as not done."""
+        missing = [SECOND_CHANNEL, LIST, STAT, *([RENAME] if self.can_rename else [])]
+        with suppress(*Failure), self._log_in(self._by_key) as connection:
+            sftp = RawSftp(connection)
+            with suppress(AssertionError):  # it may be refused; the first one may not
+                self._until_deadline(connection, SECOND_CHANNEL, lambda: RawSftp(connection), 1)
+                missing.remove(SECOND_CHANNEL)
+            effort = self.effort
+            for name, work, times in (
+                (LIST, lambda: sftp.entries(LISTED), effort.listings),
+                (STAT, lambda: sftp.stat(LISTED + b"/first"), effort.stats),
+                (RENAME, lambda: _there_and_back(sftp), 1),
+            ):
+                if name in missing:
+                    self._until_deadline(connection, name, work, times)
+                    missing.remove(name)
+        for name in missing:
+            self._note(name, NEVER_SECONDS)
 
-    def _list(self, sftp: RawSftp) -> None:
-        found = self._until_deadline(lambda: sftp.entries(LISTED), self.effort.listings)
-        self.seconds["list"] = median(found)
-
-    def _stat(self, sftp: RawSftp) -> None:
-        path = LISTED + b"/first"
-        found = sorted(self._until_deadline(lambda: sftp.stat(path), self.effort.stats))
-        self.seconds["STAT"] = median(found)
-        self.seconds["STAT, 99 of 100"] = found[int(0.99 * (len(found) - 1))]
-
-    def _rename(self, sftp: RawSftp) -> None:
-        """There and back; the mean of both."""
-
-        def both() -> None:
-            for old, new in ((FOLDER, MOVED_FOLDER), (MOVED_FOLDER, FOLDER)):
-                assert _rename(sftp, old, new) is Status.OK
-
-        self.seconds[RENAME] = self._timed(both) / 2
-
-    def _until_deadline(self, work: Callable[[], object], times: int) -> list[float]:
+    def _until_deadline(
+        self, connection: DeadlineClient, name: str, work: Callable[[], object], times: int
+    ) -> None:
         """The seconds of each time; fewer times where they take too long together."""
-        found: list[float] = []
-        while len(found) < times and sum(found) < self.effort.deadline_seconds:
-            found.append(self._timed(work))
-        return found
+        limit_seconds = self.effort.deadline_seconds
+        took_seconds, done = 0.0, 0
+        while done < times and took_seconds < limit_seconds:
+            connection.deadline = time.monotonic() + limit_seconds
+            seconds = self._timed(work)
+            self._note(name, seconds)
+            took_seconds, done = took_seconds + seconds, done + 1
 
     @staticmethod
     def _timed(work: Callable[[], object]) -> float:
@@ -208,7 +246,7 @@ class HonestUser:
                     file.truncate(size_mib * MIB)
             command = f"put {source} {remote}" if operation == "put" else f"get {remote} /dev/null"
             seconds = seconds if seconds == NEVER_SECONDS else self._by_openssh(command)
-            self.seconds[f"{operation} of {size_mib} MiB"] = seconds
+            self._note(f"{operation} of {size_mib} MiB", seconds)
 
     def _by_openssh(self, command: str) -> float:
         """The deadline is for the login, too, which is not in the figure."""
@@ -218,6 +256,11 @@ class HonestUser:
                 return self._timed(lambda: session.run(command))
         except BenchError:
             return NEVER_SECONDS
+
+
+def _there_and_back(sftp: RawSftp) -> None:
+    for old, new in ((FOLDER, MOVED_FOLDER), (MOVED_FOLDER, FOLDER)):
+        assert _rename(sftp, old, new) is Status.OK
 
 
 def _rename(sftp: RawSftp, old: bytes, new: bytes) -> Status | None:

@@ -26,7 +26,7 @@ from sftpgw.telemetry.logs import format_line
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
-from sftpgw.testing.ssh_pairs import ClientPair, LoggedInPair
+from sftpgw.testing.ssh_pairs import AvatarParts, ClientPair, LoggedInPair
 from sftpgw.testing.store_faults import Gate
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.s3xml import parse_object_list
@@ -216,9 +216,11 @@ class Stage:
             {b"sftp": session.sftp},
             self.gateway.ssh,
             clock=self.gateway.clock,
-            commands=session.command,
-            output_memory=session.context.budget,
-            totals=session.traffic.facts,
+            parts=AvatarParts(
+                commands=session.command,
+                output_memory=session.context.budget,
+                totals=session.traffic.facts,
+            ),
         )
         self._meter(pair.server)
         pair.server_io.take = self._watch.during(pair.server_io.take)  # type: ignore[method-assign]

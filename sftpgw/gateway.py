@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sftpgw.aio.fair_order import Path
+from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
@@ -92,6 +93,7 @@ class Gateway:
             wall_seconds=time.monotonic,
             on_long=self._on_long_iteration,
         )
+        self._garbage = GarbageCollector(reactor.callFromThread, self._work)
         self._store = open_store(
             settings.s3,
             reactor,
@@ -119,7 +121,7 @@ class Gateway:
             events=self._events,
             random_bytes=secrets.token_bytes,
             transfers=TransferRegistry(settings.limits.directory_renames_per_user),
-            mtimes=SharedMtimes(settings.weight_of),
+            mtimes=SharedMtimes(),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None
@@ -176,6 +178,7 @@ class Gateway:
         self._look_around()
         self._sweeper.start()
         self._rename_recovery.start()
+        self._garbage.start()  # last: what the start has made is here to stay
 
     def _on_long_iteration(self, iteration: Iteration, count: int) -> None:
         longest = iteration.longest
@@ -232,6 +235,7 @@ class Gateway:
         await self._store.close()
         self.log_limiter.flush()
         self.iterations.stop()
+        self._garbage.stop()
 
     async def _at_most(self, limit_seconds: float, waiting: Coroutine[Any, Any, None]) -> None:
         with suppress(WaitedTooLong):

@@ -22,6 +22,8 @@ from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.http.certificates import check_ca_file
+from sftpgw.http.connect_attempts import MORE_ATTEMPTS
+from sftpgw.http.drained_connections import MAX_DRAINED
 from sftpgw.http.proxies import check_proxy
 from sftpgw.machine_checks import DescriptorNeeds, descriptor_limit, judge_descriptors
 from sftpgw.model.addresses import Network
@@ -47,6 +49,10 @@ USER_FRACTION = 2
 OWN_DESCRIPTORS = 64
 """The descriptors of a process without clients and without a store: its log, its epoll, the pipes
 of its threads, lookups of names, the search for credentials, and a connection that is refused."""
+
+STORE_DESCRIPTORS = MORE_ATTEMPTS + MAX_DRAINED
+"""Those of connections to stores beyond one for each request: more attempts to connect, where a
+store has several addresses, and connections whose requests have ended early."""
 
 
 def read_settings(path: str, *, is_start: bool = True) -> Settings:
@@ -142,14 +148,15 @@ def request_limits(settings: Settings, descriptors: int | None) -> RequestLimits
 
 
 def session_descriptors(settings: Settings) -> int:
-    """The descriptors of the process without its connections to the store.
+    """The descriptors of the process without its connections to the store, one for each request.
 
     Of clients, of balancers' connections whose header has not come, and its own.
     """
     ssh = settings.ssh
     is_balanced = any(text.startswith(PROXIED) for text in settings.gateway.listen)
     balanced = ssh.max_startups.full if is_balanced else 0
-    return ssh.max_connections + balanced + len(settings.gateway.listen) + OWN_DESCRIPTORS
+    own = len(settings.gateway.listen) + OWN_DESCRIPTORS + STORE_DESCRIPTORS
+    return ssh.max_connections + balanced + own
 
 
 def check_requests(settings: Settings, report: Report) -> None:

@@ -9,7 +9,6 @@ to fork or to listen, so that it can be told on standard error and by an exit st
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,7 +129,6 @@ def makeService(options: Options) -> IService:
     for warning in options.settings.warnings:
         log.warn("{warning}", warning=warning)
     reactor.callWhenRunning(gateway.start)
-    reactor.callWhenRunning(_settle_heap)
     # A second signal ends the process at once; Twisted would ignore it.
     reactor.addSystemEventTrigger("before", "shutdown", end_at_signals)
     return GatewayService(
@@ -143,15 +141,6 @@ def makeService(options: Options) -> IService:
         clock=reactor,
         on_paused=gateway.factory.count_pause,
     )
-
-
-def _settle_heap() -> None:
-    """Take what the start has made out of the garbage collector's sight, for the whole run.
-
-    A full collection went through all modules each time, for 60 ms of one reactor iteration.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _survive_signals(reactor: Any) -> None:

@@ -115,8 +115,8 @@ def moto_server() -> Iterator[str]:
     from moto.s3 import models  # noqa: PLC0415
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
-    usual = models.S3_UPLOAD_PART_MIN_SIZE
-    models.S3_UPLOAD_PART_MIN_SIZE = MOTO_MIN_PART_BYTES
+    usual = models.S3_UPLOAD_PART_MIN_SIZE  # type: ignore[attr-defined]
+    models.S3_UPLOAD_PART_MIN_SIZE = MOTO_MIN_PART_BYTES  # type: ignore[attr-defined]
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
@@ -124,7 +124,7 @@ def moto_server() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
-        models.S3_UPLOAD_PART_MIN_SIZE = usual
+        models.S3_UPLOAD_PART_MIN_SIZE = usual  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

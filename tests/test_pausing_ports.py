@@ -56,7 +56,7 @@ class Listening:
         self.clock = task.Clock()
         self.faults: list[str] = []
         self.factory: Any = Factory.forProtocol(Greeting)
-        self.factory.made = []
+        self.factory.made = []  # type: ignore[attr-defined]
         self.port = reactor.listenTCP(0, self.factory, interface="127.0.0.1")
         self.listener = self.port.socket = FaultyListener(self.port.socket)
         self.pausing = PausingPort(self.port, self.clock, self.faults.append)

@@ -19,6 +19,7 @@ from sftpgw.model.settings import (
 )
 from sftpgw.startup import (
     OWN_DESCRIPTORS,
+    STORE_DESCRIPTORS,
     check_requests,
     read_settings,
     request_limits,
@@ -44,7 +45,8 @@ def limits(
 
 def test_requests_have_the_descriptors_that_clients_leave() -> None:
     needed = session_descriptors(DEFAULTS)
-    assert needed == DEFAULTS.ssh.max_connections + OWN_DESCRIPTORS + 1
+    own = OWN_DESCRIPTORS + STORE_DESCRIPTORS
+    assert needed == DEFAULTS.ssh.max_connections + own + 1
     assert limits(1024) == (1024 - needed, (1024 - needed) // 2)
     assert limits(needed + 100) == (100, 50)
 

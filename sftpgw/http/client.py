@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from OpenSSL.SSL import Error as SslError
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -42,7 +42,9 @@ from sftpgw.http.certificates import (
     VerifyingPolicy,
     demands_client_certificate,
 )
+from sftpgw.http.connect_attempts import BoundedHostEndpoint, MoreAttempts
 from sftpgw.http.connections import Connections, CountedEndpoint
+from sftpgw.http.drained_connections import DrainedConnections
 from sftpgw.http.proxies import DEFAULT_PORTS, Proxies, Proxy, ProxyUnusable
 from sftpgw.http.tls import GatheringPolicy
 from sftpgw.http.tunnels import ProxyRefused, TunnelEndpoint
@@ -146,6 +148,7 @@ class HttpClient:
     :param find_authorities: returns the authorities that may sign a store's certificate; called
         when https first needs them.
     :param proxies: knows which hosts are reached through a proxy; None: no host is.
+    :ivar drained: connections whose responses are not wanted any more.
     """
 
     def __init__(
@@ -164,9 +167,11 @@ class HttpClient:
         self._proxies = proxies or Proxies("", {})
         self._most_connections = most_connections
         self._connections = Connections(work)
+        self._more_attempts = MoreAttempts()
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
         self._exchanges: set[_Exchange] = set()
+        self.drained = DrainedConnections(reactor)
         self._is_closed = False
 
     def exchange(
@@ -177,7 +182,8 @@ class HttpClient:
     ) -> Deferred[None]:
         """Send `request` and pass its response, of any status, to `sink`.
 
-        Cancelling the Deferred drops the connection.
+        Cancelling the Deferred drops the connection, unless only a short rest of the response is
+        to come (`http/drained_connections`).
 
         :param request: the request; its body is not copied.
         :param sink: takes status, headers and body of the response.
@@ -200,14 +206,16 @@ class HttpClient:
             request,
             sink,
             route,
+            drained=self.drained,
             on_end=self._ended,
             on_sent=on_sent,
         )
         self._exchanges.add(exchange)
         route.in_use += 1
         connecting = route.pool.getConnection(origin, route.endpoint)
+        finished = exchange.finished  # which the exchange forgets when it ends
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
-        return exchange.finished
+        return finished
 
     def _ended(self, exchange: _Exchange) -> None:
         self._exchanges.discard(exchange)
@@ -229,6 +237,7 @@ class HttpClient:
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
         for exchange in tuple(self._exchanges):
             exchange.finished.cancel()
+        self.drained.abort_all()
         for route in self._routes.values():
             await route.pool.closeCachedConnections()
         await self._connections.all_gone()
@@ -243,11 +252,12 @@ class HttpClient:
     def _new_route(self, scheme: str, host: str, port: int) -> _Route:
         proxy = self._proxies.of(scheme, host, port)
         first_hop = f"{host}:{port}" if proxy is None else f"the proxy {proxy}"
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+        endpoint: IStreamClientEndpoint = BoundedHostEndpoint(
             self._reactor,
             host if proxy is None else proxy.host,
             port if proxy is None else proxy.port,
-            timeout=self._connect_timeout_seconds,
+            self._connect_timeout_seconds,
+            self._more_attempts,
         )
         if scheme == "https":
             if proxy is not None:
@@ -305,6 +315,7 @@ class _Exchange(TwistedProtocol):
     :param request: what is sent.
     :param sink: takes the response.
     :param route: how the store is reached.
+    :param drained: takes the connection if the response is given up shortly before its end.
     :param on_end: is called with this exchange when it ends.
     :param on_sent: is called with the number of bytes that went into the connection.
     """
@@ -316,6 +327,7 @@ class _Exchange(TwistedProtocol):
         sink: ResponseSink,
         route: _Route,
         *,
+        drained: DrainedConnections,
         on_end: Callable[[_Exchange], object],
         on_sent: Callable[[int], None] | None,
     ) -> None:
@@ -326,6 +338,7 @@ class _Exchange(TwistedProtocol):
         self._silence_timeout_seconds = request.silence_timeout_seconds
         self._response_timeout_seconds = request.response_timeout_seconds
         self._sink = sink
+        self._drained = drained
         self._on_end = on_end
         self._on_sent = on_sent
         self.route = route
@@ -337,6 +350,7 @@ class _Exchange(TwistedProtocol):
         self._connection: Any = None
         self._timer: Any = None
         self._is_success = self._was_sent = False
+        self._left_bytes: int | None = None  # of the response; None: unknown
         self._small_pieces = 0
         self._moved_bytes = 0  # since the timer was set
         self._is_over = False
@@ -399,13 +413,16 @@ class _Exchange(TwistedProtocol):
         self._timer.reset(seconds)
 
     def _responded(self, response: IResponse) -> None:
-        self._connection.transport.end_head()
+        if self._connection is not None:
+            self._connection.transport.end_head()
         if not _makes_sense(response):
             self._on_excess(f"the status {response.code} and the length {response.length}")
         if not self._is_over:
             self._set_timer(self._silence_timeout_seconds)
             self._is_success = 200 <= response.code < 300
             self._was_sent = self._outgoing.is_sent
+            if response.length is not UNKNOWN_LENGTH:
+                self._left_bytes = response.length
             self._call_sink(self._sink.began, response.code, _all_headers(response))
         response.deliverBody(self)
 
@@ -414,6 +431,8 @@ class _Exchange(TwistedProtocol):
             self._count_small_piece()
         if not self._is_over:
             self._moved(len(data))
+            if self._left_bytes is not None:
+                self._left_bytes -= len(data)
             self._call_sink(self._sink.received, data)
 
     def _count_small_piece(self) -> None:
@@ -430,6 +449,7 @@ class _Exchange(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # A body without a length ends with its connection (PotentialDataLoss): a sink that
         # expects a size must count.
+        self._drained.end(self._connection.transport)
         if not reason.check(ResponseDone, PotentialDataLoss):
             self._broken(reason)
         elif self._is_success and not self._is_sent_for(reason):
@@ -473,16 +493,20 @@ class _Exchange(TwistedProtocol):
 
     def _cancelled(self, finished: Deferred[None]) -> None:
         # Deferred.cancel fails `finished` itself with CancelledError.
-        self._stop(drop=True)
+        is_drained = self._outgoing.is_sent and self._drained.begin(
+            self._connection.transport, self._left_bytes
+        )
+        self._stop(drop=not is_drained)
 
     def _finish(self, result: Failure | None) -> None:
         if self._is_over:
             return
+        finished = self.finished
         self._stop(drop=result is not None or not self._outgoing.is_sent)
         if result is None:
-            self.finished.callback(None)
+            finished.callback(None)
         else:
-            self.finished.errback(result)
+            finished.errback(result)
 
     def _stop(self, *, drop: bool) -> None:
         self._is_over = True
@@ -493,6 +517,9 @@ class _Exchange(TwistedProtocol):
             self._connecting.cancel()
         elif drop and self._connection is not None:
             self._connection.transport.abortConnection()
+        # They lead back here: no cycle is left for the garbage collector.
+        del self.finished
+        self._connecting = self._connection = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -580,12 +607,18 @@ class _OutgoingRequest:
         """Send nothing more, and free the body."""
         self._is_dropped |= drop
         self._body = ()
+        self._on_progress = _ignore_progress  # which led back to the exchange
         if self._producer is not None:
             self._producer.stop()
+            self._producer = None
 
     def _progressed(self, size_bytes: int, is_all: bool) -> None:
         self.is_sent |= is_all
         self._on_progress(size_bytes, is_all)
+
+
+def _ignore_progress(size_bytes: int, is_all: bool) -> None:
+    """What goes out of a request that is over."""
 
 
 def _head(request: HttpRequest, proxy: Proxy | None) -> bytes:

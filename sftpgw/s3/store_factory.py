@@ -97,7 +97,6 @@ def open_store(
         on_finished=on_finished,
     )
     integrity = BodyIntegrity(settings.checksum, hasher)
-
     prober = _Prober(executor, integrity, settings, random)
     source = ProbedCapabilities(settings, prober.probe, executor.clock, events)
     return S3Client(executor, RequestContext(events), source, integrity)

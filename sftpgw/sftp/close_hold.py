@@ -83,11 +83,21 @@ class CloseHold:
             held.file.announceTime(behind.attributes)
         self._carry_out(held.request)
 
+    def end(self) -> None:
+        """The channel is gone: carry out what is held, and hold nothing any more."""
+        self.release()
+        self._wait_seconds = None
+        self._carry_out = _ignore  # which led back to the channel: no cycle is left
+
     def _wait(self, seconds: float, times: int) -> None:
         if times:
             self._timer = self._clock.callLater(seconds, self._wait, seconds, times - 1)
         else:
             self.release()
+
+
+def _ignore(request: wire.OnHandle) -> None:
+    """What follows a CLOSE when the channel is gone."""
 
 
 def close_wait_seconds(settings: FilesSettings) -> float | None:

@@ -11,11 +11,13 @@ A handler returns the reply, or a Deferred of it, or raises.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
+from sftpgw.aio.work.scheduler import WorkShare
 from sftpgw.errors import EndOfFile, Unsupported
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect
@@ -44,6 +46,7 @@ class RequestHandlers:
     :param events: is told what fails while files are abandoned.
     :param cork: holds replies back while several READs are answered, so that they leave together.
     :param on_closed: is called with a handle that CLOSE has removed.
+    :param work: hands out CPU time to what ends with the channel.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class RequestHandlers:
         *,
         cork: Cork,
         on_closed: Callable[[bytes], None],
+        work: WorkShare,
     ) -> None:
+        self._work = work
         self._context = context
         self._server = context.server
         self._handles = context.handles
@@ -75,10 +80,28 @@ class RequestHandlers:
         self._is_lost = True
         self._sequencer.drop()
         self._handle_order.drop()
-        for opening in tuple(self._opening_to_read):
+        self._cork = nullcontext  # which led back to the channel: no cycle is left
+        ending = Deferred.fromCoroutine(
+            self._end_all(tuple(self._opening_to_read), tuple(self._handles.clear()))
+        )
+        ending.addErrback(lambda failure: self._events.emit(Defect(where="end", failure=failure)))
+
+    async def _end_all(
+        self,
+        to_read: tuple[Deferred[IGatewayFile], ...],
+        opened: tuple[OpenFile | OpenDirectory, ...],
+    ) -> None:
+        """Give up what is open, in turns: hundreds may be."""
+        for opening in to_read:
+            await self._step()
             opening.cancel()
-        for opened in self._handles.clear():
-            self.abandon(opened)
+        for each in opened:
+            await self._step()
+            self.abandon(each)
+
+    async def _step(self) -> None:
+        if self._work.is_late():
+            await self._work.next_step("ends")
 
     def abandon(self, opened: OpenFile | OpenDirectory) -> None:
         """Close without publishing. The client does not hear of errors; the log does."""

@@ -1,8 +1,8 @@
 """The SFTP server protocol: a pipeline from frames to requests to replies.
 
-Knows: framing, how many requests may be pending, and that each gets one reply.
-Must not know: what a request does (`sftp/handlers`), or what its errors mean
-(`sftp/statuses`).
+Knows: framing, and that each request gets one reply.
+Must not know: what a request does (`sftp/handlers`), what its errors mean
+(`sftp/statuses`), or how many may be pending (`sftp/pending_requests`).
 
 Rules
 
@@ -15,16 +15,13 @@ Rules
    overtake them. Requests run concurrently; their replies may overtake each other (section 3 of
    the draft). A file object sees the calls on its handle in order, and keeps it. CLOSE removes
    the handle as it comes.
-4. At most `MAX_PENDING` requests and `MAX_PENDING_READ_BYTES` are pending at once, and none
-   begins while the client does not take its replies. The channel is credited a request's bytes
-   when it begins, a WRITE's when it is answered: so the client stops when the gateway does. More
-   than `FREE_PENDING_BYTES` of them count in the memory budget, or wait in the window without it.
+4. No request begins while too many are pending (`sftp/pending_requests`), or the client does not
+   take its replies. The channel is credited a request's bytes when it begins, a WRITE's when it is
+   answered: so the client stops when the gateway does.
 5. Requests begin when it is the channel's turn (`aio/work`), as many as the turn has time for.
 6. A frame of an absurd length loses the stream: the channel is closed.
 7. A lost channel abandons what is open, and drops what waits. CLOSE publishes. These are two
-   doors: no upload passes through both.
-8. Requests that have begun go on when their channel is lost. While a user has too many of these,
-   none begins on the user's other channels (`sftp/unfinished`).
+   doors: no upload passes through both. Requests that have begun go on.
 """
 
 from __future__ import annotations
@@ -44,13 +41,14 @@ from sftpgw.model.events.gateway_events import Defect
 from sftpgw.model.events.session_events import RequestMalformed, StreamLost
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.subsystem import SubsystemTransport
-from sftpgw.model.units import KIB, Buffer
+from sftpgw.model.units import Buffer
 from sftpgw.sftp.close_hold import CloseHold
 from sftpgw.sftp.contracts import IGatewayServer
 from sftpgw.sftp.extensions import EXTENSIONS
 from sftpgw.sftp.handler_context import HandlerContext
 from sftpgw.sftp.handlers import HANDLERS, RequestHandlers
 from sftpgw.sftp.handles import Handles, OpenFile
+from sftpgw.sftp.pending_requests import PendingRequests
 from sftpgw.sftp.refusal_log import RefusalLog
 from sftpgw.sftp.replies import Reply
 from sftpgw.sftp.statuses import is_foreseen, status_of
@@ -58,24 +56,6 @@ from sftpgw.sftp.unfinished import Unfinished
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Malformed
-
-MAX_PENDING = 256
-"""Requests that have begun, or wait for others, and have no reply yet."""
-
-PENDING_BYTES = 8 * KIB
-"""What a pending request takes in memory."""
-
-PENDING_SMALL_BYTES = 4 * KIB
-"""What a READ or a WRITE takes, beside the bytes of the file."""
-
-FREE_PENDING_BYTES = 256 * KIB
-"""So much of that is part of what a channel takes: the 64 READs or WRITEs of OpenSSH's sftp."""
-
-PENDING_LOT_BYTES = 384 * KIB
-"""Further ones are counted in steps of this size."""
-
-MAX_PENDING_READ_BYTES = 4 * 1024 * 1024
-"""The bytes that pending READs ask for, with the replies that the client has not taken yet."""
 
 OUTBOX_BYTES = 256 * 1024
 """Replies that come while requests begin leave together, so many bytes at a time."""
@@ -116,6 +96,7 @@ class SFTPProtocol:
             events,
             cork=self._cork,
             on_closed=self._refusals.ended,
+            work=work,
         )
         self._close_hold = CloseHold(
             close_wait_seconds, clock, lambda request: self._carry_out(request, 0)
@@ -128,13 +109,7 @@ class SFTPProtocol:
         self._stream_is_lost = False
         self._is_paused = False
         self._is_working = False
-        self._memory = memory
-        self._pending = 0
-        self._unfinished = unfinished or Unfinished()
-        self._has_left = False
-        self._pending_bytes = 0
-        self._may_pend_bytes = FREE_PENDING_BYTES
-        self._pending_read_bytes = 0
+        self._pending = PendingRequests(memory, unfinished or Unfinished(), self._work)
         self._outbox: list[Buffer] = []
         self._outbox_bytes = 0
 
@@ -143,7 +118,7 @@ class SFTPProtocol:
     @property
     def is_busy(self) -> bool:
         is_held = self._close_hold.held is not None
-        return self._pending > 0 or self._turns.is_waiting or is_held
+        return self._pending.count > 0 or self._turns.is_waiting or is_held
 
     def makeConnection(self, transport: SubsystemTransport) -> None:
         self._transport = transport
@@ -158,14 +133,11 @@ class SFTPProtocol:
 
     def connectionLost(self, reason: Any) -> None:
         self._is_lost = True
-        self._turns.leave()
-        self._close_hold.release()
+        self._turns.end()
+        self._close_hold.end()
         self._refusals.all_ended()
         self._handlers.connection_lost()
-        self._unfinished.leave(self._work)
-        self._unfinished.add(self._pending)
-        self._has_left = True
-        self._uncount_pending()
+        self._pending.leave()
 
     def pauseProducing(self) -> None:
         self._is_paused = True
@@ -228,30 +200,9 @@ class SFTPProtocol:
         return False
 
     def _may_begin(self) -> bool:
-        if self._unfinished.is_full and not self._is_lost:
-            self._unfinished.wait(self._work)
-            return False
-        return (
-            not (self._is_lost or self._stream_is_lost or self._is_paused)
-            and self._pending < MAX_PENDING
-            and (self._pending_bytes <= self._may_pend_bytes or self._counts_more())
-            and self._pending_read_bytes + self._transport.unsent_bytes < MAX_PENDING_READ_BYTES
-        )
-
-    def _counts_more(self) -> bool:
-        """Count a lot of pending requests more in the budget, if it has room; whether it has."""
-        if self._memory is not None and not self._memory.try_charge(PENDING_LOT_BYTES):
-            return False
-        self._may_pend_bytes += PENDING_LOT_BYTES
-        return True
-
-    def _uncount_pending(self) -> None:
-        """Give the memory back of lots that are not needed any more."""
-        needed_bytes = self._pending_bytes and self._pending_bytes + PENDING_LOT_BYTES
-        while self._may_pend_bytes > max(needed_bytes, FREE_PENDING_BYTES):
-            self._may_pend_bytes -= PENDING_LOT_BYTES
-            if self._memory is not None:
-                self._memory.release(PENDING_LOT_BYTES)
+        return not (
+            self._is_lost or self._stream_is_lost or self._is_paused
+        ) and self._pending.has_room(self._transport.unsent_bytes)
 
     def _begin(self, frame: frames.Frame) -> None:
         size_bytes = frame.size_bytes
@@ -293,26 +244,14 @@ class SFTPProtocol:
     # From replies to the channel.
 
     def _await(self, reply: Deferred[Reply], request: Any, credit_bytes: int) -> None:
-        is_read = isinstance(request, wire.Read)
-        read_bytes = min(request.length, wire.MAX_READ_BYTES) if is_read else 0
-        is_small = is_read or isinstance(request, wire.Write)
-        own_bytes = PENDING_SMALL_BYTES if is_small else PENDING_BYTES
-        self._pending += 1
-        self._pending_bytes += own_bytes
-        self._pending_read_bytes += read_bytes
+        end = self._pending.begin(request)
 
         def explain(failure: Failure) -> Reply:
             return self._explain(request, failure)
 
         def send(buffers: Reply) -> None:
-            self._pending -= 1
-            if self._has_left:
-                self._unfinished.end_one()
-            self._pending_bytes -= own_bytes
-            self._pending_read_bytes -= read_bytes
+            end()
             self._send(buffers, credit_bytes)
-            if self._may_pend_bytes > FREE_PENDING_BYTES:
-                self._uncount_pending()
             self._work()
 
         reply.addErrback(explain).addCallback(send).addErrback(self._on_reply_lost)
@@ -403,7 +342,7 @@ class SFTPProtocol:
     def _finish_if_done(self) -> None:
         if self._input_has_ended:
             self._close_hold.release()
-        if self._input_has_ended and not self._pending:
+        if self._input_has_ended and not self._pending.count:
             self._input_has_ended = False
             self._transport.finish(0)
 

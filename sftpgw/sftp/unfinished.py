@@ -20,26 +20,25 @@ MAX_UNFINISHED = 1024
 
 
 class Unfinished:
-    """The requests of one user whose channels have ended."""
+    """The requests of one user whose channels have ended.
+
+    :ivar is_full: whether further requests of the user must wait.
+    """
 
     _log = Logger()
 
     def __init__(self) -> None:
+        self.is_full = False  # an attribute: each request of a channel asks
         self._count = 0
         self._waiting: dict[Callable[[], None], None] = {}
 
-    @property
-    def is_full(self) -> bool:
-        """Whether further requests of the user must wait."""
-        return self._count >= MAX_UNFINISHED
-
     def add(self, count: int) -> None:
         """A channel has ended and has left so many requests."""
-        self._count += count
+        self._count_more(count)
 
     def end_one(self) -> None:
         """One of them has ended."""
-        self._count -= 1
+        self._count_more(-1)
         if self._waiting and not self.is_full:
             waiting, self._waiting = self._waiting, {}
             for go_on in waiting:
@@ -48,6 +47,10 @@ class Unfinished:
                 except Exception:
                     # The other channels wait for this call alone.
                     self._log.failure("a channel that waited could not go on")
+
+    def _count_more(self, count: int) -> None:
+        self._count += count
+        self.is_full = self._count >= MAX_UNFINISHED
 
     def wait(self, go_on: Callable[[], None]) -> None:
         """Call `go_on` once, when there is room again. Repeated calls have no effect.

@@ -288,6 +288,7 @@ class SessionChannel(SSHChannel):
         self.uncount_session()
         self._drop_output()
         self._end_subsystem(ConnectionLost())
+        self._outbound.end()
 
     def _now_seconds(self) -> float:
         return float(self.conn.transport.context.clock.seconds())

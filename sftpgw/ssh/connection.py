@@ -89,6 +89,11 @@ class GatewayConnection(SSHConnection):
         self.moved_bytes = 0
         self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
 
+    def serviceStopped(self) -> None:
+        """The connection is gone, and all channels with it."""
+        super().serviceStopped()
+        self.scheduler = ChannelScheduler(bool)  # the other one led back here: no cycle is left
+
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch a message. Conch's `SSHService.packetReceived` logs what clients send."""
         if messageNum in _USERAUTH_MESSAGES:

@@ -67,7 +67,13 @@ class KexTransport(PacketTransport):
         self._agreed: tuple[bytes, bytes] | None = None
 
     def ssh_KEXINIT(self, packet: bytes) -> None:
-        """Check the bounds, which Conch does not, and limit the time of the exchange."""
+        """Check the bounds, which Conch does not, and limit the time of the exchange.
+
+        :raises MalformedPacket: the message is malformed, or longer than before a login.
+        """
+        if len(packet) > self.context.settings.packet_before_login_bytes:
+            # Conch keeps it until the exchange ends, and every name of its lists meanwhile.
+            raise MalformedPacket("the KEXINIT is longer than [ssh] packet_before_login")
         fields = PacketFields(packet)
         fields.raw(16)
         key_exchanges = fields.string().split(b",")
@@ -196,6 +202,7 @@ class KexTransport(PacketTransport):
         if self._gate.is_strict:
             self.incomingPacketSequence = 0
         super()._newKeys()
+        self.ourKexInitPayload = self.otherKexInitPayload = b""  # a connection may last for weeks
         self._keys.renewed(self.context.clock.seconds())
         self._gate.exchange_ended()
         self._exchange_limit.end()

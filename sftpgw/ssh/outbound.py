@@ -63,7 +63,17 @@ class OutboundBudget:
         else:
             memory.release(before_bytes - due_bytes)
 
+    def end(self) -> None:
+        """No output waits any more, and none will: the channel is gone."""
+        self.resize(0)
+        self._memory = None
+        self._seconds, self._on_unread = float, _do_nothing  # they led back to the channel
+
     def _on_pressure(self) -> None:
         is_unread = self._seconds() - self._taken_seconds >= UNREAD_SECONDS
         if is_unread and self._memory is not None and self._memory.is_over_fair_share():
             self._on_unread()
+
+
+def _do_nothing() -> None:
+    """What follows pressure when the channel is gone."""

@@ -237,3 +237,16 @@ class PacketWriter:
         """Leave what waits to TCP, which closes the connection behind it. Nothing more is sent."""
         self._tcp.unregisterProducer()
         self._tcp.write(b"".join(self._waiting.take_all()))
+
+    def close(self) -> None:
+        """The connection is gone: what led back to it goes, so that no cycle is left."""
+        self._waiting.clear()
+        self._on_room, self._on_overflow = _do_nothing, _ignore
+
+
+def _do_nothing() -> None:
+    """What follows when the connection is gone."""
+
+
+def _ignore(reason: str) -> None:
+    """A connection that is gone is not cut off."""

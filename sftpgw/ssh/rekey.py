@@ -144,6 +144,11 @@ class ExchangeLimit:
         """Stop the time: the exchange is over, or the connection."""
         cancel_pending(self._call)
 
+    def close(self) -> None:
+        """The connection is gone: what led back to it goes, so that no cycle is left."""
+        self.end()
+        self._heard_at_seconds, self._on_expired = float, _do_nothing
+
     def _wait(self, rounds_left: int) -> None:
         self.end()
         self._rounds_left = rounds_left
@@ -155,3 +160,7 @@ class ExchangeLimit:
             self._wait(self._rounds_left - 1)
         else:
             self._on_expired()
+
+
+def _do_nothing() -> None:
+    """What follows when the connection is gone."""

@@ -227,14 +227,22 @@ class GatewayTransport(KexTransport):
         )
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """Stop the service and log out. Replaces Conch's, which logs."""
+        """End the session when it is its turn: a thousand may end at once. Replaces Conch's."""
         self.has_ended = True
-        self._turns.leave()
+        self._turns.end()
         self._reads.end()
-        self._exchange_limit.end()
+        self._exchange_limit.close()
+        self.packet_writer.close()
         self._stop_monitor()
+        self._alive_monitor = None
         for call in (self._grace, self._abort):
             cancel_pending(call)
+        self._close_reason = self._close_reason or _why_lost(reason)
+        path = (*self._turns.path[:2], "end")
+        self.context.work.turns(path, "ends of sessions", self._end_session).ask()
+
+    def _end_session(self) -> None:
+        """Stop the service and log out."""
         self.context.connection_ended(self)
         service, self.service = self.service, None
         if service is not None:
@@ -243,14 +251,11 @@ class GatewayTransport(KexTransport):
         if hasattr(self, "avatar"):
             totals = self.avatar.totals()
             self.logoutFunction()
+            del self.avatar, self.logoutFunction  # they lead back here: no cycle is left
         seconds = self.context.clock.seconds() - self._opened_at_seconds
         if self.has_spoken:
             self.events.emit(
-                SessionClosed(
-                    reason=self._close_reason or _why_lost(reason),
-                    seconds=round(seconds, 3),
-                    **totals,
-                )
+                SessionClosed(reason=self._close_reason, seconds=round(seconds, 3), **totals)
             )
 
     def _stop_monitor(self) -> None:

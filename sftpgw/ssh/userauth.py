@@ -331,7 +331,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             )
             return _Login(avatar, logout)
         except (ValidPublicKey, LoginFailed) as refusal:
-            return refusal
+            return refusal.with_traceback(None)  # which would be a cycle
         except CancelledError:
             raise
         except Exception as problem:

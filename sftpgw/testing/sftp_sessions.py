@@ -50,7 +50,7 @@ from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.ssh_clients import ClientChannel
-from sftpgw.testing.ssh_pairs import LoggedInPair, RecordedEvents
+from sftpgw.testing.ssh_pairs import AvatarParts, LoggedInPair, RecordedEvents
 from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -184,10 +184,7 @@ class GatewayInMemory:
             {},
             self.ssh,
             clock=self.clock,
-            commands=session.command,
-            output_memory=session.context.budget,
-            totals=session.traffic.facts,
-            user_sessions=session.count_of_sessions,
+            parts=replace(_avatar_parts(session), commands=session.command),
             work=self.work,
         )
         channel = pair.open_command(line, window_bytes=window_bytes, refill=reads)
@@ -213,9 +210,7 @@ class GatewayInMemory:
             {b"sftp": session.sftp},
             self.ssh,
             clock=self.clock,
-            output_memory=session.context.budget,
-            totals=session.traffic.facts,
-            user_sessions=session.count_of_sessions,
+            parts=_avatar_parts(session),
             work=self.work,
         )
         client = SftpClient(pair, window_bytes=window_bytes, reads=reads)
@@ -231,6 +226,14 @@ class GatewayInMemory:
         if isinstance(self.store, FakeStore):
             assert not self.store.uploads
         assert self.events.facts("defect") == []
+
+
+def _avatar_parts(session: Session) -> AvatarParts:
+    return AvatarParts(
+        output_memory=session.context.budget,
+        totals=session.traffic.facts,
+        user_sessions=session.count_of_sessions,
+    )
 
 
 class ExecutedCommand:

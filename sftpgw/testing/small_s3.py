@@ -184,6 +184,14 @@ class SmallS3:
     def dialect(self, dialect: Dialect) -> None:
         self._checks.dialect = dialect
 
+    @property
+    def min_part_bytes(self) -> int:
+        return self._checks.min_part_bytes
+
+    @min_part_bytes.setter
+    def min_part_bytes(self, size_bytes: int) -> None:
+        self._checks.min_part_bytes = size_bytes
+
     def respond(self, request: RecordedRequest) -> ScriptedResponse:
         """The response of a correct store."""
         url = urlsplit(request.target)

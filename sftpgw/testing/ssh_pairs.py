@@ -35,7 +35,7 @@ For tests of logins, `ClientPair` is connected, but not logged in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -250,6 +250,27 @@ class ClientPair:
                 protocol.connectionLost(failure)
 
 
+@dataclass(frozen=True)
+class AvatarParts:
+    """What the avatar of a test has beside its subsystems.
+
+    :param commands: what runs command lines, if any.
+    :param window_memory: the budget for windows, if they are counted.
+    :param output_memory: the budget for unread output, if it is counted.
+    :param totals: returns the session's totals for the log.
+    :param user_sessions: counts the channels of all connections of the user, if anything does.
+    """
+
+    commands: CommandFactory | None = None
+    window_memory: WindowBudget | None = None
+    output_memory: MemoryBudget | None = None
+    totals: Callable[[], SessionTotals] = SessionTotals
+    user_sessions: UserCount | None = None
+
+
+NO_PARTS = AvatarParts()
+
+
 class LoggedInPair(ClientPair):
     """A client that has logged in as ``alice`` by an ed25519 key.
 
@@ -257,11 +278,7 @@ class LoggedInPair(ClientPair):
     :param settings: [ssh]; the default has the documented values.
     :param clock: the clock of both ends; a new one by default.
     :param strict: whether the client uses the strict key exchange.
-    :param commands: what runs command lines, if any.
-    :param window_memory: the budget for windows, if they are counted.
-    :param output_memory: the budget for unread output, if it is counted.
-    :param totals: returns the session's totals for the log.
-    :param user_sessions: counts the channels of all connections of the user, if anything does.
+    :param parts: what the avatar has beside its subsystems.
     :param work: hands out CPU time; by default none is used.
     """
 
@@ -272,11 +289,7 @@ class LoggedInPair(ClientPair):
         *,
         clock: Clock | None = None,
         strict: bool = False,
-        commands: CommandFactory | None = None,
-        window_memory: WindowBudget | None = None,
-        output_memory: MemoryBudget | None = None,
-        totals: Callable[[], SessionTotals] = SessionTotals,
-        user_sessions: UserCount | None = None,
+        parts: AvatarParts = NO_PARTS,
         work: WorkScheduler | None = None,
     ) -> None:
         self.events = RecordedEvents()
@@ -287,11 +300,7 @@ class LoggedInPair(ClientPair):
             {"alice": make_user("alice", key)},
             subsystems,
             self.logouts.append,
-            commands=commands,
-            window_memory=window_memory,
-            output_memory=output_memory,
-            totals=totals,
-            user_sessions=user_sessions,
+            parts,
         )
         factory = make_factory(portal, clock, self.events, settings, work)
         self.connection = ClientConnection()
@@ -363,34 +372,25 @@ def make_test_portal(
     users: Mapping[str, User],
     subsystems: Mapping[bytes, SubsystemFactory],
     on_logout: Callable[[str], None] = lambda name: None,
-    *,
-    commands: CommandFactory | None = None,
-    window_memory: WindowBudget | None = None,
-    output_memory: MemoryBudget | None = None,
-    totals: Callable[[], SessionTotals] = SessionTotals,
-    user_sessions: UserCount | None = None,
+    parts: AvatarParts = NO_PARTS,
 ) -> Portal:
     """A portal that checks passwords at once instead of in a thread.
 
     :param users: the users by their names.
     :param subsystems: what each avatar offers, as with `LoggedInPair`.
     :param on_logout: takes the name of a user whose connection is gone.
-    :param commands: as with `LoggedInPair`, like the other three.
-    :param window_memory: as with `LoggedInPair`.
-    :param output_memory: as with `LoggedInPair`.
-    :param totals: as with `LoggedInPair`.
-    :param user_sessions: as with `LoggedInPair`.
+    :param parts: what each avatar has beside these.
     """
 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar(
             subsystems,
             lambda: on_logout(user.name),
-            window_memory,
-            commands=commands,
-            output_memory=output_memory,
-            totals=totals,
-            user_sessions=user_sessions,
+            parts.window_memory,
+            commands=parts.commands,
+            output_memory=parts.output_memory,
+            totals=parts.totals,
+            user_sessions=parts.user_sessions,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")

@@ -10,12 +10,12 @@ from sftpgw.files.memory.budget import Budget
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
-from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import NO_METADATA
 from sftpgw.model.units import KIB
 from sftpgw.testing.session_contexts import session_context
+from tests.files.uploads.upload_plans import make_plan
 from tests.stores import CollectingSink, StoreUnderTest
 
 
@@ -43,7 +43,7 @@ def begun(
         clock=reactor,
         settings=StoreSettings(state_prefix=f"{under_test.prefix}.sftpgw/"),
     )
-    plan = UploadPlan(layout, concurrency=2)
+    plan = make_plan(layout, concurrency=2)
     upload = Upload(context, plan, under_test.name(key), modified_seconds=7.0)
     return upload, context.transfers
 

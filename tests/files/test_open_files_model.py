@@ -168,7 +168,7 @@ class Disk:
     def is_owed(self, name: str, but_for: list[Handle]) -> bool:
         """A renamed upload needs this name once more: who publishes there would wait."""
         owed = self.gateway.transfers.bindings.bound_elsewhere(ObjectName("bucket", HOME + name))
-        return bool({each.writer for each in owed} - {handle.upload for handle in but_for})
+        return bool({each.writer for each in owed} - {handle.upload for handle in but_for})  # type: ignore[attr-defined]
 
     def check(self) -> None:
         stored = {

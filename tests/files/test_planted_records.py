@@ -109,7 +109,7 @@ def test_a_planted_intent_or_page_does_not_stop_the_recovery_of_other_renames(pl
 def test_journals_are_gone_through_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """A million planted keys took a gigabyte, and seconds of one iteration, every five minutes."""
     at_once = []
-    find = journal.find_journals
+    find = journal.find_journals  # type: ignore[attr-defined]
 
     def counting(state_prefix: str, objects: Any) -> Any:
         at_once.append(len(tuple(objects)))

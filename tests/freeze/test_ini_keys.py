@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from sftpgw.config import load_settings
-from sftpgw.config.loader import SECTIONS
-from sftpgw.config.users_ini import DEFAULT_KEYS, USER_KEYS
+from sftpgw.config.tables import DEFAULT_KEYS, SECTIONS, USER_KEYS
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
@@ -263,7 +262,8 @@ def demand_kind(row: Row, kind: str, loader: Loader) -> None:
         assert loader.value(row, {"never": "0"}.get(special, special)) in (0.0, None)
         demand_kind(row, rest, loader)
     elif word in ("size", "time", "count"):
-        demand_bounds(row, word, *bounds.split(" to "), loader)
+        smallest, largest = bounds.split(" to ")
+        demand_bounds(row, word, smallest, largest, loader)
     elif word in ("one", "some"):
         demand_words(row, bounds.removeprefix("of ").split(), loader)
     else:

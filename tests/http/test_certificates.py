@@ -14,6 +14,7 @@ import pytest
 import pytest_twisted
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
@@ -169,8 +170,8 @@ def tampered(authority: Authority) -> Issued:
     return replace(right, certificate=x509.load_der_x509_certificate(changed))
 
 
-SERVER_AUTH = x509.ExtendedKeyUsageOID.SERVER_AUTH
-CLIENT_AUTH = x509.ExtendedKeyUsageOID.CLIENT_AUTH
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 ELSEWHERE = x509.NameConstraints([x509.DNSName("b.example")], None)
 
 Make = Callable[[Authority], Issued]

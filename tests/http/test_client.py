@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -37,7 +38,8 @@ from sftpgw.http.client import (
     HttpRequest,
     NoHttp,
 )
-from sftpgw.model.units import Body
+from sftpgw.http.drained_connections import DRAINED_BYTES
+from sftpgw.model.units import MIB, Body
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
@@ -182,6 +184,45 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
             assert server.connections == AT_ONCE
     finally:
         await client.close()
+
+
+class GivenUp(Answer):
+    """A response that is not wanted any more as soon as its head has come."""
+
+    exchange: Deferred[None]
+
+    def began(self, status: int, headers: Headers) -> None:
+        self.exchange.cancel()
+
+
+async def give_up(client: HttpClient, url: str) -> None:
+    """Send a request, and give up its response."""
+    answer = GivenUp()
+    answer.exchange = client.exchange(request_to(url), answer)
+    with pytest.raises(CancelledError):
+        await answer.exchange
+    assert not answer.body
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "connections"), [(0, 1), (100_000, 1), (DRAINED_BYTES, 1), (64 * MIB, 3)]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_short_rest_of_a_response_costs_no_connection(
+    server: ScriptedS3, client: HttpClient, size_bytes: int, connections: int
+) -> None:
+    """Opening and closing files in a loop dropped a connection each time."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    server.respond_with(lambda _: ScriptedResponse(200, bytes(size_bytes)))
+    for _ in range(2):
+        await give_up(client, server.url + "/")
+        while len(client.drained):  # until the rest has come
+            await deferLater(reactor, 0)
+    server.respond_with(lambda _: ScriptedResponse(200, b"next"))
+    answer = Answer()
+    await client.exchange(request_to(server.url + "/"), answer)
+    assert (answer.body, server.connections) == (b"next", connections)
 
 
 @pytest_twisted.ensureDeferred
@@ -382,15 +423,15 @@ async def test_responses_that_are_no_http_fail_the_request(client: HttpClient) -
     from twisted.internet import reactor  # noqa: PLC0415
 
     factory = Factory.forProtocol(OtherTongue)
-    factory.gone = Deferred()
+    factory.gone = Deferred()  # type: ignore[attr-defined]
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    host = f"127.0.0.1:{port.getHost().port}"
+    host = f"127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
     try:
         with pytest.raises(NoHttp, match=f"{host} answers, but not in HTTP"):
             await client.exchange(request_to(f"http://{host}/"), Answer())
     finally:
         await client.close()
-        await factory.gone
+        await factory.gone  # type: ignore[attr-defined]
         await port.stopListening()
 
 

@@ -79,7 +79,7 @@ async def ask(client: HttpClient, response: bytes, method: str = "GET", times: i
 
     factory, answer = Raw(response), Answer()
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-    host = f"127.0.0.1:{port.getHost().port}"
+    host = f"127.0.0.1:{port.getHost().port}"  # type: ignore[attr-defined]
     try:
         for _ in range(times):
             request = HttpRequest(method, f"http://{host}/", (("Host", host),), (), 10.0, 10.0)

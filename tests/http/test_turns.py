@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import Turns, WorkScheduler
@@ -33,6 +36,12 @@ class Parser(Protocol):
         self.is_lost = True
 
 
+def parser_of(connection: ProtocolWrapper) -> Parser:
+    parser = connection.wrappedProtocol
+    assert isinstance(parser, Parser)
+    return parser
+
+
 class Process:
     """Connections to a store, in a process where an iteration takes two responses."""
 
@@ -55,7 +64,7 @@ class Process:
 
     @property
     def received(self) -> list[int]:
-        return [len(each.wrappedProtocol.received) for each in self.connections]
+        return [len(parser_of(each).received) for each in self.connections]
 
     @property
     def reading(self) -> list[bool]:
@@ -119,8 +128,8 @@ def test_what_has_arrived_is_delivered_before_the_connection_is_lost() -> None:
     for connection in process.connections:
         connection.dataReceived(b"response")
     last = process.connections[-1]
-    parser = last.wrappedProtocol
-    last.connectionLost()
+    parser = parser_of(last)
+    last.connectionLost(Failure(ConnectionDone()))
     assert parser.received == [b"response"]
     assert parser.is_lost
     process.clock.iterate()

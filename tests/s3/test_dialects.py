@@ -232,7 +232,7 @@ class TestProbing:
     ) -> None:
         store.dialect = dialect
         client = connected(checksum=ChecksumChoice.AUTO, max_attempts=1)
-        store.least_part_bytes = 5 * MIB
+        store.min_part_bytes = 5 * MIB
         assert await probed(client, store) == expected
 
 

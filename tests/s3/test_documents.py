@@ -124,7 +124,7 @@ def test_pages_are_parsed_in_steps_and_take_turns() -> None:
         assert len(fed) == iteration
         assert max(fed, default=0) <= PIECE_BYTES
         clock.iterate()
-    assert all(len(each.result.objects) == 300 for each in reading)
+    assert all(len(each.result.objects) == 300 for each in reading)  # type: ignore[attr-defined]
     assert not clock.getDelayedCalls()
 
 
@@ -135,4 +135,4 @@ def test_a_short_page_is_parsed_at_once() -> None:
     reading = Deferred.fromCoroutine(
         PageReader(dear_work(clock, 1)).read(s3xml.object_list_parser("bucket"), document)
     )
-    assert reading.result.objects[0].name == ObjectName("bucket", "k")
+    assert reading.result.objects[0].name == ObjectName("bucket", "k")  # type: ignore[attr-defined]

@@ -282,6 +282,6 @@ def names() -> Iterator[Names]:
     from twisted.internet import reactor  # noqa: PLC0415
 
     names = Names()
-    before = reactor.installNameResolver(names)
+    before = reactor.installNameResolver(names)  # type: ignore[attr-defined]
     yield names
-    reactor.installNameResolver(before)
+    reactor.installNameResolver(before)  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,11 +26,12 @@ from sftpgw.model.filesystem import WriteIntent
 from sftpgw.model.settings import SshSettings, StoreSettings
 from sftpgw.model.units import KIB, MIB, Buffer
 from sftpgw.sftp.contracts import IGatewayDirectory, IGatewayFile, IGatewayServer
-from sftpgw.sftp.protocol import MAX_PENDING, SFTPProtocol
+from sftpgw.sftp.pending_requests import MAX_PENDING
+from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.statuses import status_of
 from sftpgw.telemetry.allowance import SOURCE_BYTES
-from sftpgw.testing.cpu_clocks import dear_work
+from sftpgw.testing.cpu_clocks import CpuClock, dear_work
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import (
     CREATE,
@@ -42,6 +44,7 @@ from sftpgw.wire import frames
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 from tests.conftest import LoggedFailures
+from tests.iterations import IterationClock
 from tests.log_files import LogFile
 from tests.results import result_of
 from tests.wire.test_sftp import REQUESTS
@@ -773,6 +776,29 @@ def test_a_client_that_leaves_between_two_iterations_leaves_nothing(
     assert not protocol.is_busy
     gateway.clock.advance(0)
     assert gateway.clock.getDelayedCalls() == []
+    gateway.assert_idle()
+
+
+def test_what_is_open_at_the_end_of_a_channel_is_given_up_in_turns(
+    gateway: GatewayInMemory,
+) -> None:
+    """A channel may have hundreds of uploads, each of which costs as much as a login's packet."""
+    clock, cpu = IterationClock(), CpuClock()
+    gateway.work = dear_work(clock, REQUESTS_PER_TURN, cpu)
+    protocol, channel = gateway.subsystem(), Channel()
+    protocol.makeConnection(channel)
+    opens = [wire.Open(number, b"/%d" % number, CREATE, {}) for number in range(30)]
+    protocol.dataReceived(b"".join(map(encode_request, (wire.Init(3), *opens))))
+    assert channel.replies() == 31
+    cpu.step_seconds = 1.0
+    ends = gateway.work.turns(("alice", "", ""), "ends", lambda: protocol.connectionLost(None))
+    ends.ask()
+    left = [len(gateway.transfers.views())]
+    while left[-1] and len(left) < 30:
+        clock.iterate()
+        left.append(len(gateway.transfers.views()))
+    assert left[-1] == 0
+    assert max(before - after for before, after in pairwise([30, *left])) <= REQUESTS_PER_TURN
     gateway.assert_idle()
 
 

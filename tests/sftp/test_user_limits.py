@@ -9,7 +9,7 @@ from sftpgw.model.settings import LimitSettings, SshSettings
 from sftpgw.model.units import MIB
 from sftpgw.model.users import User
 from sftpgw.sftp.handles import FIRST_HANDLES, HANDLE_BYTES
-from sftpgw.sftp.protocol import (
+from sftpgw.sftp.pending_requests import (
     FREE_PENDING_BYTES,
     MAX_PENDING,
     PENDING_BYTES,

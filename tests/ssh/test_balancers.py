@@ -106,7 +106,7 @@ def door() -> Iterator[Door]:
     door = Door()
     yield door
     for connection in tuple(door.gateway.connections):
-        connection.connectionLost(Failure(ConnectionDone()))
+        connection.connectionLost(Failure(ConnectionDone()))  # type: ignore[attr-defined]
     door.port.doStart()
     door.port.doStop()
     assert not door.port.waiting
@@ -167,7 +167,7 @@ def test_a_whole_session_runs_behind_a_header(door: Door) -> None:
 def test_a_failed_login_names_the_client(door: Door) -> None:
     wire = door.connect(header() + VERSION)
     transport = next(iter(door.gateway.connections))
-    transport.events.emit(LoginFailedEvent(user="alice", method="password"))
+    transport.events.emit(LoginFailedEvent(user="alice", method="password"))  # type: ignore[attr-defined]
     assert door.events.facts("login-failed")[0]["peer"] == "192.0.2.1:4711"
     wire.drop()
 

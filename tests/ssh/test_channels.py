@@ -19,7 +19,7 @@ from sftpgw.ssh.channels import (
 )
 from sftpgw.ssh.windows import WINDOW_BYTES
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, ClientChannel
-from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
+from sftpgw.testing.ssh_pairs import AvatarParts, LoggedInPair, RecordingSubsystem, SubsystemRefused
 
 WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE, REQUEST = 93, 94, 95, 96, 97, 98
 
@@ -411,7 +411,7 @@ def running():
         lines.append(line)
         return RecordingSubsystem.into(made)()
 
-    pair = LoggedInPair({b"sftp": RecordingSubsystem}, commands=command)
+    pair = LoggedInPair({b"sftp": RecordingSubsystem}, parts=AvatarParts(commands=command))
     channel = pair.open_command(b"do 'this'", window_bytes=100 * KIB, refill=False)
     assert lines == [b"do 'this'"]
     yield pair, made[0], channel

@@ -18,7 +18,7 @@ from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
 from sftpgw.testing.ssh_clients import ClientChannel
-from sftpgw.testing.ssh_pairs import LoggedInPair, RecordingSubsystem, SubsystemRefused
+from sftpgw.testing.ssh_pairs import AvatarParts, LoggedInPair, RecordingSubsystem, SubsystemRefused
 from sftpgw.wire import sftp as wire
 
 WINDOW_ADJUST = 93
@@ -39,7 +39,9 @@ def budget() -> Budget:
 
 @pytest.fixture
 def pair(made: list[RecordingSubsystem], budget: Budget) -> Iterator[LoggedInPair]:
-    pair = LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, output_memory=budget)
+    pair = LoggedInPair(
+        {b"sftp": RecordingSubsystem.into(made)}, parts=AvatarParts(output_memory=budget)
+    )
     yield pair
     pair.drop()
     assert budget.held_bytes == 0
@@ -123,7 +125,8 @@ def test_a_client_that_does_not_read_for_a_minute_is_closed_when_others_wait(
 ) -> None:
     budget = Budget(8 * MIB)
     pair = LoggedInPair(
-        {b"sftp": RecordingSubsystem.into(made)}, output_memory=budget.share("mallory")
+        {b"sftp": RecordingSubsystem.into(made)},
+        parts=AvatarParts(output_memory=budget.share("mallory")),
     )
     for _ in range(3):
         pair.open_subsystem(refill=False, window_bytes=WINDOW_BYTES)
@@ -150,7 +153,9 @@ def test_a_further_session_on_a_connection_needs_memory_for_its_window(
 ) -> None:
     share = WindowMemory(Budget(64 * MIB), LEAST_WINDOW_BYTES).share("alice")
     pairs = [
-        LoggedInPair({b"sftp": RecordingSubsystem.into(made)}, window_memory=share)
+        LoggedInPair(
+            {b"sftp": RecordingSubsystem.into(made)}, parts=AvatarParts(window_memory=share)
+        )
         for _ in range(2)
     ]
     for pair in pairs:

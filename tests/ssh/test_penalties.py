@@ -17,10 +17,9 @@ from sftpgw.model.settings import PenaltySettings, SshSettings
 from sftpgw.ssh.admission import ProcessAdmission, ProcessTicket, Refusal
 from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS
 from sftpgw.ssh.penalties import Offence, Penalty, seconds_for
-from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
+from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
-    MemoryTransport,
     RecordedEvents,
     make_factory,
     make_test_portal,

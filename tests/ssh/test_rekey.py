@@ -32,7 +32,7 @@ from sftpgw.testing.ssh_pairs import (
     make_test_portal,
 )
 
-NEWKEYS, GLOBAL_REQUEST = 21, 80
+KEXINIT, NEWKEYS, GLOBAL_REQUEST = 20, 21, 80
 WINDOW_BYTES = 2 * MIB
 
 
@@ -169,6 +169,24 @@ def test_data_that_lies_before_the_clients_kexinit_is_served(talks: list[Talk]) 
     talk.pair.pump()
     assert talk.exchanges == 1
     assert talk.pair.connected
+
+
+def test_a_kexinit_is_no_longer_than_before_login_and_is_kept_for_the_exchange_only(
+    talks: list[Talk],
+) -> None:
+    talk = begin(talks)
+    server = talk.pair.server
+    assert server.otherKexInitPayload == server.ourKexInitPayload == b""
+    server.rekey()
+    talk.pair.pump()
+    assert talk.exchanges == 1
+    assert server.otherKexInitPayload == server.ourKexInitPayload == b""
+    names = NS(b",".join([b"name"] * 8_000))
+    assert len(names) > SshSettings().packet_before_login_bytes
+    talk.pair.client.sendPacket(KEXINIT, bytes(16) + names + NS(b"") * 9 + bytes(5))
+    talk.to_server()
+    assert server.has_ended
+    assert len(server.otherKexInitPayload) <= SshSettings().packet_before_login_bytes
 
 
 def test_our_messages_wait_in_order_and_within_bounds(talks: list[Talk]) -> None:

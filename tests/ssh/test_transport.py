@@ -17,7 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.aio.work.plan import WorkPlan
+from sftpgw.aio.work.scheduler import Turns, WorkScheduler
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.algorithms import STRICT_BY_CLIENT
 from sftpgw.ssh.connection import GatewayConnection
@@ -36,6 +37,7 @@ from sftpgw.testing.ssh_pairs import (
     make_factory,
     make_test_portal,
 )
+from tests.iterations import IterationClock
 
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST = 1, 2, 3, 4, 5
 KEXINIT, NEWKEYS, KEX_INIT = 20, 21, 30
@@ -757,3 +759,25 @@ def test_single_bytes_count_as_more_before_the_login(fresh: Fresh) -> None:
         fresh.hear(remark[reads % len(remark) :][:1])
         reads += 1
     assert 10_000 < reads < 25_000
+
+
+def test_sessions_that_end_at_the_same_moment_end_in_turns() -> None:
+    """A client's process dies, and a thousand connections with it: all in one iteration."""
+    clock, cpu = IterationClock(), CpuClock()
+    plan: WorkPlan[Turns] = WorkPlan(round_seconds=3.0, quantum_seconds=1.0)
+    work = WorkScheduler(clock, cpu, plan, most_seconds=1.0)
+    pairs = [LoggedInPair({}, clock=clock, work=work) for _ in range(10)]
+    cpu.step_seconds = 1.0
+    for pair in pairs:
+        pair.drop()
+
+    def ended() -> int:
+        return sum("session-closed" in pair.events.names() for pair in pairs)
+
+    assert ended() == 3
+    clock.iterate()
+    assert ended() == 6
+    clock.iterate()
+    clock.iterate()
+    assert ended() == 10
+    assert not any(pair.factory.connections for pair in pairs)

@@ -145,6 +145,11 @@ class Turns:
         if ticket is not None:
             self._scheduler.remove(ticket)
 
+    def end(self) -> None:
+        """Do not work any more. What would work goes, so that no cycle is left."""
+        self.leave()
+        self.work = self.on_failure = _do_nothing
+
     def begin(self) -> None:
         """The turn has come. Called by the scheduler."""
         self._ticket = None

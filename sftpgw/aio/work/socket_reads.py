@@ -23,6 +23,10 @@ from typing import Any
 from sftpgw.aio.work.scheduler import Turns
 
 
+def _no() -> bool:
+    return False
+
+
 class SocketReads:
     """The reads of one connection.
 
@@ -96,6 +100,7 @@ class SocketReads:
         if self._read is not None:
             self._read = None
             vars(self._tcp).pop("doRead", None)
+        self._may_read = self._may_stay = _no
 
     def _on_readable(self) -> Any:
         """What the reactor calls, and `go_on`; returns why the connection has ended, if it has.

@@ -35,6 +35,7 @@ from sftpgw.model.filesystem import Cork, FileAttributes
 from sftpgw.model.store import ByteRange, ObjectInfo, ObjectName
 from sftpgw.model.units import Body
 
+END = "end of file"
 REPLACED = "the file was replaced while it was being read"
 
 
@@ -146,6 +147,8 @@ class Download:
                 self.traffic.end()
             self._budget.unwatch(self._on_pressure)
             self._transfers.end_download(self)
+            self._queue.close()
+            self._memory.close()
 
     def _emit_end(self) -> None:
         if self._info is not None:
@@ -174,10 +177,9 @@ class Download:
             raise self._failure.with_traceback(None)
         size_bytes = self._known.size_bytes
         if offset >= size_bytes:
-            end = EndOfFile("end of file")
             if not self._queue.reads:
-                raise end
-            return self._queue.put(ByteRange(offset, offset), Failure(end))
+                raise EndOfFile(END)
+            return self._queue.put(ByteRange(offset, offset), Failure(EndOfFile(END)))
         wanted = ByteRange(offset, min(offset + length, size_bytes))
         self._reads_ahead = True
         data = None if self._queue.reads else self.take(wanted)

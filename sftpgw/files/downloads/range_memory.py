@@ -43,6 +43,10 @@ class RangeMemory:
         self._waiting: Deferred[None] | None = None
         self._granted_bytes = 0
 
+    def close(self) -> None:
+        """Nothing is waited for any more: what leads back to the download goes."""
+        del self._on_granted
+
     async def reserve_first(self, part_bytes: int, *, may_wait: bool) -> int:
         """Reserve the range that the file is opened with: a part, or less if memory is short.
 

@@ -112,6 +112,10 @@ class ReadQueue:
         for read in self.reads:
             read.failure = read.failure or Failure(error)
 
+    def close(self) -> None:
+        """No READ comes any more: what leads back to the download goes."""
+        del self._source
+
     def _give_up(self, reply: Deferred[Body]) -> None:
         for read in self.reads:
             if read.reply is reply:

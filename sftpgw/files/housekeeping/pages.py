@@ -16,6 +16,7 @@ async def all_pages(
     *,
     delimiter: str = "",
     limit: int = MAX_LISTED_KEYS,
+    token: str | None = None,
 ) -> AsyncIterator[ListPage]:
     """The pages of a list. Each page is a LIST, sent when the iteration gets there.
 
@@ -24,11 +25,11 @@ async def all_pages(
     :param prefix: the prefix of all keys.
     :param delimiter: groups keys into common prefixes; empty for none.
     :param limit: the most rows of a page.
+    :param token: the `next_token` of the page before the first one that is wanted.
     :raises StoreError: as a LIST does.
     :raises ListWithoutEnd: the pages lead nowhere (`listing/progress`). What has come is not all,
         so that it must not be taken for it.
     """
-    token: str | None = None
     progress = Progress()
     while True:
         page = await store.list(bucket, prefix, delimiter=delimiter, token=token, limit=limit)

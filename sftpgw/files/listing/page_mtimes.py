@@ -10,11 +10,15 @@ Rules
    directory to its marker, always (``yes``), or if the directory fits into one page of 1,000 names
    (``auto``). At 30 ms for a HEAD, these 1,000 take 1.4 seconds, and 0.6 seconds of CPU, the first
    time.
-2. One listing has `MAX_HEADS` of them in flight, all listings of the process together have
-   `mtimes.cache.MAX_HEADS_TOGETHER`; users take turns, then their sessions.
+2. One listing waits for `MAX_HEADS` of them, the listings of a session together for
+   `mtimes.cache.MAX_HEADS_TOGETHER`. When each is sent is up to the one budget of requests, in
+   which users take turns, then their sessions (`s3/request_budget`).
 3. A listing waits `MAX_WAIT_SECONDS` for the HEADs of a page. Then, and where a HEAD is refused, it
    shows the Last-Modified. One refusal may concern a single object; but after `MAX_REFUSED` of them
    without any success, or if the store fails, the listing sends no more.
+4. Listings of one user that want the same HEAD share it. It must have begun after the listing: an
+   older one may show what the listing does not. Users share none: one would wait in the queue of
+   the other.
 """
 
 from __future__ import annotations
@@ -52,7 +56,9 @@ class PageMtimes:
         choice = context.files.exact_times if is_wanted else ExactTimes.NO
         self._store = context.store
         self._cache = context.times
-        self._path = (context.user, context.session)
+        self._user = context.user
+        self._path = (context.user, context.session, f"{id(self)}")
+        self._mark = self._cache.heads.mark
         self._clock = context.clock
         self._events = context.events
         self._shows = choice is not ExactTimes.NO
@@ -123,11 +129,12 @@ class PageMtimes:
     ) -> None:
         """Send the HEAD of a listed object, or of the marker that a directory may have."""
         name = listed if isinstance(listed, ObjectName) else listed.name
-        info: ObjectInfo | None = None
+        if self._is_known(listed, found):
+            return
         try:
-            info = await self._store.head(name)
-        except NoSuchObject:
-            pass
+            info = await self._cache.heads.result(
+                (self._user, name), self._mark, lambda: self._head(name)
+            )
         except StoreError as error:
             self._on_refused(name, error)
             return
@@ -137,6 +144,22 @@ class PageMtimes:
             self._cache.put_directory(listed, seconds, self._clock.seconds())
         elif info is not None:
             found[name] = self._cache.put_looked_up(listed, info, self._clock.seconds())
+
+    def _is_known(
+        self, listed: ObjectInfo | ObjectName, found: dict[ObjectName, float | None]
+    ) -> bool:
+        """Whether another listing has asked for it while this one waited."""
+        if isinstance(listed, ObjectName):
+            return self._cache.has_directory(listed, self._clock.seconds())
+        found[listed.name] = seconds = self._cache.find(listed)
+        return seconds is not None
+
+    async def _head(self, name: ObjectName) -> ObjectInfo | None:
+        """The object; None if there is none."""
+        try:
+            return await self._store.head(name)
+        except NoSuchObject:
+            return None
 
     def _on_refused(self, name: ObjectName, error: StoreError) -> None:
         """Count a refusal; the first one of a listing becomes an event."""

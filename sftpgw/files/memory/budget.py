@@ -227,6 +227,7 @@ class Budget:
         """An upload holds nothing any more."""
         self._transfers.remove(upload.path[0])
         self._plan.close(upload, self.seconds())
+        upload.filler = _GONE  # which has this account: no cycle is left
         self.serve()
 
     def make_room(self, upload: HeldUpload, more_bytes: int) -> None:
@@ -278,6 +279,22 @@ def _give_way(upload: HeldUpload) -> bool:
     else:
         filler.come_again()
     return upload.filling_bytes < filling_bytes
+
+
+class _GoneUpload:
+    """Takes the place of an upload that has ended. Implements `model.memory.MovingUpload`."""
+
+    is_slow = is_stalled = is_silent = can_cut = False
+    unused_bytes = 0
+
+    def cut(self) -> None:
+        """There is nothing to send."""
+
+    def come_again(self) -> None:
+        """It has ended."""
+
+
+_GONE = _GoneUpload()
 
 
 class UploadAccount:

@@ -59,6 +59,10 @@ class BufferedUpload(Protocol):
         """How many else are needed: the bytes of a small upload, steps of a large one."""
 
     @property
+    def listed_bytes(self) -> int:
+        """How many bytes the list of the parts takes that are stored."""
+
+    @property
     def part_filling_bytes(self) -> int:
         """With how many filling bytes the next part can be sent."""
 
@@ -119,6 +123,8 @@ class UploadReservation:
         self._lap_bytes = 0
         self._was_slow = False  # for the last step of new bytes
         self._memory = budget.open_upload(self)
+        self._listed_bytes = 0
+        self._count_list()  # a resumed upload has parts from the start
         self._is_closed = False
         self._waiting: Deferred[None] | None = None
 
@@ -143,6 +149,7 @@ class UploadReservation:
         if self._is_closed:
             return
         self._note_lap()
+        self._count_list()
         memory.send(plan.sent_bytes)  # others may be served, or this one
         more_bytes = plan.filling_bytes - memory.filling_bytes
         if more_bytes <= 0:
@@ -153,6 +160,13 @@ class UploadReservation:
             memory.update(more_bytes, plan.part_filling_bytes)
         else:
             self._reserve(more_bytes)
+
+    def _count_list(self) -> None:
+        """The list of parts is here already, and stays until the end."""
+        more_bytes = self._plan.listed_bytes - self._listed_bytes
+        if more_bytes > 0:
+            self._listed_bytes += more_bytes
+            self._budget.charge(more_bytes)
 
     def _reserve(self, more_bytes: int) -> None:
         plan, memory = self._plan, self._memory
@@ -205,6 +219,13 @@ class UploadReservation:
         self._is_closed = True
         self._leave_queue()
         self._memory.close()
+        listed_bytes, self._listed_bytes = self._listed_bytes, 0
+        if listed_bytes:
+            self._budget.release(listed_bytes)
+        # They lead back to the upload, which has this: no cycle is left.
+        self._on_granted = self.cut = _do_nothing
+        self._on_refused = _ignore
+        self._is_busy = bool
 
     # How it gets on.
 
@@ -274,3 +295,11 @@ class UploadReservation:
             "for them ([limits] memory); send the file again later, over a faster line, or fewer "
             "at the same time"
         )
+
+
+def _do_nothing() -> None:
+    """What an upload does that has ended."""
+
+
+def _ignore(error: LimitReached) -> None:
+    """An upload that has ended cannot fail."""

@@ -21,11 +21,11 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sftpgw.aio.fair_slots import FairSlots
 from sftpgw.aio.lru import SharedLRU
+from sftpgw.aio.shared_work import SharedWork
 from sftpgw.files.listing.plan import attributes_of, modified_seconds
 from sftpgw.model.filesystem import FileAttributes
 from sftpgw.model.store import ObjectInfo, ObjectName
@@ -34,7 +34,8 @@ MAX_FILES = 65_536
 """At 0.3 KiB each, however long their keys are: 20 MiB. Deferred mtimes have as many entries."""
 
 MAX_HEADS_TOGETHER = 64
-"""How many HEADs the listings of all sessions have in flight."""
+"""How many HEADs the listings of a session wait for. Which of them are sent, and when, is up to the
+one budget of requests."""
 
 MAX_DIRECTORIES = 16_384
 """At 0.22 KiB each: 4 MiB."""
@@ -70,12 +71,11 @@ class _Known:
 class SharedMtimes:
     """The mtimes that the sessions of the process know together, each user a fair share of them.
 
-    :param weight_of: returns the weight of a user, as for `FairOrder`.
-    :ivar head_slots: bounds the HEADs of all listings.
+    :ivar heads: the HEADs of all listings that are under way, by user and name.
     """
 
-    def __init__(self, weight_of: Callable[[str], float] = lambda user: 1.0) -> None:
-        self.head_slots = FairSlots(MAX_HEADS_TOGETHER, weight_of)
+    def __init__(self) -> None:
+        self.heads: SharedWork[tuple[str, ObjectName], ObjectInfo | None] = SharedWork()
         self.known: SharedLRU[int, _Known] = SharedLRU(MAX_FILES)
         self.deferred: SharedLRU[int, float] = SharedLRU(MAX_FILES)
         self.directories: SharedLRU[int, tuple[float | None, float]] = SharedLRU(MAX_DIRECTORIES)
@@ -88,10 +88,13 @@ class MtimeCache:
 
     :param shared: the mtimes of the process.
     :param user: whose share new entries count against.
+    :ivar head_slots: bounds the HEADs of the session's listings.
+    :ivar heads: as for `SharedMtimes`.
     """
 
     def __init__(self, shared: SharedMtimes, user: str) -> None:
-        self.head_slots = shared.head_slots
+        self.head_slots = FairSlots(MAX_HEADS_TOGETHER)
+        self.heads = shared.heads
         self._user = user
         self._known = shared.known
         self._deferred = shared.deferred

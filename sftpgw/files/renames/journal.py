@@ -178,19 +178,20 @@ async def find_journal(
 
 
 async def list_journals(
-    store: ObjectStore, bucket: str, state_prefix: str
-) -> AsyncIterator[FoundJournal]:
+    store: ObjectStore, bucket: str, state_prefix: str, token: str | None = None
+) -> AsyncIterator[tuple[tuple[FoundJournal, ...], str | None]]:
     """The journals of a bucket, page by page: other writers may have put any number there.
 
-    A journal of more than one page comes in pieces. `find_journal` tells all of it.
+    Each page comes with the token of the next one. A journal of more than one page comes in pieces.
+    `find_journal` tells all of it.
 
     :param store: the store.
     :param bucket: the bucket.
     :param state_prefix: the prefix of the gateway's own keys.
+    :param token: that of the first page that is wanted; None for the first of all.
     """
-    async for page in all_pages(store, bucket, journals_prefix(state_prefix)):
-        for found in find_journals(state_prefix, page.objects):
-            yield found
+    async for page in all_pages(store, bucket, journals_prefix(state_prefix), token=token):
+        yield find_journals(state_prefix, page.objects), page.next_token
 
 
 def start_heartbeat(

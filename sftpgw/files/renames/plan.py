@@ -56,6 +56,7 @@ DIGESTED_DIRECTORIES = 8
 
 DIGEST_DIGITS = 4
 _ID_WITH_DIGESTS = re.compile(r"[0-9a-f]+-((?:[0-9a-f]{4})+)-((?:[0-9a-f]{4})+)")
+_ID_WITHOUT_DIGESTS = re.compile(r"[0-9a-f]{24}")
 
 
 class Outcome(enum.Enum):
@@ -122,6 +123,11 @@ class FoundJournal:
     keys: tuple[str, ...]
 
     @property
+    def has_outcome(self) -> bool:
+        """Whether it is decided how the rename ends."""
+        return self.key_prefix + OUTCOME in self.keys
+
+    @property
     def claim_key(self) -> str:
         """The claim that takes this journal over; each renewal changes it."""
         return f"{self.key_prefix}{CLAIM}{self.renewed_seconds:.3f}"
@@ -156,12 +162,26 @@ def may_overlap(journal_prefix: str, intent: Intent) -> bool:
     :param journal_prefix: the prefix of the journal's objects.
     :param intent: the other rename, in the same bucket.
     """
-    found = _ID_WITH_DIGESTS.fullmatch(journal_prefix.rstrip("/").rpartition("/")[2])
-    return found is None or any(
+    found = _ID_WITH_DIGESTS.fullmatch(_id_of(journal_prefix))
+    if found is None:
+        return is_of_older_gateway(journal_prefix)
+    return any(
         mine.startswith(theirs) or theirs.startswith(mine)
         for mine in (_digests(intent.source), _digests(intent.target))
         for theirs in found.groups()
     )
+
+
+def is_of_older_gateway(journal_prefix: str) -> bool:
+    """Whether a journal has an ID without digests, so that its rename may be about anything.
+
+    :param journal_prefix: the prefix of the journal's objects.
+    """
+    return _ID_WITHOUT_DIGESTS.fullmatch(_id_of(journal_prefix)) is not None
+
+
+def _id_of(journal_prefix: str) -> str:
+    return journal_prefix.rstrip("/").rpartition("/")[2]
 
 
 def _digests(prefix: str) -> str:

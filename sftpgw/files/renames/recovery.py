@@ -5,6 +5,9 @@ Knows: when to look, and what to do about a failure. Must not know: how a rename
 A process looks soon after its start and then every few minutes. It settles each rename whose lease
 has expired, whichever process began it (`RenameSettler.take_over`): a rename whose outcome is
 *moved* is completed, any other one is undone.
+
+Other writers may have put any number of objects there. One look goes through `MAX_PAGES` of them
+and looks into about `MAX_LOOKED` journals; the next look goes on from there.
 """
 
 from __future__ import annotations
@@ -16,16 +19,19 @@ from sftpgw.aio.once import Once
 from sftpgw.aio.periodic import PeriodicTask
 from sftpgw.errors import CredentialsUnavailable, GatewayError, StoreUnavailable
 from sftpgw.files.renames.journal import find_journal, list_journals
-from sftpgw.files.renames.plan import FoundJournal
+from sftpgw.files.renames.plan import FoundJournal, journals_prefix
 from sftpgw.files.renames.settler import TOMBSTONE_SECONDS, RenameSettler
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
+from sftpgw.model.events.file_events import RenameRecordsTooMany
 from sftpgw.model.events.gateway_events import Defect, FinishFailed
 from sftpgw.model.store import ObjectStore
 
 FIRST_SECONDS = 20.0
 EVERY_SECONDS = 300.0
 MAX_REPORTED = 100
+MAX_PAGES = 32
+MAX_LOOKED = 1000
 
 
 class RenameRecovery:
@@ -57,6 +63,8 @@ class RenameRecovery:
         self._store = store
         self._clock = clock
         self._events = events
+        self._next_tokens: dict[str, str] = {}  # by bucket, where the last look has stopped
+        self._crowded: set[str] = set()  # buckets with more journals than one look goes through
         self._reported: Once[tuple[str, str, str]] = Once(MAX_REPORTED)
         # One for each bucket: a bucket that never answers holds up no other one.
         self._tasks = [
@@ -95,15 +103,29 @@ class RenameRecovery:
             self._report(bucket, self._state_prefix, error)
 
     async def _look_into(self, bucket: str) -> None:
-        async for found in list_journals(self._store, bucket, self._state_prefix):
-            if self._is_due(found):
-                try:
-                    await self._take_over(bucket, found.key_prefix)
-                except (CredentialsUnavailable, StoreUnavailable):
-                    raise
-                except GatewayError as error:
-                    # Another process may have been faster; the next journal may succeed.
-                    self._report(bucket, found.key_prefix, error)
+        pages = looked = rows = 0
+        token = self._next_tokens.pop(bucket, None)
+        journals = list_journals(self._store, bucket, self._state_prefix, token)
+        async for page, next_token in journals:
+            pages += 1
+            rows += sum(len(found.keys) for found in page)
+            for found in filter(self._is_due, page):
+                looked += 1
+                await self._try_to_take_over(bucket, found.key_prefix)
+            if next_token is not None and (pages >= MAX_PAGES or looked >= MAX_LOOKED):
+                self._next_tokens[bucket] = next_token
+                self._report_many(bucket, rows)
+                return
+
+    async def _try_to_take_over(self, bucket: str, key_prefix: str) -> None:
+        """:raises StoreError: the next journal would fail, too."""
+        try:
+            await self._take_over(bucket, key_prefix)
+        except (CredentialsUnavailable, StoreUnavailable):
+            raise
+        except GatewayError as error:
+            # Another process may have been faster; the next journal may succeed.
+            self._report(bucket, key_prefix, error)
 
     def _is_due(self, found: FoundJournal) -> bool:
         """Whether something is to be done, as far as a piece of a journal tells."""
@@ -120,3 +142,9 @@ class RenameRecovery:
         """Emit a failure once, not at every look."""
         if self._reported.is_new((bucket, prefix, error.message)):
             self._events.emit(FinishFailed(bucket=bucket, prefix=prefix, reason=error.message))
+
+    def _report_many(self, bucket: str, rows: int) -> None:
+        prefix = journals_prefix(self._state_prefix)
+        if bucket not in self._crowded:
+            self._crowded.add(bucket)
+            self._events.emit(RenameRecordsTooMany(bucket=bucket, prefix=prefix, rows=rows))

@@ -221,6 +221,26 @@ class RenameSettler:
         self._emit_finished(settled)
         return settled
 
+    async def abandon_unreadable(self, bucket: str, found: FoundJournal) -> bool:
+        """End a rename whose intent no gateway can read: it is abandoned unless it has moved.
+
+        Its process may be slow. It learns from the outcome that its rename was given up, and then
+        looks for other renames before it touches a key. Nothing is deleted.
+
+        :param bucket: the bucket.
+        :param found: the journal, as it was listed.
+        :returns: whether it has an outcome now; False: it is too early.
+        :raises StoreError, StoreTrouble: a request failed.
+        """
+        if not found.is_expired(self._clock.seconds()):
+            return False
+        if found.has_outcome:
+            return True
+        if not await self._may_abandon(bucket, found):
+            return False
+        await RenameJournal(self._store, bucket, found.key_prefix).decide(Outcome.ABANDONED)
+        return True
+
     async def _may_abandon(self, bucket: str, found: FoundJournal) -> bool:
         """Whether an outcome may be written for another process."""
         able = await self._store.learn_capabilities(bucket)

@@ -45,7 +45,8 @@ class Registration:
 
     :param registry: the registry.
     :param commit: the publication of the file, which also has its name.
-    :param writer: the upload; None for a rewrite of a stored object, such as a new mtime.
+    :param writer: the upload; None for a rewrite of a stored object, such as a new mtime, and once
+        the upload has ended.
     :param base: the stored object that is edited, as it is now.
     :param on_rebased: called when the base has another name or ETag, with the same bytes.
     """
@@ -157,6 +158,7 @@ class Registration:
         self._registry.ended(self)
         self._closed.notify_all()
         self.commit.tell_end()
+        self.writer = self._on_rebased = None  # the upload has this: no cycle is left
 
     # Other sessions that wait.
 

@@ -127,6 +127,10 @@ class UploadExecutor:
         """Requests under way are not retried, but for those that publish or clean up."""
         self._cancel_token.cancel()
 
+    def end(self) -> None:
+        """Nothing is carried out any more: what leads back to the upload goes."""
+        self._properties, self._suspend = _no_properties, _suspend_nothing
+
     async def carry_out(self, command: Command) -> CommandResult:
         """Returns the stored part of a command that sends or copies one, or the fetched bytes.
 
@@ -344,3 +348,13 @@ class UploadExecutor:
     def _name(self) -> ObjectName:
         """The file's name now."""
         return self._registration.name
+
+
+async def _no_properties() -> ObjectProperties:
+    """Of an upload that has ended."""
+    return ObjectProperties()
+
+
+async def _suspend_nothing(upload: MultipartUpload, parts: tuple[StoredPart, ...]) -> bool:
+    """An upload that has ended is not suspended."""
+    return False

@@ -15,6 +15,7 @@ from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
 from sftpgw.files.uploads.plan.staging_layout import layout_for
+from sftpgw.files.uploads.plan.upload_limits import UploadLimits
 from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.readback import NoReadback, Readback
 from sftpgw.files.uploads.suspended.plan import ResumedParts
@@ -95,15 +96,18 @@ class UploadOpener:
         if mode.base is not None:
             can_copy = able.part_copy and able.unequal_parts
             base = BaseObject(mode.base.size_bytes, can_copy=can_copy)
-        plan = UploadPlan(
-            layout_for(ladder, able, intent.expected_bytes, is_edit=base is not None),
+        bounds = UploadLimits(
             concurrency=settings.upload_concurrency,
             allowance_bytes=allowance_bytes(limits.memory_bytes),
             reorder_bytes=limits.reorder_allowance_bytes,
             early_part_bytes=MIN_PART_BYTES if able.unequal_parts else None,
+            tail_bytes=self._suspended_uploads.tail_bytes(able),
+        )
+        plan = UploadPlan(
+            layout_for(ladder, able, intent.expected_bytes, is_edit=base is not None),
+            bounds,
             base=ResumedParts(mode.resumed.parts) if mode.resumed else base,
             appends=intent.append,
-            tail_bytes=self._suspended_uploads.tail_bytes(able),
             may_skip=may_skip,
         )
         if intent.expected_bytes is not None:

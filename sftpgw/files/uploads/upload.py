@@ -113,13 +113,9 @@ class Upload:
         self._registration: Registration = context.transfers.register(
             name, self, mode.base, self._readback.rebase
         )
+        is_resumed = mode.resumed is not None
         self._reporter = UploadReporter(
-            context,
-            self._registration,
-            plan,
-            self.traffic,
-            path,
-            is_resumed=mode.resumed is not None,
+            context, self._registration, plan, self.traffic, path, is_resumed=is_resumed
         )
         self._metadata = UploadMetadata(
             context,
@@ -141,8 +137,17 @@ class Upload:
             may_copy=plan.may_copy,
         )
         self._running = 0
-        self._reservation = UploadReservation(
-            plan,
+        self._reservation = self._reserve()
+        self._failed_before_removal = False
+        self._suspend_deadline: Any = None
+        self._withheld = Notifier(lambda: context.stall_timeout.replies_sent(self))
+        self._steps = Notifier()
+        self._has_ended = False
+
+    def _reserve(self) -> UploadReservation:
+        context, plan = self._context, self._plan
+        return UploadReservation(
+            plan.memory_need,
             context.budget,
             context.clock,
             context.stall_timeout,
@@ -151,11 +156,6 @@ class Upload:
             on_refused=lambda error: self._carry_out(plan.fail(error)),
             is_busy=lambda: self._running > 0,
         )
-        self._failed_before_removal = False
-        self._suspend_deadline: Any = None
-        self._withheld = Notifier(lambda: context.stall_timeout.replies_sent(self))
-        self._steps = Notifier()
-        self._has_ended = False
 
     # FileWriter.
 
@@ -188,7 +188,7 @@ class Upload:
         else:
             self._reservation.follow_plan()
         self._require_accepted()
-        if not self._reservation.is_waiting and not plan.is_congested:
+        if not self._reservation.is_waiting and not plan.memory_need.is_congested:
             return None
         return self._withhold_reply()
 
@@ -332,7 +332,7 @@ class Upload:
         self._note_failure()
         self._reservation.follow_plan()
         if self._plan.end_reason is not None or not (
-            self._reservation.is_waiting or self._plan.is_congested
+            self._reservation.is_waiting or self._plan.memory_need.is_congested
         ):
             self._release_replies()
         if self._running == 0 and self._plan.phase in (UploadPhase.DONE, UploadPhase.ENDED):
@@ -362,6 +362,9 @@ class Upload:
             self._reporter.failed(failure)
         self._registration.end()
         self.traffic.end()
+        # What leads back here goes, so that no cycle is left for the garbage collector.
+        self._executor.end()
+        self._withheld = Notifier()
 
     @property
     def _is_unwanted(self) -> bool:

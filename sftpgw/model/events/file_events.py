@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypedDict
 
-from sftpgw.model.events import Event
+from sftpgw.model.events import Event, EventLevel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +197,50 @@ class InterruptedRenameFinished(Event):
     new_key: str
     outcome: str
     spared: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameRecordUnreadable(Event):
+    """The rename of a directory was refused, since the record of another rename cannot be read.
+
+    :param bucket: the bucket.
+    :param key: the object that cannot be read.
+    :param reason: why not.
+    """
+
+    event_name: ClassVar[str] = "rename-record-unreadable"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look at the named object. If a newer gateway has written it, let that one end its rename. "
+        "If none has, delete all objects that have the same beginning up to the last slash. Until "
+        "then the directories that the record may be about cannot be renamed; all others can."
+    )
+
+    bucket: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameRecordsTooMany(Event):
+    """There are more records of renames than a gateway looks through at once.
+
+    :param bucket: the bucket.
+    :param prefix: the prefix of the records.
+    :param rows: how many were seen.
+    """
+
+    event_name: ClassVar[str] = "rename-records-too-many"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Look at the objects under the named prefix: another writer of the bucket has put them "
+        "there. Stop it, and delete what is no record of a gateway. A rename of a directory looks "
+        "through 32,000 records and reads 256 of them; it is refused if there are more."
+    )
+
+    bucket: str
+    prefix: str
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True)

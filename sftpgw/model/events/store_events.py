@@ -238,3 +238,32 @@ class ThrottlingEnded(Event):
     bucket: str
     seconds: float
     refusals: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestsWaiting(Event):
+    """As many requests to stores are under way as may be, and others wait for them.
+
+    It is told after a second of that, and once a minute while it lasts.
+
+    :param setting: the setting that bounds them.
+    :param at_once: how many may be under way.
+    :param waiting: how many wait now.
+    :param users: of how many users these are.
+    :param seconds: for how long there were always some that wait.
+    """
+
+    event_name: ClassVar[str] = "requests-waiting"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Users get turns, and none fails for it; all become slower. If the store is slow, look "
+        "there first. If it is not: raise ``[s3] max_requests``, and the limit of descriptors that "
+        "it is derived from (``LimitNOFILE``), or start another gateway. If one user has most of "
+        "them, lower ``[limits] requests_per_user``."
+    )
+
+    setting: str
+    at_once: int
+    waiting: int
+    users: int
+    seconds: float

@@ -148,7 +148,7 @@ class RequestPlan(Generic[RequestT]):
     ) -> None:
         self.under_way = 0
         self.waiting = 0
-        self._limits = limits
+        self.limits = limits
         self._throttle_ceiling = throttle_ceiling
         self._weight_of = weight_of
         self._active_weight = 0.0
@@ -165,10 +165,20 @@ class RequestPlan(Generic[RequestT]):
         """How many requests of a user are under way."""
         return self._users[user].under_way if user in self._users else 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether others wait while as many are under way as may be of the process."""
+        return bool(self.waiting) and self.under_way >= self.limits.at_once
+
+    @property
+    def waiting_users(self) -> int:
+        """How many users have requests that wait. It looks at all users."""
+        return sum(1 for user in self._users.values() if user.waiters)
+
     def share_of(self, user: str) -> float:
         """How many requests of a user may be under way before others come first: at least 1."""
         weight = self._users[user].weight if user in self._users else self._weight_of(user)
-        return max(1.0, self._limits.at_once * weight / max(self._active_weight, weight))
+        return max(1.0, self.limits.at_once * weight / max(self._active_weight, weight))
 
     def throttle_of(self, bucket: str) -> Throttle:
         """The throttle of a bucket; it changes only by what is told to it."""
@@ -192,7 +202,7 @@ class RequestPlan(Generic[RequestT]):
 
     def next_begun(self) -> RequestT | None:
         """The next request that begins; None if none can. Call it until then after each event."""
-        if not self.waiting or self.under_way >= self._limits.at_once:
+        if not self.waiting or self.under_way >= self.limits.at_once:
             return None
         waiter = self._next_waiter()
         if waiter is None:
@@ -257,7 +267,7 @@ class RequestPlan(Generic[RequestT]):
         """
         if not self._users:
             return 0
-        return ceil(self._limits.at_once * self._largest_weight / self._active_weight)
+        return ceil(self.limits.at_once * self._largest_weight / self._active_weight)
 
     def _bucket(self, name: str) -> _Bucket[RequestT]:
         bucket = self._buckets.get(name)
@@ -267,7 +277,7 @@ class RequestPlan(Generic[RequestT]):
         return bucket
 
     def _has_room(self, user: _User[RequestT]) -> bool:
-        limits = self._limits
+        limits = self.limits
         return self.under_way < limits.at_once and user.under_way < limits.per_user
 
     def _begin(self, request: RequestT, user: _User[RequestT], bucket: _Bucket[RequestT]) -> None:
@@ -300,7 +310,7 @@ class RequestPlan(Generic[RequestT]):
     def _give_turn(self, waiter: _Waiter[RequestT]) -> None:
         """Let the turn of a user stand where it belongs now."""
         bucket, user = waiter.bucket, waiter.user
-        if user.under_way >= self._limits.per_user:
+        if user.under_way >= self.limits.per_user:
             if waiter.turns is not None:
                 waiter.stand_in(None)
             return
@@ -335,7 +345,7 @@ class RequestPlan(Generic[RequestT]):
             return None
         while (waiter := lane.next) is not None:
             user = waiter.user
-            if user.under_way >= self._limits.per_user:
+            if user.under_way >= self.limits.per_user:
                 waiter.stand_in(None)
             elif not waiter.bucket.throttle.has_room:
                 self._give_turn(waiter)  # in a lane that is not looked at now

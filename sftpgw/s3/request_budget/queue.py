@@ -1,6 +1,6 @@
 """Requests that wait until they may be under way.
 
-Knows: what a request waits with, and when to report that a store is throttled.
+Knows: what a request waits with, when to report that a store is throttled, or that too many wait.
 Must not know: which request is next (`plan`), what a request says.
 
 While there is room, no request waits, and none needs an object to wait with. A wait has no limit of
@@ -17,11 +17,19 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
-from sftpgw.model.events.store_events import ThrottlingBegan, ThrottlingEnded
+from sftpgw.model.events.store_events import RequestsWaiting, ThrottlingBegan, ThrottlingEnded
 from sftpgw.s3.request_budget.plan import PlannedRequest, RequestLimits, RequestPlan
 
 THROTTLE_CEILING = 64
 """A limit of this many requests in flight to one bucket is no limit: any store can take them."""
+
+FULL_SECONDS = 1.0
+"""A shorter wait for other requests is nothing to report."""
+
+REPORT_SECONDS = 60.0
+"""How long nothing is reported after a report that requests wait."""
+
+SETTING = "[s3] max_requests"
 
 RequestPath: TypeAlias = tuple[str, str, str]
 """The user, the session, and the upload or the operation."""
@@ -33,7 +41,7 @@ class RequestQueue:
     :param limits: how many may be under way.
     :param clock: times throttling.
     :param events: takes the events of the first request that a throttled bucket makes wait, and of
-        the end of that.
+        the end of that, and of requests that wait for others.
     :param weight_of: returns the weight of a user.
     """
 
@@ -48,6 +56,8 @@ class RequestQueue:
         self._clock = clock
         self._events = events
         self._crowded_since: dict[str, float] = {}  # by bucket, as reported
+        self._full_since: float | None = None
+        self._told_seconds: float | None = None  # when requests were last reported to wait
         self._is_admitting = False
 
     def slot(self, bucket: str, path: RequestPath, *, is_slow: bool = False) -> Slot:
@@ -67,6 +77,7 @@ class RequestQueue:
         slot.ready = ready
         self._admit()
         self._report_crowd(slot.bucket)
+        self._look_whether_full()
         return ready
 
     def leave(self, slot: Slot) -> None:
@@ -74,6 +85,8 @@ class RequestQueue:
         self.plan.leave(slot)
         if self.plan.waiting:
             self._admit()
+        if self._full_since is not None:
+            self._look_whether_full()
 
     def refused(self, slot: Slot) -> None:
         """For `Slot`: the store has asked for fewer requests."""
@@ -99,6 +112,30 @@ class RequestQueue:
             self._crowded_since[bucket] = self._clock.seconds()
             in_flight = self.plan.throttle_of(bucket).in_flight
             self._events.emit(ThrottlingBegan(bucket=bucket, in_flight=in_flight))
+
+    def _look_whether_full(self) -> None:
+        """Report requests that wait since the process has as many under way as it may."""
+        plan = self.plan
+        if not plan.is_full:
+            self._full_since = None
+            return
+        now = self._clock.seconds()
+        if self._full_since is None:
+            self._full_since = now
+        seconds = now - self._full_since
+        is_told = self._told_seconds is not None and now - self._told_seconds < REPORT_SECONDS
+        if seconds < FULL_SECONDS or is_told:
+            return
+        self._told_seconds = now
+        self._events.emit(
+            RequestsWaiting(
+                setting=SETTING,
+                at_once=plan.limits.at_once,
+                waiting=plan.waiting,
+                users=plan.waiting_users,
+                seconds=round(seconds, 3),
+            )
+        )
 
     def _admit(self) -> None:
         """Let the next requests go, as many as may. One may end at once: the loop goes on then."""

@@ -141,7 +141,8 @@ class TestExactTimes:
         gateway = GatewayInMemory()
         seed(gateway, *map(str, range(100)))
         gate = gateway.store.hold("head")
-        listings = [result_of(gateway.tree().open_directory(b"/d")) for _ in range(4)]
+        tree = gateway.tree()
+        listings = [result_of(tree.open_directory(b"/d")) for _ in range(4)]
         waiting = [Deferred.fromCoroutine(each.next_entries()) for each in listings]
         assert gate.waiting == cache.MAX_HEADS_TOGETHER == 2 * page_mtimes.MAX_HEADS
         gateway.clock.advance(page_mtimes.MAX_WAIT_SECONDS)
@@ -151,6 +152,51 @@ class TestExactTimes:
         assert gateway.clock.getDelayedCalls() == []
         gate.open()
         assert listed(gateway.tree())["1"] == OLD
+
+    def test_listings_of_a_user_share_the_requests_for_the_same_times(self) -> None:
+        """Eight at once sent each request eight times."""
+        gateway = GatewayInMemory()
+        seed(gateway, *map(str, range(1000)))
+        gate = gateway.store.hold("head")
+        listings = [result_of(gateway.tree().open_directory(b"/d")) for _ in range(8)]
+        waiting = [Deferred.fromCoroutine(each.next_entries()) for each in listings]
+        while gate.waiting:
+            gate.open_one()
+        for each in waiting:
+            entries = result_of(each)
+            assert {entry.attributes.modified_seconds for entry in entries} == {OLD}
+        assert heads(gateway) <= 1000 + 8 * page_mtimes.MAX_HEADS
+
+    def test_a_listing_that_is_closed_ends_no_request_of_another_one(self) -> None:
+        gateway = GatewayInMemory()
+        seed(gateway, *map(str, range(100)))
+        gate = gateway.store.hold("head")
+        listings = [result_of(gateway.tree().open_directory(b"/d")) for _ in range(2)]
+        first, second = (Deferred.fromCoroutine(each.next_entries()) for each in listings)
+        for _ in range(3 * page_mtimes.MAX_HEADS):
+            gate.open_one()
+        first.cancel()
+        listings[0].close()
+        result_of(first)
+        gate.open()
+        assert {entry.attributes.modified_seconds for entry in result_of(second)} == {OLD}
+
+    def test_a_time_that_was_set_since_is_not_shown_by_an_older_request(self) -> None:
+        gateway = GatewayInMemory()
+        seed(gateway, "a")
+        gate = gateway.store.hold("head")
+        early = result_of(gateway.tree().open_directory(b"/d"))
+        first = Deferred.fromCoroutine(early.next_entries())
+        gateway.store.now_seconds += 100
+        gateway.store.seed("home/alice/d/a", b"x", mtime="1500000000")
+        gateway.clock.advance(5)
+        late = Deferred.fromCoroutine(
+            result_of(gateway.tree().open_directory(b"/d")).next_entries()
+        )
+        assert gate.waiting == 2
+        gate.open()
+        assert [each.attributes.modified_seconds for each in result_of(late)] == [1_500_000_000]
+        result_of(first)
 
     def test_a_closed_listing_asks_for_nothing_more(self) -> None:
         gateway = GatewayInMemory()

@@ -129,7 +129,7 @@ def test_a_directory_without_an_end_is_refused(next_token: NextToken, is_empty: 
     reading = Deferred.fromCoroutine(read())
     while not reading.called:
         gateway.clock.advance(1)
-    error = reading.result.value
+    error = reading.result.value  # type: ignore[attr-defined]
     reading.addErrback(lambda _: None)
     assert isinstance(error, ListWithoutEnd)
     assert gateway.store.requests["list"] <= MAX_EMPTY_PAGES + 5
@@ -148,7 +148,7 @@ def test_what_goes_through_all_pages_is_told(next_token: NextToken, is_empty: bo
         return len([page async for page in all_pages(store, "bucket", "")])
 
     counting = Deferred.fromCoroutine(count())
-    assert isinstance(counting.result.value, ListWithoutEnd)
+    assert isinstance(counting.result.value, ListWithoutEnd)  # type: ignore[attr-defined]
     counting.addErrback(lambda _: None)
     assert store.requests["list"] <= MAX_EMPTY_PAGES + 2
 

@@ -20,7 +20,6 @@ from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import Ladder, allowance_bytes
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
-from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB
@@ -28,6 +27,7 @@ from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
 from sftpgw.testing.store_faults import Gate
+from tests.files.uploads.upload_plans import make_plan
 from tests.results import result_of
 
 PART = 8 * KIB
@@ -99,7 +99,7 @@ class Process:
         beside: Client | None = None,
     ) -> Client:
         """:param beside: another file of the same session."""
-        plan = UploadPlan(
+        plan = make_plan(
             StagingLayout(Ladder(PART, largest, step_parts=2), 10_000),
             concurrency=self.concurrency,
             allowance_bytes=allowance or allowance_bytes(self.budget.limit_bytes),

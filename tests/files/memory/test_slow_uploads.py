@@ -18,7 +18,6 @@ from sftpgw.files.memory.budget import Budget
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
-from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.limits import MIN_PART_BYTES
 from sftpgw.model.store import ObjectName
@@ -26,6 +25,7 @@ from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
+from tests.files.uploads.upload_plans import make_plan
 from tests.results import result_of
 
 MEMORY_BYTES = 512 * MIB
@@ -72,7 +72,7 @@ class Process:
 
     def open(self, user: str, *, start: int = 0) -> Writer:
         ladder = choose_ladder(PART_BYTES, MEMORY_BYTES, concurrency=4, unequal_parts=True)
-        plan = UploadPlan(
+        plan = make_plan(
             StagingLayout(ladder, ladder.max_parts),
             allowance_bytes=allowance_bytes(MEMORY_BYTES),
             early_part_bytes=MIN_PART_BYTES,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from sftpgw.errors import LimitReached, NoSuchFile
-from sftpgw.files.renames.plan import Intent, intent_text, journal_id, may_overlap
+from sftpgw.errors import AccessDenied, LimitReached, NoSuchFile
+from sftpgw.files.renames import exclusion, recovery
+from sftpgw.files.renames.plan import LEASE_SECONDS, Intent, intent_text, journal_id, may_overlap
 from sftpgw.files.transfers.registry import WAITING_RENAMES
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import LimitSettings
+from sftpgw.model.store import Capabilities
 from sftpgw.model.users import User
+from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
+from tests.files.worlds import finisher
 from tests.results import failure_of, result_of
 
 BOB = User("bob", "bucket", "home/bob/")
@@ -150,6 +155,136 @@ def test_the_id_of_a_journal_never_hides_an_overlap(mine: Intent, other: Intent)
 
 
 @given(st.text("0123456789abcdef-x", max_size=60), INTENTS)
-def test_an_id_of_another_form_may_be_about_anything(name: str, intent: Intent) -> None:
+def test_an_id_of_no_gateway_is_about_nothing(name: str, intent: Intent) -> None:
     if name.count("-") != 2:
-        assert may_overlap(f"{JOURNALS}{name}/", intent)
+        is_old = len(name) == 24 and not set(name) & set("-x")
+        assert may_overlap(f"{JOURNALS}{name}/", intent) is is_old
+
+
+# Records that another writer has put there.
+
+OLD_ID = "0" * 24
+MINE, ABOVE, OTHERS = (
+    journal_id(OLD_ID, Intent("bucket", source, "home/alice/else/"))
+    for source in ("home/alice/d/", "home/alice/", "home/alice/x/")
+)
+REFUSED = AccessDenied("no", code="AccessDenied", status=403)
+
+
+def beside(name: str, *, seconds: float = 0, **options: Any) -> GatewayInMemory:
+    """A bucket with an intent that is none, so many seconds old."""
+    gateway = GatewayInMemory(FakeStore(min_part_bytes=1, **options))
+    gateway.store.seed("home/alice/d/f", b"x")
+    gateway.store.seed(f"{JOURNALS}{name}/intent", b"junk")
+    gateway.clock.advance(gateway.store.now_seconds - gateway.clock.seconds() + seconds)
+    return gateway
+
+
+def unreadable(gateway: GatewayInMemory) -> list[object]:
+    return [facts["key"] for facts in gateway.events.facts("rename-record-unreadable")]
+
+
+@pytest.mark.parametrize("name", [OTHERS, "junk", "0" * 23, "a-b-c"])
+def test_a_record_that_cannot_be_read_keeps_no_other_rename_away(name: str) -> None:
+    """One such object stopped the renames of all directories of a bucket, for ever."""
+    gateway = beside(name)
+    result_of(rename(gateway.tree(), b"/d", b"/n"))
+    assert gateway.store.requests["get"] == 1, "the page of its own journal"
+    assert f"{JOURNALS}{name}/intent" in gateway.store.keys()  # noqa: SIM118
+    assert not unreadable(gateway)
+
+
+@pytest.mark.parametrize("refusal", [None, REFUSED])
+@pytest.mark.parametrize("name", [MINE, ABOVE])
+def test_it_keeps_those_away_that_it_may_be_about_and_tells_the_operator(
+    name: str, refusal: Exception | None
+) -> None:
+    gateway = beside(name, seconds=10 * 86400)
+    if refusal is not None:
+        gateway.store.fail("get", refusal)
+    error = failure_of(rename(gateway.tree(), b"/d", b"/n")).value
+    assert isinstance(error, LimitReached)
+    assert unreadable(gateway) == [f"{JOURNALS}{name}/intent"]
+    assert f"{JOURNALS}{name}/intent" in error.message
+    assert set(gateway.store.keys()) == {"home/alice/d/f", f"{JOURNALS}{name}/intent"}
+
+
+def test_one_without_digests_keeps_all_away_until_no_gateway_can_work_on_it() -> None:
+    gateway = beside(OLD_ID)
+    assert isinstance(failure_of(rename(gateway.tree(), b"/d", b"/n")).value, LimitReached)
+    gateway.clock.advance(LEASE_SECONDS + 1)
+    result_of(rename(gateway.tree(), b"/d", b"/n"))
+    left = {name.key: held.data for name, held in gateway.store.objects.items()}
+    assert left == {
+        "home/alice/n/f": b"x",
+        f"{JOURNALS}{OLD_ID}/intent": b"junk",
+        f"{JOURNALS}{OLD_ID}/outcome": b"abandoned",
+    }
+    result_of(rename(gateway.tree(), b"/n", b"/d"))
+
+
+def test_one_without_digests_that_another_gateway_may_read_keeps_all_away() -> None:
+    gateway = beside(OLD_ID, seconds=10 * 86400)
+    gateway.store.fail("get", REFUSED)
+    assert isinstance(failure_of(rename(gateway.tree(), b"/d", b"/n")).value, LimitReached)
+    assert unreadable(gateway)
+
+
+def test_without_conditional_puts_it_keeps_all_away_for_a_day() -> None:
+    gateway = beside(
+        OLD_ID, seconds=LEASE_SECONDS + 1, capabilities=Capabilities(conditional_put=False)
+    )
+    assert isinstance(failure_of(rename(gateway.tree(), b"/d", b"/n")).value, LimitReached)
+    gateway.clock.advance(86400)
+    result_of(rename(gateway.tree(), b"/d", b"/n"))
+
+
+def planted(count: int, page_rows: int = 1000) -> GatewayInMemory:
+    """A bucket with so many records of no gateway; a page of a list has so many rows."""
+    gateway = GatewayInMemory(FakeStore(min_part_bytes=1, page_limit=page_rows))
+    gateway.store.seed("home/alice/d/f", b"x")
+    for number in range(count):
+        gateway.store.seed(f"{JOURNALS}{number:06}/intent", b"junk")
+    return gateway
+
+
+def test_a_rename_looks_through_a_bounded_number_of_records() -> None:
+    """A million of them cost each rename a thousand LISTs."""
+    gateway = planted(10 * exclusion.MAX_PAGES - 1, page_rows=10)
+    result_of(rename(gateway.tree(), b"/d", b"/n"))
+    gateway = planted(10 * exclusion.MAX_PAGES, page_rows=10)
+    error = failure_of(rename(gateway.tree(), b"/d", b"/n")).value
+    assert isinstance(error, LimitReached)
+    assert JOURNALS in error.message
+    assert gateway.store.requests["list"] < exclusion.MAX_PAGES + 10
+    (facts,) = gateway.events.facts("rename-records-too-many")
+    assert (facts["prefix"], facts["rows"]) == (JOURNALS, 10 * exclusion.MAX_PAGES)
+    assert "home/alice/d/f" in list(gateway.store.keys())
+
+
+def test_a_rename_reads_a_bounded_number_of_intents() -> None:
+    gateway = GatewayInMemory()
+    gateway.store.seed("home/alice/d/f", b"x")
+    other = Intent("bucket", "home/bob/d/", "home/bob/n/")
+    seed_journals(gateway, ((f"{n:024x}", other) for n in range(1000)))
+    assert isinstance(failure_of(rename(gateway.tree(), b"/d", b"/n")).value, LimitReached)
+    assert gateway.store.requests["get"] == exclusion.MAX_READ
+
+
+def test_a_look_for_interrupted_renames_is_bounded_and_the_next_one_goes_on() -> None:
+    gateway = planted(25 * recovery.MAX_PAGES, page_rows=10)
+    intent = Intent("bucket", "home/alice/d/", "home/alice/n/")
+    seed_journals(gateway, [("f" * 24, intent)])
+    gateway.clock.advance(gateway.store.now_seconds - gateway.clock.seconds() + LEASE_SECONDS + 1)
+    looker = finisher(gateway)
+    for looks in (1, 2, 3):
+        assert not gateway.events.facts("interrupted-rename-finished")
+        before = gateway.store.requests.copy()
+        result_of(looker.look())
+        sent = gateway.store.requests - before
+        assert sent["list"] <= recovery.MAX_PAGES * 11 + 1, looks
+    assert gateway.events.facts("interrupted-rename-finished")
+    assert len(gateway.events.facts("rename-records-too-many")) == 1, "told once"
+    before = gateway.store.requests.copy()
+    result_of(looker.look())
+    assert (gateway.store.requests - before)["list"] > recovery.MAX_PAGES, "from the beginning"

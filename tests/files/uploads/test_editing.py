@@ -31,7 +31,6 @@ from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
-from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.readback import Readback
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
@@ -43,6 +42,7 @@ from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.testing.ssh_pairs import RecordedEvents
+from tests.files.uploads.upload_plans import make_plan
 from tests.results import failure_of, result_of
 
 NAME = ObjectName("bucket", "file")
@@ -79,7 +79,7 @@ class Process:
         info = result_of(self.store.head(name))
         base = BaseObject(info.size_bytes, self.able.part_copy, MIN, copy_limit_bytes=40)
         options = {"concurrency": 2, "reorder_bytes": 24, "small_bytes": 4, **options}
-        plan = UploadPlan(LAYOUT, base=base, **options)
+        plan = make_plan(LAYOUT, base=base, **options)
         return Upload(
             self._context,
             plan,

@@ -21,7 +21,6 @@ from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.open_mode import OpenMode
 from sftpgw.files.uploads.plan.part_sizes import Ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
-from sftpgw.files.uploads.plan.upload_plan import UploadPlan
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import AttributeChanges
 from sftpgw.model.settings import StoreSettings
@@ -30,6 +29,7 @@ from sftpgw.model.units import KIB, MIB
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.ssh_pairs import RecordedEvents
+from tests.files.uploads.upload_plans import make_plan
 from tests.results import failure_of, result_of
 
 NAME = ObjectName("bucket", "file")
@@ -76,7 +76,7 @@ class Process:
         )
         return Upload(
             context,
-            UploadPlan(layout, concurrency=2, reorder_bytes=4 * PART),
+            make_plan(layout, concurrency=2, reorder_bytes=4 * PART),
             name,
             mode=OpenMode(condition),
             modified_seconds=modified_seconds,

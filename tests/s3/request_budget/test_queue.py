@@ -23,10 +23,10 @@ UPLOAD = MultipartUpload(ObjectName("bucket", "key"), "upload-1")
 class Crowd:
     """Requests of some users in one queue."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = 10_000) -> None:
         self.clock = task.Clock()
         self.events = RecordedEvents()
-        limits = RequestLimits(at_once=10_000, per_user=10_000)
+        limits = RequestLimits(at_once=at_once, per_user=at_once)
         self.lines = RequestQueue(limits, self.clock, self.events)
         self.begun: list[str] = []
         self.slots: dict[str, Slot] = {}
@@ -56,6 +56,39 @@ class Crowd:
         self.slots["first"].refused()
         self.go("first", "second")
         self.begun.clear()
+
+
+class TestTheBound:
+    """An operator sees that requests wait for ``[s3] max_requests``."""
+
+    def test_a_wait_of_a_second_is_told_with_the_setting_and_who_waits(self) -> None:
+        crowd = Crowd(at_once=2)
+        crowd.come("ann-1", "ann-2", "ann-3", "bob-1")
+        crowd.clock.advance(1)
+        crowd.come("bob-2")
+        fields = {"setting": "[s3] max_requests", "at_once": 2}
+        now = {"waiting": 3, "users": 2, "seconds": 1.0}
+        assert crowd.events.told == [("requests-waiting", fields | now)]
+
+    def test_it_is_told_once_a_minute_while_it_lasts(self) -> None:
+        crowd = Crowd(at_once=1)
+        crowd.come(*(f"ann-{number}" for number in range(200)))
+        for _ in range(150):
+            crowd.clock.advance(1)
+            crowd.go(crowd.begun[-1])
+        assert [facts["seconds"] for _, facts in crowd.events.told] == [
+            1.0,
+            61.0,
+            121.0,
+        ]
+
+    def test_a_short_wait_is_not_told(self) -> None:
+        crowd = Crowd(at_once=1)
+        for number in range(100):
+            crowd.come(f"ann-{2 * number}", f"bob-{2 * number + 1}")
+            crowd.clock.advance(0.5)
+            crowd.go(f"ann-{2 * number}", f"bob-{2 * number + 1}")
+        assert not crowd.events.names()
 
 
 class TestTheLine:

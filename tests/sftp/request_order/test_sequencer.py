@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sftpgw.files.lookup import CLOSE_WAIT_SECONDS
 from sftpgw.model.settings import FilesSettings, StoreSettings
 from sftpgw.model.units import KIB
-from sftpgw.sftp.protocol import MAX_PENDING
+from sftpgw.sftp.pending_requests import MAX_PENDING
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure, SftpReply
 from sftpgw.testing.store_faults import Gate

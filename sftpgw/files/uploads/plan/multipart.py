@@ -111,6 +111,12 @@ class MultipartPlan:
 
     # Parts.
 
+    @property
+    def stored_parts(self) -> int:
+        """How many parts the lists have that complete the uploads."""
+        staged = sum(len(each.stored) for each in self._stagings.values())
+        return len(self._own.stored) + staged
+
     def adopt(self, parts: Iterable[StoredPart]) -> None:
         """The first parts of upload 0 are stored already."""
         self._own.stored += parts

@@ -11,6 +11,7 @@ base object.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TypeAlias
 
 from sftpgw.errors import Unsupported
@@ -21,6 +22,29 @@ from sftpgw.model.units import Body, Buffer
 
 Source: TypeAlias = Body | ByteRange
 """Bytes that are here, or a range of the base object."""
+
+MAX_SOURCES = 256
+"""A READ of bytes more scattered than this gets the first of them, as SFTP allows."""
+
+
+def first_sources(
+    wanted: ByteRange, overlay: OverlayFile, multipart: MultipartPlan, *, has_earlier: bool
+) -> tuple[Source, ...]:
+    """Where the first bytes of `wanted` are, and in most cases all of them.
+
+    :param wanted: a range that ends within the file.
+    :param overlay: the file as it is now.
+    :param multipart: the parts that are on their way to the store.
+    :param has_earlier: whether the base is an open multipart upload, which cannot be read.
+    :raises Unsupported: some bytes were sent and are not here any more.
+    """
+    found = tuple(islice(sources(wanted, overlay, multipart), MAX_SOURCES))
+    if has_earlier and any(isinstance(source, ByteRange) for source in found):
+        raise Unsupported(
+            "the beginning of this file was sent over an earlier connection, and cannot be "
+            "read before the file is closed"
+        )
+    return found
 
 
 def sources(wanted: ByteRange, overlay: OverlayFile, multipart: MultipartPlan) -> Iterator[Source]:

@@ -20,8 +20,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from sftpgw.aio.lru import LRUDict
 from sftpgw.aio.parallel import in_parallel
@@ -29,6 +30,7 @@ from sftpgw.errors import (
     AccessDenied,
     ConditionalConflict,
     FileError,
+    LimitReached,
     NoSuchObject,
     ObjectChanged,
     PreconditionFailed,
@@ -45,6 +47,7 @@ from sftpgw.files.housekeeping.state_objects import (
     read_state_object,
     write_state_object,
 )
+from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.multipart_abort import abort_or_report
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.suspended.plan import (
@@ -99,21 +102,23 @@ NEVER_BYTES = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class FoundUpload:
-    """A suspended upload, with the object of its record.
+    """A suspended upload, with the object of its record, and without its parts.
 
     :param record: the record's object, in the version that was read.
-    :param suspended: the upload.
+    :param upload: the upload.
+    :param size_bytes: of its parts together.
+    :param began_seconds: when its client opened the file.
     """
 
     record: ObjectInfo
-    suspended: SuspendedUpload
+    upload: MultipartUpload
+    size_bytes: int
+    began_seconds: float
 
     @property
     def attributes(self) -> FileAttributes:
         """The file that a client sees: the bytes that were sent, and the date of the record."""
-        return FileAttributes(
-            FileKind.FILE, self.suspended.size_bytes, self.record.modified_seconds
-        )
+        return FileAttributes(FileKind.FILE, self.size_bytes, self.record.modified_seconds)
 
 
 class SuspendedRecords:
@@ -122,15 +127,37 @@ class SuspendedRecords:
     :param store: where the records are.
     :param state_prefix: the gateway's own keys.
     :param events: told of records that make no sense, and of leftovers.
+    :param new_memory: what a record counts in while it is here; None for the gateway's own work,
+        which reads one record after the other.
     """
 
-    def __init__(self, store: ObjectStore, state_prefix: str, events: EventSink) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        state_prefix: str,
+        events: EventSink,
+        new_memory: Callable[[], HeldMemory] | None = None,
+    ) -> None:
         self._store = store
         self._state_prefix = state_prefix
         self._events = events
+        self._new_memory = new_memory
+
+    @contextmanager
+    def _counted(self) -> Iterator[HeldMemory | None]:
+        """What is read in here counts in the memory budget until the end."""
+        memory = self._new_memory() if self._new_memory is not None else None
+        try:
+            yield memory
+        finally:
+            if memory is not None:
+                memory.close()
 
     async def read(self, record: ObjectName) -> FoundUpload | None:
-        """The upload of a record; None if there is none, none that makes sense, or it is denied."""
+        """The upload of a record; None if there is none, none that makes sense, or it is denied.
+
+        :raises LimitReached: there is no memory for it.
+        """
         try:
             return await self.read_or_raise(record)
         except AccessDenied:  # without the right to list, a missing object is a 403
@@ -140,10 +167,18 @@ class SuspendedRecords:
         """The upload of a record that was listed; None if it is gone, or makes no sense.
 
         :raises AccessDenied: the store refuses to show it.
+        :raises LimitReached: there is no memory for it.
         """
+        with self._counted() as memory:
+            found = await self._whole(record, memory)
+            return None if found is None else _found(*found)
+
+    async def _whole(
+        self, record: ObjectName, memory: HeldMemory | None
+    ) -> tuple[ObjectInfo, SuspendedUpload] | None:
         try:
-            text = await read_state_object(self._store, record)
-            return FoundUpload(text.info, _parsed(text))
+            text = await read_state_object(self._store, record, memory)
+            return text.info, _parsed(text)
         except NoSuchObject:
             return None
         except StoreTrouble as error:
@@ -158,20 +193,33 @@ class SuspendedRecords:
         text = record_text(suspended)
         await write_state_object(self._store, record, text, WriteCondition.IF_ABSENT)
 
-    async def claim(self, found: FoundUpload) -> bool:
-        """Take the record away; False if another session did that, or is about to."""
+    async def claim(self, found: FoundUpload) -> SuspendedUpload | None:
+        """Take the record away, and return what it says.
+
+        None if another session did that, or is about to.
+
+        :raises LimitReached: there is no memory for the record.
+        """
         await self._store.learn_capabilities(found.record.name.bucket)
-        name = claim_name(self._state_prefix, found.suspended.upload)
+        name = claim_name(self._state_prefix, found.upload)
         if not await claim(self._store, name, b"{}"):
-            return False
+            return None
         try:
-            again = await self.read(found.record.name)
-            if again is None or again.suspended != found.suspended:
-                return False
-            await self._store.delete(found.record.name)
-            return True
+            return await self._take(found)
         finally:
             await self._forget(name)
+
+    async def _take(self, found: FoundUpload) -> SuspendedUpload | None:
+        """Read the record again and delete it, if it still says the same."""
+        with self._counted() as memory:
+            try:
+                again = await self._whole(found.record.name, memory)
+            except AccessDenied:
+                return None
+            if again is None or replace(_found(*again), record=found.record) != found:
+                return None
+            await self._store.delete(found.record.name)
+            return again[1]
 
     async def _forget(self, claim: ObjectName) -> None:
         """A claim that is left is swept later; until then the upload cannot be claimed."""
@@ -182,15 +230,14 @@ class SuspendedRecords:
 
     async def drop(self, found: FoundUpload, *, reason: str) -> bool:
         """Abort the upload; False if another session has claimed it."""
-        if not await self.claim(found):
+        if await self.claim(found) is None:
             return False
-        suspended = found.suspended
-        await abort_or_report(self._store, self._events, suspended.upload)
+        await abort_or_report(self._store, self._events, found.upload)
         self._events.emit(
             PartialDropped(
-                key=suspended.upload.name.key,
-                bucket=suspended.upload.name.bucket,
-                size_bytes=suspended.size_bytes,
+                key=found.upload.name.key,
+                bucket=found.upload.name.bucket,
+                size_bytes=found.size_bytes,
                 reason=reason,
             )
         )
@@ -210,7 +257,12 @@ class SuspendedUploads:
         self._store = context.store
         self._state_prefix = context.settings.state_prefix
         self._events = context.events
-        self._records = SuspendedRecords(context.store, self._state_prefix, context.events)
+        self._records = SuspendedRecords(
+            context.store,
+            self._state_prefix,
+            context.events,
+            lambda: HeldMemory(context.budget, context.clock),
+        )
 
     def tail_bytes(self, able: Capabilities) -> int | None:
         """From which size on the rest is sent when a client is lost, though it is no whole part.
@@ -230,7 +282,7 @@ class SuspendedUploads:
         if not self.is_wanted:
             return None
         found = await self._records.read(record_name(self._state_prefix, self._user, name))
-        is_ours = found is not None and found.suspended.upload.name == name
+        is_ours = found is not None and found.upload.name == name
         return found if is_ours else None
 
     async def in_directory(self, bucket: str, key_prefix: str) -> dict[str, FileAttributes]:
@@ -240,7 +292,7 @@ class SuspendedUploads:
         async def read(record: ObjectInfo) -> None:
             found = await self._records.read(record.name)
             if found is not None:
-                files[found.suspended.upload.name.key] = found.attributes
+                files[found.upload.name.key] = found.attributes
 
         page = await self._page(bucket, key_prefix)
         small = [record for record in page.objects if record.size_bytes <= SMALL_BYTES]
@@ -284,11 +336,11 @@ class SuspendedUploads:
         if truncate:
             await self.forget(found, reason="the file was opened anew")
             return None
-        if not await self._records.claim(found):
+        suspended = await self._records.claim(found)
+        if suspended is None:
             raise ObjectChanged(
                 f"{path}: another session is sending the rest of this file; look again later"
             )
-        suspended = found.suspended
         self._events.emit(
             PartialResumed(
                 key=suspended.upload.name.key,
@@ -312,7 +364,7 @@ class SuspendedUploads:
         """A file was stored: abort an older upload of it. Never raises."""
         try:
             await self.drop(name, reason="the file was stored")
-        except StoreError as error:
+        except (StoreError, LimitReached) as error:
             self._events.emit(
                 PartialLeftBehind(key=name.key, bucket=name.bucket, reason=error.message)
             )
@@ -343,8 +395,11 @@ class SuspendedUploads:
             return True  # the upload could not be found again either
 
     async def _replace(self, record: ObjectName, suspended: SuspendedUpload) -> bool:
-        before = await self._records.read(record)
-        if before is None or before.suspended.began_seconds > suspended.began_seconds:
+        try:
+            before = await self._records.read(record)
+        except LimitReached as error:
+            raise StoreTrouble(f"the record before this one cannot be read: {error}") from None
+        if before is None or before.began_seconds > suspended.began_seconds:
             return False
         if not await self._records.drop(before, reason="a later upload was kept"):
             return False
@@ -402,10 +457,10 @@ class SuspendedExpiry:
             if is_old:
                 await self._store.delete(record.name, if_match=record.etag)
             return set()
-        self._read.put(version, found.suspended.upload)
+        self._read.put(version, found.upload)
         if is_old and await self._records.drop(found, reason="expired"):
             return set()
-        return {found.suspended.upload}
+        return {found.upload}
 
 
 def shown_large(records: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
@@ -423,9 +478,13 @@ def shown_large(records: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
 def incomplete(found: FoundUpload, path: str) -> FileError:
     """Why a suspended file cannot be read, hashed, renamed or changed."""
     return Unsupported(
-        f"{path}: only the first {found.suspended.size_bytes} bytes of this file have arrived; "
+        f"{path}: only the first {found.size_bytes} bytes of this file have arrived; "
         "send the rest (reput, put -c, put -a), or remove it"
     )
+
+
+def _found(record: ObjectInfo, suspended: SuspendedUpload) -> FoundUpload:
+    return FoundUpload(record, suspended.upload, suspended.size_bytes, suspended.began_seconds)
 
 
 def _parsed(text: StateObject) -> SuspendedUpload:

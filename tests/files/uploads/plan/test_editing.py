@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sftpgw.errors import LimitReached, Unsupported, UploadFailed
 from sftpgw.files.uploads.plan.boundaries import BaseObject
 from sftpgw.files.uploads.plan.part_sizes import Ladder
+from sftpgw.files.uploads.plan.read_sources import MAX_SOURCES
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout, choose_layout
 from sftpgw.files.uploads.plan.upload_commands import (
     NOTHING,
@@ -22,9 +23,10 @@ from sftpgw.files.uploads.plan.upload_commands import (
     PutWhole,
     SendPart,
 )
-from sftpgw.files.uploads.plan.upload_plan import MAX_SOURCES, UploadPhase, UploadPlan
+from sftpgw.files.uploads.plan.upload_plan import UploadPhase, UploadPlan
 from sftpgw.model.store import ByteRange
 from tests.files.uploads.plan.test_upload_plan import Store
+from tests.files.uploads.upload_plans import make_plan
 
 MIN = 5
 LADDER = Ladder(first_bytes=8, largest_bytes=16, step_parts=2)
@@ -50,7 +52,7 @@ def editing(
 ) -> tuple[UploadPlan, Store]:
     base_object = BaseObject(len(base), can_copy, min_part_bytes=MIN, copy_limit_bytes=40)
     options = {"concurrency": 2, "reorder_bytes": 24, **options}
-    plan = UploadPlan(layout, base=base_object, **options)
+    plan = make_plan(layout, base=base_object, **options)
     return plan, Store(plan, layout, base=base, min_part_bytes=MIN)
 
 
@@ -156,7 +158,7 @@ def test_what_is_reported_stored_is_what_was_edited(
         assert store.published is None
         assert store.aborted == store.opened
     store.assert_nothing_left()
-    assert plan.sent_bytes + plan.filling_bytes == 0
+    assert plan.memory_need.sent_bytes + plan.memory_need.filling_bytes == 0
     assert store.most_in_flight <= 2
     assert store.most_copies <= 2
 
@@ -224,9 +226,9 @@ class TestRequests:
     def test_a_resume_behind_a_small_object_streams(self) -> None:
         plan, _ = editing(content(4))
         assert plan.write(4, b"x" * 8) == (FetchBase(ByteRange(0, 4)),)
-        assert plan.is_congested
+        assert plan.memory_need.is_congested
         assert plan.succeeded(FetchBase(ByteRange(0, 4)), (content(4),)) == (CreateUpload(),)
-        assert not plan.is_congested
+        assert not plan.memory_need.is_congested
 
     def test_an_edit_from_the_start_that_is_cut_needs_nothing_of_the_object(self) -> None:
         plan, store = editing(content(100))

@@ -32,6 +32,7 @@ from sftpgw.files.uploads.plan.upload_commands import (
 )
 from sftpgw.files.uploads.plan.upload_plan import UploadPhase, UploadPlan
 from sftpgw.model.store import ByteRange, StoredPart
+from tests.files.uploads.upload_plans import make_plan
 
 LADDER = Ladder(first_bytes=8, largest_bytes=16, step_parts=2)
 PLAIN = StagingLayout(LADDER, LADDER.max_parts)
@@ -156,7 +157,7 @@ class Store:
 
 
 def started(layout: StagingLayout = PLAIN, **options: Any) -> tuple[UploadPlan, Store]:
-    plan = UploadPlan(layout, concurrency=2, reorder_bytes=24, **options)
+    plan = make_plan(layout, concurrency=2, reorder_bytes=24, **options)
     return plan, Store(plan, layout)
 
 
@@ -207,7 +208,7 @@ def test_what_is_reported_stored_is_what_was_written(
         assert store.published is None
         assert store.aborted == store.opened
     store.assert_nothing_left()
-    assert plan.sent_bytes + plan.filling_bytes == 0
+    assert plan.memory_need.sent_bytes + plan.memory_need.filling_bytes == 0
     assert store.most_in_flight <= 2
 
 
@@ -249,7 +250,7 @@ def test_any_size_passes_in_staging_uploads_and_any_failure_leaves_nothing(
         assert store.published is None
         assert done - 1 >= (failing or 0)
         store.assert_nothing_left()
-    assert plan.sent_bytes + plan.filling_bytes == 0
+    assert plan.memory_need.sent_bytes + plan.memory_need.filling_bytes == 0
     assert store.most_in_flight <= 2
     assert store.most_copies <= 2
 
@@ -290,11 +291,11 @@ def test_too_many_parts_make_the_client_wait() -> None:
     store.take(plan.write(0, b"x" * 17))
     store.carry_out()
     assert len(store.pending) == 2
-    assert not plan.is_congested
+    assert not plan.memory_need.is_congested
     store.take(plan.write(17, b"x" * 16))
-    assert plan.is_congested
+    assert plan.memory_need.is_congested
     store.carry_out()
-    assert not plan.is_congested
+    assert not plan.memory_need.is_congested
 
 
 def test_a_write_into_a_part_that_was_sent_fails_and_sticks() -> None:
@@ -315,7 +316,7 @@ def test_a_write_far_ahead_is_refused_at_once() -> None:
 
 
 def test_a_file_over_all_parts_is_refused_at_the_first_byte_beyond() -> None:
-    plan = UploadPlan(StagingLayout(Ladder(8, 8, max_parts=2), 2), reorder_bytes=24)
+    plan = make_plan(StagingLayout(Ladder(8, 8, max_parts=2), 2), reorder_bytes=24)
     plan.write(0, b"x" * 16)
     assert plan.end_reason is None
     plan.write(16, b"x")
@@ -336,7 +337,7 @@ def test_a_file_over_all_staging_uploads_is_refused_at_the_first_byte_beyond() -
 
 
 def test_growing_a_file_beyond_all_parts_is_refused() -> None:
-    plan = UploadPlan(StagingLayout(Ladder(8, 8, max_parts=2), 2), reorder_bytes=24)
+    plan = make_plan(StagingLayout(Ladder(8, 8, max_parts=2), 2), reorder_bytes=24)
     plan.truncate(17)
     assert isinstance(plan.end_reason, LimitReached)
     assert "16 bytes" in plan.end_reason.message
@@ -354,19 +355,19 @@ def test_a_staging_upload_is_joined_while_the_next_one_arrives() -> None:
 def test_an_upload_holds_no_more_than_its_allowance() -> None:
     plan, store = started(allowance_bytes=24)
     store.take(plan.write(0, b"x" * 9))
-    assert not plan.is_congested
+    assert not plan.memory_need.is_congested
     store.take(plan.write(9, b"x" * 8))
-    assert plan.is_congested
-    assert (plan.sent_bytes, plan.filling_bytes) == (16, 1)
+    assert plan.memory_need.is_congested
+    assert (plan.memory_need.sent_bytes, plan.memory_need.filling_bytes) == (16, 1)
     store.carry_out_all()
-    assert not plan.is_congested
-    assert (plan.sent_bytes, plan.filling_bytes) == (0, 1)
+    assert not plan.memory_need.is_congested
+    assert (plan.memory_need.sent_bytes, plan.memory_need.filling_bytes) == (0, 1)
 
 
 def test_a_write_beyond_the_allowance_is_held_if_nothing_else_is() -> None:
     plan, _ = started(allowance_bytes=1)
     plan.write(0, b"x" * 8)
-    assert not plan.is_congested
+    assert not plan.memory_need.is_congested
 
 
 def test_a_failed_cleanup_does_not_stop_the_others() -> None:

@@ -31,6 +31,7 @@ from sftpgw.files.uploads.suspended.plan import (
 )
 from sftpgw.model.store import Checksum, ChecksumAlgorithm, MultipartUpload, ObjectName, StoredPart
 from tests.files.uploads.plan.test_upload_plan import IN_PIECES, LAYOUTS, PLAIN, OpenedUpload, Store
+from tests.files.uploads.upload_plans import make_plan
 
 TAIL_BYTES = 3
 
@@ -68,7 +69,7 @@ class SuspendingStore(Store):
     def next_session(self, **options: Any) -> UploadPlan:
         """The file is opened again."""
         suspended_parts, self.suspended_parts = self.suspended_parts, ()
-        self.plan = UploadPlan(
+        self.plan = make_plan(
             self.layout,
             concurrency=2,
             reorder_bytes=24,
@@ -135,7 +136,7 @@ def test_however_often_it_is_cut_off_what_is_published_is_the_file(
     assert plan.end_reason is None
     assert store.published == data
     store.assert_nothing_left()
-    assert plan.sent_bytes + plan.filling_bytes == 0
+    assert plan.memory_need.sent_bytes + plan.memory_need.filling_bytes == 0
 
 
 def resumed_data(store: SuspendingStore, data: bytes) -> bytes:
@@ -176,7 +177,7 @@ def go_through(store: SuspendingStore, session: Session, data: bytes) -> None:
     assert store.published is None
     assert store.uploads.keys() == ({0} if store.suspended_parts else set())
     assert store.staging_objects == {}
-    assert plan.sent_bytes + plan.filling_bytes == 0
+    assert plan.memory_need.sent_bytes + plan.memory_need.filling_bytes == 0
     if has_failed and store.suspended_parts:
         assert len(store.durable_data) == len(suspended_parts), (
             "only bytes that were suspended before"

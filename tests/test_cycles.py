@@ -1,0 +1,102 @@
+"""What comes and goes with sessions, files and requests leaves no reference cycle behind.
+
+What is in a cycle stays until the garbage collector looks at it, which it may not do for as long as
+the process lives (`aio/work/garbage`).
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient
+from sftpgw.wire import sftp as wire
+from sftpgw.wire.sftp import Kind
+from tests.in_memory import client, gateway
+
+__all__ = ["client", "gateway"]
+
+
+def left_by(work: Callable[[], object]) -> set[str]:
+    """The classes of the gateway whose objects stay in cycles after `work`."""
+    work()  # what is made once does not count
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        work()
+        gc.collect()
+        names = {f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    return {
+        name for name in names if name.startswith("sftpgw.") and not name.startswith(SHORT_LIVED)
+    }
+
+
+SHORT_LIVED = ("sftpgw.testing.", "sftpgw.auth.", "sftpgw.ssh.userauth.", "sftpgw.errors.")
+"""What is gone within moments of a login, with the traceback of an error: collections of young
+objects find it."""
+
+
+def test_a_check_sees_a_cycle() -> None:
+    def work() -> None:
+        gateway = GatewayInMemory()
+        gateway.events.gateway = gateway  # type: ignore[attr-defined]
+        gateway.shared()
+
+    assert "sftpgw.files.transfers.registry.TransferRegistry" in left_by(work)
+
+
+def test_an_upload(client: SftpClient) -> None:
+    assert left_by(lambda: client.put(b"/file", b"hello")) == set()
+
+
+def test_an_upload_in_parts(client: SftpClient) -> None:
+    assert left_by(lambda: client.put(b"/file", bytes(6_000_000))) == set()
+
+
+def test_a_download(client: SftpClient) -> None:
+    client.put(b"/file", b"hello")
+
+    def work() -> None:
+        handle = client.open(b"/file")
+        client.read(handle, 0, 5)
+        client.close(handle)
+
+    assert left_by(work) == set()
+
+
+def test_a_listing(client: SftpClient) -> None:
+    client.put(b"/file", b"hello")
+    assert left_by(lambda: client.listdir(b"/")) == set()
+
+
+def test_a_session_and_what_is_open_at_its_end(gateway: GatewayInMemory) -> None:
+    def work() -> None:
+        client = gateway.log_in()
+        client.put(b"/file", b"hello")
+        client.open(b"/file")
+        client.open(b"/other", CREATE)
+        client.send(wire.OnPath(Kind.OPENDIR, 0, b"/"))
+        client.drop()
+        gateway.clock.advance(60)
+        for io in (client.pair.server_io, client.pair.client_io):
+            vars(io).clear()  # a cycle of the test's own
+        client.pair.server.factory = None
+
+    assert left_by(work) == set()
+
+
+def test_a_command(gateway: GatewayInMemory, client: SftpClient) -> None:
+    client.put(b"/file", b"hello")
+
+    def work() -> None:
+        command = gateway.open_command(b"md5sum file")
+        command.pump()
+        command.drop()
+        gateway.clock.advance(60)
+
+    assert left_by(work) == set()
