@@ -106,7 +106,7 @@ class HonestUser:
                 _rename(sftp, MOVED_FOLDER, FOLDER)
         except Failure as problem:
             raise BenchError(f"the honest user could not prepare: {problem}") from problem
-        self._transfer("put")
+        self._transfer("put", PREPARE_SECONDS)
         if any(NEVER_SECONDS in each for each in self.found.values()):
             raise BenchError("the honest user could not put its files")
         self.found.clear()
@@ -115,8 +115,8 @@ class HonestUser:
     def go_round(self) -> None:
         """Do all operations once."""
         self._do_small_ones()
-        self._transfer("put")
-        self._transfer("get")
+        self._transfer("put", self.effort.deadline_seconds)
+        self._transfer("get", self.effort.deadline_seconds)
 
     def go_on(self, until: float) -> None:
         """Do all but the transfers again and again.
@@ -236,7 +236,7 @@ class HonestUser:
 
     # Files.
 
-    def _transfer(self, operation: str) -> None:
+    def _transfer(self, operation: str, limit_seconds: float) -> None:
         """The larger ones are not tried where a smaller one was not done."""
         seconds = 0.0
         for size_mib in self.effort.sizes_mib:
@@ -245,12 +245,13 @@ class HonestUser:
                 with source.open("wb") as file:
                     file.truncate(size_mib * MIB)
             command = f"put {source} {remote}" if operation == "put" else f"get {remote} /dev/null"
-            seconds = seconds if seconds == NEVER_SECONDS else self._by_openssh(command)
+            seconds = (
+                seconds if seconds == NEVER_SECONDS else self._by_openssh(command, limit_seconds)
+            )
             self._note(f"{operation} of {size_mib} MiB", seconds)
 
-    def _by_openssh(self, command: str) -> float:
+    def _by_openssh(self, command: str, limit_seconds: float) -> float:
         """The deadline is for the login, too, which is not in the figure."""
-        limit_seconds = self.effort.deadline_seconds
         try:
             with self.client.session(NAME, self.port, CIPHER, limit_seconds) as session:
                 return self._timed(lambda: session.run(command))

@@ -120,8 +120,10 @@ class Gateway:
             clock=reactor,
             events=self._events,
             random_bytes=secrets.token_bytes,
-            transfers=TransferRegistry(settings.limits.directory_renames_per_user),
-            mtimes=SharedMtimes(),
+            transfers=TransferRegistry(
+                settings.limits.directory_renames_per_user, settings.weight_of
+            ),
+            mtimes=SharedMtimes(settings.weight_of),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None

@@ -413,8 +413,7 @@ class _Exchange(TwistedProtocol):
         self._timer.reset(seconds)
 
     def _responded(self, response: IResponse) -> None:
-        if self._connection is not None:
-            self._connection.transport.end_head()
+        self._connection.transport.end_head()
         if not _makes_sense(response):
             self._on_excess(f"the status {response.code} and the length {response.length}")
         if not self._is_over:
@@ -517,9 +516,11 @@ class _Exchange(TwistedProtocol):
             self._connecting.cancel()
         elif drop and self._connection is not None:
             self._connection.transport.abortConnection()
+        if self._connection is not None:
+            self._connection.transport.rest()
         # They lead back here: no cycle is left for the garbage collector.
         del self.finished
-        self._connecting = self._connection = None
+        self._connecting = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

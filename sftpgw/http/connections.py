@@ -36,9 +36,6 @@ RECEIVED_BYTES = 256 * KIB
 """How much is read from TCP at a time. Each time costs an iteration of the reactor; Twisted reads
 64 KiB."""
 
-LARGE_READ_BYTES = 64 * KIB
-"""A read of so much is of the body of an object, of which more comes."""
-
 SENT_BYTES = 1 * MIB
 """How much of the output of Twisted's TLS the kernel gets at a time. Twisted sends 128 KiB."""
 
@@ -99,16 +96,21 @@ class _CountedConnection(ProtocolWrapper):
         )
         self._arrived = b""
         self._is_paused = False  # by the protocol
-        self._read_bytes = 0  # the last time
+        self._is_in_use = False
+        self._lost: Failure | None = None
 
     def serve(self, user: str) -> None:
         """From now on, responses are for this user."""
+        self._is_in_use = True
         self._turns.path = (user, "", f"response {id(self)}")
+
+    def rest(self) -> None:
+        """No request is under way any more."""
+        self._is_in_use = False
 
     def dataReceived(self, data: bytes) -> None:
         """Hand data to the protocol, now or when it is its turn."""
         self._arrived = self._arrived + data if self._arrived else data
-        self._read_bytes = len(data)
         self._reads.has_more = len(data) >= RECEIVED_BYTES
         self._turns.ask()
         if self._turns.is_waiting:
@@ -118,20 +120,25 @@ class _CountedConnection(ProtocolWrapper):
         data, self._arrived = self._arrived, b""
         if data:
             self._hand_over(data)
-        if self._reads.is_held:
+        if self._lost is not None:
+            self._lose(self._lost)
+        elif self._reads.is_held:
             self._reads.go_on()
 
     def _may_read(self) -> bool:
         return not (self._is_paused or self._turns.is_waiting)
 
     def _may_stay(self) -> bool:
-        """Only more of a large body. The kernel drops an early answer if the store resets the
+        """Only more of a body. The kernel drops an early answer if the store resets the
         connection, and the end of an idle connection must be known before its next request."""
-        return self._head is None and self._read_bytes >= LARGE_READ_BYTES
+        return self._is_in_use and self._head is None
 
     def _abort(self) -> None:
         """Nothing more can be handed over. Twisted does the same when `dataReceived` raises."""
-        self.transport.abortConnection()
+        if self._lost is None:
+            self.transport.abortConnection()
+        else:
+            self._lose(self._lost)
 
     def _hand_over(self, data: bytes) -> None:
         if self._head is None:
@@ -183,12 +190,25 @@ class _CountedConnection(ProtocolWrapper):
             self.wrappedProtocol.dataReceived(data[at:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._turns.leave()
+        """End what is under way when it is its turn: a store that goes away ends hundreds at once.
+
+        The pool learns of an idle connection at once, or it would use it again.
+        """
+        self._lost = reason
         self._reads.end()
-        if self._arrived:
-            self._hand_over(self._arrived)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.factory.connections.remove(self)
+        if self._is_in_use:
+            self._turns.ask()
+        else:
+            self._turns.leave()
+            self._deliver()
+
+    def _lose(self, reason: Failure) -> None:
+        self._turns.end()
+        self._on_excess = _ignore  # which led to the last exchange
+        try:
+            super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        finally:
+            self.factory.connections.remove(self)
 
 
 class _CountingFactory(WrappingFactory):
@@ -222,6 +242,10 @@ class CountedEndpoint:
         factory = _CountingFactory(protocolFactory, self._connections)
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addCallback(_wrapped)
+
+
+def _ignore(excess: str) -> None:
+    """A connection that is gone is not dropped."""
 
 
 def _wrapped(connection: Any) -> Any:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import Turns, WorkScheduler
-from sftpgw.http.connections import LARGE_READ_BYTES, Connections, _CountingFactory
+from sftpgw.http.connections import Connections, _CountingFactory
 from sftpgw.testing.cpu_clocks import CpuClock
 from tests.conftest import LoggedFailures
 from tests.iterations import IterationClock
@@ -34,6 +34,7 @@ class Parser(Protocol):
 
     def connectionLost(self, reason: object = None) -> None:
         self.is_lost = True
+        self.cpu.now_seconds += 1.0
 
 
 def parser_of(connection: ProtocolWrapper) -> Parser:
@@ -130,10 +131,35 @@ def test_what_has_arrived_is_delivered_before_the_connection_is_lost() -> None:
     last = process.connections[-1]
     parser = parser_of(last)
     last.connectionLost(Failure(ConnectionDone()))
+    assert not parser.is_lost
+    process.clock.iterate()
     assert parser.received == [b"response"]
     assert parser.is_lost
     process.clock.iterate()
     assert parser.received == [b"response"]
+
+
+def test_a_store_that_goes_away_ends_its_requests_in_turns() -> None:
+    """Each is tried again, and logged."""
+    process = Process(["mallory"] * 7)
+    parsers = [parser_of(each) for each in process.connections]
+    for connection in process.connections:
+        connection.connectionLost(Failure(ConnectionDone()))
+    assert sum(parser.is_lost for parser in parsers) == 2
+    process.clock.iterate()
+    assert sum(parser.is_lost for parser in parsers) == 4
+    process.clock.iterate()
+    process.clock.iterate()
+    assert all(parser.is_lost for parser in parsers)
+
+
+def test_an_idle_connection_is_lost_at_once() -> None:
+    process = Process(["mallory"] * 7)
+    parsers = [parser_of(each) for each in process.connections]
+    for connection in process.connections:
+        connection.rest()
+        connection.connectionLost(Failure(ConnectionDone()))
+    assert all(parser.is_lost for parser in parsers)
 
 
 def test_a_response_that_cannot_be_taken_in_its_turn_ends_the_connection(
@@ -167,21 +193,21 @@ class Socket(StringTransport):
         self.owner.dataReceived(self.kernel.pop(0))
 
 
-def test_more_of_a_large_body_stays_in_the_kernel_and_heads_do_not() -> None:
+def test_more_of_a_body_stays_in_the_kernel_and_heads_do_not() -> None:
     process = Process(["mallory"] * 2)
     connection, socket = process.connections[0], Socket()
     socket.owner = connection
     connection.makeConnection(socket)
     parser = connection.wrappedProtocol
-    connection.dataReceived(b"x" * LARGE_READ_BYTES)
+    connection.dataReceived(b"x" * 9)
     process.connections[1].dataReceived(b"response")
     # Nothing more is worked off in this iteration.
-    socket.kernel = [b"y" * LARGE_READ_BYTES]
+    socket.kernel = [b"y" * 9]
     socket.doRead()
     assert len(socket.kernel) == 1
     assert socket.producerState == "paused"
     process.clock.iterate()
-    assert [len(each) for each in parser.received] == [LARGE_READ_BYTES] * 2
+    assert [len(each) for each in parser.received] == [9] * 2
     assert socket.producerState == "producing"
     for other in process.connections:
         other.dataReceived(b"response")
@@ -190,5 +216,5 @@ def test_more_of_a_large_body_stays_in_the_kernel_and_heads_do_not() -> None:
     socket.doRead()
     assert not socket.kernel
     assert len(parser.received) < 4
-    connection.connectionLost()
+    process.clock.iterate()
     assert parser.received[-1] == b"an early answer"

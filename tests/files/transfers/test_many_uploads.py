@@ -117,6 +117,28 @@ def test_closes_that_wait_do_not_wake_each_other(path: bytes) -> None:
     assert calls[MANY] / MANY <= 2 * calls[FEW] / FEW
 
 
+def test_a_close_waits_for_the_closes_of_its_name_before_it_and_for_no_later_one() -> None:
+    """Of whatever user: their order decides what is stored at the end."""
+    gateway = GatewayInMemory()
+    alice, bob = gateway.tree(), gateway.tree(User("bob", "bucket", "home/alice/"))
+    writers = [
+        open_many(tree, count, b"/one") for tree, count in ((alice, FEW), (bob, 1), (alice, FEW))
+    ]
+    puts = gateway.store.hold("put")
+    before, (his,), later = (
+        [Deferred.fromCoroutine(each.commit()) for each in some] for some in writers
+    )
+    for _ in range(FEW):
+        assert not his.called
+        puts.open_one()
+    puts.open_one()
+    result_of(his)
+    assert not any(each.called for each in later)
+    puts.open()
+    for each in (*before, *later):
+        result_of(each)
+
+
 def test_an_edit_is_found_among_many_uploads(gateway: GatewayInMemory) -> None:
     gateway.store.seed("home/alice/file", b"old bytes")
     tree = gateway.tree()
