@@ -190,7 +190,8 @@ class Socket(StringTransport):
         self.owner: Any = None
 
     def doRead(self) -> None:
-        self.owner.dataReceived(self.kernel.pop(0))
+        if self.kernel:
+            self.owner.dataReceived(self.kernel.pop(0))
 
 
 def test_more_of_a_body_stays_in_the_kernel_and_heads_do_not() -> None:
