@@ -282,7 +282,7 @@ def _give_way(upload: HeldUpload) -> bool:
 
 
 class _GoneUpload:
-    """Takes the place of an upload that has ended. Implements `model.memory.MovingUpload`."""
+    """Takes the place of an upload that has ended. Implements `model.moving_upload.MovingUpload`."""
 
     is_slow = is_stalled = is_silent = can_cut = False
     unused_bytes = 0
