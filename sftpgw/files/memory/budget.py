@@ -280,7 +280,7 @@ class Budget:
 
 
 class _GoneUpload:
-    """Takes the place of an upload that has ended. Implements `model.memory.MovingUpload`."""
+    """Stands for an upload that has ended. Implements `model.moving_upload.MovingUpload`."""
 
     is_slow = is_stalled = is_silent = can_cut = False
     unused_bytes = 0
