@@ -230,6 +230,7 @@ class GatewayTransport(KexTransport):
         """End the session when it is its turn: a thousand may end at once. Replaces Conch's."""
         self.has_ended = True
         self._turns.end()
+        self._reads.end()
         self._exchange_limit.close()
         self.packet_writer.close()
         self._stop_monitor()
