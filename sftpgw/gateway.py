@@ -106,22 +106,21 @@ class Gateway:
             limits=request_limits(settings, descriptor_limit()),
             weight_of=settings.weight_of,
         )
-        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, settings.weight_of)
+        weight_of = settings.weight_of
+        budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, weight_of)
         self._shared = SharedContext(
             settings=settings,
             store=self._store,
             budget=budget,
             window_memory=WindowMemory(
-                budget.share(WINDOWS),
-                settings.limits.memory_bytes // WINDOWS_SHARE,
-                settings.weight_of,
+                budget.share(WINDOWS), settings.limits.memory_bytes // WINDOWS_SHARE, weight_of
             ),
             work=self._work,
             clock=reactor,
             events=self._events,
             random_bytes=secrets.token_bytes,
-            transfers=TransferRegistry(settings.limits.directory_renames_per_user),
-            mtimes=SharedMtimes(),
+            transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
+            mtimes=SharedMtimes(weight_of),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None

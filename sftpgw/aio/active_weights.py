@@ -65,6 +65,14 @@ class ActiveWeights:
         """
         weight = self._weights.get(user)
         if weight is not None:
-            return whole * weight / self._sum
+            return self.part(weight, whole)
         weight = self._weight_of(user)
         return whole * weight / (self._sum + weight)
+
+    def part(self, weight: float, whole: float) -> float:
+        """How much of `whole` falls to a user with this weight, who takes part.
+
+        :param weight: the user's weight; one user at least must take part.
+        :param whole: what is shared.
+        """
+        return whole * weight / self._sum

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from sftpgw.aio.active_weights import ActiveWeights
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,13 +34,17 @@ class SharedLRU(Generic[K, V]):
     """A dict of bounded size for several owners, who cannot push out each other's entries.
 
     A new entry takes the place of the least recently used one of its own owner, if that owner has a
-    fair share of the entries or more, else of the owner that has most.
+    fair share of the entries or more, else of the owner that has most by weight.
 
     :param max_entries: how many entries it keeps.
+    :param weight_of: returns the weight of an owner.
     """
 
-    def __init__(self, max_entries: int) -> None:
+    def __init__(
+        self, max_entries: int, weight_of: Callable[[str], float] = lambda user: 1.0
+    ) -> None:
         self._max_entries = max_entries
+        self._weights = ActiveWeights(weight_of)  # of the owners that have entries
         self._owners: dict[K, str] = {}
         self._entries: dict[str, OrderedDict[K, V]] = {}
 
@@ -64,7 +71,11 @@ class SharedLRU(Generic[K, V]):
         if len(self._owners) >= self._max_entries:
             self._forget_one(owner)
         self._owners[key] = owner
-        self._entries.setdefault(owner, OrderedDict())[key] = value
+        entries = self._entries.get(owner)
+        if entries is None:
+            entries = self._entries[owner] = OrderedDict()
+            self._weights.add(owner)
+        entries[key] = value
 
     def pop(self, key: K) -> None:
         """Forget an entry, if there is one."""
@@ -75,9 +86,11 @@ class SharedLRU(Generic[K, V]):
 
     def _forget_one(self, newcomer: str) -> None:
         owner = newcomer
-        own = len(self._entries.get(newcomer, ()))
-        if own * len(self._entries) < len(self._owners):
-            owner = max(self._entries, key=lambda each: len(self._entries[each]))
+        own, weights = len(self._entries.get(newcomer, ())), self._weights
+        if own < weights.share(newcomer, len(self._owners)):
+            owner = max(
+                self._entries, key=lambda each: len(self._entries[each]) / weights.weight(each)
+            )
         key, _ = self._entries[owner].popitem(last=False)
         del self._owners[key]
         self._drop_if_empty(owner)
@@ -85,3 +98,4 @@ class SharedLRU(Generic[K, V]):
     def _drop_if_empty(self, owner: str) -> None:
         if not self._entries[owner]:
             del self._entries[owner]
+            self._weights.remove(owner)

@@ -49,11 +49,11 @@ class MemoryBudget(Protocol):
     def fair_share_bytes(self) -> int:
         """How many bytes one transfer may hold ahead of need: a fair share once memory is short."""
 
-    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = True) -> None:
+    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = False) -> None:
         """Call `on_pressure` when a transfer has to wait for memory.
 
         :param on_pressure: releases memory that is not needed.
-        :param is_transfer: whether the watcher counts in the fair shares.
+        :param is_transfer: whether the watcher is a transfer, and counts in their fair shares.
         """
 
     def unwatch(self, on_pressure: Callable[[], None]) -> None:
@@ -132,11 +132,10 @@ class WindowBudget(Protocol):
     def release(self, size_bytes: int) -> None:
         """Give bytes back."""
 
-    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool) -> None:
+    def watch(self, on_pressure: Callable[[], None]) -> None:
         """Call `on_pressure` when others need what a window has beyond the smallest one.
 
         :param on_pressure: shrinks the window.
-        :param is_transfer: False: windows do not count in the fair shares of transfers.
         """
 
     def unwatch(self, on_pressure: Callable[[], None]) -> None:

@@ -53,7 +53,7 @@ class OutboundBudget:
             return
         self._counted_bytes = due_bytes
         if not before_bytes:
-            memory.watch(self._on_pressure, is_transfer=False)
+            memory.watch(self._on_pressure)
         elif not due_bytes:
             memory.unwatch(self._on_pressure)
         if due_bytes < before_bytes or not before_bytes:

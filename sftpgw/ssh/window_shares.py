@@ -83,7 +83,7 @@ class WindowMemory:
     def watch(self, on_pressure: Callable[[], None], user: str) -> None:
         """Call `on_pressure` when others need what a window has beyond the smallest one."""
         self._grown[on_pressure] = user
-        self._budget.watch(on_pressure, is_transfer=False)
+        self._budget.watch(on_pressure)
 
     def unwatch(self, on_pressure: Callable[[], None]) -> None:
         """Do not call it any more."""
@@ -129,5 +129,5 @@ class _UserWindows:
     def release(self, size_bytes: int) -> None:
         self._memory.release(size_bytes, self._user)
 
-    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool) -> None:
+    def watch(self, on_pressure: Callable[[], None]) -> None:
         self._memory.watch(on_pressure, self._user)

@@ -73,7 +73,7 @@ class ReceiveWindow:
         memory, more_bytes = self._memory, min(self.size_bytes, WINDOW_BYTES - self.size_bytes)
         if memory is None or not more_bytes or not memory.try_acquire(more_bytes):
             return
-        memory.watch(self._on_pressure, is_transfer=False)
+        memory.watch(self._on_pressure)
         self._counted_bytes += more_bytes
         self.size_bytes += more_bytes
         self._creditable_bytes += more_bytes

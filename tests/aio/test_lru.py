@@ -53,6 +53,15 @@ def test_an_entry_belongs_to_the_owner_that_put_it_last() -> None:
     assert known.get(0) is None
 
 
+def test_an_owner_of_weight_2_keeps_twice_as_many() -> None:
+    known: SharedLRU[int, str] = SharedLRU(6, lambda owner: 2.0 if owner == "heavy" else 1.0)
+    for key in range(20):
+        known.put("heavy", 2 * key, "heavy")
+        known.put("light", 2 * key + 1, "light")
+    kept = [known.get(key) for key in range(40) if known.get(key) is not None]
+    assert (kept.count("heavy"), kept.count("light")) == (4, 2)
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), max_size=60))
 def test_the_bound_holds_and_a_fair_share_is_safe(entries: list[tuple[str, int]]) -> None:
     known: SharedLRU[int, str] = SharedLRU(6)

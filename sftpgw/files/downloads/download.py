@@ -98,7 +98,7 @@ class Download:
         :raises LimitReached: there is no memory.
         """
         self._transfers.begin_download(self, is_shown=not self._is_base)
-        self._budget.watch(self._on_pressure)
+        self._budget.watch(self._on_pressure, is_transfer=True)
         try:
             first_bytes = await self._memory.reserve_first(self._part_bytes, may_wait=may_wait)
             first = OpeningRange(self, Segment(0, first_bytes, 0))

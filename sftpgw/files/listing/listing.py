@@ -125,7 +125,7 @@ class Listing:
         self._place = self._coming_place = beginning
         self._next_place: _Place | None = None
         """The place of the page that is loaded next, unless one is coming already."""
-        self._budget.watch(self._on_pressure, is_transfer=False)
+        self._budget.watch(self._on_pressure)
         self._coming: Deferred[_Loaded] | None = Deferred.fromCoroutine(
             self._prepare(beginning, first)
         )

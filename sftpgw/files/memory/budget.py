@@ -29,13 +29,9 @@ from twisted.logger import Logger
 
 from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.aio.fair_order import Ticket
-from sftpgw.files.memory.plan import (
-    OVERDRAFT_SHARE,
-    HeldUpload,
-    Holder,
-    MemoryPlan,
-    MemoryRequest,
-)
+from sftpgw.files.memory.holders import HeldUpload, Holder
+from sftpgw.files.memory.plan import OVERDRAFT_SHARE, MemoryPlan, MemoryRequest
+from sftpgw.files.memory.slow_uploads import SlowUploads
 from sftpgw.model.moving_upload import MovingUpload
 
 PLENTY_SHARE = 2
@@ -45,8 +41,8 @@ LOOK_SECONDS = 1.0
 """Uploads become slow or silent as time passes: they are not all looked at more often than this."""
 
 TOLD_A_LOOK = 16
-"""How many uploads have to give way at once: one iteration of the reactor does not tell them all.
-The next looks go on."""
+"""How many uploads have to give way at once, to one that asks or to those that wait: one iteration
+of the reactor does not tell them all. The next looks go on."""
 
 TELL_SECONDS = 0.1
 WATCHERS_A_REQUEST = 8
@@ -73,6 +69,7 @@ class Budget:
         self.limit_bytes = limit_bytes
         self.seconds = seconds
         self._plan = MemoryPlan(limit_bytes, weight_of)
+        self._slow_uploads = SlowUploads(self._plan)
         self._holders: dict[str, Holder] = {}
         self._serials = count(1)
         self._watchers: dict[Callable[[], None], str | None] = {}  # with the user of the transfer
@@ -160,7 +157,7 @@ class Budget:
         return share_bytes // max(1, self._transfers[user])
 
     def watch(
-        self, on_pressure: Callable[[], None], *, is_transfer: bool = True, user: str = ""
+        self, on_pressure: Callable[[], None], *, is_transfer: bool = False, user: str = ""
     ) -> None:
         self.unwatch(on_pressure)
         self._watchers[on_pressure] = user if is_transfer else None
@@ -201,10 +198,10 @@ class Budget:
         """Uploads that do not move give way, while others wait."""
         if self._plan.is_empty or not self._may_look():
             return
-        self._plan.end_slow_loans(self.seconds())
+        self._slow_uploads.take_back(self.seconds())
         self.serve()
-        for upload in islice(self._plan.stalled(), TOLD_A_LOOK):
-            if not _give_way(upload):
+        for upload in islice(self._slow_uploads.stalled(), TOLD_A_LOOK):
+            if not self._give_way(upload):
                 return
 
     def _may_look(self) -> bool:
@@ -236,9 +233,20 @@ class Budget:
         :param upload: who asks; it may be told itself.
         :param more_bytes: how much room.
         """
-        while (slow := self._plan.slow_in_the_way(more_bytes)) is not None:
-            if not _give_way(slow) or slow is upload:
+        for _ in range(TOLD_A_LOOK):
+            slow = self._slow_uploads.in_the_way(more_bytes, self.seconds())
+            if slow is None or not self._give_way(slow) or slow is upload:
                 return
+
+    def _give_way(self, upload: HeldUpload) -> bool:
+        """Make an upload send what it has, or end it if it cannot; whether it has less now."""
+        filler, filling_bytes = upload.filler, upload.filling_bytes
+        try:
+            (filler.cut if filler.can_cut else filler.come_again)()
+        except Exception:
+            # It is no fault of the one that asks for memory.
+            self._log.failure("an upload could not give way")
+        return upload.filling_bytes < filling_bytes
 
     # Counting.
 
@@ -271,18 +279,8 @@ class Budget:
             self._is_serving = False
 
 
-def _give_way(upload: HeldUpload) -> bool:
-    """Make an upload send what it has, or end it if that is no part; whether it has less now."""
-    filler, filling_bytes = upload.filler, upload.filling_bytes
-    if filler.can_cut:
-        filler.cut()
-    else:
-        filler.come_again()
-    return upload.filling_bytes < filling_bytes
-
-
 class _GoneUpload:
-    """Takes the place of an upload that has ended. Implements `model.memory.MovingUpload`."""
+    """Stands for an upload that has ended. Implements `model.moving_upload.MovingUpload`."""
 
     is_slow = is_stalled = is_silent = can_cut = False
     unused_bytes = 0
@@ -334,7 +332,7 @@ class UploadAccount:
 
     def take(self, more_bytes: int, part_bytes: int, *, cannot_wait: bool) -> bool:
         plan, held = self._plan, self._held
-        plan.expect_part(part_bytes)
+        plan.expect_part(max(part_bytes, held.filling_bytes + more_bytes))
         may_pass = cannot_wait or plan.is_empty
         if not (may_pass and plan.may_fill(more_bytes, cannot_wait=cannot_wait)):
             return False
@@ -388,7 +386,7 @@ class Share:
     def fair_share_bytes(self) -> int:
         return self._budget.fair_share_bytes_of(self._user)
 
-    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = True) -> None:
+    def watch(self, on_pressure: Callable[[], None], *, is_transfer: bool = False) -> None:
         self._budget.watch(on_pressure, is_transfer=is_transfer, user=self._user)
 
     def open_upload(self, upload: MovingUpload) -> UploadAccount:

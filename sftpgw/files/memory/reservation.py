@@ -72,7 +72,14 @@ class BufferedUpload(Protocol):
 
     @property
     def small_bytes(self) -> int:
-        """Up to this size an upload does not wait in the queue; and the size of a step."""
+        """Up to this size an upload does not wait in the queue; and the size of its first step."""
+
+    step_bytes: int
+    """How many bytes are reserved at once: a multiple of `small_bytes`."""
+
+    @property
+    def slow_filling_bytes(self) -> int:
+        """As `filling_bytes`, in steps of `small_bytes`."""
 
     @property
     def waits_for_gap(self) -> bool:
@@ -121,6 +128,7 @@ class UploadReservation:
         self._silent_since_seconds = self._slow_since_seconds = self.written_seconds
         self._seen_bytes = 0
         self._lap_bytes = 0
+        self._timed_bytes = 0  # the progress at `_slow_since_seconds`
         self._was_slow = False  # for the last step of new bytes
         self._memory = budget.open_upload(self)
         self._listed_bytes = 0
@@ -150,8 +158,10 @@ class UploadReservation:
             return
         self._note_lap()
         self._count_list()
+        if self.is_slow:
+            plan.step_bytes = plan.small_bytes
         memory.send(plan.sent_bytes)  # others may be served, or this one
-        more_bytes = plan.filling_bytes - memory.filling_bytes
+        more_bytes = self._needed_bytes - memory.filling_bytes
         if more_bytes <= 0:
             self._leave_queue()
             if not memory.lent_bytes:
@@ -160,6 +170,12 @@ class UploadReservation:
             memory.update(more_bytes, plan.part_filling_bytes)
         else:
             self._reserve(more_bytes)
+
+    @property
+    def _needed_bytes(self) -> int:
+        # A loan is enough for the part: with a larger step it would not be.
+        plan = self._plan
+        return plan.slow_filling_bytes if self._memory.lent_bytes else plan.filling_bytes
 
     def _count_list(self) -> None:
         """The list of parts is here already, and stays until the end."""
@@ -236,15 +252,30 @@ class UploadReservation:
     def replies_leave(self) -> None:
         """Replies that were withheld leave: the client could not write before."""
         self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
+        self._timed_bytes = self._plan.progress_bytes
         self._was_slow = False
 
     def _note_lap(self) -> None:
         """Note the time whenever a step of new bytes has come."""
         progress_bytes = self._plan.progress_bytes
         if progress_bytes - self._lap_bytes >= self._plan.small_bytes:
-            self._lap_bytes = progress_bytes
             self._was_slow = self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
-            self._slow_since_seconds = self._clock.seconds()
+            now = self._clock.seconds()
+            self._choose_step(progress_bytes, now - self._slow_since_seconds)
+            self._lap_bytes = self._timed_bytes = progress_bytes
+            self._slow_since_seconds = now
+
+    def _choose_step(self, progress_bytes: int, seconds: float) -> None:
+        """Reserve what comes until it would be slow, but no more than has come already.
+
+        So a fast upload asks once for a part, and one that stops takes twice what it has sent.
+        """
+        small_bytes = self._plan.small_bytes
+        ahead_bytes = progress_bytes
+        if seconds > 0:
+            rate = (progress_bytes - self._timed_bytes) / seconds
+            ahead_bytes = min(progress_bytes, int(rate * SLOW_SECONDS))
+        self._plan.step_bytes = max(1, ahead_bytes // small_bytes) * small_bytes
 
     @property
     def is_slow(self) -> bool:
@@ -268,7 +299,7 @@ class UploadReservation:
 
     @property
     def unused_bytes(self) -> int:
-        return max(0, self._memory.filling_bytes - self._plan.filling_bytes)
+        return max(0, self._memory.filling_bytes - self._plan.slow_filling_bytes)
 
     @property
     def can_cut(self) -> bool:

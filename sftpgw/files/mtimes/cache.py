@@ -21,6 +21,7 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sftpgw.aio.fair_slots import FairSlots
@@ -71,14 +72,17 @@ class _Known:
 class SharedMtimes:
     """The mtimes that the sessions of the process know together, each user a fair share of them.
 
+    :param weight_of: returns the weight of a user.
     :ivar heads: the HEADs of all listings that are under way, by user and name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weight_of: Callable[[str], float] = lambda user: 1.0) -> None:
         self.heads: SharedWork[tuple[str, ObjectName], ObjectInfo | None] = SharedWork()
-        self.known: SharedLRU[int, _Known] = SharedLRU(MAX_FILES)
-        self.deferred: SharedLRU[int, float] = SharedLRU(MAX_FILES)
-        self.directories: SharedLRU[int, tuple[float | None, float]] = SharedLRU(MAX_DIRECTORIES)
+        self.known: SharedLRU[int, _Known] = SharedLRU(MAX_FILES, weight_of)
+        self.deferred: SharedLRU[int, float] = SharedLRU(MAX_FILES, weight_of)
+        self.directories: SharedLRU[int, tuple[float | None, float]] = SharedLRU(
+            MAX_DIRECTORIES, weight_of
+        )
 
 
 class MtimeCache:

@@ -7,7 +7,7 @@ Must not know: which session remembers a listing, or for how long.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
@@ -26,14 +26,15 @@ MAX_CHANGES = 1024
 class ChangeLog:
     """Tells each session what others changed.
 
+    :param weight_of: returns the weight of a user, for the keys that are remembered as gone.
     :ivar count: the number of changes so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weight_of: Callable[[str], float] = lambda user: 1.0) -> None:
         self.count = 0
         self._leaving: Counter[ObjectName] = Counter()
         self._leaving_names = NameIndex()
-        self._gone: SharedLRU[tuple[str, str], int] = SharedLRU(MAX_GONE)
+        self._gone: SharedLRU[tuple[str, str], int] = SharedLRU(MAX_GONE, weight_of)
         self._last: deque[tuple[str, str]] = deque(maxlen=MAX_CHANGES)
 
     def changed(self, bucket: str, prefix: str) -> None:

@@ -182,10 +182,15 @@ class TransferRegistry:
     :ivar rename_slots: how many directories of a user are renamed at once.
 
     :param directory_renames_per_user: as of `LimitSettings`.
+    :param weight_of: returns the weight of a user.
     """
 
-    def __init__(self, directory_renames_per_user: int = 4) -> None:
-        self.changes = ChangeLog()
+    def __init__(
+        self,
+        directory_renames_per_user: int = 4,
+        weight_of: Callable[[str], float] = lambda user: 1.0,
+    ) -> None:
+        self.changes = ChangeLog(weight_of)
         self.commits = CommitQueue()
         self.bindings = KeyBindings()
         self.pinned: set[Pinned] = set()

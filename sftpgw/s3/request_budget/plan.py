@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Generic, TypeVar
 
+from sftpgw.aio.active_weights import ActiveWeights
 from sftpgw.aio.fair_order import FairOrder, Ticket
 from sftpgw.s3.throttle.plan import Throttle
 
@@ -151,7 +152,7 @@ class RequestPlan(Generic[RequestT]):
         self.limits = limits
         self._throttle_ceiling = throttle_ceiling
         self._weight_of = weight_of
-        self._active_weight = 0.0
+        self._weights = ActiveWeights(weight_of)  # of `_users`
         self._largest_weight = 1.0
         self._known_share = 0  # as of the last look at all that wait
         self._users: dict[str, _User[RequestT]] = {}
@@ -160,10 +161,6 @@ class RequestPlan(Generic[RequestT]):
         """What turns are taken from: `COMMON`, and buckets that have run out of room."""
 
     # What is asked.
-
-    def under_way_of(self, user: str) -> int:
-        """How many requests of a user are under way."""
-        return self._users[user].under_way if user in self._users else 0
 
     @property
     def is_full(self) -> bool:
@@ -177,8 +174,7 @@ class RequestPlan(Generic[RequestT]):
 
     def share_of(self, user: str) -> float:
         """How many requests of a user may be under way before others come first: at least 1."""
-        weight = self._users[user].weight if user in self._users else self._weight_of(user)
-        return max(1.0, self.limits.at_once * weight / max(self._active_weight, weight))
+        return max(1.0, self._weights.share(user, self.limits.at_once))
 
     def throttle_of(self, bucket: str) -> Throttle:
         """The throttle of a bucket; it changes only by what is told to it."""
@@ -241,8 +237,8 @@ class RequestPlan(Generic[RequestT]):
     def _user(self, name: str) -> _User[RequestT]:
         user = self._users.get(name)
         if user is None:
-            user = self._users[name] = _User(name, self._weight_of(name))
-            self._active_weight += user.weight
+            self._weights.add(name)
+            user = self._users[name] = _User(name, self._weights.weight(name))
             self._largest_weight = max(self._largest_weight, user.weight)
             self._known_share = min(self._known_share, self._largest_share)
         return user
@@ -250,7 +246,7 @@ class RequestPlan(Generic[RequestT]):
     def _forget(self, user: _User[RequestT]) -> None:
         """A user has nothing any more: the shares of the others grow."""
         del self._users[user.name]
-        self._active_weight = self._active_weight - user.weight if self._users else 0.0
+        self._weights.remove(user.name)
         share, known_share = self._largest_share, self._known_share
         self._known_share = share
         if self.waiting and share > known_share:
@@ -267,7 +263,7 @@ class RequestPlan(Generic[RequestT]):
         """
         if not self._users:
             return 0
-        return ceil(self.limits.at_once * self._largest_weight / self._active_weight)
+        return ceil(self._weights.part(self._largest_weight, self.limits.at_once))
 
     def _bucket(self, name: str) -> _Bucket[RequestT]:
         bucket = self._buckets.get(name)

@@ -116,7 +116,7 @@ def test_a_small_file_is_one_request() -> None:
 def test_once_half_of_the_memory_is_taken_a_fair_share_is_all_it_fetches_ahead() -> None:
     opened = Opened(budget=4000)
     for number in range(7):
-        opened.budget.watch(lambda number=number: None)  # type: ignore[misc]
+        opened.budget.watch(lambda number=number: None, is_transfer=True)  # type: ignore[misc]
     assert opened.budget.try_acquire(2100)
     opened.open()
     most_bytes = opened.budget.held_bytes - 2100

@@ -247,15 +247,15 @@ class TestTurns:
         alice, bob = budget.share("alice"), budget.share("bob")
         sheds = [lambda number=number: None for number in range(4)]
         for on_pressure in sheds:
-            alice.watch(on_pressure)
-        budget.share("/windows").watch(lambda: None, is_transfer=False)
+            alice.watch(on_pressure, is_transfer=True)
+        budget.share("/windows").watch(lambda: None)
         assert budget.try_acquire(50)
         assert alice.fair_share_bytes == 100
         assert budget.try_acquire(1)
         assert alice.fair_share_bytes == 25
-        bob.watch(lambda: None)
+        bob.watch(lambda: None, is_transfer=True)
         assert (alice.fair_share_bytes, bob.fair_share_bytes) == (12, 50)
-        alice.watch(sheds[0])  # again
+        alice.watch(sheds[0], is_transfer=True)  # again
         alice.unwatch(sheds[0])
         alice.unwatch(sheds[0])
         assert alice.fair_share_bytes == 16
@@ -263,9 +263,9 @@ class TestTurns:
     def test_free_memory_is_shared_by_weight(self) -> None:
         budget = Budget(100, weight_of=lambda user: 3.0 if user == "heavy" else 1.0)
         heavy, light = budget.share("heavy"), budget.share("light")
-        heavy.watch(lambda: None)
-        light.watch(lambda: None)
-        light.watch(lambda: None)
+        heavy.watch(lambda: None, is_transfer=True)
+        light.watch(lambda: None, is_transfer=True)
+        light.watch(lambda: None, is_transfer=True)
         assert budget.try_acquire(51)
         assert (heavy.fair_share_bytes, light.fair_share_bytes) == (75, 12)
 

@@ -57,3 +57,19 @@ def test_one_that_fails_to_give_memory_back_keeps_no_other_from_it(logged_failur
     assert "a defect" in failure
     assert granted is not None
     assert granted.called
+
+
+def test_one_that_fails_to_give_way_fails_no_other(logged_failures: Any) -> None:
+    budget = Budget(100, Clock().seconds)
+    slow = [budget.open_upload(StillUpload(is_slow=True), "broken") for _ in range(3)]
+    for upload in slow:
+        assert upload.take(25, 1, cannot_wait=False)  # its `come_again` raises
+    asks = budget.open_upload(StillUpload(is_slow=True), "asks")
+    asks.make_room(10)
+    assert len(logged_failures.found) == 1
+    logged_failures.found = []
+    granted: list[str] = []
+    asks.ask(10, 10, lambda: granted.append("asks"))
+    assert granted == ["asks"], "the reserve is lent to it"
+    for upload in (*slow, asks):
+        upload.close()

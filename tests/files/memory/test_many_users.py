@@ -93,3 +93,37 @@ def test_a_try_beside_many_users_asks_for_few_weights() -> None:
         process.budget.try_acquire(1, f"new {number}")
     process.budget.is_over_fair_share("sitter")
     assert process.asked.total() <= 4 * 11
+
+
+@dataclass(eq=False)
+class WatchedUpload(SlowUpload):
+    """It counts how often it is looked at."""
+
+    looks: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_slow(self) -> bool:  # type: ignore[override]
+        self.looks["looks"] += 1
+        return True
+
+    @is_slow.setter
+    def is_slow(self, is_slow: bool) -> None:
+        pass
+
+
+def test_many_that_ask_for_room_share_a_look_at_all_uploads() -> None:
+    clock, looks = Clock(), Counter[str]()
+    budget = Budget(4 * USERS, clock.seconds)
+    uploads = [WatchedUpload(budget, f"user {number}", looks=looks) for number in range(USERS)]
+    for upload in uploads:
+        upload.account.make_room(4 * USERS)
+    assert sum(upload.is_told for upload in uploads) > TOLD_A_LOOK
+    assert USERS < looks.total() <= 2 * USERS
+
+
+def test_one_that_asks_for_much_room_tells_a_few_uploads() -> None:
+    clock = Clock()
+    budget = Budget(4 * USERS, clock.seconds)
+    uploads = [SlowUpload(budget, f"user {number}") for number in range(USERS)]
+    uploads[0].account.make_room(4 * USERS)
+    assert sum(upload.is_told for upload in uploads) == TOLD_A_LOOK

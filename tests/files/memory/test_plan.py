@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sftpgw.files.memory.plan import HeldUpload, Holder, MemoryPlan, MemoryRequest
+from sftpgw.files.memory.holders import HeldUpload, Holder
+from sftpgw.files.memory.plan import MemoryPlan, MemoryRequest
+from sftpgw.files.memory.slow_uploads import SlowUploads
 from sftpgw.model.units import MIB
 
 PART = 8
@@ -49,7 +51,7 @@ class Client:
 
     @property
     def is_waiting(self) -> bool:
-        return self.held in self.model.plan._waiting_uploads
+        return self.model.plan.is_waiting(self.held)
 
     @property
     def part_bytes(self) -> int:
@@ -97,7 +99,8 @@ class Client:
 
     def _give_way_or_wait(self, missing_bytes: int) -> None:
         plan = self.model.plan
-        while self.is_slow and (slow := plan.slow_in_the_way(missing_bytes)) is not None:
+        slow_uploads, now = self.model.slow_uploads, self.model.now
+        while self.is_slow and (slow := slow_uploads.in_the_way(missing_bytes, now)) is not None:
             (slow.filler.cut if slow.filler.can_cut else slow.filler.come_again)()
             if slow is self.held:
                 return
@@ -114,6 +117,7 @@ class Model:
     def __init__(self, limit_bytes: int, weights: dict[str, float] | None = None) -> None:
         weight_of = (weights or {}).get
         self.plan = MemoryPlan(limit_bytes, lambda user: weight_of(user, 1.0))
+        self.slow_uploads = SlowUploads(self.plan)
         self.now = 0.0
         self.clients: list[Client] = []
         self.refused: list[Client] = []
@@ -206,9 +210,9 @@ def test_one_that_moves_is_served_beside_any_number_of_slow_uploads(
             for client in slow:
                 # What was granted meanwhile sits there, too.
                 client.is_slow = client.is_stalled = not client.is_waiting
-            model.plan.end_slow_loans(model.now)
+            model.slow_uploads.take_back(model.now)
             model.serve()
-            for upload in model.plan.stalled():
+            for upload in model.slow_uploads.stalled():
                 (upload.filler.cut if upload.filler.can_cut else upload.filler.come_again)()
                 model.serve()
             if honest.sent_bytes:
@@ -269,7 +273,7 @@ class TestSlow:
         model.serve()
         assert late.held.lent_bytes == PART
         late.is_slow = True
-        model.plan.end_slow_loans(model.now)
+        model.slow_uploads.take_back(model.now)
         assert (late.held.lent_bytes, late.held.filling_bytes) == (0, STEP)
         model.check()
 

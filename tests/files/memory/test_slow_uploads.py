@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 
 from sftpgw.errors import GatewayError, LimitReached
 from sftpgw.files.memory.budget import Budget
+from sftpgw.files.memory.reservation import RECLAIM_SECONDS
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.uploads.plan.part_sizes import allowance_bytes, choose_ladder
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
@@ -187,6 +188,43 @@ def test_one_user_who_fills_all_memory_and_sits_on_it_holds_up_no_other(start: i
         process.clock.advance(30)
         for writer in process.writers:
             writer.write(writer.start)
+    process.end()
+
+
+def test_a_fast_upload_takes_a_whole_part_at_once_and_a_slow_one_does_not() -> None:
+    process = Process()
+    fast = process.open("alice")
+    most = 0
+    while fast.at < PART_BYTES + MIB:
+        assert fast.write() is None
+        process.clock.advance(0.01)
+        held_bytes = process.budget.held_by("alice")
+        most = max(most, held_bytes)
+        assert held_bytes <= max(2 * fast.at, 256 * KIB), "no more ahead than has come"
+    assert process.budget.held_by("alice") == PART_BYTES == most
+    slow = process.open("partner")
+    trickle(process, [slow], 300)
+    assert process.budget.held_by("partner") - slow.at < 256 * KIB
+    process.end()
+
+
+def test_memory_that_was_taken_ahead_and_not_used_comes_back() -> None:
+    process = Process()
+    stopped = [process.open("mallory") for _ in range(100)]
+    for writer in stopped:
+        while writer.at < PART_BYTES // 2 + WRITE_BYTES and writer.write() is None:
+            pass
+    before = process.budget.held_by("mallory")
+    assert before > sum(writer.at for writer in stopped) + 100 * MIB
+    process.clock.advance(11)
+    assert process.put("alice", 24 * MIB) == 0
+    late = process.open("mallory")
+    while late.at < MIB and late.write() is None:
+        pass
+    process.clock.advance(RECLAIM_SECONDS)
+    assert process.budget.held_by("mallory") <= sum(
+        writer.at % PART_BYTES + 256 * KIB for writer in process.writers
+    )
     process.end()
 
 

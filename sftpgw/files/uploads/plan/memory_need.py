@@ -5,8 +5,8 @@ Must not know: the bytes, how memory is shared (`files/memory`), how the upload 
 
 Rules
 
-1. Up to `small_bytes` an upload needs the bytes that are here, beyond that steps of this size: so
-   most WRITEs need nothing more.
+1. Up to `small_bytes` an upload needs the bytes that are here, beyond that steps of `step_bytes`:
+   so most WRITEs need nothing more. A step ends at the latest with the part.
 2. The client waits while more parts are here than may be under way, while bytes are fetched, and
    while the parts with the next one are more than the allowance.
 3. When memory is short, a part may be *cut early*: from `early_part_bytes` on, though it could be
@@ -36,6 +36,8 @@ class MemoryNeed:
     :param may_cut: whether parts may be cut early, if `limits` has a size for them.
     :param resumed_parts: how many parts of a suspended upload go on.
     :ivar small_bytes: as in `limits`.
+    :ivar step_bytes: how much it needs at once, `small_bytes` at first. The one who knows how fast
+        it is sets a multiple of that.
     """
 
     __slots__ = (  # one for each open file
@@ -46,6 +48,7 @@ class MemoryNeed:
         "_resumed_parts",
         "_sealer",
         "small_bytes",
+        "step_bytes",
     )
 
     def __init__(
@@ -57,7 +60,7 @@ class MemoryNeed:
         resumed_parts: int = 0,
     ) -> None:
         self._resumed_parts = resumed_parts
-        self.small_bytes = limits.small_bytes
+        self.small_bytes = self.step_bytes = limits.small_bytes
         self._sealer = sealer
         self._overlay = sealer.overlay
         self._multipart = sealer.multipart
@@ -96,15 +99,20 @@ class MemoryNeed:
         the bytes count that are here.
         """
         bytes_here = self._overlay.buffer.size_bytes + self._sealer.fetching_bytes
-        small_bytes = self.small_bytes
         if (
-            self._multipart.held_bytes + bytes_here <= small_bytes
+            self._multipart.held_bytes + bytes_here <= self.small_bytes
             or self._sealer.is_closing
             or self.is_congested
         ):
             return bytes_here
-        stepped_bytes = -(-bytes_here // small_bytes) * small_bytes
+        stepped_bytes = -(-bytes_here // self.step_bytes) * self.step_bytes
         return max(bytes_here, min(stepped_bytes, self._sealer.part_bytes))
+
+    @property
+    def slow_filling_bytes(self) -> int:
+        """How many it would reserve in steps of `small_bytes`, which is enough for a slow one."""
+        bytes_here = self._overlay.buffer.size_bytes + self._sealer.fetching_bytes
+        return min(self.filling_bytes, -(-bytes_here // self.small_bytes) * self.small_bytes)
 
     @property
     def part_filling_bytes(self) -> int:

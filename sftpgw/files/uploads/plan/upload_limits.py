@@ -22,8 +22,8 @@ class UploadLimits:
     :param allowance_bytes: how many bytes it may hold in parts before the client has to wait, and
         how large a base object may be that is fetched, since the store cannot copy it.
     :param reorder_bytes: how far behind the first missing byte writes may end.
-    :param small_bytes: up to this size it reserves the bytes it holds, beyond that steps of this
-        size.
+    :param small_bytes: up to this size it reserves the bytes it holds, beyond that steps: of this
+        size at first, and larger ones if the client is fast.
     :param early_part_bytes: from which size on a part may be sent when memory is short, though it
         could be larger; None if the store wants equal parts.
     :param tail_bytes: from this size on, a rest that is no whole part is sent when the client is
