@@ -377,6 +377,7 @@ def test_clients_without_anything_in_common_are_counted(monkeypatch: pytest.Monk
         ClientPair(factory, factory.clock).drop()
     assert isinstance(factory.events, RecordedEvents)
     assert factory.events.facts("clients-unfit") == []
+    assert isinstance(factory.clock, Clock)
     factory.clock.advance(UNFIT_TALLY_SECONDS)
     (facts,) = factory.events.facts("clients-unfit")
     assert facts["macs"] == MAX_VERSIONS + 3
