@@ -79,7 +79,7 @@ def measure_handshakes(repeats: int) -> list[Handshake]:
 
     :param repeats: how often each is measured.
     """
-    ed25519 = HostKeySigner(Key(Ed25519PrivateKey.generate()), b"ssh-ed25519")
+    ed25519 = HostKeySigner.of(Key(Ed25519PrivateKey.generate()), b"ssh-ed25519")
     found = [_measured(name, method, value, ed25519, repeats) for name, method, value in _methods()]
     curve, value = METHODS[b"curve25519-sha256"], _VALUES[b"curve25519-sha256"]()
     assert isinstance(curve, Method)
@@ -103,13 +103,13 @@ def _methods() -> Iterator[tuple[str, Method, bytes]]:
 
 
 def _signers() -> Iterator[tuple[str, HostKeySigner]]:
-    yield "ssh-ed25519", HostKeySigner(Key(Ed25519PrivateKey.generate()), b"ssh-ed25519")
+    yield "ssh-ed25519", HostKeySigner.of(Key(Ed25519PrivateKey.generate()), b"ssh-ed25519")
     for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()):
         key = Key(ec.generate_private_key(curve))
-        yield bytes(key.sshType()).decode(), HostKeySigner(key, bytes(key.sshType()))
+        yield bytes(key.sshType()).decode(), HostKeySigner.of(key, bytes(key.sshType()))
     for bits in (2048, 3072, 4096, 8192):
         key = Key(generate_rsa_key(65537, bits))
-        yield f"rsa-sha2-512, {bits} bits", HostKeySigner(key, b"rsa-sha2-512")
+        yield f"rsa-sha2-512, {bits} bits", HostKeySigner.of(key, b"rsa-sha2-512")
 
 
 def _measured(

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -67,6 +67,7 @@ class _Sharer(Generic[T]):
         "debtors",
         "entries",
         "heap",
+        "is_served",
         "max_debtors",
         "turn",
         "turns",
@@ -81,31 +82,28 @@ class _Sharer(Generic[T]):
         self.turn = 0
         self.turns = 0
         self.virtual_time = 0.0
+        self.is_served = False  # its entry has been taken out, and is not paid yet
         self.waiting: dict[str, _Sharer[T]] = {}
         self.heap: list[tuple[float, int, str]] = []
         self.debtors: OrderedDict[str, _Sharer[T]] = OrderedDict()
         self.entries: OrderedDict[Ticket[T], None] = OrderedDict()
 
-    @property
-    def is_waiting(self) -> bool:
-        return bool(self.entries or self.waiting)
-
-    def next_name(self) -> str:
+    def next_child(self) -> _Sharer[T]:
         """Of the children that wait, the one that has used least, and was served longest ago."""
-        heap = self.heap
+        heap, waiting = self.heap, self.waiting
         while True:
             used, turn, name = heap[0]
-            child = self.waiting.get(name)
+            child = waiting.get(name)
             if child is not None and child.turn == turn and child.used == used:
-                return name
+                return child
             heappop(heap)
 
     def wake(self, name: str) -> _Sharer[T]:
-        """The child, which begins to wait now if it does not yet."""
-        child = self.waiting.get(name)
-        if child is None:
-            child = self.waiting[name] = self._caught_up(name)
-            self._queue_last(name, child)
+        """A child that does not wait begins to wait now."""
+        child = self.waiting[name] = self._caught_up(name)
+        self.turns += 1
+        child.turn = self.turns
+        self._queue(name, child)
         return child
 
     def charged(self, name: str, use: float) -> _Sharer[T]:
@@ -125,22 +123,24 @@ class _Sharer(Generic[T]):
     def served(self, name: str, use: float) -> None:
         """A child was served: it pays, and goes to the end of those that have used the same."""
         child = self.waiting[name]
-        self.virtual_time = max(self.virtual_time, child.used)
         child.used += use
-        if child.is_waiting:
-            self._queue_last(name, child)
+        child.is_served = False
+        if child.entries or child.waiting:
+            self.turns += 1
+            child.turn = self.turns
+            self._queue(name, child)
         else:
-            self.settle(name)
+            del self.waiting[name]
+            if child.used > self.virtual_time:
+                self._remember(name, child)
         if self.debtors:
             self._forget_some()
 
-    def _queue_last(self, name: str, child: _Sharer[T]) -> None:
-        self.turns += 1
-        child.turn = self.turns
-        self._queue(name, child)
-
     def _queue(self, name: str, child: _Sharer[T]) -> None:
         heap = self.heap
+        if heap and heap[0][2] == name:  # out of date from now on
+            heapreplace(heap, (child.used, child.turn, name))
+            return
         if len(heap) > 2 * len(self.waiting) + 8:
             heap[:] = [(each.used, each.turn, other) for other, each in self.waiting.items()]
             heapify(heap)
@@ -149,13 +149,13 @@ class _Sharer(Generic[T]):
     def settle(self, name: str) -> None:
         """A child may wait for nothing any more."""
         child = self.waiting[name]
-        if not child.is_waiting:
+        if not (child.entries or child.waiting or child.is_served):
             del self.waiting[name]
             if child.used > self.virtual_time:
                 self._remember(name, child)
 
     def _caught_up(self, name: str) -> _Sharer[T]:
-        child = self.debtors.pop(name, None)
+        child = self.debtors.pop(name, None) if self.debtors else None
         if child is None:
             return _Sharer(self.virtual_time)
         child.used = max(child.used, self.virtual_time)
@@ -168,10 +168,13 @@ class _Sharer(Generic[T]):
 
     def _forget_some(self) -> None:
         """Look at the two oldest debtors only, so that serving costs the same for any number."""
-        for _ in range(min(2, len(self.debtors))):
-            name, child = self.debtors.popitem(last=False)
-            if child.used > self.virtual_time:
-                self.debtors[name] = child
+        debtors = self.debtors
+        for _ in range(min(2, len(debtors))):
+            name = next(iter(debtors))
+            if debtors[name].used > self.virtual_time:
+                debtors.move_to_end(name)
+            else:
+                del debtors[name]
 
 
 class FairOrder(Generic[T]):
@@ -185,6 +188,7 @@ class FairOrder(Generic[T]):
         self._weight_of = weight_of
         self._root: _Sharer[T] = _Sharer(0.0, MAX_DEBTORS)
         self._length = 0
+        self._served_path: Path | None = None
 
     def __len__(self) -> int:
         """How many entries wait."""
@@ -197,7 +201,7 @@ class FairOrder(Generic[T]):
 
     @property
     def users(self) -> Collection[str]:
-        """The users that have entries in the queue."""
+        """The users that have entries in the queue, or one that has begun."""
         return self._root.waiting.keys()
 
     def put(self, path: Path, item: T, cost: float = 1.0) -> Ticket[T]:
@@ -210,7 +214,7 @@ class FairOrder(Generic[T]):
         ticket = Ticket(path, item, cost)
         node = self._root
         for name in path:
-            node = node.wake(name)
+            node = node.waiting.get(name) or node.wake(name)
         node.entries[ticket] = None
         self._length += 1
         return ticket
@@ -228,20 +232,45 @@ class FairOrder(Generic[T]):
         """The entry that `pop` would take out. The queue must not be empty."""
         node = self._root
         while node.waiting:
-            node = node.waiting[node.next_name()]
+            node = node.next_child()
         return next(iter(node.entries))
 
     def pop(self) -> Ticket[T]:
         """Take out the next entry, and charge its cost. The queue must not be empty."""
-        ticket = self.next
-        nodes = self._nodes(ticket.path)
-        del nodes[-1].entries[ticket]
-        self._length -= 1
-        uses = self._uses(ticket.path, ticket.cost)
-        levels = zip(nodes[:-1], ticket.path, uses, strict=True)
-        for parent, name, use in reversed(list(levels)):
-            parent.served(name, use)
+        ticket = self.begin()
+        self.end(ticket.cost)
         return ticket
+
+    def begin(self) -> Ticket[T]:
+        """Take out the next entry, whose cost is not known yet. The queue must not be empty.
+
+        `end` charges it. Until then its names stay in the queue, so that they are not made anew for
+        what it puts in. One that has not ended when another one begins costs nothing.
+        """
+        if self._served_path is not None:
+            self.end(0.0)
+        node = self._root
+        while node.waiting:
+            child = node.next_child()
+            node.virtual_time = max(node.virtual_time, child.used)
+            child.is_served = True
+            node = child
+        ticket, _ = node.entries.popitem(last=False)
+        self._length -= 1
+        self._served_path = ticket.path
+        return ticket
+
+    def end(self, cost: float) -> None:
+        """Charge the entry that has begun.
+
+        :param cost: how much it has used, in the unit of this queue.
+        """
+        path, self._served_path = self._served_path, None
+        assert path is not None
+        nodes = self._nodes(path[:-1])
+        for depth in range(len(path) - 1, 0, -1):
+            nodes[depth].served(path[depth], cost)
+        nodes[0].served(path[0], cost / self._weight_of(path[0]))
 
     def charge(self, path: Path, cost: float) -> None:
         """Charge use that did not wait, or that was measured afterwards.
@@ -249,9 +278,11 @@ class FairOrder(Generic[T]):
         :param path: who has used it.
         :param cost: how much, in the unit of this queue. Negative: less was used than was charged.
         """
+        use = cost / self._weight_of(path[0])
         node = self._root
-        for name, use in zip(path, self._uses(path, cost), strict=True):
+        for name in path:
             node = node.charged(name, use)
+            use = cost
 
     def used(self, user: str) -> float:
         """How far a user is ahead of the virtual time, in weighted units; 0 for none."""
@@ -265,7 +296,3 @@ class FairOrder(Generic[T]):
         for name in path:
             nodes.append(nodes[-1].waiting[name])
         return nodes
-
-    def _uses(self, path: Path, cost: float) -> list[float]:
-        weighted = cost / self._weight_of(path[0]) if path else cost
-        return [weighted, *[cost] * (len(path) - 1)]

@@ -9,7 +9,8 @@ for those that are in use or closing. All bytes of a response come through here,
 its head is counted (`http/response_head`).
 
 A response may cause any amount of work: the request that waits for it goes on at once. So what
-arrives waits for its turn (`aio/work`), and TCP holds back what the store sends meanwhile.
+arrives waits for its turn (`aio/work`), and TCP holds back what the store sends meanwhile. The body
+of an object waits in the kernel.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from zope.interface import implementer
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.aio.work.socket_reads import SocketReads
 from sftpgw.http.response_head import PIECE_BYTES, ResponseHead
 from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import KIB, MIB
@@ -85,6 +87,7 @@ class _CountedConnection(ProtocolWrapper):
     _on_excess: Callable[[str], None]
     wrappedProtocol: Any
     transport: Any
+    _reads: SocketReads
 
     def __init__(self, factory: _CountingFactory, wrappedProtocol: Any) -> None:
         super().__init__(factory, wrappedProtocol)  # type: ignore[arg-type]
@@ -92,7 +95,6 @@ class _CountedConnection(ProtocolWrapper):
             ("", "", ""), "responses", self._deliver, on_failure=self._abort
         )
         self._arrived = b""
-        self._is_held = False  # until it is our turn
         self._is_paused = False  # by the protocol
         self._is_in_use = False
         self._lost: Failure | None = None
@@ -109,10 +111,10 @@ class _CountedConnection(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         """Hand data to the protocol, now or when it is its turn."""
         self._arrived = self._arrived + data if self._arrived else data
+        self._reads.has_more = len(data) >= RECEIVED_BYTES
         self._turns.ask()
-        if self._turns.is_waiting and not self._is_held:
-            self._is_held = True
-            self.transport.pauseProducing()
+        if self._turns.is_waiting:
+            self._reads.hold()
 
     def _deliver(self) -> None:
         data, self._arrived = self._arrived, b""
@@ -120,10 +122,16 @@ class _CountedConnection(ProtocolWrapper):
             self._hand_over(data)
         if self._lost is not None:
             self._lose(self._lost)
-        elif self._is_held:
-            self._is_held = False
-            if not self._is_paused:
-                self.transport.resumeProducing()
+        elif self._reads.is_held:
+            self._reads.go_on()
+
+    def _may_read(self) -> bool:
+        return not (self._is_paused or self._turns.is_waiting)
+
+    def _may_stay(self) -> bool:
+        """Only more of a body. The kernel drops an early answer if the store resets the
+        connection, and the end of an idle connection must be known before its next request."""
+        return self._is_in_use and self._head is None
 
     def _abort(self) -> None:
         """Nothing more can be handed over. Twisted does the same when `dataReceived` raises."""
@@ -146,13 +154,14 @@ class _CountedConnection(ProtocolWrapper):
     def resumeProducing(self) -> None:
         """The protocol takes data again."""
         self._is_paused = False
-        if not self._is_held:
+        if not self._reads.is_held:
             self.transport.resumeProducing()
 
     def makeConnection(self, transport: Any) -> None:
         tcp = tcp_under(transport)
         tcp.bufferSize = RECEIVED_BYTES
         tcp.SEND_LIMIT = SENT_BYTES
+        self._reads = SocketReads(tcp, self._turns, self._may_read, self._may_stay)
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def expect_head(self, on_excess: Callable[[str], None]) -> None:
@@ -186,6 +195,7 @@ class _CountedConnection(ProtocolWrapper):
         The pool learns of an idle connection at once, or it would use it again.
         """
         self._lost = reason
+        self._reads.end()
         if self._is_in_use:
             self._turns.ask()
         else:

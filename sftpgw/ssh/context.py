@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.conch.ssh.keys import Key
 from twisted.cred.portal import Portal
 
 from sftpgw.aio.work.scheduler import WorkScheduler
@@ -20,6 +19,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.ssh.admission import AdmissionTicket
 from sftpgw.ssh.algorithms import Offer
+from sftpgw.ssh.negotiation import HostKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ConnectionContext(Protocol):
     new_label: Callable[[], str]
     work: WorkScheduler
     run_in_thread: RunInThread
-    host_keys: tuple[Key, ...]
+    host_keys: HostKeys
 
     def count_unfit(self, reason: str, client: bytes) -> None:
         """Count a client that cannot connect or log in with the algorithms that it has.

@@ -31,6 +31,7 @@ from sftpgw.ssh.admission import Admission, ProcessAdmission, Refusal
 from sftpgw.ssh.algorithms import COMPRESSIONS, STRICT_BY_SERVER, Offer
 from sftpgw.ssh.connection import GatewayConnection
 from sftpgw.ssh.context import AcceptedClient, OpenConnection
+from sftpgw.ssh.negotiation import HostKeys
 from sftpgw.ssh.tallies import Tally
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.ssh.unfit_clients import UnfitClients
@@ -100,7 +101,7 @@ class GatewayFactory(SSHFactory):
         self._unfit = UnfitClients(clock, events)
         self._last_gone = Notifier()
         self.privateKeys = {bytes(key.sshType()): key for key in host_keys}
-        self.host_keys = tuple(host_keys)
+        self.host_keys = HostKeys(host_keys)
         self.offer = Offer.of(settings).with_keys(host_keys)
         self.publicKeys = {kind: key.public() for kind, key in self.privateKeys.items()}
 

@@ -147,7 +147,7 @@ class MethodTransport(PacketTransport):
 
     @property
     def _signer(self) -> HostKeySigner:
-        return HostKeySigner(self._getHostKeys(self.keyAlg)[1], self.keyAlg)
+        return self.context.host_keys.signers[self.keyAlg]
 
     def _on_computed(self, reply: KexReply) -> None:
         self._computing = None
@@ -216,9 +216,7 @@ class MethodTransport(PacketTransport):
 
     def signers(self) -> list[HostKeySigner]:
         """The host keys that can sign for this client."""
-        context = self.context
-        found = (self.client_lists.signer_for(key, context.offer) for key in context.host_keys)
-        return [signer for signer in found if signer is not None]
+        return self.client_lists.signers(self.context.host_keys, self.context.offer)
 
     # What a subclass decides.
 

@@ -163,20 +163,24 @@ class HostKeySigner:
 
     :ivar key: the private key.
     :ivar algorithm: the signature algorithm.
+    :ivar blob: the public key.
+    :ivar is_slow: whether a signature takes longer than the reactor's thread may be held.
     """
 
     key: Key
     algorithm: bytes
+    blob: bytes
+    is_slow: bool
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether a signature takes longer than the reactor's thread may be held."""
-        return self.key.type() == "RSA" and int(self.key.size()) >= SLOW_RSA_BITS
+    @classmethod
+    def of(cls, key: Key, algorithm: bytes) -> HostKeySigner:
+        """A key with one of its signature algorithms.
 
-    @property
-    def blob(self) -> bytes:
-        """The public key."""
-        return bytes(self.key.public().blob())
+        :param key: the private key.
+        :param algorithm: the algorithm.
+        """
+        is_slow = key.type() == "RSA" and int(key.size()) >= SLOW_RSA_BITS
+        return cls(key, algorithm, bytes(key.public().blob()), is_slow)
 
     def sign(self, message: bytes) -> bytes:
         """The signature of `message` (RFC 4253, section 6.6)."""

@@ -32,7 +32,7 @@ _NOTHING_KNOWN = (b"",)
 """What stands for the names of a list of which we know none. It is still a name: with an AEAD
 cipher any MAC is acceptable."""
 
-_RSA = b"ssh-rsa"
+_OF_RSA = frozenset((b"rsa-sha2-512", b"rsa-sha2-256", b"ssh-rsa"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,27 @@ class Mismatch:
     theirs: tuple[bytes, ...]
     ours: tuple[bytes, ...]
     could_list: tuple[str, ...]
+
+
+class HostKeys:
+    """The gateway's host keys, with what each connection asks of them.
+
+    :param keys: the private keys, one of each type.
+    :ivar keys: the same.
+    :ivar signers: how they sign, by the signature algorithm.
+    :ivar policy_offers: what each policy offers with these keys, the strictest one first.
+    """
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self.keys = tuple(keys)
+        self.signers = {
+            bytes(name): HostKeySigner.of(key, name)
+            for key in keys
+            for name in key.supportedSignatureAlgorithms()
+        }
+        self.policy_offers = {
+            policy: policy_offer(policy).with_keys(self.keys) for policy in Policy
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,34 +131,36 @@ class ClientLists:
         found: Sequence[bytes] = getattr(offer, setting, COMPRESSIONS)
         return found
 
-    def strictest_policy(
-        self, host_keys: Sequence[Key], login_algorithm: bytes = b""
-    ) -> Policy | None:
+    def strictest_policy(self, host_keys: HostKeys, login_algorithm: bytes = b"") -> Policy | None:
         """The strictest policy that lets the client in; None if none does.
 
         :param host_keys: the gateway's host keys.
         :param login_algorithm: what its key has signed with; empty if it has logged in without one.
         """
-        for policy in Policy:
-            offer = policy_offer(policy)
+        for policy, offer in host_keys.policy_offers.items():
             signs_well = not login_algorithm or login_algorithm in offer.login_key_algorithms
-            if signs_well and self.mismatch(offer.with_keys(host_keys)) is None:
+            if signs_well and self.mismatch(offer) is None:
                 return policy
         return None
 
-    def signer_for(self, key: Key, offer: Offer) -> HostKeySigner | None:
-        """How a host key of ours signs for this client; None if it cannot.
+    def signers(self, host_keys: HostKeys, offer: Offer) -> list[HostKeySigner]:
+        """How each host key signs for this client; without those that cannot.
 
-        :param key: the key.
+        An RSA key signs with an algorithm that the client has named.
+
+        :param host_keys: the keys.
         :param offer: what we offer.
         """
-        able = allowed(key.supportedSignatureAlgorithms(), offer.host_key_algorithms)
-        found = able if bytes(key.sshType()) != _RSA else allowed(able, self.names[1])
-        return HostKeySigner(key, found[0]) if found else None
+        able: dict[bytes, HostKeySigner] = {}
+        for name in offer.host_key_algorithms:
+            signer = host_keys.signers[name]
+            if name not in _OF_RSA or name in self.names[1]:
+                able.setdefault(signer.blob, signer)
+        return list(able.values())
 
 
 def remedy_for(
-    mismatch: Mismatch, client: ClientLists, settings: SshSettings, host_keys: Sequence[Key]
+    mismatch: Mismatch, client: ClientLists, settings: SshSettings, host_keys: HostKeys
 ) -> str:
     """The setting that would let a client in.
 
@@ -147,7 +170,7 @@ def remedy_for(
     :param host_keys: the gateway's host keys.
     """
     for policy in Policy:
-        offer = Offer.of(replace(settings, policy=policy)).with_keys(host_keys)
+        offer = Offer.of(replace(settings, policy=policy)).with_keys(host_keys.keys)
         if client.mismatch(offer) is None:
             return f"[ssh] policy = {policy.value}"
     could_list = " or ".join(mismatch.could_list)

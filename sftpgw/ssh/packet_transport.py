@@ -29,6 +29,7 @@ from twisted.conch.ssh.transport import (
 )
 from twisted.internet.interfaces import ITCPTransport
 
+from sftpgw.aio.work.socket_reads import SocketReads
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.session_events import ClientVersion
 from sftpgw.model.units import KIB, MIB, Body
@@ -88,6 +89,7 @@ class PacketTransport(SSHServerTransport):
     events: EventSink  # made by the subclass, with the session's label
     session: str
     _reader: PacketReader
+    _reads: SocketReads
     _keys: KeyUsage
 
     def __init__(self, context: ConnectionContext) -> None:
@@ -105,7 +107,6 @@ class PacketTransport(SSHServerTransport):
         )
         self._arrived = b""  # what the reader has not got yet
         self._is_drained = True  # the reader has no complete packet
-        self._is_paused = False
         self._before_login_bytes = 0
 
     def connectionMade(self) -> None:
@@ -124,6 +125,7 @@ class PacketTransport(SSHServerTransport):
         )
         self.packet_writer.start()
         self.transport.bufferSize = RECEIVED_BYTES
+        self._reads = SocketReads(self.transport, self._turns, self._may_read)
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # without it small replies wait 40 ms for an ACK
             self.transport.setTcpKeepAlive(True)
@@ -141,10 +143,10 @@ class PacketTransport(SSHServerTransport):
         if not self.is_logged_in:
             self._before_login_bytes += READ_COST_BYTES
         self._arrived = self._arrived + data if self._arrived else data
+        self._reads.has_more = len(data) >= RECEIVED_BYTES
         self._turns.ask()
-        if self._turns.is_waiting and not self._is_paused and not self.has_ended:
-            self._is_paused = True  # TCP holds back what the client sends meanwhile
-            self.transport.pauseProducing()
+        if self._turns.is_waiting and not self.has_ended:
+            self._reads.hold()
 
     def _work(self) -> None:
         """It is this connection's turn: take packets until it is over, or all are taken."""
@@ -154,9 +156,11 @@ class PacketTransport(SSHServerTransport):
             data, self._arrived = self._arrived, b""
             self._reader.feed(data)
             self._take_packets()
-        if self._is_paused and not self._turns.is_waiting and not self.has_ended:
-            self._is_paused = False
-            self.transport.resumeProducing()
+        if self._reads.is_held:
+            self._reads.go_on()
+
+    def _may_read(self) -> bool:
+        return not (self.has_ended or self._turns.is_waiting)
 
     def _take_packets(self) -> None:
         try:

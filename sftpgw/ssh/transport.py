@@ -231,6 +231,7 @@ class GatewayTransport(KexTransport):
         """End the session when it is its turn: a thousand may end at once. Replaces Conch's."""
         self.has_ended = True
         self._turns.end()
+        self._reads.end()
         self._exchange_limit.close()
         self.stop_computing()
         self.packet_writer.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter, deque
+from collections.abc import Callable
 
 from sftpgw.aio.fair_order import FairOrder, Path, Ticket
 
@@ -64,11 +65,28 @@ class WatchedOrder:
         promised = self.order.next
         ticket = self.order.pop()
         require(ticket is promised, "`next` names what `pop` takes")
+        self._take(ticket)
+        self._pay(ticket.path[0], ticket.cost)
+
+    def serve(self, cost: int, meanwhile: Callable[[], None]) -> None:
+        """As `pop`, with a cost that is known afterwards."""
+        if self.order.is_empty:
+            return
+        promised = self.order.next
+        ticket = self.order.begin()
+        require(ticket is promised, "`next` names what `begin` takes")
+        self._take(ticket)
+        meanwhile()
+        self.order.end(cost)
+        self._pay(ticket.path[0], cost)
+
+    def _take(self, ticket: Ticket[int]) -> None:
         require(ticket is self.tickets[ticket.path].popleft(), "one path is first in, first out")
         self._taken += 1
-        user = ticket.path[0]
+
+    def _pay(self, user: str, cost: float) -> None:
         for other in self.busy:
-            self._got[user, other] += ticket.cost / self._weights[user]
+            self._got[user, other] += cost / self._weights[user]
             self._compare(user, other)
 
     def charge(self, path: Path, cost: int) -> None:
@@ -114,6 +132,19 @@ def require(holds: bool, promise: str) -> None:
         raise FairnessBroken(promise)
 
 
+def some_path(choose: random.Random, users: str) -> Path:
+    return (choose.choice(users), choose.choice("st"), choose.choice("xy"))
+
+
+def change(watched: WatchedOrder, choose: random.Random, users: str) -> None:
+    """What may happen while an entry is served: others come and go."""
+    for _ in range(choose.randrange(4)):
+        if choose.random() < 0.5:
+            watched.put(some_path(choose, users), choose.randint(1, MAX_COST))
+        else:
+            watched.remove(some_path(choose, users), choose.randrange(8))
+
+
 def run_history(seed: int, steps: int = 24) -> None:
     """One history.
 
@@ -126,12 +157,14 @@ def run_history(seed: int, steps: int = 24) -> None:
     watched = WatchedOrder({user: choose.choice((1.0, 1.0, 2.0, 0.5)) for user in users})
     has_charges = choose.random() < 0.3
     for _ in range(steps):
-        path = (choose.choice(users), choose.choice("st"), choose.choice("xy"))
+        path = some_path(choose, users)
         step = choose.random()
         if step < 0.5:
             watched.put(path, choose.randint(1, MAX_COST))
-        elif step < 0.85:
+        elif step < 0.7:
             watched.pop()
+        elif step < 0.85:
+            watched.serve(choose.randint(1, MAX_COST), lambda: change(watched, choose, users))
         elif step < 0.95 or not has_charges:
             watched.remove(path, choose.randrange(8))
         else:

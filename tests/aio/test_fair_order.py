@@ -113,3 +113,37 @@ def test_an_entry_may_leave_from_anywhere() -> None:
     assert [order.pop().item for _ in range(len(order))] == [0, 3]
     assert order.is_empty
     assert not order.users
+
+
+def test_what_an_entry_has_used_is_charged_when_it_ends() -> None:
+    order = filled("a/1", "a/1", "b/1", "b/1")
+    assert order.begin().path == ("a", "1")
+    order.end(2.5)
+    assert [path[0] for path in drained(order)] == ["b", "b", "a"]
+
+
+def test_one_that_waits_again_while_it_is_served_has_its_old_place() -> None:
+    order = filled("a/1", "b/1")
+    path = order.begin().path
+    order.put(path, 2)
+    order.end(1)
+    assert [path[0] for path in drained(order)] == ["b", "a"]
+
+
+def test_others_of_a_session_may_leave_while_it_is_served() -> None:
+    order = filled("a/1/x")
+    other = order.put(("a", "1", "y"), 1)
+    assert order.begin().path == ("a", "1", "x")
+    order.remove(other)
+    assert order.is_empty
+    order.end(5)
+    assert not order.users
+    assert order.used("a") == 5
+
+
+def test_an_entry_that_did_not_end_costs_nothing() -> None:
+    order = filled("a/1", "b/1")
+    order.begin()
+    assert order.begin().path == ("b", "1")
+    order.end(1)
+    assert (order.used("a"), order.used("b"), len(order)) == (0, 1, 0)

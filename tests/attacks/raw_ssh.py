@@ -266,20 +266,21 @@ class RawClient:
         """
         ours = kexinit()
         self.send(ours)
-        theirs = self._wait_for(KEXINIT)
+        theirs = self.wait_for(KEXINIT)
         private = X25519PrivateKey.generate()
         public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.send(bytes([KEX_INIT]) + string(public))
-        host_key, their_public, _ = strings(self._wait_for(KEX_REPLY), 3, 1)
+        host_key, their_public, _ = strings(self.wait_for(KEX_REPLY), 3, 1)
         secret = mpint(private.exchange(X25519PublicKey.from_public_bytes(their_public)))
         versions = VERSION, self._server_version.rstrip()
         parts = (*versions, ours, theirs, host_key, public, their_public)
-        self._wait_for(NEWKEYS)
+        self.wait_for(NEWKEYS)
         between()
         self.send(bytes([NEWKEYS]))
         self._change_keys(secret, sha256(b"".join(map(string, parts)) + secret).digest())
 
-    def _wait_for(self, number: int) -> bytes:
+    def wait_for(self, number: int) -> bytes:
+        """The next payload with this number; others are kept for later."""
         while (payload := self._receive_from_wire())[0] != number:
             self._inbox.append(payload)
         return payload

@@ -10,6 +10,7 @@ from itertools import count
 import pytest
 
 from sftpgw.model.units import KIB, MIB
+from tests.attacks.conftest import POLICY
 from tests.attacks.gateway import KEY
 from tests.attacks.honest import HonestUser
 from tests.attacks.raw_sftp import RawSftp
@@ -31,7 +32,7 @@ from tests.attacks.raw_ssh import (
 pytestmark = pytest.mark.slow
 
 MakeClient = Callable[..., RawClient]
-GEX_REQUEST = 34
+GEX_GROUP, GEX_INIT, GEX_REPLY, GEX_REQUEST = 31, 32, 33, 34
 POINT = string(bytes([9]) + bytes(31))
 """A public key of curve25519."""
 CONTENT = bytes(range(256)) * 4 * KIB
@@ -73,7 +74,23 @@ def test_a_group_of_8192_bits_is_asked_for(attacker: MakeClient, kex: bytes) -> 
     client = attacker().greet()
     bits = struct.pack(">3L", 8192, 8192, 8192)
     client.send(kexinit(kex=kex), bytes([GEX_REQUEST]) + bits)
-    assert client.wait_for_the_end()
+    if POLICY == "legacy" and kex.startswith(b"diffie-hellman-group-exchange"):
+        client.wait_for(GEX_GROUP)
+        client.send(bytes([GEX_INIT]) + string(b"\x05"))
+        client.wait_for(GEX_REPLY)
+    else:
+        assert client.wait_for_the_end()
+
+
+@pytest.mark.skipif(POLICY == "modern", reason="it has no such group")
+def test_key_exchanges_that_take_long(attacker: MakeClient) -> None:
+    """15 ms each, in threads. An honest user is served meanwhile."""
+    clients = [attacker().greet() for _ in range(40)]
+    value = bytes([KEX_INIT]) + string(b"\x05")
+    for client in clients:
+        client.send(kexinit(kex=b"diffie-hellman-group18-sha512"), value)
+    for client in clients:
+        client.wait_for(KEX_REPLY)
 
 
 def test_segments_of_one_byte(attacker: MakeClient) -> None:

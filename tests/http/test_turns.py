@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
@@ -177,3 +179,43 @@ def test_a_response_that_cannot_be_taken_in_its_turn_ends_the_connection(
     (failure,) = logged_failures.found
     logged_failures.found.clear()
     assert "a defect" in failure
+
+
+class Socket(StringTransport):
+    """A TCP transport as the reactor sees it, with what the kernel has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel: list[bytes] = []
+        self.owner: Any = None
+
+    def doRead(self) -> None:
+        if self.kernel:
+            self.owner.dataReceived(self.kernel.pop(0))
+
+
+def test_more_of_a_body_stays_in_the_kernel_and_heads_do_not() -> None:
+    process = Process(["mallory"] * 2)
+    connection, socket = process.connections[0], Socket()
+    socket.owner = connection
+    connection.makeConnection(socket)
+    parser = connection.wrappedProtocol
+    connection.dataReceived(b"x" * 9)
+    process.connections[1].dataReceived(b"response")
+    # Nothing more is worked off in this iteration.
+    socket.kernel = [b"y" * 9]
+    socket.doRead()
+    assert len(socket.kernel) == 1
+    assert socket.producerState == "paused"
+    process.clock.iterate()
+    assert [len(each) for each in parser.received] == [9] * 2
+    assert socket.producerState == "producing"
+    for other in process.connections:
+        other.dataReceived(b"response")
+    connection.expect_head(lambda excess: None)
+    socket.kernel = [b"an early answer"]
+    socket.doRead()
+    assert not socket.kernel
+    assert len(parser.received) < 4
+    process.clock.iterate()
+    assert parser.received[-1] == b"an early answer"

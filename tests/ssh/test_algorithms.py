@@ -20,7 +20,7 @@ from sftpgw.ssh.algorithms import (
 )
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.key_agreements import METHODS
-from sftpgw.ssh.negotiation import ClientLists, Mismatch, login_remedy_for, remedy_for
+from sftpgw.ssh.negotiation import ClientLists, HostKeys, Mismatch, login_remedy_for, remedy_for
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 from sftpgw.ssh.unfit_clients import MAX_VERSIONS, UNFIT_TALLY_SECONDS
 from sftpgw.testing.cpu_clocks import free_work
@@ -292,7 +292,7 @@ def test_the_kind_without_a_match_is_named_and_what_would_help(
     ours = getattr(ED25519_ONLY, setting, (b"none",))
     assert mismatch == Mismatch(setting, tuple(theirs), tuple(ours), could_list)
     settings = SshSettings(policy=Policy.MODERN)
-    remedy = remedy_for(mismatch, client, settings, [new_key()])
+    remedy = remedy_for(mismatch, client, settings, HostKeys([new_key()]))
     assert remedy.startswith(lets_in)
 
 
@@ -301,7 +301,10 @@ def test_where_a_list_keeps_a_client_out_no_policy_is_named() -> None:
     client = client_with(4, [PLAIN])
     mismatch = client.mismatch(Offer.of(settings).with_keys([new_key()]))
     assert mismatch is not None
-    assert remedy_for(mismatch, client, settings, [new_key()]) == "[ssh] macs with hmac-sha2-256"
+    assert (
+        remedy_for(mismatch, client, settings, HostKeys([new_key()]))
+        == "[ssh] macs with hmac-sha2-256"
+    )
 
 
 @pytest.mark.parametrize(
@@ -320,18 +323,20 @@ def test_where_a_list_keeps_a_client_out_no_policy_is_named() -> None:
 def test_the_strictest_policy_that_lets_a_client_in(
     place: int | None, names: list[bytes], login: bytes, policy: Policy | None
 ) -> None:
-    assert client_with(place, names).strictest_policy([new_key()], login) is policy
+    assert client_with(place, names).strictest_policy(HostKeys([new_key()]), login) is policy
 
 
 def test_what_is_forgotten_of_a_client_makes_no_difference() -> None:
     foreign = [b"x", b"hmac-md5", GCM, GCM, CTR]
     for place, names in ((2, foreign), (4, foreign), (0, [b"y", b"ecdh-sha2-nistp256", b"z"])):
         client = client_with(place, names)
-        assert client.known().strictest_policy([new_key()]) is client.strictest_policy([new_key()])
+        assert client.known().strictest_policy(HostKeys([new_key()])) is client.strictest_policy(
+            HostKeys([new_key()])
+        )
     aead = ClientLists.of(
         [*map(b",".join, CLIENT[:2]), GCM, GCM, b"hmac-md5", b"x", b"none", b"none"]
     )
-    assert aead.known().strictest_policy([new_key()]) is Policy.MODERN
+    assert aead.known().strictest_policy(HostKeys([new_key()])) is Policy.MODERN
     assert client_with(3, foreign * 100).known().names[3] == (GCM, CTR)
 
 
@@ -372,6 +377,7 @@ def test_clients_without_anything_in_common_are_counted(monkeypatch: pytest.Monk
         ClientPair(factory, factory.clock).drop()
     assert isinstance(factory.events, RecordedEvents)
     assert factory.events.facts("clients-unfit") == []
+    assert isinstance(factory.clock, Clock)
     factory.clock.advance(UNFIT_TALLY_SECONDS)
     (facts,) = factory.events.facts("clients-unfit")
     assert facts["macs"] == MAX_VERSIONS + 3

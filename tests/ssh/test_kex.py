@@ -13,11 +13,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from sftpgw.model.settings import Policy, SshSettings
-from sftpgw.ssh.algorithms import policy_offer
 from sftpgw.ssh.dh_groups import group_of
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.key_agreements import SLOW_RSA_BITS
-from sftpgw.ssh.negotiation import ClientLists
+from sftpgw.ssh.negotiation import ClientLists, HostKeys
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
@@ -275,7 +274,7 @@ def prove(pair: LoggedInPair, *blobs: bytes, wants_reply: bool = True) -> None:
 
 def test_after_the_login_a_client_is_told_the_host_keys_and_gets_proof() -> None:
     pair = LoggedInPair({})
-    (key,) = pair.factory.host_keys
+    (key,) = pair.factory.host_keys.keys
     blob = key.public().blob()
     assert pair.client.answers(GLOBAL_REQUEST) == [NS(TOLD) + b"\0" + NS(blob)]
     prove(pair, blob)
@@ -290,7 +289,7 @@ def test_after_the_login_a_client_is_told_the_host_keys_and_gets_proof() -> None
 @pytest.mark.parametrize("which", ["none", "foreign", "twice"])
 def test_proof_for_other_keys_is_refused(which: str) -> None:
     pair = LoggedInPair({})
-    blob = pair.factory.host_keys[0].public().blob()
+    blob = pair.factory.host_keys.keys[0].public().blob()
     prove(pair, *{"none": [], "foreign": [new_key().public().blob()], "twice": [blob, blob]}[which])
     assert pair.client.answers(REQUEST_SUCCESS) == []
     assert len(pair.client.answers(REQUEST_FAILURE)) == 1
@@ -299,25 +298,20 @@ def test_proof_for_other_keys_is_refused(which: str) -> None:
 
 def test_a_request_for_proof_that_wants_no_reply_gets_none() -> None:
     pair = LoggedInPair({})
-    prove(pair, pair.factory.host_keys[0].public().blob(), wants_reply=False)
+    prove(pair, pair.factory.host_keys.keys[0].public().blob(), wants_reply=False)
     assert pair.client.answers(REQUEST_SUCCESS) + pair.client.answers(REQUEST_FAILURE) == []
     pair.drop()
 
 
 def test_an_rsa_key_proves_itself_with_what_the_client_has() -> None:
-    offer = policy_offer(Policy.LEGACY)
-    for theirs, algorithm in (
-        (b"ssh-ed25519,rsa-sha2-256", b"rsa-sha2-256"),
-        (b"ssh-ed25519,ssh-rsa,rsa-sha2-512", b"rsa-sha2-512"),
-        (b"ssh-ed25519,ssh-rsa", b"ssh-rsa"),
-        (b"ssh-ed25519", None),
+    keys = HostKeys([SMALL_KEY])
+    for theirs, policy, algorithms in (
+        (b"ssh-ed25519,rsa-sha2-256", Policy.LEGACY, [b"rsa-sha2-256"]),
+        (b"ssh-ed25519,ssh-rsa,rsa-sha2-512", Policy.LEGACY, [b"rsa-sha2-512"]),
+        (b"ssh-ed25519,ssh-rsa", Policy.LEGACY, [b"ssh-rsa"]),
+        (b"ssh-ed25519", Policy.LEGACY, []),
+        (b"ssh-rsa", Policy.COMPATIBLE, []),
     ):
         client = ClientLists.of([b"", theirs, *[b""] * 6])
-        signer = client.signer_for(SMALL_KEY, offer)
-        assert (signer and signer.algorithm) == algorithm
-    assert (
-        ClientLists.of([b"", b"ssh-rsa", *[b""] * 6]).signer_for(
-            SMALL_KEY, policy_offer(Policy.COMPATIBLE)
-        )
-        is None
-    )
+        signers = client.signers(keys, keys.policy_offers[policy])
+        assert [signer.algorithm for signer in signers] == algorithms

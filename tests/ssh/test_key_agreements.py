@@ -239,7 +239,7 @@ def test_nothing_may_follow_a_value(name: bytes) -> None:
 def test_the_reply_is_signed() -> None:
     key, method = new_key(), method_named(b"curve25519-sha256")
     value = method.read(PacketFields(NS(x25519_client()[0])))
-    reply = answer(method, value, HostKeySigner(key, b"ssh-ed25519"), TRANSCRIPT)
+    reply = answer(method, value, HostKeySigner.of(key, b"ssh-ed25519"), TRANSCRIPT)
     blob, public, signature, rest = getNS(reply.payload, 3)
     assert (blob, rest) == (key.public().blob(), b"")
     hashed = TRANSCRIPT + NS(blob) + value.encoded + NS(public) + reply.secret
@@ -253,7 +253,7 @@ def test_what_takes_long_is_marked() -> None:
         name for name in METHODS if isinstance(METHODS[name], Method) and method_named(name).is_slow
     }
     assert slow == {b"diffie-hellman-group18-sha512"}
-    small = HostKeySigner(Key(rsa.generate_private_key(65537, 2048)), b"rsa-sha2-512")
+    small = HostKeySigner.of(Key(rsa.generate_private_key(65537, 2048)), b"rsa-sha2-512")
     assert not small.is_slow
-    assert not HostKeySigner(new_key(), b"ssh-ed25519").is_slow
+    assert not HostKeySigner.of(new_key(), b"ssh-ed25519").is_slow
     assert SLOW_RSA_BITS > 4096

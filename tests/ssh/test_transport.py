@@ -229,14 +229,14 @@ def test_many_small_packets_leave_time_for_others(
         channel.write(each)
     slow_pair.server.dataReceived(slow_pair.client_io.take())
     assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_TURN])
-    assert slow_pair.server._is_paused
+    assert slow_pair.server._reads.is_held
     channel.write(b"the last")
     # It is handled after the packets before it.
     slow_pair.server.dataReceived(slow_pair.client_io.take())
     assert bytes(made[0].received) == b"".join(told[:PACKETS_PER_TURN])
     slow_pair.clock.advance(0)
     assert bytes(made[0].received) == b"".join(told) + b"the last"
-    assert not slow_pair.server._is_paused
+    assert not slow_pair.server._reads.is_held
 
 
 def test_a_defect_in_a_turn_ends_the_connection(
@@ -273,7 +273,7 @@ def test_small_packets_use_no_more_of_an_iteration_than_they_take(
         channel.write(b"x" * 30)
         pair.server.dataReceived(pair.client_io.take())
     assert len(made[0].received) == 200 * 30
-    assert not pair.server._is_paused
+    assert not pair.server._reads.is_held
     pair.drop()
 
 

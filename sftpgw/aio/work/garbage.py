@@ -94,7 +94,7 @@ class GarbageCollector:
     def _step(self) -> None:
         self._is_due = False
         if self._thresholds is not None:
-            self._work.run(self._turns)
+            self._work.run(self._turns, self._turns.work)
 
     def _collect(self) -> None:
         self.steps += 1

@@ -68,9 +68,20 @@ class Turns:
     :param on_failure: ends what the work is for, after `work` has raised when its turn came. When
         it works at once, the caller of `ask` gets the exception.
     :ivar is_waiting: whether `work` will be called when it is its turn.
+    :ivar has_time: returns whether this turn is not over yet. Looks at the clock: not for each
+        byte.
     """
 
-    __slots__ = ("_scheduler", "_ticket", "is_waiting", "kind", "on_failure", "path", "work")
+    __slots__ = (
+        "_scheduler",
+        "_ticket",
+        "has_time",
+        "is_waiting",
+        "kind",
+        "on_failure",
+        "path",
+        "work",
+    )
 
     def __init__(
         self,
@@ -85,6 +96,7 @@ class Turns:
         self.work = work
         self.on_failure = on_failure
         self.is_waiting = False
+        self.has_time = scheduler.has_time
         self._scheduler = scheduler
         self._ticket: Ticket[Turns] | None = None
 
@@ -98,16 +110,27 @@ class Turns:
             return
         if scheduler.is_working:
             self.work()
-            return
-        plan = scheduler.plan
-        if (plan.is_empty and plan.left_seconds > 0.0) or plan.may_begin(self.path[0]):
-            scheduler.run(self)
+        elif self.may_work():
+            scheduler.run(self, self.work)
         else:
             self.wait()
 
-    def has_time(self) -> bool:
-        """Whether this turn is not over yet. Looks at the clock: not for each byte."""
-        return self._scheduler.has_time()
+    def begin_with(self, first: Callable[[], None]) -> None:
+        """Work now. Only if `may_work`.
+
+        :param first: what is done in this turn; what it asks for is done there, too.
+        """
+        if self._scheduler.is_working:
+            first()
+        else:
+            self._scheduler.run(self, first)
+
+    def may_work(self) -> bool:
+        """Whether `ask` would work now, if these turns do not wait."""
+        plan = self._scheduler.plan
+        if plan.is_empty and plan.left_seconds > 0.0:
+            return True
+        return self._scheduler.is_working or plan.may_begin(self.path[0])
 
     def wait(self) -> None:
         """Wait for the next turn."""
@@ -218,15 +241,19 @@ class WorkScheduler:
         """Whether a turn is in progress, and over."""
         return self.is_working and self._work_clock() >= self._ends_seconds
 
-    def run(self, turns: Turns) -> None:
-        """Let `turns` work now, and charge what it takes, up to `MOST_SECONDS`."""
+    def run(self, turns: Turns, work: Callable[[], None]) -> None:
+        """Work now, and charge what it takes to the owner of `turns`, up to `MOST_SECONDS`.
+
+        :param turns: whose work it is.
+        :param work: does it.
+        """
         plan, path = self.plan, turns.path  # a login changes the path
         began_seconds = self._work_clock()
         may_seconds = plan.left_seconds if plan.is_empty else plan.quantum_seconds
         self._ends_seconds = began_seconds + may_seconds
         self.is_working = True
         try:
-            turns.work()
+            work()
         finally:
             self.is_working = False
             seconds = self._work_clock() - began_seconds
@@ -259,7 +286,7 @@ class WorkScheduler:
     def _run_in_round(self, turns: Turns) -> None:
         """Let `turns` work; whatever it raises, the turns of others must come all the same."""
         try:
-            self.run(turns)
+            self.run(turns, turns.work)
         except Exception:
             self._log.failure("work of the kind {kind} has failed", kind=turns.kind)
             try:
