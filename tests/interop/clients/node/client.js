@@ -17,6 +17,7 @@ async function connect() {
   await client.connect({
     host: to.host, port: Number(to.port), username: to.user, readyTimeout: 30000, retries: 0, ...secret,
   });
+  client.client._sock.setNoDelay(); // or on the loopback each small message waits for an ACK
   return client;
 }
 
