@@ -89,6 +89,7 @@ class GatewayConnection(SSHConnection):
         self._reported_refusals: Once[tuple[str, bytes]] = Once(MAX_REFUSALS_KNOWN)
         self._unanswered_keepalives = 0
         self._may_ask_for_proofs = False
+        self._may_refuse_host_keys = False
         self.moved_bytes = 0
         self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
 
@@ -96,6 +97,7 @@ class GatewayConnection(SSHConnection):
         """Tell the client our host keys: a user has logged in."""
         super().serviceStarted()
         self._may_ask_for_proofs = True
+        self._may_refuse_host_keys = True
         self.transport.sendPacket(MSG_GLOBAL_REQUEST, told_keys(self.transport.signers()))
 
     def serviceStopped(self) -> None:
@@ -154,7 +156,16 @@ class GatewayConnection(SSHConnection):
         self._unanswered_keepalives -= 1
 
     ssh_REQUEST_SUCCESS = _on_keepalive_reply
-    ssh_REQUEST_FAILURE = _on_keepalive_reply
+
+    def ssh_REQUEST_FAILURE(self, packet: bytes) -> None:
+        """Take a refusal: of a keepalive, or once of our host keys.
+
+        phpseclib refuses each global request, also one that wants no reply.
+        """
+        if not self._unanswered_keepalives and self._may_refuse_host_keys:
+            self._may_refuse_host_keys = False
+        else:
+            self._on_keepalive_reply(packet)
 
     def _refuse_unasked(self, packet: bytes) -> None:
         """Refuse a reply: keepalives are the only requests that we send.

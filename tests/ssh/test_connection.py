@@ -127,7 +127,6 @@ def test_little_is_kept_of_the_names_of_refused_requests(pair: LoggedInPair) -> 
         (GLOBAL_REQUEST, b""),
         (GLOBAL_REQUEST, NS(b"x")),
         (REQUEST_SUCCESS, b""),
-        (REQUEST_FAILURE, b""),
         (OPEN, b""),
         (OPEN, NS(b"session") + b"\0" * 11),
         (OPEN_CONFIRMATION, struct.pack(">4L", 0, 0, 1000, 1000)),
@@ -153,6 +152,15 @@ def test_malformed_messages_end_the_connection_cleanly(
     pair.send_packet(message, payload)
     assert pair.client.disconnect_text
     assert pair.client.disconnect_text != b"internal error"
+    assert not pair.connected
+    assert len(pair.events.facts("protocol-broken")) == 1
+
+
+def test_host_keys_may_be_refused_once_as_phpseclib_does(pair: LoggedInPair) -> None:
+    """It answers each global request, also one that wants no reply."""
+    pair.send_packet(REQUEST_FAILURE, b"")
+    assert pair.connected
+    pair.send_packet(REQUEST_FAILURE, b"")
     assert not pair.connected
     assert len(pair.events.facts("protocol-broken")) == 1
 
