@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -294,8 +295,9 @@ def test_a_password_opens_and_a_wrong_one_does_not(
             check=False,
         )
         assert done.returncode == status, done.stderr
-    for event in ("login-failed", "login-succeeded"):
-        assert any(event in line for line in gateway.lines_with(f"method={method}"))
+    lines = partial(gateway.lines_with, f"method={method}")
+    wait_until(lambda: any("login-failed" in line for line in lines()))
+    wait_until(lambda: any("login-succeeded" in line for line in lines()))
     assert not gateway.lines_with(account.password, "not it")
 
 
