@@ -38,6 +38,9 @@ FIXED = frozenset(
         "the gateway is shutting down",
         "a file that had this name is being uploaded",
         "is being renamed",
+        # Records in the bucket that the operator has to look at; the warning says what to do.
+        "the record of another rename cannot be read",
+        "there are too many records of renames",
         # Not limits.
         "forwarding is not allowed",
         "unknown channel type",

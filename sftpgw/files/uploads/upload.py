@@ -312,16 +312,11 @@ class Upload:
         """Write a record of the upload, so that it stays open; whether it may."""
         if self._suspended_uploads is None:
             return False
-        return await self._suspended_uploads.suspend(
-            SuspendedUpload(
-                self._context.user,
-                upload,
-                parts,
-                self._reporter.opened_seconds,
-                self._metadata.created_with,
-            ),
-            self._reporter.facts(),
+        reporter, created_with = self._reporter, self._metadata.created_with
+        suspended = SuspendedUpload(
+            self._context.user, upload, parts, reporter.opened_seconds, created_with
         )
+        return await self._suspended_uploads.suspend(suspended, reporter.facts())
 
     # What follows from every step.
 

@@ -18,6 +18,7 @@ from sftpgw.files.memory.reservation import RECLAIM_SECONDS
 from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
+from sftpgw.files.uploads.plan.memory_need import LISTED_PART_BYTES
 from sftpgw.files.uploads.plan.part_sizes import Ladder, allowance_bytes
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
 from sftpgw.files.uploads.upload import Upload
@@ -185,11 +186,13 @@ def test_two_hundred_uploads_through_a_few_parts_all_end(seed: int) -> None:
 @pytest.mark.parametrize("parts", [3, 4, 5])
 def test_released_memory_goes_to_the_queue_and_not_to_the_releasing_upload(parts: int) -> None:
     """Fast uploads recycle the whole budget; one that comes later must be served, too."""
-    process = Process(budget=parts * PART)
+    steps = 40
+    lists_bytes = steps * LISTED_PART_BYTES
+    process = Process(budget=parts * PART + lists_bytes)
     gate = process.store.hold("upload_part")
     fast = [process.client(3000 * PART, allowance=100 * PART, largest=PART) for _ in range(2)]
-    for step in range(2000):
-        if step == 1000:
+    for step in range(steps):
+        if step == steps // 2:
             late = process.client(2 * PART, largest=PART)
             fast.append(late)
         for client in fast:
