@@ -1,19 +1,23 @@
 """What uploads that wait borrow from the reserve (rule 4 of `memory/plan`).
 
-Knows: how much is on loan to each user, and when a further loan is possible.
-Must not know: who waits, and who of several borrows first.
+Knows: how much is on loan to each user, which uploads wait, and when a further loan is possible.
+Must not know: which user borrows first.
+
+Of a user's uploads, only the one closest to its part may be able to borrow: what is too much for it
+is too much for the others. It is found by a heap for each user. An entry of a heap is out of date
+once its upload has left, or is closer or further away; it is dropped when it comes first.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from heapq import heapify, heappop, heappush, heapreplace
 
 from sftpgw.files.memory.holders import HeldUpload
 
 
 class Loans:
-    """The bytes on loan.
+    """The bytes on loan, and the uploads that wait.
 
     :param limit_bytes: how many bytes all holders may hold together.
     :param overdraft_bytes: by how much the first loan may exceed that.
@@ -26,8 +30,11 @@ class Loans:
         self._overdraft_bytes = overdraft_bytes
         self._reserve_bytes = 0
         self._lent_to: Counter[str] = Counter()
+        self._waiting: dict[str, dict[HeldUpload, int]] = {}  # by user; each with its serial number
+        self._closest: dict[str, list[tuple[int, int, HeldUpload]]] = {}
+        self._serial = 0
         # How many bytes may be held at most when one of those that wait borrows; None if that is
-        # not known. So the uploads that wait are not looked through for each byte that comes back.
+        # not known. So the users that wait are not looked through for each byte that comes back.
         self._most_held_bytes: int | None = None
 
     def lent_to(self, user: str) -> int:
@@ -52,24 +59,60 @@ class Loans:
             self._reserve_bytes = reserve_bytes
             self._most_held_bytes = None
 
-    def note_waiting(self, upload: HeldUpload) -> None:
-        """An upload begins to wait, or waits for less."""
-        if self._most_held_bytes is not None:
-            self._most_held_bytes = max(self._most_held_bytes, self._bound(upload))
+    def wait(self, upload: HeldUpload) -> None:
+        """An upload begins to wait."""
+        self._serial += 1
+        user = upload.path[0]
+        self._waiting.setdefault(user, {})[upload] = self._serial
+        self._queue(user, upload)
 
-    def borrowers(self, waiting: Iterable[HeldUpload], held_bytes: int) -> list[HeldUpload]:
-        """Those that may borrow now, of all uploads that wait.
+    def note_change(self, upload: HeldUpload) -> None:
+        """What is missing to an upload has changed; it may wait."""
+        user = upload.path[0]
+        if upload in self._waiting.get(user, ()):
+            self._queue(user, upload)
 
-        :param waiting: the uploads.
+    def leave(self, upload: HeldUpload) -> None:
+        """An upload waits no more, if it did."""
+        user = upload.path[0]
+        waiting = self._waiting.get(user)
+        if waiting and waiting.pop(upload, None) is not None and not waiting:
+            del self._waiting[user], self._closest[user]
+
+    def borrowers(self, held_bytes: int) -> list[HeldUpload]:
+        """Those that may borrow now: of each user that waits, the one closest to its part.
+
         :param held_bytes: how many bytes all holders hold.
         """
         if self._most_held_bytes is not None and held_bytes > self._most_held_bytes:
             return []
-        bounds = {upload: self._bound(upload) for upload in waiting}
-        able = [upload for upload, bound in bounds.items() if held_bytes <= bound]
+        bounds = [(self._bound(upload), upload) for upload in map(self._first, self._waiting)]
+        able = [upload for bound, upload in bounds if held_bytes <= bound]
         if not able:
-            self._most_held_bytes = max(bounds.values(), default=-1)
+            self._most_held_bytes = max((bound for bound, _ in bounds), default=-1)
         return able
+
+    def _queue(self, user: str, upload: HeldUpload) -> None:
+        waiting, heap = self._waiting[user], self._closest.setdefault(user, [])
+        if len(heap) > 2 * len(waiting) + 8:
+            heap[:] = [(each.loan_bytes, serial, each) for each, serial in waiting.items()]
+            heapify(heap)
+        else:
+            heappush(heap, (upload.loan_bytes, waiting[upload], upload))
+        if self._most_held_bytes is not None:
+            self._most_held_bytes = max(self._most_held_bytes, self._bound(upload))
+
+    def _first(self, user: str) -> HeldUpload:
+        """Of a user that waits, the upload closest to its part."""
+        waiting, heap = self._waiting[user], self._closest[user]
+        while True:
+            loan_bytes, serial, upload = heap[0]
+            if waiting.get(upload) != serial:
+                heappop(heap)
+            elif upload.loan_bytes == loan_bytes:
+                return upload
+            else:
+                heapreplace(heap, (upload.loan_bytes, serial, upload))
 
     def _bound(self, upload: HeldUpload) -> int:
         """How many bytes may be held at most when an upload borrows; -1: it may not."""

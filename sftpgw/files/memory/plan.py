@@ -252,6 +252,8 @@ class MemoryPlan:
         self._loans.lend(upload, -returned_bytes)
         self.filling_bytes += size_bytes + returned_bytes
         self.count(upload, size_bytes, now_seconds)
+        if upload in self._waiting_uploads:
+            self._loans.note_change(upload)
 
     def send(self, upload: HeldUpload, sent_bytes: int, now_seconds: float) -> None:
         """`sent_bytes` of an upload are on their way to the store now.
@@ -272,6 +274,8 @@ class MemoryPlan:
             uncounted_bytes = more_bytes - filled_bytes
         upload.uncounted_bytes += uncounted_bytes
         self.count(upload, more_bytes - uncounted_bytes, now_seconds)
+        if uncounted_bytes and upload in self._waiting_uploads:
+            self._loans.note_change(upload)
 
     def end_loan(self, upload: HeldUpload) -> None:
         """What is left of a loan is filled, and is an upload's own from now on."""
@@ -290,7 +294,7 @@ class MemoryPlan:
         if isinstance(request.holder, HeldUpload):
             self.end_loan(request.holder)  # it was not enough
             self._waiting_uploads[request.holder] = ticket
-            self._loans.note_waiting(request.holder)
+            self._loans.wait(request.holder)
         return ticket
 
     def remove(self, ticket: Ticket[MemoryRequest]) -> None:
@@ -307,15 +311,16 @@ class MemoryPlan:
         before_bytes = upload.loan_bytes
         upload.missing_bytes, upload.part_bytes = missing_bytes, part_bytes
         self.expect_part(max(part_bytes, upload.filling_bytes + missing_bytes))
-        is_less = upload.loan_bytes < before_bytes
-        if is_less:
-            self._loans.note_waiting(upload)
-        return is_less
+        if upload.loan_bytes == before_bytes:
+            return False
+        self._loans.note_change(upload)
+        return upload.loan_bytes < before_bytes
 
     def leave(self, upload: HeldUpload) -> None:
         """An upload waits for nothing any more."""
         ticket = self._waiting_uploads.pop(upload, None)
         if ticket is not None:
+            self._loans.leave(upload)
             self.remove(ticket)
         upload.missing_bytes = 0
 
@@ -341,7 +346,7 @@ class MemoryPlan:
 
     def _next_loan(self, now_seconds: float) -> MemoryRequest | None:
         """Lend from the reserve (rule 4)."""
-        able = self._loans.borrowers(self._waiting_uploads, self.held_bytes)
+        able = self._loans.borrowers(self.held_bytes)
         if not able:
             return None
         upload = min(able, key=self._rank)
