@@ -27,7 +27,7 @@ _EVENTS = (
     "login-key-unfit",
     "session-closed",
 )
-_LINE = re.compile(r"""[^"']*?\[(sftpgw[\w.]*)#\w+\] ([\w-]+) (.*)""")
+_LINE = re.compile(r"""[^"']*?\[(sftpgw[\w.]*)#\w+\] (\S+) (.*)""")
 """A line of the gateway. Only the first mark counts: a client may send a name that looks like a
 line, and such names come in quotes."""
 _FACT = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
