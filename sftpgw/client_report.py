@@ -27,7 +27,9 @@ _EVENTS = (
     "login-key-unfit",
     "session-closed",
 )
-_LINE = re.compile(rf"\[sftpgw#\w+\] ({'|'.join(_EVENTS)}) (.*)")
+_LINE = re.compile(r"""[^"']*?\[(sftpgw[\w.]*)#\w+\] (\S+) (.*)""")
+"""A line of the gateway. Only the first mark counts: a client may send a name that looks like a
+line, and such names come in quotes."""
 _FACT = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 _ESCAPE = re.compile(r"\\([\"\\])")
 
@@ -137,9 +139,9 @@ class ClientReport:
 
 def _events_in(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
     for line in lines:
-        found = _LINE.search(line)
-        if found is not None:
-            yield found[1], {name: _unquoted(value) for name, value in _FACT.findall(found[2])}
+        found = _LINE.match(line)
+        if found is not None and found[1] == "sftpgw" and found[2] in _EVENTS:
+            yield found[2], {name: _unquoted(value) for name, value in _FACT.findall(found[3])}
 
 
 def _unquoted(value: str) -> str:

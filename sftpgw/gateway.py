@@ -82,10 +82,11 @@ class Gateway:
     def __init__(self, settings: Settings, host_keys: tuple[Key, ...], reactor: Any) -> None:
         self._settings = settings
         self._reactor = reactor
+        weight_of = settings.weight_of
         self.log_limiter = LogLimiter(reactor)
         self.log_limiter.tell(LogSink(log))
         self._events: EventSink = LogSink(log, limiter=self.log_limiter)
-        self._work = WorkScheduler(reactor, time.perf_counter, WorkPlan(settings.weight_of))
+        self._work = WorkScheduler(reactor, time.perf_counter, WorkPlan(weight_of))
         self.iterations = IterationWatch(
             reactor,
             self._work,
@@ -104,9 +105,8 @@ class Gateway:
             in_thread=deferToThread,
             environment=os.environ,
             limits=request_limits(settings, descriptor_limit()),
-            weight_of=settings.weight_of,
+            weight_of=weight_of,
         )
-        weight_of = settings.weight_of
         budget = Budget.within(settings.limits.memory_bytes, reactor.seconds, weight_of)
         self._shared = SharedContext(
             settings=settings,
@@ -127,10 +127,9 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         threads = LoginThreads(reactor)
+        authenticator = static_authenticator(settings.users, threads.run)
         self.factory = GatewayFactory(
-            portal=make_portal(
-                static_authenticator(settings.users, threads.run), self._make_avatar
-            ),
+            portal=make_portal(authenticator, self._make_avatar),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,

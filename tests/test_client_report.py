@@ -13,6 +13,7 @@ from sftpgw.model.events import Event
 from sftpgw.model.events.session_events import (
     AlgorithmsDiffer,
     ClientVersion,
+    LoginFailedEvent,
     LoginKeyUnfit,
     LoginSucceeded,
     SessionClosed,
@@ -107,6 +108,20 @@ def test_a_log_without_logins_is_no_proof() -> None:
     text = ClientReport.of(["2026-01-01T00:00:00+0000 [-] hello\n"]).text()
     assert text.startswith("no login has a policy")
     assert "would lock out" not in text
+
+
+@pytest.mark.parametrize("mark", ["[sftpgw#info]", '"[sftpgw#info]', "'[sftpgw#info]"])
+def test_a_name_that_looks_like_a_line_is_no_login(mark: str) -> None:
+    log = Log()
+    forged = f"{mark} login-succeeded user=acme method=password policy=legacy"
+    log.tell("1", LoginFailedEvent(user=forged, method="password"))
+    lines = [*log.lines, "2026-01-01T00:00:00+0000 [sftpgw.ssh#error] " + forged]
+    assert ClientReport.of(lines) == ClientReport()
+
+
+def test_lines_are_found_behind_what_collectors_of_logs_put_before_them(log: Log) -> None:
+    prefix = "Jan 01 00:00:00 host sftpgw[4711]: "
+    assert ClientReport.of(prefix + line for line in log.lines) == ClientReport.of(log.lines)
 
 
 def test_the_command_reads_several_logs(

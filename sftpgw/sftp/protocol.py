@@ -251,17 +251,21 @@ class SFTPProtocol:
 
         def send(buffers: Reply) -> None:
             end()
-            self._send(buffers, credit_bytes)
+            # When memory comes back, the replies to many WRITEs come together, and leave together.
+            may_wait = credit_bytes > 0 and self._pending.count > 0 and not self._is_lost
+            if may_wait:
+                self._turns.wait()
+            self._send(buffers, credit_bytes, may_wait=may_wait)
             self._work()
 
         reply.addErrback(explain).addCallback(send).addErrback(self._on_reply_lost)
 
-    def _send(self, buffers: Reply, credit_bytes: int) -> None:
+    def _send(self, buffers: Reply, credit_bytes: int, *, may_wait: bool = False) -> None:
         if self._is_lost:
             return
         self._outbox += buffers
         self._outbox_bytes += sum(map(len, buffers))
-        if not self._is_working or self._outbox_bytes > OUTBOX_BYTES:
+        if not (self._is_working or may_wait) or self._outbox_bytes > OUTBOX_BYTES:
             self._send_outbox()
         if credit_bytes:
             self._transport.consumed(credit_bytes)

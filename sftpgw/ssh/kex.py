@@ -75,9 +75,13 @@ class KexTransport(MethodTransport):
         if mismatch is not None:
             self._refuse_mismatch(mismatch)
             return
+        with_marker = self.supportedKeyExchanges
+        # A client may list our marker as well. Conch would take it for a method.
+        self.supportedKeyExchanges = list(self.context.offer.key_exchanges)
         self.supportedMACs = self.client_lists.acceptable_macs(self.context.offer)
         with as_malformed():
             super().ssh_KEXINIT(packet)
+        self.supportedKeyExchanges = with_marker
         self.supportedMACs = list(self.context.offer.macs)
         if not self.has_ended:
             self._begin_method()

@@ -120,8 +120,7 @@ class ClientLists:
         for setting, theirs in zip(_SETTINGS, self.names, strict=True):
             ours = self._ours(setting, offer)
             if not allowed(theirs, ours):
-                known = KNOWN.get(setting, ())
-                could_list = tuple(name for name in known if name.encode("ascii") in theirs)
+                could_list = tuple(map(bytes.decode, allowed(_KNOWN[setting], theirs)))
                 return Mismatch(setting, theirs, tuple(ours), could_list)
         return None
 

@@ -56,22 +56,16 @@ from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
 from sftpgw.auth.authenticator import LoginAttempt
-from sftpgw.auth.checkers import UnfitKey
 from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
-from sftpgw.auth.login_keys import fingerprint
-from sftpgw.model.events import Event
-from sftpgw.model.events.session_events import (
-    KeyNotAuthorised,
-    LegacyLogin,
-    LoginFacts,
-    LoginFailedEvent,
-    LoginKeyUnfit,
-    LoginRefused,
-    LoginSucceeded,
-)
-from sftpgw.model.normalization import normalized_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
-from sftpgw.ssh.fields import MalformedPacket, PacketFields, printable
+from sftpgw.ssh.fields import MalformedPacket, PacketFields
+from sftpgw.ssh.login_reports import (
+    LoginRequest,
+    UnfitSignature,
+    tell_failure,
+    tell_success,
+    tell_too_many,
+)
 from sftpgw.ssh.negotiation import login_remedy_for
 from sftpgw.ssh.penalties import Offence
 
@@ -91,27 +85,6 @@ MAX_QUESTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class LoginRequest:
-    """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5).
-
-    :ivar user: the user's name as the client has sent it, which is part of what it signs.
-    :ivar service: the service to start after the login.
-    :ivar method: the authentication method.
-    :ivar details: the fields of the method, which follow.
-    """
-
-    user: bytes
-    service: bytes
-    method: bytes
-    details: PacketFields
-
-    @property
-    def name(self) -> bytes:
-        """The user's name in its normal form."""
-        return normalized_bytes(self.user)
-
-
-@dataclass(frozen=True, slots=True)
 class _Login:
     """What the portal returns for a user who has authenticated.
 
@@ -121,18 +94,6 @@ class _Login:
 
     avatar: Any
     logout: Callable[[], None]
-
-
-class UnfitSignature(Exception):
-    """A key signs, or would sign, with an algorithm that we do not offer.
-
-    :param reason: why.
-    :param lets_in: the setting that would let it in.
-    """
-
-    def __init__(self, reason: str, lets_in: str) -> None:
-        super().__init__(reason)
-        self.lets_in = lets_in
 
 
 class GatewayUserAuth(SSHUserAuthServer):
@@ -370,12 +331,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             self._succeed(request, credentials, login)
             return
         login.logout()
-        self.transport.events.emit(
-            LoginRefused(
-                **_facts(request, credentials),
-                reason="too many connections ([ssh] connections_per_user)",
-            )
-        )
+        tell_too_many(self.transport, request, credentials)
         self._disconnect(
             DISCONNECT_TOO_MANY_CONNECTIONS,
             "this user has too many connections ([ssh] connections_per_user)",
@@ -385,23 +341,10 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._is_over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = login.avatar, login.logout
-        self._tell_success(request, credentials)
+        tell_success(transport, request, credentials)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())
         transport.on_login()
-
-    def _tell_success(self, request: LoginRequest, credentials: Any) -> None:
-        transport = self.transport
-        algorithm = credentials.algName if isinstance(credentials, KeyCredentials) else b""
-        policy = transport.client_lists.strictest_policy(transport.context.host_keys, algorithm)
-        facts = _facts(request, credentials)
-        transport.events.emit(LoginSucceeded(**facts, policy=policy and policy.value))
-        legacy = transport.legacy_algorithms(algorithm)
-        if legacy:
-            client = printable(transport.otherVersionString)
-            transport.events.emit(
-                LegacyLogin(user=facts["user"], client=client, algorithms=" ".join(legacy))
-            )
 
     def _confirm(self, credentials: Any) -> None:
         """Send PK_OK: the key of the question is authorised."""
@@ -418,25 +361,11 @@ class GatewayUserAuth(SSHUserAuthServer):
     def _fail(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
         if request.method != b"none":
             self.transport.client.ticket.blame(Offence.FAILED_ATTEMPT)
-            self._tell_failure(request, credentials, outcome)
+            tell_failure(self.transport, request, credentials, outcome)
         if self._has_no_attempt_left():
             return
         methods = NS(b",".join(self.supportedAuthentications))
         self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + b"\0")
-
-    def _tell_failure(self, request: LoginRequest, credentials: Any, outcome: Any) -> None:
-        facts, client = _facts(request, credentials), self.transport.otherVersionString
-        if isinstance(outcome, (UnfitKey, UnfitSignature)):
-            lets_in = getattr(outcome, "lets_in", "nothing: the user needs another key")
-            self.transport.context.count_unfit("login_keys", client)
-            event: Event = LoginKeyUnfit(
-                **facts, reason=str(outcome), lets_in=lets_in, client=printable(client)
-            )
-        elif isinstance(credentials, KeyCredentials) and credentials.signature is None:
-            event = KeyNotAuthorised(**facts)
-        else:
-            event = LoginFailedEvent(**facts)
-        self.transport.events.emit(event)
 
     def _has_no_attempt_left(self) -> bool:
         """Whether all attempts are used up; if so, disconnects the client."""
@@ -452,13 +381,3 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._is_over = True
         self._waiting.clear()
         self.transport.sendDisconnect(reason, text)
-
-
-def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
-    """The facts of a login for the log. A fingerprint tells a user which key was sent."""
-    is_key = isinstance(credentials, KeyCredentials)
-    return {
-        "user": printable(request.name),
-        "method": printable(request.method),
-        "fingerprint": fingerprint(credentials.blob) if is_key else None,
-    }

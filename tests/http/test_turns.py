@@ -199,7 +199,7 @@ def test_more_of_a_body_stays_in_the_kernel_and_heads_do_not() -> None:
     connection, socket = process.connections[0], Socket()
     socket.owner = connection
     connection.makeConnection(socket)
-    parser = connection.wrappedProtocol
+    parser = parser_of(connection)
     connection.dataReceived(b"x" * 9)
     process.connections[1].dataReceived(b"response")
     # Nothing more is worked off in this iteration.

@@ -695,10 +695,12 @@ class Channel:
 
     def __init__(self) -> None:
         self.written = frames.Frames()
+        self.writes = 0
         self.exit_status: int | None = None
         self.is_lost = False
 
     def write(self, *pieces: Buffer) -> None:
+        self.writes += 1
         for piece in pieces:
             self.written.feed(bytes(piece))
 
@@ -730,6 +732,26 @@ def crowded(gateway: GatewayInMemory, count: int) -> tuple[SFTPProtocol, Channel
     assert channel.replies() == 1
     protocol.dataReceived(b"".join(map(encode_request, requests)))
     return protocol, channel
+
+
+def test_replies_that_memory_was_missing_for_leave_together(gateway: GatewayInMemory) -> None:
+    protocol, channel = gateway.subsystem(), Channel()
+    protocol.makeConnection(channel)
+    protocol.dataReceived(encode_request(wire.Init(3)))
+    protocol.dataReceived(encode_request(wire.Open(1, b"/big", CREATE, {})))
+    assert channel.written.next() is not None
+    opened = channel.written.next()
+    assert opened is not None
+    handle = wire.parse_handle(opened)
+    others_bytes = take_all_memory(gateway)
+    writes = [wire.Write(at, handle, at * MIB // 8, (bytes(MIB // 8),)) for at in range(32)]
+    protocol.dataReceived(b"".join(map(encode_request, writes)))
+    assert channel.replies() < 16
+    channel.writes = 0
+    gateway.budget.release(others_bytes)
+    gateway.clock.advance(0)
+    assert channel.replies() >= 16
+    assert channel.writes <= 2
 
 
 def test_a_packet_full_of_requests_does_not_hold_up_others(gateway: GatewayInMemory) -> None:

@@ -165,6 +165,20 @@ def test_a_message_that_is_not_due_ends_the_connection(
     assert DISCONNECT in talk.said
 
 
+@pytest.mark.parametrize("first", [b"kex-strict-s-v00@openssh.com", b"ext-info-s", b"unknown", b""])
+def test_a_name_that_is_no_method_is_never_chosen(talk: Talk, first: bytes) -> None:
+    talk.kexinit(first + b",curve25519-sha256")
+    talk.send(INIT, POINT)
+    assert talk.said == [REPLY, NEWKEYS]
+
+
+def test_names_that_are_no_methods_have_none_in_common(talk: Talk) -> None:
+    talk.kexinit(b"kex-strict-s-v00@openssh.com,ext-info-s")
+    assert talk.said == [DISCONNECT]
+    (event,) = talk.events.facts("algorithms-differ")
+    assert (event["setting"], event["could_list"]) == ("key_exchanges", "none")
+
+
 def test_a_wrong_guess_is_ignored_and_only_one(talk: Talk) -> None:
     talk.kexinit(EXCHANGE, guesses=True)
     talk.send(INIT, POINT)

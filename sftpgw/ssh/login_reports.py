@@ -1,0 +1,121 @@
+"""What the log is told of each attempt to log in.
+
+Knows: the events of logins, and what tells a user's attempt from another's.
+Must not know: messages, or how a key or password is checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sftpgw.auth.checkers import UnfitKey
+from sftpgw.auth.login_credentials import KeyCredentials
+from sftpgw.auth.login_keys import fingerprint
+from sftpgw.model.events import Event
+from sftpgw.model.events.session_events import (
+    KeyNotAuthorised,
+    LegacyLogin,
+    LoginFacts,
+    LoginFailedEvent,
+    LoginKeyUnfit,
+    LoginRefused,
+    LoginSucceeded,
+)
+from sftpgw.model.normalization import normalized_bytes
+from sftpgw.ssh.fields import PacketFields, printable
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5).
+
+    :ivar user: the user's name as the client has sent it, which is part of what it signs.
+    :ivar service: the service to start after the login.
+    :ivar method: the authentication method.
+    :ivar details: the fields of the method, which follow.
+    """
+
+    user: bytes
+    service: bytes
+    method: bytes
+    details: PacketFields
+
+    @property
+    def name(self) -> bytes:
+        """The user's name in its normal form."""
+        return normalized_bytes(self.user)
+
+
+class UnfitSignature(Exception):
+    """A key signs, or would sign, with an algorithm that we do not offer.
+
+    :param reason: why.
+    :param lets_in: the setting that would let it in.
+    """
+
+    def __init__(self, reason: str, lets_in: str) -> None:
+        super().__init__(reason)
+        self.lets_in = lets_in
+
+
+def tell_success(transport: Any, request: LoginRequest, credentials: Any) -> None:
+    """Log a login, and which of its algorithms only the policy ``legacy`` has.
+
+    :param transport: the connection.
+    :param request: what the client has asked for.
+    :param credentials: what it has sent.
+    """
+    algorithm = credentials.algName if isinstance(credentials, KeyCredentials) else b""
+    policy = transport.client_lists.strictest_policy(transport.context.host_keys, algorithm)
+    facts = _facts(request, credentials)
+    transport.events.emit(LoginSucceeded(**facts, policy=policy and policy.value))
+    legacy = transport.legacy_algorithms(algorithm)
+    if legacy:
+        client = printable(transport.otherVersionString)
+        transport.events.emit(
+            LegacyLogin(user=facts["user"], client=client, algorithms=" ".join(legacy))
+        )
+
+
+def tell_too_many(transport: Any, request: LoginRequest, credentials: Any) -> None:
+    """Log a login that is refused since the user has too many connections.
+
+    :param transport: the connection.
+    :param request: what the client has asked for.
+    :param credentials: what it has sent.
+    """
+    reason = "too many connections ([ssh] connections_per_user)"
+    transport.events.emit(LoginRefused(**_facts(request, credentials), reason=reason))
+
+
+def tell_failure(transport: Any, request: LoginRequest, credentials: Any, outcome: Any) -> None:
+    """Log a failed attempt.
+
+    :param transport: the connection.
+    :param request: what the client has asked for.
+    :param credentials: what it has sent; None if we could not read it.
+    :param outcome: why it is refused, as the portal has said it.
+    """
+    facts, client = _facts(request, credentials), transport.otherVersionString
+    if isinstance(outcome, (UnfitKey, UnfitSignature)):
+        lets_in = getattr(outcome, "lets_in", "nothing: the user needs another key")
+        transport.context.count_unfit("login_keys", client)
+        event: Event = LoginKeyUnfit(
+            **facts, reason=str(outcome), lets_in=lets_in, client=printable(client)
+        )
+    elif isinstance(credentials, KeyCredentials) and credentials.signature is None:
+        event = KeyNotAuthorised(**facts)
+    else:
+        event = LoginFailedEvent(**facts)
+    transport.events.emit(event)
+
+
+def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
+    """The facts of a login for the log. A fingerprint tells a user which key was sent."""
+    is_key = isinstance(credentials, KeyCredentials)
+    return {
+        "user": printable(request.name),
+        "method": printable(request.method),
+        "fingerprint": fingerprint(credentials.blob) if is_key else None,
+    }
