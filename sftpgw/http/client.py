@@ -236,7 +236,8 @@ class HttpClient:
         """Drop every connection, in use or idle, and make no more; returns when they are gone."""
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
         for exchange in tuple(self._exchanges):
-            exchange.finished.cancel()
+            if exchange in self._exchanges:  # the end of another one may have ended it
+                exchange.finished.cancel()
         self.drained.abort_all()
         for route in self._routes.values():
             await route.pool.closeCachedConnections()

@@ -36,6 +36,9 @@ RECEIVED_BYTES = 256 * KIB
 """How much is read from TCP at a time. Each time costs an iteration of the reactor; Twisted reads
 64 KiB."""
 
+QUIESCENT = "QUIESCENT"
+"""The state of Twisted's ``HTTP11ClientProtocol`` while no response is due."""
+
 SENT_BYTES = 1 * MIB
 """How much of the output of Twisted's TLS the kernel gets at a time. Twisted sends 128 KiB."""
 
@@ -112,9 +115,24 @@ class _CountedConnection(ProtocolWrapper):
         """Hand data to the protocol, now or when it is its turn."""
         self._arrived = self._arrived + data if self._arrived else data
         self._reads.has_more = len(data) >= RECEIVED_BYTES
+        if not self._is_in_use:
+            self._take_unwanted()
+            return
         self._turns.ask()
         if self._turns.is_waiting:
             self._reads.hold()
+
+    def _take_unwanted(self) -> None:
+        """Take what no request waits for, without a turn: it is thrown away.
+
+        It is the rest of a response, or follows none: so S3 says that it ends an idle connection.
+        The next request would take that for its response, and must get another connection.
+        """
+        if self.wrappedProtocol.state == QUIESCENT:
+            self._arrived = b""
+            self.wrappedProtocol.abort()
+        self._turns.leave()
+        self._deliver()
 
     def _deliver(self) -> None:
         data, self._arrived = self._arrived, b""
@@ -177,17 +195,22 @@ class _CountedConnection(ProtocolWrapper):
         self._head = None
 
     def _head_received(self, data: bytes) -> None:
-        at = 0
-        while at < len(data) and self._head is not None:
+        at, head = 0, self._head
+        while at < len(data) and head is not None and self._head is head:
             piece = data[at : at + PIECE_BYTES]
             at += PIECE_BYTES
             self.wrappedProtocol.dataReceived(piece)
-            if self._head is not None and (excess := self._head.take(piece)):
+            if self._head is head and (excess := head.take(piece)):
                 self._head = None
                 self._on_excess(excess)
                 return
-        if at < len(data):
+        if at >= len(data):
+            return
+        if self._head is None:
             self.wrappedProtocol.dataReceived(data[at:])
+        else:
+            # The response has ended, and the next request has begun: it is not the answer to that.
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End what is under way when it is its turn: a store that goes away ends hundreds at once.

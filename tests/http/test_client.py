@@ -266,6 +266,26 @@ async def test_closing_ends_what_is_under_way(server: ScriptedS3, client: HttpCl
 
 
 @pytest_twisted.ensureDeferred
+async def test_closing_may_end_several_at_once(server: ScriptedS3, client: HttpClient) -> None:
+    """The parts of an upload end each other. The loop met one that had ended, and stopped."""
+    server.respond_with(lambda _: ScriptedResponse(is_silent=True))
+    both = [client.exchange(request_to(server.url + "/"), Answer()) for _ in range(2)]
+    ends: list[Failure] = []
+
+    def end_both(failure: Failure) -> None:
+        ends.append(failure)
+        for each in both:
+            each.cancel()
+
+    for each in both:
+        each.addErrback(end_both)
+    await server.arrived(2)
+    await client.close()
+    assert len(ends) == 2
+    await server.all_gone()
+
+
+@pytest_twisted.ensureDeferred
 async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpClient) -> None:
     """The code that waited for the end of an exchange may begin another one, and must not."""
     server.script(ScriptedResponse(is_silent=True))
