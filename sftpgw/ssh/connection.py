@@ -96,9 +96,11 @@ class GatewayConnection(SSHConnection):
     def serviceStarted(self) -> None:
         """Tell the client our host keys: a user has logged in."""
         super().serviceStarted()
-        self._may_ask_for_proofs = True
-        self._may_refuse_host_keys = True
-        self.transport.sendPacket(MSG_GLOBAL_REQUEST, told_keys(self.transport.signers()))
+        told = told_keys(self.transport.signers())
+        if told is not None:
+            self._may_ask_for_proofs = True
+            self._may_refuse_host_keys = True
+            self.transport.sendPacket(MSG_GLOBAL_REQUEST, told)
 
     def serviceStopped(self) -> None:
         """The connection is gone, and all channels with it."""

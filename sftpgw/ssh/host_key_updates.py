@@ -9,7 +9,7 @@ proof that the gateway has the private keys, too: a signature over the session's
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from twisted.conch.ssh.common import NS
 
@@ -20,13 +20,17 @@ HOST_KEYS = b"hostkeys-00@openssh.com"
 HOST_KEYS_PROVE = b"hostkeys-prove-00@openssh.com"
 
 
-def told_keys(signers: Iterable[HostKeySigner]) -> bytes:
-    """The payload of the global request that tells all host keys.
+def told_keys(signers: Sequence[HostKeySigner]) -> bytes | None:
+    """The payload of the global request that tells all host keys; None if there must be none.
 
-    :param signers: the keys; one that signs slowly is left out, since proofs are made at once.
+    OpenSSH forgets each key of the host that it is not told. So either all are told, or none: none
+    where one signs slowly, since proofs are made at once.
+
+    :param signers: the keys.
     """
-    blobs = (NS(signer.blob) for signer in signers if not signer.is_slow)
-    return NS(HOST_KEYS) + b"\0" + b"".join(blobs)
+    if not signers or any(signer.is_slow for signer in signers):
+        return None
+    return NS(HOST_KEYS) + b"\0" + b"".join(NS(signer.blob) for signer in signers)
 
 
 def proofs(
@@ -38,7 +42,7 @@ def proofs(
     :param signers: the keys that it was told.
     :param session_id: the session's id.
     """
-    left = {signer.blob: signer for signer in signers if not signer.is_slow}
+    left = {signer.blob: signer for signer in signers}
     signatures = []
     while fields.left_bytes:
         blob = fields.string()

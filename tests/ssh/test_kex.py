@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.dh_groups import group_of
 from sftpgw.ssh.factory import GatewayFactory
+from sftpgw.ssh.host_key_updates import told_keys
 from sftpgw.ssh.key_agreements import SLOW_RSA_BITS
 from sftpgw.ssh.negotiation import ClientLists, HostKeys
 from sftpgw.testing.cpu_clocks import free_work
@@ -298,6 +299,18 @@ def test_after_the_login_a_client_is_told_the_host_keys_and_gets_proof() -> None
     prove(pair, blob)
     assert pair.client.answers(REQUEST_FAILURE) == [b""], "once in a connection"
     pair.drop()
+
+
+def test_where_a_key_signs_slowly_none_is_told() -> None:
+    """OpenSSH would forget that key, since it was not told with the others."""
+    slow = Key(rsa.generate_private_key(65537, SLOW_RSA_BITS))
+    assert told_keys(list(HostKeys([new_key()]).signers.values())) is not None
+    keys = HostKeys([new_key(), slow])
+    client = ClientLists.of([b"", b"ssh-ed25519,rsa-sha2-512", *[b""] * 6])
+    signers = client.signers(keys, keys.policy_offers[Policy.MODERN])
+    assert len(signers) == 2
+    assert told_keys(signers) is None
+    assert told_keys([]) is None
 
 
 @pytest.mark.parametrize("which", ["none", "foreign", "twice"])
