@@ -166,7 +166,7 @@ class LoginThreads:
         began_seconds = time.monotonic()
         try:
             outcome: Any = call.function(*call.arguments)
-        except Exception:
+        except BaseException:  # a panic of `cryptography` is no `Exception`
             outcome = Failure()
         seconds = time.monotonic() - began_seconds
         self._reactor.callFromThread(self._on_ended, name, call, outcome, seconds)

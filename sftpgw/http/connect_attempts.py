@@ -133,7 +133,16 @@ class _ConnectAttempt(ClientFactory):
         self._factory.doStart()
 
     def doStop(self) -> None:
+        """The last call, for an attempt that has failed and for a connection that is lost.
+
+        Twisted's connector leads to its transport and to its factories, which lead back to it:
+        without this each connection would leave a cycle for the garbage collector.
+        """
         self._factory.doStop()
+        if self._connector is not None:
+            self._connector.transport = None
+        self._connector = None
+        self._factory = ClientFactory()
 
     def startedConnecting(self, connector: IConnector) -> None:
         self._connector = connector

@@ -139,6 +139,29 @@ def test_a_failure_does_not_take_the_turns_of_others(
     assert "the kind broken" in failure
 
 
+def test_a_panic_does_not_end_all_turns(process: Process, logged_failures: LoggedFailures) -> None:
+    """The reactor logs it and goes on, but no round ever followed."""
+
+    class Panic(BaseException):
+        """As of `cryptography`, whose errors in Rust are no `Exception`."""
+
+    def broken() -> None:
+        raise Panic
+
+    def end() -> None:
+        process.done.append("ended")
+        raise Panic
+
+    process.work.turns(("alice", "", "a"), "broken", broken, on_failure=end).wait()
+    process.worker("b", 1).wait()
+    process.clock.iterate()
+    process.worker("c", 1).wait()
+    process.clock.iterate()
+    assert process.done == ["ended", "b", "c"]
+    assert len(logged_failures.found) == 2
+    logged_failures.found.clear()
+
+
 def test_work_that_fails_in_its_turn_is_ended(
     process: Process, logged_failures: LoggedFailures
 ) -> None:

@@ -192,3 +192,24 @@ async def test_what_a_call_raises_comes_back() -> None:
     finally:
         for call in reactor.at_the_end:
             call()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_panic_comes_back_too_and_keeps_no_thread() -> None:
+    """The thread was never free again, and the client waited for ever."""
+
+    class Panic(BaseException):
+        """As of `cryptography`, whose errors in Rust are no `Exception`."""
+
+    def fail() -> None:
+        raise Panic
+
+    reactor = Reactor()
+    threads = LoginThreads(reactor, limit=1)
+    try:
+        for _ in range(2):
+            with pytest.raises(Panic):
+                await threads.run("192.0.2.1", fail).addTimeout(5.0, installed)
+    finally:
+        for call in reactor.at_the_end:
+            call()

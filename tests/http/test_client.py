@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +41,7 @@ from sftpgw.http.client import (
     NoHttp,
 )
 from sftpgw.http.drained_connections import DRAINED_BYTES
+from sftpgw.http.tls import tcp_under
 from sftpgw.model.units import MIB, Body
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
@@ -223,6 +226,31 @@ async def test_a_short_rest_of_a_response_costs_no_connection(
     answer = Answer()
     await client.exchange(request_to(server.url + "/"), answer)
     assert (answer.body, server.connections) == (b"next", connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_is_gone_leaves_no_cycle(server: ScriptedS3) -> None:
+    """It is old by then, so that no step of the garbage collector would find it."""
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    client = HttpClient(
+        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+    )
+    server.respond_with(lambda _: ScriptedResponse(200))
+    await client.exchange(request_to(server.url + "/"), Answer())
+    (connection,) = client._connections._open
+    tcp = tcp_under(connection)
+    left = [weakref.ref(each) for each in (tcp, tcp.connector, tcp.connector.factory)]
+    del connection, tcp
+    gc.collect()
+    gc.disable()
+    try:
+        await client.close()
+        await server.all_gone()
+        await deferLater(reactor, 0)
+        assert [each() for each in left] == [None] * 3
+    finally:
+        gc.enable()
 
 
 @pytest_twisted.ensureDeferred

@@ -111,3 +111,22 @@ def test_what_follows_a_response_is_not_the_next_one(padding_bytes: int) -> None
     connection.dataReceived(response + stray)
     assert first.status == 200
     assert second.status == 0
+
+
+def test_a_connection_that_is_lost_behind_a_response_is_not_used_again() -> None:
+    """The end waits for its turn, together with the response; then the next request begins."""
+    process, first, second = Process(), Answer(), Answer()
+    ends: list[Any] = []
+    process.send(first, lambda _: process.send(second, ends.append))
+    (connection,) = process.connections
+    process.use_up()
+    connection.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    connection.connectionLost(Failure(ConnectionDone()))
+    assert first.status == 0
+    process.reactor.advance(0)
+    assert (first.status, first.body) == (200, b"ok")
+    assert not ends
+    assert len(process.connections) == 2
+    process.connections[1].dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew")
+    process.reactor.advance(0)
+    assert (second.status, second.body) == (200, b"new")

@@ -9,8 +9,9 @@ Rules
    once. Each of the two takes `round_seconds` at most. Work is done in quanta, and the last one may
    end late: by a quantum, and by one step of work that cannot be divided.
 2. What arrives is worked off at once if there is time left for it and nothing waits, or its user
-   has not used more than the others. While only work of its own user waits, it gets a quantum:
-   hashing waits all the time during an upload. What is worked off at once is not queued.
+   has hardly used more than the others. While only work of its own user waits, the same holds for
+   what was used in this round: hashing waits all the time during an upload. What is worked off at
+   once is not queued.
 3. Otherwise work waits. The user who has used least is next, then the session, then the channel
    (`aio/fair_order`). A quantum lasts `quantum_seconds` while others wait.
 4. What was used is charged after each quantum, as it was measured. Use while nothing waits counts
@@ -32,6 +33,11 @@ a put once for each 256 KiB: beside a flood, twice as long a round gave a put ha
 
 QUANTUM_SECONDS = 0.002
 """How long one channel works while others wait: 125 small packets, or a full read of an upload."""
+
+AT_ONCE_SHARE = 16
+"""Up to this part of a quantum a user may be ahead of the others, and is worked for at once: enough
+for a STAT. Connections in bulk wait instead, and more has come when they are read: 200 uploads at
+once took 7 % less CPU time than with a whole quantum."""
 
 
 class WorkPlan(Generic[T]):
@@ -95,8 +101,10 @@ class WorkPlan(Generic[T]):
             return True
         users = self._order.users
         if len(users) == 1 and user in users:
-            return self._round_seconds - self.left_seconds < self._quantum_seconds
-        return self._order.used(user) < self._quantum_seconds
+            used_seconds = self._round_seconds - self.left_seconds
+        else:
+            used_seconds = self._order.used(user)
+        return used_seconds * AT_ONCE_SHARE < self._quantum_seconds
 
     def put(self, path: Path, item: T) -> Ticket[T]:
         """Let `item` wait.

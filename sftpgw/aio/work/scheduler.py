@@ -284,14 +284,17 @@ class WorkScheduler:
             self.schedule()
 
     def _run_in_round(self, turns: Turns) -> None:
-        """Let `turns` work; whatever it raises, the turns of others must come all the same."""
+        """Let `turns` work; whatever it raises, the turns of others must come all the same.
+
+        Twisted's reactor goes on after any error, too: a panic of `cryptography` is no `Exception`.
+        """
         try:
             self.run(turns, turns.work)
-        except Exception:
+        except BaseException:
             self._log.failure("work of the kind {kind} has failed", kind=turns.kind)
             try:
                 turns.on_failure()
-            except Exception:
+            except BaseException:
                 self._log.failure("failed work of the kind {kind} has no end", kind=turns.kind)
 
 

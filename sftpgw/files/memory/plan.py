@@ -306,15 +306,14 @@ class MemoryPlan:
     def update(self, upload: HeldUpload, missing_bytes: int, part_bytes: int) -> bool:
         """An upload waits for `missing_bytes` now, and can send a part with `part_bytes`.
 
-        Returns whether that is less than before, so that something may be granted.
+        Returns whether either is less than before, so that something may be granted.
         """
-        before_bytes = upload.loan_bytes
+        before_bytes, is_less = upload.loan_bytes, missing_bytes < upload.missing_bytes
         upload.missing_bytes, upload.part_bytes = missing_bytes, part_bytes
         self.expect_part(max(part_bytes, upload.filling_bytes + missing_bytes))
-        if upload.loan_bytes == before_bytes:
-            return False
-        self._loans.note_change(upload)
-        return upload.loan_bytes < before_bytes
+        if upload.loan_bytes != before_bytes:
+            self._loans.note_change(upload)
+        return is_less or upload.loan_bytes < before_bytes
 
     def leave(self, upload: HeldUpload) -> None:
         """An upload waits for nothing any more."""

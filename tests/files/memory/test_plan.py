@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sftpgw.files.memory.budget import Budget
 from sftpgw.files.memory.holders import HeldUpload, Holder
 from sftpgw.files.memory.plan import MemoryPlan, MemoryRequest
 from sftpgw.files.memory.slow_uploads import SlowUploads
@@ -325,3 +326,19 @@ class TestLoans:
         model = Model(8 * PART, {"heavy": weight})
         model.plan.count(Holder(("light", "")), 1, 0.0)
         assert model.plan.share_bytes("heavy") == share
+
+    def test_one_that_waits_for_less_gets_it_though_its_part_is_as_far_away(self) -> None:
+        """A client that has become slower asks for smaller steps. It waited for the next look."""
+        served: list[str] = []
+        budget = Budget(64, lambda: 0.0)
+        *holders, borrower, waiting = (
+            budget.open_upload(Model(64).client(user), user) for user in "aaabc"
+        )
+        for holder in holders:
+            assert holder.take(15, 16, cannot_wait=False)
+        borrower.ask(4, 16, lambda: served.append("borrower"))
+        waiting.ask(4, 16, lambda: served.append("waiting"))
+        assert served == ["borrower"]
+        waiting.update(3, 16)
+        assert served == ["borrower", "waiting"]
+        assert budget.held_bytes == 64
