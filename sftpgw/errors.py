@@ -10,6 +10,8 @@ log, and `files/` turns it into a `FileError` where it knows better what it mean
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 
 class GatewayError(Exception):
     """Everything that the gateway raises on purpose."""
@@ -17,6 +19,21 @@ class GatewayError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+GatewayErrorT = TypeVar("GatewayErrorT", bound=GatewayError)
+
+
+def again(error: GatewayErrorT) -> GatewayErrorT:
+    """The same error, to be raised: by what keeps it for each call that comes.
+
+    Its traceback leads to what raises it. If that kept it, the two would be a cycle.
+
+    :param error: what is kept, and never raised itself.
+    """
+    copied = type(error).__new__(type(error), *error.args)
+    copied.__dict__.update(error.__dict__)
+    return copied
 
 
 class ConfigError(GatewayError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
-from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient
+import pytest
+
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind
 from tests.in_memory import client, gateway
@@ -56,6 +58,20 @@ def test_an_upload(client: SftpClient) -> None:
 
 def test_an_upload_in_parts(client: SftpClient) -> None:
     assert left_by(lambda: client.put(b"/file", bytes(6_000_000))) == set()
+
+
+def test_an_upload_that_fails(client: SftpClient) -> None:
+    """Its error led to the bytes of the WRITE that it refused, and to the upload that kept it."""
+
+    def work() -> None:
+        handle = client.open(b"/file", CREATE)
+        for _ in range(2):
+            with pytest.raises(SftpFailure):
+                client.write(handle, 1 << 40, b"too far away")
+        with pytest.raises(SftpFailure):
+            client.close(handle)
+
+    assert left_by(work) == set()
 
 
 def test_a_download(client: SftpClient) -> None:

@@ -110,6 +110,9 @@ class _CountedConnection(ProtocolWrapper):
     def rest(self) -> None:
         """No request is under way any more."""
         self._is_in_use = False
+        protocol = self.wrappedProtocol
+        if self._lost is not None and protocol is not None and protocol.state == QUIESCENT:
+            protocol.abort()  # it is in the pool already, and has not learnt of its end
 
     def dataReceived(self, data: bytes) -> None:
         """Hand data to the protocol, now or when it is its turn."""
@@ -210,6 +213,11 @@ class _CountedConnection(ProtocolWrapper):
             self.wrappedProtocol.dataReceived(data[at:])
         else:
             # The response has ended, and the next request has begun: it is not the answer to that.
+            self.abortConnection()
+
+    def abortConnection(self) -> None:
+        """Drop the connection. Twisted's TLS cannot do that once it is lost."""
+        if self._lost is None:
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -21,6 +21,7 @@ from sftpgw.errors import (
     PreconditionFailed,
     RangeNotSatisfiable,
     StoreTrouble,
+    again,
 )
 from sftpgw.files.downloads.fetched_ranges import FetchedRange, OpeningRange
 from sftpgw.files.downloads.plan.read_ahead import ReadAhead, Segment
@@ -174,7 +175,7 @@ class Download:
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
         if self._failure is not None:
-            raise self._failure.with_traceback(None)
+            raise again(self._failure)
         size_bytes = self._known.size_bytes
         if offset >= size_bytes:
             if not self._queue.reads:

@@ -18,7 +18,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.errors import GatewayError
+from sftpgw.errors import GatewayError, again
 from sftpgw.model.filesystem import Cork
 from sftpgw.model.store import ByteRange
 from sftpgw.model.units import Body
@@ -110,7 +110,7 @@ class ReadQueue:
     def refuse_all(self, error: GatewayError) -> None:
         """No byte will come any more."""
         for read in self.reads:
-            read.failure = read.failure or Failure(error)
+            read.failure = read.failure or Failure(again(error))
 
     def close(self) -> None:
         """No READ comes any more: what leads back to the download goes."""

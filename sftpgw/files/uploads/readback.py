@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sftpgw.aio.notifier import Notifier
-from sftpgw.errors import EndOfFile, FileError, GatewayError
+from sftpgw.errors import EndOfFile, FileError, GatewayError, again
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.traffic import FileTraffic
 from sftpgw.files.uploads.plan.read_sources import Source
@@ -36,7 +36,7 @@ class NoReadback:
         self._reason = reason
 
     def read(self, offset: int, length: int) -> Body | Deferred[Body]:
-        raise self._reason.with_traceback(None)
+        raise again(self._reason)
 
     def rebase(self, base: ObjectInfo) -> None:
         """The base object is not read."""

@@ -44,6 +44,7 @@ from sftpgw.errors import (
     ObjectChanged,
     Unsupported,
     UploadFailed,
+    again,
 )
 from sftpgw.files.memory.reservation import UploadReservation
 from sftpgw.files.session_context import SessionContext
@@ -372,5 +373,4 @@ class Upload:
 
     def _require_success(self) -> None:
         if self._plan.end_reason is not None:
-            # It is raised for each call; its traceback would grow with each.
-            raise self._plan.end_reason.with_traceback(None)
+            raise again(self._plan.end_reason)

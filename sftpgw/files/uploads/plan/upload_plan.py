@@ -268,7 +268,9 @@ class UploadPlan:
 
     def _end(self, error: GatewayError, phase: UploadPhase) -> None:
         self.phase = phase
-        self.end_reason = error
+        # A traceback leads to this plan, and to the bytes of a WRITE: they would be a cycle.
+        error.__cause__ = error.__context__ = None
+        self.end_reason = error.with_traceback(None)
         self._sealer.drop()
         self._room_bytes = 0
 
