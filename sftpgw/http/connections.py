@@ -213,6 +213,11 @@ class _CountedConnection(ProtocolWrapper):
             self.wrappedProtocol.dataReceived(data[at:])
         else:
             # The response has ended, and the next request has begun: it is not the answer to that.
+            self.abortConnection()
+
+    def abortConnection(self) -> None:
+        """Drop the connection. Twisted's TLS cannot do that once it is lost."""
+        if self._lost is None:
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

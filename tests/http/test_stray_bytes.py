@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
@@ -111,6 +112,31 @@ def test_what_follows_a_response_is_not_the_next_one(padding_bytes: int) -> None
     connection.dataReceived(response + stray)
     assert first.status == 200
     assert second.status == 0
+
+
+class LostTls(StringTransport):
+    """As Twisted's TLS: once it is lost, it has no connection of OpenSSL to shut down."""
+
+    def abortConnection(self) -> None:
+        raise AttributeError("'NoneType' object has no attribute 'shutdown'")
+
+
+def test_a_request_may_be_given_up_while_the_end_of_its_connection_waits() -> None:
+    """Over TLS it never ended, and kept its place among the requests."""
+    process, ends = Process(), list[Any]()
+    ending = process.send(Answer(), ends.append)
+    (connection,) = process.client._connections._open
+    assert isinstance(connection, ProtocolWrapper)
+    process.use_up()
+    connection.connectionLost(Failure(ConnectionDone()))
+    assert not ends
+    connection.transport = LostTls()
+    ending.cancel()
+    (failure,) = ends
+    assert failure.check(CancelledError)
+    process.reactor.advance(0)
+    assert not process.client._exchanges
+    assert not process.client._connections.count
 
 
 def test_a_connection_that_is_lost_behind_a_response_is_not_used_again() -> None:
