@@ -239,9 +239,14 @@ class HttpClient:
             if exchange in self._exchanges:  # the end of another one may have ended it
                 exchange.finished.cancel()
         self.drained.abort_all()
+        await self._close_pools()
+        await self._connections.all_gone()
+        # One that was lost behind its response came back when its turn came.
+        await self._close_pools()
+
+    async def _close_pools(self) -> None:
         for route in self._routes.values():
             await route.pool.closeCachedConnections()
-        await self._connections.all_gone()
 
     def _route(self, origin: _Origin) -> _Route:
         """:raises AuthoritiesUnusable, ProxyUnusable: the settings allow no connection"""
