@@ -235,10 +235,10 @@ class HttpClient:
     async def close(self) -> None:
         """Drop every connection, in use or idle, and make no more; returns when they are gone."""
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
+        self.drained.abort_all()  # before: none of these may go back to the pool
         for exchange in tuple(self._exchanges):
             if exchange in self._exchanges:  # the end of another one may have ended it
                 exchange.finished.cancel()
-        self.drained.abort_all()
         for route in self._routes.values():
             await route.pool.closeCachedConnections()
         await self._connections.all_gone()
