@@ -66,12 +66,12 @@ class Handshake:
 
     :ivar name: the method, or the kind of host key.
     :ivar milliseconds: CPU time of the gateway's side, the median.
-    :ivar is_threaded: whether it is computed in a thread.
+    :ivar where: where it is computed, if it takes long.
     """
 
     name: str
     milliseconds: float
-    is_threaded: bool
+    where: str
 
 
 def measure_handshakes(repeats: int) -> list[Handshake]:
@@ -122,14 +122,14 @@ def _measured(
 
     handshake()  # the first one loads what is needed
     milliseconds = 1000 * statistics.median(handshake() for _ in range(repeats))
-    return Handshake(name, milliseconds, method.is_slow or signer.is_slow)
+    where = ("two turns" if method.is_slow else "") or ("a thread" if signer.is_slow else "")
+    return Handshake(name, milliseconds, where)
 
 
 def handshakes_table(found: Sequence[Handshake]) -> str:
     """The figures as a table."""
     width = max(len(each.name) for each in found)
-    lines = [f"{'method or host key':{width}}  CPU-ms  in a thread"]
+    lines = [f"{'method or host key':{width}}  CPU-ms  where it is long"]
     for each in found:
-        where = "yes" if each.is_threaded else ""
-        lines.append(f"{each.name:{width}}  {each.milliseconds:6.2f}  {where}".rstrip())
+        lines.append(f"{each.name:{width}}  {each.milliseconds:6.2f}  {each.where}".rstrip())
     return "\n".join(lines)

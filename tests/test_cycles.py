@@ -38,7 +38,13 @@ def left_by(work: Callable[[], object]) -> set[str]:
     }
 
 
-SHORT_LIVED = ("sftpgw.testing.", "sftpgw.auth.", "sftpgw.ssh.userauth.", "sftpgw.errors.")
+SHORT_LIVED = (
+    "sftpgw.testing.",
+    "sftpgw.auth.",
+    "sftpgw.ssh.userauth.",
+    "sftpgw.ssh.login_reports.",
+    "sftpgw.errors.",
+)
 """What is gone within moments of a login, with the traceback of an error: collections of young
 objects find it."""
 

@@ -1,6 +1,6 @@
 """Threads for what takes long before a login, and the order in which addresses get them.
 
-These are hashes of passwords, and key exchanges of the few kinds that take over 10 ms.
+These are hashes of passwords, and signatures by large RSA host keys. Both give Python's lock back.
 
 Knows: that a hash takes a core for a quarter of a second, how many may run at once, and which
 address each one is for.
@@ -121,8 +121,8 @@ class LoginThreads:
         """Call a function in a thread, once it is the source's turn.
 
         :param source: the address that the call is for (`model.addresses.source_of`).
-        :param function: hashes a password, and tells whether it is the right one; or computes the
-            reply of a key exchange.
+        :param function: hashes a password, and tells whether it is the right one; or signs a key
+            exchange.
         :param arguments: its arguments.
         """
         done: Deferred[Any] = Deferred(lambda done: self._leave(source, done))

@@ -58,7 +58,7 @@ class GatewayFactory(SSHFactory):
     :param clock: the reactor, or ``task.Clock`` in tests.
     :param events: where events go.
     :param work: hands out CPU time to all connections.
-    :param run_in_thread: computes key exchanges that take long (``LoginThreads.run``).
+    :param run_in_thread: signs key exchanges where that takes long (``LoginThreads.run``).
     :param new_label: makes the label that every event of a session carries.
     :param admission: decides which connections are accepted; by default by `settings`, counting the
         connections of this process.

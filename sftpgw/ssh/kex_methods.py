@@ -1,12 +1,14 @@
 """The messages between KEXINIT and NEWKEYS: which method they belong to, and where it is computed.
 
-Knows: the methods of `key_agreements`, their messages, and threads for those that take long.
+Knows: the methods of `key_agreements`, their messages, and turns for those that take long.
 Must not know: when keys are exchanged, or how algorithms are agreed on.
 
 Rules:
 
-- A method that takes long is computed in a thread, in the queue in which addresses take turns. The
-  client's time for the exchange stands still meanwhile.
+- A method that takes long is computed in two turns of the reactor's thread, as the work of the
+  client's address, or of its user after the login. In a thread it would hold Python's lock, and
+  let the reactor wait at each system call. A signature that takes long is made in a thread, where
+  addresses take turns. The client's time for the exchange stands still meanwhile.
 - What the client sends is checked before Conch reads it. An exception of Conch or `cryptography`
   counts as the client's fault only while they read it.
 """
@@ -45,6 +47,7 @@ from sftpgw.ssh.key_agreements import (
     KexReply,
     Method,
     answer,
+    signed,
 )
 from sftpgw.ssh.negotiation import ClientLists
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS, PacketCiphers
@@ -124,26 +127,42 @@ class MethodTransport(PacketTransport):
         with as_malformed():
             value = method.read(PacketFields(packet))
         self._gate.expect(None)
-        work = self._answer_to(method, value)
         if method.is_slow or self._signer.is_slow:
             self._exchange_limit.end()
-            source = source_of(self.peer_host)
-            self._computing = self.context.run_in_thread(source, work)
+            self._computing = Deferred.fromCoroutine(self._compute(method, value))
             self._computing.addCallback(self._on_computed)
             self._computing.addErrback(self._on_not_computed)
             return
         with as_malformed():
-            reply = work()
+            reply = answer(method, value, self._signer, self._transcript)
         self._send_reply(reply)
 
-    def _answer_to(self, method: Method, value: ClientValue) -> partial[KexReply]:
+    async def _compute(self, method: Method, value: ClientValue) -> KexReply:
+        """The reply, in steps that each hold the reactor's thread for a bounded time."""
+        if method.is_slow:
+            await self._next_turn()
+        agree = value.make_key()
+        if method.is_slow:
+            await self._next_turn()
+        sign = partial(signed, method, value, agree(), self._signer, self._transcript)
+        if not self._signer.is_slow:
+            return sign()
+        reply: KexReply = await self.context.run_in_thread(source_of(self.peer_host), sign)
+        return reply
+
+    def _next_turn(self) -> Deferred[None]:
+        user, session, _ = self._turns.path
+        return self.context.work.next_step((user, session, "key exchange"), "key exchanges")
+
+    @property
+    def _transcript(self) -> bytes:
         parts = (
             self.otherVersionString,
             self.ourVersionString,
             self.otherKexInitPayload,
             self.ourKexInitPayload,
         )
-        return partial(answer, method, value, self._signer, b"".join(map(NS, parts)))
+        return b"".join(map(NS, parts))
 
     @property
     def _signer(self) -> HostKeySigner:
@@ -187,11 +206,11 @@ class MethodTransport(PacketTransport):
 
     @property
     def is_computing(self) -> bool:
-        """Whether the client waits for a thread to compute our reply."""
+        """Whether the client waits for a turn or a thread to compute our reply."""
         return self._computing is not None
 
     def stop_computing(self) -> None:
-        """Leave the queue for threads: the connection is gone."""
+        """Leave the queue for turns or threads: the connection is gone."""
         if self._computing is not None:
             self._computing.cancel()
 

@@ -11,8 +11,9 @@ The methods, each with its source:
 - ``diffie-hellman-group*``: RFC 4253, section 8; RFC 8268.
 - ``diffie-hellman-group-exchange-sha256``: RFC 4419, with the groups of `dh_groups`.
 
-A method reads the client's value at once, which is cheap. `answer` is what takes time; whether it
-is so much that it belongs into a thread says `Method.is_slow`.
+A method reads the client's value at once, which is cheap. To make our key and to agree on the
+secret is what takes time; whether it is so much that each is a turn of its own says
+`Method.is_slow`. A thread would be of no use: cryptography keeps Python's lock for both.
 
 Takes the place of the methods in Conch's ``SSHServerTransport``: it has neither the groups of
 RFC 8268 nor ML-KEM with the curves of NIST, and answers in the reactor's thread.
@@ -61,10 +62,11 @@ MSG_GEX_GROUP, MSG_GEX_INIT, MSG_GEX_REPLY, MSG_GEX_REQUEST = 31, 32, 33, 34
 """RFC 4419, section 5."""
 
 SLOW_GROUP_BITS = 6144
-"""From this size on a group takes a thread: 7 ms, and 14 ms with 8192 bits."""
+"""From this size on a group takes two turns: together 7 ms, and 14 ms with 8192 bits."""
 
 SLOW_RSA_BITS = 6144
-"""From this size on a signature by an RSA host key takes one: 4 ms with 4096 bits, 20 with 8192."""
+"""From this size on a signature by an RSA host key takes a thread: 4 ms with 4096 bits, 20 with
+8192. Here cryptography gives Python's lock back."""
 
 _UNCOMPRESSED = 4
 
@@ -86,11 +88,16 @@ class ClientValue:
     """The client's public value.
 
     :ivar encoded: as the hash has it.
-    :ivar agree: makes our value and the secret; may take long.
+    :ivar make_key: makes our key, and returns what agrees with the client by it. With a large group
+        each of the two takes long, and cryptography keeps Python's lock meanwhile.
     """
 
     encoded: bytes
-    agree: Callable[[], Agreed]
+    make_key: Callable[[], Callable[[], Agreed]]
+
+    def agree(self) -> Agreed:
+        """Our value and the secret, at once."""
+        return self.make_key()()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +107,7 @@ class Method:
     :ivar digest: the hash that goes with it, by its name in `hashlib`.
     :ivar read: reads the client's value from its message; raises ValueError, or `MalformedPacket`,
         if it is none.
-    :ivar is_slow: whether it takes longer than the reactor's thread may be held.
+    :ivar is_slow: whether it takes longer than the reactor's thread may be held at once.
     :ivar init: the number of the message with the client's value.
     :ivar reply: the number of our reply.
     :ivar hashed_before: what the hash has before the client's value.
@@ -198,7 +205,20 @@ def answer(
     :param transcript: the versions and the KEXINITs of both sides, as the hash has them.
     :raises ValueError: the client's value leads to no secret.
     """
-    agreed = value.agree()
+    return signed(method, value, value.agree(), signer, transcript)
+
+
+def signed(
+    method: Method, value: ClientValue, agreed: Agreed, signer: HostKeySigner, transcript: bytes
+) -> KexReply:
+    """Sign the exchange.
+
+    :param method: the method.
+    :param value: what the client has sent.
+    :param agreed: our value and the secret.
+    :param signer: the host key.
+    :param transcript: as for `answer`.
+    """
     key = NS(signer.blob)
     parts = (transcript, key, method.hashed_before, value.encoded, agreed.public, agreed.secret)
     exchange_hash = hashlib.new(method.digest, b"".join(parts)).digest()
@@ -250,7 +270,7 @@ def _ecdh(digest: str, curve: _Curve) -> Method:
             ours, secret = curve.exchange(theirs)
             return Agreed(NS(ours), _mpint(secret))
 
-        return ClientValue(NS(theirs), agree)
+        return ClientValue(NS(theirs), lambda: agree)
 
     return Method(digest, read)
 
@@ -273,7 +293,7 @@ def _hybrid(digest: str, make_key: Any, key_bytes: int, curve: _Curve) -> Method
             mixed = hashlib.new(digest, quantum_secret + secret).digest()
             return Agreed(NS(sealed + ours), NS(mixed))
 
-        return ClientValue(NS(theirs), agree)
+        return ClientValue(NS(theirs), lambda: agree)
 
     return Method(digest, read)
 
@@ -299,12 +319,16 @@ def _dh(digest: str, group: Group) -> Method:
         numbers = DHParameterNumbers(group.prime, GENERATOR)
         peer = DHPublicNumbers(theirs, numbers)
 
-        def agree() -> Agreed:
+        def make_key() -> Callable[[], Agreed]:
             ours = numbers.parameters().generate_private_key()
-            secret = ours.exchange(peer.public_key())
-            return Agreed(MP(ours.public_key().public_numbers().y), _mpint(secret))
 
-        return ClientValue(MP(theirs), agree)
+            def agree() -> Agreed:
+                secret = ours.exchange(peer.public_key())
+                return Agreed(MP(ours.public_key().public_numbers().y), _mpint(secret))
+
+            return agree
+
+        return ClientValue(MP(theirs), make_key)
 
     return Method(digest, read, is_slow=group.size_bits >= SLOW_GROUP_BITS)
 

@@ -14,6 +14,7 @@ from twisted.conch.ssh.keys import Key
 from sftpgw.auth.login_keys import SHA1_LOGIN_ALGORITHMS
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.algorithms import COMPRESSIONS, KNOWN, Offer, allowed, policy_offer
+from sftpgw.ssh.fields import printable
 from sftpgw.ssh.key_agreements import HostKeySigner
 from sftpgw.ssh.packet_cipher import AEAD_CIPHERS
 
@@ -168,9 +169,10 @@ def remedy_for(
     :param settings: the settings that do not.
     :param host_keys: the gateway's host keys.
     """
+    known = client.known()  # a stranger may send 17,000 names
     for policy in Policy:
         offer = Offer.of(replace(settings, policy=policy)).with_keys(host_keys.keys)
-        if client.mismatch(offer) is None:
+        if known.mismatch(offer) is None:
             return f"[ssh] policy = {policy.value}"
     could_list = " or ".join(mismatch.could_list)
     if not could_list:
@@ -187,7 +189,7 @@ def login_remedy_for(algorithm: bytes, settings: SshSettings) -> tuple[str, str]
     :param algorithm: one that we do not offer.
     :param settings: the settings that do not.
     """
-    name = algorithm.decode("ascii", "backslashreplace")
+    name = printable(algorithm)
     if name not in KNOWN["login_key_algorithms"]:
         return f"keys of the type {name} are not accepted", "nothing: the user needs another key"
     is_sha1 = algorithm in SHA1_LOGIN_ALGORITHMS

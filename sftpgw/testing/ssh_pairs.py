@@ -429,7 +429,7 @@ def make_factory(
     :param events: takes the events.
     :param settings: [ssh]; the default has the documented values.
     :param work: hands out CPU time.
-    :param run_in_thread: computes key exchanges that take long; by default at once.
+    :param run_in_thread: signs key exchanges where that takes long; by default at once.
     """
     labels = (f"{number:08x}" for number in range(1, 2**32))
     return GatewayFactory(

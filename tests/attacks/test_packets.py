@@ -84,7 +84,7 @@ def test_a_group_of_8192_bits_is_asked_for(attacker: MakeClient, kex: bytes) -> 
 
 @pytest.mark.skipif(POLICY == "modern", reason="it has no such group")
 def test_key_exchanges_that_take_long(attacker: MakeClient) -> None:
-    """15 ms each, in threads. An honest user is served meanwhile."""
+    """15 ms each, in turns. An honest user is served meanwhile."""
     clients = [attacker().greet() for _ in range(40)]
     value = bytes([KEX_INIT]) + string(b"\x05")
     for client in clients:

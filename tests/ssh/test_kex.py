@@ -12,13 +12,16 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
+from sftpgw.aio.fair_order import Path
+from sftpgw.aio.work.plan import WorkPlan
+from sftpgw.aio.work.scheduler import Turns, WorkScheduler
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.ssh.dh_groups import group_of
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.host_key_updates import told_keys
 from sftpgw.ssh.key_agreements import SLOW_RSA_BITS
 from sftpgw.ssh.negotiation import ClientLists, HostKeys
-from sftpgw.testing.cpu_clocks import free_work
+from sftpgw.testing.cpu_clocks import CpuClock
 from sftpgw.testing.ssh_pairs import (
     ClientPair,
     LoggedInPair,
@@ -59,18 +62,38 @@ class HeldThreads:
         self.waiting.clear()
 
 
+class RecordedWork(WorkScheduler):
+    """Work that takes no CPU time; remembers the steps of key exchanges."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock, CpuClock(), WorkPlan(round_seconds=float("inf")))
+        self.steps: list[Path] = []
+        self.on_step: Callable[[], object] = int
+
+    def run(self, turns: Turns, work: Callable[[], None]) -> None:
+        super().run(turns, work)
+        if turns.kind == "key exchanges":
+            self.steps.append(turns.path)
+            self.on_step()
+
+
 class Talk:
     """A client whose packets the test writes."""
 
-    def __init__(self, settings: SshSettings | None = None, key: Key | None = None) -> None:
+    def __init__(
+        self,
+        settings: SshSettings | None = None,
+        key: Key | None = None,
+    ) -> None:
         self.threads, self.clock, self.events = HeldThreads(), Clock(), RecordedEvents()
+        self.work = RecordedWork(self.clock)
         self.factory = GatewayFactory(
             portal=make_test_portal({}, {}),
             host_keys=(key or new_key(),),
             settings=settings or SshSettings(policy=Policy.LEGACY),
             clock=self.clock,
             events=self.events,
-            work=free_work(self.clock),
+            work=self.work,
             run_in_thread=self.threads.run,
         )
         self.pair = ClientPair(self.factory, self.clock, greet=False)
@@ -151,9 +174,6 @@ def test_group_exchange_has_two_rounds(talk: Talk) -> None:
         (EXCHANGE, [GEX_REQUEST, GEX_REQUEST]),
         (EXCHANGE, [GEX_REQUEST, INIT]),
         (EXCHANGE, [GEX_REQUEST, NEWKEYS]),
-        (GROUP18, [INIT, INIT]),
-        (GROUP18, [INIT, NEWKEYS]),
-        (GROUP18, [INIT, KEXINIT]),
     ],
 )
 def test_a_message_that_is_not_due_ends_the_connection(
@@ -211,58 +231,105 @@ def test_a_value_that_is_none_ends_the_connection(talk: Talk, value: bytes) -> N
 # What takes long.
 
 
-def test_a_slow_method_is_computed_in_a_thread_for_its_address(talk: Talk) -> None:
-    talk.kexinit(GROUP18)
-    talk.send(INIT, MP(5))
-    assert talk.said == []
-    assert [source for source, *_ in talk.threads.waiting] == ["local"]
-    talk.threads.work()
-    assert talk.said == [REPLY, NEWKEYS]
+SLOW_KEY = Key(rsa.generate_private_key(65537, SLOW_RSA_BITS))
 
 
-def test_a_slow_host_key_is_used_in_a_thread() -> None:
-    talk = Talk(key=Key(rsa.generate_private_key(65537, SLOW_RSA_BITS)))
+@pytest.fixture
+def held() -> Iterator[Talk]:
+    """A talk in which the thread for the signature is held."""
+    talk = Talk(key=SLOW_KEY)
     talk.kexinit(b"curve25519-sha256", host_key=b"rsa-sha2-512")
     talk.send(INIT, POINT)
+    yield talk
+    talk.end()
+
+
+def test_a_slow_method_takes_two_turns_and_no_thread(talk: Talk) -> None:
+    talk.kexinit(GROUP18)
+    talk.send(INIT, MP(5))
+    assert talk.pair.server.is_computing
+    assert talk.said == []
+    talk.clock.advance(0)
+    assert talk.said == [REPLY, NEWKEYS]
+    assert talk.work.steps == [("/local", talk.pair.server.session, "key exchange")] * 2
+    assert not talk.threads.waiting
+
+
+@pytest.mark.parametrize("message", [INIT, KEXINIT])
+def test_what_comes_while_turns_compute_ends_the_connection(talk: Talk, message: int) -> None:
+    talk.kexinit(GROUP18)
+    talk.send(INIT, MP(5))
+    talk.send(message, MP(5))
+    talk.clock.pump([0] * 3)
+    assert talk.reasons == [f"message {message} at the wrong time"]
+
+
+@pytest.mark.parametrize("message", [INIT, NEWKEYS, KEXINIT])
+def test_what_comes_while_a_thread_computes_ends_the_connection(held: Talk, message: int) -> None:
+    held.send(message, MP(5))
+    assert held.reasons == [f"message {message} at the wrong time"]
+    assert held.said == [DISCONNECT]
+
+
+def test_a_slow_method_with_a_slow_host_key_takes_both() -> None:
+    talk = Talk(key=SLOW_KEY)
+    talk.kexinit(GROUP18, host_key=b"rsa-sha2-512")
+    talk.send(INIT, MP(5))
+    assert not talk.threads.waiting
+    talk.clock.pump([0] * 2)
     assert talk.said == []
     talk.threads.work()
     assert talk.said == [REPLY, NEWKEYS]
     talk.end()
 
 
-def test_while_a_thread_computes_the_time_of_the_client_stands_still(talk: Talk) -> None:
-    talk.kexinit(GROUP18)
-    talk.send(INIT, MP(5))
-    talk.clock.advance(59)
-    talk.threads.work()
-    assert talk.said == [REPLY, NEWKEYS]
-    assert talk.events.facts("session-closed") == []
+def test_a_slow_host_key_is_used_in_a_thread_for_its_address(held: Talk) -> None:
+    assert held.said == []
+    assert [source for source, *_ in held.threads.waiting] == ["local"]
+    held.threads.work()
+    assert held.said == [REPLY, NEWKEYS]
 
 
-def test_who_waits_for_a_thread_when_the_grace_is_over_is_not_blamed_for_it(talk: Talk) -> None:
-    talk.kexinit(GROUP18)
-    talk.send(INIT, MP(5))
-    assert talk.pair.server.is_computing
-    talk.clock.advance(60)
-    assert talk.said == [DISCONNECT]
-    talk.threads.work()
-    assert talk.said == [DISCONNECT], "the reply comes too late"
+def test_while_a_thread_computes_the_time_of_the_client_stands_still(held: Talk) -> None:
+    held.clock.advance(59)
+    held.threads.work()
+    assert held.said == [REPLY, NEWKEYS]
+    assert held.events.facts("session-closed") == []
 
 
-def test_a_client_that_is_gone_leaves_the_queue() -> None:
-    talk = Talk()
-    talk.kexinit(GROUP18)
-    talk.send(INIT, MP(5))
+def test_who_waits_for_a_thread_when_the_grace_is_over_is_not_blamed_for_it(held: Talk) -> None:
+    assert held.pair.server.is_computing
+    held.clock.advance(60)
+    assert held.said == [DISCONNECT]
+    held.threads.work()
+    assert held.said == [DISCONNECT], "the reply comes too late"
+
+
+def test_a_client_that_is_gone_leaves_the_queue_for_threads() -> None:
+    talk = Talk(key=SLOW_KEY)
+    talk.kexinit(b"curve25519-sha256", host_key=b"rsa-sha2-512")
+    talk.send(INIT, POINT)
     talk.end()
     assert talk.threads.left == 1
 
 
-def test_an_error_in_a_thread_ends_the_connection(talk: Talk) -> None:
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_client_that_is_gone_leaves_the_queue_for_turns(steps: int) -> None:
+    talk = Talk()
     talk.kexinit(GROUP18)
     talk.send(INIT, MP(5))
-    talk.threads.waiting.pop()[2].errback(ValueError("no secret"))
-    assert talk.reasons == ["a malformed transport message"]
-    assert talk.said == [DISCONNECT]
+    talk.work.on_step = talk.pair.drop
+    if steps:
+        talk.clock.advance(0)
+    talk.end()
+    assert len(talk.work.steps) == steps
+    assert talk.said == []
+
+
+def test_an_error_in_a_thread_ends_the_connection(held: Talk) -> None:
+    held.threads.waiting.pop()[2].errback(ValueError("no secret"))
+    assert held.reasons == ["a malformed transport message"]
+    assert held.said == [DISCONNECT]
 
 
 def test_new_keys_later_are_exchanged_under_legacy_too() -> None:
@@ -303,9 +370,8 @@ def test_after_the_login_a_client_is_told_the_host_keys_and_gets_proof() -> None
 
 def test_where_a_key_signs_slowly_none_is_told() -> None:
     """OpenSSH would forget that key, since it was not told with the others."""
-    slow = Key(rsa.generate_private_key(65537, SLOW_RSA_BITS))
     assert told_keys(list(HostKeys([new_key()]).signers.values())) is not None
-    keys = HostKeys([new_key(), slow])
+    keys = HostKeys([new_key(), SLOW_KEY])
     client = ClientLists.of([b"", b"ssh-ed25519,rsa-sha2-512", *[b""] * 6])
     signers = client.signers(keys, keys.policy_offers[Policy.MODERN])
     assert len(signers) == 2

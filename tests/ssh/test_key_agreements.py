@@ -248,7 +248,7 @@ def test_the_reply_is_signed() -> None:
 
 
 def test_what_takes_long_is_marked() -> None:
-    """Only these leave the reactor's thread; the benchmark ``handshakes`` tells the times."""
+    """Only these take several turns; the benchmark ``handshakes`` tells the times."""
     slow = {
         name for name in METHODS if isinstance(METHODS[name], Method) and method_named(name).is_slow
     }
