@@ -235,18 +235,13 @@ class HttpClient:
     async def close(self) -> None:
         """Drop every connection, in use or idle, and make no more; returns when they are gone."""
         self._is_closed = True  # first: a cancelled exchange may let the next one begin
+        self.drained.abort_all()  # before: none of these may go back to the pool
         for exchange in tuple(self._exchanges):
             if exchange in self._exchanges:  # the end of another one may have ended it
                 exchange.finished.cancel()
-        self.drained.abort_all()
-        await self._close_pools()
-        await self._connections.all_gone()
-        # One that was lost behind its response came back when its turn came.
-        await self._close_pools()
-
-    async def _close_pools(self) -> None:
         for route in self._routes.values():
             await route.pool.closeCachedConnections()
+        await self._connections.all_gone()
 
     def _route(self, origin: _Origin) -> _Route:
         """:raises AuthoritiesUnusable, ProxyUnusable: the settings allow no connection"""

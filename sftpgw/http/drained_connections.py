@@ -34,6 +34,7 @@ class DrainedConnections:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._timers: dict[Any, DelayedCall] = {}  # by transport
+        self._has_ended = False
 
     def __len__(self) -> int:
         """How many there are."""
@@ -45,7 +46,8 @@ class DrainedConnections:
         :param transport: the connection; it is dropped if it takes too long.
         :param left_bytes: how much of the response has not come; None: nothing is known of it.
         """
-        if left_bytes is None or left_bytes > DRAINED_BYTES or len(self._timers) >= MAX_DRAINED:
+        has_room = len(self._timers) < MAX_DRAINED and not self._has_ended
+        if left_bytes is None or left_bytes > DRAINED_BYTES or not has_room:
             return False
         self._timers[transport] = self._clock.callLater(DRAIN_SECONDS, self._abort, transport)
         return True
@@ -57,7 +59,8 @@ class DrainedConnections:
             timer.cancel()
 
     def abort_all(self) -> None:
-        """Drop all of them."""
+        """Drop all of them, and drain none any more."""
+        self._has_ended = True
         for transport in tuple(self._timers):
             self.end(transport)
             transport.abortConnection()

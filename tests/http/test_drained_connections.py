@@ -59,3 +59,4 @@ def test_all_can_be_dropped() -> None:
     draining.abort_all()
     assert all(each.is_dropped for each in drained)
     assert not clock.getDelayedCalls()
+    assert not draining.begin(Connection(), 0), "it would go back to a pool that is closed"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import secrets
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -168,7 +168,7 @@ def test_both_sides_of_a_hybrid_agree(name: bytes) -> None:
 
 
 def agree_with_prime(method: Method, prime: int) -> None:
-    mine = secrets.randbits(256)
+    mine = Random(256).getrandbits(256)
     agreed = method.read(PacketFields(MP(pow(2, mine, prime)))).agree()
     theirs = getMP(agreed.public)[0]
     assert agreed.secret == MP(pow(theirs, mine, prime))
