@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sftpgw.auth.login_keys import LOGIN_ALGORITHMS
+from sftpgw.model.settings import Policy
+from sftpgw.ssh.algorithms import policy_offer
 
 MSG_KEXINIT, MSG_NEWKEYS = 20, 21
 
@@ -30,8 +31,11 @@ def sealed_bytes(payload_bytes: int, block_bytes: int, tail_bytes: int) -> int:
     return 4 + 1 + payload_bytes + padding_bytes + tail_bytes
 
 
-EXT_INFO_BYTES = 1 + 4 + 4 + len("server-sig-algs") + 4 + len(b",".join(LOGIN_ALGORITHMS))
-"""The gateway's first encrypted payload (RFC 8308)."""
+def ext_info_bytes(policy: Policy) -> int:
+    """The size of the gateway's first encrypted payload (RFC 8308)."""
+    listed = policy_offer(policy).login_key_algorithms
+    return 1 + 4 + 4 + len("server-sig-algs") + 4 + len(b",".join(listed))
+
 
 SERVICE_REQUEST_BYTES = 1 + 4 + len("ssh-userauth")
 """The client's."""

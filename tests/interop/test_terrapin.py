@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncssh
 import pytest
 
+from sftpgw.model.settings import Policy
+from tests.interop.conftest import gateway_of_policy
 from tests.interop.spawning import Account, Client, Gateway, program, wait_until
 from tests.interop.terrapin import (
-    EXT_INFO_BYTES,
     MSG_KEXINIT,
     MSG_NEWKEYS,
     SERVICE_REQUEST_BYTES,
     UNCHANGED,
     Attack,
     between,
+    ext_info_bytes,
     sealed_bytes,
 )
 from tests.needs import needs
@@ -41,11 +44,37 @@ class Suite(NamedTuple):
 
 CHACHA = Suite("chacha20-poly1305@openssh.com", "hmac-sha2-256-etm@openssh.com", 8, 16)
 ETM = Suite("aes128-ctr", "hmac-sha2-256-etm@openssh.com", 16, 32)
+CBC = Suite("aes128-cbc", "hmac-sha2-256-etm@openssh.com", 16, 32)
+
+CASES = [
+    *((policy, suite) for policy in Policy for suite in (CHACHA, ETM)),
+    (Policy.LEGACY, CBC),
+]
+with_each_policy = pytest.mark.parametrize(("policy", "suite"), CASES, ids=str)
+
+GatewayOf = Callable[[Policy], Gateway]
+
+
+@pytest.fixture(scope="module")
+def gateway_of(config: Path, gateway: Gateway) -> Iterator[GatewayOf]:
+    """Starts a gateway with a policy, once."""
+    started = {Policy.COMPATIBLE: gateway}
+
+    def start(policy: Policy) -> Gateway:
+        if policy not in started:
+            started[policy] = gateway_of_policy(config, policy.value)
+        return started[policy]
+
+    yield start
+    del started[Policy.COMPATIBLE]
+    for each in started.values():
+        each.stop()
+        assert not each.lines_with("Traceback", "Unhandled")
 
 
 @pytest.fixture
-def alice(gateway: Gateway, account: Account, tmp_path: Path) -> Client:
-    return Client(gateway, account, tmp_path)
+def alice(gateway_of: GatewayOf, policy: Policy, account: Account, tmp_path: Path) -> Client:
+    return Client(gateway_of(policy), account, tmp_path)
 
 
 def openssh(alice: Client, port: int, suite: Suite) -> subprocess.CompletedProcess[str]:
@@ -56,7 +85,7 @@ def openssh(alice: Client, port: int, suite: Suite) -> subprocess.CompletedProce
 
 
 @needs("openssh")
-@pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
+@with_each_policy
 @pytest.mark.parametrize(
     ("to", "before"),
     [
@@ -68,9 +97,9 @@ def openssh(alice: Client, port: int, suite: Suite) -> subprocess.CompletedProce
     ],
 )
 def test_a_packet_that_was_taken_out_is_missed(
-    alice: Client, to: str, before: int | None, suite: Suite
+    alice: Client, to: str, before: int | None, policy: Policy, suite: Suite
 ) -> None:
-    payload_bytes = EXT_INFO_BYTES if to == "client" else SERVICE_REQUEST_BYTES
+    payload_bytes = ext_info_bytes(policy) if to == "client" else SERVICE_REQUEST_BYTES
     attack = suite.attack(before, payload_bytes)
     ways = {"to_client": UNCHANGED, "to_gateway": UNCHANGED, f"to_{to}": attack}
     earlier = len(alice.gateway.lines_with("session-closed"))
@@ -86,7 +115,7 @@ def test_a_packet_that_was_taken_out_is_missed(
 
 
 @needs("openssh")
-@pytest.mark.parametrize("suite", [CHACHA, ETM], ids=str)
+@with_each_policy
 def test_a_relay_that_changes_nothing_is_not_noticed(alice: Client, suite: Suite) -> None:
     with between(alice.gateway.port, to_client=UNCHANGED, to_gateway=UNCHANGED) as port:
         assert openssh(alice, port, suite).returncode == 0
@@ -100,7 +129,7 @@ def test_a_client_that_is_not_strict_does_not_notice(
     monkeypatch.setattr(lax, "_get_extra_kex_algs", lambda _: [b"ext-info-c"])
     never = property(lambda _: False, lambda _, value: None)
     monkeypatch.setattr(lax, "_strict_kex", never, raising=False)
-    attack = CHACHA.attack(MSG_NEWKEYS, EXT_INFO_BYTES)
+    attack = CHACHA.attack(MSG_NEWKEYS, ext_info_bytes(Policy.COMPATIBLE))
     with between(gateway.port, to_client=attack, to_gateway=UNCHANGED) as port:
         asyncio.run(asyncssh_session(port, account, CHACHA))
     assert attack.put_in == 1
