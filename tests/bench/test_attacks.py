@@ -135,6 +135,7 @@ def test_an_attacker_counts_where_the_bench_reads() -> None:
     )
 
 
+@needs("openssh")
 def test_a_run_goes_on_with_the_rounds_that_it_has(tmp_path: Path) -> None:
     file = tmp_path / "rounds.json"
     assert load_rounds(file) == []
