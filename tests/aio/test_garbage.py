@@ -60,7 +60,8 @@ def test_no_collection_looks_at_all_there_is(calls: Calls, collector: GarbageCol
     finally:
         gc.callbacks.remove(look)
     assert collector.steps >= 5
-    assert max(seen) < MOST_OBJECTS
+    young, middle, _ = gc.get_threshold()  # 700, 10; 2,000, 10 in Python 3.13
+    assert max(seen) < max(MOST_OBJECTS, 5 * young * (middle + 1))
 
 
 def test_cycles_that_have_outlived_young_collections_are_found(

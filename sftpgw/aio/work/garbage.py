@@ -28,7 +28,7 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 
 YOUNG_COLLECTIONS = 2
 """After so many collections of the middle generation a step follows. Each of them leaves 7,700
-objects at most, so that a step takes 15 ms."""
+objects at most, so that a step takes 15 ms; from Python 3.13 on, 22,000."""
 
 NEVER = 2**31 - 1
 
