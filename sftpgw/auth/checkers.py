@@ -41,7 +41,7 @@ class PublicKeyChecker:
         self._authenticator = authenticator
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        """Fires with the `User`; fails with `ValidPublicKey` for an authorised key alone.
+        """Fires with the `User`; fails with `KeyAuthorised` for an authorised key alone.
 
         :param credentials: `KeyCredentials`.
         """
@@ -53,7 +53,7 @@ class PublicKeyChecker:
         if user is None:
             raise UnauthorizedLogin("this key does not open this account")
         if credentials.signature is None:
-            raise ValidPublicKey
+            raise KeyAuthorised(user)
         if not verify_signature(
             login_key, credentials.algName, credentials.signature, credentials.sigData
         ):
@@ -85,6 +85,17 @@ class PasswordChecker:
         if user is None:
             raise UnauthorizedLogin("wrong user or password")
         return user
+
+
+class KeyAuthorised(ValidPublicKey):
+    """The answer to the question whether a key would do: it would, with a signature.
+
+    :param user: whose key it is.
+    """
+
+    def __init__(self, user: User) -> None:
+        super().__init__()
+        self.user = user
 
 
 class UnfitKey(UnauthorizedLogin):

@@ -13,7 +13,7 @@ from twisted.conch.interfaces import IConchUser
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
@@ -31,9 +31,16 @@ MakeAvatar = Callable[[User, SessionLabels], Avatar]
 """Takes the user, and the labels of the session in the log."""
 
 
+class IProvenUser(Interface):
+    """A `User` who has proven something, for a login that may need more: nothing is made yet."""
+
+
 @implementer(IRealm)
 class GatewayRealm:
     """Makes an avatar for a user. The avatar id is the `User`, the mind `SessionLabels`.
+
+    A login takes one step or several. Each step asks the portal for an `IProvenUser`, which is the
+    `User` itself; the last one is followed by a request for the avatar.
 
     :param make_avatar: makes it.
     """
@@ -42,12 +49,14 @@ class GatewayRealm:
         self._make_avatar = make_avatar
 
     def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
-        """Fires with ``(IConchUser, avatar, logout)``."""
+        """Fires with ``(IConchUser, avatar, logout)``, or ``(IProvenUser, user, logout)``."""
         return Deferred.fromCoroutine(self._request(avatarId, mind, interfaces))
 
     async def _request(
         self, user: User, labels: SessionLabels, interfaces: tuple[Any, ...]
-    ) -> tuple[Any, Avatar, Callable[[], None]]:
+    ) -> tuple[Any, Any, Callable[[], None]]:
+        if IProvenUser in interfaces:
+            return IProvenUser, user, lambda: None
         if IConchUser not in interfaces:
             raise NotImplementedError("only IConchUser avatars exist")
         avatar = self._make_avatar(user, labels)

@@ -6,7 +6,6 @@ Must not know: messages, or how a key or password is checked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from sftpgw.auth.checkers import UnfitKey
@@ -22,41 +21,8 @@ from sftpgw.model.events.session_events import (
     LoginRefused,
     LoginSucceeded,
 )
-from sftpgw.model.normalization import normalized_bytes
-from sftpgw.ssh.fields import PacketFields, printable
-
-
-@dataclass(frozen=True, slots=True)
-class LoginRequest:
-    """The common part of MSG_USERAUTH_REQUEST (RFC 4252, section 5).
-
-    :ivar user: the user's name as the client has sent it, which is part of what it signs.
-    :ivar service: the service to start after the login.
-    :ivar method: the authentication method.
-    :ivar details: the fields of the method, which follow.
-    """
-
-    user: bytes
-    service: bytes
-    method: bytes
-    details: PacketFields
-
-    @property
-    def name(self) -> bytes:
-        """The user's name in its normal form."""
-        return normalized_bytes(self.user)
-
-
-class UnfitSignature(Exception):
-    """A key signs, or would sign, with an algorithm that we do not offer.
-
-    :param reason: why.
-    :param lets_in: the setting that would let it in.
-    """
-
-    def __init__(self, reason: str, lets_in: str) -> None:
-        super().__init__(reason)
-        self.lets_in = lets_in
+from sftpgw.ssh.fields import printable
+from sftpgw.ssh.login_requests import LoginRequest, UnfitSignature
 
 
 def tell_success(transport: Any, request: LoginRequest, credentials: Any) -> None:

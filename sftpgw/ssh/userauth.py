@@ -29,7 +29,6 @@ Rules:
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,27 +54,28 @@ from twisted.conch.ssh.userauth import (
 from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
-from sftpgw.auth.authenticator import LoginAttempt
-from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.login_credentials import PasswordCredentials
 from sftpgw.ssh.conch_logger import quiet_logger
-from sftpgw.ssh.fields import MalformedPacket, PacketFields
-from sftpgw.ssh.login_reports import (
+from sftpgw.ssh.fields import MalformedPacket
+from sftpgw.ssh.login_reports import tell_failure, tell_success, tell_too_many
+from sftpgw.ssh.login_requests import (
+    KEYBOARD_INTERACTIVE,
+    PASSWORD,
     LoginRequest,
-    UnfitSignature,
-    tell_failure,
-    tell_success,
-    tell_too_many,
+    attempt_of,
+    fault_of,
+    read_password,
+    read_public_key,
 )
-from sftpgw.ssh.negotiation import login_remedy_for
 from sftpgw.ssh.penalties import Offence
-
-MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
-"""RFC 4256, section 5."""
-
-KEYBOARD_INTERACTIVE = b"keyboard-interactive"
-
-PROMPT = b"Password: "
-"""The prompt of sshd with PAM, by which clients recognise that it asks for the password."""
+from sftpgw.ssh.prompts import (
+    MSG_USERAUTH_INFO_REQUEST,
+    MSG_USERAUTH_INFO_RESPONSE,
+    PASSWORD_PROMPT,
+    check_beginning,
+    info_request,
+    read_answer,
+)
 
 MAX_WAITING_REQUESTS = 8
 """How many requests and responses a client may send ahead of our replies."""
@@ -122,7 +122,7 @@ class GatewayUserAuth(SSHUserAuthServer):
             for interface in self.portal.listCredentialsInterfaces()
             if interface in self.interfaceToMethod
         ]
-        if b"password" in self.supportedAuthentications:
+        if PASSWORD in self.supportedAuthentications:
             self.supportedAuthentications.append(KEYBOARD_INTERACTIVE)
 
     def serviceStopped(self) -> None:
@@ -176,8 +176,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, "internal error")
 
     async def _process_request(self, packet: bytes) -> None:
-        fields = PacketFields(packet)
-        request = LoginRequest(fields.string(), fields.string(), fields.string(), fields)
+        request = LoginRequest.of(packet)
         if request.service != b"ssh-connection":
             self._disconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
             return
@@ -195,7 +194,8 @@ class GatewayUserAuth(SSHUserAuthServer):
         """Ask the portal and send its verdict to the client."""
         outcome: Any = None
         if credentials is not None:
-            outcome = self._fault_of(credentials) or await self._ask_portal(credentials)
+            outcome = fault_of(credentials, self.transport.context)
+            outcome = outcome or await self._ask_portal(credentials)
         if self._is_over or self.transport.has_ended:
             if isinstance(outcome, _Login):
                 outcome.logout()  # too late
@@ -221,23 +221,18 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     def _prompt(self, request: LoginRequest) -> None:
         """Ask for the password, of an unknown user as well."""
-        request.details.string()  # language tag
-        request.details.string()  # submethods
-        request.details.end()
+        check_beginning(request.details)
         self._prompted = request
-        name, instruction, language = NS(b""), NS(b""), NS(b"")
-        prompt = struct.pack(">L", 1) + NS(PROMPT) + b"\0"  # without echo
-        self.transport.sendPacket(MSG_USERAUTH_INFO_REQUEST, name + instruction + language + prompt)
+        self.transport.sendPacket(MSG_USERAUTH_INFO_REQUEST, info_request(PASSWORD_PROMPT))
 
     async def _process_response(self, packet: bytes) -> None:
         request, self._prompted = self._prompted, None
         if request is None:
             raise MalformedPacket("a response without a prompt")
-        fields = PacketFields(packet)
+        answer = read_answer(packet)
         credentials = None
-        if fields.uint32() == 1:  # any other number of responses must fail (section 3.4)
-            credentials = PasswordCredentials(self._attempt_of(request), fields.string())
-            fields.end()
+        if answer is not None:
+            credentials = PasswordCredentials(attempt_of(request, self.transport), answer)
         await self._check(request, credentials)
 
     def _counts(self, request: LoginRequest) -> bool:
@@ -248,61 +243,13 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     # Credentials.
 
-    def _attempt_of(self, request: LoginRequest) -> LoginAttempt:
-        return LoginAttempt(request.name, self.transport.peer_host)
-
     def _read_credentials(self, request: LoginRequest) -> Any | None:
         """The credentials of the request; None for a method that is not offered."""
         if request.method not in self.supportedAuthentications:
             return None
-        if request.method == b"password":
-            return self._read_password(request)
-        return self._read_public_key(request)
-
-    def _read_password(self, request: LoginRequest) -> Any | None:
-        """The password; None for a request to change it, which is refused (RFC 4252, section 8)."""
-        wants_change, password = request.details.boolean(), request.details.string()
-        if wants_change:
-            return None
-        request.details.end()
-        return PasswordCredentials(self._attempt_of(request), password)
-
-    def _read_public_key(self, request: LoginRequest) -> Any:
-        """The key and the signature, if there is one (RFC 4252, section 7).
-
-        The signed message is put together here, from the session's id and the fields of the
-        request.
-        """
-        fields = request.details
-        signed, algorithm, blob = fields.boolean(), fields.string(), fields.string()
-        signature = fields.string() if signed else None
-        fields.end()
-        message = (
-            NS(self.transport.sessionID)
-            + bytes((MSG_USERAUTH_REQUEST,))
-            + NS(request.user)
-            + NS(request.service)
-            + NS(b"publickey")
-            + b"\x01"
-            + NS(algorithm)
-            + NS(blob)
-        )
-        return KeyCredentials(
-            self._attempt_of(request),
-            algorithm=algorithm,
-            blob=blob,
-            message=message,
-            signature=signature,
-        )
-
-    def _fault_of(self, credentials: Any) -> UnfitSignature | None:
-        """What is wrong with how a key signs; None if we offer its algorithm, or it is no key."""
-        if not isinstance(credentials, KeyCredentials):
-            return None
-        context = self.transport.context
-        if credentials.algName in context.offer.login_key_algorithms:
-            return None
-        return UnfitSignature(*login_remedy_for(credentials.algName, context.settings))
+        if request.method == PASSWORD:
+            return read_password(request, self.transport)
+        return read_public_key(request, self.transport)
 
     async def _ask_portal(self, credentials: Any) -> Any:
         """A `_Login`, or the exception that means a refusal.
