@@ -42,7 +42,7 @@ class User:
     :ivar permissions: what the user may do.
     :ivar weight: the user's share of what users compete for; most have 1.
     :ivar authorized_keys: public keys in their only encoding (RFC 4253, section 6.6).
-    :ivar password_hash: bcrypt (``$2b$…``) or argon2 (``$argon2id$…``); None without a password.
+    :ivar password_hash: as `auth.passwords` reads it; None without a password.
     """
 
     name: str
