@@ -66,7 +66,7 @@ class Pbkdf2Hash:
                 digest = base64.b64decode(found[5], validate=True)
                 salt = found[4].encode("ascii")
                 salt = base64.b64decode(salt, validate=True) if is_salt_encoded else salt
-        except (binascii.Error, ValueError) as problem:
+        except binascii.Error as problem:
             raise ValueError("not a complete pbkdf2 hash") from problem
         # A shorter digest would let more passwords in, a longer one would cost a multiple.
         if len(digest) != hashlib.new(function).digest_size:
@@ -82,5 +82,5 @@ class Pbkdf2Hash:
 def _from_passlib(text: str) -> bytes:
     """passlib's "adapted base64" without padding."""
     if "+" in text or "=" in text:
-        raise ValueError("not base64 as passlib writes it")
+        raise binascii.Error
     return base64.b64decode(text.replace(".", "+") + "=" * (-len(text) % 4), validate=True)

@@ -37,5 +37,5 @@ def static_authenticator(
     :param users: the users by their names.
     :param run_in_thread: runs the hash of a password in a thread.
     """
-    hashes = [user.password_hash for user in users.values() if user.password_hash]
+    hashes = [hashed for user in users.values() if (hashed := user.login.password_hash)]
     return RecordAuthenticator(StaticUserDirectory(users), run_in_thread, Decoys(hashes))
