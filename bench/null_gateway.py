@@ -29,7 +29,7 @@ from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.units import Body
-from sftpgw.model.users import SessionLabels, User
+from sftpgw.model.users import NO_OPTIONS, LoginRules, SessionLabels, User
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 from sftpgw.sftp.handles import Handles
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -161,11 +161,11 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar({b"sftp": sftp}, user="bench")
 
-    user = User(
+    user = User.with_home(
         name="bench",
         bucket="none",
         key_prefix="",
-        authorized_keys=frozenset((authorized_blob(public_key),)),
+        login=LoginRules({authorized_blob(public_key): NO_OPTIONS}),
     )
     threads = LoginThreads(reactor)
     return GatewayFactory(

@@ -28,10 +28,10 @@ from sftpgw.errors import AccessDenied, StoreError
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.store_events import BucketUnusable, S3RequestRetried
+from sftpgw.model.mounts import Mount, Permission
 from sftpgw.model.settings import Probe as ProbeChoice
 from sftpgw.model.settings import Settings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
-from sftpgw.model.users import Permission, User
 
 LOOK_SECONDS = 10.0
 """How long the gateway waits for a bucket at its start before it logs that it is unusable."""
@@ -117,9 +117,14 @@ async def check_buckets(
             await _probe_bucket(settings, store, bucket, probe, report)
 
 
+def mounts_of(settings: Settings) -> Iterator[Mount]:
+    """The mounts of all users."""
+    return (mount for user in settings.users.values() for mount in user.mounts)
+
+
 def buckets_of(settings: Settings) -> tuple[str, ...]:
     """The users' buckets, each once, in alphabetical order."""
-    return tuple(sorted({user.bucket for user in settings.users.values()}))
+    return tuple(sorted({mount.bucket for mount in mounts_of(settings)}))
 
 
 async def look_at_bucket(
@@ -175,14 +180,14 @@ async def _look_by_get(settings: Settings, store: ObjectStore, bucket: str, repo
 
     :raises StoreError: LIST is refused, too.
     """
-    for prefix, users in _prefixes(settings, bucket):
+    for prefix, mounts in _prefixes(settings, bucket):
         where = f"bucket {bucket}: {prefix or 'the whole bucket'}"
         try:
             await store.list(bucket, prefix, delimiter="/", limit=1)
         except AccessDenied as error:
             if error.code not in ("", "AccessDenied"):
                 raise
-            is_missed = any(user.permissions & Permission.LIST for user in users)
+            is_missed = any(mount.permissions & Permission.LIST for mount in mounts)
             text = f"{where}: may not be listed: {reason_of(error)}"
             report(Level.FAULT if is_missed else Level.NOTE, text)
         else:
@@ -211,8 +216,8 @@ async def _probe_bucket(
 
 
 async def _try_writing(settings: Settings, store: ObjectStore, bucket: str, report: Report) -> None:
-    for prefix, users in _prefixes(settings, bucket):
-        if not any(user.permissions & Permission.UPLOAD for user in users):
+    for prefix, mounts in _prefixes(settings, bucket):
+        if not any(mount.permissions & Permission.UPLOAD for mount in mounts):
             continue
         where = f"bucket {bucket}: {prefix or 'the whole bucket'}"
         try:
@@ -226,12 +231,12 @@ async def _try_writing(settings: Settings, store: ObjectStore, bucket: str, repo
             report(Level.OK, f"{where}: files may be stored")
 
 
-def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[User]]]:
-    """The first prefixes in a bucket that are users', each with its users."""
-    found: dict[str, list[User]] = {}
-    for user in settings.users.values():
-        if user.bucket == bucket:
-            found.setdefault(user.key_prefix, []).append(user)
+def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[Mount]]]:
+    """The first prefixes in a bucket that are users', each with its mounts."""
+    found: dict[str, list[Mount]] = {}
+    for mount in mounts_of(settings):
+        if mount.bucket == bucket:
+            found.setdefault(mount.key_prefix, []).append(mount)
     return islice(found.items(), MOST_PREFIXES)
 
 

@@ -29,7 +29,7 @@ from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
-from sftpgw.checks import Level, look_at_buckets
+from sftpgw.checks import Level, buckets_of, look_at_buckets
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -160,7 +160,7 @@ class Gateway:
     def _make_rename_recovery(self) -> RenameRecovery:
         copier = Copier(self._store, self._transfers, self._events)
         return RenameRecovery(
-            tuple(sorted({user.bucket for user in self._settings.users.values()})),
+            buckets_of(self._settings),
             self._settings.s3.state_prefix,
             settler=RenameSettler(self._store, copier, self._reactor, self._events),
             store=self._store,

@@ -15,10 +15,10 @@ import pytest
 from sftpgw.config import load_settings
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 
@@ -100,11 +100,11 @@ def test_a_minimal_file_leaves_the_defaults(load: Load, tmp_path: Path) -> None:
     assert settings.ssh == SshSettings()
     assert settings.limits == LimitSettings()
     alice = settings.users["alice"]
-    assert alice.bucket == "uploads"
-    assert alice.key_prefix == "home/alice/"
-    assert alice.permissions == ALL_PERMISSIONS
-    assert alice.authorized_keys == {b"ssh-ed25519 AAAA alice@laptop"}
-    assert alice.password_hash is None
+    assert alice.mounts[0].bucket == "uploads"
+    assert alice.mounts[0].key_prefix == "home/alice/"
+    assert alice.mounts[0].permissions == ALL_PERMISSIONS
+    assert alice.login.authorized_keys.keys() == {b"ssh-ed25519 AAAA alice@laptop"}
+    assert alice.login.password_hash is None
 
 
 def test_stale_uploads_may_be_left_alone(load: Load) -> None:
@@ -305,7 +305,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         GATEWAY_INI + "access_key = AKIA\nsecret_key = hush1\nsession_token = hush2\n",
         USERS_INI + "password_hash = $2b$hush3\n",
     )
-    assert settings.users["alice"].password_hash == "$2b$hush3"
+    assert settings.users["alice"].login.password_hash == "$2b$hush3"
     assert "hush" not in repr(settings)
 
 
@@ -510,15 +510,15 @@ key_prefix = /
 password_hash = $2b$
 """,
     ).users
-    assert users["alice"].bucket == "team-alice"
-    assert users["alice"].key_prefix == "home/alice/"
-    assert users["alice"].permissions == Permission.LIST | Permission.DOWNLOAD
-    assert len(users["alice"].authorized_keys) == 2
-    assert users["alice"].password_hash == "$2b$12$abc%;#"
-    assert users["bob"].bucket == "uploads"
-    assert users["bob"].key_prefix == "partners/bob/"
-    assert users["bob"].permissions == Permission.LIST | Permission.UPLOAD
-    assert users["jürgen weiß"].key_prefix == ""
+    assert users["alice"].mounts[0].bucket == "team-alice"
+    assert users["alice"].mounts[0].key_prefix == "home/alice/"
+    assert users["alice"].mounts[0].permissions == Permission.LIST | Permission.DOWNLOAD
+    assert len(users["alice"].login.authorized_keys) == 2
+    assert users["alice"].login.password_hash == "$2b$12$abc%;#"
+    assert users["bob"].mounts[0].bucket == "uploads"
+    assert users["bob"].mounts[0].key_prefix == "partners/bob/"
+    assert users["bob"].mounts[0].permissions == Permission.LIST | Permission.UPLOAD
+    assert users["jürgen weiß"].mounts[0].key_prefix == ""
 
 
 @pytest.mark.parametrize(
@@ -579,7 +579,8 @@ def test_a_bucket_is_needed_unless_every_user_has_one(load: Load) -> None:
         "sftpgw.ini: [s3] bucket: is missing; name the bucket for users without their own"
     ]
     assert (
-        load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].bucket == "own-bucket"
+        load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].mounts[0].bucket
+        == "own-bucket"
     )
 
 
@@ -602,9 +603,9 @@ def test_buckets_that_are_not_just_names(load: Load, bucket: str) -> None:
     """The access point of AWS, by its ARN or alias, and Ceph's tenants."""
     at_a_store = f"bucket = {bucket}\nendpoint = http://ceph"
     settings = load(GATEWAY_INI.replace("bucket = uploads", at_a_store), USERS_INI)
-    assert settings.s3.bucket == settings.users["alice"].bucket == bucket
+    assert settings.s3.bucket == settings.users["alice"].mounts[0].bucket == bucket
     stored = GATEWAY_INI.replace("uploads", "uploads\nendpoint = http://ceph")
-    assert load(stored, USERS_INI + f"bucket = {bucket}").users["alice"].bucket == bucket
+    assert load(stored, USERS_INI + f"bucket = {bucket}").users["alice"].mounts[0].bucket == bucket
 
 
 @pytest.mark.parametrize(
@@ -763,7 +764,7 @@ def test_a_placeholder_that_is_not_known_is_one_fault(
 )
 def test_braces_that_are_no_placeholder_stay(load: Load, prefix: str, key_prefix: str) -> None:
     users = f"[*]\nkey_prefix = {prefix}\n[al{{ice}}]\nauthorized_keys = ssh-ed25519 AAAA\n"
-    assert load(GATEWAY_INI, users).users["al{ice}"].key_prefix == key_prefix
+    assert load(GATEWAY_INI, users).users["al{ice}"].mounts[0].key_prefix == key_prefix
 
 
 @pytest.mark.parametrize(

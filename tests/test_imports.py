@@ -82,7 +82,14 @@ PURE = frozenset(
 )
 # Values and the Protocols that use them: pure code imports the values.
 VALUES = frozenset(
-    {"model.filesystem", "model.moving_upload", "model.settings", "model.store", "model.users"}
+    {
+        "model.filesystem",
+        "model.mounts",
+        "model.moving_upload",
+        "model.settings",
+        "model.store",
+        "model.users",
+    }
 )
 IMPURE = frozenset({"twisted", "zope", "os", "socket", "time", "random", "asyncio", "threading"})
 

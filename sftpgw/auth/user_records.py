@@ -21,7 +21,7 @@ from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
-from sftpgw.model.users import LoginMethod, User
+from sftpgw.model.users import NO_KEYS, LoginMethod, User
 
 
 class UserDirectory(Protocol):
@@ -57,15 +57,15 @@ class RecordAuthenticator:
         return self._first_methods
 
     async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
-        """The user, if the key is one of `User.authorized_keys`."""
+        """The user, if the key is one of `LoginRules.authorized_keys`."""
         user = await self._find(attempt.user_name)
-        keys = user.authorized_keys if user is not None else frozenset[bytes]()
+        keys = user.login.authorized_keys if user is not None else NO_KEYS
         return user if key_blob in keys else None
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
-        """The user, if the password has the hash `User.password_hash`."""
+        """The user, if the password has the hash `LoginRules.password_hash`."""
         user = await self._find(attempt.user_name)
-        known_hash = user.password_hash if user is not None else None
+        known_hash = user.login.password_hash if user is not None else None
         password_hash = known_hash or self._decoys.hash_for(attempt.user_name)
         check = _PasswordCheck()
         try:

@@ -81,7 +81,7 @@ def load_settings(
     _check_limits(parts["limits"], limits, store)
     users = load_users(users_file, store, read_key, check_hash, faults)
     _check_buckets(parts["s3"], store, users, users_file, bucket_check(store))
-    if not parts["s3"].given.get("bucket") and any(not user.bucket for user in users.values()):
+    if not parts["s3"].given.get("bucket") and "" in _buckets(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if store.secret_key or store.session_token or "@" in store.proxy:
         warn_if_open_to_all(file, "the credentials of [s3]", faults)
@@ -117,6 +117,15 @@ def _ssh_settings(
     return ssh
 
 
+def _buckets(users: Mapping[str, User]) -> dict[str, str]:
+    """The users' buckets, each with the name of the first user who has it."""
+    found: dict[str, str] = {}
+    for user in users.values():
+        for mount in user.mounts:
+            found.setdefault(mount.bucket, user.name)
+    return found
+
+
 def _check_buckets(
     section: Section,
     store: StoreSettings,
@@ -125,12 +134,10 @@ def _check_buckets(
     check_bucket: Check,
 ) -> None:
     """Buckets that no request can be sent to with these settings; each is one fault."""
-    judged = {""}
-    for user in (User("", store.bucket, ""), *users.values()):
-        bucket = user.bucket
-        if bucket in judged:
+    others = {bucket: name for bucket, name in _buckets(users).items() if bucket != store.bucket}
+    for bucket, name in {store.bucket: "", **others}.items():
+        if not bucket:
             continue
-        judged.add(bucket)
         try:
             if scalars.is_tenant_bucket(bucket) and not store.endpoint:
                 raise ValueError(
@@ -138,8 +145,8 @@ def _check_buckets(
                 )
             check_bucket(bucket)
         except ValueError as error:
-            if user.name:
-                section.faults.add(users_file, error, user.name, "bucket")
+            if name:
+                section.faults.add(users_file, error, name, "bucket")
             else:
                 section.fault("bucket", error)
 

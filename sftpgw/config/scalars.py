@@ -23,10 +23,10 @@ import idna
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import Permission
 
 Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)

@@ -49,7 +49,9 @@ CAPABILITIES = ValueFormat(scalars.capabilities, "names", " ".join(CAPABILITY_NA
 ENDPOINT = ValueFormat(scalars.endpoint, "URL", "http://HOST[:PORT] or https://HOST[:PORT]")
 ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a line")
 FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
-HASH = ValueFormat(str, "secret", "a bcrypt or argon2 hash")
+HASH = ValueFormat(
+    str, "secret", "an argon2 or bcrypt hash; of other programs also sha512-crypt, pbkdf2 or {SSHA}"
+)
 MODE = ValueFormat(scalars.mode, "mode", "three octal digits, as in chmod")
 NAMES = ValueFormat(scalars.names, "names")
 NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")

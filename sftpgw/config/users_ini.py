@@ -16,8 +16,9 @@ from sftpgw.config import scalars
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
+from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
 from sftpgw.model.settings import StoreSettings
-from sftpgw.model.users import User
+from sftpgw.model.users import NO_OPTIONS, LoginRules, User
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
@@ -47,13 +48,26 @@ def load_users(
         _check_prefix(own, values, store)
         values["authorized_keys"] = _read_keys(own, values.get("authorized_keys", ()), read_key)
         _check_login(own, values, check_hash)
-        users[name] = User(**{"bucket": store.bucket, "key_prefix": "", **values, "name": name})
+        users[name] = _user(name, values, store)
     _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
     if any(section.given.get("password_hash") for section in sections.values()):
         warn_if_open_to_all(file, "password hashes", faults)
     return users
+
+
+def _user(name: str, values: Mapping[str, Any], store: StoreSettings) -> User:
+    home = Mount(
+        values.get("bucket", store.bucket),
+        values.get("key_prefix", ""),
+        store.state_prefix,
+        values.get("permissions", ALL_PERMISSIONS),
+    )
+    login = LoginRules(
+        dict.fromkeys(values["authorized_keys"], NO_OPTIONS), values.get("password_hash")
+    )
+    return User(name, (home,), values.get("weight", 1), login)
 
 
 def _defaults(all_users: Section | None) -> dict[str, str]:

@@ -25,36 +25,14 @@ from dataclasses import dataclass, field
 
 from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.model.limits import MAX_KEY_BYTES
+from sftpgw.model.mounts import AccessRule, Mount
 from sftpgw.model.store import ObjectName
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
 
 MAX_PATH_BYTES = 16 * 1024
 """The longest path before it is resolved. Linux takes 4,096 bytes (PATH_MAX in limits.h)."""
 
 MARKER_CONTENT = "_$folder_content$"
 """The name, in a directory, of the bytes in the directory's marker (`files/listing/markers`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A prefix of a bucket that a user sees as a directory tree, and what the user may do there.
-
-    :param bucket: the bucket.
-    :param key_prefix: the prefix of all keys; empty for the whole bucket, or ends with a slash.
-    :param state_prefix: the prefix of the gateway's own keys, which are hidden.
-    :param permissions: what the user may do here; `files/permissions` decides by it.
-    """
-
-    bucket: str
-    key_prefix: str
-    state_prefix: str = ".sftpgw/"
-    permissions: Permission = ALL_PERMISSIONS
-
-    def path_of(self, name: ObjectName) -> bytes | None:
-        """The path of an object; None if it is outside of this mount."""
-        if name.bucket != self.bucket or not name.key.startswith(self.key_prefix):
-            return None
-        return ("/" + name.key[len(self.key_prefix) :]).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +62,12 @@ class Location:
     @property
     def path(self) -> str:
         """The absolute path, for clients and messages."""
-        return "/" + "/".join(self.segments)
+        return "/" + "/".join((*self.mount.path, *self.segments))
+
+    @property
+    def access(self) -> AccessRule:
+        """The rule that decides what the user may do here."""
+        return self.mount.access_at((*self.mount.path, *self.segments))
 
     @property
     def bucket(self) -> str:

@@ -29,7 +29,7 @@ import enum
 
 from sftpgw.errors import PermissionDenied
 from sftpgw.files.paths import Location
-from sftpgw.model.users import Permission
+from sftpgw.model.mounts import Permission
 
 
 class Operation(enum.Enum):
@@ -71,7 +71,7 @@ NEEDS: dict[Operation, tuple[Permission, ...]] = {
 
 def allows(location: Location, operation: Operation) -> bool:
     """Whether the user may carry out an operation at a location."""
-    granted = location.mount.permissions
+    granted = location.access.permissions
     return any(needed in granted for needed in NEEDS[operation])
 
 

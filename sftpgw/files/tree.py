@@ -19,6 +19,8 @@ Where things are: `file_opener` has OPEN, `attribute_reader` STAT, `attribute_se
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sftpgw.errors import AlreadyExists
 from sftpgw.files.attribute_reader import AttributeReader
 from sftpgw.files.attribute_setter import AttributeSetter
@@ -32,7 +34,7 @@ from sftpgw.files.lookup import Lookup
 from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
-from sftpgw.files.paths import Location, Mount, canonical, locate
+from sftpgw.files.paths import Location, canonical, locate
 from sftpgw.files.permissions import Operation, require
 from sftpgw.files.remover import Remover
 from sftpgw.files.renames.renamer import Renamer
@@ -58,14 +60,12 @@ NOMINAL_BYTES = 1024 * 1024 * GIB
 class Tree:
     """Implements `FileTree` for one session.
 
-    :param user: the session's user, who sees a mount of one bucket and prefix.
+    :param user: the session's user.
     :param context: the objects that the session's files use.
     """
 
     def __init__(self, user: User, context: SessionContext) -> None:
-        self._mount = Mount(
-            user.bucket, user.key_prefix, context.settings.state_prefix, user.permissions
-        )
+        self._mount = replace(user.mounts[0], state_prefix=context.settings.state_prefix)
         self._context = context
         self._lookup = lookup = Lookup(context)
         self._suspended_uploads = suspended = SuspendedUploads(context)

@@ -58,7 +58,7 @@ from sftpgw.wire.sftp import Kind, OpenFlag, Status
 CREATE = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
 DOTS = (b".", b"..")
 LABELS = SessionLabels("session", "192.0.2.1:4711")
-ALICE = User("alice", "bucket", "home/alice/")
+ALICE = User.with_home("alice", "bucket", "home/alice/")
 
 
 class SftpFailure(Exception):

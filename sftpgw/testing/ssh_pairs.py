@@ -61,7 +61,7 @@ from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
-from sftpgw.model.users import SessionLabels, User
+from sftpgw.model.users import NO_KEYS, NO_OPTIONS, LoginRules, SessionLabels, User
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
@@ -357,13 +357,12 @@ def new_key() -> Key:
 
 def make_user(name: str, key: Key | None = None, password_hash: str | None = None) -> User:
     """A user who logs in with this key, this password, or both."""
-    keys = frozenset[bytes]() if key is None else frozenset((key.public().blob(),))
-    return User(
+    keys = NO_KEYS if key is None else {key.public().blob(): NO_OPTIONS}
+    return User.with_home(
         name=name,
         bucket="uploads",
         key_prefix=f"home/{name}/",
-        authorized_keys=keys,
-        password_hash=password_hash,
+        login=LoginRules(keys, password_hash),
     )
 
 

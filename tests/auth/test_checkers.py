@@ -28,7 +28,7 @@ from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
-from sftpgw.model.users import User
+from sftpgw.model.users import NO_OPTIONS, LoginRules, User
 from sftpgw.testing.ssh_pairs import call_at_once, make_user, new_key
 from tests.results import failure_of, result_of
 
@@ -42,7 +42,7 @@ DIRECTORY = StaticUserDirectory(
         "jörg": make_user("jörg", None, HASH),
         "collector": replace(
             make_user("collector"),
-            authorized_keys=frozenset(new_key().public().blob() for _ in range(50)),
+            login=LoginRules({new_key().public().blob(): NO_OPTIONS for _ in range(50)}),
         ),
     }
 )

@@ -33,7 +33,7 @@ def node(under_test: StoreUnderTest) -> Tree:
         ),
         files=FilesSettings(on_disconnect=OnDisconnect.RESUME),
     )
-    return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
+    return Tree(User.with_home("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
 
 
 async def write(upload: Upload, data: bytes, start: int = 0) -> None:

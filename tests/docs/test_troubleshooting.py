@@ -17,6 +17,11 @@ PAGE = REPOSITORY / "docs" / "troubleshooting.rst"
 
 MODULES = [
     "auth/login_keys.py",
+    "auth/hashes/argon2_hash.py",
+    "auth/hashes/bcrypt_hash.py",
+    "auth/hashes/pbkdf2_hash.py",
+    "auth/hashes/salted_sha.py",
+    "auth/hashes/sha512_crypt.py",
     "auth/passwords.py",
     "aws/credentials.py",
     "aws/endpoints.py",

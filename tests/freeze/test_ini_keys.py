@@ -19,10 +19,11 @@ import pytest
 from sftpgw.config import load_settings
 from sftpgw.config.tables import DEFAULT_KEYS, SECTIONS, USER_KEYS
 from sftpgw.errors import ConfigError
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.model.users import User
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from tests.freeze.tables import demand_same, rows_of
 
@@ -186,7 +187,7 @@ class Loader:
         """What a text of the row's key means."""
         settings = self.load(row, text, is_alone=is_alone)
         if row.is_of_users:
-            return getattr(settings.users["alice"], USER_KEYS[row.key].field)
+            return _of_user(settings.users["alice"], USER_KEYS[row.key].field)
         if row.name == "[gateway] users":
             return tuple(settings.users)
         if row.key in KNOWN:
@@ -236,9 +237,20 @@ def test_a_default_is_what_the_table_says(row: Row, loader: Loader) -> None:
         assert absent == written, f"{row.name}: the default is no longer {row.default}"
 
 
+def _of_user(user: User, field: str) -> Any:
+    """The value of a field of `USER_KEYS`, wherever in the user it is."""
+    value = next(
+        getattr(part, field)
+        for part in (user.mounts[0], user.login, user.limits, user)
+        if hasattr(part, field)
+    )
+    return frozenset(value) if field == "authorized_keys" else value
+
+
 def demand_user_default(row: Row, loader: Loader) -> None:
     if row.key == "bucket":
-        assert loader.load(Row("[s3] region", "", ""), None).users["alice"].bucket == "uploads"
+        alice = loader.load(Row("[s3] region", "", ""), None).users["alice"]
+        assert alice.mounts[0].bucket == "uploads"
     elif row.key == "key_prefix":
         with pytest.raises(ConfigError, match=r"key_prefix: is missing"):
             loader.load(row, None)

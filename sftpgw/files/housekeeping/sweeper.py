@@ -96,10 +96,10 @@ def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, 
     """The prefixes that the gateway writes to, none inside another one of the same kind.
 
     :param settings: [s3]: the state prefix, and the age of stale uploads.
-    :param users: their buckets and prefixes.
+    :param users: their mounts name the buckets and prefixes.
     """
-    people = tuple(users)
-    buckets = sorted({user.bucket for user in people})
+    mounts = [mount for user in users for mount in user.mounts]
+    buckets = sorted({mount.bucket for mount in mounts})
     stale_seconds = settings.abort_stale_uploads_seconds
     own = [
         target
@@ -108,7 +108,7 @@ def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, 
     ]
     if stale_seconds is None:
         return tuple(own)
-    given = sorted({(user.bucket, user.key_prefix) for user in people})
+    given = sorted({(mount.bucket, mount.key_prefix) for mount in mounts})
     outer: list[tuple[str, str]] = []
     for bucket, prefix in given:  # a prefix sorts before all that begins with it
         if not outer or outer[-1][0] != bucket or not prefix.startswith(outer[-1][1]):

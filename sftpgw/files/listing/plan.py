@@ -21,8 +21,9 @@ from types import MappingProxyType
 from typing import Any
 
 from sftpgw.files.listing.markers import hadoop_directory
-from sftpgw.files.paths import MARKER_CONTENT, Mount, can_be_named, is_hidden
+from sftpgw.files.paths import MARKER_CONTENT, can_be_named, is_hidden
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
+from sftpgw.model.mounts import Mount
 from sftpgw.model.store import ListPage, ObjectInfo
 
 _LONGEST_MTIME = 40

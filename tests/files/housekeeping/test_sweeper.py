@@ -277,11 +277,11 @@ def test_a_store_that_is_down_is_told_and_tried_again() -> None:
 
 class TestTargets:
     USERS = (
-        User("a", "bucket", "home/a/"),
-        User("b", "bucket", "home/"),
-        User("c", "bucket", "home-c/"),
-        User("d", "other", ""),
-        User("e", "other", "home/e/"),
+        User.with_home("a", "bucket", "home/a/"),
+        User.with_home("b", "bucket", "home/"),
+        User.with_home("c", "bucket", "home-c/"),
+        User.with_home("d", "other", ""),
+        User.with_home("e", "other", "home/e/"),
     )
 
     def test_only_the_state_prefix_is_swept_if_the_option_is_off(self) -> None:
