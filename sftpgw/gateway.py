@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sftpgw.aio.fair_order import Path
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
@@ -121,6 +122,7 @@ class Gateway:
             random_bytes=secrets.token_bytes,
             transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
             mtimes=SharedMtimes(weight_of),
+            rates=UserRates(reactor),
         )
         self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None

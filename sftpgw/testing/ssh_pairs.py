@@ -259,6 +259,7 @@ class AvatarParts:
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
     :param user_sessions: counts the channels of all connections of the user, if anything does.
+    :param rates: how fast the user's bytes may move.
     """
 
     commands: CommandFactory | None = None
@@ -266,6 +267,7 @@ class AvatarParts:
     output_memory: MemoryBudget | None = None
     totals: Callable[[], SessionTotals] = SessionTotals
     user_sessions: UserCount | None = None
+    rates: SessionRates = NO_RATES
 
 
 NO_PARTS = AvatarParts()
