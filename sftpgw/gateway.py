@@ -124,7 +124,6 @@ class Gateway:
             mtimes=SharedMtimes(weight_of),
             rates=UserRates(reactor),
         )
-        self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
@@ -152,7 +151,7 @@ class Gateway:
         return Sweeper(
             targets_of(settings.s3, settings.users.values()),
             store=self._store,
-            transfers=self._transfers,
+            transfers=self._shared.transfers,
             clock=self._reactor,
             events=self._events,
             random=random.random,
@@ -160,7 +159,7 @@ class Gateway:
         )
 
     def _make_rename_recovery(self) -> RenameRecovery:
-        copier = Copier(self._store, self._transfers, self._events)
+        copier = Copier(self._store, self._shared.transfers, self._events)
         return RenameRecovery(
             buckets_of(self._settings),
             self._settings.s3.state_prefix,
@@ -228,12 +227,12 @@ class Gateway:
         self._events.emit(
             Draining(sessions=len(self.factory.connections), at_most_seconds=drain_seconds)
         )
-        self._transfers.drain()
-        await self._at_most(drain_seconds, self._transfers.idle())
+        self._shared.transfers.drain()
+        await self._at_most(drain_seconds, self._shared.transfers.idle())
         # A client that has just learnt that its file is stored hangs up by itself.
         await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
-        await self._at_most(ABANDON_SECONDS, self._transfers.idle())
+        await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
         await self._store.close()
         self.log_limiter.flush()
         self.iterations.stop()

@@ -35,7 +35,7 @@ from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.unfinished import UnfinishedOfUsers
 from sftpgw.ssh.avatar import GatewayAvatar
-from sftpgw.ssh.pacing import SessionRates
+from sftpgw.ssh.channel_pace import SessionLimits
 from sftpgw.ssh.window_shares import WindowMemory
 
 
@@ -107,6 +107,7 @@ class Session:
             limits=shared.settings.limits,
             files=shared.settings.files,
             work=shared.work.share(user.name, labels.session),
+            file_bytes=user.limits.file_bytes,
         )
         self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
@@ -156,15 +157,18 @@ class Session:
             totals=self.traffic.facts,
             user_sessions=self.count_of_sessions,
             user=self._user.name,
-            rates=self._rates(),
+            limits=self.limits,
         )
 
-    def _rates(self) -> SessionRates:
+    @property
+    def limits(self) -> SessionLimits:
+        """What all sessions of the user share."""
         of, user = self._shared.rates.of, self._user
-        return SessionRates(
+        return SessionLimits(
             of(user.name, "upload", user.limits.upload_rate_bytes),
             of(user.name, "download", user.limits.download_rate_bytes),
             self.context.session,
+            user.limits.sessions,
         )
 
     @property

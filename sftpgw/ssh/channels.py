@@ -13,7 +13,7 @@ Rules:
   `RESUME_BELOW_BYTES`. Conch's buffer has no bound (`SSHChannel.write`).
 - The client's EOF ends the input only; replies to earlier requests are still sent. Conch closes the
   channel at once (`SSHSession.eofReceived`).
-- Where the user has a rate, the window is given back, and output is sent, in turns (`pacing`).
+- Where the user has a rate, the window is given back and output is sent in turns (`channel_pace`).
 - A command (``exec``) is a subsystem like others. Its standard error is sent before its other
   output, from a queue of its own; beyond `MAX_ERROR_BYTES` it is dropped.
 - A subsystem that was started is told of the end exactly once: when CLOSE is sent or received, or
@@ -35,10 +35,10 @@ from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.model.events.session_events import AnswersUnread
 from sftpgw.model.subsystem import Subsystem, SubsystemTransport
 from sftpgw.model.units import KIB, MIB, Body, Buffer
+from sftpgw.ssh.channel_pace import InputPace, OutputPace, SessionLimits, largest_window_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields
 from sftpgw.ssh.outbound import OutboundBudget
-from sftpgw.ssh.pacing import InputPace, OutputPace, SessionRates, largest_window_bytes
 from sftpgw.ssh.windows import ReceiveWindow
 
 MAX_PACKET_BYTES = 256 * KIB
@@ -72,7 +72,7 @@ class SessionChannel(SSHChannel):
 
     def __init__(self, remoteWindow: int, remoteMaxPacket: int, avatar: Any) -> None:
         self._window = ReceiveWindow(
-            avatar.window_memory, largest_window_bytes(avatar.rates.upload)
+            avatar.window_memory, largest_window_bytes(avatar.limits.upload)
         )
         super().__init__(
             localWindow=self._window.size_bytes,
@@ -116,12 +116,12 @@ class SessionChannel(SSHChannel):
 
     def open_paces(self) -> None:
         """The channel has a number: it takes turns with the user's others where rates say so."""
-        rates: SessionRates = self.avatar.rates
-        path = (rates.session, str(self.id))
-        if rates.upload is not None:
-            self._input_pace = InputPace(rates.upload, path, self._grant, self._window.size_bytes)
-        if rates.download is not None:
-            self._output_pace = OutputPace(rates.download, path, self._send)
+        limits: SessionLimits = self.avatar.limits
+        path = (limits.session, str(self.id))
+        if limits.upload is not None:
+            self._input_pace = InputPace(limits.upload, path, self._grant, self._window.size_bytes)
+        if limits.download is not None:
+            self._output_pace = OutputPace(limits.download, path, self._send)
 
     # Channel requests.
 

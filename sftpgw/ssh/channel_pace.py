@@ -18,20 +18,22 @@ from sftpgw.ssh.windows import LEAST_WINDOW_BYTES, WINDOW_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class SessionRates:
-    """The rates that all sessions of a user share; None for what is not limited.
+class SessionLimits:
+    """What all sessions of a user share; None for what is not limited.
 
     :ivar upload: that of bytes from the client.
     :ivar download: that of bytes to the client.
     :ivar session: the session's label, which takes turns with others.
+    :ivar connections: how many connections the user may have at once.
     """
 
     upload: RateLimiter | None = None
     download: RateLimiter | None = None
     session: str = ""
+    connections: int | None = None
 
 
-NO_RATES = SessionRates()
+NO_LIMITS = SessionLimits()
 
 
 def largest_window_bytes(limiter: RateLimiter | None) -> int:
