@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from sftpgw.model.users import User
+from sftpgw.model.users import LoginMethod, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,15 @@ class Authenticator(Protocol):
     """Decides whether a key or a password opens an account.
 
     None means a refusal. A client must not learn from it whether the user is unknown or the key or
-    password is wrong; so both must take the same time.
+    password is wrong; so both must take the same time. What else the user must prove is in
+    `LoginRules.require`; the login service sees to that.
     """
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which a login may begin; the same for every name, known or not.
+
+        A method that is not among them is refused before a source is asked.
+        """
 
     async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
         """The user who may log in with this public key; None if the key is not authorised.

@@ -19,8 +19,14 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.login_credentials import (
+    CodeCredentials,
+    IOneTimeCode,
+    KeyCredentials,
+    PasswordCredentials,
+)
 from sftpgw.auth.login_keys import LoginKey, read_key_blob, verify_signature
+from sftpgw.auth.one_time_codes import CodeVerifier, WrongCode
 from sftpgw.model.users import User
 
 
@@ -85,6 +91,37 @@ class PasswordChecker:
         if user is None:
             raise UnauthorizedLogin("wrong user or password")
         return user
+
+
+@implementer(ICredentialsChecker)
+class CodeChecker:
+    """Checks a one-time code. The source of users is not asked again: the user is known.
+
+    :param verifier: knows which codes are right, and which were used.
+    """
+
+    credentialInterfaces = (IOneTimeCode,)
+
+    def __init__(self, verifier: CodeVerifier) -> None:
+        self._verifier = verifier
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """Fires with the `User`; fails with `RefusedProof`.
+
+        :param credentials: `CodeCredentials`.
+        """
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, credentials: CodeCredentials) -> User:
+        try:
+            await self._verifier.verify(credentials.user, credentials.code)
+        except WrongCode as problem:
+            raise RefusedProof(str(problem)) from None
+        return credentials.user
+
+
+class RefusedProof(UnauthorizedLogin):
+    """A proof does not help, for a reason that the log tells and the client does not learn."""
 
 
 class KeyAuthorised(ValidPublicKey):

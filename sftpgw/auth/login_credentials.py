@@ -8,9 +8,11 @@ Knows: cred's classes and `LoginAttempt`. Must not know: how a key or a password
 
 from __future__ import annotations
 
-from twisted.cred.credentials import SSHPrivateKey, UsernamePassword
+from twisted.cred.credentials import ICredentials, SSHPrivateKey, UsernamePassword
+from zope.interface import implementer
 
 from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.model.users import User
 
 
 class KeyCredentials(SSHPrivateKey):
@@ -46,3 +48,20 @@ class PasswordCredentials(UsernamePassword):
     def __init__(self, attempt: LoginAttempt, password: bytes) -> None:
         super().__init__(attempt.user_name, password)
         self.attempt = attempt
+
+
+class IOneTimeCode(ICredentials):
+    """A one-time code of a user who has proven something else already."""
+
+
+@implementer(IOneTimeCode)
+class CodeCredentials:
+    """A one-time code (RFC 6238), by keyboard-interactive (RFC 4256).
+
+    :param user: who has proven something else already.
+    :param code: as the client has sent it.
+    """
+
+    def __init__(self, user: User, code: bytes) -> None:
+        self.user = user
+        self.code = code

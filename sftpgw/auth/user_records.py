@@ -17,10 +17,11 @@ from twisted.internet.defer import CancelledError
 
 from sftpgw.auth.authenticator import LoginAttempt
 from sftpgw.auth.passwords import Decoys, matches
+from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
-from sftpgw.model.users import NO_KEYS, User
+from sftpgw.model.users import NO_KEYS, LoginMethod, User
 
 
 class UserDirectory(Protocol):
@@ -36,14 +37,24 @@ class RecordAuthenticator:
     :param directory: has the users' records.
     :param run_in_thread: runs the hash of a password in a thread.
     :param decoys: the hashes to spend time on when a user has none.
+    :param first_methods: the methods with which any login may begin (`plan.first_methods`).
     """
 
     def __init__(
-        self, directory: UserDirectory, run_in_thread: RunInThread, decoys: Decoys
+        self,
+        directory: UserDirectory,
+        run_in_thread: RunInThread,
+        decoys: Decoys,
+        first_methods: tuple[LoginMethod, ...] = next_methods(ANY),
     ) -> None:
         self._directory = directory
         self._run_in_thread = run_in_thread
         self._decoys = decoys
+        self._first_methods = first_methods
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which any login may begin."""
+        return self._first_methods
 
     async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
         """The user, if the key is one of `LoginRules.authorized_keys`."""

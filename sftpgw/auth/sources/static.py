@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sftpgw.auth.passwords import Decoys
+from sftpgw.auth.plan import first_methods
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.normalization import normalized
@@ -38,4 +39,7 @@ def static_authenticator(
     :param run_in_thread: runs the hash of a password in a thread.
     """
     hashes = [hashed for user in users.values() if (hashed := user.login.password_hash)]
-    return RecordAuthenticator(StaticUserDirectory(users), run_in_thread, Decoys(hashes))
+    begun_with = first_methods(user.login.require for user in users.values())
+    return RecordAuthenticator(
+        StaticUserDirectory(users), run_in_thread, Decoys(hashes), begun_with
+    )
