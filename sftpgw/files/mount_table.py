@@ -49,17 +49,13 @@ class MountTable:
     """Resolves the paths of one user.
 
     :param mounts: the user's mounts, no two at the same path.
-    :param state_prefix: the prefix of the gateway's own keys, in each bucket.
     """
 
-    def __init__(self, mounts: Iterable[Mount], state_prefix: str) -> None:
+    def __init__(self, mounts: Iterable[Mount]) -> None:
         mounts = tuple(mounts)
         self._paths = tuple(mount.path for mount in mounts)
         self._by_path = {
-            mount.path: replace(
-                mount, state_prefix=state_prefix, fixed=_fixed_inside(mount, self._paths)
-            )
-            for mount in mounts
+            mount.path: replace(mount, fixed=_fixed_inside(mount, self._paths)) for mount in mounts
         }
         self._deepest = max(map(len, self._paths))
 

@@ -19,6 +19,8 @@ Where things are: `file_opener` has OPEN, `attribute_reader` STAT, `attribute_se
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sftpgw.errors import AlreadyExists
 from sftpgw.files.attribute_reader import AttributeReader
 from sftpgw.files.attribute_setter import AttributeSetter
@@ -66,7 +68,10 @@ class Tree:
     """
 
     def __init__(self, user: User, context: SessionContext) -> None:
-        self._mounts = MountTable(user.mounts, context.settings.state_prefix)
+        self._mounts = MountTable(
+            replace(each, state_prefix=context.settings_of(each.bucket).state_prefix)
+            for each in user.mounts
+        )
         self._context = context
         self._lookup = lookup = Lookup(context)
         self._suspended_uploads = suspended = SuspendedUploads(context)

@@ -44,7 +44,7 @@ def refused(client: SftpClient, *arguments: object) -> tuple[Status, str]:
 def test_the_longest_mount_wins(paths: list[tuple[str, ...]], words: list[str]) -> None:
     """As the naive way: all mounts whose path begins the resolved one, and the longest of them."""
     mounts = mounted_at(paths)
-    found = MountTable(mounts, ".sftpgw/").resolve("/".join(words).encode())
+    found = MountTable(mounts).resolve("/".join(words).encode())
     resolved = canonical("/".join(words).encode())
     above = [each for each in mounts if resolved[: len(each.path)] == each.path]
     if not above:
@@ -68,7 +68,7 @@ def test_the_longest_mount_wins(paths: list[tuple[str, ...]], words: list[str]) 
 def test_an_object_has_a_path_that_leads_to_it(
     paths: list[tuple[str, ...]], segments: tuple[str, ...]
 ) -> None:
-    table = MountTable(mounted_at(paths), ".sftpgw/")
+    table = MountTable(mounted_at(paths))
     for at in range(len(paths)):
         name = ObjectName(f"bucket-{at}", f"p{at}/" + "/".join((*segments, "f")))
         path = table.path_of(name)
@@ -79,7 +79,7 @@ def test_an_object_has_a_path_that_leads_to_it(
 
 
 def test_the_gateways_keys_are_out_of_reach_in_each_mount() -> None:
-    table = MountTable((Mount("one", "home/"), Mount("two", "", path=("x",))), ".own/")
+    table = MountTable((Mount("one", "home/", ".own/"), Mount("two", "", ".own/", path=("x",))))
     with pytest.raises(PermissionDenied, match="reserved"):
         table.resolve(b"/x/.own/renames")
     assert isinstance(table.resolve(b"/.own/renames"), Location)
@@ -87,7 +87,7 @@ def test_the_gateways_keys_are_out_of_reach_in_each_mount() -> None:
 
 def test_a_drop_box_is_fixed() -> None:
     rule = AccessRule(("in", "box"), Permission.UPLOAD)
-    (found,) = MountTable((Mount("one", "", rules=(rule,)),), ".own/")._by_path.values()
+    (found,) = MountTable((Mount("one", "", rules=(rule,)),))._by_path.values()
     assert found.fixed == (("in", "box"),)
 
 
