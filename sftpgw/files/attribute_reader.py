@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sftpgw.errors import NoSuchFile
-from sftpgw.files.listing.fixed_listing import DIRECTORY
+from sftpgw.files.listing.known_entries import DIRECTORY
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.paths import Location

@@ -28,7 +28,7 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.file_opener import FileOpener
-from sftpgw.files.listing.fixed_listing import DIRECTORY, FixedListing, directory_entries
+from sftpgw.files.listing.known_entries import DIRECTORY, KnownEntries, directory_entries
 from sftpgw.files.listing.listing import LIST_BYTES, Listing
 from sftpgw.files.listing.markers import MARKER, require_writable
 from sftpgw.files.lookup import Lookup
@@ -175,7 +175,7 @@ class Tree:
     async def open_directory(self, path: bytes, *, with_times: bool = True) -> DirectoryReader:
         found = self._mounts.resolve(path)
         if isinstance(found, Unmounted) and found.names:
-            return FixedListing(directory_entries(found.names))
+            return KnownEntries(directory_entries(found.names))
         location = self._enter(Operation.LIST, path)
         memory = HeldMemory(self._context.budget, self._context.clock)
         try:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sftpgw.files.listing.fixed_listing import directory_entries
+from sftpgw.files.listing.known_entries import directory_entries
 from sftpgw.files.listing.packed_entries import PackedEntries
 from sftpgw.files.listing.page_mtimes import PageMtimes
 from sftpgw.files.listing.plan import NO_FILES, EntrySieve

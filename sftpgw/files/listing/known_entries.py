@@ -13,7 +13,7 @@ from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
 DIRECTORY = FileAttributes(FileKind.DIRECTORY)
 
 
-class FixedListing:
+class KnownEntries:
     """Implements `DirectoryReader`.
 
     :param entries: what the directory shows.
