@@ -325,7 +325,8 @@ class LoginKeyUnfit(LoginEvent):
 class LoginFailedEvent(LoginEvent):
     """A login with a wrong password or code, an unknown user or a key that is not the user's.
 
-    :param reason: what is wrong with a one-time code, or with the order of the proofs.
+    :param reason: what is wrong with a one-time code, with the order of the proofs, or with the
+        account of a user whose proof was right.
     """
 
     event_name: ClassVar[str] = "login-failed"
@@ -359,7 +360,7 @@ class LoginRefused(LoginEvent):
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
         "The user has too many connections. Ask for fewer at the same time, or raise "
-        "``[ssh] connections_per_user``."
+        "``[ssh] connections_per_user``, or the user's ``max_sessions``."
     )
 
     reason: str
