@@ -17,7 +17,7 @@ from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
-from sftpgw.model.settings import StoreSettings
+from sftpgw.model.settings import Stores
 from sftpgw.model.users import NO_OPTIONS, LoginMethod, LoginRules, User
 
 Check = Callable[[str], object]
@@ -33,7 +33,7 @@ AT_FAULT = "at-fault/"
 
 
 def load_users(
-    file: Path, store: StoreSettings, read_key: ReadKey, check_hash: Check, faults: Faults
+    file: Path, stores: Stores, read_key: ReadKey, check_hash: Check, faults: Faults
 ) -> dict[str, User]:
     """The users by name. A user at fault is among them, with harmless values in its gaps."""
     sections = read_sections(file, faults)
@@ -45,10 +45,10 @@ def load_users(
         own = _named(replace(section, given={**defaults, **section.given}), name)
         values = own.values(USER_KEYS)
         _check_name(own)
-        _check_prefix(own, values, store)
+        _check_prefix(own, values, stores)
         values["authorized_keys"] = _read_keys(own, values.get("authorized_keys", ()), read_key)
         _check_login(own, values, check_hash)
-        users[name] = _user(name, values, store)
+        users[name] = _user(name, values, stores)
     _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
@@ -58,11 +58,12 @@ def load_users(
     return users
 
 
-def _user(name: str, values: Mapping[str, Any], store: StoreSettings) -> User:
+def _user(name: str, values: Mapping[str, Any], stores: Stores) -> User:
+    bucket = values.get("bucket", stores.s3.bucket)
     home = Mount(
-        values.get("bucket", store.bucket),
+        bucket,
         values.get("key_prefix", ""),
-        store.state_prefix,
+        stores.of(bucket).state_prefix,
         values.get("permissions", ALL_PERMISSIONS),
     )
     login = LoginRules(
@@ -111,12 +112,13 @@ def _check_name(section: Section) -> None:
         section.fault("", text)
 
 
-def _check_prefix(section: Section, values: Mapping[str, Any], store: StoreSettings) -> None:
+def _check_prefix(section: Section, values: Mapping[str, Any], stores: Stores) -> None:
+    store = stores.of(values.get("bucket", ""))
     if "key_prefix" not in section.given:
         text = f"is missing; write one such as home/{section.name}/, or / for the whole bucket"
         section.fault("key_prefix", text)
     elif values.get("key_prefix", "").startswith(store.state_prefix):
-        text = f"lies in {store.state_prefix}, the state_prefix of [s3]; write another"
+        text = f"lies in {store.state_prefix}, the state_prefix of {store.section}; write another"
         section.fault("key_prefix", text)
 
 
