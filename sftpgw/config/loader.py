@@ -55,6 +55,7 @@ def load_settings(
     check_proxy: Check = str,
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
+    users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -68,6 +69,7 @@ def load_settings(
     :param bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
+    :param users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -79,7 +81,8 @@ def load_settings(
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
-    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
+    named_users = file.parent / str(given["gateway"].pop("users", "users.ini"))
+    users_file = users or named_users
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
@@ -87,9 +90,9 @@ def load_settings(
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
-    users = load_users(users_file, stores, read_key, check_hash, faults)
-    _check_buckets(parts["s3"], stores, users, users_file, cache(bucket_check))
-    if not parts["s3"].given.get("bucket") and "" in _buckets(users):
+    loaded = load_users(users_file, stores, read_key, check_hash, faults)
+    _check_buckets(parts["s3"], stores, loaded, users_file, cache(bucket_check))
+    if not parts["s3"].given.get("bucket") and "" in _buckets(loaded):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     for store in stores.all:
         if store.secret_key or store.session_token or "@" in store.proxy:
@@ -98,7 +101,7 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
-    known = MappingProxyType(users)
+    known = MappingProxyType(loaded)
     return Settings(gateway, stores.s3, ssh, limits, files, known, warnings, stores.named)
 
 

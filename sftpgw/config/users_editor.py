@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,8 +171,7 @@ def _write(file: Path, text: str, like: os.stat_result | None) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, NEW_FILE_MODE)
     with open(descriptor, "wb") as opened:
         if like is not None:
-            with suppress(PermissionError):  # others' files can be edited by root only
-                os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchown(descriptor, like.st_uid, like.st_gid)
         os.fchmod(descriptor, mode)
         opened.write(text.encode("utf-8"))
         opened.flush()
