@@ -15,12 +15,14 @@ from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
-from sftpgw.model.users import NO_KEYS, User
+from sftpgw.model.users import User
 
 
 class UserDirectory(Protocol):
@@ -36,20 +38,24 @@ class RecordAuthenticator:
     :param directory: has the users' records.
     :param run_in_thread: runs the hash of a password in a thread.
     :param decoys: the hashes to spend time on when a user has none.
+    :param key_rules: judge keys.
     """
 
     def __init__(
-        self, directory: UserDirectory, run_in_thread: RunInThread, decoys: Decoys
+        self,
+        directory: UserDirectory,
+        run_in_thread: RunInThread,
+        decoys: Decoys,
+        key_rules: KeyRules = KeyRules(),
     ) -> None:
         self._directory = directory
         self._run_in_thread = run_in_thread
         self._decoys = decoys
+        self._key_rules = key_rules
 
-    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
-        """The user, if the key is one of `LoginRules.authorized_keys`."""
-        user = await self._find(attempt.user_name)
-        keys = user.login.authorized_keys if user is not None else NO_KEYS
-        return user if key_blob in keys else None
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
+        """The user, if `KeyRules` let the key in."""
+        return self._key_rules.judge(await self._find(attempt.user_name), key, attempt)
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
         """The user, if the password has the hash `LoginRules.password_hash`."""

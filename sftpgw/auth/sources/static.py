@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
@@ -30,12 +31,13 @@ class StaticUserDirectory:
 
 
 def static_authenticator(
-    users: Mapping[str, User], run_in_thread: RunInThread
+    users: Mapping[str, User], run_in_thread: RunInThread, key_rules: KeyRules = KeyRules()
 ) -> RecordAuthenticator:
     """Logins of these users. To exchange the users, exchange the result: it holds all of them.
 
     :param users: the users by their names.
     :param run_in_thread: runs the hash of a password in a thread.
+    :param key_rules: judge keys.
     """
     hashes = [hashed for user in users.values() if (hashed := user.login.password_hash)]
-    return RecordAuthenticator(StaticUserDirectory(users), run_in_thread, Decoys(hashes))
+    return RecordAuthenticator(StaticUserDirectory(users), run_in_thread, Decoys(hashes), key_rules)
