@@ -15,7 +15,7 @@ from typing import Protocol
 
 from sftpgw.auth.login_keys import USER_PRESENT
 from sftpgw.auth.offered_keys import OfferedKey
-from sftpgw.model.users import User
+from sftpgw.model.users import LoginMethod, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,16 @@ class KeyRefusal:
 class Authenticator(Protocol):
     """Decides whether a key or a password opens an account.
 
-    None and `KeyRefusal` mean a refusal. A client must not learn from it whether the user is unknown or the key or
-    password is wrong; so both must take the same time.
+    None and `KeyRefusal` mean a refusal. A client must not learn from it whether the user is
+    unknown or the key or password is wrong; so both must take the same time. What else the user
+    must prove is in `LoginRules.require`; the login service sees to that.
     """
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which a login may begin; the same for every name, known or not.
+
+        A method that is not among them is refused before a source is asked.
+        """
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user who may log in with this key or certificate.

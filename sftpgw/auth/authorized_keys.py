@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sftpgw.auth.certificates import SUFFIX, certified_blob
 from sftpgw.auth.encoded_fields import EncodedFields
 from sftpgw.auth.login_keys import KEY_TYPES, LoginKey, read_key_blob
+from sftpgw.auth.user_certificates import SUFFIX, certified_blob
 from sftpgw.model.address_patterns import read_patterns
 from sftpgw.model.users import NO_OPTIONS, AuthorizedKey, KeyOptions
 
@@ -165,7 +165,7 @@ def _with_option(options: KeyOptions, name: str, value: str | None) -> KeyOption
     if value is not None and name in _WITH_VALUE:
         return _WITH_VALUE[name](options, value)
     if value is None and name in _FLAGS:
-        return replace(options, **_FLAGS[name])
+        return _FLAGS[name](options)
     if value is None and name in _WITHOUT_EFFECT:
         return options
     raise ValueError(f"the option {name} is not known, or not written in this way")
@@ -205,11 +205,11 @@ _WITH_VALUE: dict[str, Callable[[KeyOptions, str], KeyOptions]] = {
     "from": lambda options, value: replace(options, sources=read_patterns(value)),
     "principals": lambda options, value: replace(options, principals=_principals(value)),
 }
-_FLAGS: dict[str, dict[str, bool]] = {
-    "no-touch-required": {"needs_touch": False},
-    "touch-required": {"needs_touch": True},
-    "verify-required": {"needs_verification": True},
-    "no-verify-required": {"needs_verification": False},
+_FLAGS: dict[str, Callable[[KeyOptions], KeyOptions]] = {
+    "no-touch-required": lambda options: replace(options, needs_touch=False),
+    "touch-required": lambda options: replace(options, needs_touch=True),
+    "verify-required": lambda options: replace(options, needs_verification=True),
+    "no-verify-required": lambda options: replace(options, needs_verification=False),
 }
 
 
@@ -218,3 +218,21 @@ def _principals(text: str) -> tuple[str, ...]:
     if not names:
         raise ValueError("principals= names none")
     return names
+
+
+def read_authorities(data: bytes) -> frozenset[bytes]:
+    """The keys of a file that lists authorities: a public key on each line, without options.
+
+    :param data: what the file has.
+    :raises ValueError: a line cannot be used, or there is none; says which and why.
+    """
+    blobs = set()
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), start=1):
+        if line.strip() and not line.strip().startswith("#"):
+            try:
+                blobs.add(read_public_key(line).blob)
+            except ValueError as problem:
+                raise ValueError(f"line {number}: {problem}") from problem
+    if not blobs:
+        raise ValueError("has no key of an authority")
+    return frozenset(blobs)

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
-from sftpgw.auth.certificates import UserCertificate
 from sftpgw.auth.login_keys import USER_PRESENT, USER_VERIFIED
 from sftpgw.auth.offered_keys import OfferedKey
+from sftpgw.auth.user_certificates import UserCertificate
 from sftpgw.model.addresses import Address, address_of
-from sftpgw.model.key_trust import KeyTrust
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.normalization import normalized_bytes
 from sftpgw.model.users import NO_OPTIONS, KeyOptions, LoginRules, User
 
@@ -37,7 +37,7 @@ class KeyRules:
     :ivar now_seconds: tells the time, seconds since 1970.
     """
 
-    trust: KeyTrust = KeyTrust()
+    trust: KeyTrust = NO_TRUST
     now_seconds: Callable[[], float] = time.time
 
     def judge(
@@ -55,9 +55,9 @@ class KeyRules:
             found = self._of_key(login, key.blob, address)
         else:
             found = self._of_certificate(login, key.certificate, attempt.user_name, address)
-        if user is None or isinstance(found, KeyRefusal):
-            return found if isinstance(found, KeyRefusal) else NOT_AUTHORISED
-        return KeyGrant(user, _required_flags(found))
+        if isinstance(found, KeyRefusal):
+            return found
+        return NOT_AUTHORISED if user is None else KeyGrant(user, _required_flags(found))
 
     def _of_key(
         self, login: LoginRules, blob: bytes, address: Address | None
@@ -126,6 +126,10 @@ class KeyRules:
         if options.sources is not None and not options.sources.admit(address):
             return KeyRefusal("from= does not admit the address")
         return None
+
+
+PLAIN_KEY_RULES = KeyRules()
+"""Without authorities and revocation lists."""
 
 
 def _encoded(principal: str) -> bytes:

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sftpgw.auth.certificates import UserCertificate, is_certificate, read_certificate
-from sftpgw.auth.login_keys import LoginKey, read_key_blob
+from sftpgw.auth.login_keys import LoginKey, fingerprint, read_key_blob
+from sftpgw.auth.user_certificates import (
+    UserCertificate,
+    certified_blob,
+    describe_certificate,
+    is_certificate,
+    read_certificate,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,19 @@ class OfferedKey:
     def blob(self) -> bytes:
         """The key in its only encoding (RFC 4253, section 6.6), without a certificate."""
         return self.login_key.blob
+
+
+def key_facts(blob: bytes) -> tuple[str, str | None]:
+    """The fingerprint of an offered key, as ``ssh-keygen -l`` shows it, and its certificate.
+
+    :param blob: what the client offers; if it cannot be read, it has a fingerprint all the same.
+    """
+    if is_certificate(blob):
+        try:
+            return fingerprint(certified_blob(blob)), describe_certificate(blob)
+        except ValueError:
+            pass
+    return fingerprint(blob), None
 
 
 def read_offered_key(blob: bytes) -> OfferedKey:

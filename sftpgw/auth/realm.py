@@ -6,6 +6,7 @@ Must not know: what an avatar contains; `make_avatar` is an argument.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,8 +17,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
 from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
-from sftpgw.model.users import SessionLabels, User
+from sftpgw.auth.checkers import CodeChecker, PasswordChecker, PublicKeyChecker
+from sftpgw.auth.one_time_codes import CodeVerifier, ProcessTotpMemory
+from sftpgw.model.users import LoginMethod, SessionLabels, User
 
 
 class Avatar(Protocol):
@@ -63,14 +65,41 @@ class GatewayRealm:
         return IConchUser, avatar, avatar.logout
 
 
-def make_portal(authenticator: Authenticator, make_avatar: MakeAvatar) -> Portal:
-    """The portal for logins by key and by password.
+class LoginPortal(Portal):
+    """Cred's portal for logins by key, password and one-time code.
+
+    :param make_avatar: makes what a user who has logged in may open.
+    :param authenticator: decides about each attempt.
+    :param verifier: judges one-time codes.
+    """
+
+    def __init__(
+        self, make_avatar: MakeAvatar, authenticator: Authenticator, verifier: CodeVerifier
+    ) -> None:
+        checkers: list[Any] = [
+            PublicKeyChecker(authenticator),
+            PasswordChecker(authenticator),
+            CodeChecker(verifier),
+        ]
+        super().__init__(
+            GatewayRealm(make_avatar), [ICredentialsChecker(each) for each in checkers]
+        )
+        self._authenticator = authenticator
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which a login may begin, whatever the user's name."""
+        return self._authenticator.first_methods()
+
+
+def make_portal(
+    authenticator: Authenticator, make_avatar: MakeAvatar, verifier: CodeVerifier | None = None
+) -> LoginPortal:
+    """The portal for logins.
 
     :param authenticator: decides about each attempt.
     :param make_avatar: makes what a user who has logged in may open.
+    :param verifier: judges one-time codes; by default with the clock and the memory of this
+        process.
     """
-    portal = Portal(GatewayRealm(make_avatar))
-    checkers: list[Any] = [PublicKeyChecker(authenticator), PasswordChecker(authenticator)]
-    for checker in checkers:
-        portal.registerChecker(ICredentialsChecker(checker))
-    return portal
+    verifier = verifier or CodeVerifier(ProcessTotpMemory(), time.time)
+    return LoginPortal(make_avatar, authenticator, verifier)

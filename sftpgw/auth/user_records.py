@@ -16,13 +16,14 @@ from typing import Protocol
 from twisted.internet.defer import CancelledError
 
 from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
-from sftpgw.auth.key_rules import KeyRules
+from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
 from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
+from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
-from sftpgw.model.users import User
+from sftpgw.model.users import LoginMethod, User
 
 
 class UserDirectory(Protocol):
@@ -38,6 +39,7 @@ class RecordAuthenticator:
     :param directory: has the users' records.
     :param run_in_thread: runs the hash of a password in a thread.
     :param decoys: the hashes to spend time on when a user has none.
+    :param first_methods: the methods with which any login may begin (`plan.first_methods`).
     :param key_rules: judge keys.
     """
 
@@ -46,12 +48,18 @@ class RecordAuthenticator:
         directory: UserDirectory,
         run_in_thread: RunInThread,
         decoys: Decoys,
-        key_rules: KeyRules = KeyRules(),
+        first_methods: tuple[LoginMethod, ...] = next_methods(ANY),
+        key_rules: KeyRules = PLAIN_KEY_RULES,
     ) -> None:
         self._directory = directory
         self._run_in_thread = run_in_thread
         self._decoys = decoys
         self._key_rules = key_rules
+        self._first_methods = first_methods
+
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which any login may begin."""
+        return self._first_methods
 
     async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         """The user, if `KeyRules` let the key in."""

@@ -18,13 +18,13 @@ from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
 from sftpgw.model.settings import StoreSettings
-from sftpgw.model.users import NO_OPTIONS, LoginRules, User
+from sftpgw.model.users import AuthorizedKey, LoginRules, User
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
 
-ReadKey = Callable[[str], bytes]
-"""The key of a line of `authorized_keys`, encoded; raises ValueError as above."""
+ReadKey = Callable[[str], AuthorizedKey]
+"""The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
 LONGEST_NAME = 128
@@ -33,9 +33,18 @@ AT_FAULT = "at-fault/"
 
 
 def load_users(
-    file: Path, store: StoreSettings, read_key: ReadKey, check_hash: Check, faults: Faults
+    file: Path,
+    store: StoreSettings,
+    read_key: ReadKey,
+    check_hash: Check,
+    faults: Faults,
+    *,
+    has_authorities: bool = False,
 ) -> dict[str, User]:
-    """The users by name. A user at fault is among them, with harmless values in its gaps."""
+    """The users by name. A user at fault is among them, with harmless values in its gaps.
+
+    :param has_authorities: a user may log in with a certificate, and needs no key or password.
+    """
     sections = read_sections(file, faults)
     if sections is None:
         return {}
@@ -46,9 +55,9 @@ def load_users(
         values = own.values(USER_KEYS)
         _check_name(own)
         _check_prefix(own, values, store)
-        values["authorized_keys"] = _read_keys(own, values.get("authorized_keys", ()), read_key)
-        _check_login(own, values, check_hash)
-        users[name] = _user(name, values, store)
+        keys = _read_keys(own, values.get("authorized_keys", ()), read_key)
+        _check_login(own, values, check_hash, has_authorities=has_authorities)
+        users[name] = _user(name, values, keys, store)
     _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
@@ -57,7 +66,9 @@ def load_users(
     return users
 
 
-def _user(name: str, values: Mapping[str, Any], store: StoreSettings) -> User:
+def _user(
+    name: str, values: Mapping[str, Any], keys: Iterable[AuthorizedKey], store: StoreSettings
+) -> User:
     home = Mount(
         values.get("bucket", store.bucket),
         values.get("key_prefix", ""),
@@ -65,7 +76,10 @@ def _user(name: str, values: Mapping[str, Any], store: StoreSettings) -> User:
         values.get("permissions", ALL_PERMISSIONS),
     )
     login = LoginRules(
-        dict.fromkeys(values["authorized_keys"], NO_OPTIONS), values.get("password_hash")
+        {key.blob: key.options for key in keys if not key.is_authority},
+        values.get("password_hash"),
+        principals=values.get("principals", ()),
+        authorities={key.blob: key.options for key in keys if key.is_authority},
     )
     return User(name, (home,), values.get("weight", 1), login)
 
@@ -125,14 +139,16 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
             section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> frozenset[bytes]:
-    keys = set()
+def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+    keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            keys.add(read_key(line))
+            key = read_key(line)
+            if keys.setdefault((key.blob, key.is_authority), key) != key:
+                raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
             section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
-    return frozenset(keys)
+    return list(keys.values())
 
 
 def _line_of(section: Section, wanted: str) -> str:
@@ -149,11 +165,14 @@ def _line_of(section: Section, wanted: str) -> str:
     return ""
 
 
-def _check_login(section: Section, values: Mapping[str, Any], check_hash: Check) -> None:
+def _check_login(
+    section: Section, values: Mapping[str, Any], check_hash: Check, *, has_authorities: bool
+) -> None:
     if "password_hash" in values:
         try:
             check_hash(values["password_hash"])
         except ValueError as error:
             section.fault("password_hash", error)
-    if not section.given.get("authorized_keys") and not values.get("password_hash"):
+    has_proof = section.given.get("authorized_keys") or values.get("password_hash")
+    if not has_proof and not has_authorities:
         section.fault("", "cannot log in; give authorized_keys or password_hash")

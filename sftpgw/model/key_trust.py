@@ -101,6 +101,9 @@ class RevokedKeys:
         return any(each is not None and each.cover(serial, key_id) for each in found)
 
 
+NOTHING_REVOKED = RevokedKeys()
+
+
 @dataclass(frozen=True, slots=True)
 class KeyTrust:
     """What is said of keys for all users.
@@ -110,4 +113,8 @@ class KeyTrust:
     """
 
     authorities: frozenset[bytes] = frozenset()
-    revoked: RevokedKeys = RevokedKeys()
+    revoked: RevokedKeys = NOTHING_REVOKED
+
+
+NO_TRUST = KeyTrust()
+"""Without authorities: certificates are for those who have one of their own."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sftpgw.model.addresses import Network
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -229,8 +230,26 @@ class FilesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """``[auth]``: how users log in.
+
+    :ivar ca_keys: the path of a file with authorities; empty for none.
+    :ivar revoked_keys: the path of a revocation list; empty for none.
+    """
+
+    ca_keys: str = ""
+    revoked_keys: str = ""
+
+
+DEFAULT_AUTH = AuthSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the two ini files say."""
+    """All that the two ini files say, and the files that they name.
+
+    :ivar key_trust: what the files of ``[auth]`` say.
+    """
 
     gateway: GatewaySettings
     s3: StoreSettings
@@ -239,6 +258,8 @@ class Settings:
     files: FilesSettings
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
+    auth: AuthSettings = DEFAULT_AUTH
+    key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
 
     def weight_of(self, user: str) -> float:
         """The share of a user in what users compete for; 1 for all that is no user.

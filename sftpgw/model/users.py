@@ -70,8 +70,8 @@ class LoginRules:
         that may sign certificates of all users.
     :ivar password_hash: the hash of the password, as `auth.passwords` knows it; None without one.
     :ivar totp_secret: the secret of one-time codes in base32 (RFC 6238); None without one.
-    :ivar require: the alternatives: each is a set of methods that must all succeed. Empty: any
-        one method.
+    :ivar require: the alternatives: each is a series of methods that must all succeed, in their
+        order (`auth.plan`). Empty: a key or a password.
     :ivar principals: the names in certificates that stand for the user; empty for the user's name.
     :ivar networks: where the user may connect from; empty for anywhere.
     :ivar expires_seconds: when the account ends, seconds since 1970; None for never.
@@ -81,7 +81,7 @@ class LoginRules:
     authorized_keys: Mapping[bytes, KeyOptions] = field(default_factory=lambda: NO_KEYS, hash=False)
     password_hash: str | None = field(default=None, repr=False)
     totp_secret: str | None = field(default=None, repr=False)
-    require: tuple[frozenset[LoginMethod], ...] = ()
+    require: tuple[tuple[LoginMethod, ...], ...] = ()
     principals: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
     expires_seconds: float | None = None

@@ -10,13 +10,14 @@ import struct
 
 from twisted.conch.ssh.common import NS
 
+from sftpgw.model.users import LoginMethod
 from sftpgw.ssh.fields import PacketFields
 
 MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
 """RFC 4256, section 5."""
 
-PASSWORD_PROMPT = b"Password: "
-"""The prompt of sshd with PAM, by which clients recognise that it asks for the password."""
+PROMPTS = {LoginMethod.PASSWORD: b"Password: ", LoginMethod.TOTP: b"Verification code: "}
+"""The prompts of sshd with PAM, by which clients recognise what is asked for."""
 
 
 def check_beginning(details: PacketFields) -> None:

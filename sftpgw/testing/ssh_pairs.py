@@ -41,7 +41,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
-from twisted.cred.portal import Portal
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionLost
@@ -51,7 +50,7 @@ from twisted.python.failure import Failure
 from sftpgw.aio.user_counts import UserCount
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
@@ -372,7 +371,7 @@ def make_test_portal(
     subsystems: Mapping[bytes, SubsystemFactory],
     on_logout: Callable[[str], None] = lambda name: None,
     parts: AvatarParts = NO_PARTS,
-) -> Portal:
+) -> LoginPortal:
     """A portal that checks passwords at once instead of in a thread.
 
     :param users: the users by their names.
@@ -410,7 +409,7 @@ def call_at_once(source: str, function: Callable[..., Any], *arguments: object) 
 
 
 def make_factory(
-    portal: Portal,
+    portal: LoginPortal,
     clock: Clock,
     events: EventSink,
     settings: SshSettings | None = None,

@@ -77,12 +77,6 @@ class UserCertificate:
     needs_touch: bool
     needs_verification: bool
 
-    @property
-    def description(self) -> str:
-        """What tells the operator which certificate it is."""
-        authority = fingerprint(self.authority)
-        return f"{readable(self.key_id[:128])} serial {self.serial} by {authority}"
-
 
 def is_certificate(blob: bytes) -> bool:
     """Whether `blob` claims to be a certificate.
@@ -109,6 +103,20 @@ def certified_blob(blob: bytes) -> bytes:
     :raises ValueError: there is none.
     """
     return _take_key(EncodedFields(blob))
+
+
+def describe_certificate(blob: bytes) -> str:
+    """What tells the operator which certificate it is; it may not be what it claims.
+
+    :raises ValueError: it is cut short.
+    """
+    fields = EncodedFields(blob)
+    _take_key(fields)
+    serial, _, key_id = fields.uint64(), fields.uint32(), fields.string()
+    fields.string()
+    fields.raw(16)
+    *_, authority = (fields.string() for _ in range(4))
+    return f"{readable(key_id[:128])} serial {serial} by {fingerprint(authority)}"
 
 
 def read_certificate(blob: bytes) -> UserCertificate:
