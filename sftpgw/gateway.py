@@ -44,7 +44,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import Settings
 from sftpgw.model.users import SessionLabels, User
-from sftpgw.s3.store_factory import open_store
+from sftpgw.s3.store_factory import open_stores
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -96,8 +96,8 @@ class Gateway:
             on_long=self._on_long_iteration,
         )
         self._garbage = GarbageCollector(reactor.callFromThread, self._work)
-        self._store = open_store(
-            settings.s3,
+        self._store = open_stores(
+            settings.all_stores,
             reactor,
             self._events,
             work=self._work,
@@ -141,17 +141,20 @@ class Gateway:
             run_in_thread=threads.run,
         )
 
+    def _state_prefix_of(self, bucket: str) -> str:
+        return self._settings.store_of(bucket).state_prefix
+
     def _make_sweeper(self) -> Sweeper:
         settings = self._settings
         expiring = SuspendedExpiry(
             self._store,
-            settings.s3.state_prefix,
+            self._state_prefix_of,
             settings.files.partials_kept_seconds,
             self._reactor,
             self._events,
         )
         return Sweeper(
-            targets_of(settings.s3, settings.users.values()),
+            targets_of(settings.store_of, settings.users.values()),
             store=self._store,
             transfers=self._transfers,
             clock=self._reactor,
@@ -164,7 +167,7 @@ class Gateway:
         copier = Copier(self._store, self._transfers, self._events)
         return RenameRecovery(
             buckets_of(self._settings),
-            self._settings.s3.state_prefix,
+            self._state_prefix_of,
             settler=RenameSettler(self._store, copier, self._reactor, self._events),
             store=self._store,
             clock=self._reactor,

@@ -99,7 +99,7 @@ class Session:
             times=MtimeCache(shared.mtimes, user.name),
             clock=shared.clock,
             events=shared.events.bind(**bound),
-            settings=shared.settings.s3,
+            settings_of=shared.settings.store_of,
             limits=shared.settings.limits,
             files=shared.settings.files,
             work=shared.work.share(user.name, labels.session),

@@ -54,7 +54,7 @@ OWN_DESCRIPTORS = 64
 of its threads, lookups of names, the search for credentials, and a connection that is refused."""
 
 STORE_DESCRIPTORS = MORE_ATTEMPTS + MAX_DRAINED
-"""Those of connections to stores beyond one for each request: more attempts to connect, where a
+"""Those of connections to one store beyond one for each request: more attempts to connect, where a
 store has several addresses, and connections whose requests have ended early."""
 
 
@@ -165,7 +165,8 @@ def session_descriptors(settings: Settings) -> int:
     ssh = settings.ssh
     is_balanced = any(text.startswith(PROXIED) for text in settings.gateway.listen)
     balanced = ssh.max_startups.full if is_balanced else 0
-    own = len(settings.gateway.listen) + OWN_DESCRIPTORS + STORE_DESCRIPTORS
+    own = len(settings.gateway.listen) + OWN_DESCRIPTORS
+    own += len(settings.all_stores) * STORE_DESCRIPTORS
     return ssh.max_connections + balanced + own
 
 

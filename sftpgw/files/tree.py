@@ -65,7 +65,10 @@ class Tree:
     """
 
     def __init__(self, user: User, context: SessionContext) -> None:
-        self._mount = replace(user.mounts[0], state_prefix=context.settings.state_prefix)
+        self._mount = replace(
+            user.mounts[0],
+            state_prefix=context.settings_of(user.mounts[0].bucket).state_prefix,
+        )
         self._context = context
         self._lookup = lookup = Lookup(context)
         self._suspended_uploads = suspended = SuspendedUploads(context)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.store import Capabilities
+from sftpgw.model.stores import store_of_bucket
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
 
@@ -62,9 +64,13 @@ class Probe(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """[s3]. Blank `access_key`: the usual AWS chain finds credentials. `max_requests` None:
-    `startup` derives it."""
+    """[s3], or [store NAME]. Blank `access_key`: the usual AWS chain finds credentials.
+    `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
+    :ivar name: the NAME; empty for [s3].
+    """
+
+    name: str = ""
     bucket: str = ""
     region: str = "us-east-1"
     endpoint: str = ""
@@ -92,6 +98,26 @@ class StoreSettings:
     probe: Probe = Probe.AUTO
     abort_stale_uploads_seconds: float | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def section(self) -> str:
+        """The section of sftpgw.ini that these are, for messages."""
+        return f"[store {self.name}]" if self.name else "[s3]"
+
+
+NO_STORES: Mapping[str, StoreSettings] = MappingProxyType({})
+
+
+def settings_of_bucket(
+    bucket: str, s3: StoreSettings, stores: Mapping[str, StoreSettings]
+) -> StoreSettings:
+    """The settings of the store that a bucket is in.
+
+    :param bucket: the bucket, as the gateway names it.
+    :param s3: those of [s3].
+    :param stores: those of the other stores, by name.
+    """
+    return stores.get(store_of_bucket(bucket, stores), s3) if stores else s3
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +286,19 @@ class Settings:
     warnings: tuple[str, ...] = ()
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
+    stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+
+    @property
+    def all_stores(self) -> tuple[StoreSettings, ...]:
+        """Those of [s3], then those of each [store NAME]."""
+        return (self.s3, *self.stores.values())
+
+    def store_of(self, bucket: str) -> StoreSettings:
+        """The settings of the store that a bucket is in.
+
+        :param bucket: the bucket, as the gateway names it.
+        """
+        return settings_of_bucket(bucket, self.s3, self.stores)
 
     def weight_of(self, user: str) -> float:
         """The share of a user in what users compete for; 1 for all that is no user.

@@ -23,6 +23,7 @@ from sftpgw.model.store import (
     ObjectProperties,
     WriteCondition,
 )
+from sftpgw.model.stores import name_in_store
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import FULL_OBJECT, checksum_in, header_name
 from sftpgw.s3.error_codes import CHECKSUM_DIFFERS, STORED_DAMAGED
@@ -99,15 +100,16 @@ def object_size(size_bytes: int, *, is_supported: bool) -> HeaderList:
     return (("x-amz-mp-object-size", str(size_bytes)),) if is_supported else ()
 
 
-def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
+def copy_source(source: ObjectInfo, *, is_guarded: bool, store: str = "") -> HeaderList:
     """The object to copy from.
 
     :param source: the object, as HEAD or a list showed it.
     :param is_guarded: the store checks that the source still has its ETag.
+    :param store: the name of the store that the object is in; empty for ``[s3]``.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
-    bucket = source.name.bucket
+    bucket = name_in_store(source.name.bucket, store)
     if bucket.startswith(ARN_PREFIX):
         # Through an access point an object has an ARN of its own, always with slashes.
         bucket = f"{bucket.replace(':accesspoint:', ':accesspoint/')}/object"

@@ -84,7 +84,7 @@ class UploadOpener:
     ) -> UploadPlan:
         """The store's capabilities are asked for at each OPEN: a refusal may correct them."""
         able = self._context.store.capabilities_of(bucket)
-        settings, limits = self._context.settings, self._context.limits
+        settings, limits = self._context.settings_of(bucket), self._context.limits
         ladder = choose_ladder(
             settings.part_size_bytes,
             limits.memory_bytes,
