@@ -63,13 +63,27 @@ def tell_step(
     transport.events.emit(LoginContinues(**_facts(request, credentials), needs=names))
 
 
-def tell_too_many(transport: Any, progress: LoginProgress) -> None:
+def too_many_setting(most: int | None, general: int) -> str:
+    """The setting that bounds the connections of a user.
+
+    :param most: how many this user may have; None if users.ini does not say it.
+    :param general: ``connections_per_user``.
+    """
+    return (
+        "users.ini max_sessions"
+        if most is not None and most < general
+        else ("[ssh] connections_per_user")
+    )
+
+
+def tell_too_many(transport: Any, progress: LoginProgress, setting: str) -> None:
     """Log a login that is refused since the user has too many connections.
 
     :param transport: the connection.
     :param progress: what the user has proven.
+    :param setting: what says how many connections the user may have.
     """
-    reason = "too many connections ([ssh] connections_per_user)"
+    reason = f"too many connections ({setting})"
     transport.events.emit(LoginRefused(**_facts_of_all(progress), reason=reason))
 
 

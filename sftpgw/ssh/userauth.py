@@ -63,7 +63,13 @@ from sftpgw.model.users import LoginMethod, User
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket
 from sftpgw.ssh.login_progress import LoginProgress, LoginStep, method_of, ways_of
-from sftpgw.ssh.login_reports import tell_failure, tell_step, tell_success, tell_too_many
+from sftpgw.ssh.login_reports import (
+    tell_failure,
+    tell_step,
+    tell_success,
+    tell_too_many,
+    too_many_setting,
+)
 from sftpgw.ssh.login_requests import (
     KEYBOARD_INTERACTIVE,
     PASSWORD,
@@ -299,15 +305,15 @@ class GatewayUserAuth(SSHUserAuthServer):
     # Outcomes.
 
     def _admit(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
-        if self.transport.client.ticket.count_for(request.name):
+        most = login.avatar.limits.connections
+        if self.transport.client.ticket.count_for(request.name, most):
             self._succeed(request, reached, login)
             return
         login.logout()
-        tell_too_many(self.transport, reached)
-        self._disconnect(
-            DISCONNECT_TOO_MANY_CONNECTIONS,
-            "this user has too many connections ([ssh] connections_per_user)",
-        )
+        setting = too_many_setting(most, self.transport.context.settings.connections_per_user)
+        tell_too_many(self.transport, reached, setting)
+        text = f"this user has too many connections ({setting})"
+        self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, text)
 
     def _succeed(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
         self._is_over = True

@@ -369,7 +369,7 @@ class LoginRefused(LoginEvent):
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
         "The user has too many connections. Ask for fewer at the same time, or raise "
-        "``[ssh] connections_per_user``."
+        "``[ssh] connections_per_user``, or the user's ``max_sessions``."
     )
 
     reason: str
