@@ -43,6 +43,11 @@ def load_users(
 ) -> dict[str, User]:
     """The users by name. A user at fault is among them, with harmless values in its gaps.
 
+    :param file: users.ini.
+    :param store: has the bucket of users without their own.
+    :param read_key: reads a line of `authorized_keys`.
+    :param check_hash: judges a `password_hash`.
+    :param faults: takes the faults.
     :param has_authorities: a user may log in with a certificate, and needs no key or password.
     """
     sections = read_sections(file, faults)
