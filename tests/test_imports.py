@@ -67,6 +67,7 @@ PURE = frozenset(
         "files.copies.preserved_properties",
         "files.listing.markers",
         "files.listing.progress",
+        "files.mount_table",
         "files.paths",
         "files.permissions",
         "files.silly_rename",

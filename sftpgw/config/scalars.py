@@ -9,6 +9,8 @@ wrote it. None of them is given a secret.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import configparser
 import difflib
 import ipaddress
@@ -27,6 +29,7 @@ from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import LoginMethod
 
 Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)
@@ -431,6 +434,60 @@ def permissions(text: str) -> Permission:
         refuse_unknown(name, PERMISSION_NAMES)
         granted |= Permission[name.upper()]
     return granted
+
+
+METHOD_NAMES = tuple(method.value for method in LoginMethod)
+ANY_METHOD = "any"
+MAX_ALTERNATIVES = 8
+
+
+def login_alternatives(text: str) -> tuple[tuple[LoginMethod, ...], ...]:
+    """What a login requires, as ``publickey+totp password+totp``; nothing for ``any``."""
+    words = names(text)
+    if words == (ANY_METHOD,):
+        return ()
+    if len(words) > MAX_ALTERNATIVES:
+        raise ValueError(f"{text} has more than {MAX_ALTERNATIVES} alternatives")
+    return tuple(map(_login_series, words))
+
+
+def _login_series(text: str) -> tuple[LoginMethod, ...]:
+    if text == ANY_METHOD:
+        raise ValueError(f"{ANY_METHOD} cannot stand beside other alternatives; write it alone")
+    parts = text.split("+")
+    for part in parts:
+        refuse_unknown(part, METHOD_NAMES)
+    series = tuple(map(LoginMethod, parts))
+    if len(set(series)) < len(series):
+        raise ValueError(f"{text} names a method twice")
+    if series[0] is LoginMethod.TOTP:
+        raise ValueError(
+            f"{text} begins with totp; a code comes behind publickey or password, since one alone "
+            "can be guessed"
+        )
+    return series
+
+
+SHORTEST_TOTP_BYTES, LONGEST_TOTP_BYTES = 16, 64
+"""RFC 4226, section 4, R6, demands 128 bits."""
+
+
+def totp_secret(text: str) -> str:
+    """A secret of one-time codes in base32, as apps show it; without blanks and padding.
+
+    The errors do not quote it.
+    """
+    compact = "".join(text.split()).replace("-", "").rstrip("=").upper()
+    try:
+        size_bytes = len(base64.b32decode(compact + "=" * (-len(compact) % 8)))
+    except (binascii.Error, ValueError) as problem:
+        raise ValueError("is not base32: the letters A to Z and the digits 2 to 7") from problem
+    if not SHORTEST_TOTP_BYTES <= size_bytes <= LONGEST_TOTP_BYTES:
+        raise ValueError(
+            f"must have {SHORTEST_TOTP_BYTES} to {LONGEST_TOTP_BYTES} bytes, 26 to 103 letters of "
+            f"base32; this has {size_bytes} bytes"
+        )
+    return compact
 
 
 def refuse_unknown(name: str, known: Collection[str]) -> None:

@@ -63,9 +63,13 @@ PENALTIES = ValueFormat(
 PERMISSIONS = ValueFormat(scalars.permissions, "names", " ".join(PERMISSION_NAMES))
 PREFIX = ValueFormat(scalars.key_prefix, "prefix", "names between single slashes, up to 900 bytes")
 PUBLIC_KEYS = ValueFormat(scalars.lines, "lines", "public keys of OpenSSH, one a line")
+REQUIREMENTS = ValueFormat(
+    scalars.login_alternatives, "words", "any, or publickey, password, totp with + between"
+)
 SECRET = ValueFormat(scalars.secret, "secret")
 STARTUPS = ValueFormat(scalars.startup_limits, "start:percent:full", "percent: 1 to 100")
 STATE_PREFIX = ValueFormat(scalars.state_prefix, "prefix", "not the whole bucket")
+TOTP_SECRET = ValueFormat(scalars.totp_secret, "secret", "base32, 16 bytes or more")
 TEXT = ValueFormat(scalars.printable, "text")
 
 GATEWAY_KEYS: Mapping[str, Key] = {
@@ -556,6 +560,14 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         "The share that the user gets while users compete for memory, requests to the store or "
         "CPU: a user with ``weight = 2`` gets twice as much as one with 1, the default.",
     ),
+    "require": Key(
+        "require",
+        REQUIREMENTS,
+        "What a login needs. ``publickey+totp`` needs a key, and then a one-time code; of several "
+        "alternatives, ``publickey+totp password+totp``, any one. ``any``, the default: a key or a "
+        "password.",
+        if_blank="is blank; write any, or leave the key out for the default",
+    ),
 }
 """The keys of ``[*]`` in users.ini."""
 
@@ -579,6 +591,17 @@ USER_KEYS: Mapping[str, Key] = {
         HASH,
         "The hash of the user's password. Without ``authorized_keys`` and ``password_hash`` a "
         "user cannot log in, which is a fault.",
+    ),
+    "totp_secret": Key(
+        "totp_secret",
+        TOTP_SECRET,
+        "The secret of the user's one-time codes (TOTP). A phone app has the same one. "
+        "``sftpgw user totp NAME`` makes it.",
+    ),
+    "disabled": Key(
+        "is_disabled",
+        FLAG,
+        "``yes``: the user cannot log in, as if the section were not there.",
     ),
 }
 """The keys of a user's section in users.ini."""

@@ -18,7 +18,7 @@ from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
 from sftpgw.model.settings import StoreSettings
-from sftpgw.model.users import AuthorizedKey, LoginRules, User
+from sftpgw.model.users import AuthorizedKey, LoginMethod, LoginRules, User
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
@@ -66,7 +66,8 @@ def load_users(
     _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
-    if any(section.given.get("password_hash") for section in sections.values()):
+    secret_keys = ("password_hash", "totp_secret")
+    if any(section.given.get(key) for section in sections.values() for key in secret_keys):
         warn_if_open_to_all(file, "password hashes", faults)
     return users
 
@@ -83,7 +84,10 @@ def _user(
     login = LoginRules(
         {key.blob: key.options for key in keys if not key.is_authority},
         values.get("password_hash"),
-        principals=values.get("principals", ()),
+        values.get("totp_secret"),
+        values.get("require", ()),
+        values.get("principals", ()),
+        is_disabled=values.get("is_disabled", False),
         authorities={key.blob: key.options for key in keys if key.is_authority},
     )
     return User(name, (home,), values.get("weight", 1), login)
@@ -178,6 +182,29 @@ def _check_login(
             check_hash(values["password_hash"])
         except ValueError as error:
             section.fault("password_hash", error)
-    has_proof = section.given.get("authorized_keys") or values.get("password_hash")
-    if not has_proof and not has_authorities:
+    _check_require(section, values, has_authorities=has_authorities)
+
+
+SOURCES = {
+    LoginMethod.PUBLICKEY: "authorized_keys",
+    LoginMethod.PASSWORD: "password_hash",
+    LoginMethod.TOTP: "totp_secret",
+}
+"""The key of users.ini by which a user can give each proof."""
+
+
+def _check_require(section: Section, values: Mapping[str, Any], *, has_authorities: bool) -> None:
+    """Find a user who cannot log in, whatever they prove. One who is disabled need not."""
+    require: Iterable[Iterable[LoginMethod]] = values.get("require", ())
+    has = {method for method, key in SOURCES.items() if section.given.get(key)}
+    if has_authorities:
+        has.add(LoginMethod.PUBLICKEY)
+    if values.get("is_disabled") or any(set(series) <= has for series in require):
+        return
+    if not has - {LoginMethod.TOTP}:
         section.fault("", "cannot log in; give authorized_keys or password_hash")
+    elif require:
+        lacking = {method for series in require for method in series} - has
+        keys = " or ".join(key for method, key in SOURCES.items() if method in lacking)
+        text = f"asks for what the user does not have; give {keys}, or another require"
+        section.fault("require", text)

@@ -31,6 +31,7 @@ TABLE = "ini_keys.txt"
 NONSENSE = "!nonsense!"
 UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEH"
 
 EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
@@ -97,6 +98,24 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "key-prefix": (
         {"/": "", "a": "a/", "/a/b/": "a/b/", "{username}/x": "alice/x/", "{{a}}": "{a}/"},
         ["a//b", "a/../b", "{user}", "$USER/", "p" * 901],
+    ),
+    "login-alternatives": (
+        {
+            "any": (),
+            "publickey": (("publickey",),),
+            "publickey+password": (("publickey", "password"),),
+            "password+publickey+totp": (("password", "publickey", "totp"),),
+            "publickey+totp password+totp": (("publickey", "totp"), ("password", "totp")),
+        },
+        ["totp", "totp+password", "any password", "publickey+any", "password+password", "key", "+"],
+    ),
+    "totp-secret": (
+        {
+            SECRET: SECRET,
+            "jbsw y3dp ehpk 3pxp-JBSW Y3DP EH====": SECRET,
+            "A" * 103: "A" * 103,
+        },
+        ["JBSWY3DPEHPK3PXP", "A" * 105, "1" * 32, "A" * 33],
     ),
 }
 """By type: texts with what they mean, and texts that are refused."""
@@ -167,6 +186,8 @@ class Loader:
             given["*"] += "key_prefix = home/\n"
         if row.key not in ("password_hash", "authorized_keys"):
             given["USER"] += "authorized_keys = key\n"
+        if row.key == "require":
+            given["USER"] += f"password_hash = hash\ntotp_secret = {SECRET}\n"
         if row.name == "[s3] bucket":
             given["*"] += "bucket = other\n"
         if row.name == "[USER] password_hash" and text is None:
@@ -245,6 +266,8 @@ def _of_user(user: User, field: str) -> Any:
         for part in (user.mounts[0], user.login, user.limits, user)
         if hasattr(part, field)
     )
+    if field == "require":
+        return tuple(tuple(method.value for method in series) for series in value)
     return frozenset(value) if field == "authorized_keys" else value
 
 

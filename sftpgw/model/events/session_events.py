@@ -329,8 +329,8 @@ class LoginKeyUnfit(LoginEvent):
 class LoginFailedEvent(LoginEvent):
     """A login with a wrong password or code, an unknown user or a key that is not the user's.
 
-    :param reason: what is wrong with a one-time code, a certificate or the options of a key, or
-        with the order of the proofs.
+    :param reason: what is wrong with a one-time code, a certificate or the options of a key, with
+        the order of the proofs, or with the account of a user whose proof was right.
     """
 
     event_name: ClassVar[str] = "login-failed"
