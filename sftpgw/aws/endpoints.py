@@ -22,8 +22,8 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
 from sftpgw.errors import StoreError
+from sftpgw.model.bucket_names import name_in_store
 from sftpgw.model.settings import Addressing, StoreSettings
-from sftpgw.model.stores import name_in_store
 
 UNRESERVED = "-_.~"
 

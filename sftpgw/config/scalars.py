@@ -341,6 +341,7 @@ def matching(pattern: str, description: str) -> ValueFormat[str]:
 
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}"
 _TENANT = re.compile(rf"[A-Za-z0-9_]*:{_BUCKET}")
+_IN_STORE = re.compile(r"[A-Za-z0-9_-]{1,64}:(.*)")
 _ACCESS_POINT = re.compile(
     r"arn:aws[a-z-]*:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[/:][a-z0-9][a-z0-9-]{1,48}[a-z0-9]"
 )
@@ -355,12 +356,29 @@ def bucket_name(text: str) -> str:
     """
     if text.startswith("arn:"):
         return _access_point(text)
-    if not re.fullmatch(_BUCKET, text) and not _TENANT.fullmatch(text):
-        raise ValueError(
-            f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
-            f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
-        )
-    return text
+    if re.fullmatch(_BUCKET, text) or _TENANT.fullmatch(text):
+        return text
+    raise ValueError(
+        f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
+        f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
+    )
+
+
+def bucket_of_any_store(text: str) -> str:
+    """A bucket of ``[s3]``, or ``NAME:`` and one of ``[store NAME]``."""
+    return text if has_store(text) else bucket_name(text)
+
+
+def has_store(text: str) -> bool:
+    """Whether a bucket is surely named as ``NAME:bucket``, after its store.
+
+    ``tenant:bucket`` of Ceph looks the same, so that for some names only the sections tell.
+    """
+    if _TENANT.fullmatch(text) or not (match := _IN_STORE.fullmatch(text)):
+        return False
+    in_store = match[1]
+    is_plain = re.fullmatch(_BUCKET, in_store) or _TENANT.fullmatch(in_store)
+    return bool(is_plain or _ACCESS_POINT.fullmatch(in_store))
 
 
 def _access_point(text: str) -> str:

@@ -45,6 +45,7 @@ BUCKET = ValueFormat(
     "text",
     "a bucket, an access point of AWS by its ARN or alias, or tenant:bucket of Ceph",
 )
+ANY_BUCKET = ValueFormat(scalars.bucket_of_any_store, BUCKET.kind, BUCKET.bounds)
 CAPABILITIES = ValueFormat(scalars.capabilities, "names", " ".join(CAPABILITY_NAMES))
 ENDPOINT = ValueFormat(scalars.endpoint, "URL", "http://HOST[:PORT] or https://HOST[:PORT]")
 ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a line")
@@ -523,6 +524,17 @@ AUTH_KEYS: Mapping[str, Key] = {
     ),
 }
 
+OF_ALL_STORES: Mapping[str, str] = {
+    "bucket": "is a key of [s3] only; write the bucket of a user as NAME:bucket in users.ini",
+    "max_requests": "is a key of [s3] only; it counts the requests to all stores together",
+}
+"""The keys of ``[s3]`` that ``[store NAME]`` cannot have, with what to do instead."""
+
+STORE_KEYS: Mapping[str, Key] = {
+    name: key for name, key in S3_KEYS.items() if name not in OF_ALL_STORES
+}
+"""The keys of ``[store NAME]``. They have the same defaults as those of ``[s3]``."""
+
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "gateway": GATEWAY_KEYS,
     "s3": S3_KEYS,
@@ -536,9 +548,9 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
 DEFAULT_KEYS: Mapping[str, Key] = {
     "bucket": Key(
         "bucket",
-        BUCKET,
+        ANY_BUCKET,
         "The bucket of the user. ``{username}`` stands for the user's name. The default is the "
-        "bucket of ``[s3]``.",
+        "bucket of ``[s3]``. One of ``[store NAME]`` is written ``NAME:bucket``.",
     ),
     "key_prefix": Key(
         "key_prefix",

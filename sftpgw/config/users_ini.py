@@ -17,7 +17,7 @@ from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
-from sftpgw.model.settings import StoreSettings
+from sftpgw.model.settings import Stores
 from sftpgw.model.users import AuthorizedKey, LoginMethod, LoginRules, User
 
 Check = Callable[[str], object]
@@ -34,7 +34,7 @@ AT_FAULT = "at-fault/"
 
 def load_users(
     file: Path,
-    store: StoreSettings,
+    stores: Stores,
     read_key: ReadKey,
     check_hash: Check,
     faults: Faults,
@@ -44,7 +44,7 @@ def load_users(
     """The users by name. A user at fault is among them, with harmless values in its gaps.
 
     :param file: users.ini.
-    :param store: has the bucket of users without their own.
+    :param stores: have the bucket of users without their own.
     :param read_key: reads a line of `authorized_keys`.
     :param check_hash: judges a `password_hash`.
     :param faults: takes the faults.
@@ -59,10 +59,10 @@ def load_users(
         own = _named(replace(section, given={**defaults, **section.given}), name)
         values = own.values(USER_KEYS)
         _check_name(own)
-        _check_prefix(own, values, store)
+        _check_prefix(own, values, stores)
         keys = _read_keys(own, values.get("authorized_keys", ()), read_key)
         _check_login(own, values, check_hash, has_authorities=has_authorities)
-        users[name] = _user(name, values, keys, store)
+        users[name] = _user(name, values, keys, stores)
     _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
@@ -73,12 +73,13 @@ def load_users(
 
 
 def _user(
-    name: str, values: Mapping[str, Any], keys: Iterable[AuthorizedKey], store: StoreSettings
+    name: str, values: Mapping[str, Any], keys: Iterable[AuthorizedKey], stores: Stores
 ) -> User:
+    bucket = values.get("bucket", stores.s3.bucket)
     home = Mount(
-        values.get("bucket", store.bucket),
+        bucket,
         values.get("key_prefix", ""),
-        store.state_prefix,
+        stores.of(bucket).state_prefix,
         values.get("permissions", ALL_PERMISSIONS),
     )
     login = LoginRules(
@@ -129,12 +130,13 @@ def _check_name(section: Section) -> None:
         section.fault("", text)
 
 
-def _check_prefix(section: Section, values: Mapping[str, Any], store: StoreSettings) -> None:
+def _check_prefix(section: Section, values: Mapping[str, Any], stores: Stores) -> None:
+    store = stores.of(values.get("bucket", ""))
     if "key_prefix" not in section.given:
         text = f"is missing; write one such as home/{section.name}/, or / for the whole bucket"
         section.fault("key_prefix", text)
     elif values.get("key_prefix", "").startswith(store.state_prefix):
-        text = f"lies in {store.state_prefix}, the state_prefix of [s3]; write another"
+        text = f"lies in {store.state_prefix}, the state_prefix of {store.section}; write another"
         section.fault("key_prefix", text)
 
 

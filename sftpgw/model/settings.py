@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sftpgw.model.addresses import Network
+from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.store import Capabilities
-from sftpgw.model.stores import store_of_bucket
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
 
@@ -108,16 +108,29 @@ class StoreSettings:
 NO_STORES: Mapping[str, StoreSettings] = MappingProxyType({})
 
 
-def settings_of_bucket(
-    bucket: str, s3: StoreSettings, stores: Mapping[str, StoreSettings]
-) -> StoreSettings:
-    """The settings of the store that a bucket is in.
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The settings of all stores.
 
-    :param bucket: the bucket, as the gateway names it.
-    :param s3: those of [s3].
-    :param stores: those of the other stores, by name.
+    :ivar s3: those of [s3].
+    :ivar named: those of each [store NAME], by name.
     """
-    return stores.get(store_of_bucket(bucket, stores), s3) if stores else s3
+
+    s3: StoreSettings
+    named: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+
+    @property
+    def all(self) -> tuple[StoreSettings, ...]:
+        """Those of [s3] first."""
+        return (self.s3, *self.named.values())
+
+    def of(self, bucket: str) -> StoreSettings:
+        """Those of the store that a bucket is in.
+
+        :param bucket: the bucket, as the gateway names it.
+        """
+        named = self.named
+        return named.get(store_of_bucket(bucket, named), self.s3) if named else self.s3
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,21 +297,21 @@ class Settings:
     files: FilesSettings
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
+    stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
-    stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:
         """Those of [s3], then those of each [store NAME]."""
-        return (self.s3, *self.stores.values())
+        return Stores(self.s3, self.stores).all
 
     def store_of(self, bucket: str) -> StoreSettings:
         """The settings of the store that a bucket is in.
 
         :param bucket: the bucket, as the gateway names it.
         """
-        return settings_of_bucket(bucket, self.s3, self.stores)
+        return Stores(self.s3, self.stores).of(bucket)
 
     def weight_of(self, user: str) -> float:
         """The share of a user in what users compete for; 1 for all that is no user.
