@@ -19,6 +19,7 @@ from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders, read_auth_settings
 from sftpgw.config.scalars import size_text
 from sftpgw.config.stores import (
     Check,
@@ -55,7 +56,11 @@ def load_settings(
     check_proxy: Check = str,
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
+<<<<<<< HEAD
     users: Path | None = None,
+=======
+    key_files: KeyFileReaders = NO_READERS,
+>>>>>>> main
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -69,7 +74,11 @@ def load_settings(
     :param bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
+<<<<<<< HEAD
     :param users: where the users are, in place of what `[gateway] users` says.
+=======
+    :param key_files: read the files that [auth] names.
+>>>>>>> main
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -88,11 +97,20 @@ def load_settings(
     _check_host_keys(parts["gateway"], gateway, check_host_key)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
+    auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
+<<<<<<< HEAD
     loaded = load_users(users_file, stores, read_key, check_hash, faults)
     _check_buckets(parts["s3"], stores, loaded, users_file, cache(bucket_check))
     if not parts["s3"].given.get("bucket") and "" in _buckets(loaded):
+=======
+    users = load_users(
+        users_file, stores, read_key, check_hash, faults, has_authorities=bool(auth.ca_keys)
+    )
+    _check_buckets(parts["s3"], stores, users, users_file, cache(bucket_check))
+    if not parts["s3"].given.get("bucket") and "" in _buckets(users):
+>>>>>>> main
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     for store in stores.all:
         if store.secret_key or store.session_token or "@" in store.proxy:
@@ -101,8 +119,15 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
+<<<<<<< HEAD
     known = MappingProxyType(loaded)
     return Settings(gateway, stores.s3, ssh, limits, files, known, warnings, stores.named)
+=======
+    known = MappingProxyType(users)
+    return Settings(
+        gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
+    )
+>>>>>>> main
 
 
 def _ssh_settings(

@@ -6,6 +6,7 @@ Must not know: the command line, or how a file is replaced.
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pathlib import Path
 import pyotp
 import segno
 
+from sftpgw.auth.authorized_keys import read_authorized_key
 from sftpgw.auth.hashes.argon2_hash import MAX_PASSWORD_BYTES
-from sftpgw.auth.login_keys import read_authorized_key
+from sftpgw.auth.login_keys import fingerprint
 from sftpgw.auth.passwords import check_password_hash, hash_password, matches, needs_rehash
 from sftpgw.config.ini_edits import (
     with_line,
@@ -28,10 +30,8 @@ from sftpgw.config.ini_edits import (
 from sftpgw.config.ini_file import Faults, read_sections
 from sftpgw.config.users_editor import EditRefused, UsersEditor
 from sftpgw.user_commands.foreign_users import ForeignUser
+from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP
 
-KEYS, HASH, TOTP, DISABLED = "authorized_keys", "password_hash", "totp_secret", "disabled"
-SECRETS = frozenset({HASH, TOTP})
-REHASH_HINT = "the hash is of a kind of which guesses are cheap: sftpgw user passwd --rehash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,10 @@ class UserActions:
         for line in read_public_keys(given):
             key = read_authorized_key(line)
             if key.blob in known:
-                self._terminal.say(f"{name} has {key.fingerprint} already")
+                self._terminal.say(f"{name} has {fingerprint(key.blob)} already")
                 continue
             self._edit(name, lambda text, line=line: with_line(text, name, KEYS, line))
-            self._terminal.say(f"{name}: {key.fingerprint} is new")
+            self._terminal.say(f"{name}: {fingerprint(key.blob)} is new")
 
     def remove_key(self, name: str, given: str) -> None:
         """Take a key of a user away.
@@ -277,17 +277,18 @@ def qr_code(text: str) -> str:
 
 
 def _fingerprint(line: str) -> str:
-    return read_authorized_key(line).fingerprint
+    return fingerprint(read_authorized_key(line).blob)
 
 
 def _is_meant(line: str, given: str) -> bool:
-    wanted, words = given.strip(), line.split(None, 2)
-    if wanted == line.strip() or (len(words) > 2 and wanted == words[2].strip()):
-        return True
+    """Whether a key is meant by its line, its fingerprint or its comment."""
+    wanted = given.strip()
     try:
-        return _fingerprint(line) == wanted
+        blob = read_authorized_key(line).blob
     except ValueError:
-        return False
+        return wanted == line.strip()
+    comment = line.partition(base64.b64encode(blob).decode("ascii"))[2].strip()
+    return wanted in (line.strip(), fingerprint(blob), comment or None)
 
 
 def _one_line(value: str) -> str:

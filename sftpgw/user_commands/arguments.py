@@ -10,7 +10,7 @@ import getpass
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ DONE, FAULT = 0, 1
 PLACES = ("sftpgw.ini", "/etc/sftpgw/sftpgw.ini")
 """Where sftpgw.ini is looked for without ``--config``."""
 
-Run = Callable[[Namespace, UserActions, Path, Path], int | None]
-"""Gets the arguments, the actions, sftpgw.ini, and the file or directory of users."""
+Run = Callable[[Namespace, UserActions, Path], int | None]
+"""Gets the arguments, the actions, and the file or directory of users."""
 
 MAX_LINE_BYTES = 4096
 
@@ -114,7 +114,7 @@ def run_user_command(given: Namespace) -> int:
         terminal = OperatorTerminal(
             lambda line: print_line(line, sys.stdout), _ask_twice, lambda: _ask("Password: ")
         )
-        return given.action(given, UserActions(editor, terminal), config, users) or DONE
+        return given.action(given, UserActions(editor, terminal), users) or DONE
     except EditRefused as refusal:
         for reason in refusal.reasons:
             print_error(f"sftpgw user: {reason}")
@@ -169,14 +169,18 @@ def _import(given: Namespace, actions: UserActions, *_: Path) -> int:
     return FAULT if refused else DONE
 
 
-def _show(given: Namespace, _actions: UserActions, config: Path, users: Path) -> None:
-    for line in shown(config, users, given.name):
-        print_line(line, sys.stdout)
-
-
-def _list(_given: Namespace, _actions: UserActions, _config: Path, users: Path) -> int:
+def _show(given: Namespace, _actions: UserActions, users: Path) -> int:
     faults = Faults()
-    for line in listed(users, faults):
+    return _print_all(shown(users, given.name, faults), faults)
+
+
+def _list(_given: Namespace, _actions: UserActions, users: Path) -> int:
+    faults = Faults()
+    return _print_all(listed(users, faults), faults)
+
+
+def _print_all(lines: Iterable[str], faults: Faults) -> int:
+    for line in lines:
         print_line(line, sys.stdout)
     for fault in faults.lines:
         print_error(f"sftpgw user: {fault}")
