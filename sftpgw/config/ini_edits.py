@@ -95,12 +95,16 @@ def without_line(text: str, section: str, key: str, line: str) -> str:
     """
 
     def reduced(old: Sequence[str]) -> list[str]:
-        kept = [f"{key} =" if index == 0 and _value_of(each, index) == line else each
-                for index, each in enumerate(old) if index == 0 or each.strip() != line]
+        kept = [
+            f"{key} =" if index == 0 and _value_of(each, index) == line else each
+            for index, each in enumerate(old)
+            if index == 0 or each.strip() != line
+        ]
         if list(old) == kept:
             raise KeyError(line)
-        has_value = any(_value_of(each, index) and not _is_comment(each)
-                        for index, each in enumerate(kept))
+        has_value = any(
+            _value_of(each, index) and not _is_comment(each) for index, each in enumerate(kept)
+        )
         return kept if has_value else [each for each in kept[1:] if _is_comment(each)]
 
     return _replaced(text, section, key, reduced)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +28,7 @@ from sftpgw.config.stores import (
     read_stores,
 )
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import ReadKey, load_users
+from sftpgw.config.users_ini import ReadKey, UserRules, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
     HOST_KEY_NAMES,
@@ -56,11 +55,7 @@ def load_settings(
     check_proxy: Check = str,
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
-<<<<<<< HEAD
-    users: Path | None = None,
-=======
     key_files: KeyFileReaders = NO_READERS,
->>>>>>> main
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -74,11 +69,7 @@ def load_settings(
     :param bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
-<<<<<<< HEAD
-    :param users: where the users are, in place of what `[gateway] users` says.
-=======
     :param key_files: read the files that [auth] names.
->>>>>>> main
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -90,8 +81,7 @@ def load_settings(
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
-    named_users = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    users_file = users or named_users
+    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
@@ -100,17 +90,10 @@ def load_settings(
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
-<<<<<<< HEAD
-    loaded = load_users(users_file, stores, read_key, check_hash, faults)
-    _check_buckets(parts["s3"], stores, loaded, users_file, cache(bucket_check))
-    if not parts["s3"].given.get("bucket") and "" in _buckets(loaded):
-=======
-    users = load_users(
-        users_file, stores, read_key, check_hash, faults, has_authorities=bool(auth.ca_keys)
-    )
-    _check_buckets(parts["s3"], stores, users, users_file, cache(bucket_check))
-    if not parts["s3"].given.get("bucket") and "" in _buckets(users):
->>>>>>> main
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
+    users = load_users(users_file, rules, faults)
+    _check_usual_bucket(parts["s3"], stores, bucket_check)
+    if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     for store in stores.all:
         if store.secret_key or store.session_token or "@" in store.proxy:
@@ -119,15 +102,10 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
-<<<<<<< HEAD
-    known = MappingProxyType(loaded)
-    return Settings(gateway, stores.s3, ssh, limits, files, known, warnings, stores.named)
-=======
     known = MappingProxyType(users)
     return Settings(
         gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
     )
->>>>>>> main
 
 
 def _ssh_settings(
@@ -142,35 +120,19 @@ def _ssh_settings(
     return ssh
 
 
-def _buckets(users: Mapping[str, User]) -> dict[str, str]:
-    """The users' buckets, each with the name of the first user who has it."""
-    found: dict[str, str] = {}
-    for user in users.values():
-        for mount in user.mounts:
-            found.setdefault(mount.bucket, user.name)
-    return found
+def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
+    """Whether a user has no bucket but that of [s3]."""
+    return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
-def _check_buckets(
-    section: Section,
-    stores: Stores,
-    users: Mapping[str, User],
-    users_file: Path,
-    bucket_check: Callable[[StoreSettings], Check],
+def _check_usual_bucket(
+    section: Section, stores: Stores, bucket_check: Callable[[StoreSettings], Check]
 ) -> None:
-    """Buckets that no request can be sent to with these settings; each is one fault."""
-    usual = stores.s3.bucket
-    others = {bucket: name for bucket, name in _buckets(users).items() if bucket != usual}
-    for bucket, name in {usual: "", **others}.items():
-        if not bucket:
-            continue
-        try:
-            check_bucket(bucket, stores, bucket_check)
-        except ValueError as error:
-            if name:
-                section.faults.add(users_file, error, name, "bucket")
-            else:
-                section.fault("bucket", error)
+    try:
+        if stores.s3.bucket:
+            check_bucket(stores.s3.bucket, stores, bucket_check)
+    except ValueError as error:
+        section.fault("bucket", error)
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:

@@ -33,7 +33,6 @@ from sftpgw.user_commands.foreign_users import ForeignUser
 from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP
 
 
-
 @dataclass(frozen=True, slots=True)
 class OperatorTerminal:
     """How a command talks to the operator.

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-AWS_TRANSFER, SFTPGO = "aws-transfer", "sftpgo"
+from sftpgw.user_commands.arguments import FORMATS
+
+AWS_TRANSFER, SFTPGO = FORMATS
 S3_PROVIDER = 1
 """SFTPGo's number of the storage provider S3."""
 

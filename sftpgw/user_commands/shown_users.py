@@ -66,7 +66,9 @@ def _proofs_of(values: Mapping[str, str]) -> str:
     words += ["password"] if values.get(HASH) else []
     words += ["totp"] if values.get(TOTP) else []
     words += [f"require {values['require']}"] if values.get("require") else []
-    words += ["DISABLED"] if values.get(DISABLED, "no").lower() in ("yes", "true", "on", "1") else []
+    words += (
+        ["DISABLED"] if values.get(DISABLED, "no").lower() in ("yes", "true", "on", "1") else []
+    )
     return ", ".join(words) or "cannot log in with a key or password of users.ini"
 
 
