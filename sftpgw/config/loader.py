@@ -20,7 +20,7 @@ from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.scalars import size_text
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import Check, ReadKey, load_users
+from sftpgw.config.users_ini import Check, LoadedUsers, ReadKey, UserRules, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
     HOST_KEY_NAMES,
@@ -79,8 +79,9 @@ def load_settings(
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, store)
-    users = load_users(users_file, store, read_key, check_hash, faults)
-    _check_buckets(parts["s3"], store, users, users_file, bucket_check(store))
+    loaded = load_users(users_file, UserRules(store, read_key, check_hash), faults)
+    users = loaded.users
+    _check_buckets(parts["s3"], store, loaded, bucket_check(store))
     if not parts["s3"].given.get("bucket") and "" in _buckets(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     if store.secret_key or store.session_token or "@" in store.proxy:
@@ -129,12 +130,12 @@ def _buckets(users: Mapping[str, User]) -> dict[str, str]:
 def _check_buckets(
     section: Section,
     store: StoreSettings,
-    users: Mapping[str, User],
-    users_file: Path,
+    loaded: LoadedUsers,
     check_bucket: Check,
 ) -> None:
     """Buckets that no request can be sent to with these settings; each is one fault."""
-    others = {bucket: name for bucket, name in _buckets(users).items() if bucket != store.bucket}
+    found = _buckets(loaded.users)
+    others = {bucket: name for bucket, name in found.items() if bucket != store.bucket}
     for bucket, name in {store.bucket: "", **others}.items():
         if not bucket:
             continue
@@ -146,7 +147,7 @@ def _check_buckets(
             check_bucket(bucket)
         except ValueError as error:
             if name:
-                section.faults.add(users_file, error, name, "bucket")
+                section.faults.add(loaded.files[name], error, name, "bucket")
             else:
                 section.fault("bucket", error)
 
