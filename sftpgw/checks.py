@@ -18,7 +18,7 @@ Rules
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -30,7 +30,7 @@ from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.store_events import BucketUnusable, S3RequestRetried
 from sftpgw.model.mounts import Mount, Permission
 from sftpgw.model.settings import Probe as ProbeChoice
-from sftpgw.model.settings import Settings
+from sftpgw.model.settings import Settings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
 
 LOOK_SECONDS = 10.0
@@ -80,12 +80,12 @@ class RetryReporter:
     """An `EventSink` for ``--check``: reports, once, that the check waits for the store.
 
     :param report: takes the note.
-    :param retry_time_seconds: ``[s3] retry_time``, which bounds the wait.
+    :param store: the store's settings; its ``retry_time`` bounds the wait.
     """
 
-    def __init__(self, report: Report, retry_time_seconds: float) -> None:
+    def __init__(self, report: Report, store: StoreSettings) -> None:
         self._report = report
-        self._retry_time_seconds = retry_time_seconds
+        self._store = store
         self._is_told = False
 
     def emit(self, event: Event) -> None:
@@ -95,7 +95,7 @@ class RetryReporter:
         self._is_told = True
         text = (
             f"bucket {event.bucket}: {event.code}: {event.reason}; still trying, for up "
-            f"to {self._retry_time_seconds:.0f} seconds ([s3] retry_time)"
+            f"to {self._store.retry_time_seconds:.0f} seconds ({self._store.section} retry_time)"
         )
         self._report(Level.NOTE, text)
 
@@ -105,10 +105,21 @@ class RetryReporter:
 
 
 async def check_buckets(
-    settings: Settings, store: ObjectStore, probe: Probe, report: Report
+    settings: Settings,
+    store: ObjectStore,
+    probe: Probe,
+    report: Report,
+    buckets: Iterable[str] | None = None,
 ) -> None:
-    """Check and probe every bucket that a user can reach, and report the findings."""
-    for bucket in buckets_of(settings):
+    """Check and probe every bucket that a user can reach, and report the findings.
+
+    :param settings: names the buckets, and the prefixes of the users.
+    :param store: where the buckets are.
+    :param probe: finds out what the store can do.
+    :param report: takes the findings.
+    :param buckets: the buckets to check; None: all.
+    """
+    for bucket in buckets_of(settings) if buckets is None else buckets:
         try:
             await look_at_bucket(settings, store, bucket, report)
         except StoreError as error:
@@ -153,7 +164,7 @@ async def look_at_buckets(
 ) -> None:
     """Check every bucket at the start. One that cannot be used becomes an event, within seconds.
 
-    If the store does not answer for one bucket, the others are not checked.
+    If a store does not answer for one bucket, its others are not checked.
 
     :param settings: names the buckets, and the prefixes of the users.
     :param store: the store, with a short deadline.
@@ -161,18 +172,22 @@ async def look_at_buckets(
     :param events: takes `BucketUnusable`.
     :param report: takes a line about each bucket that could be checked.
     """
+    away: set[str] = set()
     for bucket in buckets_of(settings):
+        name = settings.store_of(bucket).name
+        if name in away:
+            continue
         look = Deferred.fromCoroutine(look_at_bucket(settings, store, bucket, report))
         try:
             await look.addTimeout(LOOK_SECONDS, clock)  # type: ignore[arg-type]
         except TimeoutError:
             reason = f"no answer within {LOOK_SECONDS:.0f} seconds"
             events.emit(BucketUnusable(bucket=bucket, reason=reason))
-            return
+            away.add(name)
         except StoreError as error:
             events.emit(BucketUnusable(bucket=bucket, reason=reason_of(error)))
             if not error.status:
-                return
+                away.add(name)
 
 
 async def _look_by_get(settings: Settings, store: ObjectStore, bucket: str, report: Report) -> None:
@@ -201,7 +216,7 @@ async def _probe_bucket(
     try:
         able = await probe(store, bucket)
     except AccessDenied as error:
-        state = settings.s3.state_prefix
+        state = settings.store_of(bucket).state_prefix
         text = (
             f"bucket {bucket}: {state}: may not be written, read and deleted ({reason_of(error)}): "
             "what the store can do is not tried, folders are not renamed, uploads that are cut "
@@ -242,15 +257,16 @@ def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[Mount
 
 def judge_capabilities(bucket: str, settings: Settings, able: Capabilities) -> tuple[Level, str]:
     """Compare what the store can do with what the configuration declares unsupported."""
-    declared = settings.s3.capabilities
+    store = settings.store_of(bucket)
+    declared = store.capabilities
     lacking = [name for name in able.names(value=False) if name in declared.names(value=True)]
     if lacking:
         every = " ".join(sorted({*able.names(value=False), *declared.names(value=False)}))
         text = f"bucket {bucket}: the store lacks {' '.join(lacking)}; "
-        if settings.s3.probe is ProbeChoice.NO:
-            return Level.FAULT, f"{text}write into [s3]: unsupported = {every}"
+        if store.probe is ProbeChoice.NO:
+            return Level.FAULT, f"{text}write into {store.section}: unsupported = {every}"
         text += "the gateway finds that out, and does without; not to have it tried, write into"
-        return Level.NOTE, f"{text} [s3]: unsupported = {every}"
+        return Level.NOTE, f"{text} {store.section}: unsupported = {every}"
     spare = [name for name in declared.names(value=False) if name in able.names(value=True)]
     if spare:
         text = f"the store can do what unsupported denies it: {' '.join(spare)}"

@@ -292,7 +292,9 @@ class TestStart:
 
 def test_waiting_for_a_store_is_told_once() -> None:
     notes: list[str] = []
-    reporter = RetryReporter(lambda level, text: notes.append(f"{level.value}: {text}"), 180.0)
+    reporter = RetryReporter(
+        lambda level, text: notes.append(f"{level.value}: {text}"), StoreSettings()
+    )
     facts: S3RequestFacts = {
         "operation": "HeadBucket",
         "bucket": "here",

@@ -36,7 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset({"aio"}),
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
-    "auth": frozenset({"aio"}),
+    "auth": frozenset({"aio", "wire"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
 }
@@ -67,6 +67,7 @@ PURE = frozenset(
         "files.copies.preserved_properties",
         "files.listing.markers",
         "files.listing.progress",
+        "files.mount_table",
         "files.paths",
         "files.permissions",
         "files.silly_rename",

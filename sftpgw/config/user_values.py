@@ -21,8 +21,9 @@ from sftpgw.config.mount_lines import (
 )
 from sftpgw.config.scalars import nearest
 from sftpgw.config.user_layers import MOUNT, GivenValue
+from sftpgw.model.bucket_names import name_in_gateway, name_in_store, store_of_bucket
 from sftpgw.model.mounts import Mount
-from sftpgw.model.settings import StoreSettings
+from sftpgw.model.settings import Stores
 
 AT_FAULT = "at-fault/"
 """Stands for a prefix that was refused, so that it is one fault and no more."""
@@ -89,21 +90,18 @@ def judge_values(given: Iterable[GivenValue], keys: Mapping[str, Key]) -> UserVa
     return said
 
 
-def mounts_of(
-    said: UserValues, store: StoreSettings, stores: Mapping[str, StoreSettings]
-) -> tuple[Mount, ...]:
+def mounts_of(said: UserValues, stores: Stores) -> tuple[Mount, ...]:
     """The mounts of a user, with what may be done in them. What does not fit is a fault.
 
     :param said: what is said of the user.
-    :param store: ``[s3]``.
-    :param stores: the other stores by name.
+    :param stores: the settings of all stores.
     """
     lines = _lines(said)
-    _add_home(lines, said, store, stores)
+    _add_home(lines, said, stores)
     mounts = [
         mount
         for line, origin in lines.values()
-        if (mount := _mount(line, origin, store, stores)) is not None
+        if (mount := _mount(line, origin, stores)) is not None
     ]
     for (_, path), given in said.given.items():
         is_own = not given.section.name.startswith("*")
@@ -126,9 +124,7 @@ def _lines(said: UserValues) -> Lines:
     return lines
 
 
-def _add_home(
-    lines: Lines, said: UserValues, store: StoreSettings, stores: Mapping[str, StoreSettings]
-) -> None:
+def _add_home(lines: Lines, said: UserValues, stores: Stores) -> None:
     """Add the mount that ``key_prefix`` and ``bucket`` stand for, unless a later line has ``/``."""
     if "key_prefix" not in said.values:
         return
@@ -138,27 +134,23 @@ def _add_home(
         if known[1].layer == origin.layer:
             known[1].fault("mounts /, and so does key_prefix; keep one of them")
         return
-    name, colon, bucket = said.values.get("bucket", store.bucket).partition(":")
-    if not colon or name not in stores:
-        name, bucket = "", said.values.get("bucket", store.bucket)
-    lines[ROOT] = MountLine(ROOT, name, bucket, said.values["key_prefix"]), origin
+    bucket = said.values.get("bucket", stores.s3.bucket)
+    store = store_of_bucket(bucket, stores.named)
+    line = MountLine(ROOT, store, name_in_store(bucket, store), said.values["key_prefix"])
+    lines[ROOT] = line, origin
 
 
-def _mount(
-    line: MountLine, origin: GivenValue, store: StoreSettings, stores: Mapping[str, StoreSettings]
-) -> Mount | None:
-    if line.store and line.store not in stores:
-        hint = nearest(line.store, stores)
+def _mount(line: MountLine, origin: GivenValue, stores: Stores) -> Mount | None:
+    if line.store and line.store not in stores.named:
+        hint = nearest(line.store, stores.named)
         origin.fault(f"{line.store!r} is no store{hint}; there is no section [store {line.store}]")
         return None
-    settings = stores[line.store] if line.store else store
-    if line.key_prefix.startswith(settings.state_prefix):
-        section = f"[store {line.store}]" if line.store else "[s3]"
-        origin.fault(
-            f"lies in {settings.state_prefix}, the state_prefix of {section}; write another"
-        )
-    bucket = f"{line.store}:{line.bucket}" if line.store else line.bucket
-    return Mount(bucket, line.key_prefix, settings.state_prefix, path=line.path)
+    bucket = name_in_gateway(line.bucket, line.store)
+    store = stores.of(bucket)
+    if line.key_prefix.startswith(store.state_prefix):
+        text = f"lies in {store.state_prefix}, the state_prefix of {store.section}; write another"
+        origin.fault(text)
+    return Mount(bucket, line.key_prefix, store.state_prefix, path=line.path)
 
 
 def _settings_of_paths(said: UserValues, lines: Lines) -> dict[Path, PathSettings]:

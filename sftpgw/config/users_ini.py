@@ -10,26 +10,27 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config import scalars
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
-from sftpgw.config.user_layers import GivenValue, applicable
+from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
 from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
 from sftpgw.model.mounts import Mount
-from sftpgw.model.settings import StoreSettings
-from sftpgw.model.users import NO_OPTIONS, LoginRules, User, UserLimits
+from sftpgw.model.settings import Stores, StoreSettings
+from sftpgw.model.users import NO_KEYS, AuthorizedKey, LoginMethod, LoginRules, User, UserLimits
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
 
-ReadKey = Callable[[str], bytes]
-"""The key of a line of `authorized_keys`, encoded; raises ValueError as above."""
+ReadKey = Callable[[str], AuthorizedKey]
+"""The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
 LONGEST_NAME = 128
@@ -42,32 +43,23 @@ NO_LIMITS = UserLimits()
 class UserRules:
     """What users.ini is judged by.
 
-    :ivar store: ``[s3]``.
+    :ivar stores: the settings of all stores.
     :ivar read_key: reads one line of `authorized_keys`.
     :ivar check_hash: judges a `password_hash`; must not repeat it in its message.
-    :ivar stores: the settings of the stores of ``[store NAME]``, by name.
+    :ivar bucket_check: what judges, for these settings of the store, whether a bucket can be
+        addressed.
+    :ivar has_authorities: a user may log in with a certificate, and needs no key or password.
     """
 
-    store: StoreSettings
+    stores: Stores
     read_key: ReadKey
     check_hash: Check
-    stores: Mapping[str, StoreSettings] = field(default_factory=lambda: MappingProxyType({}))
+    bucket_check: Callable[[StoreSettings], Check] = lambda store: str
+    has_authorities: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedUsers:
-    """The users of one file or of several.
-
-    :ivar users: the users by name. A user at fault is among them, with harmless values in gaps.
-    :ivar files: the file of each user.
-    """
-
-    users: dict[str, User]
-    files: dict[str, Path]
-
-
-def load_users(path: Path, rules: UserRules, faults: Faults) -> LoadedUsers:
-    """The users of a file, or of all files ``*.ini`` of a directory.
+def load_users(path: Path, rules: UserRules, faults: Faults) -> dict[str, User]:
+    """The users by name. A user at fault is among them, with harmless values in its gaps.
 
     :param path: the file or directory.
     :param rules: what the file is judged by.
@@ -75,18 +67,38 @@ def load_users(path: Path, rules: UserRules, faults: Faults) -> LoadedUsers:
     """
     sections = read_user_sections(path, faults)
     if sections is None:
-        return LoadedUsers({}, {})
+        return {}
     common = {name: _without_faults(each) for name, each in sections.items() if is_common(name)}
     own = {name: section for name, section in sections.items() if not is_common(name)}
     users = {name: _user(name, layers_of(name, {**common, name: own[name]}), rules) for name in own}
     _check_alike(own)
     if not users:
         faults.add(path, "has no user; add a section [name] for each")
-    for file in dict.fromkeys(
-        each.file for each in own.values() if each.given.get("password_hash")
-    ):
+    for file in dict.fromkeys(each.file for each in own.values() if _has_secret(each)):
         warn_if_open_to_all(file, "password hashes", faults)
-    return LoadedUsers(users, {name: section.file for name, section in own.items()})
+    _check_buckets(users, own, rules)
+    return users
+
+
+def _check_buckets(
+    users: Mapping[str, User], sections: Mapping[str, Section], rules: UserRules
+) -> None:
+    """Buckets of users that no request can be sent to; each is one fault, of its first user."""
+    found: dict[str, tuple[str, str]] = {}
+    for user in users.values():
+        for mount in user.mounts:
+            found.setdefault(mount.bucket, (user.name, MOUNT if mount.path else "bucket"))
+    check_of = cache(rules.bucket_check)
+    for bucket, (name, key) in found.items():
+        if bucket and bucket != rules.stores.s3.bucket:
+            try:
+                check_bucket(bucket, rules.stores, check_of)
+            except ValueError as error:
+                sections[name].fault(key, error)
+
+
+def _has_secret(section: Section) -> bool:
+    return any(section.given.get(key) for key in ("password_hash", "totp_secret"))
 
 
 def read_user_sections(path: Path, faults: Faults) -> dict[str, Section] | None:
@@ -173,16 +185,20 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
     own = layers[-1]
     said = judge_values(applicable(layers, name), USER_KEYS)
     _check_name(own)
-    mounts = mounts_of(said, rules.store, rules.stores)
+    mounts = mounts_of(said, rules.stores)
     if not mounts and not any(key in each.given for each in layers for key in PLACES):
         text = f"is missing; write one such as home/{name}/, or / for the whole bucket"
         own.fault("key_prefix", text)
     keys = _read_keys(own, said.values.get("authorized_keys", ()), rules.read_key)
-    _check_login(own, said.values, rules.check_hash)
-    values = {**said.values, "authorized_keys": dict.fromkeys(keys, NO_OPTIONS)}
+    _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
+    values = {
+        **said.values,
+        "authorized_keys": {key.blob: key.options for key in keys if not key.is_authority},
+        "authorities": {key.blob: key.options for key in keys if key.is_authority} or NO_KEYS,
+    }
     return User(
         name,
-        mounts or (Mount(rules.store.bucket, AT_FAULT, rules.store.state_prefix),),
+        mounts or (Mount(rules.stores.s3.bucket, AT_FAULT),),
         values.get("weight", 1),
         LoginRules(**_of_fields(LOGIN_FIELDS, values)),
         _limits(_of_fields(LIMIT_FIELDS, values)),
@@ -215,14 +231,16 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
             section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> frozenset[bytes]:
-    keys = set()
+def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+    keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            keys.add(read_key(line))
+            key = read_key(line)
+            if keys.setdefault((key.blob, key.is_authority), key) != key:
+                raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
             section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
-    return frozenset(keys)
+    return list(keys.values())
 
 
 def _line_of(section: Section, wanted: str) -> str:
@@ -239,11 +257,37 @@ def _line_of(section: Section, wanted: str) -> str:
     return ""
 
 
-def _check_login(section: Section, values: Mapping[str, Any], check_hash: Check) -> None:
+def _check_login(
+    section: Section, values: Mapping[str, Any], check_hash: Check, *, has_authorities: bool
+) -> None:
     if "password_hash" in values:
         try:
             check_hash(values["password_hash"])
         except ValueError as error:
             section.fault("password_hash", error)
-    if not section.given.get("authorized_keys") and not values.get("password_hash"):
+    _check_require(section, values, has_authorities=has_authorities)
+
+
+SOURCES = {
+    LoginMethod.PUBLICKEY: "authorized_keys",
+    LoginMethod.PASSWORD: "password_hash",
+    LoginMethod.TOTP: "totp_secret",
+}
+"""The key of users.ini by which a user can give each proof."""
+
+
+def _check_require(section: Section, values: Mapping[str, Any], *, has_authorities: bool) -> None:
+    """Find a user who cannot log in, whatever they prove. One who is disabled need not."""
+    require: Iterable[Iterable[LoginMethod]] = values.get("require", ())
+    has = {method for method, key in SOURCES.items() if section.given.get(key)}
+    if has_authorities:
+        has.add(LoginMethod.PUBLICKEY)
+    if values.get("is_disabled") or any(set(series) <= has for series in require):
+        return
+    if not has - {LoginMethod.TOTP}:
         section.fault("", "cannot log in; give authorized_keys or password_hash")
+    elif require:
+        lacking = {method for series in require for method in series} - has
+        keys = " or ".join(key for method, key in SOURCES.items() if method in lacking)
+        text = f"asks for what the user does not have; give {keys}, or another require"
+        section.fault("require", text)

@@ -24,6 +24,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.user_counts import UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
@@ -127,6 +128,7 @@ class GatewayInMemory:
         self.mtimes = SharedMtimes()
         self.unfinished = UnfinishedOfUsers()
         self.counts = UserCounts()
+        self.rates = UserRates(self.clock)
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -157,6 +159,7 @@ class GatewayInMemory:
             mtimes=self.mtimes,
             unfinished=self.unfinished,
             counts=self.counts,
+            rates=self.rates,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -233,6 +236,7 @@ def _avatar_parts(session: Session) -> AvatarParts:
         output_memory=session.context.budget,
         totals=session.traffic.facts,
         user_sessions=session.count_of_sessions,
+        limits=session.limits,
     )
 
 

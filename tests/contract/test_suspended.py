@@ -123,7 +123,7 @@ async def test_a_suspended_upload_can_be_removed_and_expires(under_test: StoreUn
     await cut_off(under_test, data)
     expiring = SuspendedExpiry(
         under_test.store,
-        f"{under_test.prefix}.own/",
+        lambda bucket: f"{under_test.prefix}.own/",
         -3600.0,
         reactor,  # type: ignore[arg-type]
         RecordedEvents(),

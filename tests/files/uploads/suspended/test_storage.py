@@ -618,7 +618,7 @@ class TestExpiring:
 
     def expiring(self, gateway: GatewayInMemory) -> SuspendedExpiry:
         return SuspendedExpiry(
-            gateway.store, ".sftpgw/", 7 * 86400.0, gateway.clock, gateway.events
+            gateway.store, lambda bucket: ".sftpgw/", 7 * 86400.0, gateway.clock, gateway.events
         )
 
     def test_a_young_record_stays(self, store: FakeStore, first: GatewayInMemory) -> None:
