@@ -19,7 +19,8 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from sftpgw import __version__
-from sftpgw.auth.passwords import MAX_PASSWORD_BYTES, hash_password
+from sftpgw.auth.hashes.argon2_hash import MAX_PASSWORD_BYTES
+from sftpgw.auth.passwords import hash_password
 
 FAULT = 1
 INTERRUPTED = 130

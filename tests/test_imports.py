@@ -36,7 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset({"aio"}),
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
-    "auth": frozenset({"aio"}),
+    "auth": frozenset({"aio", "wire"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
 }
@@ -67,6 +67,7 @@ PURE = frozenset(
         "files.copies.preserved_properties",
         "files.listing.markers",
         "files.listing.progress",
+        "files.mount_table",
         "files.paths",
         "files.permissions",
         "files.silly_rename",
@@ -82,7 +83,14 @@ PURE = frozenset(
 )
 # Values and the Protocols that use them: pure code imports the values.
 VALUES = frozenset(
-    {"model.filesystem", "model.moving_upload", "model.settings", "model.store", "model.users"}
+    {
+        "model.filesystem",
+        "model.mounts",
+        "model.moving_upload",
+        "model.settings",
+        "model.store",
+        "model.users",
+    }
 )
 IMPURE = frozenset({"twisted", "zope", "os", "socket", "time", "random", "asyncio", "threading"})
 

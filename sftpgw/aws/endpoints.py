@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
 from sftpgw.errors import StoreError
+from sftpgw.model.bucket_names import name_in_store
 from sftpgw.model.settings import Addressing, StoreSettings
 
 UNRESERVED = "-_.~"
@@ -62,10 +63,11 @@ class BucketEndpoint:
 class Endpoints:
     """The endpoints of all buckets.
 
-    :param settings: ``[s3]``.
+    :param settings: ``[s3]`` or ``[store NAME]``.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
+        self._store_name = settings.name
         self._parameters = _parameters(settings)
         self._region = settings.region
         self._provider: EndpointProvider | None = None
@@ -105,7 +107,9 @@ class Endpoints:
             )
         try:
             found = self._provider.resolve_endpoint(
-                Bucket=bucket, Region=region, **self._parameters
+                Bucket=name_in_store(bucket, self._store_name),
+                Region=region,
+                **self._parameters,
             )
         except BotoCoreError as error:
             raise StoreError(f"no endpoint for {bucket}: {error}", code="NoEndpoint") from error

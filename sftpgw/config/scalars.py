@@ -9,6 +9,8 @@ wrote it. None of them is given a secret.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import configparser
 import difflib
 import ipaddress
@@ -23,10 +25,11 @@ import idna
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import Permission
+from sftpgw.model.users import LoginMethod
 
 Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)
@@ -338,6 +341,7 @@ def matching(pattern: str, description: str) -> ValueFormat[str]:
 
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}"
 _TENANT = re.compile(rf"[A-Za-z0-9_]*:{_BUCKET}")
+_IN_STORE = re.compile(r"[A-Za-z0-9_-]{1,64}:(.*)")
 _ACCESS_POINT = re.compile(
     r"arn:aws[a-z-]*:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[/:][a-z0-9][a-z0-9-]{1,48}[a-z0-9]"
 )
@@ -352,12 +356,29 @@ def bucket_name(text: str) -> str:
     """
     if text.startswith("arn:"):
         return _access_point(text)
-    if not re.fullmatch(_BUCKET, text) and not _TENANT.fullmatch(text):
-        raise ValueError(
-            f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
-            f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
-        )
-    return text
+    if re.fullmatch(_BUCKET, text) or _TENANT.fullmatch(text):
+        return text
+    raise ValueError(
+        f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
+        f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
+    )
+
+
+def bucket_of_any_store(text: str) -> str:
+    """A bucket of ``[s3]``, or ``NAME:`` and one of ``[store NAME]``."""
+    return text if has_store(text) else bucket_name(text)
+
+
+def has_store(text: str) -> bool:
+    """Whether a bucket is surely named as ``NAME:bucket``, after its store.
+
+    ``tenant:bucket`` of Ceph looks the same, so that for some names only the sections tell.
+    """
+    if _TENANT.fullmatch(text) or not (match := _IN_STORE.fullmatch(text)):
+        return False
+    in_store = match[1]
+    is_plain = re.fullmatch(_BUCKET, in_store) or _TENANT.fullmatch(in_store)
+    return bool(is_plain or _ACCESS_POINT.fullmatch(in_store))
 
 
 def _access_point(text: str) -> str:
@@ -431,6 +452,60 @@ def permissions(text: str) -> Permission:
         refuse_unknown(name, PERMISSION_NAMES)
         granted |= Permission[name.upper()]
     return granted
+
+
+METHOD_NAMES = tuple(method.value for method in LoginMethod)
+ANY_METHOD = "any"
+MAX_ALTERNATIVES = 8
+
+
+def login_alternatives(text: str) -> tuple[tuple[LoginMethod, ...], ...]:
+    """What a login requires, as ``publickey+totp password+totp``; nothing for ``any``."""
+    words = names(text)
+    if words == (ANY_METHOD,):
+        return ()
+    if len(words) > MAX_ALTERNATIVES:
+        raise ValueError(f"{text} has more than {MAX_ALTERNATIVES} alternatives")
+    return tuple(map(_login_series, words))
+
+
+def _login_series(text: str) -> tuple[LoginMethod, ...]:
+    if text == ANY_METHOD:
+        raise ValueError(f"{ANY_METHOD} cannot stand beside other alternatives; write it alone")
+    parts = text.split("+")
+    for part in parts:
+        refuse_unknown(part, METHOD_NAMES)
+    series = tuple(map(LoginMethod, parts))
+    if len(set(series)) < len(series):
+        raise ValueError(f"{text} names a method twice")
+    if series[0] is LoginMethod.TOTP:
+        raise ValueError(
+            f"{text} begins with totp; a code comes behind publickey or password, since one alone "
+            "can be guessed"
+        )
+    return series
+
+
+SHORTEST_TOTP_BYTES, LONGEST_TOTP_BYTES = 16, 64
+"""RFC 4226, section 4, R6, demands 128 bits."""
+
+
+def totp_secret(text: str) -> str:
+    """A secret of one-time codes in base32, as apps show it; without blanks and padding.
+
+    The errors do not quote it.
+    """
+    compact = "".join(text.split()).replace("-", "").rstrip("=").upper()
+    try:
+        size_bytes = len(base64.b32decode(compact + "=" * (-len(compact) % 8)))
+    except (binascii.Error, ValueError) as problem:
+        raise ValueError("is not base32: the letters A to Z and the digits 2 to 7") from problem
+    if not SHORTEST_TOTP_BYTES <= size_bytes <= LONGEST_TOTP_BYTES:
+        raise ValueError(
+            f"must have {SHORTEST_TOTP_BYTES} to {LONGEST_TOTP_BYTES} bytes, 26 to 103 letters of "
+            f"base32; this has {size_bytes} bytes"
+        )
+    return compact
 
 
 def refuse_unknown(name: str, known: Collection[str]) -> None:

@@ -45,11 +45,14 @@ BUCKET = ValueFormat(
     "text",
     "a bucket, an access point of AWS by its ARN or alias, or tenant:bucket of Ceph",
 )
+ANY_BUCKET = ValueFormat(scalars.bucket_of_any_store, BUCKET.kind, BUCKET.bounds)
 CAPABILITIES = ValueFormat(scalars.capabilities, "names", " ".join(CAPABILITY_NAMES))
 ENDPOINT = ValueFormat(scalars.endpoint, "URL", "http://HOST[:PORT] or https://HOST[:PORT]")
 ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a line")
 FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
-HASH = ValueFormat(str, "secret", "a bcrypt or argon2 hash")
+HASH = ValueFormat(
+    str, "secret", "an argon2 or bcrypt hash; of other programs also sha512-crypt, pbkdf2 or {SSHA}"
+)
 MODE = ValueFormat(scalars.mode, "mode", "three octal digits, as in chmod")
 NAMES = ValueFormat(scalars.names, "names")
 NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")
@@ -61,9 +64,13 @@ PENALTIES = ValueFormat(
 PERMISSIONS = ValueFormat(scalars.permissions, "names", " ".join(PERMISSION_NAMES))
 PREFIX = ValueFormat(scalars.key_prefix, "prefix", "names between single slashes, up to 900 bytes")
 PUBLIC_KEYS = ValueFormat(scalars.lines, "lines", "public keys of OpenSSH, one a line")
+REQUIREMENTS = ValueFormat(
+    scalars.login_alternatives, "words", "any, or publickey, password, totp with + between"
+)
 SECRET = ValueFormat(scalars.secret, "secret")
 STARTUPS = ValueFormat(scalars.startup_limits, "start:percent:full", "percent: 1 to 100")
 STATE_PREFIX = ValueFormat(scalars.state_prefix, "prefix", "not the whole bucket")
+TOTP_SECRET = ValueFormat(scalars.totp_secret, "secret", "base32, 16 bytes or more")
 TEXT = ValueFormat(scalars.printable, "text")
 
 GATEWAY_KEYS: Mapping[str, Key] = {
@@ -500,10 +507,39 @@ FILES_KEYS: Mapping[str, Key] = {
     "directory_mode": Key("directory_mode", MODE, "The mode that all folders show."),
 }
 
+AUTH_KEYS: Mapping[str, Key] = {
+    "ca_keys": Key(
+        "ca_keys",
+        PATH,
+        "A file with public keys, one a line, whose owners sign certificates of users (OpenSSH's "
+        "``TrustedUserCAKeys``). A certificate opens the account of each user whose name, or one "
+        "of whose ``principals``, is among its principals.",
+    ),
+    "revoked_keys": Key(
+        "revoked_keys",
+        PATH,
+        "A file with keys and certificates that do not log in any more (OpenSSH's "
+        "``RevokedKeys``): a KRL as ``ssh-keygen -k`` writes it, or public keys, one a line. It "
+        "concerns keys of users, certificates, and keys of authorities.",
+    ),
+}
+
+OF_ALL_STORES: Mapping[str, str] = {
+    "bucket": "is a key of [s3] only; write the bucket of a user as NAME:bucket in users.ini",
+    "max_requests": "is a key of [s3] only; it counts the requests to all stores together",
+}
+"""The keys of ``[s3]`` that ``[store NAME]`` cannot have, with what to do instead."""
+
+STORE_KEYS: Mapping[str, Key] = {
+    name: key for name, key in S3_KEYS.items() if name not in OF_ALL_STORES
+}
+"""The keys of ``[store NAME]``. They have the same defaults as those of ``[s3]``."""
+
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "gateway": GATEWAY_KEYS,
     "s3": S3_KEYS,
     "ssh": SSH_KEYS,
+    "auth": AUTH_KEYS,
     "limits": LIMITS_KEYS,
     "files": FILES_KEYS,
 }
@@ -512,9 +548,9 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
 DEFAULT_KEYS: Mapping[str, Key] = {
     "bucket": Key(
         "bucket",
-        BUCKET,
+        ANY_BUCKET,
         "The bucket of the user. ``{username}`` stands for the user's name. The default is the "
-        "bucket of ``[s3]``.",
+        "bucket of ``[s3]``. One of ``[store NAME]`` is written ``NAME:bucket``.",
     ),
     "key_prefix": Key(
         "key_prefix",
@@ -536,6 +572,14 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         "The share that the user gets while users compete for memory, requests to the store or "
         "CPU: a user with ``weight = 2`` gets twice as much as one with 1, the default.",
     ),
+    "require": Key(
+        "require",
+        REQUIREMENTS,
+        "What a login needs. ``publickey+totp`` needs a key, and then a one-time code; of several "
+        "alternatives, ``publickey+totp password+totp``, any one. ``any``, the default: a key or a "
+        "password.",
+        if_blank="is blank; write any, or leave the key out for the default",
+    ),
 }
 """The keys of ``[*]`` in users.ini."""
 
@@ -544,14 +588,32 @@ USER_KEYS: Mapping[str, Key] = {
     "authorized_keys": Key(
         "authorized_keys",
         PUBLIC_KEYS,
-        "The public keys with which the user may log in, as in OpenSSH's file. Options before a "
-        "key, such as ``from=``, are refused.",
+        "The public keys with which the user may log in, as in OpenSSH's file, with options such "
+        "as ``from=`` and ``expiry-time=``. A line with ``cert-authority`` has the key of an "
+        "authority that signs certificates of this user.",
+    ),
+    "principals": Key(
+        "principals",
+        NAMES,
+        "The principals of certificates that stand for the user. Without any it is the user's "
+        "name.",
     ),
     "password_hash": Key(
         "password_hash",
         HASH,
         "The hash of the user's password. Without ``authorized_keys`` and ``password_hash`` a "
         "user cannot log in, which is a fault.",
+    ),
+    "totp_secret": Key(
+        "totp_secret",
+        TOTP_SECRET,
+        "The secret of the user's one-time codes (TOTP). A phone app has the same one. "
+        "``sftpgw user totp NAME`` makes it.",
+    ),
+    "disabled": Key(
+        "is_disabled",
+        FLAG,
+        "``yes``: the user cannot log in, as if the section were not there.",
     ),
 }
 """The keys of a user's section in users.ini."""

@@ -9,7 +9,8 @@ Rules
 2. The mtime of a file that this session is writing is given to that upload. That of a stored file
    is stored with the object, even if another session is writing a new version: that version may
    never be published, and has an mtime of its own.
-3. The mtime of the root is accepted and not stored: it may have no object to store it with.
+3. The mtime of a fixed directory (`files/mount_table`) is accepted and not stored: it may have no
+   object to store it with.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class AttributeSetter:
     # The mtime.
 
     async def _set_mtime(self, location: Location, seconds: float) -> None:
-        if location.is_root:
+        if location.is_fixed:
             return
         if location.must_be_directory:
             await self._set_mtime_of_directory(location, seconds)

@@ -27,9 +27,17 @@ from __future__ import annotations
 
 import enum
 
-from sftpgw.errors import PermissionDenied
+from sftpgw.errors import (
+    AlreadyExists,
+    DirectoryNotEmpty,
+    FileError,
+    IsADirectory,
+    NoSuchFile,
+    PermissionDenied,
+)
+from sftpgw.files.mount_table import Unmounted
 from sftpgw.files.paths import Location
-from sftpgw.model.users import Permission
+from sftpgw.model.mounts import Permission
 
 
 class Operation(enum.Enum):
@@ -71,7 +79,7 @@ NEEDS: dict[Operation, tuple[Permission, ...]] = {
 
 def allows(location: Location, operation: Operation) -> bool:
     """Whether the user may carry out an operation at a location."""
-    granted = location.mount.permissions
+    granted = location.access.permissions
     return any(needed in granted for needed in NEEDS[operation])
 
 
@@ -79,3 +87,29 @@ def require(location: Location, operation: Operation) -> None:
     """:raises PermissionDenied: the user may not carry out the operation at this location."""
     if not allows(location, operation):
         raise PermissionDenied(f"{location.path}: you may not {operation.value} here")
+
+
+_LOOKS = frozenset({Operation.LOOK, Operation.LIST, Operation.READ, Operation.REMOVE})
+
+
+def unmounted_error(found: Unmounted, operation: Operation) -> FileError:
+    """The error for an operation where none of the user's mounts is.
+
+    :param found: the path.
+    :param operation: what the client wants to do there.
+    """
+    path = found.path
+    if not found.names:
+        if operation in _LOOKS:
+            return NoSuchFile(f"{path}: No such file or directory")
+        return PermissionDenied(
+            f"{path}: is in none of your mounts, so nothing can be changed here"
+        )
+    match operation:
+        case Operation.READ | Operation.REMOVE | Operation.TRUNCATE:
+            return IsADirectory(f"{path}: is a directory")
+        case Operation.MAKE_DIRECTORY:
+            return AlreadyExists(f"{path}: exists already")
+        case Operation.REMOVE_DIRECTORY:
+            return DirectoryNotEmpty(f"{path}: cannot be removed")
+    return PermissionDenied(f"{path}: only leads to mounts, so nothing can be changed here")

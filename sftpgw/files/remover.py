@@ -89,12 +89,12 @@ class Remover:
     async def remove_directory(self, location: Location) -> None:
         """Remove an empty directory: its markers.
 
-        :raises DirectoryNotEmpty: there is something in it, or it is the root.
+        :raises DirectoryNotEmpty: there is something in it, or it is fixed.
         :raises NoSuchFile, NotADirectory: there is no such directory.
         :raises StoreError: a marker may be left.
         """
-        if location.is_root:
-            raise DirectoryNotEmpty("/: cannot be removed")
+        if location.is_fixed:
+            raise DirectoryNotEmpty(f"{location.path}: cannot be removed")
         page = await self._store.list(
             location.bucket, location.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )

@@ -8,6 +8,7 @@ Must not know: what an operation does with them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -35,12 +36,13 @@ class SessionContext:
     :param times: the process's cache of mtimes.
     :param clock: the process's clock.
     :param events: the session's event sink.
-    :param settings: the settings of the store.
+    :param settings_of: returns the settings of the store that a bucket is in.
     :param limits: the limits of memory and of writes out of order.
     :param files: how files behave.
     :param work: hands out CPU time to the session.
     :param session: the session's label in the log.
     :param traffic: counts the session's bytes.
+    :param file_bytes: how large a file of the user may be; None for any size.
     """
 
     user: str
@@ -50,12 +52,13 @@ class SessionContext:
     times: MtimeCache
     clock: Clock
     events: EventSink
-    settings: StoreSettings
+    settings_of: Callable[[str], StoreSettings]
     limits: LimitSettings
     files: FilesSettings
     work: WorkShare
     session: str = ""
     traffic: SessionTraffic = field(default_factory=SessionTraffic)
+    file_bytes: int | None = None
 
     @cached_property
     def stall_timeout(self) -> StallTimeout:

@@ -5,7 +5,7 @@ Must not know: SFTP and its status codes, the store's requests, how bytes are mo
 
 Rules
 
-1. Every operation resolves its paths first (`Tree._resolve`) and passes the permission gate next,
+1. Every operation resolves its paths first (`mount_table`) and passes the permission gate next,
    before any request. The gate has the table of permissions, and lists what is asked of it later
    (`files/permissions`).
 2. A path that can only name a directory (`Location.must_be_directory`) never reaches a file, even
@@ -19,6 +19,8 @@ Where things are: `file_opener` has OPEN, `attribute_reader` STAT, `attribute_se
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sftpgw.errors import AlreadyExists
 from sftpgw.files.attribute_reader import AttributeReader
 from sftpgw.files.attribute_setter import AttributeSetter
@@ -26,14 +28,16 @@ from sftpgw.files.copies.copier import Copier
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.file_opener import FileOpener
+from sftpgw.files.listing.known_entries import DIRECTORY, KnownEntries, directory_entries
 from sftpgw.files.listing.listing import LIST_BYTES, Listing
 from sftpgw.files.listing.markers import MARKER, require_writable
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.memory.held_memory import HeldMemory
+from sftpgw.files.mount_table import MountTable, Unmounted
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
-from sftpgw.files.paths import Location, Mount, canonical, locate
-from sftpgw.files.permissions import Operation, require
+from sftpgw.files.paths import Location, canonical
+from sftpgw.files.permissions import Operation, require, unmounted_error
 from sftpgw.files.remover import Remover
 from sftpgw.files.renames.renamer import Renamer
 from sftpgw.files.session_context import SessionContext
@@ -43,6 +47,7 @@ from sftpgw.model.events.file_events import DirectoryMade
 from sftpgw.model.filesystem import (
     NO_CHANGES,
     AttributeChanges,
+    DirectoryReader,
     FileAttributes,
     FileWriter,
     Space,
@@ -58,13 +63,14 @@ NOMINAL_BYTES = 1024 * 1024 * GIB
 class Tree:
     """Implements `FileTree` for one session.
 
-    :param user: the session's user, who sees a mount of one bucket and prefix.
+    :param user: the session's user.
     :param context: the objects that the session's files use.
     """
 
     def __init__(self, user: User, context: SessionContext) -> None:
-        self._mount = Mount(
-            user.bucket, user.key_prefix, context.settings.state_prefix, user.permissions
+        self._mounts = MountTable(
+            replace(each, state_prefix=context.settings_of(each.bucket).state_prefix)
+            for each in user.mounts
         )
         self._context = context
         self._lookup = lookup = Lookup(context)
@@ -94,27 +100,25 @@ class Tree:
     def path_of(self, writer: FileWriter) -> bytes | None:
         # A session of another user may have renamed the file, to where this user has no path.
         name = writer.published_as
-        return None if name is None else self._mount.path_of(name)
-
-    def _resolve(self, path: bytes) -> Location:
-        """The location that a path leads to, with its mount: all paths are resolved here.
-
-        :raises InvalidPath, PermissionDenied: the user has no location of this path.
-        """
-        return locate(self._mount, path)
+        return None if name is None else self._mounts.path_of(name)
 
     def _enter(self, operation: Operation, path: bytes) -> Location:
         """Resolve a path and pass the permission gate.
 
-        :raises InvalidPath, PermissionDenied: the user may not do that there.
+        :raises FileError: the user may not do that there, or has no mount there.
         """
-        location = self._resolve(path)
-        require(location, operation)
-        return location
+        found = self._mounts.resolve(path)
+        if isinstance(found, Unmounted):
+            raise unmounted_error(found, operation)
+        require(found, operation)
+        return found
 
     # Files and directories.
 
     async def stat(self, path: bytes) -> FileAttributes:
+        found = self._mounts.resolve(path)
+        if isinstance(found, Unmounted) and found.names:
+            return DIRECTORY
         return await self._attribute_reader.read(self._enter(Operation.LOOK, path))
 
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
@@ -122,9 +126,8 @@ class Tree:
             # Only a mode or an owner was given: these are ignored, but the file must exist.
             await self.stat(path)
             return
-        location = self._resolve(path)
-        if changes.modified_seconds is not None:
-            require(location, Operation.SET_TIMES)
+        sets_time = changes.modified_seconds is not None
+        location = self._enter(Operation.SET_TIMES if sets_time else Operation.TRUNCATE, path)
         if changes.size_bytes is not None:
             require(location, Operation.TRUNCATE)
         await self._attribute_setter.set(location, changes)
@@ -141,7 +144,9 @@ class Tree:
             transfers.end_work()
 
     async def space(self, path: bytes) -> Space:
-        self._enter(Operation.LOOK, path)
+        found = self._mounts.resolve(path)
+        if not (isinstance(found, Unmounted) and found.names):
+            self._enter(Operation.LOOK, path)
         blocks = NOMINAL_BYTES // MIB
         return Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
 
@@ -167,7 +172,10 @@ class Tree:
 
     # Directories.
 
-    async def open_directory(self, path: bytes, *, with_times: bool = True) -> Listing:
+    async def open_directory(self, path: bytes, *, with_times: bool = True) -> DirectoryReader:
+        found = self._mounts.resolve(path)
+        if isinstance(found, Unmounted) and found.names:
+            return KnownEntries(directory_entries(found.names))
         location = self._enter(Operation.LIST, path)
         memory = HeldMemory(self._context.budget, self._context.clock)
         try:
@@ -191,7 +199,7 @@ class Tree:
     async def make_directory(self, path: bytes) -> None:
         location = self._enter(Operation.MAKE_DIRECTORY, path)
         require_writable(location)
-        if location.is_root or await self._lookup.kind_at(location) is not None:
+        if location.is_fixed or await self._lookup.kind_at(location) is not None:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.require_no_file_above(location)
         await self._context.store.put(location.marker, (), MARKER)

@@ -323,6 +323,10 @@ class ObjectStore(Protocol):
         :raises PreconditionFailed: it has another one
         """
 
+    def can_copy(self, source_bucket: str, target_bucket: str) -> bool:
+        """Whether `copy` and `copy_part` can be asked to copy between these buckets: they are in
+        one store. Else the bytes must be read and stored."""
+
     async def copy(
         self,
         source: ObjectInfo,
@@ -342,6 +346,7 @@ class ObjectStore(Protocol):
         :param properties: replace the metadata; None: the copy has the source's.
         :param if_match: the ETag that the target must have, for a copy that replaces it.
         :raises NoSuchObject, PreconditionFailed, ObjectArchived: the object cannot be copied
+        :raises StoresDiffer: `can_copy` says no
         """
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
@@ -400,6 +405,7 @@ class ObjectStore(Protocol):
 
         :raises PreconditionFailed: it has another one
         :raises CopiesLackChecksums: this upload takes no copies; one that is created now does
+        :raises StoresDiffer: `can_copy` says no
         """
 
     async def complete_upload(

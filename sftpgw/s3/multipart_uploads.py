@@ -110,7 +110,11 @@ class MultipartUploads:
     ) -> StoredPart:
         support = self._support
         capabilities = await support.capability_source.known(upload.name.bucket)
-        headers = copy_source(source, is_guarded=capabilities.copy_source_condition)
+        headers = copy_source(
+            source,
+            is_guarded=capabilities.copy_source_condition,
+            store=support.store_name,
+        )
         if wanted != ByteRange(0, source.size_bytes):  # S3 refuses ranges of small sources
             headers += (("x-amz-copy-source-range", f"bytes={wanted.start}-{wanted.stop - 1}"),)
         request = S3Request(

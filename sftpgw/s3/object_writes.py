@@ -101,7 +101,11 @@ class ObjectWrites:
             target.bucket,
             target.key,
             headers=(
-                *copy_source(source, is_guarded=capabilities.copy_source_condition),
+                *copy_source(
+                    source,
+                    is_guarded=capabilities.copy_source_condition,
+                    store=support.store_name,
+                ),
                 *if_absent(condition, is_supported=capabilities.conditional_copy),
                 *if_matching(if_match, is_supported=capabilities.conditional_copy),
                 *copied_properties(source, properties),

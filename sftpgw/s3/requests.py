@@ -14,6 +14,7 @@ from urllib.parse import quote
 from sftpgw.aws.endpoints import UNRESERVED
 from sftpgw.aws.signer import HeaderList
 from sftpgw.errors import StoreError
+from sftpgw.model.bucket_names import name_in_store
 from sftpgw.model.limits import MAX_PARTS
 from sftpgw.model.store import (
     Checksum,
@@ -99,15 +100,16 @@ def object_size(size_bytes: int, *, is_supported: bool) -> HeaderList:
     return (("x-amz-mp-object-size", str(size_bytes)),) if is_supported else ()
 
 
-def copy_source(source: ObjectInfo, *, is_guarded: bool) -> HeaderList:
+def copy_source(source: ObjectInfo, *, is_guarded: bool, store: str = "") -> HeaderList:
     """The object to copy from.
 
     :param source: the object, as HEAD or a list showed it.
     :param is_guarded: the store checks that the source still has its ETag.
+    :param store: the name of the store that the object is in; empty for ``[s3]``.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
     """
-    bucket = source.name.bucket
+    bucket = name_in_store(source.name.bucket, store)
     if bucket.startswith(ARN_PREFIX):
         # Through an access point an object has an ARN of its own, always with slashes.
         bucket = f"{bucket.replace(':accesspoint:', ':accesspoint/')}/object"

@@ -187,6 +187,9 @@ class S3Client:
     def delete(self, name: ObjectName, *, if_match: str | None = None) -> Pending[None]:
         return self._writes.delete(name, if_match)
 
+    def can_copy(self, source_bucket: str, target_bucket: str) -> bool:
+        return True
+
     def copy(
         self,
         source: ObjectInfo,

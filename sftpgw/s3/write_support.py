@@ -25,6 +25,7 @@ class WriteSupport:
     :param publisher: publishes objects, and settles lost responses.
     :param reasons: asks the store why it fails.
     :param storage_class: ``[s3] storage_class``, for objects whose properties name none.
+    :param store_name: the name of the store; empty for ``[s3]``.
     """
 
     executor: BoundExecutor
@@ -35,6 +36,7 @@ class WriteSupport:
     publisher: Publisher
     reasons: FailureReasons
     storage_class: str
+    store_name: str
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class WriteSupport:
             publisher=Publisher(executor, reads, fallbacks),
             reasons=FailureReasons(executor, reads),
             storage_class=executor.settings.storage_class,
+            store_name=executor.settings.name,
         )
 
     @property

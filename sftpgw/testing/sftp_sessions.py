@@ -24,6 +24,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.user_counts import UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
@@ -58,7 +59,7 @@ from sftpgw.wire.sftp import Kind, OpenFlag, Status
 CREATE = OpenFlag.WRITE | OpenFlag.CREAT | OpenFlag.TRUNC
 DOTS = (b".", b"..")
 LABELS = SessionLabels("session", "192.0.2.1:4711")
-ALICE = User("alice", "bucket", "home/alice/")
+ALICE = User.with_home("alice", "bucket", "home/alice/")
 
 
 class SftpFailure(Exception):
@@ -127,6 +128,7 @@ class GatewayInMemory:
         self.mtimes = SharedMtimes()
         self.unfinished = UnfinishedOfUsers()
         self.counts = UserCounts()
+        self.rates = UserRates(self.clock)
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -157,6 +159,7 @@ class GatewayInMemory:
             mtimes=self.mtimes,
             unfinished=self.unfinished,
             counts=self.counts,
+            rates=self.rates,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -233,6 +236,7 @@ def _avatar_parts(session: Session) -> AvatarParts:
         output_memory=session.context.budget,
         totals=session.traffic.facts,
         user_sessions=session.count_of_sessions,
+        limits=session.limits,
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sftpgw.files.permissions import NEEDS, REWRITE, Operation
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -97,7 +97,7 @@ def outcome(granted: Permission, attempt: Callable[[SftpClient], object]) -> Sta
     gateway = GatewayInMemory()
     for key in ("file", "b", "d/"):
         gateway.store.seed(f"home/alice/{key}", b"" if key.endswith("/") else b"data")
-    client = gateway.log_in(replace(ALICE, permissions=granted))
+    client = gateway.log_in(with_mount(ALICE, permissions=granted))
     try:
         attempt(client)
     except SftpFailure as failure:
@@ -129,7 +129,7 @@ def test_a_client_needs_what_the_table_says(
 
 def test_put_p_needs_no_setstat() -> None:
     gateway = GatewayInMemory()
-    client = gateway.log_in(replace(ALICE, permissions=Permission.UPLOAD))
+    client = gateway.log_in(with_mount(ALICE, permissions=Permission.UPLOAD))
     times = {"atime": 5, "mtime": 5}
     handle = client.open(b"/new", CREATE, permissions=0o644, **times)
     client.write(handle, 0, b"data")
@@ -143,7 +143,7 @@ def test_an_empty_file_is_overwritten_by_an_empty_one_with_its_time() -> None:
     """As ``scp -p`` does: with the right to upload it anew nothing else comes of it."""
     gateway = GatewayInMemory()
     gateway.store.seed("home/alice/file")
-    client = gateway.log_in(replace(ALICE, permissions=REWRITE))
+    client = gateway.log_in(with_mount(ALICE, permissions=REWRITE))
     handle = client.open(b"/file", OVERLAY)
     client.ask(wire.ChangeHandle(0, handle, {"size": 0}))
     client.ask(wire.ChangeHandle(0, handle, {"atime": 5, "mtime": 5}))
@@ -154,7 +154,7 @@ def test_an_empty_file_is_overwritten_by_an_empty_one_with_its_time() -> None:
 def test_a_time_that_is_set_already_is_no_change() -> None:
     gateway = GatewayInMemory()
     gateway.store.seed("home/alice/file", b"data", mtime="5.25")
-    client = gateway.log_in(replace(ALICE, permissions=REWRITE))
+    client = gateway.log_in(with_mount(ALICE, permissions=REWRITE))
     client.close(client.open(b"/file", OVERLAY, atime=5, mtime=5))
     assert gateway.store.requests["copy"] == 0
 
@@ -170,7 +170,7 @@ def test_a_hash_is_part_of_the_content(command: str) -> None:
     talk = Talk(
         gateway,
         command.encode() + b" /file",
-        replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.DOWNLOAD),
+        with_mount(ALICE, permissions=ALL_PERMISSIONS & ~Permission.DOWNLOAD),
     )
     assert talk.heard() == b""
     assert b"you may not download files here" in talk.channel.errors

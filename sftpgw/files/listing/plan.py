@@ -16,13 +16,14 @@ page whose range of keys includes its key, unless that page has an object of thi
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from sftpgw.files.listing.markers import hadoop_directory
-from sftpgw.files.paths import MARKER_CONTENT, Mount, can_be_named, is_hidden
+from sftpgw.files.paths import MARKER_CONTENT, can_be_named, is_hidden
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
+from sftpgw.model.mounts import Mount
 from sftpgw.model.store import ListPage, ObjectInfo
 
 _LONGEST_MTIME = 40
@@ -37,12 +38,17 @@ class EntrySieve:
 
     :param mount: the mount of the directory, which knows the hidden prefix.
     :param prefix: the prefix of the directory.
+    :param fixed_names: the names of fixed directories, which hide what is stored under them
+        (`files/mount_table`); the listing shows them itself.
     :ivar skipped: how many keys no path can name, so far.
     """
 
-    def __init__(self, mount: Mount, prefix: str) -> None:
+    def __init__(
+        self, mount: Mount, prefix: str, *, fixed_names: Collection[str] = frozenset()
+    ) -> None:
         self._mount = mount
         self._prefix = prefix
+        self._fixed_names = fixed_names
         self._open_names: list[str] = []
         self._last_key = b""
         self.skipped = 0
@@ -82,7 +88,7 @@ class EntrySieve:
                 self.skipped += 1
                 continue
             directory = name if found is None else hadoop_directory(name, found.size_bytes)
-            if directory in self._open_names:
+            if directory in self._open_names or (directory or name) in self._fixed_names:
                 continue
             self._remember(directory or name)
             if directory is not None:

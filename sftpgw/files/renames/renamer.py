@@ -97,8 +97,9 @@ class Renamer:
         :param replace: whether a file or an empty directory at the target is replaced.
         :raises FileError, StoreError: both are as they were, or the source exists as well.
         """
-        if source.is_root or target.is_root:
-            raise PermissionDenied("/: cannot be renamed or replaced")
+        for end in (source, target):
+            if end.is_fixed:
+                raise PermissionDenied(f"{end.path}: cannot be renamed or replaced")
         require_writable(source)
         require_writable(target)
         uploads = self._transfers.writing(source.file) if source.may_be_file else ()
@@ -107,7 +108,7 @@ class Renamer:
             await self._rename_directory(source, target, replace=replace)
         elif target.must_be_directory:
             raise await self._lookup.absent_file_error(target)
-        elif target == source:
+        elif target.is_same(source):
             return
         elif target.is_below(source):
             raise NotADirectory(f"{source.path}: is not a directory")
@@ -235,7 +236,7 @@ class Renamer:
             if source.may_be_file:
                 await self._suspended_uploads.require_none(source.file, source.path)
             raise await self._lookup.absent_file_error(source)
-        if target == source:
+        if target.is_same(source):
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")

@@ -277,15 +277,15 @@ def test_a_store_that_is_down_is_told_and_tried_again() -> None:
 
 class TestTargets:
     USERS = (
-        User("a", "bucket", "home/a/"),
-        User("b", "bucket", "home/"),
-        User("c", "bucket", "home-c/"),
-        User("d", "other", ""),
-        User("e", "other", "home/e/"),
+        User.with_home("a", "bucket", "home/a/"),
+        User.with_home("b", "bucket", "home/"),
+        User.with_home("c", "bucket", "home-c/"),
+        User.with_home("d", "other", ""),
+        User.with_home("e", "other", "home/e/"),
     )
 
     def test_only_the_state_prefix_is_swept_if_the_option_is_off(self) -> None:
-        targets = targets_of(StoreSettings(), self.USERS)
+        targets = targets_of(lambda bucket: StoreSettings(), self.USERS)
         assert [(target.bucket, target.prefix) for target in targets] == [
             ("bucket", ".sftpgw/pieces/"),
             ("bucket", ".sftpgw/probe/"),
@@ -299,7 +299,11 @@ class TestTargets:
 
     def test_each_prefix_is_swept_once(self) -> None:
         settings = StoreSettings(abort_stale_uploads_seconds=2 * DAY)
-        targets = [target for target in targets_of(settings, self.USERS) if not target.has_objects]
+        targets = [
+            target
+            for target in targets_of(lambda bucket: settings, self.USERS)
+            if not target.has_objects
+        ]
         assert [(target.bucket, target.prefix) for target in targets] == [
             ("bucket", "home-c/"),
             ("bucket", "home/"),
