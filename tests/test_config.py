@@ -19,6 +19,7 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import AuthorizedKey
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 
@@ -38,10 +39,10 @@ authorized_keys = ssh-ed25519 AAAA alice@laptop
 """
 
 
-def read_key(line: str) -> bytes:
+def read_key(line: str) -> AuthorizedKey:
     if not line.startswith("ssh-"):
         raise ValueError("is not a key")
-    return line.encode()
+    return AuthorizedKey(line.encode())
 
 
 def check_hash(text: str) -> None:
@@ -122,6 +123,7 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
+JUDGED |= dict.fromkeys(("ca_keys", "revoked_keys"), "banner.txt")
 """Text for keys whose values are judged after they were parsed."""
 
 COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -178,7 +180,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        "ca_file": str(tmp_path / text),
+        **{file: str(tmp_path / text) for file in ("ca_file", "ca_keys", "revoked_keys")},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)

@@ -19,6 +19,7 @@ from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders, read_auth_settings
 from sftpgw.config.scalars import size_text
 from sftpgw.config.stores import (
     Check,
@@ -55,6 +56,7 @@ def load_settings(
     check_proxy: Check = str,
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
+    key_files: KeyFileReaders = NO_READERS,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -68,6 +70,7 @@ def load_settings(
     :param bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
+    :param key_files: read the files that [auth] names.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -85,9 +88,12 @@ def load_settings(
     _check_host_keys(parts["gateway"], gateway, check_host_key)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
+    auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
-    users = load_users(users_file, stores, read_key, check_hash, faults)
+    users = load_users(
+        users_file, stores, read_key, check_hash, faults, has_authorities=bool(auth.ca_keys)
+    )
     _check_buckets(parts["s3"], stores, users, users_file, cache(bucket_check))
     if not parts["s3"].given.get("bucket") and "" in _buckets(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
@@ -99,7 +105,9 @@ def load_settings(
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
     known = MappingProxyType(users)
-    return Settings(gateway, stores.s3, ssh, limits, files, known, warnings, stores.named)
+    return Settings(
+        gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
+    )
 
 
 def _ssh_settings(

@@ -507,6 +507,23 @@ FILES_KEYS: Mapping[str, Key] = {
     "directory_mode": Key("directory_mode", MODE, "The mode that all folders show."),
 }
 
+AUTH_KEYS: Mapping[str, Key] = {
+    "ca_keys": Key(
+        "ca_keys",
+        PATH,
+        "A file with public keys, one a line, whose owners sign certificates of users (OpenSSH's "
+        "``TrustedUserCAKeys``). A certificate opens the account of each user whose name, or one "
+        "of whose ``principals``, is among its principals.",
+    ),
+    "revoked_keys": Key(
+        "revoked_keys",
+        PATH,
+        "A file with keys and certificates that do not log in any more (OpenSSH's "
+        "``RevokedKeys``): a KRL as ``ssh-keygen -k`` writes it, or public keys, one a line. It "
+        "concerns keys of users, certificates, and keys of authorities.",
+    ),
+}
+
 OF_ALL_STORES: Mapping[str, str] = {
     "bucket": "is a key of [s3] only; write the bucket of a user as NAME:bucket in users.ini",
     "max_requests": "is a key of [s3] only; it counts the requests to all stores together",
@@ -522,6 +539,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "gateway": GATEWAY_KEYS,
     "s3": S3_KEYS,
     "ssh": SSH_KEYS,
+    "auth": AUTH_KEYS,
     "limits": LIMITS_KEYS,
     "files": FILES_KEYS,
 }
@@ -570,8 +588,15 @@ USER_KEYS: Mapping[str, Key] = {
     "authorized_keys": Key(
         "authorized_keys",
         PUBLIC_KEYS,
-        "The public keys with which the user may log in, as in OpenSSH's file. Options before a "
-        "key, such as ``from=``, are refused.",
+        "The public keys with which the user may log in, as in OpenSSH's file, with options such "
+        "as ``from=`` and ``expiry-time=``. A line with ``cert-authority`` has the key of an "
+        "authority that signs certificates of this user.",
+    ),
+    "principals": Key(
+        "principals",
+        NAMES,
+        "The principals of certificates that stand for the user. Without any it is the user's "
+        "name.",
     ),
     "password_hash": Key(
         "password_hash",

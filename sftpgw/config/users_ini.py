@@ -18,13 +18,13 @@ from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
 from sftpgw.model.settings import Stores
-from sftpgw.model.users import NO_OPTIONS, LoginMethod, LoginRules, User
+from sftpgw.model.users import AuthorizedKey, LoginMethod, LoginRules, User
 
 Check = Callable[[str], object]
 """Raises ValueError, in words for the person who wrote the file, if it does not like a value."""
 
-ReadKey = Callable[[str], bytes]
-"""The key of a line of `authorized_keys`, encoded; raises ValueError as above."""
+ReadKey = Callable[[str], AuthorizedKey]
+"""The key of a line of `authorized_keys`; raises ValueError as above."""
 
 ALL_USERS = "*"
 LONGEST_NAME = 128
@@ -33,9 +33,23 @@ AT_FAULT = "at-fault/"
 
 
 def load_users(
-    file: Path, stores: Stores, read_key: ReadKey, check_hash: Check, faults: Faults
+    file: Path,
+    stores: Stores,
+    read_key: ReadKey,
+    check_hash: Check,
+    faults: Faults,
+    *,
+    has_authorities: bool = False,
 ) -> dict[str, User]:
-    """The users by name. A user at fault is among them, with harmless values in its gaps."""
+    """The users by name. A user at fault is among them, with harmless values in its gaps.
+
+    :param file: users.ini.
+    :param stores: have the bucket of users without their own.
+    :param read_key: reads a line of `authorized_keys`.
+    :param check_hash: judges a `password_hash`.
+    :param faults: takes the faults.
+    :param has_authorities: a user may log in with a certificate, and needs no key or password.
+    """
     sections = read_sections(file, faults)
     if sections is None:
         return {}
@@ -46,9 +60,9 @@ def load_users(
         values = own.values(USER_KEYS)
         _check_name(own)
         _check_prefix(own, values, stores)
-        values["authorized_keys"] = _read_keys(own, values.get("authorized_keys", ()), read_key)
-        _check_login(own, values, check_hash)
-        users[name] = _user(name, values, stores)
+        keys = _read_keys(own, values.get("authorized_keys", ()), read_key)
+        _check_login(own, values, check_hash, has_authorities=has_authorities)
+        users[name] = _user(name, values, keys, stores)
     _check_alike(sections)
     if not users:
         faults.add(file, "has no user; add a section [name] for each")
@@ -58,7 +72,9 @@ def load_users(
     return users
 
 
-def _user(name: str, values: Mapping[str, Any], stores: Stores) -> User:
+def _user(
+    name: str, values: Mapping[str, Any], keys: Iterable[AuthorizedKey], stores: Stores
+) -> User:
     bucket = values.get("bucket", stores.s3.bucket)
     home = Mount(
         bucket,
@@ -67,11 +83,13 @@ def _user(name: str, values: Mapping[str, Any], stores: Stores) -> User:
         values.get("permissions", ALL_PERMISSIONS),
     )
     login = LoginRules(
-        dict.fromkeys(values["authorized_keys"], NO_OPTIONS),
+        {key.blob: key.options for key in keys if not key.is_authority},
         values.get("password_hash"),
         values.get("totp_secret"),
         values.get("require", ()),
+        values.get("principals", ()),
         is_disabled=values.get("is_disabled", False),
+        authorities={key.blob: key.options for key in keys if key.is_authority},
     )
     return User(name, (home,), values.get("weight", 1), login)
 
@@ -132,14 +150,16 @@ def _check_alike(sections: Mapping[str, Section]) -> None:
             section.fault("", f"{text} (Unicode NFC and NFD); keep one")
 
 
-def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> frozenset[bytes]:
-    keys = set()
+def _read_keys(section: Section, lines: Iterable[str], read_key: ReadKey) -> list[AuthorizedKey]:
+    keys: dict[tuple[bytes, bool], AuthorizedKey] = {}
     for number, line in enumerate(lines, start=1):
         try:
-            keys.add(read_key(line))
+            key = read_key(line)
+            if keys.setdefault((key.blob, key.is_authority), key) != key:
+                raise ValueError("the key stands there twice, with other options; keep one")
         except ValueError as error:
             section.fault("authorized_keys", f"key {number}{_line_of(section, line)}: {error}")
-    return frozenset(keys)
+    return list(keys.values())
 
 
 def _line_of(section: Section, wanted: str) -> str:
@@ -156,13 +176,15 @@ def _line_of(section: Section, wanted: str) -> str:
     return ""
 
 
-def _check_login(section: Section, values: Mapping[str, Any], check_hash: Check) -> None:
+def _check_login(
+    section: Section, values: Mapping[str, Any], check_hash: Check, *, has_authorities: bool
+) -> None:
     if "password_hash" in values:
         try:
             check_hash(values["password_hash"])
         except ValueError as error:
             section.fault("password_hash", error)
-    _check_require(section, values)
+    _check_require(section, values, has_authorities=has_authorities)
 
 
 SOURCES = {
@@ -173,10 +195,12 @@ SOURCES = {
 """The key of users.ini by which a user can give each proof."""
 
 
-def _check_require(section: Section, values: Mapping[str, Any]) -> None:
+def _check_require(section: Section, values: Mapping[str, Any], *, has_authorities: bool) -> None:
     """Find a user who cannot log in, whatever they prove. One who is disabled need not."""
     require: Iterable[Iterable[LoginMethod]] = values.get("require", ())
     has = {method for method, key in SOURCES.items() if section.given.get(key)}
+    if has_authorities:
+        has.add(LoginMethod.PUBLICKEY)
     if values.get("is_disabled") or any(set(series) <= has for series in require):
         return
     if not has - {LoginMethod.TOTP}:

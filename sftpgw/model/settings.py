@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.bucket_names import store_of_bucket
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -290,8 +291,26 @@ class FilesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """``[auth]``: how users log in.
+
+    :ivar ca_keys: the path of a file with authorities; empty for none.
+    :ivar revoked_keys: the path of a revocation list; empty for none.
+    """
+
+    ca_keys: str = ""
+    revoked_keys: str = ""
+
+
+DEFAULT_AUTH = AuthSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the two ini files say."""
+    """All that the two ini files say, and the files that they name.
+
+    :ivar key_trust: what the files of ``[auth]`` say.
+    """
 
     gateway: GatewaySettings
     s3: StoreSettings
@@ -301,6 +320,8 @@ class Settings:
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
     stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+    auth: AuthSettings = DEFAULT_AUTH
+    key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:

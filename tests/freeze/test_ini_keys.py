@@ -23,7 +23,7 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import User
+from sftpgw.model.users import AuthorizedKey, User
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from tests.freeze.tables import demand_same, rows_of
 
@@ -36,6 +36,7 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEH"
 EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
     "printable": ({"text": "text"}, ["a\tb", "${HOME}"]),
+    "names": ({"a": ("a",), "a, b  c": ("a", "b", "c")}, []),
     "secret": ({"s3cr%t;#": "s3cr%t;#"}, ["${SECRET}", "<secret>"]),
     "text": ({"$2b$04$abc": "$2b$04$abc"}, []),
     "yes-or-no": (
@@ -199,7 +200,7 @@ class Loader:
         (self.folder / "sftpgw.ini").write_text(gateway, encoding="utf-8")
         return load_settings(
             self.folder / "sftpgw.ini",
-            read_key=str.encode,
+            read_key=lambda line: AuthorizedKey(line.encode()),
             check_hash=str,
             known_algorithms=KNOWN,
         )
@@ -363,12 +364,12 @@ def demand_examples(row: Row, kind: str, loader: Loader) -> None:
 
 def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values as this key has them."""
-    folder = {"[gateway] host_keys": True, "[s3] ca_file": True}
+    of_folder = ("[gateway] host_keys", "[s3] ca_file", "[auth] ca_keys", "[auth] revoked_keys")
     if row.name in ("[gateway] users", "[ssh] banner_file"):
         return {}  # their values are what is in the file
     if row.key == "authorized_keys":
         return {text: frozenset(line.encode() for line in v) for text, v in accepted.items()}
-    if row.name in folder:
+    if row.name in of_folder:
         return {}  # absolute, and tested in test_files_are_relative_to_the_configuration
     return accepted
 
@@ -379,5 +380,7 @@ def test_files_are_relative_to_the_configuration(loader: Loader) -> None:
     host_keys = loader.value(rows["[gateway] host_keys"], "a\n b/c")
     assert host_keys == (str(folder / "a"), str(folder / "b/c"))
     assert loader.value(rows["[s3] ca_file"], "text") == str(folder / "text")
+    assert loader.value(rows["[auth] ca_keys"], "text") == str(folder / "text")
+    assert loader.value(rows["[auth] revoked_keys"], "text") == str(folder / "text")
     assert loader.value(rows["[ssh] banner_file"], "text") == "Members only.\r\n"
     assert loader.value(rows["[gateway] users"], "./users.ini") == ("alice",)
