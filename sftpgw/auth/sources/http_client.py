@@ -20,10 +20,11 @@ from typing import Any
 
 import treq
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.internet.error import ConnectError, ConnectionLost, DNSLookupError
 from twisted.web.client import ResponseFailed
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from sftpgw.aio.fair_slots import FairSlots
@@ -83,16 +84,19 @@ class HttpUserClient:
                 try:
                     return await self._send(question)
                 except _LOST as error:
+                    if _was_cancelled(error):
+                        raise CancelledError from None
                     if not tries_left:
                         raise SourceAway(_reason(error)) from None
         raise AssertionError("the loop returns or raises")
 
     async def _send(self, question: HttpQuestion) -> bytes | None:
-        headers: dict[str, Any] = dict(question.headers)
+        headers = Headers({name.encode(): [value] for name, value in question.headers.items()})
         if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+            headers.setRawHeaders(b"Authorization", [f"Bearer {self._token}".encode()])
         # A client of its own for each question: cookies are not kept.
-        response = await HTTPClient(self._agent).request(
+        client = HTTPClient(self._agent, data_to_body_producer=_Body)
+        response = await client.request(
             question.method,
             question.url,
             headers=headers,
@@ -107,6 +111,31 @@ class HttpUserClient:
         if response.code in _UNKNOWN | _REFUSED:
             return None
         raise SourceAway(f"the service answers with status {response.code}")
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A small body, which is written at once. Twisted's own takes turns of the reactor for it.
+
+    :param content: the body.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.length = len(content)
+        self._content = content
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """All of it is written already."""
+
+    def resumeProducing(self) -> None:
+        """All of it is written already."""
+
+    def stopProducing(self) -> None:
+        """All of it is written already."""
 
 
 async def _collected(response: Any) -> bytes:
@@ -160,6 +189,13 @@ class _Dropped:
 
     def connectionLost(self, reason: Any) -> None:
         """It is over."""
+
+
+def _was_cancelled(error: BaseException) -> bool:
+    """Whether we have given the request up: Twisted then says that no response came."""
+    return isinstance(error, ResponseFailed) and any(
+        each.check(CancelledError) for each in error.reasons
+    )
 
 
 def _reason(error: BaseException) -> str:

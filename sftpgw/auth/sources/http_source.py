@@ -26,7 +26,7 @@ from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser, Question, as
 from sftpgw.model.addresses import source_of
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
-from sftpgw.model.events.session_events import UserSourceAnswerBad, UserSourceAway
+from sftpgw.model.events.user_source_events import UserSourceAnswerBad, UserSourceAway
 from sftpgw.model.settings import HttpSourceSettings
 from sftpgw.model.users import User
 
