@@ -68,6 +68,7 @@ setup(
         "argon2-cffi>=23.1",
         "pyotp>=2.9",
         "segno>=1.6",
+        "treq>=24.9",
     ],
     extras_require={
         "demo": MOTO_S3,

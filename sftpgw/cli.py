@@ -92,7 +92,7 @@ def _parser() -> ArgumentParser:
         "Where standard input is no terminal, its first line is the password.",
     )
     hashing.set_defaults(run=_hash_password)
-    add_user_commands(commands)
+    add_user_commands(commands, _user)
     return parser
 
 
@@ -167,6 +167,12 @@ def _twistd(given: Namespace, *options: str) -> int:
     options_of_twistd.parseOptions([*runner, "sftpgw", *options])
     twistd.runApp(options_of_twistd)
     return 0
+
+
+def _user(given: Namespace) -> int:
+    from sftpgw.user_commands.runner import run_user_command  # noqa: PLC0415 - heavy, as above
+
+    return run_user_command(given)
 
 
 def _hash_password(_given: Namespace) -> int:

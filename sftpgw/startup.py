@@ -88,7 +88,7 @@ def faults_with_users(path: Path, users: Path) -> tuple[str, ...]:
 def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
     return load_settings(
         path,
-        users=users,
+        other_users=users,
         read_key=read_authorized_key,
         check_hash=check_password_hash,
         check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),

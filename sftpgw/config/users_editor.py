@@ -72,10 +72,11 @@ class UsersEditor:
 
     :param path: the file or directory of ``[gateway] users``.
     :param judge: finds the faults of the configuration with other users.
+    :ivar path: the same, without symbolic links.
     """
 
     def __init__(self, path: Path, judge: Judge) -> None:
-        self._path = Path(os.path.realpath(path))
+        self.path = Path(os.path.realpath(path))
         self._judge = judge
 
     def file_of(self, section: str) -> Path | None:
@@ -94,11 +95,11 @@ class UsersEditor:
         :param section: its name.
         :raises EditRefused: no file can have this name.
         """
-        if not self._path.is_dir():
-            return self._path
+        if not self.path.is_dir():
+            return self.path
         if "/" in section or section.startswith("."):
             raise EditRefused(f"[{section}] is not a user name")
-        return self._path / f"{section}.ini"
+        return self.path / f"{section}.ini"
 
     def edit(self, file: Path, change: Callable[[str], str]) -> bool:
         """Replace a file by its changed text.
@@ -121,9 +122,9 @@ class UsersEditor:
         return True
 
     def _files(self) -> list[Path]:
-        if not self._path.is_dir():
-            return [self._path]
-        return sorted(each for each in self._path.glob("*.ini") if not each.name.startswith("."))
+        if not self.path.is_dir():
+            return [self.path]
+        return sorted(each for each in self.path.glob("*.ini") if not each.name.startswith("."))
 
     def _replace(self, target: Path, old: _Old, new: str) -> None:
         folder = Path(tempfile.mkdtemp(prefix=".sftpgw-user-", dir=target.parent))
@@ -141,13 +142,13 @@ class UsersEditor:
     def _refuse_faults(self, folder: Path, written: Path, target: Path) -> None:
         """Judge the users with the new file in place of the old one."""
         users = written
-        if self._path.is_dir():
+        if self.path.is_dir():
             users = folder
             for other in self._files():
                 if other.name != target.name:
                     (folder / other.name).symlink_to(os.path.realpath(other))
-        before = set(self._judge(self._path))
-        place = str(self._path if self._path.is_dir() else target)
+        before = set(self._judge(self.path))
+        place = str(self.path if self.path.is_dir() else target)
         after = [fault.replace(str(users), place) for fault in self._judge(users)]
         added = [fault for fault in after if fault not in before]
         if added:

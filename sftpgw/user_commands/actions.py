@@ -10,6 +10,7 @@ import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyotp
@@ -30,7 +31,7 @@ from sftpgw.config.ini_edits import (
 from sftpgw.config.ini_file import Faults, read_sections
 from sftpgw.config.users_editor import EditRefused, UsersEditor
 from sftpgw.user_commands.foreign_users import ForeignUser
-from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP
+from sftpgw.user_commands.shown_users import DISABLED, HASH, KEYS, SECRETS, TOTP, needs_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,13 @@ class UserActions:
         self._terminal = terminal
 
     def add(
-        self, name: str, values: Sequence[tuple[str, str]], keys: Iterable[str], *, password: bool
+        self,
+        name: str,
+        values: Sequence[tuple[str, str]],
+        keys: Iterable[str],
+        *,
+        password: bool,
+        issuer: str | None = None,
     ) -> None:
         """Add a user.
 
@@ -69,6 +76,8 @@ class UserActions:
         :param values: the keys of the section with their values.
         :param keys: lines or files of public keys.
         :param password: whether to ask for a password.
+        :param issuer: what a phone app shows beside the name, to make a secret for one-time codes,
+            too; None to make none.
         """
         if name.startswith("*") or not name:
             raise EditRefused(f"{name!r} is not a user name; a name does not begin with *")
@@ -80,9 +89,14 @@ class UserActions:
             lines += [f"{KEYS} =", *(f"    {line}" for line in public_keys)]
         if password:
             lines.append(f"{HASH} = {hash_password(self._terminal.ask_new_password())}")
+        secret = pyotp.random_base32()
+        if issuer is not None:
+            lines.append(f"{TOTP} = {secret}")
         file = self._editor.file_for_new(name)
         self._editor.edit(file, lambda text: with_section(text, name, lines))
         self._terminal.say(f"{file}: [{name}] is new")
+        if issuer is not None:
+            self._enrol(name, secret, issuer)
 
     def passwd(self, name: str) -> None:
         """Give a user another password.
@@ -121,7 +135,7 @@ class UserActions:
             if key.blob in known:
                 self._terminal.say(f"{name} has {fingerprint(key.blob)} already")
                 continue
-            self._edit(name, lambda text, line=line: with_line(text, name, KEYS, line))
+            self._edit(name, partial(with_line, section=name, key=KEYS, line=line))
             self._terminal.say(f"{name}: {fingerprint(key.blob)} is new")
 
     def remove_key(self, name: str, given: str) -> None:
@@ -156,8 +170,13 @@ class UserActions:
             raise EditRefused(f"{name} has a {TOTP} already; --replace makes a new one")
         secret = pyotp.random_base32()
         self._set(name, TOTP, secret)
+        self._enrol(name, secret, issuer)
+
+    def _enrol(self, name: str, secret: str, issuer: str) -> None:
         uri = pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=issuer)
         self._terminal.say(f"Scan this with the app, or type {secret}:\n\n{qr_code(uri)}\n{uri}")
+        if not needs_code(self._editor.path, name):
+            self._terminal.say(f"No code is asked for yet: `require` of {name} does not have totp.")
 
     def remove_totp(self, name: str) -> None:
         """Take a user's secret for one-time codes away.
@@ -197,26 +216,50 @@ class UserActions:
         :param dry_run: whether to print the sections only.
         :returns: how many could not be added.
         """
-        refused = 0
+        if not dry_run and self._add_together(users):
+            refused = 0
+        else:
+            refused = sum(not self._add_alone(user, dry_run=dry_run) for user in users)
         for user in users:
-            try:
-                self._add_foreign(user, dry_run=dry_run)
-            except (EditRefused, ValueError) as problem:
-                refused += 1
-                self._terminal.say(f"{user.name}: NOT added: {problem}")
             for left in user.left_out:
                 self._terminal.say(f"{user.name}: not carried over: {left}")
         return refused
 
-    def _add_foreign(self, user: ForeignUser, *, dry_run: bool) -> None:
+    def _add_together(self, users: Sequence[ForeignUser]) -> bool:
+        """Add all users in one edit, where they come into one file; False if one is refused."""
+        files = {self._editor.file_for_new(user.name) for user in users}
+        if len(files) > 1:
+            return False
+        [file] = files
+
+        def with_all(text: str) -> str:
+            for user in users:
+                text = with_section(text, user.name, user.lines)
+            return text
+
+        try:
+            self._editor.edit(file, with_all)
+        except (EditRefused, ValueError):
+            return False
+        for user in users:
+            self._terminal.say(f"{user.name}: added")
+        return True
+
+    def _add_alone(self, user: ForeignUser, *, dry_run: bool) -> bool:
+        """Add one user; tell if that is refused."""
         if dry_run:
             self._terminal.say("\n".join((f"[{user.name}]", *_hidden(user.lines), "")))
-            return
-        if self._editor.file_of(user.name) is not None:
-            raise EditRefused("there is a user of this name already")
-        file = self._editor.file_for_new(user.name)
-        self._editor.edit(file, lambda text: with_section(text, user.name, user.lines))
-        self._terminal.say(f"{user.name}: added to {file}")
+            return True
+        try:
+            if self._editor.file_of(user.name) is not None:
+                raise EditRefused("there is a user of this name already")
+            file = self._editor.file_for_new(user.name)
+            self._editor.edit(file, partial(with_section, section=user.name, lines=user.lines))
+        except (EditRefused, ValueError) as problem:
+            self._terminal.say(f"{user.name}: NOT added: {problem}")
+            return False
+        self._terminal.say(f"{user.name}: added")
+        return True
 
     def _file_of(self, name: str) -> Path:
         file = self._editor.file_of(name)

@@ -6,6 +6,7 @@ Knows: commands and their arguments. Must not know: what a command does.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from typing import Any
 
 PLACES = ("sftpgw.ini", "/etc/sftpgw/sftpgw.ini")
@@ -17,24 +18,19 @@ SECTION_OPTIONS = ("bucket", "key_prefix", "permissions", "groups", "require")
 FORMATS = ("aws-transfer", "sftpgo")
 
 
-def add_user_commands(commands: Any) -> None:
+def add_user_commands(commands: Any, run: Callable[[Namespace], int]) -> None:
     """Add ``user`` to the commands of the program.
 
     :param commands: the subparsers.
+    :param run: runs a command, whose name is ``action`` of the arguments.
     """
     user = commands.add_parser("user", help="add, show, change and remove users")
-    user.set_defaults(run=_run)
+    user.set_defaults(run=run)
     actions = user.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_making(actions)
     _add_proving(actions)
     _named(actions, "show", "tell what applies to a user, and from where it comes")
     _command(actions, "list", "list all users")
-
-
-def _run(given: Namespace) -> int:
-    from sftpgw.user_commands.runner import run_user_command  # noqa: PLC0415 - heavy
-
-    return run_user_command(given)
 
 
 def _add_making(actions: Any) -> None:
@@ -43,6 +39,8 @@ def _add_making(actions: Any) -> None:
         "--key", action="append", default=[], help="a public key, or a file of them; several times"
     )
     add.add_argument("--password", action="store_true", help="ask for a password")
+    add.add_argument("--totp", action="store_true", help="make a secret for one-time codes, too")
+    _add_issuer(add)
     for key in SECTION_OPTIONS:
         option = "--prefix" if key == "key_prefix" else f"--{key}"
         add.add_argument(option, dest=key, metavar="TEXT", help=f"{key} of the section")
@@ -65,10 +63,16 @@ def _add_proving(actions: Any) -> None:
     which.add_argument("--add", metavar="KEY", help="a public key, or a file of them")
     which.add_argument("--remove", metavar="KEY", help="its fingerprint, comment or line")
     totp = _named(actions, "totp", "make a secret for one-time codes, with a QR code")
-    totp.add_argument("--issuer", default="sftpgw", help="what the app shows beside the name")
+    _add_issuer(totp)
     how = totp.add_mutually_exclusive_group()
     how.add_argument("--replace", action="store_true", help="replace the secret")
     how.add_argument("--remove", action="store_true", help="take the secret away")
+
+
+def _add_issuer(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--issuer", default="sftpgw", metavar="TEXT", help="what the app shows beside the name"
+    )
 
 
 def _command(actions: Any, command: str, text: str) -> ArgumentParser:

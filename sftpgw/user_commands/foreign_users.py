@@ -1,7 +1,7 @@
 """Users of other programs, as sections of users.ini: AWS Transfer Family and SFTPGo.
 
-Knows: what ``aws transfer list-users`` and ``describe-user`` print (API reference, DescribedUser), and
-what SFTPGo's ``dumpdata`` writes (its OpenAPI schema, User).
+Knows: what ``aws transfer list-users`` and ``describe-user`` print (API reference, DescribedUser),
+and what SFTPGo's ``dumpdata`` writes (its OpenAPI schema, User).
 Must not know: files, or how users.ini is edited.
 
 What has no counterpart is reported, never guessed. A user who would get more than before is not

@@ -16,7 +16,7 @@ from pathlib import Path
 from sftpgw.config.ini_file import Faults
 from sftpgw.config.users_editor import EditRefused, UsersEditor, users_path
 from sftpgw.startup import faults_with_users
-from sftpgw.terminal import print_error, print_line
+from sftpgw.terminal import print_line
 from sftpgw.user_commands.actions import OperatorTerminal, UserActions
 from sftpgw.user_commands.arguments import PLACES, SECTION_OPTIONS
 from sftpgw.user_commands.foreign_users import read_foreign_users
@@ -45,10 +45,14 @@ def run_user_command(given: Namespace) -> int:
         return ACTIONS[given.action](given, UserActions(editor, terminal), users) or DONE
     except EditRefused as refusal:
         for reason in refusal.reasons:
-            print_error(f"sftpgw user: {reason}")
+            _print_error(reason)
     except (ValueError, OSError) as problem:
-        print_error(f"sftpgw user: {problem}")
+        _print_error(problem)
     return FAULT
+
+
+def _print_error(text: object) -> None:
+    print_line(f"sftpgw user: {text}", sys.stderr)
 
 
 def _config_of(given: str | None) -> Path:
@@ -60,7 +64,8 @@ def _config_of(given: str | None) -> Path:
 
 def _add(given: Namespace, actions: UserActions, *_: Path) -> None:
     values = [(key, value) for key in SECTION_OPTIONS if (value := getattr(given, key))]
-    actions.add(given.name, values, given.key, password=given.password)
+    issuer = given.issuer if given.totp else None
+    actions.add(given.name, values, given.key, password=given.password, issuer=issuer)
 
 
 def _passwd(given: Namespace, actions: UserActions, *_: Path) -> None:
@@ -106,7 +111,7 @@ def _print_all(lines: Iterable[str], faults: Faults) -> int:
     for line in lines:
         print_line(line, sys.stdout)
     for fault in faults.lines:
-        print_error(f"sftpgw user: {fault}")
+        _print_error(fault)
     return FAULT if faults.lines else DONE
 
 

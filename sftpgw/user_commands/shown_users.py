@@ -12,14 +12,15 @@ from pathlib import Path
 from sftpgw.auth.authorized_keys import read_authorized_key
 from sftpgw.auth.login_keys import fingerprint
 from sftpgw.auth.passwords import needs_rehash
-from sftpgw.config.ini_file import Faults
+from sftpgw.config.ini_file import Faults, Section
 from sftpgw.config.tables import USER_KEYS
-from sftpgw.config.user_layers import GivenValue
+from sftpgw.config.user_layers import GivenValue, applicable
 from sftpgw.config.users_editor import EditRefused
-from sftpgw.config.users_ini import explain_user, is_common, read_user_sections
+from sftpgw.config.users_ini import explain_user, is_common, layers_of, read_user_sections
 
 KEYS, HASH, TOTP, DISABLED = "authorized_keys", "password_hash", "totp_secret", "disabled"
 SECRETS = frozenset({HASH, TOTP})
+TOTP_METHOD = "totp"
 REHASH_HINT = "of a kind of which guesses are cheap; sftpgw user passwd --rehash"
 
 
@@ -47,16 +48,28 @@ def listed(users: Path, faults: Faults) -> list[str]:
     :param faults: takes what is wrong.
     """
     sections = read_user_sections(users, faults) or {}
-    names = [name for name in sections if not is_common(name)]
-    width = max(map(len, names), default=0)
+    common = {name: section for name, section in sections.items() if is_common(name)}
+    own = {name: section for name, section in sections.items() if not is_common(name)}
+    width = max(map(len, own), default=0)
     return [
-        f"{name:{width}}  {_proofs_of(_texts(users, name))}  ({sections[name].file.name})"
-        for name in names
+        f"{name:{width}}  {_proofs_of(_texts(name, {**common, name: section}))}"
+        f"  ({section.file.name})"
+        for name, section in own.items()
     ]
 
 
-def _texts(users: Path, name: str) -> Mapping[str, str]:
-    return {value.key: value.text for value in explain_user(users, name, Faults())}
+def needs_code(users: Path, name: str) -> bool:
+    """Whether ``require`` of a user asks for a one-time code.
+
+    :param users: the file or directory of users.
+    :param name: the user's name.
+    """
+    values = explain_user(users, name, Faults())
+    return any(value.key == "require" and TOTP_METHOD in value.text for value in values)
+
+
+def _texts(name: str, sections: Mapping[str, Section]) -> Mapping[str, str]:
+    return {value.key: value.text for value in applicable(layers_of(name, sections), name)}
 
 
 def _proofs_of(values: Mapping[str, str]) -> str:
