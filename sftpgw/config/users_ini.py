@@ -17,6 +17,7 @@ from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount
+from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores
 from sftpgw.model.users import AuthorizedKey, LoginMethod, LoginRules, User
 
@@ -87,7 +88,7 @@ def _user(
         values.get("password_hash"),
         values.get("totp_secret"),
         values.get("require", ()),
-        values.get("principals", ()),
+        tuple(map(normalized, values.get("principals", ()))),
         is_disabled=values.get("is_disabled", False),
         authorities={key.blob: key.options for key in keys if key.is_authority},
     )
