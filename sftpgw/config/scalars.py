@@ -17,6 +17,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -182,6 +183,41 @@ def _network(text: str) -> Network:
         raise ValueError(
             f"{text!r} is not a network ({error}); write one such as 192.0.2.0/24 or 2001:db8::/32"
         ) from None
+
+
+def expiry(text: str) -> float | None:
+    """Seconds since 1970 of a day's beginning in UTC, or of a time; None for ``never``."""
+    if text == "never":
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is not a day or time; write 2027-03-31, 2027-03-31T18:00Z or never"
+        ) from None
+
+
+def patterns(text: str) -> tuple[str, ...]:
+    """Patterns of file names, with blanks or commas between them."""
+    found = names(text)
+    for pattern in found:
+        _refuse_controls(pattern)
+        if "/" in pattern:
+            raise ValueError(f"{pattern!r} has a slash; a pattern is for names, not for paths")
+    return found
+
+
+def path_names(text: str) -> tuple[str, ...]:
+    """The names on the way from a user's root to a path: none for ``/``."""
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is not a path; write it from the root: /incoming")
+    _refuse_controls(text)
+    inner = text.removeprefix("/").removesuffix("/")
+    segments = tuple(inner.split("/")) if inner else ()
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise ValueError(f"{text!r} is not a path; write names between single slashes: /a/b")
+    return segments
 
 
 def startup_limits(text: str) -> StartupLimits:

@@ -243,6 +243,28 @@ class ExactTimes(enum.Enum):
     NO = "no"
 
 
+class HttpDialect(enum.Enum):
+    """How a web service that knows the users speaks."""
+
+    SFTPGW = "sftpgw"
+    AWS_TRANSFER = "aws-transfer"  # a GET for each user, as from an API Gateway
+    AWS_LAMBDA = "aws-lambda"  # the event of a Lambda function, as a POST to its URL
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSourceSettings:
+    """The ``http_…`` keys of [auth]: a web service that knows the users."""
+
+    url: str = ""
+    dialect: HttpDialect = HttpDialect.SFTPGW
+    token_file: str = ""
+    server_id: str = "sftpgw"
+    ca_file: str = ""
+    timeout_seconds: float = 10.0
+    cache_seconds: float = 60.0
+    stale_seconds: float = 3600.0
+
+
 class OnDisconnect(enum.Enum):
     """What becomes of an upload whose client is lost."""
 
