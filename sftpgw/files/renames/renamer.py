@@ -37,6 +37,7 @@ from sftpgw.errors import (
     PreconditionFailed,
 )
 from sftpgw.files.copies.copier import Copier
+from sftpgw.files.drop_box import DropBox, unseen
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.existence import is_stored
 from sftpgw.files.listing.markers import (
@@ -48,7 +49,14 @@ from sftpgw.files.listing.markers import (
 )
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
-from sftpgw.files.permissions import Operation, allows, require
+from sftpgw.files.permissions import (
+    Operation,
+    allows,
+    require,
+    require_file_name_allowed,
+    require_movable_directory,
+    require_no_gain,
+)
 from sftpgw.files.renames.directory_rename import DirectoryRename
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.session_context import SessionContext
@@ -69,6 +77,7 @@ class Renamer:
     :param suspended_uploads: the suspended uploads of the session's user.
     :param empty_directories: gives a marker to a directory that would end with its last file.
     :param copier: copies and verifies single objects.
+    :param drop_box: knows what the session has stored where its user sees nothing.
     """
 
     def __init__(
@@ -78,7 +87,10 @@ class Renamer:
         suspended_uploads: SuspendedUploads,
         empty_directories: EmptyDirectories,
         copier: Copier,
+        *,
+        drop_box: DropBox,
     ) -> None:
+        self._drop_box = drop_box
         self._lookup = lookup
         self._empty_directories = empty_directories
         self._suspended_uploads = suspended_uploads
@@ -102,6 +114,8 @@ class Renamer:
                 raise PermissionDenied(f"{end.path}: cannot be renamed or replaced")
         require_writable(source)
         require_writable(target)
+        require_no_gain(source, target)
+        await self._require_sight(source, target)
         uploads = self._transfers.writing(source.file) if source.may_be_file else ()
         info = await self._lookup.find_file(source, with_checksum=True)
         if info is None and not uploads:
@@ -116,6 +130,18 @@ class Renamer:
             await self._rename_file(info, uploads, source, target, replace=replace)
         self._lookup.cache.note_change(source, emptied=source.parent)
 
+    async def _require_sight(self, source: Location, target: Location) -> None:
+        """Check that a rename does not tell what is stored where the user sees nothing.
+
+        :raises NoSuchFile: the source was not stored by this session, or the target can only name
+            a directory.
+        """
+        is_own = self._drop_box.has_stored(source) or await self._lookup.own_upload(source)
+        if source.access.is_blind and not is_own:
+            raise unseen(source)
+        if target.access.is_blind and target.must_be_directory:
+            raise unseen(target)
+
     # Files.
 
     async def _rename_file(
@@ -128,8 +154,11 @@ class Renamer:
         replace: bool,
     ) -> None:
         """:param uploads: those to the source when RENAME came; later ones keep the old name."""
+        require_file_name_allowed(source)
+        require_file_name_allowed(target)
         replaced = self._transfers.writing(target.file)
-        await self._lookup.require_no_file_above(target)
+        if not target.access.is_blind:
+            await self._lookup.require_no_file_above(target)
         await self._transfers.settled(target.file)
         await self._transfers.bindings.wait_until_free(target.file, self._context.clock, uploads)
         condition = await self._require_free(target, replace=replace)
@@ -163,6 +192,7 @@ class Renamer:
         async with self._empty_directories.marker_ensured(source.parent, without=info.name.key):
             await self._delete_original(info)
         self._lookup.cache.note_file(target)
+        self._drop_box.note_moved(source, target)
         self._events.emit(
             FileRenamed(
                 key=info.name.key,
@@ -181,10 +211,15 @@ class Renamer:
         :raises AlreadyExists, IsADirectory, PermissionDenied: it may not.
         """
         await self._transfers.settled(target.file)
-        kind = await self._lookup.kind_at(target)
+        may_replace = replace and allows(target, Operation.OVERWRITE)
+        if target.access.is_blind:
+            kind = await self._kind_of_unseen(target, may_replace=may_replace)
+        else:
+            kind = await self._lookup.kind_at(target)
         if kind is FileKind.DIRECTORY:
             raise IsADirectory(f"{target.path}: is a directory")
-        if kind is FileKind.FILE or self._transfers.writing(target.file):
+        is_written = not target.access.is_blind and self._transfers.writing(target.file)
+        if kind is FileKind.FILE or is_written:
             if not replace:
                 raise AlreadyExists(f"{target.path}: the file exists already")
             require(target, Operation.OVERWRITE)
@@ -192,8 +227,13 @@ class Renamer:
             if not replace:
                 raise AlreadyExists(f"{target.path}: a part of the file exists already")
             await self._suspended_uploads.forget(found, reason="another file was given its name")
-        may_replace = replace and allows(target, Operation.OVERWRITE)
         return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
+
+    async def _kind_of_unseen(self, target: Location, *, may_replace: bool) -> FileKind | None:
+        """What is at the target, as far as it matters and the user may hear of it."""
+        if may_replace or await self._lookup.find_file_summary(target) is None:
+            return None
+        return FileKind.FILE
 
     async def _copy_file(
         self, info: ObjectInfo, target: Location, condition: WriteCondition
@@ -240,6 +280,7 @@ class Renamer:
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
+        require_movable_directory(source, target)
         path = (self._context.user, self._context.session)
         async with self._transfers.rename_slots.slot(path) as has_waited:
             if has_waited and not await self._is_directory(source):

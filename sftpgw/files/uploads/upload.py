@@ -34,6 +34,7 @@ on_disconnect = resume` an abandoned upload is suspended (`uploads/suspended`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -91,6 +92,7 @@ class Upload:
         written to.
     :param readback: reads the file while it is written; None if the file was not opened for that.
     :param traffic: counts the written bytes; by default, as a new part of the session's traffic.
+    :ivar on_stored: is called with the name and the attributes of the file once it is stored.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Upload:
         traffic: FileTraffic | None = None,
     ) -> None:
         self.traffic = traffic or context.traffic.begin()
+        self.on_stored: Callable[[ObjectName, FileAttributes], None] | None = None
         self._context = context
         self._plan = plan
         self._path = path
@@ -294,6 +297,8 @@ class Upload:
         if isinstance(command, PutWhole | CompleteUpload):
             self._reporter.stored(command.size_bytes, self._executor.etag)
             await self._metadata.after_publication(command.size_bytes, self._executor.etag)
+            if self.on_stored is not None:
+                self.on_stored(self._registration.name, await self.attributes())
         if isinstance(command, CompleteUpload) and self._suspended_uploads is not None:
             await self._suspended_uploads.published(self._registration.name)
         return self._plan.succeeded(command, outcome)
