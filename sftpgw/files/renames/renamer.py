@@ -17,7 +17,11 @@ Rules (as rename(2) of POSIX, where SFTP leaves room)
 6. The new name of a directory may end with a slash, that of a file may not. Nothing is moved to
    below a file, as far as `files/lookup` knows.
 7. A suspended upload is not a file that could be renamed yet. As a target it counts as one.
-8. A user renames only so many directories at once; further ones wait in turn by session, and look
+8. Between two mounts a file is renamed in the same way. Between two buckets the store copies it, or
+   the gateway (`copies/streamed_copy`). A file that is being written stays in its bucket, and so do
+   directories, whose journal belongs to it. Two buckets may be one under two names; therefore a
+   file never replaces one of the same key.
+9. A user renames only so many directories at once; further ones wait in turn by session, and look
    again then whether the source exists. Renames of others do not wait for them.
 """
 
@@ -27,16 +31,20 @@ from contextlib import ExitStack
 from dataclasses import replace as moved_info
 
 from sftpgw.errors import (
+    AccessDenied,
     AlreadyExists,
     DirectoryNotEmpty,
+    FileError,
     InvalidPath,
     IsADirectory,
     NotADirectory,
+    NotImplementedByStore,
     ObjectChanged,
     PermissionDenied,
     PreconditionFailed,
 )
 from sftpgw.files.copies.copier import Copier
+from sftpgw.files.copies.streamed_copy import StreamedCopier
 from sftpgw.files.drop_box import DropBox, unseen
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.existence import is_stored
@@ -99,6 +107,7 @@ class Renamer:
         self._transfers = context.transfers
         self._events = context.events
         self._copier = copier
+        self._streamed_copier = StreamedCopier(context)
         self._settler = RenameSettler(context.store, copier, context.clock, context.events)
 
     async def rename(self, source: Location, target: Location, *, replace: bool) -> None:
@@ -129,6 +138,8 @@ class Renamer:
         else:
             await self._rename_file(info, uploads, source, target, replace=replace)
         self._lookup.cache.note_change(source, emptied=source.parent)
+        if target.mount != source.mount:
+            self._lookup.cache.note_change(target)
 
     async def _require_sight(self, source: Location, target: Location) -> None:
         """Check that a rename does not tell what is stored where the user sees nothing.
@@ -156,6 +167,13 @@ class Renamer:
         """:param uploads: those to the source when RENAME came; later ones keep the old name."""
         require_file_name_allowed(source)
         require_file_name_allowed(target)
+        if source.bucket != target.bucket:
+            if uploads:
+                raise FileError(
+                    f"{source.path}: is being written, so it cannot be moved to another bucket; "
+                    "close it first"
+                )
+            replace = replace and source.file.key != target.file.key
         replaced = self._transfers.writing(target.file)
         if not target.access.is_blind:
             await self._lookup.require_no_file_above(target)
@@ -243,9 +261,23 @@ class Renamer:
         :raises PreconditionFailed: the original has changed, or the target exists.
         """
         began_seconds = self._context.clock.seconds()
-        etag = await self._copier.copy(info, target.file, condition)
+        if info.name.bucket == target.bucket:
+            etag = await self._copier.copy(info, target.file, condition)
+        else:
+            etag = await self._copy_to_bucket(info, target, condition)
         self._context.copied(info, target.file, etag, began_seconds)
         return etag
+
+    async def _copy_to_bucket(
+        self, info: ObjectInfo, target: Location, condition: WriteCondition
+    ) -> str:
+        """Copy a file to another bucket: in the store if it can and may do that."""
+        if self._store.can_copy(info.name.bucket, target.bucket):
+            try:
+                return await self._copier.copy(info, target.file, condition)
+            except (AccessDenied, NotImplementedByStore):
+                pass  # it may be allowed to read here, and to write there
+        return await self._streamed_copier.copy(info, target, condition)
 
     async def _copy_error(
         self, target: Location, condition: WriteCondition
@@ -281,6 +313,11 @@ class Renamer:
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
         require_movable_directory(source, target)
+        if source.bucket != target.bucket:
+            raise FileError(
+                f"{target.path}: is in another bucket than {source.path}, where directories cannot "
+                "be moved to, as to another disk; move the files, or copy the directory"
+            )
         path = (self._context.user, self._context.session)
         async with self._transfers.rename_slots.slot(path) as has_waited:
             if has_waited and not await self._is_directory(source):

@@ -39,11 +39,13 @@ class OpenMode:
     :param base: the object that is edited; None for a file that starts empty. The
         published object has its class, tags and metadata.
     :param resumed: the suspended upload that goes on.
+    :param like: the object whose metadata, tags and the like a new file gets, as its copy.
     """
 
     condition: WriteCondition = WriteCondition.NONE
     base: ObjectInfo | None = None
     resumed: SuspendedUpload | None = None
+    like: ObjectInfo | None = None
 
 
 def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:

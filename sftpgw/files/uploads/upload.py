@@ -129,6 +129,7 @@ class Upload:
             modified_seconds=modified_seconds,
             created_with=mode.resumed.created_with if mode.resumed else None,
             may_set_times=may_set_times,
+            like=mode.like,
         )
         suspended_uploads = SuspendedUploads(context)
         self._suspended_uploads = suspended_uploads if suspended_uploads.is_wanted else None
