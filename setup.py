@@ -66,6 +66,8 @@ setup(
         "idna>=3",
         "bcrypt>=4",
         "argon2-cffi>=23.1",
+        "pyotp>=2.9",
+        "treq>=24.9",
     ],
     extras_require={
         "demo": MOTO_S3,

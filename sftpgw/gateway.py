@@ -27,6 +27,7 @@ from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
@@ -128,7 +129,9 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         threads = LoginThreads(reactor)
-        authenticator = static_authenticator(settings.users, threads.run)
+        authenticator = static_authenticator(
+            settings.users, threads.run, KeyRules(settings.key_trust)
+        )
         self.factory = GatewayFactory(
             portal=make_portal(authenticator, self._make_avatar),
             host_keys=host_keys,

@@ -16,11 +16,13 @@ from typing import Any
 from twisted.conch.ssh.keys import Key
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sftpgw.auth.login_keys import authorized_blob
+from sftpgw.auth.authorized_keys import read_authorities, read_authorized_key
 from sftpgw.auth.passwords import check_password_hash
+from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
+from sftpgw.config.key_files import KeyFileReaders
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.connect_attempts import MORE_ATTEMPTS
@@ -65,7 +67,7 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
     """
     settings = load_settings(
         path,
-        read_key=authorized_blob,
+        read_key=read_authorized_key,
         check_hash=check_password_hash,
         check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),
         check_host_key=_check_host_key,
@@ -73,6 +75,7 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
         bucket_check=_bucket_check,
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
+        key_files=KeyFileReaders(read_authorities, read_revoked_keys),
     )
     if not missing_host_keys(settings.gateway.host_keys):
         open_host_keys(settings)

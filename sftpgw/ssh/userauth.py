@@ -26,6 +26,7 @@ Rules:
 - Another user name starts over, and what was proven counts as attempts then. sshd disconnects. All
   steps are one user's; the source of users is asked in each step but for the code.
 - The banner is sent once, before the reply to the first request.
+- A user who is disabled, has expired or comes from elsewhere is refused like a wrong proof.
 - A user who has authenticated may still be refused for having too many connections.
 - A result of the portal that comes after a success, or after the end of the connection, is ignored;
   its avatar is logged out.
@@ -269,8 +270,9 @@ class GatewayUserAuth(SSHUserAuthServer):
             return
         key = credentials if isinstance(credentials, KeyCredentials) else None
         reached = progress.after(user, LoginStep(method_of(credentials), request.method, key))
-        if reached is None:
-            self._fail(request, credentials, RefusedProof(NOT_NEXT))
+        fault = self.portal.account_fault(user, self.transport.peer_host)
+        if fault is not None or reached is None:
+            self._fail(request, credentials, RefusedProof(fault or NOT_NEXT))
         elif isinstance(outcome, KeyAuthorised):
             self._confirm(credentials)
         else:
