@@ -40,7 +40,7 @@ from sftpgw.files.paths import Location
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.files.uploads.upload import Upload
-from sftpgw.model.filesystem import DirectoryEntry, FileAttributes
+from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileKind
 from sftpgw.model.store import ObjectName, WriteCondition
 
 MAX_REMEMBERED = 1024
@@ -116,6 +116,28 @@ class DropBox:
             if found is not None:
                 return found.attributes
         raise unseen(location)
+
+    async def require_renamable(self, source: Location, target: Location) -> None:
+        """Check that a rename does not tell what is stored where the user sees nothing.
+
+        :raises NoSuchFile: the source was not stored by this session, or the target can only name
+            a directory.
+        """
+        is_known = self.has_stored(source) or not source.access.is_blind
+        if not is_known and await self._lookup.own_upload(source) is None:
+            raise unseen(source)
+        if target.access.is_blind and target.must_be_directory:
+            raise unseen(target)
+
+    async def kind_at_target(self, target: Location, *, may_replace: bool) -> FileKind | None:
+        """What is at the target of a rename, as far as it matters and the user may hear of it.
+
+        :param target: the target, where the user sees nothing.
+        :param may_replace: whether a file there is replaced.
+        """
+        if may_replace or await self._lookup.find_file_summary(target) is None:
+            return None
+        return FileKind.FILE
 
     def entries(self, directory: Location) -> tuple[DirectoryEntry, ...] | None:
         """What a listing shows; None if the session does not know the directory."""

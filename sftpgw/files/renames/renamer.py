@@ -18,7 +18,7 @@ Rules (as rename(2) of POSIX, where SFTP leaves room)
    below a file, as far as `files/lookup` knows.
 7. A suspended upload is not a file that could be renamed yet. As a target it counts as one.
 8. Between two mounts a file is renamed in the same way. Between two buckets the store copies it, or
-   the gateway (`copies/streamed_copy`). A file that is being written stays in its bucket, and so do
+   the gateway (`copies/bucket_copier`). A file that is being written stays in its bucket, and so do
    directories, whose journal belongs to it. Two buckets may be one under two names; therefore a
    file never replaces one of the same key.
 9. A user renames only so many directories at once; further ones wait in turn by session, and look
@@ -31,21 +31,19 @@ from contextlib import ExitStack
 from dataclasses import replace as moved_info
 
 from sftpgw.errors import (
-    AccessDenied,
     AlreadyExists,
     DirectoryNotEmpty,
     FileError,
     InvalidPath,
     IsADirectory,
     NotADirectory,
-    NotImplementedByStore,
     ObjectChanged,
     PermissionDenied,
     PreconditionFailed,
 )
+from sftpgw.files.copies.bucket_copier import BucketCopier
 from sftpgw.files.copies.copier import Copier
-from sftpgw.files.copies.streamed_copy import StreamedCopier
-from sftpgw.files.drop_box import DropBox, unseen
+from sftpgw.files.drop_box import DropBox
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.existence import is_stored
 from sftpgw.files.listing.markers import (
@@ -107,7 +105,7 @@ class Renamer:
         self._transfers = context.transfers
         self._events = context.events
         self._copier = copier
-        self._streamed_copier = StreamedCopier(context)
+        self._bucket_copier = BucketCopier(context, copier)
         self._settler = RenameSettler(context.store, copier, context.clock, context.events)
 
     async def rename(self, source: Location, target: Location, *, replace: bool) -> None:
@@ -124,7 +122,7 @@ class Renamer:
         require_writable(source)
         require_writable(target)
         require_no_gain(source, target)
-        await self._require_sight(source, target)
+        await self._drop_box.require_renamable(source, target)
         uploads = self._transfers.writing(source.file) if source.may_be_file else ()
         info = await self._lookup.find_file(source, with_checksum=True)
         if info is None and not uploads:
@@ -141,18 +139,6 @@ class Renamer:
         if target.mount != source.mount:
             self._lookup.cache.note_change(target)
 
-    async def _require_sight(self, source: Location, target: Location) -> None:
-        """Check that a rename does not tell what is stored where the user sees nothing.
-
-        :raises NoSuchFile: the source was not stored by this session, or the target can only name
-            a directory.
-        """
-        is_own = self._drop_box.has_stored(source) or await self._lookup.own_upload(source)
-        if source.access.is_blind and not is_own:
-            raise unseen(source)
-        if target.access.is_blind and target.must_be_directory:
-            raise unseen(target)
-
     # Files.
 
     async def _rename_file(
@@ -168,11 +154,7 @@ class Renamer:
         require_file_name_allowed(source)
         require_file_name_allowed(target)
         if source.bucket != target.bucket:
-            if uploads:
-                raise FileError(
-                    f"{source.path}: is being written, so it cannot be moved to another bucket; "
-                    "close it first"
-                )
+            _require_closed(source, uploads)
             replace = replace and source.file.key != target.file.key
         replaced = self._transfers.writing(target.file)
         if not target.access.is_blind:
@@ -211,17 +193,7 @@ class Renamer:
             await self._delete_original(info)
         self._lookup.cache.note_file(target)
         self._drop_box.note_moved(source, target)
-        self._events.emit(
-            FileRenamed(
-                key=info.name.key,
-                new_key=target.file.key,
-                size_bytes=info.size_bytes,
-                path=source.path,
-                new_path=target.path,
-                bucket=info.name.bucket,
-                etag=etag.strip('"'),
-            )
-        )
+        self._events.emit(_renamed(info, source, target, etag))
 
     async def _require_free(self, target: Location, *, replace: bool) -> WriteCondition:
         """Check that a file may be moved to the target. Returns the condition for its copy.
@@ -231,7 +203,7 @@ class Renamer:
         await self._transfers.settled(target.file)
         may_replace = replace and allows(target, Operation.OVERWRITE)
         if target.access.is_blind:
-            kind = await self._kind_of_unseen(target, may_replace=may_replace)
+            kind = await self._drop_box.kind_at_target(target, may_replace=may_replace)
         else:
             kind = await self._lookup.kind_at(target)
         if kind is FileKind.DIRECTORY:
@@ -247,12 +219,6 @@ class Renamer:
             await self._suspended_uploads.forget(found, reason="another file was given its name")
         return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
 
-    async def _kind_of_unseen(self, target: Location, *, may_replace: bool) -> FileKind | None:
-        """What is at the target, as far as it matters and the user may hear of it."""
-        if may_replace or await self._lookup.find_file_summary(target) is None:
-            return None
-        return FileKind.FILE
-
     async def _copy_file(
         self, info: ObjectInfo, target: Location, condition: WriteCondition
     ) -> str:
@@ -264,20 +230,9 @@ class Renamer:
         if info.name.bucket == target.bucket:
             etag = await self._copier.copy(info, target.file, condition)
         else:
-            etag = await self._copy_to_bucket(info, target, condition)
+            etag = await self._bucket_copier.copy(info, target, condition)
         self._context.copied(info, target.file, etag, began_seconds)
         return etag
-
-    async def _copy_to_bucket(
-        self, info: ObjectInfo, target: Location, condition: WriteCondition
-    ) -> str:
-        """Copy a file to another bucket: in the store if it can and may do that."""
-        if self._store.can_copy(info.name.bucket, target.bucket):
-            try:
-                return await self._copier.copy(info, target.file, condition)
-            except (AccessDenied, NotImplementedByStore):
-                pass  # it may be allowed to read here, and to write there
-        return await self._streamed_copier.copy(info, target, condition)
 
     async def _copy_error(
         self, target: Location, condition: WriteCondition
@@ -391,3 +346,24 @@ class Renamer:
             if not await is_stored(self._store, source.marker):  # an existing one may hold bytes
                 await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))
+
+
+def _require_closed(source: Location, uploads: Uploads) -> None:
+    """:raises FileError: a file is being written, and would get a name in another bucket."""
+    if uploads:
+        raise FileError(
+            f"{source.path}: is being written, so it cannot be moved to another bucket; close it "
+            "first"
+        )
+
+
+def _renamed(info: ObjectInfo, source: Location, target: Location, etag: str) -> FileRenamed:
+    return FileRenamed(
+        key=info.name.key,
+        new_key=target.file.key,
+        size_bytes=info.size_bytes,
+        path=source.path,
+        new_path=target.path,
+        bucket=info.name.bucket,
+        etag=etag.strip('"'),
+    )

@@ -92,7 +92,6 @@ class Upload:
         written to.
     :param readback: reads the file while it is written; None if the file was not opened for that.
     :param traffic: counts the written bytes; by default, as a new part of the session's traffic.
-    :ivar on_stored: is called with the name and the attributes of the file once it is stored.
     """
 
     def __init__(
@@ -117,9 +116,8 @@ class Upload:
         self._registration: Registration = context.transfers.register(
             name, self, mode.base, self._readback.rebase
         )
-        is_resumed = mode.resumed is not None
         self._reporter = UploadReporter(
-            context, self._registration, plan, self.traffic, path, is_resumed=is_resumed
+            context, self._registration, plan, self.traffic, path, is_resumed=bool(mode.resumed)
         )
         self._metadata = UploadMetadata(
             context,
@@ -131,8 +129,8 @@ class Upload:
             may_set_times=may_set_times,
             like=mode.like,
         )
-        suspended_uploads = SuspendedUploads(context)
-        self._suspended_uploads = suspended_uploads if suspended_uploads.is_wanted else None
+        suspended = SuspendedUploads(context)
+        self._suspended_uploads = suspended if suspended.is_wanted else None
         self._executor = UploadExecutor(
             context,
             self._registration,

@@ -1,10 +1,10 @@
-"""Copies one object from one bucket to another through the gateway.
+"""Copies one object from one bucket to another: in the store, or through the gateway.
 
-Knows: how the bytes are read and stored, and which properties go along.
-Must not know: paths, users, or what becomes of the original.
+Knows: which of the two, how the bytes are read and stored, and which properties go along.
+Must not know: users, or what becomes of the original.
 
-This is for buckets of two stores, and where the store refuses to copy from one bucket to the other:
-its credentials may read each, and may not do both at once. The bytes are read as by a client and
+The gateway copies between buckets of two stores, and where the store refuses to copy from one
+bucket to the other: its credentials may read each, and may not do both at once. The bytes are read as by a client and
 written as by one, so that the memory budget, the parts and the checksums are those of any transfer.
 
 Metadata, Content-Type and the like, tags and the mtime go along. Class and encryption are those of
@@ -17,7 +17,14 @@ from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
-from sftpgw.errors import NoSuchObject, ObjectChanged, StoreTrouble
+from sftpgw.errors import (
+    AccessDenied,
+    NoSuchObject,
+    NotImplementedByStore,
+    ObjectChanged,
+    StoreTrouble,
+)
+from sftpgw.files.copies.copier import Copier
 from sftpgw.files.copies.plan import is_same
 from sftpgw.files.downloads.download import Download
 from sftpgw.files.listing.plan import modified_seconds
@@ -34,17 +41,19 @@ from sftpgw.model.units import KIB
 STEP_BYTES = 256 * KIB
 
 
-class StreamedCopier:
+class BucketCopier:
     """Copies objects between buckets for one session.
 
     :param context: the objects that the session's files use.
+    :param copier: copies within the store.
     """
 
-    def __init__(self, context: SessionContext) -> None:
+    def __init__(self, context: SessionContext, copier: Copier) -> None:
+        self._copier = copier
         # A copy that fails is not resumed: the original is still there.
         files = replace(context.files, on_disconnect=OnDisconnect.DISCARD)
         self._context = replace(context, files=files)
-        self._opener = UploadOpener(self._context)
+        self._upload_opener = UploadOpener(self._context)
 
     async def copy(self, source: ObjectInfo, target: Location, condition: WriteCondition) -> str:
         """Copy an object. Returns the copy's ETag.
@@ -52,10 +61,20 @@ class StreamedCopier:
         :param source: the object, as HEAD has just described it, with its checksum.
         :param target: the file that the copy is to be.
         :param condition: what must hold when the copy is stored.
-        :raises AlreadyExists: the target exists, and must not be replaced.
+        :raises PreconditionFailed, AlreadyExists: the target exists, and must not be replaced.
         :raises ObjectChanged: the source or the copy is another version by now.
         :raises FileError, StoreError: nothing was stored.
         """
+        if self._context.store.can_copy(source.name.bucket, target.bucket):
+            try:
+                return await self._copier.copy(source, target.file, condition)
+            except (AccessDenied, NotImplementedByStore):
+                pass  # it may be allowed to read here, and to write there
+        return await self._copy_through(source, target, condition)
+
+    async def _copy_through(
+        self, source: ObjectInfo, target: Location, condition: WriteCondition
+    ) -> str:
         reader = Download(self._context, source.name, etag=source.etag)
         await reader.open()
         try:
@@ -72,7 +91,7 @@ class StreamedCopier:
     def _open_writer(
         self, source: ObjectInfo, target: Location, condition: WriteCondition
     ) -> Upload:
-        return self._opener.open(
+        return self._upload_opener.open(
             target,
             WriteIntent(expected_bytes=source.size_bytes),
             OpenMode(condition, like=source),
