@@ -4,8 +4,9 @@ Knows: which of the two, how the bytes are read and stored, and which properties
 Must not know: users, or what becomes of the original.
 
 The gateway copies between buckets of two stores, and where the store refuses to copy from one
-bucket to the other: its credentials may read each, and may not do both at once. The bytes are read as by a client and
-written as by one, so that the memory budget, the parts and the checksums are those of any transfer.
+bucket to the other: its credentials may read each, and may not do both at once. The bytes are read
+as by a client and written as by one, so that the memory budget, the parts and the checksums are
+those of any transfer.
 
 Metadata, Content-Type and the like, tags and the mtime go along. Class and encryption are those of
 the target: another store has other classes and other keys.
