@@ -71,6 +71,7 @@ PURE = frozenset(
         "files.listing.markers",
         "files.listing.progress",
         "files.mount_table",
+        "files.name_patterns",
         "files.paths",
         "files.permissions",
         "files.silly_rename",
