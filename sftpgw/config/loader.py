@@ -83,8 +83,7 @@ def load_settings(
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
-    named_users = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    users_file = other_users or named_users
+    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
@@ -94,21 +93,24 @@ def load_settings(
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    users = load_users(users_file, rules, faults)
+    users = load_users(other_users or users_file, rules, faults)
     _check_usual_bucket(parts["s3"], stores, bucket_check)
     if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
-    for store in stores.all:
-        if store.secret_key or store.session_token or "@" in store.proxy:
-            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
+    _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
-    warnings = tuple(faults.warnings)
-    known = MappingProxyType(users)
+    known, warnings = MappingProxyType(users), tuple(faults.warnings)
     return Settings(
         gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
     )
+
+
+def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
+    for store in stores.all:
+        if store.secret_key or store.session_token or "@" in store.proxy:
+            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
 
 
 def _ssh_settings(
