@@ -82,6 +82,7 @@ setup(
             "paramiko",
             "pytest",
             "pytest-twisted",
+            "pytest-xdist",
             "ruff",
             "ssh-audit",
             "ssh2-python",
