@@ -56,6 +56,7 @@ def load_settings(
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
     key_files: KeyFileReaders = NO_READERS,
+    other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -70,6 +71,7 @@ def load_settings(
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
+    :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -91,21 +93,24 @@ def load_settings(
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    users = load_users(users_file, rules, faults)
+    users = load_users(other_users or users_file, rules, faults)
     _check_usual_bucket(parts["s3"], stores, bucket_check)
     if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
-    for store in stores.all:
-        if store.secret_key or store.session_token or "@" in store.proxy:
-            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
+    _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
-    warnings = tuple(faults.warnings)
-    known = MappingProxyType(users)
+    known, warnings = MappingProxyType(users), tuple(faults.warnings)
     return Settings(
         gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
     )
+
+
+def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
+    for store in stores.all:
+        if store.secret_key or store.session_token or "@" in store.proxy:
+            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
 
 
 def _ssh_settings(
