@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from bench.filling import filling
 from sftpgw.aio.work.scheduler import WorkScheduler
-from sftpgw.auth.login_keys import authorized_blob
+from sftpgw.auth.authorized_keys import read_public_key
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
@@ -29,7 +29,7 @@ from sftpgw.files.traffic import FileTraffic
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.units import Body
-from sftpgw.model.users import SessionLabels, User
+from sftpgw.model.users import NO_OPTIONS, LoginRules, SessionLabels, User
 from sftpgw.sftp.contracts import IGatewayFile, IGatewayServer
 from sftpgw.sftp.handles import Handles
 from sftpgw.sftp.protocol import SFTPProtocol
@@ -161,11 +161,11 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
     def make_avatar(user: User, labels: SessionLabels) -> GatewayAvatar:
         return GatewayAvatar({b"sftp": sftp}, user="bench")
 
-    user = User(
+    user = User.with_home(
         name="bench",
         bucket="none",
         key_prefix="",
-        authorized_keys=frozenset((authorized_blob(public_key),)),
+        login=LoginRules({read_public_key(public_key).blob: NO_OPTIONS}),
     )
     threads = LoginThreads(reactor)
     return GatewayFactory(

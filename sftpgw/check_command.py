@@ -13,14 +13,14 @@ from twisted.internet.threads import deferToThread
 
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.aws.credentials import CredentialSource, credential_source
-from sftpgw.checks import Finding, Level, Report, RetryReporter, check_buckets
+from sftpgw.checks import Finding, Level, Report, RetryReporter, buckets_of, check_buckets
 from sftpgw.errors import StoreError
 from sftpgw.machine_checks import (
     check_addresses,
     check_host_key_files,
     check_plugin_cache,
 )
-from sftpgw.model.settings import PROXIED, Settings
+from sftpgw.model.settings import PROXIED, Settings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectStore
 from sftpgw.s3.probe import probe_capabilities
 from sftpgw.s3.store_factory import open_store
@@ -51,14 +51,8 @@ async def check(reactor: Any, settings: Settings) -> None:
     for warning in settings.warnings:
         report(Level.NOTE, warning)
     await _check_machine(reactor, settings, report)
-    credentials = credential_source(settings.s3, deferToThread, reactor)
-    try:
-        access_key = (await credentials.current()).access_key
-    except StoreError as error:
-        report(Level.FAULT, f"credentials: {error.message}")
-    else:
-        report(Level.OK, f"credentials: access key {access_key}")
-        await _check_store(reactor, settings, credentials, report)
+    for store in settings.all_stores:
+        await _check_store(reactor, settings, store, report)
     raise SystemExit(any(finding.level is Level.FAULT for finding in found))
 
 
@@ -77,12 +71,38 @@ async def _check_machine(reactor: Any, settings: Settings, report: Report) -> No
 
 
 async def _check_store(
-    reactor: Any, settings: Settings, credentials: CredentialSource, report: Report
+    reactor: Any, settings: Settings, store: StoreSettings, report: Report
+) -> None:
+    """Check one store. One without buckets of users is of no use, and costs nothing."""
+    if not _buckets_in(settings, store):
+        report(Level.NOTE, f"{store.section}: no user has a bucket of it; it was not checked")
+        return
+    credentials = credential_source(store, deferToThread, reactor)
+    of_store = f" of {store.section}" if store.name else ""
+    try:
+        access_key = (await credentials.current()).access_key
+    except StoreError as error:
+        report(Level.FAULT, f"credentials{of_store}: {error.message}")
+    else:
+        report(Level.OK, f"credentials{of_store}: access key {access_key}")
+        await _check_buckets(reactor, settings, store, credentials, report)
+
+
+def _buckets_in(settings: Settings, store: StoreSettings) -> list[str]:
+    return [bucket for bucket in buckets_of(settings) if settings.store_of(bucket) is store]
+
+
+async def _check_buckets(
+    reactor: Any,
+    settings: Settings,
+    store_settings: StoreSettings,
+    credentials: CredentialSource,
+    report: Report,
 ) -> None:
     store = open_store(
-        settings.s3,
+        store_settings,
         reactor,
-        RetryReporter(report, settings.s3.retry_time_seconds),
+        RetryReporter(report, store_settings),
         work=WorkScheduler(reactor, time.perf_counter),
         wall_clock=time.time,
         random=random.random,
@@ -93,10 +113,11 @@ async def _check_store(
 
     async def probe(store: ObjectStore, bucket: str) -> Capabilities:
         return await probe_capabilities(
-            store, bucket, settings.s3.state_prefix, secrets.token_hex(8)
+            store, bucket, store_settings.state_prefix, secrets.token_hex(8)
         )
 
     try:
-        await check_buckets(settings, store, probe, report)
+        buckets = _buckets_in(settings, store_settings)
+        await check_buckets(settings, store, probe, report, buckets)
     finally:
         await store.close()

@@ -18,7 +18,7 @@ Rules
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,10 +28,10 @@ from sftpgw.errors import AccessDenied, StoreError
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import Event, EventSink
 from sftpgw.model.events.store_events import BucketUnusable, S3RequestRetried
+from sftpgw.model.mounts import Mount, Permission
 from sftpgw.model.settings import Probe as ProbeChoice
-from sftpgw.model.settings import Settings
+from sftpgw.model.settings import Settings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties, ObjectStore
-from sftpgw.model.users import Permission, User
 
 LOOK_SECONDS = 10.0
 """How long the gateway waits for a bucket at its start before it logs that it is unusable."""
@@ -80,12 +80,12 @@ class RetryReporter:
     """An `EventSink` for ``--check``: reports, once, that the check waits for the store.
 
     :param report: takes the note.
-    :param retry_time_seconds: ``[s3] retry_time``, which bounds the wait.
+    :param store: the store's settings; its ``retry_time`` bounds the wait.
     """
 
-    def __init__(self, report: Report, retry_time_seconds: float) -> None:
+    def __init__(self, report: Report, store: StoreSettings) -> None:
         self._report = report
-        self._retry_time_seconds = retry_time_seconds
+        self._store = store
         self._is_told = False
 
     def emit(self, event: Event) -> None:
@@ -95,7 +95,7 @@ class RetryReporter:
         self._is_told = True
         text = (
             f"bucket {event.bucket}: {event.code}: {event.reason}; still trying, for up "
-            f"to {self._retry_time_seconds:.0f} seconds ([s3] retry_time)"
+            f"to {self._store.retry_time_seconds:.0f} seconds ({self._store.section} retry_time)"
         )
         self._report(Level.NOTE, text)
 
@@ -105,10 +105,21 @@ class RetryReporter:
 
 
 async def check_buckets(
-    settings: Settings, store: ObjectStore, probe: Probe, report: Report
+    settings: Settings,
+    store: ObjectStore,
+    probe: Probe,
+    report: Report,
+    buckets: Iterable[str] | None = None,
 ) -> None:
-    """Check and probe every bucket that a user can reach, and report the findings."""
-    for bucket in buckets_of(settings):
+    """Check and probe every bucket that a user can reach, and report the findings.
+
+    :param settings: names the buckets, and the prefixes of the users.
+    :param store: where the buckets are.
+    :param probe: finds out what the store can do.
+    :param report: takes the findings.
+    :param buckets: the buckets to check; None: all.
+    """
+    for bucket in buckets_of(settings) if buckets is None else buckets:
         try:
             await look_at_bucket(settings, store, bucket, report)
         except StoreError as error:
@@ -117,9 +128,14 @@ async def check_buckets(
             await _probe_bucket(settings, store, bucket, probe, report)
 
 
+def mounts_of(settings: Settings) -> Iterator[Mount]:
+    """The mounts of all users."""
+    return (mount for user in settings.users.values() for mount in user.mounts)
+
+
 def buckets_of(settings: Settings) -> tuple[str, ...]:
     """The users' buckets, each once, in alphabetical order."""
-    return tuple(sorted({user.bucket for user in settings.users.values()}))
+    return tuple(sorted({mount.bucket for mount in mounts_of(settings)}))
 
 
 async def look_at_bucket(
@@ -148,7 +164,7 @@ async def look_at_buckets(
 ) -> None:
     """Check every bucket at the start. One that cannot be used becomes an event, within seconds.
 
-    If the store does not answer for one bucket, the others are not checked.
+    If a store does not answer for one bucket, its others are not checked.
 
     :param settings: names the buckets, and the prefixes of the users.
     :param store: the store, with a short deadline.
@@ -156,18 +172,22 @@ async def look_at_buckets(
     :param events: takes `BucketUnusable`.
     :param report: takes a line about each bucket that could be checked.
     """
+    away: set[str] = set()
     for bucket in buckets_of(settings):
+        name = settings.store_of(bucket).name
+        if name in away:
+            continue
         look = Deferred.fromCoroutine(look_at_bucket(settings, store, bucket, report))
         try:
             await look.addTimeout(LOOK_SECONDS, clock)  # type: ignore[arg-type]
         except TimeoutError:
             reason = f"no answer within {LOOK_SECONDS:.0f} seconds"
             events.emit(BucketUnusable(bucket=bucket, reason=reason))
-            return
+            away.add(name)
         except StoreError as error:
             events.emit(BucketUnusable(bucket=bucket, reason=reason_of(error)))
             if not error.status:
-                return
+                away.add(name)
 
 
 async def _look_by_get(settings: Settings, store: ObjectStore, bucket: str, report: Report) -> None:
@@ -175,14 +195,14 @@ async def _look_by_get(settings: Settings, store: ObjectStore, bucket: str, repo
 
     :raises StoreError: LIST is refused, too.
     """
-    for prefix, users in _prefixes(settings, bucket):
+    for prefix, mounts in _prefixes(settings, bucket):
         where = f"bucket {bucket}: {prefix or 'the whole bucket'}"
         try:
             await store.list(bucket, prefix, delimiter="/", limit=1)
         except AccessDenied as error:
             if error.code not in ("", "AccessDenied"):
                 raise
-            is_missed = any(user.permissions & Permission.LIST for user in users)
+            is_missed = any(mount.permissions & Permission.LIST for mount in mounts)
             text = f"{where}: may not be listed: {reason_of(error)}"
             report(Level.FAULT if is_missed else Level.NOTE, text)
         else:
@@ -196,7 +216,7 @@ async def _probe_bucket(
     try:
         able = await probe(store, bucket)
     except AccessDenied as error:
-        state = settings.s3.state_prefix
+        state = settings.store_of(bucket).state_prefix
         text = (
             f"bucket {bucket}: {state}: may not be written, read and deleted ({reason_of(error)}): "
             "what the store can do is not tried, folders are not renamed, uploads that are cut "
@@ -211,8 +231,8 @@ async def _probe_bucket(
 
 
 async def _try_writing(settings: Settings, store: ObjectStore, bucket: str, report: Report) -> None:
-    for prefix, users in _prefixes(settings, bucket):
-        if not any(user.permissions & Permission.UPLOAD for user in users):
+    for prefix, mounts in _prefixes(settings, bucket):
+        if not any(mount.permissions & Permission.UPLOAD for mount in mounts):
             continue
         where = f"bucket {bucket}: {prefix or 'the whole bucket'}"
         try:
@@ -226,26 +246,27 @@ async def _try_writing(settings: Settings, store: ObjectStore, bucket: str, repo
             report(Level.OK, f"{where}: files may be stored")
 
 
-def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[User]]]:
-    """The first prefixes in a bucket that are users', each with its users."""
-    found: dict[str, list[User]] = {}
-    for user in settings.users.values():
-        if user.bucket == bucket:
-            found.setdefault(user.key_prefix, []).append(user)
+def _prefixes(settings: Settings, bucket: str) -> Iterator[tuple[str, list[Mount]]]:
+    """The first prefixes in a bucket that are users', each with its mounts."""
+    found: dict[str, list[Mount]] = {}
+    for mount in mounts_of(settings):
+        if mount.bucket == bucket:
+            found.setdefault(mount.key_prefix, []).append(mount)
     return islice(found.items(), MOST_PREFIXES)
 
 
 def judge_capabilities(bucket: str, settings: Settings, able: Capabilities) -> tuple[Level, str]:
     """Compare what the store can do with what the configuration declares unsupported."""
-    declared = settings.s3.capabilities
+    store = settings.store_of(bucket)
+    declared = store.capabilities
     lacking = [name for name in able.names(value=False) if name in declared.names(value=True)]
     if lacking:
         every = " ".join(sorted({*able.names(value=False), *declared.names(value=False)}))
         text = f"bucket {bucket}: the store lacks {' '.join(lacking)}; "
-        if settings.s3.probe is ProbeChoice.NO:
-            return Level.FAULT, f"{text}write into [s3]: unsupported = {every}"
+        if store.probe is ProbeChoice.NO:
+            return Level.FAULT, f"{text}write into {store.section}: unsupported = {every}"
         text += "the gateway finds that out, and does without; not to have it tried, write into"
-        return Level.NOTE, f"{text} [s3]: unsupported = {every}"
+        return Level.NOTE, f"{text} {store.section}: unsupported = {every}"
     spare = [name for name in declared.names(value=False) if name in able.names(value=True)]
     if spare:
         text = f"the store can do what unsupported denies it: {' '.join(spare)}"

@@ -37,7 +37,7 @@ from sftpgw.model.settings import (
     StoreSettings,
 )
 from sftpgw.model.store import Capabilities
-from sftpgw.model.users import User
+from sftpgw.model.users import LoginRules, User
 
 LOOPBACK = "127.0.0.1"
 USUAL_PORT = 2022
@@ -129,7 +129,8 @@ def demo_settings(endpoint: str, password: str, folder: Path) -> Settings:
     :param password: the user's.
     :param folder: where the host keys are made.
     """
-    user = User(USER_NAME, BUCKET, "", password_hash=hash_password(password.encode()))
+    login = LoginRules(password_hash=hash_password(password.encode()))
+    user = User.with_home(USER_NAME, BUCKET, "", login=login)
     return Settings(
         gateway=GatewaySettings(
             listen=(f"tcp:{_free_port()}:interface={LOOPBACK}",),

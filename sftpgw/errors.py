@@ -182,6 +182,10 @@ class PartsMustBeEqual(StoreError):
     """The store takes no file whose parts differ in size."""
 
 
+class StoresDiffer(StoreError):
+    """A copy from one store to another one, which no store can make: the bytes must be moved."""
+
+
 class NameInTheWay(StoreError):
     """There is a folder of this name, and the store cannot keep a file beside it."""
 

@@ -22,14 +22,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sftpgw.aio.fair_order import Path
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
-from sftpgw.checks import Level, look_at_buckets
+from sftpgw.checks import Level, buckets_of, look_at_buckets
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.housekeeping.sweeper import Sweeper, targets_of
 from sftpgw.files.memory.budget import Budget
@@ -43,7 +45,7 @@ from sftpgw.model.events import EventSink
 from sftpgw.model.events.gateway_events import Defect, Draining, IterationLong
 from sftpgw.model.settings import Settings
 from sftpgw.model.users import SessionLabels, User
-from sftpgw.s3.store_factory import open_store
+from sftpgw.s3.store_factory import open_stores
 from sftpgw.session import Session, SharedContext
 from sftpgw.ssh.avatar import GatewayAvatar
 from sftpgw.ssh.factory import GatewayFactory
@@ -95,8 +97,8 @@ class Gateway:
             on_long=self._on_long_iteration,
         )
         self._garbage = GarbageCollector(reactor.callFromThread, self._work)
-        self._store = open_store(
-            settings.s3,
+        self._store = open_stores(
+            settings.all_stores,
             reactor,
             self._events,
             work=self._work,
@@ -121,13 +123,15 @@ class Gateway:
             random_bytes=secrets.token_bytes,
             transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
             mtimes=SharedMtimes(weight_of),
+            rates=UserRates(reactor),
         )
-        self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         threads = LoginThreads(reactor)
-        authenticator = static_authenticator(settings.users, threads.run)
+        authenticator = static_authenticator(
+            settings.users, threads.run, KeyRules(settings.key_trust)
+        )
         self.factory = GatewayFactory(
             portal=make_portal(authenticator, self._make_avatar),
             host_keys=host_keys,
@@ -138,19 +142,22 @@ class Gateway:
             run_in_thread=threads.run,
         )
 
+    def _state_prefix_of(self, bucket: str) -> str:
+        return self._settings.store_of(bucket).state_prefix
+
     def _make_sweeper(self) -> Sweeper:
         settings = self._settings
         expiring = SuspendedExpiry(
             self._store,
-            settings.s3.state_prefix,
+            self._state_prefix_of,
             settings.files.partials_kept_seconds,
             self._reactor,
             self._events,
         )
         return Sweeper(
-            targets_of(settings.s3, settings.users.values()),
+            targets_of(settings.store_of, settings.users.values()),
             store=self._store,
-            transfers=self._transfers,
+            transfers=self._shared.transfers,
             clock=self._reactor,
             events=self._events,
             random=random.random,
@@ -158,10 +165,10 @@ class Gateway:
         )
 
     def _make_rename_recovery(self) -> RenameRecovery:
-        copier = Copier(self._store, self._transfers, self._events)
+        copier = Copier(self._store, self._shared.transfers, self._events)
         return RenameRecovery(
-            tuple(sorted({user.bucket for user in self._settings.users.values()})),
-            self._settings.s3.state_prefix,
+            buckets_of(self._settings),
+            self._state_prefix_of,
             settler=RenameSettler(self._store, copier, self._reactor, self._events),
             store=self._store,
             clock=self._reactor,
@@ -226,12 +233,12 @@ class Gateway:
         self._events.emit(
             Draining(sessions=len(self.factory.connections), at_most_seconds=drain_seconds)
         )
-        self._transfers.drain()
-        await self._at_most(drain_seconds, self._transfers.idle())
+        self._shared.transfers.drain()
+        await self._at_most(drain_seconds, self._shared.transfers.idle())
         # A client that has just learnt that its file is stored hangs up by itself.
         await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
-        await self._at_most(ABANDON_SECONDS, self._transfers.idle())
+        await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
         await self._store.close()
         self.log_limiter.flush()
         self.iterations.stop()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.user_counts import UserCount, UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
@@ -23,7 +24,8 @@ from sftpgw.files.tree import Tree
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
-from sftpgw.model.settings import Settings
+from sftpgw.model.object_settings import ObjectsOfPrefix, ObjectTable
+from sftpgw.model.settings import Settings, StoreSettings
 from sftpgw.model.store import SharedStore
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.commands import CommandContext, make_console
@@ -34,6 +36,7 @@ from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.unfinished import UnfinishedOfUsers
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.channel_pace import SessionLimits
 from sftpgw.ssh.window_shares import WindowMemory
 
 
@@ -61,6 +64,7 @@ class SharedContext:
     :param mtimes: the modification times that have been seen.
     :param unfinished: the requests whose channels have ended.
     :param counts: how many sessions and handles each user has.
+    :param rates: how fast the bytes of each user may move.
     """
 
     settings: Settings
@@ -76,6 +80,7 @@ class SharedContext:
     mtimes: SharedMtimes = field(default_factory=SharedMtimes)
     unfinished: UnfinishedOfUsers = field(default_factory=UnfinishedOfUsers)
     counts: UserCounts = field(default_factory=UserCounts)
+    rates: UserRates
 
 
 class Session:
@@ -90,19 +95,22 @@ class Session:
         self._shared = shared
         self._user = user
         bound = {"session": labels.session, "peer": labels.peer, "user": user.name}
+        objects = object_table(user, labels, shared.settings.store_of)
         self.context = SessionContext(
             user=user.name,
             session=labels.session,
-            store=shared.store.bind(**bound),
+            store=shared.store.bind(objects, **bound),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,
             times=MtimeCache(shared.mtimes, user.name),
             clock=shared.clock,
             events=shared.events.bind(**bound),
-            settings=shared.settings.s3,
+            settings_of=shared.settings.store_of,
             limits=shared.settings.limits,
             files=shared.settings.files,
             work=shared.work.share(user.name, labels.session),
+            file_bytes=user.limits.file_bytes,
+            objects=objects,
         )
         self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
@@ -152,6 +160,18 @@ class Session:
             totals=self.traffic.facts,
             user_sessions=self.count_of_sessions,
             user=self._user.name,
+            limits=self.limits,
+        )
+
+    @property
+    def limits(self) -> SessionLimits:
+        """What all sessions of the user share."""
+        of, user = self._shared.rates.of, self._user
+        return SessionLimits(
+            of(user.name, "upload", user.limits.upload_rate_bytes),
+            of(user.name, "download", user.limits.download_rate_bytes),
+            self.context.session,
+            user.limits.sessions,
         )
 
     @property
@@ -161,3 +181,36 @@ class Session:
 
     def _count(self, what: str, limit: int) -> UserCount:
         return self._shared.counts.of(self._user.name, what, limit)
+
+
+def object_table(
+    user: User, labels: SessionLabels, store_of: Callable[[str], StoreSettings]
+) -> ObjectTable:
+    """How the objects of a session are stored: as its mounts say, else as their stores do.
+
+    :param user: the user.
+    :param labels: how the log names the session, for tags.
+    :param store_of: returns the settings of the store that a bucket is in.
+    """
+    known = {
+        "username": user.name,
+        "client_ip": client_ip_of(labels.peer),
+        "session": labels.session,
+    }
+    rows = [
+        ObjectsOfPrefix(
+            mount.bucket,
+            mount.key_prefix,
+            store_of(mount.bucket).state_prefix,
+            mount.objects.under(store_of(mount.bucket).objects).filled(known),
+        )
+        for mount in user.mounts
+    ]
+    rows.sort(key=lambda row: -len(row.prefix))
+    return ObjectTable(tuple(rows), lambda bucket: store_of(bucket).objects.of_gateway)
+
+
+def client_ip_of(peer: str) -> str:
+    """The address in ``address:port`` or ``[address]:port``; other texts as they are."""
+    address, separator, port = peer.rpartition(":")
+    return address.strip("[]") if separator and port.isdigit() else peer

@@ -19,6 +19,7 @@ from sftpgw.checks import (
 )
 from sftpgw.errors import AccessDenied, NoSuchBucket, NoSuchObject, StoreError, StoreUnavailable
 from sftpgw.model.events.store_events import S3RequestFacts, S3RequestFailed, S3RequestRetried
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import (
     FilesSettings,
     GatewaySettings,
@@ -29,7 +30,7 @@ from sftpgw.model.settings import (
 )
 from sftpgw.model.settings import Probe as ProbeChoice
 from sftpgw.model.store import Capabilities, ObjectStore
-from sftpgw.model.users import Permission, User
+from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.ssh_pairs import RecordedEvents
 
@@ -72,7 +73,7 @@ def found(settings: Settings, store: FakeStore, able: Capabilities | StoreError 
 
 def findings(declared: Capabilities, able: Capabilities, *buckets: str) -> list[str]:
     """What is reported on a fake store that has the bucket ``here`` and can do `able`."""
-    users = [User(bucket, bucket, "") for bucket in buckets]
+    users = [User.with_home(bucket, bucket, "") for bucket in buckets]
     return found(settings_of(*users, declared=declared), FakeStore(buckets=("here",)), able)
 
 
@@ -123,15 +124,15 @@ def test_declared_and_found_capabilities_are_compared(
 
 
 def test_an_undeclared_lack_is_a_fault_without_a_probe() -> None:
-    settings = settings_of(User("here", "here", ""), probe=ProbeChoice.NO)
+    settings = settings_of(User.with_home("here", "here", ""), probe=ProbeChoice.NO)
     able = replace(ALL, part_copy=False)
     assert found(settings, FakeStore(buckets=("here",)), able)[-1] == (
         "fault: bucket here: the store lacks part-copy; write into [s3]: unsupported = part-copy"
     )
 
 
-ALICE = User("alice", "here", "home/alice/")
-WRITER = User("bob", "here", "in/", permissions=Permission.UPLOAD)
+ALICE = User.with_home("alice", "here", "home/alice/")
+WRITER = User.with_home("bob", "here", "in/", permissions=Permission.UPLOAD)
 REACHES = "the store can do what the gateway asks of it"
 
 
@@ -218,7 +219,7 @@ class TestRefusedHeads:
         assert store.requests["list"] == 0
 
     def test_the_number_of_prefixes_asked_for_is_bounded(self) -> None:
-        users = [User(f"u{number}", "here", f"home/{number}/") for number in range(1000)]
+        users = [User.with_home(f"u{number}", "here", f"home/{number}/") for number in range(1000)]
         store = FakeStore(buckets=("here",))
         store.fail("head_bucket", bare(AccessDenied, 403))
         found(settings_of(*users), store)
@@ -248,7 +249,7 @@ class TestStatePrefix:
         )
 
     def test_a_refused_state_prefix_does_not_matter_to_users_who_only_download(self) -> None:
-        reader = User("carol", "here", "out/", permissions=Permission.DOWNLOAD)
+        reader = User.with_home("carol", "here", "out/", permissions=Permission.DOWNLOAD)
         told = found(settings_of(reader), FakeStore(buckets=("here",)), self.DENIED)
         assert [line.partition(":")[0] for line in told] == ["ok", "note"]
 
@@ -257,10 +258,11 @@ class TestStart:
     """What the log is told when the gateway starts."""
 
     def told(self, store: FakeStore, *users: User) -> list[tuple[object, object]]:
+        return self.told_of(store, settings_of(*users))
+
+    def told_of(self, store: FakeStore, settings: Settings) -> list[tuple[object, object]]:
         clock, events = Clock(), RecordedEvents()
-        looking = look_at_buckets(
-            settings_of(*users), store, clock, events, lambda level, text: None
-        )
+        looking = look_at_buckets(settings, store, clock, events, lambda level, text: None)
         results: list[object] = []
         Deferred.fromCoroutine(looking).addBoth(results.append)
         clock.advance(LOOK_SECONDS - 1)
@@ -271,7 +273,7 @@ class TestStart:
         return [(facts["bucket"], facts["reason"]) for facts in events.facts("bucket-unusable")]
 
     def test_each_missing_bucket_is_told(self) -> None:
-        users = [User(name, name, "") for name in ("here", "gone", "lost")]
+        users = [User.with_home(name, name, "") for name in ("here", "gone", "lost")]
         unusable = self.told(FakeStore(buckets=("here",)), *users)
         assert [bucket for bucket, _ in unusable] == ["gone", "lost"]
 
@@ -279,19 +281,29 @@ class TestStart:
         store = FakeStore(buckets=("a", "b"))
         away = StoreUnavailable("HeadBucket: h:1: refused", code="ConnectFailed")
         store.fail("head_bucket", away, times=2)
-        unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
+        unusable = self.told(store, User.with_home("a", "a", ""), User.with_home("b", "b", ""))
         assert unusable == [("a", "ConnectFailed: HeadBucket: h:1: refused")]
+
+    def test_each_store_that_is_away_is_told_once(self) -> None:
+        store = FakeStore(buckets=("a", "b", "far:a", "far:b"))
+        away = StoreUnavailable("HeadBucket: h:1: refused", code="ConnectFailed")
+        store.fail("head_bucket", away, times=4)
+        users = [User.with_home(name, name, "") for name in ("a", "b", "far:a", "far:b")]
+        settings = replace(settings_of(*users), stores={"far": StoreSettings(name="far")})
+        assert [bucket for bucket, _ in self.told_of(store, settings)] == ["a", "far:a"]
 
     def test_a_store_that_does_not_answer_is_told_once(self) -> None:
         store = FakeStore(buckets=("a", "b"))
         store.hold("head_bucket")
-        unusable = self.told(store, User("a", "a", ""), User("b", "b", ""))
+        unusable = self.told(store, User.with_home("a", "a", ""), User.with_home("b", "b", ""))
         assert unusable == [("a", "no answer within 10 seconds")]
 
 
 def test_waiting_for_a_store_is_told_once() -> None:
     notes: list[str] = []
-    reporter = RetryReporter(lambda level, text: notes.append(f"{level.value}: {text}"), 180.0)
+    reporter = RetryReporter(
+        lambda level, text: notes.append(f"{level.value}: {text}"), StoreSettings()
+    )
     facts: S3RequestFacts = {
         "operation": "HeadBucket",
         "bucket": "here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -15,10 +16,11 @@ import pytest
 from sftpgw.config import load_settings
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.model.users import AuthorizedKey
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 
@@ -38,10 +40,10 @@ authorized_keys = ssh-ed25519 AAAA alice@laptop
 """
 
 
-def read_key(line: str) -> bytes:
+def read_key(line: str) -> AuthorizedKey:
     if not line.startswith("ssh-"):
         raise ValueError("is not a key")
-    return line.encode()
+    return AuthorizedKey(line.encode())
 
 
 def check_hash(text: str) -> None:
@@ -100,11 +102,11 @@ def test_a_minimal_file_leaves_the_defaults(load: Load, tmp_path: Path) -> None:
     assert settings.ssh == SshSettings()
     assert settings.limits == LimitSettings()
     alice = settings.users["alice"]
-    assert alice.bucket == "uploads"
-    assert alice.key_prefix == "home/alice/"
-    assert alice.permissions == ALL_PERMISSIONS
-    assert alice.authorized_keys == {b"ssh-ed25519 AAAA alice@laptop"}
-    assert alice.password_hash is None
+    assert alice.mounts[0].bucket == "uploads"
+    assert alice.mounts[0].key_prefix == "home/alice/"
+    assert alice.mounts[0].permissions == ALL_PERMISSIONS
+    assert alice.login.authorized_keys.keys() == {b"ssh-ed25519 AAAA alice@laptop"}
+    assert alice.login.password_hash is None
 
 
 def test_stale_uploads_may_be_left_alone(load: Load) -> None:
@@ -122,6 +124,16 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
+JUDGED |= dict.fromkeys(("ca_keys", "revoked_keys"), "banner.txt")
+JUDGED |= {
+    "sse": "kms",
+    "sse_kms_key": "alias/mine",
+    "sse_bucket_key": "yes",
+    "sse_kms_context": '{"a":"b"}',
+    "acl": "private",
+    "tags": "a=b",
+    "expected_bucket_owner": "123456789012",
+}
 """Text for keys whose values are judged after they were parsed."""
 
 COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -129,6 +141,8 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
+    "sse_kms_context": (("s3", "sse", "kms"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
@@ -163,7 +177,9 @@ def text_unlike(default: object, name: str, parse: Callable[[str], object]) -> s
     raise AssertionError(f"no sample is a value of {name}: add one to SAMPLES")
 
 
-@pytest.mark.parametrize(("section", "name"), KEYS)
+@pytest.mark.parametrize(
+    ("section", "name"), [each for each in KEYS if not each[1].startswith("sse_c_")]
+)
 def test_each_key_sets_its_field_and_no_other(
     load: Load, tmp_path: Path, section: str, name: str
 ) -> None:
@@ -178,7 +194,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        "ca_file": str(tmp_path / text),
+        **{file: str(tmp_path / text) for file in ("ca_file", "ca_keys", "revoked_keys")},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
@@ -191,7 +207,11 @@ def test_each_field_of_the_settings_has_a_key(load: Load) -> None:
         named = [key.field for key in keys.values()]
         if section == "gateway":
             named.remove("users")
-        assert sorted(named) == sorted(each.name for each in fields(getattr(settings, section)))
+        assert sorted(named) == sorted(
+            each.name
+            for each in fields(getattr(settings, section))
+            if each.name not in ("name", "sse_c_key")
+        )
 
 
 def test_the_users_file_is_the_one_that_is_named(load: Load, tmp_path: Path) -> None:
@@ -305,7 +325,7 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         GATEWAY_INI + "access_key = AKIA\nsecret_key = hush1\nsession_token = hush2\n",
         USERS_INI + "password_hash = $2b$hush3\n",
     )
-    assert settings.users["alice"].password_hash == "$2b$hush3"
+    assert settings.users["alice"].login.password_hash == "$2b$hush3"
     assert "hush" not in repr(settings)
 
 
@@ -340,6 +360,9 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("s3", "secret_key = hush", "[s3] access_key: is missing; set both"),
         ("s3", "session_token = hush", "[s3] session_token: needs the access_key"),
         ("s3", "endpoint = http://h\naccelerate = yes", "[s3] accelerate: works on AWS only"),
+        ("s3", "endpoint = http://h\nfips = yes", "[s3] fips: works on AWS only"),
+        ("s3", "endpoint = http://h\ndual_stack = yes", "[s3] dual_stack: works on AWS only"),
+        ("s3", "accelerate = yes\nfips = yes", "[s3] fips: AWS has no FIPS endpoint with"),
         ("s3", "region = eu\x07", "[s3] region: 'eu\\x07' is not a region"),
         ("s3", "buckett = b", "[s3] buckett: is not a known key, did you mean 'bucket'?"),
         ("s3", "Region = b", "[s3] Region: is not a known key, did you mean 'region'?"),
@@ -510,15 +533,15 @@ key_prefix = /
 password_hash = $2b$
 """,
     ).users
-    assert users["alice"].bucket == "team-alice"
-    assert users["alice"].key_prefix == "home/alice/"
-    assert users["alice"].permissions == Permission.LIST | Permission.DOWNLOAD
-    assert len(users["alice"].authorized_keys) == 2
-    assert users["alice"].password_hash == "$2b$12$abc%;#"
-    assert users["bob"].bucket == "uploads"
-    assert users["bob"].key_prefix == "partners/bob/"
-    assert users["bob"].permissions == Permission.LIST | Permission.UPLOAD
-    assert users["jürgen weiß"].key_prefix == ""
+    assert users["alice"].mounts[0].bucket == "team-alice"
+    assert users["alice"].mounts[0].key_prefix == "home/alice/"
+    assert users["alice"].mounts[0].permissions == Permission.LIST | Permission.DOWNLOAD
+    assert len(users["alice"].login.authorized_keys) == 2
+    assert users["alice"].login.password_hash == "$2b$12$abc%;#"
+    assert users["bob"].mounts[0].bucket == "uploads"
+    assert users["bob"].mounts[0].key_prefix == "partners/bob/"
+    assert users["bob"].mounts[0].permissions == Permission.LIST | Permission.UPLOAD
+    assert users["jürgen weiß"].mounts[0].key_prefix == ""
 
 
 @pytest.mark.parametrize(
@@ -579,7 +602,8 @@ def test_a_bucket_is_needed_unless_every_user_has_one(load: Load) -> None:
         "sftpgw.ini: [s3] bucket: is missing; name the bucket for users without their own"
     ]
     assert (
-        load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].bucket == "own-bucket"
+        load(no_bucket, USERS_INI + "bucket = own-bucket\n").users["alice"].mounts[0].bucket
+        == "own-bucket"
     )
 
 
@@ -602,9 +626,9 @@ def test_buckets_that_are_not_just_names(load: Load, bucket: str) -> None:
     """The access point of AWS, by its ARN or alias, and Ceph's tenants."""
     at_a_store = f"bucket = {bucket}\nendpoint = http://ceph"
     settings = load(GATEWAY_INI.replace("bucket = uploads", at_a_store), USERS_INI)
-    assert settings.s3.bucket == settings.users["alice"].bucket == bucket
+    assert settings.s3.bucket == settings.users["alice"].mounts[0].bucket == bucket
     stored = GATEWAY_INI.replace("uploads", "uploads\nendpoint = http://ceph")
-    assert load(stored, USERS_INI + f"bucket = {bucket}").users["alice"].bucket == bucket
+    assert load(stored, USERS_INI + f"bucket = {bucket}").users["alice"].mounts[0].bucket == bucket
 
 
 @pytest.mark.parametrize(
@@ -628,6 +652,87 @@ def test_buckets_that_are_none(load: Load, bucket: str, why: str) -> None:
     (line,) = [line for line in faults_of(load, ini) if "is missing" not in line]
     assert line.startswith("sftpgw.ini: [s3] bucket: ")
     assert why in line
+
+
+ARCHIVE = (
+    GATEWAY_INI
+    + """
+[store archive]
+endpoint = https://archive.example
+part_size = 16 MiB
+state_prefix = .gateway/
+ca_file = ca.pem
+"""
+)
+
+
+def test_a_store_has_its_own_settings_and_the_defaults_of_the_table(
+    load: Load, tmp_path: Path
+) -> None:
+    ini = ARCHIVE.replace("[s3]", "[s3]\npart_size = 32 MiB\nregion = eu-west-1")
+    settings = load(ini, USERS_INI + "bucket = archive:old")
+    store = settings.stores["archive"]
+    assert store.name == "archive"
+    assert store.section == "[store archive]"
+    assert (store.part_size_bytes, settings.s3.part_size_bytes) == (16 * MIB, 32 * MIB)
+    assert store.region == "us-east-1"
+    assert store.ca_file == str(tmp_path / "ca.pem")
+    (mount,) = settings.users["alice"].mounts
+    assert (mount.bucket, mount.state_prefix) == ("archive:old", ".gateway/")
+    assert settings.store_of("archive:old") is store
+    assert settings.store_of("old") is settings.store_of("other:old") is settings.s3
+
+
+@pytest.mark.parametrize("bucket", ["archive:tenant:old", f"archive:{ARN}"])
+def test_a_bucket_of_a_store_may_be_of_each_kind(load: Load, bucket: str) -> None:
+    settings = load(ARCHIVE, USERS_INI + f"bucket = {bucket}")
+    assert settings.store_of(settings.users["alice"].mounts[0].bucket).name == "archive"
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "fault"),
+    [
+        ("store arn", "", "arn cannot be the name of a store"),
+        ("store s3", "", "s3 cannot be the name of a store"),
+        ("store", "", "has no good name"),
+        ("store a:b", "", "has no good name"),
+        ("store two", "bucket = b12", "bucket: is a key of [s3] only"),
+        ("store two", "max_requests = 5", "max_requests: is a key of [s3] only"),
+        ("store two", "access_key = AKIA", "secret_key: is missing"),
+        ("store two", "part_size = 1", "part_size: "),
+        ("store two", "colour = red", "colour: is not a known key"),
+        ("store two", "state_prefix = home/\nendpoint = https://two.example", ""),
+    ],
+)
+def test_a_store_is_judged_as_that_of_s3(load: Load, section: str, line: str, fault: str) -> None:
+    ini = f"{GATEWAY_INI}\n[{section}]\n{line}\n"
+    if not fault:
+        (told,) = faults_of(load, ini, USERS_INI + "bucket = two:files")
+        assert "lies in home/, the state_prefix of [store two]" in told
+        return
+    found = faults_of(load, ini)
+    assert any(f"[{section}]" in told and fault in told for told in found)
+    assert len(found) <= 2
+
+
+def test_a_store_cannot_have_the_name_of_a_tenant(load: Load) -> None:
+    ini = GATEWAY_INI.replace("uploads", "acme:docs\nendpoint = http://ceph")
+    (line,) = faults_of(load, ini + "[store acme]\n")
+    assert "cannot be that of a tenant of Ceph, too" in line
+
+
+def test_a_bucket_of_no_store_is_told(load: Load) -> None:
+    (line,) = faults_of(load, ARCHIVE, USERS_INI + "bucket = arch-ive:docs")
+    assert line == (
+        "users.ini: [alice] bucket: arch-ive:docs: there is no section [store arch-ive] in "
+        "sftpgw.ini"
+    )
+
+
+def test_the_parts_of_each_store_fit_into_memory(load: Load) -> None:
+    ini = ARCHIVE.replace("16 MiB", "1 GiB")
+    (line,) = faults_of(load, ini)
+    assert "must hold two parts of [store archive]" in line
 
 
 def test_a_tenants_bucket_needs_an_endpoint(load: Load) -> None:
@@ -660,7 +765,7 @@ def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
         )
     (line,) = caught.value.faults
     assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
-    assert asked == [("uploads", "uploads"), ("uploads", "other")]
+    assert sorted(asked) == [("uploads", "other"), ("uploads", "uploads")]
 
 
 def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
@@ -763,7 +868,7 @@ def test_a_placeholder_that_is_not_known_is_one_fault(
 )
 def test_braces_that_are_no_placeholder_stay(load: Load, prefix: str, key_prefix: str) -> None:
     users = f"[*]\nkey_prefix = {prefix}\n[al{{ice}}]\nauthorized_keys = ssh-ed25519 AAAA\n"
-    assert load(GATEWAY_INI, users).users["al{ice}"].key_prefix == key_prefix
+    assert load(GATEWAY_INI, users).users["al{ice}"].mounts[0].key_prefix == key_prefix
 
 
 @pytest.mark.parametrize(
@@ -830,3 +935,45 @@ def test_files_without_secrets_may_be_read(open_folder: Path) -> None:
     (open_folder / "users.ini").write_text(USERS_INI)
     (open_folder / "host_key").chmod(0o600)
     assert warnings_of(open_folder) == ()
+
+
+class TestCustomerKeys:
+    """The key of SSE-C, which no message shows."""
+
+    KEY = bytes(range(65, 97))
+
+    @pytest.mark.parametrize("is_text", [True, False])
+    def test_it_is_read_from_a_file(self, load: Load, tmp_path: Path, is_text: bool) -> None:
+        text = base64.b64encode(self.KEY) + b"\n" if is_text else self.KEY
+        (tmp_path / "key").write_bytes(text)
+        settings = load(GATEWAY_INI.replace("[s3]", "[s3]\nsse_c_key_file = key"))
+        assert settings.s3.sse_c_key == self.KEY
+        assert str(self.KEY) not in repr(settings)
+
+    def test_it_is_read_from_the_environment(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SFTPGW_TEST_KEY", base64.b64encode(self.KEY).decode())
+        settings = load(GATEWAY_INI.replace("[s3]", "[s3]\nsse_c_key_env = SFTPGW_TEST_KEY"))
+        assert settings.s3.sse_c_key == self.KEY
+
+    @pytest.mark.parametrize(
+        ("lines", "fault"),
+        [
+            ("sse_c_key_file = gone", "sse_c_key_file: "),
+            ("sse_c_key_file = short", "is no key of 32 bytes"),
+            ("sse_c_key_env = SFTPGW_NO_SUCH_KEY", "there is no variable SFTPGW_NO_SUCH_KEY"),
+            ("sse_c_key_file = key\nsse_c_key_env = X", "comes with sse_c_key_file"),
+            ("sse_c_key_file = key\nsse = s3", "cannot go together with a key of your own"),
+            ("sse_c_key_file = key\nendpoint = http://h", "over https only"),
+            ("sse_kms_key = k\nsse = s3", "is of no use without sse = kms"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_fault(
+        self, load: Load, tmp_path: Path, lines: str, fault: str
+    ) -> None:
+        (tmp_path / "key").write_bytes(self.KEY)
+        (tmp_path / "short").write_bytes(b"SECRETSECRET")
+        (line,) = faults_of(load, GATEWAY_INI.replace("[s3]", f"[s3]\n{lines}"))
+        assert fault in line
+        assert "SECRET" not in line

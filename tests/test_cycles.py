@@ -45,6 +45,7 @@ def left_by(work: Callable[[], object]) -> set[str]:
 SHORT_LIVED = (
     "sftpgw.testing.",
     "sftpgw.auth.",
+    "sftpgw.ssh.portal_verdicts.",
     "sftpgw.ssh.userauth.",
     "sftpgw.ssh.login_reports.",
     "sftpgw.errors.",

@@ -24,6 +24,7 @@ from sftpgw.config.scalars import penalties_text, size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
 from sftpgw.model.settings import (  # noqa: E402
     HOST_KEY_NAMES,
+    AuthSettings,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -42,6 +43,7 @@ DEFAULTS: Mapping[str, object] = {
     "gateway": GatewaySettings(host_keys=HOST_KEY_NAMES),
     "s3": StoreSettings(),
     "ssh": SshSettings(),
+    "auth": AuthSettings(),
     "limits": LimitSettings(),
     "files": FilesSettings(),
 }
@@ -141,8 +143,14 @@ def value_text(value: object, kind: str) -> str:
         return _number_text(value, kind)
     if isinstance(value, tuple):
         return ("\n" if kind == "lines" else " ").join(value)
-    texts = {None: "auto" if kind.endswith("auto") else "off", Capabilities(): ""}
+    texts = {None: _none_text(kind), Capabilities(): ""}
     return texts[value] if value in texts else _word(value)
+
+
+def _none_text(kind: str) -> str:
+    if kind in ("choice", "yes or no"):
+        return ""
+    return "auto" if kind.endswith("auto") else "off"
 
 
 def _word(value: object) -> str:

@@ -18,9 +18,16 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sftpgw.auth.authenticator import Authenticator
-from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
-from sftpgw.auth.login_keys import LoginKey, read_key_blob, verify_signature
+from sftpgw.auth.authenticator import Authenticator, KeyRefusal
+from sftpgw.auth.login_credentials import (
+    CodeCredentials,
+    IOneTimeCode,
+    KeyCredentials,
+    PasswordCredentials,
+)
+from sftpgw.auth.login_keys import verify_signature
+from sftpgw.auth.offered_keys import OfferedKey, read_offered_key
+from sftpgw.auth.one_time_codes import CodeVerifier, WrongCode
 from sftpgw.model.users import User
 
 
@@ -41,24 +48,28 @@ class PublicKeyChecker:
         self._authenticator = authenticator
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
-        """Fires with the `User`; fails with `ValidPublicKey` for an authorised key alone.
+        """Fires with the `User`; fails with `KeyAuthorised` for an authorised key alone.
 
         :param credentials: `KeyCredentials`.
         """
         return Deferred.fromCoroutine(self._check(credentials))
 
     async def _check(self, credentials: KeyCredentials) -> User:
-        login_key = _read_offered_key(credentials.blob, credentials.algName)
-        user = await self._authenticator.user_of_key(credentials.attempt, login_key.blob)
-        if user is None:
-            raise UnauthorizedLogin("this key does not open this account")
+        key = _read_offered_key(credentials)
+        grant = await self._authenticator.user_of_key(credentials.attempt, key)
+        if isinstance(grant, KeyRefusal):
+            raise RefusedProof(grant.reason)
         if credentials.signature is None:
-            raise ValidPublicKey
+            raise KeyAuthorised(grant.user)
         if not verify_signature(
-            login_key, credentials.algName, credentials.signature, credentials.sigData
+            key.login_key,
+            credentials.signature_algorithm,
+            credentials.signature,
+            credentials.sigData,
+            grant.required_flags,
         ):
-            raise UnauthorizedLogin("the signature is not valid")
-        return user
+            raise RefusedProof("the signature is not valid")
+        return grant.user
 
 
 @implementer(ICredentialsChecker)
@@ -87,19 +98,65 @@ class PasswordChecker:
         return user
 
 
+@implementer(ICredentialsChecker)
+class CodeChecker:
+    """Checks a one-time code. The source of users is not asked again: the user is known.
+
+    :param verifier: knows which codes are right, and which were used.
+    """
+
+    credentialInterfaces = (IOneTimeCode,)
+
+    def __init__(self, verifier: CodeVerifier) -> None:
+        self._verifier = verifier
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """Fires with the `User`; fails with `RefusedProof`.
+
+        :param credentials: `CodeCredentials`.
+        """
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, credentials: CodeCredentials) -> User:
+        try:
+            await self._verifier.verify(credentials.user, credentials.code)
+        except WrongCode as problem:
+            raise RefusedProof(str(problem)) from None
+        return credentials.user
+
+
+class RefusedProof(UnauthorizedLogin):
+    """A proof does not help, for a reason that the log tells and the client does not learn."""
+
+
+class KeyAuthorised(ValidPublicKey):
+    """The answer to the question whether a key would do: it would, with a signature.
+
+    :param user: whose key it is.
+    """
+
+    def __init__(self, user: User) -> None:
+        super().__init__()
+        self.user = user
+
+
 class UnfitKey(UnauthorizedLogin):
     """A key that no account can have: of a type or size that is not accepted."""
 
 
-def _read_offered_key(blob: bytes, algorithm: bytes) -> LoginKey:
-    """The key in `blob`.
+def _read_offered_key(credentials: KeyCredentials) -> OfferedKey:
+    """The key or certificate that a client offers.
 
     :raises UnfitKey: it cannot be used, or not with this algorithm.
     """
     try:
-        login_key = read_key_blob(blob)
+        key = read_offered_key(credentials.blob)
     except ValueError as problem:
         raise UnfitKey(str(problem)) from problem
-    if algorithm not in login_key.algorithms:
+    names_certificate = credentials.signature_algorithm != credentials.algName
+    if (
+        names_certificate is (key.certificate is None)
+        or credentials.signature_algorithm not in key.login_key.algorithms
+    ):
         raise UnfitKey("the key cannot sign with the algorithm that the client names")
-    return login_key
+    return key

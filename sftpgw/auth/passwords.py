@@ -1,7 +1,7 @@
 """Password hashes: which ones can be used, and whether a password matches one.
 
-Knows: bcrypt and argon2, their limits, and that both are slow on purpose.
-Must not know: users.
+Knows: which text has which of the formats in `auth.hashes`, and that hashing is slow on purpose.
+Must not know: users, or how any of the formats works.
 
 `matches` blocks until the hash is computed: call it in a thread.
 """
@@ -10,33 +10,58 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-import argon2
-import bcrypt
-
-BCRYPT_PASSWORD_BYTES = 72
-"""bcrypt uses no more bytes of a password; libraries differ in how they treat longer ones."""
-
-MAX_PASSWORD_BYTES = 1024
-
-# With a more expensive hash, each login attempt would hold a thread for seconds, or gigabytes of
-# memory.
-MAX_BCRYPT_COST = 16
-MAX_ARGON2_MEMORY_KIB = 1024 * 1024
-MAX_ARGON2_PASSES = 64
-
-# For new hashes: what OWASP's "Password Storage Cheat Sheet" recommends for argon2id. The smaller
-# of the two settings of RFC 9106 takes 64 MiB for each login in progress, which no limit counts.
-ARGON2_MEMORY_KIB = 19 * 1024
-ARGON2_PASSES = 2
-ARGON2_LANES = 1
-
-_BCRYPT = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
+from sftpgw.auth.hashes.argon2_hash import MAX_PASSWORD_BYTES, Argon2Hash
+from sftpgw.auth.hashes.bcrypt_hash import BcryptHash
+from sftpgw.auth.hashes.pbkdf2_hash import Pbkdf2Hash
+from sftpgw.auth.hashes.salted_sha import SaltedShaHash
+from sftpgw.auth.hashes.sha512_crypt import Sha512CryptHash
 
 DEFAULT_DECOY = "$2b$12$" + "sftpgwDecoyHashNobody." + "S" * 30 + "e"
 """A bcrypt hash without a known password, used if no user has a password."""
+
+
+class PasswordHash(Protocol):
+    """A hash of one of the formats.
+
+    :ivar max_password_bytes: how long a password with such a hash may be.
+    :ivar is_strong: whether a new hash would not be better by much.
+    """
+
+    @property
+    def max_password_bytes(self) -> int: ...
+
+    @property
+    def is_strong(self) -> bool: ...
+
+    def matches(self, password: bytes) -> bool:
+        """Whether `password`, of `max_password_bytes` at most, has this hash."""
+
+
+_READERS: tuple[tuple[str, Callable[[str], PasswordHash]], ...] = (
+    ("$argon2", Argon2Hash.read),
+    ("$2", BcryptHash.read),
+    ("$6$", Sha512CryptHash.read),
+    ("$pbkdf2", Pbkdf2Hash.read),
+    ("{SSHA", SaltedShaHash.read),
+)
+"""How each format begins. No beginning is that of another one."""
+
+
+def read_password_hash(text: str) -> PasswordHash:
+    """The hash in `text`.
+
+    :raises ValueError: it cannot be used; says why, without quoting it.
+    """
+    for beginning, read in _READERS:
+        if text.startswith(beginning):
+            return read(text)
+    raise ValueError(
+        "must be an argon2 ($argon2id$…), bcrypt ($2b$…), sha512-crypt ($6$…), pbkdf2 "
+        "($pbkdf2-sha256$…) or {SSHA} hash, not a password"
+    )
 
 
 def check_password_hash(text: str) -> None:
@@ -44,16 +69,17 @@ def check_password_hash(text: str) -> None:
 
     :raises ValueError: it cannot; says why.
     """
-    bcrypt_hash = _BCRYPT.fullmatch(text)
-    if bcrypt_hash:
-        if not 4 <= int(bcrypt_hash[1]) <= MAX_BCRYPT_COST:
-            raise ValueError(f"the bcrypt cost must be 4 to {MAX_BCRYPT_COST}")
-    elif text.startswith("$argon2"):
-        _check_argon2(text)
-    elif text.startswith("$2"):
-        raise ValueError("not a complete bcrypt hash")
-    else:
-        raise ValueError("must be a bcrypt ($2b$…) or argon2 ($argon2id$…) hash, not a password")
+    read_password_hash(text)
+
+
+def needs_rehash(text: str) -> bool:
+    """Whether a hash should be replaced by a new one, of which guesses cost more.
+
+    Only the password makes a new one: ask for it.
+
+    :param text: a hash that `check_password_hash` accepts.
+    """
+    return not read_password_hash(text).is_strong
 
 
 def hash_password(password: bytes) -> str:
@@ -69,8 +95,7 @@ def hash_password(password: bytes) -> str:
         raise ValueError("the password is empty")
     if len(password) > MAX_PASSWORD_BYTES:
         raise ValueError(f"the password has more than {MAX_PASSWORD_BYTES} bytes")
-    hasher = argon2.PasswordHasher(ARGON2_PASSES, ARGON2_MEMORY_KIB, ARGON2_LANES)
-    return hasher.hash(password)
+    return Argon2Hash.of(password).text
 
 
 def matches(password: bytes, password_hash: str) -> bool:
@@ -79,13 +104,9 @@ def matches(password: bytes, password_hash: str) -> bool:
     :param password: in UTF-8, as clients send it.
     :param password_hash: one that `check_password_hash` accepts.
     """
-    if password_hash.startswith("$argon2"):
-        found = _matches_argon2(password[:MAX_PASSWORD_BYTES], password_hash)
-        usable = 0 < len(password) <= MAX_PASSWORD_BYTES
-    else:
-        found = _matches_bcrypt(password[:BCRYPT_PASSWORD_BYTES], password_hash)
-        usable = 0 < len(password) <= BCRYPT_PASSWORD_BYTES
-    return found and usable
+    hashed = read_password_hash(password_hash)
+    found = hashed.matches(password[: hashed.max_password_bytes])
+    return found and 0 < len(password) <= hashed.max_password_bytes
 
 
 class Decoys:
@@ -106,32 +127,3 @@ class Decoys:
         """The hash that is checked for `name`; clients cannot find out which one it is."""
         digest = hmac.digest(self._secret, name, "sha256")
         return self._hashes[int.from_bytes(digest, "big") % len(self._hashes)]
-
-
-def _check_argon2(text: str) -> None:
-    try:
-        parameters = argon2.extract_parameters(text)
-    except (argon2.exceptions.InvalidHashError, ValueError) as problem:
-        raise ValueError("not a complete argon2 hash") from problem
-    if parameters.memory_cost > MAX_ARGON2_MEMORY_KIB:
-        raise ValueError(f"the argon2 memory cost must be at most {MAX_ARGON2_MEMORY_KIB} KiB")
-    if parameters.time_cost > MAX_ARGON2_PASSES:
-        raise ValueError(f"the argon2 time cost must be at most {MAX_ARGON2_PASSES}")
-
-
-def _matches_bcrypt(password: bytes, password_hash: str) -> bool:
-    try:
-        return bcrypt.checkpw(password, password_hash.encode("ascii"))
-    except ValueError:
-        return False
-
-
-def _matches_argon2(password: bytes, password_hash: str) -> bool:
-    try:
-        return argon2.PasswordHasher().verify(password_hash, password)
-    except (
-        argon2.exceptions.VerificationError,
-        argon2.exceptions.InvalidHashError,
-        UnicodeError,
-    ):
-        return False

@@ -15,12 +15,15 @@ from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
+from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
-from sftpgw.model.users import User
+from sftpgw.model.users import LoginMethod, User
 
 
 class UserDirectory(Protocol):
@@ -36,25 +39,36 @@ class RecordAuthenticator:
     :param directory: has the users' records.
     :param run_in_thread: runs the hash of a password in a thread.
     :param decoys: the hashes to spend time on when a user has none.
+    :param first_methods: the methods with which any login may begin (`plan.first_methods`).
+    :param key_rules: judge keys.
     """
 
     def __init__(
-        self, directory: UserDirectory, run_in_thread: RunInThread, decoys: Decoys
+        self,
+        directory: UserDirectory,
+        run_in_thread: RunInThread,
+        decoys: Decoys,
+        first_methods: tuple[LoginMethod, ...] = next_methods(ANY),
+        key_rules: KeyRules = PLAIN_KEY_RULES,
     ) -> None:
         self._directory = directory
         self._run_in_thread = run_in_thread
         self._decoys = decoys
+        self._key_rules = key_rules
+        self._first_methods = first_methods
 
-    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
-        """The user, if the key is one of `User.authorized_keys`."""
-        user = await self._find(attempt.user_name)
-        keys = user.authorized_keys if user is not None else frozenset[bytes]()
-        return user if key_blob in keys else None
+    def first_methods(self) -> tuple[LoginMethod, ...]:
+        """The methods with which any login may begin."""
+        return self._first_methods
+
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
+        """The user, if `KeyRules` let the key in."""
+        return self._key_rules.judge(await self._find(attempt.user_name), key, attempt)
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
-        """The user, if the password has the hash `User.password_hash`."""
+        """The user, if the password has the hash `LoginRules.password_hash`."""
         user = await self._find(attempt.user_name)
-        known_hash = user.password_hash if user is not None else None
+        known_hash = user.login.password_hash if user is not None else None
         password_hash = known_hash or self._decoys.hash_for(attempt.user_name)
         check = _PasswordCheck()
         try:

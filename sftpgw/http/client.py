@@ -14,7 +14,7 @@ may contain, and it reads the response only after the whole body is sent: a stor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -121,7 +121,7 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: Body
     response_timeout_seconds: float
     silence_timeout_seconds: float
@@ -136,18 +136,54 @@ class ResponseSink(Protocol):
     def received(self, data: bytes) -> None: ...
 
 
+class ConnectionPlaces:
+    """How many connections there may be, of all clients of the process together.
+
+    :param work: hands out CPU time to what arrives on them.
+    :param most: as many are in use at once, idle ones included. An idle one is kept for the next
+        request to its origin, and closed where another origin needs its place.
+    :ivar under_way: how many exchanges are under way.
+    """
+
+    def __init__(self, work: WorkScheduler, most: int) -> None:
+        self.most = most
+        self.connections = Connections(work)
+        self._routes: list[_Route] = []
+        self.under_way = 0
+
+    def add_route(self, route: _Route) -> None:
+        """There is one more origin."""
+        self._routes.append(route)
+
+    def take(self, route: _Route) -> None:
+        """An exchange begins: it needs a place.
+
+        Idle connections to another origin are closed if one to this origin would be one too many.
+        """
+        if len(self._routes) > 1 and self.connections.count + self.under_way >= self.most:
+            self._make_place(route)
+        self.under_way += 1
+        route.in_use += 1
+
+    def _make_place(self, route: _Route) -> None:
+        if route.idle_count > 0 or sum(each.taken_count for each in self._routes) < self.most:
+            return
+        most_idle = max(self._routes, key=lambda each: each.idle_count)
+        if most_idle.idle_count > 0:
+            most_idle.pool.closeCachedConnections()
+
+
 class HttpClient:
-    """The process's connections to its stores.
+    """The process's connections to one store, or to several with the same authorities and proxies.
 
     :param reactor: makes connections and times them.
-    :param work: hands out CPU time to responses.
-    :param most_connections: as many as are in use at once, idle ones included. An idle one is kept
-        for the next request to its origin, and closed where another origin needs its place.
+    :param places: how many connections there may be, those of other clients included.
     :param connect_timeout_seconds: for each address of a store; all addresses and their lookup
         together may take `LOOKUP_SECONDS` more.
     :param find_authorities: returns the authorities that may sign a store's certificate; called
         when https first needs them.
     :param proxies: knows which hosts are reached through a proxy; None: no host is.
+    :ivar places: the same.
     :ivar drained: connections whose responses are not wanted any more.
     """
 
@@ -155,8 +191,7 @@ class HttpClient:
         self,
         reactor: Any,
         *,
-        work: WorkScheduler,
-        most_connections: int,
+        places: ConnectionPlaces,
         connect_timeout_seconds: float,
         find_authorities: Callable[[], Authorities] = Authorities,
         proxies: Proxies | None = None,
@@ -165,8 +200,8 @@ class HttpClient:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls_policy = GatheringPolicy(VerifyingPolicy(find_authorities))
         self._proxies = proxies or Proxies("", {})
-        self._most_connections = most_connections
-        self._connections = Connections(work)
+        self.places = places
+        self._connections = Connections(places.connections.work, places.connections)
         self._more_attempts = MoreAttempts()
         # A route costs as much as a signature to make, and most requests find an idle connection.
         self._routes: dict[_Origin, _Route] = {}
@@ -200,7 +235,6 @@ class HttpClient:
             route = self._route(origin)
         except (AuthoritiesUnusable, ProxyUnusable):
             return fail()
-        self._make_place(route)
         exchange = _Exchange(
             self._reactor,
             request,
@@ -211,7 +245,7 @@ class HttpClient:
             on_sent=on_sent,
         )
         self._exchanges.add(exchange)
-        route.in_use += 1
+        self.places.take(route)
         connecting = route.pool.getConnection(origin, route.endpoint)
         finished = exchange.finished  # which the exchange forgets when it ends
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
@@ -219,18 +253,8 @@ class HttpClient:
 
     def _ended(self, exchange: _Exchange) -> None:
         self._exchanges.discard(exchange)
+        self.places.under_way -= 1
         exchange.route.in_use -= 1
-
-    def _make_place(self, route: _Route) -> None:
-        """Close idle connections to another origin if one to this origin would be one too many."""
-        routes, most = self._routes.values(), self._most_connections
-        if len(routes) == 1 or self._connections.count + len(self._exchanges) < most:
-            return
-        if route.idle_count > 0 or sum(each.taken_count for each in routes) < most:
-            return
-        most_idle = max(routes, key=lambda each: each.idle_count)
-        if most_idle.idle_count > 0:
-            most_idle.pool.closeCachedConnections()
 
     async def close(self) -> None:
         """Drop every connection, in use or idle, and make no more; returns when they are gone."""
@@ -248,6 +272,7 @@ class HttpClient:
         route = self._routes.get(origin)
         if route is None:
             route = self._routes[origin] = self._new_route(*origin)
+            self.places.add_route(route)
         return route
 
     def _new_route(self, scheme: str, host: str, port: int) -> _Route:
@@ -272,7 +297,7 @@ class HttpClient:
 
     def _new_pool(self) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(self._reactor)
-        pool.maxPersistentPerHost = self._most_connections
+        pool.maxPersistentPerHost = self.places.most
         pool.cachedConnectionTimeout = IDLE_SECONDS
         pool.retryAutomatically = False  # hidden requests cannot be counted
         return pool

@@ -24,6 +24,7 @@ SENTENCES: tuple[tuple[type[errors.StoreError], str], ...] = (
         errors.PartsMustBeEqual,
         "the store takes only parts of one size, as the gateway knows from now on; send it again",
     ),
+    (errors.StoresDiffer, "the file cannot be copied from one store to another one"),
     (errors.NameInTheWay, "there is a folder of this name, and this store cannot keep both"),
     (errors.NameNotKept, "this store takes a backslash for a slash: give the file another name"),
     (

@@ -5,8 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from sftpgw.model.addresses import Network
+from sftpgw.model.bucket_names import store_of_bucket
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
+from sftpgw.model.object_settings import Encryption, ObjectSettings, Tags
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -61,9 +65,14 @@ class Probe(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """[s3]. Blank `access_key`: the usual AWS chain finds credentials. `max_requests` None:
-    `startup` derives it."""
+    """[s3], or [store NAME]. Blank `access_key`: the usual AWS chain finds credentials.
+    `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
+    :ivar name: the NAME; empty for [s3].
+    :ivar sse_c_key: the key that `sse_c_key_file` or `sse_c_key_env` name.
+    """
+
+    name: str = ""
     bucket: str = ""
     region: str = "us-east-1"
     endpoint: str = ""
@@ -75,7 +84,20 @@ class StoreSettings:
     ca_file: str = ""
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
+    sse: Encryption | None = None
+    sse_kms_key: str = ""
+    sse_bucket_key: bool | None = None
+    sse_kms_context: str = ""
+    sse_c_key_file: str = ""
+    sse_c_key_env: str = ""
+    sse_c_key: bytes = field(default=b"", repr=False)
+    acl: str = ""
+    tags: Tags = ()
+    request_payer: bool = False
+    expected_bucket_owner: str = ""
     accelerate: bool = False
+    dual_stack: bool = False
+    fips: bool = False
     state_prefix: str = ".sftpgw/"
     sign_payload: SignPayload = SignPayload.AUTO
     checksum: ChecksumChoice = ChecksumChoice.AUTO
@@ -91,6 +113,52 @@ class StoreSettings:
     probe: Probe = Probe.AUTO
     abort_stale_uploads_seconds: float | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def objects(self) -> ObjectSettings:
+        """How objects are stored, as far as no mount says it."""
+        return ObjectSettings(
+            self.storage_class,
+            self.sse,
+            self.sse_kms_key,
+            self.sse_bucket_key,
+            self.sse_kms_context,
+            self.acl,
+            self.tags,
+        )
+
+    @property
+    def section(self) -> str:
+        """The section of sftpgw.ini that these are, for messages."""
+        return f"[store {self.name}]" if self.name else "[s3]"
+
+
+NO_STORES: Mapping[str, StoreSettings] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The settings of all stores.
+
+    :ivar s3: those of [s3].
+    :ivar named: those of each [store NAME], by name.
+    """
+
+    s3: StoreSettings
+    named: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+
+    @property
+    def all(self) -> tuple[StoreSettings, ...]:
+        """Those of [s3] first."""
+        return (self.s3, *self.named.values())
+
+    def of(self, bucket: str) -> StoreSettings:
+        """Those of the store that a bucket is in.
+
+        :param bucket: the bucket, as the gateway names it.
+        """
+        named = self.named
+        return named.get(store_of_bucket(bucket, named), self.s3) if named else self.s3
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +269,28 @@ class ExactTimes(enum.Enum):
     NO = "no"
 
 
+class HttpDialect(enum.Enum):
+    """How a web service that knows the users speaks."""
+
+    SFTPGW = "sftpgw"
+    AWS_TRANSFER = "aws-transfer"  # a GET for each user, as from an API Gateway
+    AWS_LAMBDA = "aws-lambda"  # the event of a Lambda function, as a POST to its URL
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSourceSettings:
+    """The ``http_…`` keys of [auth]: a web service that knows the users."""
+
+    url: str = ""
+    dialect: HttpDialect = HttpDialect.SFTPGW
+    token_file: str = ""
+    server_id: str = "sftpgw"
+    ca_file: str = ""
+    timeout_seconds: float = 10.0
+    cache_seconds: float = 60.0
+    stale_seconds: float = 3600.0
+
+
 class OnDisconnect(enum.Enum):
     """What becomes of an upload whose client is lost."""
 
@@ -229,8 +319,26 @@ class FilesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """``[auth]``: how users log in.
+
+    :ivar ca_keys: the path of a file with authorities; empty for none.
+    :ivar revoked_keys: the path of a revocation list; empty for none.
+    """
+
+    ca_keys: str = ""
+    revoked_keys: str = ""
+
+
+DEFAULT_AUTH = AuthSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the two ini files say."""
+    """All that the two ini files say, and the files that they name.
+
+    :ivar key_trust: what the files of ``[auth]`` say.
+    """
 
     gateway: GatewaySettings
     s3: StoreSettings
@@ -239,6 +347,21 @@ class Settings:
     files: FilesSettings
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
+    stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+    auth: AuthSettings = DEFAULT_AUTH
+    key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
+
+    @property
+    def all_stores(self) -> tuple[StoreSettings, ...]:
+        """Those of [s3], then those of each [store NAME]."""
+        return Stores(self.s3, self.stores).all
+
+    def store_of(self, bucket: str) -> StoreSettings:
+        """The settings of the store that a bucket is in.
+
+        :param bucket: the bucket, as the gateway names it.
+        """
+        return Stores(self.s3, self.stores).of(bucket)
 
     def weight_of(self, user: str) -> float:
         """The share of a user in what users compete for; 1 for all that is no user.

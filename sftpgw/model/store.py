@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from sftpgw.model.limits import MAX_LISTED_KEYS
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.units import Body
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -323,6 +324,10 @@ class ObjectStore(Protocol):
         :raises PreconditionFailed: it has another one
         """
 
+    def can_copy(self, source_bucket: str, target_bucket: str) -> bool:
+        """Whether `copy` and `copy_part` can be asked to copy between these buckets: they are in
+        one store. Else the bytes must be read and stored."""
+
     async def copy(
         self,
         source: ObjectInfo,
@@ -342,6 +347,7 @@ class ObjectStore(Protocol):
         :param properties: replace the metadata; None: the copy has the source's.
         :param if_match: the ETag that the target must have, for a copy that replaces it.
         :raises NoSuchObject, PreconditionFailed, ObjectArchived: the object cannot be copied
+        :raises StoresDiffer: `can_copy` says no
         """
 
     async def tags(self, name: ObjectName) -> Mapping[str, str]:
@@ -400,6 +406,7 @@ class ObjectStore(Protocol):
 
         :raises PreconditionFailed: it has another one
         :raises CopiesLackChecksums: this upload takes no copies; one that is created now does
+        :raises StoresDiffer: `can_copy` says no
         """
 
     async def complete_upload(
@@ -429,5 +436,9 @@ class ObjectStore(Protocol):
 class SharedStore(ObjectStore, Protocol):
     """The store that all sessions share."""
 
-    def bind(self, **context: str) -> ObjectStore:
-        """The same store, whose events carry `context`: the session, the user."""
+    def bind(self, objects: ObjectTable | None = None, **context: str) -> ObjectStore:
+        """The same store, whose events carry `context`: the session, the user.
+
+        :param objects: how objects of the session's mounts are stored; None: as their stores say.
+        :param context: fields of events.
+        """

@@ -1,57 +1,151 @@
-"""Users and what they may do."""
+"""Users: how they log in, which mounts they see, and what is limited for each."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sftpgw.model.address_patterns import AddressPatterns
+from sftpgw.model.addresses import Network
+from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 
 
-class Permission(enum.Flag):
-    """What users.ini can grant; it has the same names in lower case."""
+class LoginMethod(enum.Enum):
+    """A proof that a login may require."""
 
-    LIST = enum.auto()
-    DOWNLOAD = enum.auto()
-    UPLOAD = enum.auto()
-    OVERWRITE = enum.auto()
-    DELETE = enum.auto()
-    RENAME = enum.auto()
-    MKDIR = enum.auto()
-    SETSTAT = enum.auto()
+    PUBLICKEY = "publickey"
+    PASSWORD = "password"
+    TOTP = "totp"
 
 
-ALL_PERMISSIONS = (
-    Permission.LIST
-    | Permission.DOWNLOAD
-    | Permission.UPLOAD
-    | Permission.OVERWRITE
-    | Permission.DELETE
-    | Permission.RENAME
-    | Permission.MKDIR
-    | Permission.SETSTAT
-)
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """The options of a line of ``authorized_keys`` (sshd(8)).
+
+    :ivar sources: what ``from=`` admits; None for any address.
+    :ivar expires_seconds: when the key stops to be valid, seconds since 1970; None for never.
+    :ivar needs_touch: whether a FIDO key must tell that it was touched.
+    :ivar needs_verification: whether a FIDO key must tell that it has verified its owner.
+    :ivar principals: of an authority: the names in its certificates that stand for the user; empty
+        for those of `LoginRules.principals`.
+    """
+
+    sources: AddressPatterns | None = None
+    expires_seconds: float | None = None
+    needs_touch: bool = True
+    needs_verification: bool = False
+    principals: tuple[str, ...] = ()
+
+
+NO_OPTIONS = KeyOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedKey:
+    """A line of ``authorized_keys``.
+
+    :ivar blob: the public key in its only encoding (RFC 4253, section 6.6).
+    :ivar options: what restricts it.
+    :ivar is_authority: whether it signs certificates of the user (``cert-authority``), and does
+        not log in itself.
+    """
+
+    blob: bytes
+    options: KeyOptions = NO_OPTIONS
+    is_authority: bool = False
+
+
+NO_KEYS: Mapping[bytes, KeyOptions] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRules:
+    """How a user may log in.
+
+    :ivar authorized_keys: the options of each public key, by its only encoding (RFC 4253, section
+        6.6).
+    :ivar authorities: the options of each key that may sign the user's certificates, beside those
+        that may sign certificates of all users.
+    :ivar password_hash: the hash of the password, as `auth.passwords` knows it; None without one.
+    :ivar totp_secret: the secret of one-time codes in base32 (RFC 6238); None without one.
+    :ivar require: the alternatives: each is a series of methods that must all succeed, in their
+        order (`auth.plan`). Empty: a key or a password.
+    :ivar principals: the names in certificates that stand for the user, in the normal form of
+        Unicode; empty for the user's name.
+    :ivar networks: where the user may connect from; empty for anywhere.
+    :ivar expires_seconds: when the account ends, seconds since 1970; None for never.
+    :ivar is_disabled: whether the user may not log in at all, for now.
+    """
+
+    authorized_keys: Mapping[bytes, KeyOptions] = field(default_factory=lambda: NO_KEYS, hash=False)
+    password_hash: str | None = field(default=None, repr=False)
+    totp_secret: str | None = field(default=None, repr=False)
+    require: tuple[tuple[LoginMethod, ...], ...] = ()
+    principals: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+    expires_seconds: float | None = None
+    is_disabled: bool = False
+    authorities: Mapping[bytes, KeyOptions] = field(default_factory=lambda: NO_KEYS, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """What one user may have or do; None for what is not limited.
+
+    :ivar sessions: how many connections at once.
+    :ivar file_bytes: the size of the largest file.
+    :ivar quota_bytes: how many bytes may be stored.
+    :ivar quota_files: how many files may be stored.
+    :ivar upload_rate_bytes: bytes per second, of all sessions together.
+    :ivar download_rate_bytes: bytes per second, of all sessions together.
+    """
+
+    sessions: int | None = None
+    file_bytes: int | None = None
+    quota_bytes: int | None = None
+    quota_files: int | None = None
+    upload_rate_bytes: int | None = None
+    download_rate_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user, how this user may log in, and which part of the store the files are in.
+    """A user.
 
-    :ivar name: as in users.ini.
-    :ivar bucket: the bucket of the user's files.
-    :ivar key_prefix: the beginning of the keys of the user's files; empty for the whole bucket, or
-        ends with a slash.
-    :ivar permissions: what the user may do.
+    :ivar name: the user's name, in the normal form of its source.
+    :ivar mounts: what the user sees; at least one, no two at the same path.
     :ivar weight: the user's share of what users compete for; most have 1.
-    :ivar authorized_keys: public keys in their only encoding (RFC 4253, section 6.6).
-    :ivar password_hash: bcrypt (``$2b$…``) or argon2 (``$argon2id$…``); None without a password.
+    :ivar login: how the user may log in.
+    :ivar limits: what is limited for this user.
     """
 
     name: str
-    bucket: str
-    key_prefix: str
-    permissions: Permission = ALL_PERMISSIONS
+    mounts: tuple[Mount, ...]
     weight: int = 1
-    authorized_keys: frozenset[bytes] = frozenset()
-    password_hash: str | None = field(default=None, repr=False)
+    login: LoginRules = LoginRules()
+    limits: UserLimits = UserLimits()
+
+    @classmethod
+    def with_home(
+        cls,
+        name: str,
+        bucket: str,
+        key_prefix: str,
+        permissions: Permission = ALL_PERMISSIONS,
+        *,
+        login: LoginRules = LoginRules(),
+    ) -> User:
+        """A user with one mount, at ``/``.
+
+        :param name: the user's name.
+        :param bucket: the bucket of the user's files.
+        :param key_prefix: the prefix of their keys; empty, or ends with a slash.
+        :param permissions: what the user may do.
+        :param login: how the user may log in.
+        """
+        return cls(name, (Mount(bucket, key_prefix, permissions=permissions),), login=login)
 
 
 @dataclass(frozen=True, slots=True)

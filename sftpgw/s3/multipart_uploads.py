@@ -25,7 +25,6 @@ from sftpgw.model.units import Body
 from sftpgw.s3.checksums import joined
 from sftpgw.s3.error_codes import CONFLICTS, DAMAGE
 from sftpgw.s3.error_responses import refuses_checksums, refuses_unequal_parts
-from sftpgw.s3.headers import property_headers
 from sftpgw.s3.reconcile import Expected, etag_of_parts
 from sftpgw.s3.requests import (
     checksum_announcement,
@@ -68,7 +67,7 @@ class MultipartUploads:
             name.bucket,
             name.key,
             query=(("uploads", ""),),
-            headers=(*property_headers(properties, support.storage_class), *announcement),
+            headers=(*support.new_object_headers(name, properties), *announcement),
             missing=NoSuchBucket,
             optional=support.integrity.optional(announcement),
             find_reason=lambda: support.reasons.folder_in_the_way(name),
@@ -110,7 +109,11 @@ class MultipartUploads:
     ) -> StoredPart:
         support = self._support
         capabilities = await support.capability_source.known(upload.name.bucket)
-        headers = copy_source(source, is_guarded=capabilities.copy_source_condition)
+        headers = copy_source(
+            source,
+            is_guarded=capabilities.copy_source_condition,
+            store=support.store_name,
+        )
         if wanted != ByteRange(0, source.size_bytes):  # S3 refuses ranges of small sources
             headers += (("x-amz-copy-source-range", f"bytes={wanted.start}-{wanted.stop - 1}"),)
         request = S3Request(

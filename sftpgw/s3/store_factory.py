@@ -1,4 +1,4 @@
-"""Makes an `S3Client` from the settings.
+"""Makes the `S3Client` of each store from its settings, and one store of several.
 
 Knows: which objects it needs.
 Must not know: what they do.
@@ -6,7 +6,7 @@ Must not know: what they do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from sftpgw.aws.credentials import CredentialSource, InThread, credential_source
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.aws.signer import Signer
 from sftpgw.http.certificates import Authorities
-from sftpgw.http.client import HttpClient
+from sftpgw.http.client import ConnectionPlaces, HttpClient
 from sftpgw.http.proxies import Proxies
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -37,9 +37,58 @@ from sftpgw.s3.request_budget.queue import RequestQueue
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
+from sftpgw.s3.store_headers import StoreHeaders
+from sftpgw.s3.store_router import StoreRouter
 
 USUAL_LIMITS = RequestLimits(at_once=64, per_user=64)
 """How many requests may be under way where no limits are given."""
+
+
+@dataclass(frozen=True)
+class SharedByStores:
+    """What all stores of a process have in common, so that they share what there is.
+
+    :param queue: the requests under way, to all of them.
+    :param places: the connections to all of them.
+    """
+
+    queue: RequestQueue
+    places: ConnectionPlaces
+
+
+def open_stores(
+    stores: Sequence[StoreSettings],
+    reactor: Any,
+    events: EventSink,
+    *,
+    work: WorkScheduler,
+    limits: RequestLimits = USUAL_LIMITS,
+    weight_of: Callable[[str], float] = lambda user: 1.0,
+    clock: Clock | None = None,
+    **others: Any,
+) -> S3Client | StoreRouter:
+    """One store of all that are configured; `close` it in the end. Does no I/O yet.
+
+    :param stores: ``[s3]``, then each ``[store NAME]``.
+    :param reactor: Twisted's reactor.
+    :param events: takes the events of the stores.
+    :param work: hands out CPU time, by user.
+    :param limits: how many requests may be under way, to all stores together.
+    :param weight_of: returns the weight of a user, for the fair share of the requests at once.
+    :param clock: as for `open_store`.
+    :param others: the other arguments of `open_store`, the same for each store.
+    """
+    shared = SharedByStores(
+        RequestQueue(limits, clock or reactor, events, weight_of),
+        ConnectionPlaces(work, limits.at_once),
+    )
+    opened = {
+        settings.name: open_store(
+            settings, reactor, events, work=work, clock=clock, shared=shared, **others
+        )
+        for settings in stores
+    }
+    return opened[""] if len(opened) == 1 else StoreRouter.over(opened)
 
 
 def open_store(
@@ -57,10 +106,11 @@ def open_store(
     limits: RequestLimits = USUAL_LIMITS,
     weight_of: Callable[[str], float] = lambda user: 1.0,
     on_finished: Callable[[FinishedRequest], None] | None = None,
+    shared: SharedByStores | None = None,
 ) -> S3Client:
     """A client for the store of `settings`; `close` it in the end. Does no I/O yet.
 
-    :param settings: ``[s3]``.
+    :param settings: ``[s3]`` or ``[store NAME]``.
     :param reactor: Twisted's reactor.
     :param events: takes the events of the client.
     :param work: hands out CPU time, by user.
@@ -75,24 +125,35 @@ def open_store(
     :param weight_of: returns the weight of a user, for the fair share of the requests at once.
     :param on_finished: is called once for each request when its last attempt is over, after a
         success and after a failure.
+    :param shared: what the client shares with those of other stores; None: it is the only one,
+        with `limits` and `weight_of`.
     """
+    shared = shared or SharedByStores(
+        RequestQueue(limits, clock or reactor, events, weight_of),
+        ConnectionPlaces(work, limits.at_once),
+    )
     hasher = Hasher(work)
     http = HttpClient(
         reactor,
-        work=work,
-        most_connections=limits.at_once,
+        places=shared.places,
         connect_timeout_seconds=settings.connect_timeout_seconds,
         find_authorities=lambda: authorities_of(settings, environment or {}),
         proxies=Proxies(settings.proxy, environment or {}),
     )
     signer = Signer(settings.sign_payload, wall_clock, hasher)
     executor = RequestExecutor(
-        attempts=AttemptSender(http, Endpoints(settings), signer, settings.read_timeout_seconds),
+        attempts=AttemptSender(
+            http,
+            Endpoints(settings),
+            signer,
+            settings.read_timeout_seconds,
+            StoreHeaders(settings),
+        ),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
         clock=clock or reactor,
         random=random,
-        queue=RequestQueue(limits, clock or reactor, events, weight_of),
+        queue=shared.queue,
         pages=PageReader(work),
         on_finished=on_finished,
     )
@@ -123,14 +184,16 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
 
     Reads files. https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html
 
-    :param settings: ``[s3]``; its `ca_file` wins.
+    :param settings: ``[s3]`` or ``[store NAME]``; its `ca_file` wins.
     :param environment: the process's environment; if it is empty, only the settings count.
     """
+    setting = f"{settings.section} ca_file"
     if settings.ca_file or not environment:
-        return Authorities(settings.ca_file)
+        return Authorities(settings.ca_file, setting, setting)
     if path := environment.get("AWS_CA_BUNDLE"):
-        return Authorities(path, "AWS_CA_BUNDLE")
+        return Authorities(path, "AWS_CA_BUNDLE", setting)
     with suppress(BotoCoreError):  # the search for credentials reports a missing profile
         if path := Session().get_config_variable("ca_bundle"):
-            return Authorities(str(path), "ca_bundle of the AWS profile")
-    return Authorities(environment.get("REQUESTS_CA_BUNDLE", ""), "REQUESTS_CA_BUNDLE")
+            return Authorities(str(path), "ca_bundle of the AWS profile", setting)
+    path = environment.get("REQUESTS_CA_BUNDLE", "")
+    return Authorities(path, "REQUESTS_CA_BUNDLE", setting)

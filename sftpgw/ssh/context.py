@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.cred.portal import Portal
-
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.realm import LoginPortal
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -61,7 +60,7 @@ class OpenConnection(Protocol):
 class ConnectionContext(Protocol):
     """What all connections of a factory share."""
 
-    portal: Portal
+    portal: LoginPortal
     settings: SshSettings
     clock: Clock
     events: EventSink

@@ -14,10 +14,10 @@ from typing import Any
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
-from twisted.cred.portal import Portal
 
 from sftpgw.aio.notifier import Notifier
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.realm import LoginPortal
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
@@ -74,7 +74,7 @@ class GatewayFactory(SSHFactory):
     def __init__(
         self,
         *,
-        portal: Portal,
+        portal: LoginPortal,
         host_keys: Sequence[Key],
         settings: SshSettings,
         clock: Clock,

@@ -1,7 +1,7 @@
 """The ssh-userauth service: requests to log in, answered one at a time.
 
-Knows: RFC 4252, the part of RFC 4256 that asks for a password, and how often a client may try.
-Must not know: how a key or password is checked; the portal does that.
+Knows: RFC 4252, RFC 4256, and how often a client may try.
+Must not know: how a key, password or code is checked; the portal does that.
 
 Rules:
 
@@ -16,9 +16,17 @@ Rules:
   attempt like others, and has an event that says so.
 - A question about another key counts as an attempt, but is not logged as a failed login: an agent
   with several keys asks about each before it signs. It has an event of its own.
-- keyboard-interactive asks for the same password, in one prompt. The request counts as the attempt,
-  its response does not. The attempt is lost if another request comes before the response.
+- keyboard-interactive asks for the password, then for a one-time code if the user needs one, one
+  prompt at a time. The request counts as the attempt, its responses do not. The attempt is lost,
+  and so is what its earlier responses have proven, if a response is wrong or another request comes
+  before it.
+- A login may take several steps (`auth.plan`). One that is right and not the last is answered with
+  FAILURE and partial success, and does not count as an attempt. What may follow is what the user
+  needs. Before the first step all names are offered the same.
+- Another user name starts over, and what was proven counts as attempts then. sshd disconnects. All
+  steps are one user's; the source of users is asked in each step but for the code.
 - The banner is sent once, before the reply to the first request.
+- A user who is disabled, has expired or comes from elsewhere is refused like a wrong proof.
 - A user who has authenticated may still be refused for having too many connections.
 - A result of the portal that comes after a success, or after the end of the connection, is ignored;
   its avatar is logged out.
@@ -29,14 +37,10 @@ Rules:
 
 from __future__ import annotations
 
-import struct
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.conch.error import ValidPublicKey
-from twisted.conch.interfaces import IConchUser
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.transport import (
     DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE,
@@ -52,30 +56,42 @@ from twisted.conch.ssh.userauth import (
     MSG_USERAUTH_SUCCESS,
     SSHUserAuthServer,
 )
-from twisted.cred.error import LoginFailed
 from twisted.internet.defer import CancelledError, Deferred
 
-from sftpgw.auth.authenticator import LoginAttempt
-from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.checkers import KeyAuthorised, RefusedProof
+from sftpgw.auth.login_credentials import CodeCredentials, KeyCredentials, PasswordCredentials
+from sftpgw.model.users import LoginMethod, User
 from sftpgw.ssh.conch_logger import quiet_logger
-from sftpgw.ssh.fields import MalformedPacket, PacketFields
+from sftpgw.ssh.fields import MalformedPacket
+from sftpgw.ssh.login_progress import LoginProgress, LoginStep, method_of, ways_of
 from sftpgw.ssh.login_reports import (
-    LoginRequest,
-    UnfitSignature,
     tell_failure,
+    tell_step,
     tell_success,
     tell_too_many,
+    too_many_setting,
 )
-from sftpgw.ssh.negotiation import login_remedy_for
+from sftpgw.ssh.login_requests import (
+    KEYBOARD_INTERACTIVE,
+    PASSWORD,
+    LoginRequest,
+    attempt_of,
+    fault_of,
+    read_password,
+    read_public_key,
+)
 from sftpgw.ssh.penalties import Offence
+from sftpgw.ssh.portal_verdicts import OpenedLogin, PortalVerdicts
+from sftpgw.ssh.prompts import (
+    MSG_USERAUTH_INFO_REQUEST,
+    MSG_USERAUTH_INFO_RESPONSE,
+    PROMPTS,
+    check_beginning,
+    info_request,
+    read_answer,
+)
 
-MSG_USERAUTH_INFO_REQUEST, MSG_USERAUTH_INFO_RESPONSE = 60, 61
-"""RFC 4256, section 5."""
-
-KEYBOARD_INTERACTIVE = b"keyboard-interactive"
-
-PROMPT = b"Password: "
-"""The prompt of sshd with PAM, by which clients recognise that it asks for the password."""
+NOT_NEXT = "the proof is right, but `require` of the user asks for another one first"
 
 MAX_WAITING_REQUESTS = 8
 """How many requests and responses a client may send ahead of our replies."""
@@ -85,21 +101,21 @@ MAX_QUESTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class _Login:
-    """What the portal returns for a user who has authenticated.
+class _Conversation:
+    """A prompt of keyboard-interactive that the client has not answered.
 
-    :ivar avatar: what the connection may open.
-    :ivar logout: must be called when the connection is gone.
+    :ivar request: what the client has asked for.
+    :ivar progress: the login's progress, with what this conversation has proven so far.
     """
 
-    avatar: Any
-    logout: Callable[[], None]
+    request: LoginRequest
+    progress: LoginProgress
 
 
 class GatewayUserAuth(SSHUserAuthServer):
-    """Logins by public key or password, as far as the portal has checkers for them.
+    """Logins by public key, password and one-time code.
 
-    The password may also come by keyboard-interactive, which Conch has for clients only.
+    keyboard-interactive is ours; Conch has it for clients only.
     """
 
     _log = quiet_logger("sftpgw.ssh")
@@ -108,7 +124,8 @@ class GatewayUserAuth(SSHUserAuthServer):
     def serviceStarted(self) -> None:
         """Prepare for the first request. Replaces Conch's, which uses the global reactor."""
         self._waiting: deque[tuple[int, bytes]] = deque()
-        self._prompted: LoginRequest | None = None
+        self._progress = LoginProgress(b"")
+        self._conversation: _Conversation | None = None
         self._has_shown_banner = False
         self._running: Deferred[None] | None = None
         self._busy = False
@@ -117,13 +134,7 @@ class GatewayUserAuth(SSHUserAuthServer):
         self._has_asked_for_methods = False
         self._is_over = False
         self.portal = self.transport.context.portal
-        self.supportedAuthentications = [
-            self.interfaceToMethod[interface]
-            for interface in self.portal.listCredentialsInterfaces()
-            if interface in self.interfaceToMethod
-        ]
-        if b"password" in self.supportedAuthentications:
-            self.supportedAuthentications.append(KEYBOARD_INTERACTIVE)
+        self._verdicts = PortalVerdicts(self.portal, self.transport.labels)
 
     def serviceStopped(self) -> None:
         """Stop: the login is done, or the connection is gone."""
@@ -176,35 +187,41 @@ class GatewayUserAuth(SSHUserAuthServer):
         self.transport.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, "internal error")
 
     async def _process_request(self, packet: bytes) -> None:
-        fields = PacketFields(packet)
-        request = LoginRequest(fields.string(), fields.string(), fields.string(), fields)
+        request = LoginRequest.of(packet)
         if request.service != b"ssh-connection":
             self._disconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service")
             return
         self._show_banner()
-        self._prompted = None
+        self._conversation = None
+        self._start_over_for(request.name)
         if self._has_no_attempt_left():
             return
         self._failures += self._counts(request)
-        if self._is_interactive(request):
-            self._prompt(request)
+        if request.method not in self._offered_ways():
+            self._fail(request, None, None)
+        elif request.method == KEYBOARD_INTERACTIVE:
+            check_beginning(request.details)
+            self._prompt(_Conversation(request, self._progress))
         else:
-            await self._check(request, self._read_credentials(request))
+            read = read_password if request.method == PASSWORD else read_public_key
+            await self._check(request, read(request, self.transport), self._progress)
 
-    async def _check(self, request: LoginRequest, credentials: Any) -> None:
-        """Ask the portal and send its verdict to the client."""
-        outcome: Any = None
-        if credentials is not None:
-            outcome = self._fault_of(credentials) or await self._ask_portal(credentials)
-        if self._is_over or self.transport.has_ended:
-            if isinstance(outcome, _Login):
-                outcome.logout()  # too late
-        elif isinstance(outcome, _Login):
-            self._admit(request, credentials, outcome)
-        elif isinstance(outcome, ValidPublicKey):
-            self._confirm(credentials)
-        else:
-            self._fail(request, credentials, outcome)
+    def _start_over_for(self, name: bytes) -> None:
+        """Forget what was proven for another user (RFC 4252, section 5)."""
+        if name != self._progress.name:
+            self._failures += len(self._progress.steps)
+            self._progress = LoginProgress(name)
+
+    def _offered_ways(self) -> list[bytes]:
+        """The methods that can continue."""
+        is_begun = bool(self._progress.steps)
+        return ways_of(self._progress.needs if is_begun else self.portal.first_methods())
+
+    def _counts(self, request: LoginRequest) -> bool:
+        """Whether the request counts as an attempt: all do but the first "none"."""
+        is_first_none = request.method == b"none" and not self._has_asked_for_methods
+        self._has_asked_for_methods |= is_first_none
+        return not is_first_none
 
     def _show_banner(self) -> None:
         """Send the banner, once (RFC 4252, section 5.4)."""
@@ -215,136 +232,105 @@ class GatewayUserAuth(SSHUserAuthServer):
 
     # keyboard-interactive (RFC 4256).
 
-    def _is_interactive(self, request: LoginRequest) -> bool:
-        is_requested = request.method == KEYBOARD_INTERACTIVE
-        return is_requested and KEYBOARD_INTERACTIVE in self.supportedAuthentications
-
-    def _prompt(self, request: LoginRequest) -> None:
-        """Ask for the password, of an unknown user as well."""
-        request.details.string()  # language tag
-        request.details.string()  # submethods
-        request.details.end()
-        self._prompted = request
-        name, instruction, language = NS(b""), NS(b""), NS(b"")
-        prompt = struct.pack(">L", 1) + NS(PROMPT) + b"\0"  # without echo
-        self.transport.sendPacket(MSG_USERAUTH_INFO_REQUEST, name + instruction + language + prompt)
+    def _prompt(self, conversation: _Conversation) -> None:
+        """Ask for what is next; of an unknown user for the password, as of all others."""
+        self._conversation = conversation
+        prompt = PROMPTS[conversation.progress.asks_for]
+        self.transport.sendPacket(MSG_USERAUTH_INFO_REQUEST, info_request(prompt))
 
     async def _process_response(self, packet: bytes) -> None:
-        request, self._prompted = self._prompted, None
-        if request is None:
+        conversation, self._conversation = self._conversation, None
+        if conversation is None:
             raise MalformedPacket("a response without a prompt")
-        fields = PacketFields(packet)
-        credentials = None
-        if fields.uint32() == 1:  # any other number of responses must fail (section 3.4)
-            credentials = PasswordCredentials(self._attempt_of(request), fields.string())
-            fields.end()
-        await self._check(request, credentials)
+        request, progress = conversation.request, conversation.progress
+        answer = read_answer(packet)
+        credentials: Any = None
+        if answer is not None and progress.asks_for is LoginMethod.TOTP:
+            assert progress.user is not None
+            credentials = CodeCredentials(progress.user, answer)
+        elif answer is not None:
+            credentials = PasswordCredentials(attempt_of(request, self.transport), answer)
+        await self._check(request, credentials, progress)
 
-    def _counts(self, request: LoginRequest) -> bool:
-        """Whether the request counts as an attempt: all do but the first "none"."""
-        is_first_none = request.method == b"none" and not self._has_asked_for_methods
-        self._has_asked_for_methods |= is_first_none
-        return not is_first_none
+    # Verdicts.
 
-    # Credentials.
+    async def _check(
+        self, request: LoginRequest, credentials: Any, progress: LoginProgress
+    ) -> None:
+        """Ask the portal about a proof, and act on its verdict."""
+        outcome: Any = None
+        if credentials is not None:
+            outcome = fault_of(credentials, self.transport.context)
+            outcome = outcome or await self._verdicts.on_proof(credentials)
+        if self._is_over or self.transport.has_ended:
+            return
+        user = outcome.user if isinstance(outcome, KeyAuthorised) else outcome
+        if not isinstance(user, User):
+            self._fail(request, credentials, outcome)
+            return
+        key = credentials if isinstance(credentials, KeyCredentials) else None
+        reached = progress.after(user, LoginStep(method_of(credentials), request.method, key))
+        fault = self.portal.account_fault(user, self.transport.peer_host)
+        if fault is not None or reached is None:
+            self._fail(request, credentials, RefusedProof(fault or NOT_NEXT))
+        elif isinstance(outcome, KeyAuthorised):
+            self._confirm(credentials)
+        else:
+            await self._advance(request, credentials, reached)
 
-    def _attempt_of(self, request: LoginRequest) -> LoginAttempt:
-        return LoginAttempt(request.name, self.transport.peer_host)
+    async def _advance(
+        self, request: LoginRequest, credentials: Any, reached: LoginProgress
+    ) -> None:
+        """Go on after a proof that was right and needed."""
+        is_interactive = request.method == KEYBOARD_INTERACTIVE
+        if reached.is_complete:
+            await self._open(request, credentials, reached)
+            return
+        tell_step(self.transport, request, credentials, reached.needs)
+        if is_interactive and KEYBOARD_INTERACTIVE in ways_of(reached.needs):
+            self._prompt(_Conversation(request, reached))
+        else:
+            self._continue(reached)
 
-    def _read_credentials(self, request: LoginRequest) -> Any | None:
-        """The credentials of the request; None for a method that is not offered."""
-        if request.method not in self.supportedAuthentications:
-            return None
-        if request.method == b"password":
-            return self._read_password(request)
-        return self._read_public_key(request)
-
-    def _read_password(self, request: LoginRequest) -> Any | None:
-        """The password; None for a request to change it, which is refused (RFC 4252, section 8)."""
-        wants_change, password = request.details.boolean(), request.details.string()
-        if wants_change:
-            return None
-        request.details.end()
-        return PasswordCredentials(self._attempt_of(request), password)
-
-    def _read_public_key(self, request: LoginRequest) -> Any:
-        """The key and the signature, if there is one (RFC 4252, section 7).
-
-        The signed message is put together here, from the session's id and the fields of the
-        request.
-        """
-        fields = request.details
-        signed, algorithm, blob = fields.boolean(), fields.string(), fields.string()
-        signature = fields.string() if signed else None
-        fields.end()
-        message = (
-            NS(self.transport.sessionID)
-            + bytes((MSG_USERAUTH_REQUEST,))
-            + NS(request.user)
-            + NS(request.service)
-            + NS(b"publickey")
-            + b"\x01"
-            + NS(algorithm)
-            + NS(blob)
-        )
-        return KeyCredentials(
-            self._attempt_of(request),
-            algorithm=algorithm,
-            blob=blob,
-            message=message,
-            signature=signature,
-        )
-
-    def _fault_of(self, credentials: Any) -> UnfitSignature | None:
-        """What is wrong with how a key signs; None if we offer its algorithm, or it is no key."""
-        if not isinstance(credentials, KeyCredentials):
-            return None
-        context = self.transport.context
-        if credentials.algName in context.offer.login_key_algorithms:
-            return None
-        return UnfitSignature(*login_remedy_for(credentials.algName, context.settings))
-
-    async def _ask_portal(self, credentials: Any) -> Any:
-        """A `_Login`, or the exception that means a refusal.
-
-        An unexpected exception is logged, and a refusal for the client.
-        """
-        try:
-            _, avatar, logout = await self.portal.login(
-                credentials, self.transport.labels, IConchUser
-            )
-            return _Login(avatar, logout)
-        except (ValidPublicKey, LoginFailed) as refusal:
-            return refusal.with_traceback(None)  # which would be a cycle
-        except CancelledError:
-            raise
-        except Exception as problem:
-            self._log.failure(
-                "session {session}: a login could not be checked", session=self.transport.session
-            )
-            return problem
+    async def _open(self, request: LoginRequest, credentials: Any, reached: LoginProgress) -> None:
+        """Make the avatar of a user who has proven enough, and let the user in."""
+        assert reached.user is not None
+        outcome = await self._verdicts.on_user(reached.user)
+        if self._is_over or self.transport.has_ended:
+            if isinstance(outcome, OpenedLogin):
+                outcome.logout()  # too late
+        elif isinstance(outcome, OpenedLogin):
+            self._admit(request, reached, outcome)
+        else:
+            self._fail(request, credentials, outcome)
 
     # Outcomes.
 
-    def _admit(self, request: LoginRequest, credentials: Any, login: _Login) -> None:
-        if self.transport.client.ticket.count_for(request.name):
-            self._succeed(request, credentials, login)
+    def _admit(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
+        most = login.avatar.limits.connections
+        if self.transport.client.ticket.count_for(request.name, most):
+            self._succeed(request, reached, login)
             return
         login.logout()
-        tell_too_many(self.transport, request, credentials)
-        self._disconnect(
-            DISCONNECT_TOO_MANY_CONNECTIONS,
-            "this user has too many connections ([ssh] connections_per_user)",
-        )
+        setting = too_many_setting(most, self.transport.context.settings.connections_per_user)
+        tell_too_many(self.transport, reached, setting)
+        text = f"this user has too many connections ({setting})"
+        self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, text)
 
-    def _succeed(self, request: LoginRequest, credentials: Any, login: _Login) -> None:
+    def _succeed(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
         self._is_over = True
         transport = self.transport
         transport.avatar, transport.logoutFunction = login.avatar, login.logout
-        tell_success(transport, request, credentials)
+        tell_success(transport, reached)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.context.services[request.service]())
         transport.on_login()
+
+    def _continue(self, reached: LoginProgress) -> None:
+        """Tell the client that it has succeeded in part, and what can continue."""
+        self._failures -= 1
+        self._progress = reached
+        self._send_failure(is_partial_success=True)
 
     def _confirm(self, credentials: Any) -> None:
         """Send PK_OK: the key of the question is authorised."""
@@ -364,8 +350,12 @@ class GatewayUserAuth(SSHUserAuthServer):
             tell_failure(self.transport, request, credentials, outcome)
         if self._has_no_attempt_left():
             return
-        methods = NS(b",".join(self.supportedAuthentications))
-        self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + b"\0")
+        self._send_failure(is_partial_success=False)
+
+    def _send_failure(self, *, is_partial_success: bool) -> None:
+        """Tell the client which methods can continue (RFC 4252, section 5.1)."""
+        methods = NS(b",".join(self._offered_ways()))
+        self.transport.sendPacket(MSG_USERAUTH_FAILURE, methods + bytes([is_partial_success]))
 
     def _has_no_attempt_left(self) -> bool:
         """Whether all attempts are used up; if so, disconnects the client."""

@@ -12,7 +12,7 @@ Must not know: HTTP. It passes the same contract suite as the real client.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from sftpgw.errors import (
@@ -21,9 +21,12 @@ from sftpgw.errors import (
     PreconditionFailed,
     RangeNotSatisfiable,
     StoreError,
+    StoresDiffer,
 )
 from sftpgw.files.copies.preserved_properties import ARCHIVES
+from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MIN_PART_BYTES
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.store import (
     BodySink,
     ByteRange,
@@ -63,6 +66,7 @@ class FakeStore(ProgrammableStore):
     :param chunk_bytes: the size of the chunks in which GET passes a body to its sink.
     :param page_limit: the largest page of a list, whatever is asked for.
     :param keeps_folders: the folders of a key stay when the key is gone.
+    :param stores: the stores of which ``NAME:bucket`` is one; nothing is copied between two.
     """
 
     def __init__(
@@ -74,8 +78,10 @@ class FakeStore(ProgrammableStore):
         chunk_bytes: int = 64 * 1024,
         page_limit: int = MAX_LISTED_KEYS,
         keeps_folders: bool = False,
+        stores: Container[str] = (),
     ) -> None:
         super().__init__(buckets, chunk_bytes=chunk_bytes, keeps_folders=keeps_folders)
+        self._stores = stores
         self._capabilities = capabilities or Capabilities()
         self._min_part_bytes = min_part_bytes
         self._page_limit = page_limit
@@ -88,7 +94,7 @@ class FakeStore(ProgrammableStore):
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def bind(self, **context: str) -> FakeStore:
+    def bind(self, objects: ObjectTable | None = None, **context: str) -> FakeStore:
         return self
 
     def assuming(self, capabilities: Capabilities) -> FakeStore:
@@ -159,6 +165,15 @@ class FakeStore(ProgrammableStore):
         self._memory.delete(name)
         self._leave("delete")
 
+    def can_copy(self, source_bucket: str, target_bucket: str) -> bool:
+        return store_of_bucket(source_bucket, self._stores) == store_of_bucket(
+            target_bucket, self._stores
+        )
+
+    def _require_one_store(self, source_bucket: str, target_bucket: str) -> None:
+        if not self.can_copy(source_bucket, target_bucket):
+            raise StoresDiffer(f"{source_bucket} and {target_bucket} are in two stores")
+
     async def copy(
         self,
         source: ObjectInfo,
@@ -168,6 +183,7 @@ class FakeStore(ProgrammableStore):
         *,
         if_match: str | None = None,
     ) -> str:
+        self._require_one_store(source.name.bucket, target.bucket)
         await self._enter("copy", target.bucket)
         stored = self._copy_source(source)
         if len(stored.data) > MAX_COPY_BYTES:
@@ -237,6 +253,7 @@ class FakeStore(ProgrammableStore):
     async def copy_part(
         self, upload: MultipartUpload, number: int, source: ObjectInfo, wanted: ByteRange
     ) -> StoredPart:
+        self._require_one_store(source.name.bucket, upload.name.bucket)
         await self._enter("copy_part", upload.name.bucket)
         if self._upload(upload).upload.checksum and not self._capabilities.copied_checksums:
             raise CopiesLackChecksums("no sum, no part", code="InvalidArgument", status=400)

@@ -47,7 +47,7 @@ def session_context(
         times=MtimeCache(SharedMtimes(), "alice"),
         clock=clock,
         events=events or RecordedEvents(),
-        settings=settings or StoreSettings(),
+        settings_of=lambda bucket: settings or StoreSettings(),
         limits=limits or LimitSettings(),
         files=files or FilesSettings(),
         work=free_work(clock).share(user),

@@ -41,7 +41,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
-from twisted.cred.portal import Portal
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionLost
@@ -51,7 +50,7 @@ from twisted.python.failure import Failure
 from sftpgw.aio.user_counts import UserCount
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.realm import LoginPortal, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
@@ -62,8 +61,9 @@ from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.settings import SshSettings
 from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
-from sftpgw.model.users import SessionLabels, User
+from sftpgw.model.users import NO_KEYS, NO_OPTIONS, LoginRules, SessionLabels, User
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.channel_pace import NO_LIMITS, SessionLimits
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.testing.cpu_clocks import free_work
@@ -259,6 +259,7 @@ class AvatarParts:
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
     :param user_sessions: counts the channels of all connections of the user, if anything does.
+    :param limits: what the user's sessions may have together.
     """
 
     commands: CommandFactory | None = None
@@ -266,6 +267,7 @@ class AvatarParts:
     output_memory: MemoryBudget | None = None
     totals: Callable[[], SessionTotals] = SessionTotals
     user_sessions: UserCount | None = None
+    limits: SessionLimits = NO_LIMITS
 
 
 NO_PARTS = AvatarParts()
@@ -358,13 +360,12 @@ def new_key() -> Key:
 
 def make_user(name: str, key: Key | None = None, password_hash: str | None = None) -> User:
     """A user who logs in with this key, this password, or both."""
-    keys = frozenset[bytes]() if key is None else frozenset((key.public().blob(),))
-    return User(
+    keys = NO_KEYS if key is None else {key.public().blob(): NO_OPTIONS}
+    return User.with_home(
         name=name,
         bucket="uploads",
         key_prefix=f"home/{name}/",
-        authorized_keys=keys,
-        password_hash=password_hash,
+        login=LoginRules(keys, password_hash),
     )
 
 
@@ -373,7 +374,7 @@ def make_test_portal(
     subsystems: Mapping[bytes, SubsystemFactory],
     on_logout: Callable[[str], None] = lambda name: None,
     parts: AvatarParts = NO_PARTS,
-) -> Portal:
+) -> LoginPortal:
     """A portal that checks passwords at once instead of in a thread.
 
     :param users: the users by their names.
@@ -391,6 +392,8 @@ def make_test_portal(
             output_memory=parts.output_memory,
             totals=parts.totals,
             user_sessions=parts.user_sessions,
+            user=user.name,
+            limits=parts.limits,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")
@@ -411,7 +414,7 @@ def call_at_once(source: str, function: Callable[..., Any], *arguments: object) 
 
 
 def make_factory(
-    portal: Portal,
+    portal: LoginPortal,
     clock: Clock,
     events: EventSink,
     settings: SshSettings | None = None,

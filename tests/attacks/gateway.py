@@ -41,7 +41,7 @@ from sftpgw.model.events import Event, EventSink
 from sftpgw.model.settings import Policy, SshSettings
 from sftpgw.model.store import BodySink, MultipartUpload, ObjectName, ObjectProperties, StoredPart
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import SessionLabels, User
+from sftpgw.model.users import NO_OPTIONS, LoginRules, SessionLabels, User
 from sftpgw.pausing_ports import PausingPort
 from sftpgw.session import Session
 from sftpgw.ssh.avatar import GatewayAvatar
@@ -137,12 +137,12 @@ def fill(store: DistantStore) -> None:
 
 def make_users() -> Mapping[str, User]:
     """honest and mallory log in with `KEY`, the others with `PASSWORD` too."""
-    keys = frozenset((Key(KEY).public().blob(),))
+    keys = {Key(KEY).public().blob(): NO_OPTIONS}
 
     def user(name: str, cost: int | None = None, bucket: str = "bucket", prefix: str = "") -> User:
         hashed = cost and bcrypt.hashpw(PASSWORD, bcrypt.gensalt(cost)).decode()
         prefix = prefix or ("" if bucket == "archive" else f"home/{name}/")
-        return User(name, bucket, prefix, authorized_keys=keys, password_hash=hashed or None)
+        return User.with_home(name, bucket, prefix, login=LoginRules(keys, hashed or None))
 
     users = [
         user("honest"),

@@ -19,16 +19,17 @@ from twisted.cred.portal import IRealm
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
 from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.threads import RunInThread
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.normalization import LONGEST_BYTES, normalized_bytes, spellings
-from sftpgw.model.users import User
+from sftpgw.model.users import NO_OPTIONS, LoginRules, User
 from sftpgw.testing.ssh_pairs import call_at_once, make_user, new_key
 from tests.results import failure_of, result_of
 
@@ -42,7 +43,7 @@ DIRECTORY = StaticUserDirectory(
         "jörg": make_user("jörg", None, HASH),
         "collector": replace(
             make_user("collector"),
-            authorized_keys=frozenset(new_key().public().blob() for _ in range(50)),
+            login=LoginRules({new_key().public().blob(): NO_OPTIONS for _ in range(50)}),
         ),
     }
 )
@@ -278,9 +279,10 @@ class ElsewhereAuthenticator:
     def __init__(self) -> None:
         self.attempts: list[LoginAttempt] = []
 
-    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         self.attempts.append(attempt)
-        return make_user("guest") if key_blob == KEY.public().blob() else None
+        is_right = key.blob == KEY.public().blob()
+        return KeyGrant(make_user("guest")) if is_right else KeyRefusal("")
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
         self.attempts.append(attempt)

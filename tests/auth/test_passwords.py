@@ -2,13 +2,83 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 
 import argon2
 import bcrypt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys, check_password_hash, matches
+from sftpgw.auth.passwords import (
+    DEFAULT_DECOY,
+    Decoys,
+    check_password_hash,
+    hash_password,
+    matches,
+    needs_rehash,
+)
+
+UMLAUT = "schlüssel".encode()
+
+# What other programs have written: the C library, passlib, and SFTPGo's documentation.
+FOREIGN = {
+    "crypt": (
+        b"Hello world!",
+        (
+            "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcb"
+            "YEdFCoEOfaS35inz1"
+        ),
+    ),
+    "crypt-rounds": (
+        b"Hello world!",
+        (
+            "$6$rounds=10000$saltstringsaltst$OW1/O6BYHV6BcXZu8QVeXbDWra3Oeqh0sbHbbMCVNSnCM/UrjmM0"
+            "Dp8vOuZeHBy/YTBmSK6H9qs/y3RnOaw5v."
+        ),
+    ),
+    "crypt-long": (
+        UMLAUT * 10,
+        (
+            "$6$rounds=1000$a$b5n/KWXA8MlL36AE4Z4xL7crKegtmJTPyxJcsn8LUi3Dd6YDlCvgzgAPAg5e/3kZdTcGQ"
+            "GkhLj1CK9dU9plLv."
+        ),
+    ),
+    "crypt-longest": (
+        b"p" * 256,
+        (
+            "$6$rounds=1400$./x$kXtI.351vj/B7VcgpPf5F7.a9wkDVXdPDnyW.l0DXJgjcSzgh59m7HZfNOQTmsyFbdd"
+            "hfcfJ8LVEu2w6hQd7a."
+        ),
+    ),
+    "passlib-1": (UMLAUT, "$pbkdf2$10$c2FsdHNhbHT/.w$WaHEAZjUTsxaT5i1IsYsYnrAMxQ"),
+    "passlib-256": (
+        UMLAUT,
+        "$pbkdf2-sha256$10$c2FsdHNhbHT/.w$k2NCdsZ./2xN86ReZVI3CPb4FNIul/tTCNebHatVJzQ",
+    ),
+    "passlib-512": (
+        UMLAUT,
+        (
+            "$pbkdf2-sha512$10$c2FsdHNhbHT/.w$lrCGrsjBuK5oHkg4w9CCWi1R4j7meLCfSZ3Osi4xuQX5Bk3ux2wie"
+            "pqcH7PoB36XfZSO.YZ4Rrt9AQAXo21jVQ"
+        ),
+    ),
+    "sftpgo": (
+        b"password",
+        "$pbkdf2-sha256$150000$E86a9YMX3zC7$R5J62hsSq+pYw00hLLPKBbcGXmq7fj5+/M0IFoYtZbo=",
+    ),
+    "ssha": (UMLAUT, "{SSHA}zbn/drKkxIDGG1uAf/HUGP4zuqBzYWx0c2FsdA=="),
+    "ssha256": (UMLAUT, "{SSHA256}2EDegKNKohh0/y1lAeTy1vlwHG16py7TxPcCJ4pg8PZzYWx0c2FsdA=="),
+    "ssha512": (
+        UMLAUT,
+        (
+            "{SSHA512}D67EGG+nW9nO2aaWxzaQpquriK2eOxO1C85Z8NjdILCiZOOiJ0j6AECtbf6lVUWrmJynTBCkhcuo7"
+            "ticRD19GHNhbHRzYWx0"
+        ),
+    ),
+}
 
 
 def bcrypt_hash(password: bytes, prefix: bytes = b"2b", cost: int = 4) -> str:
@@ -35,6 +105,53 @@ def test_argon2_of_every_variety(variety: argon2.Type) -> None:
     check_password_hash(text)
     assert matches("geheim ü".encode(), text)
     assert not matches(b"geheim", text)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_hashes_that_other_programs_have_written(name: str) -> None:
+    password, text = FOREIGN[name]
+    check_password_hash(text)
+    assert matches(password, text)
+    assert not matches(password[:-1], text)
+    assert not matches(password + b"x", text)
+    assert not matches(b"", text)
+    assert not matches(password * 1000, text)
+    assert needs_rehash(text)
+
+
+def test_sftpgos_salt_may_be_in_base64() -> None:
+    salt, digest = b"\xffsalt", hashlib.pbkdf2_hmac("sha256", b"secret", b"\xffsalt", 7)
+    text = "$".join(map(str, ("", "pbkdf2-b64salt-sha256", 7, encoded(salt), encoded(digest))))
+    check_password_hash(text)
+    assert matches(b"secret", text)
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_strong"),
+    [
+        (hash_password(b"secret"), True),
+        (argon2_hash(b"secret"), False),
+        (DEFAULT_DECOY, True),
+        (DEFAULT_DECOY.replace("$12$", "$10$"), False),
+    ],
+)
+def test_strong_hashes_are_kept(text: str, is_strong: bool) -> None:
+    assert needs_rehash(text) is not is_strong
+
+
+BEGINNINGS = ("$argon2id$", "$2b$12$", "$6$rounds=", "$pbkdf2-sha256$9$", "{SSHA}", "{SSHA512}")
+
+
+@given(st.sampled_from(BEGINNINGS), st.text(max_size=120))
+def test_any_text_is_a_hash_or_a_value_error(beginning: str, text: str) -> None:
+    try:
+        check_password_hash(beginning + text)
+    except ValueError as problem:
+        assert not text or beginning + text not in str(problem)
 
 
 @pytest.mark.parametrize("make", [bcrypt_hash, argon2_hash])
@@ -67,7 +184,19 @@ def test_odd_bytes_are_a_wrong_password_and_no_error(make, password: bytes) -> N
     [
         ("", "not a password"),
         ("secret", "not a password"),
-        ("$6$salt$hash", "not a password"),
+        ("$6$salt$hash", "sha512-crypt"),
+        ("$5$salt$hash", "not a password"),
+        (FOREIGN["crypt"][1].replace("$6$", "$6$rounds=999$"), "rounds"),
+        (FOREIGN["crypt"][1].replace("$6$", "$6$rounds=1000001$"), "rounds"),
+        (FOREIGN["passlib-256"][1].replace("$10$", "$5000001$"), "rounds"),
+        (FOREIGN["passlib-256"][1].replace("$10$", "$0$"), "rounds"),
+        (FOREIGN["passlib-256"][1].replace("-sha256", "-sha512"), "length of sha512"),
+        (FOREIGN["passlib-256"][1] + "A", "pbkdf2"),
+        ("$pbkdf2-md5$10$c2FsdA$aaaa", "pbkdf2"),
+        ("{SSHA}zbn/drKkxIDGG1uAf/HUGP4zuqA=", "salt"),
+        ("{SSHA512}zbn/drKkxIDGG1uAf/HUGP4zuqBzYWx0c2FsdA==", "salt"),
+        ("{SSHA}zbn!", "SSHA"),
+        ("{SHA}zbn/drKkxIDGG1uAf/HUGP4zuqA=", "not a password"),
         ("$2b$12$short", "bcrypt"),
         (bcrypt_hash(b"x") + "x", "bcrypt"),
         (DEFAULT_DECOY.replace("$12$", "$31$"), "cost"),

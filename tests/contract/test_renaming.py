@@ -36,7 +36,7 @@ def tree_on(under_test: StoreUnderTest) -> Tree:
     clock.advance(2_000_000_000)
     settings = StoreSettings(state_prefix=f"{under_test.prefix}.own/")
     context = session_context(under_test.store, clock=clock, settings=settings)
-    return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
+    return Tree(User.with_home("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
 
 
 async def content(under_test: StoreUnderTest, key: str) -> bytes:

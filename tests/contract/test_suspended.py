@@ -33,7 +33,7 @@ def node(under_test: StoreUnderTest) -> Tree:
         ),
         files=FilesSettings(on_disconnect=OnDisconnect.RESUME),
     )
-    return Tree(User("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
+    return Tree(User.with_home("alice", under_test.bucket, f"{under_test.prefix}alice/"), context)
 
 
 async def write(upload: Upload, data: bytes, start: int = 0) -> None:
@@ -123,7 +123,7 @@ async def test_a_suspended_upload_can_be_removed_and_expires(under_test: StoreUn
     await cut_off(under_test, data)
     expiring = SuspendedExpiry(
         under_test.store,
-        f"{under_test.prefix}.own/",
+        lambda bucket: f"{under_test.prefix}.own/",
         -3600.0,
         reactor,  # type: ignore[arg-type]
         RecordedEvents(),

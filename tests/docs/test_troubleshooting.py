@@ -16,7 +16,16 @@ described_events = load_extension("described_events")
 PAGE = REPOSITORY / "docs" / "troubleshooting.rst"
 
 MODULES = [
+    "auth/authorized_keys.py",
     "auth/login_keys.py",
+    "auth/revocation_lists.py",
+    "config/key_files.py",
+    "model/address_patterns.py",
+    "auth/hashes/argon2_hash.py",
+    "auth/hashes/bcrypt_hash.py",
+    "auth/hashes/pbkdf2_hash.py",
+    "auth/hashes/salted_sha.py",
+    "auth/hashes/sha512_crypt.py",
     "auth/passwords.py",
     "aws/credentials.py",
     "aws/endpoints.py",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tracemalloc
 
 from sftpgw.files.lookup_cache import MAX_EMPTIED_BYTES, MAX_FIRST_PAGE_BYTES, LookupCache
-from sftpgw.files.paths import Location, Mount, locate
+from sftpgw.files.paths import Location, locate
 from sftpgw.files.transfers.change_log import ChangeLog
 from sftpgw.model.clock import Clock
+from sftpgw.model.mounts import Mount
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName
 from sftpgw.model.units import KIB
 from sftpgw.testing.sftp_sessions import StrictClock

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sftpgw.errors import AccessDenied, NotADirectory
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import FilesSettings, OnDisconnect
-from sftpgw.model.users import Permission
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
@@ -215,8 +214,8 @@ class TestOpenToReadThatCreates:
     def test_an_open_that_creates_and_reads_needs_both_permissions(self) -> None:
         gateway = GatewayInMemory()
         gateway.store.seed(HOME + "f", b"bytes")
-        reader = gateway.log_in(replace(ALICE, permissions=Permission.DOWNLOAD))
-        writer = gateway.log_in(replace(ALICE, permissions=Permission.UPLOAD))
+        reader = gateway.log_in(with_mount(ALICE, permissions=Permission.DOWNLOAD))
+        writer = gateway.log_in(with_mount(ALICE, permissions=Permission.UPLOAD))
         reader.close(reader.open(b"/f", OpenFlag.READ | OpenFlag.CREAT))
         for client, path, flags in (
             (reader, b"/m", OpenFlag.READ | OpenFlag.CREAT),

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from sftpgw.errors import InvalidPath, PermissionDenied
 from sftpgw.files.paths import (
     MARKER_CONTENT,
-    Mount,
     can_be_named,
     canonical,
     locate,
 )
 from sftpgw.model.limits import is_longer_than_files
+from sftpgw.model.mounts import Mount
 from sftpgw.model.store import ObjectName
 
 MOUNT = Mount("bucket", "home/alice/")

@@ -148,7 +148,7 @@ def test_a_planted_record_does_not_stop_the_sweeper(text: bytes) -> None:
     store.now_seconds = NOW - 30 * DAY
     store.seed(".sftpgw/partials/aa/aa", text)
     store.seed(".sftpgw/pieces/old", b"x")
-    expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, clock, events)
+    expiry = SuspendedExpiry(store, lambda bucket: ".sftpgw/", 7 * DAY, clock, events)
     sweeper = Sweeper(
         (Target("bucket", ".sftpgw/pieces/", 7 * DAY, has_objects=True),),
         store=store,
@@ -183,7 +183,7 @@ class _OneHugeRecord(FakeStore):
 def test_an_object_that_is_too_large_for_a_record_is_not_read_to_its_end() -> None:
     store = _OneHugeRecord(("bucket",))
     store.seed(".sftpgw/partials/aa/aa", b"")
-    expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, Clock(), RecordedEvents())
+    expiry = SuspendedExpiry(store, lambda bucket: ".sftpgw/", 7 * DAY, Clock(), RecordedEvents())
     result_of(expiry.expire("bucket"))
     assert store.sent_bytes <= 4 * MIB
 
@@ -196,7 +196,7 @@ def test_records_are_read_once_however_many_pages_of_uploads_there_are() -> None
     for number in range(50):
         planted = record(upload_id=f"upload-{number}") if number % 2 else b"junk"
         store.seed(f".sftpgw/partials/aa/{number:02}", planted)
-    expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, clock, RecordedEvents())
+    expiry = SuspendedExpiry(store, lambda bucket: ".sftpgw/", 7 * DAY, clock, RecordedEvents())
     first = result_of(expiry.expire("bucket"))
     assert len(first) == 25
     for _ in range(20):
@@ -233,7 +233,7 @@ def test_a_bucket_that_never_answers_does_not_stop_the_sweep_of_another_one() ->
     clock.advance(NOW)
     store.now_seconds = NOW - 30 * DAY
     store.seed(".sftpgw/pieces/old", b"x", bucket="other")
-    expiry = SuspendedExpiry(store, ".sftpgw/", 7 * DAY, clock, events)
+    expiry = SuspendedExpiry(store, lambda bucket: ".sftpgw/", 7 * DAY, clock, events)
     targets = [
         Target(bucket, ".sftpgw/pieces/", 7 * DAY, has_objects=True)
         for bucket in ("bucket", "other")

@@ -10,10 +10,11 @@ from sftpgw.files.renames.plan import LEASE_SECONDS
 from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName
 from sftpgw.model.units import MIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
+from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import GatewayInMemory
 from tests.files.worlds import HOME, finisher
@@ -22,7 +23,9 @@ from tests.results import failure_of, result_of
 EDIT = WriteIntent(truncate=False)
 NEW = WriteIntent()
 SECONDS = 1_600_000_000.0
-NO_OVERWRITE = User("bob", "bucket", HOME, permissions=ALL_PERMISSIONS & ~Permission.OVERWRITE)
+NO_OVERWRITE = User.with_home(
+    "bob", "bucket", HOME, permissions=ALL_PERMISSIONS & ~Permission.OVERWRITE
+)
 
 
 def opened(tree: Tree, path: bytes, intent: WriteIntent = NEW, **changes: float) -> Upload:

@@ -8,13 +8,13 @@ import pytest
 
 from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied, StoreError
 from sftpgw.files.listing.plan import EntrySieve, modified_seconds
-from sftpgw.files.paths import MARKER_CONTENT, Location, Mount
+from sftpgw.files.paths import MARKER_CONTENT, Location
 from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look
 from sftpgw.model.filesystem import FileKind, WriteIntent
 from sftpgw.model.messages import sentence_of
+from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName, WriteCondition
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
 
 
 def an_object(key: str = "k", size_bytes: int = 3, **metadata: str) -> ObjectInfo:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,9 +20,11 @@ from sftpgw.errors import (
 )
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import AttributeChanges, DirectoryReader, FileKind, WriteIntent
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName
-from sftpgw.model.users import ALL_PERMISSIONS, Permission, User
+from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.testing.store_faults import Gate
 from tests.results import failure_of, result_of
@@ -212,7 +213,7 @@ class TestDirectories:
         self, gateway: GatewayInMemory, intent: WriteIntent, granted: Permission
     ) -> None:
         """The HEAD of a missing object is a 403 then. An object that exists is not replaced."""
-        tree = gateway.tree(replace(ALICE, permissions=granted))
+        tree = gateway.tree(with_mount(ALICE, permissions=granted))
         denied = AccessDenied("HeadObject", code="AccessDenied", status=403)
         gateway.store.fail("head", denied)
         gateway.store.fail("list", denied)
@@ -417,7 +418,9 @@ class TestPermissions:
     ) -> None:
         seed(gateway, "a", "b", "m/")
         before = keys(gateway)
-        user = User("alice", "bucket", ALICE.key_prefix, ALL_PERMISSIONS & ~missing)
+        user = User.with_home(
+            "alice", "bucket", ALICE.mounts[0].key_prefix, ALL_PERMISSIONS & ~missing
+        )
         all_operations = self.operations(gateway.tree(user))
         for work in all_operations.pop(missing):
             assert isinstance(error_of(work), PermissionDenied)
@@ -428,7 +431,7 @@ class TestPermissions:
 
     def test_users_see_their_prefix_only(self, gateway: GatewayInMemory) -> None:
         seed(gateway, "a")
-        bob = gateway.tree(User("bob", "bucket", "home/bob/"))
+        bob = gateway.tree(User.with_home("bob", "bucket", "home/bob/"))
         assert names(result_of(bob.open_directory(b"/"))) == []
         assert isinstance(error_of(bob.stat(b"/../alice/a")), NoSuchFile)
 
@@ -437,14 +440,14 @@ class TestPermissions:
     ) -> None:
         gateway.store.seed(".sftpgw/record", b"s")
         gateway.store.seed("a", b"x")
-        tree = gateway.tree(User("root", "bucket", ""))
+        tree = gateway.tree(User.with_home("root", "bucket", ""))
         assert names(result_of(tree.open_directory(b"/"))) == ["a"]
         assert isinstance(error_of(tree.open_reader(b"/.sftpgw/record")), PermissionDenied)
 
 
 def test_objects_are_stored_under_the_users_bucket() -> None:
     gateway = GatewayInMemory(FakeStore(("bucket", "other"), min_part_bytes=1))
-    tree = gateway.tree(User("bob", "other", ""))
+    tree = gateway.tree(User.with_home("bob", "other", ""))
     put(tree, b"/a", b"x")
     assert ObjectName("other", "a") in gateway.store.objects
 

@@ -304,14 +304,18 @@ class World:
         gateway.store.now_seconds = self.store.now_seconds
         settings = StoreSettings(abort_stale_uploads_seconds=86400.0)
         sweeper = Sweeper(
-            targets_of(settings, [ALICE]),
+            targets_of(lambda bucket: settings, [ALICE]),
             store=gateway.store,
             transfers=gateway.transfers,
             clock=gateway.clock,
             events=gateway.events,
             random=lambda: 0.5,
             expire=SuspendedExpiry(
-                gateway.store, settings.state_prefix, 86400.0, gateway.clock, gateway.events
+                gateway.store,
+                lambda bucket: settings.state_prefix,
+                86400.0,
+                gateway.clock,
+                gateway.events,
             ).expire,
         )
         for _ in range(2):  # the second time for what the first has buried
@@ -328,7 +332,7 @@ def finisher(gateway: GatewayInMemory, buckets: tuple[str, ...] = ("bucket",)) -
     copier = Copier(gateway.store, gateway.transfers, gateway.events)
     return RenameRecovery(
         buckets,
-        gateway.settings.state_prefix,
+        lambda bucket: gateway.settings.state_prefix,
         settler=RenameSettler(gateway.store, copier, gateway.clock, gateway.events),
         store=gateway.store,
         clock=gateway.clock,

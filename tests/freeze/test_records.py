@@ -174,7 +174,7 @@ def swept() -> list[str]:
     settings = StoreSettings(bucket="bucket")
     return [
         f"{'objects and ' * each.has_objects}uploads {each.prefix}, {each.stale_seconds:.0f} s"
-        for each in targets_of(settings, (ALICE,))
+        for each in targets_of(lambda bucket: settings, (ALICE,))
     ]
 
 

@@ -32,7 +32,7 @@ from sftpgw.http.certificates import (
     check_ca_file,
     name_fault,
 )
-from sftpgw.http.client import HttpClient, HttpRequest
+from sftpgw.http.client import ConnectionPlaces, HttpClient, HttpRequest
 from sftpgw.http.proxies import Proxies
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.tls_servers import DAY, Authority, Issued, TlsServer, TunnelProxy
@@ -108,8 +108,7 @@ async def ask(
     await proxy.listen(reactor)
     client = HttpClient(
         reactor,
-        work=free_work(reactor),
-        most_connections=2,
+        places=ConnectionPlaces(free_work(reactor), 2),
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
         proxies=Proxies(f"http://127.0.0.1:{proxy.port}", {}),

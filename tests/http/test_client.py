@@ -28,6 +28,7 @@ from sftpgw.http.client import (
     LOOKUP_SECONDS,
     ConnectFailed,
     ConnectionBroken,
+    ConnectionPlaces,
     ExchangeTimedOut,
     HttpClient,
     HttpRequest,
@@ -55,7 +56,7 @@ def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+        reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=10.0
     )
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))
@@ -159,7 +160,7 @@ async def test_connections_are_kept_for_the_next_round(server: ScriptedS3) -> No
 
     server.respond_with(answer_all_together)
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=AT_ONCE, connect_timeout_seconds=10.0
+        reactor, places=ConnectionPlaces(free_work(reactor), AT_ONCE), connect_timeout_seconds=10.0
     )
     try:
         for _ in range(2):
@@ -215,7 +216,7 @@ async def test_a_connection_that_is_gone_leaves_no_cycle(server: ScriptedS3) -> 
     from twisted.internet import reactor  # noqa: PLC0415
 
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+        reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=10.0
     )
     server.respond_with(lambda _: ScriptedResponse(200))
     await client.exchange(request_to(server.url + "/"), Answer())
@@ -241,7 +242,7 @@ async def test_idle_connections_to_one_origin_make_place_for_another(server: Scr
 
     other = await ScriptedS3.listen(reactor)
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+        reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=10.0
     )
     try:
         replies: list[Deferred[ScriptedResponse]] = [Deferred(), Deferred()]
@@ -318,7 +319,7 @@ def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> N
     if not is_found:
         reactor.installNameResolver(ScriptedNames(lambda _: None))
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=7.0
+        reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=7.0
     )
     waiting = client.exchange(request_to(f"{scheme}://store.example/"), Answer())
     failures: list[Failure] = []
@@ -346,8 +347,7 @@ async def test_bodies_follow_each_other_on_one_encrypted_connection(
     await port.listen(reactor)
     client = HttpClient(
         reactor,
-        work=free_work(reactor),
-        most_connections=2,
+        places=ConnectionPlaces(free_work(reactor), 2),
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
     )
@@ -401,8 +401,7 @@ async def test_an_early_success_is_none_over_tls_either(
     await port.listen(reactor)
     client = HttpClient(
         reactor,
-        work=free_work(reactor),
-        most_connections=2,
+        places=ConnectionPlaces(free_work(reactor), 2),
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file),
     )
@@ -453,8 +452,7 @@ async def test_encryption_and_trust(certificate: Issued, ca_file: str, is_truste
     await port.listen(reactor)
     client = HttpClient(
         reactor,
-        work=free_work(reactor),
-        most_connections=2,
+        places=ConnectionPlaces(free_work(reactor), 2),
         connect_timeout_seconds=10.0,
         find_authorities=lambda: Authorities(ca_file if is_trusted else ""),
     )
@@ -480,7 +478,7 @@ def responding(*, slow_seconds: float = 10.0) -> tuple[MemoryReactorClock, Any, 
     """An exchange whose response has begun: the reactor, the connection, and how it has failed."""
     reactor = MemoryReactorClock()
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=7.0
+        reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=7.0
     )
     url = "http://127.0.0.1/"
     request = replace(request_to(url), method="GET", response_timeout_seconds=slow_seconds)

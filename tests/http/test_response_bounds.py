@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
 
-from sftpgw.http.client import ConnectionBroken, HttpClient, HttpRequest, NoHttp
+from sftpgw.http.client import ConnectionBroken, ConnectionPlaces, HttpClient, HttpRequest, NoHttp
 from sftpgw.http.response_head import MAX_HEAD_BYTES, PIECE_BYTES
 from sftpgw.testing.cpu_clocks import free_work
 from tests.http.answers import Answer
@@ -53,7 +53,7 @@ def client() -> Iterator[HttpClient]:
     from twisted.internet import reactor  # noqa: PLC0415
 
     client = HttpClient(
-        reactor, work=free_work(reactor), most_connections=2, connect_timeout_seconds=10.0
+        reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=10.0
     )
     yield client
     pytest_twisted.blockon(Deferred.fromCoroutine(client.close()))

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import Turns, WorkScheduler
-from sftpgw.http.client import HttpClient, HttpRequest
+from sftpgw.http.client import ConnectionPlaces, HttpClient, HttpRequest
 from sftpgw.http.response_head import PIECE_BYTES
 from sftpgw.testing.cpu_clocks import CpuClock
 from tests.http.answers import Answer
@@ -33,7 +33,7 @@ class Process:
         plan: WorkPlan[Turns] = WorkPlan(round_seconds=1.0, quantum_seconds=1.0)
         self.work = WorkScheduler(self.reactor, self.cpu, plan, most_seconds=9.0)
         self.client = HttpClient(
-            self.reactor, work=self.work, most_connections=2, connect_timeout_seconds=7.0
+            self.reactor, places=ConnectionPlaces(self.work, 2), connect_timeout_seconds=7.0
         )
         self.connections: list[Any] = []
 

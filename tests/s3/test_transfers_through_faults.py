@@ -120,7 +120,7 @@ class Journey:
             limits=LimitSettings(memory_bytes=self.budget.limit_bytes),
             files=self.files,
         )
-        return Tree(User("alice", "bucket", "home/"), context)
+        return Tree(User.with_home("alice", "bucket", "home/"), context)
 
     async def put(
         self, data: bytes = DATA, intent: WriteIntent | None = None, **settings: Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.mounts import Permission
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import Permission
 from sftpgw.scp.console import Console
 from sftpgw.scp.sums import print_sums, sum_line
 from sftpgw.telemetry.allowance import SOURCE_BYTES
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.log_files import LogFile
 from tests.scp.talking import Channel, Talk, seed
@@ -118,7 +118,7 @@ def test_one_error_does_not_lose_the_other_sums(gateway: GatewayInMemory) -> Non
 
 def test_sums_need_the_permission_to_download(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/a": b"abc"})
-    user = replace(ALICE, permissions=Permission.LIST | Permission.UPLOAD)
+    user = with_mount(ALICE, permissions=Permission.LIST | Permission.UPLOAD)
     talk = Talk(gateway, b"md5sum a", user)
     assert talk.heard() == b""
     assert talk.channel.errors == b"md5sum: /a: you may not download files here\n"

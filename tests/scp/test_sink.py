@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sftpgw.errors import AccessDenied, StoreUnavailable
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import Permission
 from sftpgw.scp.console import LINES_PER_LOOK
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.wire import scp as wire
 from tests.results import result_of
@@ -220,15 +221,20 @@ def test_a_file_that_can_never_be_stored_is_refused_at_once() -> None:
 
 def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/there": b"old"})
-    user = replace(ALICE, permissions=Permission.LIST)
+    user = with_mount(ALICE, permissions=Permission.LIST)
     talk = Talk(gateway, b"scp -t there", user)
     talk.heard()
     assert talk.say(header(b"x", 1)) == b"\1scp: /there: you may not upload files here\n"
     talk.drop()
-    user = replace(ALICE, permissions=Permission.UPLOAD)
+    user = with_mount(ALICE, permissions=Permission.UPLOAD)
     talk = Talk(gateway, b"scp -r -t .", user)
     talk.heard()
     assert b"may not overwrite" in talk.say(header(b"there", 1))
+    assert talk.say(b"D0755 0 new\n") == OK  # whether there is one must not show
+    talk.drop()
+    user = with_mount(ALICE, permissions=Permission.UPLOAD | Permission.LIST)
+    talk = Talk(gateway, b"scp -r -t .", user)
+    talk.heard()
     assert b"you may not make directories" in talk.say(b"D0755 0 new\n")
     talk.drop()
     assert stored(gateway) == {"there": b"old"}
@@ -236,7 +242,7 @@ def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> Non
 
 def test_a_user_who_may_not_make_directories_uses_existing_ones(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/d/x": b"x"})
-    user = replace(ALICE, permissions=Permission.UPLOAD)
+    user = with_mount(ALICE, permissions=Permission.UPLOAD)
     talk = Talk(gateway, b"scp -r -t .", user)
     talk.heard()
     assert talk.say(b"D0755 0 d\n" + header(b"a", 1) + b"A\0E\n") == OK * 4

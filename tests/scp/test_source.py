@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import ExactTimes, FilesSettings, StoreSettings
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import Permission
 from sftpgw.scp import source
 from sftpgw.testing.cpu_clocks import dear_work
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.scp.talking import Channel, Talk, seed
 
@@ -139,7 +139,7 @@ def test_names_that_scp_cannot_send_are_told(gateway: GatewayInMemory) -> None:
 
 def test_the_source_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> None:
     seed(gateway, {b"/a": b"A"})
-    talk = Talk(gateway, b"scp -f a", replace(ALICE, permissions=Permission.UPLOAD))
+    talk = Talk(gateway, b"scp -f a", with_mount(ALICE, permissions=Permission.UPLOAD))
     assert talk.say(OK) == b"\1scp: /a: you may not download files here\n"
     assert talk.status == 1
 
@@ -302,7 +302,7 @@ def test_many_names_take_several_iterations(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pattern_needs_the_permission_to_list(gateway: GatewayInMemory) -> None:
-    talk = Talk(gateway, b"scp -f *", replace(ALICE, permissions=Permission.DOWNLOAD))
+    talk = Talk(gateway, b"scp -f *", with_mount(ALICE, permissions=Permission.DOWNLOAD))
     assert b"you may not list" in talk.say(OK)
     assert talk.status == 1
 

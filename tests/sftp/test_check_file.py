@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sftpgw.errors import StoreUnavailable
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import SshSettings, StoreSettings
 from sftpgw.model.units import MIB
-from sftpgw.model.users import Permission
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import check_file
@@ -113,7 +113,7 @@ def test_a_file_that_is_being_written_has_no_digest(gateway: GatewayInMemory) ->
 
 
 def test_hashing_needs_the_permission_to_download(gateway: GatewayInMemory) -> None:
-    client = gateway.log_in(replace(ALICE, permissions=Permission.LIST))
+    client = gateway.log_in(with_mount(ALICE, permissions=Permission.LIST))
     with pytest.raises(SftpFailure, match="you may not download") as caught:
         check(client, b"check-file-name", payload(b"a", b"md5"))
     assert caught.value.code is Status.PERMISSION_DENIED

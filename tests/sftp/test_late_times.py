@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import FilesSettings, LateTimes, StoreSettings
 from sftpgw.model.store import ObjectName
 from sftpgw.model.units import KIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
@@ -142,7 +141,9 @@ class TestRightBehindClose:
 
     def test_a_user_without_setstat_sets_no_times(self) -> None:
         gateway = gateway_with()
-        client = gateway.log_in(replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT))
+        client = gateway.log_in(
+            with_mount(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT)
+        )
         closing, setting = pipelined(client, close(begun(client)), set_times())
         client.answer(closing)
         with pytest.raises(SftpFailure) as caught:

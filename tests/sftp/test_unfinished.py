@@ -43,7 +43,7 @@ def test_changes_that_go_on_are_bounded_and_later_ones_wait(gateway: GatewayInMe
         client.drop()
     assert gate.waiting == MAX_UNFINISHED
     later, leaves = gateway.log_in(greet=False), gateway.log_in(greet=False)
-    other = gateway.log_in(User("bob", "bucket", "home/bob/"))
+    other = gateway.log_in(User.with_home("bob", "bucket", "home/bob/"))
     for client in (later, leaves):
         client.transmit(encode_request(wire.Init(3)))
         assert not client.replies

@@ -20,7 +20,7 @@ from sftpgw.testing.ssh_pairs import SubsystemRefused
 from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, OpenFlag, Status
 
-BOB = User("bob", "bucket", "home/bob/")
+BOB = User.with_home("bob", "bucket", "home/bob/")
 
 
 def refusal(client: SftpClient, request: wire.Request) -> str:

@@ -9,15 +9,15 @@ from typing import Any
 import bcrypt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
+from twisted.conch.interfaces import IConchUser
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
-from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sftpgw.auth.login_keys import LOGIN_ALGORITHMS, fingerprint
 from sftpgw.auth.passwords import DEFAULT_DECOY, Decoys
-from sftpgw.auth.realm import make_portal
+from sftpgw.auth.realm import GatewayRealm, LoginPortal, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
 from sftpgw.auth.user_records import RecordAuthenticator
 from sftpgw.model.settings import Policy, SshSettings
@@ -53,7 +53,7 @@ class Login:
 
     def __init__(
         self,
-        portal: Portal | None = None,
+        portal: LoginPortal | None = None,
         settings: SshSettings | None = None,
         *,
         start: bool = True,
@@ -411,6 +411,16 @@ def test_both_ways_to_send_a_password_count_together() -> None:
     assert len(login.heard(FAILURE)) == 1 + 3
 
 
+def test_a_service_request_does_not_start_a_new_count() -> None:
+    login = Login(settings=SshSettings(auth_tries=3))
+    for number in range(3):
+        login.password(b"wrong")
+        if number < 2:
+            login.pair.send_packet(SERVICE_REQUEST, NS(b"ssh-userauth"))
+    assert len(login.heard(SERVICE_ACCEPT)) == 3
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
+
+
 def test_prompts_without_a_response_count_as_attempts() -> None:
     login = Login(settings=SshSettings(auth_tries=3))
     for _ in range(3):
@@ -526,7 +536,7 @@ class SlowThread:
         self.waiting.append(lambda: waiting.callback(function(password, text)))
         return waiting
 
-    def portal(self, on_logout: Callable[[str], None] = lambda name: None) -> Portal:
+    def portal(self, on_logout: Callable[[str], None] = lambda name: None) -> LoginPortal:
         decoy = DEFAULT_DECOY.replace("$12$", "$04$")
         return make_portal(
             RecordAuthenticator(StaticUserDirectory(USERS), self.run, Decoys([decoy])),
@@ -625,15 +635,42 @@ def test_a_result_after_the_connection_is_gone_is_ignored() -> None:
     assert login.clock.getDelayedCalls() == []
 
 
-def test_a_result_after_the_disconnect_logs_out_again() -> None:
+def test_an_avatar_after_the_disconnect_is_logged_out_again() -> None:
+    """The realm takes its time, and we disconnect meanwhile; TCP still holds our message."""
+    logouts: list[str] = []
+    portal = make_test_portal(USERS, {}, logouts.append)
+    realm, waiting = portal.realm, Deferred[None]()
+
+    class SlowRealm(GatewayRealm):
+        def requestAvatar(self, avatarId: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:
+            asked = realm.requestAvatar(avatarId, mind, *interfaces)
+            if IConchUser not in interfaces:
+                return asked
+            return asked.addCallback(lambda avatar: waiting.addCallback(lambda _: avatar))
+
+    portal.realm = SlowRealm(lambda user, labels: GatewayAvatar({}))
+    login = Login(portal)
+    login.pair.client_reads = False
+    login.password(b"secret")
+    login.clock.advance(60)
+    assert logouts == []
+    waiting.callback(None)
+    assert logouts == ["alice"]
+    assert "login-succeeded" not in login.events.names()
+    login.pair.drop()
+    login.pair.factory.stopFactory()
+    assert login.clock.getDelayedCalls() == []
+
+
+def test_a_result_after_the_disconnect_is_ignored() -> None:
     thread = SlowThread()
     logouts: list[str] = []
     login = Login(thread.portal(logouts.append))
     login.pair.client_reads = False
     login.password(b"secret")
-    login.clock.advance(60)  # we have sent DISCONNECT, but TCP still holds it
+    login.clock.advance(60)
     thread.waiting.pop()()
-    assert logouts == ["alice"]
+    assert logouts == []  # the realm was never asked for an avatar
     assert "login-succeeded" not in login.events.names()
     login.pair.drop()
     login.pair.factory.stopFactory()

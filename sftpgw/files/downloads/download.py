@@ -70,7 +70,7 @@ class Download:
         self._budget = context.budget
         self._transfers = context.transfers
         self._clock = context.clock
-        self._part_bytes = context.settings.download_part_size_bytes
+        self._part_bytes = context.settings_of(name.bucket).download_part_size_bytes
         self._info: ObjectInfo | None = None
         self._plan = self._new_plan(0)
         self._ranges: dict[Segment, FetchedRange] = {}
@@ -84,7 +84,7 @@ class Download:
         self._reads_ahead = True
 
     def _new_plan(self, size_bytes: int) -> ReadAhead:
-        concurrency = self._context.settings.download_concurrency
+        concurrency = self._context.settings_of(self._name.bucket).download_concurrency
         return ReadAhead(size_bytes, part_bytes=self._part_bytes, concurrency=concurrency)
 
     # The open file.

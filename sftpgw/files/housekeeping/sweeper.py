@@ -91,32 +91,35 @@ class Target:
     stale_seconds: float
     has_objects: bool = False
 
+    def holds(self, bucket: str, prefix: str) -> bool:
+        """Whether another prefix is inside of this one."""
+        return bucket == self.bucket and prefix.startswith(self.prefix)
 
-def targets_of(settings: StoreSettings, users: Iterable[User]) -> tuple[Target, ...]:
+
+def targets_of(
+    settings_of: Callable[[str], StoreSettings], users: Iterable[User]
+) -> tuple[Target, ...]:
     """The prefixes that the gateway writes to, none inside another one of the same kind.
 
-    :param settings: [s3]: the state prefix, and the age of stale uploads.
-    :param users: their buckets and prefixes.
+    :param settings_of: returns the settings of the store that a bucket is in: the state prefix,
+        and the age of stale uploads.
+    :param users: their mounts name the buckets and prefixes.
     """
-    people = tuple(users)
-    buckets = sorted({user.bucket for user in people})
-    stale_seconds = settings.abort_stale_uploads_seconds
-    own = [
-        target
-        for bucket in buckets
-        for target in _own_targets(bucket, settings.state_prefix, stale_seconds or OWN_SECONDS)
-    ]
-    if stale_seconds is None:
-        return tuple(own)
-    given = sorted({(user.bucket, user.key_prefix) for user in people})
-    outer: list[tuple[str, str]] = []
+    mounts = [mount for user in users for mount in user.mounts]
+    buckets = sorted({mount.bucket for mount in mounts})
+    own = [target for bucket in buckets for target in _own_targets(bucket, settings_of(bucket))]
+    given = sorted({(mount.bucket, mount.key_prefix) for mount in mounts})
+    outer: list[Target] = []
     for bucket, prefix in given:  # a prefix sorts before all that begins with it
-        if not outer or outer[-1][0] != bucket or not prefix.startswith(outer[-1][1]):
-            outer.append((bucket, prefix))
-    return (*own, *(Target(bucket, prefix, stale_seconds) for bucket, prefix in outer))
+        stale_seconds = settings_of(bucket).abort_stale_uploads_seconds
+        if stale_seconds is not None and not (outer and outer[-1].holds(bucket, prefix)):
+            outer.append(Target(bucket, prefix, stale_seconds))
+    return (*own, *outer)
 
 
-def _own_targets(bucket: str, state_prefix: str, stale_seconds: float) -> tuple[Target, ...]:
+def _own_targets(bucket: str, settings: StoreSettings) -> tuple[Target, ...]:
+    state_prefix = settings.state_prefix
+    stale_seconds = settings.abort_stale_uploads_seconds or OWN_SECONDS
     return (
         Target(bucket, staging_prefix(state_prefix), stale_seconds, has_objects=True),
         Target(bucket, f"{state_prefix}probe/", stale_seconds, has_objects=True),

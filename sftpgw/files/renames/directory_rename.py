@@ -85,7 +85,7 @@ class DirectoryRename:
         self._settler = settler
         self._bucket = source.bucket
         self._intent = Intent(self._bucket, source.prefix, target.prefix)
-        journals = journals_prefix(context.settings.state_prefix)
+        journals = journals_prefix(context.settings_of(self._bucket).state_prefix)
         key_prefix = f"{journals}{journal_id(token_hex(12), self._intent)}/"
         self._journal = RenameJournal(self._store, self._bucket, key_prefix)
         self._exclusion = RenameExclusion(context, self._journal, settler)

@@ -70,9 +70,12 @@ class RenameExclusion:
         self._store = context.store
         self._clock = context.clock
         self._events = context.events
-        self._state_prefix = context.settings.state_prefix
+        self._settings_of = context.settings_of
         self._journal = journal
         self._settler = settler
+
+    def _state_prefix(self, bucket: str) -> str:
+        return self._settings_of(bucket).state_prefix
 
     async def require(self, intent: Intent, path: str) -> bool:
         """Check that no other rename overlaps; settle those that were interrupted.
@@ -134,7 +137,7 @@ class RenameExclusion:
 
         :raises LimitReached: there are more journals than one rename can look through.
         """
-        prefix = journals_prefix(self._state_prefix)
+        prefix = journals_prefix(self._state_prefix(intent.bucket))
         pages = read = rows = 0
         async for page in all_pages(self._store, intent.bucket, prefix, delimiter="/"):
             pages += 1
@@ -174,7 +177,7 @@ class RenameExclusion:
             reason = error.message
         if other is not None and not other.overlaps(intent):
             return None
-        found = await find_journal(self._store, bucket, self._state_prefix, key_prefix)
+        found = await find_journal(self._store, bucket, self._state_prefix(bucket), key_prefix)
         if found is None or not found.has_intent:
             return None
         return _Other(found, other, reason, is_text_bad)

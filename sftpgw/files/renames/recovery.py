@@ -38,7 +38,7 @@ class RenameRecovery:
     """Looks for interrupted renames, from `start` to `stop`.
 
     :param buckets: the buckets to look into.
-    :param state_prefix: the prefix of the gateway's own keys.
+    :param state_prefix_of: returns the prefix of the gateway's own keys in a bucket.
     :param settler: settles what is found.
     :param store: the store.
     :param clock: the process's clock.
@@ -49,7 +49,7 @@ class RenameRecovery:
     def __init__(
         self,
         buckets: tuple[str, ...],
-        state_prefix: str,
+        state_prefix_of: Callable[[str], str],
         *,
         settler: RenameSettler,
         store: ObjectStore,
@@ -58,7 +58,7 @@ class RenameRecovery:
         random: Callable[[], float],
     ) -> None:
         self._buckets = buckets
-        self._state_prefix = state_prefix
+        self._state_prefix_of = state_prefix_of
         self._settler = settler
         self._store = store
         self._clock = clock
@@ -100,12 +100,12 @@ class RenameRecovery:
         try:
             await self._look_into(bucket)
         except GatewayError as error:
-            self._report(bucket, self._state_prefix, error)
+            self._report(bucket, self._state_prefix_of(bucket), error)
 
     async def _look_into(self, bucket: str) -> None:
         pages = looked = rows = 0
         token = self._next_tokens.pop(bucket, None)
-        journals = list_journals(self._store, bucket, self._state_prefix, token)
+        journals = list_journals(self._store, bucket, self._state_prefix_of(bucket), token)
         async for page, next_token in journals:
             pages += 1
             rows += sum(len(found.keys) for found in page)
@@ -134,7 +134,7 @@ class RenameRecovery:
         return found.is_expired(now_seconds) and (found.has_intent or is_old)
 
     async def _take_over(self, bucket: str, key_prefix: str) -> None:
-        found = await find_journal(self._store, bucket, self._state_prefix, key_prefix)
+        found = await find_journal(self._store, bucket, self._state_prefix_of(bucket), key_prefix)
         if found is not None and found.is_expired(self._clock.seconds()):
             await self._settler.take_over(bucket, found)
 
@@ -144,7 +144,7 @@ class RenameRecovery:
             self._events.emit(FinishFailed(bucket=bucket, prefix=prefix, reason=error.message))
 
     def _report_many(self, bucket: str, rows: int) -> None:
-        prefix = journals_prefix(self._state_prefix)
+        prefix = journals_prefix(self._state_prefix_of(bucket))
         if bucket not in self._crowded:
             self._crowded.add(bucket)
             self._events.emit(RenameRecordsTooMany(bucket=bucket, prefix=prefix, rows=rows))

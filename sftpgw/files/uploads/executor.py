@@ -110,7 +110,7 @@ class UploadExecutor:
         self._registration = registration
         self._clock = context.clock
         self._events = context.events
-        self._state_prefix = context.settings.state_prefix
+        self._state_prefix = context.settings_of(registration.name.bucket).state_prefix
         self._condition = mode.condition
         self._properties = properties
         self._suspend = suspend

@@ -232,6 +232,7 @@ class LoginFacts(TypedDict):
     user: str
     method: str
     fingerprint: str | None
+    certificate: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,13 +240,17 @@ class LoginEvent(Event):
     """A client has asked to log in.
 
     :param user: the user name that the client gave.
-    :param method: ``publickey``, ``password`` or ``keyboard-interactive``.
+    :param method: ``publickey``, ``password`` or ``keyboard-interactive``; of a login that needed
+        several, all of them with ``+`` between.
     :param fingerprint: the fingerprint of the client's public key.
+    :param certificate: the key id and the serial number of the client's certificate, and the
+        fingerprint of the authority.
     """
 
     user: str
     method: str
     fingerprint: str | None = None
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,12 +259,26 @@ class LoginSucceeded(LoginEvent):
 
     :param policy: the strictest ``[ssh] policy`` that would have let the client in; none if only
         lists of algorithms let it in that no policy has.
+    :param proofs: what the user has proven, as ``require`` writes it, where that was more than one.
     """
 
     event_name: ClassVar[str] = "login-succeeded"
     is_audited: ClassVar[bool] = True
 
     policy: str | None = None
+    proofs: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginContinues(LoginEvent):
+    """A user has proven something, and must prove more, as ``require`` says.
+
+    :param needs: of which one must be next: ``publickey``, ``password``, ``totp``.
+    """
+
+    event_name: ClassVar[str] = "login-continues"
+
+    needs: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,22 +327,35 @@ class LoginKeyUnfit(LoginEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class LoginFailedEvent(LoginEvent):
-    """A login with a wrong password, an unknown user or a key that is not the user's."""
+    """A login with a wrong password or code, an unknown user or a key that is not the user's.
+
+    :param reason: what is wrong with a one-time code, a certificate or the options of a key, with
+        the order of the proofs, or with the account of a user whose proof was right.
+    """
 
     event_name: ClassVar[str] = "login-failed"
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
         "A user of yours: compare ``key`` with ``ssh-keygen -lf`` of the key in "
         "``authorized_keys``, or make a new ``password_hash``. Names that are no users, from one "
-        "address: passwords are guessed; block the address in the firewall."
+        "address: passwords are guessed; block the address in the firewall. A ``reason`` with "
+        "clocks: set the clock of the phone or of the gateway. One with ``require``: the client "
+        "must give another proof first."
     )
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyNotAuthorised(LoginEvent):
-    """A client has asked whether a key would do, and it would not. Most then offer another one."""
+    """A client has asked whether a key would do, and it would not. Most then offer another one.
+
+    :param reason: why, if there is more to say than that the user has no such key.
+    """
 
     event_name: ClassVar[str] = "key-not-authorised"
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +369,7 @@ class LoginRefused(LoginEvent):
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
         "The user has too many connections. Ask for fewer at the same time, or raise "
-        "``[ssh] connections_per_user``."
+        "``[ssh] connections_per_user``, or the user's ``max_sessions``."
     )
 
     reason: str

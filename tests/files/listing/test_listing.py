@@ -14,7 +14,6 @@ from sftpgw.files.listing import page_mtimes
 from sftpgw.files.listing.plan import EntrySieve
 from sftpgw.files.mtimes import cache
 from sftpgw.files.mtimes.cache import MtimeCache, SharedMtimes
-from sftpgw.files.paths import Mount
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import (
     NO_CHANGES,
@@ -25,6 +24,7 @@ from sftpgw.model.filesystem import (
     FileWriter,
     WriteIntent,
 )
+from sftpgw.model.mounts import Mount
 from sftpgw.model.settings import ExactTimes, FilesSettings
 from sftpgw.model.store import ListPage, ObjectInfo, ObjectName
 from sftpgw.testing.fake_store import FakeStore

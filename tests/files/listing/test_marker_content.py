@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -11,6 +9,7 @@ from sftpgw.errors import StoreUnavailable
 from sftpgw.files.paths import MARKER_CONTENT
 from sftpgw.model.settings import FilesSettings
 from sftpgw.model.store import ObjectName
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, CREATE, GatewayInMemory, SftpClient, SftpFailure
 from sftpgw.wire.sftp import OpenFlag, Status
 from tests.files.worlds import finisher
@@ -179,7 +178,7 @@ class TestNothingWritesIt:
 def test_a_whole_bucket_s_root_has_no_object_of_its_own() -> None:
     """Its key would be empty, so the name is like any other there."""
     gateway = GatewayInMemory()
-    client = gateway.log_in(replace(ALICE, key_prefix=""))
+    client = gateway.log_in(with_mount(ALICE, key_prefix=""))
     client.put(b"/" + CONTENT, b"a file")
     assert client.listdir(b"/") == [CONTENT]
     assert ObjectName("bucket", MARKER_CONTENT) in gateway.store.objects

@@ -20,11 +20,12 @@ from sftpgw.errors import (
 )
 from sftpgw.files.tree import Tree
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, FileWriter, WriteIntent
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import FilesSettings, SetStat, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.model.units import GIB, KIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.results import failure_of, result_of
 
@@ -103,7 +104,7 @@ class TestStoredFiles:
         self, gateway: GatewayInMemory
     ) -> None:
         gateway.store.seed(KEY, mtime="1")
-        tree = gateway.tree(replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT))
+        tree = gateway.tree(with_mount(ALICE, permissions=ALL_PERMISSIONS & ~Permission.SETSTAT))
         refused = failure_of(tree.set_attributes(b"/a", times(5))).value
         assert isinstance(refused, PermissionDenied)
         result_of(tree.set_attributes(b"/a", NO_CHANGES))
@@ -255,7 +256,7 @@ class TestUploads:
     def test_a_time_set_at_open_or_before_the_end_costs_no_request(
         self, gateway: GatewayInMemory
     ) -> None:
-        tree = gateway.tree(replace(ALICE, permissions=Permission.UPLOAD | Permission.OVERWRITE))
+        tree = gateway.tree(with_mount(ALICE, permissions=Permission.UPLOAD | Permission.OVERWRITE))
         for early, late in ((5.0, None), (None, 5.0), (4.0, 5.0)):
             writer = opened(tree, AttributeChanges(modified_seconds=early))
             writer.write(0, b"data")

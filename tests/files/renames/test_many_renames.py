@@ -23,7 +23,7 @@ from sftpgw.testing.sftp_sessions import GatewayInMemory
 from tests.files.worlds import finisher
 from tests.results import failure_of, result_of
 
-BOB = User("bob", "bucket", "home/bob/")
+BOB = User.with_home("bob", "bucket", "home/bob/")
 JOURNALS = ".sftpgw/renames/"
 AT_ONCE = LimitSettings().directory_renames_per_user
 REQUESTS_OF_ONE = 20

@@ -468,10 +468,10 @@ class TestDirectories:
         settings = StoreSettings(bucket="bucket", state_prefix="home/.sftpgw/")
         gateway = GatewayInMemory(settings=settings)
         seed(gateway, "d/a", "d/b")
-        root = gateway.tree(ALICE.__class__("root", "bucket", ""))
+        root = gateway.tree(ALICE.with_home("root", "bucket", ""))
         gateway.store.seed("home/.sftpgw/x", b"own")
         gateway.settings = gateway.settings.__class__(bucket="bucket", state_prefix="home/.sftpgw/")
-        root = gateway.tree(ALICE.__class__("root", "bucket", ""))
+        root = gateway.tree(ALICE.with_home("root", "bucket", ""))
         result_of(root.rename(b"/home", b"/away", replace=False))
         assert gateway.store.keys() == ["away/alice/d/a", "away/alice/d/b", "home/.sftpgw/x"]
 

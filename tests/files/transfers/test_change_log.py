@@ -9,7 +9,7 @@ from sftpgw.model.users import User
 from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpFailure
 from sftpgw.wire.sftp import Kind, Status
 
-BOB = User("bob", "bucket", "home/bob/")
+BOB = User.with_home("bob", "bucket", "home/bob/")
 
 
 def test_a_listing_is_not_asked_for_twice_because_others_are_busy() -> None:

@@ -22,7 +22,7 @@ from sftpgw.wire import sftp as wire
 from sftpgw.wire.sftp import Kind, Status
 from tests.results import result_of
 
-BOB = User("bob", "bucket", "home/bob/")
+BOB = User.with_home("bob", "bucket", "home/bob/")
 FEW, MANY = 8, 400
 
 
@@ -120,7 +120,7 @@ def test_closes_that_wait_do_not_wake_each_other(path: bytes) -> None:
 def test_a_close_waits_for_the_closes_of_its_name_before_it_and_for_no_later_one() -> None:
     """Of whatever user: their order decides what is stored at the end."""
     gateway = GatewayInMemory()
-    alice, bob = gateway.tree(), gateway.tree(User("bob", "bucket", "home/alice/"))
+    alice, bob = gateway.tree(), gateway.tree(User.with_home("bob", "bucket", "home/alice/"))
     writers = [
         open_many(tree, count, b"/one") for tree, count in ((alice, FEW), (bob, 1), (alice, FEW))
     ]

@@ -34,11 +34,12 @@ from sftpgw.files.uploads.plan.staging_layout import StagingLayout
 from sftpgw.files.uploads.readback import Readback
 from sftpgw.files.uploads.upload import Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.model.units import MIB
-from sftpgw.model.users import ALL_PERMISSIONS, Permission
 from sftpgw.testing.fake_store import FakeStore
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.session_contexts import session_context
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from sftpgw.testing.ssh_pairs import RecordedEvents
@@ -506,7 +507,7 @@ class TestTree:
     def test_the_usual_class_is_named_only_where_another_is_usual(self, configured: str) -> None:
         gateway = GatewayInMemory(FakeStore(), settings=StoreSettings(storage_class=configured))
         seed(gateway, b"old")
-        upload = opened(gateway.tree(replace(ALICE, bucket="bucket")))
+        upload = opened(gateway.tree(with_mount(ALICE, bucket="bucket")))
         upload.write(0, b"new")
         result_of(upload.commit())
         preserved = gateway.store.objects[ObjectName("bucket", "home/alice/f")].properties
@@ -582,7 +583,7 @@ class TestTree:
         self, gateway: GatewayInMemory, missing: Permission
     ) -> None:
         seed(gateway, b"old")
-        tree = gateway.tree(replace(ALICE, permissions=ALL_PERMISSIONS & ~missing))
+        tree = gateway.tree(with_mount(ALICE, permissions=ALL_PERMISSIONS & ~missing))
         cutting = tree.set_attributes(b"/f", AttributeChanges(size_bytes=0))
         assert isinstance(failure_of(cutting).value, PermissionDenied)
         assert stored(gateway) == b"old"
@@ -591,7 +592,7 @@ class TestTree:
         self, gateway: GatewayInMemory
     ) -> None:
         seed(gateway, b"old")
-        tree = gateway.tree(replace(ALICE, permissions=ALL_PERMISSIONS & ~Permission.DOWNLOAD))
+        tree = gateway.tree(with_mount(ALICE, permissions=ALL_PERMISSIONS & ~Permission.DOWNLOAD))
         upload = opened(tree, BOTH)
         upload.write(0, b"new")
         with pytest.raises(PermissionDenied, match="/f"):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import ExactTimes, FilesSettings
-from sftpgw.model.users import Permission
 from sftpgw.scp.glob import expansion
 from sftpgw.testing.cpu_clocks import dear_work
+from sftpgw.testing.other_users import with_mount
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.iterations import IterationClock
 from tests.scp.talking import Channel
 
-LISTS_ONLY = replace(ALICE, permissions=Permission.LIST)
+LISTS_ONLY = with_mount(ALICE, permissions=Permission.LIST)
 
 
 class Run:

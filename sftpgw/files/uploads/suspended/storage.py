@@ -125,7 +125,7 @@ class SuspendedRecords:
     """The records of suspended uploads.
 
     :param store: where the records are.
-    :param state_prefix: the gateway's own keys.
+    :param state_prefix_of: returns the prefix of the gateway's own keys in a bucket.
     :param events: told of records that make no sense, and of leftovers.
     :param new_memory: what a record counts in while it is here; None for the gateway's own work,
         which reads one record after the other.
@@ -134,12 +134,12 @@ class SuspendedRecords:
     def __init__(
         self,
         store: ObjectStore,
-        state_prefix: str,
+        state_prefix_of: Callable[[str], str],
         events: EventSink,
         new_memory: Callable[[], HeldMemory] | None = None,
     ) -> None:
         self._store = store
-        self._state_prefix = state_prefix
+        self._state_prefix_of = state_prefix_of
         self._events = events
         self._new_memory = new_memory
 
@@ -201,7 +201,7 @@ class SuspendedRecords:
         :raises LimitReached: there is no memory for the record.
         """
         await self._store.learn_capabilities(found.record.name.bucket)
-        name = claim_name(self._state_prefix, found.upload)
+        name = claim_name(self._state_prefix_of(found.upload.name.bucket), found.upload)
         if not await claim(self._store, name, b"{}"):
             return None
         try:
@@ -255,11 +255,15 @@ class SuspendedUploads:
         self.is_wanted = context.files.on_disconnect is OnDisconnect.RESUME
         self._user = context.user
         self._store = context.store
-        self._state_prefix = context.settings.state_prefix
+        settings_of = context.settings_of
+        # No method of this object: what has the records has no way back to it.
+        self._state_prefix_of: Callable[[str], str] = lambda bucket: (
+            settings_of(bucket).state_prefix
+        )
         self._events = context.events
         self._records = SuspendedRecords(
             context.store,
-            self._state_prefix,
+            self._state_prefix_of,
             context.events,
             lambda: HeldMemory(context.budget, context.clock),
         )
@@ -277,11 +281,14 @@ class SuspendedUploads:
 
     # Finding.
 
+    def _record(self, name: ObjectName) -> ObjectName:
+        return record_name(self._state_prefix_of(name.bucket), self._user, name)
+
     async def find(self, name: ObjectName) -> FoundUpload | None:
         """The suspended upload of a name that nothing is stored under. A GET."""
         if not self.is_wanted:
             return None
-        found = await self._records.read(record_name(self._state_prefix, self._user, name))
+        found = await self._records.read(self._record(name))
         is_ours = found is not None and found.upload.name == name
         return found if is_ours else None
 
@@ -309,7 +316,7 @@ class SuspendedUploads:
         """The first page: a thousand suspended uploads of one directory are unheard of."""
         if not self.is_wanted:
             return ListPage((), (), None)
-        prefix = directory_prefix(self._state_prefix, self._user, key_prefix)
+        prefix = directory_prefix(self._state_prefix_of(bucket), self._user, key_prefix)
         return await self._store.list(bucket, prefix)
 
     async def require_none(self, name: ObjectName, path: str) -> None:
@@ -379,7 +386,7 @@ class SuspendedUploads:
         name = suspended.upload.name
         if not self.is_wanted or await self._is_stored(name):
             return False
-        record = record_name(self._state_prefix, self._user, name)
+        record = self._record(name)
         try:
             await self._records.write(record, suspended)
         except (PreconditionFailed, ConditionalConflict):
@@ -411,7 +418,7 @@ class SuspendedExpiry:
     """Aborts suspended uploads that were not resumed in time.
 
     :param store: where the records are.
-    :param state_prefix: the gateway's own keys.
+    :param state_prefix_of: returns the prefix of the gateway's own keys in a bucket.
     :param keep_seconds: how long a suspended upload stays.
     :param clock: the process's clock.
     :param events: told of uploads that are aborted.
@@ -420,16 +427,16 @@ class SuspendedExpiry:
     def __init__(
         self,
         store: ObjectStore,
-        state_prefix: str,
+        state_prefix_of: Callable[[str], str],
         keep_seconds: float,
         clock: Clock,
         events: EventSink,
     ) -> None:
         self._store = store
-        self._state_prefix = state_prefix
+        self._state_prefix_of = state_prefix_of
         self._keep_seconds = keep_seconds
         self._clock = clock
-        self._records = SuspendedRecords(store, state_prefix, events)
+        self._records = SuspendedRecords(store, state_prefix_of, events)
         self._read: LRUDict[tuple[ObjectName, str], MultipartUpload | None] = LRUDict(MAX_READ)
 
     async def expire(self, bucket: str) -> frozenset[MultipartUpload]:
@@ -440,7 +447,9 @@ class SuspendedExpiry:
         :raises StoreError: the store refuses, or is away: the uploads that stay are not known.
         """
         left: set[MultipartUpload] = set()
-        async for page in all_pages(self._store, bucket, records_prefix(self._state_prefix)):
+        async for page in all_pages(
+            self._store, bucket, records_prefix(self._state_prefix_of(bucket))
+        ):
             for record in page.objects:
                 left |= await self._examine(record)
         return frozenset(left)

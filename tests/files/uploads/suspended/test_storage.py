@@ -28,10 +28,11 @@ from sftpgw.files.tree import Tree
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.files.uploads.upload import SUSPEND_SECONDS, Upload
 from sftpgw.model.filesystem import NO_CHANGES, AttributeChanges, WriteIntent
+from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import FilesSettings, OnDisconnect, StoreSettings
 from sftpgw.model.store import Capabilities, ObjectName, ObjectProperties
 from sftpgw.model.units import KIB, MIB
-from sftpgw.model.users import Permission, User
+from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory
 from tests.results import failure_of, result_of
@@ -409,7 +410,7 @@ class TestOthers:
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
         cut(first, content(9 * STEP))
-        bob = User("bob", "bucket", ALICE.key_prefix)
+        bob = User.with_home("bob", "bucket", ALICE.mounts[0].key_prefix)
         assert bytes_suspended(first, bob) == 0
         assert listed(first.tree(bob)) == {}
         assert isinstance(error_of(first.tree(bob).remove_file(b"/file")), NoSuchFile)
@@ -479,7 +480,7 @@ class TestOthers:
     def test_a_user_who_may_only_upload_resumes_and_replaces_nothing(
         self, store: FakeStore, first: GatewayInMemory
     ) -> None:
-        dropper = User("alice", "bucket", "home/alice/", Permission.UPLOAD)
+        dropper = User.with_home("alice", "bucket", "home/alice/", Permission.UPLOAD)
         data = content(20 * STEP)
         suspended_bytes = cut(first, data[: 9 * STEP])
         upload = opened(first.tree(dropper), ON)
@@ -617,7 +618,7 @@ class TestExpiring:
 
     def expiring(self, gateway: GatewayInMemory) -> SuspendedExpiry:
         return SuspendedExpiry(
-            gateway.store, ".sftpgw/", 7 * 86400.0, gateway.clock, gateway.events
+            gateway.store, lambda bucket: ".sftpgw/", 7 * 86400.0, gateway.clock, gateway.events
         )
 
     def test_a_young_record_stays(self, store: FakeStore, first: GatewayInMemory) -> None:
