@@ -67,6 +67,8 @@ setup(
         "bcrypt>=4",
         "argon2-cffi>=23.1",
         "pyotp>=2.9",
+        "segno>=1.6",
+        "treq>=24.9",
     ],
     extras_require={
         "demo": MOTO_S3,
@@ -83,6 +85,7 @@ setup(
             "paramiko",
             "pytest",
             "pytest-twisted",
+            "pytest-xdist",
             "ruff",
             "ssh-audit",
             "ssh2-python",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +28,7 @@ from sftpgw.config.stores import (
     read_stores,
 )
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import ReadKey, load_users
+from sftpgw.config.users_ini import ReadKey, UserRules, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
     HOST_KEY_NAMES,
@@ -57,6 +56,7 @@ def load_settings(
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
     key_files: KeyFileReaders = NO_READERS,
+    other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -71,6 +71,7 @@ def load_settings(
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
+    :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -89,25 +90,24 @@ def load_settings(
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
-    limits = LimitSettings(**given["limits"])
-    _check_limits(parts["limits"], limits, stores)
-    users = load_users(
-        users_file, stores, read_key, check_hash, faults, has_authorities=bool(auth.ca_keys)
-    )
-    _check_buckets(parts["s3"], stores, users, users_file, cache(bucket_check))
-    if not parts["s3"].given.get("bucket") and "" in _buckets(users):
-        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
-    for store in stores.all:
-        if store.secret_key or store.session_token or "@" in store.proxy:
-            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
+    limits = _limit_settings(parts["limits"], given["limits"], stores)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
+    users = load_users(other_users or users_file, rules, faults)
+    _check_usual_bucket(parts["s3"], stores, bucket_check, users)
+    _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
-    warnings = tuple(faults.warnings)
-    known = MappingProxyType(users)
+    known, warnings = MappingProxyType(users), tuple(faults.warnings)
     return Settings(
         gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
     )
+
+
+def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
+    for store in stores.all:
+        if store.secret_key or store.session_token or "@" in store.proxy:
+            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
 
 
 def _ssh_settings(
@@ -122,35 +122,30 @@ def _ssh_settings(
     return ssh
 
 
-def _buckets(users: Mapping[str, User]) -> dict[str, str]:
-    """The users' buckets, each with the name of the first user who has it."""
-    found: dict[str, str] = {}
-    for user in users.values():
-        for mount in user.mounts:
-            found.setdefault(mount.bucket, user.name)
-    return found
+def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) -> LimitSettings:
+    limits = LimitSettings(**given)
+    _check_limits(section, limits, stores)
+    return limits
 
 
-def _check_buckets(
+def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
+    """Whether a user has no bucket but that of [s3]."""
+    return any(not mount.bucket for user in users.values() for mount in user.mounts)
+
+
+def _check_usual_bucket(
     section: Section,
     stores: Stores,
-    users: Mapping[str, User],
-    users_file: Path,
     bucket_check: Callable[[StoreSettings], Check],
+    users: Mapping[str, User],
 ) -> None:
-    """Buckets that no request can be sent to with these settings; each is one fault."""
-    usual = stores.s3.bucket
-    others = {bucket: name for bucket, name in _buckets(users).items() if bucket != usual}
-    for bucket, name in {usual: "", **others}.items():
-        if not bucket:
-            continue
-        try:
-            check_bucket(bucket, stores, bucket_check)
-        except ValueError as error:
-            if name:
-                section.faults.add(users_file, error, name, "bucket")
-            else:
-                section.fault("bucket", error)
+    if not section.given.get("bucket") and _needs_usual_bucket(users):
+        section.fault("bucket", "is missing; name the bucket for users without their own")
+    try:
+        if stores.s3.bucket:
+            check_bucket(stores.s3.bucket, stores, bucket_check)
+    except ValueError as error:
+        section.fault("bucket", error)
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:

@@ -25,6 +25,7 @@ from sftpgw.config.scalars import (
     time,
 )
 from sftpgw.model.limits import MAX_PART_BYTES, MIN_PART_BYTES
+from sftpgw.model.object_settings import Encryption
 from sftpgw.model.settings import (
     Addressing,
     ChecksumChoice,
@@ -47,17 +48,25 @@ BUCKET = ValueFormat(
 )
 ANY_BUCKET = ValueFormat(scalars.bucket_of_any_store, BUCKET.kind, BUCKET.bounds)
 CAPABILITIES = ValueFormat(scalars.capabilities, "names", " ".join(CAPABILITY_NAMES))
+COUNT_OR_OFF = off_or(count(1, 1_000_000_000))
 ENDPOINT = ValueFormat(scalars.endpoint, "URL", "http://HOST[:PORT] or https://HOST[:PORT]")
 ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a line")
+EXPIRY = ValueFormat(
+    scalars.expiry, "day", "2027-03-31, or a time such as 2027-03-31T18:00+02:00, or never"
+)
 FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
 HASH = ValueFormat(
     str, "secret", "an argon2 or bcrypt hash; of other programs also sha512-crypt, pbkdf2 or {SSHA}"
 )
 MODE = ValueFormat(scalars.mode, "mode", "three octal digits, as in chmod")
+MOUNTS = ValueFormat(
+    scalars.lines, "lines", "PATH s3://BUCKET/PREFIX/ PERMISSIONS, or PATH STORE:BUCKET/PREFIX/ …"
+)
 NAMES = ValueFormat(scalars.names, "names")
 NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")
 PATH = ValueFormat(scalars.printable, "path")
 PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
+PATTERNS = ValueFormat(scalars.patterns, "patterns", "* and ? stand for characters: *.csv")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
 )
@@ -95,7 +104,45 @@ GATEWAY_KEYS: Mapping[str, Key] = {
         "touched. Where the file system does not last, make the keys once with ssh-keygen and "
         "leave this at ``no``.",
     ),
-    "users": Key("users", PATH, "The file that says who may log in."),
+    "users": Key(
+        "users",
+        PATH,
+        "The file that says who may log in; or a directory, of which all files ``*.ini`` do.",
+    ),
+}
+
+STORAGE_CLASS = matching(r"[A-Z0-9_]+", "one like STANDARD_IA")
+CANNED_ACL = matching(
+    "private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|"
+    "bucket-owner-full-control",
+    "a canned ACL of S3 such as bucket-owner-full-control",
+)
+TAGS = ValueFormat(scalars.tags, "text", "name=value, with blanks between tags")
+
+ENCRYPTION_KEYS: Mapping[str, Key] = {
+    "sse": Key(
+        "sse",
+        one_of(Encryption),
+        "Who encrypts new objects, also copies: S3, or KMS once or twice. ``none`` asks for "
+        "nothing. If it is blank, the bucket decides, and an object that is changed or renamed "
+        "keeps the encryption that it has.",
+    ),
+    "sse_kms_key": Key(
+        "sse_kms_key",
+        matching(r"[A-Za-z0-9:/_-]{1,2048}", "the ARN, id or alias of a key"),
+        "The key of KMS, with ``sse = kms`` or ``kms-dsse``. If it is blank, AWS's own.",
+    ),
+    "sse_bucket_key": Key(
+        "sse_bucket_key",
+        FLAG,
+        "Whether S3 asks KMS for one key for many objects, which costs less (``sse = kms``). If it "
+        "is blank, the bucket decides.",
+    ),
+    "sse_kms_context": Key(
+        "sse_kms_context",
+        ValueFormat(scalars.encryption_context, "text", "a JSON object of texts"),
+        "The encryption context that KMS compares and logs.",
+    ),
 }
 
 S3_KEYS: Mapping[str, Key] = {
@@ -147,10 +194,52 @@ S3_KEYS: Mapping[str, Key] = {
     ),
     "storage_class": Key(
         "storage_class",
-        matching(r"[A-Z0-9_]+", "one like STANDARD_IA"),
+        STORAGE_CLASS,
         "The storage class of new objects. If it is blank, the bucket decides.",
     ),
+    **ENCRYPTION_KEYS,
+    "sse_c_key_file": Key(
+        "sse_c_key_file",
+        PATH,
+        "A file with the key with which all objects of the store are encrypted (SSE-C): 32 bytes, "
+        "as they are or in base64. S3 does not keep it: if it is lost, so are the files. Objects "
+        "that were stored without it cannot be read.",
+    ),
+    "sse_c_key_env": Key(
+        "sse_c_key_env",
+        matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable"),
+        "The variable of the environment that has that key in base64, instead of a file.",
+    ),
+    "acl": Key(
+        "acl",
+        CANNED_ACL,
+        "The canned ACL of new objects, and of copies. If it is blank, none is sent, which buckets "
+        "without ACLs need.",
+    ),
+    "tags": Key(
+        "tags",
+        TAGS,
+        "Tags of the objects that users make. ``{username}``, ``{client_ip}`` and ``{session}`` "
+        "stand for those of the session. An object that is changed keeps the tags that it has.",
+    ),
+    "request_payer": Key(
+        "request_payer", FLAG, "Pay for the requests to buckets whose owner does not (AWS)."
+    ),
+    "expected_bucket_owner": Key(
+        "expected_bucket_owner",
+        matching(r"[0-9]{12}", "an account of AWS, 12 digits"),
+        "The account that must own the buckets; S3 refuses each request to one of another.",
+    ),
     "accelerate": Key("accelerate", FLAG, "Use S3 Transfer Acceleration. AWS only."),
+    "dual_stack": Key(
+        "dual_stack", FLAG, "Use AWS's endpoints that have IPv6 addresses as well. AWS only."
+    ),
+    "fips": Key(
+        "fips",
+        FLAG,
+        "Use AWS's endpoints with cryptography by FIPS 140, also for ``role_arn``. AWS has them in "
+        "its regions of the United States and Canada, and not with ``accelerate``.",
+    ),
     "state_prefix": Key(
         "state_prefix",
         STATE_PREFIX,
@@ -557,14 +646,91 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         PREFIX,
         "The prefix under which all that the user sees lies, as if it were the root of a disk. It "
         "need not exist. ``/`` is the whole bucket. ``{username}`` stands for the user's name; "
-        "``{{`` and ``}}`` stand for braces.",
+        "``{{`` and ``}}`` stand for braces. A user with ``mount`` lines may do without.",
         if_blank="is blank; write / for the whole bucket, or leave the key out for the default",
+    ),
+    "mount": Key(
+        "mount",
+        MOUNTS,
+        "What the user sees besides: a line for each mount, with the path at which the user sees "
+        "it, the prefix of a bucket, and what the user may do there (the default is "
+        "``permissions``). ``{username}`` is replaced. ``STORE:BUCKET/PREFIX/`` is in the store of "
+        "``[store STORE]``. A path or prefix with blanks stands in double quotes. Lines of "
+        "``[*]``, of groups and of the user count together; of those for one path, the last one.",
     ),
     "permissions": Key(
         "permissions",
         PERMISSIONS,
-        "What the user may do. The default is all of it.",
+        "What the user may do. The default is all of it. ``permissions /incoming`` is for this "
+        "path and all below; the longest path counts.",
         if_blank="grants nothing; name some, or leave the key out for the default",
+        takes_path=True,
+    ),
+    "deny": Key(
+        "deny",
+        PATTERNS,
+        "Names that the user may not use, whatever ``allow`` says. ``deny /incoming`` is for this "
+        "path and all below, in the place of what a shorter path has.",
+        takes_path=True,
+    ),
+    "allow": Key(
+        "allow",
+        PATTERNS,
+        "The names of files that the user may use; by default all. ``allow /incoming`` as for "
+        "``deny``.",
+        takes_path=True,
+    ),
+    "deny_hidden": Key(
+        "hides_denied",
+        FLAG,
+        "Whether listings leave out the names that are denied. ``deny_hidden /incoming`` as for "
+        "``deny``.",
+        takes_path=True,
+    ),
+    "networks": Key(
+        "networks",
+        NETWORKS,
+        "Where the user may connect from. The default is anywhere.",
+    ),
+    "expires": Key(
+        "expires_seconds",
+        EXPIRY,
+        "When the account ends: with the beginning of this day in UTC, or at this time. Sessions "
+        "end then, too.",
+    ),
+    "disabled": Key(
+        "is_disabled",
+        FLAG,
+        "``yes``: the user cannot log in, as if the section were not there.",
+    ),
+    "principals": Key(
+        "principals",
+        NAMES,
+        "The names in SSH certificates that stand for the user. ``{username}`` is replaced. The "
+        "default is the user's name.",
+    ),
+    "max_sessions": Key(
+        "sessions",
+        COUNT_OR_OFF,
+        "How many sessions the user may have at once. ``off``, like the following ones: no limit "
+        "but those of ``[ssh]`` and ``[limits]``.",
+    ),
+    "max_file_size": Key(
+        "file_bytes", off_or(size(KIB, 48 * 1024 * GIB)), "The size of the largest file."
+    ),
+    "quota_bytes": Key(
+        "quota_bytes", off_or(size(KIB, 1024**2 * GIB)), "How much the user may store."
+    ),
+    "quota_files": Key("quota_files", COUNT_OR_OFF, "How many files the user may store."),
+    "max_upload_rate": Key(
+        "upload_rate_bytes",
+        off_or(size(KIB, 1024 * GIB)),
+        "How fast the user may upload, in all sessions together, per second.",
+    ),
+    "max_download_rate": Key(
+        "download_rate_bytes",
+        off_or(size(KIB, 1024 * GIB)),
+        "How fast the user may download, in all sessions together, per second.",
     ),
     "weight": Key(
         "weight",
@@ -581,22 +747,25 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         if_blank="is blank; write any, or leave the key out for the default",
     ),
 }
-"""The keys of ``[*]`` in users.ini."""
+"""The keys of ``[*]`` and of ``[*GROUP]`` in users.ini."""
+
+TEMPLATES = frozenset({"bucket", "key_prefix", "mount", "principals"})
+"""The keys in whose values ``{username}`` is replaced, as it is in paths behind keys."""
 
 USER_KEYS: Mapping[str, Key] = {
     **DEFAULT_KEYS,
+    "groups": Key(
+        "groups",
+        NAMES,
+        "The groups of the user: the keys of ``[*GROUP]`` hold for the user, too. Later groups win "
+        "over earlier ones and over ``[*]``; what the user's section says wins over all.",
+    ),
     "authorized_keys": Key(
         "authorized_keys",
         PUBLIC_KEYS,
         "The public keys with which the user may log in, as in OpenSSH's file, with options such "
         "as ``from=`` and ``expiry-time=``. A line with ``cert-authority`` has the key of an "
         "authority that signs certificates of this user.",
-    ),
-    "principals": Key(
-        "principals",
-        NAMES,
-        "The principals of certificates that stand for the user. Without any it is the user's "
-        "name.",
     ),
     "password_hash": Key(
         "password_hash",
@@ -609,11 +778,6 @@ USER_KEYS: Mapping[str, Key] = {
         TOTP_SECRET,
         "The secret of the user's one-time codes (TOTP). A phone app has the same one. "
         "``sftpgw user totp NAME`` makes it.",
-    ),
-    "disabled": Key(
-        "is_disabled",
-        FLAG,
-        "``yes``: the user cannot log in, as if the section were not there.",
     ),
 }
 """The keys of a user's section in users.ini."""

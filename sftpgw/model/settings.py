@@ -10,6 +10,7 @@ from types import MappingProxyType
 from sftpgw.model.addresses import Network
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
+from sftpgw.model.object_settings import Encryption, ObjectSettings, Tags
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -68,6 +69,7 @@ class StoreSettings:
     `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
     :ivar name: the NAME; empty for [s3].
+    :ivar sse_c_key: the key that `sse_c_key_file` or `sse_c_key_env` name.
     """
 
     name: str = ""
@@ -82,7 +84,20 @@ class StoreSettings:
     ca_file: str = ""
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
+    sse: Encryption | None = None
+    sse_kms_key: str = ""
+    sse_bucket_key: bool | None = None
+    sse_kms_context: str = ""
+    sse_c_key_file: str = ""
+    sse_c_key_env: str = ""
+    sse_c_key: bytes = field(default=b"", repr=False)
+    acl: str = ""
+    tags: Tags = ()
+    request_payer: bool = False
+    expected_bucket_owner: str = ""
     accelerate: bool = False
+    dual_stack: bool = False
+    fips: bool = False
     state_prefix: str = ".sftpgw/"
     sign_payload: SignPayload = SignPayload.AUTO
     checksum: ChecksumChoice = ChecksumChoice.AUTO
@@ -98,6 +113,19 @@ class StoreSettings:
     probe: Probe = Probe.AUTO
     abort_stale_uploads_seconds: float | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def objects(self) -> ObjectSettings:
+        """How objects are stored, as far as no mount says it."""
+        return ObjectSettings(
+            self.storage_class,
+            self.sse,
+            self.sse_kms_key,
+            self.sse_bucket_key,
+            self.sse_kms_context,
+            self.acl,
+            self.tags,
+        )
 
     @property
     def section(self) -> str:
@@ -239,6 +267,28 @@ class ExactTimes(enum.Enum):
     AUTO = "auto"  # in directories that are one page of a list
     YES = "yes"
     NO = "no"
+
+
+class HttpDialect(enum.Enum):
+    """How a web service that knows the users speaks."""
+
+    SFTPGW = "sftpgw"
+    AWS_TRANSFER = "aws-transfer"  # a GET for each user, as from an API Gateway
+    AWS_LAMBDA = "aws-lambda"  # the event of a Lambda function, as a POST to its URL
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSourceSettings:
+    """The ``http_…`` keys of [auth]: a web service that knows the users."""
+
+    url: str = ""
+    dialect: HttpDialect = HttpDialect.SFTPGW
+    token_file: str = ""
+    server_id: str = "sftpgw"
+    ca_file: str = ""
+    timeout_seconds: float = 10.0
+    cache_seconds: float = 60.0
+    stale_seconds: float = 3600.0
 
 
 class OnDisconnect(enum.Enum):

@@ -37,6 +37,7 @@ from sftpgw.s3.request_budget.queue import RequestQueue
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
+from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.s3.store_router import StoreRouter
 
 USUAL_LIMITS = RequestLimits(at_once=64, per_user=64)
@@ -141,7 +142,13 @@ def open_store(
     )
     signer = Signer(settings.sign_payload, wall_clock, hasher)
     executor = RequestExecutor(
-        attempts=AttemptSender(http, Endpoints(settings), signer, settings.read_timeout_seconds),
+        attempts=AttemptSender(
+            http,
+            Endpoints(settings),
+            signer,
+            settings.read_timeout_seconds,
+            StoreHeaders(settings),
+        ),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
         clock=clock or reactor,
@@ -180,11 +187,13 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
     :param settings: ``[s3]`` or ``[store NAME]``; its `ca_file` wins.
     :param environment: the process's environment; if it is empty, only the settings count.
     """
+    setting = f"{settings.section} ca_file"
     if settings.ca_file or not environment:
-        return Authorities(settings.ca_file)
+        return Authorities(settings.ca_file, setting, setting)
     if path := environment.get("AWS_CA_BUNDLE"):
-        return Authorities(path, "AWS_CA_BUNDLE")
+        return Authorities(path, "AWS_CA_BUNDLE", setting)
     with suppress(BotoCoreError):  # the search for credentials reports a missing profile
         if path := Session().get_config_variable("ca_bundle"):
-            return Authorities(str(path), "ca_bundle of the AWS profile")
-    return Authorities(environment.get("REQUESTS_CA_BUNDLE", ""), "REQUESTS_CA_BUNDLE")
+            return Authorities(str(path), "ca_bundle of the AWS profile", setting)
+    path = environment.get("REQUESTS_CA_BUNDLE", "")
+    return Authorities(path, "REQUESTS_CA_BUNDLE", setting)

@@ -16,7 +16,7 @@ the store was opened and `pump` was called: their replies are in ``client.replie
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -33,6 +33,7 @@ from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import (
+    NO_STORES,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -103,6 +104,7 @@ class GatewayInMemory:
     :param ssh: ``[ssh]``.
     :param files: ``[files]``.
     :param holds_closes: as of `SharedContext`; by default a CLOSE is carried out at once.
+    :param stores: each ``[store NAME]``, by name.
     """
 
     def __init__(
@@ -114,11 +116,13 @@ class GatewayInMemory:
         ssh: SshSettings | None = None,
         files: FilesSettings | None = None,
         holds_closes: bool = False,
+        stores: Mapping[str, StoreSettings] = NO_STORES,
     ) -> None:
         self.clock = StrictClock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
         self.settings = settings or StoreSettings(bucket="bucket")
+        self.stores = stores
         self.limits = limits or LimitSettings()
         self.ssh = ssh or SshSettings()
         self.files = files or FilesSettings()
@@ -146,7 +150,13 @@ class GatewayInMemory:
         """What all sessions share, on another `store` if one is given."""
         return SharedContext(
             settings=Settings(
-                GatewaySettings(), self.settings, self.ssh, self.limits, self.files, {}
+                GatewaySettings(),
+                self.settings,
+                self.ssh,
+                self.limits,
+                self.files,
+                {},
+                stores=self.stores,
             ),
             store=store or self.store,
             budget=self.budget,
