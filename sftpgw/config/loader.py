@@ -28,9 +28,10 @@ from sftpgw.config.stores import (
     read_stores,
 )
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import ReadKey, UserRules, load_users
+from sftpgw.config.users_ini import GivenUsers, ReadKey, UserRules, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
+    FILE_SOURCE,
     HOST_KEY_NAMES,
     PROXIED,
     FilesSettings,
@@ -91,7 +92,7 @@ def load_settings(
     limits = LimitSettings(**given["limits"])
     _check_limits(parts["limits"], limits, stores)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    users = load_users(users_file, rules, faults)
+    users = load_users(users_file, rules, faults) if FILE_SOURCE in auth.sources else {}
     _check_usual_bucket(parts["s3"], stores, bucket_check)
     if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
@@ -103,9 +104,13 @@ def load_settings(
     files = FilesSettings(**given["files"])
     warnings = tuple(faults.warnings)
     known = MappingProxyType(users)
-    return Settings(
+    settings = Settings(
         gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
     )
+    if auth.sources == (FILE_SOURCE,):
+        return settings
+    path = users_file if FILE_SOURCE in auth.sources else None
+    return replace(settings, make_user=GivenUsers(path, rules, auth.allowed_buckets).make)
 
 
 def _ssh_settings(
