@@ -51,7 +51,9 @@ ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
-ALLOWED["cli"] = frozenset({"auth", "client_report", "tap"})
+ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
+ALLOWED["cli"] = frozenset({"auth", "client_report", "tap", "user_commands"})
+ALLOWED["__main__"] = frozenset({"cli"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random
 # source.
@@ -61,6 +63,7 @@ PURE = frozenset(
         "aio.active_weights",
         "aio.fair_order",
         "buffers.byte_queue",
+        "config.ini_edits",
         "errors",
         "files.memory.holders",
         "files.memory.loans",
@@ -69,6 +72,7 @@ PURE = frozenset(
         "files.listing.markers",
         "files.listing.progress",
         "files.mount_table",
+        "files.name_patterns",
         "files.paths",
         "files.permissions",
         "files.silly_rename",

@@ -21,6 +21,7 @@ from sftpgw.auth.encoded_fields import EncodedFields
 from sftpgw.auth.login_keys import KEY_TYPES, LoginKey, read_key_blob
 from sftpgw.auth.user_certificates import SUFFIX, certified_blob
 from sftpgw.model.address_patterns import read_patterns
+from sftpgw.model.normalization import normalized
 from sftpgw.model.users import NO_OPTIONS, AuthorizedKey, KeyOptions
 
 _WITHOUT_EFFECT = frozenset(
@@ -214,7 +215,7 @@ _FLAGS: dict[str, Callable[[KeyOptions], KeyOptions]] = {
 
 
 def _principals(text: str) -> tuple[str, ...]:
-    names = tuple(name for name in text.split(",") if name)
+    names = tuple(normalized(name) for name in text.split(",") if name)
     if not names:
         raise ValueError("principals= names none")
     return names

@@ -20,7 +20,6 @@ from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.user_certificates import UserCertificate
 from sftpgw.model.addresses import Address, address_of
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
-from sftpgw.model.normalization import normalized_bytes
 from sftpgw.model.users import NO_OPTIONS, KeyOptions, LoginRules, User
 
 NO_LOGIN = LoginRules()
@@ -77,21 +76,25 @@ class KeyRules:
         address: Address | None,
     ) -> KeyOptions | KeyRefusal:
         refusal = self._refusal_of_certificate(certificate, address)
-        names = frozenset(map(_encoded, login.principals)) or frozenset((user_name,))
+        own_name = (user_name.decode("utf-8", "replace"),)
+        names = login.principals or own_name
         line = login.authorities.get(certificate.authority)
         options = line or NO_OPTIONS
-        line_names = frozenset(map(_encoded, options.principals)) or names
+        line_names = options.principals or names
         by_options = self._refusal_by_options(options, address)
+        is_trusted = certificate.authority in self.trust.authorities
+        is_for_user = not certificate.principals.isdisjoint(names)
+        is_for_line = not certificate.principals.isdisjoint(line_names)
         if refusal is not None:
             return refusal
-        if certificate.authority in self.trust.authorities and names & certificate.principals:
+        if is_trusted and is_for_user:
             return KeyOptions(
                 needs_touch=certificate.needs_touch,
                 needs_verification=certificate.needs_verification,
             )
-        if line is None and certificate.authority not in self.trust.authorities:
+        if line is None and not is_trusted:
             return KeyRefusal("the authority of the certificate is not trusted for this user")
-        if line is None or not line_names & certificate.principals:
+        if line is None or not is_for_line:
             return KeyRefusal("the certificate is for other principals")
         return by_options or KeyOptions(
             needs_touch=certificate.needs_touch or line.needs_touch,
@@ -130,10 +133,6 @@ class KeyRules:
 
 PLAIN_KEY_RULES = KeyRules()
 """Without authorities and revocation lists."""
-
-
-def _encoded(principal: str) -> bytes:
-    return normalized_bytes(principal.encode("utf-8"))
 
 
 def _required_flags(options: KeyOptions) -> int:

@@ -26,7 +26,7 @@ from sftpgw.auth.encoded_fields import EncodedFields
 from sftpgw.auth.login_keys import LoginKey, fingerprint, read_key_blob, verify_signature
 from sftpgw.model.address_patterns import AddressPatterns, read_networks
 from sftpgw.model.messages import readable
-from sftpgw.model.normalization import normalized_bytes
+from sftpgw.model.normalization import normalized
 
 SUFFIX = b"-cert-v01@openssh.com"
 USER_CERTIFICATE = 1
@@ -58,7 +58,7 @@ class UserCertificate:
     :ivar authority: the key of the authority, in its only encoding.
     :ivar serial: the authority's number for it; 0 if it does not number them.
     :ivar key_id: the authority's name for it.
-    :ivar principals: the users whom it stands for.
+    :ivar principals: the users whom it stands for, in the normal form of Unicode.
     :ivar valid_from: seconds since 1970.
     :ivar valid_until: the second in which it stops to be valid.
     :ivar sources: where it may be used from; None for anywhere.
@@ -70,7 +70,7 @@ class UserCertificate:
     authority: bytes
     serial: int
     key_id: bytes
-    principals: frozenset[bytes]
+    principals: frozenset[str]
     valid_from: int
     valid_until: int
     sources: AddressPatterns | None
@@ -152,7 +152,7 @@ def _read(fields: EncodedFields, blob: bytes) -> UserCertificate:
         authority=authority,
         serial=serial,
         key_id=key_id,
-        principals=frozenset(map(normalized_bytes, principals)),
+        principals=frozenset(map(_name, principals)),
         valid_from=valid_from,
         valid_until=valid_until,
         sources=_sources(options),
@@ -189,6 +189,11 @@ def _named(data: bytes) -> dict[bytes, bytes]:
             raise ValueError(f"it says {readable(name[:64])} twice")
         found[name] = value
     return found
+
+
+def _name(principal: bytes) -> str:
+    """A principal in the normal form of names; bytes that are no UTF-8 equal no name."""
+    return normalized(principal.decode("utf-8", "surrogateescape"))
 
 
 def _sources(options: dict[bytes, bytes]) -> AddressPatterns | None:

@@ -57,6 +57,7 @@ def load_settings(
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
     key_files: KeyFileReaders = NO_READERS,
+    other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -71,6 +72,7 @@ def load_settings(
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
     :param key_files: read the files that [auth] names.
+    :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -82,7 +84,8 @@ def load_settings(
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
-    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
+    named_users = file.parent / str(given["gateway"].pop("users", "users.ini"))
+    users_file = other_users or named_users
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)

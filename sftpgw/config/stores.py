@@ -118,6 +118,13 @@ def _check_together(section: Section, store: StoreSettings) -> None:
     if store.accelerate and (store.endpoint or store.addressing is Addressing.PATH):
         text = "works on AWS only, without endpoint and without addressing = path"
         section.fault("accelerate", text)
+    for key in ("dual_stack", "fips"):
+        if getattr(store, key) and store.endpoint:
+            section.fault(
+                key, "works on AWS only; an endpoint of your own is used as it is written"
+            )
+    if store.fips and store.accelerate:
+        section.fault("fips", "AWS has no FIPS endpoint with accelerate; leave one of them out")
 
 
 def check_bucket(

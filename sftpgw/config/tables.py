@@ -172,6 +172,15 @@ S3_KEYS: Mapping[str, Key] = {
         "The storage class of new objects. If it is blank, the bucket decides.",
     ),
     "accelerate": Key("accelerate", FLAG, "Use S3 Transfer Acceleration. AWS only."),
+    "dual_stack": Key(
+        "dual_stack", FLAG, "Use AWS's endpoints that have IPv6 addresses as well. AWS only."
+    ),
+    "fips": Key(
+        "fips",
+        FLAG,
+        "Use AWS's endpoints with cryptography by FIPS 140, also for ``role_arn``. AWS has them in "
+        "its regions of the United States and Canada, and not with ``accelerate``.",
+    ),
     "state_prefix": Key(
         "state_prefix",
         STATE_PREFIX,

@@ -25,6 +25,7 @@ from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
 from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
+from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
 from sftpgw.model.users import NO_KEYS, AuthorizedKey, LoginMethod, LoginRules, User, UserLimits
 
@@ -248,6 +249,7 @@ def _user(name: str, layers: list[Section], rules: UserRules) -> User:
     _check_login(own, said.values, rules.check_hash, has_authorities=rules.has_authorities)
     values = {
         **said.values,
+        "principals": tuple(map(normalized, said.values.get("principals", ()))),
         "authorized_keys": {key.blob: key.options for key in keys if not key.is_authority},
         "authorities": {key.blob: key.options for key in keys if key.is_authority} or NO_KEYS,
     }

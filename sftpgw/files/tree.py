@@ -21,11 +21,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sftpgw.errors import AlreadyExists
+from sftpgw.errors import AlreadyExists, IsADirectory
 from sftpgw.files.attribute_reader import AttributeReader
 from sftpgw.files.attribute_setter import AttributeSetter
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.downloads.download import Download
+from sftpgw.files.drop_box import DropBox, fixed_entries_of
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.file_opener import FileOpener
 from sftpgw.files.listing.known_entries import DIRECTORY, KnownEntries, directory_entries
@@ -37,7 +38,14 @@ from sftpgw.files.mount_table import MountTable, Unmounted
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
 from sftpgw.files.paths import Location, canonical
-from sftpgw.files.permissions import Operation, require, unmounted_error
+from sftpgw.files.permissions import (
+    Operation,
+    allows,
+    may_be_allowed_file,
+    require,
+    require_file_name_allowed,
+    unmounted_error,
+)
 from sftpgw.files.remover import Remover
 from sftpgw.files.renames.renamer import Renamer
 from sftpgw.files.session_context import SessionContext
@@ -47,8 +55,10 @@ from sftpgw.model.events.file_events import DirectoryMade
 from sftpgw.model.filesystem import (
     NO_CHANGES,
     AttributeChanges,
+    DirectoryEntry,
     DirectoryReader,
     FileAttributes,
+    FileKind,
     FileWriter,
     Space,
     WriteIntent,
@@ -79,7 +89,8 @@ class Tree:
         copier = Copier(context.store, context.transfers, context.events)
         self._mtime_setter = MtimeSetter(context)
         directory_mtimes = DirectoryMtimes(context, self._mtime_setter, copier)
-        self._file_opener = FileOpener(context, lookup, suspended)
+        self._drop_box = drop_box = DropBox(context, lookup, suspended)
+        self._file_opener = FileOpener(context, lookup, suspended, drop_box)
         self._attribute_reader = AttributeReader(context, lookup, suspended, directory_mtimes)
         self._attribute_setter = AttributeSetter(
             lookup,
@@ -88,9 +99,12 @@ class Tree:
             file_opener=self._file_opener,
             mtime_setter=self._mtime_setter,
             directory_mtimes=directory_mtimes,
+            drop_box=drop_box,
         )
-        self._remover = Remover(context, lookup, suspended, empty_directories)
-        self._renamer = Renamer(context, lookup, suspended, empty_directories, copier)
+        self._remover = Remover(context, lookup, suspended, empty_directories, drop_box)
+        self._renamer = Renamer(
+            context, lookup, suspended, empty_directories, copier, drop_box=drop_box
+        )
 
     # Paths.
 
@@ -113,13 +127,36 @@ class Tree:
         require(found, operation)
         return found
 
+    async def _enter_file(self, operation: Operation, path: bytes) -> Location:
+        """As `_enter`, for an operation on files.
+
+        :raises IsADirectory: no file may have that name, and it is that of a directory.
+        """
+        location = self._enter(operation, path)
+        if not may_be_allowed_file(location):
+            is_blind = location.access.is_blind
+            if not is_blind and await self._lookup.is_directory(location):
+                raise IsADirectory(f"{location.path}: is a directory")
+            require_file_name_allowed(location)
+        return location
+
     # Files and directories.
 
     async def stat(self, path: bytes) -> FileAttributes:
-        found = self._mounts.resolve(path)
-        if isinstance(found, Unmounted) and found.names:
+        if self._stays(path):
             return DIRECTORY
-        return await self._attribute_reader.read(self._enter(Operation.LOOK, path))
+        location = self._enter(Operation.LOOK, path)
+        if location.access.is_blind:
+            return await self._drop_box.attributes(location)
+        attributes = await self._attribute_reader.read(location)
+        if attributes.kind is FileKind.FILE:
+            require_file_name_allowed(location)
+        return attributes
+
+    def _stays(self, path: bytes) -> bool:
+        """Whether this is a directory that every user may see: it leads to mounts or drop boxes."""
+        found = self._mounts.resolve(path)
+        return bool(found.names) if isinstance(found, Unmounted) else found.is_fixed
 
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
         if changes == NO_CHANGES:
@@ -130,6 +167,7 @@ class Tree:
         location = self._enter(Operation.SET_TIMES if sets_time else Operation.TRUNCATE, path)
         if changes.size_bytes is not None:
             require(location, Operation.TRUNCATE)
+            require_file_name_allowed(location)
         await self._attribute_setter.set(location, changes)
 
     async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
@@ -144,8 +182,7 @@ class Tree:
             transfers.end_work()
 
     async def space(self, path: bytes) -> Space:
-        found = self._mounts.resolve(path)
-        if not (isinstance(found, Unmounted) and found.names):
+        if not self._stays(path):
             self._enter(Operation.LOOK, path)
         blocks = NOMINAL_BYTES // MIB
         return Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
@@ -153,22 +190,22 @@ class Tree:
     # Files.
 
     async def open_reader(self, path: bytes) -> Download:
-        return await self._file_opener.open_reader(self._enter(Operation.READ, path))
+        return await self._file_opener.open_reader(await self._enter_file(Operation.READ, path))
 
     async def open_made(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> Download:
-        location = self._enter(Operation.READ, path)
+        location = await self._enter_file(Operation.READ, path)
         return await self._file_opener.open_made(location, intent, changes)
 
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> Upload:
-        location = self._enter(Operation.WRITE, path)
+        location = await self._enter_file(Operation.WRITE, path)
         return await self._file_opener.open_writer(location, intent, changes)
 
     async def remove_file(self, path: bytes) -> None:
-        await self._remover.remove_file(self._enter(Operation.REMOVE, path))
+        await self._remover.remove_file(await self._enter_file(Operation.REMOVE, path))
 
     # Directories.
 
@@ -176,6 +213,8 @@ class Tree:
         found = self._mounts.resolve(path)
         if isinstance(found, Unmounted) and found.names:
             return KnownEntries(directory_entries(found.names))
+        if isinstance(found, Location) and not allows(found, Operation.LIST):
+            return KnownEntries(self._known_entries(found))
         location = self._enter(Operation.LIST, path)
         memory = HeldMemory(self._context.budget, self._context.clock)
         try:
@@ -196,17 +235,36 @@ class Tree:
             with_times=with_times,
         )
 
+    def _known_entries(self, directory: Location) -> tuple[DirectoryEntry, ...]:
+        """What a user sees who may not list a directory.
+
+        :raises PermissionDenied: nothing.
+        """
+        is_drop_box = directory.access.is_blind and allows(directory, Operation.WRITE)
+        entries = self._drop_box.entries(directory) if is_drop_box else None
+        entries = entries if entries is not None else fixed_entries_of(directory)
+        if not entries and not (is_drop_box and self._drop_box.knows_directory(directory)):
+            require(directory, Operation.LIST)
+        return entries
+
     async def make_directory(self, path: bytes) -> None:
         location = self._enter(Operation.MAKE_DIRECTORY, path)
         require_writable(location)
+        if location.access.is_blind:
+            if await self._drop_box.make_directory(location):
+                self._report_made(location)
+            return
         if location.is_fixed or await self._lookup.kind_at(location) is not None:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.require_no_file_above(location)
         await self._context.store.put(location.marker, (), MARKER)
+        self._report_made(location)
+        self._lookup.cache.note_directory(location)
+
+    def _report_made(self, location: Location) -> None:
         self._context.events.emit(
             DirectoryMade(key=location.prefix, bucket=location.bucket, path=location.path)
         )
-        self._lookup.cache.note_directory(location)
         self._lookup.cache.note_change(location)
         self._context.times.forget_directory(location.marker)
 

@@ -83,6 +83,8 @@ class StoreSettings:
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
     accelerate: bool = False
+    dual_stack: bool = False
+    fips: bool = False
     state_prefix: str = ".sftpgw/"
     sign_payload: SignPayload = SignPayload.AUTO
     checksum: ChecksumChoice = ChecksumChoice.AUTO

@@ -72,7 +72,8 @@ class LoginRules:
     :ivar totp_secret: the secret of one-time codes in base32 (RFC 6238); None without one.
     :ivar require: the alternatives: each is a series of methods that must all succeed, in their
         order (`auth.plan`). Empty: a key or a password.
-    :ivar principals: the names in certificates that stand for the user; empty for the user's name.
+    :ivar principals: the names in certificates that stand for the user, in the normal form of
+        Unicode; empty for the user's name.
     :ivar networks: where the user may connect from; empty for anywhere.
     :ivar expires_seconds: when the account ends, seconds since 1970; None for never.
     :ivar is_disabled: whether the user may not log in at all, for now.

@@ -32,6 +32,7 @@ from sftpgw.files.listing.plan import NO_FILES, EntrySieve
 from sftpgw.files.listing.progress import Progress
 from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.paths import Location, is_hidden
+from sftpgw.files.permissions import shown_names
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import KeysSkipped
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileWriter
@@ -122,7 +123,12 @@ class Listing:
         self._skipped = 0
         self._page = PackedEntries()
         self._coming_bytes = 0
-        sieve = EntrySieve(location.mount, location.prefix, fixed_names=location.fixed_names)
+        sieve = EntrySieve(
+            location.mount,
+            location.prefix,
+            fixed_names=location.fixed_names,
+            is_shown=shown_names(location),
+        )
         beginning = _Place(None, sieve, Progress())
         self._place = self._coming_place = beginning
         self._next_place: _Place | None = None
