@@ -34,9 +34,11 @@ from sftpgw.model.settings import (
     FILE_SOURCE,
     HOST_KEY_NAMES,
     PROXIED,
+    AuthSettings,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    MakeUser,
     Settings,
     SshSettings,
     Stores,
@@ -84,41 +86,56 @@ def load_settings(
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
     given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
     stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
-    named_users = file.parent / str(given["gateway"].pop("users", "users.ini"))
-    users_file = other_users or named_users
+    users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
-    _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
-    ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
+    ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
-    limits = LimitSettings(**given["limits"])
-    _check_limits(parts["limits"], limits, stores)
+    limits = _limit_settings(parts["limits"], given["limits"], stores)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    users = load_users(users_file, rules, faults) if FILE_SOURCE in auth.sources else {}
-    _check_usual_bucket(parts["s3"], stores, bucket_check)
+    _check_usual_bucket(parts["s3"], rules)
+    users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
     if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    _warn_of_credentials(file, stores, faults)
+    if faults.lines:
+        raise ConfigError(tuple(faults.lines))
+    files, known = FilesSettings(**given["files"]), MappingProxyType(users)
+    told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
+    return Settings(gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, make_user)
+
+
+def _load_sources(
+    path: Path, rules: UserRules, auth: AuthSettings, faults: Faults
+) -> tuple[Mapping[str, User], MakeUser | None]:
+    """The users of files, and what makes users of other sources, if there are any."""
+    has_file = FILE_SOURCE in auth.sources
+    users = load_users(path, rules, faults) if has_file else {}
+    if auth.sources == (FILE_SOURCE,):
+        return users, None
+    return users, GivenUsers(path if has_file else None, rules, auth.allowed_buckets).make
+
+
+def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
     for store in stores.all:
         if store.secret_key or store.session_token or "@" in store.proxy:
             warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
-    if faults.lines:
-        raise ConfigError(tuple(faults.lines))
-    files = FilesSettings(**given["files"])
-    warnings = tuple(faults.warnings)
-    known = MappingProxyType(users)
-    settings = Settings(
-        gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
-    )
-    if auth.sources == (FILE_SOURCE,):
-        return settings
-    path = users_file if FILE_SOURCE in auth.sources else None
-    return replace(settings, make_user=GivenUsers(path, rules, auth.allowed_buckets).make)
+
+
+def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) -> LimitSettings:
+    limits = LimitSettings(**given)
+    _check_limits(section, limits, stores)
+    return limits
 
 
 def _ssh_settings(
-    section: Section, given: Mapping[str, Any], gateway: GatewaySettings
+    section: Section,
+    given: Mapping[str, Any],
+    gateway: GatewaySettings,
+    known_algorithms: Mapping[str, Collection[str]],
 ) -> SshSettings:
+    _check_algorithms(section, given, known_algorithms)
     read = dict(given)
     if "banner" in given:
         read["banner"] = read_banner(section, given["banner"])
@@ -133,12 +150,11 @@ def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
     return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
-def _check_usual_bucket(
-    section: Section, stores: Stores, bucket_check: Callable[[StoreSettings], Check]
-) -> None:
+def _check_usual_bucket(section: Section, rules: UserRules) -> None:
+    bucket = rules.stores.s3.bucket
     try:
-        if stores.s3.bucket:
-            check_bucket(stores.s3.bucket, stores, bucket_check)
+        if bucket:
+            check_bucket(bucket, rules.stores, rules.bucket_check)
     except ValueError as error:
         section.fault("bucket", error)
 

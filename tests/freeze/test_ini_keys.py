@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
     "printable": ({"text": "text"}, ["a\tb", "${HOME}"]),
     "names": ({"one two,three": ("one", "two", "three")}, []),
-    "user-sources": ({"file": ("file",)}, ["http file", "file file", "elsewhere", "file http"]),
+    "user-sources": ({"file": ("file",)}, ["http file", "file file", "elsewhere"]),
     "service-url": (
         {
             "https://idp.example:8443/a/b/": "https://idp.example:8443/a/b",

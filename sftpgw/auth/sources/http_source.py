@@ -5,7 +5,7 @@ Must not know: how it speaks (`http_dialects`), or how requests are sent (`http_
 
 Rules
 
-1. An answer counts for `http_cache_seconds`. Passwords are remembered as keyed digests only, each for
+1. An answer counts for `http_cache_seconds`. Passwords are remembered as keyed digests, each for
    the address that it came from, and only right ones.
 2. While the service is away, the last answer counts for `http_stale_seconds` at most.
 3. An answer that makes no sense is none: the user is refused, what was wrong is logged, and the
