@@ -145,12 +145,6 @@ def _ssh_settings(
     return ssh
 
 
-def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) -> LimitSettings:
-    limits = LimitSettings(**given)
-    _check_limits(section, limits, stores)
-    return limits
-
-
 def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
     """Whether a user has no bucket but that of [s3]."""
     return any(not mount.bucket for user in users.values() for mount in user.mounts)

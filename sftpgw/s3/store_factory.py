@@ -134,15 +134,8 @@ def open_store(
     )
     hasher = Hasher(work)
     http = _open_http(settings, reactor, shared.places, environment or {})
-    signer = Signer(settings.sign_payload, wall_clock, hasher)
     executor = RequestExecutor(
-        attempts=AttemptSender(
-            http,
-            Endpoints(settings),
-            signer,
-            settings.read_timeout_seconds,
-            StoreHeaders(settings),
-        ),
+        attempts=_attempts(settings, http, Signer(settings.sign_payload, wall_clock, hasher)),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
         clock=clock or reactor,
@@ -155,6 +148,12 @@ def open_store(
     prober = _Prober(executor, integrity, settings, random)
     source = ProbedCapabilities(settings, prober.probe, executor.clock, events)
     return S3Client(executor, RequestContext(events), source, integrity)
+
+
+def _attempts(settings: StoreSettings, http: HttpClient, signer: Signer) -> AttemptSender:
+    return AttemptSender(
+        http, Endpoints(settings), signer, settings.read_timeout_seconds, StoreHeaders(settings)
+    )
 
 
 def _open_http(
