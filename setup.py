@@ -66,6 +66,9 @@ setup(
         "idna>=3",
         "bcrypt>=4",
         "argon2-cffi>=23.1",
+        "pyotp>=2.9",
+        "segno>=1.6",
+        "treq>=24.9",
     ],
     extras_require={
         "demo": MOTO_S3,

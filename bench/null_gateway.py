@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from bench.filling import filling
 from sftpgw.aio.work.scheduler import WorkScheduler
-from sftpgw.auth.login_keys import authorized_blob
+from sftpgw.auth.authorized_keys import read_public_key
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
@@ -165,7 +165,7 @@ def make_factory(reactor: Any, host_key: str, public_key: str, size_bytes: int) 
         name="bench",
         bucket="none",
         key_prefix="",
-        login=LoginRules({authorized_blob(public_key): NO_OPTIONS}),
+        login=LoginRules({read_public_key(public_key).blob: NO_OPTIONS}),
     )
     threads = LoginThreads(reactor)
     return GatewayFactory(

@@ -1,4 +1,4 @@
-"""The ``sftpgw`` command: ``serve``, ``check``, ``demo`` and ``hash-password``.
+"""The ``sftpgw`` command: ``serve``, ``check``, ``demo``, ``hash-password`` and ``user``.
 
 ``serve`` and ``demo`` run twistd's application runner in this process, in the foreground. So
 ``twistd -n --pidfile= sftpgw --config FILE`` and ``sftpgw serve --config FILE`` are the same
@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from sftpgw import __version__
 from sftpgw.auth.hashes.argon2_hash import MAX_PASSWORD_BYTES
 from sftpgw.auth.passwords import hash_password
+from sftpgw.user_commands.arguments import add_user_commands
 
 FAULT = 1
 INTERRUPTED = 130
@@ -91,6 +92,7 @@ def _parser() -> ArgumentParser:
         "Where standard input is no terminal, its first line is the password.",
     )
     hashing.set_defaults(run=_hash_password)
+    add_user_commands(commands, _user)
     return parser
 
 
@@ -165,6 +167,12 @@ def _twistd(given: Namespace, *options: str) -> int:
     options_of_twistd.parseOptions([*runner, "sftpgw", *options])
     twistd.runApp(options_of_twistd)
     return 0
+
+
+def _user(given: Namespace) -> int:
+    from sftpgw.user_commands.runner import run_user_command  # noqa: PLC0415 - heavy, as above
+
+    return run_user_command(given)
 
 
 def _hash_password(_given: Namespace) -> int:

@@ -22,10 +22,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sftpgw.aio.fair_order import Path
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.static import static_authenticator
 from sftpgw.auth.threads import LoginThreads
@@ -121,13 +123,15 @@ class Gateway:
             random_bytes=secrets.token_bytes,
             transfers=TransferRegistry(settings.limits.directory_renames_per_user, weight_of),
             mtimes=SharedMtimes(weight_of),
+            rates=UserRates(reactor),
         )
-        self._transfers = self._shared.transfers
         self._look: Deferred[None] | None = None
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         threads = LoginThreads(reactor)
-        authenticator = static_authenticator(settings.users, threads.run)
+        authenticator = static_authenticator(
+            settings.users, threads.run, KeyRules(settings.key_trust)
+        )
         self.factory = GatewayFactory(
             portal=make_portal(authenticator, self._make_avatar),
             host_keys=host_keys,
@@ -153,7 +157,7 @@ class Gateway:
         return Sweeper(
             targets_of(settings.store_of, settings.users.values()),
             store=self._store,
-            transfers=self._transfers,
+            transfers=self._shared.transfers,
             clock=self._reactor,
             events=self._events,
             random=random.random,
@@ -161,7 +165,7 @@ class Gateway:
         )
 
     def _make_rename_recovery(self) -> RenameRecovery:
-        copier = Copier(self._store, self._transfers, self._events)
+        copier = Copier(self._store, self._shared.transfers, self._events)
         return RenameRecovery(
             buckets_of(self._settings),
             self._state_prefix_of,
@@ -229,12 +233,12 @@ class Gateway:
         self._events.emit(
             Draining(sessions=len(self.factory.connections), at_most_seconds=drain_seconds)
         )
-        self._transfers.drain()
-        await self._at_most(drain_seconds, self._transfers.idle())
+        self._shared.transfers.drain()
+        await self._at_most(drain_seconds, self._shared.transfers.idle())
         # A client that has just learnt that its file is stored hangs up by itself.
         await self._at_most(GOODBYE_SECONDS, self.factory.all_gone())
         self.factory.disconnect_all("the gateway is shutting down")
-        await self._at_most(ABANDON_SECONDS, self._transfers.idle())
+        await self._at_most(ABANDON_SECONDS, self._shared.transfers.idle())
         await self._store.close()
         self.log_limiter.flush()
         self.iterations.stop()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.user_counts import UserCount, UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
@@ -34,6 +35,7 @@ from sftpgw.sftp.protocol import SFTPProtocol
 from sftpgw.sftp.server import GatewayServer
 from sftpgw.sftp.unfinished import UnfinishedOfUsers
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.channel_pace import SessionLimits
 from sftpgw.ssh.window_shares import WindowMemory
 
 
@@ -61,6 +63,7 @@ class SharedContext:
     :param mtimes: the modification times that have been seen.
     :param unfinished: the requests whose channels have ended.
     :param counts: how many sessions and handles each user has.
+    :param rates: how fast the bytes of each user may move.
     """
 
     settings: Settings
@@ -76,6 +79,7 @@ class SharedContext:
     mtimes: SharedMtimes = field(default_factory=SharedMtimes)
     unfinished: UnfinishedOfUsers = field(default_factory=UnfinishedOfUsers)
     counts: UserCounts = field(default_factory=UserCounts)
+    rates: UserRates
 
 
 class Session:
@@ -103,6 +107,7 @@ class Session:
             limits=shared.settings.limits,
             files=shared.settings.files,
             work=shared.work.share(user.name, labels.session),
+            file_bytes=user.limits.file_bytes,
         )
         self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
@@ -152,6 +157,18 @@ class Session:
             totals=self.traffic.facts,
             user_sessions=self.count_of_sessions,
             user=self._user.name,
+            limits=self.limits,
+        )
+
+    @property
+    def limits(self) -> SessionLimits:
+        """What all sessions of the user share."""
+        of, user = self._shared.rates.of, self._user
+        return SessionLimits(
+            of(user.name, "upload", user.limits.upload_rate_bytes),
+            of(user.name, "download", user.limits.download_rate_bytes),
+            self.context.session,
+            user.limits.sessions,
         )
 
     @property

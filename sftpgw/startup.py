@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from twisted.conch.ssh.keys import Key
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sftpgw.auth.login_keys import authorized_blob
+from sftpgw.auth.authorized_keys import read_authorities, read_authorized_key
 from sftpgw.auth.passwords import check_password_hash
+from sftpgw.auth.revocation_lists import read_revoked_keys
 from sftpgw.aws.endpoints import Endpoints
 from sftpgw.checks import Level, Report
 from sftpgw.config import load_settings
+from sftpgw.config.key_files import KeyFileReaders
 from sftpgw.errors import ConfigError, StoreError
 from sftpgw.http.certificates import check_ca_file
 from sftpgw.http.connect_attempts import MORE_ATTEMPTS
@@ -63,9 +66,30 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
     :param is_start: the gateway is about to start, so that systemd has handed its sockets over.
     :raises ConfigError:
     """
-    settings = load_settings(
+    settings = _load(path, is_start=is_start)
+    if not missing_host_keys(settings.gateway.host_keys):
+        open_host_keys(settings)
+    return replace(settings, warnings=(*settings.warnings, *_legacy_warnings(settings)))
+
+
+def faults_with_users(path: Path, users: Path) -> tuple[str, ...]:
+    """The faults of the configuration if the users were others. Nothing is made or opened.
+
+    :param path: where sftpgw.ini is.
+    :param users: the file or directory of users, in place of what sftpgw.ini names.
+    """
+    try:
+        _load(str(path), is_start=False, users=users)
+    except ConfigError as error:
+        return error.faults
+    return ()
+
+
+def _load(path: str, *, is_start: bool, users: Path | None = None) -> Settings:
+    return load_settings(
         path,
-        read_key=authorized_blob,
+        other_users=users,
+        read_key=read_authorized_key,
         check_hash=check_password_hash,
         check_endpoint=lambda text: _check_endpoint(text, is_start=is_start),
         check_host_key=_check_host_key,
@@ -73,10 +97,8 @@ def read_settings(path: str, *, is_start: bool = True) -> Settings:
         bucket_check=_bucket_check,
         check_proxy=check_proxy,
         known_algorithms=KNOWN,
+        key_files=KeyFileReaders(read_authorities, read_revoked_keys),
     )
-    if not missing_host_keys(settings.gateway.host_keys):
-        open_host_keys(settings)
-    return replace(settings, warnings=(*settings.warnings, *_legacy_warnings(settings)))
 
 
 def _legacy_warnings(settings: Settings) -> list[str]:

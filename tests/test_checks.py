@@ -258,10 +258,11 @@ class TestStart:
     """What the log is told when the gateway starts."""
 
     def told(self, store: FakeStore, *users: User) -> list[tuple[object, object]]:
+        return self.told_of(store, settings_of(*users))
+
+    def told_of(self, store: FakeStore, settings: Settings) -> list[tuple[object, object]]:
         clock, events = Clock(), RecordedEvents()
-        looking = look_at_buckets(
-            settings_of(*users), store, clock, events, lambda level, text: None
-        )
+        looking = look_at_buckets(settings, store, clock, events, lambda level, text: None)
         results: list[object] = []
         Deferred.fromCoroutine(looking).addBoth(results.append)
         clock.advance(LOOK_SECONDS - 1)
@@ -282,6 +283,14 @@ class TestStart:
         store.fail("head_bucket", away, times=2)
         unusable = self.told(store, User.with_home("a", "a", ""), User.with_home("b", "b", ""))
         assert unusable == [("a", "ConnectFailed: HeadBucket: h:1: refused")]
+
+    def test_each_store_that_is_away_is_told_once(self) -> None:
+        store = FakeStore(buckets=("a", "b", "far:a", "far:b"))
+        away = StoreUnavailable("HeadBucket: h:1: refused", code="ConnectFailed")
+        store.fail("head_bucket", away, times=4)
+        users = [User.with_home(name, name, "") for name in ("a", "b", "far:a", "far:b")]
+        settings = replace(settings_of(*users), stores={"far": StoreSettings(name="far")})
+        assert [bucket for bucket, _ in self.told_of(store, settings)] == ["a", "far:a"]
 
     def test_a_store_that_does_not_answer_is_told_once(self) -> None:
         store = FakeStore(buckets=("a", "b"))

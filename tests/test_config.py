@@ -19,6 +19,7 @@ from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import KIB, MIB
+from sftpgw.model.users import AuthorizedKey
 from sftpgw.ssh.algorithms import KNOWN
 from sftpgw.ssh.channels import MAX_PACKET_BYTES
 
@@ -38,10 +39,10 @@ authorized_keys = ssh-ed25519 AAAA alice@laptop
 """
 
 
-def read_key(line: str) -> bytes:
+def read_key(line: str) -> AuthorizedKey:
     if not line.startswith("ssh-"):
         raise ValueError("is not a key")
-    return line.encode()
+    return AuthorizedKey(line.encode())
 
 
 def check_hash(text: str) -> None:
@@ -122,6 +123,7 @@ SAMPLES = (
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
+JUDGED |= dict.fromkeys(("ca_keys", "revoked_keys"), "banner.txt")
 """Text for keys whose values are judged after they were parsed."""
 
 COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -178,7 +180,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        "ca_file": str(tmp_path / text),
+        **{file: str(tmp_path / text) for file in ("ca_file", "ca_keys", "revoked_keys")},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
@@ -191,7 +193,9 @@ def test_each_field_of_the_settings_has_a_key(load: Load) -> None:
         named = [key.field for key in keys.values()]
         if section == "gateway":
             named.remove("users")
-        assert sorted(named) == sorted(each.name for each in fields(getattr(settings, section)))
+        assert sorted(named) == sorted(
+            each.name for each in fields(getattr(settings, section)) if each.name != "name"
+        )
 
 
 def test_the_users_file_is_the_one_that_is_named(load: Load, tmp_path: Path) -> None:
@@ -340,6 +344,9 @@ def test_secrets_are_not_in_the_repr(load: Load) -> None:
         ("s3", "secret_key = hush", "[s3] access_key: is missing; set both"),
         ("s3", "session_token = hush", "[s3] session_token: needs the access_key"),
         ("s3", "endpoint = http://h\naccelerate = yes", "[s3] accelerate: works on AWS only"),
+        ("s3", "endpoint = http://h\nfips = yes", "[s3] fips: works on AWS only"),
+        ("s3", "endpoint = http://h\ndual_stack = yes", "[s3] dual_stack: works on AWS only"),
+        ("s3", "accelerate = yes\nfips = yes", "[s3] fips: AWS has no FIPS endpoint with"),
         ("s3", "region = eu\x07", "[s3] region: 'eu\\x07' is not a region"),
         ("s3", "buckett = b", "[s3] buckett: is not a known key, did you mean 'bucket'?"),
         ("s3", "Region = b", "[s3] Region: is not a known key, did you mean 'region'?"),
@@ -629,6 +636,87 @@ def test_buckets_that_are_none(load: Load, bucket: str, why: str) -> None:
     (line,) = [line for line in faults_of(load, ini) if "is missing" not in line]
     assert line.startswith("sftpgw.ini: [s3] bucket: ")
     assert why in line
+
+
+ARCHIVE = (
+    GATEWAY_INI
+    + """
+[store archive]
+endpoint = https://archive.example
+part_size = 16 MiB
+state_prefix = .gateway/
+ca_file = ca.pem
+"""
+)
+
+
+def test_a_store_has_its_own_settings_and_the_defaults_of_the_table(
+    load: Load, tmp_path: Path
+) -> None:
+    ini = ARCHIVE.replace("[s3]", "[s3]\npart_size = 32 MiB\nregion = eu-west-1")
+    settings = load(ini, USERS_INI + "bucket = archive:old")
+    store = settings.stores["archive"]
+    assert store.name == "archive"
+    assert store.section == "[store archive]"
+    assert (store.part_size_bytes, settings.s3.part_size_bytes) == (16 * MIB, 32 * MIB)
+    assert store.region == "us-east-1"
+    assert store.ca_file == str(tmp_path / "ca.pem")
+    (mount,) = settings.users["alice"].mounts
+    assert (mount.bucket, mount.state_prefix) == ("archive:old", ".gateway/")
+    assert settings.store_of("archive:old") is store
+    assert settings.store_of("old") is settings.store_of("other:old") is settings.s3
+
+
+@pytest.mark.parametrize("bucket", ["archive:tenant:old", f"archive:{ARN}"])
+def test_a_bucket_of_a_store_may_be_of_each_kind(load: Load, bucket: str) -> None:
+    settings = load(ARCHIVE, USERS_INI + f"bucket = {bucket}")
+    assert settings.store_of(settings.users["alice"].mounts[0].bucket).name == "archive"
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "fault"),
+    [
+        ("store arn", "", "arn cannot be the name of a store"),
+        ("store s3", "", "s3 cannot be the name of a store"),
+        ("store", "", "has no good name"),
+        ("store a:b", "", "has no good name"),
+        ("store two", "bucket = b12", "bucket: is a key of [s3] only"),
+        ("store two", "max_requests = 5", "max_requests: is a key of [s3] only"),
+        ("store two", "access_key = AKIA", "secret_key: is missing"),
+        ("store two", "part_size = 1", "part_size: "),
+        ("store two", "colour = red", "colour: is not a known key"),
+        ("store two", "state_prefix = home/\nendpoint = https://two.example", ""),
+    ],
+)
+def test_a_store_is_judged_as_that_of_s3(load: Load, section: str, line: str, fault: str) -> None:
+    ini = f"{GATEWAY_INI}\n[{section}]\n{line}\n"
+    if not fault:
+        (told,) = faults_of(load, ini, USERS_INI + "bucket = two:files")
+        assert "lies in home/, the state_prefix of [store two]" in told
+        return
+    found = faults_of(load, ini)
+    assert any(f"[{section}]" in told and fault in told for told in found)
+    assert len(found) <= 2
+
+
+def test_a_store_cannot_have_the_name_of_a_tenant(load: Load) -> None:
+    ini = GATEWAY_INI.replace("uploads", "acme:docs\nendpoint = http://ceph")
+    (line,) = faults_of(load, ini + "[store acme]\n")
+    assert "cannot be that of a tenant of Ceph, too" in line
+
+
+def test_a_bucket_of_no_store_is_told(load: Load) -> None:
+    (line,) = faults_of(load, ARCHIVE, USERS_INI + "bucket = arch-ive:docs")
+    assert line == (
+        "users.ini: [alice] bucket: arch-ive:docs: there is no section [store arch-ive] in "
+        "sftpgw.ini"
+    )
+
+
+def test_the_parts_of_each_store_fit_into_memory(load: Load) -> None:
+    ini = ARCHIVE.replace("16 MiB", "1 GiB")
+    (line,) = faults_of(load, ini)
+    assert "must hold two parts of [store archive]" in line
 
 
 def test_a_tenants_bucket_needs_an_endpoint(load: Load) -> None:

@@ -36,7 +36,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset({"aio"}),
     "sftp": frozenset({"aio", "files", "wire"}),
     "scp": frozenset({"aio", "files", "wire"}),
-    "auth": frozenset({"aio"}),
+    "auth": frozenset({"aio", "wire"}),
     "ssh": frozenset({"aio", "auth", "wire"}),
     "telemetry": frozenset({"aio"}),
 }
@@ -50,7 +50,9 @@ ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
-ALLOWED["cli"] = frozenset({"auth", "client_report", "tap"})
+ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
+ALLOWED["cli"] = frozenset({"auth", "client_report", "tap", "user_commands"})
+ALLOWED["__main__"] = frozenset({"cli"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random
 # source.
@@ -60,6 +62,7 @@ PURE = frozenset(
         "aio.active_weights",
         "aio.fair_order",
         "buffers.byte_queue",
+        "config.ini_edits",
         "errors",
         "files.memory.holders",
         "files.memory.loans",
@@ -67,6 +70,8 @@ PURE = frozenset(
         "files.copies.preserved_properties",
         "files.listing.markers",
         "files.listing.progress",
+        "files.mount_table",
+        "files.name_patterns",
         "files.paths",
         "files.permissions",
         "files.silly_rename",

@@ -24,6 +24,7 @@ from sftpgw.config.scalars import penalties_text, size_text  # noqa: E402
 from sftpgw.config.tables import SECTIONS, USER_KEYS  # noqa: E402
 from sftpgw.model.settings import (  # noqa: E402
     HOST_KEY_NAMES,
+    AuthSettings,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -42,6 +43,7 @@ DEFAULTS: Mapping[str, object] = {
     "gateway": GatewaySettings(host_keys=HOST_KEY_NAMES),
     "s3": StoreSettings(),
     "ssh": SshSettings(),
+    "auth": AuthSettings(),
     "limits": LimitSettings(),
     "files": FilesSettings(),
 }

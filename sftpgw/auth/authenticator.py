@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from sftpgw.auth.login_keys import USER_PRESENT
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.model.users import LoginMethod, User
 
 
@@ -29,12 +31,35 @@ class LoginAttempt:
     peer_host: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """A user who may log in with a key, once its signature is verified.
+
+    :ivar user: the user.
+    :ivar required_flags: what the signature of a security key must tell
+        (`login_keys.verify_signature`).
+    """
+
+    user: User
+    required_flags: int = USER_PRESENT
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRefusal:
+    """A key does not open the account.
+
+    :ivar reason: why, for the log; empty where there is nothing to say but that.
+    """
+
+    reason: str
+
+
 class Authenticator(Protocol):
     """Decides whether a key or a password opens an account.
 
-    None means a refusal. A client must not learn from it whether the user is unknown or the key or
-    password is wrong; so both must take the same time. What else the user must prove is in
-    `LoginRules.require`; the login service sees to that.
+    None and `KeyRefusal` mean a refusal. A client must not learn from it whether the user is
+    unknown or the key or password is wrong; so both must take the same time. What else the user
+    must prove is in `LoginRules.require`; the login service sees to that.
     """
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
@@ -43,14 +68,15 @@ class Authenticator(Protocol):
         A method that is not among them is refused before a source is asked.
         """
 
-    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
-        """The user who may log in with this public key; None if the key is not authorised.
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
+        """The user who may log in with this key or certificate.
 
         The caller verifies the signature. Clients also ask without one, to find out which of their
-        keys would do (RFC 4252, section 7).
+        keys would do (RFC 4252, section 7). A source that has records of users has
+        `key_rules.KeyRules` judge the key: it knows options, certificates and revocation lists.
 
         :param attempt: the user name that the client gives, and where it connects from.
-        :param key_blob: the public key in its only encoding (RFC 4253, section 6.6).
+        :param key: what the client offers.
         """
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:

@@ -18,14 +18,15 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sftpgw.auth.authenticator import Authenticator
+from sftpgw.auth.authenticator import Authenticator, KeyRefusal
 from sftpgw.auth.login_credentials import (
     CodeCredentials,
     IOneTimeCode,
     KeyCredentials,
     PasswordCredentials,
 )
-from sftpgw.auth.login_keys import LoginKey, read_key_blob, verify_signature
+from sftpgw.auth.login_keys import verify_signature
+from sftpgw.auth.offered_keys import OfferedKey, read_offered_key
 from sftpgw.auth.one_time_codes import CodeVerifier, WrongCode
 from sftpgw.model.users import User
 
@@ -54,17 +55,21 @@ class PublicKeyChecker:
         return Deferred.fromCoroutine(self._check(credentials))
 
     async def _check(self, credentials: KeyCredentials) -> User:
-        login_key = _read_offered_key(credentials.blob, credentials.algName)
-        user = await self._authenticator.user_of_key(credentials.attempt, login_key.blob)
-        if user is None:
-            raise UnauthorizedLogin("this key does not open this account")
+        key = _read_offered_key(credentials)
+        grant = await self._authenticator.user_of_key(credentials.attempt, key)
+        if isinstance(grant, KeyRefusal):
+            raise RefusedProof(grant.reason)
         if credentials.signature is None:
-            raise KeyAuthorised(user)
+            raise KeyAuthorised(grant.user)
         if not verify_signature(
-            login_key, credentials.algName, credentials.signature, credentials.sigData
+            key.login_key,
+            credentials.signature_algorithm,
+            credentials.signature,
+            credentials.sigData,
+            grant.required_flags,
         ):
-            raise UnauthorizedLogin("the signature is not valid")
-        return user
+            raise RefusedProof("the signature is not valid")
+        return grant.user
 
 
 @implementer(ICredentialsChecker)
@@ -139,15 +144,19 @@ class UnfitKey(UnauthorizedLogin):
     """A key that no account can have: of a type or size that is not accepted."""
 
 
-def _read_offered_key(blob: bytes, algorithm: bytes) -> LoginKey:
-    """The key in `blob`.
+def _read_offered_key(credentials: KeyCredentials) -> OfferedKey:
+    """The key or certificate that a client offers.
 
     :raises UnfitKey: it cannot be used, or not with this algorithm.
     """
     try:
-        login_key = read_key_blob(blob)
+        key = read_offered_key(credentials.blob)
     except ValueError as problem:
         raise UnfitKey(str(problem)) from problem
-    if algorithm not in login_key.algorithms:
+    names_certificate = credentials.signature_algorithm != credentials.algName
+    if (
+        names_certificate is (key.certificate is None)
+        or credentials.signature_algorithm not in key.login_key.algorithms
+    ):
         raise UnfitKey("the key cannot sign with the algorithm that the client names")
-    return login_key
+    return key

@@ -12,6 +12,7 @@ from twisted.cred.credentials import ICredentials, SSHPrivateKey, UsernamePasswo
 from zope.interface import implementer
 
 from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.user_certificates import plain_algorithm
 from sftpgw.model.users import User
 
 
@@ -19,8 +20,8 @@ class KeyCredentials(SSHPrivateKey):
     """A public key, and as a rule a signature made with it (RFC 4252, section 7).
 
     :param attempt: the user and the address of the client.
-    :param algorithm: the signature algorithm that the client has announced.
-    :param blob: the public key (RFC 4253, section 6.6).
+    :param algorithm: the algorithm that the client has announced.
+    :param blob: the public key (RFC 4253, section 6.6) or certificate.
     :param message: what was signed.
     :param signature: the signature; None for the question whether the key is authorised.
     """
@@ -36,6 +37,11 @@ class KeyCredentials(SSHPrivateKey):
     ) -> None:
         super().__init__(attempt.user_name, algorithm, blob, message, signature)
         self.attempt = attempt
+
+    @property
+    def signature_algorithm(self) -> bytes:
+        """The algorithm of the signature; with a certificate, the request names another one."""
+        return plain_algorithm(self.algName)
 
 
 class PasswordCredentials(UsernamePassword):

@@ -1,8 +1,7 @@
 """Public keys for logins, and the signatures made with them.
 
-Knows: which key types and signature algorithms are strong enough, the format of an
-``authorized_keys`` line (sshd(8)), and what a security key signs.
-Must not know: whose key it is, or the packet that a signature came in.
+Knows: which key types and signature algorithms are strong enough, and what a security key signs.
+Must not know: whose key it is, certificates, or the packet that a signature came in.
 
 Rules:
 
@@ -10,15 +9,13 @@ Rules:
   variants of the first two; not DSA.
 - Which algorithms may sign, such as RSA with SHA-1, is decided before (`ssh.algorithms`).
 - A signature names its algorithm; it must be the one that the request announces.
-- In OpenSSH, options before a key restrict it. No option is implemented here, so a line with one is
-  refused: without it the key could do more than intended.
-- A security key must have been touched (the "user present" flag).
+- A security key tells in each signature whether it was touched, and whether it has verified its
+  owner. The caller says what it must tell.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import struct
 from dataclasses import dataclass
@@ -26,6 +23,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import BadKeyError, Key
+
+from sftpgw.auth.encoded_fields import EncodedFields
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384
@@ -45,8 +44,10 @@ _OTHER_ALGORITHMS = (
 LOGIN_ALGORITHMS: tuple[bytes, ...] = _OTHER_ALGORITHMS + _RSA_ALGORITHMS
 """Signature algorithms for logins, but for SHA-1."""
 
-_KEY_TYPES = frozenset((*_OTHER_ALGORITHMS, b"ssh-rsa"))
-_USER_PRESENT = 0x01
+KEY_TYPES = frozenset((*_OTHER_ALGORITHMS, b"ssh-rsa"))
+
+USER_PRESENT, USER_VERIFIED = 0x01, 0x04
+"""Flags of a security key: it was touched; it has verified its owner, with a PIN for instance."""
 
 # What Conch and cryptography raise for data that is not a key.
 _UNREADABLE = (
@@ -101,7 +102,7 @@ def read_key_blob(blob: bytes) -> LoginKey:
         encoding = key.blob()
     except _UNREADABLE as problem:
         raise ValueError("not a public key, or of an unknown type") from problem
-    if key_type not in _KEY_TYPES:
+    if key_type not in KEY_TYPES:
         raise ValueError(f"{key_type.decode('ascii', 'replace')} keys are not accepted")
     if key_type == b"ssh-rsa" and not MIN_RSA_BITS <= key.size() <= MAX_RSA_BITS:
         raise ValueError(
@@ -113,37 +114,12 @@ def read_key_blob(blob: bytes) -> LoginKey:
     return LoginKey(key, blob)
 
 
-def read_authorized_key(line: str) -> LoginKey:
-    """The key of a line in OpenSSH's ``authorized_keys`` format (sshd(8)).
-
-    :raises ValueError: it cannot be used; says why, without quoting it.
-    """
-    words = line.split(None, 2)
-    if not words:
-        raise ValueError("the line is empty")
-    if words[0].encode("utf-8") not in _KEY_TYPES | {b"ssh-dss"}:
-        raise ValueError(
-            "the line must begin with a key type such as ssh-ed25519;"
-            " options before the key and certificates are not supported"
-        )
-    if len(words) < 2:
-        raise ValueError("the key is missing after its type")
-    login_key = read_key_blob(_decode_base64(words[1]))
-    if bytes(login_key.key.sshType()) != words[0].encode("ascii"):
-        raise ValueError("the key is not of the type that the line names")
-    return login_key
-
-
-def authorized_blob(line: str) -> bytes:
-    """The blob of the key of an ``authorized_keys`` line.
-
-    :raises ValueError: it cannot be used; says why.
-    """
-    return read_authorized_key(line).blob
-
-
 def verify_signature(
-    login_key: LoginKey, algorithm: bytes, signature: bytes, message: bytes
+    login_key: LoginKey,
+    algorithm: bytes,
+    signature: bytes,
+    message: bytes,
+    required_flags: int = USER_PRESENT,
 ) -> bool:
     """Whether `signature` was made for `message` by this key with this algorithm.
 
@@ -151,6 +127,7 @@ def verify_signature(
     :param algorithm: the signature algorithm that the request announces.
     :param signature: as in RFC 4253, section 6.6, with a trailer if a security key made it.
     :param message: what was signed.
+    :param required_flags: what a security key must tell: `USER_PRESENT`, `USER_VERIFIED`, or both.
     """
     if algorithm not in login_key.algorithms:
         return False
@@ -159,6 +136,8 @@ def verify_signature(
         if named != algorithm:
             return False
         if login_key.key.isSecurityKey():
+            if not _has_flags(trailer, required_flags):
+                return False
             message = _security_key_message(login_key.key.application, trailer, message)
         elif trailer:
             return False
@@ -167,37 +146,23 @@ def verify_signature(
         return False
 
 
-def _decode_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as problem:
-        raise ValueError("the key is not valid base64") from problem
-
-
 def _split_signature(signature: bytes) -> tuple[bytes, bytes, bytes]:
     """Algorithm, value and trailer of a signature.
 
     :raises ValueError: it ends too early.
     """
-    named, rest = _take_string(signature)
-    value, trailer = _take_string(rest)
-    return named, value, trailer
+    fields = EncodedFields(signature)
+    return fields.string(), fields.string(), fields.rest()
 
 
-def _take_string(data: bytes) -> tuple[bytes, bytes]:
-    end = 4 + int.from_bytes(data[:4], "big")
-    if len(data) < end:
-        raise ValueError("truncated")
-    return data[4:end], data[end:]
+def _has_flags(trailer: bytes, required_flags: int) -> bool:
+    """Whether a security key's trailer has the flags; the other four bytes are a counter."""
+    return len(trailer) == 5 and trailer[0] & required_flags == required_flags
 
 
 def _security_key_message(application: bytes, trailer: bytes, message: bytes) -> bytes:
     """What the device has signed (OpenSSH's PROTOCOL.u2f, "SSH U2F Signatures").
 
     Conch's ``userauth._wrapMessageWithSKMetadata`` also accepts a device that was not touched.
-
-    :raises ValueError: the trailer is malformed, or the device was not touched.
     """
-    if len(trailer) != 5 or not trailer[0] & _USER_PRESENT:
-        raise ValueError("no flags and counter, or the user was not present")
     return hashlib.sha256(application).digest() + trailer + hashlib.sha256(message).digest()

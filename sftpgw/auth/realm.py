@@ -16,9 +16,10 @@ from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
+from sftpgw.auth.accounts import account_fault
 from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.checkers import CodeChecker, PasswordChecker, PublicKeyChecker
-from sftpgw.auth.one_time_codes import CodeVerifier, ProcessTotpMemory
+from sftpgw.auth.one_time_codes import CodeVerifier, ProcessTotpMemory, TotpMemory
 from sftpgw.model.users import LoginMethod, SessionLabels, User
 
 
@@ -68,38 +69,52 @@ class GatewayRealm:
 class LoginPortal(Portal):
     """Cred's portal for logins by key, password and one-time code.
 
-    :param make_avatar: makes what a user who has logged in may open.
     :param authenticator: decides about each attempt.
-    :param verifier: judges one-time codes.
+    :param make_avatar: makes what a user who has logged in may open.
+    :param memory: remembers which one-time codes were used.
+    :param wall_clock: returns the time, seconds since 1970.
     """
 
     def __init__(
-        self, make_avatar: MakeAvatar, authenticator: Authenticator, verifier: CodeVerifier
+        self,
+        authenticator: Authenticator,
+        make_avatar: MakeAvatar,
+        memory: TotpMemory,
+        wall_clock: Callable[[], float],
     ) -> None:
         checkers: list[Any] = [
             PublicKeyChecker(authenticator),
             PasswordChecker(authenticator),
-            CodeChecker(verifier),
+            CodeChecker(CodeVerifier(memory, wall_clock)),
         ]
-        super().__init__(
-            GatewayRealm(make_avatar), [ICredentialsChecker(each) for each in checkers]
-        )
+        super().__init__(GatewayRealm(make_avatar), map(ICredentialsChecker, checkers))
         self._authenticator = authenticator
+        self._wall_clock = wall_clock
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
         """The methods with which a login may begin, whatever the user's name."""
         return self._authenticator.first_methods()
 
+    def account_fault(self, user: User, peer_host: str | None) -> str | None:
+        """Why a user may not log in, whatever was proven; None if nothing is against it.
+
+        :param user: the user.
+        :param peer_host: the client's address.
+        """
+        return account_fault(user.login, peer_host, self._wall_clock())
+
 
 def make_portal(
-    authenticator: Authenticator, make_avatar: MakeAvatar, verifier: CodeVerifier | None = None
+    authenticator: Authenticator,
+    make_avatar: MakeAvatar,
+    memory: TotpMemory | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> LoginPortal:
     """The portal for logins.
 
     :param authenticator: decides about each attempt.
     :param make_avatar: makes what a user who has logged in may open.
-    :param verifier: judges one-time codes; by default with the clock and the memory of this
-        process.
+    :param memory: remembers which one-time codes were used; by default in this process.
+    :param wall_clock: returns the time, seconds since 1970.
     """
-    verifier = verifier or CodeVerifier(ProcessTotpMemory(), time.time)
-    return LoginPortal(make_avatar, authenticator, verifier)
+    return LoginPortal(authenticator, make_avatar, memory or ProcessTotpMemory(), wall_clock)

@@ -15,13 +15,15 @@ from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
+from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys, matches
 from sftpgw.auth.plan import ANY, next_methods
 from sftpgw.auth.threads import RunInThread
 from sftpgw.model.addresses import source_of
 from sftpgw.model.normalization import spellings
-from sftpgw.model.users import NO_KEYS, LoginMethod, User
+from sftpgw.model.users import LoginMethod, User
 
 
 class UserDirectory(Protocol):
@@ -38,6 +40,7 @@ class RecordAuthenticator:
     :param run_in_thread: runs the hash of a password in a thread.
     :param decoys: the hashes to spend time on when a user has none.
     :param first_methods: the methods with which any login may begin (`plan.first_methods`).
+    :param key_rules: judge keys.
     """
 
     def __init__(
@@ -46,21 +49,21 @@ class RecordAuthenticator:
         run_in_thread: RunInThread,
         decoys: Decoys,
         first_methods: tuple[LoginMethod, ...] = next_methods(ANY),
+        key_rules: KeyRules = PLAIN_KEY_RULES,
     ) -> None:
         self._directory = directory
         self._run_in_thread = run_in_thread
         self._decoys = decoys
+        self._key_rules = key_rules
         self._first_methods = first_methods
 
     def first_methods(self) -> tuple[LoginMethod, ...]:
         """The methods with which any login may begin."""
         return self._first_methods
 
-    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
-        """The user, if the key is one of `LoginRules.authorized_keys`."""
-        user = await self._find(attempt.user_name)
-        keys = user.login.authorized_keys if user is not None else NO_KEYS
-        return user if key_blob in keys else None
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
+        """The user, if `KeyRules` let the key in."""
+        return self._key_rules.judge(await self._find(attempt.user_name), key, attempt)
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
         """The user, if the password has the hash `LoginRules.password_hash`."""

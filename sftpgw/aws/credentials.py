@@ -17,6 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Never, Protocol
 
+from botocore.config import Config
 from botocore.credentials import (
     AssumeRoleCredentialFetcher,
     Credentials,
@@ -224,7 +225,13 @@ def resolve_credentials(settings: StoreSettings) -> Credentials | None:
     if found is None or not settings.role_arn:
         return found
     fetcher = AssumeRoleCredentialFetcher(
-        partial(session.create_client, region_name=settings.region),
+        partial(
+            session.create_client,
+            region_name=settings.region,
+            config=Config(
+                use_fips_endpoint=settings.fips, use_dualstack_endpoint=settings.dual_stack
+            ),
+        ),
         found,
         settings.role_arn,
         extra_args={"RoleSessionName": ROLE_SESSION_NAME},

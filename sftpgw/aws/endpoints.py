@@ -14,7 +14,9 @@ until the store says that it is in another region.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from botocore.endpoint_provider import EndpointProvider
@@ -22,8 +24,8 @@ from botocore.exceptions import BotoCoreError
 from botocore.loaders import Loader
 
 from sftpgw.errors import StoreError
+from sftpgw.model.bucket_names import name_in_store
 from sftpgw.model.settings import Addressing, StoreSettings
-from sftpgw.model.stores import name_in_store
 
 UNRESERVED = "-_.~"
 
@@ -68,6 +70,7 @@ class Endpoints:
 
     def __init__(self, settings: StoreSettings) -> None:
         self._store_name = settings.name
+        self._is_fips = settings.fips
         self._parameters = _parameters(settings)
         self._region = settings.region
         self._provider: EndpointProvider | None = None
@@ -115,14 +118,45 @@ class Endpoints:
             raise StoreError(f"no endpoint for {bucket}: {error}", code="NoEndpoint") from error
         for scheme in found.properties.get("authSchemes", ()):
             if scheme["name"] == "sigv4":
+                signing_region = scheme.get("signingRegion") or region
+                if self._is_fips:
+                    _require_fips(bucket, signing_region)
                 return BucketEndpoint(
                     found.url.rstrip("/"),
-                    scheme.get("signingRegion") or region,
+                    signing_region,
                     scheme.get("signingName") or "s3",
                 )
         raise StoreError(
             f"{bucket} needs a signature that the gateway cannot make", code="NoEndpoint"
         )
+
+
+def _require_fips(bucket: str, region: str) -> None:
+    """The rules name a FIPS host in each region, also where AWS has none.
+
+    https://docs.aws.amazon.com/general/latest/gr/s3.html
+
+    :raises StoreError: AWS has none there.
+    """
+    known = {
+        name
+        for partition in Loader().load_data("endpoints")["partitions"]
+        for name, variants in _s3_variants(partition)
+        if any("fips" in variant["tags"] for variant in variants)
+    }
+    if region not in known:
+        text = f"{bucket}: S3 has no FIPS endpoint in {region}; it has some in {sorted(known)}"
+        raise StoreError(text.translate(_NO_LIST), code="NoEndpoint")
+
+
+_NO_LIST = str.maketrans("", "", "[]'")
+
+
+def _s3_variants(partition: Mapping[str, Any]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """The regions of S3 in a partition, each with the variants of its endpoint."""
+    service = partition["services"].get("s3", {})
+    for name, endpoint in service.get("endpoints", {}).items():
+        yield name, endpoint.get("variants", [])
 
 
 def _parameters(settings: StoreSettings) -> dict[str, object]:
@@ -134,8 +168,8 @@ def _parameters(settings: StoreSettings) -> dict[str, object]:
         bool(settings.endpoint) and settings.addressing is not Addressing.VIRTUAL
     )
     parameters: dict[str, object] = {
-        "UseFIPS": False,
-        "UseDualStack": False,
+        "UseFIPS": settings.fips,
+        "UseDualStack": settings.dual_stack,
         "ForcePathStyle": forced_path,
         "Accelerate": settings.accelerate,
         "UseGlobalEndpoint": False,

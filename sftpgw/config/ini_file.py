@@ -34,6 +34,8 @@ class Key:
         reference and the annotated example in ``etc/`` are made of it.
     :param since: the first version that has the key.
     :param if_blank: what is wrong with a blank value; empty if it means "the default".
+    :param takes_path: whether a path may follow the key, ``permissions /incoming``, for which the
+        value is then.
     """
 
     field: str
@@ -41,6 +43,7 @@ class Key:
     meaning: str
     since: str = "0.1.0"
     if_blank: str = ""
+    takes_path: bool = False
 
     def parse(self, text: str) -> object:
         """The value of `text`. :raises ValueError: it has none."""
@@ -82,19 +85,34 @@ class Section:
         """The values by field; what is wrong or left blank is not among them."""
         values: dict[str, Any] = {}
         for name, text in self.given.items():
-            if name not in keys and _PUBLIC_KEY.match(name):
-                self.fault("", f"{name[:LONGEST_SHOWN]}… {NOT_INDENTED}")
-            elif name not in keys:
-                hint = nearest(name, keys) or f"; known: {', '.join(keys)}"
-                self.fault(name, f"is not a known key{hint}")
-            elif text:
-                try:
-                    values[keys[name].field] = keys[name].parse(text)
-                except ValueError as error:
-                    self.fault(name, error)
-            elif keys[name].if_blank:
-                self.fault(name, keys[name].if_blank)
+            value = self.value(name, text, keys)
+            if value is not None:
+                values[keys[name].field] = value[0]
         return values
+
+    def value(
+        self, name: str, text: str, keys: Mapping[str, Key], written: str = ""
+    ) -> tuple[Any] | None:
+        """The value of one key, alone in a tuple; None if it is wrong or left blank.
+
+        :param name: the key.
+        :param text: its text.
+        :param keys: the keys that are known.
+        :param written: the key as it stands in the file, if it has more than its name.
+        """
+        if name not in keys and _PUBLIC_KEY.match(name):
+            self.fault("", f"{name[:LONGEST_SHOWN]}… {NOT_INDENTED}")
+        elif name not in keys:
+            hint = nearest(name, keys) or f"; known: {', '.join(keys)}"
+            self.fault(written or name, f"is not a known key{hint}")
+        elif text:
+            try:
+                return (keys[name].parse(text),)
+            except ValueError as error:
+                self.fault(written or name, error)
+        elif keys[name].if_blank:
+            self.fault(written or name, keys[name].if_blank)
+        return None
 
 
 def read_sections(file: Path, faults: Faults) -> dict[str, Section] | None:

@@ -18,19 +18,27 @@ from sftpgw.config import scalars
 from sftpgw.config.banner import read_banner
 from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Faults, Section, read_sections
+from sftpgw.config.key_files import NO_READERS, KeyFileReaders, read_auth_settings
 from sftpgw.config.scalars import size_text
+from sftpgw.config.stores import (
+    Check,
+    StoreChecks,
+    check_bucket,
+    is_store_section,
+    read_stores,
+)
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import Check, ReadKey, load_users
+from sftpgw.config.users_ini import ReadKey, UserRules, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
     HOST_KEY_NAMES,
     PROXIED,
-    Addressing,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
     Settings,
     SshSettings,
+    Stores,
     StoreSettings,
 )
 from sftpgw.model.users import User
@@ -47,6 +55,8 @@ def load_settings(
     check_proxy: Check = str,
     bucket_check: Callable[[StoreSettings], Check] = lambda store: str,
     known_algorithms: Mapping[str, Collection[str]] = MappingProxyType({}),
+    key_files: KeyFileReaders = NO_READERS,
+    other_users: Path | None = None,
 ) -> Settings:
     """Read sftpgw.ini and the users file that it names.
 
@@ -60,6 +70,8 @@ def load_settings(
     :param bucket_check: what judges, for these settings of the store, whether a bucket can be
         addressed.
     :param known_algorithms: what may be named in a list of [ssh], by the list's key.
+    :param key_files: read the files that [auth] names.
+    :param other_users: where the users are, in place of what `[gateway] users` says.
     :raises ConfigError: with every fault of both files.
     """
     file = Path(config_path).absolute()
@@ -69,40 +81,36 @@ def load_settings(
         raise ConfigError(tuple(faults.lines))
     _refuse_unknown(sections)
     parts = {name: sections.get(name, Section(file, name, {}, faults)) for name in SECTIONS}
-    given = {name: part.values(SECTIONS[name]) for name, part in parts.items()}
+    given = {name: part.values(SECTIONS[name]) for name, part in parts.items() if name != "s3"}
+    stores = read_stores(sections, parts["s3"], StoreChecks(check_ca_file, check_proxy))
     users_file = file.parent / str(given["gateway"].pop("users", "users.ini"))
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
-    store = _store_settings(parts["s3"], given["s3"], check_ca_file, check_proxy)
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
+    auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
     limits = LimitSettings(**given["limits"])
-    _check_limits(parts["limits"], limits, store)
-    users = load_users(users_file, store, read_key, check_hash, faults)
-    _check_buckets(parts["s3"], store, users, users_file, bucket_check(store))
-    if not parts["s3"].given.get("bucket") and "" in _buckets(users):
+    _check_limits(parts["limits"], limits, stores)
+    rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
+    users = load_users(other_users or users_file, rules, faults)
+    _check_usual_bucket(parts["s3"], stores, bucket_check)
+    if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
-    if store.secret_key or store.session_token or "@" in store.proxy:
-        warn_if_open_to_all(file, "the credentials of [s3]", faults)
+    _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
     files = FilesSettings(**given["files"])
-    warnings = tuple(faults.warnings)
-    return Settings(gateway, store, ssh, limits, files, MappingProxyType(users), warnings)
+    known, warnings = MappingProxyType(users), tuple(faults.warnings)
+    return Settings(
+        gateway, stores.s3, ssh, limits, files, known, warnings, stores.named, auth, trust
+    )
 
 
-def _store_settings(
-    section: Section, given: Mapping[str, Any], check_ca_file: Check, check_proxy: Check
-) -> StoreSettings:
-    anchored = dict(given)
-    if "ca_file" in given:
-        anchored["ca_file"] = str(section.file.parent / given["ca_file"])
-    store = StoreSettings(**anchored)
-    _check_store(section, store)
-    _judge(section, "ca_file", store.ca_file, check_ca_file)
-    _judge(section, "proxy", store.proxy, check_proxy)
-    return store
+def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
+    for store in stores.all:
+        if store.secret_key or store.session_token or "@" in store.proxy:
+            warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
 
 
 def _ssh_settings(
@@ -117,44 +125,26 @@ def _ssh_settings(
     return ssh
 
 
-def _buckets(users: Mapping[str, User]) -> dict[str, str]:
-    """The users' buckets, each with the name of the first user who has it."""
-    found: dict[str, str] = {}
-    for user in users.values():
-        for mount in user.mounts:
-            found.setdefault(mount.bucket, user.name)
-    return found
+def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
+    """Whether a user has no bucket but that of [s3]."""
+    return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
-def _check_buckets(
-    section: Section,
-    store: StoreSettings,
-    users: Mapping[str, User],
-    users_file: Path,
-    check_bucket: Check,
+def _check_usual_bucket(
+    section: Section, stores: Stores, bucket_check: Callable[[StoreSettings], Check]
 ) -> None:
-    """Buckets that no request can be sent to with these settings; each is one fault."""
-    others = {bucket: name for bucket, name in _buckets(users).items() if bucket != store.bucket}
-    for bucket, name in {store.bucket: "", **others}.items():
-        if not bucket:
-            continue
-        try:
-            if scalars.is_tenant_bucket(bucket) and not store.endpoint:
-                raise ValueError(
-                    f"{bucket}: is Ceph's tenant:bucket; set the endpoint of [s3], too"
-                )
-            check_bucket(bucket)
-        except ValueError as error:
-            if name:
-                section.faults.add(users_file, error, name, "bucket")
-            else:
-                section.fault("bucket", error)
+    try:
+        if stores.s3.bucket:
+            check_bucket(stores.s3.bucket, stores, bucket_check)
+    except ValueError as error:
+        section.fault("bucket", error)
 
 
 def _refuse_unknown(sections: Mapping[str, Section]) -> None:
     for name, section in sections.items():
-        if name not in SECTIONS:
-            hint = scalars.nearest(name, SECTIONS) or f"; known: {', '.join(SECTIONS)}"
+        if name not in SECTIONS and not is_store_section(name):
+            known = ", ".join((*SECTIONS, "store NAME"))
+            hint = scalars.nearest(name, SECTIONS) or f"; known: {known}"
             section.fault("", f"is not a known section{hint}")
 
 
@@ -188,14 +178,6 @@ def _check_host_keys(section: Section, gateway: GatewaySettings, check_host_key:
         elif not gateway.create_host_keys:
             text = f"no file {path}; make it with ssh-keygen, or set create_host_keys = yes"
             section.fault("host_keys", text)
-
-
-def _judge(section: Section, key: str, value: str, check: Check) -> None:
-    try:
-        if value:
-            check(value)
-    except ValueError as error:
-        section.fault(key, error)
 
 
 def _check_balancers(section: Section, ssh: SshSettings, gateway: GatewaySettings) -> None:
@@ -233,22 +215,15 @@ def _check_connections(section: Section, ssh: SshSettings) -> None:
         section.fault("max_connections", text)
 
 
-def _check_store(section: Section, store: StoreSettings) -> None:
-    """Settings that are fine alone and cannot work together."""
-    if bool(store.access_key) != bool(store.secret_key):
-        missing = "secret_key" if store.access_key else "access_key"
-        section.fault(missing, "is missing; set both access_key and secret_key, or neither")
-    if store.session_token and not store.access_key:
-        section.fault("session_token", "needs the access_key and secret_key that it belongs to")
-    if store.accelerate and (store.endpoint or store.addressing is Addressing.PATH):
-        text = "works on AWS only, without endpoint and without addressing = path"
-        section.fault("accelerate", text)
-
-
-def _check_limits(section: Section, limits: LimitSettings, store: StoreSettings) -> None:
-    least_bytes = 2 * max(store.part_size_bytes, store.download_part_size_bytes)
+def _check_limits(section: Section, limits: LimitSettings, stores: Stores) -> None:
+    store = max(stores.all, key=_largest_part_bytes)
+    least_bytes = 2 * _largest_part_bytes(store)
     if limits.memory_bytes < least_bytes:
-        text = f"must hold two parts of [s3]; write {size_text(least_bytes)} or more"
+        text = f"must hold two parts of {store.section}; write {size_text(least_bytes)} or more"
         section.fault("memory", text)
     if limits.reorder_allowance_bytes > limits.memory_bytes:
         section.fault("reorder_allowance", "must not be larger than memory")
+
+
+def _largest_part_bytes(store: StoreSettings) -> int:
+    return max(store.part_size_bytes, store.download_part_size_bytes)

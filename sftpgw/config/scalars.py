@@ -9,12 +9,15 @@ wrote it. None of them is given a secret.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import configparser
 import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -27,6 +30,7 @@ from sftpgw.model.mounts import Permission
 from sftpgw.model.settings import PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
+from sftpgw.model.users import LoginMethod
 
 Value_co = TypeVar("Value_co", covariant=True)
 Quantity = TypeVar("Quantity", int, float)
@@ -179,6 +183,41 @@ def _network(text: str) -> Network:
         raise ValueError(
             f"{text!r} is not a network ({error}); write one such as 192.0.2.0/24 or 2001:db8::/32"
         ) from None
+
+
+def expiry(text: str) -> float | None:
+    """Seconds since 1970 of a day's beginning in UTC, or of a time; None for ``never``."""
+    if text == "never":
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is not a day or time; write 2027-03-31, 2027-03-31T18:00Z or never"
+        ) from None
+
+
+def patterns(text: str) -> tuple[str, ...]:
+    """Patterns of file names, with blanks or commas between them."""
+    found = names(text)
+    for pattern in found:
+        _refuse_controls(pattern)
+        if "/" in pattern:
+            raise ValueError(f"{pattern!r} has a slash; a pattern is for names, not for paths")
+    return found
+
+
+def path_names(text: str) -> tuple[str, ...]:
+    """The names on the way from a user's root to a path: none for ``/``."""
+    if not text.startswith("/"):
+        raise ValueError(f"{text!r} is not a path; write it from the root: /incoming")
+    _refuse_controls(text)
+    inner = text.removeprefix("/").removesuffix("/")
+    segments = tuple(inner.split("/")) if inner else ()
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise ValueError(f"{text!r} is not a path; write names between single slashes: /a/b")
+    return segments
 
 
 def startup_limits(text: str) -> StartupLimits:
@@ -338,6 +377,7 @@ def matching(pattern: str, description: str) -> ValueFormat[str]:
 
 _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}"
 _TENANT = re.compile(rf"[A-Za-z0-9_]*:{_BUCKET}")
+_IN_STORE = re.compile(r"[A-Za-z0-9_-]{1,64}:(.*)")
 _ACCESS_POINT = re.compile(
     r"arn:aws[a-z-]*:s3:[a-z0-9-]+:[0-9]{12}:accesspoint[/:][a-z0-9][a-z0-9-]{1,48}[a-z0-9]"
 )
@@ -352,12 +392,29 @@ def bucket_name(text: str) -> str:
     """
     if text.startswith("arn:"):
         return _access_point(text)
-    if not re.fullmatch(_BUCKET, text) and not _TENANT.fullmatch(text):
-        raise ValueError(
-            f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
-            f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
-        )
-    return text
+    if re.fullmatch(_BUCKET, text) or _TENANT.fullmatch(text):
+        return text
+    raise ValueError(
+        f"{text!r} is not a bucket name: 3 to 63 letters, digits, dots and hyphens, first a "
+        f"letter or digit; nor tenant:bucket, nor {RIGHT_ARN}"
+    )
+
+
+def bucket_of_any_store(text: str) -> str:
+    """A bucket of ``[s3]``, or ``NAME:`` and one of ``[store NAME]``."""
+    return text if has_store(text) else bucket_name(text)
+
+
+def has_store(text: str) -> bool:
+    """Whether a bucket is surely named as ``NAME:bucket``, after its store.
+
+    ``tenant:bucket`` of Ceph looks the same, so that for some names only the sections tell.
+    """
+    if _TENANT.fullmatch(text) or not (match := _IN_STORE.fullmatch(text)):
+        return False
+    in_store = match[1]
+    is_plain = re.fullmatch(_BUCKET, in_store) or _TENANT.fullmatch(in_store)
+    return bool(is_plain or _ACCESS_POINT.fullmatch(in_store))
 
 
 def _access_point(text: str) -> str:
@@ -431,6 +488,60 @@ def permissions(text: str) -> Permission:
         refuse_unknown(name, PERMISSION_NAMES)
         granted |= Permission[name.upper()]
     return granted
+
+
+METHOD_NAMES = tuple(method.value for method in LoginMethod)
+ANY_METHOD = "any"
+MAX_ALTERNATIVES = 8
+
+
+def login_alternatives(text: str) -> tuple[tuple[LoginMethod, ...], ...]:
+    """What a login requires, as ``publickey+totp password+totp``; nothing for ``any``."""
+    words = names(text)
+    if words == (ANY_METHOD,):
+        return ()
+    if len(words) > MAX_ALTERNATIVES:
+        raise ValueError(f"{text} has more than {MAX_ALTERNATIVES} alternatives")
+    return tuple(map(_login_series, words))
+
+
+def _login_series(text: str) -> tuple[LoginMethod, ...]:
+    if text == ANY_METHOD:
+        raise ValueError(f"{ANY_METHOD} cannot stand beside other alternatives; write it alone")
+    parts = text.split("+")
+    for part in parts:
+        refuse_unknown(part, METHOD_NAMES)
+    series = tuple(map(LoginMethod, parts))
+    if len(set(series)) < len(series):
+        raise ValueError(f"{text} names a method twice")
+    if series[0] is LoginMethod.TOTP:
+        raise ValueError(
+            f"{text} begins with totp; a code comes behind publickey or password, since one alone "
+            "can be guessed"
+        )
+    return series
+
+
+SHORTEST_TOTP_BYTES, LONGEST_TOTP_BYTES = 16, 64
+"""RFC 4226, section 4, R6, demands 128 bits."""
+
+
+def totp_secret(text: str) -> str:
+    """A secret of one-time codes in base32, as apps show it; without blanks and padding.
+
+    The errors do not quote it.
+    """
+    compact = "".join(text.split()).replace("-", "").rstrip("=").upper()
+    try:
+        size_bytes = len(base64.b32decode(compact + "=" * (-len(compact) % 8)))
+    except (binascii.Error, ValueError) as problem:
+        raise ValueError("is not base32: the letters A to Z and the digits 2 to 7") from problem
+    if not SHORTEST_TOTP_BYTES <= size_bytes <= LONGEST_TOTP_BYTES:
+        raise ValueError(
+            f"must have {SHORTEST_TOTP_BYTES} to {LONGEST_TOTP_BYTES} bytes, 26 to 103 letters of "
+            f"base32; this has {size_bytes} bytes"
+        )
+    return compact
 
 
 def refuse_unknown(name: str, known: Collection[str]) -> None:

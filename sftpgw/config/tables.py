@@ -45,27 +45,40 @@ BUCKET = ValueFormat(
     "text",
     "a bucket, an access point of AWS by its ARN or alias, or tenant:bucket of Ceph",
 )
+ANY_BUCKET = ValueFormat(scalars.bucket_of_any_store, BUCKET.kind, BUCKET.bounds)
 CAPABILITIES = ValueFormat(scalars.capabilities, "names", " ".join(CAPABILITY_NAMES))
+COUNT_OR_OFF = off_or(count(1, 1_000_000_000))
 ENDPOINT = ValueFormat(scalars.endpoint, "URL", "http://HOST[:PORT] or https://HOST[:PORT]")
 ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a line")
+EXPIRY = ValueFormat(
+    scalars.expiry, "day", "2027-03-31, or a time such as 2027-03-31T18:00+02:00, or never"
+)
 FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
 HASH = ValueFormat(
     str, "secret", "an argon2 or bcrypt hash; of other programs also sha512-crypt, pbkdf2 or {SSHA}"
 )
 MODE = ValueFormat(scalars.mode, "mode", "three octal digits, as in chmod")
+MOUNTS = ValueFormat(
+    scalars.lines, "lines", "PATH s3://BUCKET/PREFIX/ PERMISSIONS, or PATH STORE:BUCKET/PREFIX/ …"
+)
 NAMES = ValueFormat(scalars.names, "names")
 NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:db8::/32")
 PATH = ValueFormat(scalars.printable, "path")
 PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
+PATTERNS = ValueFormat(scalars.patterns, "patterns", "* and ? stand for characters: *.csv")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
 )
 PERMISSIONS = ValueFormat(scalars.permissions, "names", " ".join(PERMISSION_NAMES))
 PREFIX = ValueFormat(scalars.key_prefix, "prefix", "names between single slashes, up to 900 bytes")
 PUBLIC_KEYS = ValueFormat(scalars.lines, "lines", "public keys of OpenSSH, one a line")
+REQUIREMENTS = ValueFormat(
+    scalars.login_alternatives, "words", "any, or publickey, password, totp with + between"
+)
 SECRET = ValueFormat(scalars.secret, "secret")
 STARTUPS = ValueFormat(scalars.startup_limits, "start:percent:full", "percent: 1 to 100")
 STATE_PREFIX = ValueFormat(scalars.state_prefix, "prefix", "not the whole bucket")
+TOTP_SECRET = ValueFormat(scalars.totp_secret, "secret", "base32, 16 bytes or more")
 TEXT = ValueFormat(scalars.printable, "text")
 
 GATEWAY_KEYS: Mapping[str, Key] = {
@@ -90,7 +103,11 @@ GATEWAY_KEYS: Mapping[str, Key] = {
         "touched. Where the file system does not last, make the keys once with ssh-keygen and "
         "leave this at ``no``.",
     ),
-    "users": Key("users", PATH, "The file that says who may log in."),
+    "users": Key(
+        "users",
+        PATH,
+        "The file that says who may log in; or a directory, of which all files ``*.ini`` do.",
+    ),
 }
 
 S3_KEYS: Mapping[str, Key] = {
@@ -146,6 +163,15 @@ S3_KEYS: Mapping[str, Key] = {
         "The storage class of new objects. If it is blank, the bucket decides.",
     ),
     "accelerate": Key("accelerate", FLAG, "Use S3 Transfer Acceleration. AWS only."),
+    "dual_stack": Key(
+        "dual_stack", FLAG, "Use AWS's endpoints that have IPv6 addresses as well. AWS only."
+    ),
+    "fips": Key(
+        "fips",
+        FLAG,
+        "Use AWS's endpoints with cryptography by FIPS 140, also for ``role_arn``. AWS has them in "
+        "its regions of the United States and Canada, and not with ``accelerate``.",
+    ),
     "state_prefix": Key(
         "state_prefix",
         STATE_PREFIX,
@@ -502,10 +528,39 @@ FILES_KEYS: Mapping[str, Key] = {
     "directory_mode": Key("directory_mode", MODE, "The mode that all folders show."),
 }
 
+AUTH_KEYS: Mapping[str, Key] = {
+    "ca_keys": Key(
+        "ca_keys",
+        PATH,
+        "A file with public keys, one a line, whose owners sign certificates of users (OpenSSH's "
+        "``TrustedUserCAKeys``). A certificate opens the account of each user whose name, or one "
+        "of whose ``principals``, is among its principals.",
+    ),
+    "revoked_keys": Key(
+        "revoked_keys",
+        PATH,
+        "A file with keys and certificates that do not log in any more (OpenSSH's "
+        "``RevokedKeys``): a KRL as ``ssh-keygen -k`` writes it, or public keys, one a line. It "
+        "concerns keys of users, certificates, and keys of authorities.",
+    ),
+}
+
+OF_ALL_STORES: Mapping[str, str] = {
+    "bucket": "is a key of [s3] only; write the bucket of a user as NAME:bucket in users.ini",
+    "max_requests": "is a key of [s3] only; it counts the requests to all stores together",
+}
+"""The keys of ``[s3]`` that ``[store NAME]`` cannot have, with what to do instead."""
+
+STORE_KEYS: Mapping[str, Key] = {
+    name: key for name, key in S3_KEYS.items() if name not in OF_ALL_STORES
+}
+"""The keys of ``[store NAME]``. They have the same defaults as those of ``[s3]``."""
+
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "gateway": GATEWAY_KEYS,
     "s3": S3_KEYS,
     "ssh": SSH_KEYS,
+    "auth": AUTH_KEYS,
     "limits": LIMITS_KEYS,
     "files": FILES_KEYS,
 }
@@ -514,23 +569,100 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
 DEFAULT_KEYS: Mapping[str, Key] = {
     "bucket": Key(
         "bucket",
-        BUCKET,
+        ANY_BUCKET,
         "The bucket of the user. ``{username}`` stands for the user's name. The default is the "
-        "bucket of ``[s3]``.",
+        "bucket of ``[s3]``. One of ``[store NAME]`` is written ``NAME:bucket``.",
     ),
     "key_prefix": Key(
         "key_prefix",
         PREFIX,
         "The prefix under which all that the user sees lies, as if it were the root of a disk. It "
         "need not exist. ``/`` is the whole bucket. ``{username}`` stands for the user's name; "
-        "``{{`` and ``}}`` stand for braces.",
+        "``{{`` and ``}}`` stand for braces. A user with ``mount`` lines may do without.",
         if_blank="is blank; write / for the whole bucket, or leave the key out for the default",
+    ),
+    "mount": Key(
+        "mount",
+        MOUNTS,
+        "What the user sees besides: a line for each mount, with the path at which the user sees "
+        "it, the prefix of a bucket, and what the user may do there (the default is "
+        "``permissions``). ``{username}`` is replaced. ``STORE:BUCKET/PREFIX/`` is in the store of "
+        "``[store STORE]``. A path or prefix with blanks stands in double quotes. Lines of "
+        "``[*]``, of groups and of the user count together; of those for one path, the last one.",
     ),
     "permissions": Key(
         "permissions",
         PERMISSIONS,
-        "What the user may do. The default is all of it.",
+        "What the user may do. The default is all of it. ``permissions /incoming`` is for this "
+        "path and all below; the longest path counts.",
         if_blank="grants nothing; name some, or leave the key out for the default",
+        takes_path=True,
+    ),
+    "deny": Key(
+        "deny",
+        PATTERNS,
+        "Names that the user may not use, whatever ``allow`` says. ``deny /incoming`` is for this "
+        "path and all below, in the place of what a shorter path has.",
+        takes_path=True,
+    ),
+    "allow": Key(
+        "allow",
+        PATTERNS,
+        "The names of files that the user may use; by default all. ``allow /incoming`` as for "
+        "``deny``.",
+        takes_path=True,
+    ),
+    "deny_hidden": Key(
+        "hides_denied",
+        FLAG,
+        "Whether listings leave out the names that are denied. ``deny_hidden /incoming`` as for "
+        "``deny``.",
+        takes_path=True,
+    ),
+    "networks": Key(
+        "networks",
+        NETWORKS,
+        "Where the user may connect from. The default is anywhere.",
+    ),
+    "expires": Key(
+        "expires_seconds",
+        EXPIRY,
+        "When the account ends: with the beginning of this day in UTC, or at this time. Sessions "
+        "end then, too.",
+    ),
+    "disabled": Key(
+        "is_disabled",
+        FLAG,
+        "``yes``: the user cannot log in, as if the section were not there.",
+    ),
+    "principals": Key(
+        "principals",
+        NAMES,
+        "The names in SSH certificates that stand for the user. ``{username}`` is replaced. The "
+        "default is the user's name.",
+    ),
+    "max_sessions": Key(
+        "sessions",
+        COUNT_OR_OFF,
+        "How many sessions the user may have at once. ``off``, like the following ones: no limit "
+        "but those of ``[ssh]`` and ``[limits]``.",
+    ),
+    "max_file_size": Key(
+        "file_bytes", off_or(size(KIB, 48 * 1024 * GIB)), "The size of the largest file."
+    ),
+    "quota_bytes": Key(
+        "quota_bytes", off_or(size(KIB, 1024**2 * GIB)), "How much the user may store."
+    ),
+    "quota_files": Key("quota_files", COUNT_OR_OFF, "How many files the user may store."),
+    "max_upload_rate": Key(
+        "upload_rate_bytes",
+        off_or(size(KIB, 1024 * GIB)),
+        "How fast the user may upload, in all sessions together, per second.",
+    ),
+    "max_download_rate": Key(
+        "download_rate_bytes",
+        off_or(size(KIB, 1024 * GIB)),
+        "How fast the user may download, in all sessions together, per second.",
     ),
     "weight": Key(
         "weight",
@@ -538,22 +670,46 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         "The share that the user gets while users compete for memory, requests to the store or "
         "CPU: a user with ``weight = 2`` gets twice as much as one with 1, the default.",
     ),
+    "require": Key(
+        "require",
+        REQUIREMENTS,
+        "What a login needs. ``publickey+totp`` needs a key, and then a one-time code; of several "
+        "alternatives, ``publickey+totp password+totp``, any one. ``any``, the default: a key or a "
+        "password.",
+        if_blank="is blank; write any, or leave the key out for the default",
+    ),
 }
-"""The keys of ``[*]`` in users.ini."""
+"""The keys of ``[*]`` and of ``[*GROUP]`` in users.ini."""
+
+TEMPLATES = frozenset({"bucket", "key_prefix", "mount", "principals"})
+"""The keys in whose values ``{username}`` is replaced, as it is in paths behind keys."""
 
 USER_KEYS: Mapping[str, Key] = {
     **DEFAULT_KEYS,
+    "groups": Key(
+        "groups",
+        NAMES,
+        "The groups of the user: the keys of ``[*GROUP]`` hold for the user, too. Later groups win "
+        "over earlier ones and over ``[*]``; what the user's section says wins over all.",
+    ),
     "authorized_keys": Key(
         "authorized_keys",
         PUBLIC_KEYS,
-        "The public keys with which the user may log in, as in OpenSSH's file. Options before a "
-        "key, such as ``from=``, are refused.",
+        "The public keys with which the user may log in, as in OpenSSH's file, with options such "
+        "as ``from=`` and ``expiry-time=``. A line with ``cert-authority`` has the key of an "
+        "authority that signs certificates of this user.",
     ),
     "password_hash": Key(
         "password_hash",
         HASH,
         "The hash of the user's password. Without ``authorized_keys`` and ``password_hash`` a "
         "user cannot log in, which is a fault.",
+    ),
+    "totp_secret": Key(
+        "totp_secret",
+        TOTP_SECRET,
+        "The secret of the user's one-time codes (TOTP). A phone app has the same one. "
+        "``sftpgw user totp NAME`` makes it.",
     ),
 }
 """The keys of a user's section in users.ini."""

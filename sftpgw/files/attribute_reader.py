@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sftpgw.errors import NoSuchFile
+from sftpgw.files.listing.known_entries import DIRECTORY
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.paths import Location
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
-from sftpgw.model.filesystem import FileAttributes, FileKind
-
-DIRECTORY = FileAttributes(FileKind.DIRECTORY)
+from sftpgw.model.filesystem import FileAttributes
 
 
 class AttributeReader:
@@ -47,7 +46,7 @@ class AttributeReader:
         :raises NoSuchFile, NotADirectory: neither exists.
         :raises StoreError: the store does not tell.
         """
-        if location.is_root:
+        if location.is_fixed:
             return DIRECTORY
         if location.must_be_directory:
             return await self._read_unstored(location)

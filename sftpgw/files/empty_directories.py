@@ -44,7 +44,7 @@ class EmptyDirectories:
         :param without: the entry that is removed next: the key of a file, or a prefix.
         :raises StoreError: the marker could not be stored; nothing may be removed.
         """
-        if not self._is_wanted or directory.is_root:
+        if not self._is_wanted or directory.is_fixed:
             return
         bucket, prefix = directory.bucket, directory.prefix
         leaving = {without, *self._transfers.changes.leaving_under(bucket, prefix)}

@@ -9,6 +9,7 @@ Rules
    the same session writes it: sshfs sends these two in the wrong order (`Lookup.wait_for_close`).
 2. An OPEN waits for commits of the file that are in progress.
 3. OPEN for writing sends no request whose result would not change its own result.
+4. Where the user sees nothing (`drop_box`), OPEN tells nothing but whether a file may be stored.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from dataclasses import replace
 
 from sftpgw.errors import AlreadyExists, NoSuchFile, NoSuchObject
 from sftpgw.files.downloads.download import Download
+from sftpgw.files.drop_box import DropBox, require_unseen_file_name
 from sftpgw.files.listing.markers import require_writable
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.permissions import Operation, allows, require
 from sftpgw.files.session_context import SessionContext
-from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look
+from sftpgw.files.uploads.open_mode import OpenMode, decide, must_look, unseen_intent
 from sftpgw.files.uploads.opener import UploadOpener
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads, incomplete
 from sftpgw.files.uploads.upload import Upload
@@ -36,11 +38,17 @@ class FileOpener:
     :param context: the objects that the session's files use.
     :param lookup: tells what exists.
     :param suspended_uploads: the suspended uploads of the session's user.
+    :param drop_box: remembers what the session stores where its user sees nothing.
     """
 
     def __init__(
-        self, context: SessionContext, lookup: Lookup, suspended_uploads: SuspendedUploads
+        self,
+        context: SessionContext,
+        lookup: Lookup,
+        suspended_uploads: SuspendedUploads,
+        drop_box: DropBox,
     ) -> None:
+        self._drop_box = drop_box
         self._context = context
         self._store = context.store
         self._transfers = context.transfers
@@ -137,25 +145,32 @@ class FileOpener:
         :param may_resume: whether a suspended upload of the file may be resumed.
         :raises FileError, StoreError: the file cannot be opened like this.
         """
-        await self._lookup.require_file_name(location, creates=intent.create)
+        may_overwrite, is_blind = allows(location, Operation.OVERWRITE), location.access.is_blind
+        if is_blind:
+            require_unseen_file_name(location)
+            intent, may_overwrite = unseen_intent(intent, may_overwrite=may_overwrite)
+        else:
+            await self._lookup.require_file_name(location, creates=intent.create)
         require_writable(location)
         self._transfers.require_open()
         if must_look(intent, may_overwrite=True):
             await self._lookup.wait_for_close(location, appends=intent.append)
         await self._transfers.settled(location.file)
-        existing, is_unknown = await self._find_existing(location, intent)
+        existing, is_unknown = None, False
+        if intent.create or not is_blind:
+            existing, is_unknown = await self._find_existing(location, intent, may_overwrite)
         found = None if existing else await self._suspended_uploads.find(location.file)
         if found is not None and not may_resume:
             raise incomplete(found, location.path)
-        if existing is None:
+        if existing is None and not is_blind:
             # Behind the wait for `find`, during which a directory may come into being.
             await self._lookup.require_no_directory(location)
-        if existing is None and intent.create:
+        if existing is None and intent.create and not is_blind:
             await self._lookup.require_no_file_above(location)
         mode = decide(
             intent,
             existing,
-            may_overwrite=allows(location, Operation.OVERWRITE),
+            may_overwrite=may_overwrite,
             path=location.path,
             is_hidden=is_unknown,
             is_suspended=found is not None,
@@ -172,11 +187,11 @@ class FileOpener:
         return self._begin_upload(location, intent, mode, changes, may_skip=may_skip)
 
     async def _find_existing(
-        self, location: Location, intent: WriteIntent
+        self, location: Location, intent: WriteIntent, may_overwrite: bool
     ) -> tuple[ObjectInfo | None, bool]:
         """The existing file, as far as `intent` needs it, and whether that is unknown."""
         existing, is_unknown = None, False
-        if must_look(intent, may_overwrite=allows(location, Operation.OVERWRITE)):
+        if must_look(intent, may_overwrite=may_overwrite):
             # With TRUNC none of its bytes are preserved, with EXCL it must not exist.
             needs_all = not (intent.truncate or (intent.create and intent.exclusive))
             existing, is_unknown = await self._lookup.find_file_for_open(
@@ -204,6 +219,8 @@ class FileOpener:
             may_set_times=allows(location, Operation.SET_TIMES),
         )
         self._lookup.note_upload(upload, location)
+        if location.access.is_blind:
+            self._drop_box.watch(upload)
         return upload
 
     def _may_skip(

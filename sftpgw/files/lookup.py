@@ -8,9 +8,9 @@ Rules
 1. A question about a file waits for commits of it that are in progress.
 2. A file is an object. A directory exists if its marker (``name/``) or any key below it exists.
    Where a file and a directory have the same name, the file is found.
-3. Two kinds of directory exist without any key. One that this session has emptied exists until any
-   session removes or renames it, as on a disk, or until this session ends. One that something is
-   being uploaded to exists until that upload ends.
+3. Some directories exist without any key. Those that are fixed always do (`files/mount_table`). One
+   that this session has emptied exists until any session removes or renames it, as on a disk, or
+   until this session ends. One that something is being uploaded to exists until that upload ends.
 4. A session that writes a file sees the bytes that it has written. Other sessions see the published
    object; only where there is none do they see the upload.
 5. Some stores go on listing directories that have become empty (ghost directories,
@@ -168,7 +168,7 @@ class Lookup:
         self, location: Location
     ) -> NoSuchFile | IsADirectory | NotADirectory:
         """The error for a location where no file was found, or where none can be."""
-        if location.is_root or await self.is_directory(location):
+        if location.is_fixed or await self.is_directory(location):
             return IsADirectory(f"{location.path}: is a directory")
         if location.must_be_directory:
             return await self.absent_directory_error(location)
@@ -236,7 +236,7 @@ class Lookup:
         """
         page = self.cache.take_first_page(location)
         page = page or await list_directory(self._store, location)
-        exists = _has_entries(page) or location.is_root or self._is_implied(location)
+        exists = _has_entries(page) or location.is_fixed or self._is_implied(location)
         if not exists and not await self._exists_without_keys(location):
             raise await self.absent_directory_error(location)
         self.cache.note_page(location, page)
@@ -262,7 +262,7 @@ class Lookup:
         :raises NotADirectory: it would; on a disk this is not possible.
         """
         above = location.parent
-        while not above.is_root:
+        while not above.is_fixed:
             if await self._is_only_file(above):
                 raise NotADirectory(f"{above.path}: is not a directory")
             above = above.parent

@@ -21,7 +21,7 @@ from sftpgw.files.listing.markers import hadoop_marker, marks_directory
 from sftpgw.files.paths import Location
 from sftpgw.files.transfers.change_log import ChangeLog
 from sftpgw.model.clock import Clock
-from sftpgw.model.store import ListPage, ObjectInfo
+from sftpgw.model.store import ListPage, ObjectInfo, ObjectName
 from sftpgw.model.units import KIB, MIB
 
 LISTED_FOR_SECONDS = 2.0
@@ -40,7 +40,7 @@ MAX_HASHES = 2048
 class _FirstPage:
     """The first page of a directory, with the count of changes and the time before its LIST."""
 
-    prefix: str
+    marker: ObjectName
     page: ListPage
     changes: int
     at_seconds: float
@@ -58,7 +58,7 @@ class LookupCache:
         self._clock = clock
         self._first_page: _FirstPage | None = None
         self._emptied_bytes = 0
-        self._emptied: LRUDict[str, int] = LRUDict(MAX_DIRECTORIES)
+        self._emptied: LRUDict[ObjectName, int] = LRUDict(MAX_DIRECTORIES)
         self._directories: LRUDict[int, None] = LRUDict(MAX_DIRECTORIES)
         self._files: LRUDict[int, None] = LRUDict(MAX_HASHES)
         self._listed_prefixes: LRUDict[int, None] = LRUDict(MAX_HASHES)
@@ -68,44 +68,44 @@ class LookupCache:
 
     def note_file(self, location: Location) -> None:
         """The session has seen or made a file."""
-        self._files.put(hash(location.file.key), None)
-        self._directories.pop(hash(location.prefix), None)
+        self._files.put(hash(location.file), None)
+        self._directories.pop(hash(location.marker), None)
 
     def note_directory(self, location: Location) -> None:
         """The session has seen or made a directory."""
-        self._directories.put(hash(location.prefix), None)
-        self._files.pop(hash(location.file.key), None)
+        self._directories.put(hash(location.marker), None)
+        self._files.pop(hash(location.file), None)
 
     def note_page(self, directory: Location, page: ListPage) -> None:
         """The session has seen a page of a directory, with its files and directories."""
         self.note_directory(directory)
         for info in page.objects:
-            self._files.put(hash(info.name.key), None)
+            self._files.put(hash(info.name), None)
         for prefix in page.prefixes:
-            self._listed_prefixes.put(hash(prefix), None)
+            self._listed_prefixes.put(hash(ObjectName(directory.bucket, prefix)), None)
         self.note_hadoop_markers(page)
 
     def note_hadoop_markers(self, page: ListPage) -> None:
         """The session has seen a page, which may show directories by Hadoop's markers."""
         for info in page.objects:
             if marks_directory(info):
-                self._hadoop_markers.put(hash(info.name.key), None)
+                self._hadoop_markers.put(hash(info.name), None)
 
     def knows_file(self, location: Location) -> bool:
         """Whether the session has seen a file here last."""
-        return hash(location.file.key) in self._files
+        return hash(location.file) in self._files
 
     def knows_directory(self, location: Location) -> bool:
         """Whether the session has seen a directory here last."""
-        return hash(location.prefix) in self._directories
+        return hash(location.marker) in self._directories
 
     def was_listed(self, location: Location) -> bool:
         """Whether the directory above has listed this as a directory."""
-        return hash(location.prefix) in self._listed_prefixes
+        return hash(location.marker) in self._listed_prefixes
 
     def knows_hadoop_marker(self, location: Location) -> bool:
         """Whether the session has seen Hadoop's marker of this directory in a list."""
-        return hash(hadoop_marker(location).key) in self._hadoop_markers
+        return hash(hadoop_marker(location)) in self._hadoop_markers
 
     # What the session changes.
 
@@ -116,35 +116,39 @@ class LookupCache:
         :param emptied: a directory that may have lost its last entry.
         """
         self._changes.changed(changed.bucket, changed.mount.key_prefix)
-        while emptied is not None and not emptied.is_root:
-            self._note_emptied(emptied.prefix)
+        while emptied is not None and not emptied.is_fixed:
+            self._note_emptied(emptied.marker)
             emptied = emptied.parent
 
-    def _note_emptied(self, prefix: str) -> None:
-        if prefix not in self._emptied:
-            self._emptied_bytes += len(prefix)
+    def _note_emptied(self, marker: ObjectName) -> None:
+        if marker not in self._emptied:
+            self._emptied_bytes += len(marker.key)
             while self._emptied and (
                 self._emptied_bytes > MAX_EMPTIED_BYTES or len(self._emptied) >= MAX_DIRECTORIES
             ):
                 self._forget_emptied(next(iter(self._emptied)))
-        self._emptied.put(prefix, self._changes.count)
+        self._emptied.put(marker, self._changes.count)
 
-    def _forget_emptied(self, prefix: str) -> None:
-        del self._emptied[prefix]
-        self._emptied_bytes -= len(prefix)
+    def _forget_emptied(self, marker: ObjectName) -> None:
+        del self._emptied[marker]
+        self._emptied_bytes -= len(marker.key)
 
     def note_directory_removed(self, location: Location) -> None:
         """The session has removed or renamed a directory, with everything below it."""
         removed = location.prefix
         self._changes.directory_gone(location.bucket, removed, location.mount.key_prefix)
-        self._listed_prefixes.pop(hash(removed), None)
-        self._hadoop_markers.pop(hash(hadoop_marker(location).key), None)
-        for prefix in [each for each in self._emptied if each.startswith(removed)]:
-            self._forget_emptied(prefix)
+        self._listed_prefixes.pop(hash(location.marker), None)
+        self._hadoop_markers.pop(hash(hadoop_marker(location)), None)
+        for marker in [
+            each
+            for each in self._emptied
+            if each.bucket == location.bucket and each.key.startswith(removed)
+        ]:
+            self._forget_emptied(marker)
 
     def has_emptied(self, location: Location) -> bool:
         """Whether the session has removed the last entry of a directory that still counts."""
-        since = self._emptied.get(location.prefix)
+        since = self._emptied.get(location.marker)
         if since is None:
             return False
         return not self._changes.is_gone(location.bucket, location.prefix, since)
@@ -169,12 +173,12 @@ class LookupCache:
         """
         if listed_bytes(page) > MAX_FIRST_PAGE_BYTES:
             return
-        self._first_page = _FirstPage(location.prefix, page, changes, at_seconds)
+        self._first_page = _FirstPage(location.marker, page, changes, at_seconds)
 
     def take_first_page(self, location: Location) -> ListPage | None:
         """The page that was stored for this directory, if it may still be used; only once."""
         stored, self._first_page = self._first_page, None
-        if stored is None or stored.prefix != location.prefix:
+        if stored is None or stored.marker != location.marker:
             return None
         age_seconds = self._clock.seconds() - stored.at_seconds
         if age_seconds > LISTED_FOR_SECONDS or self._changes.is_changed(
@@ -186,6 +190,6 @@ class LookupCache:
     def marker_of(self, location: Location) -> ObjectInfo | None:
         """The marker of a directory, if the page that was stored for it shows one."""
         stored = self._first_page
-        if stored is None or stored.prefix != location.prefix:
+        if stored is None or stored.marker != location.marker:
             return None
         return next((i for i in stored.page.objects if i.name == location.marker), None)

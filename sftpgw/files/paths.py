@@ -11,7 +11,8 @@ Rules
 3. The key is the mount's key prefix followed by the resolved path, at most 1,024 bytes
    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 4. Keys under the state prefix belong to the gateway. No path reaches them.
-5. A resolved path is a `Location`. No other module builds keys from paths.
+5. A resolved path is a `Location`. No other module builds keys from paths. Which mount a path
+   leads to is decided by `mount_table`.
 6. A path that ends with a slash, ``.`` or ``..`` names a directory, never a file
    (POSIX, XBD 4.13, "Pathname Resolution"); see `Location.must_be_directory`.
 7. The key ``name/`` is the marker of a directory and may hold bytes, which no path can name. So
@@ -21,6 +22,7 @@ Rules
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sftpgw.errors import InvalidPath, PermissionDenied
@@ -55,9 +57,27 @@ class Location:
         return not self.segments
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether this is a directory whatever is stored, which stays: the mount itself, and each
+        directory that is, or leads to, one of `Mount.fixed`."""
+        if not self.segments:
+            return True
+        if not self.mount.fixed:
+            return False
+        path = (*self.mount.path, *self.segments)
+        return any(each[: len(path)] == path for each in self.mount.fixed)
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """The names of the fixed directories that are directly in this one."""
+        if not self.mount.fixed:
+            return ()
+        return names_below((*self.mount.path, *self.segments), self.mount.fixed)
+
+    @property
     def may_be_file(self) -> bool:
         """Whether the path may name a file: an object whose key is that of `file`."""
-        return not (self.is_root or self.must_be_directory)
+        return not (self.must_be_directory or self.is_fixed)
 
     @property
     def path(self) -> str:
@@ -97,10 +117,14 @@ class Location:
         """The object that makes this location a directory although it is empty."""
         return ObjectName(self.bucket, self.prefix)
 
+    def is_same(self, other: Location) -> bool:
+        """Whether this has the keys of `other`, be it by another path: mounts may overlap."""
+        return self.bucket == other.bucket and self.prefix == other.prefix
+
     def is_below(self, other: Location) -> bool:
-        """Whether this is inside of `other`, at any depth; no location is inside of itself."""
-        count = len(other.segments)
-        return len(self.segments) > count and self.segments[:count] == other.segments
+        """Whether its keys are inside of `other`, at any depth; none is inside of itself."""
+        is_inside = self.prefix.startswith(other.prefix) and self.prefix != other.prefix
+        return is_inside and self.bucket == other.bucket
 
     @property
     def parent(self) -> Location:
@@ -133,6 +157,21 @@ def canonical(path: bytes) -> tuple[str, ...]:
     return tuple(resolved)
 
 
+def names_below(path: tuple[str, ...], paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The next names on the way from one path to those of others that are below it, sorted.
+
+    :param path: the one.
+    :param paths: the others.
+    """
+    count = len(path)
+    return tuple(sorted({each[count] for each in paths if each[:count] == path != each}))
+
+
+def names_directory(path: bytes) -> bool:
+    """Whether a path ends like that of a directory (rule 6)."""
+    return path.rpartition(b"/")[2] in (b"", b".", b"..")
+
+
 def locate(mount: Mount, path: bytes) -> Location:
     """The location that a path leads to, below one mount.
 
@@ -141,8 +180,19 @@ def locate(mount: Mount, path: bytes) -> Location:
     :raises InvalidPath: the path is malformed, or its key would be too long.
     :raises PermissionDenied: the key belongs to the gateway.
     """
-    is_directory = path.rpartition(b"/")[2] in (b"", b".", b"..")
-    location = Location(mount, canonical(path), is_directory)
+    return located(mount, canonical(path), must_be_directory=names_directory(path))
+
+
+def located(mount: Mount, segments: tuple[str, ...], *, must_be_directory: bool) -> Location:
+    """The location at the end of some names below a mount.
+
+    :param mount: the mount.
+    :param segments: the names, without ``.`` and ``..``.
+    :param must_be_directory: as of `Location`.
+    :raises InvalidPath: the key would be too long.
+    :raises PermissionDenied: the key belongs to the gateway.
+    """
+    location = Location(mount, segments, must_be_directory)
     size_bytes = len(location.file.key.encode())
     if size_bytes > MAX_KEY_BYTES:
         raise InvalidPath(

@@ -9,7 +9,8 @@ CLOSE publishes nothing. Uploads that begin after the request are another file, 
 
 from __future__ import annotations
 
-from sftpgw.errors import DirectoryNotEmpty
+from sftpgw.errors import DirectoryNotEmpty, PermissionDenied
+from sftpgw.files.drop_box import DropBox, require_unseen_file_name
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.listing.markers import (
     ENTRIES_TO_BE_EMPTY,
@@ -20,8 +21,10 @@ from sftpgw.files.listing.markers import (
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
 from sftpgw.files.session_context import SessionContext
+from sftpgw.files.transfers.registry import Registration
 from sftpgw.files.uploads.suspended.storage import SuspendedUploads
 from sftpgw.model.events.file_events import DirectoryRemoved, FileRemoved
+from sftpgw.model.store import ObjectInfo
 
 
 class Remover:
@@ -31,6 +34,7 @@ class Remover:
     :param lookup: tells what exists.
     :param suspended_uploads: the suspended uploads of the session's user.
     :param empty_directories: gives a marker to a directory that would end with its last file.
+    :param drop_box: knows what the session has stored where its user sees nothing.
     """
 
     def __init__(
@@ -39,7 +43,9 @@ class Remover:
         lookup: Lookup,
         suspended_uploads: SuspendedUploads,
         empty_directories: EmptyDirectories,
+        drop_box: DropBox,
     ) -> None:
+        self._drop_box = drop_box
         self._store = context.store
         self._transfers = context.transfers
         self._times = context.times
@@ -54,6 +60,9 @@ class Remover:
         :raises NoSuchFile, IsADirectory, NotADirectory: there is no such file.
         :raises StoreError: the object may be left.
         """
+        if location.access.is_blind:
+            await self._remove_unseen(location)
+            return
         await self._lookup.require_file_name(location)
         uploads = self._transfers.writing(location.file)
         info = await self._lookup.find_file_summary(location)
@@ -70,11 +79,35 @@ class Remover:
                 location.parent, without=location.file.key
             ):
                 await self._store.delete(location.file)
+        await self._remove_uploads(location, uploads)
+        self._report_removed(location, info)
+
+    async def _remove_unseen(self, location: Location) -> None:
+        """Remove a file, whether there is one or not: the client does not learn it.
+
+        :raises IsADirectory: the path can only name a directory.
+        :raises StoreError: the object may be left.
+        """
+        require_unseen_file_name(location)
+        uploads = self._transfers.writing(location.file)
+        await self._suspended_uploads.drop(location.file, reason="the file was removed")
+        async with self._empty_directories.marker_ensured(
+            location.parent, without=location.file.key
+        ):
+            await self._store.delete(location.file)
+        await self._remove_uploads(location, uploads)
+        self._drop_box.note_removed(location)
+        self._report_removed(location, None)
+
+    async def _remove_uploads(self, location: Location, uploads: tuple[Registration, ...]) -> None:
+        """Take the name from the uploads that were open before the requests for the removal."""
         for upload in uploads:
             upload.remove()
-        if any(upload.commit.has_begun for upload in uploads):  # closed during the requests above
+        if any(upload.commit.has_begun for upload in uploads):  # closed during these requests
             await self._transfers.settled(location.file)
             await self._store.delete(location.file)
+
+    def _report_removed(self, location: Location, info: ObjectInfo | None) -> None:
         self._events.emit(
             FileRemoved(
                 key=location.file.key,
@@ -89,12 +122,17 @@ class Remover:
     async def remove_directory(self, location: Location) -> None:
         """Remove an empty directory: its markers.
 
-        :raises DirectoryNotEmpty: there is something in it, or it is the root.
+        :raises DirectoryNotEmpty: there is something in it, or it is fixed.
         :raises NoSuchFile, NotADirectory: there is no such directory.
         :raises StoreError: a marker may be left.
         """
-        if location.is_root:
-            raise DirectoryNotEmpty("/: cannot be removed")
+        if location.is_fixed:
+            raise DirectoryNotEmpty(f"{location.path}: cannot be removed")
+        if location.access.is_blind:
+            raise PermissionDenied(
+                f"{location.path}: you may not see what is here, so not whether the directory is "
+                "empty; it cannot be removed"
+            )
         page = await self._store.list(
             location.bucket, location.prefix, delimiter="/", limit=ENTRIES_TO_BE_EMPTY
         )

@@ -42,6 +42,7 @@ class SessionContext:
     :param work: hands out CPU time to the session.
     :param session: the session's label in the log.
     :param traffic: counts the session's bytes.
+    :param file_bytes: how large a file of the user may be; None for any size.
     """
 
     user: str
@@ -57,6 +58,7 @@ class SessionContext:
     work: WorkShare
     session: str = ""
     traffic: SessionTraffic = field(default_factory=SessionTraffic)
+    file_bytes: int | None = None
 
     @cached_property
     def stall_timeout(self) -> StallTimeout:

@@ -5,7 +5,7 @@ Must not know: SFTP and its status codes, the store's requests, how bytes are mo
 
 Rules
 
-1. Every operation resolves its paths first (`Tree._resolve`) and passes the permission gate next,
+1. Every operation resolves its paths first (`mount_table`) and passes the permission gate next,
    before any request. The gate has the table of permissions, and lists what is asked of it later
    (`files/permissions`).
 2. A path that can only name a directory (`Location.must_be_directory`) never reaches a file, even
@@ -21,21 +21,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sftpgw.errors import AlreadyExists
+from sftpgw.errors import AlreadyExists, IsADirectory
 from sftpgw.files.attribute_reader import AttributeReader
 from sftpgw.files.attribute_setter import AttributeSetter
 from sftpgw.files.copies.copier import Copier
 from sftpgw.files.downloads.download import Download
+from sftpgw.files.drop_box import DropBox, fixed_entries_of
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.file_opener import FileOpener
+from sftpgw.files.listing.known_entries import DIRECTORY, KnownEntries, directory_entries
 from sftpgw.files.listing.listing import LIST_BYTES, Listing
 from sftpgw.files.listing.markers import MARKER, require_writable
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.memory.held_memory import HeldMemory
+from sftpgw.files.mount_table import MountTable, Unmounted
 from sftpgw.files.mtimes.directory_mtimes import DirectoryMtimes
 from sftpgw.files.mtimes.setter import MtimeSetter
-from sftpgw.files.paths import Location, canonical, locate
-from sftpgw.files.permissions import Operation, require
+from sftpgw.files.paths import Location, canonical
+from sftpgw.files.permissions import (
+    Operation,
+    allows,
+    may_be_allowed_file,
+    require,
+    require_file_name_allowed,
+    unmounted_error,
+)
 from sftpgw.files.remover import Remover
 from sftpgw.files.renames.renamer import Renamer
 from sftpgw.files.session_context import SessionContext
@@ -45,7 +55,10 @@ from sftpgw.model.events.file_events import DirectoryMade
 from sftpgw.model.filesystem import (
     NO_CHANGES,
     AttributeChanges,
+    DirectoryEntry,
+    DirectoryReader,
     FileAttributes,
+    FileKind,
     FileWriter,
     Space,
     WriteIntent,
@@ -65,9 +78,9 @@ class Tree:
     """
 
     def __init__(self, user: User, context: SessionContext) -> None:
-        self._mount = replace(
-            user.mounts[0],
-            state_prefix=context.settings_of(user.mounts[0].bucket).state_prefix,
+        self._mounts = MountTable(
+            replace(each, state_prefix=context.settings_of(each.bucket).state_prefix)
+            for each in user.mounts
         )
         self._context = context
         self._lookup = lookup = Lookup(context)
@@ -76,7 +89,8 @@ class Tree:
         copier = Copier(context.store, context.transfers, context.events)
         self._mtime_setter = MtimeSetter(context)
         directory_mtimes = DirectoryMtimes(context, self._mtime_setter, copier)
-        self._file_opener = FileOpener(context, lookup, suspended)
+        self._drop_box = drop_box = DropBox(context, lookup, suspended)
+        self._file_opener = FileOpener(context, lookup, suspended, drop_box)
         self._attribute_reader = AttributeReader(context, lookup, suspended, directory_mtimes)
         self._attribute_setter = AttributeSetter(
             lookup,
@@ -85,9 +99,12 @@ class Tree:
             file_opener=self._file_opener,
             mtime_setter=self._mtime_setter,
             directory_mtimes=directory_mtimes,
+            drop_box=drop_box,
         )
-        self._remover = Remover(context, lookup, suspended, empty_directories)
-        self._renamer = Renamer(context, lookup, suspended, empty_directories, copier)
+        self._remover = Remover(context, lookup, suspended, empty_directories, drop_box)
+        self._renamer = Renamer(
+            context, lookup, suspended, empty_directories, copier, drop_box=drop_box
+        )
 
     # Paths.
 
@@ -97,39 +114,60 @@ class Tree:
     def path_of(self, writer: FileWriter) -> bytes | None:
         # A session of another user may have renamed the file, to where this user has no path.
         name = writer.published_as
-        return None if name is None else self._mount.path_of(name)
-
-    def _resolve(self, path: bytes) -> Location:
-        """The location that a path leads to, with its mount: all paths are resolved here.
-
-        :raises InvalidPath, PermissionDenied: the user has no location of this path.
-        """
-        return locate(self._mount, path)
+        return None if name is None else self._mounts.path_of(name)
 
     def _enter(self, operation: Operation, path: bytes) -> Location:
         """Resolve a path and pass the permission gate.
 
-        :raises InvalidPath, PermissionDenied: the user may not do that there.
+        :raises FileError: the user may not do that there, or has no mount there.
         """
-        location = self._resolve(path)
-        require(location, operation)
+        found = self._mounts.resolve(path)
+        if isinstance(found, Unmounted):
+            raise unmounted_error(found, operation)
+        require(found, operation)
+        return found
+
+    async def _enter_file(self, operation: Operation, path: bytes) -> Location:
+        """As `_enter`, for an operation on files.
+
+        :raises IsADirectory: no file may have that name, and it is that of a directory.
+        """
+        location = self._enter(operation, path)
+        if not may_be_allowed_file(location):
+            is_blind = location.access.is_blind
+            if not is_blind and await self._lookup.is_directory(location):
+                raise IsADirectory(f"{location.path}: is a directory")
+            require_file_name_allowed(location)
         return location
 
     # Files and directories.
 
     async def stat(self, path: bytes) -> FileAttributes:
-        return await self._attribute_reader.read(self._enter(Operation.LOOK, path))
+        if self._stays(path):
+            return DIRECTORY
+        location = self._enter(Operation.LOOK, path)
+        if location.access.is_blind:
+            return await self._drop_box.attributes(location)
+        attributes = await self._attribute_reader.read(location)
+        if attributes.kind is FileKind.FILE:
+            require_file_name_allowed(location)
+        return attributes
+
+    def _stays(self, path: bytes) -> bool:
+        """Whether this is a directory that every user may see: it leads to mounts or drop boxes."""
+        found = self._mounts.resolve(path)
+        return bool(found.names) if isinstance(found, Unmounted) else found.is_fixed
 
     async def set_attributes(self, path: bytes, changes: AttributeChanges) -> None:
         if changes == NO_CHANGES:
             # Only a mode or an owner was given: these are ignored, but the file must exist.
             await self.stat(path)
             return
-        location = self._resolve(path)
-        if changes.modified_seconds is not None:
-            require(location, Operation.SET_TIMES)
+        sets_time = changes.modified_seconds is not None
+        location = self._enter(Operation.SET_TIMES if sets_time else Operation.TRUNCATE, path)
         if changes.size_bytes is not None:
             require(location, Operation.TRUNCATE)
+            require_file_name_allowed(location)
         await self._attribute_setter.set(location, changes)
 
     async def rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
@@ -144,33 +182,39 @@ class Tree:
             transfers.end_work()
 
     async def space(self, path: bytes) -> Space:
-        self._enter(Operation.LOOK, path)
+        if not self._stays(path):
+            self._enter(Operation.LOOK, path)
         blocks = NOMINAL_BYTES // MIB
         return Space(block_bytes=MIB, total_blocks=blocks, free_blocks=blocks, name_bytes=255)
 
     # Files.
 
     async def open_reader(self, path: bytes) -> Download:
-        return await self._file_opener.open_reader(self._enter(Operation.READ, path))
+        return await self._file_opener.open_reader(await self._enter_file(Operation.READ, path))
 
     async def open_made(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> Download:
-        location = self._enter(Operation.READ, path)
+        location = await self._enter_file(Operation.READ, path)
         return await self._file_opener.open_made(location, intent, changes)
 
     async def open_writer(
         self, path: bytes, intent: WriteIntent, changes: AttributeChanges
     ) -> Upload:
-        location = self._enter(Operation.WRITE, path)
+        location = await self._enter_file(Operation.WRITE, path)
         return await self._file_opener.open_writer(location, intent, changes)
 
     async def remove_file(self, path: bytes) -> None:
-        await self._remover.remove_file(self._enter(Operation.REMOVE, path))
+        await self._remover.remove_file(await self._enter_file(Operation.REMOVE, path))
 
     # Directories.
 
-    async def open_directory(self, path: bytes, *, with_times: bool = True) -> Listing:
+    async def open_directory(self, path: bytes, *, with_times: bool = True) -> DirectoryReader:
+        found = self._mounts.resolve(path)
+        if isinstance(found, Unmounted) and found.names:
+            return KnownEntries(directory_entries(found.names))
+        if isinstance(found, Location) and not allows(found, Operation.LIST):
+            return KnownEntries(self._known_entries(found))
         location = self._enter(Operation.LIST, path)
         memory = HeldMemory(self._context.budget, self._context.clock)
         try:
@@ -191,17 +235,36 @@ class Tree:
             with_times=with_times,
         )
 
+    def _known_entries(self, directory: Location) -> tuple[DirectoryEntry, ...]:
+        """What a user sees who may not list a directory.
+
+        :raises PermissionDenied: nothing.
+        """
+        is_drop_box = directory.access.is_blind and allows(directory, Operation.WRITE)
+        entries = self._drop_box.entries(directory) if is_drop_box else None
+        entries = entries if entries is not None else fixed_entries_of(directory)
+        if not entries and not (is_drop_box and self._drop_box.knows_directory(directory)):
+            require(directory, Operation.LIST)
+        return entries
+
     async def make_directory(self, path: bytes) -> None:
         location = self._enter(Operation.MAKE_DIRECTORY, path)
         require_writable(location)
-        if location.is_root or await self._lookup.kind_at(location) is not None:
+        if location.access.is_blind:
+            if await self._drop_box.make_directory(location):
+                self._report_made(location)
+            return
+        if location.is_fixed or await self._lookup.kind_at(location) is not None:
             raise AlreadyExists(f"{location.path}: exists already")
         await self._lookup.require_no_file_above(location)
         await self._context.store.put(location.marker, (), MARKER)
+        self._report_made(location)
+        self._lookup.cache.note_directory(location)
+
+    def _report_made(self, location: Location) -> None:
         self._context.events.emit(
             DirectoryMade(key=location.prefix, bucket=location.bucket, path=location.path)
         )
-        self._lookup.cache.note_directory(location)
         self._lookup.cache.note_change(location)
         self._context.times.forget_directory(location.marker)
 

@@ -137,10 +137,12 @@ class Authorities:
 
     :param ca_file: a file of PEM certificates; "": the authorities of the system.
     :param named_by: the setting that names the file, for messages.
+    :param setting: the setting that may name another file, for messages.
     """
 
     ca_file: str = ""
     named_by: str = "[s3] ca_file"
+    setting: str = "[s3] ca_file"
 
 
 def check_ca_file(path: str) -> None:
@@ -337,7 +339,7 @@ def _chain_fault(
     where = f"trusted are those of {trusted}" if trusted else "trusted are those of the system"
     return (
         f"{fault}. It was issued by {_short(certificate.issuer)}; {where}: "
-        "[s3] ca_file names a file with others"
+        f"{authorities.setting} names a file with others"
     )
 
 

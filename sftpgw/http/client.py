@@ -183,6 +183,7 @@ class HttpClient:
     :param find_authorities: returns the authorities that may sign a store's certificate; called
         when https first needs them.
     :param proxies: knows which hosts are reached through a proxy; None: no host is.
+    :ivar places: the same.
     :ivar drained: connections whose responses are not wanted any more.
     """
 
@@ -199,7 +200,7 @@ class HttpClient:
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls_policy = GatheringPolicy(VerifyingPolicy(find_authorities))
         self._proxies = proxies or Proxies("", {})
-        self._places = places
+        self.places = places
         self._connections = Connections(places.connections.work, places.connections)
         self._more_attempts = MoreAttempts()
         # A route costs as much as a signature to make, and most requests find an idle connection.
@@ -244,7 +245,7 @@ class HttpClient:
             on_sent=on_sent,
         )
         self._exchanges.add(exchange)
-        self._places.take(route)
+        self.places.take(route)
         connecting = route.pool.getConnection(origin, route.endpoint)
         finished = exchange.finished  # which the exchange forgets when it ends
         exchange.start(connecting, self._connect_timeout_seconds + LOOKUP_SECONDS)
@@ -252,7 +253,7 @@ class HttpClient:
 
     def _ended(self, exchange: _Exchange) -> None:
         self._exchanges.discard(exchange)
-        self._places.under_way -= 1
+        self.places.under_way -= 1
         exchange.route.in_use -= 1
 
     async def close(self) -> None:
@@ -271,7 +272,7 @@ class HttpClient:
         route = self._routes.get(origin)
         if route is None:
             route = self._routes[origin] = self._new_route(*origin)
-            self._places.add_route(route)
+            self.places.add_route(route)
         return route
 
     def _new_route(self, scheme: str, host: str, port: int) -> _Route:
@@ -296,7 +297,7 @@ class HttpClient:
 
     def _new_pool(self) -> HTTPConnectionPool:
         pool = HTTPConnectionPool(self._reactor)
-        pool.maxPersistentPerHost = self._places.most
+        pool.maxPersistentPerHost = self.places.most
         pool.cachedConnectionTimeout = IDLE_SECONDS
         pool.retryAutomatically = False  # hidden requests cannot be counted
         return pool

@@ -81,6 +81,13 @@ class UploadMemory(Protocol):
     def lent_bytes(self) -> int:
         """How many of these are on loan until a part is sent."""
 
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether it had a loan, and has not moved since."""
+
+    def note_moving(self) -> None:
+        """It moves: another loan would not be in vain."""
+
     def send(self, sent_bytes: int) -> None:
         """So many bytes are on their way to the store now.
 

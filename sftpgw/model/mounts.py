@@ -32,6 +32,9 @@ ALL_PERMISSIONS = (
     | Permission.SETSTAT
 )
 
+SEEING = Permission.LIST | Permission.DOWNLOAD
+"""Who has neither of them cannot tell what is stored."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
@@ -51,6 +54,11 @@ class AccessRule:
     allow: tuple[str, ...] = ()
     hides_denied: bool = False
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether the user may see nothing here that others have stored, as in a drop box."""
+        return not self.permissions & SEEING
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -62,6 +70,8 @@ class Mount:
     :ivar permissions: what the user may do here, as far as no rule says it.
     :ivar path: where the user sees the mount: the names on the way from the root; none for ``/``.
     :ivar rules: what the user may do at paths of this mount; the longest path first.
+    :ivar fixed: paths inside of this mount that exist as directories whatever is stored, and stay:
+        those of other mounts, and of drop boxes (`files/mount_table` finds them).
     """
 
     bucket: str
@@ -70,6 +80,7 @@ class Mount:
     permissions: Permission = ALL_PERMISSIONS
     path: tuple[str, ...] = ()
     rules: tuple[AccessRule, ...] = ()
+    fixed: tuple[tuple[str, ...], ...] = ()
 
     def path_of(self, name: ObjectName) -> bytes | None:
         """The path of an object; None if it is outside of this mount."""

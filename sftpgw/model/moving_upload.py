@@ -13,6 +13,13 @@ class MovingUpload(Protocol):
         """Whether its client could write, and has hardly written anything new for a while."""
 
     @property
+    def is_still(self) -> bool:
+        """Whether its client could write, and has hardly written anything new since the last looks.
+
+        To be asked again and again: what is new is what has come since it was asked before.
+        """
+
+    @property
     def is_stalled(self) -> bool:
         """Whether it has been slow for as long as an upload may be silent."""
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sftpgw.model.addresses import Network
+from sftpgw.model.bucket_names import store_of_bucket
+from sftpgw.model.key_trust import NO_TRUST, KeyTrust
 from sftpgw.model.store import Capabilities
-from sftpgw.model.stores import store_of_bucket
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
 
@@ -82,6 +83,8 @@ class StoreSettings:
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
     accelerate: bool = False
+    dual_stack: bool = False
+    fips: bool = False
     state_prefix: str = ".sftpgw/"
     sign_payload: SignPayload = SignPayload.AUTO
     checksum: ChecksumChoice = ChecksumChoice.AUTO
@@ -107,16 +110,29 @@ class StoreSettings:
 NO_STORES: Mapping[str, StoreSettings] = MappingProxyType({})
 
 
-def settings_of_bucket(
-    bucket: str, s3: StoreSettings, stores: Mapping[str, StoreSettings]
-) -> StoreSettings:
-    """The settings of the store that a bucket is in.
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The settings of all stores.
 
-    :param bucket: the bucket, as the gateway names it.
-    :param s3: those of [s3].
-    :param stores: those of the other stores, by name.
+    :ivar s3: those of [s3].
+    :ivar named: those of each [store NAME], by name.
     """
-    return stores.get(store_of_bucket(bucket, stores), s3) if stores else s3
+
+    s3: StoreSettings
+    named: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+
+    @property
+    def all(self) -> tuple[StoreSettings, ...]:
+        """Those of [s3] first."""
+        return (self.s3, *self.named.values())
+
+    def of(self, bucket: str) -> StoreSettings:
+        """Those of the store that a bucket is in.
+
+        :param bucket: the bucket, as the gateway names it.
+        """
+        named = self.named
+        return named.get(store_of_bucket(bucket, named), self.s3) if named else self.s3
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +243,28 @@ class ExactTimes(enum.Enum):
     NO = "no"
 
 
+class HttpDialect(enum.Enum):
+    """How a web service that knows the users speaks."""
+
+    SFTPGW = "sftpgw"
+    AWS_TRANSFER = "aws-transfer"  # a GET for each user, as from an API Gateway
+    AWS_LAMBDA = "aws-lambda"  # the event of a Lambda function, as a POST to its URL
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSourceSettings:
+    """The ``http_…`` keys of [auth]: a web service that knows the users."""
+
+    url: str = ""
+    dialect: HttpDialect = HttpDialect.SFTPGW
+    token_file: str = ""
+    server_id: str = "sftpgw"
+    ca_file: str = ""
+    timeout_seconds: float = 10.0
+    cache_seconds: float = 60.0
+    stale_seconds: float = 3600.0
+
+
 class OnDisconnect(enum.Enum):
     """What becomes of an upload whose client is lost."""
 
@@ -255,8 +293,26 @@ class FilesSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """``[auth]``: how users log in.
+
+    :ivar ca_keys: the path of a file with authorities; empty for none.
+    :ivar revoked_keys: the path of a revocation list; empty for none.
+    """
+
+    ca_keys: str = ""
+    revoked_keys: str = ""
+
+
+DEFAULT_AUTH = AuthSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the two ini files say."""
+    """All that the two ini files say, and the files that they name.
+
+    :ivar key_trust: what the files of ``[auth]`` say.
+    """
 
     gateway: GatewaySettings
     s3: StoreSettings
@@ -266,18 +322,20 @@ class Settings:
     users: Mapping[str, User]
     warnings: tuple[str, ...] = ()
     stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
+    auth: AuthSettings = DEFAULT_AUTH
+    key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:
         """Those of [s3], then those of each [store NAME]."""
-        return (self.s3, *self.stores.values())
+        return Stores(self.s3, self.stores).all
 
     def store_of(self, bucket: str) -> StoreSettings:
         """The settings of the store that a bucket is in.
 
         :param bucket: the bucket, as the gateway names it.
         """
-        return settings_of_bucket(bucket, self.s3, self.stores)
+        return Stores(self.s3, self.stores).of(bucket)
 
     def weight_of(self, user: str) -> float:
         """The share of a user in what users compete for; 1 for all that is no user.

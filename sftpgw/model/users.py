@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from sftpgw.model.address_patterns import AddressPatterns
 from sftpgw.model.addresses import Network
 from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 
@@ -23,20 +24,39 @@ class LoginMethod(enum.Enum):
 class KeyOptions:
     """The options of a line of ``authorized_keys`` (sshd(8)).
 
-    :ivar sources: the patterns of ``from=``, of which one must match the client's address; empty
-        for any address.
+    :ivar sources: what ``from=`` admits; None for any address.
     :ivar expires_seconds: when the key stops to be valid, seconds since 1970; None for never.
     :ivar needs_touch: whether a FIDO key must tell that it was touched.
     :ivar needs_verification: whether a FIDO key must tell that it has verified its owner.
+    :ivar principals: of an authority: the names in its certificates that stand for the user; empty
+        for those of `LoginRules.principals`.
     """
 
-    sources: tuple[str, ...] = ()
+    sources: AddressPatterns | None = None
     expires_seconds: float | None = None
     needs_touch: bool = True
     needs_verification: bool = False
+    principals: tuple[str, ...] = ()
 
 
 NO_OPTIONS = KeyOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizedKey:
+    """A line of ``authorized_keys``.
+
+    :ivar blob: the public key in its only encoding (RFC 4253, section 6.6).
+    :ivar options: what restricts it.
+    :ivar is_authority: whether it signs certificates of the user (``cert-authority``), and does
+        not log in itself.
+    """
+
+    blob: bytes
+    options: KeyOptions = NO_OPTIONS
+    is_authority: bool = False
+
+
 NO_KEYS: Mapping[bytes, KeyOptions] = MappingProxyType({})
 
 
@@ -46,11 +66,14 @@ class LoginRules:
 
     :ivar authorized_keys: the options of each public key, by its only encoding (RFC 4253, section
         6.6).
+    :ivar authorities: the options of each key that may sign the user's certificates, beside those
+        that may sign certificates of all users.
     :ivar password_hash: the hash of the password, as `auth.passwords` knows it; None without one.
     :ivar totp_secret: the secret of one-time codes in base32 (RFC 6238); None without one.
     :ivar require: the alternatives: each is a series of methods that must all succeed, in their
         order (`auth.plan`). Empty: a key or a password.
-    :ivar principals: the names in certificates that stand for the user; empty for the user's name.
+    :ivar principals: the names in certificates that stand for the user, in the normal form of
+        Unicode; empty for the user's name.
     :ivar networks: where the user may connect from; empty for anywhere.
     :ivar expires_seconds: when the account ends, seconds since 1970; None for never.
     :ivar is_disabled: whether the user may not log in at all, for now.
@@ -64,6 +87,7 @@ class LoginRules:
     networks: tuple[Network, ...] = ()
     expires_seconds: float | None = None
     is_disabled: bool = False
+    authorities: Mapping[bytes, KeyOptions] = field(default_factory=lambda: NO_KEYS, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from sftpgw.aws.endpoints import UNRESERVED
 from sftpgw.aws.signer import HeaderList
 from sftpgw.errors import StoreError
+from sftpgw.model.bucket_names import name_in_store
 from sftpgw.model.limits import MAX_PARTS
 from sftpgw.model.store import (
     Checksum,
@@ -23,7 +24,6 @@ from sftpgw.model.store import (
     ObjectProperties,
     WriteCondition,
 )
-from sftpgw.model.stores import name_in_store
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import FULL_OBJECT, checksum_in, header_name
 from sftpgw.s3.error_codes import CHECKSUM_DIFFERS, STORED_DAMAGED

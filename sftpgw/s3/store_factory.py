@@ -180,11 +180,13 @@ def authorities_of(settings: StoreSettings, environment: Mapping[str, str]) -> A
     :param settings: ``[s3]`` or ``[store NAME]``; its `ca_file` wins.
     :param environment: the process's environment; if it is empty, only the settings count.
     """
+    setting = f"{settings.section} ca_file"
     if settings.ca_file or not environment:
-        return Authorities(settings.ca_file)
+        return Authorities(settings.ca_file, setting, setting)
     if path := environment.get("AWS_CA_BUNDLE"):
-        return Authorities(path, "AWS_CA_BUNDLE")
+        return Authorities(path, "AWS_CA_BUNDLE", setting)
     with suppress(BotoCoreError):  # the search for credentials reports a missing profile
         if path := Session().get_config_variable("ca_bundle"):
-            return Authorities(str(path), "ca_bundle of the AWS profile")
-    return Authorities(environment.get("REQUESTS_CA_BUNDLE", ""), "REQUESTS_CA_BUNDLE")
+            return Authorities(str(path), "ca_bundle of the AWS profile", setting)
+    path = environment.get("REQUESTS_CA_BUNDLE", "")
+    return Authorities(path, "REQUESTS_CA_BUNDLE", setting)

@@ -1,6 +1,6 @@
 """Several stores as one: each request goes to the store of its bucket.
 
-Knows: which store a bucket is in, by its name (`model/stores`).
+Knows: which store a bucket is in, by its name (`model/bucket_names`).
 Must not know: requests. Each store takes its buckets by the names that the gateway has for them.
 
 Where only ``[s3]`` is configured, nothing of this is in the way of a request.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from sftpgw.errors import StoresDiffer
+from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.limits import MAX_LISTED_KEYS
 from sftpgw.model.store import (
     BodySink,
@@ -29,7 +30,6 @@ from sftpgw.model.store import (
     UploadsPage,
     WriteCondition,
 )
-from sftpgw.model.stores import store_of_bucket
 from sftpgw.model.units import Body
 from sftpgw.s3.s3_client import S3Client
 

@@ -33,7 +33,6 @@ from twisted.internet.defer import CancelledError
 
 from sftpgw.errors import (
     AccessDenied,
-    AlreadyExists,
     FileError,
     GatewayError,
     NoSuchFile,
@@ -176,19 +175,19 @@ class ScpSink:
         self._times_inside.append(times)
 
     async def _make_directory(self, path: bytes) -> None:
-        """Make a directory if it is missing. Without that permission, one that exists will do."""
+        """Make a directory if it is missing. Without that permission, one that exists will do.
+
+        Where the user sees nothing, any will: it exists once a file is stored in it.
+        """
         try:
             await self._tree.make_directory(path)
         except FileError as error:
             try:
-                found = await self._tree.stat(path)
+                await self._tree.stat(path + b"/")
             except NoSuchFile:
                 raise error from None
-            if found.kind is FileKind.DIRECTORY:
-                return
-            if isinstance(error, AlreadyExists):
+            except NotADirectory:
                 raise NotADirectory("is not a directory") from None
-            raise
 
     async def _leave_directory(self) -> None:
         """Set the directory's time behind its last entry, if the user may."""

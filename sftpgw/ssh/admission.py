@@ -65,10 +65,11 @@ class Refusal(enum.Enum):
 class AdmissionTicket(Protocol):
     """The position of one accepted connection. Repeated calls of a method have no effect."""
 
-    def count_for(self, user: bytes) -> bool:
+    def count_for(self, user: bytes, most: int | None = None) -> bool:
         """Count the connection for a user who has authenticated.
 
         :param user: the user's name in UTF-8, in its normal form.
+        :param most: how many this user may have; None for `connections_per_user`.
         :returns: False if this user has as many connections as allowed.
         """
 
@@ -137,9 +138,9 @@ class ProcessTicket:
         self._offence: Offence | None = Offence.NO_ATTEMPT
         self._is_open = self._is_starting = True
 
-    def count_for(self, user: bytes) -> bool:
+    def count_for(self, user: bytes, most: int | None = None) -> bool:
         self._offence = None  # the user has authenticated, and may be refused all the same
-        if self._is_open and self._user is None and self._admission._take_for_user(user):
+        if self._is_open and self._user is None and self._admission._take_for_user(user, most):
             self._user = user
         return self._is_open and self._user == user
 
@@ -273,8 +274,9 @@ class ProcessAdmission:
             if offence is not None and self._settings.penalties is not None:
                 source.penalty.add(offence, self._settings.penalties, self._seconds())
 
-    def _take_for_user(self, user: bytes) -> bool:
-        if self._connections[user] >= self._settings.connections_per_user:
+    def _take_for_user(self, user: bytes, most: int | None) -> bool:
+        general = self._settings.connections_per_user
+        if self._connections[user] >= (general if most is None else min(most, general)):
             return False
         self._connections[user] += 1
         return True

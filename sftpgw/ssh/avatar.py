@@ -21,6 +21,7 @@ from sftpgw.aio.user_counts import UserCount
 from sftpgw.model.events.session_events import SessionTotals
 from sftpgw.model.memory import MemoryBudget, WindowBudget
 from sftpgw.model.subsystem import CommandFactory, Subsystem, SubsystemFactory
+from sftpgw.ssh.channel_pace import NO_LIMITS, SessionLimits
 from sftpgw.ssh.channels import SessionChannel
 
 _FORWARDING = frozenset(
@@ -49,6 +50,7 @@ class GatewayAvatar:
     :param totals: returns the session's totals for the log, when it ends.
     :param user_sessions: counts the channels of all connections of the user; None to count nothing.
     :param user: the user's name, under which work and windows are counted.
+    :param limits: what the user's sessions may have together.
     """
 
     conn: Any = None
@@ -64,8 +66,10 @@ class GatewayAvatar:
         totals: Callable[[], SessionTotals] = SessionTotals,
         user_sessions: UserCount | None = None,
         user: str = "",
+        limits: SessionLimits = NO_LIMITS,
     ) -> None:
         self.user = user
+        self.limits = limits
         self.totals = totals
         self.user_sessions = user_sessions
         self.window_memory = window_memory

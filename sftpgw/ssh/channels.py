@@ -13,6 +13,7 @@ Rules:
   `RESUME_BELOW_BYTES`. Conch's buffer has no bound (`SSHChannel.write`).
 - The client's EOF ends the input only; replies to earlier requests are still sent. Conch closes the
   channel at once (`SSHSession.eofReceived`).
+- Where the user has a rate, the window is given back and output is sent in turns (`channel_pace`).
 - A command (``exec``) is a subsystem like others. Its standard error is sent before its other
   output, from a queue of its own; beyond `MAX_ERROR_BYTES` it is dropped.
 - A subsystem that was started is told of the end exactly once: when CLOSE is sent or received, or
@@ -34,6 +35,7 @@ from sftpgw.buffers.byte_queue import ByteQueue
 from sftpgw.model.events.session_events import AnswersUnread
 from sftpgw.model.subsystem import Subsystem, SubsystemTransport
 from sftpgw.model.units import KIB, MIB, Body, Buffer
+from sftpgw.ssh.channel_pace import InputPace, OutputPace, SessionLimits, largest_window_bytes
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket, PacketFields
 from sftpgw.ssh.outbound import OutboundBudget
@@ -69,7 +71,9 @@ class SessionChannel(SSHChannel):
     avatar: Any
 
     def __init__(self, remoteWindow: int, remoteMaxPacket: int, avatar: Any) -> None:
-        self._window = ReceiveWindow(avatar.window_memory)
+        self._window = ReceiveWindow(
+            avatar.window_memory, largest_window_bytes(avatar.limits.upload)
+        )
         super().__init__(
             localWindow=self._window.size_bytes,
             localMaxPacket=MAX_PACKET_BYTES,
@@ -88,6 +92,8 @@ class SessionChannel(SSHChannel):
             self._now_seconds,
             self._on_unread,
         )
+        self._input_pace: InputPace | None = None
+        self._output_pace: OutputPace | None = None
         self._paused = False
         self._unconsumed_bytes = 0
         self._input_ended = False
@@ -107,6 +113,15 @@ class SessionChannel(SSHChannel):
     def count_window(self) -> bool:
         """Count the window that the client is about to get; returns False without memory for it."""
         return self._window.open()
+
+    def open_paces(self) -> None:
+        """The channel has a number: it takes turns with the user's others where rates say so."""
+        limits: SessionLimits = self.avatar.limits
+        path = (limits.session, str(self.id))
+        if limits.upload is not None:
+            self._input_pace = InputPace(limits.upload, path, self._grant, self._window.size_bytes)
+        if limits.download is not None:
+            self._output_pace = OutputPace(limits.download, path, self._send)
 
     # Channel requests.
 
@@ -143,7 +158,7 @@ class SessionChannel(SSHChannel):
         """Pass `data` on, which has been counted against the window."""
         if self._input_ended:
             raise MalformedPacket("data after EOF")
-        self._unconsumed_bytes += len(data)
+        self._count_input(len(data))
         if self.localClosed or self._subsystem is None:
             self.consumed(len(data))
         else:
@@ -151,8 +166,13 @@ class SessionChannel(SSHChannel):
 
     def extReceived(self, dataType: int, data: bytes) -> None:
         """Drop `data`: no subsystem reads a second stream."""
-        self._unconsumed_bytes += len(data)
+        self._count_input(len(data))
         self.consumed(len(data))
+
+    def _count_input(self, size_bytes: int) -> None:
+        self._unconsumed_bytes += size_bytes
+        if self._input_pace is not None:
+            self._input_pace.received(size_bytes)
 
     def eofReceived(self) -> None:
         if self._input_ended:
@@ -169,8 +189,14 @@ class SessionChannel(SSHChannel):
             raise ValueError("more bytes consumed than received")
         self._unconsumed_bytes -= size_bytes
         granted_bytes = 0 if self.localClosed else self._window.consumed(size_bytes)
-        if granted_bytes:
-            self.conn.adjustWindow(self, granted_bytes)
+        if granted_bytes and self._input_pace is not None:
+            self._input_pace.refill(granted_bytes)
+        elif granted_bytes:
+            self._grant(granted_bytes)
+
+    def _grant(self, size_bytes: int) -> None:
+        if not self.localClosed:
+            self.conn.adjustWindow(self, size_bytes)
 
     # Bytes to the client.
 
@@ -209,8 +235,11 @@ class SessionChannel(SSHChannel):
 
     @property
     def _sendable_bytes(self) -> int:
-        """How many of the waiting bytes fit into the client's window; 0 after CLOSE."""
-        return min(self._waiting_bytes, self.remoteWindowLeft)
+        """How many of the waiting bytes may be sent: 0 after CLOSE, or until the user's turn."""
+        fitting_bytes = min(self._waiting_bytes, self.remoteWindowLeft)
+        if fitting_bytes and self._output_pace is not None:
+            return min(fitting_bytes, self._output_pace.ask())
+        return fitting_bytes
 
     @property
     def _waiting_bytes(self) -> int:
@@ -227,6 +256,8 @@ class SessionChannel(SSHChannel):
             else:
                 self.conn.send_data(self, self._taken(size_bytes, packet_bytes), size_bytes)
             self.remoteWindowLeft -= size_bytes
+            if self._output_pace is not None:
+                self._output_pace.sent(size_bytes)
             self._after_sending()
         return self._sendable_bytes > 0
 
@@ -314,6 +345,9 @@ class SessionChannel(SSHChannel):
         finally:
             # Last: whatever the memory is given to, this channel has ended before.
             self._window.close()
+            for pace in (self._input_pace, self._output_pace):
+                if pace is not None:
+                    pace.end()
 
 
 if TYPE_CHECKING:

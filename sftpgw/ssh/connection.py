@@ -232,6 +232,7 @@ class GatewayConnection(SSHConnection):
         self.channels[channel.id] = channel
         self.channelsToRemoteChannel[channel] = remote_number
         self.localToRemoteChannel[channel.id] = remote_number
+        channel.open_paces()
         payload = struct.pack(
             ">4L", remote_number, channel.id, channel.localWindowSize, channel.localMaxPacket
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from sftpgw.auth.checkers import RefusedProof, UnfitKey
 from sftpgw.auth.login_credentials import KeyCredentials
-from sftpgw.auth.login_keys import fingerprint
+from sftpgw.auth.offered_keys import key_facts
 from sftpgw.model.events import Event
 from sftpgw.model.events.session_events import (
     KeyNotAuthorised,
@@ -35,7 +35,7 @@ def tell_success(transport: Any, progress: LoginProgress) -> None:
     :param progress: what the user has proven.
     """
     key = _key_of(progress)
-    algorithm = key.algName if key is not None else b""
+    algorithm = key.signature_algorithm if key is not None else b""
     policy = transport.client_lists.strictest_policy(transport.context.host_keys, algorithm)
     facts = _facts_of_all(progress)
     transport.events.emit(
@@ -63,13 +63,27 @@ def tell_step(
     transport.events.emit(LoginContinues(**_facts(request, credentials), needs=names))
 
 
-def tell_too_many(transport: Any, progress: LoginProgress) -> None:
+def too_many_setting(most: int | None, general: int) -> str:
+    """The setting that bounds the connections of a user.
+
+    :param most: how many this user may have; None if users.ini does not say it.
+    :param general: ``connections_per_user``.
+    """
+    return (
+        "users.ini max_sessions"
+        if most is not None and most < general
+        else ("[ssh] connections_per_user")
+    )
+
+
+def tell_too_many(transport: Any, progress: LoginProgress, setting: str) -> None:
     """Log a login that is refused since the user has too many connections.
 
     :param transport: the connection.
     :param progress: what the user has proven.
+    :param setting: what says how many connections the user may have.
     """
-    reason = "too many connections ([ssh] connections_per_user)"
+    reason = f"too many connections ({setting})"
     transport.events.emit(LoginRefused(**_facts_of_all(progress), reason=reason))
 
 
@@ -89,31 +103,36 @@ def tell_failure(transport: Any, request: LoginRequest, credentials: Any, outcom
             **facts, reason=str(outcome), lets_in=lets_in, client=printable(client)
         )
     elif isinstance(credentials, KeyCredentials) and credentials.signature is None:
-        event = KeyNotAuthorised(**facts)
+        event = KeyNotAuthorised(**facts, reason=_reason_of(outcome))
     else:
-        reason = str(outcome) if isinstance(outcome, RefusedProof) else None
-        event = LoginFailedEvent(**facts, reason=reason)
+        event = LoginFailedEvent(**facts, reason=_reason_of(outcome))
     transport.events.emit(event)
+
+
+def _reason_of(outcome: Any) -> str | None:
+    return (str(outcome) or None) if isinstance(outcome, RefusedProof) else None
 
 
 def _facts(request: LoginRequest, credentials: Any) -> LoginFacts:
     """The facts of a login for the log. A fingerprint tells a user which key was sent."""
-    is_key = isinstance(credentials, KeyCredentials)
-    return {
-        "user": printable(request.name),
-        "method": printable(request.method),
-        "fingerprint": fingerprint(credentials.blob) if is_key else None,
-    }
+    key = credentials if isinstance(credentials, KeyCredentials) else None
+    return _named_facts(request.name, printable(request.method), key)
 
 
 def _facts_of_all(progress: LoginProgress) -> LoginFacts:
     """The facts of a login in one step or several; ``method`` has all methods of SSH."""
     key = _key_of(progress)
     ways = dict.fromkeys(printable(step.way) for step in progress.steps)
+    return _named_facts(progress.name, "+".join(ways), key)
+
+
+def _named_facts(name: bytes, method: str, key: KeyCredentials | None) -> LoginFacts:
+    fingerprint, certificate = (None, None) if key is None else key_facts(key.blob)
     return {
-        "user": printable(progress.name),
-        "method": "+".join(ways),
-        "fingerprint": None if key is None else fingerprint(key.blob),
+        "user": printable(name),
+        "method": method,
+        "fingerprint": fingerprint,
+        "certificate": certificate,
     }
 
 

@@ -129,6 +129,7 @@ def fault_of(credentials: Any, context: ConnectionContext) -> UnfitSignature | N
     """
     if not isinstance(credentials, KeyCredentials):
         return None
-    if credentials.algName in context.offer.login_key_algorithms:
+    algorithm = credentials.signature_algorithm
+    if algorithm in context.offer.login_key_algorithms:
         return None
-    return UnfitSignature(*login_remedy_for(credentials.algName, context.settings))
+    return UnfitSignature(*login_remedy_for(algorithm, context.settings))

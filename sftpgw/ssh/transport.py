@@ -6,8 +6,10 @@ gone or idle is noticed by `keepalive`. Must not know: users, or channels' conte
 
 Rules:
 
-- ssh-userauth is requested once. Conch accepts the request again and again, and starts a new count
-  of failures each time (`SSHServerTransport.ssh_SERVICE_REQUEST`).
+- ssh-userauth is started once. Conch accepts the request again and again, and starts a new count of
+  failures each time (`SSHServerTransport.ssh_SERVICE_REQUEST`). paramiko sends it before each step
+  of a login, so it is accepted again before the login, `MAX_SERVICE_REQUESTS` times in all, and
+  changes nothing.
 - A client that has not logged in `login_grace_seconds` after accept is disconnected.
 - After a disconnect, in either direction, nothing is dispatched or sent. Ten seconds later the
   socket is aborted: Conch waits until all is sent, which a client that does not read can delay for
@@ -56,6 +58,10 @@ ABORT_AFTER_SECONDS = 10.0
 """How long the client may take to read what was sent before a disconnect."""
 
 
+MAX_SERVICE_REQUESTS = 20
+"""How often a client may request ssh-userauth."""
+
+
 class GatewayTransport(KexTransport):
     """The server's end of one SSH connection.
 
@@ -77,6 +83,7 @@ class GatewayTransport(KexTransport):
         self._alive_monitor: ClientAliveMonitor | None = None
         self._abort: DelayedCall | None = None
         self._opened_at_seconds = 0.0
+        self._service_requests = 0
 
     # The connection begins.
 
@@ -125,11 +132,14 @@ class GatewayTransport(KexTransport):
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """Start ssh-userauth, once. The login starts ssh-connection, not a request."""
         name = PacketFields(packet).string()
-        if self.service is not None or name != b"ssh-userauth":
+        self._service_requests += 1
+        is_late = self.is_logged_in or self._service_requests > MAX_SERVICE_REQUESTS
+        if is_late or name != b"ssh-userauth":
             self.sendDisconnect(DISCONNECT_SERVICE_NOT_AVAILABLE, "no such service now")
             return
         self.sendPacket(MSG_SERVICE_ACCEPT, NS(name))
-        self.setService(self.context.services[name]())
+        if self.service is None:
+            self.setService(self.context.services[name]())
 
     def on_login(self) -> None:
         """Apply the limits for clients that have logged in. Called by the login service."""

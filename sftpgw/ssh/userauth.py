@@ -26,6 +26,7 @@ Rules:
 - Another user name starts over, and what was proven counts as attempts then. sshd disconnects. All
   steps are one user's; the source of users is asked in each step but for the code.
 - The banner is sent once, before the reply to the first request.
+- A user who is disabled, has expired or comes from elsewhere is refused like a wrong proof.
 - A user who has authenticated may still be refused for having too many connections.
 - A result of the portal that comes after a success, or after the end of the connection, is ignored;
   its avatar is logged out.
@@ -63,7 +64,13 @@ from sftpgw.model.users import LoginMethod, User
 from sftpgw.ssh.conch_logger import quiet_logger
 from sftpgw.ssh.fields import MalformedPacket
 from sftpgw.ssh.login_progress import LoginProgress, LoginStep, method_of, ways_of
-from sftpgw.ssh.login_reports import tell_failure, tell_step, tell_success, tell_too_many
+from sftpgw.ssh.login_reports import (
+    tell_failure,
+    tell_step,
+    tell_success,
+    tell_too_many,
+    too_many_setting,
+)
 from sftpgw.ssh.login_requests import (
     KEYBOARD_INTERACTIVE,
     PASSWORD,
@@ -263,8 +270,9 @@ class GatewayUserAuth(SSHUserAuthServer):
             return
         key = credentials if isinstance(credentials, KeyCredentials) else None
         reached = progress.after(user, LoginStep(method_of(credentials), request.method, key))
-        if reached is None:
-            self._fail(request, credentials, RefusedProof(NOT_NEXT))
+        fault = self.portal.account_fault(user, self.transport.peer_host)
+        if fault is not None or reached is None:
+            self._fail(request, credentials, RefusedProof(fault or NOT_NEXT))
         elif isinstance(outcome, KeyAuthorised):
             self._confirm(credentials)
         else:
@@ -299,15 +307,15 @@ class GatewayUserAuth(SSHUserAuthServer):
     # Outcomes.
 
     def _admit(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
-        if self.transport.client.ticket.count_for(request.name):
+        most = login.avatar.limits.connections
+        if self.transport.client.ticket.count_for(request.name, most):
             self._succeed(request, reached, login)
             return
         login.logout()
-        tell_too_many(self.transport, reached)
-        self._disconnect(
-            DISCONNECT_TOO_MANY_CONNECTIONS,
-            "this user has too many connections ([ssh] connections_per_user)",
-        )
+        setting = too_many_setting(most, self.transport.context.settings.connections_per_user)
+        tell_too_many(self.transport, reached, setting)
+        text = f"this user has too many connections ({setting})"
+        self._disconnect(DISCONNECT_TOO_MANY_CONNECTIONS, text)
 
     def _succeed(self, request: LoginRequest, reached: LoginProgress, login: OpenedLogin) -> None:
         self._is_over = True

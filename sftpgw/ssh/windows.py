@@ -28,10 +28,12 @@ class ReceiveWindow:
     """The window of one channel; its owner calls `close` in the end.
 
     :param memory: the budget of the user's windows; None for a full window at once.
+    :param most_bytes: how far it may grow.
     """
 
-    def __init__(self, memory: WindowBudget | None) -> None:
-        self.size_bytes = WINDOW_BYTES if memory is None else LEAST_WINDOW_BYTES
+    def __init__(self, memory: WindowBudget | None, most_bytes: int = WINDOW_BYTES) -> None:
+        self.size_bytes = most_bytes if memory is None else LEAST_WINDOW_BYTES
+        self._most_bytes = most_bytes
         self._memory = memory
         self._counted_bytes = 0
         self._creditable_bytes = 0
@@ -70,7 +72,7 @@ class ReceiveWindow:
         return granted_bytes
 
     def _grow(self) -> None:
-        memory, more_bytes = self._memory, min(self.size_bytes, WINDOW_BYTES - self.size_bytes)
+        memory, more_bytes = self._memory, min(self.size_bytes, self._most_bytes - self.size_bytes)
         if memory is None or not more_bytes or not memory.try_acquire(more_bytes):
             return
         memory.watch(self._on_pressure)

@@ -24,6 +24,7 @@ from sftpgw.errors import (
     StoresDiffer,
 )
 from sftpgw.files.copies.preserved_properties import ARCHIVES
+from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MIN_PART_BYTES
 from sftpgw.model.store import (
     BodySink,
@@ -41,7 +42,6 @@ from sftpgw.model.store import (
     UploadsPage,
     WriteCondition,
 )
-from sftpgw.model.stores import store_of_bucket
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import RunningChecksum, joined
 from sftpgw.testing.programmable_store import ProgrammableStore

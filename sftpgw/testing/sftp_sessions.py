@@ -16,7 +16,7 @@ the store was opened and `pump` was called: their replies are in ``client.replie
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -24,6 +24,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from sftpgw.aio.rate_limiter import UserRates
 from sftpgw.aio.user_counts import UserCounts
 from sftpgw.aio.work.scheduler import WorkScheduler
 from sftpgw.files.digests import Digester
@@ -32,6 +33,7 @@ from sftpgw.files.mtimes.cache import SharedMtimes
 from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.files.tree import Tree
 from sftpgw.model.settings import (
+    NO_STORES,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
@@ -102,6 +104,7 @@ class GatewayInMemory:
     :param ssh: ``[ssh]``.
     :param files: ``[files]``.
     :param holds_closes: as of `SharedContext`; by default a CLOSE is carried out at once.
+    :param stores: each ``[store NAME]``, by name.
     """
 
     def __init__(
@@ -113,11 +116,13 @@ class GatewayInMemory:
         ssh: SshSettings | None = None,
         files: FilesSettings | None = None,
         holds_closes: bool = False,
+        stores: Mapping[str, StoreSettings] = NO_STORES,
     ) -> None:
         self.clock = StrictClock()
         self.clock.advance(1_700_000_000)
         self.store = store or FakeStore(min_part_bytes=1)
         self.settings = settings or StoreSettings(bucket="bucket")
+        self.stores = stores
         self.limits = limits or LimitSettings()
         self.ssh = ssh or SshSettings()
         self.files = files or FilesSettings()
@@ -127,6 +132,7 @@ class GatewayInMemory:
         self.mtimes = SharedMtimes()
         self.unfinished = UnfinishedOfUsers()
         self.counts = UserCounts()
+        self.rates = UserRates(self.clock)
         self.events = RecordedEvents()
         self._serials = count(1)
 
@@ -144,7 +150,13 @@ class GatewayInMemory:
         """What all sessions share, on another `store` if one is given."""
         return SharedContext(
             settings=Settings(
-                GatewaySettings(), self.settings, self.ssh, self.limits, self.files, {}
+                GatewaySettings(),
+                self.settings,
+                self.ssh,
+                self.limits,
+                self.files,
+                {},
+                stores=self.stores,
             ),
             store=store or self.store,
             budget=self.budget,
@@ -157,6 +169,7 @@ class GatewayInMemory:
             mtimes=self.mtimes,
             unfinished=self.unfinished,
             counts=self.counts,
+            rates=self.rates,
         )
 
     def session(self, user: User = ALICE, store: SharedStore | None = None) -> Session:
@@ -233,6 +246,7 @@ def _avatar_parts(session: Session) -> AvatarParts:
         output_memory=session.context.budget,
         totals=session.traffic.facts,
         user_sessions=session.count_of_sessions,
+        limits=session.limits,
     )
 
 

@@ -63,6 +63,7 @@ from sftpgw.model.subsystem import CommandFactory, SubsystemFactory
 from sftpgw.model.units import KIB
 from sftpgw.model.users import NO_KEYS, NO_OPTIONS, LoginRules, SessionLabels, User
 from sftpgw.ssh.avatar import GatewayAvatar
+from sftpgw.ssh.channel_pace import NO_LIMITS, SessionLimits
 from sftpgw.ssh.factory import GatewayFactory
 from sftpgw.ssh.transport import GatewayTransport
 from sftpgw.testing.cpu_clocks import free_work
@@ -258,6 +259,7 @@ class AvatarParts:
     :param output_memory: the budget for unread output, if it is counted.
     :param totals: returns the session's totals for the log.
     :param user_sessions: counts the channels of all connections of the user, if anything does.
+    :param limits: what the user's sessions may have together.
     """
 
     commands: CommandFactory | None = None
@@ -265,6 +267,7 @@ class AvatarParts:
     output_memory: MemoryBudget | None = None
     totals: Callable[[], SessionTotals] = SessionTotals
     user_sessions: UserCount | None = None
+    limits: SessionLimits = NO_LIMITS
 
 
 NO_PARTS = AvatarParts()
@@ -389,6 +392,8 @@ def make_test_portal(
             output_memory=parts.output_memory,
             totals=parts.totals,
             user_sessions=parts.user_sessions,
+            user=user.name,
+            limits=parts.limits,
         )
 
     cheap_decoy = DEFAULT_DECOY.replace("$12$", "$04$")

@@ -19,9 +19,10 @@ from twisted.cred.portal import IRealm
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from zope.interface.verify import verifyObject
 
-from sftpgw.auth.authenticator import LoginAttempt
+from sftpgw.auth.authenticator import KeyGrant, KeyRefusal, LoginAttempt
 from sftpgw.auth.checkers import PasswordChecker, PublicKeyChecker
 from sftpgw.auth.login_credentials import KeyCredentials, PasswordCredentials
+from sftpgw.auth.offered_keys import OfferedKey
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.realm import GatewayRealm, make_portal
 from sftpgw.auth.sources.static import StaticUserDirectory
@@ -276,9 +277,10 @@ class ElsewhereAuthenticator:
     def __init__(self) -> None:
         self.attempts: list[LoginAttempt] = []
 
-    async def user_of_key(self, attempt: LoginAttempt, key_blob: bytes) -> User | None:
+    async def user_of_key(self, attempt: LoginAttempt, key: OfferedKey) -> KeyGrant | KeyRefusal:
         self.attempts.append(attempt)
-        return make_user("guest") if key_blob == KEY.public().blob() else None
+        is_right = key.blob == KEY.public().blob()
+        return KeyGrant(make_user("guest")) if is_right else KeyRefusal("")
 
     async def user_of_password(self, attempt: LoginAttempt, password: bytes) -> User | None:
         self.attempts.append(attempt)

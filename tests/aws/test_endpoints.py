@@ -60,9 +60,72 @@ def test_an_access_point() -> None:
     assert endpoint.base_url == "https://mine-123456789012.s3-accesspoint.eu-west-1.amazonaws.com"
 
 
+ACCESS_POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint/mine"
+ALIAS = "mine-abcdefghijklmnopqrstuvwxyz123456-s3alias"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "settings", "host"),
+    [
+        ("my-bucket", {"fips": True}, "my-bucket.s3-fips.us-west-2"),
+        ("my-bucket", {"dual_stack": True}, "my-bucket.s3.dualstack.us-west-2"),
+        (
+            "my-bucket",
+            {"fips": True, "dual_stack": True},
+            "my-bucket.s3-fips.dualstack.us-west-2",
+        ),
+        (
+            "my-bucket",
+            {"accelerate": True, "dual_stack": True},
+            "my-bucket.s3-accelerate.dualstack",
+        ),
+        (ACCESS_POINT, {}, "mine-123456789012.s3-accesspoint.us-west-2"),
+        (ACCESS_POINT, {"fips": True}, "mine-123456789012.s3-accesspoint-fips.us-west-2"),
+        (
+            ACCESS_POINT,
+            {"dual_stack": True},
+            "mine-123456789012.s3-accesspoint.dualstack.us-west-2",
+        ),
+        (
+            ACCESS_POINT,
+            {"fips": True, "dual_stack": True},
+            "mine-123456789012.s3-accesspoint-fips.dualstack.us-west-2",
+        ),
+        (ALIAS, {}, f"{ALIAS}.s3.us-west-2"),
+        (ALIAS, {"fips": True}, f"{ALIAS}.s3-fips.us-west-2"),
+        (ALIAS, {"dual_stack": True}, f"{ALIAS}.s3.dualstack.us-west-2"),
+        (
+            ALIAS,
+            {"fips": True, "dual_stack": True},
+            f"{ALIAS}.s3-fips.dualstack.us-west-2",
+        ),
+    ],
+)
+def test_the_host_of_each_kind_of_endpoint(
+    bucket: str, settings: dict[str, object], host: str
+) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/dual-stack-endpoints.html"""
+    endpoint = endpoint_of(bucket, region="us-west-2", **settings)
+    assert endpoint.base_url == f"https://{host}.amazonaws.com"
+    assert endpoint.signing_region == "us-west-2"
+
+
+def test_a_region_without_fips_is_told() -> None:
+    """The rules have a host for it, which does not exist."""
+    with pytest.raises(StoreError, match="no FIPS endpoint in eu-west-1; it has some in ca-"):
+        endpoint_of("my-bucket", region="eu-west-1", fips=True)
+
+
+def test_a_bucket_of_a_named_store_is_asked_for_by_its_own_name() -> None:
+    endpoint = endpoint_of(f"far:{ACCESS_POINT}", region="us-west-2", name="far")
+    assert endpoint.base_url.startswith("https://mine-123456789012.s3-accesspoint.")
+
+
 @pytest.mark.parametrize(
     ("bucket", "settings"),
     [
+        (ACCESS_POINT, {"accelerate": True}),
+        ("my-bucket", {"region": "cn-north-1", "fips": True}),
         ("my-bucket", {"region": "not a region"}),
         ("my.bucket", {"accelerate": True}),
         ("arn:aws:s3::123456789012:accesspoint:mrap.mrap", {}),

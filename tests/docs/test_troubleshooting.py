@@ -16,7 +16,11 @@ described_events = load_extension("described_events")
 PAGE = REPOSITORY / "docs" / "troubleshooting.rst"
 
 MODULES = [
+    "auth/authorized_keys.py",
     "auth/login_keys.py",
+    "auth/revocation_lists.py",
+    "config/key_files.py",
+    "model/address_patterns.py",
     "auth/hashes/argon2_hash.py",
     "auth/hashes/bcrypt_hash.py",
     "auth/hashes/pbkdf2_hash.py",

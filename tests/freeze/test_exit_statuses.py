@@ -212,6 +212,9 @@ def test_the_console_script(config: Callable[..., str]) -> None:
     demand("sftpgw: check with a fault", of("check", "--config", faulty))
     demand("sftpgw: hash-password", of("hash-password", typed="secret\n"))
     demand("sftpgw: hash-password without a password", of("hash-password"))
+    right = config()
+    demand("sftpgw: user list", of("user", "list", "--config", right))
+    demand("sftpgw: user disable of no user", of("user", "disable", "x", "--config", right))
 
 
 def test_commands() -> None:

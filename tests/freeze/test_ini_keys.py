@@ -19,11 +19,11 @@ import pytest
 from sftpgw.config import load_settings
 from sftpgw.config.tables import DEFAULT_KEYS, SECTIONS, USER_KEYS
 from sftpgw.errors import ConfigError
-from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
+from sftpgw.model.mounts import ALL_PERMISSIONS, Mount, Permission
 from sftpgw.model.settings import HOST_KEY_NAMES, PenaltySettings, Settings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
-from sftpgw.model.users import User
+from sftpgw.model.users import AuthorizedKey, User
 from sftpgw.ssh.algorithms import KNOWN, Offer
 from tests.freeze.tables import demand_same, rows_of
 
@@ -31,10 +31,54 @@ TABLE = "ini_keys.txt"
 NONSENSE = "!nonsense!"
 UNIT_BYTES = {"KiB": KIB, "MiB": MIB, "GiB": GIB}
 UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEH"
 
 EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
     "printable": ({"text": "text"}, ["a\tb", "${HOME}"]),
+    "names": ({"one two,three": ("one", "two", "three")}, []),
+    "groups": ({"staff": 7, "staff, visitors": 3, "visitors staff": 7}, ["nobody-has-it"]),
+    "patterns": ({"*.exe ~$*, [a-c]?": ("*.exe", "~$*", "[a-c]?")}, ["a/b"]),
+    "expiry": (
+        {
+            "2027-03-31": 1806451200.0,
+            "2027-03-31T02:00+02:00": 1806451200.0,
+            "2027-03-31T00:00:01Z": 1806451201.0,
+            "never": None,
+        },
+        ["2027-02-30", "31.3.2027", "tomorrow"],
+    ),
+    "mount-lines": (
+        {
+            "/in s3://abc/in": (Mount("abc", "in/", path=("in",)),),
+            '"/a b/c" s3://abc/ list download': (
+                Mount(
+                    "abc",
+                    "",
+                    path=("a b", "c"),
+                    permissions=Permission.LIST | Permission.DOWNLOAD,
+                ),
+            ),
+            "\n /a s3://abc/{username}/\n /b s3://arn:aws:s3:r:123456789012:accesspoint/ab1/p/": (
+                Mount("abc", "alice/", path=("a",)),
+                Mount("arn:aws:s3:r:123456789012:accesspoint/ab1", "p/", path=("b",)),
+            ),
+        },
+        [
+            "/in",
+            "in s3://abc/",
+            "/in abc/in",
+            "/in s3://abc",
+            "/in s3://a/",
+            "/in s3://abc/ fly",
+            "/in s3://abc/../x",
+            "/a/../b s3://abc/",
+            "/in other:abc/in/",
+            "/in s3://abc/.sftpgw/x/",
+            "/in s3://abc/{user}/",
+            "/ s3://abc/\n / s3://def/",
+        ],
+    ),
     "secret": ({"s3cr%t;#": "s3cr%t;#"}, ["${SECRET}", "<secret>"]),
     "text": ({"$2b$04$abc": "$2b$04$abc"}, []),
     "yes-or-no": (
@@ -96,6 +140,24 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "key-prefix": (
         {"/": "", "a": "a/", "/a/b/": "a/b/", "{username}/x": "alice/x/", "{{a}}": "{a}/"},
         ["a//b", "a/../b", "{user}", "$USER/", "p" * 901],
+    ),
+    "login-alternatives": (
+        {
+            "any": (),
+            "publickey": (("publickey",),),
+            "publickey+password": (("publickey", "password"),),
+            "password+publickey+totp": (("password", "publickey", "totp"),),
+            "publickey+totp password+totp": (("publickey", "totp"), ("password", "totp")),
+        },
+        ["totp", "totp+password", "any password", "publickey+any", "password+password", "key", "+"],
+    ),
+    "totp-secret": (
+        {
+            SECRET: SECRET,
+            "jbsw y3dp ehpk 3pxp-JBSW Y3DP EH====": SECRET,
+            "A" * 103: "A" * 103,
+        },
+        ["JBSWY3DPEHPK3PXP", "A" * 105, "1" * 32, "A" * 33],
     ),
 }
 """By type: texts with what they mean, and texts that are refused."""
@@ -166,6 +228,8 @@ class Loader:
             given["*"] += "key_prefix = home/\n"
         if row.key not in ("password_hash", "authorized_keys"):
             given["USER"] += "authorized_keys = key\n"
+        if row.key == "require":
+            given["USER"] += f"password_hash = hash\ntotp_secret = {SECRET}\n"
         if row.name == "[s3] bucket":
             given["*"] += "bucket = other\n"
         if row.name == "[USER] password_hash" and text is None:
@@ -173,12 +237,13 @@ class Loader:
         if row.name == "[USER] authorized_keys" and not text:
             given["USER"] += "password_hash = hash\n"
         users = f"[*]\n{given.pop('*')}[alice]\n{given.pop('USER')}"
+        users += "[*staff]\nweight = 7\n[*visitors]\nweight = 3\n"
         gateway = "".join(f"[{name}]\n{lines}" for name, lines in given.items())
         (self.folder / "users.ini").write_text(users, encoding="utf-8")
         (self.folder / "sftpgw.ini").write_text(gateway, encoding="utf-8")
         return load_settings(
             self.folder / "sftpgw.ini",
-            read_key=str.encode,
+            read_key=lambda line: AuthorizedKey(line.encode()),
             check_hash=str,
             known_algorithms=KNOWN,
         )
@@ -239,11 +304,19 @@ def test_a_default_is_what_the_table_says(row: Row, loader: Loader) -> None:
 
 def _of_user(user: User, field: str) -> Any:
     """The value of a field of `USER_KEYS`, wherever in the user it is."""
+    if field in ("deny", "allow", "hides_denied"):
+        return getattr(user.mounts[0].access_at(()), field)
+    if field == "mount":
+        return tuple(mount for mount in user.mounts if mount.path)
+    if field == "groups":
+        return user.weight if user.weight != 1 else ()
     value = next(
         getattr(part, field)
         for part in (user.mounts[0], user.login, user.limits, user)
         if hasattr(part, field)
     )
+    if field == "require":
+        return tuple(tuple(method.value for method in series) for series in value)
     return frozenset(value) if field == "authorized_keys" else value
 
 
@@ -340,12 +413,12 @@ def demand_examples(row: Row, kind: str, loader: Loader) -> None:
 
 def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values as this key has them."""
-    folder = {"[gateway] host_keys": True, "[s3] ca_file": True}
+    of_folder = ("[gateway] host_keys", "[s3] ca_file", "[auth] ca_keys", "[auth] revoked_keys")
     if row.name in ("[gateway] users", "[ssh] banner_file"):
         return {}  # their values are what is in the file
     if row.key == "authorized_keys":
         return {text: frozenset(line.encode() for line in v) for text, v in accepted.items()}
-    if row.name in folder:
+    if row.name in of_folder:
         return {}  # absolute, and tested in test_files_are_relative_to_the_configuration
     return accepted
 
@@ -356,5 +429,7 @@ def test_files_are_relative_to_the_configuration(loader: Loader) -> None:
     host_keys = loader.value(rows["[gateway] host_keys"], "a\n b/c")
     assert host_keys == (str(folder / "a"), str(folder / "b/c"))
     assert loader.value(rows["[s3] ca_file"], "text") == str(folder / "text")
+    assert loader.value(rows["[auth] ca_keys"], "text") == str(folder / "text")
+    assert loader.value(rows["[auth] revoked_keys"], "text") == str(folder / "text")
     assert loader.value(rows["[ssh] banner_file"], "text") == "Members only.\r\n"
     assert loader.value(rows["[gateway] users"], "./users.ini") == ("alice",)

@@ -230,6 +230,11 @@ def test_the_sink_needs_the_permissions_of_sftp(gateway: GatewayInMemory) -> Non
     talk = Talk(gateway, b"scp -r -t .", user)
     talk.heard()
     assert b"may not overwrite" in talk.say(header(b"there", 1))
+    assert talk.say(b"D0755 0 new\n") == OK  # whether there is one must not show
+    talk.drop()
+    user = with_mount(ALICE, permissions=Permission.UPLOAD | Permission.LIST)
+    talk = Talk(gateway, b"scp -r -t .", user)
+    talk.heard()
     assert b"you may not make directories" in talk.say(b"D0755 0 new\n")
     talk.drop()
     assert stored(gateway) == {"there": b"old"}

@@ -24,10 +24,12 @@ from sftpgw.ssh.admission import (
     Refusal,
     drop_probability,
 )
+from sftpgw.ssh.channel_pace import SessionLimits
 from sftpgw.ssh.factory import REFUSALS_TALLY_SECONDS, GatewayFactory
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.ssh_clients import ClientConnection, ClientUserAuth
 from sftpgw.testing.ssh_pairs import (
+    AvatarParts,
     ClientPair,
     LoggedInPair,
     RecordedEvents,
@@ -385,10 +387,21 @@ def test_refusals_are_one_event_with_counts() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_a_user_with_too_many_connections_is_told() -> None:
-    settings = SshSettings(connections_per_user=1)
+@pytest.mark.parametrize(
+    ("general", "own", "setting"),
+    [
+        (1, None, "[ssh] connections_per_user"),
+        (100, 1, "users.ini max_sessions"),
+        (1, 100, "[ssh] connections_per_user"),
+    ],
+)
+def test_a_user_with_too_many_connections_is_told(
+    general: int, own: int | None, setting: str
+) -> None:
+    settings = SshSettings(connections_per_user=general)
     key, clock, events, logouts = new_key(), Clock(), RecordedEvents(), list[str]()
-    portal = make_test_portal({"alice": make_user("alice", key)}, {}, logouts.append)
+    parts = AvatarParts(limits=SessionLimits(connections=own))
+    portal = make_test_portal({"alice": make_user("alice", key)}, {}, logouts.append, parts)
     factory = make_factory(portal, clock, events, settings)
 
     def log_in() -> tuple[ClientPair, ClientConnection]:
@@ -400,17 +413,13 @@ def test_a_user_with_too_many_connections_is_told() -> None:
     assert opened.started
     second, refused = log_in()
     assert not refused.started
-    assert (
-        second.client.disconnect_text
-        == b"this user has too many connections ([ssh] connections_per_user)"
-    )
+    text = f"this user has too many connections ({setting})"
+    assert second.client.disconnect_text == text.encode()
     assert not second.connected
     assert logouts == ["alice"]
     (facts,) = events.facts("login-refused")
-    assert (facts["user"], facts["reason"]) == (
-        "alice",
-        "too many connections ([ssh] connections_per_user)",
-    )
+    assert facts["user"] == "alice"
+    assert facts["reason"] == f"too many connections ({setting})"
     assert "login-failed" not in events.names()
     first.drop()
     third, opened = log_in()

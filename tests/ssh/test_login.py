@@ -411,6 +411,16 @@ def test_both_ways_to_send_a_password_count_together() -> None:
     assert len(login.heard(FAILURE)) == 1 + 3
 
 
+def test_a_service_request_does_not_start_a_new_count() -> None:
+    login = Login(settings=SshSettings(auth_tries=3))
+    for number in range(3):
+        login.password(b"wrong")
+        if number < 2:
+            login.pair.send_packet(SERVICE_REQUEST, NS(b"ssh-userauth"))
+    assert len(login.heard(SERVICE_ACCEPT)) == 3
+    assert login.disconnect_text == b"too many authentication failures ([ssh] auth_tries)"
+
+
 def test_prompts_without_a_response_count_as_attempts() -> None:
     login = Login(settings=SshSettings(auth_tries=3))
     for _ in range(3):

@@ -26,7 +26,7 @@ from sftpgw.ssh.factory import SILENT_TALLY_SECONDS
 from sftpgw.ssh.packet_cipher import PacketCiphers
 from sftpgw.ssh.packet_transport import PACKETS_PER_LOOK, SMALL_PACKET
 from sftpgw.ssh.packet_writer import PACKET_OVERHEAD_BYTES, UNREAD_CONTROL_BYTES
-from sftpgw.ssh.transport import ABORT_AFTER_SECONDS
+from sftpgw.ssh.transport import ABORT_AFTER_SECONDS, MAX_SERVICE_REQUESTS
 from sftpgw.testing.cpu_clocks import CpuClock, dear_work
 from sftpgw.testing.ssh_clients import SOCKET_BYTES, MemoryTransport
 from sftpgw.testing.ssh_pairs import (
@@ -383,8 +383,14 @@ def test_a_client_without_a_common_algorithm_is_disconnected(fresh: Fresh) -> No
     assert fresh.is_hung_up()
 
 
-def test_userauth_can_be_requested_once_and_nothing_else_ever() -> None:
-    for requests in ([b"ssh-connection"], [b"ssh-userauth", b"ssh-userauth"], [b"nonsense"]):
+def test_userauth_can_be_requested_some_times_and_nothing_else_ever() -> None:
+    """paramiko requests it before each step of a login."""
+    for requests in (
+        [b"ssh-connection"],
+        [b"ssh-userauth", b"ssh-connection"],
+        [b"ssh-userauth"] * (MAX_SERVICE_REQUESTS + 1),
+        [b"nonsense"],
+    ):
         fresh = Fresh(greet=True)
         for name in requests:
             fresh.pair.send_packet(SERVICE_REQUEST, NS(name))

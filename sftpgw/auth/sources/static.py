@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sftpgw.auth.key_rules import PLAIN_KEY_RULES, KeyRules
 from sftpgw.auth.passwords import Decoys
 from sftpgw.auth.plan import first_methods
 from sftpgw.auth.threads import RunInThread
@@ -31,15 +32,16 @@ class StaticUserDirectory:
 
 
 def static_authenticator(
-    users: Mapping[str, User], run_in_thread: RunInThread
+    users: Mapping[str, User], run_in_thread: RunInThread, key_rules: KeyRules = PLAIN_KEY_RULES
 ) -> RecordAuthenticator:
     """Logins of these users. To exchange the users, exchange the result: it holds all of them.
 
     :param users: the users by their names.
     :param run_in_thread: runs the hash of a password in a thread.
+    :param key_rules: judge keys.
     """
     hashes = [hashed for user in users.values() if (hashed := user.login.password_hash)]
     begun_with = first_methods(user.login.require for user in users.values())
     return RecordAuthenticator(
-        StaticUserDirectory(users), run_in_thread, Decoys(hashes), begun_with
+        StaticUserDirectory(users), run_in_thread, Decoys(hashes), begun_with, key_rules
     )

@@ -25,12 +25,14 @@ from dataclasses import dataclass, replace
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sftpgw.files.listing.known_entries import directory_entries
 from sftpgw.files.listing.packed_entries import PackedEntries
 from sftpgw.files.listing.page_mtimes import PageMtimes
 from sftpgw.files.listing.plan import NO_FILES, EntrySieve
 from sftpgw.files.listing.progress import Progress
 from sftpgw.files.memory.held_memory import HeldMemory
 from sftpgw.files.paths import Location, is_hidden
+from sftpgw.files.permissions import shown_names
 from sftpgw.files.session_context import SessionContext
 from sftpgw.model.events.file_events import KeysSkipped
 from sftpgw.model.filesystem import DirectoryEntry, FileAttributes, FileWriter
@@ -121,7 +123,13 @@ class Listing:
         self._skipped = 0
         self._page = PackedEntries()
         self._coming_bytes = 0
-        beginning = _Place(None, EntrySieve(location.mount, location.prefix), Progress())
+        sieve = EntrySieve(
+            location.mount,
+            location.prefix,
+            fixed_names=location.fixed_names,
+            is_shown=shown_names(location),
+        )
+        beginning = _Place(None, sieve, Progress())
         self._place = self._coming_place = beginning
         self._next_place: _Place | None = None
         """The place of the page that is loaded next, unless one is coming already."""
@@ -228,7 +236,9 @@ class Listing:
         if len(page.objects) + len(page.prefixes) > ROWS_AT_ONCE and self._work.is_late():
             await self._work.next_step("listings")
         sieve = copy(place.sieve)
-        entries = PackedEntries(sieve.entries(page, unpublished, own, directory_mtimes))
+        found = sieve.entries(page, unpublished, own, directory_mtimes)
+        is_first = place.token is None
+        entries = PackedEntries((*fixed_entries(self._location), *found) if is_first else found)
         self._skipped = sieve.skipped
         self._coming_bytes = entries.size_bytes
         self._settle()
@@ -282,6 +292,11 @@ class Listing:
                 )
             )
             self._skipped = 0
+
+
+def fixed_entries(location: Location) -> tuple[DirectoryEntry, ...]:
+    """The entries of the fixed directories in a directory, which its first page shows."""
+    return directory_entries(location.fixed_names)
 
 
 def listed_bytes(page: ListPage) -> int:

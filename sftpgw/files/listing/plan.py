@@ -16,7 +16,7 @@ page whose range of keys includes its key, unless that page has an object of thi
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -38,12 +38,25 @@ class EntrySieve:
 
     :param mount: the mount of the directory, which knows the hidden prefix.
     :param prefix: the prefix of the directory.
+    :param fixed_names: the names of fixed directories, which hide what is stored under them
+        (`files/mount_table`); the listing shows them itself.
+    :param is_shown: tells whether a name is shown, and is told whether it is that of a file; None:
+        all are.
     :ivar skipped: how many keys no path can name, so far.
     """
 
-    def __init__(self, mount: Mount, prefix: str) -> None:
+    def __init__(
+        self,
+        mount: Mount,
+        prefix: str,
+        *,
+        fixed_names: Collection[str] = frozenset(),
+        is_shown: Callable[[str, bool], bool] | None = None,
+    ) -> None:
         self._mount = mount
         self._prefix = prefix
+        self._fixed_names = fixed_names
+        self._is_shown = is_shown
         self._open_names: list[str] = []
         self._last_key = b""
         self.skipped = 0
@@ -75,7 +88,7 @@ class EntrySieve:
             if is_hidden(self._mount, key):
                 continue
             if key == self._prefix:
-                if found is not None and found.size_bytes:
+                if found is not None and found.size_bytes and self._shows(MARKER_CONTENT, True):
                     yield DirectoryEntry(MARKER_CONTENT, found)
                 continue
             # In the top of a bucket, an object or directory may have this name of its own.
@@ -83,14 +96,19 @@ class EntrySieve:
                 self.skipped += 1
                 continue
             directory = name if found is None else hadoop_directory(name, found.size_bytes)
-            if directory in self._open_names:
+            if directory in self._open_names or (directory or name) in self._fixed_names:
                 continue
             self._remember(directory or name)
+            if not self._shows(directory or name, directory is None):
+                continue
             if directory is not None:
                 attributes = FileAttributes(FileKind.DIRECTORY, 0, directory_mtimes.get(key))
                 yield DirectoryEntry(directory, attributes)
             elif found is not None:
                 yield DirectoryEntry(name, found)
+
+    def _shows(self, name: str, is_file: bool) -> bool:
+        return self._is_shown is None or self._is_shown(name, is_file)
 
     def _rows(
         self,

@@ -200,7 +200,7 @@ class Budget:
             return
         self._slow_uploads.take_back(self.seconds())
         self.serve()
-        for upload in islice(self._slow_uploads.stalled(), TOLD_A_LOOK):
+        for upload in islice(self._slow_uploads.stalled(self.seconds()), TOLD_A_LOOK):
             if not self._give_way(upload):
                 return
 
@@ -282,7 +282,7 @@ class Budget:
 class _GoneUpload:
     """Stands for an upload that has ended. Implements `model.moving_upload.MovingUpload`."""
 
-    is_slow = is_stalled = is_silent = can_cut = False
+    is_slow = is_still = is_stalled = is_silent = can_cut = False
     unused_bytes = 0
 
     def cut(self) -> None:
@@ -320,6 +320,14 @@ class UploadAccount:
     @property
     def lent_bytes(self) -> int:
         return self._held.lent_bytes
+
+    @property
+    def is_in_vain(self) -> bool:
+        return self._held.in_vain_since_seconds is not None
+
+    def note_moving(self) -> None:
+        if self._held.in_vain_since_seconds is not None:
+            self._plan.note_moving(self._held)
 
     def send(self, sent_bytes: int) -> None:
         if sent_bytes != self._held.sent_bytes:

@@ -33,12 +33,15 @@ class HeldUpload(Holder):
     :ivar uncounted_bytes: how many of these are not counted. They came while it waited, and count
         in the window of its client.
     :ivar lent_bytes: how many are on loan from the reserve, to fill a part.
+    :ivar in_vain_since_seconds: when it was found to have a loan, and not to move; None once it
+        has moved since.
     :ivar missing_bytes: how many it waits for.
     :ivar part_bytes: with how many filling bytes it can send a part.
     """
 
     __slots__ = (
         "filler",
+        "in_vain_since_seconds",
         "lent_bytes",
         "missing_bytes",
         "part_bytes",
@@ -52,6 +55,7 @@ class HeldUpload(Holder):
         self.sent_bytes = 0
         self.uncounted_bytes = 0
         self.lent_bytes = 0
+        self.in_vain_since_seconds: float | None = None
         self.missing_bytes = 0
         self.part_bytes = 0
 

@@ -31,7 +31,7 @@ class Loans:
         self._reserve_bytes = 0
         self._lent_to: Counter[str] = Counter()
         self._waiting: dict[str, dict[HeldUpload, int]] = {}  # by user; each with its serial number
-        self._closest: dict[str, list[tuple[int, int, HeldUpload]]] = {}
+        self._closest: dict[str, list[tuple[bool, int, int, HeldUpload]]] = {}
         self._serial = 0
         # How many bytes may be held at most when one of those that wait borrows; None if that is
         # not known. So the users that wait are not looked through for each byte that comes back.
@@ -95,10 +95,10 @@ class Loans:
     def _queue(self, user: str, upload: HeldUpload) -> None:
         waiting, heap = self._waiting[user], self._closest.setdefault(user, [])
         if len(heap) > 2 * len(waiting) + 8:
-            heap[:] = [(each.loan_bytes, serial, each) for each, serial in waiting.items()]
+            heap[:] = [_entry(each, serial) for each, serial in waiting.items()]
             heapify(heap)
         else:
-            heappush(heap, (upload.loan_bytes, waiting[upload], upload))
+            heappush(heap, _entry(upload, waiting[upload]))
         if self._most_held_bytes is not None:
             self._most_held_bytes = max(self._most_held_bytes, self._bound(upload))
 
@@ -106,13 +106,13 @@ class Loans:
         """Of a user that waits, the upload closest to its part."""
         waiting, heap = self._waiting[user], self._closest[user]
         while True:
-            loan_bytes, serial, upload = heap[0]
+            _, _, serial, upload = first = heap[0]
             if waiting.get(upload) != serial:
                 heappop(heap)
-            elif upload.loan_bytes == loan_bytes:
+            elif (entry := _entry(upload, serial)) == first:
                 return upload
             else:
-                heapreplace(heap, (upload.loan_bytes, serial, upload))
+                heapreplace(heap, entry)
 
     def _bound(self, upload: HeldUpload) -> int:
         """How many bytes may be held at most when an upload borrows; -1: it may not."""
@@ -126,3 +126,7 @@ class Loans:
         if lent_bytes and lent_bytes + loan_bytes > left_bytes:
             return -1  # a loan has to come back, which is looked at anew
         return max(0, self._limit_bytes - loan_bytes)
+
+
+def _entry(upload: HeldUpload, serial: int) -> tuple[bool, int, int, HeldUpload]:
+    return upload.in_vain_since_seconds is not None, upload.loan_bytes, serial, upload

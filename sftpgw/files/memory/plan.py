@@ -22,27 +22,33 @@ Rules
    part can be sent. Of the users with least on loan, the one that has used least is first; of
    its uploads, the one closest to its part. A user gets no more than is left afterwards, but always
    a first loan. While no loan is out, the first one may use the overdraft. A loan ends with its
-   part, or when the upload becomes slow.
+   part, or when its upload hardly moves for a second while others wait: it keeps what it has
+   filled, as long as half of the reserve and the largest part are left to lend. Such a loan was *in
+   vain*: its upload borrows after all others then, until it moves, and counts as slow once it has
+   waited for a while.
 5. A slow upload that finds the pool used up does not borrow or wait, if slow uploads hold more than
    half of the pool. Those of them that hold enough for a part send it as it is. If there are none,
    the newest slow upload is told to come again: of the user over a fair share that has most in
    further uploads beside its largest; if there is no such user, the newest of all. So slow uploads
    fill the pool at most, and leave the reserve to those who move.
-6. While requests wait, uploads are looked at from time to time. Silent ones are told to come again,
-   and those of users over a fair share, and of the user that is next, that have been slow for as
-   long. If slow uploads hold more than half of the pool, any of them, by rule 5.
+6. While requests wait, uploads are looked at from time to time. Those that hardly move give back
+   what they have not used, and take small steps then. Silent ones are told to come again, and slow
+   ones whose loan cannot end, and those of users over a fair share, and of the user that is next,
+   that have been slow for as long as silent ones. If slow uploads hold more than half of the pool,
+   any of them, by rule 5.
 7. A user who stays *within its share* may pass the queue as long as the next in the queue holds
    more than its own. The share is an equal part, by weight, among the users that hold something or
    wait.
 
 Why the line always moves: sent bytes and read-ahead come back whatever others do. Suppose that only
 filling bytes are left, and all their uploads wait. They hold at most the pool and the overdraft
-(rules 1 and 2), so that the reserve is free, and no loan is out. It is enough for any part (its
-definition), so that the first loan is granted (rule 4). Its upload waits for nothing any more: it
-sends its part, or is slow and loses the loan, or its client leaves. Each of these brings back the
-loan, and a sent part brings back what its upload had filled before as well, which goes to the next
-in the fair order. This is the banker's algorithm (Dijkstra, EWD 108, 1965) with one resource: a
-state is safe if one process can always get all that it may still claim.
+(rules 1 and 2), and of the reserve what was kept when loans ended; no loan is out. What is left of
+the reserve is enough for any part, together with the overdraft (rule 4), so that the first loan is
+granted. Its upload waits for nothing any more: it sends its part, or is slow and loses the loan, or
+its client leaves. Each of these brings back the loan, and a sent part brings back what its upload
+had filled before as well, which goes to the next in the fair order. This is the banker's algorithm
+(Dijkstra, EWD 108, 1965) with one resource: a state is safe if one process can always get all that
+it may still claim.
 """
 
 from __future__ import annotations
@@ -193,6 +199,12 @@ class MemoryPlan:
         in_pool = self.filling_bytes + size_bytes <= pool_bytes + self.overdraft_bytes
         return in_pool and self.may_overdraw(size_bytes)
 
+    def may_keep(self, size_bytes: int) -> bool:
+        """Whether so many bytes that were on loan may stay, and enough is left to lend."""
+        least_bytes = max(self._largest_part_bytes, self.limit_bytes // RESERVE_SHARE // 2)
+        most_bytes = self.limit_bytes + self.overdraft_bytes - least_bytes
+        return self.filling_bytes + size_bytes <= most_bytes
+
     # Counting.
 
     def count(self, holder: Holder, size_bytes: int, now_seconds: float) -> None:
@@ -263,6 +275,7 @@ class MemoryPlan:
         more_bytes = sent_bytes - upload.sent_bytes
         filled_bytes = max(0, min(more_bytes, upload.filling_bytes))
         if more_bytes > 0:
+            self.note_moving(upload)
             self.fill(upload, -filled_bytes, now_seconds)
             self.end_loan(upload)
         upload.sent_bytes = sent_bytes
@@ -275,6 +288,12 @@ class MemoryPlan:
         upload.uncounted_bytes += uncounted_bytes
         self.count(upload, more_bytes - uncounted_bytes, now_seconds)
         if uncounted_bytes and upload in self._waiting_uploads:
+            self._loans.note_change(upload)
+
+    def note_moving(self, upload: HeldUpload) -> None:
+        """An upload that had a loan and did not move does so now."""
+        upload.in_vain_since_seconds = None
+        if upload in self._waiting_uploads:
             self._loans.note_change(upload)
 
     def end_loan(self, upload: HeldUpload) -> None:
@@ -355,9 +374,10 @@ class MemoryPlan:
         self.count(upload, loan_bytes, now_seconds)
         return request
 
-    def _rank(self, upload: HeldUpload) -> tuple[float, float, int]:
+    def _rank(self, upload: HeldUpload) -> tuple[bool, float, float, int]:
         user = upload.path[0]
         return (
+            upload.in_vain_since_seconds is not None,
             self._loans.lent_to(user) / self._weights.weight(user),
             self._order.used(user) // 1,
             upload.loan_bytes,

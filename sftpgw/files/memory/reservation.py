@@ -18,12 +18,13 @@ from twisted.internet.defer import Deferred
 
 from sftpgw.aio.delayed_call import cancel_pending
 from sftpgw.errors import LimitReached
-from sftpgw.files.memory.stall import SLOW_SECONDS, StallTimeout
+from sftpgw.files.memory.slow_uploads import IN_VAIN_SECONDS
+from sftpgw.files.memory.stall import SLOW_SECONDS, STILL_SECONDS, StallTimeout
 from sftpgw.model.clock import Clock, DelayedCall
 from sftpgw.model.memory import MemoryBudget
 from sftpgw.model.units import KIB
 
-RECLAIM_SECONDS = 10.0
+RECLAIM_SECONDS = 1.0
 """How often a transfer in the queue asks the others to give back idle memory."""
 
 
@@ -75,11 +76,15 @@ class BufferedUpload(Protocol):
         """Up to this size an upload does not wait in the queue; and the size of its first step."""
 
     step_bytes: int
-    """How many bytes are reserved at once: a multiple of `small_bytes`."""
+    """How many bytes are reserved at once: a multiple of `small_bytes`, or `least_step_bytes`."""
+
+    @property
+    def least_step_bytes(self) -> int:
+        """How many bytes a slow upload reserves at once."""
 
     @property
     def slow_filling_bytes(self) -> int:
-        """As `filling_bytes`, in steps of `small_bytes`."""
+        """As `filling_bytes`, in steps of `least_step_bytes`."""
 
     @property
     def waits_for_gap(self) -> bool:
@@ -127,6 +132,8 @@ class UploadReservation:
         """When the client wrote last."""
         self._silent_since_seconds = self._slow_since_seconds = self.written_seconds
         self._seen_bytes = 0
+        self._still_since_seconds = self.written_seconds
+        self._moved_bytes = 0  # the progress at `_still_since_seconds`
         self._lap_bytes = 0
         self._timed_bytes = 0  # the progress at `_slow_since_seconds`
         self._was_slow = False  # for the last step of new bytes
@@ -158,8 +165,8 @@ class UploadReservation:
             return
         self._note_lap()
         self._count_list()
-        if self.is_slow:
-            plan.step_bytes = plan.small_bytes
+        if self.is_slow or self.is_still:
+            plan.step_bytes = plan.least_step_bytes
         memory.send(plan.sent_bytes)  # others may be served, or this one
         more_bytes = self._needed_bytes - memory.filling_bytes
         if more_bytes <= 0:
@@ -194,7 +201,7 @@ class UploadReservation:
         if plan.can_cut:
             self.cut()
             return
-        if self.is_slow or plan.waits_for_gap:
+        if self.is_slow or memory.is_in_vain or plan.waits_for_gap:
             memory.make_room(more_bytes)
         if self._is_closed or memory.take(more_bytes, part_bytes, cannot_wait=cannot_wait):
             return
@@ -252,7 +259,8 @@ class UploadReservation:
     def replies_leave(self) -> None:
         """Replies that were withheld leave: the client could not write before."""
         self._silent_since_seconds = self._slow_since_seconds = self._clock.seconds()
-        self._timed_bytes = self._plan.progress_bytes
+        self._still_since_seconds = self._slow_since_seconds
+        self._timed_bytes = self._moved_bytes = self._plan.progress_bytes
         self._was_slow = False
 
     def _note_lap(self) -> None:
@@ -261,6 +269,8 @@ class UploadReservation:
         if progress_bytes - self._lap_bytes >= self._plan.small_bytes:
             self._was_slow = self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
             now = self._clock.seconds()
+            if not self._was_slow:
+                self._memory.note_moving()
             self._choose_step(progress_bytes, now - self._slow_since_seconds)
             self._lap_bytes = self._timed_bytes = progress_bytes
             self._slow_since_seconds = now
@@ -282,6 +292,16 @@ class UploadReservation:
         if self._is_closed or self._is_busy() or self.is_waiting:
             return False
         return self._was_slow or self._stall_timeout.is_over(self._slow_since_seconds, SLOW_SECONDS)
+
+    @property
+    def is_still(self) -> bool:
+        if self._is_closed or self._is_busy() or self.is_waiting:
+            return False
+        now, progress_bytes = self._clock.seconds(), self._plan.progress_bytes
+        if progress_bytes - self._moved_bytes >= self._plan.least_step_bytes:
+            self._moved_bytes, self._still_since_seconds = progress_bytes, now
+            return False
+        return now - self._still_since_seconds >= STILL_SECONDS
 
     @property
     def is_stalled(self) -> bool:
@@ -319,7 +339,9 @@ class UploadReservation:
 
     def _slowness(self) -> LimitReached:
         plan = self._plan
-        seconds = self._stall_timeout.limit_seconds(SLOW_SECONDS)
+        seconds = IN_VAIN_SECONDS
+        if not self._memory.is_in_vain:
+            seconds = self._stall_timeout.limit_seconds(SLOW_SECONDS)
         return LimitReached(
             f"hardly anything was written for {seconds:.0f} seconds (less than "
             f"{plan.small_bytes // KIB} KiB), and slow uploads hold all the memory that there is "

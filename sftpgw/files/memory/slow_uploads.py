@@ -17,6 +17,8 @@ from sftpgw.files.memory.holders import HeldUpload
 from sftpgw.files.memory.plan import MemoryPlan
 
 LIST_SECONDS = 1.0
+IN_VAIN_SECONDS = 10.0
+"""An upload that has not moved for so long since it had a loan counts as slow, though it waits."""
 
 
 class SlowUploads:
@@ -32,14 +34,22 @@ class SlowUploads:
         self._listed_seconds: float | None = None
 
     def take_back(self, now_seconds: float) -> None:
-        """What slow uploads have reserved and not used comes back, and their loans end.
+        """What uploads have reserved that do not move comes back, and their loans end.
+
+        A loan goes on as it is if too little would be left to lend: what it has filled stays.
 
         :param now_seconds: the time.
         """
         plan = self._plan
         for upload in tuple(plan.uploads):
-            if upload.filling_bytes and upload.filler.is_slow:
-                unused_bytes = min(upload.filling_bytes, upload.filler.unused_bytes)
+            filler = upload.filler
+            if upload.filling_bytes and (filler.is_still or filler.is_slow):
+                if upload.lent_bytes and upload.in_vain_since_seconds is None:
+                    upload.in_vain_since_seconds = now_seconds
+                unused_bytes = min(upload.filling_bytes, filler.unused_bytes)
+                filled_bytes = max(0, upload.lent_bytes - unused_bytes)
+                if filled_bytes and not plan.may_keep(filled_bytes):
+                    continue
                 if unused_bytes:
                     plan.fill(upload, -unused_bytes, now_seconds)
                 plan.end_loan(upload)
@@ -58,20 +68,25 @@ class SlowUploads:
             upload = self._first_to_go(self._listed)
             self._listed.remove(upload)
             self._listed_bytes -= upload.filling_bytes
-            if self._is_slow(upload):
+            if self._is_slow(upload, now_seconds):
                 return upload
         return None
 
-    def stalled(self) -> Iterator[HeldUpload]:
+    def stalled(self, now_seconds: float) -> Iterator[HeldUpload]:
         """While requests wait: the uploads that have to give way, one after the other (rule 6).
 
         They are looked for once, and each of them is told once.
+
+        :param now_seconds: the time.
         """
         plan = self._plan
         for upload in [upload for upload in reversed(plan.uploads) if upload.filler.is_silent]:
             if not plan.is_empty and upload.held_bytes:
                 yield upload
-        left = [] if plan.is_empty else self._all()
+        for upload in [upload for upload in reversed(plan.uploads) if self._sits_on_loan(upload)]:
+            if not plan.is_empty:
+                yield upload
+        left = [] if plan.is_empty else self._all(now_seconds)
         while left and not plan.is_empty:
             slow = left
             if 2 * _filling_bytes(slow) <= plan.pool_bytes:
@@ -80,22 +95,28 @@ class SlowUploads:
                 return
             upload = self._first_to_go(slow)
             left.remove(upload)
-            if self._is_slow(upload):
+            if self._is_slow(upload, now_seconds):
                 yield upload
 
     def _list(self, now_seconds: float) -> None:
         listed_seconds = self._listed_seconds
         if listed_seconds is None or not 0 <= now_seconds - listed_seconds < LIST_SECONDS:
-            self._listed, self._listed_seconds = self._all(), now_seconds
+            self._listed, self._listed_seconds = self._all(now_seconds), now_seconds
             self._listed_bytes = _filling_bytes(self._listed)
 
-    def _all(self) -> list[HeldUpload]:
-        return [upload for upload in self._plan.uploads if self._is_slow(upload)]
+    def _all(self, now_seconds: float) -> list[HeldUpload]:
+        return [upload for upload in self._plan.uploads if self._is_slow(upload, now_seconds)]
 
-    def _is_slow(self, upload: HeldUpload) -> bool:
-        return (
-            upload.filling_bytes > 0 and not self._plan.is_waiting(upload) and upload.filler.is_slow
-        )
+    def _is_slow(self, upload: HeldUpload, now_seconds: float) -> bool:
+        """Whether it is slow, or waits again for a while after a loan that it did not use."""
+        if not upload.filling_bytes:
+            return False
+        since_seconds = upload.in_vain_since_seconds
+        is_in_vain = since_seconds is not None and now_seconds - since_seconds >= IN_VAIN_SECONDS
+        return is_in_vain or upload.filler.is_slow
+
+    def _sits_on_loan(self, upload: HeldUpload) -> bool:
+        return upload.lent_bytes > 0 and upload.filler.is_slow
 
     def _takes_too_much(self, upload: HeldUpload) -> bool:
         plan, user = self._plan, upload.path[0]

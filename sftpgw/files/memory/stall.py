@@ -6,7 +6,7 @@ Must not know: which transfer holds memory or waits for it, or which bytes are w
 Rules
 
 1. An upload may be silent for a minute. It is slow when it has moved hardly anything for ten
-   seconds.
+   seconds, and still after a second: then it only gives back what it does not use.
 2. WRITEs without a reply stay in the window of their channel, and what the client has sent behind
    them waits: WRITEs and CLOSEs of its other files, too. So no upload of the session counts as
    silent or slow meanwhile; their time begins when all WRITEs have their replies.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from sftpgw.model.clock import Clock
 
+STILL_SECONDS = 1.0
 SLOW_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 HELD_UP_SECONDS = 300.0

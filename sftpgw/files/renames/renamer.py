@@ -17,7 +17,11 @@ Rules (as rename(2) of POSIX, where SFTP leaves room)
 6. The new name of a directory may end with a slash, that of a file may not. Nothing is moved to
    below a file, as far as `files/lookup` knows.
 7. A suspended upload is not a file that could be renamed yet. As a target it counts as one.
-8. A user renames only so many directories at once; further ones wait in turn by session, and look
+8. Between two mounts a file is renamed in the same way. Between two buckets the store copies it, or
+   the gateway (`copies/bucket_copier`). A file that is being written stays in its bucket, and so do
+   directories, whose journal belongs to it. Two buckets may be one under two names; therefore a
+   file never replaces one of the same key.
+9. A user renames only so many directories at once; further ones wait in turn by session, and look
    again then whether the source exists. Renames of others do not wait for them.
 """
 
@@ -29,6 +33,7 @@ from dataclasses import replace as moved_info
 from sftpgw.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
+    FileError,
     InvalidPath,
     IsADirectory,
     NotADirectory,
@@ -36,7 +41,9 @@ from sftpgw.errors import (
     PermissionDenied,
     PreconditionFailed,
 )
+from sftpgw.files.copies.bucket_copier import BucketCopier
 from sftpgw.files.copies.copier import Copier
+from sftpgw.files.drop_box import DropBox
 from sftpgw.files.empty_directories import EmptyDirectories
 from sftpgw.files.existence import is_stored
 from sftpgw.files.listing.markers import (
@@ -48,7 +55,14 @@ from sftpgw.files.listing.markers import (
 )
 from sftpgw.files.lookup import Lookup
 from sftpgw.files.paths import Location
-from sftpgw.files.permissions import Operation, allows, require
+from sftpgw.files.permissions import (
+    Operation,
+    allows,
+    require,
+    require_file_name_allowed,
+    require_movable_directory,
+    require_no_gain,
+)
 from sftpgw.files.renames.directory_rename import DirectoryRename
 from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.session_context import SessionContext
@@ -69,6 +83,7 @@ class Renamer:
     :param suspended_uploads: the suspended uploads of the session's user.
     :param empty_directories: gives a marker to a directory that would end with its last file.
     :param copier: copies and verifies single objects.
+    :param drop_box: knows what the session has stored where its user sees nothing.
     """
 
     def __init__(
@@ -78,7 +93,10 @@ class Renamer:
         suspended_uploads: SuspendedUploads,
         empty_directories: EmptyDirectories,
         copier: Copier,
+        *,
+        drop_box: DropBox,
     ) -> None:
+        self._drop_box = drop_box
         self._lookup = lookup
         self._empty_directories = empty_directories
         self._suspended_uploads = suspended_uploads
@@ -87,6 +105,7 @@ class Renamer:
         self._transfers = context.transfers
         self._events = context.events
         self._copier = copier
+        self._bucket_copier = BucketCopier(context, copier)
         self._settler = RenameSettler(context.store, copier, context.clock, context.events)
 
     async def rename(self, source: Location, target: Location, *, replace: bool) -> None:
@@ -97,23 +116,28 @@ class Renamer:
         :param replace: whether a file or an empty directory at the target is replaced.
         :raises FileError, StoreError: both are as they were, or the source exists as well.
         """
-        if source.is_root or target.is_root:
-            raise PermissionDenied("/: cannot be renamed or replaced")
+        for end in (source, target):
+            if end.is_fixed:
+                raise PermissionDenied(f"{end.path}: cannot be renamed or replaced")
         require_writable(source)
         require_writable(target)
+        require_no_gain(source, target)
+        await self._drop_box.require_renamable(source, target)
         uploads = self._transfers.writing(source.file) if source.may_be_file else ()
         info = await self._lookup.find_file(source, with_checksum=True)
         if info is None and not uploads:
             await self._rename_directory(source, target, replace=replace)
         elif target.must_be_directory:
             raise await self._lookup.absent_file_error(target)
-        elif target == source:
+        elif target.is_same(source):
             return
         elif target.is_below(source):
             raise NotADirectory(f"{source.path}: is not a directory")
         else:
             await self._rename_file(info, uploads, source, target, replace=replace)
         self._lookup.cache.note_change(source, emptied=source.parent)
+        if target.mount != source.mount:
+            self._lookup.cache.note_change(target)
 
     # Files.
 
@@ -127,8 +151,14 @@ class Renamer:
         replace: bool,
     ) -> None:
         """:param uploads: those to the source when RENAME came; later ones keep the old name."""
+        require_file_name_allowed(source)
+        require_file_name_allowed(target)
+        if source.bucket != target.bucket:
+            _require_closed(source, uploads)
+            replace = replace and source.file.key != target.file.key
         replaced = self._transfers.writing(target.file)
-        await self._lookup.require_no_file_above(target)
+        if not target.access.is_blind:
+            await self._lookup.require_no_file_above(target)
         await self._transfers.settled(target.file)
         await self._transfers.bindings.wait_until_free(target.file, self._context.clock, uploads)
         condition = await self._require_free(target, replace=replace)
@@ -162,17 +192,8 @@ class Renamer:
         async with self._empty_directories.marker_ensured(source.parent, without=info.name.key):
             await self._delete_original(info)
         self._lookup.cache.note_file(target)
-        self._events.emit(
-            FileRenamed(
-                key=info.name.key,
-                new_key=target.file.key,
-                size_bytes=info.size_bytes,
-                path=source.path,
-                new_path=target.path,
-                bucket=info.name.bucket,
-                etag=etag.strip('"'),
-            )
-        )
+        self._drop_box.note_moved(source, target)
+        self._events.emit(_renamed(info, source, target, etag))
 
     async def _require_free(self, target: Location, *, replace: bool) -> WriteCondition:
         """Check that a file may be moved to the target. Returns the condition for its copy.
@@ -180,10 +201,15 @@ class Renamer:
         :raises AlreadyExists, IsADirectory, PermissionDenied: it may not.
         """
         await self._transfers.settled(target.file)
-        kind = await self._lookup.kind_at(target)
+        may_replace = replace and allows(target, Operation.OVERWRITE)
+        if target.access.is_blind:
+            kind = await self._drop_box.kind_at_target(target, may_replace=may_replace)
+        else:
+            kind = await self._lookup.kind_at(target)
         if kind is FileKind.DIRECTORY:
             raise IsADirectory(f"{target.path}: is a directory")
-        if kind is FileKind.FILE or self._transfers.writing(target.file):
+        is_written = not target.access.is_blind and self._transfers.writing(target.file)
+        if kind is FileKind.FILE or is_written:
             if not replace:
                 raise AlreadyExists(f"{target.path}: the file exists already")
             require(target, Operation.OVERWRITE)
@@ -191,7 +217,6 @@ class Renamer:
             if not replace:
                 raise AlreadyExists(f"{target.path}: a part of the file exists already")
             await self._suspended_uploads.forget(found, reason="another file was given its name")
-        may_replace = replace and allows(target, Operation.OVERWRITE)
         return WriteCondition.NONE if may_replace else WriteCondition.IF_ABSENT
 
     async def _copy_file(
@@ -202,7 +227,10 @@ class Renamer:
         :raises PreconditionFailed: the original has changed, or the target exists.
         """
         began_seconds = self._context.clock.seconds()
-        etag = await self._copier.copy(info, target.file, condition)
+        if info.name.bucket == target.bucket:
+            etag = await self._copier.copy(info, target.file, condition)
+        else:
+            etag = await self._bucket_copier.copy(info, target, condition)
         self._context.copied(info, target.file, etag, began_seconds)
         return etag
 
@@ -235,10 +263,16 @@ class Renamer:
             if source.may_be_file:
                 await self._suspended_uploads.require_none(source.file, source.path)
             raise await self._lookup.absent_file_error(source)
-        if target == source:
+        if target.is_same(source):
             return
         if target.is_below(source):
             raise InvalidPath(f"{source.path}: a directory cannot be moved into itself")
+        require_movable_directory(source, target)
+        if source.bucket != target.bucket:
+            raise FileError(
+                f"{target.path}: is in another bucket than {source.path}, where directories cannot "
+                "be moved to, as to another disk; move the files, or copy the directory"
+            )
         path = (self._context.user, self._context.session)
         async with self._transfers.rename_slots.slot(path) as has_waited:
             if has_waited and not await self._is_directory(source):
@@ -312,3 +346,24 @@ class Renamer:
             if not await is_stored(self._store, source.marker):  # an existing one may hold bytes
                 await self._store.put(source.marker, (), MARKER)
             await self._store.delete(hadoop_marker(source))
+
+
+def _require_closed(source: Location, uploads: Uploads) -> None:
+    """:raises FileError: a file is being written, and would get a name in another bucket."""
+    if uploads:
+        raise FileError(
+            f"{source.path}: is being written, so it cannot be moved to another bucket; close it "
+            "first"
+        )
+
+
+def _renamed(info: ObjectInfo, source: Location, target: Location, etag: str) -> FileRenamed:
+    return FileRenamed(
+        key=info.name.key,
+        new_key=target.file.key,
+        size_bytes=info.size_bytes,
+        path=source.path,
+        new_path=target.path,
+        bucket=info.name.bucket,
+        etag=etag.strip('"'),
+    )

@@ -38,6 +38,7 @@ class UploadMetadata:
     :param modified_seconds: the mtime that OPEN asks for.
     :param created_with: the mtime that a resumed upload was created with.
     :param may_set_times: whether the user may set the mtime of a stored file.
+    :param like: as of `OpenMode`.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class UploadMetadata:
         modified_seconds: float | None,
         created_with: float | None,
         may_set_times: bool,
+        like: ObjectInfo | None = None,
     ) -> None:
+        self._like = like
         self.created_with = created_with
         self._store = context.store
         self._storage_class = context.settings_of(registration.name.bucket).storage_class
@@ -142,7 +145,7 @@ class UploadMetadata:
             metadata[MTIME] = mtime_text(self._modified_seconds)
         base, tags = await self._base_and_tags()
         if base is None:
-            return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
+            return await self._properties_of_new(metadata)
         preserved = restated(base, tags=tags)
         # The bytes are new, so that the old mtime is not theirs.
         others = {name: value for name, value in preserved.metadata.items() if name != MTIME}
@@ -150,6 +153,19 @@ class UploadMetadata:
         is_usual = preserved.storage_class == "STANDARD" and not self._storage_class
         storage_class = "" if is_usual else preserved.storage_class
         return replace(preserved, metadata=others | metadata, storage_class=storage_class)
+
+    async def _properties_of_new(self, metadata: dict[str, str]) -> ObjectProperties:
+        like = self._like
+        if like is None:
+            return ObjectProperties(metadata=metadata, storage_class=self._storage_class)
+        tags = await self._store.tags(like.name) if like.tag_count else NO_METADATA
+        preserved = restated(like, tags=tags)
+        return replace(
+            preserved,
+            metadata={**preserved.metadata, **metadata},
+            storage_class=self._storage_class,
+            encryption=NO_METADATA,
+        )
 
     async def _base_and_tags(self) -> tuple[ObjectInfo | None, Mapping[str, str]]:
         while (base := self._registration.base) is not None and base.tag_count:

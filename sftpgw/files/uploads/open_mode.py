@@ -16,11 +16,14 @@ Rules
    new file.
 6. Where the file does not exist, but the user has a suspended upload of it, that counts as a file
    for EXCL, and goes on without TRUNC. No object is overwritten by that.
+7. A user who sees nothing of what is stored (`files/drop_box`) cannot go on with it: there is no
+   base. scp, which sends the whole file without TRUNC, replaces it if the user may overwrite; other
+   clients may mean to keep bytes, so that OPEN without TRUNC stores new files only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sftpgw.errors import AlreadyExists, NoSuchFile, PermissionDenied
 from sftpgw.files.uploads.suspended.plan import SuspendedUpload
@@ -36,11 +39,13 @@ class OpenMode:
     :param base: the object that is edited; None for a file that starts empty. The
         published object has its class, tags and metadata.
     :param resumed: the suspended upload that goes on.
+    :param like: the object whose metadata, tags and the like a new file gets, as its copy.
     """
 
     condition: WriteCondition = WriteCondition.NONE
     base: ObjectInfo | None = None
     resumed: SuspendedUpload | None = None
+    like: ObjectInfo | None = None
 
 
 def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
@@ -50,6 +55,19 @@ def must_look(intent: WriteIntent, *, may_overwrite: bool) -> bool:
     :param may_overwrite: whether the user may replace files.
     """
     return intent.exclusive or not (intent.create and intent.truncate) or not may_overwrite
+
+
+def unseen_intent(intent: WriteIntent, *, may_overwrite: bool) -> tuple[WriteIntent, bool]:
+    """What an OPEN means where the user sees nothing, and whether it may replace a file (rule 7).
+
+    :param intent: the flags of the OPEN.
+    :param may_overwrite: whether the user may replace files.
+    """
+    if intent.truncate or not may_overwrite:
+        return intent, may_overwrite
+    if intent.expected_bytes is not None:
+        return replace(intent, truncate=True), True
+    return intent, False
 
 
 def decide(

@@ -102,6 +102,7 @@ class UploadOpener:
             reorder_bytes=limits.reorder_allowance_bytes,
             early_part_bytes=MIN_PART_BYTES if able.unequal_parts else None,
             tail_bytes=self._suspended_uploads.tail_bytes(able),
+            file_bytes=self._context.file_bytes,
         )
         plan = UploadPlan(
             layout_for(ladder, able, intent.expected_bytes, is_edit=base is not None),

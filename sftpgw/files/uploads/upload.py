@@ -34,6 +34,7 @@ on_disconnect = resume` an abandoned upload is suspended (`uploads/suspended`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -107,6 +108,7 @@ class Upload:
         traffic: FileTraffic | None = None,
     ) -> None:
         self.traffic = traffic or context.traffic.begin()
+        self.on_stored: Callable[[ObjectName, FileAttributes], None] | None = None
         self._context = context
         self._plan = plan
         self._path = path
@@ -114,9 +116,8 @@ class Upload:
         self._registration: Registration = context.transfers.register(
             name, self, mode.base, self._readback.rebase
         )
-        is_resumed = mode.resumed is not None
         self._reporter = UploadReporter(
-            context, self._registration, plan, self.traffic, path, is_resumed=is_resumed
+            context, self._registration, plan, self.traffic, path, is_resumed=bool(mode.resumed)
         )
         self._metadata = UploadMetadata(
             context,
@@ -126,9 +127,10 @@ class Upload:
             modified_seconds=modified_seconds,
             created_with=mode.resumed.created_with if mode.resumed else None,
             may_set_times=may_set_times,
+            like=mode.like,
         )
-        suspended_uploads = SuspendedUploads(context)
-        self._suspended_uploads = suspended_uploads if suspended_uploads.is_wanted else None
+        suspended = SuspendedUploads(context)
+        self._suspended_uploads = suspended if suspended.is_wanted else None
         self._executor = UploadExecutor(
             context,
             self._registration,
@@ -294,6 +296,8 @@ class Upload:
         if isinstance(command, PutWhole | CompleteUpload):
             self._reporter.stored(command.size_bytes, self._executor.etag)
             await self._metadata.after_publication(command.size_bytes, self._executor.etag)
+            if self.on_stored is not None:
+                self.on_stored(self._registration.name, await self.attributes())
         if isinstance(command, CompleteUpload) and self._suspended_uploads is not None:
             await self._suspended_uploads.published(self._registration.name)
         return self._plan.succeeded(command, outcome)

@@ -11,6 +11,7 @@ from sftpgw.model.events import (
     session_events,
     store_events,
     upload_events,
+    user_source_events,
 )
 
 TOPICS: tuple[ModuleType, ...] = (
@@ -19,6 +20,7 @@ TOPICS: tuple[ModuleType, ...] = (
     upload_events,
     store_events,
     gateway_events,
+    user_source_events,
 )
 
 

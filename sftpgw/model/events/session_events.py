@@ -232,6 +232,7 @@ class LoginFacts(TypedDict):
     user: str
     method: str
     fingerprint: str | None
+    certificate: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,11 +243,14 @@ class LoginEvent(Event):
     :param method: ``publickey``, ``password`` or ``keyboard-interactive``; of a login that needed
         several, all of them with ``+`` between.
     :param fingerprint: the fingerprint of the client's public key.
+    :param certificate: the key id and the serial number of the client's certificate, and the
+        fingerprint of the authority.
     """
 
     user: str
     method: str
     fingerprint: str | None = None
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,7 +329,8 @@ class LoginKeyUnfit(LoginEvent):
 class LoginFailedEvent(LoginEvent):
     """A login with a wrong password or code, an unknown user or a key that is not the user's.
 
-    :param reason: what is wrong with a one-time code, or with the order of the proofs.
+    :param reason: what is wrong with a one-time code, a certificate or the options of a key, with
+        the order of the proofs, or with the account of a user whose proof was right.
     """
 
     event_name: ClassVar[str] = "login-failed"
@@ -343,9 +348,14 @@ class LoginFailedEvent(LoginEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class KeyNotAuthorised(LoginEvent):
-    """A client has asked whether a key would do, and it would not. Most then offer another one."""
+    """A client has asked whether a key would do, and it would not. Most then offer another one.
+
+    :param reason: why, if there is more to say than that the user has no such key.
+    """
 
     event_name: ClassVar[str] = "key-not-authorised"
+
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,7 +369,7 @@ class LoginRefused(LoginEvent):
     level: ClassVar[EventLevel] = EventLevel.WARNING
     advice: ClassVar[str] = (
         "The user has too many connections. Ask for fewer at the same time, or raise "
-        "``[ssh] connections_per_user``."
+        "``[ssh] connections_per_user``, or the user's ``max_sessions``."
     )
 
     reason: str

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from sftpgw.errors import AccessDenied, StoreUnavailable
 from sftpgw.files.housekeeping.sweeper import EVERY_SECONDS, Sweeper, Target, targets_of
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.model.settings import StoreSettings
+from sftpgw.model.settings import Stores, StoreSettings
 from sftpgw.model.store import MultipartUpload, ObjectName, ObjectProperties
 from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
@@ -296,6 +296,27 @@ class TestTargets:
         ]
         assert [target.stale_seconds for target in targets] == 2 * [7 * DAY, 7 * DAY, 3600]
         assert all(target.has_objects for target in targets)
+
+    def test_the_settings_are_those_of_the_store(self) -> None:
+        stores = Stores(
+            StoreSettings(),
+            {
+                "far": StoreSettings(
+                    name="far", state_prefix=".far/", abort_stale_uploads_seconds=2 * DAY
+                )
+            },
+        )
+        users = (User.with_home("a", "far:bucket", "home/"), User.with_home("b", "bucket", "b/"))
+        targets = targets_of(stores.of, users)
+        assert [(target.bucket, target.prefix, target.stale_seconds) for target in targets] == [
+            ("bucket", ".sftpgw/pieces/", 7 * DAY),
+            ("bucket", ".sftpgw/probe/", 7 * DAY),
+            ("bucket", ".sftpgw/partial-claims/", 3600),
+            ("far:bucket", ".far/pieces/", 2 * DAY),
+            ("far:bucket", ".far/probe/", 2 * DAY),
+            ("far:bucket", ".far/partial-claims/", 3600),
+            ("far:bucket", "home/", 2 * DAY),
+        ]
 
     def test_each_prefix_is_swept_once(self) -> None:
         settings = StoreSettings(abort_stale_uploads_seconds=2 * DAY)

@@ -18,7 +18,7 @@ from sftpgw.files.memory.reservation import RECLAIM_SECONDS
 from sftpgw.files.memory.stall import HELD_UP_SECONDS, IDLE_SECONDS
 from sftpgw.files.session_context import SessionContext
 from sftpgw.files.transfers.registry import TransferRegistry
-from sftpgw.files.uploads.plan.memory_need import LISTED_PART_BYTES
+from sftpgw.files.uploads.plan.memory_need import LEAST_STEPS, LISTED_PART_BYTES
 from sftpgw.files.uploads.plan.part_sizes import Ladder, allowance_bytes
 from sftpgw.files.uploads.plan.staging_layout import StagingLayout
 from sftpgw.files.uploads.upload import Upload
@@ -317,9 +317,11 @@ class TestStarving:
 
     def test_slow_uploads_that_fill_the_pool_leave_the_reserve_to_one_that_moves(self) -> None:
         process = Process(budget=8 * PART)
-        slow = self.trickling(process, 8)
+        slow = self.trickling(process, 11)
         self.trickle(process, slow, 5)
-        assert process.budget.held_bytes == 6 * PART
+        held_bytes = process.budget.held_bytes
+        assert held_bytes == 11 * (PART // 2 + SMALL // LEAST_STEPS)
+        assert 6 * PART - SMALL < held_bytes <= 6 * PART
         alice = process.client(4 * PART)
         while alice.can_go_on:
             alice.go_on()

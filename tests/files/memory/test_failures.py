@@ -16,6 +16,7 @@ class StillUpload:
 
     is_slow: bool = False
     is_silent: bool = False
+    is_still: bool = False
     is_stalled: bool = False
     can_cut: bool = False
     unused_bytes: int = 0

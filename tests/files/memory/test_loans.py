@@ -15,7 +15,7 @@ USERS = ("a", "b", "c")
 class Filler:
     """An upload that does nothing by itself. Implements `MovingUpload`."""
 
-    is_slow = is_stalled = is_silent = can_cut = False
+    is_slow = is_still = is_stalled = is_silent = can_cut = False
     unused_bytes = 0
 
     def cut(self) -> None: ...

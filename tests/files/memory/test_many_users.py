@@ -20,6 +20,7 @@ class SlowUpload:
     user: str
     is_slow: bool = True
     is_silent: bool = False
+    is_still: bool = False
     is_stalled: bool = True
     can_cut: bool = False
     unused_bytes: int = 0

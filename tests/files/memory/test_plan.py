@@ -30,6 +30,7 @@ class Client:
     may_cut: bool
     is_slow: bool = False
     is_silent: bool = False
+    is_still: bool = False
     is_stalled: bool = False
     is_gone: bool = False
     here_bytes: int = 0
@@ -182,6 +183,36 @@ def test_none_waits_for_ever_and_all_is_given_back(
     assert (model.plan.held_bytes, model.plan.waiting) == (0, 0)
 
 
+@settings(max_examples=100)
+@given(USERS, st.integers(2 * PART, 8 * PART), st.randoms(use_true_random=False))
+def test_none_waits_for_ever_whatever_stops_on_loan_for_a_while(
+    users: list[tuple[str, bool]], limit_bytes: int, random: Random
+) -> None:
+    model = Model(limit_bytes)
+    clients = [model.client(user, may_cut=may_cut) for user, may_cut in users]
+    for _ in range(3000):
+        model.now += random.random()
+        ready = [client for client in model.open if not client.is_waiting]
+        sent = [client for client in clients if client.sent_bytes]
+        if not ready and not sent:
+            break
+        for client in ready:
+            client.is_still = client.held.lent_bytes > 0 and random.random() < 0.3
+        if random.random() < 0.3:
+            model.slow_uploads.take_back(model.now)
+        for client in clients:
+            client.is_still = False
+        if sent and (not ready or random.random() < 0.3):
+            random.choice(sent).confirm()
+        elif ready:
+            random.choice(ready).write()
+        model.serve()
+        plan = model.plan
+        left_bytes = plan.limit_bytes + plan.overdraft_bytes - plan.filling_bytes
+        assert left_bytes >= PART or any(client.may_cut for client in clients)
+    assert not model.open, "an upload waits for ever"
+
+
 @settings(max_examples=40)
 @given(
     st.integers(0, 40),
@@ -213,7 +244,7 @@ def test_one_that_moves_is_served_beside_any_number_of_slow_uploads(
                 client.is_slow = client.is_stalled = not client.is_waiting
             model.slow_uploads.take_back(model.now)
             model.serve()
-            for upload in model.slow_uploads.stalled():
+            for upload in model.slow_uploads.stalled(model.now):
                 (upload.filler.cut if upload.filler.can_cut else upload.filler.come_again)()
                 model.serve()
             if honest.sent_bytes:

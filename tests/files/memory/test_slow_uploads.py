@@ -62,9 +62,9 @@ class Writer:
 class Process:
     """What the uploads of all users share."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int = MEMORY_BYTES) -> None:
         self.clock = Clock()
-        self.budget = Budget.within(MEMORY_BYTES, self.clock.seconds)
+        self.budget = Budget.within(memory_bytes, self.clock.seconds)
         self.store = FakeStore()
         self.transfers = TransferRegistry()
         self.events = RecordedEvents()
@@ -142,6 +142,97 @@ def test_slow_uploads_do_not_stop_one_at_full_speed(uploads: int, user: str) -> 
         assert "[limits] memory" in writer.error.message
         assert "256 KiB" in writer.error.message
         assert "send the file again later" in writer.error.message
+    process.end()
+
+
+class Sluggish:
+    """An upload whose client sends 288 KiB at once, and then 1 KiB five times a second.
+
+    Up to eight WRITEs of it may wait for their replies.
+    """
+
+    def __init__(self, process: Process, user: str) -> None:
+        self.writer = process.open(user)
+        self._clock, self._began = process.clock, process.clock.seconds()
+        self._withheld: list[Deferred[None]] = []
+        self._at = 0
+
+    def go_on(self) -> None:
+        due_bytes = int(288 * KIB + (self._clock.seconds() - self._began) * SLOW_BYTES_PER_SECOND)
+        self._withheld = [reply for reply in self._withheld if not reply.called]
+        while self._at < due_bytes and len(self._withheld) < 8 and self.writer.error is None:
+            size_bytes = min(32 * KIB, due_bytes - self._at)
+            try:
+                later = self.writer.upload.write(self._at, DATA[:size_bytes])
+            except GatewayError as error:
+                self._failed(error)
+                return
+            self._at += size_bytes
+            if later is not None:
+                later.addErrback(lambda failure: self._failed(failure.value))
+                self._withheld.append(later)
+
+    def _failed(self, error: Exception) -> None:
+        assert isinstance(error, GatewayError)
+        self.writer.error = error
+        result_of(self.writer.upload.abandon())
+
+
+def seconds_of_a_put(process: Process, size_bytes: int, others: list[Sluggish]) -> float:
+    """How long a client takes at 80 MiB/s, with up to 2 MiB of WRITEs without a reply."""
+    writer, began = process.open("alice"), process.clock.seconds()
+    withheld: list[Deferred[None]] = []
+    while writer.at < size_bytes:
+        for _ in range(64):
+            withheld = [reply for reply in withheld if not reply.called]
+            if len(withheld) >= 32 or writer.at >= size_bytes:
+                break
+            later = writer.write()
+            assert writer.error is None
+            if later is not None:
+                withheld.append(later)
+        _go_on(process, others, 0.05)
+    closing = Deferred.fromCoroutine(writer.upload.commit())
+    while not closing.called:
+        _go_on(process, others, 0.05)
+    process.writers.remove(writer)
+    return process.clock.seconds() - began
+
+
+def _go_on(process: Process, uploads: list[Sluggish], seconds: float) -> None:
+    for each in uploads:
+        each.go_on()
+    process.clock.advance(seconds)
+
+
+@pytest.mark.parametrize("uploads", [10, 100, 1000])
+def test_uploads_that_stop_together_do_not_stop_one_at_full_speed(uploads: int) -> None:
+    """They take steps ahead, and what there is to lend, while none of them counts as slow yet."""
+    process, slow = Process(), list[Sluggish]()
+    while len(slow) < uploads:
+        for _ in range(25):
+            if len(slow) < uploads:
+                slow.append(Sluggish(process, f"partner-{len(slow) // 4 % 60}"))
+        _go_on(process, slow, 0.1)
+    for _ in range(4):
+        _go_on(process, slow, 0.5)
+    assert seconds_of_a_put(process, 24 * MIB, slow) < 2
+    assert seconds_of_a_put(process, 100 * MIB, slow) < 3
+    assert process.refused == []
+    process.end()
+
+
+def test_uploads_that_wait_in_vain_are_told_to_come_again() -> None:
+    """More than memory bears: they all wait, and none of them is slow by the time it may write."""
+    process = Process(128 * MIB)
+    slow = [Sluggish(process, f"partner-{number % 60}") for number in range(360)]
+    while process.budget.waiting or not process.refused:
+        _go_on(process, slow, 1.0)
+        assert process.clock.seconds() < 300
+    for writer in process.refused:
+        assert isinstance(writer.error, LimitReached)
+        assert "10 seconds (less than 256 KiB)" in writer.error.message
+    assert seconds_of_a_put(process, 24 * MIB, slow) < 2
     process.end()
 
 

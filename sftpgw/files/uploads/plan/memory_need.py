@@ -22,6 +22,10 @@ from sftpgw.files.uploads.plan.upload_limits import UploadLimits
 EARLY_PARTS = 1000
 """Parts with a higher number are not cut early: the file might not fit into all numbers then."""
 
+LEAST_STEPS = 8
+"""The least step is this fraction of `small_bytes`: 32 KiB, which is what most clients write at
+once."""
+
 LISTED_PARTS = 16
 LISTED_PART_BYTES = 320
 """What a stored part takes in the list that completes the upload: 300 bytes with its checksum. It
@@ -37,7 +41,7 @@ class MemoryNeed:
     :param resumed_parts: how many parts of a suspended upload go on.
     :ivar small_bytes: as in `limits`.
     :ivar step_bytes: how much it needs at once, `small_bytes` at first. The one who knows how fast
-        it is sets a multiple of that.
+        it is sets a multiple of that, or `least_step_bytes`.
     """
 
     __slots__ = (  # one for each open file
@@ -86,6 +90,11 @@ class MemoryNeed:
         return self._multipart.held_bytes
 
     @property
+    def least_step_bytes(self) -> int:
+        """How much a slow one needs at once."""
+        return max(1, self.small_bytes // LEAST_STEPS)
+
+    @property
     def listed_bytes(self) -> int:
         """How many bytes the list of the parts takes that are stored."""
         parts = max(self._resumed_parts, self._multipart.stored_parts)
@@ -110,9 +119,10 @@ class MemoryNeed:
 
     @property
     def slow_filling_bytes(self) -> int:
-        """How many it would reserve in steps of `small_bytes`, which is enough for a slow one."""
+        """How many it would reserve in the least steps, which are enough for a slow one."""
         bytes_here = self._overlay.buffer.size_bytes + self._sealer.fetching_bytes
-        return min(self.filling_bytes, -(-bytes_here // self.small_bytes) * self.small_bytes)
+        least_step_bytes = self.least_step_bytes
+        return min(self.filling_bytes, -(-bytes_here // least_step_bytes) * least_step_bytes)
 
     @property
     def part_filling_bytes(self) -> int:

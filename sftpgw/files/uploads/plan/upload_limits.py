@@ -26,6 +26,7 @@ class UploadLimits:
         size at first, and larger ones if the client is fast.
     :param early_part_bytes: from which size on a part may be sent when memory is short, though it
         could be larger; None if the store wants equal parts.
+    :param file_bytes: how large the file may be; None if only the store limits it.
     :param tail_bytes: from this size on, a rest that is no whole part is sent when the client is
         lost; None if the upload is not suspended then.
     """
@@ -36,6 +37,7 @@ class UploadLimits:
     small_bytes: int = SMALL_BYTES
     early_part_bytes: int | None = None
     tail_bytes: int | None = None
+    file_bytes: int | None = None
 
 
 DEFAULT_LIMITS = UploadLimits()

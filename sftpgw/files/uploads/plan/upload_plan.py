@@ -120,7 +120,7 @@ class UploadPlan:
         self._sealer = PartSealer(layout, limits, edited, self._resumed)
         self._overlay = self._sealer.overlay
         self._multipart = self._sealer.multipart
-        self._bounds = WriteBounds(self._sealer, limits.reorder_bytes, may_skip=may_skip)
+        self._bounds = WriteBounds(self._sealer, limits, may_skip=may_skip)
         self.memory_need = MemoryNeed(
             self._sealer,
             limits,
@@ -167,7 +167,7 @@ class UploadPlan:
 
         :raises LimitReached: they do not fit into an object.
         """
-        self._sealer.require_capacity(size_bytes)
+        self._bounds.require_room(size_bytes)
 
     # Events.
 
@@ -345,7 +345,7 @@ class UploadPlan:
                     sealer.seal(cut.stop)
         if sealer.is_complete:
             self._multipart.end()
-        self._room_bytes = sealer.part_room_bytes()
+        self._room_bytes = self._bounds.room_bytes()
         return self._next_commands()
 
     # Commands.

@@ -8,7 +8,8 @@ Rules
 1. Writes may come in any order as long as they end within `reorder_bytes` behind the first byte
    that is missing. Farther away they fail at once.
 2. Sealed bytes cannot be changed any more: a write into them fails.
-3. Where the client may believe that the file has more bytes than are here (`may_skip` is False), a
+3. No file gets larger than the user's files may be, or than an object can be.
+4. Where the client may believe that the file has more bytes than are here (`may_skip` is False), a
    gap before the first write is a mistake: it would go on with an upload that is gone.
 """
 
@@ -16,22 +17,31 @@ from __future__ import annotations
 
 from sftpgw.errors import LimitReached, UploadFailed
 from sftpgw.files.uploads.plan.sealer import PartSealer
+from sftpgw.files.uploads.plan.upload_limits import UploadLimits
 
 
 class WriteBounds:
     """Refuses writes and sizes that one upload cannot have.
 
     :param sealer: has the bytes that are not sealed, and the parts that are left.
-    :param reorder_bytes: how far behind the first missing byte writes may end.
+    :param limits: how far writes may be out of order, and how large the file may be.
     :param may_skip: whether the first write may leave a gap before it.
     """
 
-    __slots__ = ("_may_skip", "_overlay", "_reorder_bytes", "_sealer")  # one for each open file
+    # One for each open file.
+    __slots__ = (
+        "_file_bytes",
+        "_may_skip",
+        "_overlay",
+        "_reorder_bytes",
+        "_sealer",
+    )
 
-    def __init__(self, sealer: PartSealer, reorder_bytes: int, *, may_skip: bool) -> None:
+    def __init__(self, sealer: PartSealer, limits: UploadLimits, *, may_skip: bool) -> None:
         self._sealer = sealer
         self._overlay = sealer.overlay
-        self._reorder_bytes = reorder_bytes
+        self._reorder_bytes = limits.reorder_bytes
+        self._file_bytes = limits.file_bytes
         self._may_skip = may_skip
 
     def require_write(self, offset: int, stop: int) -> None:
@@ -46,7 +56,17 @@ class WriteBounds:
                 "an upload cannot go back"
             )
         self._require_reach(offset, stop)
-        self._sealer.require_capacity(stop)
+        self.require_room(stop)
+
+    def room_bytes(self) -> int:
+        """How many bytes complete the part, or exceed the size that the file may have.
+
+        Fewer bytes in order need no other check. 0 if those that are here are not in order.
+        """
+        room_bytes = self._sealer.part_room_bytes()
+        if self._file_bytes is None:
+            return room_bytes
+        return max(0, min(room_bytes, self._file_bytes + 1 - self._overlay.written_stop))
 
     def require_size(self, size_bytes: int) -> None:
         """The file can have this size.
@@ -60,7 +80,19 @@ class WriteBounds:
             )
         if size_bytes > self._overlay.size_bytes:
             self._require_reach(size_bytes, size_bytes)
-            self._sealer.require_capacity(size_bytes)
+            self.require_room(size_bytes)
+
+    def require_room(self, stop: int) -> None:
+        """A file that ends at `stop` is allowed, and fits into an object.
+
+        :raises LimitReached: it is larger.
+        """
+        if self._file_bytes is not None and stop > self._file_bytes:
+            raise LimitReached(
+                f"the file would have {stop} bytes or more, and this user's files may have "
+                f"{self._file_bytes} (users.ini max_file_size)"
+            )
+        self._sealer.require_capacity(stop)
 
     def require_no_gap(self, offset: int) -> None:
         """The first write may be at this offset.

@@ -255,7 +255,11 @@ class SuspendedUploads:
         self.is_wanted = context.files.on_disconnect is OnDisconnect.RESUME
         self._user = context.user
         self._store = context.store
-        self._settings_of = context.settings_of
+        settings_of = context.settings_of
+        # No method of this object: what has the records has no way back to it.
+        self._state_prefix_of: Callable[[str], str] = lambda bucket: (
+            settings_of(bucket).state_prefix
+        )
         self._events = context.events
         self._records = SuspendedRecords(
             context.store,
@@ -276,9 +280,6 @@ class SuspendedUploads:
         return MIN_PART_BYTES if able.unequal_parts else NEVER_BYTES
 
     # Finding.
-
-    def _state_prefix_of(self, bucket: str) -> str:
-        return self._settings_of(bucket).state_prefix
 
     def _record(self, name: ObjectName) -> ObjectName:
         return record_name(self._state_prefix_of(name.bucket), self._user, name)

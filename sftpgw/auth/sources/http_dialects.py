@@ -1,0 +1,227 @@
+"""What is asked of a web service that knows the users, and what its answers mean.
+
+Knows: our own dialect in JSON, and that of AWS Transfer Family's custom identity providers.
+Must not know: how a request is sent, or what the keys of users.ini mean.
+
+Each answer becomes what a section of users.ini may have: names of keys, with their texts. So there
+is one place that judges users, wherever they come from.
+
+Sources
+
+- https://docs.aws.amazon.com/transfer/latest/userguide/custom-identity-provider-users.html
+- docs/users.rst has our own dialect.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from sftpgw.model.settings import HttpDialect
+
+MAX_KEYS = 100
+"""How many keys an answer may have."""
+
+_USER_NAME = "${transfer:UserName}"
+_LOGICAL = "LOGICAL"
+
+
+class BadAnswer(Exception):
+    """The service has answered with something else than a user. The text says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the service is asked.
+
+    :ivar name: the name of the user.
+    :ivar address: the client's address; empty if it has none.
+    :ivar password: the password that the service is to check; None if the user has a key.
+    """
+
+    name: str
+    address: str
+    password: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpQuestion:
+    """The same as a request.
+
+    :ivar method: GET or POST.
+    :ivar url: where to.
+    :ivar headers: what is sent beside the usual ones.
+    :ivar body: the body; empty for none.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, bytes] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUser:
+    """What the service says of a user.
+
+    :ivar given: the texts of keys, as in a section of users.ini.
+    :ivar role_arn: the role to assume for the user's files; empty for the gateway's own.
+    :ivar session_policy: a policy that bounds the role; empty for none.
+    """
+
+    given: Mapping[str, str]
+    role_arn: str = ""
+    session_policy: str = field(default="", repr=False)
+
+
+def ask(dialect: HttpDialect, url: str, server_id: str, question: Question) -> HttpQuestion:
+    """The request for a question.
+
+    :param dialect: how the service speaks.
+    :param url: ``http_url``, without a slash at its end.
+    :param server_id: what AWS's dialects call the server.
+    :param question: what is asked.
+    """
+    if dialect is HttpDialect.AWS_TRANSFER:
+        return _ask_transfer(url, server_id, question)
+    password = question.password
+    if dialect is HttpDialect.AWS_LAMBDA:
+        event = {
+            "username": question.name,
+            "password": "" if password is None else _text(password),
+            "protocol": "SFTP",
+            "serverId": server_id,
+            "sourceIp": question.address,
+        }
+    else:
+        event = {
+            "user": question.name,
+            "method": "publickey" if password is None else "password",
+            "address": question.address,
+        }
+        if password is not None:
+            event["password"] = _text(password)
+    headers = {"Content-Type": b"application/json", "Accept": b"application/json"}
+    return HttpQuestion("POST", url, headers, json.dumps(event).encode())
+
+
+def _ask_transfer(url: str, server_id: str, question: Question) -> HttpQuestion:
+    query = urlencode({"protocol": "SFTP", "sourceIp": question.address})
+    path = f"/servers/{quote(server_id, safe='')}/users/{quote(question.name, safe='')}/config"
+    headers = {"Accept": b"application/json"}
+    if question.password is not None:
+        headers["PasswordBase64"] = base64.b64encode(question.password)
+        if question.password.isascii() and _text(question.password).isprintable():
+            headers["Password"] = question.password
+    return HttpQuestion("GET", f"{url}{path}?{query}", headers)
+
+
+def _text(password: bytes) -> str:
+    """A password as JSON can have it: bytes that are not UTF-8 match no password."""
+    return password.decode("utf-8", "replace")
+
+
+def read_answer(dialect: HttpDialect, name: str, body: bytes) -> GivenUser | None:
+    """What the body of an answer says; None if it refuses the user.
+
+    :param dialect: how the service speaks.
+    :param name: the name that was asked.
+    :param body: the whole body.
+    :raises BadAnswer: it is not what the dialect says.
+    """
+    if not body.strip():
+        return None
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadAnswer("is not JSON") from None
+    if not isinstance(said, dict):
+        raise BadAnswer("is not a JSON object")
+    if not said:
+        return None
+    if len(said) > MAX_KEYS:
+        raise BadAnswer(f"has over {MAX_KEYS} keys")
+    if dialect is HttpDialect.SFTPGW:
+        return GivenUser(_own_keys(name, said))
+    return _of_transfer(name, said)
+
+
+def _own_keys(name: str, said: dict[str, Any]) -> dict[str, str]:
+    if said.get("user") != name:
+        raise BadAnswer("is about another user: its key user must have the name that was asked")
+    return {
+        key: text
+        for key, value in said.items()
+        if key != "user" and (text := _written(key, value)) is not None
+    }
+
+
+def _written(key: str, value: object) -> str | None:
+    """A value as it would be written in users.ini; None for what is left out."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | str):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return "\n".join(value)
+    raise BadAnswer(f"has a {key} that is neither a text, a number, yes or no, nor a list of texts")
+
+
+def _of_transfer(name: str, said: dict[str, Any]) -> GivenUser:
+    given: dict[str, str] = {}
+    if said.get("HomeDirectoryType") == _LOGICAL:
+        given["mount"] = "\n".join(_mount_line(each, name) for each in _mappings(said))
+    else:
+        home = said.get("HomeDirectory")
+        if not isinstance(home, str) or not home:
+            raise BadAnswer("has no HomeDirectory")
+        given["mount"] = _mount_line({"Entry": "/", "Target": home}, name)
+    keys = said.get("PublicKeys") or []
+    if not isinstance(keys, list) or not all(isinstance(each, str) for each in keys):
+        raise BadAnswer("has PublicKeys that are not a list of texts")
+    if keys:
+        given["authorized_keys"] = "\n".join(each.strip() for each in keys)
+    return GivenUser(given, _optional_text(said, "Role"), _optional_text(said, "Policy"))
+
+
+def _optional_text(said: dict[str, Any], key: str) -> str:
+    value = said.get(key) or ""
+    if not isinstance(value, str):
+        raise BadAnswer(f"has a {key} that is not a text")
+    return value
+
+
+def _mappings(said: dict[str, Any]) -> list[Any]:
+    """HomeDirectoryDetails, which services send as a list, and as a text that has it in JSON."""
+    details = said.get("HomeDirectoryDetails")
+    if isinstance(details, str):
+        try:
+            details = json.loads(details)
+        except (ValueError, RecursionError):
+            details = None
+    if not isinstance(details, list) or not details:
+        raise BadAnswer("is LOGICAL, and has no list of HomeDirectoryDetails")
+    return details
+
+
+def _mount_line(mapping: object, name: str) -> str:
+    """A line of ``mount`` for an Entry and its Target."""
+    entry, target = (
+        (mapping.get("Entry"), mapping.get("Target")) if isinstance(mapping, dict) else (None, None)
+    )
+    if not isinstance(entry, str) or not isinstance(target, str):
+        raise BadAnswer("has HomeDirectoryDetails without Entry or Target")
+    bucket, _, prefix = target.replace(_USER_NAME, name).lstrip("/").partition("/")
+    if prefix and not prefix.endswith("/"):
+        prefix += "/"
+    for text in (entry, bucket, prefix):
+        if '"' in text or not text.isprintable():
+            raise BadAnswer("has a path with quotes or control characters")
+    line = f'"{entry}" "s3://{bucket}/{prefix}"'
+    return line.replace("{", "{{").replace("}", "}}")

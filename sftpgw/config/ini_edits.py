@@ -1,0 +1,238 @@
+"""Changes of one section in the text of an ini file. All other bytes stay as they are.
+
+Knows: which lines of a text configparser takes for a header, a key, a continuation or a comment.
+Must not know: files, or what sections and keys mean.
+
+Comments and the order of keys and sections stay. A comment above a header belongs to that section.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+INDENT = "    "
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_HEADER = re.compile(r"\[(.+)\]")
+_BOM = "\ufeff"
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A key with its lines: ``[first, end)`` of the file."""
+
+    key: str
+    first: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Part:
+    """A section: its header's line, and its keys."""
+
+    name: str
+    header: int
+    entries: list[_Entry] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        """The line behind the last one of its header and keys."""
+        return self.entries[-1].end if self.entries else self.header + 1
+
+
+def has_section(text: str, section: str) -> bool:
+    """Whether there is a section of this name.
+
+    :param text: the text of the file.
+    :param section: its name.
+    """
+    return _find(_lines(text), section) is not None
+
+
+def with_value(text: str, section: str, key: str, value: str) -> str:
+    """The text with another value of a key, or with a new key behind the others of the section.
+
+    :param text: the text of the file.
+    :param section: the name of a section that exists.
+    :param key: the key.
+    :param value: one line.
+    :raises ValueError: the value has several lines.
+    :raises KeyError: there is no such section.
+    """
+    _check_line(value)
+    return _replaced(text, section, key, lambda _: [f"{key} = {value}"])
+
+
+def with_line(text: str, section: str, key: str, line: str) -> str:
+    """The text with one more line in the value of a key.
+
+    :param text: as for `with_value`.
+    :param section: as for `with_value`.
+    :param key: the key, which may be new.
+    :param line: the line; not a comment.
+    :raises ValueError: it is blank, has several lines, or would be read as a comment.
+    :raises KeyError: there is no such section.
+    """
+    _check_line(line)
+    if not line.strip() or line.lstrip().startswith(("#", ";")):
+        raise ValueError("the line is blank or a comment")
+
+    def extended(old: Sequence[str]) -> list[str]:
+        return [*(old or [f"{key} ="]), f"{_indent_of(old)}{line.strip()}"]
+
+    return _replaced(text, section, key, extended)
+
+
+def without_line(text: str, section: str, key: str, line: str) -> str:
+    """The text without one line of the value of a key; without the key if it was the last one.
+
+    :param text: as for `with_value`.
+    :param section: as for `with_value`.
+    :param key: the key.
+    :param line: the line without the blanks around it.
+    :raises KeyError: there is no such section or line.
+    """
+
+    def reduced(old: Sequence[str]) -> list[str]:
+        kept = [
+            f"{key} =" if index == 0 and _value_of(each, index) == line else each
+            for index, each in enumerate(old)
+            if index == 0 or each.strip() != line
+        ]
+        if list(old) == kept:
+            raise KeyError(line)
+        has_value = any(
+            _value_of(each, index) and not _is_comment(each) for index, each in enumerate(kept)
+        )
+        return kept if has_value else [each for each in kept[1:] if _is_comment(each)]
+
+    return _replaced(text, section, key, reduced)
+
+
+def without_key(text: str, section: str, key: str) -> str:
+    """The text without a key; the same text if the section does not have it.
+
+    :param text: as for `with_value`.
+    :param section: as for `with_value`.
+    :param key: the key.
+    :raises KeyError: there is no such section.
+    """
+    return _replaced(text, section, key, lambda _: [])
+
+
+def with_section(text: str, section: str, lines: Sequence[str]) -> str:
+    """The text with a new section at its end.
+
+    :param text: the text of the file.
+    :param section: the name of a section that does not exist.
+    :param lines: what stands below the header.
+    :raises ValueError: there is such a section, or the name cannot be a header.
+    """
+    if has_section(text, section) or _HEADER.fullmatch(f"[{section}]") is None:
+        raise ValueError(f"there is a section [{section}] already")
+    ending = _ending_of(text)
+    whole = text if not text or text.endswith(("\n", "\r")) else text + ending
+    gap = ending if whole.strip(_BOM) else ""
+    return whole + gap + "".join(f"{line}{ending}" for line in (f"[{section}]", *lines))
+
+
+def without_section(text: str, section: str) -> str:
+    """The text without a section. Comments behind its last key stay: they belong to the next one.
+
+    :param text: the text of the file.
+    :param section: its name.
+    :raises KeyError: there is no such section.
+    """
+    lines = _lines(text)
+    part = _part(lines, section)
+    end = part.end
+    while end < len(lines) and not lines[end].strip():
+        end += 1
+    bom = _BOM if part.header == 0 and text.startswith(_BOM) else ""
+    return bom + "".join(lines[: part.header] + lines[end:])
+
+
+# Lines.
+
+
+def _lines(text: str) -> list[str]:
+    return _LINE.findall(text)
+
+
+def _parts(lines: Sequence[str]) -> list[_Part]:
+    """What configparser reads: continuations are indented deeper than their key."""
+    parts: list[_Part] = []
+    depth = 0
+    is_in_value = False
+    for number, each in enumerate(lines):
+        line = each.lstrip(_BOM) if number == 0 else each
+        stripped = line.strip()
+        if not stripped or _is_comment(line):
+            continue
+        indent = len(line) - len(line.lstrip())
+        if is_in_value and indent > depth:
+            parts[-1].entries[-1].end = number + 1
+            continue
+        depth, is_in_value = indent, False
+        header = _HEADER.match(stripped)
+        if header:
+            parts.append(_Part(header[1], number))
+        elif parts and "=" in stripped:
+            key = stripped.partition("=")[0].strip()
+            parts[-1].entries.append(_Entry(key, number, number + 1))
+            is_in_value = True
+    return parts
+
+
+def _find(lines: Sequence[str], section: str) -> _Part | None:
+    return next((part for part in _parts(lines) if part.name == section), None)
+
+
+def _part(lines: Sequence[str], section: str) -> _Part:
+    part = _find(lines, section)
+    if part is None:
+        raise KeyError(section)
+    return part
+
+
+def _replaced(
+    text: str, section: str, key: str, change: Callable[[Sequence[str]], Sequence[str]]
+) -> str:
+    """The text with other lines for one key; `change` gets and returns them without their ends."""
+    lines = _lines(text)
+    part = _part(lines, section)
+    entry = next((each for each in part.entries if each.key == key), None)
+    first, end = (entry.first, entry.end) if entry else (part.end, part.end)
+    ending = _ending_of(text)
+    new = change([line.rstrip("\r\n") for line in lines[first:end]])
+    before = "".join(lines[:first])
+    if new and before and not before.endswith(("\n", "\r")):
+        before += ending
+    return before + "".join(f"{line}{ending}" for line in new) + "".join(lines[end:])
+
+
+def _ending_of(text: str) -> str:
+    """How lines end in this text."""
+    found = re.search(r"\r\n|\n|\r", text)
+    return found[0] if found else "\n"
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith(("#", ";"))
+
+
+def _value_of(line: str, index: int) -> str:
+    return (line.partition("=")[2] if index == 0 else line).strip()
+
+
+def _indent_of(lines: Sequence[str]) -> str:
+    """How further lines of a value are indented: as the last one is."""
+    last = lines[-1] if len(lines) > 1 else ""
+    key_indent = lines[0][: len(lines[0]) - len(lines[0].lstrip())] if lines else ""
+    return last[: len(last) - len(last.lstrip())] or key_indent + INDENT
+
+
+def _check_line(value: str) -> None:
+    if "\n" in value or "\r" in value:
+        raise ValueError("the value has several lines")

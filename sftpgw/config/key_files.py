@@ -1,0 +1,76 @@
+"""The files that ``[auth]`` names: authorities, and what is revoked.
+
+Knows: where they are, how large they may be, and how a fault of one is told.
+Must not know: how they are written; the readers are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sftpgw.config.ini_file import Section
+from sftpgw.model.key_trust import NOTHING_REVOKED, KeyTrust, RevokedKeys
+from sftpgw.model.settings import AuthSettings
+from sftpgw.model.units import MIB
+
+Value = TypeVar("Value")
+
+LARGEST_BYTES = 16 * MIB
+"""A hundred thousand keys. It is read as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFileReaders:
+    """What makes values of the files' bytes. Each raises ValueError, in words for the operator.
+
+    :ivar authorities: reads ``ca_keys``.
+    :ivar revoked: reads ``revoked_keys``.
+    """
+
+    authorities: Callable[[bytes], frozenset[bytes]]
+    revoked: Callable[[bytes], RevokedKeys]
+
+
+NO_READERS = KeyFileReaders(lambda data: frozenset(), lambda data: NOTHING_REVOKED)
+"""Take any file."""
+
+
+def read_auth_settings(
+    section: Section, given: Mapping[str, Any], readers: KeyFileReaders
+) -> tuple[AuthSettings, KeyTrust]:
+    """``[auth]``, and what its files say; a file at fault says nothing.
+
+    :param section: takes the faults.
+    :param given: the values of its keys.
+    :param readers: understand the files.
+    """
+    paths = {key: str(section.file.parent / name) for key, name in given.items()}
+    authorities = _read(section, paths, "ca_keys", readers.authorities, frozenset[bytes]())
+    revoked = _read(section, paths, "revoked_keys", readers.revoked, NOTHING_REVOKED)
+    return AuthSettings(**paths), KeyTrust(authorities, revoked)
+
+
+def _read(
+    section: Section,
+    paths: Mapping[str, str],
+    key: str,
+    read: Callable[[bytes], Value],
+    nothing: Value,
+) -> Value:
+    path = paths.get(key)
+    if path is None:
+        return nothing
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST_BYTES + 1)
+        if len(data) > LARGEST_BYTES:
+            raise ValueError(f"is over {LARGEST_BYTES // MIB}MiB")
+        return read(data)
+    except OSError as error:
+        section.fault(key, f"{path} cannot be read: {error.strerror}")
+    except ValueError as error:
+        section.fault(key, f"{path}: {error}")
+    return nothing

@@ -1,0 +1,177 @@
+"""What users.ini says of one user: values that are judged, and the mounts made of them.
+
+Knows: the tables of keys, and which mounts and paths do not go together.
+Must not know: files, which sections there are, keys and hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sftpgw.config.ini_file import Key
+from sftpgw.config.mount_lines import (
+    MountLine,
+    Path,
+    PathSettings,
+    longest_above,
+    read_mount_line,
+    with_rules,
+)
+from sftpgw.config.scalars import nearest
+from sftpgw.config.user_layers import MOUNT, GivenValue
+from sftpgw.model.bucket_names import name_in_gateway, name_in_store, store_of_bucket
+from sftpgw.model.mounts import Mount
+from sftpgw.model.settings import Stores
+
+AT_FAULT = "at-fault/"
+"""Stands for a prefix that was refused, so that it is one fault and no more."""
+
+PLACES = ("key_prefix", MOUNT)
+"""The keys of which each user needs one, to see anything."""
+
+ROOT: Path = ()
+PATH_FIELDS = ("permissions", "deny", "allow", "hides_denied")
+
+
+@dataclass(slots=True)
+class UserValues:
+    """What is said of a user, judged.
+
+    :ivar values: the values by field; what is blank or at fault is not among them.
+    :ivar paths: the values that are said of paths other than the root, by path and field.
+    :ivar mounts: the mount lines, with where they come from.
+    :ivar given: what was written, by key and path.
+    :ivar good: the keys as they were written, less those at fault.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    paths: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    mounts: list[tuple[MountLine, GivenValue]] = field(default_factory=list)
+    given: dict[tuple[str, Path], GivenValue] = field(default_factory=dict)
+    good: set[str] = field(default_factory=set)
+
+    def take(self, given: GivenValue, keys: Mapping[str, Key]) -> bool:
+        """Judge a value. Returns whether it is none at fault.
+
+        :param given: the value.
+        :param keys: the table of its key.
+        """
+        before = len(given.section.faults.lines)
+        if given.key == MOUNT and MOUNT in keys and given.text:
+            self._take_mount(given)
+        else:
+            value = given.section.value(given.key, given.text, keys, given.written)
+            if value is not None:
+                place = self.paths.setdefault(given.path, {}) if given.path else self.values
+                place[keys[given.key].field] = value[0]
+        self.given[given.key, given.path] = given
+        return len(given.section.faults.lines) == before
+
+    def _take_mount(self, given: GivenValue) -> None:
+        try:
+            self.mounts.append((read_mount_line(given.text), given))
+        except ValueError as error:
+            given.fault(error)
+
+
+def judge_values(given: Iterable[GivenValue], keys: Mapping[str, Key]) -> UserValues:
+    """What is said of a user. What is wrong is a fault.
+
+    :param given: the values that apply.
+    :param keys: the table of their keys.
+    """
+    said = UserValues()
+    bad: set[str] = set()
+    for each in given:
+        (said.good.add if said.take(each, keys) else bad.add)(each.written)
+    said.good -= bad
+    return said
+
+
+def mounts_of(said: UserValues, stores: Stores) -> tuple[Mount, ...]:
+    """The mounts of a user, with what may be done in them. What does not fit is a fault.
+
+    :param said: what is said of the user.
+    :param stores: the settings of all stores.
+    """
+    lines = _lines(said)
+    _add_home(lines, said, stores)
+    mounts = [
+        mount
+        for line, origin in lines.values()
+        if (mount := _mount(line, origin, stores)) is not None
+    ]
+    for (_, path), given in said.given.items():
+        is_own = not given.section.name.startswith("*")
+        if path and is_own and longest_above(path, lines) is None:
+            given.fault("is about a path that is in none of the user's mounts")
+    return with_rules(mounts, _settings_of_paths(said, lines))
+
+
+Lines = dict[Path, tuple[MountLine, GivenValue]]
+
+
+def _lines(said: UserValues) -> Lines:
+    """The mount lines that count, by path: of several for one path, the one of the last section."""
+    lines: Lines = {}
+    for line, origin in said.mounts:
+        if line.path in lines and lines[line.path][1].layer == origin.layer:
+            origin.fault(f"mounts {path_text(line.path)} again; keep one line for each path")
+        else:
+            lines[line.path] = line, origin
+    return lines
+
+
+def _add_home(lines: Lines, said: UserValues, stores: Stores) -> None:
+    """Add the mount that ``key_prefix`` and ``bucket`` stand for, unless a later line has ``/``."""
+    if "key_prefix" not in said.values:
+        return
+    origin = said.given["key_prefix", ROOT]
+    known = lines.get(ROOT)
+    if known is not None and known[1].layer >= origin.layer:
+        if known[1].layer == origin.layer:
+            known[1].fault("mounts /, and so does key_prefix; keep one of them")
+        return
+    bucket = said.values.get("bucket", stores.s3.bucket)
+    store = store_of_bucket(bucket, stores.named)
+    line = MountLine(ROOT, store, name_in_store(bucket, store), said.values["key_prefix"])
+    lines[ROOT] = line, origin
+
+
+def _mount(line: MountLine, origin: GivenValue, stores: Stores) -> Mount | None:
+    if line.store and line.store not in stores.named:
+        hint = nearest(line.store, stores.named)
+        origin.fault(f"{line.store!r} is no store{hint}; there is no section [store {line.store}]")
+        return None
+    bucket = name_in_gateway(line.bucket, line.store)
+    store = stores.of(bucket)
+    if line.key_prefix.startswith(store.state_prefix):
+        text = f"lies in {store.state_prefix}, the state_prefix of {store.section}; write another"
+        origin.fault(text)
+    return Mount(bucket, line.key_prefix, store.state_prefix, path=line.path)
+
+
+def _settings_of_paths(said: UserValues, lines: Lines) -> dict[Path, PathSettings]:
+    """What is said of paths. What a mount line grants counts as ``permissions`` of its path."""
+    found = {path: dict(given) for path, given in said.paths.items()}
+    root = {name: said.values[name] for name in PATH_FIELDS if name in said.values}
+    if root:
+        found[ROOT] = root
+    for path, (line, origin) in lines.items():
+        other = said.given.get(("permissions", path))
+        if line.permissions is None or (other is not None and other.layer > origin.layer):
+            continue
+        if other is not None and other.layer == origin.layer:
+            origin.fault(f"grants permissions, and so does {other.written!r}; keep one of them")
+        found.setdefault(path, {})["permissions"] = line.permissions
+    return {path: PathSettings(**given) for path, given in found.items()}
+
+
+def path_text(path: Path) -> str:
+    """A path as one writes it.
+
+    :param path: the names on the way from the root.
+    """
+    return "/" + "/".join(path)

@@ -1,0 +1,50 @@
+"""Events of the sources of users that are not files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sftpgw.model.events import Event, EventLevel
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSourceAway(Event):
+    """A source of users did not answer a login.
+
+    :param source: which source, as ``[auth] sources`` names it.
+    :param reason: why it does not answer.
+    :param stale: whether an earlier answer was used in its place.
+    """
+
+    event_name: ClassVar[str] = "user-source-away"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "Users of this source cannot log in once their last answer is older than ``http_stale``. "
+        "See whether the service runs, and whether the gateway reaches it."
+    )
+
+    source: str
+    reason: str
+    stale: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserSourceAnswerBad(Event):
+    """A source of users has answered with something that is no user. The login is refused.
+
+    :param source: which source, as ``[auth] sources`` names it.
+    :param user: the user who was asked for.
+    :param reason: what is wrong with the answer.
+    """
+
+    event_name: ClassVar[str] = "user-source-answer-bad"
+    level: ClassVar[EventLevel] = EventLevel.WARNING
+    advice: ClassVar[str] = (
+        "The service that knows the users sends what the gateway cannot use. The reason says what "
+        "is wrong; :doc:`users` says what it has to send."
+    )
+
+    source: str
+    user: str
+    reason: str

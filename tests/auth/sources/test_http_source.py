@@ -1,0 +1,279 @@
+"""A web service that knows the users, in memory: a real server and client of HTTP between us."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from sftpgw.auth.sources.http_client import (
+    MAX_ANSWER_BYTES,
+    MAX_AT_ONCE,
+    MAX_TRIES,
+    HttpUserClient,
+    SourceAway,
+)
+from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
+from sftpgw.auth.sources.http_source import HttpUserSource
+from sftpgw.model.settings import HttpSourceSettings
+from sftpgw.model.users import User
+from sftpgw.testing.ssh_pairs import RecordedEvents
+
+SETTINGS = HttpSourceSettings(url="https://idp.example/users", cache_seconds=60, stale_seconds=600)
+
+
+class Service(Resource):
+    """Answers each question as `answer` says."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[dict[str, Any]] = []
+        self.headers: list[Any] = []
+        self.answer: Callable[[Any, dict[str, Any]], Any] = self.knows_alice
+
+    def render_POST(self, request: Any) -> Any:
+        question = json.loads(request.content.read())
+        self.asked.append(question)
+        self.headers.append(request.requestHeaders)
+        return self.answer(request, question)
+
+    def knows_alice(self, request: Any, question: dict[str, Any]) -> bytes:
+        if question["user"] != "alice" or question.get("password", "right") != "right":
+            request.setResponseCode(404)
+            return b""
+        return json.dumps({"user": "alice", "key_prefix": "home/alice/"}).encode()
+
+
+class World:
+    """A source, its service, and the time."""
+
+    def __init__(self, settings: HttpSourceSettings = SETTINGS) -> None:
+        self.clock = Clock()
+        self.service = Service()
+        self.events = RecordedEvents()
+        self.agent = RequestTraversalAgent(self.service)
+        self.faults: list[Exception] = []
+        self.tries = 0
+        client = HttpUserClient(self, self.clock, settings.timeout_seconds, "the-token")
+        self.source = HttpUserSource(
+            settings,
+            client,
+            self.make_user,
+            clock=self.clock,
+            events=self.events,
+            secret=b"secret",
+        )
+
+    def request(self, *arguments: Any, **more: Any) -> Deferred[Any]:
+        """What the agent does, unless there is no connection."""
+        self.tries += 1
+        if self.faults:
+            return fail(self.faults.pop(0))
+        return self.agent.request(*arguments, **more)
+
+    def make_user(self, name: str, said: GivenUser) -> User:
+        if "key_prefix" not in said.given:
+            raise BadAnswer("has no key_prefix")
+        return User.with_home(name, "bucket", said.given["key_prefix"])
+
+    def asking(
+        self, name: str = "alice", password: bytes | None = None, host: str = "192.0.2.1"
+    ) -> list[Any]:
+        outcomes: list[Any] = []
+        Deferred.fromCoroutine(self.source.find(name, host, password)).addBoth(outcomes.append)
+        self.agent.flush()
+        return outcomes
+
+    def find(self, *arguments: Any, **more: Any) -> Any:
+        (outcome,) = self.asking(*arguments, **more)
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        return outcome
+
+    def be_away(self) -> None:
+        self.faults = [ConnectionRefusedError()] * MAX_TRIES
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_service_knows_the_user(world: World) -> None:
+    assert world.find() == User.with_home("alice", "bucket", "home/alice/")
+    assert world.find("bob") is None
+    assert world.service.asked[0] == {
+        "user": "alice",
+        "method": "publickey",
+        "address": "192.0.2.1",
+    }
+    assert world.service.headers[0].getRawHeaders("Authorization") == ["Bearer the-token"]
+    assert world.events.told == []
+
+
+def test_the_service_checks_passwords(world: World) -> None:
+    assert world.find(password=b"right") is not None
+    assert world.find(password=b"wrong") is None
+    assert [each["password"] for each in world.service.asked] == ["right", "wrong"]
+
+
+def test_an_answer_counts_for_a_while_and_a_refusal_does_not(world: World) -> None:
+    for _ in range(3):
+        assert world.find(password=b"right") is not None
+        assert world.find(password=b"wrong") is None
+    assert len(world.service.asked) == 1 + 3
+    world.clock.advance(61)
+    world.find(password=b"right")
+    assert len(world.service.asked) == 5
+
+
+def test_an_answer_counts_for_its_password_and_its_address(world: World) -> None:
+    world.find(password=b"right")
+    assert world.find(password=b"right2") is None
+    world.find(password=b"right", host="192.0.2.2")
+    world.find()
+    assert len(world.service.asked) == 4
+
+
+def test_a_user_whom_the_service_removes_is_forgotten(world: World) -> None:
+    assert world.find() is not None
+    world.clock.advance(61)
+    world.service.answer = lambda request, question: b"{}"
+    assert world.find() is None
+    world.be_away()
+    with pytest.raises(SourceAway):
+        world.find()
+
+
+def test_the_last_answer_is_used_while_the_service_is_away(world: World) -> None:
+    assert world.find() is not None
+    world.clock.advance(599)
+    world.be_away()
+    assert world.find() is not None
+    world.clock.advance(2)
+    world.be_away()
+    with pytest.raises(SourceAway):
+        world.find()
+    assert [facts["stale"] for facts in world.events.facts("user-source-away")] == [True, False]
+
+
+def test_a_connection_that_fails_is_tried_again_and_an_answer_is_not(world: World) -> None:
+    world.faults = [ConnectionRefusedError()] * (MAX_TRIES - 1)
+    assert world.find() is not None
+    assert world.tries == MAX_TRIES
+
+    def fault(request: Any, question: object) -> bytes:
+        request.setResponseCode(503)
+        return b""
+
+    world.service.answer = fault
+    world.clock.advance(10_000)
+    with pytest.raises(SourceAway, match="503"):
+        world.find()
+    assert world.tries == MAX_TRIES + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"<html>", "not JSON"),
+        (b'{"user": "bob", "key_prefix": "home/bob/"}', "another user"),
+        (b'{"user": "alice"}', "has no key_prefix"),
+        (b" " * (MAX_ANSWER_BYTES + 1), "more than 256 KiB"),
+    ],
+)
+def test_nonsense_is_refused_and_told(world: World, answer: bytes, why: str) -> None:
+    world.service.answer = lambda request, question: answer
+    assert world.find() is None
+    (facts,) = world.events.facts("user-source-answer-bad")
+    assert facts["user"] == "alice"
+    assert why in facts["reason"]
+
+
+def test_a_compressed_answer_is_not_unpacked(world: World) -> None:
+    def packed(request: Any, question: object) -> bytes:
+        request.setHeader("Content-Encoding", "gzip")
+        return gzip.compress(b" " * 2**24)
+
+    world.service.answer = packed
+    assert world.find() is None
+    (facts,) = world.events.facts("user-source-answer-bad")
+    assert "compressed" in facts["reason"]
+
+
+def test_a_redirect_is_not_followed(world: World) -> None:
+    def elsewhere(request: Any, question: object) -> bytes:
+        request.redirect(b"https://evil.example/")
+        return b""
+
+    world.service.answer = elsewhere
+    with pytest.raises(SourceAway, match="302"):
+        world.find(password=b"right")
+    assert world.tries == 1
+
+
+def test_a_service_that_is_slow_is_away(world: World) -> None:
+    world.service.answer = lambda request, question: NOT_DONE_YET
+    outcomes = world.asking()
+    world.clock.advance(9)
+    assert outcomes == []
+    world.clock.advance(1.1)
+    assert outcomes[0].check(SourceAway)
+    assert "http_timeout" in str(outcomes[0].value)
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_a_body_that_never_ends_is_away(world: World) -> None:
+    def drips(request: Any, question: object) -> Any:
+        request.write(b"{")
+        return NOT_DONE_YET
+
+    world.service.answer = drips
+    outcomes = world.asking()
+    world.clock.advance(10.1)
+    assert outcomes[0].check(SourceAway)
+
+
+def test_so_many_at_once_and_one_address_does_not_stop_others(world: World) -> None:
+    under_way = []
+
+    def later(request: Any, question: object) -> Any:
+        under_way.append(request)
+        return NOT_DONE_YET
+
+    world.service.answer = later
+    for number in range(3 * MAX_AT_ONCE):
+        world.asking(f"user{number}", host="198.51.100.1")
+    world.asking("alice", host="192.0.2.1")
+    assert len(world.service.asked) == MAX_AT_ONCE
+    under_way[0].finish()
+    world.agent.flush()
+    assert world.service.asked[-1]["user"] == "alice"
+    assert len(world.service.asked) == MAX_AT_ONCE + 1
+
+
+def test_the_same_question_is_asked_once_at_a_time() -> None:
+    world = World(replace(SETTINGS, cache_seconds=0))
+    world.service.answer = lambda request, question: NOT_DONE_YET
+    waiting = [world.asking() for _ in range(5)]
+    assert len(world.service.asked) == 1
+    world.clock.advance(10.1)
+    assert all(outcomes[0].check(SourceAway) for outcomes in waiting)
+
+
+def test_no_password_is_kept(world: World) -> None:
+    world.find(password=b"right")
+    assert "right" not in repr(vars(world.source))
