@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sftpgw.aws.session_policy.plan.actions import LIST_BUCKET, PUT
 from sftpgw.aws.session_policy.plan.grants import Grant, Region
+from sftpgw.aws.session_policy.plan.s3_actions import LIST_BUCKET, PUT
 
 Statement: TypeAlias = dict[str, Any]
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from sftpgw.aws.session_policy.plan.actions import actions_for
+from sftpgw.aws.session_policy.plan.s3_actions import actions_for
 from sftpgw.model.mounts import Mount
 
 NO_ACTIONS: frozenset[str] = frozenset()

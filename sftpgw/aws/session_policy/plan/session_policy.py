@@ -51,7 +51,7 @@ def session_policy(user: str, mounts: tuple[Mount, ...], terms: PolicyTerms) -> 
         shortest = len(text)
     raise NoSessionPolicy(
         f"{user}: the session policy needs {shortest} characters, and AWS takes "
-        f"{MAX_POLICY_CHARACTERS} ([s3] scoped_credentials). Give the user fewer mounts, shorter "
+        f"{MAX_POLICY_CHARACTERS}. Give the user fewer mounts, shorter "
         f"prefixes, or one mount above several of them; there are {len(mounts)}"
     )
 
@@ -60,8 +60,8 @@ def _require_expressible(user: str, mount: Mount, terms: PolicyTerms) -> None:
     """:raises NoSessionPolicy: no policy can name the keys of the mount."""
     if mount.bucket.endswith(ALIAS_SUFFIX):
         raise NoSessionPolicy(
-            f"{user}: {mount.bucket} is the alias of an access point, which no policy can name "
-            "([s3] scoped_credentials). Write the ARN of the access point"
+            f"{user}: {mount.bucket} is the alias of an access point, which no policy can name. "
+            "Write the ARN of the access point"
         )
     if terms.state_prefix and mount.key_prefix.startswith(terms.state_prefix):
         raise NoSessionPolicy(
