@@ -33,6 +33,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     skip_without_needs(item)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What ``-n auto`` means: half as many again as CPUs, since tests of spawned gateways wait."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
+
+
 class LoggedFailures:
     """Collects what Twisted logs as a failure; a test that expects one takes it out."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -124,6 +125,15 @@ SAMPLES = (
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
 JUDGED |= dict.fromkeys(("ca_keys", "revoked_keys"), "banner.txt")
+JUDGED |= {
+    "sse": "kms",
+    "sse_kms_key": "alias/mine",
+    "sse_bucket_key": "yes",
+    "sse_kms_context": '{"a":"b"}',
+    "acl": "private",
+    "tags": "a=b",
+    "expected_bucket_owner": "123456789012",
+}
 """Text for keys whose values are judged after they were parsed."""
 
 COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -131,6 +141,8 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
+    "sse_kms_context": (("s3", "sse", "kms"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
@@ -165,7 +177,9 @@ def text_unlike(default: object, name: str, parse: Callable[[str], object]) -> s
     raise AssertionError(f"no sample is a value of {name}: add one to SAMPLES")
 
 
-@pytest.mark.parametrize(("section", "name"), KEYS)
+@pytest.mark.parametrize(
+    ("section", "name"), [each for each in KEYS if not each[1].startswith("sse_c_")]
+)
 def test_each_key_sets_its_field_and_no_other(
     load: Load, tmp_path: Path, section: str, name: str
 ) -> None:
@@ -194,7 +208,9 @@ def test_each_field_of_the_settings_has_a_key(load: Load) -> None:
         if section == "gateway":
             named.remove("users")
         assert sorted(named) == sorted(
-            each.name for each in fields(getattr(settings, section)) if each.name != "name"
+            each.name
+            for each in fields(getattr(settings, section))
+            if each.name not in ("name", "sse_c_key")
         )
 
 
@@ -749,7 +765,7 @@ def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
         )
     (line,) = caught.value.faults
     assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
-    assert asked == [("uploads", "uploads"), ("uploads", "other")]
+    assert sorted(asked) == [("uploads", "other"), ("uploads", "uploads")]
 
 
 def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
@@ -919,3 +935,45 @@ def test_files_without_secrets_may_be_read(open_folder: Path) -> None:
     (open_folder / "users.ini").write_text(USERS_INI)
     (open_folder / "host_key").chmod(0o600)
     assert warnings_of(open_folder) == ()
+
+
+class TestCustomerKeys:
+    """The key of SSE-C, which no message shows."""
+
+    KEY = bytes(range(65, 97))
+
+    @pytest.mark.parametrize("is_text", [True, False])
+    def test_it_is_read_from_a_file(self, load: Load, tmp_path: Path, is_text: bool) -> None:
+        text = base64.b64encode(self.KEY) + b"\n" if is_text else self.KEY
+        (tmp_path / "key").write_bytes(text)
+        settings = load(GATEWAY_INI.replace("[s3]", "[s3]\nsse_c_key_file = key"))
+        assert settings.s3.sse_c_key == self.KEY
+        assert str(self.KEY) not in repr(settings)
+
+    def test_it_is_read_from_the_environment(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SFTPGW_TEST_KEY", base64.b64encode(self.KEY).decode())
+        settings = load(GATEWAY_INI.replace("[s3]", "[s3]\nsse_c_key_env = SFTPGW_TEST_KEY"))
+        assert settings.s3.sse_c_key == self.KEY
+
+    @pytest.mark.parametrize(
+        ("lines", "fault"),
+        [
+            ("sse_c_key_file = gone", "sse_c_key_file: "),
+            ("sse_c_key_file = short", "is no key of 32 bytes"),
+            ("sse_c_key_env = SFTPGW_NO_SUCH_KEY", "there is no variable SFTPGW_NO_SUCH_KEY"),
+            ("sse_c_key_file = key\nsse_c_key_env = X", "comes with sse_c_key_file"),
+            ("sse_c_key_file = key\nsse = s3", "cannot go together with a key of your own"),
+            ("sse_c_key_file = key\nendpoint = http://h", "over https only"),
+            ("sse_kms_key = k\nsse = s3", "is of no use without sse = kms"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_fault(
+        self, load: Load, tmp_path: Path, lines: str, fault: str
+    ) -> None:
+        (tmp_path / "key").write_bytes(self.KEY)
+        (tmp_path / "short").write_bytes(b"SECRETSECRET")
+        (line,) = faults_of(load, GATEWAY_INI.replace("[s3]", f"[s3]\n{lines}"))
+        assert fault in line
+        assert "SECRET" not in line

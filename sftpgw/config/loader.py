@@ -90,13 +90,10 @@ def load_settings(
     _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
     ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
-    limits = LimitSettings(**given["limits"])
-    _check_limits(parts["limits"], limits, stores)
+    limits = _limit_settings(parts["limits"], given["limits"], stores)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
     users = load_users(other_users or users_file, rules, faults)
-    _check_usual_bucket(parts["s3"], stores, bucket_check)
-    if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
-        parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
+    _check_usual_bucket(parts["s3"], stores, bucket_check, users)
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
@@ -125,14 +122,25 @@ def _ssh_settings(
     return ssh
 
 
+def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) -> LimitSettings:
+    limits = LimitSettings(**given)
+    _check_limits(section, limits, stores)
+    return limits
+
+
 def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
     """Whether a user has no bucket but that of [s3]."""
     return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
 def _check_usual_bucket(
-    section: Section, stores: Stores, bucket_check: Callable[[StoreSettings], Check]
+    section: Section,
+    stores: Stores,
+    bucket_check: Callable[[StoreSettings], Check],
+    users: Mapping[str, User],
 ) -> None:
+    if not section.given.get("bucket") and _needs_usual_bucket(users):
+        section.fault("bucket", "is missing; name the bucket for users without their own")
     try:
         if stores.s3.bucket:
             check_bucket(stores.s3.bucket, stores, bucket_check)

@@ -14,6 +14,7 @@ import binascii
 import configparser
 import difflib
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ import idna
 from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
 from sftpgw.model.mounts import Permission
+from sftpgw.model.object_settings import PLACEHOLDERS
 from sftpgw.model.settings import PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
@@ -571,3 +573,61 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at what `name` was meant to be; empty if nothing comes near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+_TAG_NAME = re.compile(r"[A-Za-z0-9 +\-=._:/@]{1,128}")
+MOST_TAGS = 10
+"""S3 takes no more for one object."""
+
+
+def tags(text: str) -> tuple[tuple[str, str], ...]:
+    """Tags of objects: ``name=value`` with blanks between them.
+
+    Placeholders in values stay; they are replaced for each session (`model/object_settings`).
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
+    """
+    found: dict[str, str] = {}
+    for pair in text.split():
+        name, separator, value = pair.partition("=")
+        if not separator or not _TAG_NAME.fullmatch(name):
+            raise ValueError(f"{pair!r} is no tag; write name=value, with blanks between tags")
+        if name in found or name.startswith("aws:"):
+            raise ValueError(f"{name!r} comes twice, or is AWS's own; write another")
+        fill_placeholders(value, dict.fromkeys(PLACEHOLDERS, ""))
+        found[name] = value
+    if len(found) > MOST_TAGS:
+        raise ValueError(f"there are {len(found)} tags; S3 takes {MOST_TAGS} for an object")
+    return tuple(found.items())
+
+
+def encryption_context(text: str) -> str:
+    """An encryption context of KMS: a JSON object of texts."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise ValueError('is no JSON object of texts; write one such as {"project": "x"}')
+    return json.dumps(found, separators=(",", ":"))
+
+
+def customer_key(data: bytes) -> bytes:
+    """The key of SSE-C: 32 bytes, as they are or in base64. The message never repeats any.
+
+    :raises ValueError: it is something else.
+    """
+    if len(data) == CUSTOMER_KEY_BYTES:
+        return data
+    try:
+        key = base64.b64decode(data.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != CUSTOMER_KEY_BYTES:
+        raise ValueError(
+            "is no key of 32 bytes, as they are or in base64; make one with: openssl rand 32"
+        )
+    return key
+
+
+CUSTOMER_KEY_BYTES = 32
+"""AES-256."""

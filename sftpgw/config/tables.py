@@ -25,6 +25,7 @@ from sftpgw.config.scalars import (
     time,
 )
 from sftpgw.model.limits import MAX_PART_BYTES, MIN_PART_BYTES
+from sftpgw.model.object_settings import Encryption
 from sftpgw.model.settings import (
     Addressing,
     ChecksumChoice,
@@ -110,6 +111,40 @@ GATEWAY_KEYS: Mapping[str, Key] = {
     ),
 }
 
+STORAGE_CLASS = matching(r"[A-Z0-9_]+", "one like STANDARD_IA")
+CANNED_ACL = matching(
+    "private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|"
+    "bucket-owner-full-control",
+    "a canned ACL of S3 such as bucket-owner-full-control",
+)
+TAGS = ValueFormat(scalars.tags, "text", "name=value, with blanks between tags")
+
+ENCRYPTION_KEYS: Mapping[str, Key] = {
+    "sse": Key(
+        "sse",
+        one_of(Encryption),
+        "Who encrypts new objects, also copies: S3, or KMS once or twice. ``none`` asks for "
+        "nothing. If it is blank, the bucket decides, and an object that is changed or renamed "
+        "keeps the encryption that it has.",
+    ),
+    "sse_kms_key": Key(
+        "sse_kms_key",
+        matching(r"[A-Za-z0-9:/_-]{1,2048}", "the ARN, id or alias of a key"),
+        "The key of KMS, with ``sse = kms`` or ``kms-dsse``. If it is blank, AWS's own.",
+    ),
+    "sse_bucket_key": Key(
+        "sse_bucket_key",
+        FLAG,
+        "Whether S3 asks KMS for one key for many objects, which costs less (``sse = kms``). If it "
+        "is blank, the bucket decides.",
+    ),
+    "sse_kms_context": Key(
+        "sse_kms_context",
+        ValueFormat(scalars.encryption_context, "text", "a JSON object of texts"),
+        "The encryption context that KMS compares and logs.",
+    ),
+}
+
 S3_KEYS: Mapping[str, Key] = {
     "bucket": Key(
         "bucket",
@@ -159,8 +194,41 @@ S3_KEYS: Mapping[str, Key] = {
     ),
     "storage_class": Key(
         "storage_class",
-        matching(r"[A-Z0-9_]+", "one like STANDARD_IA"),
+        STORAGE_CLASS,
         "The storage class of new objects. If it is blank, the bucket decides.",
+    ),
+    **ENCRYPTION_KEYS,
+    "sse_c_key_file": Key(
+        "sse_c_key_file",
+        PATH,
+        "A file with the key with which all objects of the store are encrypted (SSE-C): 32 bytes, "
+        "as they are or in base64. S3 does not keep it: if it is lost, so are the files. Objects "
+        "that were stored without it cannot be read.",
+    ),
+    "sse_c_key_env": Key(
+        "sse_c_key_env",
+        matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable"),
+        "The variable of the environment that has that key in base64, instead of a file.",
+    ),
+    "acl": Key(
+        "acl",
+        CANNED_ACL,
+        "The canned ACL of new objects, and of copies. If it is blank, none is sent, which buckets "
+        "without ACLs need.",
+    ),
+    "tags": Key(
+        "tags",
+        TAGS,
+        "Tags of the objects that users make. ``{username}``, ``{client_ip}`` and ``{session}`` "
+        "stand for those of the session. An object that is changed keeps the tags that it has.",
+    ),
+    "request_payer": Key(
+        "request_payer", FLAG, "Pay for the requests to buckets whose owner does not (AWS)."
+    ),
+    "expected_bucket_owner": Key(
+        "expected_bucket_owner",
+        matching(r"[0-9]{12}", "an account of AWS, 12 digits"),
+        "The account that must own the buckets; S3 refuses each request to one of another.",
     ),
     "accelerate": Key("accelerate", FLAG, "Use S3 Transfer Acceleration. AWS only."),
     "dual_stack": Key(

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from sftpgw.model.addresses import Network
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
+from sftpgw.model.object_settings import Encryption, ObjectSettings, Tags
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -68,6 +69,7 @@ class StoreSettings:
     `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
     :ivar name: the NAME; empty for [s3].
+    :ivar sse_c_key: the key that `sse_c_key_file` or `sse_c_key_env` name.
     """
 
     name: str = ""
@@ -82,6 +84,17 @@ class StoreSettings:
     ca_file: str = ""
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
+    sse: Encryption | None = None
+    sse_kms_key: str = ""
+    sse_bucket_key: bool | None = None
+    sse_kms_context: str = ""
+    sse_c_key_file: str = ""
+    sse_c_key_env: str = ""
+    sse_c_key: bytes = field(default=b"", repr=False)
+    acl: str = ""
+    tags: Tags = ()
+    request_payer: bool = False
+    expected_bucket_owner: str = ""
     accelerate: bool = False
     dual_stack: bool = False
     fips: bool = False
@@ -100,6 +113,19 @@ class StoreSettings:
     probe: Probe = Probe.AUTO
     abort_stale_uploads_seconds: float | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def objects(self) -> ObjectSettings:
+        """How objects are stored, as far as no mount says it."""
+        return ObjectSettings(
+            self.storage_class,
+            self.sse,
+            self.sse_kms_key,
+            self.sse_bucket_key,
+            self.sse_kms_context,
+            self.acl,
+            self.tags,
+        )
 
     @property
     def section(self) -> str:

@@ -37,6 +37,7 @@ from sftpgw.s3.request_budget.queue import RequestQueue
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
+from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.s3.store_router import StoreRouter
 
 USUAL_LIMITS = RequestLimits(at_once=64, per_user=64)
@@ -141,7 +142,13 @@ def open_store(
     )
     signer = Signer(settings.sign_payload, wall_clock, hasher)
     executor = RequestExecutor(
-        attempts=AttemptSender(http, Endpoints(settings), signer, settings.read_timeout_seconds),
+        attempts=AttemptSender(
+            http,
+            Endpoints(settings),
+            signer,
+            settings.read_timeout_seconds,
+            StoreHeaders(settings),
+        ),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
         clock=clock or reactor,
