@@ -3,8 +3,8 @@
 Knows: Effect, Action, Resource and their opposites, wildcards, conditions, variables.
 Must not know: S3, or who writes the policies.
 
-    policy = Policy.parse(text)
-    policy.decide(Request("s3:GetObject", "arn:aws:s3:::bucket/key"))    # Decision.ALLOW
+    policy = IamPolicy.parse(text)
+    policy.decide(IamRequest("s3:GetObject", "arn:aws:s3:::bucket/key"))    # Decision.ALLOW
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
@@ -31,7 +31,7 @@ class Decision(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Request:
+class IamRequest:
     """A request as IAM sees it.
 
     :param action: such as ``s3:GetObject``.
@@ -53,7 +53,9 @@ class UnknownVariable(Exception):
     """A policy variable has no value: its statement does not apply."""
 
 
-def matches_pattern(pattern: str, text: str, request: Request, *, wildcards: bool = True) -> bool:
+def matches_pattern(
+    pattern: str, text: str, request: IamRequest, *, wildcards: bool = True
+) -> bool:
     """Whether a text matches, after variables are filled in; their values have no wildcards.
 
     :param pattern: with ``*`` and ``?``, and ``${…}``.
@@ -72,7 +74,7 @@ def matches_pattern(pattern: str, text: str, request: Request, *, wildcards: boo
     return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
-def _variable(name: str, request: Request) -> str:
+def _variable(name: str, request: IamRequest) -> str:
     if name in ("*", "?", "$"):
         return name
     value = request.value(name)
@@ -82,7 +84,7 @@ def _variable(name: str, request: Request) -> str:
 
 
 @dataclass(frozen=True)
-class Policy:
+class IamPolicy:
     """A policy.
 
     :param statements: its statements, as in its JSON.
@@ -91,7 +93,7 @@ class Policy:
     statements: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def parse(cls, text: str) -> Policy:
+    def parse(cls, text: str) -> IamPolicy:
         """A policy from its JSON. :raises ValueError: it is none, or has what is not known here"""
         document = json.loads(text)
         statements = document["Statement"]
@@ -104,7 +106,7 @@ class Policy:
                 _operator(name)
         return cls(tuple(statements))
 
-    def decide(self, request: Request) -> Decision:
+    def decide(self, request: IamRequest) -> Decision:
         """What the policy says; a denial wins over everything."""
         found = {each["Effect"] for each in self.statements if _applies(each, request)}
         if "Deny" in found:
@@ -112,7 +114,7 @@ class Policy:
         return Decision.ALLOW if "Allow" in found else Decision.IMPLICIT_DENY
 
 
-def all_allow(policies: Iterable[Policy], request: Request) -> bool:
+def all_allow(policies: Iterable[IamPolicy], request: IamRequest) -> bool:
     """Whether each policy allows a request: that of a role, and that of its session."""
     return all(policy.decide(request) is Decision.ALLOW for policy in policies)
 
@@ -122,7 +124,7 @@ _ELEMENTS = frozenset(
 )
 
 
-def _applies(statement: Mapping[str, Any], request: Request) -> bool:
+def _applies(statement: Mapping[str, Any], request: IamRequest) -> bool:
     def fits_action(pattern: str) -> bool:
         return matches_pattern(pattern.lower(), request.action.lower(), request)
 
@@ -156,14 +158,14 @@ def _listed(value: Any) -> list[str]:
 
 # Conditions.
 
-_Test = Callable[[str, str, Request], bool]
+_Test = Callable[[str, str, IamRequest], bool]
 
 
-def _equals(pattern: str, text: str, request: Request) -> bool:
+def _equals(pattern: str, text: str, request: IamRequest) -> bool:
     return matches_pattern(pattern, text, request, wildcards=False)
 
 
-def _equals_ignoring_case(pattern: str, text: str, request: Request) -> bool:
+def _equals_ignoring_case(pattern: str, text: str, request: IamRequest) -> bool:
     return matches_pattern(pattern.lower(), text.lower(), request, wildcards=False)
 
 
@@ -193,7 +195,7 @@ def _operator(name: str) -> tuple[_Test, bool] | None:
         raise ValueError(f"unknown operator: {name}") from None
 
 
-def _holds(name: str, tests: Mapping[str, Any], request: Request) -> bool:
+def _holds(name: str, tests: Mapping[str, Any], request: IamRequest) -> bool:
     """All keys of an operator must hold, each with one of its values."""
     operator = _operator(name)
     for key, patterns in tests.items():

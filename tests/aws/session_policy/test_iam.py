@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from sftpgw.testing.iam import Decision, Policy, Request, all_allow
+from sftpgw.testing.iam import Decision, IamPolicy, IamRequest, all_allow
 
 BUCKET = "arn:aws:s3:::amzn-s3-demo-bucket"
 
 
-def policy(*statements: dict[str, Any]) -> Policy:
-    return Policy.parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
+def policy(*statements: dict[str, Any]) -> IamPolicy:
+    return IamPolicy.parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
 
 
-def listing(prefix: str | None, **more: str) -> Request:
+def listing(prefix: str | None, **more: str) -> IamRequest:
     context = more if prefix is None else {"s3:prefix": prefix, **more}
-    return Request("s3:ListBucket", BUCKET, context)
+    return IamRequest("s3:ListBucket", BUCKET, context)
 
 
 HOME = policy(
@@ -49,7 +49,7 @@ HOME = policy(
 )
 def test_homes_of_the_users_guide(key: str, username: str | None, expected: Decision) -> None:
     context = {} if username is None else {"aws:username": username}
-    assert HOME.decide(Request("s3:GetObject", f"{BUCKET}/{key}", context)) is expected
+    assert HOME.decide(IamRequest("s3:GetObject", f"{BUCKET}/{key}", context)) is expected
 
 
 def test_lists_of_homes() -> None:
@@ -107,17 +107,17 @@ def test_conditions(condition: dict[str, Any], value: str | None, holds: bool) -
 def test_opposites_and_cases() -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_notaction.html"""
     found = policy({"Effect": "Allow", "NotAction": "iam:*", "NotResource": f"{BUCKET}/secret/*"})
-    assert found.decide(Request("s3:getobject", f"{BUCKET}/a")) is Decision.ALLOW
-    assert found.decide(Request("IAM:GetUser", f"{BUCKET}/a")) is Decision.IMPLICIT_DENY
-    assert found.decide(Request("s3:GetObject", f"{BUCKET}/secret/a")) is Decision.IMPLICIT_DENY
+    assert found.decide(IamRequest("s3:getobject", f"{BUCKET}/a")) is Decision.ALLOW
+    assert found.decide(IamRequest("IAM:GetUser", f"{BUCKET}/a")) is Decision.IMPLICIT_DENY
+    assert found.decide(IamRequest("s3:GetObject", f"{BUCKET}/secret/a")) is Decision.IMPLICIT_DENY
 
 
 def test_a_session_may_do_what_both_policies_allow() -> None:
     role = policy({"Effect": "Allow", "Action": "s3:*", "Resource": f"{BUCKET}/a/*"})
     session = policy({"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"{BUCKET}/*"})
-    assert all_allow((role, session), Request("s3:GetObject", f"{BUCKET}/a/x"))
-    assert not all_allow((role, session), Request("s3:PutObject", f"{BUCKET}/a/x"))
-    assert not all_allow((role, session), Request("s3:GetObject", f"{BUCKET}/b/x"))
+    assert all_allow((role, session), IamRequest("s3:GetObject", f"{BUCKET}/a/x"))
+    assert not all_allow((role, session), IamRequest("s3:PutObject", f"{BUCKET}/a/x"))
+    assert not all_allow((role, session), IamRequest("s3:GetObject", f"{BUCKET}/b/x"))
 
 
 @pytest.mark.parametrize(

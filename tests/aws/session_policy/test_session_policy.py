@@ -18,30 +18,30 @@ from sftpgw.aws.session_policy.plan.session_policy import (
 from sftpgw.aws.session_policy.plan.static_policy import static_policy
 from sftpgw.errors import NoSessionPolicy
 from sftpgw.model.mounts import ALL_PERMISSIONS, AccessRule, Mount, Permission
-from sftpgw.testing.iam import Decision, Policy, Request
+from sftpgw.testing.iam import Decision, IamPolicy, IamRequest
 
 TERMS = PolicyTerms()
 READ = Permission.LIST | Permission.DOWNLOAD
 OBJECT_ACTIONS = sorted(actions_for(ALL_PERMISSIONS) - {LIST_BUCKET})
 
 
-def policy_of(*mounts: Mount, terms: PolicyTerms = TERMS) -> Policy:
-    return Policy.parse(session_policy("alice", mounts, terms))
+def policy_of(*mounts: Mount, terms: PolicyTerms = TERMS) -> IamPolicy:
+    return IamPolicy.parse(session_policy("alice", mounts, terms))
 
 
-def may(policy: Policy, action: str, key: str, bucket: str = "uploads") -> bool:
+def may(policy: IamPolicy, action: str, key: str, bucket: str = "uploads") -> bool:
     arn = f"arn:aws:s3:::{bucket}/{key}"
-    return policy.decide(Request(action, arn)) is Decision.ALLOW
+    return policy.decide(IamRequest(action, arn)) is Decision.ALLOW
 
 
 def may_list(
-    policy: Policy, prefix: str | None, bucket: str = "uploads", delimiter: str = "/"
+    policy: IamPolicy, prefix: str | None, bucket: str = "uploads", delimiter: str = "/"
 ) -> bool:
     context = {"s3:delimiter": delimiter}
     if prefix is not None:
         context["s3:prefix"] = prefix
     arn = f"arn:aws:s3:::{bucket}"
-    return policy.decide(Request(LIST_BUCKET, arn, context)) is Decision.ALLOW
+    return policy.decide(IamRequest(LIST_BUCKET, arn, context)) is Decision.ALLOW
 
 
 def test_a_home_is_reached_and_nothing_beside_it() -> None:
@@ -63,7 +63,9 @@ def test_a_home_is_reached_and_nothing_beside_it() -> None:
 def test_names_of_uploads_are_never_shown() -> None:
     """That action knows no prefix, so it would show those of all users."""
     policy = policy_of(Mount("uploads", ""), Mount("uploads", "home/alice/", path=("a",)))
-    request = Request("s3:ListBucketMultipartUploads", "arn:aws:s3:::uploads", {"s3:prefix": "a"})
+    request = IamRequest(
+        "s3:ListBucketMultipartUploads", "arn:aws:s3:::uploads", {"s3:prefix": "a"}
+    )
     assert policy.decide(request) is Decision.IMPLICIT_DENY
 
 
@@ -151,10 +153,12 @@ def test_keys_of_kms_are_used_through_s3_only() -> None:
     key = "arn:aws:kms:eu-west-1:123456789012:key/1"
     policy = policy_of(Mount("uploads", "a/"), terms=PolicyTerms(kms_keys=(key,)))
     through_s3 = {"kms:ViaService": "s3.eu-west-1.amazonaws.com"}
-    assert policy.decide(Request("kms:GenerateDataKey", key, through_s3)) is Decision.ALLOW
-    assert policy.decide(Request("kms:Decrypt", key)) is Decision.IMPLICIT_DENY
+    assert policy.decide(IamRequest("kms:GenerateDataKey", key, through_s3)) is Decision.ALLOW
+    assert policy.decide(IamRequest("kms:Decrypt", key)) is Decision.IMPLICIT_DENY
     reads = policy_of(Mount("uploads", "a/", permissions=READ), terms=PolicyTerms(kms_keys=(key,)))
-    assert reads.decide(Request("kms:GenerateDataKey", key, through_s3)) is Decision.IMPLICIT_DENY
+    assert (
+        reads.decide(IamRequest("kms:GenerateDataKey", key, through_s3)) is Decision.IMPLICIT_DENY
+    )
 
 
 def test_a_policy_that_is_too_long_leaves_rules_out_and_then_is_refused() -> None:
@@ -206,7 +210,7 @@ def test_it_allows_what_the_gate_may_need_and_nothing_outside_of_the_mounts(
 ) -> None:
     text = session_policy("alice", mounts, PolicyTerms(state_prefix=""))
     assert len(text) <= MAX_POLICY_CHARACTERS
-    policy = Policy.parse(text)
+    policy = IamPolicy.parse(text)
     around = [m for m in mounts if m.bucket == bucket and key.startswith(m.key_prefix)]
     needed_here = any(
         action in actions_for(m.access_at((*m.path, *_segments(m, key))[:-1]).permissions)
@@ -249,12 +253,12 @@ def test_the_static_policy_has_the_variables_of_transfer_family() -> None:
     assert "alice" not in text
     assert "arn:aws:s3:::${transfer:HomeBucket}/${transfer:HomeFolder}/*" in text
     assert "arn:aws:s3:::shared/drop/${transfer:UserName}/${$}x/*" in text
-    policy = Policy.parse(text)
+    policy = IamPolicy.parse(text)
     bob = {
         "transfer:HomeBucket": "uploads",
         "transfer:HomeFolder": "home/bob",
         "transfer:UserName": "bob",
     }
     for key, is_allowed in (("home/bob/a", True), ("home/alice/a", False)):
-        request = Request("s3:GetObject", f"arn:aws:s3:::uploads/{key}", bob)
+        request = IamRequest("s3:GetObject", f"arn:aws:s3:::uploads/{key}", bob)
         assert (policy.decide(request) is Decision.ALLOW) is is_allowed
