@@ -17,6 +17,7 @@ from sftpgw.config import load_settings
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
+from sftpgw.model.object_settings import Encryption, ObjectSettings
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import KIB, MIB
@@ -980,3 +981,34 @@ class TestCustomerKeys:
         (line,) = faults_of(load, GATEWAY_INI.replace("[s3]", f"[s3]\n{lines}"))
         assert fault in line
         assert "SECRET" not in line
+
+
+class TestObjectsOfMounts:
+    """What users.ini says of how objects are stored."""
+
+    MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
+
+    def test_a_mount_wins_over_its_user(self, load: Load) -> None:
+        lines = (
+            "sse = kms\nsse_kms_key = k\ntags = by={username}\nsse /box = s3\nacl /box = private"
+        )
+        by_path = {
+            mount.path: mount.objects
+            for mount in load(GATEWAY_INI, self.MOUNTS + lines).users["alice"].mounts
+        }
+        tags = (("by", "{username}"),)
+        kms = ObjectSettings(sse=Encryption.KMS, sse_kms_key="k", tags=tags)
+        assert by_path[()] == kms
+        assert by_path["box",] == ObjectSettings(sse=Encryption.S3, acl="private", tags=tags)
+
+    @pytest.mark.parametrize(
+        ("line", "fault"),
+        [
+            ("sse_kms_key = k", "is of no use without sse = kms"),
+            ("sse /box/in = s3", "is about a part of a mount"),
+            ("tags = by={home}", "is no placeholder"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:
+        (told, *_) = faults_of(load, GATEWAY_INI, self.MOUNTS + line)
+        assert fault in told

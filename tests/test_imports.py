@@ -52,7 +52,8 @@ ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
 ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
-ALLOWED["cli"] = frozenset({"auth", "client_report", "tap", "user_commands"})
+ALLOWED["policy_command"] = frozenset({"aws", "startup"})
+ALLOWED["cli"] = frozenset({"auth", "client_report", "policy_command", "tap", "user_commands"})
 ALLOWED["__main__"] = frozenset({"cli"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random

@@ -8,6 +8,7 @@ those of the settings in `sftpgw.model.settings`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sftpgw.config import scalars
 from sftpgw.config.ini_file import Key
@@ -798,6 +799,21 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         off_or(size(KIB, 1024 * GIB)),
         "How fast the user may download, in all sessions together, per second.",
     ),
+    **{
+        name: replace(S3_KEYS[name], takes_path=True, meaning=meaning)
+        for name, meaning in {
+            "storage_class": "The storage class of the user's new objects. What is blank here, and "
+            "in the keys below, is as in ``[s3]`` or ``[store NAME]``. With the path of a mount "
+            "behind the key, it is about that mount.",
+            "sse": "Who encrypts them. With ``sse`` here, its keys in the store do not count.",
+            "sse_kms_key": "The key of KMS.",
+            "sse_bucket_key": "Whether S3 asks KMS for one key for many objects.",
+            "sse_kms_context": "The encryption context that KMS compares and logs.",
+            "acl": "The canned ACL of new objects, and of copies.",
+            "tags": "Tags of new objects. ``{username}``, ``{client_ip}`` and ``{session}`` stand "
+            "for those of the session.",
+        }.items()
+    },
     "weight": Key(
         "weight",
         count(1, 100),

@@ -190,6 +190,11 @@ COMPANIONS = {
     "[s3] sse_kms_key": "[s3]\nsse = kms\n",
     "[s3] sse_bucket_key": "[s3]\nsse = kms\n",
     "[s3] sse_kms_context": "[s3]\nsse = kms-dsse\n",
+    **{
+        f"[{section}] {key}": "[s3]\nsse = kms\n"
+        for section in ("*", "USER")
+        for key in ("sse_kms_key", "sse_bucket_key", "sse_kms_context")
+    },
     "[s3] part_size": "[limits]\nmemory = 16GiB\n",
     "[s3] download_part_size": "[limits]\nmemory = 16GiB\n",
     "[limits] reorder_allowance": "[limits]\nmemory = 16GiB\n",
@@ -336,7 +341,7 @@ def _of_user(user: User, field: str) -> Any:
         return user.weight if user.weight != 1 else ()
     value = next(
         getattr(part, field)
-        for part in (user.mounts[0], user.login, user.limits, user)
+        for part in (user.mounts[0], user.mounts[0].objects, user.login, user.limits, user)
         if hasattr(part, field)
     )
     if field == "require":

@@ -129,6 +129,18 @@ permissions = list download
 [dropper]
 {login}
 permissions = upload list
+[partner]
+{login}
+permissions = list download
+permissions /incoming = upload mkdir
+deny = *.exe
+deny_hidden = yes
+mount =
+    /catalogue s3://{store.bucket}/{bucket.prefix}catalogue/ list download
+    /desk s3://{store.bucket}/{bucket.prefix}desk/
+    /archive s3://{store.bucket}/{bucket.prefix}archive/
+permissions /desk = list download upload overwrite delete rename
+permissions /archive = list download upload rename
 """
     )
     return config
