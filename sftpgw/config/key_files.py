@@ -18,6 +18,9 @@ from sftpgw.model.units import MIB
 
 Value = TypeVar("Value")
 
+PATHS = ("ca_keys", "revoked_keys")
+"""The keys that name files."""
+
 LARGEST_BYTES = 16 * MIB
 """A hundred thousand keys. It is read as a whole."""
 
@@ -47,10 +50,10 @@ def read_auth_settings(
     :param given: the values of its keys.
     :param readers: understand the files.
     """
-    paths = {key: str(section.file.parent / name) for key, name in given.items()}
+    paths = {key: str(section.file.parent / given[key]) for key in PATHS if key in given}
     authorities = _read(section, paths, "ca_keys", readers.authorities, frozenset[bytes]())
     revoked = _read(section, paths, "revoked_keys", readers.revoked, NOTHING_REVOKED)
-    return AuthSettings(**paths), KeyTrust(authorities, revoked)
+    return AuthSettings(**{**given, **paths}), KeyTrust(authorities, revoked)
 
 
 def _read(

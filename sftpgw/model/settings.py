@@ -292,16 +292,25 @@ class FilesSettings:
     directory_mode: int = 0o755
 
 
+class OnChange(enum.Enum):
+    """What becomes of the sessions of a user whom a reload changes or removes."""
+
+    DISCONNECT = "disconnect"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
     """``[auth]``: how users log in.
 
     :ivar ca_keys: the path of a file with authorities; empty for none.
     :ivar revoked_keys: the path of a revocation list; empty for none.
+    :ivar on_change: what becomes of sessions whose user is changed or removed.
     """
 
     ca_keys: str = ""
     revoked_keys: str = ""
+    on_change: OnChange = OnChange.DISCONNECT
 
 
 DEFAULT_AUTH = AuthSettings()
@@ -312,6 +321,7 @@ class Settings:
     """All that the two ini files say, and the files that they name.
 
     :ivar key_trust: what the files of ``[auth]`` say.
+    :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
     """
 
     gateway: GatewaySettings
@@ -324,6 +334,7 @@ class Settings:
     stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
+    users_path: str = ""
 
     @property
     def all_stores(self) -> tuple[StoreSettings, ...]:
