@@ -27,9 +27,10 @@ from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.realm import make_portal
-from sftpgw.auth.sources.static import static_authenticator
+from sftpgw.auth.sources.static import StaticUserDirectory, static_authenticator
 from sftpgw.auth.threads import LoginThreads
 from sftpgw.checks import Level, buckets_of, look_at_buckets
 from sftpgw.files.copies.copier import Copier
@@ -53,6 +54,7 @@ from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.startup import check_requests, request_limits
 from sftpgw.telemetry.limiter import LogLimiter
 from sftpgw.telemetry.logs import LogSink
+from sftpgw.user_sources import chained
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -129,11 +131,8 @@ class Gateway:
         self._sweeper = self._make_sweeper()
         self._rename_recovery = self._make_rename_recovery()
         threads = LoginThreads(reactor)
-        authenticator = static_authenticator(
-            settings.users, threads.run, KeyRules(settings.key_trust)
-        )
         self.factory = GatewayFactory(
-            portal=make_portal(authenticator, self._make_avatar),
+            portal=make_portal(self._make_authenticator(threads), self._make_avatar),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -141,6 +140,13 @@ class Gateway:
             work=self._work,
             run_in_thread=threads.run,
         )
+
+    def _make_authenticator(self, threads: LoginThreads) -> Authenticator:
+        settings = self._settings
+        users, rules = settings.users, KeyRules(settings.key_trust)
+        records = static_authenticator(users, threads.run, rules)
+        directory = StaticUserDirectory(users)
+        return chained(records, directory, settings, self._reactor, self._events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix

@@ -120,12 +120,14 @@ KEYS = [(section, name) for section in SECTIONS for name in SECTIONS[section] if
 SAMPLES = (
     "authfail:7s",
     *("yes", "no", "64MiB", "512KiB", "90s", "5s", "7d", "250", "7", "10:50:20", "10.0.0.0/8"),
-    *("http://elsewhere:9000", "arn:aws:iam::123456789012:role/gateway", "part-copy"),
+    *("file http", "http://elsewhere:9000", "arn:aws:iam::123456789012:role/gateway", "part-copy"),
 )
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
-JUDGED |= dict.fromkeys(("ca_keys", "revoked_keys"), "banner.txt")
+FILES_OF_AUTH = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+JUDGED |= dict.fromkeys(FILES_OF_AUTH, "banner.txt")
+JUDGED |= {"http_url": "https://idp.example/users"}
 JUDGED |= {
     "sse": "kms",
     "sse_kms_key": "alias/mine",
@@ -142,6 +144,7 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "sources": (("auth", "http_url", "https://idp.example/users"),),
     **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
     "sse_kms_context": (("s3", "sse", "kms"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
@@ -195,7 +198,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        **{file: str(tmp_path / text) for file in ("ca_file", "ca_keys", "revoked_keys")},
+        **{file: str(tmp_path / text) for file in ("ca_file", *FILES_OF_AUTH)},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)

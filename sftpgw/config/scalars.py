@@ -29,7 +29,7 @@ from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
 from sftpgw.model.mounts import Permission
 from sftpgw.model.object_settings import PLACEHOLDERS
-from sftpgw.model.settings import PenaltySettings, StartupLimits
+from sftpgw.model.settings import FILE_SOURCE, HTTP_SOURCE, PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import LoginMethod
@@ -450,6 +450,45 @@ def endpoint(text: str) -> str:
         raise ValueError(f"{text!r} is not an endpoint; {right}")
     without_placeholders(text)
     return f"{url.scheme}://{_ascii_netloc(url)}"
+
+
+def service_url(text: str) -> str:
+    """A URL to which passwords may be sent, without a slash at its end."""
+    right = "write https://HOST/PATH"
+    try:
+        url = urlsplit(text)
+        port_ok = url.port is None or url.port > 0
+    except ValueError as error:
+        raise ValueError(f"is not a URL ({error}); {right}") from None
+    if url.username is not None or url.password is not None:
+        raise ValueError(f"has a user or password in it; use http_token_file; {right}")
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ValueError(f"{text!r} is not the URL of a service; {right}")
+    if not port_ok or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!r} is not the URL of a service; {right}")
+    if url.scheme == "http" and url.hostname not in LOOPBACK:
+        raise ValueError(f"{text!r} would send passwords in the clear; {right}")
+    return text.rstrip("/")
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def user_sources(text: str) -> tuple[str, ...]:
+    """Names of sources of users, in the order in which they are asked."""
+    found = names(text)
+    known = (FILE_SOURCE, HTTP_SOURCE)
+    for name in found:
+        if name not in known:
+            raise ValueError(f"{name!r} is not a source of users; known: {' '.join(known)}")
+    if len(set(found)) < len(found):
+        raise ValueError("names a source twice; keep one")
+    if FILE_SOURCE in found[1:]:
+        raise ValueError(
+            "has file behind another source; write it first: a name in users.ini must not be "
+            "taken over by a service"
+        )
+    return found
 
 
 def _ascii_netloc(url: SplitResult) -> str:

@@ -31,6 +31,7 @@ from sftpgw.model.settings import (
     Addressing,
     ChecksumChoice,
     ExactTimes,
+    HttpDialect,
     LateTimes,
     OnDisconnect,
     Policy,
@@ -55,6 +56,9 @@ ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a
 EXPIRY = ValueFormat(
     scalars.expiry, "day", "2027-03-31, or a time such as 2027-03-31T18:00+02:00, or never"
 )
+HTTP_URL = ValueFormat(
+    scalars.service_url, "URL", "https://HOST/PATH; http only for localhost, 127.0.0.1 and [::1]"
+)
 FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
 HASH = ValueFormat(
     str, "secret", "an argon2 or bcrypt hash; of other programs also sha512-crypt, pbkdf2 or {SSHA}"
@@ -68,6 +72,11 @@ NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:
 PATH = ValueFormat(scalars.printable, "path")
 PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
 PATTERNS = ValueFormat(scalars.patterns, "patterns", "* and ? stand for characters: *.csv")
+BUCKET_PATTERNS = ValueFormat(
+    scalars.names, "patterns", "* and ? stand for characters: partner-*, STORE:*"
+)
+USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http")
+WORD = ValueFormat(scalars.printable, "word")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
 )
@@ -611,6 +620,63 @@ AUTH_KEYS: Mapping[str, Key] = {
         "A file with keys and certificates that do not log in any more (OpenSSH's "
         "``RevokedKeys``): a KRL as ``ssh-keygen -k`` writes it, or public keys, one a line. It "
         "concerns keys of users, certificates, and keys of authorities.",
+    ),
+    "sources": Key(
+        "sources",
+        USER_SOURCES,
+        "Where users come from; the first source that knows the name decides. ``file`` is what "
+        "``users`` of ``[gateway]`` names, and is asked first. ``http`` is the web service at "
+        "``http_url``.",
+    ),
+    "allowed_buckets": Key(
+        "allowed_buckets",
+        BUCKET_PATTERNS,
+        "The buckets that users of other sources than ``file`` may have, such as ``partner-*``. A "
+        "user with another bucket is refused. The default is any bucket.",
+    ),
+    "http_url": Key(
+        "http_url",
+        HTTP_URL,
+        "The web service that knows users. See :doc:`users`.",
+    ),
+    "http_dialect": Key(
+        "http_dialect",
+        one_of(HttpDialect),
+        "What the service understands. ``sftpgw``: our own JSON. ``aws-transfer``: what AWS "
+        "Transfer Family asks a custom identity provider behind an API Gateway, a GET of "
+        "``/servers/ID/users/NAME/config``. ``aws-lambda``: the event of its Lambda function, as a "
+        "POST to the function's URL.",
+    ),
+    "http_token_file": Key(
+        "http_token_file",
+        PATH,
+        "A file with a token, which is sent to the service as ``Authorization: Bearer``.",
+    ),
+    "http_server_id": Key(
+        "http_server_id",
+        WORD,
+        "What the AWS dialects call this server.",
+    ),
+    "http_ca_file": Key(
+        "http_ca_file",
+        PATH,
+        "The authorities that may sign the certificate of the service, as PEM. If it is blank: "
+        "those of the system.",
+    ),
+    "http_timeout": Key(
+        "http_timeout_seconds",
+        time(0.1, 60),
+        "How long the service may take for an answer.",
+    ),
+    "http_cache": Key(
+        "http_cache_seconds",
+        time(0, 86400),
+        "How long an answer that lets a user in counts.",
+    ),
+    "http_stale": Key(
+        "http_stale_seconds",
+        time(0, 30 * 86400),
+        "How old the last answer may be that counts while the service is away.",
     ),
 }
 

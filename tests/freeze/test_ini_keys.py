@@ -37,6 +37,14 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
     "printable": ({"text": "text"}, ["a\tb", "${HOME}"]),
     "names": ({"one two,three": ("one", "two", "three")}, []),
+    "user-sources": ({"file": ("file",)}, ["http file", "file file", "elsewhere"]),
+    "service-url": (
+        {
+            "https://idp.example:8443/a/b/": "https://idp.example:8443/a/b",
+            "http://[::1]:1": "http://[::1]:1",
+        },
+        ["http://idp.example", "idp", "ftp://h", "https://u:p@h", "https://h/?a=b", "https://h:0"],
+    ),
     "groups": ({"staff": 7, "staff, visitors": 3, "visitors staff": 7}, ["nobody-has-it"]),
     "patterns": ({"*.exe ~$*, [a-c]?": ("*.exe", "~$*", "[a-c]?")}, ["a/b"]),
     "expiry": (
@@ -432,9 +440,14 @@ def demand_examples(row: Row, kind: str, loader: Loader) -> None:
         assert loader.value(row, text) == value, f"{row.name} = {text}"
 
 
+FILES_OF_AUTH = tuple(
+    f"[auth] {key}" for key in ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+)
+
+
 def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values as this key has them."""
-    of_folder = ("[gateway] host_keys", "[s3] ca_file", "[auth] ca_keys", "[auth] revoked_keys")
+    of_folder = ("[gateway] host_keys", "[s3] ca_file", *FILES_OF_AUTH)
     if row.name in ("[gateway] users", "[ssh] banner_file"):
         return {}  # their values are what is in the file
     if row.key == "authorized_keys":
@@ -450,7 +463,7 @@ def test_files_are_relative_to_the_configuration(loader: Loader) -> None:
     host_keys = loader.value(rows["[gateway] host_keys"], "a\n b/c")
     assert host_keys == (str(folder / "a"), str(folder / "b/c"))
     assert loader.value(rows["[s3] ca_file"], "text") == str(folder / "text")
-    assert loader.value(rows["[auth] ca_keys"], "text") == str(folder / "text")
-    assert loader.value(rows["[auth] revoked_keys"], "text") == str(folder / "text")
+    for name in FILES_OF_AUTH:
+        assert loader.value(rows[name], "text") == str(folder / "text")
     assert loader.value(rows["[ssh] banner_file"], "text") == "Members only.\r\n"
     assert loader.value(rows["[gateway] users"], "./users.ini") == ("alice",)
