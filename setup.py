@@ -85,6 +85,7 @@ setup(
             "paramiko",
             "pytest",
             "pytest-twisted",
+            "pytest-xdist",
             "ruff",
             "ssh-audit",
             "ssh2-python",

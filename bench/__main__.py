@@ -27,6 +27,7 @@ from bench.figures import MIB, Sample, as_json, duplex_table, operations_table, 
 from bench.gateway import GatewayPlan, measure_gateway
 from bench.handshakes import handshakes_table, measure_handshakes
 from bench.honest_user import Effort
+from bench.logins import LoginCost, LoginsPlan, logins_table, measure_logins
 from bench.operations import OperationsPlan, measure_operations
 from bench.processes import BenchError
 from bench.resident import MemoryPlan, MemoryRow, measure_memory, memory_table
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_gateway(commands.add_parser("gateway", help="the whole gateway on an S3 endpoint"))
     _add_attacks(commands.add_parser("attacks", help="an honest user beside hostile ones"))
     _add_memory(commands.add_parser("memory", help="what connections take, idle and busy"))
+    _add_logins(commands.add_parser("logins", help="what a login costs, by what is proven"))
     _add_operations(commands.add_parser("operations", help="what each operation asks of the S3"))
     handshakes = commands.add_parser("handshakes", help="what key exchanges cost, by method")
     handshakes.add_argument("--repeats", type=int, default=20, help="default: 20")
@@ -120,6 +122,17 @@ def _add_attacks(attacks: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with the rounds that --json has already"
     )
     _add_common(attacks, repeats=1)
+
+
+def _add_logins(logins: argparse.ArgumentParser) -> None:
+    logins.set_defaults(measure=_logins, summarize=list, show=logins_table)
+    logins.add_argument(
+        "--tree", action="append", type=Path, help="a source tree to measure; default: this one"
+    )
+    logins.add_argument("--proof", action="append", help="such as ed25519; default: all")
+    logins.add_argument("--logins", type=int, default=200, help="how many with each proof")
+    logins.add_argument("--at-once", type=int, default=4, help="how many at the same time")
+    logins.add_argument("--json", type=Path, help="a file for all figures")
 
 
 def _add_memory(memory: argparse.ArgumentParser) -> None:
@@ -198,6 +211,13 @@ def _operations(options: argparse.Namespace, folder: Path) -> list[Sample]:
         counters_url=options.endpoint_counters,
     )
     return measure_operations(plan, folder, _tell)
+
+
+def _logins(options: argparse.Namespace, folder: Path) -> list[LoginCost]:
+    plan = LoginsPlan(
+        options.tree or [REPOSITORY], options.logins, options.at_once, options.proof or ()
+    )
+    return measure_logins(plan, folder, _tell)
 
 
 def _memory(options: argparse.Namespace, folder: Path) -> list[MemoryRow]:

@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from sftpgw import __version__
 from sftpgw.auth.hashes.argon2_hash import MAX_PASSWORD_BYTES
 from sftpgw.auth.passwords import hash_password
+from sftpgw.errors import GatewayError
 from sftpgw.user_commands.arguments import add_user_commands
 
 FAULT = 1
@@ -77,6 +78,16 @@ def _parser() -> ArgumentParser:
         help="instead, tell from logs which partners a stricter [ssh] policy would lock out; - is "
         "standard input",
     )
+    check.add_argument(
+        "--print-policy",
+        metavar="USER",
+        help="instead, print the IAM session policy of a user: what the user needs in the buckets",
+    )
+    check.add_argument(
+        "--static",
+        action="store_true",
+        help="with --print-policy: with the variables of AWS Transfer Family",
+    )
     check.set_defaults(run=_check, logfile="-", pidfile="")
 
     demo = commands.add_parser(
@@ -132,7 +143,19 @@ def _serve(given: Namespace) -> int:
 def _check(given: Namespace) -> int:
     if given.client_report:
         return _report_clients(given.client_report)
+    if given.print_policy is not None:
+        return _print_policy(given)
     return _twistd(given, "--config", given.config, "--check")
+
+
+def _print_policy(given: Namespace) -> int:
+    from sftpgw.policy_command import printed_policy  # noqa: PLC0415 - heavy, as above
+
+    try:
+        _write(sys.stdout, printed_policy(given.config, given.print_policy, is_static=given.static))
+    except (GatewayError, OSError) as fault:
+        return _fail("check", fault)
+    return 0
 
 
 def _report_clients(paths: Sequence[str]) -> int:

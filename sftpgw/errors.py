@@ -44,6 +44,10 @@ class ConfigError(GatewayError):
         self.faults = faults
 
 
+class NoSessionPolicy(GatewayError):
+    """No session policy can be written for a user, in words that the operator can act on."""
+
+
 # Errors for clients.
 
 

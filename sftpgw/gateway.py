@@ -32,6 +32,7 @@ from sftpgw.aio.work.garbage import GarbageCollector
 from sftpgw.aio.work.iterations import Iteration, IterationWatch
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import WorkScheduler
+from sftpgw.auth.authenticator import Authenticator
 from sftpgw.auth.key_rules import KeyRules
 from sftpgw.auth.realm import make_portal
 from sftpgw.auth.sources.live import LiveUsers
@@ -63,6 +64,7 @@ from sftpgw.telemetry.logs import LogSink
 from sftpgw.user_reload.files import UserFilesOnDisk
 from sftpgw.user_reload.plan import UserChanges, expired
 from sftpgw.user_reload.reloader import UserReloader
+from sftpgw.user_sources import chained
 
 GOODBYE_SECONDS = 2.0
 """How long clients may take to hang up once nothing of theirs is under way."""
@@ -153,7 +155,7 @@ class Gateway:
             on_failure=lambda failure: self._events.emit(Defect(where="expiry", failure=failure)),
         )
         self.factory = GatewayFactory(
-            portal=make_portal(self._users, self._make_avatar),
+            portal=make_portal(self._make_authenticator(), self._make_avatar),
             host_keys=host_keys,
             settings=settings.ssh,
             clock=reactor,
@@ -161,6 +163,10 @@ class Gateway:
             work=self._work,
             run_in_thread=threads.run,
         )
+
+    def _make_authenticator(self) -> Authenticator:
+        users = self._users
+        return chained(users, users, self._settings, self._reactor, self._events)
 
     def _state_prefix_of(self, bucket: str) -> str:
         return self._settings.store_of(bucket).state_prefix

@@ -24,7 +24,8 @@ from sftpgw.files.tree import Tree
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
-from sftpgw.model.settings import Settings
+from sftpgw.model.object_settings import ObjectsOfPrefix, ObjectTable
+from sftpgw.model.settings import Settings, StoreSettings
 from sftpgw.model.store import SharedStore
 from sftpgw.model.users import SessionLabels, User
 from sftpgw.scp.commands import CommandContext, make_console
@@ -94,10 +95,11 @@ class Session:
         self._shared = shared
         self._user = user
         bound = {"session": labels.session, "peer": labels.peer, "user": user.name}
+        objects = object_table(user, labels, shared.settings.store_of)
         self.context = SessionContext(
             user=user.name,
             session=labels.session,
-            store=shared.store.bind(**bound),
+            store=shared.store.bind(objects, **bound),
             budget=shared.budget.share(user.name),
             transfers=shared.transfers,
             times=MtimeCache(shared.mtimes, user.name),
@@ -108,6 +110,7 @@ class Session:
             files=shared.settings.files,
             work=shared.work.share(user.name, labels.session),
             file_bytes=user.limits.file_bytes,
+            objects=objects,
         )
         self._digester = Digester(self.context.work)
         self.tree = Tree(user, self.context)
@@ -178,3 +181,36 @@ class Session:
 
     def _count(self, what: str, limit: int) -> UserCount:
         return self._shared.counts.of(self._user.name, what, limit)
+
+
+def object_table(
+    user: User, labels: SessionLabels, store_of: Callable[[str], StoreSettings]
+) -> ObjectTable:
+    """How the objects of a session are stored: as its mounts say, else as their stores do.
+
+    :param user: the user.
+    :param labels: how the log names the session, for tags.
+    :param store_of: returns the settings of the store that a bucket is in.
+    """
+    known = {
+        "username": user.name,
+        "client_ip": client_ip_of(labels.peer),
+        "session": labels.session,
+    }
+    rows = [
+        ObjectsOfPrefix(
+            mount.bucket,
+            mount.key_prefix,
+            store_of(mount.bucket).state_prefix,
+            mount.objects.under(store_of(mount.bucket).objects).filled(known),
+        )
+        for mount in user.mounts
+    ]
+    rows.sort(key=lambda row: -len(row.prefix))
+    return ObjectTable(tuple(rows), lambda bucket: store_of(bucket).objects.of_gateway)
+
+
+def client_ip_of(peer: str) -> str:
+    """The address in ``address:port`` or ``[address]:port``; other texts as they are."""
+    address, separator, port = peer.rpartition(":")
+    return address.strip("[]") if separator and port.isdigit() else peer

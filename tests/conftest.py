@@ -28,9 +28,27 @@ settings.register_profile("search", deadline=None, derandomize=False, print_blob
 settings.load_profile(os.environ.get("SFTPGW_TEST_PROPERTIES", "gate"))
 
 
+LONGEST_IN_A_NAME = 32
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     skip_without_needs(item)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A long value does not name its test.
+
+    Keys and salted hashes are other ones in each process, and processes that share the tests must
+    have the same names for them.
+    """
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_IN_A_NAME else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What ``-n auto`` means: half as many again as CPUs, since tests of spawned gateways wait."""
+    return len(os.sched_getaffinity(0)) * 3 // 2
 
 
 class LoggedFailures:

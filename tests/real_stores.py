@@ -37,6 +37,7 @@ SUITES = (
         ),
     ),
 )
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal", "-p", "no:cacheprovider")
 BUCKET, ACCESS_KEY, SECRET_KEY = "tests", "testkey", "testsecret"
 START_SECONDS, STOP_SECONDS, SUITE_SECONDS = 120.0, 20.0, 1500.0
 
@@ -327,7 +328,7 @@ def environment_for(kind: Kind, store: Running) -> dict[str, str]:
 def run_suite(arguments: tuple[str, ...], environment: dict[str, str]) -> tuple[int, str]:
     """pytest's status, and its last line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-q", *SIDE_BY_SIDE, *arguments],
         cwd=REPOSITORY,
         env=environment,
         stdin=subprocess.DEVNULL,

@@ -282,3 +282,13 @@ def test_the_log_goes_where_it_is_told(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == b""
     assert "cannot listen on" in (tmp_path / "gateway.log").read_text()
+
+
+def test_it_prints_the_policy_of_a_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(write_config(tmp_path))
+    assert main(["check", "--config", config, "--print-policy", "al"]) == 0
+    assert '"arn:aws:s3:::uploads/a/*"' in capsys.readouterr().out
+    assert main(["check", "--config", config, "--print-policy", "al", "--static"]) == 0
+    assert "${transfer:HomeBucket}/${transfer:HomeFolder}/*" in capsys.readouterr().out
+    assert main(["check", "--config", config, "--print-policy", "bo"]) == 1
+    assert "users.ini has no user bo" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -16,6 +17,7 @@ from sftpgw.config import load_settings
 from sftpgw.config.tables import SECTIONS
 from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import ALL_PERMISSIONS, Permission
+from sftpgw.model.object_settings import Encryption, ObjectSettings
 from sftpgw.model.settings import LimitSettings, Settings, SshSettings, StartupLimits, StoreSettings
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import KIB, MIB
@@ -118,12 +120,23 @@ KEYS = [(section, name) for section in SECTIONS for name in SECTIONS[section] if
 SAMPLES = (
     "authfail:7s",
     *("yes", "no", "64MiB", "512KiB", "90s", "5s", "7d", "250", "7", "10:50:20", "10.0.0.0/8"),
-    *("http://elsewhere:9000", "arn:aws:iam::123456789012:role/gateway", "part-copy"),
+    *("file http", "http://elsewhere:9000", "arn:aws:iam::123456789012:role/gateway", "part-copy"),
 )
 """Each key takes one of these, or a member of its enumeration or list of algorithms."""
 
 JUDGED = {"listen": "tcp:2222", "host_keys": "other_key", "banner_file": "banner.txt"}
-JUDGED |= dict.fromkeys(("ca_keys", "revoked_keys"), "banner.txt")
+FILES_OF_AUTH = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+JUDGED |= dict.fromkeys(FILES_OF_AUTH, "banner.txt")
+JUDGED |= {"http_url": "https://idp.example/users"}
+JUDGED |= {
+    "sse": "kms",
+    "sse_kms_key": "alias/mine",
+    "sse_bucket_key": "yes",
+    "sse_kms_context": '{"a":"b"}',
+    "acl": "private",
+    "tags": "a=b",
+    "expected_bucket_owner": "123456789012",
+}
 """Text for keys whose values are judged after they were parsed."""
 
 COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -131,6 +144,9 @@ COMPANIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "access_key": (("s3", "secret_key", "hush"),),
     "secret_key": (("s3", "access_key", "AKIA"),),
     "session_token": (("s3", "access_key", "AKIA"), ("s3", "secret_key", "hush")),
+    "sources": (("auth", "http_url", "https://idp.example/users"),),
+    **dict.fromkeys(("sse_kms_key", "sse_bucket_key"), (("s3", "sse", "kms"),)),
+    "sse_kms_context": (("s3", "sse", "kms"),),
     "balancer_networks": (("gateway", "listen", "haproxy:tcp:2022"),),
 }
 """What has to be given beside a key that is of no use alone."""
@@ -165,7 +181,9 @@ def text_unlike(default: object, name: str, parse: Callable[[str], object]) -> s
     raise AssertionError(f"no sample is a value of {name}: add one to SAMPLES")
 
 
-@pytest.mark.parametrize(("section", "name"), KEYS)
+@pytest.mark.parametrize(
+    ("section", "name"), [each for each in KEYS if not each[1].startswith("sse_c_")]
+)
 def test_each_key_sets_its_field_and_no_other(
     load: Load, tmp_path: Path, section: str, name: str
 ) -> None:
@@ -180,7 +198,7 @@ def test_each_key_sets_its_field_and_no_other(
     }
     expected[keys[name].field] = {
         "host_keys": (str(tmp_path / text),),
-        **{file: str(tmp_path / text) for file in ("ca_file", "ca_keys", "revoked_keys")},
+        **{file: str(tmp_path / text) for file in ("ca_file", *FILES_OF_AUTH)},
         "banner_file": "Members only.\r\n",
     }.get(name, keys[name].parse(text))
     assert getattr(after, keys[name].field) != getattr(before, keys[name].field)
@@ -194,7 +212,9 @@ def test_each_field_of_the_settings_has_a_key(load: Load) -> None:
         if section == "gateway":
             named.remove("users")
         assert sorted(named) == sorted(
-            each.name for each in fields(getattr(settings, section)) if each.name != "name"
+            each.name
+            for each in fields(getattr(settings, section))
+            if each.name not in ("name", "sse_c_key")
         )
 
 
@@ -749,7 +769,7 @@ def test_a_bucket_that_cannot_be_addressed_is_one_fault(tmp_path: Path) -> None:
         )
     (line,) = caught.value.faults
     assert line.endswith("users.ini: [alice] bucket: no endpoint for other")
-    assert asked == [("uploads", "uploads"), ("uploads", "other")]
+    assert sorted(asked) == [("uploads", "other"), ("uploads", "uploads")]
 
 
 def test_the_examples_need_nothing_but_a_bucket(tmp_path: Path) -> None:
@@ -919,3 +939,76 @@ def test_files_without_secrets_may_be_read(open_folder: Path) -> None:
     (open_folder / "users.ini").write_text(USERS_INI)
     (open_folder / "host_key").chmod(0o600)
     assert warnings_of(open_folder) == ()
+
+
+class TestCustomerKeys:
+    """The key of SSE-C, which no message shows."""
+
+    KEY = bytes(range(65, 97))
+
+    @pytest.mark.parametrize("is_text", [True, False])
+    def test_it_is_read_from_a_file(self, load: Load, tmp_path: Path, is_text: bool) -> None:
+        text = base64.b64encode(self.KEY) + b"\n" if is_text else self.KEY
+        (tmp_path / "key").write_bytes(text)
+        settings = load(GATEWAY_INI.replace("[s3]", "[s3]\nsse_c_key_file = key"))
+        assert settings.s3.sse_c_key == self.KEY
+        assert str(self.KEY) not in repr(settings)
+
+    def test_it_is_read_from_the_environment(
+        self, load: Load, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SFTPGW_TEST_KEY", base64.b64encode(self.KEY).decode())
+        settings = load(GATEWAY_INI.replace("[s3]", "[s3]\nsse_c_key_env = SFTPGW_TEST_KEY"))
+        assert settings.s3.sse_c_key == self.KEY
+
+    @pytest.mark.parametrize(
+        ("lines", "fault"),
+        [
+            ("sse_c_key_file = gone", "sse_c_key_file: "),
+            ("sse_c_key_file = short", "is no key of 32 bytes"),
+            ("sse_c_key_env = SFTPGW_NO_SUCH_KEY", "there is no variable SFTPGW_NO_SUCH_KEY"),
+            ("sse_c_key_file = key\nsse_c_key_env = X", "comes with sse_c_key_file"),
+            ("sse_c_key_file = key\nsse = s3", "cannot go together with a key of your own"),
+            ("sse_c_key_file = key\nendpoint = http://h", "over https only"),
+            ("sse_kms_key = k\nsse = s3", "is of no use without sse = kms"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_fault(
+        self, load: Load, tmp_path: Path, lines: str, fault: str
+    ) -> None:
+        (tmp_path / "key").write_bytes(self.KEY)
+        (tmp_path / "short").write_bytes(b"SECRETSECRET")
+        (line,) = faults_of(load, GATEWAY_INI.replace("[s3]", f"[s3]\n{lines}"))
+        assert fault in line
+        assert "SECRET" not in line
+
+
+class TestObjectsOfMounts:
+    """What users.ini says of how objects are stored."""
+
+    MOUNTS = USERS_INI + "mount = /box s3://boxes/\n"
+
+    def test_a_mount_wins_over_its_user(self, load: Load) -> None:
+        lines = (
+            "sse = kms\nsse_kms_key = k\ntags = by={username}\nsse /box = s3\nacl /box = private"
+        )
+        by_path = {
+            mount.path: mount.objects
+            for mount in load(GATEWAY_INI, self.MOUNTS + lines).users["alice"].mounts
+        }
+        tags = (("by", "{username}"),)
+        kms = ObjectSettings(sse=Encryption.KMS, sse_kms_key="k", tags=tags)
+        assert by_path[()] == kms
+        assert by_path["box",] == ObjectSettings(sse=Encryption.S3, acl="private", tags=tags)
+
+    @pytest.mark.parametrize(
+        ("line", "fault"),
+        [
+            ("sse_kms_key = k", "is of no use without sse = kms"),
+            ("sse /box/in = s3", "is about a part of a mount"),
+            ("tags = by={home}", "is no placeholder"),
+        ],
+    )
+    def test_what_cannot_be_used_is_a_fault(self, load: Load, line: str, fault: str) -> None:
+        (told, *_) = faults_of(load, GATEWAY_INI, self.MOUNTS + line)
+        assert fault in told

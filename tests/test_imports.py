@@ -45,14 +45,16 @@ ALLOWED["terminal"] = frozenset()
 ALLOWED["session"] = frozenset({"aio", "files", "scp", "sftp", "ssh"})
 LAYERS_BELOW = frozenset(ALLOWED) - {"session", "terminal", "demo"}
 ALLOWED["startup"] = LAYERS_BELOW
-ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup"}
+ALLOWED["user_sources"] = frozenset({"auth", "http"})
+ALLOWED["gateway"] = LAYERS_BELOW | {"session", "startup", "user_sources"}
 ALLOWED["check_command"] = LAYERS_BELOW | {"startup", "terminal"}
 ALLOWED["testing"] = LAYERS_BELOW | {"session"}
 ALLOWED["tap"] = frozenset(
     {"check_command", "demo", "gateway", "services", "signals", "startup", "telemetry", "terminal"}
 )
 ALLOWED["user_commands"] = frozenset({"auth", "config", "startup", "terminal"})
-ALLOWED["cli"] = frozenset({"auth", "client_report", "tap", "user_commands"})
+ALLOWED["policy_command"] = frozenset({"aws", "startup"})
+ALLOWED["cli"] = frozenset({"auth", "client_report", "policy_command", "tap", "user_commands"})
 ALLOWED["__main__"] = frozenset({"cli"})
 
 # Each module or package called `plan` is pure, and these are, too: no I/O, no clock, no random

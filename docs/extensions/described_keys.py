@@ -143,8 +143,14 @@ def value_text(value: object, kind: str) -> str:
         return _number_text(value, kind)
     if isinstance(value, tuple):
         return ("\n" if kind == "lines" else " ").join(value)
-    texts = {None: "auto" if kind.endswith("auto") else "off", Capabilities(): ""}
+    texts = {None: _none_text(kind), Capabilities(): ""}
     return texts[value] if value in texts else _word(value)
+
+
+def _none_text(kind: str) -> str:
+    if kind in ("choice", "yes or no"):
+        return ""
+    return "auto" if kind.endswith("auto") else "off"
 
 
 def _word(value: object) -> str:

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from sftpgw.config.ini_file import Section
 from sftpgw.model.key_trust import NOTHING_REVOKED, KeyTrust, RevokedKeys
-from sftpgw.model.settings import AuthSettings
+from sftpgw.model.settings import HTTP_SOURCE, AuthSettings
 from sftpgw.model.units import MIB
 
 Value = TypeVar("Value")
 
-PATHS = ("ca_keys", "revoked_keys")
+PATHS = ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
 """The keys that name files."""
 
 LARGEST_BYTES = 16 * MIB
@@ -47,13 +47,17 @@ def read_auth_settings(
     """``[auth]``, and what its files say; a file at fault says nothing.
 
     :param section: takes the faults.
-    :param given: the values of its keys.
+    :param given: the values of its keys, by field.
     :param readers: understand the files.
     """
     paths = {key: str(section.file.parent / given[key]) for key in PATHS if key in given}
+    auth = AuthSettings(**{**given, **paths})
+    if HTTP_SOURCE in auth.sources and not auth.http_url:
+        section.fault("http_url", "is missing; write the URL of the service that sources names")
+    _read(section, paths, "http_token_file", len, 0)
     authorities = _read(section, paths, "ca_keys", readers.authorities, frozenset[bytes]())
     revoked = _read(section, paths, "revoked_keys", readers.revoked, NOTHING_REVOKED)
-    return AuthSettings(**{**given, **paths}), KeyTrust(authorities, revoked)
+    return auth, KeyTrust(authorities, revoked)
 
 
 def _read(

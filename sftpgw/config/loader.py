@@ -28,14 +28,17 @@ from sftpgw.config.stores import (
     read_stores,
 )
 from sftpgw.config.tables import SECTIONS
-from sftpgw.config.users_ini import ReadKey, UserRules, load_users
+from sftpgw.config.users_ini import GivenUsers, ReadKey, UserRules, load_users
 from sftpgw.errors import ConfigError
 from sftpgw.model.settings import (
+    FILE_SOURCE,
     HOST_KEY_NAMES,
     PROXIED,
+    AuthSettings,
     FilesSettings,
     GatewaySettings,
     LimitSettings,
+    MakeUser,
     Settings,
     SshSettings,
     Stores,
@@ -87,34 +90,34 @@ def load_settings(
     gateway = _anchored(GatewaySettings(**given["gateway"]), file.parent)
     _check_listen(parts["gateway"], gateway, check_endpoint)
     _check_host_keys(parts["gateway"], gateway, check_host_key)
-    _check_algorithms(parts["ssh"], given["ssh"], known_algorithms)
-    ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway)
+    ssh = _ssh_settings(parts["ssh"], given["ssh"], gateway, known_algorithms)
     auth, trust = read_auth_settings(parts["auth"], given["auth"], key_files)
-    limits = LimitSettings(**given["limits"])
-    _check_limits(parts["limits"], limits, stores)
+    limits = _limit_settings(parts["limits"], given["limits"], stores)
     rules = UserRules(stores, read_key, check_hash, bucket_check, bool(auth.ca_keys))
-    users = load_users(other_users or users_file, rules, faults)
-    _check_usual_bucket(parts["s3"], stores, bucket_check)
+    _check_usual_bucket(parts["s3"], rules)
+    users, make_user = _load_sources(other_users or users_file, rules, auth, faults)
     if not parts["s3"].given.get("bucket") and _needs_usual_bucket(users):
         parts["s3"].fault("bucket", "is missing; name the bucket for users without their own")
     _warn_of_credentials(file, stores, faults)
     if faults.lines:
         raise ConfigError(tuple(faults.lines))
-    files = FilesSettings(**given["files"])
-    known, warnings = MappingProxyType(users), tuple(faults.warnings)
+    files, known = FilesSettings(**given["files"]), MappingProxyType(users)
+    told, of_s3, named = tuple(faults.warnings), stores.s3, stores.named
+    path = str(users_file) if FILE_SOURCE in auth.sources else ""
     return Settings(
-        gateway,
-        stores.s3,
-        ssh,
-        limits,
-        files,
-        known,
-        warnings,
-        stores.named,
-        auth,
-        trust,
-        str(users_file),
+        gateway, of_s3, ssh, limits, files, known, told, named, auth, trust, make_user, path
     )
+
+
+def _load_sources(
+    path: Path, rules: UserRules, auth: AuthSettings, faults: Faults
+) -> tuple[Mapping[str, User], MakeUser | None]:
+    """The users of files, and what makes users of other sources, if there are any."""
+    has_file = FILE_SOURCE in auth.sources
+    users = load_users(path, rules, faults) if has_file else {}
+    if auth.sources == (FILE_SOURCE,):
+        return users, None
+    return users, GivenUsers(path if has_file else None, rules, auth.allowed_buckets).make
 
 
 def reload_users(
@@ -149,9 +152,19 @@ def _warn_of_credentials(file: Path, stores: Stores, faults: Faults) -> None:
             warn_if_open_to_all(file, f"the credentials of {store.section}", faults)
 
 
+def _limit_settings(section: Section, given: Mapping[str, Any], stores: Stores) -> LimitSettings:
+    limits = LimitSettings(**given)
+    _check_limits(section, limits, stores)
+    return limits
+
+
 def _ssh_settings(
-    section: Section, given: Mapping[str, Any], gateway: GatewaySettings
+    section: Section,
+    given: Mapping[str, Any],
+    gateway: GatewaySettings,
+    known_algorithms: Mapping[str, Collection[str]],
 ) -> SshSettings:
+    _check_algorithms(section, given, known_algorithms)
     read = dict(given)
     if "banner" in given:
         read["banner"] = read_banner(section, given["banner"])
@@ -166,12 +179,11 @@ def _needs_usual_bucket(users: Mapping[str, User]) -> bool:
     return any(not mount.bucket for user in users.values() for mount in user.mounts)
 
 
-def _check_usual_bucket(
-    section: Section, stores: Stores, bucket_check: Callable[[StoreSettings], Check]
-) -> None:
+def _check_usual_bucket(section: Section, rules: UserRules) -> None:
+    bucket = rules.stores.s3.bucket
     try:
-        if stores.s3.bucket:
-            check_bucket(stores.s3.bucket, stores, bucket_check)
+        if bucket:
+            check_bucket(bucket, rules.stores, rules.bucket_check)
     except ValueError as error:
         section.fault("bucket", error)
 

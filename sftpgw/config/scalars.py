@@ -14,6 +14,7 @@ import binascii
 import configparser
 import difflib
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,8 @@ import idna
 from sftpgw.model.addresses import Network
 from sftpgw.model.limits import MAX_KEY_BYTES
 from sftpgw.model.mounts import Permission
-from sftpgw.model.settings import PenaltySettings, StartupLimits
+from sftpgw.model.object_settings import PLACEHOLDERS
+from sftpgw.model.settings import FILE_SOURCE, HTTP_SOURCE, PenaltySettings, StartupLimits
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import LoginMethod
@@ -450,6 +452,45 @@ def endpoint(text: str) -> str:
     return f"{url.scheme}://{_ascii_netloc(url)}"
 
 
+def service_url(text: str) -> str:
+    """A URL to which passwords may be sent, without a slash at its end."""
+    right = "write https://HOST/PATH"
+    try:
+        url = urlsplit(text)
+        port_ok = url.port is None or url.port > 0
+    except ValueError as error:
+        raise ValueError(f"is not a URL ({error}); {right}") from None
+    if url.username is not None or url.password is not None:
+        raise ValueError(f"has a user or password in it; use http_token_file; {right}")
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise ValueError(f"{text!r} is not the URL of a service; {right}")
+    if not port_ok or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!r} is not the URL of a service; {right}")
+    if url.scheme == "http" and url.hostname not in LOOPBACK:
+        raise ValueError(f"{text!r} would send passwords in the clear; {right}")
+    return text.rstrip("/")
+
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def user_sources(text: str) -> tuple[str, ...]:
+    """Names of sources of users, in the order in which they are asked."""
+    found = names(text)
+    known = (FILE_SOURCE, HTTP_SOURCE)
+    for name in found:
+        if name not in known:
+            raise ValueError(f"{name!r} is not a source of users; known: {' '.join(known)}")
+    if len(set(found)) < len(found):
+        raise ValueError("names a source twice; keep one")
+    if FILE_SOURCE in found[1:]:
+        raise ValueError(
+            "has file behind another source; write it first: a name in users.ini must not be "
+            "taken over by a service"
+        )
+    return found
+
+
 def _ascii_netloc(url: SplitResult) -> str:
     """Host and port as HTTP and TLS have them: an international name by its A-labels (RFC 5890)."""
     host = url.hostname or ""
@@ -571,3 +612,61 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint at what `name` was meant to be; empty if nothing comes near."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+_TAG_NAME = re.compile(r"[A-Za-z0-9 +\-=._:/@]{1,128}")
+MOST_TAGS = 10
+"""S3 takes no more for one object."""
+
+
+def tags(text: str) -> tuple[tuple[str, str], ...]:
+    """Tags of objects: ``name=value`` with blanks between them.
+
+    Placeholders in values stay; they are replaced for each session (`model/object_settings`).
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
+    """
+    found: dict[str, str] = {}
+    for pair in text.split():
+        name, separator, value = pair.partition("=")
+        if not separator or not _TAG_NAME.fullmatch(name):
+            raise ValueError(f"{pair!r} is no tag; write name=value, with blanks between tags")
+        if name in found or name.startswith("aws:"):
+            raise ValueError(f"{name!r} comes twice, or is AWS's own; write another")
+        fill_placeholders(value, dict.fromkeys(PLACEHOLDERS, ""))
+        found[name] = value
+    if len(found) > MOST_TAGS:
+        raise ValueError(f"there are {len(found)} tags; S3 takes {MOST_TAGS} for an object")
+    return tuple(found.items())
+
+
+def encryption_context(text: str) -> str:
+    """An encryption context of KMS: a JSON object of texts."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise ValueError('is no JSON object of texts; write one such as {"project": "x"}')
+    return json.dumps(found, separators=(",", ":"))
+
+
+def customer_key(data: bytes) -> bytes:
+    """The key of SSE-C: 32 bytes, as they are or in base64. The message never repeats any.
+
+    :raises ValueError: it is something else.
+    """
+    if len(data) == CUSTOMER_KEY_BYTES:
+        return data
+    try:
+        key = base64.b64decode(data.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != CUSTOMER_KEY_BYTES:
+        raise ValueError(
+            "is no key of 32 bytes, as they are or in base64; make one with: openssl rand 32"
+        )
+    return key
+
+
+CUSTOMER_KEY_BYTES = 32
+"""AES-256."""

@@ -7,16 +7,20 @@ in.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from sftpgw.config import scalars
+from sftpgw.config.exposure import warn_if_open_to_all
 from sftpgw.config.ini_file import Section
 from sftpgw.config.tables import OF_ALL_STORES, S3_KEYS, STORE_KEYS
 from sftpgw.model.bucket_names import SEPARATOR
+from sftpgw.model.object_settings import Encryption
 from sftpgw.model.settings import Addressing, Stores, StoreSettings
 
 Check = Callable[[str], object]
@@ -94,7 +98,10 @@ def _store_settings(
     anchored = dict(given)
     if "ca_file" in given:
         anchored["ca_file"] = str(section.file.parent / given["ca_file"])
+    if "sse_c_key_file" in given:
+        anchored["sse_c_key_file"] = str(section.file.parent / given["sse_c_key_file"])
     store = StoreSettings(name=name, **anchored)
+    store = replace(store, sse_c_key=_customer_key(section, store))
     _check_together(section, store)
     for key, value, check in (
         ("ca_file", store.ca_file, checks.ca_file),
@@ -125,6 +132,43 @@ def _check_together(section: Section, store: StoreSettings) -> None:
             )
     if store.fips and store.accelerate:
         section.fault("fips", "AWS has no FIPS endpoint with accelerate; leave one of them out")
+
+    _check_encryption(section, store)
+
+
+def _check_encryption(section: Section, store: StoreSettings) -> None:
+    has_own_key = bool(store.sse_c_key_file or store.sse_c_key_env)
+    for key in ("sse_kms_key", "sse_bucket_key", "sse_kms_context"):
+        is_given = getattr(store, key) not in ("", None)
+        if is_given and store.sse not in (Encryption.KMS, Encryption.KMS_DSSE):
+            section.fault(key, "is of no use without sse = kms or kms-dsse")
+    if has_own_key and store.sse is not None:
+        section.fault("sse", "cannot go together with a key of your own (SSE-C); keep one of them")
+    if has_own_key and store.endpoint.startswith("http:"):
+        key = "sse_c_key_file" if store.sse_c_key_file else "sse_c_key_env"
+        section.fault(key, "stores take a key over https only, and so does the gateway")
+
+
+def _customer_key(section: Section, store: StoreSettings) -> bytes:
+    """The key of SSE-C; empty if there is none. No message repeats any of it."""
+    name, variable = store.sse_c_key_file, store.sse_c_key_env
+    if name and variable:
+        section.fault("sse_c_key_env", "comes with sse_c_key_file; keep one of them")
+    key = "sse_c_key_file" if name else "sse_c_key_env"
+    try:
+        if name:
+            found = scalars.customer_key(Path(name).read_bytes())
+            warn_if_open_to_all(Path(name), "a key", section.faults)
+            return found
+        if variable:
+            return scalars.customer_key(os.environ[variable].encode())
+    except OSError as error:
+        section.fault(key, f"{name}: {error.strerror}")
+    except KeyError:
+        section.fault(key, f"there is no variable {variable} in the environment")
+    except ValueError as error:
+        section.fault(key, error)
+    return b""
 
 
 def check_bucket(

@@ -8,6 +8,7 @@ those of the settings in `sftpgw.model.settings`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sftpgw.config import scalars
 from sftpgw.config.ini_file import Key
@@ -25,10 +26,12 @@ from sftpgw.config.scalars import (
     time,
 )
 from sftpgw.model.limits import MAX_PART_BYTES, MIN_PART_BYTES
+from sftpgw.model.object_settings import Encryption
 from sftpgw.model.settings import (
     Addressing,
     ChecksumChoice,
     ExactTimes,
+    HttpDialect,
     LateTimes,
     OnChange,
     OnDisconnect,
@@ -54,6 +57,9 @@ ENDPOINTS = ValueFormat(scalars.lines, "lines", "Twisted endpoint strings, one a
 EXPIRY = ValueFormat(
     scalars.expiry, "day", "2027-03-31, or a time such as 2027-03-31T18:00+02:00, or never"
 )
+HTTP_URL = ValueFormat(
+    scalars.service_url, "URL", "https://HOST/PATH; http only for localhost, 127.0.0.1 and [::1]"
+)
 FLAG = ValueFormat(scalars.yes_or_no, "yes or no")
 HASH = ValueFormat(
     str, "secret", "an argon2 or bcrypt hash; of other programs also sha512-crypt, pbkdf2 or {SSHA}"
@@ -67,6 +73,11 @@ NETWORKS = ValueFormat(scalars.networks, "networks", "such as 192.0.2.0/24 2001:
 PATH = ValueFormat(scalars.printable, "path")
 PATHS = ValueFormat(scalars.lines, "lines", "paths, one a line")
 PATTERNS = ValueFormat(scalars.patterns, "patterns", "* and ? stand for characters: *.csv")
+BUCKET_PATTERNS = ValueFormat(
+    scalars.names, "patterns", "* and ? stand for characters: partner-*, STORE:*"
+)
+USER_SOURCES = ValueFormat(scalars.user_sources, "names", "file http")
+WORD = ValueFormat(scalars.printable, "word")
 PENALTIES = ValueFormat(
     scalars.penalties, "word:time …", " ".join(f"{word}:time" for word in scalars.PENALTY_FIELDS)
 )
@@ -108,6 +119,40 @@ GATEWAY_KEYS: Mapping[str, Key] = {
         "users",
         PATH,
         "The file that says who may log in; or a directory, of which all files ``*.ini`` do.",
+    ),
+}
+
+STORAGE_CLASS = matching(r"[A-Z0-9_]+", "one like STANDARD_IA")
+CANNED_ACL = matching(
+    "private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|"
+    "bucket-owner-full-control",
+    "a canned ACL of S3 such as bucket-owner-full-control",
+)
+TAGS = ValueFormat(scalars.tags, "text", "name=value, with blanks between tags")
+
+ENCRYPTION_KEYS: Mapping[str, Key] = {
+    "sse": Key(
+        "sse",
+        one_of(Encryption),
+        "Who encrypts new objects, also copies: S3, or KMS once or twice. ``none`` asks for "
+        "nothing. If it is blank, the bucket decides, and an object that is changed or renamed "
+        "keeps the encryption that it has.",
+    ),
+    "sse_kms_key": Key(
+        "sse_kms_key",
+        matching(r"[A-Za-z0-9:/_-]{1,2048}", "the ARN, id or alias of a key"),
+        "The key of KMS, with ``sse = kms`` or ``kms-dsse``. If it is blank, AWS's own.",
+    ),
+    "sse_bucket_key": Key(
+        "sse_bucket_key",
+        FLAG,
+        "Whether S3 asks KMS for one key for many objects, which costs less (``sse = kms``). If it "
+        "is blank, the bucket decides.",
+    ),
+    "sse_kms_context": Key(
+        "sse_kms_context",
+        ValueFormat(scalars.encryption_context, "text", "a JSON object of texts"),
+        "The encryption context that KMS compares and logs.",
     ),
 }
 
@@ -160,8 +205,41 @@ S3_KEYS: Mapping[str, Key] = {
     ),
     "storage_class": Key(
         "storage_class",
-        matching(r"[A-Z0-9_]+", "one like STANDARD_IA"),
+        STORAGE_CLASS,
         "The storage class of new objects. If it is blank, the bucket decides.",
+    ),
+    **ENCRYPTION_KEYS,
+    "sse_c_key_file": Key(
+        "sse_c_key_file",
+        PATH,
+        "A file with the key with which all objects of the store are encrypted (SSE-C): 32 bytes, "
+        "as they are or in base64. S3 does not keep it: if it is lost, so are the files. Objects "
+        "that were stored without it cannot be read.",
+    ),
+    "sse_c_key_env": Key(
+        "sse_c_key_env",
+        matching(r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable"),
+        "The variable of the environment that has that key in base64, instead of a file.",
+    ),
+    "acl": Key(
+        "acl",
+        CANNED_ACL,
+        "The canned ACL of new objects, and of copies. If it is blank, none is sent, which buckets "
+        "without ACLs need.",
+    ),
+    "tags": Key(
+        "tags",
+        TAGS,
+        "Tags of the objects that users make. ``{username}``, ``{client_ip}`` and ``{session}`` "
+        "stand for those of the session. An object that is changed keeps the tags that it has.",
+    ),
+    "request_payer": Key(
+        "request_payer", FLAG, "Pay for the requests to buckets whose owner does not (AWS)."
+    ),
+    "expected_bucket_owner": Key(
+        "expected_bucket_owner",
+        matching(r"[0-9]{12}", "an account of AWS, 12 digits"),
+        "The account that must own the buckets; S3 refuses each request to one of another.",
     ),
     "accelerate": Key("accelerate", FLAG, "Use S3 Transfer Acceleration. AWS only."),
     "dual_stack": Key(
@@ -552,6 +630,63 @@ AUTH_KEYS: Mapping[str, Key] = {
         "them as they were until they end. Files of users are read again on SIGHUP, and within "
         "some seconds of a change.",
     ),
+    "sources": Key(
+        "sources",
+        USER_SOURCES,
+        "Where users come from; the first source that knows the name decides. ``file`` is what "
+        "``users`` of ``[gateway]`` names, and is asked first. ``http`` is the web service at "
+        "``http_url``.",
+    ),
+    "allowed_buckets": Key(
+        "allowed_buckets",
+        BUCKET_PATTERNS,
+        "The buckets that users of other sources than ``file`` may have, such as ``partner-*``. A "
+        "user with another bucket is refused. The default is any bucket.",
+    ),
+    "http_url": Key(
+        "http_url",
+        HTTP_URL,
+        "The web service that knows users. See :doc:`users`.",
+    ),
+    "http_dialect": Key(
+        "http_dialect",
+        one_of(HttpDialect),
+        "What the service understands. ``sftpgw``: our own JSON. ``aws-transfer``: what AWS "
+        "Transfer Family asks a custom identity provider behind an API Gateway, a GET of "
+        "``/servers/ID/users/NAME/config``. ``aws-lambda``: the event of its Lambda function, as a "
+        "POST to the function's URL.",
+    ),
+    "http_token_file": Key(
+        "http_token_file",
+        PATH,
+        "A file with a token, which is sent to the service as ``Authorization: Bearer``.",
+    ),
+    "http_server_id": Key(
+        "http_server_id",
+        WORD,
+        "What the AWS dialects call this server.",
+    ),
+    "http_ca_file": Key(
+        "http_ca_file",
+        PATH,
+        "The authorities that may sign the certificate of the service, as PEM. If it is blank: "
+        "those of the system.",
+    ),
+    "http_timeout": Key(
+        "http_timeout_seconds",
+        time(0.1, 60),
+        "How long the service may take for an answer.",
+    ),
+    "http_cache": Key(
+        "http_cache_seconds",
+        time(0, 86400),
+        "How long an answer that lets a user in counts.",
+    ),
+    "http_stale": Key(
+        "http_stale_seconds",
+        time(0, 30 * 86400),
+        "How old the last answer may be that counts while the service is away.",
+    ),
 }
 
 OF_ALL_STORES: Mapping[str, str] = {
@@ -673,6 +808,21 @@ DEFAULT_KEYS: Mapping[str, Key] = {
         off_or(size(KIB, 1024 * GIB)),
         "How fast the user may download, in all sessions together, per second.",
     ),
+    **{
+        name: replace(S3_KEYS[name], takes_path=True, meaning=meaning)
+        for name, meaning in {
+            "storage_class": "The storage class of the user's new objects. What is blank here, and "
+            "in the keys below, is as in ``[s3]`` or ``[store NAME]``. With the path of a mount "
+            "behind the key, it is about that mount.",
+            "sse": "Who encrypts them. With ``sse`` here, its keys in the store do not count.",
+            "sse_kms_key": "The key of KMS.",
+            "sse_bucket_key": "Whether S3 asks KMS for one key for many objects.",
+            "sse_kms_context": "The encryption context that KMS compares and logs.",
+            "acl": "The canned ACL of new objects, and of copies.",
+            "tags": "Tags of new objects. ``{username}``, ``{client_ip}`` and ``{session}`` stand "
+            "for those of the session.",
+        }.items()
+    },
     "weight": Key(
         "weight",
         count(1, 100),

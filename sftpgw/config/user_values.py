@@ -7,7 +7,7 @@ Must not know: files, which sections there are, keys and hashes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sftpgw.config.ini_file import Key
@@ -23,6 +23,7 @@ from sftpgw.config.scalars import nearest
 from sftpgw.config.user_layers import MOUNT, GivenValue
 from sftpgw.model.bucket_names import name_in_gateway, name_in_store, store_of_bucket
 from sftpgw.model.mounts import Mount
+from sftpgw.model.object_settings import NO_OBJECT_SETTINGS, Encryption, ObjectSettings
 from sftpgw.model.settings import Stores
 
 AT_FAULT = "at-fault/"
@@ -33,6 +34,8 @@ PLACES = ("key_prefix", MOUNT)
 
 ROOT: Path = ()
 PATH_FIELDS = ("permissions", "deny", "allow", "hides_denied")
+OBJECT_FIELDS = tuple(each.name for each in fields(ObjectSettings))
+KMS_KEYS = ("sse_kms_key", "sse_bucket_key", "sse_kms_context")
 
 
 @dataclass(slots=True)
@@ -107,7 +110,27 @@ def mounts_of(said: UserValues, stores: Stores) -> tuple[Mount, ...]:
         is_own = not given.section.name.startswith("*")
         if path and is_own and longest_above(path, lines) is None:
             given.fault("is about a path that is in none of the user's mounts")
-    return with_rules(mounts, _settings_of_paths(said, lines))
+        elif path and is_own and given.key in OBJECT_FIELDS and path not in lines:
+            given.fault("is about a part of a mount; write the path of the mount itself")
+    settled = [replace(each, objects=_objects_of(each, said, stores)) for each in mounts]
+    return with_rules(settled, _settings_of_paths(said, lines))
+
+
+def _objects_of(mount: Mount, said: UserValues, stores: Stores) -> ObjectSettings:
+    """What is said of the objects of a mount: at its path, or at the root for all mounts."""
+    store, found = stores.of(mount.bucket), NO_OBJECT_SETTINGS
+    for path in dict.fromkeys((ROOT, mount.path)):
+        place = said.paths.get(path, {}) if path else said.values
+        given = {name: place[name] for name in OBJECT_FIELDS if name in place}
+        found = ObjectSettings(**given).under(found)
+        has_kms = found.under(store.objects).sse in (Encryption.KMS, Encryption.KMS_DSSE)
+        for name in given:
+            origin = said.given[name, path]
+            if name in KMS_KEYS and not has_kms:
+                origin.fault("is of no use without sse = kms or kms-dsse")
+            elif name == "sse" and (store.sse_c_key_file or store.sse_c_key_env):
+                origin.fault(f"cannot go together with the key of {store.section} (SSE-C)")
+    return found
 
 
 Lines = dict[Path, tuple[MountLine, GivenValue]]
@@ -155,7 +178,10 @@ def _mount(line: MountLine, origin: GivenValue, stores: Stores) -> Mount | None:
 
 def _settings_of_paths(said: UserValues, lines: Lines) -> dict[Path, PathSettings]:
     """What is said of paths. What a mount line grants counts as ``permissions`` of its path."""
-    found = {path: dict(given) for path, given in said.paths.items()}
+    found = {
+        path: {name: given[name] for name in PATH_FIELDS if name in given}
+        for path, given in said.paths.items()
+    }
     root = {name: said.values[name] for name in PATH_FIELDS if name in said.values}
     if root:
         found[ROOT] = root

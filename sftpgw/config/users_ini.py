@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sftpgw.config.stores import check_bucket
 from sftpgw.config.tables import DEFAULT_KEYS, USER_KEYS
 from sftpgw.config.user_layers import MOUNT, GivenValue, applicable
 from sftpgw.config.user_values import AT_FAULT, PLACES, judge_values, mounts_of
+from sftpgw.errors import ConfigError
 from sftpgw.model.mounts import Mount
 from sftpgw.model.normalization import normalized
 from sftpgw.model.settings import Stores, StoreSettings
@@ -79,6 +81,59 @@ def load_users(path: Path, rules: UserRules, faults: Faults) -> dict[str, User]:
         warn_if_open_to_all(file, "password hashes", faults)
     _check_buckets(users, own, rules)
     return users
+
+
+class GivenUsers:
+    """Makes users of what another source than users.ini says of them.
+
+    ``[*]`` and the groups of users.ini count for them, too. If the source says where the files of a
+    user are, what these say of places does not count.
+
+    :param path: the file or directory of ``[gateway] users``; None if no file is a source.
+    :param rules: what users are judged by.
+    :param allowed_buckets: patterns of the buckets that they may have; empty for all.
+    """
+
+    def __init__(
+        self, path: Path | None, rules: UserRules, allowed_buckets: tuple[str, ...]
+    ) -> None:
+        sections = (read_user_sections(path, Faults()) or {}) if path else {}
+        self._common = {name: each for name, each in sections.items() if is_common(name)}
+        # A source may verify passwords itself, so that no proof has to be at hand.
+        self._rules = replace(rules, has_authorities=True)
+        self._allowed_buckets = allowed_buckets
+
+    def make(self, name: str, given: Mapping[str, str], source: str) -> User:
+        """The user.
+
+        :param name: the user's name.
+        :param given: what the source says: keys of users.ini, with their texts.
+        :param source: the name of the source.
+        :raises ConfigError: it makes no sense; has every fault.
+        """
+        faults = Faults()
+        common = {
+            each: replace(section, given=self._inherited(section, given), faults=faults)
+            for each, section in self._common.items()
+        }
+        own = Section(Path(source), name, given, faults)
+        user = _user(name, layers_of(name, {**common, name: own}), self._rules)
+        _check_buckets({name: user}, {name: own}, self._rules)
+        for mount in user.mounts:
+            if not mount.bucket:
+                own.fault("bucket", "is missing; name a bucket, here or in [s3]")
+            allowed = self._allowed_buckets
+            if allowed and not any(fnmatchcase(mount.bucket, pattern) for pattern in allowed):
+                own.fault("", f"has the bucket {mount.bucket!r}: [auth] allowed_buckets denies it")
+        if faults.lines:
+            raise ConfigError(tuple(faults.lines))
+        return user
+
+    def _inherited(self, section: Section, given: Mapping[str, str]) -> dict[str, str]:
+        has_places = any(key in given for key in PLACES)
+        return {
+            key: text for key, text in section.given.items() if not (has_places and key in PLACES)
+        }
 
 
 def _check_buckets(

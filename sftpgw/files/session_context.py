@@ -21,6 +21,7 @@ from sftpgw.files.transfers.registry import TransferRegistry
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.memory import MemoryBudget
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.settings import FilesSettings, LimitSettings, StoreSettings
 from sftpgw.model.store import ObjectInfo, ObjectName, ObjectStore
 
@@ -41,6 +42,7 @@ class SessionContext:
     :param files: how files behave.
     :param work: hands out CPU time to the session.
     :param session: the session's label in the log.
+    :param objects: how the objects of the session's mounts are stored; None: as their stores say.
     :param traffic: counts the session's bytes.
     :param file_bytes: how large a file of the user may be; None for any size.
     """
@@ -57,6 +59,7 @@ class SessionContext:
     files: FilesSettings
     work: WorkShare
     session: str = ""
+    objects: ObjectTable | None = None
     traffic: SessionTraffic = field(default_factory=SessionTraffic)
     file_bytes: int | None = None
 
@@ -64,6 +67,12 @@ class SessionContext:
     def stall_timeout(self) -> StallTimeout:
         """The stall timeout that the session's uploads share."""
         return StallTimeout(self.clock)
+
+    def storage_class_of(self, name: ObjectName) -> str:
+        """The class of a new object; blank if the bucket decides."""
+        if self.objects is None:
+            return self.settings_of(name.bucket).storage_class
+        return self.objects.of(name.bucket, name.key).storage_class
 
     def copied(
         self, source: ObjectInfo, target: ObjectName, etag: str, began_seconds: float

@@ -14,7 +14,7 @@ may contain, and it reads the response only after the whole body is sent: a stor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -121,7 +121,7 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: Body
     response_timeout_seconds: float
     silence_timeout_seconds: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from sftpgw.model.object_settings import NO_OBJECT_SETTINGS, ObjectSettings
 from sftpgw.model.store import ObjectName
 
 
@@ -72,6 +73,7 @@ class Mount:
     :ivar rules: what the user may do at paths of this mount; the longest path first.
     :ivar fixed: paths inside of this mount that exist as directories whatever is stored, and stay:
         those of other mounts, and of drop boxes (`files/mount_table` finds them).
+    :ivar objects: how new objects are stored, as far as the store's settings are not to count.
     """
 
     bucket: str
@@ -81,6 +83,7 @@ class Mount:
     path: tuple[str, ...] = ()
     rules: tuple[AccessRule, ...] = ()
     fixed: tuple[tuple[str, ...], ...] = ()
+    objects: ObjectSettings = NO_OBJECT_SETTINGS
 
     def path_of(self, name: ObjectName) -> bytes | None:
         """The path of an object; None if it is outside of this mount."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sftpgw.model.addresses import Network
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.key_trust import NO_TRUST, KeyTrust
+from sftpgw.model.object_settings import Encryption, ObjectSettings, Tags
 from sftpgw.model.store import Capabilities
 from sftpgw.model.units import GIB, KIB, MIB
 from sftpgw.model.users import User
@@ -68,6 +69,7 @@ class StoreSettings:
     `max_requests` None: `startup` derives it; that of [s3] is for all stores together.
 
     :ivar name: the NAME; empty for [s3].
+    :ivar sse_c_key: the key that `sse_c_key_file` or `sse_c_key_env` name.
     """
 
     name: str = ""
@@ -82,6 +84,17 @@ class StoreSettings:
     ca_file: str = ""
     proxy: str = field(default="", repr=False)
     storage_class: str = ""
+    sse: Encryption | None = None
+    sse_kms_key: str = ""
+    sse_bucket_key: bool | None = None
+    sse_kms_context: str = ""
+    sse_c_key_file: str = ""
+    sse_c_key_env: str = ""
+    sse_c_key: bytes = field(default=b"", repr=False)
+    acl: str = ""
+    tags: Tags = ()
+    request_payer: bool = False
+    expected_bucket_owner: str = ""
     accelerate: bool = False
     dual_stack: bool = False
     fips: bool = False
@@ -100,6 +113,19 @@ class StoreSettings:
     probe: Probe = Probe.AUTO
     abort_stale_uploads_seconds: float | None = None
     capabilities: Capabilities = field(default_factory=Capabilities)
+
+    @property
+    def objects(self) -> ObjectSettings:
+        """How objects are stored, as far as no mount says it."""
+        return ObjectSettings(
+            self.storage_class,
+            self.sse,
+            self.sse_kms_key,
+            self.sse_bucket_key,
+            self.sse_kms_context,
+            self.acl,
+            self.tags,
+        )
 
     @property
     def section(self) -> str:
@@ -243,26 +269,17 @@ class ExactTimes(enum.Enum):
     NO = "no"
 
 
+FILE_SOURCE = "file"
+HTTP_SOURCE = "http"
+"""The names of sources of users in ``[auth] sources``."""
+
+
 class HttpDialect(enum.Enum):
     """How a web service that knows the users speaks."""
 
     SFTPGW = "sftpgw"
     AWS_TRANSFER = "aws-transfer"  # a GET for each user, as from an API Gateway
     AWS_LAMBDA = "aws-lambda"  # the event of a Lambda function, as a POST to its URL
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSourceSettings:
-    """The ``http_…`` keys of [auth]: a web service that knows the users."""
-
-    url: str = ""
-    dialect: HttpDialect = HttpDialect.SFTPGW
-    token_file: str = ""
-    server_id: str = "sftpgw"
-    ca_file: str = ""
-    timeout_seconds: float = 10.0
-    cache_seconds: float = 60.0
-    stale_seconds: float = 3600.0
 
 
 class OnDisconnect(enum.Enum):
@@ -306,14 +323,38 @@ class AuthSettings:
     :ivar ca_keys: the path of a file with authorities; empty for none.
     :ivar revoked_keys: the path of a revocation list; empty for none.
     :ivar on_change: what becomes of sessions whose user is changed or removed.
+    :ivar sources: where users come from, in the order in which they are asked.
+    :ivar allowed_buckets: patterns of the buckets that other sources may name; empty for all.
+    :ivar http_url: where the web service is that knows users; empty for none.
+    :ivar http_dialect: how it speaks.
+    :ivar http_token_file: the path of a file with a token for it; empty for none.
+    :ivar http_server_id: what AWS's dialects call this server.
+    :ivar http_ca_file: the path of a file with authorities for its certificate; empty for those of
+        the system.
+    :ivar http_timeout_seconds: how long an answer may take.
+    :ivar http_cache_seconds: how long an answer that lets a user in counts.
+    :ivar http_stale_seconds: how long it counts while the service is away.
     """
 
     ca_keys: str = ""
     revoked_keys: str = ""
     on_change: OnChange = OnChange.DISCONNECT
+    sources: tuple[str, ...] = (FILE_SOURCE,)
+    allowed_buckets: tuple[str, ...] = ()
+    http_url: str = ""
+    http_dialect: HttpDialect = HttpDialect.SFTPGW
+    http_token_file: str = ""
+    http_server_id: str = "sftpgw"
+    http_ca_file: str = ""
+    http_timeout_seconds: float = 10.0
+    http_cache_seconds: float = 60.0
+    http_stale_seconds: float = 3600.0
 
 
 DEFAULT_AUTH = AuthSettings()
+
+MakeUser = Callable[[str, Mapping[str, str], str], User]
+"""Takes a name, the texts of keys of users.ini, and the name of the source. Raises ConfigError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +363,7 @@ class Settings:
 
     :ivar key_trust: what the files of ``[auth]`` say.
     :ivar users_path: the file or directory of users; empty where nothing can be reloaded.
+    :ivar make_user: makes users of what other sources than files say; None without such sources.
     """
 
     gateway: GatewaySettings
@@ -334,6 +376,7 @@ class Settings:
     stores: Mapping[str, StoreSettings] = field(default_factory=lambda: NO_STORES)
     auth: AuthSettings = DEFAULT_AUTH
     key_trust: KeyTrust = field(default=NO_TRUST, repr=False)
+    make_user: MakeUser | None = field(default=None, repr=False, compare=False)
     users_path: str = ""
 
     @property

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from sftpgw.model.limits import MAX_LISTED_KEYS
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.units import Body
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
@@ -435,5 +436,9 @@ class ObjectStore(Protocol):
 class SharedStore(ObjectStore, Protocol):
     """The store that all sessions share."""
 
-    def bind(self, **context: str) -> ObjectStore:
-        """The same store, whose events carry `context`: the session, the user."""
+    def bind(self, objects: ObjectTable | None = None, **context: str) -> ObjectStore:
+        """The same store, whose events carry `context`: the session, the user.
+
+        :param objects: how objects of the session's mounts are stored; None: as their stores say.
+        :param context: fields of events.
+        """

@@ -43,6 +43,7 @@ from sftpgw.s3.error_responses import AttemptError, error_response
 from sftpgw.s3.headers import MissingHeader
 from sftpgw.s3.retry.plan import Fault
 from sftpgw.s3.s3_request import MAX_DOCUMENT_BYTES, BodyStream, Response, S3Request
+from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.wire.s3xml import MalformedDocument
 
 USER_AGENT = "sftpgw"
@@ -144,6 +145,7 @@ class AttemptSender:
     :param endpoints: the URL and signing region of each bucket.
     :param signer: signs, by the store's clock.
     :param read_timeout_seconds: how long nothing may move in an exchange.
+    :param store_headers: the headers that follow from the settings of the store.
     """
 
     def __init__(
@@ -152,7 +154,9 @@ class AttemptSender:
         endpoints: Endpoints,
         signer: Signer,
         read_timeout_seconds: float,
+        store_headers: StoreHeaders,
     ) -> None:
+        self.store_headers = store_headers
         self.http = http
         self.endpoints = endpoints
         self.signer = signer
@@ -187,12 +191,15 @@ class AttemptSender:
         """
         endpoint = self.endpoints.of_bucket(request.bucket)
         silence_seconds = self._read_timeout_seconds
+        plain = request.headers
+        if others := self.store_headers.of(request.operation):
+            plain = (*plain, *others)
         try:
             url = endpoint.url(request.key, request.query)
             headers = self.signer.sign(
                 request.method,
                 url,
-                headers=_checked(request.headers),
+                headers=_checked(plain),
                 payload_hash=payload_hash,
                 endpoint=endpoint,
                 credentials=credentials,

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from sftpgw.model.object_settings import ObjectSettings
 from sftpgw.model.settings import StoreSettings
+from sftpgw.model.store import ObjectName
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_request import (
     MAX_PAGE_BYTES,
@@ -20,6 +22,7 @@ from sftpgw.s3.s3_request import (
     Response,
     S3Request,
 )
+from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.wire.s3xml import PageParser
 
 T = TypeVar("T")
@@ -40,6 +43,20 @@ class BoundExecutor:
     def settings(self) -> StoreSettings:
         """The settings of the store."""
         return self.executor.settings
+
+    @property
+    def store_headers(self) -> StoreHeaders:
+        """The headers that follow from the settings of the store."""
+        return self.executor.attempts.store_headers
+
+    def objects_of(self, name: ObjectName) -> ObjectSettings:
+        """How an object is stored: as the session's mounts say, else as the store does."""
+        table = self.context.objects
+        if table is not None:
+            return table.of(name.bucket, name.key)
+        is_own = name.key.startswith(self.settings.state_prefix)
+        executor = self.executor
+        return executor.own_objects if is_own else executor.objects
 
     def now_seconds(self) -> float:
         """The time by the store's clock, seconds since 1970."""

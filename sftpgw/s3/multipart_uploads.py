@@ -25,7 +25,6 @@ from sftpgw.model.units import Body
 from sftpgw.s3.checksums import joined
 from sftpgw.s3.error_codes import CONFLICTS, DAMAGE
 from sftpgw.s3.error_responses import refuses_checksums, refuses_unequal_parts
-from sftpgw.s3.headers import property_headers
 from sftpgw.s3.reconcile import Expected, etag_of_parts
 from sftpgw.s3.requests import (
     checksum_announcement,
@@ -68,7 +67,7 @@ class MultipartUploads:
             name.bucket,
             name.key,
             query=(("uploads", ""),),
-            headers=(*property_headers(properties, support.storage_class), *announcement),
+            headers=(*support.new_object_headers(name, properties), *announcement),
             missing=NoSuchBucket,
             optional=support.integrity.optional(announcement),
             find_reason=lambda: support.reasons.folder_in_the_way(name),

@@ -18,11 +18,9 @@ from sftpgw.model.store import (
 from sftpgw.model.units import Body
 from sftpgw.s3.capabilities import BACKSLASH, is_same_as_slash
 from sftpgw.s3.error_codes import DAMAGE
-from sftpgw.s3.headers import property_headers
 from sftpgw.s3.reconcile import Expected, etag_of_body
 from sftpgw.s3.requests import (
     checksum_header,
-    copied_properties,
     copy_source,
     if_absent,
     if_matching,
@@ -63,7 +61,7 @@ class ObjectWrites:
             name.bucket,
             name.key,
             headers=(
-                *property_headers(properties, support.storage_class),
+                *support.new_object_headers(name, properties),
                 *if_absent(condition, is_supported=capabilities.conditional_put),
                 *(await support.integrity.headers(body, checksum, support.user)),
             ),
@@ -108,7 +106,7 @@ class ObjectWrites:
                 ),
                 *if_absent(condition, is_supported=capabilities.conditional_copy),
                 *if_matching(if_match, is_supported=capabilities.conditional_copy),
-                *copied_properties(source, properties),
+                *support.copy_headers(source, target, properties),
             ),
             is_slow=True,
             optional=(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from botocore.credentials import ReadOnlyCredentials
 from twisted.internet.defer import CancelledError, Deferred
@@ -37,6 +38,7 @@ from sftpgw.model.events.store_events import (
 )
 from sftpgw.model.limits import is_longer_than_files
 from sftpgw.model.measurements import FinishedRequest
+from sftpgw.model.object_settings import ObjectSettings
 from sftpgw.model.settings import StoreSettings
 from sftpgw.model.store import Cancellation
 from sftpgw.s3.attempt import Accept, AttemptSender, SignedRequest, Traffic
@@ -101,6 +103,16 @@ class RequestExecutor:
     queue: RequestQueue
     pages: PageReader
     on_finished: Callable[[FinishedRequest], None] | None = None
+
+    @cached_property
+    def objects(self) -> ObjectSettings:
+        """How objects are stored where no session says it. Tags are of sessions."""
+        return replace(self.settings.objects, tags=())
+
+    @cached_property
+    def own_objects(self) -> ObjectSettings:
+        """How the gateway's own objects are stored."""
+        return self.settings.objects.of_gateway
 
     @property
     def requests(self) -> Counter[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import quote
 
 from sftpgw.aws.endpoints import UNRESERVED
@@ -21,14 +20,13 @@ from sftpgw.model.store import (
     ChecksumAlgorithm,
     MultipartUpload,
     ObjectInfo,
-    ObjectProperties,
     WriteCondition,
 )
 from sftpgw.model.units import Body
 from sftpgw.s3.checksums import FULL_OBJECT, checksum_in, header_name
 from sftpgw.s3.error_codes import CHECKSUM_DIFFERS, STORED_DAMAGED
 from sftpgw.s3.error_responses import AttemptError, error_inside_success
-from sftpgw.s3.headers import MissingHeader, header, property_headers
+from sftpgw.s3.headers import MissingHeader, header
 from sftpgw.s3.retry.plan import Fault
 from sftpgw.s3.s3_request import Response
 from sftpgw.wire import s3xml
@@ -118,35 +116,6 @@ def copy_source(source: ObjectInfo, *, is_guarded: bool, store: str = "") -> Hea
     if is_guarded:
         headers += (("x-amz-copy-source-if-match", source.etag),)
     return headers
-
-
-def copied_properties(source: ObjectInfo, properties: ObjectProperties | None) -> HeaderList:
-    """The headers that CopyObject needs so that nothing is lost.
-
-    CopyObject keeps the metadata, and resets storage class and encryption; with other metadata it
-    drops the system headers, too.
-
-    :param source: the object, as HEAD showed it.
-    :param properties: replace the metadata; None: the metadata stays.
-    """
-    source_class = "" if source.storage_class == "STANDARD" else source.storage_class
-    restated = ObjectProperties(storage_class=source_class, encryption=source.encryption)
-    if properties is None:
-        return tuple(property_headers(restated, ""))
-    return (
-        ("x-amz-metadata-directive", "REPLACE"),
-        *property_headers(
-            replace(
-                properties,
-                storage_class=properties.storage_class or source_class,
-                content_type=properties.content_type or source.content_type,
-                system_headers=properties.system_headers or source.system_headers,
-                encryption=properties.encryption or source.encryption,
-                tags={},  # S3 copies the tags unless a header says otherwise
-            ),
-            "",
-        ),
-    )
 
 
 # Responses. Each function returns a reader of responses, which raises what is wrong with one.

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from sftpgw.model.limits import MAX_LISTED_KEYS
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.store import (
     BodySink,
     ByteRange,
@@ -82,8 +83,10 @@ class S3Client:
 
     # Views.
 
-    def bind(self, **context: str) -> S3Client:
+    def bind(self, objects: ObjectTable | None = None, **context: str) -> S3Client:
         """The same store; `context` is added to its events.
+
+        :param objects: how objects of the session's mounts are stored.
 
         :param context: the fields; `user` and `session` also say whose share of the requests under
             way is used.
@@ -93,6 +96,7 @@ class S3Client:
             events=self._context.events.bind(**context),
             user=context.get("user", self._context.user),
             session=context.get("session", self._context.session),
+            objects=objects or self._context.objects,
         )
         return self._view(bound)
 
@@ -100,7 +104,14 @@ class S3Client:
         context = self._context  # not `replace`: it takes longer, and each upload makes a view
         upload = str(id(cancel_token))
         return self._view(
-            RequestContext(context.events, context.user, cancel_token, context.session, upload)
+            RequestContext(
+                context.events,
+                context.user,
+                cancel_token,
+                context.session,
+                upload,
+                context.objects,
+            )
         )
 
     def of_gateway(self) -> S3Client:

@@ -7,7 +7,7 @@ Must not know: how a request is signed, sent or retried (`s3/request_executor`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from twisted.web.http_headers import Headers
@@ -15,6 +15,7 @@ from twisted.web.http_headers import Headers
 from sftpgw.aws.signer import HeaderList
 from sftpgw.errors import NoSuchObject, StoreError
 from sftpgw.model.events import EventSink
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.store import Cancellation
 from sftpgw.model.units import KIB, MIB, Body
 
@@ -52,7 +53,7 @@ class S3Request:
     bucket: str
     key: str = ""
     query: tuple[tuple[str, str], ...] = ()
-    headers: HeaderList = ()
+    headers: HeaderList = field(default=(), repr=False)
     body: Body = ()
     missing: type[StoreError] = NoSuchObject
     is_slow: bool = False
@@ -94,6 +95,7 @@ class RequestContext:
     :param session: the session, which shares with the user's other ones.
     :param upload: stands for the upload, which shares with the session's other ones and with its
         operations.
+    :param objects: how objects of the session's mounts are stored; None for the gateway's own work.
     """
 
     events: EventSink
@@ -101,6 +103,7 @@ class RequestContext:
     cancel_token: Cancellation | None = None
     session: str = ""
     upload: str = ""
+    objects: ObjectTable | None = None
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ from sftpgw.s3.request_budget.queue import RequestQueue
 from sftpgw.s3.request_executor import RequestExecutor
 from sftpgw.s3.s3_client import S3Client, trial_client
 from sftpgw.s3.s3_request import RequestContext
+from sftpgw.s3.store_headers import StoreHeaders
 from sftpgw.s3.store_router import StoreRouter
 
 USUAL_LIMITS = RequestLimits(at_once=64, per_user=64)
@@ -132,16 +133,9 @@ def open_store(
         ConnectionPlaces(work, limits.at_once),
     )
     hasher = Hasher(work)
-    http = HttpClient(
-        reactor,
-        places=shared.places,
-        connect_timeout_seconds=settings.connect_timeout_seconds,
-        find_authorities=lambda: authorities_of(settings, environment or {}),
-        proxies=Proxies(settings.proxy, environment or {}),
-    )
-    signer = Signer(settings.sign_payload, wall_clock, hasher)
+    http = _open_http(settings, reactor, shared.places, environment or {})
     executor = RequestExecutor(
-        attempts=AttemptSender(http, Endpoints(settings), signer, settings.read_timeout_seconds),
+        attempts=_attempts(settings, http, Signer(settings.sign_payload, wall_clock, hasher)),
         credentials=credentials or credential_source(settings, in_thread, reactor),
         settings=settings,
         clock=clock or reactor,
@@ -154,6 +148,27 @@ def open_store(
     prober = _Prober(executor, integrity, settings, random)
     source = ProbedCapabilities(settings, prober.probe, executor.clock, events)
     return S3Client(executor, RequestContext(events), source, integrity)
+
+
+def _attempts(settings: StoreSettings, http: HttpClient, signer: Signer) -> AttemptSender:
+    return AttemptSender(
+        http, Endpoints(settings), signer, settings.read_timeout_seconds, StoreHeaders(settings)
+    )
+
+
+def _open_http(
+    settings: StoreSettings,
+    reactor: Any,
+    places: ConnectionPlaces,
+    environment: Mapping[str, str],
+) -> HttpClient:
+    return HttpClient(
+        reactor,
+        places=places,
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        find_authorities=lambda: authorities_of(settings, environment),
+        proxies=Proxies(settings.proxy, environment),
+    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from sftpgw.errors import StoresDiffer
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.limits import MAX_LISTED_KEYS
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.store import (
     BodySink,
     ByteRange,
@@ -75,8 +76,8 @@ class StoreRouter:
 
     # Views.
 
-    def bind(self, **context: str) -> StoreRouter:
-        return self._derived(lambda store: store.bind(**context))
+    def bind(self, objects: ObjectTable | None = None, **context: str) -> StoreRouter:
+        return self._derived(lambda store: store.bind(objects, **context))
 
     def with_cancel(self, cancel_token: Cancellation) -> StoreRouter:
         return self._derived(lambda store: store.with_cancel(cancel_token))

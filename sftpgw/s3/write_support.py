@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sftpgw.model.store import ObjectInfo, ObjectName, ObjectProperties
 from sftpgw.s3.body_integrity import BodyIntegrity
 from sftpgw.s3.bound_executor import BoundExecutor
 from sftpgw.s3.capabilities import CapabilitySource
@@ -24,7 +26,6 @@ class WriteSupport:
     :param fallbacks: does without what the store refuses.
     :param publisher: publishes objects, and settles lost responses.
     :param reasons: asks the store why it fails.
-    :param storage_class: ``[s3] storage_class``, for objects whose properties name none.
     :param store_name: the name of the store; empty for ``[s3]``.
     """
 
@@ -35,7 +36,6 @@ class WriteSupport:
     fallbacks: CapabilityFallbacks
     publisher: Publisher
     reasons: FailureReasons
-    storage_class: str
     store_name: str
 
     @classmethod
@@ -56,9 +56,31 @@ class WriteSupport:
             fallbacks=fallbacks,
             publisher=Publisher(executor, reads, fallbacks),
             reasons=FailureReasons(executor, reads),
-            storage_class=executor.settings.storage_class,
             store_name=executor.settings.name,
         )
+
+    def new_object_headers(
+        self, name: ObjectName, properties: ObjectProperties
+    ) -> Iterator[tuple[str, str]]:
+        """The headers that create an object.
+
+        :param name: the object.
+        :param properties: of the object.
+        """
+        executor = self.executor
+        return executor.store_headers.of_new_object(properties, executor.objects_of(name))
+
+    def copy_headers(
+        self, source: ObjectInfo, target: ObjectName, properties: ObjectProperties | None
+    ) -> Iterator[tuple[str, str]]:
+        """The headers that CopyObject needs so that nothing is lost, as `StoreHeaders.of_copy`.
+
+        :param source: the object, as HEAD showed it.
+        :param target: the name of the copy.
+        :param properties: replace the metadata; None: the metadata stays.
+        """
+        executor = self.executor
+        return executor.store_headers.of_copy(source, properties, executor.objects_of(target))
 
     @property
     def user(self) -> str:

@@ -7,6 +7,9 @@ Round robin: a channel sends one packet and goes to the end of the queue, and th
 is while TCP is full. So the reply to ``ls`` on one channel waits for one packet of each other
 channel, not for the end of their downloads. A channel that is alone in the queue sends several
 packets at a time.
+
+While the connection holds packets back to send them together, a channel with little data waits as
+well: replies to requests that have come together become one packet.
 """
 
 from __future__ import annotations
@@ -15,9 +18,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from sftpgw.model.units import KIB
+
+JOINED_BYTES = 16 * KIB
+"""So few bytes of a channel wait until the connection sends what has come together."""
+
 
 class ScheduledChannel(Protocol):
     """A channel that has something to send, now and then."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait to be sent."""
 
     def send_quantum(self, *, is_alone: bool) -> bool:
         """Send one packet, if there is one that may be sent.
@@ -31,17 +43,20 @@ class ChannelScheduler:
     """The queue of the channels that want to send.
 
     :param can_send: returns whether one more packet may be sent now.
+    :param is_holding: returns whether `run` is called soon, so that little data can wait for more.
     """
 
-    def __init__(self, can_send: Callable[[], bool]) -> None:
+    def __init__(self, can_send: Callable[[], bool], is_holding: Callable[[], bool]) -> None:
         self._can_send = can_send
+        self._is_holding = is_holding
         self._queue: deque[ScheduledChannel] = deque()
         self._is_running = False
 
     def schedule(self, channel: ScheduledChannel) -> None:
         """Let `channel` send when it is next. It may send before this returns."""
         self._enqueue(channel)
-        self.run()
+        if channel.unsent_bytes > JOINED_BYTES or not self._is_holding():
+            self.run()
 
     def run(self) -> None:
         """Let channels send until TCP is full or nothing is left.

@@ -305,14 +305,20 @@ class SessionChannel(SSHChannel):
         """Send CLOSE now and drop the output that waits. Conch's waits until its buffer is sent."""
         if self.localClosed:
             return
+        self._send_what_was_held()
         self._drop_output()
         self.conn.sendClose(self)
         self._end_subsystem(ConnectionDone())
 
     def closeReceived(self) -> None:
         """Drop the output that waits: the client has sent CLOSE, and accepts nothing any more."""
+        self._send_what_was_held()
         self._drop_output()
         self._end_subsystem(ConnectionDone())
+
+    def _send_what_was_held(self) -> None:
+        if self.unsent_bytes:
+            self.conn.scheduler.run()
 
     def closed(self) -> None:
         """End: the channel is gone, together with the connection if neither side had sent CLOSE."""

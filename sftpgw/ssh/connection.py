@@ -91,7 +91,10 @@ class GatewayConnection(SSHConnection):
         self._may_ask_for_proofs = False
         self._may_refuse_host_keys = False
         self.moved_bytes = 0
-        self.scheduler = ChannelScheduler(lambda: bool(self.transport.can_send))
+        self.scheduler = ChannelScheduler(
+            lambda: bool(self.transport.can_send),
+            lambda: bool(self.transport.packet_writer.is_holding),
+        )
 
     def serviceStarted(self) -> None:
         """Tell the client our host keys: a user has logged in."""
@@ -105,7 +108,9 @@ class GatewayConnection(SSHConnection):
     def serviceStopped(self) -> None:
         """The connection is gone, and all channels with it."""
         super().serviceStopped()
-        self.scheduler = ChannelScheduler(bool)  # the other one led back here: no cycle is left
+        self.scheduler = ChannelScheduler(
+            bool, bool
+        )  # the other one led back here: no cycle is left
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
         """Dispatch a message. Conch's `SSHService.packetReceived` logs what clients send."""

@@ -71,6 +71,7 @@ class PacketWriter:
     :param keys: counts the bytes that the keys have protected.
     :param on_room: called whenever there may be room again.
     :param on_overflow: called with a reason when too much waits for the client.
+    :ivar is_holding: whether what is written now leaves at the end of `cork`.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class PacketWriter:
         self._tcp = tcp
         self._sink = sink_of(tcp)
         self._waiting = SendBuffer()
-        self._is_holding = False
+        self.is_holding = False
         self._sent_bytes = 0
         self._keys = keys
         self._on_room = on_room
@@ -116,18 +117,35 @@ class PacketWriter:
 
     @contextmanager
     def cork(self) -> Iterator[None]:
-        """Send the packets that are written inside of the block together, at its end."""
-        if self._is_holding:
+        """Send what is written inside of the block together, at its end: packets and channel data.
+
+        Small replies to many requests become one packet.
+        """
+        if self.is_holding:
             yield
             return
-        self._is_holding = True
+        self.is_holding = True
         try:
             yield
         finally:
-            self._is_holding = False
-            if not self._is_full:
-                self._sent_bytes = 0
-                self._go_on()
+            try:
+                if not self._is_full:
+                    self._on_room()
+            finally:
+                self.is_holding = False
+                self._let_go()
+
+    def _let_go(self) -> None:
+        """Send what was held. Channels that had no room beside it have some then."""
+        if self._is_full:
+            return
+        self._sent_bytes = 0
+        if self._waiting.size_bytes >= WAITING_BYTES:
+            self._go_on()
+            return
+        self._unread_bytes = 0
+        if self._waiting.size_bytes:
+            self._send_on()
 
     def send_line(self, line: bytes) -> None:
         """Send a line that is no packet: the version (RFC 4253, section 4.2)."""
@@ -193,7 +211,7 @@ class PacketWriter:
 
     def _put(self, buffers: Iterable[Buffer], size_bytes: int) -> None:
         self._waiting.extend(buffers, size_bytes)
-        is_held = self._is_holding and self._waiting.size_bytes < WAITING_BYTES
+        is_held = self.is_holding and self._waiting.size_bytes < WAITING_BYTES
         if not (self._is_full or is_held):
             self._send_on()
 

@@ -26,6 +26,7 @@ from sftpgw.errors import (
 from sftpgw.files.copies.preserved_properties import ARCHIVES
 from sftpgw.model.bucket_names import store_of_bucket
 from sftpgw.model.limits import MAX_COPY_BYTES, MAX_LISTED_KEYS, MIN_PART_BYTES
+from sftpgw.model.object_settings import ObjectTable
 from sftpgw.model.store import (
     BodySink,
     ByteRange,
@@ -93,7 +94,7 @@ class FakeStore(ProgrammableStore):
     async def learn_capabilities(self, bucket: str) -> Capabilities:
         return self._capabilities
 
-    def bind(self, **context: str) -> FakeStore:
+    def bind(self, objects: ObjectTable | None = None, **context: str) -> FakeStore:
         return self
 
     def assuming(self, capabilities: Capabilities) -> FakeStore:

@@ -31,6 +31,7 @@ from sftpgw.files.renames.settler import RenameSettler
 from sftpgw.files.uploads.suspended.storage import SuspendedExpiry
 from sftpgw.model.settings import LimitSettings, StoreSettings
 from sftpgw.model.subsystem import Subsystem
+from sftpgw.model.users import User
 from sftpgw.testing.fake_store import FakeStore
 from sftpgw.testing.sftp_requests import encode_request
 from sftpgw.testing.sftp_sessions import ALICE, GatewayInMemory, SftpClient, SftpFailure, SftpReply
@@ -235,9 +236,9 @@ class MortalClient(SftpClient):
         return super().answer(request_id)
 
 
-def client_without_ssh(gateway: GatewayInMemory) -> SftpClient:
+def client_without_ssh(gateway: GatewayInMemory, user: User = ALICE) -> SftpClient:
     """A session of alice's that costs no key exchange, with SFTP negotiated."""
-    client = SftpClient(_Wire(gateway, gateway.subsystem(ALICE)))  # type: ignore[arg-type]
+    client = SftpClient(_Wire(gateway, gateway.subsystem(user)))  # type: ignore[arg-type]
     client.transmit(encode_request(wire.Init(3)))
     client.replies.clear()
     return client

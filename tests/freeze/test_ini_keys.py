@@ -37,6 +37,14 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "lines": ({"one": ("one",), "one\n two": ("one", "two")}, []),
     "printable": ({"text": "text"}, ["a\tb", "${HOME}"]),
     "names": ({"one two,three": ("one", "two", "three")}, []),
+    "user-sources": ({"file": ("file",)}, ["http file", "file file", "elsewhere"]),
+    "service-url": (
+        {
+            "https://idp.example:8443/a/b/": "https://idp.example:8443/a/b",
+            "http://[::1]:1": "http://[::1]:1",
+        },
+        ["http://idp.example", "idp", "ftp://h", "https://u:p@h", "https://h/?a=b", "https://h:0"],
+    ),
     "groups": ({"staff": 7, "staff, visitors": 3, "visitors staff": 7}, ["nobody-has-it"]),
     "patterns": ({"*.exe ~$*, [a-c]?": ("*.exe", "~$*", "[a-c]?")}, ["a/b"]),
     "expiry": (
@@ -133,6 +141,19 @@ EXAMPLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "role-arn": ({"arn:aws:iam::1:role/r": "arn:aws:iam::1:role/r"}, ["role/r"]),
     "storage-class": ({"STANDARD_IA": "STANDARD_IA"}, ["standard"]),
+    "kms-key": ({"alias/mine": "alias/mine"}, ["a b", "k" * 2049]),
+    "kms-context": ({'{"a": "b"}': '{"a":"b"}'}, ["a=b", "[1]", '{"a": 1}']),
+    "customer-key": ({}, ["missing.key"]),
+    "key-variable": ({}, ["MISSING_VARIABLE_OF_A_KEY", "a-b"]),
+    "acl": ({"bucket-owner-full-control": "bucket-owner-full-control"}, ["mine", "Private"]),
+    "tags": (
+        {
+            "project=x user={username}": (("project", "x"), ("user", "{username}")),
+            "a=": (("a", ""),),
+        },
+        ["project", "=x", "a=1 a=2", "a={home}", " ".join(f"t{n}=x" for n in range(11))],
+    ),
+    "account": ({"123456789012": "123456789012"}, ["1234", "a" * 12]),
     "state-prefix": (
         {".gw": ".gw/", "/a/b/": "a/b/", "p" * 900: "p" * 900 + "/"},
         ["/", "a//b", "../a", "{username}", "p" * 901],
@@ -166,6 +187,14 @@ COMPANIONS = {
     "[s3] session_token": "[s3]\naccess_key = a\nsecret_key = b\n",
     "[s3] access_key": "[s3]\nsecret_key = b\n",
     "[s3] secret_key": "[s3]\naccess_key = a\n",
+    "[s3] sse_kms_key": "[s3]\nsse = kms\n",
+    "[s3] sse_bucket_key": "[s3]\nsse = kms\n",
+    "[s3] sse_kms_context": "[s3]\nsse = kms-dsse\n",
+    **{
+        f"[{section}] {key}": "[s3]\nsse = kms\n"
+        for section in ("*", "USER")
+        for key in ("sse_kms_key", "sse_bucket_key", "sse_kms_context")
+    },
     "[s3] part_size": "[limits]\nmemory = 16GiB\n",
     "[s3] download_part_size": "[limits]\nmemory = 16GiB\n",
     "[limits] reorder_allowance": "[limits]\nmemory = 16GiB\n",
@@ -295,7 +324,7 @@ def test_a_default_is_what_the_table_says(row: Row, loader: Loader) -> None:
         f"{row.name}: a blank value is the default"
     )
     if row.default == "-":
-        assert absent in ("", (), Capabilities()), f"{row.name} has a default now: {absent!r}"
+        assert absent in ("", (), None, Capabilities()), f"{row.name} has a default now: {absent!r}"
     else:
         default = row.default.replace(" ", "\n ") if row.kind == "lines" else row.default
         written = loader.value(row, default, is_alone=True)
@@ -312,7 +341,7 @@ def _of_user(user: User, field: str) -> Any:
         return user.weight if user.weight != 1 else ()
     value = next(
         getattr(part, field)
-        for part in (user.mounts[0], user.login, user.limits, user)
+        for part in (user.mounts[0], user.mounts[0].objects, user.login, user.limits, user)
         if hasattr(part, field)
     )
     if field == "require":
@@ -411,9 +440,14 @@ def demand_examples(row: Row, kind: str, loader: Loader) -> None:
         assert loader.value(row, text) == value, f"{row.name} = {text}"
 
 
+FILES_OF_AUTH = tuple(
+    f"[auth] {key}" for key in ("ca_keys", "revoked_keys", "http_ca_file", "http_token_file")
+)
+
+
 def adapted(row: Row, accepted: Mapping[str, Any]) -> Mapping[str, Any]:
     """The values as this key has them."""
-    of_folder = ("[gateway] host_keys", "[s3] ca_file", "[auth] ca_keys", "[auth] revoked_keys")
+    of_folder = ("[gateway] host_keys", "[s3] ca_file", *FILES_OF_AUTH)
     if row.name in ("[gateway] users", "[ssh] banner_file"):
         return {}  # their values are what is in the file
     if row.key == "authorized_keys":
@@ -429,7 +463,7 @@ def test_files_are_relative_to_the_configuration(loader: Loader) -> None:
     host_keys = loader.value(rows["[gateway] host_keys"], "a\n b/c")
     assert host_keys == (str(folder / "a"), str(folder / "b/c"))
     assert loader.value(rows["[s3] ca_file"], "text") == str(folder / "text")
-    assert loader.value(rows["[auth] ca_keys"], "text") == str(folder / "text")
-    assert loader.value(rows["[auth] revoked_keys"], "text") == str(folder / "text")
+    for name in FILES_OF_AUTH:
+        assert loader.value(rows[name], "text") == str(folder / "text")
     assert loader.value(rows["[ssh] banner_file"], "text") == "Members only.\r\n"
     assert loader.value(rows["[gateway] users"], "./users.ini") == ("alice",)

@@ -21,7 +21,6 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 
 from sftpgw.http import certificates
 from sftpgw.http.certificates import (
@@ -37,6 +36,7 @@ from sftpgw.http.client import ConnectionPlaces, HttpClient, HttpRequest
 from sftpgw.http.proxies import Proxies
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.tls_servers import DAY, Authority, Issued, TlsServer, TunnelProxy
+from tests.http.answers import Answer
 
 HOST = "store.a.example"
 ADDRESS = "192.0.2.7"
@@ -71,17 +71,6 @@ class _Listening(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone.callback(None)
-
-
-class Answer:
-    def __init__(self) -> None:
-        self.body = b""
-
-    def began(self, status: int, headers: Headers) -> None:
-        assert status == 200
-
-    def received(self, data: bytes) -> None:
-        self.body += data
 
 
 @dataclass(frozen=True)
@@ -137,6 +126,7 @@ async def ask(
             await gone
         await proxy.close()
         await stop()
+    assert answer.status == (0 if error else 200)
     return Shown(error, listener.data, answer.body)
 
 

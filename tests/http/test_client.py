@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import ipaddress
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,12 @@ import pytest
 import pytest_twisted
 from cryptography import x509
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
-    IResolutionReceiver,
-)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from zope.interface import implementer
 
 from sftpgw.http.body_producers import WRITTEN_BYTES
 from sftpgw.http.certificates import Authorities, CertificateRefused
@@ -47,22 +40,10 @@ from sftpgw.model.units import MIB, Body
 from sftpgw.testing.cpu_clocks import free_work
 from sftpgw.testing.scripted_s3 import RecordedRequest, ScriptedResponse, ScriptedS3
 from sftpgw.testing.tls_servers import Authority, Issued, TlsServer
+from tests.http.answers import Answer
+from tests.scripted_names import ScriptedNames
 
 AT_ONCE = 200
-
-
-class Answer:
-    """A `ResponseSink` that collects the response."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.body = b""
-
-    def began(self, status: int, headers: Headers) -> None:
-        self.status = status
-
-    def received(self, data: bytes) -> None:
-        self.body += data
 
 
 def request_to(url: str, body: Body = (), **headers: str) -> HttpRequest:
@@ -330,34 +311,13 @@ async def test_nothing_follows_what_was_closed(server: ScriptedS3, client: HttpC
     assert server.connections == 1
 
 
-@implementer(IHostnameResolver, IHostResolution)
-class SilentResolver:
-    """Never responds."""
-
-    name = "store.example"
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        resolutionReceiver.resolutionBegan(self)
-        return self
-
-    def cancel(self) -> None:
-        raise NotImplementedError
-
-
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("is_found", [True, False])
 def test_there_is_a_connection_in_time_or_none(scheme: str, is_found: bool) -> None:
     """The resolver is silent, or the address that it finds."""
     reactor = MemoryReactorClock()
     if not is_found:
-        reactor.installNameResolver(SilentResolver())
+        reactor.installNameResolver(ScriptedNames(lambda _: None))
     client = HttpClient(
         reactor, places=ConnectionPlaces(free_work(reactor), 2), connect_timeout_seconds=7.0
     )

@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostnameResolver,
-    IHostResolution,
-    IProtocol,
-    IResolutionReceiver,
-)
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from sftpgw.http.connect_attempts import BoundedHostEndpoint, MoreAttempts
+from tests.scripted_names import ScriptedNames
 
-ADDRESSES = 16
+ADDRESSES = [f"192.0.2.{number}" for number in range(16)]
 TIMEOUT_SECONDS = 10.0
-
-
-@implementer(IHostnameResolver, IHostResolution)
-class ManyAddresses:
-    """Resolves each name at once, to 16 addresses."""
-
-    name = "store.example"
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
-        resolutionReceiver.resolutionBegan(self)
-        for number in range(ADDRESSES):
-            address = IPv4Address("TCP", f"192.0.2.{number}", portNumber)
-            resolutionReceiver.addressResolved(address)
-        resolutionReceiver.resolutionComplete()
-        return self
-
-    def cancel(self) -> None:
-        raise NotImplementedError
 
 
 class Network(MemoryReactorClock):
@@ -57,7 +25,7 @@ class Network(MemoryReactorClock):
 
     def __init__(self) -> None:
         super().__init__()
-        self.installNameResolver(ManyAddresses())
+        self.installNameResolver(ScriptedNames(lambda _: ADDRESSES))
         self.under_way: list[Any] = []
         self.tried: list[str] = []
         self.most_under_way = 0
@@ -111,9 +79,9 @@ def test_a_store_that_does_not_answer_takes_a_bounded_number_of_sockets(
 ) -> None:
     """A hundred requests to 16 addresses took 1,600 descriptors."""
     clients = Clients(count, most)
-    clients.pass_time(ADDRESSES)
+    clients.pass_time(len(ADDRESSES))
     assert clients.network.most_under_way <= count + most
-    assert len(clients.network.tried) == count * ADDRESSES, "each address has its try"
+    assert len(clients.network.tried) == count * len(ADDRESSES), "each address has its try"
     assert clients.more.count == len(clients.network.under_way) - count
     for each in clients.waiting:
         each.cancel()
@@ -134,7 +102,7 @@ def test_the_first_that_answers_wins_and_the_others_end(most: int) -> None:
 
 def test_addresses_that_refuse_are_all_tried() -> None:
     clients = Clients(1, 0)
-    for _ in range(ADDRESSES):
+    for _ in ADDRESSES:
         clients.network.fail(clients.network.under_way[0])
         clients.pass_time(1)
     (failure,) = clients.made

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 
 from sftpgw.http.client import ConnectionBroken, ConnectionPlaces, HttpClient, HttpRequest, NoHttp
 from sftpgw.http.response_head import MAX_HEAD_BYTES, PIECE_BYTES
 from sftpgw.testing.cpu_clocks import free_work
+from tests.http.answers import Answer
 
 OK = b"HTTP/1.1 200 OK\r\n"
 EMPTY = b"Content-Length: 0\r\n\r\n"
@@ -46,20 +46,6 @@ class RawConnection(TwistedProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.factory.gone.called:
             self.factory.gone.callback(None)
-
-
-class Answer:
-    """A `ResponseSink` that counts."""
-
-    status = 0
-    size_bytes = 0
-
-    def began(self, status: int, headers: Headers) -> None:
-        self.status = status
-        self.headers = headers
-
-    def received(self, data: bytes) -> None:
-        self.size_bytes += len(data)
 
 
 @pytest.fixture
@@ -139,7 +125,7 @@ async def test_what_is_within_bounds_is_read_on_one_connection(client: HttpClien
     body = b"\n" * 300_000
     answer = await ask(client, head + b"Content-Length: 300000\r\n\r\n" + body, times=3)
     assert answer.status == 200
-    assert answer.size_bytes == 900_000
+    assert len(answer.body) == 900_000
     assert answer.headers.hasHeader(b"x-149")
 
 
@@ -149,4 +135,4 @@ async def test_a_head_may_end_anywhere_in_a_piece(client: HttpClient, over_bytes
     head = OK + b"Content-Length: 5\r\nX: \r\n\r\n"
     filling = b"x" * (PIECE_BYTES + over_bytes - len(head))
     answer = await ask(client, head.replace(b"X: ", b"X: " + filling) + b"hello", times=2)
-    assert answer.size_bytes == 10
+    assert len(answer.body) == 10

@@ -11,32 +11,18 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
 
 from sftpgw.aio.work.plan import WorkPlan
 from sftpgw.aio.work.scheduler import Turns, WorkScheduler
 from sftpgw.http.client import ConnectionPlaces, HttpClient, HttpRequest
 from sftpgw.http.response_head import PIECE_BYTES
 from sftpgw.testing.cpu_clocks import CpuClock
+from tests.http.answers import Answer
 
 URL = "http://127.0.0.1/"
 
 LATE = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 4\r\nConnection: close\r\n\r\nidle"
 """As S3 ends an idle connection."""
-
-
-class Answer:
-    """A `ResponseSink` that collects the response."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.body = b""
-
-    def began(self, status: int, headers: Headers) -> None:
-        self.status = status
-
-    def received(self, data: bytes) -> None:
-        self.body += data
 
 
 class Process:

@@ -112,24 +112,7 @@ def config(
 ) -> Path:
     """The configuration: alice may do all, bob may only look and fetch from her files."""
     config = folder / "sftpgw.ini"
-    config.write_text(
-        f"""
-[gateway]
-listen = tcp:0:interface=127.0.0.1
-host_keys =
-{lines(*map(str, host_keys.values()))}
-[s3]
-bucket = {store.bucket}
-endpoint = {store.endpoint}
-region = {store.region}
-access_key = {store.access_key}
-secret_key = {store.secret_key}
-unsupported = {store.unsupported}
-state_prefix = {bucket.prefix}.sftpgw/
-{SSH}[limits]
-drain = 5s
-"""
-    )
+    config.write_text(gateway_config(store, host_keys, f"{bucket.prefix}.sftpgw/"))
     password_hash = bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(4)).decode()
     keys = lines(*account.public_keys())
     login = f"authorized_keys =\n{keys}\npassword_hash = {password_hash}\n"
@@ -146,9 +129,44 @@ permissions = list download
 [dropper]
 {login}
 permissions = upload list
+[partner]
+{login}
+permissions = list download
+permissions /incoming = upload mkdir
+deny = *.exe
+deny_hidden = yes
+mount =
+    /catalogue s3://{store.bucket}/{bucket.prefix}catalogue/ list download
+    /desk s3://{store.bucket}/{bucket.prefix}desk/
+    /archive s3://{store.bucket}/{bucket.prefix}archive/
+permissions /desk = list download upload overwrite delete rename
+permissions /archive = list download upload rename
 """
     )
     return config
+
+
+def gateway_config(
+    store: Store, host_keys: dict[str, Path], state_prefix: str, users: str = "users.ini"
+) -> str:
+    """A configuration for that S3, with users of that file beside it."""
+    return f"""
+[gateway]
+listen = tcp:0:interface=127.0.0.1
+users = {users}
+host_keys =
+{lines(*map(str, host_keys.values()))}
+[s3]
+bucket = {store.bucket}
+endpoint = {store.endpoint}
+region = {store.region}
+access_key = {store.access_key}
+secret_key = {store.secret_key}
+unsupported = {store.unsupported}
+state_prefix = {state_prefix}
+{SSH}[limits]
+drain = 5s
+"""
 
 
 def lines(*values: str) -> str:
@@ -156,10 +174,15 @@ def lines(*values: str) -> str:
     return "\n".join(f"    {value}" for value in values)
 
 
+def of_policy(config: str, policy: str) -> str:
+    """That text of `gateway_config`, with that ``[ssh] policy``."""
+    return config.replace(SSH, f"{SSH}policy = {policy}\n")
+
+
 def gateway_of_policy(config: Path, policy: str) -> Gateway:
     """A gateway with that ``[ssh] policy``, and all else as configured."""
     changed = config.with_name(f"{policy}.ini")
-    changed.write_text(config.read_text().replace(SSH, f"{SSH}policy = {policy}\n"))
+    changed.write_text(of_policy(config.read_text(), policy))
     return Gateway.start("--config", str(changed))
 
 

@@ -277,8 +277,9 @@ class FileExerciser:
     def _reopen(self) -> None:
         self.steps.append("close, open")
         self._file.close()
-        self._file = self._files.open(self._path)
+        # Read first: an OPEN for reading waits three seconds for a handle that may write.
         self._compare(self._files.read(self._path), 0, self._largest_bytes)
+        self._file = self._files.open(self._path)
 
     def _compare(self, found: bytes, offset: int, length: int) -> None:
         expected = bytes(self._expected[offset : offset + length])

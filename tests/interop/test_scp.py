@@ -268,14 +268,14 @@ def pscp(client: Client, host_key: Path, *paths: str) -> subprocess.CompletedPro
 def test_pscp_copies_both_ways(alice: Client, bucket: Bucket, host_keys: dict[str, Path]) -> None:
     files = make_tree(alice.folder / "tree")
     host_key = host_keys["ed25519"]
-    done = pscp(alice, host_key, "-r", "-p", "tree", "127.0.0.1:putty")
+    done = pscp(alice, host_key, "-r", "-p", "tree", "127.0.0.1:pscp")
     assert done.returncode == 0, done.stdout
-    assert {key: bucket.body(f"alice/putty/{key}") for key in files} == files
+    assert {key: bucket.body(f"alice/pscp/{key}") for key in files} == files
     (alice.folder / "down").mkdir()
-    done = pscp(alice, host_key, "-r", "-p", "127.0.0.1:putty", "down")
+    done = pscp(alice, host_key, "-r", "-p", "127.0.0.1:pscp", "down")
     assert done.returncode == 0, done.stdout
-    assert tree_of(alice.folder / "down/putty") == files
-    done = pscp(alice, host_key, "-unsafe", "127.0.0.1:'putty/o*'", "down/one")
+    assert tree_of(alice.folder / "down/pscp") == files
+    done = pscp(alice, host_key, "-unsafe", "127.0.0.1:'pscp/o*'", "down/one")
     assert "No such file or directory" in done.stdout
 
 

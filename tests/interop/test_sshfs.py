@@ -58,8 +58,12 @@ def mounted(gateway: Gateway, account: Account, tmp_path: Path, bucket: Bucket) 
             pytest.skip(f"no FUSE here: {said.strip()}")
         pytest.fail(said)
     yield folder
-    subprocess.run(["fusermount3", "-u", str(folder)], check=True)
-    mounting.communicate(timeout=20)
+    with mounting:
+        try:
+            subprocess.run(["fusermount3", "-u", str(folder)], check=True)
+            mounting.communicate(timeout=CLIENT_SECONDS)
+        finally:
+            mounting.kill()
 
 
 def keys(bucket: Bucket, mounted: Path) -> list[str]:

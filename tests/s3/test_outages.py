@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import task
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
-from zope.interface import implementer
 
 from sftpgw import errors
 from sftpgw.model.settings import StoreSettings
@@ -24,6 +21,7 @@ from sftpgw.s3.error_codes import CONNECT_FAILED
 from sftpgw.s3.retry.plan import Fault, RetryPlan
 from sftpgw.s3.s3_client import S3Client
 from sftpgw.testing.scripted_s3 import ScriptedResponse, ScriptedS3, scripted_error
+from tests.scripted_names import ScriptedNames
 from tests.scripted_server import DEFAULTS
 from tests.stores import CollectingSink, RecordedEvents, connect, moto_settings
 
@@ -252,28 +250,12 @@ class full_port:
             each.close()
 
 
-@implementer(IHostnameResolver)
-class Names:
-    """Replaces DNS: each lookup gets the next result, or an empty one."""
+class Names(ScriptedNames):
+    """Each lookup gets the next result, or an empty one."""
 
     def __init__(self) -> None:
         self.answers: list[list[str]] = []
-        self.asked: list[str] = []
-
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: object = None,
-        transportSemantics: str = "TCP",
-    ) -> IResolutionReceiver:
-        self.asked.append(hostName)
-        resolutionReceiver.resolutionBegan(self)
-        for address in self.answers.pop(0) if self.answers else []:
-            resolutionReceiver.addressResolved(IPv4Address("TCP", address, portNumber))
-        resolutionReceiver.resolutionComplete()
-        return resolutionReceiver
+        super().__init__(lambda _: self.answers.pop(0) if self.answers else [])
 
 
 @pytest.fixture

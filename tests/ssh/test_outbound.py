@@ -16,7 +16,7 @@ from sftpgw.ssh.outbound import LOT_BYTES, UNREAD_SECONDS
 from sftpgw.ssh.window_shares import WindowMemory
 from sftpgw.ssh.windows import LEAST_WINDOW_BYTES
 from sftpgw.testing.sftp_requests import encode_request
-from sftpgw.testing.sftp_sessions import GatewayInMemory, SftpClient
+from sftpgw.testing.sftp_sessions import CREATE, GatewayInMemory, SftpClient
 from sftpgw.testing.ssh_clients import ClientChannel
 from sftpgw.testing.ssh_pairs import AvatarParts, LoggedInPair, RecordingSubsystem, SubsystemRefused
 from sftpgw.wire import sftp as wire
@@ -170,3 +170,16 @@ def test_a_further_session_on_a_connection_needs_memory_for_its_window(
     assert isinstance(pairs[1].open_subsystem(), ClientChannel)
     pairs[1].drop()
     assert share.try_charge(LEAST_WINDOW_BYTES)
+
+
+def test_small_replies_to_requests_that_come_together_leave_in_one_packet() -> None:
+    client = GatewayInMemory().log_in()
+    handle = client.open(b"/f", CREATE)
+    before = client.pair.client.incomingPacketSequence
+    for number in range(8):
+        request = wire.Write(1000 + number, handle, number * KIB, (bytes(KIB),))
+        client.channel.write(encode_request(request))  # type: ignore[no-untyped-call]
+    client.pair.pump()
+    assert client.pair.client.incomingPacketSequence == before + 1
+    client.close(handle)
+    assert client.get(b"/f") == bytes(8 * KIB)

@@ -28,6 +28,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from sftpgw.aio.fair_slots import FairSlots
+from sftpgw.auth.sources.chain import SourceAway
 from sftpgw.auth.sources.http_dialects import BadAnswer, HttpQuestion
 from sftpgw.model.clock import Clock
 from sftpgw.model.units import KIB
@@ -40,10 +41,6 @@ _OK = 200
 _UNKNOWN = frozenset({404})
 _REFUSED = frozenset({401, 403})
 _LOST = (ConnectError, ConnectionLost, DNSLookupError, ResponseFailed)
-
-
-class SourceAway(Exception):
-    """The service does not answer, or has a fault of its own. The text says which."""
 
 
 class HttpUserClient:

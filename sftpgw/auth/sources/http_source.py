@@ -5,9 +5,9 @@ Must not know: how it speaks (`http_dialects`), or how requests are sent (`http_
 
 Rules
 
-1. An answer counts for `cache_seconds`. Passwords are remembered as keyed digests only, each for
+1. An answer counts for `http_cache_seconds`. Passwords are remembered as keyed digests, each for
    the address that it came from, and only right ones.
-2. While the service is away, the last answer counts for `stale_seconds` at most.
+2. While the service is away, the last answer counts for `http_stale_seconds` at most.
 3. An answer that makes no sense is none: the user is refused, what was wrong is logged, and the
    last good answer is not used in its place. The attempt is not the client's fault.
 4. Questions about the same user, address and password that are under way are one question.
@@ -21,13 +21,14 @@ from dataclasses import dataclass
 
 from sftpgw.aio.lru import LRUDict
 from sftpgw.aio.shared_work import SharedWork
-from sftpgw.auth.sources.http_client import HttpUserClient, SourceAway
+from sftpgw.auth.sources.chain import SourceAway
+from sftpgw.auth.sources.http_client import HttpUserClient
 from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser, Question, ask, read_answer
 from sftpgw.model.addresses import source_of
 from sftpgw.model.clock import Clock
 from sftpgw.model.events import EventSink
 from sftpgw.model.events.user_source_events import UserSourceAnswerBad, UserSourceAway
-from sftpgw.model.settings import HttpSourceSettings
+from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
 
 MAX_ANSWERS = 10_000
@@ -54,7 +55,7 @@ class _Answer:
 class HttpUserSource:
     """Asks a web service for users.
 
-    :param settings: where it is, how it speaks, and how long its answers count.
+    :param settings: ``[auth]``: where it is, how it speaks, and how long its answers count.
     :param client: sends the questions.
     :param make_user: makes a user of an answer.
     :param clock: tells how old answers are.
@@ -64,7 +65,7 @@ class HttpUserSource:
 
     def __init__(
         self,
-        settings: HttpSourceSettings,
+        settings: AuthSettings,
         client: HttpUserClient,
         make_user: MakeUser,
         *,
@@ -94,13 +95,13 @@ class HttpUserSource:
         key = (name, source_of(peer_host), self._digest(name, password))
         known = self._answers.get(key)
         age_seconds = self._age_seconds(known)
-        if known is not None and age_seconds < self._settings.cache_seconds:
+        if known is not None and age_seconds < self._settings.http_cache_seconds:
             return known.user
         question = Question(name, peer_host or "", password)
         try:
             answer = await self._asking.result(key, 0, lambda: self._ask(key[1], question))
         except SourceAway as error:
-            is_usable = known is not None and age_seconds < self._settings.stale_seconds
+            is_usable = known is not None and age_seconds < self._settings.http_stale_seconds
             self._events.emit(UserSourceAway(source="http", reason=str(error), stale=is_usable))
             if known is None or not is_usable:
                 raise
@@ -113,11 +114,11 @@ class HttpUserSource:
 
     async def _ask(self, source: str, question: Question) -> _Answer:
         settings, name = self._settings, question.name
-        request = ask(settings.dialect, settings.url, settings.server_id, question)
+        request = ask(settings.http_dialect, settings.http_url, settings.http_server_id, question)
         user = None
         try:
             body = await self._client.ask(source, request)
-            said = None if body is None else read_answer(settings.dialect, name, body)
+            said = None if body is None else read_answer(settings.http_dialect, name, body)
             user = None if said is None else self._make_user(name, said)
         except BadAnswer as error:
             self._events.emit(UserSourceAnswerBad(source="http", user=name, reason=str(error)))

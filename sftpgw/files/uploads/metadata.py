@@ -56,7 +56,7 @@ class UploadMetadata:
         self._like = like
         self.created_with = created_with
         self._store = context.store
-        self._storage_class = context.settings_of(registration.name.bucket).storage_class
+        self._storage_class = context.storage_class_of(registration.name)
         self._opened_seconds = context.clock.seconds()
         self._context = context
         self._registration = registration

@@ -17,20 +17,22 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from sftpgw.auth.sources.chain import SourceAway
 from sftpgw.auth.sources.http_client import (
     MAX_ANSWER_BYTES,
     MAX_AT_ONCE,
     MAX_TRIES,
     HttpUserClient,
-    SourceAway,
 )
 from sftpgw.auth.sources.http_dialects import BadAnswer, GivenUser
 from sftpgw.auth.sources.http_source import HttpUserSource
-from sftpgw.model.settings import HttpSourceSettings
+from sftpgw.model.settings import AuthSettings
 from sftpgw.model.users import User
 from sftpgw.testing.ssh_pairs import RecordedEvents
 
-SETTINGS = HttpSourceSettings(url="https://idp.example/users", cache_seconds=60, stale_seconds=600)
+SETTINGS = AuthSettings(
+    http_url="https://idp.example/users", http_cache_seconds=60, http_stale_seconds=600
+)
 
 
 class Service(Resource):
@@ -60,14 +62,14 @@ class Service(Resource):
 class World:
     """A source, its service, and the time."""
 
-    def __init__(self, settings: HttpSourceSettings = SETTINGS) -> None:
+    def __init__(self, settings: AuthSettings = SETTINGS) -> None:
         self.clock = Clock()
         self.service = Service()
         self.events = RecordedEvents()
         self.agent = RequestTraversalAgent(self.service)
         self.faults: list[Exception] = []
         self.tries = 0
-        client = HttpUserClient(self, self.clock, settings.timeout_seconds, "the-token")
+        client = HttpUserClient(self, self.clock, settings.http_timeout_seconds, "the-token")
         self.source = HttpUserSource(
             settings,
             client,
@@ -266,7 +268,7 @@ def test_so_many_at_once_and_one_address_does_not_stop_others(world: World) -> N
 
 
 def test_the_same_question_is_asked_once_at_a_time() -> None:
-    world = World(replace(SETTINGS, cache_seconds=0))
+    world = World(replace(SETTINGS, http_cache_seconds=0))
     world.service.answer = lambda request, question: NOT_DONE_YET
     waiting = [world.asking() for _ in range(5)]
     assert len(world.service.asked) == 1

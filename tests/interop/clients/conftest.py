@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.interop.clients.scenario import LOGINS, Target
-from tests.interop.conftest import lines
+from tests.interop.conftest import gateway_config, lines, of_policy
 from tests.interop.spawning import Account, Bucket, Gateway, Store
 
 PARTNER = "partner"
@@ -54,7 +54,9 @@ def gateway_of(
     def start(policy: str) -> Gateway:
         if policy not in started:
             config = folder / f"{policy}.ini"
-            config.write_text(_config(policy, store, bucket, host_keys))
+            state_prefix = f"{bucket.prefix}.sftpgw-{policy}/"
+            text = gateway_config(store, host_keys, state_prefix, "partners.ini")
+            config.write_text(of_policy(text, policy))
             started[policy] = Gateway.start("--config", str(config))
         return started[policy]
 
@@ -62,29 +64,6 @@ def gateway_of(
     for gateway in started.values():
         gateway.stop()
         assert not gateway.lines_with("Traceback", "Unhandled")
-
-
-def _config(policy: str, store: Store, bucket: Bucket, host_keys: dict[str, Path]) -> str:
-    return f"""
-[gateway]
-listen = tcp:0:interface=127.0.0.1
-users = partners.ini
-host_keys =
-{lines(*map(str, host_keys.values()))}
-[s3]
-bucket = {store.bucket}
-endpoint = {store.endpoint}
-region = {store.region}
-access_key = {store.access_key}
-secret_key = {store.secret_key}
-unsupported = {store.unsupported}
-state_prefix = {bucket.prefix}.sftpgw-{policy}/
-[ssh]
-policy = {policy}
-exempt_networks = 127.0.0.0/8
-[limits]
-drain = 5s
-"""
 
 
 @pytest.fixture
