@@ -26,6 +26,8 @@ from sftpgw.wire.sftp import Kind, OpenFlag
 REQUESTS = 40
 """In one history."""
 
+NOW_SECONDS = 1_700_000_100.0
+
 TOKEN = b"Zq7bobs"
 """Is in every name and in all bytes of the other tenant."""
 
@@ -89,6 +91,7 @@ def answers(requests: list[wire.Request], user: User = ALICE, *, has_other: bool
     if has_other:
         for key in ("home/bob/Zq7bobs-file", "home/bob/Zq7bobs-dir/x", "home/bob/a"):
             store.seed(key, TOKEN * 3)
+    store.now_seconds = NOW_SECONDS  # each object that is stored moves the clock on
     before = _of_other(store)
     gateway = GatewayInMemory(store)
     session, other = gateway.subsystem(user), gateway.subsystem(BOB)

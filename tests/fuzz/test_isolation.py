@@ -9,7 +9,7 @@ from sftpgw.model.users import User
 
 
 def test_nothing_crosses_from_one_tenant_to_another() -> None:
-    assert run(range(50)) == 50 * REQUESTS
+    assert run(range(60)) == 60 * REQUESTS
 
 
 def test_a_crossing_is_seen() -> None:
